@@ -1,0 +1,104 @@
+"""The error tree. Knows nothing else of the package.
+
+    InterleaveError
+    ├── ConfigError                bad key or value in the settings
+    ├── InputError (ValueError)    the caller's data cannot be used
+    │   ├── ImageUnreadable        not a picture, or a damaged one
+    │   ├── ImageTooLarge          more pixels than the limit
+    │   ├── ShapeError             an array of the wrong shape or dtype
+    │   └── EmptyQuery             nothing to search for
+    │       (QueryError)           a query that does not parse; points at the column
+    ├── StorageError               the index on disk
+    │   ├── IndexNotFound          no index where one was named
+    │   ├── IndexBusy              another process is writing
+    │   ├── SpaceMismatch          vectors of another embedding space
+    │   ├── SchemaTooNew           written by a newer version
+    │   ├── NotInIndex             a photo or region id that the catalog does not hold
+    │   └── IndexDamaged           checks of `verify` that must not fail
+    └── ModelError                 models and back ends
+        ├── WeightsMissing         a weight file that is not there
+        └── BackendMissing         an optional package that is not installed
+
+Every message says what failed, what was got, what was expected and what to do.
+The command line ends with status 1 on any of these, without a traceback.
+"""
+
+
+class InterleaveError(Exception):
+    """Base of every error that this package raises on purpose."""
+
+
+class ConfigError(InterleaveError):
+    """A setting is unknown or has a value that cannot be used."""
+
+
+class InputError(InterleaveError, ValueError):
+    """The caller's data cannot be used."""
+
+
+class ImageUnreadable(InputError):
+    """The bytes are not a picture that can be decoded."""
+
+
+class ImageTooLarge(InputError):
+    """The picture has more pixels than the configured limit."""
+
+
+class ShapeError(InputError):
+    """An array has the wrong shape or dtype."""
+
+
+class EmptyQuery(InputError):
+    """The query has no part that can be searched for."""
+
+
+class QueryError(InputError):
+    """The query string does not parse.
+
+    Attributes:
+        column: 0-based character position where the trouble starts.
+    """
+
+    def __init__(self, message: str, *, query: str = "", column: int = 0) -> None:
+        self.query, self.column = query, column
+        super().__init__(f"{message}, at column {column + 1}: {query}" if query else message)
+
+
+class StorageError(InterleaveError):
+    """The index on disk cannot be used as asked."""
+
+
+class IndexNotFound(StorageError):
+    """There is no index in the folder that was named."""
+
+
+class IndexBusy(StorageError):
+    """Another process holds the write lock of the index."""
+
+
+class SpaceMismatch(StorageError):
+    """Vectors of two embedding spaces were about to meet."""
+
+
+class SchemaTooNew(StorageError):
+    """The catalog was written by a newer version of this package."""
+
+
+class NotInIndex(StorageError):
+    """A photo or region id that the catalog does not hold."""
+
+
+class IndexDamaged(StorageError):
+    """The catalog itself fails a check and cannot be trusted."""
+
+
+class ModelError(InterleaveError):
+    """A model or a back end cannot be used."""
+
+
+class WeightsMissing(ModelError):
+    """A weight file is not where it was expected."""
+
+
+class BackendMissing(ModelError):
+    """An optional package is not installed."""

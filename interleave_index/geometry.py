@@ -1,0 +1,121 @@
+"""Boxes, masks and run lengths as pure functions on arrays. Knows no files, models or SQL."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import ShapeError
+from .records import BoolMask, Box, Floats, Rle
+
+MASK_LONG_SIDE = 512  # stored masks are never larger than this
+
+
+def unit(vectors: NDArray[np.floating]) -> Floats:
+    """Scale vectors to length 1 along the last axis, float32; a zero vector stays zero.
+
+    >>> unit(np.array([3.0, 4.0])).tolist()
+    [0.6000000238418579, 0.800000011920929]
+    """
+    vectors = np.asarray(vectors, np.float32)
+    length = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return vectors / np.where(length > 0, length, 1)
+
+
+def encode_rle(mask: BoolMask) -> Rle:
+    """Run-length encode one mask in COCO's compressed form.
+
+    Args:
+        mask: (H, W) bool, True inside the region.
+    Returns:
+        Rle of size (H, W).
+    Raises:
+        ShapeError: mask is not two-dimensional bool.
+    Source: COCO API, compressed RLE.
+
+    >>> encode_rle(np.array([[0, 1], [0, 1]], bool))
+    Rle(size=(2, 2), counts='22')
+    """
+    from pycocotools import mask as coco
+
+    if mask.ndim != 2 or mask.dtype != np.bool_:
+        raise ShapeError(f"mask has shape {mask.shape} and dtype {mask.dtype}, expected (H, W) bool")
+    coded = coco.encode(np.asfortranarray(mask.astype(np.uint8)))
+    return Rle((int(mask.shape[0]), int(mask.shape[1])), coded["counts"].decode("ascii"))
+
+
+def box_of(mask: BoolMask) -> Box:
+    """Tightest half-open box around the True pixels; all zeros for an empty mask.
+
+    >>> box_of(np.array([[0, 0, 0], [0, 1, 1]], bool))
+    (1.0, 1.0, 3.0, 2.0)
+    """
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    if not len(rows):
+        return (0.0, 0.0, 0.0, 0.0)
+    return (float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1))
+
+
+def resize_mask(mask: BoolMask, size: tuple[int, int] | None = None, *, long_side: int | None = None) -> BoolMask:
+    """Resize a mask by nearest neighbour at pixel centres.
+
+    Args:
+        mask: (H, W) bool.
+        size: wanted (height, width); or
+        long_side: shrink so that the longer side is at most this many pixels, never enlarge.
+
+    >>> resize_mask(np.array([[True, False]]), (2, 4)).astype(int).tolist()
+    [[1, 1, 0, 0], [1, 1, 0, 0]]
+    """
+    if size is None:
+        if long_side is None:
+            raise TypeError("resize_mask needs size or long_side")
+        size = fit(mask.shape, long_side)
+    rows = ((np.arange(size[0]) + 0.5) * mask.shape[0] / size[0]).astype(int)
+    columns = ((np.arange(size[1]) + 0.5) * mask.shape[1] / size[1]).astype(int)
+    return mask[rows[:, None], columns]
+
+
+def fit(size: tuple[int, ...], long_side: int) -> tuple[int, int]:
+    """(height, width) shrunk so that the longer side is at most `long_side`; never enlarged, never under 1.
+
+    >>> fit((3000, 4000), 512), fit((100, 50), 512)
+    ((384, 512), (100, 50))
+    """
+    scale = min(1.0, long_side / max(size[0], size[1]))
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
+def mask_iou(one: BoolMask, other: BoolMask) -> float:
+    """Intersection over union of two masks of one size, 0 to 1; two empty masks give 0.
+
+    >>> mask_iou(np.array([[1, 1]], bool), np.array([[1, 0]], bool))
+    0.5
+    """
+    if one.shape != other.shape:
+        raise ShapeError(f"masks have sizes {one.shape} and {other.shape}, expected the same")
+    union = np.logical_or(one, other).sum()
+    return float(np.logical_and(one, other).sum() / union) if union else 0.0
+
+
+def box_mask(box: Box, size: tuple[int, int]) -> BoolMask:
+    """(H, W) mask of the pixels whose centres lie inside the box, clipped to the photo.
+
+    >>> box_mask((1, 0, 3, 1), (2, 3)).astype(int).tolist()
+    [[0, 1, 1], [0, 0, 0]]
+    """
+    x, y = np.arange(size[1]) + 0.5, np.arange(size[0]) + 0.5
+    return ((y >= box[1]) & (y < box[3]))[:, None] & ((x >= box[0]) & (x < box[2]))[None, :]
+
+
+def point_mask(points: tuple[tuple[float, float], ...], size: tuple[int, int], radius: float) -> BoolMask:
+    """(H, W) mask of discs around (x, y) points; a point outside the photo marks nothing.
+
+    >>> point_mask(((1.0, 1.0),), (2, 2), radius=0.8).sum()
+    4
+    """
+    y, x = np.mgrid[: size[0], : size[1]] + 0.5
+    mask = np.zeros(size, bool)
+    for px, py in points:
+        mask |= (x - px) ** 2 + (y - py) ** 2 <= radius**2
+    return mask

@@ -1,0 +1,108 @@
+"""A weightless interface for tests and for trying things out: it knows eight colours and nothing else.
+
+Regions are the connected patches of one colour, a phrase means the colours that it names, and the
+image vector is the sum of its patches. Everything it answers can be checked by hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import ShapeError
+from ..geometry import box_of, encode_rle, resize_mask, unit
+from ..records import RGB, BoolMask, Floats, GroundedMask, PhotoEncoding, QueryEncoding, ResolvedPart, ResolvedQuery, Space
+from .protocol import Calibration
+
+COLOURS = {"red": (220, 40, 40), "green": (40, 160, 60), "blue": (40, 70, 210), "yellow": (240, 220, 50),
+           "purple": (150, 50, 170), "orange": (245, 140, 30), "white": (255, 255, 255), "black": (10, 10, 10)}
+DIM = 16
+SMALLEST = 0.002  # share of the photo under which a patch is not a region
+MOST_REGIONS = 32
+_PALETTE = np.array(list(COLOURS.values()), np.float32)
+
+
+class ToyInterface:
+    """Eight colours, D = 16: dimension i is colour i, the other eight a faint constant so that nothing is zero."""
+
+    space = Space(interface="toy", checkpoint="0" * 64, preprocessing="nearest of eight colours", dim=DIM)
+
+    @property
+    def calibration(self) -> Calibration:
+        """Banks of single colours; a slope that takes a match well above the cut-off."""
+        bank = np.stack([self._text(name) for name in COLOURS])
+        kinds = ("caption", "entity", "picture")
+        return Calibration(captions=bank, phrases=bank, pictures=bank, regions=bank,
+                           slope=dict.fromkeys(kinds, 2.0), offset=dict.fromkeys(kinds, -1.0))
+
+    def encode_photos(self, photos: Sequence[RGB]) -> list[PhotoEncoding]:
+        """Regions are patches of one colour, largest first; the score of a patch is the root of its share."""
+        return [self._encode(photo) for photo in photos]
+
+    def encode_query(self, query: ResolvedQuery) -> QueryEncoding:
+        """The legend is the normalised weighted sum of all captions and entities."""
+        parts = {role: [p for p in query if p.role == role] for role in ("caption", "entity", "negative")}
+        positive = [self._part(p) * p.weight for p in (*parts["caption"], *parts["entity"])]
+        return QueryEncoding(
+            legend=unit(np.sum(positive, 0)) if positive else np.zeros(DIM, np.float32),
+            entities=self._stack(parts["entity"]), negatives=self._stack(parts["negative"]))
+
+    def ground(self, photo: RGB, query: ResolvedQuery) -> list[GroundedMask]:
+        """The patch whose colour answers each entity best; the whole photo when it has no patch."""
+        encoded = self._encode(photo, full_size=True)
+        found = []
+        for number, part in enumerate(p for p in query if p.role == "entity"):
+            scores = encoded.regions @ self._part(part)
+            if not len(scores):
+                mask = np.ones(photo.shape[:2], bool)
+                found.append(GroundedMask(number, encode_rle(mask), box_of(mask), 0.0))
+                continue
+            best = int(scores.argmax())
+            box = tuple(float(v) for v in encoded.boxes[best])
+            found.append(GroundedMask(number, encoded.masks[best], box, float(scores[best])))  # type: ignore[arg-type]
+        return found
+
+    def _stack(self, parts: list[ResolvedPart]) -> Floats:
+        return np.stack([self._part(p) for p in parts]) if parts else np.zeros((0, DIM), np.float32)
+
+    def _part(self, part: ResolvedPart) -> Floats:
+        if part.kind == "text":
+            return self._text(part.label)
+        if part.photo is None:
+            if part.vector is None:
+                raise ShapeError(f"part {part.label!r} has neither pixels nor a stored vector")
+            return part.vector
+        inside = np.ones(part.photo.shape[:2], bool) if part.mask is None else part.mask
+        return self._colours(_nearest(part.photo)[inside])
+
+    def _text(self, text: str) -> Floats:
+        words = text.lower().split()
+        return self._vector(np.array([float(words.count(name)) for name in COLOURS]))
+
+    def _colours(self, labels: NDArray[np.int64]) -> Floats:
+        return self._vector(np.bincount(labels.ravel(), minlength=len(COLOURS)) / max(labels.size, 1))
+
+    def _vector(self, amounts: NDArray[np.float64]) -> Floats:
+        return unit(np.concatenate([amounts, np.full(DIM - len(COLOURS), 0.02)]).astype(np.float32))
+
+    def _encode(self, photo: RGB, full_size: bool = False) -> PhotoEncoding:
+        from scipy import ndimage
+
+        labels = _nearest(photo)
+        masks: list[BoolMask] = []
+        for colour in np.unique(labels):
+            pieces, count = ndimage.label(labels == colour)
+            masks += [pieces == n for n in range(1, count + 1) if (pieces == n).mean() >= SMALLEST]
+        masks = sorted(masks, key=lambda m: -int(m.sum()))[:MOST_REGIONS]
+        areas = np.array([m.mean() for m in masks], np.float32)
+        vectors = np.array([self._colours(labels[m]) for m in masks], np.float32).reshape(len(masks), DIM)
+        boxes = np.array([box_of(m) for m in masks], np.float32).reshape(len(masks), 4)
+        rles = tuple(encode_rle(m if full_size else resize_mask(m, long_side=512)) for m in masks)
+        return PhotoEncoding(image=self._colours(labels), regions=vectors, boxes=boxes, areas=areas,
+                             scores=np.sqrt(areas), masks=rles)
+
+
+def _nearest(photo: RGB) -> NDArray[np.int64]:
+    return ((photo[..., None, :].astype(np.float32) - _PALETTE) ** 2).sum(-1).argmin(-1)

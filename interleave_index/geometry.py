@@ -111,7 +111,7 @@ def box_mask(box: Box, size: tuple[int, int]) -> BoolMask:
 def point_mask(points: tuple[tuple[float, float], ...], size: tuple[int, int], radius: float) -> BoolMask:
     """(H, W) mask of discs around (x, y) points; a point outside the photo marks nothing.
 
-    >>> point_mask(((1.0, 1.0),), (2, 2), radius=0.8).sum()
+    >>> int(point_mask(((1.0, 1.0),), (2, 2), radius=0.8).sum())
     4
     """
     y, x = np.mgrid[: size[0], : size[1]] + 0.5

@@ -1,0 +1,35 @@
+# Every target sets itself up: `make test` in a fresh clone makes .venv first.
+#   make setup   .venv with the extras cpu, demo, dev under constraints.txt
+#   make demo    ingest and query real photos, write demo/report.html
+#   make test    the tests (PYTEST_ARGS="-k name" passes arguments on)
+#   make check   ruff, mypy and the import law
+
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/setup-stamp
+PYTEST_ARGS ?=
+
+export OMP_NUM_THREADS ?= 2
+
+.PHONY: setup demo test check clean
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[cpu,demo,dev]"
+	touch $(STAMP)
+
+demo: $(STAMP)
+	$(BIN)/interleave-index demo
+
+test: $(STAMP)
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+clean:
+	rm -rf build dist demo *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,206 @@
+"""The settings: few dials, typed, with one truth for their defaults. Knows files of YAML and nothing of rooms.
+
+The order is default < file < flag. `config.yaml` in the repository lists every setting with its default and a comment;
+a test holds the two equal. Only `service.Index` sees a whole `Config`; rooms are given plain arguments.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
+
+from .errors import ConfigError
+
+INDEX_VARIABLE, CONFIG_VARIABLE = "INTERLEAVE_INDEX", "INTERLEAVE_CONFIG"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSettings:
+    """Which interface embeds and grounds, and where it runs.
+
+    Attributes:
+        interface: `find-mini` (bundled), `toy`, or a folder with config.json and model.safetensors.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        offline: never open a network connection; a picture given by URL is then an error.
+    """
+
+    interface: str = "find-mini"
+    device: str = "auto"
+    offline: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.interface.strip():
+            raise ConfigError("models.interface is empty, expected find-mini, toy or a folder with a checkpoint")
+        if self.device not in ("auto", "cpu", "cuda") and not self.device.removeprefix("cuda:").isdigit():
+            raise ConfigError(f"models.device is {self.device!r}, expected auto, cpu, cuda or cuda:N")
+
+
+@dataclass(frozen=True, slots=True)
+class IngestSettings:
+    """How photos are read.
+
+    Attributes:
+        workers: processes that decode ahead of the model; 0 decodes in the process of the model, -1 takes
+            one less than the processors there are.
+        batch: photos of one transaction, 1 to 256; what a kill loses at most.
+        max_pixels: a picture with more is a failed file.
+        thumbnail_side: long side of a stored thumbnail, pixels.
+    """
+
+    workers: int = -1
+    batch: int = 64
+    max_pixels: int = 200_000_000
+    thumbnail_side: int = 512
+
+    def __post_init__(self) -> None:
+        _check("ingest.workers", self.workers, -1, 256)
+        _check("ingest.batch", self.batch, 1, 256)
+        _check("ingest.max_pixels", self.max_pixels, 1, 2**40)
+        _check("ingest.thumbnail_side", self.thumbnail_side, 16, 4096)
+
+
+@dataclass(frozen=True, slots=True)
+class QuerySettings:
+    """How hits are ranked and shown.
+
+    Attributes:
+        top_k: hits of one answer.
+        entity_weight: w, weight of the mean entity score beside the score of the whole sentence.
+        negative_weight: lambda, weight of what negatives take off.
+        candidates: photos of each FAISS index that are scored in full on the approximate path, at least.
+        cutoff: relevance under which a hit is greyed, 0 to 1; null takes the one that the model was calibrated to.
+    """
+
+    top_k: int = 10
+    entity_weight: float = 0.5
+    negative_weight: float = 1.0
+    candidates: int = 200
+    cutoff: float | None = None
+
+    def __post_init__(self) -> None:
+        _check("query.top_k", self.top_k, 1, 100_000)
+        _check("query.entity_weight", self.entity_weight, 0, 100)
+        _check("query.negative_weight", self.negative_weight, 0, 100)
+        _check("query.candidates", self.candidates, 1, 1_000_000)
+        if self.cutoff is not None:
+            _check("query.cutoff", self.cutoff, 0, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """All settings.
+
+    Attributes:
+        index: folder of the index when no command or variable names one.
+
+    >>> Config.from_mapping({"query": {"top_k": 3}}).query.top_k
+    3
+    """
+
+    index: str = "photos.index"
+    models: ModelSettings = field(default_factory=ModelSettings)
+    ingest: IngestSettings = field(default_factory=IngestSettings)
+    query: QuerySettings = field(default_factory=QuerySettings)
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any], source: str = "settings") -> Config:
+        """Defaults overlaid with the values of one file.
+
+        Args:
+            values: sections and keys as in config.yaml; any may be left out.
+            source: name of the file, for messages.
+        Raises:
+            ConfigError: an unknown key (with the nearest known one) or a value of the wrong kind or range.
+        """
+        return _build(cls, values, source, "")
+
+    @classmethod
+    def load(cls, path: Path | str) -> Config:
+        """Read one YAML file; an empty file gives the defaults.
+
+        Raises:
+            ConfigError: the file cannot be read, is not YAML, or holds something that is no setting.
+        """
+        import yaml
+
+        try:
+            values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError) as trouble:
+            raise ConfigError(f"config file {path} cannot be read: {trouble}; check the path") from trouble
+        except yaml.YAMLError as trouble:
+            raise ConfigError(f"config file {path} is not YAML: {' '.join(str(trouble).split())}") from trouble
+        return cls.from_mapping({} if values is None else values, str(path))
+
+    def with_flags(self, **flags: Any) -> Config:
+        """A copy in which flags win; a flag is `section_key`, and None leaves the setting as it is.
+
+        >>> Config().with_flags(query_top_k=3, models_device=None).query.top_k
+        3
+        """
+        changed = self
+        for name, value in flags.items():
+            if value is None:
+                continue
+            section, _, key = name.partition("_")
+            part = getattr(changed, section)
+            changed = replace(changed, **{section: replace(part, **{key: value}) if key else value})
+        return changed
+
+    def to_mapping(self) -> dict[str, Any]:
+        """All settings as plain values, in the order of config.yaml."""
+        return asdict(self)
+
+    def dump(self) -> str:
+        """All settings as YAML text that `load` reads back to an equal Config."""
+        import yaml
+
+        text: str = yaml.safe_dump(self.to_mapping(), sort_keys=False, allow_unicode=True)
+        return text
+
+
+def named_index(flag: str | Path | None, config: Config) -> str:
+    """Folder of the index: the flag, else the variable INTERLEAVE_INDEX, else the setting `index`."""
+    return str(flag) if flag else os.environ.get(INDEX_VARIABLE) or config.index
+
+
+_Section = TypeVar("_Section")
+
+
+def _build(cls: type[_Section], values: object, source: str, prefix: str) -> _Section:
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"{source}: {prefix.rstrip('.') or 'the file'} is {_shown(values)}, expected keys with values")
+    kinds = get_type_hints(cls)
+    known = [f.name for f in fields(cls)]  # type: ignore[arg-type]
+    given: dict[str, Any] = {}
+    for key, value in values.items():
+        if key not in kinds:
+            near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.0)
+            raise ConfigError(f"{source}: unknown setting {prefix}{key}; the nearest known one is {prefix}{near[0]}")
+        kind = kinds[key]
+        given[key] = (_build(kind, value, source, f"{prefix}{key}.") if hasattr(kind, "__dataclass_fields__")
+                      else _value(value, kind, source, f"{prefix}{key}"))
+    try:
+        return cls(**given)
+    except ConfigError as trouble:
+        raise ConfigError(f"{source}: {trouble}") from None
+
+
+def _value(value: object, kind: Any, source: str, name: str) -> object:
+    wanted, word = {str: ((str,), "a text"), bool: ((bool,), "true or false"), int: ((int,), "a whole number"),
+                    float: ((int, float), "a number")}.get(kind, ((int, float, type(None)), "a number or null"))
+    if not isinstance(value, wanted) or (isinstance(value, bool) and kind is not bool):
+        raise ConfigError(f"{source}: {name} is {_shown(value)}, expected {word}")
+    return float(value) if kind is float else value
+
+
+def _shown(value: object) -> str:
+    return repr(value) if len(repr(value)) <= 60 else repr(value)[:57] + "..."
+
+
+def _check(name: str, value: float, low: float, high: float) -> None:
+    if not low <= value <= high:
+        raise ConfigError(f"{name} is {value}, expected {low} to {high}")

@@ -1,0 +1,106 @@
+"""FIND's pixel decoder: a transformer over the coarsest map, then a feature pyramid (find.md §3).
+
+Parameter names are the published ones under `sem_seg_head.pixel_decoder.`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .attention import Attention
+from .positions import sine_positions
+
+
+class Pyramid(NamedTuple):
+    """What an interface sees of photos.
+
+    Attributes:
+        mask_features: (B, C, h, w) at stride 4.
+        encoded: (B, C, h, w) at stride 32, straight out of the transformer.
+        levels: three maps (B, C, h, w), strides 32, 16, 8.
+    """
+
+    mask_features: Tensor
+    encoded: Tensor
+    levels: tuple[Tensor, Tensor, Tensor]
+
+
+class _NormedConv(nn.Conv2d):
+    """Convolution without bias, then GroupNorm, optionally ReLU."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, *, relu: bool, groups: int) -> None:
+        super().__init__(inputs, outputs, kernel, padding=kernel // 2, bias=False)
+        self.norm = nn.GroupNorm(groups, outputs)
+        self.relu = relu
+        nn.init.kaiming_uniform_(self.weight, a=1)
+
+    def forward(self, input: Tensor) -> Tensor:
+        out = self.norm(super().forward(input))
+        return F.relu(out) if self.relu else out
+
+
+class _EncoderLayer(nn.Module):
+    """Post-norm transformer layer whose queries and keys carry positions."""
+
+    def __init__(self, width: int, heads: int, ffn: int) -> None:
+        super().__init__()
+        self.self_attn = Attention(width, heads)
+        self.linear1, self.linear2 = nn.Linear(width, ffn), nn.Linear(ffn, width)
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+
+    def forward(self, x: Tensor, positions: Tensor) -> Tensor:
+        placed = x + positions
+        x = self.norm1(x + self.self_attn(placed, placed, x))
+        return self.norm2(x + self.linear2(F.relu(self.linear1(x))))
+
+
+class PixelDecoder(nn.Module):
+    """Backbone maps of strides 4, 8, 16, 32 to a `Pyramid` of one width.
+
+    Args:
+        channels: of res2, res3, res4, res5.
+        width: C of everything that comes out.
+        heads, ffn, layers: of the transformer over res5.
+        groups: of every GroupNorm.
+    """
+
+    def __init__(self, channels: Sequence[int], width: int, *, heads: int = 8, ffn: int = 2048, layers: int = 6,
+                 groups: int = 32) -> None:
+        super().__init__()
+        self.input_proj = nn.Conv2d(channels[3], width, 1)
+        encoder = nn.Module()
+        encoder.layers = nn.ModuleList(_EncoderLayer(width, heads, ffn) for _ in range(layers))
+        self.transformer = nn.Module()
+        self.transformer.encoder = encoder
+        for number in (1, 2, 3):
+            self.add_module(f"adapter_{number}", _NormedConv(channels[number - 1], width, 1, relu=False, groups=groups))
+        for number in (1, 2, 3, 4):
+            self.add_module(f"layer_{number}", _NormedConv(width, width, 3, relu=True, groups=groups))
+        self.mask_features = nn.Conv2d(width, width, 3, padding=1)
+
+    def forward(self, maps: Sequence[Tensor]) -> Pyramid:
+        """Decode (res2, res3, res4, res5), each (B, C_k, h_k, w_k)."""
+        coarse = self.input_proj(maps[3])
+        height, width = coarse.shape[-2:]
+        positions = sine_positions(height, width, coarse.shape[1], coarse.device).flatten(1).T[None].to(coarse.dtype)
+        tokens = coarse.flatten(2).transpose(1, 2)
+        for layer in self.transformer.encoder.layers:  # type: ignore[union-attr]
+            tokens = layer(tokens, positions)
+        encoded = tokens.transpose(1, 2).unflatten(2, (height, width))
+        steps = [self.layer_4(encoded)]
+        for number in (3, 2, 1):
+            lateral = getattr(self, f"adapter_{number}")(maps[number - 1])
+            merged = lateral + F.interpolate(steps[-1], size=lateral.shape[-2:], mode="nearest")
+            steps.append(getattr(self, f"layer_{number}")(merged))
+        return Pyramid(self.mask_features(steps[3]), encoded, (steps[0], steps[1], steps[2]))
+
+
+def channels_of(state: dict[str, torch.Tensor], prefix: str = "") -> tuple[int, int, int, int]:
+    """Backbone widths that a pixel decoder's state dict expects, (res2, res3, res4, res5)."""
+    laterals = [state[f"{prefix}adapter_{n}.weight"].shape[1] for n in (1, 2, 3)]
+    return (*laterals, state[f"{prefix}input_proj.weight"].shape[1])

@@ -1,0 +1,42 @@
+"""find-mini's vision tower: pixels to the pyramid that the interface reads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from .backbone import MiniBackbone
+from .pixel_decoder import PixelDecoder, Pyramid
+
+PIXEL_MEAN = (123.675, 116.280, 103.530)
+PIXEL_STD = (58.395, 57.120, 57.375)
+
+
+class VisionTower(nn.Module):
+    """Backbone and pixel decoder. Photos enter squashed to a square whose side is a multiple of 32.
+
+    Args:
+        widths, depths: of the backbone's four stages.
+        width: C of the pyramid.
+        heads, ffn, layers: of the pixel decoder's transformer.
+    """
+
+    def __init__(self, *, widths: Sequence[int] = (64, 128, 256, 384), depths: Sequence[int] = (2, 2, 3, 2),
+                 width: int = 128, heads: int = 4, ffn: int = 512, layers: int = 3) -> None:
+        super().__init__()
+        self.backbone = MiniBackbone(widths, depths)
+        self.pixel_decoder = PixelDecoder(widths, width, heads=heads, ffn=ffn, layers=layers)
+        self.widths, self.width = tuple(widths), width
+        self.register_buffer("mean", torch.tensor(PIXEL_MEAN).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(PIXEL_STD).view(1, 3, 1, 1), persistent=False)
+
+    def normalise(self, pixels: Tensor) -> Tensor:
+        """(B, 3, S, S) RGB in 0..255 to what the backbone takes, channels last in memory."""
+        return ((pixels - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+
+    def forward(self, pixels: Tensor) -> Pyramid:
+        """(B, 3, S, S) RGB in 0..255 to the pyramid."""
+        pyramid: Pyramid = self.pixel_decoder(self.backbone(self.normalise(pixels)))
+        return pyramid

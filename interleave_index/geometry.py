@@ -17,9 +17,9 @@ def unit(vectors: NDArray[np.floating]) -> Floats:
     >>> unit(np.array([3.0, 4.0])).tolist()
     [0.6000000238418579, 0.800000011920929]
     """
-    vectors = np.asarray(vectors, np.float32)
-    length = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    return vectors / np.where(length > 0, length, 1)
+    rows: Floats = np.asarray(vectors, np.float32)
+    length = np.linalg.norm(rows, axis=-1, keepdims=True)
+    return (rows / np.where(length > 0, length, 1)).astype(np.float32, copy=False)
 
 
 def encode_rle(mask: BoolMask) -> Rle:
@@ -73,7 +73,8 @@ def resize_mask(mask: BoolMask, size: tuple[int, int] | None = None, *, long_sid
         size = fit(mask.shape, long_side)
     rows = ((np.arange(size[0]) + 0.5) * mask.shape[0] / size[0]).astype(int)
     columns = ((np.arange(size[1]) + 0.5) * mask.shape[1] / size[1]).astype(int)
-    return mask[rows[:, None], columns]
+    resized: BoolMask = mask[rows[:, None], columns]
+    return resized
 
 
 def fit(size: tuple[int, ...], long_side: int) -> tuple[int, int]:

@@ -52,7 +52,8 @@ class Rle:
         """The mask, (H, W) bool, freshly made."""
         from pycocotools import mask as coco
 
-        return coco.decode({"size": list(self.size), "counts": self.counts.encode("ascii")}).astype(bool)
+        mask: BoolMask = coco.decode({"size": list(self.size), "counts": self.counts.encode("ascii")}).astype(bool)
+        return mask
 
     def to_json(self) -> dict[str, Any]:
         """``{"size": [h, w], "counts": "..."}``, as pycocotools reads it."""

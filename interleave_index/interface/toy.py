@@ -13,7 +13,17 @@ from numpy.typing import NDArray
 
 from ..errors import ShapeError
 from ..geometry import box_of, encode_rle, resize_mask, unit
-from ..records import RGB, BoolMask, Floats, GroundedMask, PhotoEncoding, QueryEncoding, ResolvedPart, ResolvedQuery, Space
+from ..records import (
+    RGB,
+    BoolMask,
+    Floats,
+    GroundedMask,
+    PhotoEncoding,
+    QueryEncoding,
+    ResolvedPart,
+    ResolvedQuery,
+    Space,
+)
 from .protocol import Calibration
 
 COLOURS = {"red": (220, 40, 40), "green": (40, 160, 60), "blue": (40, 70, 210), "yellow": (240, 220, 50),
@@ -105,4 +115,5 @@ class ToyInterface:
 
 
 def _nearest(photo: RGB) -> NDArray[np.int64]:
-    return ((photo[..., None, :].astype(np.float32) - _PALETTE) ** 2).sum(-1).argmin(-1)
+    nearest: NDArray[np.int64] = ((photo[..., None, :].astype(np.float32) - _PALETTE) ** 2).sum(-1).argmin(-1)
+    return nearest

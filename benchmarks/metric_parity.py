@@ -1,0 +1,146 @@
+"""Recomputes the reference values of the published FIND and READ evaluators and prints the largest differences.
+
+    python benchmarks/metric_parity.py FILE.npz ...
+
+The file name tells what it holds. Ends with status 0 when everything is within tolerance, 1 when a value
+is not, 2 when a file cannot be used or is of a kind that this script does not know.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from interleave_index import metrics
+
+Arrays = Mapping[str, NDArray[Any]]
+Computed = dict[str, Any]  # value by the name of the expected one, without its "exp_"
+
+
+def retrieval(file: Arrays) -> Computed:
+    scores = metrics.cosines(file["image_embeds"], file["text_embeds"])
+    found = metrics.retrieval(scores, file["image_ids"], file["text_ids"])
+    named = {key.replace("@", "").lower(): value for key, value in found.items()}
+    return {"scores": scores, **named, "irtr": named["ir1"] + named["tr1"]}
+
+
+def interleave(file: Arrays) -> Computed:
+    found = metrics.interleaved_scores(
+        file["legend_embeds"], file["entity_embeds"], file["entity_offsets"], file["entity_ref_ids"],
+        file["image_embeds"], file["object_embeds"], file["image_ids"])
+    ranks = metrics.first_ranks(found.total, np.eye(len(found.total), dtype=bool))
+    return {"legend_image_scores": found.legend, "entity_object_scores": found.entity,
+            "reference_penalty": found.penalty, "scores": found.total,
+            **{f"interleave2ir{k}": metrics.recall_at(ranks, k) for k in metrics.CUTOFFS}}
+
+
+def grounding(file: Arrays) -> Computed:
+    counts = {number: metrics.overlap(logits > 0, truth > 0)
+              for number, logits, truth in _images(file, "pred_logits", "gt_masks")}
+    intersection, union = (np.concatenate([pair[side] for pair in counts.values()]) for side in (0, 1))
+    found = metrics.grounding(intersection, union)
+    return {**{f"iou_{number}": metrics.grounding_ious(*pair) for number, pair in counts.items()},
+            "cum_intersection": intersection.sum(), "cum_union": union.sum(),
+            **{name.replace("P@", "precision@"): value for name, value in found.items()}}
+
+
+def interactive(file: Arrays) -> Computed:
+    ious, most, click = file["mask_iou"], int(file["max_clicks"]), int(file["iou_iter"])
+    needed = {t: metrics.clicks_needed(ious, t, most) for t in (0.5, 0.8, 0.85, 0.9)}
+    return {**{f"noc_per_item@{t}": value for t, value in needed.items()},
+            **{f"noc@{t}": value.mean() for t, value in needed.items()}, f"miou@iter{click}": ious[:, click - 1].mean()}
+
+
+def interactive_iou(file: Arrays) -> Computed:
+    return {"iou": metrics.iou_without_ignored(file["pred_masks"].astype(bool), file["gt_masks"])}
+
+
+def read_ious(file: Arrays) -> Computed:
+    pairs = [metrics.class_overlap(logits > 0, truth) for _, logits, truth in _images(file, "pred_logits", "gt_masks")]
+    intersection, union = (np.concatenate(side) for side in zip(*pairs, strict=True))
+    found = metrics.read_iou(intersection, union)
+    return {"intersection": intersection, "union": union, "intersection_sum": intersection.sum(0),
+            "union_sum": union.sum(0), "ciou": found.ciou, "giou": found.giou, "giou_meter_sum": found.giou_sums,
+            "giou_meter_count": len(union)}
+
+
+def see_segment(file: Arrays) -> Computed:
+    pairs = [metrics.class_overlap(found > 0, truth) for _, found, truth in _images(file, "pred_masks", "gt_masks")]
+    intersection, union = (np.stack([part.sum(0) for part in side]) for side in zip(*pairs, strict=True))
+    flags = list(_images(file, "pred_exists", "gt_exists"))
+    found = metrics.see_segment(intersection, union, np.concatenate([said for _, said, _ in flags]),
+                                np.concatenate([exists for _, _, exists in flags]))
+    return {"see": found.see, "segment": found.segment, "iou_class": found.class_iou, "intersection": intersection,
+            "union": union, "intersection_sum": intersection.sum(0), "union_sum": union.sum(0)}
+
+
+KINDS: tuple[tuple[str, Callable[[Arrays], Computed]], ...] = (  # the longer name of two comes first
+    ("find_retrieval", retrieval), ("find_interleave", interleave), ("find_grounding", grounding),
+    ("find_interactive_iou", interactive_iou), ("find_interactive", interactive), ("read_giou_ciou", read_ious),
+    ("read_see_segment", see_segment))
+COUNTS = ("cum_", "intersection", "union", "giou_meter_count")
+PERCENT = ("ir", "tr", "interleave2ir", "cIoU", "mIoU", "precision@")
+
+
+def tolerance(name: str, expected: NDArray[Any]) -> float:
+    """Largest absolute difference that counts as equal for the expected value of this name."""
+    if "scores" in name:
+        return 5e-6
+    if name.startswith(PERCENT):
+        return 2e-3
+    if np.issubdtype(expected.dtype, np.integer) or name.startswith(COUNTS):
+        return 0.0
+    return 1e-5 * max(1e-3, float(np.nanmax(np.abs(expected), initial=0)))
+
+
+def compare(file: Arrays, computed: Computed) -> bool:
+    """Print one line for every expected value; whether all are within tolerance."""
+    fine = True
+    for key in sorted(key for key in file if key.startswith("exp_")):
+        name = key.removeprefix("exp_")
+        expected, got = np.asarray(file[key]), np.asarray(computed.get(name, np.nan))
+        known = ~np.isnan(expected.astype(float))  # the original leaves undefined values NaN
+        same = got.shape == expected.shape
+        off = np.abs(got.astype(float) - expected.astype(float))[known] if same else np.array([np.inf])
+        largest = float(np.nan_to_num(off, nan=np.inf).max(initial=0))
+        good = largest <= tolerance(name, expected)
+        fine &= good
+        print(f"  {name:24} {largest:.2e}{'' if good else f'   beyond {tolerance(name, expected):.0e}'}")
+    return fine
+
+
+def _images(file: Arrays, one: str, other: str) -> Iterator[tuple[str, NDArray[Any], NDArray[Any]]]:
+    for number in range(int(file["num_images"])):
+        yield f"{number:02d}", file[f"{one}_{number:02d}"], file[f"{other}_{number:02d}"]
+
+
+def main(paths: list[str]) -> int:
+    """Check the files; returns the exit status."""
+    if not paths:
+        print("usage: metric_parity.py FILE.npz ...", file=sys.stderr)
+        return 2
+    status = 0
+    for path in map(Path, paths):
+        compute = next((function for prefix, function in KINDS if path.name.startswith(prefix)), None)
+        if compute is None:
+            names = ", ".join(f"{prefix}*" for prefix, _ in KINDS)
+            print(f"{path.name}: holds no metric that this script knows, expected a name like {names}", file=sys.stderr)
+            return 2
+        try:
+            with np.load(path, allow_pickle=False) as opened:
+                file = {key: opened[key] for key in opened.files}
+            print(path.name)
+            status |= 0 if compare(file, compute(file)) else 1
+        except (OSError, KeyError, ValueError) as error:
+            print(f"{path}: cannot be used: {error}", file=sys.stderr)
+            return 2
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,39 @@
+"""One stable colour for every entity of a query, told apart by most colour-blind eyes as well.
+
+Knows numbers and colours only.
+"""
+
+from __future__ import annotations
+
+# The qualitative palette of Okabe and Ito (2008) without black, brightest against photos first.
+PALETTE: tuple[tuple[int, int, int], ...] = (
+    (230, 159, 0), (86, 180, 233), (0, 158, 115), (204, 121, 167), (240, 228, 66), (0, 114, 178), (213, 94, 0))
+
+
+def colour_of(entity: int) -> tuple[int, int, int]:
+    """RGB of the entity at this position of the query, 0-based; after seven the colours come again.
+
+    >>> colour_of(0), colour_of(7) == colour_of(0)
+    ((230, 159, 0), True)
+    """
+    return PALETTE[entity % len(PALETTE)]
+
+
+def hex_of(colour: tuple[int, int, int]) -> str:
+    """The colour as CSS writes it.
+
+    >>> hex_of((230, 159, 0))
+    '#e69f00'
+    """
+    return "#{:02x}{:02x}{:02x}".format(*colour)
+
+
+def ink_on(colour: tuple[int, int, int]) -> str:
+    """Black or white, whichever reads better on the colour (relative luminance, WCAG 2).
+
+    >>> ink_on((240, 228, 66)), ink_on((0, 114, 178))
+    ('#000', '#fff')
+    """
+    linear = [c / 255 / 12.92 if c / 255 <= 0.04045 else ((c / 255 + 0.055) / 1.055) ** 2.4 for c in colour]
+    luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+    return "#000" if (luminance + 0.05) / 0.05 >= 1.05 / (luminance + 0.05) else "#fff"

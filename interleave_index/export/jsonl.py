@@ -1,0 +1,57 @@
+"""JSON lines: one hit, or one photo with its stored regions, a line.
+
+Knows the records. Lines are pure ASCII JSON; see `files.to_json_text` for names that are not UTF-8.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..records import Answer, Photo, Region
+from .files import to_json_text, whole_file
+from .masks import at_photo_size
+
+
+def write_jsonl(answer: Answer, file: Path | str) -> int:
+    """Write one line a hit: the hit as `search --json` prints it, after the ``query`` that it answers.
+
+    Returns:
+        Number of lines.
+    Raises:
+        OSError: the file cannot be written; nothing is left half written.
+    """
+    with whole_file(file) as out:
+        for hit in answer:
+            out.write(to_json_text({"query": answer.query} | hit.to_json()) + "\n")
+    return len(answer)
+
+
+def write_library_jsonl(rows: Iterable[tuple[Photo, Sequence[Region]]], file: Path | str) -> int:
+    """Write one line a photo: its facts and its stored regions with masks at photo size.
+
+    Args:
+        rows: photos with their regions; taken one at a time, so that memory does not grow with the library.
+        file: appears when it is complete.
+    Returns:
+        Number of lines.
+    """
+    lines = 0
+    with whole_file(file) as out:
+        for photo, regions in rows:
+            out.write(to_json_text(photo_to_json(photo, regions)) + "\n")
+            lines += 1
+    return lines
+
+
+def photo_to_json(photo: Photo, regions: Sequence[Region]) -> dict[str, Any]:
+    """One photo of the library as plain JSON values: ``photo_id``, ``path``, facts, ``regions``."""
+    return {
+        "photo_id": photo.id, "path": photo.path, "sha256": photo.sha256, "width": photo.width,
+        "height": photo.height, "format": photo.format,
+        "taken_at": photo.taken_at.isoformat() if photo.taken_at else None,
+        "camera": photo.camera, "lens": photo.lens, "latitude": photo.latitude, "longitude": photo.longitude,
+        "phash": None if photo.phash is None else f"{photo.phash:016x}",
+        "regions": [{"region_id": r.region_id, "score": r.score, "box": list(r.box),
+                     "mask": at_photo_size(r.rle, photo).to_json()} for r in regions]}

@@ -1,0 +1,131 @@
+"""Masks as pictures: one lossless one-channel PNG for each hit and entity, and photos painted with them.
+
+Knows records and pixels. Where the pixels of a photo come from is the caller's business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ..geometry import encode_rle, resize_mask
+from ..records import RGB, Answer, BoolMask, EntityHit, Hit, Photo, Region, Rle
+from .colours import colour_of
+from .files import safe_name
+
+LoadPixels = Callable[[Photo], RGB]
+TINT = 0.45  # share of the entity's colour over the photo inside a mask
+
+
+def at_photo_size(rle: Rle, photo: Photo) -> Rle:
+    """The mask at the size of the upright photo; stored masks have a long side of at most 512.
+
+    Returns:
+        `rle` itself when it already has that size, else one enlarged by nearest neighbour.
+    """
+    size = (photo.height, photo.width)
+    return rle if rle.size == size else encode_rle(resize_mask(rle.decode(), size))
+
+
+def entity_mask(entity: EntityHit, photo: Photo) -> BoolMask:
+    """(H, W) bool union of the entity's regions in pixels of the upright photo; empty when it has none."""
+    mask = np.zeros((photo.height, photo.width), bool)
+    for region in entity.regions:
+        mask |= at_photo_size(region.rle, photo).decode()
+    return mask
+
+
+def mask_name(hit: Hit, number: int) -> str:
+    """File name of the mask of one entity: rank, photo id, photo name, entity number (1 is the first), phrase.
+
+    Made of lower-case ASCII letters, digits, dashes and dots, under 110 characters, unique within an answer.
+    """
+    entity = hit.entities[number]
+    sign = "not-" if entity.negative else ""
+    return f"{_stem(hit)}-e{number + 1}-{sign}{safe_name(entity.text)}.png"
+
+
+def write_masks(answer: Answer, folder: Path | str, *, load_pixels: LoadPixels | None = None) -> list[Path]:
+    """Write the masks of an answer: 8-bit greyscale PNGs at photo size, 255 inside and 0 outside.
+
+    Args:
+        answer: hits with their entities; an entity without a region gets no file.
+        folder: made if missing; files of the same name are replaced.
+        load_pixels: gives the upright photo; when given, each hit with a mask also gets a JPEG in
+            which the masks are painted, one colour an entity.
+    Returns:
+        The files written, in the order of the hits.
+    Raises:
+        InterleaveError, OSError: from `load_pixels`, or the folder cannot be written.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    written: list[Path] = []
+    for hit in answer:
+        masks = {n: entity_mask(e, hit.photo) for n, e in enumerate(hit.entities) if e.regions}
+        for number, mask in masks.items():
+            written.append(_write_png(mask, folder / mask_name(hit, number)))
+        if load_pixels is not None and masks:
+            painted = paint(load_pixels(hit.photo), masks)
+            written.append(_write_jpeg(painted, folder / f"{_stem(hit)}-painted.jpg"))
+    return written
+
+
+def write_library_masks(rows: Iterable[tuple[Photo, Sequence[Region]]], folder: Path | str) -> Iterator[Path]:
+    """Write every stored region as a mask PNG, one folder a thousand photo ids; yields each file once written.
+
+    Args:
+        rows: photos with their stored regions; taken one at a time, so that memory stays flat.
+        folder: made if missing.
+    """
+    for photo, regions in rows:
+        for ordinal, region in enumerate(regions):
+            below = Path(folder) / f"{photo.id // 1000:06d}"
+            below.mkdir(parents=True, exist_ok=True)
+            yield _write_png(at_photo_size(region.rle, photo).decode(), below / f"{photo.id:09d}-{ordinal:03d}.png")
+
+
+def paint(photo: RGB, masks: dict[int, BoolMask]) -> RGB:
+    """A copy of the photo with masks tinted and outlined in the colours of their entities.
+
+    Args:
+        photo: (H, W, 3) uint8; not changed.
+        masks: entity position -> mask; resized to the photo where the size differs.
+    """
+    painted = photo.astype(np.float32)
+    for entity, mask in masks.items():
+        inside = mask if mask.shape == photo.shape[:2] else resize_mask(mask, (photo.shape[0], photo.shape[1]))
+        colour = np.array(colour_of(entity), np.float32)
+        painted[inside] = painted[inside] * (1 - TINT) + colour * TINT
+        painted[_edge(inside, 1 + max(photo.shape[:2]) // 500)] = colour
+    return painted.round().astype(np.uint8)
+
+
+def _edge(mask: BoolMask, width: int) -> BoolMask:
+    """Pixels of the mask within `width` steps of its border (the frame of the photo is not a border)."""
+    inner = mask
+    for _ in range(width):
+        padded = np.pad(inner, 1, mode="edge")
+        inner = inner & padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
+    return mask & ~inner
+
+
+def _stem(hit: Hit) -> str:
+    name = Path(hit.photo.path).stem if hit.photo.path else "photo"
+    return f"{hit.rank:03d}-{hit.photo.id}-{safe_name(name)}"
+
+
+def _write_png(mask: BoolMask, path: Path) -> Path:
+    from PIL import Image
+
+    Image.fromarray(mask.astype(np.uint8) * 255).save(path, format="PNG")
+    return path
+
+
+def _write_jpeg(photo: RGB, path: Path) -> Path:
+    from PIL import Image
+
+    Image.fromarray(photo).save(path, format="JPEG", quality=92)
+    return path

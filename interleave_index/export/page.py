@@ -1,0 +1,271 @@
+"""A page that stands alone: hits with their masks painted on the photos, one colour an entity.
+
+One HTML file without scripts and without a reference to anything outside it. Knows records and
+pixels; where the pixels of a photo come from is the caller's business.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path, PurePath
+
+import numpy as np
+
+from ..errors import InterleaveError
+from ..geometry import fit, resize_mask
+from ..records import RGB, Answer, BoolMask, EntityHit, Hit
+from .colours import colour_of, hex_of, ink_on
+from .files import printable, whole_file
+from .masks import LoadPixels
+from .outline import label_point, svg_path
+from .page_style import MOST_TOGGLES, STYLE, toggles
+
+DISPLAY_SIDE = 640  # pixels of the longer side of an embedded photo
+QUERY_SIDE = 376
+_JPEG_QUALITY = 82
+_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+
+
+@dataclass(frozen=True, slots=True)
+class QueryPicture:
+    """A picture that was part of a query, to be shown above the hits.
+
+    Attributes:
+        label: the part as it was written.
+        photo: (H, W, 3) uint8 upright pixels.
+        mask: (H, W) bool of the part that was meant, or None for the whole picture.
+        entity: position of the part among the query's entities, which gives its colour.
+    """
+
+    label: str
+    photo: RGB
+    mask: BoolMask | None = None
+    entity: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One answer on a page of several: a heading, a line of explanation, the pictures of the query."""
+
+    answer: Answer
+    heading: str = ""
+    note: str = ""
+    pictures: tuple[QueryPicture, ...] = ()
+
+
+def write_page(
+    answer: Answer, file: Path | str, *, load_pixels: LoadPixels, pictures: Sequence[QueryPicture] = ()
+) -> Path:
+    """Write the answer to one query as a page; see `write_report`."""
+    return write_report([Section(answer, pictures=tuple(pictures))], file, title="Search", load_pixels=load_pixels)
+
+
+def write_report(
+    sections: Sequence[Section], file: Path | str, *, title: str, load_pixels: LoadPixels, lead: str = ""
+) -> Path:
+    """Write answers as one self-contained HTML page.
+
+    Args:
+        sections: shown in this order; an answer without hits says so.
+        file: the page; appears when it is complete.
+        title: of the page.
+        load_pixels: gives the upright (H, W, 3) uint8 pixels of a photo; a photo that it cannot give
+            (InterleaveError, OSError) is shown as an empty frame with its masks.
+        lead: a line under the title.
+    Returns:
+        `file` as a path.
+    Raises:
+        OSError: the file cannot be written; nothing is left half written.
+
+    Photos are embedded as JPEG with a longer side of at most 640 pixels. Every text is escaped, and
+    characters that would not show are written out. Hits under the answer's cut-off are greyed.
+    """
+    with whole_file(file) as out:
+        out.write(_head(title, lead))
+        for number, section in enumerate(sections):
+            out.write(_section(section, number, load_pixels))
+        out.write("<footer>Filled masks are judged to be there; dotted outlines are the best place found for "
+                  "something that probably is not. Made by interleave-index.</footer>\n</main>\n</body>\n</html>\n")
+    return Path(file)
+
+
+def _head(title: str, lead: str) -> str:
+    lead = f'<p class="lead">{_text(lead)}</p>\n' if lead else ""
+    return (f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+            f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
+            f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+            f'<link rel="icon" href="data:,">\n<title>{_text(title)}</title>\n'
+            f"<style>{STYLE}{toggles()}</style>\n</head>\n<body>\n<main>\n<h1>{_text(title)}</h1>\n{lead}")
+
+
+def _section(section: Section, number: int, load_pixels: LoadPixels) -> str:
+    answer = section.answer
+    entities = answer[0].entities if len(answer) else ()
+    heading = f"<h2>{_text(section.heading)}</h2>\n" if section.heading else ""
+    note = f'<p class="lead">{_text(section.note)}</p>\n' if section.note else ""
+    notes = "".join(f"<li>{_text(line)}</li>" for line in answer.notes)
+    return (f'<section>\n{heading}{note}<p class="query">{_text(answer.query)}</p>\n'
+            f"{_asked(section.pictures)}{_facts(answer)}"
+            + (f'<ul class="notes">{notes}</ul>\n' if notes else "")
+            + _legend(entities, number) + _grid(answer, load_pixels) + "</section>\n")
+
+
+def _facts(answer: Answer) -> str:
+    hits = "1 hit" if len(answer) == 1 else f"{len(answer)} hits"
+    path = {"exact": "every eligible photo was scored", "ann": "candidates from the vector index were scored"}
+    likely = sum(hit.relevance >= answer.cutoff for hit in answer)
+    return f'<p class="facts">{hits}, {likely} above the cut-off; {path[answer.path]}.</p>\n'
+
+
+def _asked(pictures: Sequence[QueryPicture]) -> str:
+    if not pictures:
+        return ""
+    figures = []
+    for picture in pictures:
+        size = fit(picture.photo.shape[:2], QUERY_SIDE)
+        mask = "" if picture.mask is None else _shape(picture.mask, size, picture.entity, picture.label, [])
+        figures.append(f'<figure><div class="photo">{_img(picture.photo, size, "Picture of the query")}'
+                       f"{_svg(mask, size)}</div><figcaption>{_text(picture.label)}</figcaption></figure>")
+    return f'<div class="asked">{"".join(figures)}</div>\n'
+
+
+def _legend(entities: Sequence[EntityHit], number: int) -> str:
+    """Tick boxes first, since CSS only looks forward; then the labels that a reader sees."""
+    if not entities:
+        return ""
+    boxes, labels = [], []
+    for n, entity in enumerate(entities):
+        switch = n < MOST_TOGGLES
+        if switch:
+            boxes.append(f'<input type="checkbox" class="toggle t{n}" id="s{number}e{n}" checked '
+                         f'aria-label="Show masks of {_text(entity.text)}">')
+        negative = '<span class="not">not</span>' if entity.negative else ""
+        target = f' for="s{number}e{n}"' if switch else ""
+        labels.append(f'<li><label class="l{n}"{target} style="{_colours(n)}"><span class="dot">{n + 1}</span>'
+                      f"{negative}<bdi>{_text(entity.text)}</bdi></label></li>")
+    return f'{"".join(boxes)}\n<ul class="legend">{"".join(labels)}</ul>\n'
+
+
+def _grid(answer: Answer, load_pixels: LoadPixels) -> str:
+    if not len(answer):
+        return '<p class="empty">No photo answers this query.</p>\n'
+    cards, below = [], False
+    for hit in answer:
+        if hit.relevance < answer.cutoff and not below:
+            below = True
+            cards.append('<li class="tail">under the cut-off: probably not what was meant</li>')
+        cards.append(_card(hit, hit.relevance < answer.cutoff, load_pixels))
+    return f'<ol class="grid">\n{"".join(cards)}</ol>\n'
+
+
+def _card(hit: Hit, below: bool, load_pixels: LoadPixels) -> str:
+    photo, relevance = hit.photo, min(max(hit.relevance, 0.0), 1.0)
+    path = PurePath(photo.path) if photo.path else PurePath(f"photo {photo.id}")
+    folder = f'<div class="folder"><bdi>{_text(str(path.parent))}</bdi></div>' if photo.path else ""
+    found = "".join(_found(entity, n) for n, entity in enumerate(hit.entities))
+    more = f' <span class="rank">+{len(hit.stack)} alike</span>' if hit.stack else ""
+    return (
+        f'<li class="card{" below" if below else ""}">{_picture(hit, load_pixels)}<div class="text">'
+        f'<div class="top"><span class="rank">{hit.rank}</span>'
+        f'<span class="name" title="{_text(str(path))}"><bdi>{_text(path.name)}</bdi></span>{more}</div>'
+        f'<div class="relevance" title="calibrated, 0 to 100 %">relevance {relevance:.0%}'
+        f'<span class="bar"><i style="width:{relevance:.0%}"></i></span>score {hit.score:.3f}</div>{folder}'
+        + (f'<ul class="found">{found}</ul>' if found else "") + "</div></li>\n")
+
+
+def _found(entity: EntityHit, n: int) -> str:
+    present, source = entity.grounding.present, entity.grounding.source
+    word = "there" if present else "not there"
+    negative = '<span class="not">not</span> ' if entity.negative else ""
+    return (f'<li class="{"present" if present else "absent"}" style="{_colours(n)}"><span class="dot">{n + 1}</span>'
+            f'<span class="what" title="{_text(entity.text)}">{negative}<bdi>{_text(entity.text)}</bdi></span>'
+            f'<span class="how" title="grounding: {source}">{word} · {entity.score:.2f}</span></li>')
+
+
+def _picture(hit: Hit, load_pixels: LoadPixels) -> str:
+    photo = hit.photo
+    size = fit((max(photo.height, 1), max(photo.width, 1)), DISPLAY_SIDE)
+    taken: list[tuple[float, float]] = []
+    shapes = [_entity_shape(entity, n, size, taken) for n, entity in enumerate(hit.entities)]
+    try:
+        shown = _img(load_pixels(photo), size, _alternative(hit))
+    except (InterleaveError, OSError):
+        shown = '<div class="gone">This photo cannot be read now.</div>'
+    return f'<div class="photo">{shown}{_svg("".join(shapes), size)}</div>'
+
+
+def _alternative(hit: Hit) -> str:
+    name = PurePath(hit.photo.path).name if hit.photo.path else f"photo {hit.photo.id}"
+    there = [e.text for e in hit.entities if e.grounding.present and e.regions]
+    return f"Hit {hit.rank}: {name}" + (f", with masks of {', '.join(there)}" if there else "")
+
+
+def _entity_shape(entity: EntityHit, n: int, size: tuple[int, int], taken: list[tuple[float, float]]) -> str:
+    if not entity.regions:
+        return ""
+    mask = np.zeros(size, bool)
+    for region in entity.regions:
+        mask |= _shrink(region.rle.decode(), size)
+    return _shape(mask, size, n, entity.text, taken, present=entity.grounding.present)
+
+
+def _shape(
+    mask: BoolMask, size: tuple[int, int], n: int, text: str, taken: list[tuple[float, float]], *, present: bool = True
+) -> str:
+    """One mask as an SVG group; `taken` collects where numbers stand, so that no two lie on each other."""
+    mask = _shrink(mask, size)
+    if not mask.any():
+        return ""
+    line, (x, y) = svg_path(mask), label_point(mask)
+    radius = max(size) / 40
+    while any((x - a) ** 2 + (y - b) ** 2 < 4 * radius**2 for a, b in taken):
+        x += 2.2 * radius
+    x, y = min(max(x, radius), size[1] - radius), min(max(y, radius), size[0] - radius)
+    taken.append((x, y))
+    return (f'<g class="mask m{n}{"" if present else " absent"}" style="{_colours(n)}"><title>{_text(text)}</title>'
+            f'<path class="halo" d="{line}"/><path d="{line}"/><circle cx="{x:.0f}" cy="{y:.0f}" r="{radius:.0f}"/>'
+            f'<text x="{x:.0f}" y="{y:.0f}" font-size="{radius * 1.2:.0f}">{n + 1}</text></g>')
+
+
+def _shrink(mask: BoolMask, size: tuple[int, int]) -> BoolMask:
+    """The mask at display size by area average; one too fine for that keeps every pixel that it touches."""
+    if mask.shape == size:
+        return mask
+    if mask.shape[0] <= size[0] or mask.shape[1] <= size[1]:
+        return resize_mask(mask, size)
+    from PIL import Image
+
+    grey = Image.fromarray(mask.astype(np.uint8) * 255).resize((size[1], size[0]), Image.Resampling.BOX)
+    shares = np.asarray(grey)
+    small: BoolMask = shares >= 128
+    return small if small.any() else shares > 0
+
+
+def _svg(shapes: str, size: tuple[int, int]) -> str:
+    return f'<svg viewBox="0 0 {size[1]} {size[0]}" aria-hidden="true">{shapes}</svg>' if shapes else ""
+
+
+def _img(photo: RGB, size: tuple[int, int], alternative: str) -> str:
+    from PIL import Image
+
+    picture = Image.fromarray(photo)
+    if picture.size != (size[1], size[0]):
+        picture = picture.resize((size[1], size[0]), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    picture.save(buffer, format="JPEG", quality=_JPEG_QUALITY)
+    data = base64.b64encode(buffer.getvalue()).decode("ascii")
+    return (f'<img alt="{_text(alternative)}" width="{size[1]}" height="{size[0]}" '
+            f'src="data:image/jpeg;base64,{data}">')
+
+
+def _colours(n: int) -> str:
+    colour = colour_of(n)
+    return f"--c:{hex_of(colour)};--k:{ink_on(colour)}"
+
+
+def _text(text: str) -> str:
+    return escape(printable(text), quote=True)

@@ -1,0 +1,114 @@
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from interleave_index.errors import ImageUnreadable
+from interleave_index.export.colours import PALETTE, colour_of, hex_of, ink_on
+from interleave_index.export.page import QueryPicture, Section, write_page, write_report
+from interleave_index.records import Answer
+
+VOID = {"meta", "link", "img", "input"}
+
+
+class Reader(HTMLParser):
+    """Collects tags and attributes, and checks that every tag is closed in order."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags: list[tuple[str, dict]] = []
+        self.open: list[str] = []
+        self.words: list[str] = []
+        self.feed(text)
+        assert not self.open
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+    def all(self, tag, css=None):
+        return [a for t, a in self.tags if t == tag and (css is None or css in a.get("class", "").split())]
+
+
+@pytest.fixture
+def page(answer, load_pixels, tmp_path):
+    text = write_page(answer, tmp_path / "page.html", load_pixels=load_pixels).read_text("utf-8")
+    return Reader(text)
+
+
+def test_the_page_points_at_nothing_outside_itself_and_runs_nothing(page):
+    for _, attributes in page.tags:
+        assert not any(name.startswith("on") for name in attributes)
+        for name in ("src", "href"):
+            assert attributes.get(name, "data:").startswith("data:")
+    assert not page.all("script") and "default-src 'none'" in page.all("meta")[1]["content"]
+    assert not re.search(r"url\(|@import|https?:", "".join(page.words))
+
+
+def test_hostile_names_are_shown_as_text(page):
+    words = "".join(page.words)
+    assert "<img src=x onerror=alert(1)>" in words and "caf\\xe9" in words and "\\u202e" in words
+    assert all("onerror" not in attributes for _, attributes in page.tags) and "a <b>" in words
+
+
+def test_every_photo_has_its_pixels_and_an_alternative_text(page):
+    pictures = page.all("img")
+    assert len(pictures) == 2 and all(p["src"].startswith("data:image/jpeg;base64,/9j/") for p in pictures)
+    assert pictures[0]["alt"] == "Hit 1: red disc.jpg, with masks of red disc"
+
+
+def test_an_entity_keeps_its_colour_in_legend_masks_and_lists(page):
+    first, second = (f"--c:{hex_of(colour_of(n))};--k:{ink_on(colour_of(n))}" for n in (0, 1))
+    assert [a["style"] for a in page.all("label")] == [first, second]
+    assert [a["style"] for a in page.all("g", "m0")] == [first, first] and [
+        a["style"] for a in page.all("g", "m1")] == [second]
+    assert len(page.all("input", "toggle")) == 2
+
+
+def test_what_is_judged_absent_is_drawn_otherwise(page):
+    assert ["absent" in a["class"] for a in page.all("g", "m0")] == [False, True]
+
+
+def test_hits_under_the_cut_off_are_greyed_after_a_dividing_line(page):
+    assert len(page.all("li", "card")) == 2 and len(page.all("li", "below")) == 1 and len(page.all("li", "tail")) == 1
+
+
+def test_a_photo_that_cannot_be_read_is_said_so_with_its_masks_kept(answer, tmp_path):
+    def refuse(photo):
+        raise ImageUnreadable("gone") if photo.id == 7 else FileNotFoundError(2, "gone")
+
+    page = Reader(write_page(answer, tmp_path / "page.html", load_pixels=refuse).read_text())
+    assert not page.all("img") and "".join(page.words).count("cannot be read") == 2 and len(page.all("g", "mask")) == 3
+
+
+def test_no_hits_is_an_answer(load_pixels, tmp_path):
+    page = Reader(write_page(Answer("[x]", "ann", ()), tmp_path / "p.html", load_pixels=load_pixels).read_text())
+    assert "No photo answers this query." in "".join(page.words)
+
+
+def test_a_report_holds_several_answers_with_the_pictures_of_their_queries(answer, load_pixels, tmp_path):
+    photo, mask = np.zeros((900, 1200, 3), np.uint8), np.zeros((900, 1200), bool)
+    mask[300:600, 400:800] = True
+    asked = QueryPicture("[image:a.jpg#box=400,300,800,600]", photo, mask, entity=1)
+    sections = [Section(answer, "One", "first"), Section(answer, "Two", pictures=(asked,))]
+    file = write_report(sections, tmp_path / "r.html", title="Report & more", load_pixels=load_pixels, lead="All of it")
+    page = Reader(file.read_text())
+    assert len(page.all("section")) == 2 and len(page.all("figure")) == 1 and "Report & more" in page.words
+    switches = [a["id"] for a in page.all("input")]
+    assert len(set(switches)) == 4 and {a["for"] for a in page.all("label")} == set(switches)
+    assert max(int(a["width"]) for a in page.all("img")) == 376
+
+
+def test_colours_can_be_told_apart_and_carry_readable_ink():
+    assert len(set(PALETTE)) == len(PALETTE) and {ink_on(c) for c in PALETTE} <= {"#000", "#fff"}

@@ -194,7 +194,7 @@ def _value(value: object, kind: Any, source: str, name: str) -> object:
                     float: ((int, float), "a number")}.get(kind, ((int, float, type(None)), "a number or null"))
     if not isinstance(value, wanted) or (isinstance(value, bool) and kind is not bool):
         raise ConfigError(f"{source}: {name} is {_shown(value)}, expected {word}")
-    return float(value) if kind is float else value
+    return float(value) if kind is float and isinstance(value, int) else value
 
 
 def _shown(value: object) -> str:

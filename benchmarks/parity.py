@@ -1,0 +1,120 @@
+"""Compare the interface with reference outputs of the published FIND modules.
+
+    python benchmarks/parity.py FILE... [--tolerance 1e-5] [--heads 4]
+
+Takes files in the format described in docs/benchmarks.md, prints the largest absolute difference of every output
+that a file holds and ends with status 1 when one is above the tolerance or an expected output is missing.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from interleave_index.interface.find.module import FindConfig, FindInterface, Pass
+from interleave_index.interface.find.published import prompts_from_published
+from interleave_index.models.pixel_decoder import PixelDecoder, channels_of
+
+PREDICTOR, DECODER = "sem_seg_head.predictor.", "sem_seg_head.pixel_decoder."
+
+
+def layers_of(state: dict[str, Tensor], stem: str) -> int:
+    """Number of layers under a key stem."""
+    return 1 + max(int(key[len(stem):].split(".")[0]) for key in state if key.startswith(stem))
+
+
+def below(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The part of a state dict under a prefix, without it."""
+    return {key[len(prefix):]: value for key, value in state.items() if key.startswith(prefix)}
+
+
+def build_interface(state: dict[str, Tensor], heads: int) -> FindInterface:
+    """An interface of the sizes that the state dict has, loaded strictly."""
+    width = state["class_embed"].shape[0]
+    config = FindConfig(
+        width=width, features=state["mask_embed.layers.2.weight"].shape[0], heads=heads,
+        ffn=state["transformer_ffn_layers.0.linear1.weight"].shape[0],
+        layers=layers_of(state, "transformer_ffn_layers."), object_queries=len(state["query_feat.weight"]) - 1,
+        text_width=state["lang_encoder.lang_proj"].shape[0], memories=len(state["spatial_embed.weight"]))
+    interface = FindInterface(config)
+    interface.load_state_dict(state)
+    return interface.eval()
+
+
+def build_decoder(state: dict[str, Tensor], heads: int) -> PixelDecoder:
+    """A pixel decoder of the sizes that the state dict has, loaded strictly."""
+    stem = "transformer.encoder.layers."
+    decoder = PixelDecoder(channels_of(state), state["mask_features.weight"].shape[0], heads=heads,
+                           ffn=state[f"{stem}0.linear1.weight"].shape[0], layers=layers_of(state, stem))
+    decoder.load_state_dict(state)
+    return decoder.eval()
+
+
+def differences(got: dict[str, Tensor], expected: dict[str, Tensor], title: str) -> Iterator[tuple[str, float]]:
+    """Largest absolute difference of every expected output; infinite where it is missing or misshapen."""
+    for name, wanted in expected.items():
+        mine = got.get(name)
+        fits = mine is not None and mine.shape == wanted.shape
+        yield f"{title}.{name}", float((mine - wanted).abs().max()) if fits and wanted.numel() else (0.0 if fits else float("inf"))
+
+
+def compare(content: dict[str, Any], interface_heads: int, decoder_heads: int) -> Iterator[tuple[str, float]]:
+    """Run everything that a file asks for; yields (name, largest absolute difference)."""
+    state = content["state_dict"]
+    whole = any(key.startswith(PREDICTOR) for key in state)
+    interface = build_interface(below(state, PREDICTOR) if whole else state, interface_heads)
+    levels, mask_features = content.get("x"), content.get("mask_features")
+    if "features" in content:
+        decoder = build_decoder(below(state, DECODER), decoder_heads)
+        pyramid = decoder([content["features"][name] for name in ("res2", "res3", "res4", "res5")])
+        mine = {str(n): level for n, level in enumerate(pyramid.levels)}
+        yield from differences(mine, {str(n): level for n, level in enumerate(content["multi_scale"])}, "multi_scale")
+        yield from differences({"mask_features": pyramid.mask_features}, {"mask_features": mask_features}, "pixel_decoder")
+        levels, mask_features = pyramid.levels, pyramid.mask_features
+
+    def run(extra: dict[str, Any]) -> Pass:
+        return interface(levels, mask_features, prompts_from_published(extra), class_table=content.get("class_text"), earlier=True)
+
+    everything = run(content.get("extra", {}))
+    for key in ("out", "out_all"):
+        if key in content:
+            yield from differences(everything.final.values, content[key], key)
+    if "out_generic" in content:
+        yield from differences(run({}).final.values, content["out_generic"], "out_generic")
+    if "aux_first" in content:
+        yield from differences(everything.earlier[0].values, content["aux_first"], "aux_first")
+    for number, expected in enumerate(content.get("aux", [])):
+        yield from differences(everything.earlier[number].values, expected, f"aux.{number}")
+    if "out_memory" in content:
+        yield from differences(run(content["extra_memory"]).final.values, content["out_memory"], "out_memory")
+
+
+def main() -> int:
+    """Print a table a file; 1 when anything differs by more than the tolerance."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("files", nargs="+", type=Path)
+    parser.add_argument("--tolerance", type=float, default=1e-5)
+    parser.add_argument("--heads", type=int, help="attention heads of the interface (default: 8 at width 512, else 4)")
+    parser.add_argument("--decoder-heads", type=int, default=8, help="attention heads of the pixel decoder")
+    args = parser.parse_args()
+    worst = 0.0
+    for file in args.files:
+        content = torch.load(file, weights_only=True)
+        width = next(value for key, value in content["state_dict"].items() if key.endswith("class_embed")).shape[0]
+        print(f"{file.name}  width {width}")
+        if "image" in content:
+            print("  backbone: starts from the file's `features`; the published backbones are not part of this check")
+        with torch.inference_mode():
+            for name, difference in compare(content, args.heads or (8 if width == 512 else 4), args.decoder_heads):
+                worst = max(worst, difference)
+                print(f"  {name:40s} {difference:.2e}{'' if difference <= args.tolerance else '  ABOVE'}")
+    print(f"largest difference {worst:.2e}, tolerance {args.tolerance:.0e}")
+    return int(not worst <= args.tolerance)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

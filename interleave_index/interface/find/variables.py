@@ -1,0 +1,204 @@
+"""What takes part in a pass of the interface, and who sees whom (find.md §5.2 and §5.4).
+
+A pass is a short list of `Variable`s; the two masks of the attentions are built from the tables below.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+# Padding values never match each other, nor a real index.
+PAD_QUERY, PAD_TOKEN, PAD_VISUAL, NO_ENTITY = -3, -5, -7, -4
+
+
+@dataclass(slots=True)
+class TextTokens:
+    """Projected text tokens of a batch.
+
+    Attributes:
+        tokens: (B, T, C).
+        pad: (B, T) bool, True at padding.
+    """
+
+    tokens: Tensor
+    pad: Tensor
+
+
+@dataclass(slots=True)
+class GroundingPrompt:
+    """Expressions to find: all tokens of an image's expressions in one row.
+
+    Attributes:
+        text: their tokens.
+        token_index: (B, T) number of the expression a token belongs to.
+        query_index: (B, E) numbers of the expressions, negative at padding.
+    """
+
+    text: TextTokens
+    token_index: Tensor
+    query_index: Tensor
+
+
+@dataclass(slots=True)
+class VisualTokens:
+    """Visual prompts sampled from the three levels of a pyramid.
+
+    Attributes:
+        levels: three (B, P, C).
+        pad: (B, P) bool.
+        index: (B, P) number of the mask that a token comes from.
+    """
+
+    levels: tuple[Tensor, Tensor, Tensor]
+    pad: Tensor
+    index: Tensor
+
+
+@dataclass(slots=True)
+class MaskPrompt:
+    """User masks on the images of the batch themselves.
+
+    Attributes:
+        positive, negative: one (n, h, w) bool tensor an image; negative may be None.
+    """
+
+    positive: Sequence[Tensor]
+    negative: Sequence[Tensor] | None = None
+
+
+@dataclass(slots=True)
+class SpatialPrompt:
+    """Interactive segmentation: one query a user mask.
+
+    Attributes:
+        masks: the user's masks, or tokens that were sampled before.
+        query_index: (B, n) numbers of the masks, negative at padding.
+        previous: (B, n, h, w) mask logits of an earlier round, n 1 or the number of memories, or None.
+    """
+
+    masks: MaskPrompt | VisualTokens
+    query_index: Tensor
+    previous: Tensor | None = None
+
+
+@dataclass(slots=True)
+class InterleavePrompt:
+    """A sentence whose visual entities are replaced by a placeholder word.
+
+    Attributes:
+        text: tokens of the sentence.
+        token_index: (B, T) number of the entity a token lies in, -4 in none.
+        query_index: (B, E) numbers of the entities, negative at padding.
+        visual: (B, T) 1 where a token lies in a visual entity, else 0.
+        masks: one mask an entity (all false for text entities), or tokens sampled from other images; None without any.
+    """
+
+    text: TextTokens
+    token_index: Tensor
+    query_index: Tensor
+    visual: Tensor
+    masks: MaskPrompt | VisualTokens | None = None
+
+
+@dataclass(slots=True)
+class Prompts:
+    """All prompts of a pass; a variable exists only where its prompt does."""
+
+    grounding: GroundingPrompt | None = None
+    caption: TextTokens | None = None
+    class_name: TextTokens | None = None
+    spatial: SpatialPrompt | None = None
+    interleave: InterleavePrompt | None = None
+
+
+@dataclass(slots=True)
+class Variable:
+    """One group of rows in the stream.
+
+    Attributes:
+        name: as published.
+        content: (B, N, C), changes layer by layer.
+        position: (B, N, C), constant.
+        pad: (B, N) bool or None.
+        index: (B, N) or None; two rows that both carry an index meet only where it is equal.
+        levels: for visual tokens the three contents that take turns, else None.
+    """
+
+    name: str
+    content: Tensor
+    position: Tensor
+    pad: Tensor | None = None
+    index: Tensor | None = None
+    levels: tuple[Tensor, Tensor, Tensor] | None = None
+
+
+PROPOSALS = ("proposals_vision_object", "proposals_vision_grounding", "proposals_vision_segment",
+             "proposals_interleave_entity")
+VISION_GROUP = (*PROPOSALS, "queries_vision_image", "memories_vision_spatial")
+
+# content attention of everything outside the vision group: query -> tokens, and whether indices must agree
+CONTENT = {
+    "queries_vision_spatial": "tokens_vision_spatial",
+    "queries_language_caption": "tokens_language_caption",
+    "queries_language_class": "tokens_language_class",
+    "queries_language_description": "tokens_language_description",
+    "queries_interleave_legend": "tokens_interleave_legend",
+    "queries_interleave_entity": "tokens_interleave_legend",
+    "tokens_interleave_legend": "tokens_vision_spatial_",
+}
+INDEX_FREE = {"queries_interleave_legend"}  # the legend reads every token, whatever entity it lies in
+
+CONDITION = {
+    "proposals_vision_grounding": ("tokens_language_description",),
+    "proposals_vision_segment": ("tokens_vision_spatial", "memories_vision_spatial"),
+    "proposals_interleave_entity": ("tokens_interleave_legend",),
+    "tokens_language_description": ("proposals_vision_grounding",),
+}  # beside itself, which every variable sees
+
+
+def content_mask(queries: Sequence[Variable], keys: Sequence[Variable]) -> Tensor:
+    """(B, N, M) bool, True where content attention is blocked."""
+    rows = []
+    for query in queries:
+        row = []
+        for key in keys:
+            blocked = _blocked(query, key, seen=CONTENT[query.name] == key.name)
+            if CONTENT[query.name] == key.name and query.name not in INDEX_FREE and query.index is not None \
+                    and key.index is not None:
+                blocked = blocked | (query.index[:, :, None] != key.index[:, None, :])
+            row.append(blocked)
+        rows.append(torch.cat(row, 2))
+    return torch.cat(rows, 1)
+
+
+def condition_mask(variables: Sequence[Variable], *, segment_sees_queries: bool = False) -> Tensor:
+    """(B, N, N) bool, True where condition attention is blocked.
+
+    Args:
+        segment_sees_queries: segment proposals read the spatial queries instead of the spatial tokens, as
+            training does now and then.
+    """
+    rows = []
+    for query in variables:
+        seen = CONDITION.get(query.name, ())
+        if segment_sees_queries and query.name == "proposals_vision_segment":
+            seen = ("queries_vision_spatial", "memories_vision_spatial")
+        row = [_blocked(query, key, seen=key.name == query.name or key.name in seen) for key in variables]
+        for number, key in enumerate(variables):
+            if query.pad is not None:
+                row[number] = row[number] | query.pad[:, :, None].expand(-1, -1, key.content.shape[1])
+        rows.append(torch.cat(row, 2))
+    return torch.cat(rows, 1)
+
+
+def _blocked(query: Variable, key: Variable, *, seen: bool) -> Tensor:
+    batch, count = query.content.shape[:2]
+    if not seen:
+        return torch.ones((batch, count, key.content.shape[1]), dtype=torch.bool, device=query.content.device)
+    if key.pad is None:
+        return torch.zeros((batch, count, key.content.shape[1]), dtype=torch.bool, device=query.content.device)
+    return key.pad[:, None, :].expand(-1, count, -1)

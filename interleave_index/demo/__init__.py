@@ -1,0 +1,1 @@
+"""The demo: real photos and drawn scenes, five queries of different kinds, tables and a report."""

@@ -1,0 +1,143 @@
+"""The demo from photos to report: ingest, five queries of different kinds, a table for each, one page for all.
+
+Knows `Index` and the export; what is asked stands in `questions`.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..config import Config
+from ..export.asked import query_pictures
+from ..export.files import printable
+from ..export.page import Section, write_report
+from ..grammar import Query
+from ..records import Answer, Entity, EntityHit, Hit, Not, Picture
+from ..service import Index
+from .photos import write_photos, write_query_pictures
+from .scenes import BOAT_IN_HARBOUR
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from ..interface.protocol import Interface
+
+TOP_K = 6
+LEAD = ("Photos that come with scikit-image and scikit-learn, and scenes drawn by code. "
+        "Point at a mask to see what it answers; click a phrase to hide its masks.")
+_BAR = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One query of the demo, with its heading and a line that says what is new about it."""
+
+    heading: str
+    note: str
+    query: Query
+
+
+def questions(pictures: dict[str, Path]) -> list[Question]:
+    """The five queries.
+
+    Args:
+        pictures: as `write_query_pictures` gives them.
+    """
+    boat = Picture(pictures["harbour"], box=BOAT_IN_HARBOUR)
+    return [
+        Question("Words", "The phrase in brackets asks for a mask.",
+                 Query(Entity("a cat"), "looking at the camera")),
+        Question("A picture", "Another photo of something that is in the collection.",
+                 Query(Picture(pictures["motorcycle"]))),
+        Question("A part of a picture", "Only the boat is meant, not the house or the tree beside it.",
+                 Query(boat)),
+        Question("Words and a part of a picture", "One sentence, in which a part of a picture stands for a noun.",
+                 Query("a", boat, "at night under the moon")),
+        Question("Something that should not be there", "A negative takes off where its own region is found.",
+                 Query(Entity("a person"), Not(Entity("a camera")))),
+    ]
+
+
+def run_demo(folder: Path | str = "demo", *, interface: Interface | None = None, config: Config | None = None,
+             console: Console | None = None) -> Path:
+    """Write the photos, take them in, ask the five queries, and write the report.
+
+    Args:
+        folder: gets ``photos/``, ``queries/``, ``index/`` (made anew) and ``report.html``.
+        interface: used instead of the one that `config` names.
+        config: settings; None takes the defaults.
+        console: where the tables go; None is stdout.
+    Returns:
+        Path of the report.
+    Raises:
+        BackendMissing: scikit-image or scikit-learn is not installed.
+        InterleaveError: whatever keeps an ingest or a search from working.
+    """
+    from rich.console import Console
+
+    console = console or Console()
+    folder, begun = Path(folder), time.perf_counter()
+    photos = write_photos(folder / "photos")
+    pictures = write_query_pictures(folder / "queries")
+    _remove_index(folder / "index")
+    with Index.open(folder / "index", config=config, interface=interface, create=True) as index:
+        console.print(f"{len(photos)} photos in {folder / 'photos'}; taking them in ...", highlight=False)
+        report = index.ingest(folder / "photos")
+        console.print(f"{report.added} added, {len(report.failed)} failed, {report.photos_per_s:.1f} photos/s\n",
+                      highlight=False)
+        sections = [_ask(index, question, number, console)
+                    for number, question in enumerate(questions(pictures), start=1)]
+        page = write_report(sections, folder / "report.html", title="interleave-index: five queries",
+                            lead=LEAD, load_pixels=index.pixels)
+    console.print(f"The same with pictures and masks: {page}  ({time.perf_counter() - begun:.0f} s in all)",
+                  highlight=False, soft_wrap=True)
+    return page
+
+
+def _ask(index: Index, question: Question, number: int, console: Console) -> Section:
+    answer = index.search(question.query, TOP_K, ground="exact")
+    console.print(f"[bold]{number}. {question.heading}[/bold]", highlight=False)
+    console.print(printable(answer.query), style="cyan", highlight=False, markup=False, soft_wrap=True)
+    console.print(_table(answer))
+    for note in answer.notes:
+        console.print(f"note: {printable(note)}", style="bright_black", highlight=False, markup=False)
+    console.print()
+    return Section(answer, f"{number}. {question.heading}", question.note,
+                   query_pictures(question.query, index.load_picture))
+
+
+def _table(answer: Answer) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("", "relevance", "score", "photo", "found"):
+        table.add_column(name, justify="right" if name in ("", "score") else "left", overflow="fold")
+    for hit in answer:
+        name = Path(hit.photo.path).name if hit.photo.path else f"photo {hit.photo.id}"
+        table.add_row(str(hit.rank), _bar(hit), f"{hit.score:.3f}", Text(printable(name)),
+                      Text("  ".join(map(_found, hit.entities))),
+                      style="" if hit.relevance >= answer.cutoff else "bright_black")
+    return table
+
+
+def _bar(hit: Hit) -> str:
+    full = round(min(max(hit.relevance, 0.0), 1.0) * _BAR)
+    return f"{'█' * full}{'·' * (_BAR - full)} {hit.relevance:.2f}"
+
+
+def _found(entity: EntityHit) -> str:
+    mark = "✓" if entity.grounding.present else "✗"
+    name = entity.text if entity.kind == "text" else "[the picture]" if entity.kind == "picture" else "[the part]"
+    return f"{mark} {'not ' if entity.negative else ''}{printable(name)} {entity.score:.2f}"
+
+
+def _remove_index(folder: Path) -> None:
+    """The demo shows a first ingest, so it starts anew; a folder that is not an index is left to `Index.open`."""
+    if (folder / "catalog.sqlite").is_file():
+        shutil.rmtree(folder)

@@ -120,3 +120,42 @@ def point_mask(points: tuple[tuple[float, float], ...], size: tuple[int, int], r
     for px, py in points:
         mask |= (x - px) ** 2 + (y - py) ** 2 <= radius**2
     return mask
+
+
+def resize_rle(rle: Rle, size: tuple[int, int]) -> Rle:
+    """`resize_mask` on a coded mask; the large mask is never laid out, so that big photos stay cheap.
+
+    Args:
+        rle: mask of any size.
+        size: wanted (height, width).
+
+    >>> resize_rle(encode_rle(np.array([[True, False]])), (2, 4)).decode().astype(int).tolist()
+    [[1, 1, 0, 0], [1, 1, 0, 0]]
+    """
+    from pycocotools import mask as coco
+
+    if rle.size == size:
+        return rle
+    small = rle.decode()
+    height, width = small.shape
+    columns = ((np.arange(size[1]) + 0.5) * width / size[1]).astype(int)
+    rows = ((np.arange(size[0]) + 0.5) * height / size[0]).astype(int)
+    padded = np.zeros((width, height + 2), np.int8)
+    padded[:, 1:-1] = small.T
+    steps = np.diff(padded, axis=1)
+    at, start = np.nonzero(steps == 1)  # runs, column after column
+    end = np.nonzero(steps == -1)[1]
+    counts = np.bincount(at, minlength=width)
+    first = np.cumsum(counts) - counts
+    repeats = counts[columns]
+    run = np.repeat(first[columns] - np.cumsum(repeats) + repeats, repeats) + np.arange(repeats.sum())
+    base = np.repeat(np.arange(size[1]) * size[0], repeats)
+    starts = base + np.searchsorted(rows, start)[run]
+    ends = base + np.searchsorted(rows, end)[run]
+    edges = np.stack([starts, ends], 1)[ends > starts].ravel()
+    keep = np.ones(len(edges), bool)
+    joined = np.flatnonzero(edges[1:] == edges[:-1])  # a run that goes on at the top of the next column
+    keep[joined] = keep[joined + 1] = False
+    runs = np.diff(np.concatenate([[0], edges[keep], [size[0] * size[1]]])).tolist()
+    coded = coco.frPyObjects({"size": list(size), "counts": runs if runs[-1] else runs[:-1]}, *size)
+    return Rle(size, coded["counts"].decode("ascii"))

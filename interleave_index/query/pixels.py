@@ -1,0 +1,138 @@
+"""Pixels of the pictures that a query names: parts of pictures as masks, and indexed photos through a cache.
+
+Knows the store and a loader of pictures that it is given; decodes nothing itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+
+from ..errors import InputError, ShapeError
+from ..geometry import box_mask, point_mask, resize_mask
+from ..records import RGB, BoolMask, Photo, Picture
+
+if TYPE_CHECKING:
+    from ..storage.store import Store
+
+LoadPicture: TypeAlias = Callable[[str | Path | RGB], RGB]
+
+CACHE_BYTES = 256 * 2**20
+POINT_RADIUS = 0.01  # of the longer side: a point marks what a fingertip would
+SMALLEST_RADIUS = 1.5  # pixels
+ROUNDING = 1.0  # pixels that a box may reach out of its picture: tools round differently
+ASPECT_TOLERANCE = 0.02  # of a mask whose size is not that of its picture
+
+
+class PixelCache:
+    """The photos last used by queries, decoded; keyed by content, bounded by bytes. Safe between threads."""
+
+    def __init__(self, limit: int = CACHE_BYTES) -> None:
+        self._limit, self._held = limit, 0
+        self._photos: OrderedDict[str, RGB] = OrderedDict()
+        self._lock = Lock()
+
+    def get(self, key: str) -> RGB | None:
+        """The photo of that sha256, or None."""
+        with self._lock:
+            if key in self._photos:
+                self._photos.move_to_end(key)
+            return self._photos.get(key)
+
+    def put(self, key: str, photo: RGB) -> None:
+        """Keep a photo; those unused for longest fall out. One larger than the whole cache is not kept."""
+        with self._lock:
+            if key in self._photos or photo.nbytes > self._limit:
+                return
+            self._photos[key] = photo
+            self._held += photo.nbytes
+            while self._held > self._limit:
+                self._held -= self._photos.popitem(last=False)[1].nbytes
+
+
+def indexed_pixels(store: Store, photo: Photo, load_picture: LoadPicture, cache: PixelCache) -> RGB | None:
+    """Upright pixels of an indexed photo: the original while its content is unchanged, else its thumbnail, else None."""
+    cached = cache.get(photo.sha256)
+    if cached is not None:
+        return cached
+    pixels = _original(photo, load_picture)
+    if pixels is None:
+        thumbnail = store.thumbnail_path(photo.sha256)
+        try:
+            return load_picture(thumbnail) if thumbnail.is_file() else None
+        except (InputError, OSError):
+            return None
+    cache.put(photo.sha256, pixels)
+    return pixels
+
+
+def _original(photo: Photo, load_picture: LoadPicture) -> RGB | None:
+    if photo.path is None:
+        return None
+    try:
+        # the file may have been edited since it was ingested: then its pixels are another photo's
+        if hashlib.sha256(Path(photo.path).read_bytes()).hexdigest() != photo.sha256:
+            return None
+        return load_picture(photo.path)
+    except (InputError, OSError):
+        return None
+
+
+def marked(picture: Picture, photo: RGB, load_picture: LoadPicture) -> tuple[BoolMask | None, BoolMask | None]:
+    """Which pixels of its picture a part means.
+
+    Args:
+        picture: the part.
+        photo: (H, W, 3) its upright pixels.
+        load_picture: for a mask that is given as a file.
+    Returns:
+        (H, W) bool of the part, None for the whole picture; and (H, W) bool of background points or None.
+    Raises:
+        InputError: a box or point outside the picture, or a mask that marks nothing.
+        ShapeError: a mask of another size or dtype.
+    """
+    size = (int(photo.shape[0]), int(photo.shape[1]))
+    name = "array" if isinstance(picture.source, np.ndarray) else str(picture.source)
+    if picture.box is not None:
+        x0, y0, x1, y1 = picture.box
+        if min(x0, y0) < -ROUNDING or x1 > size[1] + ROUNDING or y1 > size[0] + ROUNDING:
+            raise InputError(f"box {picture.box} reaches out of picture {name}, expected x within 0 to {size[1]} and "
+                             f"y within 0 to {size[0]} pixels of the upright picture")
+        return _something(box_mask(picture.box, size), f"box {picture.box}", name), None
+    if picture.points:
+        radius = max(SMALLEST_RADIUS, POINT_RADIUS * max(size))
+        for x, y in (*picture.points, *picture.background):
+            if not (x < size[1] and y < size[0]):
+                raise InputError(f"point ({x}, {y}) is outside picture {name}, expected x under {size[1]} and "
+                                 f"y under {size[0]} pixels of the upright picture")
+        behind = point_mask(picture.background, size, radius) if picture.background else None
+        return point_mask(picture.points, size, radius), behind
+    if picture.mask is None:
+        return None, None
+    return _something(_mask_of(picture.mask, size, name, load_picture), "mask", name), None
+
+
+def _mask_of(given: str | Path | BoolMask, size: tuple[int, int], name: str, load_picture: LoadPicture) -> BoolMask:
+    if isinstance(given, np.ndarray):
+        if given.shape != size or given.dtype != np.bool_:
+            raise ShapeError(f"mask of picture {name} has shape {given.shape} and dtype {given.dtype}, "
+                             f"expected {size} bool")
+        return given
+    mask: BoolMask = np.asarray((load_picture(given) > 0).any(axis=2))
+    if mask.shape != size:
+        if abs(mask.shape[1] / mask.shape[0] / (size[1] / size[0]) - 1) > ASPECT_TOLERANCE:
+            raise ShapeError(f"mask {given} has size {mask.shape}, expected {size} as picture {name}, or that aspect")
+        return resize_mask(mask, size)
+    return mask
+
+
+def _something(mask: BoolMask, what: str, name: str) -> BoolMask:
+    if not mask.any():
+        raise InputError(f"{what} marks no pixel of picture {name}, expected at least one")
+    return mask

@@ -17,8 +17,17 @@ from interleave_index import Index, Picture, Query
 from interleave_index.errors import InputError
 from interleave_index.geometry import box_mask, encode_rle, fit, unit
 from interleave_index.interface.protocol import Calibration
-from interleave_index.records import RGB, Box, Floats, GroundedMask, PhotoEncoding, QueryEncoding, ResolvedPart
-from interleave_index.records import ResolvedQuery, Space
+from interleave_index.records import (
+    RGB,
+    Box,
+    Floats,
+    GroundedMask,
+    PhotoEncoding,
+    QueryEncoding,
+    ResolvedPart,
+    ResolvedQuery,
+    Space,
+)
 
 LEVELS, TILES = 4, 3  # levels of each colour channel; tiles of each side
 DIM = LEVELS**3

@@ -1,1 +1,11 @@
-"""Measures an interface on photo packs: retrieval, interleaved retrieval, grounding, proposals, labels, absence."""
+"""Measures an interface on photo packs: retrieval, interleaved retrieval, grounding, proposals, labels, absence.
+
+    evaluate(pack, *, interface, hard_negatives=None, facts=None, dump=None, seed=0, limit=None,
+             exclude_sources=(), progress=None) -> dict    # the report of docs/evaluate.md, ready for json.dumps
+
+`progress(what, done, total)` is called often. Importing this room loads numpy only.
+"""
+
+from .report import evaluate
+
+__all__ = ["evaluate"]

@@ -1,0 +1,75 @@
+"""Hard negatives: a true caption of a photo against one that is nearly right."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import InputError
+from ..interface.protocol import Interface
+from .library import Library, Progress, asked, totals
+from .outcome import Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A true and a false caption of the photo with this key, and how the false one was made."""
+
+    key: str
+    kind: str
+    caption: str
+    negative: str
+
+
+def read_pairs(path: Path) -> list[Pair]:
+    """Read one JSON object a line: ``key``, ``kind``, ``caption``, ``negative``; empty lines are skipped.
+
+    Raises:
+        InputError: the file cannot be read, or a line is not such an object.
+    """
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"hard negatives {path} cannot be read: {error}") from error
+    pairs = []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+            pairs.append(Pair(*(str(record[name]) for name in ("key", "kind", "caption", "negative"))))
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(f"hard negatives {path}, line {number}: {line[:60]!r} cannot be used ({error!r}), "
+                             f"expected an object with key, kind, caption and negative") from error
+    return pairs
+
+
+def hard_negatives(library: Library, interface: Interface, pairs: list[Pair], progress: Progress) -> Outcome:
+    """Share of pairs whose true caption scores strictly higher for the photo, in all and by kind.
+
+    Args:
+        library: the pack; pairs of photos that are not in it are left out.
+    Returns:
+        ``above``, ``chance`` 50, ``n`` pairs, ``kinds``: per kind ``above`` and ``n``. Arrays: ``hard_scores``
+        (n, 2) float32, true and false, ``hard_keys``, ``hard_kinds`` (n,).
+    """
+    place = {photo.key: position for position, photo in enumerate(library.photos)}
+    kept = [pair for pair in pairs if pair.key in place]
+    scores = np.zeros((len(kept), 2), np.float32)
+    for number, pair in enumerate(kept):
+        own = library.only(np.arange(len(library.photos)) == place[pair.key])
+        scores[number] = totals(own, interface, [asked(pair.caption), asked(pair.negative)], "", _quiet)[:, 0]
+        progress("hard negatives", number + 1, len(kept))
+    above, kinds = scores[:, 0] > scores[:, 1], np.array([pair.kind for pair in kept], str)
+    by_kind = {str(kind): {"above": 100.0 * float(above[kinds == kind].mean()), "n": int((kinds == kind).sum())}
+               for kind in np.unique(kinds)}
+    return Outcome(
+        {"above": 100.0 * float(above.mean()) if kept else 0.0, "chance": 50.0, "n": len(kept), "kinds": by_kind},
+        {"hard_scores": scores, "hard_kinds": kinds, "hard_keys": np.array([pair.key for pair in kept], str)})
+
+
+def _quiet(what: str, done: int, total: int) -> None:
+    """Progress of single photos is not shown."""

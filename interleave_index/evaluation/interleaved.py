@@ -1,0 +1,122 @@
+"""Interleaved retrieval: one word of a caption stands as a region of another photo.
+
+Three forms of the same caption are asked of the captioned photos: the word replaced by a region with its
+label, the word kept as a bracketed phrase, the word deleted. The wanted photo is the caption's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import metrics
+from ..interface.protocol import Interface
+from ..records import BoolMask, Entity, Floats
+from .labelled import Labelled, References, sha1_number
+from .library import Library, Progress, asked, totals
+from .outcome import Outcome, image_chance, with_chance
+from .packs import PackPhoto
+from .words import mentions
+
+MOST_PHOTOS = 10  # photos asked for one label
+REFERENCE_PENALTY = 1e-6  # FIND: what a photo loses that lent its region to the query
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One caption with one word to be replaced, and the region that replaces it."""
+
+    position: int
+    label: str
+    before: str
+    word: str
+    after: str
+    reference: Labelled
+
+
+def questions(photos: Sequence[PackPhoto], references: References) -> list[Question]:
+    """What is asked: per label at most 10 photos, by the hash of their keys.
+
+    A photo takes part for a label of one of its masked regions if one of its captions names the label
+    exactly once (the first such caption is taken) and another photo has a masked region of the label.
+    """
+    found = []
+    for label in references.labels():
+        possible = [question for position in references.positions(label)
+                    if (question := _question(photos[position], position, label, references)) is not None]
+        possible.sort(key=lambda question: sha1_number(photos[question.position].key))
+        found += possible[:MOST_PHOTOS]
+    return found
+
+
+def interleaved(library: Library, interface: Interface, references: References, *, seed: int,
+                progress: Progress) -> dict[str, Outcome]:
+    """The three forms as ``interleaved``, ``interleaved_word_kept`` and ``interleaved_word_deleted``.
+
+    Args:
+        library: the pack; photos without captions are not searched, but may lend their regions.
+        seed: of the bootstrap.
+    Returns:
+        Per form ``IR@k`` as macro-average over labels, chance, ``n`` queries, ``labels``; the first two also
+        ``gain``: per figure the gain over the deleted word with its 95 % paired bootstrap interval.
+        Arrays: NAME ``_scores`` (queries, photos) float32 and NAME ``_ranks``; once ``interleaved_photo_keys``
+        (photos,), ``interleaved_keys``, ``interleaved_labels`` and ``interleaved_reference_keys`` (queries,).
+    """
+    asks = questions(library.photos, references)
+    captioned = np.array([bool(photo.captions) for photo in library.photos], bool)
+    gallery = library.only(captioned)
+    wanted = _is(gallery, [ask.position for ask in asks])
+    lent = _is(gallery, [ask.reference.position for ask in asks])
+    labels = np.array([ask.label for ask in asks], str)
+    forms = {
+        "interleaved": [asked(ask.before, references.picture(ask.reference), ask.after) for ask in asks],
+        "interleaved_word_kept": [asked(ask.before, Entity(ask.word), ask.after) for ask in asks],
+        "interleaved_word_deleted": [asked(f"{ask.before} {ask.after}") for ask in asks]}
+    scores = {name: totals(gallery, interface, queries, name.replace("_", " "), progress)
+              for name, queries in forms.items()}
+    scores["interleaved"] -= np.float32(REFERENCE_PENALTY) * lent
+    ranks = {name: metrics.first_ranks(table, wanted) for name, table in scores.items()}
+    outcomes = {name: _outcome(name, scores[name], ranks[name], labels) for name in forms}
+    for name in ("interleaved", "interleaved_word_kept"):
+        outcomes[name].figures["gain"] = _gain(ranks[name], ranks["interleaved_word_deleted"], labels, seed)
+    outcomes["interleaved"].arrays.update(
+        interleaved_photo_keys=np.array([photo.key for photo in gallery.photos], str),
+        interleaved_keys=np.array([library.photos[ask.position].key for ask in asks], str),
+        interleaved_labels=labels,
+        interleaved_reference_keys=np.array([library.photos[ask.reference.position].key for ask in asks], str))
+    return outcomes
+
+
+def _question(photo: PackPhoto, position: int, label: str, references: References) -> Question | None:
+    reference = references.choose(position, label)
+    for caption in photo.captions:
+        spans = mentions(caption, label)
+        if reference is not None and len(spans) == 1 and len(caption.split()) > len(label.split()):
+            start, end = spans[0]
+            return Question(position, label, caption[:start], caption[start:end], caption[end:], reference)
+    return None
+
+
+def _outcome(name: str, scores: Floats, ranks: metrics.Counts, labels: NDArray[Any]) -> Outcome:
+    found = {f"IR@{k}": 100.0 * metrics.macro(ranks <= k, labels) for k in metrics.CUTOFFS}
+    figures = with_chance(found, image_chance(scores.shape[1]), len(ranks))
+    return Outcome({**figures, "labels": len(np.unique(labels))}, {f"{name}_scores": scores, f"{name}_ranks": ranks})
+
+
+def _gain(ranks: metrics.Counts, deleted: metrics.Counts, labels: NDArray[Any], seed: int) -> dict[str, Any]:
+    gain = {}
+    for k in metrics.CUTOFFS:
+        gains = 100.0 * ((ranks <= k).astype(float) - (deleted <= k))
+        low, high = metrics.bootstrap_interval(gains, labels, seed=seed)
+        gain[f"IR@{k}"] = {"mean": metrics.macro(gains, labels), "low": low, "high": high}
+    return gain
+
+
+def _is(gallery: Library, positions: Sequence[int]) -> BoolMask:
+    same: BoolMask = np.array(positions, np.int64)[:, None] == gallery.photo_ids[None, :]
+    return same
+

@@ -1,0 +1,52 @@
+"""Labels: the class name of a photo among all class names of the pack, told apart by whether training saw the name."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import metrics
+from ..interface.protocol import Interface
+from .library import Library, Progress, asked, totals
+from .outcome import Outcome
+from .packs import PackPhoto
+
+
+def class_name(photo: PackPhoto) -> str | None:
+    """The name of what the whole photo shows: its only label, when people neither described it nor drew its parts."""
+    drawn = any(region.kind != "auto" for region in photo.regions)
+    return photo.labels[0] if len(photo.labels) == 1 and not photo.captions and not drawn else None
+
+
+def labels(library: Library, interface: Interface, train_names: Collection[str], progress: Progress) -> Outcome:
+    """Every class name of the pack is asked as plain text; a photo is right when its own name scores best for it.
+
+    Args:
+        library: the pack; photos without a class name are left out.
+        train_names: label names that occur in the training packs.
+    Returns:
+        ``seen`` and ``unseen``, each ``top1``, ``top5``, chance, ``n`` photos; ``classes``. Arrays:
+        ``label_scores`` (photos, classes) float32, ``label_keys`` and ``label_own`` (photos,), ``label_names``
+        (classes,) sorted, ``label_ranks`` (photos,) from 1.
+    """
+    names = [class_name(photo) for photo in library.photos]
+    gallery = library.only(np.array([name is not None for name in names], bool))
+    own = np.array([name for name in names if name is not None], str)
+    classes = sorted(set(own.tolist()))
+    scores = totals(gallery, interface, [asked(name) for name in classes], "labels", progress).T
+    ranks = metrics.first_ranks(scores, own[:, None] == np.array(classes, str)[None, :])
+    seen = np.array([name in train_names for name in own.tolist()], bool)
+    return Outcome(
+        {"seen": _figures(ranks[seen], len(classes)), "unseen": _figures(ranks[~seen], len(classes)),
+         "classes": len(classes)},
+        {"label_scores": scores, "label_ranks": ranks, "label_own": own, "label_names": np.array(classes, str),
+         "label_keys": np.array([photo.key for photo in gallery.photos], str)})
+
+
+def _figures(ranks: NDArray[Any], classes: int) -> dict[str, Any]:
+    chance = {k: 100.0 * min(k, classes) / classes if classes else 0.0 for k in (1, 5)}
+    return {"top1": metrics.recall_at(ranks, 1), "top5": metrics.recall_at(ranks, 5), "chance": chance[1],
+            "chance_top1": chance[1], "chance_top5": chance[5], "n": len(ranks)}

@@ -1,0 +1,57 @@
+"""What one part of an evaluation gives back: figures for the report and arrays for the dump."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import metrics
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Figures as plain JSON values, percent unless the name says otherwise, and arrays by name."""
+
+    figures: dict[str, Any]
+    arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
+
+
+def with_chance(found: dict[str, float], chance: dict[str, float], count: int) -> dict[str, Any]:
+    """Figures with ``chance_NAME`` beside each, ``chance`` of the first one, and ``n``.
+
+    >>> with_chance({"IR@1": 50.0}, {"IR@1": 25.0}, 4)
+    {'IR@1': 50.0, 'chance_IR@1': 25.0, 'chance': 25.0, 'n': 4}
+    """
+    beside = {f"chance_{name}": chance[name] for name in found}
+    return {**found, **beside, "chance": chance[next(iter(found))], "n": count}
+
+
+def image_chance(gallery: int, cutoffs: Sequence[int] = metrics.CUTOFFS) -> dict[str, float]:
+    """Chance of ``IR@k`` for one wanted photo in a gallery, percent; an empty gallery gives 0.
+
+    >>> image_chance(20, (1, 50))
+    {'IR@1': 5.0, 'IR@50': 100.0}
+    """
+    return {f"IR@{k}": 100.0 * min(k, gallery) / gallery if gallery else 0.0 for k in cutoffs}
+
+
+def text_chance(own: NDArray[Any], captions: int, cutoffs: Sequence[int] = metrics.CUTOFFS) -> dict[str, float]:
+    """Chance of ``TR@k``: that k captions drawn at random hold one of a photo's own, mean over photos, percent.
+
+    Args:
+        own: (N,) number of own captions of each photo.
+        captions: of all photos together.
+
+    >>> text_chance(np.array([1, 3]), 4, (1, 2))
+    {'TR@1': 50.0, 'TR@2': 75.0}
+    """
+    chance = {}
+    for k in cutoffs:
+        drawn = np.arange(min(k, captions))
+        missed = np.prod(np.maximum(captions - own[:, None] - drawn, 0) / (captions - drawn), axis=1)
+        chance[f"TR@{k}"] = 100.0 * float(1 - missed.mean()) if len(own) else 0.0
+    return chance

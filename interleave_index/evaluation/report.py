@@ -1,0 +1,95 @@
+"""One evaluation, composed of its parts. The only place that knows the order of things and the form of the report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import InputError
+from ..interface.protocol import Interface
+from .absence import absence
+from .grounding import grounding
+from .hard_negatives import hard_negatives as judge_pairs
+from .hard_negatives import read_pairs
+from .interleaved import interleaved
+from .labelled import References
+from .labels import labels
+from .library import Library, Progress, encode_library
+from .outcome import Outcome
+from .packs import PackPhoto, read_pack
+from .proposals import proposals
+from .retrieval import captions
+from .train_facts import TrainFacts, shipped_facts
+
+
+def evaluate(pack: Path, *, interface: Interface, hard_negatives: Path | None = None, facts: TrainFacts | None = None,
+             dump: Path | None = None, seed: int = 0, limit: int | None = None,
+             exclude_sources: Collection[str] = (), progress: Progress | None = None) -> dict[str, Any]:
+    """Measure an interface on a photo pack.
+
+    Args:
+        pack: tar file in the form of docs/evaluate.md; nothing of it may have been trained on.
+        interface: what is measured. Every photo is encoded once; queries rank through `query.score`.
+        hard_negatives: JSONL of true and false captions, or None.
+        facts: of the training packs; None takes those of the packs behind the bundled model.
+        dump: where score matrices, ids, ranks and IoUs are written as ``.npz``, or None.
+        seed: of the bootstrap intervals, the only thing that is drawn at random.
+        limit: only the first so many photos of the pack, for a trial.
+        exclude_sources: photos of these sources are left out.
+        progress: is told what is being done, how many are done, and of how many.
+    Returns:
+        The report as plain JSON values, figures in percent; its keys are listed in docs/evaluate.md.
+    Raises:
+        InputError: the pack or the pairs cannot be read, or no photo is left.
+        ImageUnreadable: a picture of the pack is damaged.
+    """
+    told = progress or _silent
+    pairs = read_pairs(hard_negatives) if hard_negatives else None
+    photos = list(islice((photo for photo in read_pack(pack) if photo.source not in exclude_sources), limit))
+    if not photos:
+        raise InputError(f"pack {pack} has no photo left to evaluate; check --limit and --exclude-source")
+    known = facts or shipped_facts()
+    library = encode_library(photos, interface, told)
+    outcomes = dict(_parts(library, interface, known, seed, told))
+    if pairs is not None:
+        outcomes["hard_negatives"] = judge_pairs(library, interface, pairs, told)
+    if dump is not None:
+        _write(dump, outcomes, photos)
+    space = interface.space
+    return {**{name: outcome.figures for name, outcome in outcomes.items()},
+            "photos": len(photos), "photos_per_s": library.photos_per_s,
+            "model": {"interface": space.interface, "checkpoint": space.checkpoint,
+                      "preprocessing": space.preprocessing, "dim": space.dim},
+            "pack": Path(pack).name, "seed": seed}
+
+
+def _parts(library: Library, interface: Interface, facts: TrainFacts, seed: int,
+           progress: Progress) -> Iterator[tuple[str, Outcome]]:
+    references = References(library.photos)
+    yield "caption", captions(library, interface, progress)
+    yield from interleaved(library, interface, references, seed=seed, progress=progress).items()
+    yield from grounding(library, interface, references, facts.mean_mask, progress).items()
+    yield "proposals", proposals(library)
+    yield "labels", labels(library, interface, facts.names, progress)
+    yield "absence", absence(library, interface, progress)
+
+
+def _write(path: Path, outcomes: dict[str, Outcome], photos: list[PackPhoto]) -> None:
+    arrays: dict[str, NDArray[Any]] = {"keys": np.array([photo.key for photo in photos], str)}
+    for outcome in outcomes.values():
+        arrays.update(outcome.arrays)
+    save: Callable[..., None] = np.savez_compressed
+    try:
+        with open(path, "wb") as file:
+            save(file, **arrays)
+    except OSError as error:
+        raise InputError(f"dump {path} cannot be written: {error.strerror or error}") from error
+
+
+def _silent(what: str, done: int, total: int) -> None:
+    """Nobody asked how far it is."""

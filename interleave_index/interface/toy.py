@@ -103,8 +103,9 @@ class ToyInterface:
         labels = _nearest(photo)
         masks: list[BoolMask] = []
         for colour in np.unique(labels):
-            pieces, count = ndimage.label(labels == colour)
-            masks += [pieces == n for n in range(1, count + 1) if (pieces == n).mean() >= SMALLEST]
+            pieces, _ = ndimage.label(labels == colour)
+            sizes = np.bincount(pieces.ravel())  # by piece; 0 is what has another colour
+            masks += [pieces == n for n in range(1, len(sizes)) if sizes[n] >= SMALLEST * pieces.size]
         masks = sorted(masks, key=lambda m: -int(m.sum()))[:MOST_REGIONS]
         areas = np.array([m.mean() for m in masks], np.float32)
         vectors = np.array([self._colours(labels[m]) for m in masks], np.float32).reshape(len(masks), DIM)

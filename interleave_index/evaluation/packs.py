@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import numpy as np
-
 from ..errors import ImageUnreadable, InputError
 from ..records import RGB, Box, Rle
 
@@ -71,14 +69,11 @@ class PackPhoto:
         Raises:
             ImageUnreadable: the bytes are not a picture, or not one of the recorded size.
         """
-        from io import BytesIO
-
-        from PIL import Image
+        from ..ingest.decode import decode
 
         try:
-            with Image.open(BytesIO(self.jpeg)) as picture:
-                pixels = np.asarray(picture.convert("RGB"))
-        except (OSError, ValueError, SyntaxError) as error:
+            pixels = decode(self.jpeg).rgb
+        except InputError as error:
             raise ImageUnreadable(f"photo {self.key} of the pack does not decode: {error}") from error
         if pixels.shape != (self.height, self.width, 3):
             raise ImageUnreadable(f"photo {self.key} of the pack is {pixels.shape[1]} x {pixels.shape[0]} pixels, "

@@ -1,0 +1,153 @@
+"""FAISS files on disk: writing one so that no crash can leave half of it, opening one, telling a damaged one.
+
+A file is what FAISS writes, then the ids of its positions (int64, ascending, at a multiple of 64 bytes), then a
+footer of 64 bytes. Knows no SQL.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import struct
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from ..errors import IndexDamaged
+from .backend import load_faiss
+from .recipes import Recipe
+from .rows import Ids
+from .segment import Segment
+
+Kind = Literal["image", "region"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+FOOTER = struct.Struct("<8sIIqqqqq8x")  # magic, kind, space, dim, rows, mark, where the ids begin, bytes of all
+MAGIC = b"IIFAISS1"
+TEMPORARY = ".part"
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """One row of `generation`: a FAISS file and what it must hold.
+
+    Attributes:
+        mark: the file holds what was encoded with ``seq <= mark``.
+        rows: photos or regions in it.
+    """
+
+    id: int
+    space_id: int
+    kind: Kind
+    file: str
+    sha256: str
+    bytes: int
+    rows: int
+    mark: int
+    dim: int
+    recipe: Recipe
+
+
+def write_file(folder: Path, made: Generation, ids: Ids, index: Any) -> Generation:
+    """Write an index and its ids to a new file of the folder, all of it or nothing.
+
+    Args:
+        made: what the file holds; its file, sha256 and bytes are filled in.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = folder / f"{uuid.uuid4().hex}{TEMPORARY}"
+    try:
+        with temporary.open("wb+") as file:
+            with _name_for_faiss(temporary, file.fileno()) as name:
+                load_faiss().write_index(index, name)
+            _finish(file, made, ids)
+            file.flush()
+            os.fsync(file.fileno())
+        size, digest = temporary.stat().st_size, sha256_of(temporary)
+        name = f"{made.kind}-{made.space_id}-{made.mark}-{uuid.uuid4().hex[:12]}.faiss"
+        publish(temporary, folder / name)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    return Generation(made.id, made.space_id, made.kind, name, digest, size, len(ids), made.mark, made.dim, made.recipe)
+
+
+def _finish(file: Any, made: Generation, ids: Ids) -> None:
+    start = file.seek(0, os.SEEK_END)
+    file.write(b"\0" * (-start % 64))
+    start = file.tell()
+    file.write(np.ascontiguousarray(ids, "<i8").tobytes())
+    file.write(b"\0" * (-file.tell() % 64))
+    size = file.tell() + FOOTER.size
+    file.write(FOOTER.pack(MAGIC, KINDS.index(made.kind), made.space_id, made.dim, len(ids), made.mark, start, size))
+
+
+def publish(temporary: Path, final: Path) -> None:
+    """Give a finished file its name, lastingly."""
+    os.replace(temporary, final)
+    if hasattr(os, "O_DIRECTORY"):
+        folder = os.open(final.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def sha256_of(path: Path) -> str:
+    """sha256 of a file, hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def open_file(folder: Path, row: Generation) -> Segment:
+    """Open a generation's file, mapped into memory; the cheap checks only (size and footer, not the checksum).
+
+    Raises:
+        IndexDamaged: the file is gone, short, or of something else than its row says.
+    """
+    path = folder / row.file
+    try:
+        start = _ids_start(path, row)
+        ids = np.memmap(path, "<i8", "r", start, (row.rows,)) if row.rows else np.empty(0, np.int64)
+        index = _read_index(path)
+    except (OSError, RuntimeError, ValueError, struct.error) as error:
+        raise IndexDamaged(f"FAISS file {path} cannot be used ({error}); `interleave-index optimize` rebuilds it"
+                           ) from error
+    if (index.ntotal, index.d) != (row.rows, row.dim):
+        raise IndexDamaged(f"FAISS file {path} holds {index.ntotal} rows of {index.d}, expected {row.rows} of "
+                           f"{row.dim}; `interleave-index optimize` rebuilds it")
+    return Segment(np.asarray(ids), index, row.recipe, regions=row.kind == "region")
+
+
+def _ids_start(path: Path, row: Generation) -> int:
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        if size != row.bytes:
+            raise ValueError(f"{size} bytes, expected {row.bytes}")
+        file.seek(size - FOOTER.size)
+        magic, kind, space, dim, rows, mark, start, said = FOOTER.unpack(file.read(FOOTER.size))
+    found = (magic, kind, space, dim, rows, mark, said)
+    expected = (MAGIC, KINDS.index(row.kind), row.space_id, row.dim, row.rows, row.mark, row.bytes)
+    if found != expected:
+        raise ValueError(f"footer says {found}, expected {expected}")
+    return int(start)
+
+
+def _read_index(path: Path) -> Any:
+    faiss = load_faiss()
+    with path.open("rb") as file, _name_for_faiss(path, file.fileno()) as name:
+        return faiss.read_index(name, faiss.IO_FLAG_MMAP_IFC)
+
+
+@contextmanager
+def _name_for_faiss(path: Path, descriptor: int) -> Iterator[str]:
+    """A name of the file that FAISS can open: it takes UTF-8 only, so that other names go by their descriptor."""
+    try:
+        os.fspath(path).encode("utf-8")
+        yield os.fspath(path)
+    except UnicodeEncodeError:
+        yield f"/proc/self/fd/{descriptor}"

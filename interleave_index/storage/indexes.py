@@ -1,0 +1,136 @@
+"""What a search sees of one space: per kind one generation, and an exact delta of all that came after it.
+
+Objects here never change once made; the store replaces them when the catalog has moved on. Knows no SQL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import ShapeError
+from ..records import Floats
+from .files import Generation, Kind
+from .halves import ScanBlock, top
+from .recipes import FLAT
+from .rows import Ids
+from .segment import Segment
+from .vectors import Halves
+
+NONE = np.empty(0, np.int64)
+
+
+class VectorIndex:
+    """One FAISS index: a generation file and its delta.
+
+    Args:
+        kind: ``image`` (ids are photo ids) or ``region`` (ids are region ids).
+        dim: D.
+        generation: the file's vectors and its row, or None when there is no file.
+        dead: photos whose rows in the file no longer hold, ascending.
+        delta: vectors written since.
+    """
+
+    def __init__(self, kind: Kind, dim: int, generation: tuple[Segment, Generation] | None, dead: Ids,
+                 delta: Segment) -> None:
+        self.kind, self.dim, self.delta = kind, dim, delta
+        self.generation = generation
+        self.info = generation[1] if generation else None
+        self._segments = [(delta, NONE)] if len(delta) or not generation else []
+        if generation:
+            self._segments.insert(0, (generation[0], dead))
+        self._last: tuple[Ids | None, list[Ids | None]] | None = None
+
+    @property
+    def rows(self) -> int:
+        """Rows that are held, dead ones included."""
+        return sum(len(segment) for segment, _ in self._segments)
+
+    @property
+    def recipe(self) -> str:
+        """FAISS factory string of the generation."""
+        return self.info.recipe.factory if self.info else FLAT
+
+    def search(self, queries: Floats, k: int, allowed: Ids | None = None) -> tuple[Floats, Ids]:
+        """The k nearest rows of each query by inner product.
+
+        Args:
+            queries: (Q, D) float32.
+            k: at least 1.
+            allowed: (n,) int64 photo ids, ascending, of the photos that may be found; None is all.
+        Returns:
+            Scores (Q, k) float32, falling, and ids (Q, k) int64: photo ids, or region ids for the region index. Where
+            fewer than k rows are left, scores end in -inf and ids in -1. Ties are in order of id.
+        """
+        queries = np.ascontiguousarray(queries, np.float32)
+        if queries.ndim != 2 or queries.shape[1] != self.dim or k < 1:
+            raise ShapeError(f"queries have shape {queries.shape} and k is {k}, expected (Q, {self.dim}) and k >= 1")
+        found = [segment.search(queries, k, photos)
+                 for (segment, _), photos in zip(self._segments, self._photos(allowed), strict=True)]
+        if len(found) == 1:
+            return found[0]
+        return top(np.hstack([scores for scores, _ in found]), np.hstack([ids for _, ids in found]), k)
+
+    def scan(self, allowed: Ids | None = None) -> Iterator[ScanBlock]:
+        """Every vector of the allowed photos (ascending ids; None is all), in blocks of whole photos.
+
+        Photo ids ascend within the generation and then again within the delta; a photo is in one block only.
+        Photos without a row of this kind do not occur.
+        """
+        for (segment, _), photos in zip(self._segments, self._photos(allowed), strict=True):
+            yield from segment.scan(photos)
+
+    def best(self, queries: Floats, allowed: Ids | None = None) -> tuple[Ids, Floats]:
+        """For every allowed photo its best inner product with each query, over all its rows, exactly.
+
+        Returns:
+            Photo ids (n,) int64, ascending; scores (n, Q) float32. Photos without a row of this kind do not occur.
+        """
+        ids, scores = [NONE], [np.empty((0, len(queries)), np.float32)]
+        turned = np.ascontiguousarray(np.asarray(queries, np.float32).T)
+        for block in self.scan(allowed):
+            products = block.vectors @ turned
+            ids.append(block.photo_ids)
+            scores.append(products if self.kind == "image" else np.maximum.reduceat(products, block.offsets[:-1]))
+        joined = np.concatenate(ids)
+        order = np.argsort(joined, kind="stable")
+        return joined[order], np.concatenate(scores)[order]
+
+    def _photos(self, allowed: Ids | None) -> list[Ids | None]:
+        """Positions of the allowed and living photos in each segment; the last filter's are kept."""
+        kept = self._last
+        if kept is None or kept[0] is not allowed:
+            kept = self._last = (allowed, [segment.photos(allowed, dead) for segment, dead in self._segments])
+        return kept[1]
+
+
+@dataclass(frozen=True, slots=True)
+class SpaceIndexes:
+    """Both indexes of one space as of one moment.
+
+    Attributes:
+        space_id, seq: the space and the value of its counter that this reflects.
+        mark: the delta holds everything above it.
+        image, region: the indexes.
+        pending: photos in the delta, their vectors as stored.
+        lost: kinds whose file could not be used and whose rows are served from the delta.
+    """
+
+    space_id: int
+    seq: int
+    mark: int
+    image: VectorIndex
+    region: VectorIndex
+    pending: Halves
+    lost: tuple[Kind, ...] = ()
+
+    def of(self, kind: Kind) -> VectorIndex:
+        """The index of this kind."""
+        return self.image if kind == "image" else self.region
+
+    @property
+    def generation_ids(self) -> set[int]:
+        """Ids of the generation rows in use."""
+        return {index.info.id for index in (self.image, self.region) if index.info is not None}

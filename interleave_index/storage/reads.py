@@ -1,0 +1,148 @@
+"""Everything that reads facts of photos, as functions on a connection. Knows no FAISS and writes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from sqlalchemy import Connection, Row, and_, func, select
+
+from ..errors import InputError
+from ..records import Filters, Photo
+from .names import real_path, stored_path
+from .rows import Ids, KnownLocation, LocationState, ShaKnown
+from .tables import EncodingRow, LocationRow, PhotoRow
+from .writes import below, chunks
+
+EARTH_KM = 6371.0088  # mean radius
+PRESENT_FIRST = {"present": 0, "missing": 1, "failed": 2}
+
+
+def known_locations(connection: Connection, roots: Sequence[Path], space_id: int | None) -> dict[str, KnownLocation]:
+    """Every location at or below the roots, by path; `encoded` is about the given space."""
+    join = and_(EncodingRow.photo_id == LocationRow.photo_id, EncodingRow.space_id == (space_id or 0))
+    rows = connection.execute(
+        select(LocationRow.path, LocationRow.photo_id, LocationRow.bytes, LocationRow.mtime_ns, LocationRow.state,
+               EncodingRow.seq, PhotoRow.sha256, LocationRow.reason, LocationRow.detail)
+        .outerjoin(EncodingRow, join).outerjoin(PhotoRow, PhotoRow.id == LocationRow.photo_id).where(below(roots)))
+    return {real_path(path): KnownLocation(photo_id, size, mtime, cast(LocationState, state), seq is not None, sha,
+                                           reason, detail)
+            for path, photo_id, size, mtime, state, seq, sha, reason, detail in rows}
+
+
+def photos_by_sha(connection: Connection, shas: Sequence[str], space_id: int | None) -> dict[str, ShaKnown]:
+    """Those of the contents that are photos of the catalog; `encoded` is about the given space."""
+    found: dict[str, ShaKnown] = {}
+    here = (select(func.count()).where(LocationRow.photo_id == PhotoRow.id, LocationRow.state == "present")
+            .scalar_subquery())
+    join = and_(EncodingRow.photo_id == PhotoRow.id, EncodingRow.space_id == (space_id or 0))
+    for some in chunks(shas):
+        rows = connection.execute(select(PhotoRow.sha256, PhotoRow.id, EncodingRow.seq, here)
+                                  .outerjoin(EncodingRow, join).where(PhotoRow.sha256.in_(some)))
+        found.update((sha, ShaKnown(photo_id, seq is not None, paths)) for sha, photo_id, seq, paths in rows)
+    return found
+
+
+def photos(connection: Connection, photo_ids: Sequence[int]) -> dict[int, Photo]:
+    """Those of the ids that the catalog knows."""
+    found: dict[int, Photo] = {}
+    for some in chunks([int(photo_id) for photo_id in photo_ids]):
+        paths = _paths(connection, some)
+        rows = connection.execute(select(PhotoRow.__table__).where(PhotoRow.id.in_(some)))
+        found.update((row.id, _photo(row, paths.get(row.id))) for row in rows)
+    return found
+
+
+def _paths(connection: Connection, photo_ids: Sequence[int]) -> dict[int, str]:
+    """The path to show of each photo: a present one before a missing one, then the first by name."""
+    best: dict[int, tuple[int, str]] = {}
+    rows = connection.execute(select(LocationRow.photo_id, LocationRow.state, LocationRow.path)
+                              .where(LocationRow.photo_id.in_(photo_ids)))
+    for photo_id, state, path in rows:
+        rank = (PRESENT_FIRST[state], path)
+        if photo_id is not None and (photo_id not in best or rank < best[photo_id]):
+            best[photo_id] = rank
+    return {photo_id: real_path(path) for photo_id, (_, path) in best.items()}
+
+
+def _photo(row: Row[Any], path: str | None) -> Photo:
+    return Photo(
+        id=row.id, path=path, width=row.width, height=row.height, format=row.format, taken_at=row.taken_at,
+        camera=row.camera, lens=row.lens, latitude=row.latitude, longitude=row.longitude, sha256=row.sha256,
+        phash=None if row.phash is None else row.phash % (1 << 64))
+
+
+def photo_id_at(connection: Connection, path: Path | str) -> int | None:
+    """Photo at a path, whatever the state of the location, or None."""
+    return connection.execute(select(LocationRow.photo_id).where(LocationRow.path == stored_path(path))).scalar()
+
+
+def ids_below(connection: Connection, folder: Path | str) -> list[int]:
+    """Photos with a location at or below a path, in any state, ascending."""
+    found = connection.execute(select(LocationRow.photo_id).where(below([folder]), LocationRow.photo_id.is_not(None)))
+    return sorted({int(photo_id) for photo_id in found.scalars() if photo_id is not None})
+
+
+def eligible(connection: Connection, space_id: int, filters: Filters) -> Ids | None:
+    """Sorted ids of the encoded photos that pass the filters; None when no encoded photo is left out."""
+    encoded = _ids(connection, select(EncodingRow.photo_id).where(EncodingRow.space_id == space_id))
+    left = encoded
+    if not filters.include_missing or filters.folder is not None:
+        left = np.intersect1d(left, _located(connection, filters), assume_unique=True)
+    facts = _fact_tests(connection, filters)
+    if facts:
+        left = np.intersect1d(left, _ids(connection, select(PhotoRow.id).where(*facts)), assume_unique=True)
+    if filters.near is not None:
+        left = np.intersect1d(left, _near(connection, filters.near), assume_unique=True)
+    return None if len(left) == len(encoded) else left
+
+
+def _ids(connection: Connection, statement: Any) -> Ids:
+    found = np.fromiter(connection.execute(statement).scalars(), np.int64)
+    found.sort()
+    return found
+
+
+def _located(connection: Connection, filters: Filters) -> Ids:
+    tests: list[Any] = [LocationRow.photo_id.is_not(None)]
+    if not filters.include_missing:
+        tests.append(LocationRow.state == "present")
+    if filters.folder is not None:
+        tests.append(below([filters.folder]))
+    return np.unique(_ids(connection, select(LocationRow.photo_id).where(*tests)))
+
+
+def _fact_tests(connection: Connection, filters: Filters) -> list[Any]:
+    tests: list[Any] = []
+    if filters.after is not None:
+        tests.append(PhotoRow.taken_at >= filters.after.replace(tzinfo=None))
+    if filters.before is not None:
+        tests.append(PhotoRow.taken_at < filters.before.replace(tzinfo=None))
+    if filters.camera is not None:
+        # Databases fold the case of ASCII only, or by their locale; there are few cameras, so fold them here.
+        part = filters.camera.casefold()
+        names = connection.execute(select(PhotoRow.camera).where(PhotoRow.camera.is_not(None)).distinct()).scalars()
+        tests.append(PhotoRow.camera.in_([name for name in names if name is not None and part in name.casefold()]))
+    return tests
+
+
+def _near(connection: Connection, near: tuple[float, float, float]) -> Ids:
+    """Sorted ids of the photos within a great-circle distance of a place."""
+    latitude, longitude, kilometres = near
+    if not (-90 <= latitude <= 90 and -180 <= longitude <= 180 and kilometres >= 0):
+        raise InputError(f"near is {near}, expected latitude -90 to 90, longitude -180 to 180, kilometres from 0")
+    band = np.degrees(kilometres / EARTH_KM) + 1e-6
+    rows = connection.execute(
+        select(PhotoRow.id, PhotoRow.latitude, PhotoRow.longitude)
+        .where(PhotoRow.latitude.between(latitude - band, latitude + band), PhotoRow.longitude.is_not(None))).all()
+    if not rows:
+        return np.empty(0, np.int64)
+    ids = np.array([row[0] for row in rows], np.int64)
+    there = np.radians(np.array([(row[1], row[2]) for row in rows], np.float64))
+    here = np.radians([latitude, longitude])
+    half = (np.sin((there[:, 0] - here[0]) / 2) ** 2
+            + np.cos(here[0]) * np.cos(there[:, 0]) * np.sin((there[:, 1] - here[1]) / 2) ** 2)
+    distance = 2 * EARTH_KM * np.arcsin(np.sqrt(np.clip(half, 0, 1)))
+    return np.sort(ids[distance <= kilometres])

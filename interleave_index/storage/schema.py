@@ -1,0 +1,79 @@
+"""The version of a catalog: making a new one, bringing an old one up to date. Knows no rows.
+
+Alembic takes most of a second to import, so that it is imported only when there is something to migrate.
+A new catalog is made from the models, which the migrations lead to as well (a test compares the two).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sqlalchemy import Connection, Engine, insert, inspect, text
+from sqlalchemy.exc import DatabaseError
+
+from ..errors import IndexDamaged, SchemaTooNew
+from .rows import now
+from .tables import Base, CatalogRow
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+REVISIONS = ("0001",)  # every migration, oldest first
+
+
+def stored_revision(connection: Connection) -> str | None:
+    """Revision that the catalog says it has, None for one without any."""
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    return None if found is None else str(found)
+
+
+def is_current(engine: Engine, folder: Path) -> bool:
+    """Whether the catalog has the newest revision; False for an older one that can be migrated.
+
+    Raises:
+        SchemaTooNew: it was written by a newer version of this package.
+        IndexDamaged: the file is no catalog.
+    """
+    try:
+        with engine.connect() as connection:
+            revision = stored_revision(connection)
+            known = inspect(connection).has_table("photo")
+    except DatabaseError as error:
+        raise IndexDamaged(f"catalog of {folder} cannot be read ({error.orig}); restore it from a copy, or ingest "
+                           "into a new folder") from error
+    if revision is None and known:
+        raise IndexDamaged(f"catalog of {folder} has tables but no schema version; restore it from a copy")
+    if revision is not None and revision not in REVISIONS:
+        raise SchemaTooNew(f"catalog of {folder} has schema {revision}, this version knows up to {REVISIONS[-1]}; "
+                           "install a newer interleave-index")
+    return revision == REVISIONS[-1]
+
+
+def create(connection: Connection) -> None:
+    """Make every table of an empty catalog, in the caller's transaction."""
+    Base.metadata.create_all(connection)
+    connection.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL, "
+                            "CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num))"))
+    connection.execute(text("INSERT INTO alembic_version VALUES (:head)"), {"head": REVISIONS[-1]})
+    connection.execute(insert(CatalogRow).values(id=1, change=0, created_at=now()))
+
+
+def upgrade(engine: Engine, target: str = "head") -> None:
+    """Run the migrations that the catalog lacks; the caller holds the write lock."""
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    config.attributes["metadata"] = Base.metadata
+    with engine.connect().execution_options(interleave_write=True) as connection:
+        # A batch migration drops and remakes tables; with foreign keys on, SQLite would empty those that refer to them.
+        raw = connection.connection.cursor()
+        raw.execute("PRAGMA foreign_keys = OFF")
+        try:
+            with connection.begin():
+                config.attributes["connection"] = connection
+                command.upgrade(config, target)
+        finally:
+            raw.execute("PRAGMA foreign_keys = ON")
+            raw.close()

@@ -1,0 +1,180 @@
+"""The catalog's tables as SQLAlchemy models; see docs/storage.md for what a row means. Knows no queries."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    DateTime,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Text,
+    UniqueConstraint,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+NAMES = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+# SQLite numbers rows by itself only for a column that is called INTEGER, which holds 64 bits there.
+BigId = BigInteger().with_variant(Integer, "sqlite")
+# Ranges over paths stand for "below this folder", so that they must sort by code point everywhere.
+PathText = Text().with_variant(Text(collation="C"), "postgresql")
+
+
+class Base(DeclarativeBase):
+    """Base of every table, with one naming convention so that migrations can name constraints."""
+
+    metadata = MetaData(naming_convention=NAMES)
+
+
+class CatalogRow(Base):
+    """The one row of the catalog itself; `change` is raised by every transaction that writes."""
+
+    __tablename__ = "catalog"
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    change: Mapped[int] = mapped_column(BigInteger)
+    created_at: Mapped[datetime] = mapped_column(DateTime)
+
+
+class PhotoRow(Base):
+    """One distinct picture, by content. An id is never used twice."""
+
+    __tablename__ = "photo"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=True)
+    sha256: Mapped[str] = mapped_column(String(64), unique=True)
+    width: Mapped[int] = mapped_column(Integer)
+    height: Mapped[int] = mapped_column(Integer)
+    format: Mapped[str] = mapped_column(String(32))
+    taken_at: Mapped[datetime | None] = mapped_column(DateTime, index=True)
+    camera: Mapped[str | None] = mapped_column(Text)
+    lens: Mapped[str | None] = mapped_column(Text)
+    latitude: Mapped[float | None] = mapped_column(Float(53))
+    longitude: Mapped[float | None] = mapped_column(Float(53))
+    phash: Mapped[int | None] = mapped_column(BigInteger)
+    added_at: Mapped[datetime] = mapped_column(DateTime)
+
+
+class LocationRow(Base):
+    """One path, in exactly one state."""
+
+    __tablename__ = "location"
+    __table_args__ = (
+        CheckConstraint("state IN ('present', 'missing', 'failed')", name="state"),
+        CheckConstraint("state <> 'present' OR photo_id IS NOT NULL", name="present_has_photo"),
+        CheckConstraint("state <> 'failed' OR (photo_id IS NULL AND reason IS NOT NULL)", name="failed_has_reason"),
+    )
+
+    path: Mapped[str] = mapped_column(PathText, primary_key=True)
+    photo_id: Mapped[int | None] = mapped_column(ForeignKey("photo.id"), index=True)
+    bytes: Mapped[int] = mapped_column(BigInteger)
+    mtime_ns: Mapped[int] = mapped_column(BigInteger)
+    state: Mapped[str] = mapped_column(String(16))
+    reason: Mapped[str | None] = mapped_column(String(64))
+    detail: Mapped[str | None] = mapped_column(Text)
+    seen_at: Mapped[datetime] = mapped_column(DateTime)
+
+
+class SpaceTable(Base):
+    """One embedding space; `seq` counts every encoding written and every removal in it."""
+
+    __tablename__ = "space"
+    __table_args__ = (
+        UniqueConstraint("interface", "checkpoint", "preprocessing", "dim"),
+        CheckConstraint("state IN ('building', 'active', 'retired')", name="state"),
+    )
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    interface: Mapped[str] = mapped_column(String(128))
+    checkpoint: Mapped[str] = mapped_column(String(128))
+    preprocessing: Mapped[str] = mapped_column(Text)
+    dim: Mapped[int] = mapped_column(Integer)
+    state: Mapped[str] = mapped_column(String(16))
+    seq: Mapped[int] = mapped_column(BigInteger)
+
+
+class CalibrationRow(Base):
+    """How scores of a space are made comparable; bytes that only the query room reads."""
+
+    __tablename__ = "calibration"
+
+    space_id: Mapped[int] = mapped_column(ForeignKey("space.id"), primary_key=True)
+    made_at: Mapped[datetime] = mapped_column(DateTime)
+    data: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class EncodingRow(Base):
+    """The vectors of one photo in one space, as little-endian arrays (fp16 vectors, float32 boxes, areas, scores)."""
+
+    __tablename__ = "encoding"
+    __table_args__ = (Index("ix_encoding_space_id_seq", "space_id", "seq", "photo_id", "region_count"),)
+
+    photo_id: Mapped[int] = mapped_column(ForeignKey("photo.id"), primary_key=True, autoincrement=False)
+    space_id: Mapped[int] = mapped_column(ForeignKey("space.id"), primary_key=True, autoincrement=False)
+    seq: Mapped[int] = mapped_column(BigInteger)
+    region_count: Mapped[int] = mapped_column(Integer)
+    image: Mapped[bytes] = mapped_column(LargeBinary)
+    regions: Mapped[bytes] = mapped_column(LargeBinary)
+    boxes: Mapped[bytes] = mapped_column(LargeBinary)
+    areas: Mapped[bytes] = mapped_column(LargeBinary)
+    scores: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class RegionMaskRow(Base):
+    """Masks of one photo's regions, apart so that scans of vectors never drag them along."""
+
+    __tablename__ = "region_mask"
+
+    photo_id: Mapped[int] = mapped_column(ForeignKey("photo.id"), primary_key=True, autoincrement=False)
+    space_id: Mapped[int] = mapped_column(ForeignKey("space.id"), primary_key=True, autoincrement=False)
+    masks: Mapped[bytes] = mapped_column(LargeBinary)
+    grounding: Mapped[bytes | None] = mapped_column(LargeBinary)
+
+
+class RemovalRow(Base):
+    """One photo taken out, or encoded again, since the oldest live generation; its photo may be gone."""
+
+    __tablename__ = "removal"
+
+    space_id: Mapped[int] = mapped_column(ForeignKey("space.id"), primary_key=True, autoincrement=False)
+    seq: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    photo_id: Mapped[int] = mapped_column(BigInteger)
+
+
+class GenerationRow(Base):
+    """One FAISS file of the folder `faiss`: vectors of `kind` with ``seq <= mark``, `rows` of them.
+
+    Of a space and kind at most one is live; a retired one waits for its file to be removed.
+    """
+
+    __tablename__ = "generation"
+    __table_args__ = (
+        CheckConstraint("kind IN ('image', 'region')", name="kind"),
+        CheckConstraint("state IN ('live', 'retired')", name="state"),
+    )
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    space_id: Mapped[int] = mapped_column(ForeignKey("space.id"))
+    kind: Mapped[str] = mapped_column(String(16))
+    file: Mapped[str] = mapped_column(String(255), unique=True)
+    sha256: Mapped[str] = mapped_column(String(64))
+    bytes: Mapped[int] = mapped_column(BigInteger)
+    rows: Mapped[int] = mapped_column(BigInteger)
+    mark: Mapped[int] = mapped_column(BigInteger)
+    recipe: Mapped[str] = mapped_column(Text)
+    state: Mapped[str] = mapped_column(String(16))
+    made_at: Mapped[datetime] = mapped_column(DateTime)

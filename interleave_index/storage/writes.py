@@ -1,0 +1,244 @@
+"""Everything that changes rows, as functions on a connection inside the store's transaction. Knows no FAISS."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence, Set
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Table, bindparam, delete, insert, or_, select, update
+
+from ..errors import InputError, NotInIndex
+from ..records import PhotoFacts
+from .blobs import encoding_columns, pack_masks
+from .names import folder_range, real_path, stored_path
+from .rows import LocationWrite, PhotoWrite, WriteBatch, WriteCounts, now
+from .tables import CatalogRow, EncodingRow, LocationRow, PhotoRow, RegionMaskRow, RemovalRow, SpaceTable
+
+T = TypeVar("T")
+CHUNK = 500  # values in one IN list
+
+
+def chunks(values: Sequence[T], size: int = CHUNK) -> Iterator[Sequence[T]]:
+    """The values in runs of at most `size`."""
+    for start in range(0, len(values), size):
+        yield values[start : start + size]
+
+
+def table(model: type[Any]) -> Table:
+    """The Core table of a model; bulk statements go past the ORM."""
+    found: Table = model.__table__
+    return found
+
+
+def raise_change(connection: Connection) -> None:
+    """Tell every cache that the catalog has changed; part of each writing transaction."""
+    connection.execute(update(CatalogRow).values(change=CatalogRow.change + 1))
+
+
+def raise_seq(connection: Connection, space_id: int, by: int) -> int:
+    """Raise the counter of a space and return its first new value; the row lock orders the commits."""
+    connection.execute(update(SpaceTable).where(SpaceTable.id == space_id).values(seq=SpaceTable.seq + by))
+    now = connection.execute(select(SpaceTable.seq).where(SpaceTable.id == space_id)).scalar()
+    if now is None:
+        raise NotInIndex(f"space {space_id} is not in the catalog; ensure_space makes one")
+    return int(now) - by + 1
+
+
+# --- photos and encodings --------------------------------------------------------------------
+
+
+def write_batch(connection: Connection, batch: WriteBatch) -> WriteCounts:
+    """Write photos, encodings and locations; what is known already by content is left as it is."""
+    dim = connection.execute(select(SpaceTable.dim).where(SpaceTable.id == batch.space_id)).scalar()
+    if dim is None:
+        raise NotInIndex(f"space {batch.space_id} is not in the catalog; ensure_space makes one")
+    wanted = _distinct(batch.photos)
+    shas = list(wanted) + [loc.sha256 for loc in batch.locations if loc.sha256 and loc.sha256 not in wanted]
+    ids = photo_ids_by_sha(connection, shas)
+    new = [write.facts for sha, write in wanted.items() if sha not in ids]
+    if new:
+        connection.execute(insert(table(PhotoRow)), [_photo_columns(facts) for facts in new])
+        ids.update(photo_ids_by_sha(connection, [facts.sha256 for facts in new]))
+    encodings = _write_encodings(connection, batch.space_id, int(dim), [(ids[s], w) for s, w in wanted.items()])
+    added, updated = _write_locations(connection, batch.locations, ids)
+    raise_change(connection)
+    return WriteCounts(len(new), encodings, added, updated)
+
+
+def _distinct(photos: Sequence[PhotoWrite]) -> dict[str, PhotoWrite]:
+    """One write per content; of two the first that has an encoding."""
+    wanted: dict[str, PhotoWrite] = {}
+    for write in photos:
+        kept = wanted.get(write.facts.sha256)
+        if kept is None or (kept.encoding is None and write.encoding is not None):
+            wanted[write.facts.sha256] = write
+    return wanted
+
+
+def photo_ids_by_sha(connection: Connection, shas: Sequence[str]) -> dict[str, int]:
+    """Photo ids of those contents that the catalog knows."""
+    found: dict[str, int] = {}
+    for some in chunks(shas):
+        rows = connection.execute(select(PhotoRow.sha256, PhotoRow.id).where(PhotoRow.sha256.in_(some)))
+        found.update((sha, photo_id) for sha, photo_id in rows)
+    return found
+
+
+def _photo_columns(facts: PhotoFacts) -> dict[str, Any]:
+    phash = facts.phash
+    return {
+        "sha256": facts.sha256, "width": facts.width, "height": facts.height, "format": facts.format,
+        # The camera's wall clock is what people filter by; EXIF seldom knows a time zone.
+        "taken_at": None if facts.taken_at is None else facts.taken_at.replace(tzinfo=None),
+        "camera": facts.camera, "lens": facts.lens, "latitude": facts.latitude, "longitude": facts.longitude,
+        "phash": phash - (1 << 64) if phash is not None and phash >= 1 << 63 else phash,
+        "added_at": now(),
+    }
+
+
+def _write_encodings(connection: Connection, space_id: int, dim: int, writes: Sequence[tuple[int, PhotoWrite]]) -> int:
+    given = [(photo_id, write) for photo_id, write in writes if write.encoding is not None]
+    known: set[int] = set()
+    for some in chunks([photo_id for photo_id, _ in given]):
+        known.update(connection.execute(select(EncodingRow.photo_id).where(
+            EncodingRow.space_id == space_id, EncodingRow.photo_id.in_(some))).scalars())
+    again = [photo_id for photo_id, write in given if photo_id in known and write.replace]
+    if again:
+        take_out(connection, space_id, again)
+    due = [(photo_id, write) for photo_id, write in given if photo_id not in known or write.replace]
+    if not due:
+        return 0
+    first = raise_seq(connection, space_id, len(due))
+    rows, masks = [], []
+    for seq, (photo_id, write) in enumerate(due, first):
+        if write.encoding is not None:
+            key = {"photo_id": photo_id, "space_id": space_id}
+            rows.append({**key, "seq": seq, **encoding_columns(write.encoding, dim)})
+            masks.append({**key, "masks": pack_masks(write.encoding.masks), "grounding": write.encoding.grounding})
+    connection.execute(insert(table(EncodingRow)), rows)
+    connection.execute(insert(table(RegionMaskRow)), masks)
+    return len(rows)
+
+
+def take_out(connection: Connection, space_id: int, photo_ids: Sequence[int]) -> None:
+    """Delete encodings of these photos in one space and leave a removal row for each."""
+    if not photo_ids:
+        return
+    for some in chunks(photo_ids):
+        for model in (RegionMaskRow, EncodingRow):
+            connection.execute(delete(model).where(model.space_id == space_id, model.photo_id.in_(some)))
+    first = raise_seq(connection, space_id, len(photo_ids))
+    connection.execute(insert(table(RemovalRow)), [
+        {"space_id": space_id, "seq": seq, "photo_id": photo_id} for seq, photo_id in enumerate(photo_ids, first)])
+
+
+# --- locations -------------------------------------------------------------------------------
+
+
+def _write_locations(
+    connection: Connection, locations: Sequence[LocationWrite], ids: dict[str, int]
+) -> tuple[int, int]:
+    rows = {row["path"]: row for row in (_location_columns(location, ids) for location in locations)}
+    left = [stored_path(location.moved_from) for location in locations if location.moved_from]
+    for some in chunks([path for path in left if path not in rows]):
+        connection.execute(delete(LocationRow).where(LocationRow.path.in_(some)))
+    known: set[str] = set()
+    for some in chunks(list(rows)):
+        known.update(connection.execute(select(LocationRow.path).where(LocationRow.path.in_(some))).scalars())
+    new = [row for path, row in rows.items() if path not in known]
+    old = [{f"new_{name}": value for name, value in row.items()} for path, row in rows.items() if path in known]
+    if new:
+        connection.execute(insert(table(LocationRow)), new)
+    if old:
+        names = [name.removeprefix("new_") for name in old[0] if name != "new_path"]
+        connection.execute(
+            update(table(LocationRow)).where(table(LocationRow).c.path == bindparam("new_path"))
+            .values({name: bindparam(f"new_{name}") for name in names}), old)
+    return len(new), len(old)
+
+
+def _location_columns(location: LocationWrite, ids: dict[str, int]) -> dict[str, Any]:
+    photo_id = None
+    if location.state != "failed" and location.sha256 is not None:
+        photo_id = ids.get(location.sha256)
+    if location.state == "present" and photo_id is None:
+        raise InputError(f"location {location.path!r} is present with content {location.sha256}, which no photo of "
+                         "the catalog or of this batch has; write its photo in the same batch")
+    if location.state == "failed" and not location.reason:
+        raise InputError(f"location {location.path!r} failed without a reason, expected the name of an error class")
+    return {
+        "path": stored_path(location.path), "photo_id": photo_id, "bytes": location.bytes,
+        "mtime_ns": location.mtime_ns, "state": location.state, "reason": location.reason,
+        "detail": location.detail, "seen_at": now(),
+    }
+
+
+def below(roots: Iterable[str | Path]) -> Any:
+    """SQL condition: the location is one of these paths or lies below one."""
+    tests = []
+    for root in roots:
+        stored = stored_path(root)
+        low, high = folder_range(stored)
+        tests += [LocationRow.path == stored, (LocationRow.path >= low) & (LocationRow.path < high)]
+    return or_(False, *tests)
+
+
+def mark_missing(
+    connection: Connection, roots: Sequence[Path], seen: Set[str], unlisted: Sequence[Path]
+) -> int:
+    """Call every location below the roots missing that was not seen, but for those below unlisted folders."""
+    gone = []
+    found = connection.execute(select(LocationRow.path).where(below(roots), LocationRow.state != "missing"))
+    skipped = [stored_path(folder) for folder in unlisted]
+    for (path,) in found:
+        hidden = any(path == folder or path.startswith(folder_range(folder)[0]) for folder in skipped)
+        if not hidden and real_path(path) not in seen:
+            gone.append(path)
+    for some in chunks(gone):
+        connection.execute(update(LocationRow).where(LocationRow.path.in_(some))
+                           .values(state="missing", reason=None, detail=None))
+    if gone:
+        raise_change(connection)
+    return len(gone)
+
+
+# --- taking photos out -----------------------------------------------------------------------
+
+
+def forget(connection: Connection, photo_ids: Sequence[int]) -> list[str]:
+    """Take photos out of every table and return their sha256; files on disk stay.
+
+    Raises:
+        NotInIndex: an id is not in the catalog; nothing is changed then.
+    """
+    wanted = list(dict.fromkeys(int(photo_id) for photo_id in photo_ids))
+    known: dict[int, str] = {}
+    for some in chunks(wanted):
+        rows = connection.execute(select(PhotoRow.id, PhotoRow.sha256).where(PhotoRow.id.in_(some)))
+        known.update((photo_id, sha) for photo_id, sha in rows)
+    unknown = [photo_id for photo_id in wanted if photo_id not in known]
+    if unknown:
+        raise NotInIndex(f"photo {unknown[0]} is not in the catalog; nothing was forgotten")
+    for space_id in connection.execute(select(SpaceTable.id)).scalars().all():
+        encoded: list[int] = []
+        for some in chunks(wanted):
+            encoded += connection.execute(select(EncodingRow.photo_id).where(
+                EncodingRow.space_id == space_id, EncodingRow.photo_id.in_(some))).scalars()
+        take_out(connection, space_id, encoded)
+    for some in chunks(wanted):
+        connection.execute(delete(LocationRow).where(LocationRow.photo_id.in_(some)))
+        connection.execute(delete(PhotoRow).where(PhotoRow.id.in_(some)))
+    if wanted:
+        raise_change(connection)
+    return list(known.values())
+
+
+def prune(connection: Connection) -> list[str]:
+    """Forget every photo without a present location, and every missing location; returns sha256 of the photos."""
+    kept = select(LocationRow.photo_id).where(LocationRow.state == "present", LocationRow.photo_id == PhotoRow.id)
+    lost = connection.execute(select(PhotoRow.id).where(~kept.exists())).scalars().all()
+    shas = forget(connection, lost)
+    connection.execute(delete(LocationRow).where(LocationRow.state == "missing"))
+    raise_change(connection)
+    return shas

@@ -1,0 +1,293 @@
+"""The one decode path of the project: a picture file becomes upright sRGB pixels and facts about the photo.
+
+Embedding, masks, thumbnails and display all get their pixels here. Knows files and formats; nothing of models.
+Pillow's (width, height) is turned into (height, width) in this module and nowhere else.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import warnings
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import ImageTooLarge, ImageUnreadable, InputError, ShapeError
+from ..records import RGB, PhotoFacts
+from .exif import ExifFacts, read_exif
+from .sniff import HEAD, sniff
+
+MAX_PIXELS = 200_000_000
+MAX_FILE_BYTES = 2**31 - 1
+_REDUCED_IMAGE, _SUBFILE_TYPE, _DNG_VERSION = 1, 254, 50706  # TIFF tags that betray a camera's raw file
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """One decoded photo.
+
+    Attributes:
+        rgb: (H, W, 3) uint8, upright, sRGB, owned by the caller; smaller than the photo when that was asked for.
+        width, height: pixels of the whole upright photo.
+        format: of the content: JPEG, PNG, WEBP, HEIF, AVIF, TIFF, GIF or BMP.
+        taken_at: the camera's wall clock, without a time zone.
+        latitude, longitude: degrees, north and east positive.
+    """
+
+    rgb: RGB
+    width: int
+    height: int
+    format: str
+    taken_at: datetime | None = None
+    camera: str | None = None
+    lens: str | None = None
+    latitude: float | None = None
+    longitude: float | None = None
+
+    def facts(self, sha256: str, phash: int | None) -> PhotoFacts:
+        """The row that the catalog keeps of this photo."""
+        return PhotoFacts(sha256, self.width, self.height, self.format, self.taken_at, self.camera, self.lens,
+                          self.latitude, self.longitude, phash)
+
+
+def decode(source: Path | str | bytes, *, max_pixels: int = MAX_PIXELS, long_side: int | None = None) -> Decoded:
+    """Decode a picture of any supported format, told by its content.
+
+    EXIF orientation is applied (values other than 1 to 8 are ignored), ICC profiles are converted to sRGB,
+    alpha is laid on white, and CMYK, grey, 16-bit and palette pictures become 8-bit RGB; of several frames the first.
+
+    Args:
+        source: a path, or the bytes of a file.
+        max_pixels: width times height above which nothing is decoded; read from the header.
+        long_side: when given, pictures at least twice as long are shrunk by a whole factor (JPEG: by scaled DCT,
+            factors 2, 4, 8), so that the longer side of `rgb` is from this to twice this. None decodes in full.
+    Raises:
+        ImageUnreadable: no such file, no picture, a damaged or cut-off one, or a format that is not supported.
+        ImageTooLarge: more pixels than `max_pixels`.
+    """
+    try:
+        data = source if isinstance(source, bytes) else read_file(source)
+    except OSError as trouble:
+        raise ImageUnreadable(f"file cannot be read: {os_words(trouble)}") from trouble
+    kind = _kind(data)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow warns of damage that does not touch the pixels
+            return _decode(kind, data, max_pixels, long_side)
+    except (ImageUnreadable, ImageTooLarge):
+        raise
+    except MemoryError as trouble:
+        raise ImageTooLarge(f"{kind} picture does not fit into memory; lower the limit on pixels") from trouble
+    except Exception as trouble:  # decoders raise anything on damaged data; this is the one door where it enters
+        words = " ".join(str(trouble).split()) or type(trouble).__name__
+        raise ImageUnreadable(f"{kind} data is damaged or cut off: {words[:200]}") from trouble
+
+
+def read_file(path: Path | str) -> bytes:
+    """All bytes of a picture file; what begins like no picture is not read further.
+
+    Raises:
+        OSError: it cannot be read.
+        ImageUnreadable: it is no picture.
+        ImageTooLarge: more than 2 GiB.
+    """
+    with open(path, "rb") as file:
+        _kind(file.read(HEAD))
+        size = os.fstat(file.fileno()).st_size
+        if size > MAX_FILE_BYTES:
+            raise ImageTooLarge(f"file has {size} bytes, expected at most {MAX_FILE_BYTES}")
+        file.seek(0)
+        return file.read()
+
+
+def load_picture(source: str | Path | RGB, *, offline: bool = False, max_pixels: int = MAX_PIXELS,
+                 max_bytes: int = 64 * 2**20, timeout: float = 20.0) -> RGB:
+    """Upright pixels of a query's picture, in full size.
+
+    Args:
+        source: a path, an http(s) URL, or an upright (H, W, 3) uint8 array, which is given back as it is.
+        offline: refuse URLs.
+        max_bytes: of a download.
+        timeout: seconds for a whole download.
+    Raises:
+        InputError: a URL while offline, or a download that fails or is too long.
+        ImageUnreadable, ImageTooLarge: as `decode`.
+        ShapeError: an array that is not (H, W, 3) uint8.
+    """
+    if isinstance(source, np.ndarray):
+        if source.ndim != 3 or source.shape[2] != 3 or source.dtype != np.uint8 or not source.size:
+            raise ShapeError(f"picture has shape {source.shape} and dtype {source.dtype}, expected (H, W, 3) uint8")
+        return source
+    if isinstance(source, str) and source.lower().startswith(("http://", "https://")):
+        if offline:
+            raise InputError(f"picture {source} is on the network, but offline is set; download it and give its path")
+        from .fetch import fetch
+
+        return decode(fetch(source, max_bytes=max_bytes, timeout=timeout), max_pixels=max_pixels).rgb
+    try:
+        return decode(Path(source), max_pixels=max_pixels).rgb
+    except InputError as trouble:
+        raise type(trouble)(f"picture {os.fspath(source)!r}: {trouble}") from trouble
+
+
+def os_words(trouble: OSError) -> str:
+    """What the operating system says, without the path.
+
+    >>> os_words(PermissionError(13, "Permission denied", "a.jpg"))
+    'permission denied'
+    """
+    if trouble.errno == errno.ENOENT:
+        return "no such file"
+    return (trouble.strerror or str(trouble) or type(trouble).__name__).lower()
+
+
+def _kind(head: bytes) -> str:
+    kind = sniff(head[:HEAD])
+    if kind is None:
+        raise ImageUnreadable("file is empty" if not head else f"not a picture: begins with {head[:12]!r}, "
+                              "expected JPEG, PNG, WebP, HEIF, AVIF, TIFF, GIF or BMP")
+    if kind == "RAW":
+        raise ImageUnreadable("a camera's raw file is not supported; keep the JPEG or HEIF beside it")
+    return kind
+
+
+def _decode(kind: str, data: bytes, max_pixels: int, long_side: int | None) -> Decoded:
+    if kind == "WEBP":  # Pillow's decoder takes memory for the canvas as soon as it is opened
+        _check_pixels(_webp_size(data), max_pixels)
+    image = _open(kind, data)
+    _check_pixels(image.size, max_pixels)
+    exif = read_exif(image)
+    if kind == "JPEG":
+        rgb, (width, height) = _jpeg_pixels(image, data, long_side), image.size
+    else:
+        image.load()
+        _check_pixels(image.size, max_pixels)
+        width, height = image.size
+        rgb = _pixels(image, long_side)
+    turn = 1 if kind == "TIFF" else exif.orientation  # Pillow turns TIFF while it loads
+    if turn >= 5:
+        width, height = height, width
+    return _decoded(upright(rgb, turn), width, height, kind, exif)
+
+
+def _decoded(rgb: RGB, width: int, height: int, kind: str, exif: ExifFacts) -> Decoded:
+    return Decoded(np.ascontiguousarray(rgb), width, height, kind, exif.taken_at, exif.camera, exif.lens,
+                   exif.latitude, exif.longitude)
+
+
+def upright(rgb: RGB, orientation: int) -> RGB:
+    """Turn a picture as its EXIF orientation (1 to 8) says; a view, not a copy.
+
+    >>> upright(np.array([[[1], [2]]], np.uint8), 6)[..., 0].tolist()
+    [[1], [2]]
+    """
+    if orientation >= 5:
+        rgb = rgb.transpose(1, 0, 2)
+    if orientation in (3, 4, 7, 8):
+        rgb = rgb[::-1]
+    if orientation in (2, 3, 6, 7):
+        rgb = rgb[:, ::-1]
+    return rgb
+
+
+def shrink_factor(long: int, long_side: int | None) -> int:
+    """The whole number by which a picture may be divided while its longer side stays at least `long_side`.
+
+    >>> shrink_factor(4000, 1000), shrink_factor(3999, 1000), shrink_factor(500, 1000), shrink_factor(500, None)
+    (4, 3, 1, 1)
+    """
+    return max(1, long // long_side) if long_side else 1
+
+
+def _check_pixels(size: tuple[int, int], max_pixels: int) -> None:
+    width, height = size
+    if width < 1 or height < 1:
+        raise ImageUnreadable(f"picture is {width} x {height}, expected at least one pixel")
+    if width * height > max_pixels:
+        raise ImageTooLarge(f"picture has {width} x {height} = {width * height} pixels, expected at most {max_pixels}; "
+                            "raise ingest.max_pixels to take it")
+
+
+def _open(kind: str, data: bytes) -> Any:
+    """Pillow's reader of one format; its own limit on pixels is global to the process and so is not used."""
+    file = io.BytesIO(data)
+    if kind == "HEIF":
+        return _open_heif(file)
+    from PIL import (
+        AvifImagePlugin,
+        BmpImagePlugin,
+        GifImagePlugin,
+        JpegImagePlugin,
+        PngImagePlugin,
+        TiffImagePlugin,
+        WebPImagePlugin,
+    )
+
+    readers: dict[str, Any] = {
+        "JPEG": JpegImagePlugin.JpegImageFile, "PNG": PngImagePlugin.PngImageFile, "GIF": GifImagePlugin.GifImageFile,
+        "WEBP": WebPImagePlugin.WebPImageFile, "AVIF": AvifImagePlugin.AvifImageFile,
+        "TIFF": TiffImagePlugin.TiffImageFile, "BMP": BmpImagePlugin.BmpImageFile}
+    image = readers[kind](file)
+    if kind == "TIFF" and (int(image.tag_v2.get(_SUBFILE_TYPE, 0)) & _REDUCED_IMAGE or _DNG_VERSION in image.tag_v2):
+        raise ImageUnreadable("a camera's raw file is not supported; keep the JPEG or HEIF beside it")
+    return image
+
+
+def _open_heif(file: io.BytesIO) -> Any:
+    import pillow_heif
+
+    pillow_heif.options.DECODE_THREADS = 1
+    return pillow_heif.HeifImageFile(file)  # type: ignore[no-untyped-call]
+
+
+def _webp_size(data: bytes) -> tuple[int, int]:
+    kind, body = data[12:16], data[20:30]
+    if len(body) < 10:
+        raise ImageUnreadable("WEBP data is damaged or cut off: no header")
+    if kind == b"VP8X":
+        return int.from_bytes(body[4:7], "little") + 1, int.from_bytes(body[7:10], "little") + 1
+    if kind == b"VP8L":
+        bits = int.from_bytes(body[1:5], "little")
+        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    return int.from_bytes(body[6:8], "little") & 0x3FFF, int.from_bytes(body[8:10], "little") & 0x3FFF
+
+
+def _jpeg_pixels(image: Any, data: bytes, long_side: int | None) -> RGB:
+    """libjpeg-turbo for the common kinds; Pillow for CMYK, odd profiles, and files with harmless irregularities."""
+    from .colour import apply_profile, is_srgb
+
+    profile = image.info.get("icc_profile")
+    long = max(image.size)
+    factor = next((f for f in (8, 4, 2) if f <= shrink_factor(long, long_side)), 1)
+    if image.mode == "RGB" or (image.mode == "L" and not profile):
+        import simplejpeg
+        from PIL import Image
+
+        side = "min_width" if image.width >= image.height else "min_height"
+        try:
+            rgb: RGB = simplejpeg.decode_jpeg(data, colorspace="RGB", **{side: -(-long // factor)})
+        except ValueError:
+            pass  # strict about every irregularity; Pillow knows which of them cost pixels
+        else:
+            if is_srgb(profile) and shrink_factor(max(rgb.shape), long_side) == 1:
+                return rgb
+            return _reduced(apply_profile(Image.fromarray(rgb), profile), long_side)
+    image.draft(image.mode, (image.width // factor, image.height // factor))
+    image.load()
+    return _pixels(image, long_side)
+
+
+def _pixels(image: Any, long_side: int | None) -> RGB:
+    from .colour import to_srgb
+
+    return _reduced(to_srgb(image), long_side)
+
+
+def _reduced(image: Any, long_side: int | None) -> RGB:
+    factor = shrink_factor(max(image.size), long_side)
+    return np.asarray(image.reduce(factor) if factor > 1 else image)

@@ -1,0 +1,175 @@
+"""scan -> decode -> encode -> write: the way of a photo into the index. Joins the stages; knows no format and no SQL.
+
+The model and the database live in this process; files are read in others (`workers.py`). Memory is bounded by the
+number of decoded pictures that may wait, whatever the number of files; only paths are kept for all of them.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import BackendMissing, ConfigError
+from ..interface.protocol import Interface
+from ..records import IngestReport
+from ..storage.store import Store
+from .decode import MAX_PIXELS
+from .plan import Claim, Plan
+from .run import Job, Run
+from .scan import Scanner
+from .tally import IngestProgress, Tally
+from .thumbnail import thumbnail_file
+from .worker import Recipe
+from .workers import Decoders, InProcess, WorkerPool
+
+__all__ = ["IngestProgress", "IngestSettings", "ingest"]
+
+
+@dataclass(frozen=True, slots=True)
+class IngestSettings:
+    """How photos are read.
+
+    Attributes:
+        workers: decode processes; 0 decodes in the process of the model, -1 takes one less than the processors.
+        batch: photos of one transaction, 1 to 256; what a kill loses at most.
+        model_batch: photos that the interface is given at a time.
+        max_pixels: a picture with more is a failed file.
+        long_side: larger pictures are shrunk by a whole factor while their long side stays at least this.
+        thumbnail_side: long side of a stored thumbnail, pixels.
+        commit_seconds: a transaction is written at least this often, even when it is not full.
+    """
+
+    workers: int = -1
+    batch: int = 64
+    model_batch: int = 16
+    max_pixels: int = MAX_PIXELS
+    long_side: int = 1000
+    thumbnail_side: int = 512
+    commit_seconds: float = 5.0
+
+    def __post_init__(self) -> None:
+        for name, low, high in (("workers", -1, 256), ("batch", 1, 256), ("model_batch", 1, 4096),
+                                ("max_pixels", 1, 2**40), ("long_side", 64, 8192), ("thumbnail_side", 16, 4096)):
+            if not low <= getattr(self, name) <= high:
+                raise ConfigError(f"ingest.{name} is {getattr(self, name)}, expected {low} to {high}")
+
+    @property
+    def processes(self) -> int:
+        """Decode processes after -1 is resolved."""
+        return self.workers if self.workers >= 0 else max(1, processors() - 1)
+
+
+def processors() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def ingest(store: Store, interface: Interface, roots: Sequence[Path | str], *,
+           settings: IngestSettings | None = None, progress: Callable[[IngestProgress], None] | None = None,
+           stop: threading.Event | None = None) -> IngestReport:
+    """Bring the index up to date with everything below some roots.
+
+    Files known by size and time are skipped, then those known by content; the rest is decoded, encoded and written,
+    one transaction a batch. Photos of the catalog without an encoding in the interface's space are encoded too, so
+    that a run that was cut short goes on, and a new model fills its own space. Ctrl-C (or setting `stop`) finishes
+    the batch in flight, writes it and returns the report; a second Ctrl-C raises KeyboardInterrupt.
+
+    Args:
+        roots: folders and files.
+        progress: called in this thread, at most ten times a second.
+        stop: set it from elsewhere to end the run as one Ctrl-C does.
+    Returns:
+        what was done; files that failed are in it, with a reason each, as are folders that could not be listed.
+    Raises:
+        InputError: a root does not exist.
+        IndexBusy: another process is writing.
+        ModelError: the model cannot be used at all; what was encoded before is kept.
+    """
+    settings, stop = settings or IngestSettings(), stop or threading.Event()
+    tally = Tally(progress)
+    with store.writer("ingest"), _ctrl_c(stop):
+        space_id = store.ensure_space(interface.space)
+        with tally.during("read"):
+            plan, jobs, seen, unlisted = _survey(store, space_id, roots, tally, stop)
+        thumbnails = str(store.thumbnail_path("00").parent.parent)
+        recipe = Recipe(thumbnails, settings.max_pixels, settings.long_side, settings.thumbnail_side)
+        if jobs:
+            decoders = _decoders(recipe, settings, len(jobs))
+            run = Run(store, interface, space_id, decoders, plan, tally, settings.batch, settings.model_batch,
+                      settings.commit_seconds)
+            try:
+                run.all(jobs, stop)
+            finally:
+                decoders.close()
+            seen -= run.vanished
+        tally.interrupted = stop.is_set()
+        if not tally.interrupted:
+            with tally.during("write"):
+                tally.missing = store.mark_missing([Path(root) for root in roots], seen, [Path(u) for u in unlisted])
+                tally.tell("optimize")
+                if store.needs_optimize(space_id):
+                    with suppress(BackendMissing):  # without FAISS the catalog is complete all the same
+                        store.optimize(space_id)
+    return tally.report()
+
+
+def _survey(store: Store, space_id: int, roots: Sequence[Path | str], tally: Tally,
+            stop: threading.Event) -> tuple[Plan, list[Job], set[str], list[str]]:
+    """List everything, count what needs nothing, and say what is left to do."""
+    known = store.known_locations([Path(root) for root in roots], space_id=space_id)
+    plan, scanner = Plan(known), Scanner(known)
+    folder = store.thumbnail_path("00").parent.parent
+    jobs: list[Job] = []
+    seen: set[str] = set()
+    for file in scanner.files(roots):
+        seen.add(file.path)
+        prior = known.get(file.path)
+        there = prior is not None and prior.sha256 is not None and thumbnail_file(folder, prior.sha256).exists()
+        need = plan.need(file, has_thumbnail=there)
+        if need == "nothing":
+            tally.count("present")
+        elif need == "failure" and prior is not None:
+            tally.fail(file.path, prior.reason or "ImageUnreadable", prior.detail or "failed before")
+        else:
+            jobs.append(Job(Claim(file.path, prior), need))
+        tally.tell()
+        if stop.is_set():
+            break
+    for unlisted, words in scanner.unlisted.items():
+        tally.fail(unlisted, "InputError", f"folder cannot be listed: {words}", file=False)
+    plan.scanned(seen, scanner.unlisted)
+    tally.total = len(seen)
+    tally.tell("ingest")
+    return plan, jobs, seen, list(scanner.unlisted)
+
+
+def _decoders(recipe: Recipe, settings: IngestSettings, jobs: int) -> Decoders:
+    if settings.processes == 0:
+        return InProcess(recipe)
+    workers = min(settings.processes, jobs)
+    # Two batches ahead of the model and the one inside it, and what the processes hold in their hands.
+    return WorkerPool(recipe, workers, slots=min(jobs, 3 * settings.model_batch + 2 * workers) + 1)
+
+
+@contextmanager
+def _ctrl_c(stop: threading.Event) -> Iterator[None]:
+    """Let the first Ctrl-C set `stop` and the second one raise; outside the main thread nothing can be done."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def pressed(*_: object) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    before = signal.signal(signal.SIGINT, pressed)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

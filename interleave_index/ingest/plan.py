@@ -1,0 +1,112 @@
+"""What each scanned file needs, and what it turns out to be. Knows rows of the store, not the store.
+
+A content that was seen at a path which is not there any more has moved; one that is still there has a duplicate.
+A failure that lies in the content is remembered with the file's time and size, so that only a change is worth
+another try. Any other failure (no permission, a full memory, the model) is remembered with the time 0, which no
+file has, so that the next run tries again.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from ..storage.rows import KnownLocation, LocationWrite
+from .scan import ScannedFile
+from .tally import Kind
+
+Need = Literal["nothing", "hash", "pixels", "thumbnail", "failure"]
+TRY_AGAIN = 0  # as time of a failed location
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One file on its way: its path, what the catalog knew of it, and the file as it was when it was read."""
+
+    path: str
+    prior: KnownLocation | None = None
+    bytes: int = 0
+    mtime_ns: int = 0
+
+
+@dataclass(slots=True)
+class Plan:
+    """Sorts scanned files into work, and finished files into rows.
+
+    Args:
+        known: locations of the catalog at or below the roots, by path.
+    """
+
+    known: Mapping[str, KnownLocation]
+    _sizes: set[int] = field(default_factory=set)
+    _begun: set[int] = field(default_factory=set)
+    _gone: dict[int, list[str]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._sizes.update(location.bytes for location in self.known.values() if location.photo_id is not None)
+
+    def need(self, file: ScannedFile, *, has_thumbnail: bool) -> Need:
+        """What is left to do for a file: most often nothing, when size and time are as they were.
+
+        A new file whose size is that of another one is hashed before it is decoded: it may be a move or a copy.
+        """
+        prior = self.known.get(file.path)
+        same = prior is not None and (prior.bytes, prior.mtime_ns) == (file.bytes, file.mtime_ns)
+        if prior is not None and same and prior.state == "failed":
+            return "failure"
+        if prior is not None and same and prior.state == "present" and prior.photo_id is not None:
+            if prior.encoded and has_thumbnail:
+                return "nothing"
+            if prior.photo_id in self._begun:  # under another path, in this run
+                return "nothing"
+            self._begun.add(prior.photo_id)
+            return "thumbnail" if prior.encoded else "pixels"
+        likely_known = file.bytes in self._sizes
+        self._sizes.add(file.bytes)
+        return "hash" if likely_known else "pixels"
+
+    def scanned(self, seen: set[str], unlisted: Iterable[str]) -> None:
+        """Once the listing is complete: remember which known paths are gone, and let the rest of the catalog go."""
+        hidden = tuple(folder.rstrip(os.sep) + os.sep for folder in unlisted)
+        gone: defaultdict[int, list[str]] = defaultdict(list)
+        for path, location in self.known.items():
+            if location.photo_id is not None and path not in seen and not path.startswith(hidden):
+                gone[location.photo_id].append(path)
+        for paths in gone.values():  # a path that was present until now moved rather than one lost before
+            paths.sort(key=lambda path: (self.known[path].state == "present", path))
+        self._gone = dict(gone)
+        self.known = {}
+        self._sizes, self._begun = set(), set()
+
+    def settle(self, claim: Claim, sha256: str, photo_id: int | None, present_paths: int,
+               first: bool) -> tuple[Kind, LocationWrite]:
+        """What a readable file is, and its row.
+
+        Args:
+            photo_id: of a photo that the catalog had before this file, or None for one that is new.
+            present_paths: present locations of that photo.
+            first: the file is the first with this content in the batch.
+        """
+        prior = claim.prior
+        moved_from = None
+        if prior is not None and prior.sha256 == sha256:
+            kind: Kind = "present"
+        else:
+            lost = self._gone.get(photo_id) if photo_id is not None else None
+            moved_from = lost.pop() if lost else None
+            if prior is not None and prior.sha256 is not None:
+                kind = "changed"
+            elif photo_id is None:
+                kind = "added" if first else "duplicate"
+            else:
+                kind = "moved" if moved_from or (not present_paths and first) else "duplicate"
+        return kind, LocationWrite(claim.path, sha256, claim.bytes, claim.mtime_ns, moved_from=moved_from)
+
+    @staticmethod
+    def failure(claim: Claim, reason: str, detail: str, *, lasting: bool) -> LocationWrite:
+        """The row of a file that could not be taken in."""
+        return LocationWrite(claim.path, None, claim.bytes, claim.mtime_ns if lasting else TRY_AGAIN,
+                             "failed", reason, detail)

@@ -1,0 +1,131 @@
+"""What is done with one file: read, hash, decode, thumbnail, perceptual hash. Never sees a database or a model."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..errors import ImageUnreadable, InputError
+from ..records import RGB, PhotoFacts
+from .decode import decode, os_words, read_file
+from .phash import phash
+from .thumbnail import shrink, thumbnail_file, write_thumbnail
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What every file of a run is put through.
+
+    Attributes:
+        thumbnails: folder of the thumbnails.
+        max_pixels: a picture with more is a failure.
+        long_side: see `decode`.
+        thumbnail_side: long side of a thumbnail.
+    """
+
+    thumbnails: str
+    max_pixels: int
+    long_side: int
+    thumbnail_side: int
+
+    @property
+    def slot_bytes(self) -> int:
+        """Room for the largest array that `decode` can give at this long side."""
+        return 3 * (2 * self.long_side) ** 2
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One file to work on. `pixels` False asks for its hash only; `tries` counts processes that died over it."""
+
+    number: int
+    path: str
+    pixels: bool = True
+    tries: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What became of a task.
+
+    Attributes:
+        bytes, mtime_ns: of the file as it was when it was read.
+        sha256: of the content; None when it could not be read.
+        facts, shape: of the photo and of its array, when pixels were asked for.
+        reason, detail: class name and words of the failure, or None.
+        lasting: the failure lies in the content, so that only a changed file is worth another try.
+        gone: the file is not there any more.
+        seconds: by stage: read, hash, decode, small (thumbnail and perceptual hash).
+    """
+
+    number: int
+    bytes: int = 0
+    mtime_ns: int = 0
+    sha256: str | None = None
+    facts: PhotoFacts | None = None
+    shape: tuple[int, ...] = ()
+    reason: str | None = None
+    detail: str | None = None
+    lasting: bool = False
+    gone: bool = False
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+def work(task: Task, recipe: Recipe) -> tuple[Reply, RGB | None]:
+    """Do one task; every failure of the file is in the reply, none is raised."""
+    known: dict[str, Any] = {"number": task.number, "seconds": {}}
+    clock = _Clock(known["seconds"])
+    try:
+        facts = os.stat(task.path)
+        known |= {"bytes": facts.st_size, "mtime_ns": facts.st_mtime_ns}
+        if not task.pixels:
+            known["sha256"] = _file_hash(task.path)
+            clock.lap("hash")
+            return Reply(**known), None
+        data = read_file(task.path)
+        clock.lap("read")
+        known["sha256"] = hashlib.sha256(data).hexdigest()
+        clock.lap("hash")
+        photo, rgb = _photo(data, known["sha256"], recipe, clock)
+    except (FileNotFoundError, NotADirectoryError):
+        return Reply(**known, gone=True), None
+    except OSError as trouble:
+        return Reply(**known, reason="ImageUnreadable", detail=f"file cannot be read: {os_words(trouble)}"), None
+    except InputError as trouble:
+        # A limit may be raised by the next run; damage stays until the file changes.
+        lasting = isinstance(trouble, ImageUnreadable)
+        return Reply(**known, reason=type(trouble).__name__, detail=str(trouble), lasting=lasting), None
+    except Exception as trouble:  # whatever one file does, it must not end the run
+        return Reply(**known, reason="ImageUnreadable", detail=f"{type(trouble).__name__}: {trouble}"), None
+    return Reply(**known, facts=photo, shape=rgb.shape), rgb
+
+
+def _photo(data: bytes, sha256: str, recipe: Recipe, clock: _Clock) -> tuple[PhotoFacts, RGB]:
+    decoded = decode(data, max_pixels=recipe.max_pixels, long_side=recipe.long_side)
+    clock.lap("decode")
+    small = shrink(decoded.rgb, recipe.thumbnail_side)
+    # A thumbnail that cannot be written is no reason to lose the photo: it is made again when it is wanted.
+    with contextlib.suppress(OSError):
+        write_thumbnail(thumbnail_file(recipe.thumbnails, sha256), small, recipe.thumbnail_side)
+    facts = decoded.facts(sha256, phash(small))
+    clock.lap("small")
+    return facts, decoded.rgb
+
+
+class _Clock:
+    def __init__(self, seconds: dict[str, float]) -> None:
+        self.seconds, self.last = seconds, time.perf_counter()
+
+    def lap(self, stage: str) -> None:
+        now = time.perf_counter()
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + now - self.last
+        self.last = now
+
+
+def _file_hash(path: str) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

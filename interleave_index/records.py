@@ -430,7 +430,10 @@ class FailedFile:
 
 @dataclass(frozen=True, slots=True)
 class IngestReport:
-    """What one run did. Counts are files; seconds are wall time of this process by stage."""
+    """What one run did. Counts are files; seconds are wall time of this process by stage.
+
+    `interrupted` tells a run that was asked to stop before its end; it is not part of the JSON form.
+    """
 
     added: int = 0
     changed: int = 0
@@ -441,6 +444,7 @@ class IngestReport:
     failed: tuple[FailedFile, ...] = ()
     photos_per_s: float = 0.0
     seconds: dict[str, float] = field(default_factory=lambda: {"read": 0.0, "decode": 0.0, "model": 0.0, "write": 0.0})
+    interrupted: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """The report as plain JSON values; the form is frozen, see docs/cli.md."""

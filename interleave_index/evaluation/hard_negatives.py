@@ -53,8 +53,8 @@ def hard_negatives(library: Library, interface: Interface, pairs: list[Pair], pr
     Args:
         library: the pack; pairs of photos that are not in it are left out.
     Returns:
-        ``above``, ``chance`` 50, ``n`` pairs, ``kinds``: per kind ``above`` and ``n``. Arrays: ``hard_scores``
-        (n, 2) float32, true and false, ``hard_keys``, ``hard_kinds`` (n,).
+        ``above``, ``tied`` (not counted as above), ``chance`` 50, ``n`` pairs, ``kinds``: per kind ``above`` and
+        ``n``. Arrays: ``hard_scores`` (n, 2) float32, true and false, ``hard_keys``, ``hard_kinds`` (n,).
     """
     place = {photo.key: position for position, photo in enumerate(library.photos)}
     kept = [pair for pair in pairs if pair.key in place]
@@ -63,11 +63,13 @@ def hard_negatives(library: Library, interface: Interface, pairs: list[Pair], pr
         own = library.only(np.arange(len(library.photos)) == place[pair.key])
         scores[number] = totals(own, interface, [asked(pair.caption), asked(pair.negative)], "", _quiet)[:, 0]
         progress("hard negatives", number + 1, len(kept))
-    above, kinds = scores[:, 0] > scores[:, 1], np.array([pair.kind for pair in kept], str)
+    above, tied = scores[:, 0] > scores[:, 1], scores[:, 0] == scores[:, 1]
+    kinds = np.array([pair.kind for pair in kept], str)
     by_kind = {str(kind): {"above": 100.0 * float(above[kinds == kind].mean()), "n": int((kinds == kind).sum())}
                for kind in np.unique(kinds)}
     return Outcome(
-        {"above": 100.0 * float(above.mean()) if kept else 0.0, "chance": 50.0, "n": len(kept), "kinds": by_kind},
+        {"above": 100.0 * float(above.mean()) if kept else 0.0, "tied": 100.0 * float(tied.mean()) if kept else 0.0,
+         "chance": 50.0, "n": len(kept), "kinds": by_kind},
         {"hard_scores": scores, "hard_kinds": kinds, "hard_keys": np.array([pair.key for pair in kept], str)})
 
 

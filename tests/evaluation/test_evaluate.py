@@ -162,7 +162,7 @@ def test_relevance_tells_present_from_absent_and_no_absent_label_is_answered(rep
 
 def test_hard_negatives_count_pairs_of_photos_in_the_pack(report: dict[str, Any]) -> None:
     found = report["hard_negatives"]
-    assert (found["above"], found["n"], found["chance"]) == (50, 2, 50)
+    assert (found["above"], found["tied"], found["n"], found["chance"]) == (50, 0, 2, 50)
     assert found["kinds"] == {"add": {"above": 0, "n": 1}, "swap": {"above": 100, "n": 1}}
 
 

@@ -88,6 +88,8 @@ def run_demo(folder: Path | str = "demo", *, interface: Interface | None = None,
     with Index.open(folder / "index", config=config, interface=interface, create=True) as index:
         console.print(f"{len(photos)} photos in {folder / 'photos'}; taking them in ...", highlight=False)
         report = index.ingest(folder / "photos")
+        if report.interrupted:
+            raise KeyboardInterrupt
         console.print(f"{report.added} added, {len(report.failed)} failed, {report.photos_per_s:.1f} photos/s\n",
                       highlight=False)
         sections = [_ask(index, question, number, console)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from ..grammar import Query
 from ..query.pixels import LoadPicture, marked
-from ..records import Picture
+from ..records import Not, Picture
 from ..terms import label
 from .page import QueryPicture
 
 
 def query_pictures(query: Query, load_picture: LoadPicture) -> tuple[QueryPicture, ...]:
-    """Every outside picture of a query with the part that is meant: the entities' in order, then the negatives'.
+    """Every outside picture of a query with the part that is meant, in the order of the query.
 
     Args:
         query: any; text and references into the index have no picture here.
@@ -20,7 +20,8 @@ def query_pictures(query: Query, load_picture: LoadPicture) -> tuple[QueryPictur
         InputError, ShapeError: a part that does not fit its picture.
     """
     found = []
-    for number, term in enumerate((*query.entities, *query.negatives)):
+    bracketed = [part.term if isinstance(part, Not) else part for part in query if not isinstance(part, str)]
+    for number, term in enumerate(bracketed):  # as the entities of a hit are numbered
         if isinstance(term, Picture):
             photo = load_picture(term.source)
             mask, _ = marked(term, photo, load_picture)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..geometry import encode_rle, resize_mask
+from ..geometry import resize_mask, resize_rle
 from ..records import RGB, Answer, BoolMask, EntityHit, Hit, Photo, Region, Rle
 from .colours import colour_of
 from .files import safe_name
@@ -25,8 +25,7 @@ def at_photo_size(rle: Rle, photo: Photo) -> Rle:
     Returns:
         `rle` itself when it already has that size, else one enlarged by nearest neighbour.
     """
-    size = (photo.height, photo.width)
-    return rle if rle.size == size else encode_rle(resize_mask(rle.decode(), size))
+    return resize_rle(rle, (photo.height, photo.width))
 
 
 def entity_mask(entity: EntityHit, photo: Photo) -> BoolMask:

@@ -1,0 +1,95 @@
+"""The demo, whole, on the weightless interface: photos, tables, report."""
+
+import io
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from rich.console import Console
+
+from interleave_index.demo import photos, run
+from interleave_index.demo.scenes import BOAT_IN_HARBOUR, HEIGHT, RED, SCENES, WIDTH, harbour
+from interleave_index.errors import BackendMissing
+from interleave_index.interface.toy import ToyInterface
+
+needs_photos = pytest.mark.skipif(
+    find_spec("skimage") is None or find_spec("sklearn") is None, reason="the extra [demo] is not installed")
+
+
+@pytest.mark.parametrize("name", SCENES)
+def test_a_scene_is_the_same_every_time(name):
+    first, second = SCENES[name]().pixels(), SCENES[name]().pixels()
+    assert first.shape == (HEIGHT, WIDTH, 3) and first.dtype == np.uint8 and np.array_equal(first, second)
+    assert first.std() > 10
+
+
+def test_the_box_of_the_demo_holds_the_red_sail_and_no_house():
+    picture = harbour().pixels().astype(int)
+    red = np.abs(picture - np.array(RED)).sum(-1) < 40
+    x0, y0, x1, y1 = (int(v) for v in BOAT_IN_HARBOUR)
+    assert red.sum() > 3000 and red[y0:y1, x0:x1].sum() == red.sum()
+
+
+@needs_photos
+def test_photos_come_from_the_wheels_and_the_pen(tmp_path):
+    written = photos.write_photos(tmp_path / "photos")
+    names = {path.name for path in written}
+    assert {"cat.png", "astronaut.png", "coffee.png", "rocket.jpg", "motorcycle.png", "temple.jpg", "flower.jpg"} <= names
+    assert len(written) == len(names) >= 25 and {f"{name}.jpg" for name in SCENES} <= names
+    for path in written:
+        with Image.open(path) as picture:
+            picture.load()
+
+
+def test_without_the_extra_the_demo_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setattr(photos, "find_spec", lambda name: None)
+    with pytest.raises(BackendMissing, match=r"scikit-image, which is not installed; .*interleave-index\[demo\]"):
+        photos.write_photos(tmp_path)
+
+
+def test_a_wheel_without_the_photos_is_said_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(photos, "_data", lambda package, below: tmp_path / "empty")
+    with pytest.raises(BackendMissing, match="none of the demo's photos"):
+        photos.write_photos(tmp_path)
+    with pytest.raises(BackendMissing, match="motorcycle_right"):
+        photos.write_query_pictures(tmp_path)
+
+
+def few_photos(folder: Path) -> list[Path]:
+    """Scenes only: the toy knows flat colours, and the test should be quick."""
+    folder.mkdir(parents=True, exist_ok=True)
+    kept = ("red-car", "house-in-snow", "sailing-boat-by-day", "hot-air-balloon")
+    return [photos._save(SCENES[name](), folder / f"{name}.jpg") for name in kept]
+
+
+@needs_photos
+def test_the_demo_asks_five_queries_and_writes_a_report(tmp_path, monkeypatch):
+    monkeypatch.setattr(run, "write_photos", few_photos)
+    screen = Console(file=io.StringIO(), width=140)
+    for _ in range(2):  # the second run finds the folder of the first
+        page = run.run_demo(tmp_path / "demo", interface=ToyInterface(), console=screen)
+    shown = screen.file.getvalue()  # type: ignore[attr-defined]
+    assert page == tmp_path / "demo" / "report.html" and "4 added, 0 failed" in shown
+    for question in run.questions(photos.write_query_pictures(tmp_path / "q")):
+        assert shown.count(question.heading) >= 2
+    text = page.read_text("utf-8")
+    assert text.count("<section>") == 5 and text.count("data:image/jpeg") >= 5 * 4 and "red-car.jpg" in shown
+    assert text.count("Picture of the query") == 3
+
+
+def test_a_folder_that_is_no_index_is_not_removed(tmp_path):
+    (tmp_path / "index").mkdir()
+    (tmp_path / "index" / "mine.txt").write_text("keep")
+    run._remove_index(tmp_path / "index")
+    assert (tmp_path / "index" / "mine.txt").exists()
+
+
+def test_the_five_questions_are_of_five_kinds(tmp_path):
+    pictures = {"motorcycle": tmp_path / "m.png", "harbour": tmp_path / "h.jpg"}
+    words, picture, part, mixed, negative = (q.query for q in run.questions(pictures))
+    assert len(words.entities) == 1 and not words.negatives
+    assert picture.entities[0].box is None and part.entities[0].box == BOAT_IN_HARBOUR  # type: ignore[union-attr]
+    assert any(isinstance(p, str) for p in mixed) and not any(isinstance(p, str) for p in part)
+    assert len(negative.negatives) == 1

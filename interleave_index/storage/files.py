@@ -123,6 +123,15 @@ def open_file(folder: Path, row: Generation) -> Segment:
     return Segment(np.asarray(ids), index, row.recipe, regions=row.kind == "region")
 
 
+def looks_right(folder: Path, row: Generation) -> bool:
+    """Whether a generation's file is there, of the right size and with the right footer; loads no FAISS."""
+    try:
+        _ids_start(folder / row.file, row)
+    except (OSError, ValueError, struct.error):
+        return False
+    return True
+
+
 def _ids_start(path: Path, row: Generation) -> int:
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)

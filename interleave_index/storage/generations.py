@@ -28,6 +28,11 @@ def space_head(connection: Connection, space_id: int) -> tuple[int, int]:
     return int(row[0]), int(row[1])
 
 
+def version(connection: Connection, space_id: int) -> tuple[int, set[int]]:
+    """What tells whether indexes are up to date: the counter of the space, and ids of its live generations."""
+    return space_head(connection, space_id)[0], {row.id for row in live(connection, space_id)}
+
+
 def live(connection: Connection, space_id: int | None = None) -> list[Generation]:
     """Live generations of one space, or of all, oldest first."""
     columns = table(GenerationRow).c
@@ -61,7 +66,8 @@ def load(connection: Connection, folder: Path, space_id: int, before: SpaceIndex
     seq, dim = space_head(connection, space_id)
     opened: dict[Kind, tuple[Segment, Generation]] = {}
     lost: list[Kind] = []
-    for row in live(connection, space_id):
+    rows = live(connection, space_id)
+    for row in rows:
         known = before.of(row.kind) if before else None
         try:
             opened[row.kind] = (known.generation[0] if known and known.generation and known.generation[1].id == row.id
@@ -74,7 +80,8 @@ def load(connection: Connection, folder: Path, space_id: int, before: SpaceIndex
     for kind in KINDS:
         dead = removed(connection, space_id, marks[kind]) if kind in opened else NONE
         made[kind] = VectorIndex(kind, dim, opened.get(kind), dead, _delta(pending, kind, marks[kind]))
-    return SpaceIndexes(space_id, seq, min(marks.values()), made["image"], made["region"], pending, tuple(lost))
+    return SpaceIndexes(space_id, seq, min(marks.values()), made["image"], made["region"], pending, tuple(lost),
+                        frozenset(row.id for row in rows))
 
 
 def _pending(connection: Connection, space_id: int, dim: int, mark: int, before: SpaceIndexes | None) -> Halves:

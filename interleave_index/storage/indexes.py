@@ -116,6 +116,7 @@ class SpaceIndexes:
         image, region: the indexes.
         pending: photos in the delta, their vectors as stored.
         lost: kinds whose file could not be used and whose rows are served from the delta.
+        rows: ids of the generation rows that were live.
     """
 
     space_id: int
@@ -125,12 +126,13 @@ class SpaceIndexes:
     region: VectorIndex
     pending: Halves
     lost: tuple[Kind, ...] = ()
+    rows: frozenset[int] = frozenset()
 
     def of(self, kind: Kind) -> VectorIndex:
         """The index of this kind."""
         return self.image if kind == "image" else self.region
 
     @property
-    def generation_ids(self) -> set[int]:
-        """Ids of the generation rows in use."""
-        return {index.info.id for index in (self.image, self.region) if index.info is not None}
+    def version(self) -> tuple[int, set[int]]:
+        """What tells whether the catalog has moved on: the counter and the live generation rows."""
+        return self.seq, set(self.rows)

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator, Sequence, Set
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Sequence, Set
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any
 
-import numpy as np
 from sqlalchemy import Connection, delete, insert, select
 
-from ..errors import IndexBusy, IndexNotFound, NotInIndex
+from ..errors import NotInIndex
 from ..records import Filters, Floats, Photo, PhotoFacts, Rle, Space
-from . import builder, bulk, database, generations, reads, schema, spaces, vectors, writes
-from .files import KINDS, Generation
+from . import bulk, reads, spaces, status, vectors, verify, writes
+from .builder import Progress
+from .files import Generation
 from .indexes import SpaceIndexes
-from .lock import WriteLock
 from .rows import (
     Check,
     Ids,
@@ -29,12 +27,11 @@ from .rows import (
     WriteCounts,
     now,
 )
-from .tables import CalibrationRow, CatalogRow, GenerationRow
+from .session import Session
+from .tables import CalibrationRow
+from .upkeep import Upkeep
 
 __all__ = ["Check", "KnownLocation", "ShaKnown", "SpaceRow", "Store", "StoredVectors", "WriteBatch", "WriteCounts"]
-
-T = TypeVar("T")
-FOLD_SHARE, FOLD_ROWS = 0.05, 20_000  # a delta larger than either is folded in after an ingest
 
 
 class Store:
@@ -49,16 +46,12 @@ class Store:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._engine = database.connect(folder)
-        self._lock = WriteLock(folder / "writer.lock")
-        self._guard = threading.RLock()
-        self._change = -1
-        self._cached: dict[Any, Any] = {}
-        self._indexes: dict[int, SpaceIndexes] = {}
+        self._session = Session(folder)
+        self._upkeep = Upkeep(self._session)
 
     @classmethod
     def open(cls, folder: Path | str, *, create: bool = False) -> Store:
-        """Open an index folder, bringing an older catalog up to date.
+        """Open an index folder, bringing an older catalog up to date and rebuilding FAISS files that are gone.
 
         Args:
             folder: a folder, or ``sqlite:///`` and a folder.
@@ -69,17 +62,11 @@ class Store:
             ConfigError: a database that is not supported, or a network file system.
             IndexDamaged: the file is no catalog.
         """
-        place = database.folder_of(folder)
-        exists = (place / database.CATALOG).is_file()
-        if not exists and not create:
-            raise IndexNotFound(f"no index in {place}; `interleave-index ingest FOLDER --index {place}` makes one")
-        place.mkdir(parents=True, exist_ok=True)
-        database.refuse_network(place)
-        store = cls(place)
+        store = cls(Session.place(folder, create))
         try:
-            if not exists or not schema.is_current(store._engine, place):
-                store._bring_up_to_date()
-            store._sweep()
+            store._session.bring_up_to_date()
+            store._upkeep.restore()
+            store._upkeep.sweep()
         except BaseException:
             store.close()
             raise
@@ -87,10 +74,8 @@ class Store:
 
     def close(self) -> None:
         """Give back every connection and mapped file; the store must not be used afterwards."""
-        with self._guard:
-            self._indexes.clear()
-            self._cached.clear()
-        self._engine.dispose()
+        self._upkeep.close()
+        self._session.close()
 
     def __enter__(self) -> Store:
         return self
@@ -105,28 +90,16 @@ class Store:
         Raises:
             IndexBusy: another process still writes after `wait` seconds; the message names it.
         """
-        return self._lock.held(purpose, wait)
-
-    @contextmanager
-    def reading(self) -> Iterator[Connection]:
-        """A connection on one snapshot of the catalog."""
-        with self._engine.connect() as connection, connection.begin():
-            yield connection
-
-    @contextmanager
-    def _writing(self, purpose: str) -> Iterator[Connection]:
-        with (self.writer(purpose), self._engine.connect().execution_options(interleave_write=True) as connection,
-              connection.begin()):
-            yield connection
+        return self._session.writer(purpose, wait)
 
     # --- spaces ------------------------------------------------------------------------------
 
     def ensure_space(self, space: Space) -> int:
         """Id of this space, made when it is new: the first of a catalog is active, a later one `building`."""
-        with self.reading() as connection:
+        with self._session.reading() as connection:
             found = spaces.find(connection, space)
         if found is None:
-            with self._writing("a new space") as connection:
+            with self._session.writing("a new space") as connection:
                 found = spaces.ensure(connection, space)
         return found
 
@@ -136,12 +109,12 @@ class Store:
 
     def activate(self, space_id: int) -> None:
         """Let searches use another space, in one transaction; the one before is retired and can be activated again."""
-        with self._writing("activate") as connection:
+        with self._session.writing("activate") as connection:
             spaces.activate(connection, space_id)
 
     def spaces(self) -> list[SpaceRow]:
         """Every space, oldest first."""
-        return list(self._remembered("spaces", spaces.all_spaces))
+        return list(self._session.remembered("spaces", spaces.all_spaces))
 
     def dim(self, space_id: int) -> int:
         """D of a space."""
@@ -152,14 +125,14 @@ class Store:
 
     def save_calibration(self, space_id: int, data: bytes) -> None:
         """Keep how the scores of a space are made comparable; only its writer knows what the bytes say."""
-        with self._writing("calibration") as connection:
+        with self._session.writing("calibration") as connection:
             connection.execute(delete(CalibrationRow).where(CalibrationRow.space_id == space_id))
             connection.execute(insert(CalibrationRow).values(space_id=space_id, made_at=now(), data=data))
             writes.raise_change(connection)
 
     def load_calibration(self, space_id: int) -> bytes | None:
         """What `save_calibration` was given last, or None."""
-        return self._remembered(("calibration", space_id), lambda connection: connection.execute(
+        return self._session.remembered(("calibration", space_id), lambda connection: connection.execute(
             select(CalibrationRow.data).where(CalibrationRow.space_id == space_id)).scalar())
 
     # --- what ingest needs -------------------------------------------------------------------
@@ -170,12 +143,12 @@ class Store:
         Args:
             space_id: the space that `encoded` is about; None is the active one.
         """
-        with self.reading() as connection:
+        with self._session.reading() as connection:
             return reads.known_locations(connection, roots, space_id or spaces.active_id(connection))
 
     def photos_by_sha(self, shas: Sequence[str], *, space_id: int | None = None) -> dict[str, ShaKnown]:
         """Those of these contents that are photos of the catalog; `encoded` is about the space, None the active one."""
-        with self.reading() as connection:
+        with self._session.reading() as connection:
             return reads.photos_by_sha(connection, shas, space_id or spaces.active_id(connection))
 
     def write(self, batch: WriteBatch) -> WriteCounts:
@@ -189,7 +162,7 @@ class Store:
             NotInIndex: no such space.
             IndexBusy: another process writes.
         """
-        with self._writing("ingest") as connection:
+        with self._session.writing("ingest") as connection:
             return writes.write_batch(connection, batch)
 
     def write_encodings(
@@ -210,7 +183,7 @@ class Store:
         """
         ids: list[int] = []
         for batch in bulk.batches(space_id, facts, image, regions, boxes, areas, scores, masks, paths):
-            with self._writing("bulk write") as connection:
+            with self._session.writing("bulk write") as connection:
                 writes.write_batch(connection, batch)
                 shas = [write.facts.sha256 for write in batch.photos]
                 known = writes.photo_ids_by_sha(connection, shas)
@@ -224,7 +197,7 @@ class Store:
             seen: paths that were met, as `os.fsdecode` makes them, absolute.
             unlisted: folders that could not be listed; what lies below keeps its state.
         """
-        with self._writing("ingest") as connection:
+        with self._session.writing("ingest") as connection:
             return writes.mark_missing(connection, roots, seen, unlisted)
 
     def forget(self, photo_ids: Sequence[int]) -> int:
@@ -233,13 +206,13 @@ class Store:
         Raises:
             NotInIndex: an id is unknown; nothing is changed then.
         """
-        with self._writing("forget") as connection:
+        with self._session.writing("forget") as connection:
             shas = writes.forget(connection, photo_ids)
         return self._gone(shas)
 
     def prune(self) -> int:
         """Forget every photo without a present location and every missing location; returns how many photos."""
-        with self._writing("prune") as connection:
+        with self._session.writing("prune") as connection:
             shas = writes.prune(connection)
         return self._gone(shas)
 
@@ -259,24 +232,24 @@ class Store:
 
     def photos(self, photo_ids: Sequence[int]) -> dict[int, Photo]:
         """Those of the ids that the catalog knows."""
-        with self.reading() as connection:
+        with self._session.reading() as connection:
             return reads.photos(connection, photo_ids)
 
     def photo_by_path(self, path: Path | str) -> Photo | None:
         """The photo at a path, present or missing, or None."""
-        with self.reading() as connection:
+        with self._session.reading() as connection:
             photo_id = reads.photo_id_at(connection, path)
             return None if photo_id is None else reads.photos(connection, [photo_id]).get(photo_id)
 
     def photo_by_sha(self, sha256: str) -> Photo | None:
         """The photo with this content, or None."""
-        with self.reading() as connection:
+        with self._session.reading() as connection:
             photo_id = writes.photo_ids_by_sha(connection, [sha256]).get(sha256)
             return None if photo_id is None else reads.photos(connection, [photo_id]).get(photo_id)
 
     def below(self, folder: Path | str) -> list[int]:
         """Ids of the photos with a location at or below a path, present or missing, ascending."""
-        with self.reading() as connection:
+        with self._session.reading() as connection:
             return reads.ids_below(connection, folder)
 
     def eligible(self, space_id: int, filters: Filters) -> Ids | None:
@@ -284,27 +257,27 @@ class Store:
 
         Unless `include_missing`, a photo must have a present location.
         """
-        return self._remembered(("eligible", space_id, filters),
+        return self._session.remembered(("eligible", space_id, filters),
                                 lambda connection: reads.eligible(connection, space_id, filters))
 
     def count(self, space_id: int) -> tuple[int, int]:
         """Photos and regions encoded in the space."""
-        return self._remembered(("count", space_id), lambda connection: vectors.count(connection, space_id))
+        return self._session.remembered(("count", space_id), lambda connection: vectors.count(connection, space_id))
 
     def vectors(self, space_id: int, photo_ids: Sequence[int] | Ids) -> StoredVectors:
         """Stored vectors of these photos, in the order asked for; NotInIndex when one has none."""
         dim = self.dim(space_id)
-        with self.reading() as connection:
+        with self._session.reading() as connection:
             return vectors.fetch(connection, space_id, dim, photo_ids)
 
     def masks(self, space_id: int, photo_id: int) -> tuple[Rle, ...]:
         """Masks of one photo's regions, best first; empty when none were given."""
-        with self.reading() as connection:
+        with self._session.reading() as connection:
             return vectors.masks(connection, space_id, photo_id)[0]
 
     def grounding(self, space_id: int, photo_id: int) -> bytes | None:
         """What the interface wanted kept to ground this photo again, or None."""
-        with self.reading() as connection:
+        with self._session.reading() as connection:
             return vectors.masks(connection, space_id, photo_id)[1]
 
     def null_sample(self, space_id: int, n: int = 1000) -> StoredVectors:
@@ -315,7 +288,7 @@ class Store:
             ids = vectors.sample_ids(vectors.encoded_ids(connection, space_id), n)
             return vectors.fetch(connection, space_id, dim, ids)
 
-        return self._remembered(("null", space_id, n), fetch)
+        return self._session.remembered(("null", space_id, n), fetch)
 
     def thumbnail_path(self, sha256: str) -> Path:
         """Where the thumbnail of a content lies, whether it is there or not."""
@@ -323,46 +296,23 @@ class Store:
 
     # --- FAISS -------------------------------------------------------------------------------
 
-    @property
-    def faiss_folder(self) -> Path:
-        """Where the FAISS files lie."""
-        return self.folder / "faiss"
-
     def indexes(self, space_id: int) -> SpaceIndexes:
         """Both indexes of a space as of now; what was opened before is used again.
 
         A file that is gone or damaged is rebuilt from the catalog, when nobody else is writing; until then
         its rows are served from the catalog, exactly.
-        """
-        with self._guard:
-            found = self._load_indexes(space_id)
-            if found.lost:
-                with suppress(IndexBusy, OSError), self.writer("rebuilding FAISS files", wait=0):
-                    self._build(space_id, found.lost, None)
-                    found = self._load_indexes(space_id)
-            self._indexes[space_id] = found
-            return found
 
-    def _load_indexes(self, space_id: int) -> SpaceIndexes:
-        before = self._indexes.get(space_id)
-        with self.reading() as connection:
-            if before is not None and not before.lost:
-                seq, _ = generations.space_head(connection, space_id)
-                ids = {row.id for row in generations.live(connection, space_id)}
-                if (seq, ids) == (before.seq, before.generation_ids):
-                    return before
-            return generations.load(connection, self.faiss_folder, space_id, before)
+        Raises:
+            NotInIndex: no such space.
+            BackendMissing: faiss is not installed.
+        """
+        return self._upkeep.indexes(space_id)
 
     def needs_optimize(self, space_id: int) -> bool:
         """Whether more than 5 % of the photos, or 20,000, came or went since the older of the two FAISS files."""
-        with self.reading() as connection:
-            marks = {row.kind: row.mark for row in generations.live(connection, space_id)}
-            mark = min(marks.get(kind, 0) for kind in KINDS)
-            moved = generations.moved(connection, space_id, mark)
-            photos, _ = vectors.count(connection, space_id)
-        return moved > min(FOLD_ROWS, FOLD_SHARE * photos)
+        return self._upkeep.is_due(space_id)
 
-    def optimize(self, space_id: int, progress: builder.Progress | None = None) -> list[Generation]:
+    def optimize(self, space_id: int, progress: Progress | None = None) -> list[Generation]:
         """Fold everything into new FAISS files, and put them in the place of the old ones.
 
         A crash at any moment leaves the old files in force; what it leaves behind is removed by the next open.
@@ -373,61 +323,15 @@ class Store:
             IndexBusy: another process writes.
             BackendMissing: faiss is not installed.
         """
-        with self.writer("optimize"):
-            made = self._build(space_id, KINDS, progress)
-            self._sweep()
-        return made
+        return self._upkeep.optimize(space_id, progress)
 
-    def _build(self, space_id: int, kinds: Sequence[Any], progress: builder.Progress | None) -> list[Generation]:
-        with self.reading() as connection:
-            made = builder.build(connection, self.faiss_folder, space_id, kinds, progress)
-        with self._writing("optimize") as connection:
-            generations.commit(connection, made)
-        return made
+    # --- the whole ---------------------------------------------------------------------------
 
-    def _sweep(self) -> None:
-        """Remove files that no generation owns, and retired rows, unless somebody is writing just now."""
-        with self.reading() as connection:
-            retired = connection.execute(select(GenerationRow.id).where(GenerationRow.state == "retired")).first()
-            stray = generations.strays(connection, self.faiss_folder)
-        if not stray and retired is None:
-            return
-        with suppress(IndexBusy, OSError), self.writer("removing old FAISS files", wait=0):
-            with self.reading() as connection:
-                stray = generations.strays(connection, self.faiss_folder)
-            for path in stray:
-                path.unlink(missing_ok=True)
-            with self._writing("optimize") as connection:
-                connection.execute(delete(GenerationRow).where(GenerationRow.state == "retired"))
+    def status(self) -> dict[str, Any]:
+        """Counts of the catalog, the active space, and the FAISS files, as plain JSON values; see docs/cli.md."""
+        return self._session.remembered("status", lambda connection: status.status(connection))
 
-    # --- inside ------------------------------------------------------------------------------
-
-    def _bring_up_to_date(self) -> None:
-        with self.writer("migrate", wait=30):
-            if schema.is_current(self._engine, self.folder):
-                return
-            with self._writing("migrate") as connection:
-                fresh = schema.stored_revision(connection) is None
-                if fresh:
-                    schema.create(connection)
-            if not fresh:
-                schema.upgrade(self._engine)
-
-    def _remembered(self, key: Any, read: Callable[[Connection], T]) -> T:
-        """What `read` gives, kept until the catalog changes."""
-        with self.reading() as connection:
-            change = int(connection.execute(select(CatalogRow.change)).scalar_one())
-            with self._guard:
-                if change > self._change:
-                    self._change = change
-                    self._cached.clear()
-                if change == self._change and key in self._cached:
-                    found: T = self._cached[key]
-                    return found
-            made = read(connection)
-        with self._guard:
-            if change == self._change and len(self._cached) < 64:
-                self._cached[key] = made
-        if isinstance(made, np.ndarray):
-            made.setflags(write=False)
-        return made
+    def verify(self) -> list[Check]:
+        """Prove that the catalog and its FAISS files agree, by named checks; nothing is changed."""
+        with self._session.reading() as connection:
+            return verify.checks(connection, self._upkeep.folder)

@@ -1,0 +1,103 @@
+"""An open catalog: its connections, its write lock, and what is remembered until it changes. Knows no rows."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import numpy as np
+from sqlalchemy import Connection, select
+
+from ..errors import IndexNotFound
+from . import database, schema
+from .lock import WriteLock
+from .tables import CatalogRow
+
+T = TypeVar("T")
+REMEMBERED = 64  # answers kept at most
+
+
+class Session:
+    """Connections to the catalog of one folder, shared by threads.
+
+    Args:
+        folder: the index folder, absolute.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._engine = database.connect(folder)
+        self._lock = WriteLock(folder / "writer.lock")
+        self._guard = threading.Lock()
+        self._change = -1
+        self._answers: dict[Hashable, Any] = {}
+
+    @staticmethod
+    def place(folder: Path | str, create: bool) -> Path:
+        """The folder of an index that is there or may be made; see `Store.open` for the errors."""
+        place = database.folder_of(folder)
+        if not create and not (place / database.CATALOG).is_file():
+            raise IndexNotFound(f"no index in {place}; `interleave-index ingest FOLDER --index {place}` makes one")
+        place.mkdir(parents=True, exist_ok=True)
+        database.refuse_network(place)
+        return place
+
+    def bring_up_to_date(self) -> None:
+        """Make the tables of an empty catalog, or run the migrations that an older one lacks."""
+        if (self.folder / database.CATALOG).is_file() and schema.is_current(self._engine, self.folder):
+            return
+        with self.writer("migrate", wait=30):
+            if schema.is_current(self._engine, self.folder):
+                return
+            with self.writing("migrate") as connection:
+                fresh = schema.stored_revision(connection) is None
+                if fresh:
+                    schema.create(connection)
+            if not fresh:
+                schema.upgrade(self._engine)
+
+    def close(self) -> None:
+        """Give back every connection."""
+        with self._guard:
+            self._answers.clear()
+        self._engine.dispose()
+
+    def writer(self, purpose: str, wait: float = 2.0) -> AbstractContextManager[None]:
+        """Hold the write lock; see `WriteLock.held`."""
+        return self._lock.held(purpose, wait)
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A connection on one snapshot of the catalog."""
+        with self._engine.connect() as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def writing(self, purpose: str) -> Iterator[Connection]:
+        """A connection in a writing transaction, under the write lock; committed when the body ends well."""
+        with (self.writer(purpose), self._engine.connect().execution_options(interleave_write=True) as connection,
+              connection.begin()):
+            yield connection
+
+    def remembered(self, key: Hashable, read: Callable[[Connection], T]) -> T:
+        """What `read` gives, kept until the next transaction that changes the catalog, by whatever process."""
+        with self.reading() as connection:
+            change = int(connection.execute(select(CatalogRow.change)).scalar_one())
+            with self._guard:
+                if change > self._change:
+                    self._change = change
+                    self._answers.clear()
+                if change == self._change and key in self._answers:
+                    return cast(T, self._answers[key])
+            made = read(connection)
+        if isinstance(made, np.ndarray):
+            made.setflags(write=False)
+        with self._guard:
+            if change == self._change:
+                while len(self._answers) >= REMEMBERED:
+                    self._answers.pop(next(iter(self._answers)))
+                self._answers[key] = made
+        return made

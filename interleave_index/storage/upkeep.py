@@ -1,0 +1,108 @@
+"""The FAISS files of an index over time: opening, rebuilding, folding in, sweeping up. Knows no photo facts."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+
+from sqlalchemy import delete, select
+
+from ..errors import BackendMissing, IndexBusy
+from . import builder, generations
+from .files import KINDS, Generation, Kind, looks_right
+from .indexes import SpaceIndexes
+from .session import Session
+from .tables import GenerationRow
+from .vectors import count
+
+FOLD_SHARE, FOLD_ROWS = 0.05, 20_000  # a delta larger than either is folded in after an ingest
+
+
+class Upkeep:
+    """Indexes of every space of one open catalog; safe to share between threads."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self.folder = session.folder / "faiss"
+        self._guard = threading.Lock()
+        self._open: dict[int, SpaceIndexes] = {}
+
+    def close(self) -> None:
+        """Let go of every mapped file."""
+        with self._guard:
+            self._open.clear()
+
+    def indexes(self, space_id: int) -> SpaceIndexes:
+        """See `Store.indexes`."""
+        with self._guard:
+            found = self._load(space_id)
+            if found.lost:
+                with suppress(IndexBusy, OSError), self._session.writer("rebuilding FAISS files", wait=0):
+                    self.build(space_id, found.lost)
+                    found = self._load(space_id)
+            self._open[space_id] = found
+            return found
+
+    def _load(self, space_id: int) -> SpaceIndexes:
+        before = self._open.get(space_id)
+        for _ in range(3):
+            with self._session.reading() as connection:
+                if before is not None and before.version == generations.version(connection, space_id):
+                    return before
+                found = generations.load(connection, self.folder, space_id, before)
+                if not found.lost:
+                    return found
+            # Between the snapshot and the opening of its files, another process may have put new ones in their place.
+            with self._session.reading() as connection:
+                if found.version[1] == generations.version(connection, space_id)[1]:
+                    return found
+        return found
+
+    def build(self, space_id: int, kinds: Sequence[Kind], progress: builder.Progress | None = None) -> list[Generation]:
+        """Write new files for these kinds and commit their rows; the caller holds the write lock."""
+        with self._session.reading() as connection:
+            made = builder.build(connection, self.folder, space_id, kinds, progress)
+        with self._session.writing("optimize") as connection:
+            generations.commit(connection, made)
+        return made
+
+    def optimize(self, space_id: int, progress: builder.Progress | None) -> list[Generation]:
+        """See `Store.optimize`."""
+        with self._session.writer("optimize"):
+            made = self.build(space_id, KINDS, progress)
+            self.sweep()
+        return made
+
+    def is_due(self, space_id: int) -> bool:
+        """See `Store.needs_optimize`."""
+        with self._session.reading() as connection:
+            marks = {row.kind: row.mark for row in generations.live(connection, space_id)}
+            moved = generations.moved(connection, space_id, min(marks.get(kind, 0) for kind in KINDS))
+            photos, _ = count(connection, space_id)
+        return moved > min(FOLD_ROWS, FOLD_SHARE * photos)
+
+    def restore(self) -> None:
+        """Rebuild files that are gone or short, as far as can be told cheaply, unless somebody is writing just now."""
+        with self._session.reading() as connection:
+            lost = [row for row in generations.live(connection) if not looks_right(self.folder, row)]
+        if not lost:
+            return
+        with suppress(IndexBusy, OSError, BackendMissing), self._session.writer("rebuilding FAISS files", wait=0):
+            for space_id in sorted({row.space_id for row in lost}):
+                self.build(space_id, [row.kind for row in lost if row.space_id == space_id])
+
+    def sweep(self) -> None:
+        """Remove files that no generation owns, and retired rows, unless somebody is writing just now."""
+        with self._session.reading() as connection:
+            retired = connection.execute(select(GenerationRow.id).where(GenerationRow.state == "retired")).first()
+            stray = generations.strays(connection, self.folder)
+        if not stray and retired is None:
+            return
+        with suppress(IndexBusy, OSError), self._session.writer("removing old FAISS files", wait=0):
+            with self._session.reading() as connection:
+                stray = generations.strays(connection, self.folder)
+            for path in stray:
+                path.unlink(missing_ok=True)
+            with self._session.writing("optimize") as connection:
+                connection.execute(delete(GenerationRow).where(GenerationRow.state == "retired"))

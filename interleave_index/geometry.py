@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -132,8 +134,6 @@ def resize_rle(rle: Rle, size: tuple[int, int]) -> Rle:
     >>> resize_rle(encode_rle(np.array([[True, False]])), (2, 4)).decode().astype(int).tolist()
     [[1, 1, 0, 0], [1, 1, 0, 0]]
     """
-    from pycocotools import mask as coco
-
     if rle.size == size:
         return rle
     small = rle.decode()
@@ -152,6 +152,40 @@ def resize_rle(rle: Rle, size: tuple[int, int]) -> Rle:
     base = np.repeat(np.arange(size[1]) * size[0], repeats)
     starts = base + np.searchsorted(rows, start)[run]
     ends = base + np.searchsorted(rows, end)[run]
+    return _from_runs(starts, ends, size)
+
+
+def box_rle(box: Box, size: tuple[int, int]) -> Rle:
+    """`box_mask`, coded without laying it out.
+
+    >>> box_rle((1, 0, 3, 1), (2, 3)).decode().astype(int).tolist()
+    [[0, 1, 1], [0, 0, 0]]
+    """
+    x0, x1 = (min(max(math.ceil(x - 0.5), 0), size[1]) for x in (box[0], box[2]))
+    y0, y1 = (min(max(math.ceil(y - 0.5), 0), size[0]) for y in (box[1], box[3]))
+    base = np.arange(x0, max(x0, x1)) * size[0]
+    return _from_runs(base + y0, base + y1, size)
+
+
+def overlap(one: Rle, other: Rle) -> float:
+    """Share of the smaller mask that lies inside the other, 0 to 1; masks of one size.
+
+    >>> overlap(box_rle((0, 0, 4, 4), (9, 9)), box_rle((3, 0, 5, 4), (9, 9)))
+    0.5
+    """
+    from pycocotools import mask as coco
+
+    if one.size != other.size:
+        raise ShapeError(f"masks have sizes {one.size} and {other.size}, expected the same")
+    first, second = ([{"size": list(rle.size), "counts": rle.counts.encode("ascii")}] for rle in (one, other))
+    # a crowd as second mask makes COCO divide by the area of the first alone
+    return max(float(coco.iou(first, second, [1])[0, 0]), float(coco.iou(second, first, [1])[0, 0]))
+
+
+def _from_runs(starts: NDArray[np.int64], ends: NDArray[np.int64], size: tuple[int, int]) -> Rle:
+    """Code runs of True, given column-major and ascending; none may cross from one column into the next."""
+    from pycocotools import mask as coco
+
     edges = np.stack([starts, ends], 1)[ends > starts].ravel()
     keep = np.ones(len(edges), bool)
     joined = np.flatnonzero(edges[1:] == edges[:-1])  # a run that goes on at the top of the next column

@@ -57,7 +57,7 @@ class PixelCache:
 
 
 def indexed_pixels(store: Store, photo: Photo, load_picture: LoadPicture, cache: PixelCache) -> RGB | None:
-    """Upright pixels of an indexed photo: the original while its content is unchanged, else its thumbnail, else None."""
+    """Upright pixels of an indexed photo: the original while its content is the same, else its thumbnail, else None."""
     cached = cache.get(photo.sha256)
     if cached is not None:
         return cached

@@ -78,27 +78,49 @@ def null_moments(block: Block, calibration: Calibration, kind: NullKind, *,
     scores = block.image @ legends.T
     if entities is not None:
         found = best_cosines(block, entities, np.full(len(entities), kind == "picture"))
-        scores = scores + np.float32(entity_weight) * np.maximum(found, _no_evidence(block, kind))
+        scores = scores + np.float32(entity_weight) * np.where(np.isneginf(found), np.float32(0), found)
     deviation = np.maximum(scores.std(axis=1), np.float32(SMALLEST_DEVIATION))
     return NullMoments(scores.mean(axis=1).astype(np.float32), deviation.astype(np.float32))
 
 
-def standardised(total: Floats, block: Block, parts: Sequence[ResolvedPart], calibration: Calibration, *,
-                 entity_weight: float = ENTITY_WEIGHT) -> Floats:
-    """z of each photo: deviations that its score stands above its own scores for generic queries of the same kind.
+class Nulls:
+    """What the photos of one block score for the banks, worked out once a kind and used for many queries.
 
     Args:
-        total: (n,) float32 scores of the block's photos for the query.
         block: n photos.
-        parts: of the query; their kinds and weights count, not their vectors.
+        calibration: the banks.
+        entity_weight: w of the score.
     """
-    mean, deviation = np.zeros_like(total), np.zeros_like(total)
-    for kind, share in kinds_of(parts).items():
-        moments = null_moments(block, calibration, kind, entity_weight=entity_weight)
-        mean += np.float32(share) * moments.mean
-        deviation += np.float32(share) * moments.deviation
-    z: Floats = (total - mean) / deviation
-    return z
+
+    def __init__(self, block: Block, calibration: Calibration, *, entity_weight: float = ENTITY_WEIGHT) -> None:
+        self._block, self._calibration, self._weight = block, calibration, entity_weight
+        self._moments: dict[NullKind, NullMoments] = {}
+
+    def standardise(self, total: Floats, parts: Sequence[ResolvedPart]) -> Floats:
+        """z of each photo: deviations that its score stands above its own scores for generic queries of the same kind.
+
+        Args:
+            total: (n,) float32 scores of the block's photos for the query.
+            parts: of the query; their kinds and weights count, not their vectors.
+        """
+        mean, deviation = np.zeros_like(total), np.zeros_like(total)
+        for kind, share in kinds_of(parts).items():
+            moments = self._of(kind)
+            mean += np.float32(share) * moments.mean
+            deviation += np.float32(share) * moments.deviation
+        z: Floats = (total - mean) / deviation
+        return z
+
+    def _of(self, kind: NullKind) -> NullMoments:
+        if kind not in self._moments:
+            self._moments[kind] = null_moments(self._block, self._calibration, kind, entity_weight=self._weight)
+        return self._moments[kind]
+
+
+def standardised(total: Floats, block: Block, parts: Sequence[ResolvedPart], calibration: Calibration, *,
+                 entity_weight: float = ENTITY_WEIGHT) -> Floats:
+    """`Nulls.standardise` for a single query."""
+    return Nulls(block, calibration, entity_weight=entity_weight).standardise(total, parts)
 
 
 def relevance(z: Floats, parts: Sequence[ResolvedPart], calibration: Calibration) -> Floats:
@@ -143,7 +165,7 @@ def fit_constants(z: NDArray[np.floating], present: NDArray[np.bool_], *, steps:
     """
     z, present = np.asarray(z, np.float64).ravel(), np.asarray(present, bool).ravel()
     if z.shape != present.shape or not (present.any() and (~present).any()):
-        raise ShapeError(f"fit got {z.size} scores and {present.size} labels of which {int(present.sum())} are present, "
+        raise ShapeError(f"fit got {z.size} scores and {present.size} labels, {int(present.sum())} of them present, "
                          "expected as many of each, and both classes")
     weight = np.where(present, 0.5 / present.sum(), 0.5 / (~present).sum())
     centre, scale = float(z.mean()), float(max(z.std(), 1e-9))
@@ -163,9 +185,3 @@ def fit_constants(z: NDArray[np.floating], present: NDArray[np.bool_], *, steps:
 
 def _logistic(value: NDArray[np.float64]) -> NDArray[np.float64]:
     return 1 / (1 + np.exp(-np.clip(value, -500, 500)))
-
-
-def _no_evidence(block: Block, kind: NullKind) -> Floats:
-    """(n, 1): 0 where a photo has nothing to compare with, as in the score, else no bound."""
-    bare = (np.diff(block.offsets) == 0) & (kind != "picture")
-    return np.where(bare, np.float32(0), np.float32(-1))[:, None]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from ..errors import EmptyQuery, InputError, NotInIndex, ShapeError
-from ..geometry import resize_mask, unit
+from ..geometry import box_mask, resize_mask, unit
 from ..grammar import Query
 from ..records import (
     RGB,
@@ -35,6 +35,7 @@ from ..terms import label
 from .pixels import LoadPicture, PixelCache, indexed_pixels, marked
 
 if TYPE_CHECKING:
+    from ..storage.rows import StoredVectors
     from ..storage.store import Store
 
 
@@ -54,7 +55,7 @@ class Resolved:
 
 
 def resolve(query: Query, store: Store | None, space_id: int, load_picture: LoadPicture,
-            cache: PixelCache | None = None) -> Resolved:
+            cache: PixelCache | None = None, *, pixels: bool = False) -> Resolved:
     """Fetch what the parts of a query name.
 
     Args:
@@ -63,6 +64,7 @@ def resolve(query: Query, store: Store | None, space_id: int, load_picture: Load
         space_id: whose vectors and masks are meant.
         load_picture: gives upright RGB for a path, a URL or an array.
         cache: of the pixels of indexed photos.
+        pixels: fetch them also where stored vectors are enough for the score.
     Raises:
         EmptyQuery: nothing but negatives.
         NotInIndex: a photo or region that is not there.
@@ -74,7 +76,8 @@ def resolve(query: Query, store: Store | None, space_id: int, load_picture: Load
     terms = [part.term if isinstance(part, Not) else part for part in query]
     references = [term for term in terms if isinstance(term, PhotoRef | RegionRef)]
     stored = len(references) == len(terms)
-    look_up = _References(store, space_id, load_picture, cache or PixelCache(), references, pixels=not stored)
+    look_up = _References(store, space_id, load_picture, cache or PixelCache(), references,
+                          pixels=pixels or not stored)
     parts = tuple(_part(part, look_up, load_picture) for part in query)
     return Resolved(parts, stored, tuple(look_up.notes))
 
@@ -138,17 +141,15 @@ class _References:
 
     def vector(self, term: PhotoRef | RegionRef) -> Floats:
         """(D,) float32 stored embedding."""
-        if self._vectors is None:
-            raise NotInIndex(f"{label(term)} was not looked up")
-        row = self._row[term.photo_id]
+        row, vectors = self._row[term.photo_id], self._vectors_of()
         if isinstance(term, PhotoRef):
-            photo_vector: Floats = self._vectors.image[row]
+            photo_vector: Floats = vectors.image[row]
             return photo_vector
-        first, end = self._vectors.offsets[row : row + 2]
+        first, end = vectors.offsets[row : row + 2]
         if term.ordinal >= end - first:
             raise NotInIndex(f"photo {term.photo_id} has {end - first} regions, {label(term)} asks for number "
                              f"{term.ordinal} counted from 0")
-        region: Floats = self._vectors.regions[first + term.ordinal]
+        region: Floats = vectors.regions[first + term.ordinal]
         return region
 
     def pixels(self, term: PhotoRef | RegionRef) -> tuple[RGB | None, BoolMask | None]:
@@ -163,8 +164,22 @@ class _References:
             return None, None
         if isinstance(term, PhotoRef):
             return photo, None
-        mask = self._store.masks(self._space_id, term.photo_id)[term.ordinal].decode()
-        return photo, resize_mask(mask, (int(photo.shape[0]), int(photo.shape[1])))
+        return photo, self._mask(self._store, term, (int(photo.shape[0]), int(photo.shape[1])))
+
+    def _mask(self, store: Store, term: RegionRef, size: tuple[int, int]) -> BoolMask:
+        masks = store.masks(self._space_id, term.photo_id)
+        if term.ordinal < len(masks):
+            return resize_mask(masks[term.ordinal].decode(), size)
+        known = store.photo(term.photo_id)  # encodings made elsewhere may come without masks: then the box is the part
+        row = self._vectors_of().offsets[self._row[term.photo_id]] + term.ordinal
+        x0, y0, x1, y1 = (float(value) for value in self._vectors_of().boxes[row])
+        wide, high = size[1] / known.width, size[0] / known.height
+        return box_mask((x0 * wide, y0 * high, x1 * wide, y1 * high), size)
+
+    def _vectors_of(self) -> StoredVectors:
+        if self._vectors is None:
+            raise NotInIndex("the query names nothing of the index")
+        return self._vectors
 
 
 def _vectors(parts: Sequence[ResolvedPart]) -> Floats:

@@ -6,7 +6,8 @@ where s of a part is its best cosine over the photo's regions (a whole picture a
 and t_n the negative's threshold: the 95th percentile of its s over a sample of the library.
 
 A photo without regions gives an entity no evidence, s_e = 0, and a negative nothing to take off.
-All vectors have unit length, so that a cosine is a dot product; everything is float32.
+All vectors have unit length, so that a cosine is a dot product; everything is float32, and S is rounded to six
+decimals: the last places depend on how many photos are scored together, and equal photos must tie.
 Source: the interleaved retrieval score of FIND (arXiv 2312.07532), with weights and negatives added.
 """
 
@@ -25,7 +26,8 @@ from ..records import Floats, QueryEncoding, ResolvedPart
 ENTITY_WEIGHT = 0.5  # w
 NEGATIVE_WEIGHT = 1.0  # lambda
 NEGATIVE_PERCENTILE = 95.0
-NO_EVIDENCE = -1.0  # the lowest cosine: what no region at all says for a part
+NO_EVIDENCE = -np.inf  # the best cosine over no regions at all
+DECIMALS = 6
 
 
 class Block(Protocol):
@@ -77,21 +79,32 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
+class Cosines:
+    """What the score is made of, for n photos.
+
+    Attributes:
+        caption: (n,) float32, cos(legend, image).
+        entities: (n, E) float32, best cosine of each entity; -inf where there is nothing to compare with.
+        negatives: (n, N) float32, the same for negatives.
+    """
+
+    caption: Floats
+    entities: Floats
+    negatives: Floats
+
+
+@dataclass(frozen=True, slots=True)
 class Scores:
-    """Scores of n photos and what they are made of.
+    """Scores of n photos.
 
     Attributes:
         total: (n,) float32, S.
-        caption: (n,) float32, cos(legend, image).
-        entities: (n, E) float32, s_e; 0 where the photo has no regions to compare.
-        negatives: (n, N) float32, s_n; -1 where the photo has no regions to compare.
+        entities: (n, E) float32, s_e; 0 where the photo has nothing to compare with.
         penalty: (n,) float32, what the negatives took off, 0 or more, lambda included.
     """
 
     total: Floats
-    caption: Floats
     entities: Floats
-    negatives: Floats
     penalty: Floats
 
 
@@ -135,16 +148,26 @@ def score(block: Block, wanted: Wanted, *, entity_weight: float = ENTITY_WEIGHT,
     >>> score(photos, Wanted(axes[0], axes[:1], np.ones(1, np.float32), np.zeros(1, bool))).total.tolist()
     [1.5, 0.0]
     """
-    caption = block.image @ wanted.legend
-    found = best_cosines(block, wanted.entities, wanted.whole)
-    entities = np.where(found == NO_EVIDENCE, np.float32(0), found) if found.size else found
-    against = best_cosines(block, wanted.negatives, wanted.negative_whole)
-    over = np.maximum(0, against - wanted.thresholds) if against.size else against
-    penalty = np.float32(negative_weight) * (over @ wanted.negative_weights)
-    total = caption - penalty
+    return fuse(cosines(block, wanted), wanted, entity_weight=entity_weight, negative_weight=negative_weight)
+
+
+def cosines(block: Block, wanted: Wanted) -> Cosines:
+    """The cosines of every photo of the block with every part of the query."""
+    return Cosines(block.image @ wanted.legend, best_cosines(block, wanted.entities, wanted.whole),
+                   best_cosines(block, wanted.negatives, wanted.negative_whole))
+
+
+def fuse(found: Cosines, wanted: Wanted, *, entity_weight: float = ENTITY_WEIGHT,
+         negative_weight: float = NEGATIVE_WEIGHT) -> Scores:
+    """The formula itself, from cosines that are already there."""
+    entities = np.where(np.isneginf(found.entities), np.float32(0), found.entities)
+    total, penalty = found.caption, np.zeros_like(found.caption)
     if len(wanted.weights):
         total = total + np.float32(entity_weight) * (entities @ (wanted.weights / wanted.weights.sum()))
-    return Scores(total.astype(np.float32), caption, entities, against, penalty.astype(np.float32))
+    if len(wanted.negative_weights):
+        over = np.maximum(np.float32(0), found.negatives - wanted.thresholds)
+        penalty = np.float32(negative_weight) * (over @ wanted.negative_weights)
+    return Scores(np.round(total - penalty, DECIMALS), entities, penalty)
 
 
 def best_cosines(block: Block, vectors: Floats, whole: NDArray[np.bool_]) -> Floats:
@@ -155,7 +178,7 @@ def best_cosines(block: Block, vectors: Floats, whole: NDArray[np.bool_]) -> Flo
         vectors: (Q, D) float32, unit length.
         whole: (Q,) bool; where True the image vector counts as one more region.
     Returns:
-        (n, Q) float32; -1 where there is nothing to compare with.
+        (n, Q) float32; -inf where there is nothing to compare with.
     Raises:
         SpaceMismatch: the vectors have another length than the stored ones.
     """

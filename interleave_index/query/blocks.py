@@ -1,0 +1,71 @@
+"""Blocks of vectors: what the score runs over, made from fresh encodings, cut, joined. numpy only, pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..interface.protocol import Calibration
+from ..records import PhotoEncoding
+from ..storage.rows import StoredVectors
+from .score import Block
+
+FEWEST_PHOTOS = 8  # of a sample of the library that can stand by itself as a null
+
+
+def block_of(encodings: Sequence[PhotoEncoding], photo_ids: Sequence[int] | None = None) -> StoredVectors:
+    """Fresh encodings as a block, in order.
+
+    Args:
+        encodings: at least one, all of one space.
+        photo_ids: of the same photos; None numbers them from 0.
+    """
+    counts = [len(encoding.regions) for encoding in encodings]
+    dim = len(encodings[0].image)
+    return StoredVectors(
+        photo_ids=np.arange(len(counts)) if photo_ids is None else np.array(photo_ids, np.int64),
+        image=np.stack([encoding.image for encoding in encodings]),
+        regions=np.concatenate([encoding.regions.reshape(-1, dim) for encoding in encodings]),
+        offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+        boxes=np.concatenate([encoding.boxes.reshape(-1, 4) for encoding in encodings]),
+        areas=np.concatenate([encoding.areas for encoding in encodings]),
+        scores=np.concatenate([encoding.scores for encoding in encodings]))
+
+
+def take(block: StoredVectors, rows: NDArray[np.int64]) -> StoredVectors:
+    """The photos at these positions, in that order."""
+    counts = np.diff(block.offsets)[rows]
+    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    regions = np.repeat(block.offsets[rows] - offsets[:-1], counts) + np.arange(offsets[-1])
+    return StoredVectors(block.photo_ids[rows], block.image[rows], block.regions[regions], offsets,
+                         block.boxes[regions], block.areas[regions], block.scores[regions])
+
+
+def bank_of(calibration: Calibration) -> StoredVectors:
+    """The interface's bank of pictures as photos with one region each; without areas and boxes."""
+    count = min(len(calibration.pictures), len(calibration.regions))
+    nothing = np.zeros(count, np.float32)
+    return StoredVectors(np.arange(count), calibration.pictures[:count], calibration.regions[:count],
+                         np.arange(count + 1), np.zeros((count, 4), np.float32), nothing, nothing)
+
+
+def null_of(sample: StoredVectors | None, calibration: Calibration) -> Block:
+    """Photos that mean nothing in particular: the library's sample, joined by the bank where there are too few of them.
+
+    Args:
+        sample: of the library, or None where there is no library.
+        calibration: of the interface.
+    """
+    bank = bank_of(calibration)
+    if sample is None:
+        return bank
+    if int((np.diff(sample.offsets) > 0).sum()) >= FEWEST_PHOTOS:
+        return sample
+    return StoredVectors(
+        np.concatenate([sample.photo_ids, bank.photo_ids]), np.concatenate([sample.image, bank.image]),
+        np.concatenate([sample.regions, bank.regions]),
+        np.concatenate([sample.offsets, sample.offsets[-1] + bank.offsets[1:]]),
+        np.concatenate([sample.boxes, bank.boxes]), np.concatenate([sample.areas, bank.areas]),
+        np.concatenate([sample.scores, bank.scores]))

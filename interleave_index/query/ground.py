@@ -1,0 +1,175 @@
+"""Which pixels of a hit answered which part of the query. Scores come from elsewhere and are not changed here.
+
+*Stored* grounding is free: the photo's best stored region of each entity, its mask brought to the size of the upright
+photo, and further regions that score nearly as well where their masks lie apart. *Exact* grounding takes the masks
+that an interface found by looking at the photo again. A whole picture that the photo answers best as a whole has the
+whole photo as its region. Negatives show the region that spoke against the photo, if it is present at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..geometry import box_rle, overlap, resize_rle
+from ..records import (
+    Box,
+    EntityHit,
+    Floats,
+    GroundedMask,
+    Grounding,
+    Photo,
+    Region,
+    ResolvedPart,
+    Rle,
+    region_id,
+)
+from .score import NO_EVIDENCE
+
+INSTANCE_MARGIN = 0.05  # further regions of an entity score at most this much below its best
+INSTANCES = 5  # most regions shown for one entity
+OVERLAP = 0.1  # of the smaller mask; more than that is the same thing masked twice
+
+LoadMasks: TypeAlias = Callable[[], Sequence[Rle]]
+Source = Literal["stored", "exact", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class AskedPart:
+    """One entity or negative of the query, as grounding wants it.
+
+    Attributes:
+        part: as resolved.
+        vector: (D,) float32.
+        bar: cosine above which it is present.
+    """
+
+    part: ResolvedPart
+    vector: Floats
+    bar: float
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRegions:
+    """What is stored of one photo.
+
+    Attributes:
+        image: (D,) float32.
+        regions: (R, D) float32, best proposal first.
+        boxes: (R, 4) float32, pixels of the upright photo.
+        masks: gives the R masks, or none of them where none are stored: then the box is the mask. Called only
+            when one is shown.
+        indexed: regions have ids; False for a photo that was encoded just now.
+    """
+
+    image: Floats
+    regions: Floats
+    boxes: Floats
+    masks: LoadMasks
+    indexed: bool = True
+
+
+def ground_stored(photo: Photo, stored: StoredRegions, asked: Sequence[AskedPart]) -> tuple[EntityHit, ...]:
+    """Tie every asked part to the stored regions of one photo.
+
+    Args:
+        photo: whose size the masks and boxes get.
+        stored: its vectors, boxes and masks.
+        asked: entities and negatives in the order of the query.
+    Returns:
+        One EntityHit a part, in order. The best region comes first; it is given even where the entity is not present
+        (its grounding says so), further ones only where it is. A photo without regions gives source `none`.
+    """
+    masks = cache(stored.masks)
+    return tuple(_ground_part(photo, stored, one, masks) for one in asked)
+
+
+def _ground_part(photo: Photo, stored: StoredRegions, asked: AskedPart, masks: LoadMasks) -> EntityHit:
+    cosines = stored.regions @ asked.vector
+    best = float(cosines.max(initial=NO_EVIDENCE))
+    as_whole = float(stored.image @ asked.vector) if asked.part.kind == "picture" else NO_EVIDENCE
+    score = max(best, as_whole)
+    present = score > asked.bar
+    if not len(cosines):
+        return _entity_hit(asked.part, score if asked.part.kind == "picture" else 0.0, "none", False, ())
+    if asked.part.role == "negative" and not present:
+        regions: tuple[Region, ...] = ()
+    elif as_whole > best:
+        regions = (_everything(photo, as_whole),)
+    else:
+        chosen = _instances(cosines, masks(), many=present)
+        regions = tuple(_region(photo, stored, number, float(cosines[number]), masks()) for number in chosen)
+    return _entity_hit(asked.part, score, "stored", present, regions)
+
+
+def ground_exact(photo: Photo, hits: Sequence[EntityHit], asked: Sequence[AskedPart],
+                 found: Sequence[GroundedMask]) -> tuple[EntityHit, ...]:
+    """Put the masks that an interface found in place of the stored ones; the entities' scores stay.
+
+    Args:
+        photo: whose size the masks and boxes get.
+        hits: from `ground_stored`, one a part; negatives stay as they are.
+        asked: the same parts.
+        found: of the interface, numbered by entity (negatives not counted).
+    """
+    wanted = [number for number, one in enumerate(asked) if one.part.role == "entity"]
+    changed = list(hits)
+    for entity, number in enumerate(wanted):
+        masks = sorted((mask for mask in found if mask.entity == entity), key=lambda mask: -mask.score)
+        if not masks:
+            continue
+        best = masks[0].score
+        kept = [mask for mask in masks if mask.score >= best - INSTANCE_MARGIN][:INSTANCES]
+        hit = changed[number]
+        changed[number] = EntityHit(
+            hit.text, hit.kind, hit.negative, hit.weight, hit.score,
+            Grounding("exact", best > asked[number].bar, best), tuple(_looked_at(photo, mask) for mask in kept))
+    return tuple(changed)
+
+
+def _instances(cosines: NDArray[np.floating], masks: Sequence[Rle], *, many: bool) -> list[int]:
+    """Ordinals of the regions to show, best first: near the best one, and apart from those already taken."""
+    order = np.argsort(-cosines, kind="stable")
+    chosen = [int(order[0])]
+    if not many or len(masks) < len(cosines):
+        return chosen
+    near = order[1:][cosines[order[1:]] >= cosines[order[0]] - INSTANCE_MARGIN]
+    for number in near.tolist():
+        if len(chosen) < INSTANCES and all(overlap(masks[number], masks[other]) <= OVERLAP for other in chosen):
+            chosen.append(number)
+    return chosen
+
+
+def _region(photo: Photo, stored: StoredRegions, number: int, score: float, masks: Sequence[Rle]) -> Region:
+    box = _box(stored.boxes[number])
+    size = (photo.height, photo.width)
+    mask = resize_rle(masks[number], size) if number < len(masks) else box_rle(box, size)
+    return Region(region_id(photo.id, number) if stored.indexed else None, score, box, mask)
+
+
+def _looked_at(photo: Photo, found: GroundedMask) -> Region:
+    high, wide = photo.height / found.mask.size[0], photo.width / found.mask.size[1]
+    x0, y0, x1, y1 = found.box
+    return Region(None, found.score, (x0 * wide, y0 * high, x1 * wide, y1 * high),
+                  resize_rle(found.mask, (photo.height, photo.width)))
+
+
+def _everything(photo: Photo, score: float) -> Region:
+    box = (0.0, 0.0, float(photo.width), float(photo.height))
+    return Region(None, score, box, box_rle(box, (photo.height, photo.width)))
+
+
+def _entity_hit(part: ResolvedPart, score: float, source: Source, present: bool,
+                regions: tuple[Region, ...]) -> EntityHit:
+    return EntityHit(part.label, part.kind, part.role == "negative", part.weight, score,
+                     Grounding(source, present, score), regions)
+
+
+def _box(row: Floats) -> Box:
+    x0, y0, x1, y1 = (float(value) for value in row)
+    return (x0, y0, x1, y1)

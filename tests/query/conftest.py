@@ -1,0 +1,121 @@
+"""A real store in a temporary folder, filled with drawn photos as the toy interface sees them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from interleave_index.errors import ImageUnreadable
+from interleave_index.grammar import Query
+from interleave_index.interface.protocol import Interface
+from interleave_index.interface.toy import COLOURS, ToyInterface
+from interleave_index.query.engine import search
+from interleave_index.records import RGB, Answer, PhotoFacts
+from interleave_index.storage.store import Store
+
+SIZE = (60, 80)  # height, width
+
+
+def scene(ground: str = "white", **discs: tuple[int, int, int]) -> RGB:
+    """A picture of discs, each (x, y, radius), in the colours that name them."""
+    rgb = np.empty((*SIZE, 3), np.uint8)
+    rgb[:] = COLOURS[ground]
+    y, x = np.mgrid[: SIZE[0], : SIZE[1]] + 0.5
+    for colour, (cx, cy, radius) in discs.items():
+        rgb[(x - cx) ** 2 + (y - cy) ** 2 <= radius**2] = COLOURS[colour.rstrip("_")]
+    return rgb
+
+
+def open_picture(source: str | Path | RGB) -> RGB:
+    """The loader that searches are given here: arrays as they are, PNG files by Pillow."""
+    if isinstance(source, np.ndarray):
+        return source
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(source) as image:
+            return np.asarray(image.convert("RGB"))
+    except (OSError, UnidentifiedImageError) as error:
+        raise ImageUnreadable(f"{source}: cannot be read") from error
+
+
+@dataclass
+class Library:
+    """A store, the interface that filled it, and what lies in it by name."""
+
+    store: Store
+    space_id: int
+    folder: Path
+    interface: ToyInterface = field(default_factory=ToyInterface)
+    ids: dict[str, int] = field(default_factory=dict)
+    pictures: dict[str, RGB] = field(default_factory=dict)
+    built: int = 0
+
+    def add(self, name: str, rgb: RGB, *, save: bool = False, **facts: object) -> int:
+        """Encode one picture and write it; `save` also leaves its file on the disk."""
+        path = self.folder / f"{name}.png"
+        sha = hashlib.sha256(name.encode()).hexdigest()
+        if save:
+            from PIL import Image
+
+            Image.fromarray(rgb).save(path)
+            sha = hashlib.sha256(path.read_bytes()).hexdigest()
+        encoding = self.interface.encode_photos([rgb])[0]
+        one = PhotoFacts(sha256=sha, width=rgb.shape[1], height=rgb.shape[0], format="PNG", **facts)  # type: ignore[arg-type]
+        self.ids[name] = self.store.write_encodings(
+            self.space_id, [one], encoding.image[None], [encoding.regions], [encoding.boxes], [encoding.areas],
+            [encoding.scores], [encoding.masks], [str(path)])[0]
+        self.pictures[name] = rgb
+        return self.ids[name]
+
+    def factory(self) -> Interface:
+        """Gives the interface, and counts how often it was asked for."""
+        self.built += 1
+        return self.interface
+
+    def ask(self, query: str | Query, **options: object) -> Answer:
+        """Search with this library's interface and loader."""
+        asked = Query.parse(query) if isinstance(query, str) else query
+        return search(self.store, self.factory, asked, load_picture=open_picture, **options)  # type: ignore[arg-type]
+
+    def names(self, answer: Answer) -> list[str]:
+        """What was found, by name, best first."""
+        by_id = {photo_id: name for name, photo_id in self.ids.items()}
+        return [by_id[hit.photo.id] for hit in answer]
+
+
+@pytest.fixture
+def empty(tmp_path: Path) -> Iterator[Library]:
+    """A store with an active space and no photos."""
+    with Store.open(tmp_path / "index", create=True) as store:
+        yield Library(store, store.ensure_space(ToyInterface.space), tmp_path)
+
+
+@pytest.fixture
+def library(empty: Library) -> Library:
+    """Nine photos: eight scenes of coloured discs, and one that is all white."""
+    scenes = {
+        "red": scene(red=(40, 30, 20)), "green": scene(green=(30, 30, 20)), "blue": scene(blue=(50, 30, 20)),
+        "red_and_blue": scene(red=(20, 30, 14), blue=(60, 30, 14)), "small_red": scene(red=(40, 30, 8)),
+        "two_reds": scene(red=(18, 30, 14), red_=(60, 30, 13)), "yellow_on_black": scene("black", yellow=(40, 30, 18)),
+        "purple": scene(purple=(40, 30, 20)), "white": scene(),
+    }
+    for name, rgb in scenes.items():
+        empty.add(name, rgb)
+    return empty
+
+
+@pytest.fixture(scope="session")
+def make_vectors() -> Callable[..., np.ndarray]:
+    """Random unit vectors, float32, that survive half precision unchanged enough for comparison."""
+
+    def make(rng: np.random.Generator, *shape: int) -> np.ndarray:
+        found = rng.standard_normal(shape).astype(np.float32)
+        return found / np.linalg.norm(found, axis=-1, keepdims=True)
+
+    return make

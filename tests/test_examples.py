@@ -32,14 +32,15 @@ def test_searching_a_folder_takes_it_in_once_and_finds_the_disc(drawn_photos, tm
     folder = tmp_path / "pics"
     folder.symlink_to(drawn_photos.folder)
     first = run("search_a_folder.py", folder, "[yellow]", "--model", "toy")
-    assert first.startswith("6 added, 0 already there, 0 failed\n1  ") and "yellow_disc_on_black.png" in first.split("\n")[1]
+    assert first.startswith("6 added, 0 already there, 0 failed\n1  ")
+    assert "yellow_disc_on_black.png" in first.split("\n")[1]
     assert "yellow: there, box [(15, 15, 65, 65)]" in first
     assert run("search_a_folder.py", folder, "[yellow]", "--model", "toy").startswith("0 added, 6 already there")
 
 
 def test_asking_with_a_part_prints_the_query_and_writes_a_page(drawn_photos, index, tmp_path):
-    page = tmp_path / "hits.html"
-    asked = run("ask_with_a_part.py", index, drawn_photos.red_disc_and_blue_square.path, 75, 35, 105, 65, "--page", page)
+    page, picture = tmp_path / "hits.html", drawn_photos.red_disc_and_blue_square.path
+    asked = run("ask_with_a_part.py", index, picture, 75, 35, 105, 65, "--page", page)
     lines = asked.splitlines()
     assert lines[0].endswith("red_disc_and_blue_square.png#box=75,35,105,65]")
     assert "blue_" in lines[1] and page.read_text("utf-8").count("Picture of the query") == 1

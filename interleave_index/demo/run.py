@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from ..interface.protocol import Interface
 
-TOP_K = 6
+TOP_K = 8
 LEAD = ("Photos that come with scikit-image and scikit-learn, and scenes drawn by code. "
         "Point at a mask to see what it answers; click a phrase to hide its masks.")
 _BAR = 10
@@ -134,9 +134,10 @@ def _bar(hit: Hit) -> str:
 
 
 def _found(entity: EntityHit) -> str:
-    mark = "✓" if entity.grounding.present else "✗"
-    name = entity.text if entity.kind == "text" else "[the picture]" if entity.kind == "picture" else "[the part]"
-    return f"{mark} {'not ' if entity.negative else ''}{printable(name)} {entity.score:.2f}"
+    present = entity.grounding.present
+    mark = ("!" if present else "−") if entity.negative else ("✓" if present else "✗")
+    name = {"picture": "the picture", "region": "the part"}.get(entity.kind, entity.text)
+    return f"{mark} {printable(name)} {entity.score:.2f}"
 
 
 def _remove_index(folder: Path) -> None:

@@ -27,6 +27,8 @@ from .page_style import MOST_TOGGLES, STYLE, toggles
 DISPLAY_SIDE = 640  # pixels of the longer side of an embedded photo
 QUERY_SIDE = 376
 _JPEG_QUALITY = 82
+_UNDER = "under the cut-off: probably not what was meant"
+_NOTHING = "nothing matches well; the nearest photos"
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
@@ -153,11 +155,13 @@ def _legend(entities: Sequence[EntityHit], number: int) -> str:
 def _grid(answer: Answer, load_pixels: LoadPixels) -> str:
     if not len(answer):
         return '<p class="empty">No photo answers this query.</p>\n'
-    cards, below = [], False
+    cards: list[str] = []
+    below = False
     for hit in answer:
         if hit.relevance < answer.cutoff and not below:
             below = True
-            cards.append('<li class="tail">under the cut-off: probably not what was meant</li>')
+            words = _UNDER if cards else _NOTHING
+            cards.append(f'<li class="tail">{words}</li>')
         cards.append(_card(hit, hit.relevance < answer.cutoff, load_pixels))
     return f'<ol class="grid">\n{"".join(cards)}</ol>\n'
 

@@ -73,7 +73,7 @@ font-size:.87rem}
 .found .absent .dot{background:none;color:var(--soft);border:1.5px dashed var(--c)}
 .tail{grid-column:1/-1;display:flex;align-items:center;gap:14px;color:var(--soft);font-size:.88rem;padding:6px 0}
 .tail::before,.tail::after{content:"";flex:1;border-top:1px dashed var(--line)}
-.below .photo,.below .bar{filter:grayscale(1);opacity:.5;transition:.15s}
+.below .photo,.below .bar{filter:grayscale(1);opacity:.62;transition:.15s}
 .below:hover .photo,.below:hover .bar{filter:none;opacity:1}
 .below .name{color:var(--soft)}
 .empty{color:var(--soft);padding:32px;text-align:center;border:1px dashed var(--line);border-radius:14px;margin:0}

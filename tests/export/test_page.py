@@ -84,6 +84,12 @@ def test_hits_under_the_cut_off_are_greyed_after_a_dividing_line(page):
     assert len(page.all("li", "card")) == 2 and len(page.all("li", "below")) == 1 and len(page.all("li", "tail")) == 1
 
 
+def test_a_page_without_a_good_hit_says_so(answer, load_pixels, tmp_path):
+    poor = Answer(answer.query, "exact", answer.hits, cutoff=0.9)
+    words = "".join(Reader(write_page(poor, tmp_path / "p.html", load_pixels=load_pixels).read_text()).words)
+    assert "nothing matches well; the nearest photos" in words and "probably not what was meant" not in words
+
+
 def test_a_photo_that_cannot_be_read_is_said_so_with_its_masks_kept(answer, tmp_path):
     def refuse(photo):
         raise ImageUnreadable("gone") if photo.id == 7 else FileNotFoundError(2, "gone")

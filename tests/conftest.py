@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
-from interleave_index.interface.toy import COLOURS
+from interleave_index.interface.toy import COLOURS, ToyInterface
 from interleave_index.records import RGB, BoolMask
+
+if TYPE_CHECKING:
+    from interleave_index.service import Index
 
 SIZE = (96, 128)  # height, width
 
@@ -84,6 +89,18 @@ def save(rgb: RGB, path: Path) -> str:
     return str(path)
 
 
+class Draw:
+    """The pencils of this file, for tests that draw their own photos."""
+
+    disc, rectangle, paint, save = staticmethod(disc), staticmethod(rectangle), staticmethod(paint), staticmethod(save)
+
+
+@pytest.fixture(scope="session")
+def draw() -> type[Draw]:
+    """`draw.disc`, `draw.rectangle`, `draw.paint`, `draw.save`."""
+    return Draw
+
+
 @pytest.fixture(scope="session")
 def drawn_photos(tmp_path_factory: pytest.TempPathFactory) -> DrawnPhotos:
     """Six PNG files in one folder; read only."""
@@ -101,3 +118,27 @@ def drawn_photos(tmp_path_factory: pytest.TempPathFactory) -> DrawnPhotos:
         rgb = paint(shapes, ground)
         drawn[name] = DrawnPhoto(save(rgb, folder / f"{name}.png"), rgb, shapes)
     return DrawnPhotos(folder, **drawn)
+
+
+@pytest.fixture(scope="session")
+def _ingested(drawn_photos: DrawnPhotos, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An index over the drawn photos, made once; tests get copies of it."""
+    from interleave_index.config import Config
+    from interleave_index.service import Index
+
+    folder = tmp_path_factory.mktemp("ingested") / "photos.index"
+    config = Config().with_flags(models_interface="toy", ingest_workers=0)
+    with Index.open(folder, config=config, interface=ToyInterface(), create=True) as index:
+        report = index.ingest(drawn_photos.folder)
+    assert (report.added, report.failed) == (6, ())
+    return folder
+
+
+@pytest.fixture
+def toy_index(_ingested: Path, tmp_path: Path) -> Iterator[Index]:
+    """A real index (SQLite and FAISS in `tmp_path`) over the drawn photos, asked through the toy interface."""
+    from interleave_index.service import Index
+
+    shutil.copytree(_ingested, tmp_path / "photos.index")
+    with Index.open(tmp_path / "photos.index", interface=ToyInterface()) as index:
+        yield index

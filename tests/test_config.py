@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ def test_the_commented_file_holds_exactly_the_defaults_of_the_code():
 
 def test_every_setting_has_a_comment_above_it():
     lines = (ROOT / "config.yaml").read_text(encoding="utf-8").splitlines()
-    bare = [line for before, line in zip(lines, lines[1:], strict=False)
+    bare = [line for before, line in pairwise(lines)
             if line.strip() and not line.lstrip().startswith("#") and not line.endswith(":")
             and not before.lstrip().startswith("#")]
     assert bare == []
@@ -40,7 +41,8 @@ def test_an_empty_file_gives_the_defaults(tmp_path):
 def test_flags_win_over_the_file_and_none_leaves_it_alone():
     base = Config.from_mapping({"query": {"top_k": 3, "cutoff": 0.9}})
     flagged = base.with_flags(query_top_k=7, query_cutoff=None, ingest_max_pixels=1000, index="there")
-    assert (flagged.query.top_k, flagged.query.cutoff, flagged.ingest.max_pixels, flagged.index) == (7, 0.9, 1000, "there")
+    assert (flagged.query.top_k, flagged.query.cutoff) == (7, 0.9)
+    assert (flagged.ingest.max_pixels, flagged.index) == (1000, "there")
 
 
 @pytest.mark.parametrize(("values", "words"), [

@@ -252,6 +252,11 @@ class Store:
         with self._session.reading() as connection:
             return reads.ids_below(connection, folder)
 
+    def encoded(self, space_id: int) -> Ids:
+        """Ids of every photo with an encoding in the space, ascending."""
+        return self._session.remembered(("encoded", space_id),
+                                        lambda connection: vectors.encoded_ids(connection, space_id))
+
     def eligible(self, space_id: int, filters: Filters) -> Ids | None:
         """Ids of the encoded photos that pass the filters, ascending; None when no encoded photo is left out.
 

@@ -1,0 +1,52 @@
+"""The command line: a thin skin over `Index`, the rooms of training and evaluation, and the demo.
+
+`main` turns what the package raises into one line and an exit status; nothing else decides statuses:
+0 done, 1 an error of ours (or `verify` found one), 2 wrong usage, 3 done but some files were skipped, 130 Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from ..errors import InterleaveError
+
+__all__ = ["main"]
+
+BROKEN_PIPE, INTERRUPTED = 141, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run one command and leave with its status.
+
+    Args:
+        arguments: words after the program's name; None takes those of the process.
+    Raises:
+        SystemExit: always.
+    """
+    from .app import app
+
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError):  # a stream that was replaced by a plain object
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    try:
+        app(args=None if arguments is None else list(arguments), prog_name="interleave-index")
+    except InterleaveError as trouble:
+        _leave(1, f"error: {' '.join(str(trouble).split())}")
+    except KeyboardInterrupt:
+        _leave(INTERRUPTED, "stopped")
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the flush at exit must not fail again
+        _leave(BROKEN_PIPE)
+    except OSError as trouble:
+        _leave(1, f"error: {trouble}")
+    _leave(0)
+
+
+def _leave(status: int, line: str = "") -> NoReturn:
+    if line:
+        print(line, file=sys.stderr)
+    sys.exit(status)

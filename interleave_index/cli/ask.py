@@ -1,0 +1,184 @@
+"""Commands that ask an index, and write what it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import StrEnum
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from ..errors import IndexNotFound
+from ..grammar import Query
+from ..records import RGB, Answer, Filters, Hit, Photo
+from ..service import Index, ground_picture, load_picture
+from . import show
+from .options import (
+    AfterOption,
+    BeforeOption,
+    CameraOption,
+    ConfigOption,
+    DeviceOption,
+    FolderOption,
+    IndexOption,
+    JsonOption,
+    MissingOption,
+    ModelOption,
+    NearOption,
+    OfflineOption,
+    filters_of,
+    opened,
+    photo_argument,
+    settings,
+)
+
+
+class Depth(StrEnum):
+    """How masks are found."""
+
+    stored = "stored"
+    exact = "exact"
+    none = "none"
+
+
+class Mode(StrEnum):
+    """How candidates are found."""
+
+    auto = "auto"
+    exact = "exact"
+    ann = "ann"
+
+
+QueryWords = Annotated[
+    list[str], typer.Argument(metavar="QUERY", help="Words and parts such as [a dog] [image:dog.jpg] -[a person].")]
+TopOption = Annotated[int | None, typer.Option("--top-k", "-k", min=1, help="Hits to show.")]
+GroundOption = Annotated[
+    Depth, typer.Option("--ground", help="Masks from stored regions, by a second look at every hit, or none.")]
+ModeOption = Annotated[Mode, typer.Option("--mode", help="Score every photo, or candidates of FAISS; auto chooses.")]
+HtmlOption = Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write a page with the masks painted.")]
+
+
+def search(
+    query: QueryWords, index: IndexOption = None, config: ConfigOption = None, top_k: TopOption = None,
+    ground: GroundOption = Depth.stored, mode: ModeOption = Mode.auto, after: AfterOption = None,
+    before: BeforeOption = None, camera: CameraOption = None, near: NearOption = None, folder: FolderOption = None,
+    include_missing: MissingOption = False, model: ModelOption = None, device: DeviceOption = None,
+    offline: OfflineOption = None, html: HtmlOption = None, as_json: JsonOption = False,
+) -> None:
+    """Rank photos for a query of words and pictures, and show what each bracketed part found."""
+    filters = filters_of(after, before, camera, near, folder, include_missing)
+    asked = Query.parse(" ".join(query))
+    with opened(index, config, models_interface=model, models_device=device, models_offline=offline) as found:
+        answer = found.search(asked, top_k, filters=filters, ground=_depth(ground), mode=mode.value)
+        if html:
+            _write_page(answer, asked, html, found.pixels, found.load_picture)
+    if as_json:
+        show.emit_json(answer.to_json())
+    else:
+        show.emit_answer(answer)
+
+
+def ground(
+    photo: Annotated[str, typer.Argument(metavar="PHOTO", help="A picture file, a URL, or an indexed photo's id.")],
+    query: QueryWords, index: IndexOption = None, config: ConfigOption = None, model: ModelOption = None,
+    device: DeviceOption = None, offline: OfflineOption = None, html: HtmlOption = None, as_json: JsonOption = False,
+) -> None:
+    """Look at one photo and mask what each part of the query means in it."""
+    asked, named = Query.parse(" ".join(query)), photo_argument(photo)
+    folder, effective = settings(index, config, models_interface=model, models_device=device, models_offline=offline)
+    try:
+        with Index.open(folder, config=effective) as found:
+            hit = found.ground(named, asked)
+            if html:
+                _write_page(_alone(hit, asked), asked, html, found.pixels, found.load_picture)
+    except IndexNotFound:
+        if index is not None or isinstance(named, int):
+            raise
+        hit = ground_picture(named, asked, config=effective)  # a picture file needs no index
+        if html:
+            load = partial(load_picture, config=effective)
+            _write_page(_alone(hit, asked), asked, html, lambda _: load(named), load)
+    if as_json:
+        show.emit_json(hit.to_json())
+    else:
+        show.emit_grounding(hit)
+
+
+def export(
+    query: Annotated[list[str] | None, typer.Argument(metavar="QUERY", help="Hits of a query; else all photos.")]
+    = None,
+    coco: Annotated[Path | None, typer.Option(metavar="FILE", help="COCO instances, for pycocotools.")] = None,
+    masks: Annotated[Path | None, typer.Option(metavar="DIR", help="One PNG a mask.")] = None,
+    jsonl: Annotated[Path | None, typer.Option(metavar="FILE", help="One JSON line a hit, or a photo.")] = None,
+    index: IndexOption = None, config: ConfigOption = None, top_k: TopOption = None,
+    ground: GroundOption = Depth.stored, after: AfterOption = None, before: BeforeOption = None,
+    camera: CameraOption = None, near: NearOption = None, folder: FolderOption = None,
+    include_missing: MissingOption = False, model: ModelOption = None, device: DeviceOption = None,
+    offline: OfflineOption = None, as_json: JsonOption = False,
+) -> None:
+    """Write hits of a query, or all photos and their regions, as COCO JSON, mask PNGs or JSON lines."""
+    if not (coco or masks or jsonl):
+        raise typer.BadParameter("export was told nothing to write, expected --coco FILE, --masks DIR or --jsonl FILE")
+    filters = filters_of(after, before, camera, near, folder, include_missing)
+    with opened(index, config, models_interface=model, models_device=device, models_offline=offline) as found:
+        if query:
+            answer = found.search(" ".join(query), top_k, filters=filters, ground=_depth(ground))
+            counts = _export_answer(answer, coco, masks, jsonl)
+        else:
+            counts = _export_library(found, filters, coco, masks, jsonl)
+    if as_json:
+        show.emit_json(counts)
+    else:
+        show.say(", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items()))
+
+
+def _export_answer(answer: Answer, coco: Path | None, masks: Path | None, jsonl: Path | None) -> dict[str, int]:
+    from ..export.coco import write_coco
+    from ..export.jsonl import write_jsonl
+    from ..export.masks import write_masks
+
+    counts = {"hits": len(answer)}
+    if coco:
+        write_coco(answer, coco)
+        counts["coco_annotations"] = sum(len(entity.regions) for hit in answer for entity in hit.entities)
+    if masks:
+        counts["mask_files"] = len(write_masks(answer, masks))
+    if jsonl:
+        counts["json_lines"] = write_jsonl(answer, jsonl)
+    return counts
+
+
+def _export_library(found: Index, filters: Filters, coco: Path | None, masks: Path | None,
+                    jsonl: Path | None) -> dict[str, int]:
+    from ..export.coco import write_library_coco
+    from ..export.jsonl import write_library_jsonl
+    from ..export.masks import write_library_masks
+
+    counts: dict[str, int] = {}
+    if coco:
+        counts["coco_images"], counts["coco_annotations"] = write_library_coco(found.library(filters), coco)
+    if masks:
+        counts["mask_files"] = sum(1 for _ in write_library_masks(found.library(filters), masks))
+    if jsonl:
+        counts["json_lines"] = write_library_jsonl(found.library(filters), jsonl)
+    return counts
+
+
+def _write_page(answer: Answer, query: Query, file: Path, load_pixels: Callable[[Photo], RGB],
+                load: Callable[[str | Path | RGB], RGB]) -> None:
+    from ..export.asked import query_pictures
+    from ..export.page import write_page
+
+    write_page(answer, file, load_pixels=load_pixels, pictures=query_pictures(query, load))
+    show.note(f"page written to {file}")
+
+
+def _alone(hit: Hit, query: Query) -> Answer:
+    return Answer(str(query), "exact", (hit,))
+
+
+def _depth(chosen: Depth) -> Literal["stored", "exact"] | None:
+    depths: dict[Depth, Literal["stored", "exact"]] = {Depth.stored: "stored", Depth.exact: "exact"}
+    return depths.get(chosen)

@@ -1,0 +1,93 @@
+"""Commands about models: which there are, training one, measuring one, and the demo."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from ..config import Config
+from ..errors import InterleaveError
+from ..service import build_interface
+from . import show
+from .options import ConfigOption, DeviceOption, IndexOption, JsonOption, ModelOption, OfflineOption, settings
+
+BUNDLED = {
+    "find-mini": "small towers and the FIND interface, trained here; works offline on a CPU",
+    "toy": "eight colours and no weights, for trying things out",
+}
+
+models = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Look at the models that can be used.")
+
+
+@models.command("list")
+def list_models(index: IndexOption = None, config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """List the models that come with the package and the one in force, and try whether each can be used."""
+    _, effective = settings(index, config)
+    chosen = effective.models.interface
+    rows = [_describe(effective.with_flags(models_interface=name), name == chosen)
+            for name in dict.fromkeys([*BUNDLED, chosen])]
+    if as_json:
+        show.emit_json({"models": rows})
+        return
+    table = show.plain_table("", "model", "in force", "dim#", "checkpoint", "what")
+    for row in rows:
+        table.add_row(row["name"], "yes" if row["in_force"] else "", str(row["dim"] or ""),
+                      (row["checkpoint"] or "")[:12], row["error"] or BUNDLED.get(row["name"], "a checkpoint folder"))
+    show.emit_table(table)
+
+
+def _describe(config: Config, in_force: bool) -> dict[str, Any]:
+    name = config.models.interface
+    try:
+        space = build_interface(config).space
+    except InterleaveError as trouble:
+        return {"name": name, "in_force": in_force, "usable": False, "dim": None, "checkpoint": None,
+                "error": str(trouble)}
+    return {"name": name, "in_force": in_force, "usable": True, "dim": space.dim, "checkpoint": space.checkpoint,
+            "error": None}
+
+
+def evaluate(
+    pack: Annotated[Path, typer.Argument(metavar="PACK.tar", help="Photos with captions, labels and masks.")],
+    index: IndexOption = None, config: ConfigOption = None, model: ModelOption = None, device: DeviceOption = None,
+    offline: OfflineOption = None,
+    hard_negatives: Annotated[
+        Path | None, typer.Option("--hard-negatives", metavar="FILE", help="JSON lines of true and false captions.")
+    ] = None,
+    dump: Annotated[Path | None, typer.Option("--dump", metavar="FILE", help="Scores and ranks as .npz.")] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Of the bootstrap intervals.")] = 0,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first photos, for a trial.")] = None,
+    exclude_source: Annotated[
+        list[str] | None, typer.Option("--exclude-source", metavar="NAME", help="Leave photos of a source out.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure a model on a photo pack: retrieval, grounding, proposals, labels, absence. Figures in percent."""
+    from ..evaluation import evaluate as measure
+    _, effective = settings(index, config, models_interface=model, models_device=device, models_offline=offline)
+    with show.progress_bar("evaluate") as update:
+        figures = measure(
+            pack, interface=build_interface(effective), hard_negatives=hard_negatives, dump=dump, seed=seed,
+            limit=limit, exclude_sources=exclude_source or (),
+            progress=lambda what, done, total: update(done, total, what))
+    if as_json:
+        show.emit_json(figures)
+    else:
+        show.emit_figures(figures)
+
+
+def demo(
+    folder: Annotated[Path, typer.Argument(help="Where photos, index and report go.")] = Path("demo"),
+    index: IndexOption = None, config: ConfigOption = None, model: ModelOption = None, device: DeviceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Take in real photos and drawn scenes, ask five queries, write a report with the masks painted."""
+    from ..demo.run import run_demo
+
+    _, effective = settings(index, config, models_interface=model, models_device=device)
+    report = run_demo(folder, config=effective, console=Console(stderr=as_json))
+    if as_json:
+        show.emit_json({"report": str(report)})

@@ -1,0 +1,113 @@
+"""Options that commands share, and how they become settings and an open index. Knows no output."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand
+
+from ..config import CONFIG_VARIABLE, Config, named_index
+from ..records import Filters
+from ..service import Index, kept_config
+
+IndexOption = Annotated[
+    str | None,
+    typer.Option("--index", metavar="DIR", help="Folder of the index; else INTERLEAVE_INDEX, else the config.")]
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option("--config", metavar="FILE", help="Settings; else INTERLEAVE_CONFIG, else those kept in the index.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+ModelOption = Annotated[
+    str | None, typer.Option("--model", metavar="NAME", help="find-mini, toy, or a folder with a checkpoint.")]
+DeviceOption = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
+OfflineOption = Annotated[bool | None, typer.Option("--offline/--online", help="Never open a network connection.")]
+
+AfterOption = Annotated[str | None, typer.Option("--after", metavar="DATE", help="Taken on this date or later.")]
+BeforeOption = Annotated[str | None, typer.Option("--before", metavar="DATE", help="Taken before this date.")]
+CameraOption = Annotated[str | None, typer.Option("--camera", help="Part of the camera's name.")]
+NearOption = Annotated[
+    str | None, typer.Option("--near", metavar="LAT,LON,KM", help="Taken within so many kilometres of a place.")]
+FolderOption = Annotated[Path | None, typer.Option("--in", metavar="FOLDER", help="Lies in this folder or below.")]
+MissingOption = Annotated[bool, typer.Option("--include-missing", help="Also photos whose files are gone.")]
+
+_DATE_FORMS = ("%Y", "%Y-%m", "%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S")
+
+
+class QueryCommand(TyperCommand):
+    """A command whose query may begin with ``-[a person]`` without being taken for an option."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """A blank before ``-[`` keeps the parser away; the query grammar folds blanks."""
+        return super().parse_args(ctx, [f" {word}" if word.startswith("-[") else word for word in args])
+
+
+def settings(index: str | None, config: Path | None, **flags: Any) -> tuple[Path | str, Config]:
+    """Where the index is and the settings in force: default < file < flag.
+
+    The file is --config, else INTERLEAVE_CONFIG, else the one that the index keeps.
+
+    Raises:
+        ConfigError: the file or a flag holds something that is no setting.
+    """
+    named = config or os.environ.get(CONFIG_VARIABLE)
+    base = Config.load(named) if named else Config()
+    folder = named_index(index, base)
+    if not named:
+        base = kept_config(folder) or base
+    return folder, base.with_flags(index=folder, **flags)
+
+
+@contextmanager
+def opened(index: str | None, config: Path | None, *, create: bool = False, **flags: Any) -> Iterator[Index]:
+    """The index of a command, closed afterwards; flags are settings by their `section_key` names."""
+    folder, effective = settings(index, config, **flags)
+    with Index.open(folder, config=effective, create=create) as found:
+        yield found
+
+
+def filters_of(after: str | None, before: str | None, camera: str | None, near: str | None, folder: Path | None,
+               include_missing: bool) -> Filters:
+    """Filters from their options; a value that cannot be read is wrong usage (status 2)."""
+    return Filters(
+        after=_date("--after", after), before=_date("--before", before), camera=camera,
+        near=_place(near), folder=folder.absolute() if folder else None, include_missing=include_missing)
+
+
+def _date(option: str, text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    for form in _DATE_FORMS:
+        try:
+            return datetime.strptime(text, form)
+        except ValueError:
+            continue
+    raise typer.BadParameter(
+        f"{option} is {text!r}, expected a date such as 2024, 2024-07, 2024-07-31 or 2024-07-31T18:30")
+
+
+def _place(text: str | None) -> tuple[float, float, float] | None:
+    if text is None:
+        return None
+    try:
+        latitude, longitude, radius = (float(number) for number in re.split(r"\s*,\s*", text.strip()))
+    except ValueError:
+        raise typer.BadParameter(f"--near is {text!r}, expected LAT,LON,KM such as 48.14,11.58,25") from None
+    if not (abs(latitude) <= 90 and abs(longitude) <= 180 and 0 < radius < float("inf")):
+        raise typer.BadParameter(
+            f"--near is {text!r}, expected latitude -90 to 90, longitude -180 to 180, kilometres above 0")
+    return latitude, longitude, radius
+
+
+def photo_argument(text: str) -> int | str:
+    """A photo named by id (digits only) or by path.
+
+    A file whose name is all digits is given as ``./1234``.
+    """
+    return int(text) if text.isascii() and text.isdigit() else text

@@ -1,0 +1,400 @@
+"""`Index`: all that the command line, the page and the evaluation may ask of an index.
+
+It joins the rooms (storage, interface, ingest, query) and holds the settings. Rooms are imported when a method needs
+them, and the model is built when the first query or photo needs it: status, verify, forget and queries made of what is
+indexed already run without torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal
+
+from .config import Config
+from .errors import ImageUnreadable, InputError, NotInIndex
+from .grammar import Query
+from .records import RGB, Answer, Box, Filters, Floats, Hit, IngestReport, Photo, Region, region_id
+
+if TYPE_CHECKING:
+    from .ingest.tally import IngestProgress
+    from .interface.protocol import Interface
+    from .query.pixels import PixelCache
+    from .storage.store import Check, SpaceRow, Store
+
+KEPT_CONFIG = "config.yaml"
+LIBRARY_CHUNK = 256  # photos
+Mode = Literal["auto", "exact", "ann"]
+Depth = Literal["stored", "exact"]
+
+
+def kept_config(folder: Path | str) -> Config | None:
+    """The settings that an index keeps, or None when there is no index or it keeps none."""
+    file = Path(folder) / KEPT_CONFIG
+    return Config.load(file) if file.is_file() else None
+
+
+class Index:
+    """A collection of photos that can be asked. Made by `Index.open`; one thread at a time.
+
+    Boxes are (x0, y0, x1, y1), half-open, in pixels of the upright photo; sizes are (height, width);
+    pictures are (H, W, 3) uint8 RGB, upright. Whatever goes wrong is an `InterleaveError`.
+    """
+
+    def __init__(self, store: Store, config: Config, interface: Interface | None = None) -> None:
+        self._store, self._config, self._interface = store, config, interface
+        self._cache: PixelCache | None = None
+
+    @classmethod
+    def open(cls, path: Path | str, *, config: Config | None = None, interface: Interface | None = None,
+             create: bool = False) -> Index:
+        """Open the index in a folder.
+
+        Args:
+            path: the folder; made with `create` when there is none.
+            config: settings in force; None takes those that the index keeps, else the defaults.
+            interface: used instead of the one that the settings name.
+            create: make an empty index when there is none.
+        Raises:
+            IndexNotFound: there is no index at `path` and `create` is False.
+            IndexDamaged, SchemaTooNew: it cannot be read.
+            ConfigError: the settings that it keeps do not parse.
+
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder, Index.open(folder, create=True) as index:
+        ...     index.status()["photos"]
+        0
+        """
+        from .storage.store import Store
+
+        config = config or kept_config(path) or Config()
+        return cls(Store.open(path, create=create), config, interface)
+
+    def close(self) -> None:
+        """Give back files and connections; a closed index answers nothing more."""
+        self._store.close()
+
+    def __enter__(self) -> Index:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        self.close()
+
+    @property
+    def folder(self) -> Path:
+        """Where the index lies."""
+        return self._store.folder
+
+    @property
+    def config(self) -> Config:
+        """The settings in force."""
+        return self._config
+
+    @property
+    def interface(self) -> Interface:
+        """The model that the settings name, built on first use.
+
+        Raises:
+            WeightsMissing, BackendMissing: it cannot be built.
+        """
+        if self._interface is None:
+            self._interface = build_interface(self._config)
+        return self._interface
+
+    # --- putting photos in ---------------------------------------------------------------------
+
+    def ingest(self, paths: Sequence[Path | str] | Path | str, *,
+               progress: Callable[[IngestProgress], None] | None = None) -> IngestReport:
+        """Take in every picture in files and folders, in transactions of at most `config.ingest.batch` photos.
+
+        Runs again for free: what is known by size and time, then by content, is skipped. A model other
+        than that of the active space fills a new space beside it; see `activate`.
+
+        Args:
+            paths: files or folders; folders are walked to the bottom.
+            progress: called at most ten times a second.
+        Returns:
+            Counts of files by outcome; a file that cannot be read is in `failed` and never stops the run. One
+            Ctrl-C finishes the batch in flight and gives the report of what was done, `interrupted`.
+        Raises:
+            InputError: no path was given, or one does not exist.
+            IndexBusy: another process is writing.
+        """
+        from .ingest.pipeline import IngestSettings, ingest
+
+        roots = [Path(paths)] if isinstance(paths, str | Path) else [Path(path) for path in paths]
+        if not roots:
+            raise InputError("ingest was given no path, expected at least one file or folder")
+        for root in roots:
+            if not root.exists() and not root.is_symlink():
+                raise InputError(f"{root} does not exist, expected a file or a folder of photos")
+        dials = self._config.ingest
+        settings = IngestSettings(workers=dials.workers, batch=dials.batch, max_pixels=dials.max_pixels,
+                                  thumbnail_side=dials.thumbnail_side)
+        report = ingest(self._store, self.interface, roots, settings=settings, progress=progress)
+        self._keep_config()
+        return report
+
+    def forget(self, what: Sequence[Path | str | int]) -> int:
+        """Take photos out of the catalog, never off the disk.
+
+        Args:
+            what: photo ids, paths of photos, or folders (every photo with a location below).
+        Returns:
+            Number of photos taken out.
+        Raises:
+            NotInIndex: one of them is not there; then none is taken out.
+        """
+        ids: set[int] = set()
+        for item in what:
+            ids.update(self._named(item))
+        return self._store.forget(sorted(ids))
+
+    def prune(self) -> int:
+        """Forget every photo without a present location; gives their number."""
+        return self._store.prune()
+
+    def optimize(self, progress: Callable[[int, int], None] | None = None) -> None:
+        """Fold what was written since into the next generation of the FAISS files; does nothing to an empty index.
+
+        Args:
+            progress: called with photos done and photos in all.
+        Raises:
+            IndexBusy: another process is writing.
+            BackendMissing: faiss is not installed.
+        """
+        active = self._store.active_space()
+        if active is not None:
+            self._store.optimize(active[0], progress=progress)
+
+    # --- asking --------------------------------------------------------------------------------
+
+    def search(self, query: Query | str, top_k: int | None = None, *, filters: Filters | None = None,
+               ground: Depth | None = "stored", mode: Mode = "auto") -> Answer:
+        """Rank the photos of the active space for one query.
+
+        Args:
+            query: parts, or their string form.
+            top_k: at most this many hits; None takes `config.query.top_k`.
+            filters: facts that a hit must have.
+            ground: `stored` ties each entity to its best stored region, `exact` looks at every hit again,
+                None leaves masks out.
+            mode: `exact` scores every eligible photo, `ann` candidates of FAISS, `auto` chooses.
+        Returns:
+            Hits, best first, ties by photo id; empty when nothing is indexed or the filters leave nothing.
+        Raises:
+            QueryError, EmptyQuery: the query does not parse.
+            ImageUnreadable, ImageTooLarge: a picture in the query.
+            NotInIndex: it names a photo or region that is not there.
+            SpaceMismatch: the active space was made by another model than the settings name.
+        """
+        from .query.engine import search
+
+        dials = self._config.query
+        return search(self._store, lambda: self.interface, _parsed(query),
+                      top_k=dials.top_k if top_k is None else top_k, filters=filters,
+                      load_picture=self.load_picture, mode=mode, ground=ground, settings=dials)
+
+    def ground(self, photo: Path | str | int | RGB, query: Query | str) -> Hit:
+        """Look at one photo, indexed or not, and mask what each entity of the query means in it.
+
+        Args:
+            photo: path or URL, photo id, or an upright (H, W, 3) uint8 array.
+            query: parts, or their string form; plain text alone is grounded as one entity.
+        Returns:
+            One hit of rank 1; photo id 0 when the photo is not in the index.
+        Raises:
+            ImageUnreadable, ImageTooLarge, NotInIndex, QueryError, EmptyQuery.
+        """
+        from .query.engine import ground
+
+        if isinstance(photo, int):
+            known = self._store.photo(photo)
+            rgb = self.pixels(known)
+        else:
+            rgb = self.load_picture(photo)
+            known = self._indexed(photo) or _stranger(photo, rgb)
+        return ground(self.interface, rgb, _parsed(query), load_picture=self.load_picture, photo=known,
+                      store=self._store, settings=self._config.query)
+
+    def load_picture(self, source: Path | str | RGB) -> RGB:
+        """A picture from a path, an http(s) URL (not when offline) or an array, upright (H, W, 3) uint8.
+
+        Raises:
+            ImageUnreadable, ImageTooLarge.
+        """
+        return load_picture(source, self._config)
+
+    def photo(self, photo_id: int) -> Photo:
+        """Facts of one photo.
+
+        Raises:
+            NotInIndex: no photo has this id.
+        """
+        return self._store.photo(photo_id)
+
+    def pixels(self, photo: Photo | int) -> RGB:
+        """Upright (H, W, 3) uint8 pixels of an indexed photo: the original while it is unchanged, else the thumbnail.
+
+        Raises:
+            NotInIndex: no photo has this id.
+            ImageUnreadable: neither the original nor the thumbnail is left.
+        """
+        from .query.pixels import PixelCache, indexed_pixels
+
+        self._cache = self._cache or PixelCache()
+        known = self._store.photo(photo) if isinstance(photo, int) else photo
+        if not known.id and known.path is not None:
+            return self.load_picture(known.path)  # a picture that was only grounded
+        found = indexed_pixels(self._store, known, self.load_picture, self._cache)
+        if found is None:
+            raise ImageUnreadable(f"neither the original nor the thumbnail of photo {known.id} is left "
+                                  f"(last seen at {known.path}); put the file back and ingest again")
+        return found
+
+    def library(self, filters: Filters | None = None) -> Iterator[tuple[Photo, tuple[Region, ...]]]:
+        """Every photo of the active space that passes the filters, by id, with its stored regions, best first.
+
+        Masks have a long side of at most 512; boxes are in pixels of the upright photo. A few hundred photos
+        are held at a time.
+        """
+        active = self._store.active_space()
+        if active is None:
+            return
+        wanted = self._store.eligible(active[0], filters or Filters())
+        if wanted is None:  # the filters leave nothing out
+            wanted = self._store.encoded(active[0])
+        for start in range(0, len(wanted), LIBRARY_CHUNK):
+            some = wanted[start : start + LIBRARY_CHUNK].tolist()
+            stored, photos = self._store.vectors(active[0], some), self._store.photos(some)
+            for row, photo_id in enumerate(some):
+                rows = slice(stored.offsets[row], stored.offsets[row + 1])
+                masks = self._store.masks(active[0], photo_id)
+                yield photos[photo_id], tuple(
+                    Region(region_id(photo_id, ordinal), float(score), _box(box), mask)
+                    for ordinal, (score, box, mask) in enumerate(zip(stored.scores[rows], stored.boxes[rows], masks,
+                                                                     strict=False)))
+
+    # --- tending -------------------------------------------------------------------------------
+
+    def status(self) -> dict[str, Any]:
+        """Counts of photos, locations, missing, failed, encodings and regions; the active space; the generations."""
+        return self._store.status()
+
+    def verify(self) -> list[Check]:
+        """Every check by name, with whether it holds; changes nothing, runs no model."""
+        return self._store.verify()
+
+    def spaces(self) -> list[SpaceRow]:
+        """The embedding spaces: one a model that photos were taken in with; one of them is active."""
+        return self._store.spaces()
+
+    def activate(self, space_id: int) -> None:
+        """Search another space from now on, in one transaction; activating the old one goes back.
+
+        Raises:
+            StorageError: there is no such space.
+        """
+        self._store.activate(space_id)
+        kept = self.folder / f"config-{space_id}.yaml"
+        if kept.is_file():
+            _write_whole(self.folder / KEPT_CONFIG, kept.read_text(encoding="utf-8"))
+
+    # --- inside --------------------------------------------------------------------------------
+
+    def _named(self, item: Path | str | int) -> list[int]:
+        """Ids of the photos that a path, a folder or an id names."""
+        if isinstance(item, int):
+            return [self._store.photo(item).id]
+        path = Path(item).absolute()
+        known = self._store.photo_by_path(path)
+        if known is not None:
+            return [known.id]
+        below = self._store.below(path)
+        if not len(below):
+            raise NotInIndex(f"{path} is not in the index, expected the path of a photo, a folder of photos, or an id")
+        return below
+
+    def _indexed(self, source: Path | str | RGB) -> Photo | None:
+        """The photo of the catalog that a path shows, if its content is still the one that was taken in."""
+        if not isinstance(source, str | Path):
+            return None
+        path = Path(source).absolute()
+        known = self._store.photo_by_path(path)
+        if known is None or not path.is_file():
+            return None
+        with path.open("rb") as file:
+            same = hashlib.file_digest(file, "sha256").hexdigest() == known.sha256
+        return replace(known, path=str(path)) if same else None
+
+    def _keep_config(self) -> None:
+        """Write the settings of the last ingest into the index: one file a space, and that of the active one."""
+        text = f"# Settings of the last ingest into this index.\n{self._config.dump()}"
+        active = self._store.active_space()
+        for row in self._store.spaces():
+            if row.space == self.interface.space:
+                _write_whole(self.folder / f"config-{row.id}.yaml", text)
+                if active is not None and active[0] == row.id:
+                    _write_whole(self.folder / KEPT_CONFIG, text)
+
+
+def load_picture(source: Path | str | RGB, config: Config) -> RGB:
+    """A picture from a path, an http(s) URL (not when offline) or an array, upright (H, W, 3) uint8.
+
+    Raises:
+        ImageUnreadable, ImageTooLarge.
+    """
+    from .ingest import decode
+
+    return decode.load_picture(source, offline=config.models.offline, max_pixels=config.ingest.max_pixels)
+
+
+def ground_picture(photo: Path | str | RGB, query: Query | str, *, config: Config,
+                   interface: Interface | None = None) -> Hit:
+    """`Index.ground` for a picture where there is no index: the query cannot name indexed photos.
+
+    Args:
+        interface: used instead of the one that the settings name.
+    """
+    from .query.engine import ground
+
+    rgb = load_picture(photo, config)
+    return ground(interface or build_interface(config), rgb, _parsed(query), photo=_stranger(photo, rgb),
+                  load_picture=lambda source: load_picture(source, config), settings=config.query)
+
+
+def build_interface(config: Config) -> Interface:
+    """The model that the settings name.
+
+    Raises:
+        WeightsMissing, BackendMissing, ConfigError: it cannot be built.
+    """
+    from .interface import load
+
+    return load(config.models.interface, offline=config.models.offline, device=config.models.device)
+
+
+def _parsed(query: Query | str) -> Query:
+    return Query.parse(query) if isinstance(query, str) else query
+
+
+def _stranger(source: Path | str | RGB, rgb: RGB) -> Photo:
+    """Facts of a picture that is not in the index: id 0."""
+    path = os.fspath(source) if isinstance(source, str | Path) else None
+    return Photo(id=0, path=path, width=int(rgb.shape[1]), height=int(rgb.shape[0]))
+
+
+def _box(corners: Floats) -> Box:
+    x0, y0, x1, y1 = (float(corner) for corner in corners)
+    return x0, y0, x1, y1
+
+
+def _write_whole(file: Path, text: str) -> None:
+    draft = file.with_name(f".{file.name}.{os.getpid()}.tmp")
+    draft.write_text(text, encoding="utf-8")
+    os.replace(draft, file)

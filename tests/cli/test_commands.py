@@ -1,0 +1,305 @@
+"""The commands, run in this process: what they print, and with which status they leave."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from interleave_index.cli import main
+from interleave_index.interface.toy import ToyInterface
+
+
+@pytest.fixture
+def run(capsys):
+    """Run one command; gives its status, what it printed, and what it said on stderr."""
+
+    def run(*words):
+        with pytest.raises(SystemExit) as end:
+            main([str(word) for word in words])
+        printed = capsys.readouterr()
+        return end.value.code, printed.out, printed.err
+
+    return run
+
+
+@pytest.fixture
+def index(toy_index, monkeypatch):
+    """The toy index, closed, named by the variable that every command reads."""
+    toy_index.close()
+    monkeypatch.setenv("INTERLEAVE_INDEX", str(toy_index.folder))
+    monkeypatch.delenv("INTERLEAVE_CONFIG", raising=False)
+    return toy_index.folder
+
+
+# --- ingest ----------------------------------------------------------------------------------
+
+
+def test_ingest_makes_an_index_reports_counts_as_json_and_again_finds_all_present(run, drawn_photos, tmp_path):
+    words = ("ingest", drawn_photos.folder, "--index", tmp_path / "new", "--model", "toy", "--workers", 0, "--json")
+    status, out, _ = run(*words)
+    report = json.loads(out)
+    assert (status, report["added"], report["failed"]) == (0, 6, [])
+    assert set(report) == {"added", "changed", "present", "moved", "duplicate", "missing", "failed", "photos_per_s",
+                           "seconds"}
+    assert set(report["seconds"]) == {"read", "decode", "model", "write"}
+    status, out, _ = run(*words)
+    assert (status, json.loads(out)["present"], json.loads(out)["added"]) == (0, 6, 0)
+
+
+def test_a_file_that_cannot_be_read_gives_status_3_and_its_reason(run, index, tmp_path):
+    (tmp_path / "text.jpg").write_text("this is no picture")
+    status, out, _ = run("ingest", tmp_path / "text.jpg")
+    assert status == 3
+    assert "ImageUnreadable" in out and "1 failed" in out
+
+
+def test_a_name_that_is_not_utf8_prints_safely_and_its_json_leads_back_to_the_file(run, index, drawn_photos, tmp_path):
+    odd = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.png")
+    shutil.copy(drawn_photos.red_disc.path, odd)
+    (Path(odd)).write_bytes(Path(odd).read_bytes()[:60])
+    status, out, _ = run("ingest", odd, "--json")
+    assert (status, json.loads(out)["failed"][0]["path"]) == (3, odd)
+    assert out.isascii()
+    status, out, _ = run("ingest", odd)
+    assert r"caf\xe9.png" in out
+
+
+def test_a_path_that_does_not_exist_is_one_line_without_a_traceback(run, index, tmp_path):
+    status, out, err = run("ingest", tmp_path / "absent")
+    assert (status, out) == (1, "")
+    assert err.startswith("error: ") and "does not exist" in err and err.count("\n") == 1
+
+
+# --- search ----------------------------------------------------------------------------------
+
+
+def test_search_prints_the_frozen_json_form(run, index, drawn_photos):
+    status, out, _ = run("search", "[a red disc]", "on", "white", "--top-k", 2, "--json")
+    answer = json.loads(out)
+    assert status == 0
+    assert set(answer) == {"query", "path", "hits"}
+    assert (answer["query"], answer["path"]) == ("[a red disc] on white", "exact")
+    hit = answer["hits"][0]
+    assert set(hit) == {"rank", "photo_id", "path", "score", "relevance", "stack", "entities"}
+    assert (len(answer["hits"]), hit["rank"], hit["path"]) == (2, 1, drawn_photos.red_disc.path)
+    assert hit["stack"] == {"count": 1, "photo_ids": [hit["photo_id"]]}
+    entity = hit["entities"][0]
+    assert set(entity) == {"text", "kind", "negative", "weight", "score", "grounding", "regions"}
+    assert set(entity["grounding"]) == {"source", "present", "score"}
+    region = entity["regions"][0]
+    assert set(region) == {"region_id", "score", "box", "mask"}
+    assert region["mask"]["size"] == [96, 128]
+    assert region["region_id"] // 256 == hit["photo_id"]
+
+
+def test_the_table_names_rank_photo_and_what_was_found(run, index):
+    status, out, _ = run("search", "[a red disc]", "-k", "1")
+    assert status == 0
+    assert "red_disc.png" in out and "✓ a red disc" in out and "relevance" in out
+
+
+def test_a_query_may_begin_with_a_negative(run, index):
+    status, out, err = run("search", "-[blue]", "[red]", "--json")
+    assert status == 0, err
+    assert json.loads(out)["query"] == "-[blue] [red]"
+
+
+def test_when_nothing_matches_the_first_line_says_so(run, index, tmp_path):
+    (tmp_path / "strict.yaml").write_text("models: {interface: toy}\nquery: {cutoff: 1.0}\n")
+    _, out, _ = run("search", "orange", "--config", tmp_path / "strict.yaml")
+    assert out.startswith("Nothing here matches well")
+
+
+def test_filters_that_leave_nothing_say_so(run, index, tmp_path):
+    status, out, _ = run("search", "red", "--in", tmp_path / "elsewhere")
+    assert (status, out) == (0, "No photo was searched: the index is empty, or the filters leave nothing.\n")
+
+
+@pytest.mark.parametrize("words", [
+    ("search",), ("search", "red", "--after", "yesterday"), ("search", "red", "--near", "48,11"),
+    ("search", "red", "--near", "95,11,5"), ("search", "red", "--ground", "deep"), ("search", "red", "--top-k", "0"),
+    ("search", "red", "--nonsense"), ("nonsense",), ("forget",), ("activate", "first"), ("export", "red")])
+def test_wrong_usage_gives_status_2_and_a_line_that_helps(run, index, words):
+    status, out, err = run(*words)
+    assert (status, out) == (2, "")
+    assert "Traceback" not in err and len(err) > 20
+
+
+@pytest.mark.parametrize(("words", "said"), [
+    (("search", "[red"), "never closed"), (("search", " "), "query is empty"), (("search", "-[red]"), "negatives only"),
+    (("search", "[image:/absent/dog.jpg]"), "/absent/dog.jpg"), (("search", "[photo:999]"), "999"),
+    (("forget", "999"), "999"), (("search", "red", "--model", "/absent/checkpoint"), "/absent/checkpoint"),
+    (("search", "red", "--device", "gpu"), "models.device"),
+    (("search", "red", "--config", "/absent.yaml"), "/absent.yaml"),
+    (("status", "--index", "/absent/index"), "no index"), (("activate", "99"), "99"),
+    (("ground", "99", "red"), "99")])
+def test_an_error_of_ours_gives_status_1_and_one_line(run, index, words, said):
+    status, out, err = run(*words)
+    assert (status, out) == (1, "")
+    assert err.startswith("error: ") and said in err and err.count("\n") == 1, err
+
+
+def test_a_page_with_painted_masks_is_written(run, index, tmp_path):
+    status, _, err = run("search", "[a red disc]", "--html", tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert (status, "page.html" in err) == (0, True)
+    assert "data:image/jpeg" in page and "a red disc" in page
+
+
+# --- ground ----------------------------------------------------------------------------------
+
+
+def test_ground_gives_one_hit_for_any_picture_file_without_an_index(run, drawn_photos, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("INTERLEAVE_INDEX", raising=False)
+    status, out, err = run("ground", drawn_photos.green_square.path, "[green]", "--model", "toy", "--json",
+                           "--html", "page.html")
+    assert status == 0, err
+    hit = json.loads(out)
+    assert (hit["rank"], hit["photo_id"], hit["path"]) == (1, 0, drawn_photos.green_square.path)
+    assert hit["entities"][0]["regions"][0]["box"] == [30, 20, 80, 70]
+    assert hit["entities"][0]["grounding"]["source"] == "exact"
+    assert "data:image/jpeg" in (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert [path.name for path in tmp_path.iterdir()] == ["page.html"]
+
+
+def test_ground_by_file_and_by_id_knows_the_indexed_photo(run, index, drawn_photos):
+    _, out, _ = run("ground", drawn_photos.green_square.path, "[green]", "--json")
+    number = json.loads(out)["photo_id"]
+    assert number > 0
+    _, again, _ = run("ground", number, "[green]", "--json")
+    assert json.loads(again)["entities"] == json.loads(out)["entities"]
+
+
+def test_ground_prints_a_row_an_entity(run, index, drawn_photos):
+    status, out, _ = run("ground", drawn_photos.red_disc_and_blue_square.path, "[red]", "[blue]")
+    assert status == 0
+    assert "✓ red" in " ".join(out.split()) and "70 30 110 70" in out
+
+
+# --- tending ---------------------------------------------------------------------------------
+
+
+def test_status_prints_the_promised_keys(run, index):
+    status, out, _ = run("status", "--json")
+    facts = json.loads(out)
+    assert status == 0
+    assert set(facts) == {"photos", "locations", "missing", "failed", "encodings", "regions", "space", "generations"}
+    assert (facts["photos"], facts["locations"], facts["encodings"], facts["missing"]) == (6, 6, 6, 0)
+    _, out, _ = run("status")
+    assert "photos" in out and "toy" in out
+
+
+def test_verify_is_clean_and_its_status_follows_its_verdict(run, index):
+    status, out, _ = run("verify", "--json")
+    verdict = json.loads(out)
+    assert (status, verdict["ok"]) == (0, True)
+    assert all(set(check) == {"name", "ok", "detail"} for check in verdict["checks"])
+    run("optimize")
+    for file in (index / "faiss").iterdir():
+        file.write_bytes(file.read_bytes()[:-7] + b"garbage")
+    status, out, _ = run("verify", "--json")
+    assert (status, json.loads(out)["ok"]) == (1, False)
+    status, out, _ = run("verify")
+    assert status == 1 and "FAILED" in out
+
+
+def test_forget_takes_paths_and_ids(run, index, drawn_photos):
+    number = json.loads(run("ground", drawn_photos.red_disc.path, "red", "--json")[1])["photo_id"]
+    status, out, _ = run("forget", drawn_photos.blue_triangle.path, number, "--json")
+    assert (status, json.loads(out)) == (0, {"forgotten": 2})
+    assert json.loads(run("status", "--json")[1])["photos"] == 4
+
+
+def test_prune_forgets_what_is_gone_from_the_disk(run, index, drawn_photos, tmp_path):
+    passing = tmp_path / "passing"
+    passing.mkdir()
+    data = bytearray(Path(drawn_photos.red_disc.path).read_bytes())
+    (passing / "one.png").write_bytes(bytes(data) + b"\0")
+    run("ingest", passing)
+    (passing / "one.png").unlink()
+    assert json.loads(run("ingest", passing, "--json")[1])["missing"] == 1
+    assert json.loads(run("prune", "--json")[1]) == {"forgotten": 1}
+
+
+def test_spaces_and_activate_switch_to_the_same_space_again(run, index):
+    listed = json.loads(run("spaces", "--json")[1])["spaces"]
+    assert [(space["interface"], space["state"], space["encodings"]) for space in listed] == [("toy", "active", 6)]
+    status, out, _ = run("activate", listed[0]["id"], "--json")
+    assert (status, json.loads(out)) == (0, {"active": listed[0]["id"], "interface": "toy"})
+    assert "toy" in run("spaces")[1]
+
+
+# --- export ----------------------------------------------------------------------------------
+
+
+def test_export_of_the_library_loads_in_pycocotools(run, index, tmp_path, capsys):
+    from pycocotools.coco import COCO
+
+    status, out, _ = run("export", "--coco", tmp_path / "all.json", "--masks", tmp_path / "masks", "--jsonl",
+                         tmp_path / "all.jsonl", "--json")
+    counts = json.loads(out)
+    assert (status, counts["coco_images"], counts["json_lines"]) == (0, 6, 6)
+    loaded = COCO(str(tmp_path / "all.json"))
+    assert len(loaded.getImgIds()) == 6
+    assert len(loaded.getAnnIds()) == counts["coco_annotations"] == counts["mask_files"]
+    capsys.readouterr()
+
+
+def test_export_of_a_query_holds_its_hits(run, index, tmp_path):
+    status, out, _ = run("export", "[a red disc]", "-[blue]", "--jsonl", tmp_path / "hits.jsonl", "-k", 3)
+    lines = [json.loads(line) for line in (tmp_path / "hits.jsonl").read_text().splitlines()]
+    assert (status, len(lines), lines[0]["query"]) == (0, 3, "[a red disc] -[blue]")
+    assert "3 json lines" in out
+
+
+# --- models ----------------------------------------------------------------------------------
+
+
+def test_models_list_names_the_bundled_ones(run, index):
+    status, out, _ = run("models", "list", "--json")
+    assert status == 0
+    assert {"find-mini", "toy"} <= {model["name"] for model in json.loads(out)["models"]}
+    assert "toy" in run("models", "list")[1]
+
+
+def test_ctrl_c_outside_an_ingest_leaves_with_130(run, index, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("interleave_index.service.Index.search", interrupted)
+    status, out, err = run("search", "red")
+    assert (status, out) == (130, "")
+    assert "Traceback" not in err
+
+
+def test_an_interrupted_ingest_says_so_and_leaves_with_130(run, index, monkeypatch, drawn_photos):
+    from interleave_index.records import IngestReport
+
+    report = IngestReport(added=3, interrupted=True)
+    monkeypatch.setattr("interleave_index.service.Index.ingest", lambda *_, **__: report)
+    status, out, err = run("ingest", drawn_photos.folder)
+    assert status == 130
+    assert "3 added" in out and "the next run goes on" in err
+
+
+def test_the_settings_of_the_index_are_used_unless_a_file_or_flag_says_otherwise(run, index, tmp_path):
+    assert len(json.loads(run("search", "red", "--json")[1])["hits"]) == 6
+    (tmp_path / "two.yaml").write_text("models: {interface: toy}\nquery: {top_k: 2}\n")
+    assert len(json.loads(run("search", "red", "--json", "--config", tmp_path / "two.yaml")[1])["hits"]) == 2
+    words = ("search", "red", "--json", "--config", tmp_path / "two.yaml", "--top-k", 3)
+    assert len(json.loads(run(*words)[1])["hits"]) == 3
+
+
+def test_searching_with_another_model_than_the_index_holds_is_one_clear_line(run, index, monkeypatch):
+    class Other(ToyInterface):
+        space = type(ToyInterface.space)("other", "2" * 64, "none", 16)
+
+    monkeypatch.setattr("interleave_index.interface.load", lambda *_, **__: Other())
+    status, _, err = run("search", "red")
+    assert status == 1
+    assert "space toy" in err and "other" in err

@@ -145,7 +145,7 @@ def library_calibration(null: Block) -> Calibration:
 
 
 def fit_constants(z: NDArray[np.floating], present: NDArray[np.bool_], *, steps: int = 100,
-                  ridge: float = 1e-3) -> tuple[float, float]:
+                  ridge: float = 1e-4) -> tuple[float, float]:
     """Slope and offset of the logistic curve that best tells present from absent.
 
     Both classes count half, however many examples each has: relevance 0.5 is where a photo with the label is as likely
@@ -168,7 +168,8 @@ def fit_constants(z: NDArray[np.floating], present: NDArray[np.bool_], *, steps:
         raise ShapeError(f"fit got {z.size} scores and {present.size} labels, {int(present.sum())} of them present, "
                          "expected as many of each, and both classes")
     weight = np.where(present, 0.5 / present.sum(), 0.5 / (~present).sum())
-    centre, scale = float(z.mean()), float(max(z.std(), 1e-9))
+    centre = float(weight @ z)
+    scale = max(float(np.sqrt(weight @ (z - centre) ** 2)), 1e-9)
     inputs = np.stack([(z - centre) / scale, np.ones_like(z)], axis=1)
     theta, penalty = np.zeros(2), np.array([ridge, 0.0])
     for _ in range(steps):

@@ -156,13 +156,12 @@ def _grid(answer: Answer, load_pixels: LoadPixels) -> str:
     if not len(answer):
         return '<p class="empty">No photo answers this query.</p>\n'
     cards: list[str] = []
-    below = False
-    for hit in answer:
-        if hit.relevance < answer.cutoff and not below:
-            below = True
-            words = _UNDER if cards else _NOTHING
-            cards.append(f'<li class="tail">{words}</li>')
-        cards.append(_card(hit, hit.relevance < answer.cutoff, load_pixels))
+    good = [hit.relevance >= answer.cutoff for hit in answer]
+    tail = max((n + 1 for n, passes in enumerate(good) if passes), default=0)  # a score may outrank a relevance
+    for n, hit in enumerate(answer):
+        if n == tail:
+            cards.append(f'<li class="tail">{_UNDER if n else _NOTHING}</li>')
+        cards.append(_card(hit, not good[n], load_pixels))
     return f'<ol class="grid">\n{"".join(cards)}</ol>\n'
 
 

@@ -84,6 +84,12 @@ def test_hits_under_the_cut_off_are_greyed_after_a_dividing_line(page):
     assert len(page.all("li", "card")) == 2 and len(page.all("li", "below")) == 1 and len(page.all("li", "tail")) == 1
 
 
+def test_a_doubtful_hit_between_good_ones_is_grey_but_begins_no_tail(answer, load_pixels, tmp_path):
+    turned = Answer(answer.query, "exact", (answer.hits[1], answer.hits[0]), cutoff=0.5)
+    page = Reader(write_page(turned, tmp_path / "p.html", load_pixels=load_pixels).read_text())
+    assert [("below" in a["class"]) for a in page.all("li", "card")] == [True, False] and not page.all("li", "tail")
+
+
 def test_a_page_without_a_good_hit_says_so(answer, load_pixels, tmp_path):
     poor = Answer(answer.query, "exact", answer.hits, cutoff=0.9)
     words = "".join(Reader(write_page(poor, tmp_path / "p.html", load_pixels=load_pixels).read_text()).words)

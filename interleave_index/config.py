@@ -15,6 +15,7 @@ from typing import Any, TypeVar, get_type_hints
 
 from .errors import ConfigError
 
+DEVICES = ("auto", "cpu", "cuda", "mps")
 INDEX_VARIABLE, CONFIG_VARIABLE = "INTERLEAVE_INDEX", "INTERLEAVE_CONFIG"
 
 
@@ -24,7 +25,7 @@ class ModelSettings:
 
     Attributes:
         interface: `find-mini` (bundled), `toy`, or a folder with config.json and model.safetensors.
-        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        device: `auto`, `cpu`, `cuda` or `mps`.
         offline: never open a network connection; a picture given by URL is then an error.
     """
 
@@ -35,8 +36,8 @@ class ModelSettings:
     def __post_init__(self) -> None:
         if not self.interface.strip():
             raise ConfigError("models.interface is empty, expected find-mini, toy or a folder with a checkpoint")
-        if self.device not in ("auto", "cpu", "cuda") and not self.device.removeprefix("cuda:").isdigit():
-            raise ConfigError(f"models.device is {self.device!r}, expected auto, cpu, cuda or cuda:N")
+        if self.device not in DEVICES:
+            raise ConfigError(f"models.device is {self.device!r}, expected one of {', '.join(DEVICES)}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ def test_every_setting_has_a_comment_above_it():
 
 
 def test_what_is_dumped_loads_back_equal(tmp_path):
-    config = Config(index="here", models=ModelSettings(device="cuda:1", offline=True),
+    config = Config(index="here", models=ModelSettings(device="cuda", offline=True),
                     ingest=IngestSettings(workers=0, batch=7), query=QuerySettings(cutoff=0.25))
     (tmp_path / "config.yaml").write_text(config.dump(), encoding="utf-8")
     assert Config.load(tmp_path / "config.yaml") == config

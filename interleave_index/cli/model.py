@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -48,6 +49,43 @@ def _describe(config: Config, in_force: bool) -> dict[str, Any]:
                 "error": str(trouble)}
     return {"name": name, "in_force": in_force, "usable": True, "dim": space.dim, "checkpoint": space.checkpoint,
             "error": None}
+
+
+class Stage(StrEnum):
+    """Stages of the training, in their order."""
+
+    vision = "vision"
+    interface = "interface"
+    bundle = "bundle"
+
+
+def train(
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="Folder with train-*.tar and val-*.tar packs.")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Checkpoints and the finished model.")],
+    targets: Annotated[
+        Path | None, typer.Option("--targets", metavar="DIR", help="Teacher targets of the packs; else no distillation.")
+    ] = None,
+    stage: Annotated[list[Stage] | None, typer.Option("--stage", help="Only these stages; else all.")] = None,
+    minutes: Annotated[float, typer.Option(min=0, help="Of the stage `interface`.")] = 60.0,
+    vision_minutes: Annotated[float, typer.Option(min=0, help="Of the stage `vision`.")] = 40.0,
+    batch: Annotated[int, typer.Option(min=1, help="Photos a step of the stage `interface`.")] = 24,
+    seed: Annotated[int, typer.Option(help="Of everything that is drawn.")] = 0,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most so many training photos, for a trial.")] = None,
+    bf16: Annotated[bool, typer.Option("--bf16/--fp32", help="Mixed precision.")] = True,
+    threads: Annotated[int, typer.Option(min=0, help="Of the network; 0 leaves the choice to torch.")] = 0,
+    index: IndexOption = None, config: ConfigOption = None, as_json: JsonOption = False,
+) -> None:
+    """Train find-mini on photo packs; goes on from its last checkpoint when it is run again."""
+    from ..training.run import STAGES, TrainSettings, run
+
+    settings(index, config)  # a config file that cannot be read is an error here too
+    wanted = tuple(name for name in STAGES if stage is None or Stage(name) in stage)
+    bundle = run(TrainSettings(data=data, out=out, targets=targets, stages=wanted, minutes=minutes,
+                               vision_minutes=vision_minutes, batch=batch, seed=seed, limit=limit, bf16=bf16,
+                               threads=threads),
+                 progress=lambda line: (show.note if as_json else show.say)(str(line)))
+    if as_json:
+        show.emit_json({"model": str(bundle)})
 
 
 def evaluate(

@@ -26,7 +26,7 @@ ConfigOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 ModelOption = Annotated[
     str | None, typer.Option("--model", metavar="NAME", help="find-mini, toy, or a folder with a checkpoint.")]
-DeviceOption = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
+DeviceOption = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda or mps.")]
 OfflineOption = Annotated[bool | None, typer.Option("--offline/--online", help="Never open a network connection.")]
 
 AfterOption = Annotated[str | None, typer.Option("--after", metavar="DATE", help="Taken on this date or later.")]

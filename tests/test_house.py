@@ -1,0 +1,216 @@
+"""The house rules, checked on the tree itself."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import os
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import interleave_index
+from interleave_index import errors
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "interleave_index"
+SOURCES = sorted(path for path in PACKAGE.rglob("*.py"))
+HEAVY = ("torch", "faiss", "sqlalchemy", "alembic", "scipy", "PIL", "transformers")
+LONGEST_FILE, LONGEST_FUNCTION, USUAL_FUNCTION = 400, 60, 40
+
+
+def run(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(words, capture_output=True, text=True, cwd=ROOT, check=False)
+
+
+def tracked(*patterns: str) -> list[str]:
+    listed = run("git", "ls-files", "-z", "--", *patterns)
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    return [name for name in listed.stdout.split("\0") if name and (ROOT / name).exists()]
+
+
+def functions(path: Path) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+
+
+# --- imports ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("statement", [
+    "import interleave_index", "import interleave_index.cli.app", "import interleave_index.service",
+    "from interleave_index import Index, Query"])
+def test_importing_the_front_door_and_the_commands_loads_nothing_heavy(statement):
+    found = run(sys.executable, "-c", f"import sys; {statement}; print([m for m in {HEAVY} if m in sys.modules])")
+    assert found.stdout.strip() == "[]", found.stdout + found.stderr
+
+
+def test_help_loads_nothing_heavy():
+    code = ("import sys\nfrom interleave_index.cli import main\ntry:\n    main(['search', '--help'])\n"
+            f"except SystemExit as end:\n    print([m for m in {HEAVY} if m in sys.modules], end.code)")
+    found = run(sys.executable, "-c", code)
+    assert found.stdout.strip().endswith("[] 0"), found.stdout + found.stderr
+
+
+def test_imports_go_only_down_the_floors():
+    lint = Path(sys.executable).with_name("lint-imports")
+    if not lint.exists():
+        pytest.skip("import-linter is not installed")
+    found = run(str(lint), "--no-cache")
+    assert found.returncode == 0, found.stdout
+
+
+def test_inside_the_package_imports_are_relative():
+    absolute = [f"{path.relative_to(ROOT)}:{node.lineno}" for path in SOURCES
+                for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+                if (isinstance(node, ast.ImportFrom) and not node.level
+                    and (node.module or "").split(".")[0] == "interleave_index")
+                or (isinstance(node, ast.Import)
+                    and any(alias.name.split(".")[0] == "interleave_index" for alias in node.names))]
+    assert absolute == []
+
+
+# --- the front door --------------------------------------------------------------------------
+
+
+def test_all_names_of_the_front_door_are_listed_sorted_and_there():
+    listed = interleave_index.__all__
+    assert listed == sorted(listed)
+    for name in listed:
+        assert hasattr(interleave_index, name), name
+    public = {name for name, value in vars(interleave_index).items()
+              if not name.startswith("_") and getattr(value, "__module__", "").startswith("interleave_index")}
+    assert public <= set(listed)
+
+
+def test_the_promised_names_can_be_imported_from_the_front_door():
+    wanted = {"Index", "Query", "Picture", "Entity", "Not", "PhotoRef", "RegionRef", "Hit"}
+    assert wanted <= set(interleave_index.__all__)
+
+
+def test_the_version_is_the_same_everywhere():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert project["version"] == interleave_index.__version__
+
+
+# --- shape of the code -----------------------------------------------------------------------
+
+
+def test_every_module_says_what_it_is():
+    silent = [str(path.relative_to(ROOT)) for path in SOURCES
+              if not ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))]
+    assert silent == []
+
+
+def test_no_file_has_a_second_subject_and_no_function_needs_a_second_look():
+    files = {str(path.relative_to(ROOT)): len(path.read_text(encoding="utf-8").splitlines()) for path in SOURCES}
+    assert {name: lines for name, lines in files.items() if lines > LONGEST_FILE} == {}
+    lengths = {f"{path.relative_to(ROOT)}:{node.name}": (node.end_lineno or node.lineno) - node.lineno + 1
+               for path in SOURCES for node in functions(path)}
+    assert {name: lines for name, lines in lengths.items() if lines > LONGEST_FUNCTION} == {}
+    assert sorted(lengths.values())[int(len(lengths) * 0.9)] <= USUAL_FUNCTION
+
+
+def test_every_direct_dependency_that_setup_installs_is_pinned():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    wanted = [*project["dependencies"], *extras["cpu"], *extras["demo"], *extras["dev"]]
+    names = {re.split(r"[\[<>=~!;\s]", line)[0].lower().replace("_", "-") for line in wanted}
+    pinned = {line.split("==")[0] for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line}
+    assert names <= pinned
+
+
+# --- the tree --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["ingest", "query", "storage"])
+def test_root_folders_are_relative_links_into_the_package(name):
+    link = ROOT / name
+    if not link.is_symlink():
+        pytest.skip("this checkout has no links")
+    assert os.readlink(link) == f"interleave_index/{name}"
+
+
+def test_the_tree_in_the_readme_names_every_room_and_nothing_that_is_not_there():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    rooms = [path.name for path in PACKAGE.iterdir() if (path / "__init__.py").is_file()]
+    modules = [path.name for path in PACKAGE.glob("*.py") if not path.name.startswith("__")]
+    for name in [*(f"{room}/" for room in rooms), *modules]:
+        assert re.search(rf"^\W*{re.escape(name)}", text, re.M), f"README's tree lacks {name}"
+    tree = next(block for block in re.findall(r"^```\w*\n(.*?)^```", text, re.M | re.S) if "interleave_index/" in block)
+    block = tree[tree.index("interleave_index/") :].splitlines()[1:]
+    for line in block:
+        named = re.match(r"(?:\s+|[│├└─ ]+)([\w.]+(?:/|\.py))\s", line)
+        if named and line.startswith((" ", "│", "├", "└")):
+            assert (PACKAGE / named[1]).exists() or (ROOT / named[1]).exists(), f"README's tree names {named[1]}"
+
+
+def test_the_wheel_holds_what_git_holds_of_the_package(built_wheel):
+    with zipfile.ZipFile(built_wheel) as wheel:
+        held = {name for name in wheel.namelist() if ".dist-info/" not in name}
+    assert held == set(tracked("interleave_index"))
+
+
+# --- documentation ---------------------------------------------------------------------------
+
+
+def documentation() -> str:
+    return "\n".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs").rglob("*.md")))
+
+
+def test_every_command_and_every_option_of_it_is_documented():
+    import typer.main
+
+    from interleave_index.cli.app import app
+
+    text = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    program = typer.main.get_command(app)
+    for name, command in program.commands.items():  # type: ignore[attr-defined]
+        section = re.search(rf"^## `{name}`.*?(?=^## |\Z)", text, re.M | re.S)
+        assert section, f"docs/cli.md has no section on {name}"
+        assert command.help, f"{name} has no help"
+        for subcommand in getattr(command, "commands", {"": command}).values():
+            for option in (flag for parameter in subcommand.params for flag in parameter.opts if flag.startswith("--")):
+                assert option in section[0] or option in SHARED, f"docs/cli.md: {name} lacks {option}"
+
+
+SHARED = {"--index", "--config", "--json", "--help"}  # described once for all commands
+
+
+def test_every_error_is_documented_and_in_the_tree_of_its_module():
+    text = documentation()
+    for name, kind in vars(errors).items():
+        if isinstance(kind, type) and issubclass(kind, errors.InterleaveError):
+            assert f"`{name}`" in text, f"no page of docs/ names {name}"
+            assert name in (errors.__doc__ or ""), f"the tree in errors.py lacks {name}"
+            assert kind.__doc__
+
+
+def test_every_setting_is_documented():
+    from interleave_index.config import Config
+
+    text = (ROOT / "docs" / "config.md").read_text(encoding="utf-8")
+    for section, value in Config().to_mapping().items():
+        for name in ([f"{section}.{key}" for key in value] if isinstance(value, dict) else [section]):
+            assert f"`{name}`" in text, f"docs/config.md lacks {name}"
+
+
+def test_links_between_pages_lead_somewhere():
+    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+    broken = [f"{page.name} -> {target}" for page in pages for target in
+              re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", page.read_text(encoding="utf-8"))
+              if not (page.parent / target).exists()]
+    assert broken == []
+
+
+def test_every_module_of_the_package_can_be_imported():
+    for path in SOURCES:
+        module = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        if not module.endswith(("__main__", ".env")) and ".versions." not in module:
+            importlib.import_module(module)

@@ -16,9 +16,10 @@ from .files import Generation, Kind
 from .halves import ScanBlock, top
 from .recipes import FLAT
 from .rows import Ids
-from .segment import Segment
+from .segment import Segment, Selection
 from .vectors import Halves
 
+KEPT_FROM = 5000  # photos; what a larger filter chooses is kept for the next query
 NONE = np.empty(0, np.int64)
 
 
@@ -41,7 +42,7 @@ class VectorIndex:
         self._segments = [(delta, NONE)] if len(delta) or not generation else []
         if generation:
             self._segments.insert(0, (generation[0], dead))
-        self._last: tuple[Ids | None, list[Ids | None]] | None = None
+        self._last: tuple[Ids | None, list[Selection]] | None = None
 
     @property
     def rows(self) -> int:
@@ -67,8 +68,8 @@ class VectorIndex:
         queries = np.ascontiguousarray(queries, np.float32)
         if queries.ndim != 2 or queries.shape[1] != self.dim or k < 1:
             raise ShapeError(f"queries have shape {queries.shape} and k is {k}, expected (Q, {self.dim}) and k >= 1")
-        found = [segment.search(queries, k, photos)
-                 for (segment, _), photos in zip(self._segments, self._photos(allowed), strict=True)]
+        found = [segment.search(queries, k, chosen)
+                 for (segment, _), chosen in zip(self._segments, self._chosen(allowed), strict=True)]
         if len(found) == 1:
             return found[0]
         return top(np.hstack([scores for scores, _ in found]), np.hstack([ids for _, ids in found]), k)
@@ -79,8 +80,8 @@ class VectorIndex:
         Photo ids ascend within the generation and then again within the delta; a photo is in one block only.
         Photos without a row of this kind do not occur.
         """
-        for (segment, _), photos in zip(self._segments, self._photos(allowed), strict=True):
-            yield from segment.scan(photos)
+        for (segment, _), chosen in zip(self._segments, self._chosen(allowed), strict=True):
+            yield from segment.scan(chosen)
 
     def best(self, queries: Floats, allowed: Ids | None = None) -> tuple[Ids, Floats]:
         """For every allowed photo its best inner product with each query, over all its rows, exactly.
@@ -98,12 +99,15 @@ class VectorIndex:
         order = np.argsort(joined, kind="stable")
         return joined[order], np.concatenate(scores)[order]
 
-    def _photos(self, allowed: Ids | None) -> list[Ids | None]:
-        """Positions of the allowed and living photos in each segment; the last filter's are kept."""
+    def _chosen(self, allowed: Ids | None) -> list[Selection]:
+        """The allowed and living rows of each segment."""
         kept = self._last
-        if kept is None or kept[0] is not allowed:
-            kept = self._last = (allowed, [segment.photos(allowed, dead) for segment, dead in self._segments])
-        return kept[1]
+        if kept is not None and kept[0] is allowed:
+            return kept[1]
+        made = [segment.select(allowed, dead) for segment, dead in self._segments]
+        if allowed is None or len(allowed) >= KEPT_FROM:
+            self._last = (allowed, made)
+        return made
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,13 @@
 """How a FAISS index is built and searched for a number of rows. Knows no files and no SQL.
 
-A recipe's exact part is always flat fp16, which is what the catalog stores and therefore lossless.
+A recipe's exact part is always flat fp16, which is what the catalog stores and therefore lossless. A large one has
+inverted lists of 4-bit product codes in front, whose candidates are scored again on the exact codes.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +17,16 @@ from numpy.typing import NDArray
 from .backend import load_faiss
 
 FLAT = "SQfp16"
+FLAT_ROWS = 200_000  # up to here an exact scan takes few milliseconds and nothing approximate is worth its while
+TRAIN_PER_LIST = 64  # vectors for each inverted list in training
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """How far one search goes: inverted lists looked at, and candidates scored again exactly."""
+
+    nprobe: int
+    candidates: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,18 +35,33 @@ class Recipe:
 
     Attributes:
         factory: ``SQfp16`` (exact), or a coarse index with ``Refine(SQfp16)``.
-        search: calibrated parameters by the largest k that they were measured for.
-        recall: measured share of the true k best that is found, by k.
+        lists: number of inverted lists; 0 for an exact one.
+        search: calibrated effort by the largest k that it was measured for.
+        recall: measured share of the true k best that is found, by k; the worst of the kinds of queries.
     """
 
-    factory: str
-    search: dict[int, dict[str, int]] = field(default_factory=dict)
+    factory: str = FLAT
+    lists: int = 0
+    search: dict[int, Probe] = field(default_factory=dict)
     recall: dict[int, float] = field(default_factory=dict)
 
     @property
     def coarse(self) -> bool:
         """Whether a coarse index stands before the exact codes."""
-        return self.factory != FLAT
+        return self.lists > 0
+
+    def effort(self, k: int, share: float = 1.0) -> Probe:
+        """How far to look for the k best when only this share of the rows may be found.
+
+        The k best of a share s of the rows lie about where the k / s best of all rows do.
+        """
+        levels = sorted(self.search)
+        wide = k / max(share, 1e-6)
+        near = next((level for level in levels if level >= wide), levels[-1])
+        reach = self.search[near].nprobe * math.sqrt(max(1.0, wide / near))
+        level = next((level for level in levels if level >= k), levels[-1])
+        candidates = self.search[level].candidates * max(1.0, k / level)
+        return Probe(min(self.lists, math.ceil(reach)), max(2 * k, math.ceil(candidates)))
 
     def parameters(self, k: int, rows: int, share: float, bits: NDArray[np.uint8] | None) -> Any:
         """FAISS search parameters for one call, or None.
@@ -46,16 +73,50 @@ class Recipe:
             bits: which positions may be found, packed little-endian; None is all. Kept alive by the caller.
         """
         faiss = load_faiss()
-        selector = None if bits is None else faiss.IDSelectorBitmap(rows, faiss.swig_ptr(bits))
-        return None if selector is None else faiss.SearchParameters(sel=selector)
+        given = {} if bits is None else {"sel": faiss.IDSelectorBitmap(rows, faiss.swig_ptr(bits))}
+        if not self.coarse:
+            return faiss.SearchParameters(**given) if given else None
+        effort = self.effort(k, share)
+        # The selector belongs to the lists: the outer index would apply it after the candidates are chosen.
+        inner = faiss.SearchParametersIVF(nprobe=effort.nprobe, **given)
+        return faiss.IndexRefineSearchParameters(k_factor=effort.candidates / k, base_index_params=inner)
 
     def to_json(self) -> str:
         """The recipe as it is kept in its generation's row."""
-        return json.dumps({"factory": self.factory, "search": self.search, "recall": self.recall})
+        search = {k: [probe.nprobe, probe.candidates] for k, probe in self.search.items()}
+        return json.dumps({"factory": self.factory, "lists": self.lists, "search": search, "recall": self.recall})
 
     @staticmethod
     def from_json(text: str) -> Recipe:
         """What `to_json` wrote."""
         plain = json.loads(text)
-        return Recipe(plain["factory"], {int(k): v for k, v in plain["search"].items()},
+        return Recipe(plain["factory"], plain["lists"], {int(k): Probe(*v) for k, v in plain["search"].items()},
                       {int(k): v for k, v in plain["recall"].items()})
+
+
+def recipe_for(rows: int, dim: int, flat_rows: int = FLAT_ROWS) -> Recipe:
+    """The recipe for a number of rows, not calibrated yet.
+
+    >>> recipe_for(100_000, 256).factory, recipe_for(1_200_000, 256).factory
+    ('SQfp16', 'IVF1024,PQ128x4fs,Refine(SQfp16)')
+    """
+    if rows <= flat_rows or dim % 2:
+        return Recipe()
+    lists = 2 ** max(4, round(math.log2(math.sqrt(rows))))
+    return Recipe(f"IVF{lists},PQ{dim // 2}x4fs,Refine(SQfp16)", lists)
+
+
+def new_index(recipe: Recipe, dim: int, sample: NDArray[np.float32] | None = None) -> Any:
+    """An empty FAISS index of this recipe.
+
+    Args:
+        sample: (n, D) float32 to train a coarse one on; at least 16 rows a list.
+    """
+    faiss = load_faiss()
+    if not recipe.coarse:
+        return faiss.IndexScalarQuantizer(dim, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
+    index = faiss.index_factory(dim, recipe.factory, faiss.METRIC_INNER_PRODUCT)
+    lists = faiss.extract_index_ivf(index)
+    lists.cp.min_points_per_centroid = 1  # our samples are of a known size; FAISS would warn on standard error
+    index.train(sample)
+    return index

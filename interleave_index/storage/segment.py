@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ..records import REGIONS_PER_PHOTO, Floats
 from .backend import load_faiss
 from .halves import BLOCK_ROWS, ScanBlock, scan_codes, top, widen
-from .recipes import FLAT, Recipe
+from .recipes import Recipe, new_index
 from .rows import Ids
 
 SUBSET_SHARE = 16  # with at most one row in so many left, those rows are gathered and scored exactly
@@ -45,12 +45,10 @@ class Segment:
     @staticmethod
     def of(ids: Ids, vectors: NDArray[np.float16], *, regions: bool) -> Segment:
         """A flat segment in memory over fp16 vectors (n, D)."""
-        faiss = load_faiss()
-        index = faiss.IndexScalarQuantizer(vectors.shape[1], faiss.ScalarQuantizer.QT_fp16,
-                                           faiss.METRIC_INNER_PRODUCT)
+        index = new_index(Recipe(), vectors.shape[1])
         if len(ids):
             index.add_sa_codes(np.ascontiguousarray(vectors, "<f2").view(np.uint8), None)
-        return Segment(ids, index, Recipe(FLAT), regions=regions)
+        return Segment(ids, index, Recipe(), regions=regions)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -69,15 +67,18 @@ class Segment:
         """Photos with at least one row here, ascending."""
         return np.asarray(self.ids[self.starts[:-1]] // REGIONS_PER_PHOTO if self.regions else self.ids, np.int64)
 
-    def photos(self, allowed: Ids | None, dead: Ids) -> Ids | None:
-        """Positions among `photo_ids` that are allowed and not dead, ascending; None when that is all of them."""
+    def select(self, allowed: Ids | None, dead: Ids) -> Selection:
+        """The rows of those photos that are allowed (ascending ids; None is all) and not dead."""
         if allowed is None and not len(dead):
-            return None
+            return Selection(self, None)
+        if allowed is not None and len(allowed) * SUBSET_SHARE <= len(self.photo_ids):
+            places = self._places(allowed)
+            return Selection(self, np.setdiff1d(places, self._places(dead), assume_unique=True))
         keep = np.full(len(self.photo_ids), allowed is None)
         if allowed is not None:
             keep[self._places(allowed)] = True
         keep[self._places(dead)] = False
-        return None if keep.all() else np.flatnonzero(keep)
+        return Selection(self, None if keep.all() else np.flatnonzero(keep))
 
     def _places(self, photo_ids: Ids) -> Ids:
         if not len(self.photo_ids):
@@ -86,23 +87,14 @@ class Segment:
         found: Ids = places[self.photo_ids[places] == photo_ids]
         return found
 
-    def rows_of(self, photos: Ids) -> NDArray[np.bool_]:
-        """(n,) bool, True for the rows of the photos at these positions."""
-        marked = np.zeros(len(self.photo_ids), np.bool_)
-        marked[photos] = True
-        return np.repeat(marked, np.diff(self.starts)) if self.regions else marked
-
-    def search(self, queries: Floats, k: int, photos: Ids | None) -> tuple[Floats, Ids]:
-        """The k best rows of the photos at these positions (None is all): scores (Q, k), ids (Q, k), padded."""
-        if not len(self) or (photos is not None and not len(photos)):
+    def search(self, queries: Floats, k: int, chosen: Selection) -> tuple[Floats, Ids]:
+        """The k best of the chosen rows: scores (Q, k), ids (Q, k), padded with -inf and -1."""
+        if not chosen.count:
             return top(np.empty((len(queries), 0), np.float32), np.empty(0, np.int64), k)
-        if photos is None:
-            return self._through_faiss(queries, k, None)
-        rows = self.rows_of(photos)
-        left = int(np.count_nonzero(rows))
-        if left * SUBSET_SHARE <= len(self) or (self.recipe.coarse and left <= 4 * k):
-            return self.exact(queries, k, np.flatnonzero(rows))
-        return self._through_faiss(queries, k, rows)
+        few = chosen.count * SUBSET_SHARE <= len(self) or (self.recipe.coarse and chosen.count <= 4 * k)
+        if chosen.photos is not None and few:
+            return self.exact(queries, k, chosen.rows)
+        return self._through_faiss(queries, k, chosen)
 
     def exact(self, queries: Floats, k: int, rows: Ids) -> tuple[Floats, Ids]:
         """Brute force over these rows (ascending)."""
@@ -115,22 +107,58 @@ class Segment:
             best, names = top(np.hstack([best, scores]), np.hstack([names, ids]), k)
         return top(best, names, k)
 
-    def _through_faiss(self, queries: Floats, k: int, rows: NDArray[np.bool_] | None) -> tuple[Floats, Ids]:
-        share = 1.0 if rows is None else float(np.count_nonzero(rows)) / len(rows)
-        bits = None if rows is None else np.packbits(rows, bitorder="little")
-        parameters = self.recipe.parameters(k, len(self), share, bits)
-        # A narrow pool of equals at the k-th place is cut by chance; the caller sees ties by id within what is found.
+    def _through_faiss(self, queries: Floats, k: int, chosen: Selection) -> tuple[Floats, Ids]:
+        share = chosen.count / len(self)
+        parameters = self.recipe.parameters(k, len(self), share, chosen.bits)
         scores, places = self.index.search(np.ascontiguousarray(queries, np.float32), k, params=parameters)
         scores = np.where(places < 0, -np.inf, scores).astype(np.float32)
         found, names = top(scores, np.where(places < 0, -1, self.ids[np.maximum(places, 0)]), k)
-        if self.recipe.coarse:
-            left = len(self) if rows is None else int(np.count_nonzero(rows))
-            short = np.flatnonzero((names < 0).sum(1) > max(0, k - left))
-            if len(short):  # the lists that were probed held too little
-                every = np.arange(len(self)) if rows is None else np.flatnonzero(rows)
-                found[short], names[short] = self.exact(queries[short], k, every)
+        if self.recipe.coarse:  # the lists that were probed may hold fewer than k of the chosen rows
+            short = np.flatnonzero((names < 0).sum(1) > max(0, k - chosen.count))
+            if len(short):
+                found[short], names[short] = self.exact(queries[short], k, chosen.rows)
         return found, names
 
-    def scan(self, photos: Ids | None) -> Iterator[ScanBlock]:
-        """The vectors of the photos at these positions (None is all), in blocks, photo ids ascending."""
-        yield from scan_codes(self.codes, self.photo_ids, self.starts, photos)
+    def scan(self, chosen: Selection) -> Iterator[ScanBlock]:
+        """The vectors of the chosen photos, in blocks, photo ids ascending."""
+        yield from scan_codes(self.codes, self.photo_ids, self.starts, chosen.photos)
+
+
+class Selection:
+    """Photos of one segment that may be found, and their rows in the forms that searches want.
+
+    Args:
+        segment: the rows.
+        photos: positions among its `photo_ids`, ascending; None is all of them.
+    """
+
+    def __init__(self, segment: Segment, photos: Ids | None) -> None:
+        self._segment, self.photos = segment, photos
+
+    @cached_property
+    def count(self) -> int:
+        """Number of chosen rows."""
+        if self.photos is None:
+            return len(self._segment)
+        starts = self._segment.starts
+        return int((starts[self.photos + 1] - starts[self.photos]).sum())
+
+    @cached_property
+    def rows(self) -> Ids:
+        """The chosen rows, ascending."""
+        if self.photos is None:
+            return np.arange(len(self._segment))
+        starts = self._segment.starts
+        counts = starts[self.photos + 1] - starts[self.photos]
+        return np.repeat(starts[self.photos] - (np.cumsum(counts) - counts), counts) + np.arange(int(counts.sum()))
+
+    @cached_property
+    def bits(self) -> NDArray[np.uint8] | None:
+        """One bit a row, least significant first; None when every row is chosen."""
+        if self.photos is None:
+            return None
+        marked = np.zeros(len(self._segment.photo_ids), np.bool_)
+        marked[self.photos] = True
+        if self._segment.regions:
+            marked = np.repeat(marked, np.diff(self._segment.starts))
+        return np.packbits(marked, bitorder="little")

@@ -155,7 +155,7 @@ def _same(connection: Connection, folder: Path, row: Generation) -> Outcome:
     living = np.setdiff1d(segment.photo_ids, generations.removed(connection, row.space_id, row.mark))
     ids = vectors.sample_ids(living, SAMPLE)
     stored = vectors.fetch(connection, row.space_id, row.dim, ids)
-    rows = np.flatnonzero(segment.rows_of(np.searchsorted(segment.photo_ids, ids)))
+    rows = segment.select(ids, np.empty(0, np.int64)).rows
     held = widen(segment.codes[rows], np.empty((len(rows), row.dim), np.float32))
     wanted = stored.regions if segment.regions else stored.image
     same = held.shape == wanted.shape and bool((held == wanted).all())

@@ -142,9 +142,9 @@ def resize_rle(rle: Rle, size: tuple[int, int]) -> Rle:
     rows = ((np.arange(size[0]) + 0.5) * height / size[0]).astype(int)
     padded = np.zeros((width, height + 2), np.int8)
     padded[:, 1:-1] = small.T
-    steps = np.diff(padded, axis=1)
-    at, start = np.nonzero(steps == 1)  # runs, column after column
-    end = np.nonzero(steps == -1)[1]
+    steps = np.flatnonzero(padded[:, 1:] != padded[:, :-1])  # column after column, where a run begins, where it ends
+    at, start = np.divmod(steps[::2], height + 1)
+    end = steps[1::2] % (height + 1)
     counts = np.bincount(at, minlength=width)
     first = np.cumsum(counts) - counts
     repeats = counts[columns]

@@ -6,10 +6,12 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+import numpy as np
+
 from ..errors import SpaceMismatch
 from ..grammar import Query
 from ..interface.protocol import Calibration, Interface
-from ..records import RGB, EntityHit, Floats, Photo, QueryEncoding, ResolvedPart, ResolvedQuery, Space
+from ..records import RGB, EntityHit, Photo, QueryEncoding, ResolvedQuery, Space
 from .blocks import null_of
 from .ground import AskedPart, StoredRegions, ground_exact, ground_stored
 from .pixels import LoadPicture, PixelCache, indexed_pixels
@@ -110,11 +112,12 @@ class Asking:
         if self.grounded is not self.parts:
             text = self.model.get().encode_query(self.grounded[:1])
             encoding = QueryEncoding(encoding.legend, text.entities, encoding.negatives)
-        vectors = {"entity": iter(encoding.entities), "negative": iter(encoding.negatives)}
-        return [self._asked(part, next(vectors[part.role])) for part in self.grounded if part.role != "caption"]
-
-    def _asked(self, part: ResolvedPart, vector: Floats) -> AskedPart:
-        return AskedPart(part, vector, presence_bar(null_cosines(self.null, vector, part.kind == "picture")))
+        rows = {"entity": iter(encoding.entities), "negative": iter(encoding.negatives)}
+        parts = [part for part in self.grounded if part.role != "caption"]
+        vectors = [next(rows[part.role]) for part in parts]
+        null = null_cosines(self.null, np.array(vectors), np.array([part.kind == "picture" for part in parts]))
+        return [AskedPart(part, vector, presence_bar(known))
+                for part, vector, known in zip(parts, vectors, null, strict=True)]
 
     def ground(self, photo: Photo, stored: StoredRegions, rgb: RGB | None = None) -> tuple[EntityHit, ...]:
         """The parts tied to one photo, as deep as was asked for; `rgb` are its pixels where they are at hand."""

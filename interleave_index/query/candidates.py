@@ -7,7 +7,7 @@ too), and scores the union of what they bring.
 Choice in mode `auto`. What either path costs is counted in vectors that are looked at:
 
     exact   eligible photos * (1 + regions a photo)
-    ann     at least candidates * (1 + E) photos with their regions, from SQL, behind the search itself
+    ann     up to candidates * (1 + E) photos with their regions, behind the search of both indexes
 
 so the exact path is taken when it looks at no more than `EXACT_VECTORS` (some milliseconds), when it looks at no more
 than the ann path would score anyway, and, up to `SELECTIVE_VECTORS`, when the filters leave so small a share that
@@ -34,7 +34,7 @@ Mode = Literal["auto", "exact", "ann"]
 Path = Literal["exact", "ann"]
 
 CANDIDATES_PER_HIT = 10
-EXACT_VECTORS = 40_000  # a scan of so many vectors of D = 256 takes about as long as fetching candidates from SQL
+EXACT_VECTORS = 40_000  # a scan of so many vectors takes no longer than the searches of the ann path
 SELECTIVE_SHARE = 0.02  # of the photos: fewer than that, and an inverted file probes mostly lists without any of them
 SELECTIVE_VECTORS = 400_000
 MOST_REGION_ROUNDS = 3  # each asks for four times as many rows: near-equal regions of one photo crowd others out
@@ -81,7 +81,7 @@ def plan(mode: Mode, *, photos: int, regions: int, eligible: int, entities: int,
 
 
 def every_cosine(indexes: SpaceIndexes, wanted: Wanted, allowed: Ids | None) -> tuple[Ids, Cosines]:
-    """The exact path: cosines of every allowed photo with every part, over all its regions.
+    """Cosines of every allowed photo with every part, over all its regions: the exact path, and the end of the other.
 
     Args:
         indexes: of the space.

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from ..storage.rows import StoredVectors
     from ..storage.store import Store
 
-RESCORED = 32  # photos beyond the last hit that the exact path scores once more, so that ties end alike on both paths
+RESCORED = 32  # photos beyond the last hit that are scored once more in one block, so that equals tie on every path
 _CACHE = PixelCache()
 _DEFAULTS = QuerySettings()
 
@@ -124,15 +124,16 @@ def _ranked(store: Store, asking: Asking, filters: Filters, mode: Mode, top_k: i
     ids = np.zeros(0, np.int64)
     if eligible and top_k:
         indexes = store.indexes(asking.space_id)
-        ids = nearest(indexes, asking.wanted, allowed, chosen.count) if chosen.path == "ann" \
-            else _best_of_all(indexes, asking.wanted, allowed, top_k + RESCORED, settings)
+        if chosen.path == "ann":
+            allowed = nearest(indexes, asking.wanted, allowed, chosen.count)
+        ids = _best(indexes, asking.wanted, allowed, top_k + RESCORED, settings)
     block = store.vectors(asking.space_id, ids)
     totals = _totals(block, asking.wanted, settings)
     best = rank(block.photo_ids, totals, top_k)
     return chosen.path, take(block, best), totals[best]
 
 
-def _best_of_all(indexes: SpaceIndexes, wanted: Wanted, allowed: Ids | None, count: int, settings: Dials) -> Ids:
+def _best(indexes: SpaceIndexes, wanted: Wanted, allowed: Ids | None, count: int, settings: Dials) -> Ids:
     ids, cosines = every_cosine(indexes, wanted, allowed)
     totals = fuse(cosines, wanted, entity_weight=settings.entity_weight, negative_weight=settings.negative_weight).total
     return ids[rank(ids, totals, count)]

@@ -207,19 +207,14 @@ def negative_thresholds(null: Block, negatives: Floats, whole: NDArray[np.bool_]
         percentile is the sample value at or below the exact place, so that in a library of a few photos
         the best match still stands out.
     """
-    found = best_cosines(null, negatives, whole)
-    thresholds = np.full(len(negatives), np.inf, np.float32)
-    for number in range(len(negatives)):
-        known = found[:, number][_comparable(null, bool(whole[number]))]
-        if len(known):
-            thresholds[number] = np.percentile(known, percentile, method="lower")
-    return thresholds
+    return np.array([np.percentile(known, percentile, method="lower") if len(known) else np.inf
+                     for known in null_cosines(null, negatives, whole)], np.float32)
 
 
-def null_cosines(null: Block, vector: Floats, whole: bool) -> Floats:
-    """(m,) float32: the best cosine of one (D,) vector for each photo of the sample that can be compared."""
-    found: Floats = best_cosines(null, vector[None], np.array([whole]))[_comparable(null, whole), 0]
-    return found
+def null_cosines(null: Block, vectors: Floats, whole: NDArray[np.bool_]) -> list[Floats]:
+    """For each of (Q, D) vectors its best cosine with every photo of the sample that has something to compare."""
+    found = best_cosines(null, vectors, whole)
+    return [line[~np.isneginf(line)] for line in found.T]
 
 
 def rank(photo_ids: NDArray[np.int64], total: Floats, top_k: int) -> NDArray[np.int64]:
@@ -235,7 +230,3 @@ def rank(photo_ids: NDArray[np.int64], total: Floats, top_k: int) -> NDArray[np.
         kept = np.arange(len(total))
     order = np.lexsort((photo_ids[kept], -total[kept]))
     return kept[order[:max(top_k, 0)]]
-
-
-def _comparable(block: Block, whole: bool) -> NDArray[np.bool_]:
-    return np.ones(len(block.image), bool) if whole else np.diff(block.offsets) > 0

@@ -119,3 +119,15 @@ def make_vectors() -> Callable[..., np.ndarray]:
         return found / np.linalg.norm(found, axis=-1, keepdims=True)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def draw() -> Callable[..., RGB]:
+    """`scene`: a picture of discs, each (x, y, radius), in the colours that name them."""
+    return scene
+
+
+@pytest.fixture(scope="session")
+def load() -> Callable[[str | Path | RGB], RGB]:
+    """`open_picture`: the loader that searches are given here."""
+    return open_picture

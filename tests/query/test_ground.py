@@ -23,8 +23,9 @@ def toward(cosine: float) -> list[float]:
 def stored(*cosines: float, image: float = 0.0, masks: bool = True) -> StoredRegions:
     """Regions of the four boxes, masks kept at a quarter of the photo's size."""
     small = tuple(encode_rle(box_mask(tuple(box / 4), (10, 20))) for box in BOXES[:len(cosines)])
-    return StoredRegions(np.array(toward(image), np.float32), np.array([toward(c) for c in cosines], np.float32).reshape(
-        -1, 2), BOXES[:len(cosines)], lambda: small if masks else ())
+    regions = np.array([toward(c) for c in cosines], np.float32).reshape(-1, 2)
+    return StoredRegions(np.array(toward(image), np.float32), regions, BOXES[:len(cosines)],
+                         lambda: small if masks else ())
 
 
 def asked(bar: float = 0.5, role: str = "entity", kind: str = "text") -> AskedPart:
@@ -96,7 +97,8 @@ def test_an_exact_look_replaces_masks_and_leaves_scores_and_negatives():
     parts = [asked(role="negative"), asked(0.5), asked(0.95)]
     before = ground_stored(PHOTO, stored(0.9), parts)
     small = box_mask((0, 0, 10, 10), (20, 40))
-    found = [GroundedMask(1, encode_rle(small), (0, 0, 10, 10), 0.8), GroundedMask(0, encode_rle(small), (0, 0, 10, 10), 0.6),
+    found = [GroundedMask(1, encode_rle(small), (0, 0, 10, 10), 0.8),
+             GroundedMask(0, encode_rle(small), (0, 0, 10, 10), 0.6),
              GroundedMask(0, encode_rle(~small), (0, 0, 40, 20), 0.7)]
     after = ground_exact(PHOTO, before, parts, found)
     assert after[0] == before[0]
@@ -129,5 +131,5 @@ def test_a_thing_that_is_common_does_not_raise_its_own_bar():
 
 
 def test_a_library_of_equals_has_nothing_present():
-    assert 0.5 < presence_bar(np.full(50, 0.5))
+    assert presence_bar(np.full(50, 0.5)) > 0.5
     assert presence_bar(np.zeros(0)) == np.inf

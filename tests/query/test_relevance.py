@@ -28,7 +28,8 @@ REGION = [ResolvedPart("entity", "region", "[region:1/0]")]
 def encoded(image, regions) -> PhotoEncoding:
     regions = np.array(regions, np.float32).reshape(-1, 3)
     empty = np.zeros(len(regions), np.float32)
-    return PhotoEncoding(np.array(image, np.float32), regions, np.zeros((len(regions), 4), np.float32), empty, empty, ())
+    boxes = np.zeros((len(regions), 4), np.float32)
+    return PhotoEncoding(np.array(image, np.float32), regions, boxes, empty, empty, ())
 
 
 BLOCK = block_of([encoded(AXES[0], AXES[:2]), encoded(AXES[1], [])])

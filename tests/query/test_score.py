@@ -147,7 +147,7 @@ def test_the_threshold_counts_only_photos_that_have_regions():
     assert negative_thresholds(sample, np.array([[1, 0]], np.float32), np.zeros(1, bool)).tolist() == [0.5]
     bare = block(([0, 1], []))
     assert negative_thresholds(bare, np.array([[1, 0]], np.float32), np.zeros(1, bool)).tolist() == [np.inf]
-    assert null_cosines(bare, np.array([0, 1], np.float32), True).tolist() == [1]
+    assert null_cosines(bare, np.array([[0, 1]] * 2, np.float32), np.array([True, False]))[0].tolist() == [1]
 
 
 def test_ranks_fall_with_the_score_and_ties_break_by_photo_id():

@@ -68,18 +68,19 @@ class Scanner:
         for path in paths:
             if not os.path.lexists(path):
                 raise InputError(f"{path!r} does not exist, expected a folder or a picture file")
-        for path in paths:
-            yield from self._root(path)
+        folders = [path for path in paths if os.path.isdir(path)]
+        for path in dict.fromkeys(paths):
+            if path not in folders:
+                yield from self._file(path)
+        for path in folders:
+            yield from self._walk(path)
         # Linked folders come last, so that a folder is listed under its own name whatever the order of names.
         while self._links:
             yield from self._walk(self._links.pop())
 
-    def _root(self, path: str) -> Iterator[ScannedFile]:
-        if os.path.isdir(path):
-            yield from self._walk(path)
-            return
+    def _file(self, path: str) -> Iterator[ScannedFile]:
         facts = _stat(path)
-        if facts is not None and path not in self._given and os.path.dirname(path) not in self._given:
+        if facts is not None:
             self._given.add(path)
             yield ScannedFile(path, facts.st_size, facts.st_mtime_ns)
 

@@ -237,9 +237,11 @@ class _Servant(threading.Thread):
         return bool(self._in_pipe)
 
     def _give(self, task: Task) -> None:
-        if self._process is None:
-            self._start()
         if not self._in_pipe:
+            if self._process is not None and self._process.poll() is not None:
+                self._end()  # it died idle, which is not the fault of this file
+            if self._process is None:
+                self._start()
             self._since = time.monotonic()
         self._in_pipe.append(task)
         with contextlib.suppress(OSError):  # it died; the reply that does not come will tell

@@ -1,0 +1,423 @@
+"""What a run does with new, known, moved, copied, edited and lost files, and how it ends when it is cut short."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from interleave_index.errors import BackendMissing, ConfigError, IndexBusy, InputError, ModelError
+from interleave_index.ingest import run as run_module
+from interleave_index.ingest import scan
+from interleave_index.ingest.pipeline import IngestProgress, IngestSettings, ingest
+from interleave_index.records import Photo, Space
+from interleave_index.storage.store import Store
+from tests.ingest.conftest import Counting
+
+
+def fill(library, count=4):
+    return [library.add(f"{number}.png", number) for number in range(count)]
+
+
+def rows(library):
+    """Every location: name -> (state, photo id)."""
+    known = library.store.known_locations([library.folder])
+    return {os.path.basename(path): (row.state, row.photo_id) for path, row in known.items()}
+
+
+def photo_at(store: Store, path: Path) -> Photo:
+    photo = store.photo_by_path(path)
+    assert photo is not None
+    return photo
+
+
+def clean(library):
+    return [check for check in library.store.verify() if not check.ok]
+
+
+def test_new_photos_are_added_with_their_facts_vectors_and_thumbnails(library):
+    fill(library)
+    report = library.ingest()
+    assert library.counts(report) == {"added": 4} and report.photos_per_s > 0
+    photo = photo_at(library.store, library.folder / "2.png")
+    assert (photo.width, photo.height, photo.format) == (64, 48, "PNG") and photo.phash is not None
+    assert library.store.thumbnail_path(photo.sha256).exists()
+    space_id, _ = library.store.active_space()
+    assert library.store.count(space_id)[0] == 4
+    stored = library.store.vectors(space_id, [photo.id])
+    wanted = library.model.encode_photos([library_pixels(photo.path)])[0]
+    assert np.allclose(stored.image[0], wanted.image, atol=1e-3) and np.allclose(stored.boxes, wanted.boxes)
+    assert not clean(library)
+
+
+def library_pixels(path):
+    from interleave_index.ingest.decode import decode
+
+    return decode(path).rgb
+
+
+def test_a_second_run_reads_nothing_and_changes_nothing(library):
+    fill(library)
+    library.ingest()
+    seen = library.model.photos
+    report = library.ingest()
+    assert library.counts(report) == {"present": 4} and library.model.photos == seen
+
+
+def test_worker_processes_give_what_decoding_in_this_process_gives(library, tmp_path):
+    fill(library, 6)
+    library.ingest(workers=2, model_batch=2)
+    space_id, _ = library.store.active_space()
+    with Store.open(tmp_path / "other", create=True) as other:
+        ingest(other, library.model, [library.folder], settings=IngestSettings(workers=0))
+        for number in range(6):
+            here, there = (photo_at(store, library.folder / f"{number}.png") for store in (library.store, other))
+            assert here.sha256 == there.sha256 and here.phash == there.phash
+            assert np.array_equal(library.store.vectors(space_id, [here.id]).regions,
+                                  other.vectors(space_id, [there.id]).regions)
+
+
+def test_a_renamed_photo_moves_its_one_row_and_sees_no_model(library):
+    fill(library)
+    library.ingest()
+    before, seen = rows(library), library.model.photos
+    (library.folder / "1.png").rename(library.folder / "renamed.png")
+    report = library.ingest()
+    assert library.counts(report) == {"moved": 1, "present": 3} and library.model.photos == seen
+    after = rows(library)
+    assert after.pop("renamed.png") == before.pop("1.png") and after == before
+    assert not clean(library)
+
+
+def test_a_moved_folder_is_so_many_moves(library):
+    for number in range(3):
+        library.add(f"old/{number}.png", number)
+    library.ingest()
+    (library.folder / "old").rename(library.folder / "new")
+    assert library.counts(library.ingest()) == {"moved": 3}
+    assert library.store.status()["missing"] == 0
+
+
+def test_a_copy_is_a_duplicate_and_a_copy_of_the_same_run_too(library):
+    first = library.add("a.png", 1)
+    shutil.copy(first, library.folder / "b.png")
+    assert library.counts(library.ingest()) == {"added": 1, "duplicate": 1}
+    shutil.copy(first, library.folder / "c.png")
+    assert library.counts(library.ingest()) == {"duplicate": 1, "present": 2}
+    assert library.model.photos == 1 and len({photo for _, photo in rows(library).values()}) == 1
+
+
+def test_a_copy_made_while_the_original_moves_is_one_move_and_one_duplicate(library):
+    first = library.add("a.png", 1)
+    library.ingest()
+    shutil.copy(first, library.folder / "b.png")
+    first.rename(library.folder / "c.png")
+    assert library.counts(library.ingest()) == {"moved": 1, "duplicate": 1}
+    assert sorted(rows(library)) == ["b.png", "c.png"]
+
+
+def test_an_edited_file_is_a_new_photo_at_the_old_path(library):
+    fill(library)
+    library.ingest()
+    before = rows(library)
+    library.add("1.png", 77)
+    assert library.counts(library.ingest()) == {"changed": 1, "present": 3}
+    after = rows(library)
+    assert after["1.png"][1] not in {photo for _, photo in before.values()}
+    assert library.store.photo(before["1.png"][1]).path is None  # the old photo stays, without a place
+    assert not clean(library)
+
+
+def test_two_files_that_swap_their_names_are_changed_and_nothing_is_encoded_again(library):
+    one, two = fill(library, 2)
+    library.ingest()
+    before, seen = rows(library), library.model.photos
+    one.rename(library.folder / "x")
+    two.rename(one)
+    (library.folder / "x").rename(two)
+    os.utime(one, ns=(1, 1))
+    os.utime(two, ns=(2, 2))
+    assert library.counts(library.ingest()) == {"changed": 2} and library.model.photos == seen
+    assert rows(library) == {"0.png": before["1.png"], "1.png": before["0.png"]}
+
+
+def test_a_touched_file_is_still_present_and_remembered_with_its_new_time(library):
+    (path,) = fill(library, 1)
+    library.ingest()
+    os.utime(path, ns=(5, 5))
+    assert library.counts(library.ingest()) == {"present": 1}
+    (row,) = library.store.known_locations([library.folder]).values()
+    assert row.mtime_ns == 5 and library.model.photos == 1
+
+
+def test_a_deleted_file_is_missing_and_present_again_when_it_comes_back(library, tmp_path):
+    path = fill(library)[0]
+    library.ingest()
+    path.rename(tmp_path / "away.png")
+    assert library.counts(library.ingest()) == {"missing": 1, "present": 3}
+    assert library.counts(library.ingest()) == {"present": 3}
+    (tmp_path / "away.png").rename(path)
+    assert library.counts(library.ingest()) == {"present": 4} and library.model.photos == 4
+    assert rows(library)["0.png"][0] == "present"
+
+
+def test_a_photo_lost_in_one_run_and_found_elsewhere_in_the_next_has_moved(library, tmp_path):
+    path = fill(library)[0]
+    library.ingest()
+    path.rename(tmp_path / "away.png")
+    library.ingest()
+    (tmp_path / "away.png").rename(library.folder / "found.png")
+    assert library.counts(library.ingest()) == {"moved": 1, "present": 3}
+    assert "0.png" not in rows(library)
+
+
+def test_only_what_lies_below_a_listed_root_can_be_missing(library, tmp_path):
+    inside, outside = library.add("in/a.png", 1), library.add("out/b.png", 2)
+    library.ingest()
+    outside.unlink()
+    assert library.counts(library.ingest(library.folder / "in")) == {"present": 1}
+    inside.unlink()
+    library.add("in/c.png", 3)
+    assert library.counts(library.ingest(library.folder / "in")) == {"added": 1, "missing": 1}
+    assert rows(library)["b.png"][0] == "present"
+
+
+def test_nothing_below_a_folder_that_cannot_be_listed_is_called_missing(library, monkeypatch):
+    library.add("shut/a.png", 1)
+    library.add("open/b.png", 2)
+    library.ingest()
+    shutil.rmtree(library.folder / "open")
+    real = os.scandir
+
+    def refuse(folder):
+        if os.fspath(folder).endswith("/shut"):
+            raise PermissionError(13, "Permission denied", folder)
+        return real(folder)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    report = library.ingest()
+    assert library.counts(report) == {"missing": 1, "failed": 1}
+    assert report.failed[0].path.endswith("/shut") and "permission denied" in report.failed[0].detail
+    assert {name: state for name, (state, _) in rows(library).items()} == {"a.png": "present", "b.png": "missing"}
+
+
+def test_a_failed_file_is_listed_again_but_read_again_only_when_it_changes(library, pictures, monkeypatch):
+    path = library.put("bad.jpg", b"no picture")
+    first = library.ingest()
+    assert [(f.path, f.reason) for f in first.failed] == [(str(path), "ImageUnreadable")]
+    assert library.ingest().failed == first.failed
+    path.write_bytes(pictures.encoded(pictures.drawn(1), "PNG"))
+    assert library.counts(library.ingest()) == {"added": 1}
+    path.write_bytes(b"broken again")
+    assert library.counts(library.ingest()) == {"failed": 1} and rows(library) == {"bad.jpg": ("failed", None)}
+    assert not clean(library)
+
+
+def test_a_picture_above_the_limit_is_tried_again_since_the_limit_may_be_raised(library):
+    fill(library, 1)
+    assert library.ingest(max_pixels=100).failed[0].reason == "ImageTooLarge"
+    assert library.counts(library.ingest()) == {"added": 1}
+
+
+def test_boxes_are_in_pixels_of_the_whole_photo_when_the_model_saw_a_smaller_one(library, pictures):
+    rgb = np.full((400, 800, 3), 255, np.uint8)
+    rgb[104:296, 200:600] = (220, 40, 40)
+    library.put("large.png", pictures.encoded(rgb, "PNG"))
+    library.ingest(long_side=100)
+    space_id, _ = library.store.active_space()
+    boxes = library.store.vectors(space_id, [1]).boxes
+    assert [200, 104, 600, 296] in boxes.tolist()
+    assert library.store.masks(space_id, 1)[0].size == (50, 100)
+
+
+def test_one_bad_photo_in_a_batch_is_the_only_failure_and_is_tried_again(library):
+    fill(library, 5)
+    fussy = Counting(refuse=lambda rgb: tuple(rgb[0, 0]) == (3, 0, 7))
+    report = library.ingest(model=fussy)
+    assert library.counts(report) == {"added": 4, "failed": 1}
+    failure = report.failed[0]
+    assert failure.path.endswith("3.png") and failure.reason == "ModelError" and "not to my taste" in failure.detail
+    assert fussy.batches == [5, 1, 1, 1, 1, 1] and not clean(library)
+    assert library.counts(library.ingest()) == {"added": 1, "present": 4}
+
+
+def test_a_model_that_refuses_everything_ends_the_run_and_one_without_its_weights_at_once(library, monkeypatch):
+    monkeypatch.setattr(run_module, "LOST_IN_A_ROW", 3)
+    fill(library, 6)
+    with pytest.raises(ModelError, match="3 photos in a row failed in toy"):
+        library.ingest(model=Counting(refuse=lambda rgb: True), model_batch=2)
+
+    class Unbuilt(Counting):
+        def encode_photos(self, photos):
+            raise BackendMissing("no torch here")
+
+    with pytest.raises(BackendMissing, match="no torch"):
+        library.ingest(model=Unbuilt())
+    assert library.counts(library.ingest()) == {"added": 6}
+
+
+def test_a_new_model_fills_its_own_space_beside_the_old_one(library):
+    fill(library, 3)
+    shutil.copy(library.folder / "0.png", library.folder / "copy.png")
+    library.ingest()
+
+    class Newer(Counting):
+        space = Space("toy", "1" * 64, "nearest of eight colours", 16)
+
+    newer = Newer()
+    assert library.counts(library.ingest(model=newer)) == {"present": 4}
+    assert newer.photos == 3
+    assert [(row.state, row.encodings) for row in library.store.spaces()] == [("active", 3), ("building", 3)]
+    assert library.counts(library.ingest(model=newer)) == {"present": 4} and newer.photos == 3
+
+
+def test_a_photo_that_only_the_new_model_refuses_stays_in_the_old_space(library):
+    fill(library, 2)
+    library.ingest()
+
+    class Newer(Counting):
+        space = Space("toy", "1" * 64, "nearest of eight colours", 16)
+
+    report = library.ingest(model=Newer(refuse=lambda rgb: tuple(rgb[0, 0]) == (1, 0, 7)))
+    assert library.counts(report) == {"present": 1, "failed": 1}
+    assert rows(library)["1.png"] == ("present", 2)
+
+
+def test_a_lost_thumbnail_is_made_again_without_the_model(library):
+    fill(library, 2)
+    library.ingest()
+    thumbnail = library.store.thumbnail_path(library.store.photo(1).sha256)
+    thumbnail.unlink()
+    assert library.counts(library.ingest()) == {"present": 2}
+    assert thumbnail.exists() and library.model.photos == 2
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_ctrl_c_writes_the_batch_in_flight_and_the_next_run_goes_on(workers, library):
+    fill(library, 12)
+
+    class Interrupted(Counting):
+        def encode_photos(self, photos):
+            if len(self.batches) == 1:
+                os.kill(os.getpid(), signal.SIGINT)
+            return super().encode_photos(photos)
+
+    before = signal.getsignal(signal.SIGINT)
+    report = library.ingest(model=Interrupted(), workers=workers, batch=4, model_batch=4)
+    assert report.interrupted and 8 <= report.added < 12 and report.missing == 0
+    assert signal.getsignal(signal.SIGINT) is before
+    assert library.store.status()["photos"] == report.added and not clean(library)
+    again = library.ingest()
+    assert again.added == 12 - report.added and again.present == report.added and not again.interrupted
+
+
+def test_a_second_ctrl_c_aborts_and_what_was_written_is_whole(library):
+    fill(library, 6)
+
+    class Impatient(Counting):
+        def encode_photos(self, photos):
+            if self.batches:
+                os.kill(os.getpid(), signal.SIGINT)
+                os.kill(os.getpid(), signal.SIGINT)
+            return super().encode_photos(photos)
+
+    with pytest.raises(KeyboardInterrupt):
+        library.ingest(model=Impatient(), batch=2, model_batch=2)
+    assert not clean(library)
+    assert library.ingest().added + library.store.status()["photos"] >= 6
+    assert library.store.status()["photos"] == 6
+
+
+def test_another_thread_may_stop_a_run(library):
+    fill(library, 4)
+    stop = threading.Event()
+    stop.set()
+    report = ingest(library.store, library.model, [library.folder], stop=stop, settings=IngestSettings(workers=0))
+    assert report.interrupted and report.added == 0
+
+
+def test_a_run_outside_the_main_thread_works_without_signals(library):
+    fill(library, 2)
+    reports = []
+    thread = threading.Thread(target=lambda: reports.append(library.ingest()))
+    thread.start()
+    thread.join()
+    assert library.counts(reports[0]) == {"added": 2}
+
+
+def test_workers_that_are_killed_once_cost_nothing(library):
+    fill(library, 30)
+    killed: list[int] = []
+
+    class Killer(Counting):
+        def encode_photos(self, photos):
+            if not killed:
+                killed.extend(pid for pid in children() if b"ingest.serve" in command(pid))
+                for pid in killed:
+                    os.kill(pid, signal.SIGKILL)
+            return super().encode_photos(photos)
+
+    report = library.ingest(model=Killer(), workers=2, batch=2, model_batch=2)
+    assert killed and library.counts(report) == {"added": 30} and not clean(library)
+
+
+def children():
+    found = []
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{name}/stat") as file:
+                if int(file.read().rsplit(")", 1)[1].split()[1]) == os.getpid():
+                    found.append(int(name))
+        except OSError:
+            continue
+    return found
+
+
+def command(pid):
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            return file.read()
+    except OSError:
+        return b""
+
+
+def test_a_file_deleted_between_listing_and_reading_is_missing_and_no_failure(library, monkeypatch):
+    fill(library, 3)
+    library.ingest()
+    library.add("0.png", 50)
+    library.add("new.png", 51)
+    real = scan.Scanner.files
+
+    def files(self, roots):
+        yield from list(real(self, roots))
+        for name in ("0.png", "new.png"):
+            (library.folder / name).unlink()
+
+    monkeypatch.setattr(scan.Scanner, "files", files)
+    assert library.counts(library.ingest()) == {"present": 2, "missing": 1}
+    assert sorted(rows(library)) == ["0.png", "1.png", "2.png"]
+
+
+def test_progress_tells_stage_count_and_total_and_ends_at_the_total(library):
+    fill(library, 5)
+    told: list[IngestProgress] = []
+    ingest(library.store, library.model, [library.folder], progress=told.append, settings=IngestSettings(workers=0))
+    assert (told[0].stage, told[0].total) == ("scan", None)
+    assert next((p.done, p.total) for p in told if p.stage == "ingest") == (0, 5)
+    assert (told[-1].stage, told[-1].done, told[-1].total, told[-1].encoded) == ("optimize", 5, 5, 5)
+    assert set(told[-1].decoder_seconds) == {"read", "hash", "decode", "small"}
+
+
+def test_two_runs_at_once_are_refused_and_wrong_settings_and_roots_too(library, tmp_path):
+    fill(library, 1)
+    with Store.open(library.store.folder) as other, other.writer("a test"), pytest.raises(IndexBusy, match="a test"):
+        library.ingest()
+    with pytest.raises(InputError, match="does not exist"):
+        library.ingest(tmp_path / "nowhere")
+    with pytest.raises(ConfigError, match=r"ingest\.batch is 257, expected 1 to 256"):
+        IngestSettings(batch=257)

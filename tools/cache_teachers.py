@@ -4,7 +4,7 @@
 
 Writes one `.npz` a pack: keys, pooled features (N, 2304) float16 (EdgeTPU operator 73, unit length, joined with
 0.7 x labeler operator 64, unit length), and for both segmenters the arg-max class and its probability on a
-48 x 48 grid, uint8. Every photo is squashed to the teacher's square, as the student sees it.
+48 x 48 grid, uint8, with the class names. Every photo is squashed to the teacher's square, as the student sees it.
 The teachers are for training only and belong to no release; the package never reads them, only these files.
 Needs `ai-edge-litert`.
 """
@@ -69,6 +69,11 @@ def painted(logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return odds.argmax(-1).astype(np.uint8), (odds.max(-1) * 255).astype(np.uint8)
 
 
+def names(file: Path) -> np.ndarray:
+    """Class names of a segmenter, one a line, index 0 first."""
+    return np.array(file.read_text().splitlines())
+
+
 nets: dict[str, Teacher] = {}
 
 
@@ -116,7 +121,8 @@ def main() -> None:
                 if len(rows) % 500 == 0:
                     print(f"{pack.name}: {len(rows)} photos", flush=True)
             np.savez(out.with_suffix(".part.npz"), keys=np.array([r[0] for r in rows]),
-                     pooled=np.stack([r[1] for r in rows]), painted=np.stack([r[2] for r in rows]))
+                     pooled=np.stack([r[1] for r in rows]), painted=np.stack([r[2] for r in rows]),
+                     voc_names=names(args.teachers / "labels-voc21.txt"), ade_names=names(args.teachers / "labels-ade32.txt"))
             out.with_suffix(".part.npz").rename(out)
             print(f"wrote {out}: {len(rows)} photos", flush=True)
 

@@ -6,6 +6,8 @@ modules, such a query attends to nothing and its answer is the bias of the outpu
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -34,22 +36,47 @@ class Attention(nn.Module):
         Args:
             query: (B, N, C).
             key, value: (B, M, C).
-            blocked: bool, True where a query must not see a key; (N, M), (B, N, M) or (B, heads, N, M).
+            blocked: bool, True where a query must not see a key; (N, M) or (B, N, M).
         Returns:
             (B, N, C), after the output projection.
         """
-        wq, wk, wv = self.in_proj_weight.chunk(3)
-        bq, bk, bv = self.in_proj_bias.chunk(3)
-        q, k, v = (self._split(F.linear(x, w, b)) for x, w, b in ((query, wq, bq), (key, wk, bk), (value, wv, bv)))
-        if blocked is None:
-            mixed = F.scaled_dot_product_attention(q, k, v)
-        else:
-            if blocked.ndim == 3:
-                blocked = blocked[:, None]
-            blind = blocked.all(-1, keepdim=True)
-            mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=~blocked | blind)
-            mixed = mixed.masked_fill(blind, 0.0)
-        return self.out_proj(mixed.transpose(1, 2).flatten(2))
+        q, k, v = self._projected(query, key, value)
+        return self._joined(_mixed(q, k, v, blocked))
 
-    def _split(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+    def within(self, placed: Tensor, value: Tensor, groups: Sequence[tuple[int, Tensor | None]]) -> Tensor:
+        """Self-attention inside consecutive groups of rows that never see each other.
+
+        Args:
+            placed: (B, N, C) queries and keys.
+            value: (B, N, C).
+            groups: (size, blocked) of each group in order, sizes sum to N; blocked (B, size, size) or None.
+        Returns:
+            (B, N, C), after the output projection.
+        """
+        parts = zip(*(x.split([size for size, _ in groups], 2) for x in self._projected(placed, placed, value)), strict=True)
+        return self._joined(torch.cat([_mixed(*qkv, blocked) for qkv, (_, blocked) in zip(parts, groups, strict=True)], 2))
+
+    def _projected(self, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        weights, biases = self.in_proj_weight.chunk(3), self.in_proj_bias.chunk(3)
+        q, k, v = (F.linear(x, w, b).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+                   for x, w, b in zip((query, key, value), weights, biases, strict=True))
+        return q, k, v
+
+    def _joined(self, mixed: Tensor) -> Tensor:
+        out: Tensor = self.out_proj(mixed.transpose(1, 2).flatten(2))
+        return out
+
+
+def _mixed(q: Tensor, k: Tensor, v: Tensor, blocked: Tensor | None) -> Tensor:
+    blind = None
+    if blocked is not None:
+        blocked = blocked[:, None] if blocked.ndim == 3 else blocked
+        blind = blocked.all(-1, keepdim=True)
+        blocked = blocked & ~blind
+    if q.requires_grad and q.dtype == torch.bfloat16:
+        # the fused kernel's backward pass in bfloat16 is several times slower on a CPU than these three steps
+        scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
+        mixed = (scores if blocked is None else scores.masked_fill(blocked, -torch.inf)).softmax(-1).to(v.dtype) @ v
+    else:
+        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=None if blocked is None else ~blocked)
+    return mixed if blind is None else mixed.masked_fill(blind, 0.0)

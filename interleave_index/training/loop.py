@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable
@@ -77,7 +78,7 @@ def run_stage(stage: Stage, checkpoint: Path, *, minutes: float, seed: int = 0, 
     state.rates = rates
     rng = np.random.default_rng((seed, state.step))
     torch.manual_seed(seed + state.step)
-    sums: dict[str, float] = {}
+    sums: dict[str, tuple[float, int]] = {}
     last_line = last_save = last_measure = time.monotonic()
     started, line_step = time.monotonic() - state.used, state.step
     while state.used < state.budget:
@@ -97,7 +98,8 @@ def run_stage(stage: Stage, checkpoint: Path, *, minutes: float, seed: int = 0, 
         state.step += 1
         state.used = time.monotonic() - started
         for name, loss in losses.items():
-            sums[name] = sums.get(name, 0.0) + float(loss.detach())
+            so_far, count = sums.get(name, (0.0, 0))
+            sums[name] = so_far + float(loss.detach()), count + 1
         now = time.monotonic()
         if now - last_line >= line_every or state.used >= state.budget:
             measured = {}
@@ -108,7 +110,7 @@ def run_stage(stage: Stage, checkpoint: Path, *, minutes: float, seed: int = 0, 
             steps = state.step - line_step
             progress(Progress(stage.name, min(1.0, state.used / state.budget), state.step,
                               state.step * stage.photos_per_step, steps * stage.photos_per_step / (now - last_line),
-                              {name: value / steps for name, value in sums.items()}, measured))
+                              {name: total / count for name, (total, count) in sums.items()}, measured))
             sums, last_line, line_step = {}, time.monotonic(), state.step
         if now - last_save >= CHECKPOINT_SECONDS:
             _save(checkpoint, stage, optimiser, state)
@@ -125,7 +127,7 @@ class _Clock:
 
 
 def _schedule(share: float) -> float:
-    return min(1.0, share / WARM_UP + 0.02) * 0.5 * (1 + np.cos(np.pi * min(1.0, share)))
+    return min(1.0, share / WARM_UP + 0.02) * 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
 
 
 def _save(path: Path, stage: Stage, optimiser: torch.optim.Optimizer, clock: _Clock) -> None:

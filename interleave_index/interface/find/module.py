@@ -25,7 +25,7 @@ from .variables import (
     TextTokens,
     Variable,
     VisualTokens,
-    condition_mask,
+    condition_groups,
     content_mask,
 )
 
@@ -74,9 +74,8 @@ class _ConditionLayer(nn.Module):
         super().__init__()
         self.self_attn, self.norm = Attention(width, heads), nn.LayerNorm(width)
 
-    def forward(self, x: Tensor, position: Tensor, blocked: Tensor) -> Tensor:
-        placed = x + position
-        return self.norm(x + self.self_attn(placed, placed, x, blocked))
+    def forward(self, x: Tensor, position: Tensor, groups: Sequence[tuple[int, Tensor | None]]) -> Tensor:
+        return self.norm(x + self.self_attn.within(x + position, x, groups))
 
 
 class _Ffn(nn.Module):
@@ -182,15 +181,15 @@ class FindInterface(nn.Module):
             prompts: what is asked.
             class_table: (K, C) class vectors for `pred_logits`, or None.
             earlier: also keep the prediction before each layer, for deep supervision.
-            segment_sees_queries: see `condition_mask`.
+            segment_sees_queries: see `condition_groups`.
             generator: of the point draws of the sampler.
         Returns:
             a Pass; image outputs are exactly the same whatever the prompts are.
         """
         features = self._features(levels) if levels is not None else None
         variables, sampled = self._variables(features, prompts, generator)
-        state = _State(variables, features, mask_features, class_table, prompts,
-                       condition_mask(variables, segment_sees_queries=segment_sees_queries))
+        ordered, groups = condition_groups(variables, segment_sees_queries=segment_sees_queries)
+        state = _State(ordered, features, mask_features, class_table, prompts, groups)
         predictions = [self._heads(state, 0)] if earlier or features is not None else []
         for number in range(self.config.layers):
             self._layer(state, number)
@@ -389,7 +388,7 @@ class _State:
     mask_features: Tensor | None
     class_table: Tensor | None
     prompts: Prompts
-    condition: Tensor
+    condition: list[tuple[int, Tensor | None]]
     content: Tensor | None = None
     blocked: Tensor | None = None
 

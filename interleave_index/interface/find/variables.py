@@ -115,7 +115,7 @@ class Prompts:
     interleave: InterleavePrompt | None = None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Variable:
     """One group of rows in the stream.
 
@@ -175,24 +175,37 @@ def content_mask(queries: Sequence[Variable], keys: Sequence[Variable]) -> Tenso
     return torch.cat(rows, 1)
 
 
-def condition_mask(variables: Sequence[Variable], *, segment_sees_queries: bool = False) -> Tensor:
-    """(B, N, N) bool, True where condition attention is blocked.
+def condition_groups(variables: Sequence[Variable], *, segment_sees_queries: bool = False,
+                     ) -> tuple[list[Variable], list[tuple[int, Tensor | None]]]:
+    """Split the stream into groups that never see each other in condition attention.
 
     Args:
         segment_sees_queries: segment proposals read the spatial queries instead of the spatial tokens, as
             training does now and then.
+    Returns:
+        the variables in a new order, and for each group of consecutive rows its size and (B, size, size)
+        bool mask, True where blocked, or None where all see all.
     """
+    seen = {v.name: CONDITION.get(v.name, ()) for v in variables}
+    if segment_sees_queries and "proposals_vision_segment" in seen:
+        seen["proposals_vision_segment"] = ("queries_vision_spatial", "memories_vision_spatial")
+    groups: list[list[Variable]] = []
+    for variable in variables:
+        linked = [g for g in groups if any(v.name in seen[variable.name] or variable.name in seen[v.name] for v in g)]
+        groups = [g for g in groups if g not in linked] + [[*(v for g in linked for v in g), variable]]
+    return [v for g in groups for v in g], [_group(g, seen) for g in groups]
+
+
+def _group(variables: Sequence[Variable], seen: dict[str, tuple[str, ...]]) -> tuple[int, Tensor | None]:
+    size = sum(v.content.shape[1] for v in variables)
+    if len(variables) == 1 and variables[0].pad is None:
+        return size, None
     rows = []
     for query in variables:
-        seen = CONDITION.get(query.name, ())
-        if segment_sees_queries and query.name == "proposals_vision_segment":
-            seen = ("queries_vision_spatial", "memories_vision_spatial")
-        row = [_blocked(query, key, seen=key.name == query.name or key.name in seen) for key in variables]
-        for number, key in enumerate(variables):
-            if query.pad is not None:
-                row[number] = row[number] | query.pad[:, :, None].expand(-1, -1, key.content.shape[1])
-        rows.append(torch.cat(row, 2))
-    return torch.cat(rows, 1)
+        row = torch.cat([_blocked(query, key, seen=key.name == query.name or key.name in seen[query.name])
+                         for key in variables], 2)
+        rows.append(row if query.pad is None else row | query.pad[:, :, None])
+    return size, torch.cat(rows, 1)
 
 
 def _blocked(query: Variable, key: Variable, *, seen: bool) -> Tensor:

@@ -1,0 +1,104 @@
+"""A find-mini bundle on disk: weights, sizes, tokenizer and calibration in one folder.
+
+    config.json         sizes, preprocessing, names of the class table, calibration constants, what it was trained on
+    model.safetensors   weights, the class table (`class_table`) and the calibration banks (`bank.*`), float16
+    tokenizer.json      the text tower's vocabulary
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from ..errors import WeightsMissing
+from ..models.text import load_tokenizer
+from .find.model import FindModel, MiniConfig
+from .protocol import Calibration
+
+CONFIG, WEIGHTS, TOKENIZER = "config.json", "model.safetensors", "tokenizer.json"
+FORMAT = 1
+BANKS = ("captions", "phrases", "pictures", "regions")
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """What a folder holds.
+
+    Attributes:
+        model: in eval mode, float32.
+        class_table: (K + 1, C) name vectors, background last.
+        calibration: banks and constants.
+        config: the whole of config.json.
+        checkpoint: sha256 of weights, sizes and vocabulary together, hex.
+    """
+
+    model: FindModel
+    class_table: Tensor
+    calibration: Calibration
+    config: dict[str, Any]
+    checkpoint: str
+
+
+def load_bundle(folder: Path) -> Bundle:
+    """Read a bundle.
+
+    Raises:
+        WeightsMissing: a file is not there, or is of another format.
+    """
+    for name in (CONFIG, WEIGHTS, TOKENIZER):
+        if not (folder / name).is_file():
+            raise WeightsMissing(f"no {name} in {folder}; expected a folder with {CONFIG}, {WEIGHTS} and {TOKENIZER}, "
+                                 "as `interleave-index train` writes it")
+    config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    if config.get("format") != FORMAT:
+        raise WeightsMissing(f"{folder / CONFIG} is of format {config.get('format')}, expected {FORMAT}; "
+                             "train again or use the release that wrote it")
+    content = {name: value.float() for name, value in load_file(folder / WEIGHTS).items()}
+    banks = {name: content.pop(f"bank.{name}").numpy() for name in BANKS}
+    table = content.pop("class_table")
+    model = FindModel(MiniConfig(**config["sizes"]), load_tokenizer(folder / TOKENIZER))
+    try:
+        model.load_state_dict(content)
+    except RuntimeError as error:
+        raise WeightsMissing(f"{folder / WEIGHTS} does not fit the sizes in {CONFIG}: {str(error).splitlines()[-1].strip()}") from error
+    constants = config["calibration"]
+    calibration = Calibration(**banks, slope=constants["slope"], offset=constants["offset"], cutoff=constants["cutoff"])
+    model.eval().requires_grad_(False)
+    model.vision.to(memory_format=torch.channels_last)
+    return Bundle(model, table, calibration, config, fingerprint(folder))
+
+
+def save_bundle(folder: Path, model: FindModel, class_table: Tensor, calibration: Calibration,
+                facts: dict[str, Any]) -> None:
+    """Write a bundle, every tensor in float16.
+
+    Args:
+        facts: what else belongs into config.json: ``class_names``, ``trained_on``, ``preprocessing``, ``name``.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {name: value.detach() for name, value in model.state_dict().items()} | {"class_table": class_table.detach()}
+    tensors |= {f"bank.{name}": torch.from_numpy(np.asarray(getattr(calibration, name))) for name in BANKS}
+    halves = {name: (value.half() if value.is_floating_point() else value).contiguous() for name, value in tensors.items()}
+    save_file(halves, folder / WEIGHTS)
+    model.text.tokenizer.save(str(folder / TOKENIZER))
+    constants = {"slope": calibration.slope, "offset": calibration.offset, "cutoff": calibration.cutoff}
+    config = {"format": FORMAT, **facts, "sizes": model.config.to_json(), "calibration": constants}
+    (folder / CONFIG).write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
+
+
+def fingerprint(folder: Path) -> str:
+    """sha256 over weights, sizes and vocabulary: two bundles with one fingerprint give the same vectors."""
+    digest = hashlib.sha256()
+    sizes = json.loads((folder / CONFIG).read_text(encoding="utf-8"))["sizes"]
+    digest.update(json.dumps(sizes, sort_keys=True).encode())
+    for name in (WEIGHTS, TOKENIZER):
+        digest.update((folder / name).read_bytes())
+    return digest.hexdigest()

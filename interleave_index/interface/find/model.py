@@ -1,0 +1,170 @@
+"""Towers and interface as one network, and its sizes. Knows how text and masks become prompts, not what they are for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+
+from ...models.pixel_decoder import Pyramid
+from ...models.text import PLACEHOLDER, TextTower
+from ...models.vision import VisionTower
+from .module import FindConfig, FindInterface
+from .variables import NO_ENTITY, PAD_QUERY, GroundingPrompt, InterleavePrompt, MaskPrompt, TextTokens, VisualTokens
+
+
+@dataclass(frozen=True, slots=True)
+class MiniConfig:
+    """Sizes of a find-mini network.
+
+    Attributes:
+        side: photos are squashed to side x side, a multiple of 32.
+        vision: arguments of VisionTower; text: of TextTower; interface: of FindConfig.
+    """
+
+    side: int = 128
+    vision: dict[str, Any] = field(default_factory=lambda: {
+        "widths": [64, 128, 256, 384], "depths": [2, 2, 3, 2], "width": 128, "heads": 4, "ffn": 512, "layers": 3})
+    text: dict[str, Any] = field(default_factory=lambda: {"width": 256, "heads": 4, "ffn": 1024, "layers": 4})
+    interface: dict[str, Any] = field(default_factory=lambda: {
+        "width": 256, "features": 128, "heads": 8, "ffn": 1024, "layers": 6, "object_queries": 32, "text_width": 256,
+        "memories": 32, "most_points": 32})
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, as `MiniConfig(**values)` takes them."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """A sentence with entities.
+
+    Attributes:
+        text: where visual entities are the placeholder word.
+        spans: (start, end) characters of each entity, in order.
+        visual: whether each entity is visual.
+    """
+
+    text: str
+    spans: tuple[tuple[int, int], ...] = ()
+    visual: tuple[bool, ...] = ()
+
+
+def compose(pieces: Sequence[tuple[str, int | None, bool]]) -> Sentence:
+    """Join pieces of a sentence, replacing visual ones by the placeholder, by span and not by search.
+
+    Args:
+        pieces: (text, entity number or None, visual) in order; entities are numbered from 0 in their order.
+
+    >>> compose([("a", None, False), ("dog", 0, False), ("near", None, False), ("", 1, True)])
+    Sentence(text='a dog near [INTERACTIVE]', spans=((2, 5), (11, 24)), visual=(False, True))
+    """
+    text, spans, visual = "", [], []
+    for piece, entity, seen in pieces:
+        piece = PLACEHOLDER if seen else piece.strip()
+        if not piece:
+            continue
+        text += " " if text else ""
+        if entity is not None:
+            spans.append((len(text), len(text) + len(piece)))
+            visual.append(seen)
+        text += piece
+    return Sentence(text, tuple(spans), tuple(visual))
+
+
+class FindModel(nn.Module):
+    """Vision tower, text tower and interface."""
+
+    def __init__(self, config: MiniConfig, tokenizer: Tokenizer) -> None:
+        super().__init__()
+        self.config = config
+        self.vision = VisionTower(**config.vision)
+        self.text = TextTower(tokenizer, **config.text)
+        self.interface = FindInterface(FindConfig(**config.interface))
+
+    # --- prompts ------------------------------------------------------------------------------
+
+    def text_tokens(self, sentences: Sequence[str]) -> TextTokens:
+        """Projected tokens of sentences, (B, T, C)."""
+        batch = self.text.tokenise(sentences)
+        return TextTokens(self.interface.project_text(self.text(batch)), batch.pad)
+
+    def grounding_prompt(self, expressions: Sequence[Sequence[str]]) -> GroundingPrompt:
+        """All expressions of each image in one row; images may have different numbers of them, at least one in all."""
+        flat = [text for image in expressions for text in image]
+        batch = self.text.tokenise(flat)
+        states = self.interface.project_text(self.text(batch))
+        most = max(len(image) for image in expressions)
+        rows, indices = [], []
+        query_index = torch.full((len(expressions), most), PAD_QUERY)
+        at = 0
+        for row, image in enumerate(expressions):
+            keep = ~batch.pad[at : at + len(image)]
+            rows.append(states[at : at + len(image)][keep])
+            indices.append(torch.arange(len(image))[:, None].expand_as(keep)[keep])
+            query_index[row, : len(image)] = torch.arange(len(image))
+            at += len(image)
+        text, index = _pad_rows(rows, indices)
+        return GroundingPrompt(text, index, query_index)
+
+    def interleave_prompt(self, sentences: Sequence[Sentence], masks: MaskPrompt | VisualTokens | None) -> InterleavePrompt:
+        """Tokens of sentences, each told which entity it lies in (find.md §4, by character spans)."""
+        batch = self.text.tokenise([sentence.text for sentence in sentences])
+        states = self.interface.project_text(self.text(batch))
+        most = max(1, max(len(s.spans) for s in sentences))
+        token_index = torch.full(batch.ids.shape, NO_ENTITY)
+        visual = torch.zeros(batch.ids.shape)
+        query_index = torch.full((len(sentences), most), PAD_QUERY - 3)
+        start, end = batch.spans.unbind(-1)
+        for row, sentence in enumerate(sentences):
+            for number, ((low, high), seen) in enumerate(zip(sentence.spans, sentence.visual, strict=True)):
+                inside = (low <= start[row]) & (end[row] <= high) & (start[row] != end[row])
+                token_index[row][inside] = number
+                visual[row][inside] = float(seen)
+                query_index[row, number] = number
+        return InterleavePrompt(TextTokens(states, batch.pad), token_index, query_index, visual, masks)
+
+    def pyramid(self, pixels: Tensor) -> Pyramid:
+        """(B, 3, S, S) RGB in 0..255 to the pyramid."""
+        out: Pyramid = self.vision(pixels)
+        return out
+
+
+def gather_visual(tokens: VisualTokens, rows: Sequence[Sequence[int]]) -> VisualTokens:
+    """Regroup sampled tokens: entry e of `rows[i]` is the row of `tokens` for entity e of sentence i, -1 for none.
+
+    Every token's index becomes the number of its entity.
+    """
+    width = max(1, max((sum(int((~tokens.pad[r]).sum()) for r in image if r >= 0) for image in rows), default=1))
+    count, channels = len(rows), tokens.levels[0].shape[-1]
+    pad = torch.ones((count, width), dtype=torch.bool)
+    index = torch.full((count, width), -7)
+    source = torch.zeros((count, width), dtype=torch.long)
+    for number, image in enumerate(rows):
+        at = 0
+        for entity, row in enumerate(image):
+            if row < 0:
+                continue
+            kept = (~tokens.pad[row]).nonzero()[:, 0]
+            source[number, at : at + len(kept)] = row * tokens.pad.shape[1] + kept
+            pad[number, at : at + len(kept)] = False
+            index[number, at : at + len(kept)] = entity
+            at += len(kept)
+    levels = [level.reshape(-1, channels)[source] if level.shape[1] else level.new_zeros((count, width, channels))
+              for level in tokens.levels]
+    return VisualTokens((levels[0], levels[1], levels[2]), pad, index)
+
+
+def _pad_rows(rows: Sequence[Tensor], indices: Sequence[Tensor]) -> tuple[TextTokens, Tensor]:
+    longest = max(len(row) for row in rows)
+    tokens = torch.nn.utils.rnn.pad_sequence(list(rows), batch_first=True)
+    pad = torch.ones((len(rows), longest), dtype=torch.bool)
+    index = torch.full((len(rows), longest), -2)
+    for number, one in enumerate(indices):
+        pad[number, : len(one)] = False
+        index[number, : len(one)] = one
+    return TextTokens(tokens, pad), index

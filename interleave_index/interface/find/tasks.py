@@ -1,0 +1,206 @@
+"""What the interface can be asked, as thin batched functions over a `FindModel` (find.md §10.5).
+
+Vectors that leave here are unit length; masks are logits at stride 4 of the square that photos are squashed to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ...models.pixel_decoder import Pyramid
+from .model import FindModel, Sentence, compose, gather_visual
+from .module import Output
+from .variables import InterleavePrompt, MaskPrompt, Prompts, SpatialPrompt, VisualTokens
+
+PROMPT_SEED = 0  # of the point draws for large prompts: the same prompt always gives the same tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Segments:
+    """Everything the index keeps of a batch, before filtering.
+
+    Attributes:
+        image: (B, D) unit vectors.
+        vectors: (B, Q, D) unit vectors of the proposals.
+        masks: (B, Q, h, w) logits.
+        quality: (B, Q), chance of being any named thing times the mean certainty inside the mask, 0 to 1.
+    """
+
+    image: Tensor
+    vectors: Tensor
+    masks: Tensor
+    quality: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The proposal chosen for one entity or expression: its mask logits (h, w) and its cosine with what was asked."""
+
+    mask: Tensor
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """The photo and mask behind a visual entity.
+
+    Attributes:
+        pyramid: of that one photo.
+        mask: (h, w) bool, in squashed coordinates, any size.
+        background: (h, w) bool or None.
+    """
+
+    pyramid: Pyramid
+    mask: Tensor
+    background: Tensor | None = None
+
+
+def segment(model: FindModel, pyramid: Pyramid, class_table: Tensor) -> Segments:
+    """Image vectors and proposals, in one pass without prompts.
+
+    Args:
+        class_table: (K + 1, C) name vectors with background last.
+    """
+    output = model.interface(pyramid.levels, pyramid.mask_features, Prompts(), class_table=class_table).final
+    masks = output["pred_masks"].float()
+    inside = (masks > 0).float()
+    certainty = (masks.sigmoid() * inside).sum((2, 3)) / inside.sum((2, 3)).clamp(min=1)
+    named = 1 - output["pred_logits"].float().softmax(-1)[..., -1]
+    return Segments(_unit(output["pred_retrievals"][:, 0]), _unit(output["pred_captions"]), masks, named * certainty)
+
+
+def encode_text(model: FindModel, sentences: Sequence[str]) -> Tensor:
+    """(N, D) unit vectors of captions; they do not depend on any image."""
+    prompts = Prompts(caption=model.text_tokens(sentences))
+    return _unit(model.interface(None, None, prompts).final["pred_retrievals_lang"][:, 0])
+
+
+def encode_names(model: FindModel, names: Sequence[str]) -> Tensor:
+    """(N, C) class vectors of names, for the class table; not of unit length."""
+    prompts = Prompts(class_name=model.text_tokens(names))
+    out: Tensor = model.interface(None, None, prompts).final["pred_retrievals_class"][:, 0]
+    return out
+
+
+def encode_phrases(model: FindModel, phrases: Sequence[str]) -> Tensor:
+    """(N, D) unit vectors of text entities, each by itself."""
+    sentences = [Sentence(phrase, ((0, len(phrase)),), (False,)) for phrase in phrases]
+    prompts = Prompts(interleave=model.interleave_prompt(sentences, None))
+    return _unit(model.interface(None, None, prompts).final["pred_entity_class"][:, 0])
+
+
+def ground(model: FindModel, pyramid: Pyramid, expressions: Sequence[Sequence[str]]) -> list[list[Found]]:
+    """The proposal that fits each expression best, image by image; all expressions of an image share the pass."""
+    output = model.interface(pyramid.levels, pyramid.mask_features,
+                             Prompts(grounding=model.grounding_prompt(expressions))).final
+    scores = _unit(output["pred_gtexts"]) @ _unit(output["pred_grounding_query"]).transpose(1, 2)
+    return [[_found(output["pred_gmasks"][row], scores[row, :, n], scores[row, :, n]) for n in range(len(image))]
+            for row, image in enumerate(expressions)]
+
+
+def interact(model: FindModel, pyramid: Pyramid, masks: Sequence[Tensor], background: Sequence[Tensor] | None = None,
+             previous: Tensor | None = None) -> list[Tensor]:
+    """The mask behind each user prompt.
+
+    Args:
+        masks: one (n, h, w) bool tensor an image, squashed coordinates; background likewise.
+        previous: (B, 1, h, w) logits of an earlier round, or None.
+    Returns:
+        one (n, h', w') logits tensor an image.
+    """
+    most = max(len(m) for m in masks)
+    index = torch.stack([torch.tensor([n if n < len(m) else -3 for n in range(most)]) for m in masks])
+    prompts = Prompts(spatial=SpatialPrompt(MaskPrompt(masks, background), index, previous))
+    output = model.interface(pyramid.levels, pyramid.mask_features, prompts, generator=_generator()).final
+    scores = output["pred_smaskembs"] @ output["pred_pspatials"].transpose(1, 2)
+    return [torch.stack([output["pred_smasks"][row, scores[row, :, n].argmax()] for n in range(len(m))])
+            if len(m) else output["pred_smasks"][row, :0] for row, m in enumerate(masks)]
+
+
+def sample_references(model: FindModel, references: Sequence[Reference | None]) -> VisualTokens | None:
+    """Visual tokens of the references of one sentence, indexed by entity; None where no entity is visual."""
+    tokens = []
+    for reference in references:
+        if reference is not None:
+            prompt = MaskPrompt([reference.mask[None]],
+                                None if reference.background is None else [reference.background[None]])
+            tokens.append(model.interface.sample(reference.pyramid.levels, prompt, _generator()))
+    if not tokens:
+        return None
+    width = max(t.pad.shape[1] for t in tokens)
+    levels = [torch.cat([F.pad(t.levels[n], (0, 0, 0, width - t.pad.shape[1])) for t in tokens]) for n in range(3)]
+    pad = torch.cat([F.pad(t.pad, (0, width - t.pad.shape[1]), value=True) for t in tokens])
+    stacked = VisualTokens((levels[0], levels[1], levels[2]), pad, torch.zeros_like(pad, dtype=torch.long))
+    numbers = iter(range(len(tokens)))
+    return gather_visual(stacked, [[-1 if r is None else next(numbers) for r in references]])
+
+
+def encode_interleaved(model: FindModel, sentence: Sentence, references: Sequence[Reference | None]) -> Tensor:
+    """(D,) unit vector of a whole sentence with visual entities; it does not depend on any photo searched."""
+    prompts = Prompts(interleave=_interleave(model, sentence, references))
+    return _unit(model.interface(None, None, prompts).final["pred_interleave_image"][0, 0])
+
+
+def encode_region(model: FindModel, reference: Reference) -> Tensor:
+    """(D,) unit vector of a part of a photo: the semantic vector of the proposal that its prompt selects (find.md §6)."""
+    sentence = compose([("", 0, True)])
+    prompts = Prompts(interleave=_interleave(model, sentence, [reference]))
+    pyramid = reference.pyramid
+    output = model.interface(pyramid.levels, pyramid.mask_features, prompts).final
+    best = (output["pred_imaskembs"][0] @ output["pred_entity_pixel"][0, 0]).argmax()
+    return _unit(output["pred_interleave_objects"][0, best])
+
+
+def ground_interleaved(model: FindModel, pyramid: Pyramid, sentence: Sentence,
+                       references: Sequence[Reference | None]) -> list[Found]:
+    """Masks of every entity of a sentence in one photo, from its entity proposals (find.md §6)."""
+    prompts = Prompts(interleave=_interleave(model, sentence, references))
+    output = model.interface(pyramid.levels, pyramid.mask_features, prompts).final
+    scores = mixed_entity_scores(output, [sentence.visual])[0]
+    cosines = _unit(output["pred_interleave_objects"][0]) @ _unit(output["pred_entity_class"][0]).T
+    return [_found(output["pred_imasks"][0], scores[:, n], cosines[:, n]) for n in range(len(sentence.spans))]
+
+
+def score_interleaved(legend: Tensor, entities: Tensor, images: Tensor, objects: Tensor, *, weight: float = 0.5) -> Tensor:
+    """Published interleaved score of one query against images (find.md §6); all vectors of unit length.
+
+    Args:
+        legend: (D,); entities: (E, D); images: (N, D); objects: (N, Q, D).
+    Returns:
+        (N,).
+    """
+    score = images @ legend
+    return score + weight * (objects @ entities.T).amax(1).mean(1) if len(entities) else score
+
+
+def mixed_entity_scores(output: Output, visual: Sequence[Sequence[bool]]) -> Tensor:
+    """(B, Q, E) raw dots of proposals and entities: pixel vectors for visual entities, semantic ones for text (find.md §6)."""
+    by_pixel = output["pred_imaskembs"].float() @ output["pred_entity_pixel"].float().transpose(1, 2)
+    by_meaning = output["pred_interleave_objects"].float() @ output["pred_entity_class"].float().transpose(1, 2)
+    seen = torch.zeros((len(visual), by_pixel.shape[2]), dtype=torch.bool)
+    for row, flags in enumerate(visual):
+        seen[row, : len(flags)] = torch.tensor(flags, dtype=torch.bool)
+    return torch.where(seen[:, None], by_pixel, by_meaning)
+
+
+def _interleave(model: FindModel, sentence: Sentence, references: Sequence[Reference | None]) -> InterleavePrompt:
+    return model.interleave_prompt([sentence], sample_references(model, references))
+
+
+def _found(masks: Tensor, scores: Tensor, cosines: Tensor) -> Found:
+    best = int(scores.argmax())
+    return Found(masks[best].float(), float(cosines[best]))
+
+
+def _unit(rows: Tensor) -> Tensor:
+    return F.normalize(rows.float(), dim=-1)
+
+
+def _generator() -> torch.Generator:
+    return torch.Generator().manual_seed(PROMPT_SEED)
+

@@ -1,0 +1,205 @@
+"""find-mini behind the interface protocol: photos of any size in, vectors and masks in photo pixels out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..errors import ShapeError
+from ..geometry import box_of, encode_rle, fit
+from ..models.pixel_decoder import Pyramid
+from ..records import RGB, BoolMask, Floats, GroundedMask, PhotoEncoding, QueryEncoding, ResolvedPart, ResolvedQuery, Space
+from .bundle import load_bundle
+from .find import tasks
+from .find.model import Sentence, compose
+from .protocol import Calibration
+
+MOST_REGIONS = 32
+SAME_IOU = 0.8  # proposals that overlap more are one
+SMALLEST_AREA = 0.001  # share of the photo
+STORED_LONG_SIDE = 256  # of masks; the network's own grid is much coarser
+BATCH = 16
+
+
+class FindMini:
+    """The bundled model, or one of the same kind trained by the user.
+
+    Args:
+        folder: a bundle, see `interface.bundle`.
+        device: where the network runs, as torch names it.
+    """
+
+    def __init__(self, folder: Path, *, device: str = "cpu") -> None:
+        bundle = load_bundle(folder)
+        self._model, self._table = bundle.model.to(device), bundle.class_table.to(device)
+        self._calibration, self._device = bundle.calibration, torch.device(device)
+        self._side = bundle.model.config.side
+        self.space = Space(interface=str(bundle.config.get("name", folder.name)), checkpoint=bundle.checkpoint,
+                           preprocessing=f"squash {self._side}, pillow bilinear", dim=bundle.model.interface.config.width)
+
+    @property
+    def calibration(self) -> Calibration:
+        """Banks and constants of the bundle."""
+        return self._calibration
+
+    @torch.inference_mode()
+    def encode_photos(self, photos: Sequence[RGB]) -> list[PhotoEncoding]:
+        """See `Interface.encode_photos`. Proposals that cover the same pixels are kept once, the best first."""
+        found: list[PhotoEncoding] = []
+        for start in range(0, len(photos), BATCH):
+            some = photos[start : start + BATCH]
+            segments = tasks.segment(self._model, self._pyramid(some), self._table)
+            kept = [_distinct(segments.masks[n], segments.quality[n]) for n in range(len(some))]
+            found += [self._encoding(photo, segments, n, kept[n]) for n, photo in enumerate(some)]
+        return found
+
+    @torch.inference_mode()
+    def encode_query(self, query: ResolvedQuery) -> QueryEncoding:
+        """See `Interface.encode_query`. Plain text is a caption; anything with pictures is an interleaved legend.
+
+        Brackets around text do not change the legend. The vector of a text entity is that of its phrase alone, of a whole picture its image vector, of a part
+        the semantic vector of the proposal that the part selects.
+        """
+        asked = tuple(part for part in query if part.role != "negative")
+        pyramids = {id(part): self._pyramid([part.photo]) for part in query if part.photo is not None}
+        dim = self.space.dim
+        entities = [self._vector(part, pyramids) for part in asked if part.role == "entity"]
+        negatives = [self._vector(part, pyramids) for part in query if part.role == "negative"]
+        return QueryEncoding(legend=self._legend(asked, pyramids),
+                             entities=np.stack(entities) if entities else np.zeros((0, dim), np.float32),
+                             negatives=np.stack(negatives) if negatives else np.zeros((0, dim), np.float32))
+
+    @torch.inference_mode()
+    def ground(self, photo: RGB, query: ResolvedQuery) -> list[GroundedMask]:
+        """See `Interface.ground`: one pass over the photo with the whole query, one mask an entity."""
+        asked = tuple(part for part in query if part.role != "negative")
+        if not any(part.role == "entity" for part in asked):
+            return []
+        pyramids = {id(part): self._pyramid([part.photo]) for part in asked if part.photo is not None}
+        sentence, references = self._sentence(asked, pyramids)
+        pyramid = self._pyramid([photo])
+        found = tasks.ground_interleaved(self._model, pyramid, sentence, references)
+        size = photo.shape[0], photo.shape[1]
+        return [_grounded(number, one, size) for number, one in enumerate(found)]
+
+    # --- photos -------------------------------------------------------------------------------
+
+    def _pyramid(self, photos: Sequence[RGB]) -> Pyramid:
+        from PIL import Image
+
+        squashed = []
+        for photo in photos:
+            if photo.ndim != 3 or photo.shape[2] != 3 or photo.dtype != np.uint8 or 0 in photo.shape:
+                raise ShapeError(f"photo has shape {photo.shape} and dtype {photo.dtype}, expected (H, W, 3) uint8")
+            picture = Image.fromarray(np.ascontiguousarray(photo))
+            squashed.append(np.asarray(picture.resize((self._side, self._side), Image.Resampling.BILINEAR)))
+        pixels = torch.from_numpy(np.stack(squashed)).permute(0, 3, 1, 2).to(self._device, torch.float32)
+        return self._model.pyramid(pixels)
+
+    def _encoding(self, photo: RGB, segments: tasks.Segments, row: int, kept: list[int]) -> PhotoEncoding:
+        size = photo.shape[0], photo.shape[1]
+        masks = upsampled(segments.masks[row, kept], fit(size, STORED_LONG_SIDE))
+        seen = [n for n in range(len(kept)) if masks[n].any()]
+        scale = np.array([size[1] / masks.shape[2], size[0] / masks.shape[1]] * 2, np.float32) if seen else 1
+        chosen = [kept[n] for n in seen]
+        return PhotoEncoding(
+            image=_array(segments.image[row]), regions=_array(segments.vectors[row, chosen]),
+            boxes=np.array([box_of(masks[n]) for n in seen], np.float32).reshape(-1, 4) * scale,
+            areas=np.array([masks[n].mean() for n in seen], np.float32),
+            scores=_array(segments.quality[row, chosen]), masks=tuple(encode_rle(masks[n]) for n in seen))
+
+    # --- queries ------------------------------------------------------------------------------
+
+    def _legend(self, asked: tuple[ResolvedPart, ...], pyramids: dict[int, Pyramid]) -> Floats:
+        if not asked:
+            return np.zeros(self.space.dim, np.float32)
+        if all(part.kind == "text" for part in asked):
+            return _array(tasks.encode_text(self._model, [" ".join(part.label for part in asked)])[0])
+        if any(part.kind != "text" and part.photo is None for part in asked):
+            return self._stored_legend(asked, pyramids)
+        sentence, references = self._sentence(asked, pyramids)
+        return _array(tasks.encode_interleaved(self._model, sentence, references))
+
+    def _stored_legend(self, asked: tuple[ResolvedPart, ...], pyramids: dict[int, Pyramid]) -> Floats:
+        """Where pixels are lost: the weighted mean of the parts' own vectors."""
+        total = np.zeros(self.space.dim, np.float32)
+        for part in asked:
+            vector = _array(tasks.encode_text(self._model, [part.label])[0]) if part.kind == "text" else self._vector(part, pyramids)
+            total += part.weight * vector
+        return total / max(float(np.linalg.norm(total)), 1e-6)
+
+    def _sentence(self, asked: tuple[ResolvedPart, ...], pyramids: dict[int, Pyramid],
+                  ) -> tuple[Sentence, list[tasks.Reference | None]]:
+        pieces: list[tuple[str, int | None, bool]] = []
+        references: list[tasks.Reference | None] = []
+        for part in asked:
+            visual = part.kind != "text" and part.photo is not None
+            number = None
+            if part.role == "entity":
+                number = len(references)
+                references.append(self._reference(part, pyramids) if visual else None)
+            pieces.append((part.label, number, visual))
+        return compose(pieces), references
+
+    def _vector(self, part: ResolvedPart, pyramids: dict[int, Pyramid]) -> Floats:
+        if part.kind == "text":
+            return _array(tasks.encode_phrases(self._model, [part.label])[0])
+        if part.photo is None:
+            if part.vector is None:
+                raise ShapeError(f"part {part.label!r} has neither pixels nor a stored vector")
+            return part.vector
+        if part.kind == "picture":
+            return _array(tasks.segment(self._model, pyramids[id(part)], self._table).image[0])
+        if part.vector is not None:
+            return part.vector
+        return _array(tasks.encode_region(self._model, self._reference(part, pyramids)))
+
+    def _reference(self, part: ResolvedPart, pyramids: dict[int, Pyramid]) -> tasks.Reference:
+        pyramid = pyramids[id(part)]
+        grid = pyramid.mask_features.shape[-2], pyramid.mask_features.shape[-1]
+        mask = np.ones(grid, bool) if part.mask is None else squashed_mask(part.mask, grid)
+        background = None if part.background is None else torch.from_numpy(squashed_mask(part.background, grid))
+        return tasks.Reference(pyramid, torch.from_numpy(mask), background)
+
+
+def squashed_mask(mask: BoolMask, grid: tuple[int, int]) -> BoolMask:
+    """Cells of the grid that the mask mostly covers; a mask too small for that keeps every cell it touches."""
+    coverage = F.adaptive_avg_pool2d(torch.from_numpy(mask.astype(np.float32))[None], grid)[0].numpy()
+    mostly: BoolMask = coverage > 0.5
+    return mostly if mostly.any() else coverage > 0
+
+
+def upsampled(logits: Tensor, size: tuple[int, int]) -> NDArray[np.bool_]:
+    """(n, h, w) logits to (n, H, W) bool by bilinear interpolation."""
+    if not len(logits):
+        return np.zeros((0, *size), bool)
+    grown = F.interpolate(logits[None], size=size, mode="bilinear", align_corners=False)[0]
+    return (grown > 0).cpu().numpy()
+
+
+def _distinct(masks: Tensor, quality: Tensor) -> list[int]:
+    """Proposals worth keeping, best first: not too small, and not the same pixels as a better one."""
+    flat = (masks > 0).flatten(1).float()
+    area = flat.sum(1)
+    shared = flat @ flat.T
+    iou = shared / (area[:, None] + area[None] - shared).clamp(min=1)
+    kept: list[int] = []
+    for n in quality.argsort(descending=True).tolist():
+        if area[n] >= SMALLEST_AREA * flat.shape[1] and area[n] > 0 and not any(iou[n, k] > SAME_IOU for k in kept):
+            kept.append(n)
+    return kept[:MOST_REGIONS]
+
+
+def _grounded(number: int, found: tasks.Found, size: tuple[int, int]) -> GroundedMask:
+    mask = upsampled(found.mask[None], size)[0]
+    return GroundedMask(number, encode_rle(mask), box_of(mask), found.score)
+
+
+def _array(rows: Tensor) -> Floats:
+    return rows.float().cpu().numpy()

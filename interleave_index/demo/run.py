@@ -15,22 +15,22 @@ from ..config import Config
 from ..export.asked import query_pictures
 from ..export.files import printable
 from ..export.page import Section, write_report
+from ..export.table import answer_table
 from ..grammar import Query
-from ..records import Answer, Entity, EntityHit, Hit, Not, Picture
+from ..records import Entity, Not, Picture
 from ..service import Index
 from .photos import write_photos, write_query_pictures
 from .scenes import BOAT_IN_HARBOUR
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.table import Table
 
     from ..interface.protocol import Interface
 
 TOP_K = 8
+WIDE = 120
 LEAD = ("Photos that come with scikit-image and scikit-learn, and scenes drawn by code. "
         "Point at a mask to see what it answers; click a phrase to hide its masks.")
-_BAR = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +81,8 @@ def run_demo(folder: Path | str = "demo", *, interface: Interface | None = None,
     from rich.console import Console
 
     console = console or Console()
+    if not console.is_terminal:  # a log file has room, and rows that wrap are hard to read
+        console.width = max(console.width, WIDE)
     folder, begun = Path(folder), time.perf_counter()
     photos = write_photos(folder / "photos")
     pictures = write_query_pictures(folder / "queries")
@@ -105,39 +107,12 @@ def _ask(index: Index, question: Question, number: int, console: Console) -> Sec
     answer = index.search(question.query, TOP_K, ground="exact")
     console.print(f"[bold]{number}. {question.heading}[/bold]", highlight=False)
     console.print(printable(answer.query), style="cyan", highlight=False, markup=False, soft_wrap=True)
-    console.print(_table(answer))
+    console.print(answer_table(answer))
     for note in answer.notes:
         console.print(f"note: {printable(note)}", style="bright_black", highlight=False, markup=False)
     console.print()
     return Section(answer, f"{number}. {question.heading}", question.note,
                    query_pictures(question.query, index.load_picture))
-
-
-def _table(answer: Answer) -> Table:
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("", "relevance", "score", "photo", "found"):
-        table.add_column(name, justify="right" if name in ("", "score") else "left", overflow="fold")
-    for hit in answer:
-        name = Path(hit.photo.path).name if hit.photo.path else f"photo {hit.photo.id}"
-        table.add_row(str(hit.rank), _bar(hit), f"{hit.score:.3f}", Text(printable(name)),
-                      Text("  ".join(map(_found, hit.entities))),
-                      style="" if hit.relevance >= answer.cutoff else "bright_black")
-    return table
-
-
-def _bar(hit: Hit) -> str:
-    full = round(min(max(hit.relevance, 0.0), 1.0) * _BAR)
-    return f"{'█' * full}{'·' * (_BAR - full)} {hit.relevance:.2f}"
-
-
-def _found(entity: EntityHit) -> str:
-    present = entity.grounding.present
-    mark = ("!" if present else "−") if entity.negative else ("✓" if present else "✗")
-    name = {"picture": "the picture", "region": "the part"}.get(entity.kind, entity.text)
-    return f"{mark} {printable(name)} {entity.score:.2f}"
 
 
 def _remove_index(folder: Path) -> None:

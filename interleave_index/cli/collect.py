@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ..export.table import plain_table
 from . import show
 from .options import (
     ConfigOption,
@@ -116,7 +117,7 @@ def spaces(index: IndexOption = None, config: ConfigOption = None, as_json: Json
     if as_json:
         show.emit_json({"spaces": rows})
         return
-    table = show.plain_table("", "id#", "interface", "dim#", "state", "encodings#")
+    table = plain_table("id#", "interface", "dim#", "state", "encodings#")
     for row in rows:
         table.add_row(*(str(row[name]) for name in ("id", "interface", "dim", "state", "encodings")))
     show.emit_table(table)

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from ..config import Config
 from ..errors import InterleaveError
+from ..export.table import plain_table
 from ..service import build_interface
 from . import show
 from .options import ConfigOption, DeviceOption, IndexOption, JsonOption, ModelOption, OfflineOption, settings
@@ -33,7 +34,7 @@ def list_models(index: IndexOption = None, config: ConfigOption = None, as_json:
     if as_json:
         show.emit_json({"models": rows})
         return
-    table = show.plain_table("", "model", "in force", "dim#", "checkpoint", "what")
+    table = plain_table("model", "in force", "dim#", "checkpoint", "what")
     for row in rows:
         table.add_row(row["name"], "yes" if row["in_force"] else "", str(row["dim"] or ""),
                       (row["checkpoint"] or "")[:12], row["error"] or BUNDLED.get(row["name"], "a checkpoint folder"))
@@ -63,7 +64,7 @@ def train(
     data: Annotated[Path, typer.Argument(metavar="DATA", help="Folder with train-*.tar and val-*.tar packs.")],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Checkpoints and the finished model.")],
     targets: Annotated[
-        Path | None, typer.Option("--targets", metavar="DIR", help="Teacher targets of the packs; else no distillation.")
+        Path | None, typer.Option("--targets", metavar="DIR", help="Teacher targets; without, no distillation.")
     ] = None,
     stage: Annotated[list[Stage] | None, typer.Option("--stage", help="Only these stages; else all.")] = None,
     minutes: Annotated[float, typer.Option(min=0, help="Of the stage `interface`.")] = 60.0,

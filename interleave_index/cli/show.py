@@ -6,7 +6,6 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import typer
@@ -15,9 +14,9 @@ from rich.table import Table
 from rich.text import Text
 
 from ..export.files import printable, to_json_text
-from ..records import Answer, EntityHit, Hit, IngestReport
+from ..export.table import answer_table, mark_of, name_of, plain_table, shown_path
+from ..records import Answer, Hit, IngestReport
 
-BAR = 10  # characters of a relevance bar
 WIDE = 160  # columns when the output is no terminal
 BROKEN_PIPE = 141
 
@@ -51,60 +50,15 @@ def emit_json(value: Any) -> None:
 
 
 def emit_table(table: Table) -> None:
-    """A table on stdout, as wide as the terminal, or as it needs where there is none."""
-    console = Console(width=None if sys.stdout.isatty() else WIDE)
+    """A table on stdout, as wide as the terminal; without one, as wide as it needs and without blanks at line ends."""
     with _reader_may_leave():
-        console.print(table)
-
-
-def plain_table(title: str, *columns: str) -> Table:
-    """A light table; names of columns that hold numbers end in ``#`` and are set flush right."""
-    table = Table(title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
-    for name in columns:
-        table.add_column(name.rstrip("#"), justify="right" if name.endswith("#") else "left", overflow="fold")
-    return table
-
-
-def shown_path(path: str | None) -> str:
-    """A path as people want it: relative when it lies below the current folder, and always printable."""
-    if path is None:
-        return "(no file)"
-    try:
-        short = os.path.relpath(path) if Path(path).is_relative_to(Path.cwd()) else path
-    except OSError:
-        short = path
-    return printable(short)
-
-
-def relevance_bar(relevance: float) -> str:
-    """Ten characters and a number.
-
-    >>> relevance_bar(0.72)
-    '███████··· 0.72'
-    """
-    full = round(max(0.0, min(1.0, relevance)) * BAR)
-    return f"{'█' * full}{'·' * (BAR - full)} {relevance:.2f}"
-
-
-def answer_table(answer: Answer) -> Table:
-    """Rank, relevance, score, photo and what was found; hits under the cut-off are grey."""
-    table = plain_table("", "#", "relevance", "score#", "id#", "photo", "found")
-    for hit in answer:
-        table.add_row(str(hit.rank), relevance_bar(hit.relevance), f"{hit.score:.3f}", str(hit.photo.id),
-                      Text(shown_path(hit.photo.path)), Text(found(hit)),
-                      style="" if hit.relevance >= answer.cutoff else "bright_black")
-    return table
-
-
-def found(hit: Hit) -> str:
-    """The entities of a hit in one cell: a tick, a cross or a minus, the phrase and its score."""
-    return "  ".join(f"{_mark(entity)} {printable(entity.text)} {entity.score:.2f}" for entity in hit.entities)
-
-
-def _mark(entity: EntityHit) -> str:
-    if entity.negative:
-        return "!" if entity.grounding.present else "−"
-    return "✓" if entity.grounding.present else "✗"
+        if sys.stdout.isatty():
+            Console().print(table)
+            return
+        console = Console(width=WIDE)
+        with console.capture() as captured:
+            console.print(table)
+        print("\n".join(line.rstrip() for line in captured.get().rstrip("\n").split("\n")))
 
 
 def emit_answer(answer: Answer) -> None:
@@ -128,7 +82,7 @@ def emit_report(report: IngestReport) -> None:
     spent = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in report.seconds.items())
     say(f"{report.photos_per_s:.1f} photos/s ({spent})")
     if report.failed:
-        table = plain_table("skipped", "file", "reason", "detail")
+        table = plain_table("file", "reason", "detail", title="skipped")
         for failed in report.failed:
             table.add_row(*(Text(cell) for cell in (shown_path(failed.path), failed.reason, printable(failed.detail))))
         emit_table(table)
@@ -153,27 +107,31 @@ def progress_bar(verb: str) -> Iterator[Callable[[int, int, str], None]]:
 
 def emit_status(folder: str, facts: dict[str, Any]) -> None:
     """The counts of an index, its space, and one line a FAISS file."""
-    table = plain_table(f"index {printable(folder)}", "", "")
+    table = plain_table("", "", title=f"index {printable(folder)}")
     table.show_header = False
     for name, value in facts.items():
-        if isinstance(value, dict):
-            value = ", ".join(f"{key} {entry}" for key, entry in value.items())
-        if not isinstance(value, list):
-            table.add_row(name, Text(printable("none" if value is None else str(value))))
-    for generation in facts.get("generations", ()):
-        table.add_row("generation", Text(", ".join(f"{key} {entry}" for key, entry in generation.items())))
+        if isinstance(value, int):
+            table.add_row(name, str(value))
+    space = facts["space"]
+    if space:
+        table.add_row("space", Text(f"{space['id']}: {printable(space['interface'])}, D={space['dim']}, "
+                                    f"checkpoint {space['checkpoint'][:12]}"))
+    for generation in facts["generations"]:
+        table.add_row("generation", Text(
+            f"{generation['kind']} of space {generation['space']}: {generation['rows']} rows, "
+            f"{generation['recipe']}, {generation['delta']} written or removed since"))
     emit_table(table)
 
 
 def emit_grounding(hit: Hit) -> None:
     """What each entity found in one photo: a tick or a cross, its score, and the box and share of its mask."""
-    table = plain_table("", "", "entity", "score#", "box", "share#")
+    table = plain_table("", "entity", "score#", "box", "share#")
     for entity in hit.entities:
         regions = entity.regions or (None,)
         for region in regions:
             box = "" if region is None else " ".join(f"{corner:.0f}" for corner in region.box)
             share = "" if region is None else f"{region.rle.decode().mean():.1%}"
-            table.add_row(_mark(entity), Text(printable(entity.text)), f"{entity.score:.3f}", box, share)
+            table.add_row(mark_of(entity), Text(name_of(entity)), f"{entity.score:.3f}", box, share)
     emit_table(table)
 
 def emit_figures(figures: dict[str, Any]) -> None:

@@ -104,8 +104,8 @@ def test_the_wheel_works_in_a_clean_environment(built_wheel, tmp_path, environme
     assert made.returncode == 0
     python = tmp_path / "venv" / "bin" / "python"
     site = next((tmp_path / "venv" / "lib").glob("python*/site-packages"))
-    subprocess.run([sys.executable, "-m", "pip", "--quiet", "--python", str(python), "install", "--no-deps", "--no-index",
-                    str(built_wheel)], check=True, capture_output=True)
+    pip = [sys.executable, "-m", "pip", "--quiet", "--python", str(python)]
+    subprocess.run([*pip, "install", "--no-deps", "--no-index", str(built_wheel)], check=True, capture_output=True)
     # the dependencies are those of this environment; a path in a .pth file runs none of the .pth files beside it
     (site / "dependencies.pth").write_text(str(Path(np.__file__).parents[1]) + "\n")
 

@@ -8,7 +8,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine, insert, inspect, text
+from sqlalchemy import (
+    Column,
+    Connection,
+    Engine,
+    MetaData,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    insert,
+    inspect,
+    text,
+)
 from sqlalchemy.exc import DatabaseError
 
 from ..errors import IndexDamaged, SchemaTooNew
@@ -52,9 +63,10 @@ def is_current(engine: Engine, folder: Path) -> bool:
 def create(connection: Connection) -> None:
     """Make every table of an empty catalog, in the caller's transaction."""
     Base.metadata.create_all(connection)
-    connection.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL, "
-                            "CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num))"))
-    connection.execute(text("INSERT INTO alembic_version VALUES (:head)"), {"head": REVISIONS[-1]})
+    version = Table("alembic_version", MetaData(), Column("version_num", String(32), nullable=False),
+                    PrimaryKeyConstraint("version_num", name="alembic_version_pkc"))
+    version.create(connection)
+    connection.execute(insert(version).values(version_num=REVISIONS[-1]))
     connection.execute(insert(CatalogRow).values(id=1, change=0, created_at=now()))
 
 

@@ -26,8 +26,16 @@ from ..records import (
 )
 from .protocol import Calibration
 
-COLOURS = {"red": (220, 40, 40), "green": (40, 160, 60), "blue": (40, 70, 210), "yellow": (240, 220, 50),
-           "purple": (150, 50, 170), "orange": (245, 140, 30), "white": (255, 255, 255), "black": (10, 10, 10)}
+COLOURS = {
+    "red": (220, 40, 40),
+    "green": (40, 160, 60),
+    "blue": (40, 70, 210),
+    "yellow": (240, 220, 50),
+    "purple": (150, 50, 170),
+    "orange": (245, 140, 30),
+    "white": (255, 255, 255),
+    "black": (10, 10, 10),
+}
 DIM = 16
 SMALLEST = 0.002  # share of the photo under which a patch is not a region
 MOST_REGIONS = 32
@@ -44,8 +52,14 @@ class ToyInterface:
         """Banks of single colours; a slope that takes a match well above the cut-off."""
         bank = np.stack([self._text(name) for name in COLOURS])
         kinds = ("caption", "entity", "picture")
-        return Calibration(captions=bank, phrases=bank, pictures=bank, regions=bank,
-                           slope=dict.fromkeys(kinds, 2.0), offset=dict.fromkeys(kinds, -1.0))
+        return Calibration(
+            captions=bank,
+            phrases=bank,
+            pictures=bank,
+            regions=bank,
+            slope=dict.fromkeys(kinds, 2.0),
+            offset=dict.fromkeys(kinds, -1.0),
+        )
 
     def encode_photos(self, photos: Sequence[RGB]) -> list[PhotoEncoding]:
         """Regions are patches of one colour, largest first; the score of a patch is the root of its share."""
@@ -57,7 +71,9 @@ class ToyInterface:
         positive = [self._part(p) * p.weight for p in (*parts["caption"], *parts["entity"])]
         return QueryEncoding(
             legend=unit(np.sum(positive, 0)) if positive else np.zeros(DIM, np.float32),
-            entities=self._stack(parts["entity"]), negatives=self._stack(parts["negative"]))
+            entities=self._stack(parts["entity"]),
+            negatives=self._stack(parts["negative"]),
+        )
 
     def ground(self, photo: RGB, query: ResolvedQuery) -> list[GroundedMask]:
         """The patch whose colour answers each entity best; the whole photo when it has no patch."""
@@ -111,10 +127,13 @@ class ToyInterface:
         vectors = np.array([self._colours(labels[m]) for m in masks], np.float32).reshape(len(masks), DIM)
         boxes = np.array([box_of(m) for m in masks], np.float32).reshape(len(masks), 4)
         rles = tuple(encode_rle(m if full_size else resize_mask(m, long_side=512)) for m in masks)
-        return PhotoEncoding(image=self._colours(labels), regions=vectors, boxes=boxes, areas=areas,
-                             scores=np.sqrt(areas), masks=rles)
+        return PhotoEncoding(
+            image=self._colours(labels), regions=vectors, boxes=boxes, areas=areas, scores=np.sqrt(areas), masks=rles
+        )
 
 
 def _nearest(photo: RGB) -> NDArray[np.int64]:
-    nearest: NDArray[np.int64] = ((photo[..., None, :].astype(np.float32) - _PALETTE) ** 2).sum(-1).argmin(-1)
+    # |pixel - colour|^2 without |pixel|^2, which is the same for all; whole numbers, exact in float32
+    distances = (_PALETTE**2).sum(1) - 2 * (photo.astype(np.float32) @ _PALETTE.T)
+    nearest: NDArray[np.int64] = distances.argmin(-1)
     return nearest

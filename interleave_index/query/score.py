@@ -3,7 +3,8 @@
     S = cos(legend, image) + w * sum(w_e * s_e) / sum(w_e) - lambda * sum(w_n * max(0, s_n - t_n))
 
 where s of a part is its best cosine over the photo's regions (a whole picture also meets the image vector),
-and t_n the negative's threshold: the 95th percentile of its s over a sample of the library.
+and t_n the negative's threshold: the 95th percentile of its s over a sample of the library (presence.py says what
+stands in for it where the thing is common).
 
 A photo without regions gives an entity no evidence, s_e = 0, and a negative nothing to take off.
 All vectors have unit length, so that a cosine is a dot product; everything is float32, and S is rounded to six
@@ -22,10 +23,10 @@ from numpy.typing import NDArray
 
 from ..errors import EmptyQuery, ShapeError, SpaceMismatch
 from ..records import Floats, QueryEncoding, ResolvedPart
+from .presence import negative_threshold
 
 ENTITY_WEIGHT = 0.5  # w
 NEGATIVE_WEIGHT = 1.0  # lambda
-NEGATIVE_PERCENTILE = 95.0
 NO_EVIDENCE = -np.inf  # the best cosine over no regions at all
 DECIMALS = 6
 
@@ -108,15 +109,13 @@ class Scores:
     penalty: Floats
 
 
-def want(parts: Sequence[ResolvedPart], encoding: QueryEncoding, null: Block, *,
-         percentile: float = NEGATIVE_PERCENTILE) -> Wanted:
+def want(parts: Sequence[ResolvedPart], encoding: QueryEncoding, null: Block) -> Wanted:
     """Put together what the score needs.
 
     Args:
         parts: the resolved query; its entities and negatives in the order of the encoding.
         encoding: of the same query.
         null: a sample of the library, for the thresholds of the negatives.
-        percentile: of the negatives' best cosines over `null`, 0 to 100.
     Raises:
         EmptyQuery: nothing but negatives.
         ShapeError: the encoding has another number of vectors than the query has parts.
@@ -135,7 +134,8 @@ def want(parts: Sequence[ResolvedPart], encoding: QueryEncoding, null: Block, *,
         whole=np.array([part.kind == "picture" for part in entities], bool),
         negatives=encoding.negatives, negative_weights=np.array([part.weight for part in negatives], np.float32),
         negative_whole=negative_whole,
-        thresholds=negative_thresholds(null, encoding.negatives, negative_whole, percentile=percentile))
+        thresholds=np.array([negative_threshold(known) for known in
+                             null_cosines(null, encoding.negatives, negative_whole)], np.float32))
 
 
 def score(block: Block, wanted: Wanted, *, entity_weight: float = ENTITY_WEIGHT,
@@ -196,19 +196,6 @@ def best_cosines(block: Block, vectors: Floats, whole: NDArray[np.bool_]) -> Flo
     if whole.any():
         best[:, whole] = np.maximum(best[:, whole], block.image @ vectors[whole].T)
     return best
-
-
-def negative_thresholds(null: Block, negatives: Floats, whole: NDArray[np.bool_], *,
-                        percentile: float = NEGATIVE_PERCENTILE) -> Floats:
-    """How well a negative must match before it counts: a high percentile of its matches over the library.
-
-    Returns:
-        (N,) float32; +inf for a negative that no photo of the sample has anything to compare with. The
-        percentile is the sample value at or below the exact place, so that in a library of a few photos
-        the best match still stands out.
-    """
-    return np.array([np.percentile(known, percentile, method="lower") if len(known) else np.inf
-                     for known in null_cosines(null, negatives, whole)], np.float32)
 
 
 def null_cosines(null: Block, vectors: Floats, whole: NDArray[np.bool_]) -> list[Floats]:

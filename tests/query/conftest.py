@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from interleave_index.errors import ImageUnreadable
+from interleave_index.geometry import unit
 from interleave_index.grammar import Query
 from interleave_index.interface.protocol import Interface
 from interleave_index.interface.toy import COLOURS, ToyInterface
 from interleave_index.query.engine import search
-from interleave_index.records import RGB, Answer, PhotoFacts
+from interleave_index.records import RGB, Answer, Floats, Hit, PhotoFacts
 from interleave_index.storage.store import Store
 
 SIZE = (60, 80)  # height, width
@@ -56,34 +58,40 @@ class Library:
     pictures: dict[str, RGB] = field(default_factory=dict)
     built: int = 0
 
-    def add(self, name: str, rgb: RGB, *, save: bool = False, **facts: object) -> int:
+    def add(self, name: str, rgb: RGB, *, save: bool = False, **facts: Any) -> int:
         """Encode one picture and write it; `save` also leaves its file on the disk."""
-        path = self.folder / f"{name}.png"
         sha = hashlib.sha256(name.encode()).hexdigest()
         if save:
             from PIL import Image
 
-            Image.fromarray(rgb).save(path)
-            sha = hashlib.sha256(path.read_bytes()).hexdigest()
-        encoding = self.interface.encode_photos([rgb])[0]
-        one = PhotoFacts(sha256=sha, width=rgb.shape[1], height=rgb.shape[0], format="PNG", **facts)  # type: ignore[arg-type]
-        self.ids[name] = self.store.write_encodings(
-            self.space_id, [one], encoding.image[None], [encoding.regions], [encoding.boxes], [encoding.areas],
-            [encoding.scores], [encoding.masks], [str(path)])[0]
-        self.pictures[name] = rgb
+            Image.fromarray(rgb).save(self.folder / f"{name}.png")
+            sha = hashlib.sha256((self.folder / f"{name}.png").read_bytes()).hexdigest()
+        self.add_all({name: rgb}, [PhotoFacts(sha, rgb.shape[1], rgb.shape[0], "PNG", **facts)])
         return self.ids[name]
+
+    def add_all(self, pictures: dict[str, RGB], facts: list[PhotoFacts] | None = None) -> None:
+        """Encode pictures and write them in one transaction."""
+        found = self.interface.encode_photos(list(pictures.values()))
+        facts = facts or [PhotoFacts(hashlib.sha256(name.encode()).hexdigest(), rgb.shape[1], rgb.shape[0], "PNG")
+                          for name, rgb in pictures.items()]
+        ids = self.store.write_encodings(
+            self.space_id, facts, np.stack([one.image for one in found]), [one.regions for one in found],
+            [one.boxes for one in found], [one.areas for one in found], [one.scores for one in found],
+            [one.masks for one in found], [str(self.folder / f"{name}.png") for name in pictures])
+        self.ids.update(zip(pictures, ids, strict=True))
+        self.pictures.update(pictures)
 
     def factory(self) -> Interface:
         """Gives the interface, and counts how often it was asked for."""
         self.built += 1
         return self.interface
 
-    def ask(self, query: str | Query, **options: object) -> Answer:
+    def ask(self, query: str | Query, **options: Any) -> Answer:
         """Search with this library's interface and loader."""
         asked = Query.parse(query) if isinstance(query, str) else query
-        return search(self.store, self.factory, asked, load_picture=open_picture, **options)  # type: ignore[arg-type]
+        return search(self.store, self.factory, asked, load_picture=open_picture, **options)
 
-    def names(self, answer: Answer) -> list[str]:
+    def names(self, answer: Iterable[Hit]) -> list[str]:
         """What was found, by name, best first."""
         by_id = {photo_id: name for name, photo_id in self.ids.items()}
         return [by_id[hit.photo.id] for hit in answer]
@@ -105,18 +113,16 @@ def library(empty: Library) -> Library:
         "two_reds": scene(red=(18, 30, 14), red_=(60, 30, 13)), "yellow_on_black": scene("black", yellow=(40, 30, 18)),
         "purple": scene(purple=(40, 30, 20)), "white": scene(),
     }
-    for name, rgb in scenes.items():
-        empty.add(name, rgb)
+    empty.add_all(scenes)
     return empty
 
 
 @pytest.fixture(scope="session")
-def make_vectors() -> Callable[..., np.ndarray]:
-    """Random unit vectors, float32, that survive half precision unchanged enough for comparison."""
+def make_vectors() -> Callable[..., Floats]:
+    """Random unit vectors, float32, of any shape."""
 
-    def make(rng: np.random.Generator, *shape: int) -> np.ndarray:
-        found = rng.standard_normal(shape).astype(np.float32)
-        return found / np.linalg.norm(found, axis=-1, keepdims=True)
+    def make(rng: np.random.Generator, *shape: int) -> Floats:
+        return unit(rng.standard_normal(shape))
 
     return make
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -15,12 +17,12 @@ from interleave_index.records import Entity, Not, PhotoRef, Picture, RegionRef, 
 GREY = np.full((40, 80, 3), 128, np.uint8)
 
 
-def one(part, load) -> ResolvedPart:
+def one(part: Any, load: Any) -> Any:
     return resolve(Query(part), None, 0, load).parts[0]
 
 
 def test_texts_become_captions_entities_and_negatives_in_order(load):
-    found = resolve(Query("a man with", Entity("a dog", weight=2), Not("a cat")), None, 0, load)
+    found: Any = resolve(Query("a man with", Entity("a dog", weight=2), Not("a cat")), None, 0, load)
     assert [(p.role, p.kind, p.label, p.weight) for p in found.parts] == [
         ("caption", "text", "a man with", 1), ("entity", "text", "a dog", 2), ("negative", "text", "a cat", 1)]
     assert (found.stored, found.notes) == (False, ())
@@ -119,7 +121,7 @@ def test_a_reference_without_an_index_is_refused(load):
 
 def test_references_alone_bring_their_stored_vectors_and_no_pixels(library, load):
     red = library.ids["red"]
-    found = resolve(Query(PhotoRef(red), Not(RegionRef(red, 1))), library.store, library.space_id, load)
+    found: Any = resolve(Query(PhotoRef(red), Not(RegionRef(red, 1))), library.store, library.space_id, load)
     stored = library.store.vectors(library.space_id, [red])
     assert found.stored and [part.photo for part in found.parts] == [None, None]
     assert [(part.role, part.kind) for part in found.parts] == [("entity", "picture"), ("negative", "region")]
@@ -130,7 +132,7 @@ def test_references_alone_bring_their_stored_vectors_and_no_pixels(library, load
 def test_the_legend_of_references_is_their_weighted_mean():
     rng = np.random.default_rng(0)
     vectors = rng.standard_normal((3, 5)).astype(np.float32)
-    parts = [ResolvedPart(role, "region", "", vector=vector, weight=weight)
+    parts = [ResolvedPart(role, "region", "", vector=vector, weight=weight)  # type: ignore[arg-type]
              for role, vector, weight in zip(("entity", "negative", "entity"), vectors, (1, 9, 2), strict=True)]
     encoding = stored_encoding(parts)
     mean = vectors[0] + 2 * vectors[2]
@@ -140,7 +142,7 @@ def test_the_legend_of_references_is_their_weighted_mean():
 
 def test_text_beside_a_reference_brings_the_original_and_the_region_at_its_size(library, load, draw):
     photo = library.add("saved", draw(red=(40, 30, 20)), save=True)
-    found = resolve(Query(RegionRef(photo, 1), "outside"), library.store, library.space_id, load, PixelCache())
+    found: Any = resolve(Query(RegionRef(photo, 1), "outside"), library.store, library.space_id, load, PixelCache())
     assert not found.stored and found.notes == ()
     assert np.array_equal(found.parts[0].photo, library.pictures["saved"])
     assert np.array_equal(found.parts[0].mask, (library.pictures["saved"] == (220, 40, 40)).all(2))
@@ -154,14 +156,14 @@ def test_an_edited_original_gives_way_to_the_thumbnail(library, load, draw):
     thumbnail = library.store.thumbnail_path(known.sha256)
     thumbnail.parent.mkdir(parents=True)
     Image.fromarray(draw(red=(40, 30, 20))[::2, ::2]).save(thumbnail, format="PNG")
-    found = resolve(Query(RegionRef(photo, 1), "outside"), library.store, library.space_id, load, PixelCache())
+    found: Any = resolve(Query(RegionRef(photo, 1), "outside"), library.store, library.space_id, load, PixelCache())
     assert found.parts[0].photo.shape == (*found.parts[0].mask.shape, 3) == (30, 40, 3)
     assert found.notes == ()
 
 
 def test_lost_pixels_are_stood_in_for_by_the_vector_with_a_note(library, load):
     red = library.ids["red"]
-    found = resolve(Query(PhotoRef(red), "outside"), library.store, library.space_id, load, PixelCache())
+    found: Any = resolve(Query(PhotoRef(red), "outside"), library.store, library.space_id, load, PixelCache())
     assert found.parts[0].photo is None and found.parts[0].vector is not None
     assert f"photo {red}" in found.notes[0] and "stands in" in found.notes[0]
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
 from interleave_index.errors import EmptyQuery, ShapeError, SpaceMismatch
-from interleave_index.query.score import Wanted, best_cosines, negative_thresholds, null_cosines, rank, score, want
+from interleave_index.query.score import Wanted, best_cosines, null_cosines, rank, score, want
 from interleave_index.records import QueryEncoding, ResolvedPart
 from interleave_index.storage.rows import StoredVectors
 
 NONE = np.zeros((0, 2), np.float32)
 
 
-def block(*photos: tuple[list[float], list[list[float]]]) -> StoredVectors:
+def block(*photos: tuple[Sequence[float], Sequence[Sequence[float]]]) -> StoredVectors:
     """Photos as (image vector, region vectors), ids from 1."""
     dim = len(photos[0][0])
     counts = [len(regions) for _, regions in photos]
@@ -136,17 +138,29 @@ def test_the_score_equals_a_loop_over_photos_and_regions(seed, make_vectors):
 # --- thresholds, ranks -----------------------------------------------------------------------
 
 
+def threshold(sample, vector=(1, 0)):
+    parts = [ResolvedPart("caption", "text", "a dog"), ResolvedPart("negative", "text", "a cat")]
+    negative = np.array([vector], np.float32)
+    return float(want(parts, QueryEncoding(negative[0], NONE, negative), sample).thresholds[0])
+
+
 def test_the_threshold_of_a_negative_is_its_95th_percentile_over_the_sample():
-    sample = block(*(([0, 1], [[step / 100, 0]]) for step in range(100)))
-    assert negative_thresholds(sample, np.array([[1, 0]], np.float32), np.zeros(1, bool)).tolist() == pytest.approx(
-        [0.94])
+    sample = block(*(([0.0, 1.0], [[step / 100, 0.0], [-1.0, 0.0]]) for step in range(101)))
+    assert threshold(sample) == pytest.approx(0.95)
+
+
+def test_a_negative_that_is_common_counts_from_its_bar_of_presence():
+    rng = np.random.default_rng(0)
+    absent, present = rng.normal(0.1, 0.05, 140), rng.normal(0.8, 0.02, 60)  # 30 % of the library show it
+    sample = block(*(([0.0, 1.0], [[float(cosine), 0.0]]) for cosine in np.concatenate([absent, present])))
+    assert absent.max() < threshold(sample) < present.min()
 
 
 def test_the_threshold_counts_only_photos_that_have_regions():
     sample = block(([0, 1], []), ([0, 1], [[0.5, 0]]), ([0, 1], []))
-    assert negative_thresholds(sample, np.array([[1, 0]], np.float32), np.zeros(1, bool)).tolist() == [0.5]
+    assert threshold(sample) == 0.5
     bare = block(([0, 1], []))
-    assert negative_thresholds(bare, np.array([[1, 0]], np.float32), np.zeros(1, bool)).tolist() == [np.inf]
+    assert threshold(bare) == np.inf
     assert null_cosines(bare, np.array([[0, 1]] * 2, np.float32), np.array([True, False]))[0].tolist() == [1]
 
 
@@ -196,4 +210,4 @@ def test_weights_and_kinds_come_from_the_parts_in_their_order():
     asked = want(parts, QueryEncoding(axes[0], axes, axes[1:]), PHOTOS)
     assert (asked.weights.tolist(), asked.whole.tolist()) == ([3, 1], [True, False])
     assert (asked.negative_weights.tolist(), asked.negative_whole.tolist()) == ([0.5], [True])
-    assert asked.thresholds.tolist() == pytest.approx([1])  # best of (0, 1): 1, 1, 0.8, 0; the third of four
+    assert asked.thresholds.tolist() == pytest.approx([1])  # best of (0, 1): 1, 1, 0.8, 0

@@ -94,6 +94,7 @@ def ingest(store: Store, interface: Interface, roots: Sequence[Path | str], *,
     tally = Tally(progress)
     with store.writer("ingest"), _ctrl_c(stop):
         space_id = store.ensure_space(interface.space)
+        _keep_calibration(store, space_id, interface)
         with tally.during("read"):
             plan, jobs, seen, unlisted = _survey(store, space_id, roots, tally, stop)
         thumbnails = str(store.thumbnail_path("00").parent.parent)
@@ -116,6 +117,13 @@ def ingest(store: Store, interface: Interface, roots: Sequence[Path | str], *,
                     with suppress(BackendMissing):  # without FAISS the catalog is complete all the same
                         store.optimize(space_id)
     return tally.report()
+
+
+def _keep_calibration(store: Store, space_id: int, interface: Interface) -> None:
+    """Keep what makes scores comparable with the vectors, so that queries without a model are judged alike."""
+    data = interface.calibration.to_bytes()
+    if store.load_calibration(space_id) != data:
+        store.save_calibration(space_id, data)
 
 
 def _survey(store: Store, space_id: int, roots: Sequence[Path | str], tally: Tally,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,18 @@ PROMISE = 0.99  # share of the true k best that every kind of query must find
 LEVELS = (10, 100, 500)
 QUERIES = 64  # of each kind
 POOL = 12  # candidates looked at, in multiples of the largest k
+WORTH = 0.5  # a search that reads more than this share of what an exact scan reads is not worth its index
 PROBE_COST, CANDIDATE_COST = 64.0, 1500.0  # bytes of one product code; one candidate's exact codes, fetched at random
+
+
+class _Measured(NamedTuple):
+    """One effort and what it brought; the least one is the best: the promise kept, then the cheapest."""
+
+    failed: bool
+    order: float
+    cost: float  # bytes read
+    recall: float
+    probe: Probe
 
 
 def queries(sample: Floats, rng: np.random.Generator) -> dict[str, Floats]:
@@ -37,7 +48,7 @@ def queries(sample: Floats, rng: np.random.Generator) -> dict[str, Floats]:
 
 
 def calibrate(index: Any, recipe: Recipe, sample: Floats) -> Recipe | None:
-    """The recipe with its search parameters; None when not even half of the lists keep the promise at 10.
+    """The recipe with its search parameters; None when it is not worth having.
 
     Args:
         index: a filled coarse index with exact codes behind it.
@@ -48,31 +59,32 @@ def calibrate(index: Any, recipe: Recipe, sample: Floats) -> Recipe | None:
     asked = np.vstack(list(queries(sample, rng).values()))
     levels = [k for k in LEVELS if k <= index.ntotal]
     truth = faiss.downcast_index(index.refine_index).search(asked, levels[-1])[1]
-    best: dict[int, tuple[float, Probe, float]] = {}
-    for nprobe, ranks in _ranks(index, recipe, asked, truth):
+    best: dict[int, _Measured] = {}
+    pool = min(index.ntotal, POOL * levels[-1])
+    for nprobe, ranks in _ranks(index, recipe, asked, truth, pool):
         for k in levels:
-            probe, recall = _candidates(ranks[:, :k], k, nprobe)
+            probe, recall = _candidates(ranks[:, :k], k, nprobe, pool)
             cost = nprobe * index.ntotal / recipe.lists * PROBE_COST + probe.candidates * CANDIDATE_COST
-            kept = best.get(k)
-            promised = recall >= PROMISE
-            if kept is None or (promised and (kept[2] < PROMISE or cost < kept[0])) or (
-                    not promised and kept[2] < recall):
-                best[k] = (cost, probe, recall)
-        if all(recall >= PROMISE for _, _, recall in best.values()):
+            failed = recall < PROMISE
+            this = _Measured(failed, -recall if failed else cost, cost, recall, probe)
+            best[k] = min(best.get(k, this), this)
+        if not any(found.failed for found in best.values()):
             break
-    if best[levels[0]][2] < PROMISE:
+    first = best[levels[0]]
+    if first.failed or first.cost > WORTH * index.ntotal * 2 * index.d:
         return None
-    return replace(recipe, search={k: found[1] for k, found in best.items()},
-                   recall={k: round(found[2], 4) for k, found in best.items()})
+    return replace(recipe, search={k: found.probe for k, found in best.items()},
+                   recall={k: round(found.recall, 4) for k, found in best.items()})
 
 
-def _ranks(index: Any, recipe: Recipe, asked: Floats, truth: Ids) -> Iterator[tuple[int, NDArray[np.int64]]]:
+def _ranks(
+    index: Any, recipe: Recipe, asked: Floats, truth: Ids, pool: int
+) -> Iterator[tuple[int, NDArray[np.int64]]]:
     """For growing effort, the place that each true neighbour takes among the coarse index's candidates."""
     faiss = load_faiss()
     base = faiss.downcast_index(index.base_index)
-    pool = min(index.ntotal, POOL * truth.shape[1])
     nprobe = max(4, recipe.lists // 128)
-    while nprobe <= max(4, recipe.lists // 2):
+    while nprobe <= recipe.lists:
         found = base.search(asked, pool, params=faiss.SearchParametersIVF(nprobe=nprobe))[1]
         ranks = np.full(truth.shape, np.iinfo(np.int64).max)
         for row, (names, wanted) in enumerate(zip(found, truth, strict=True)):
@@ -84,15 +96,15 @@ def _ranks(index: Any, recipe: Recipe, asked: Floats, truth: Ids) -> Iterator[tu
         nprobe *= 2
 
 
-def _candidates(ranks: NDArray[np.int64], k: int, nprobe: int) -> tuple[Probe, float]:
+def _candidates(ranks: NDArray[np.int64], k: int, nprobe: int, pool: int) -> tuple[Probe, float]:
     """The fewest candidates, in doublings, that keep the promise for every kind of query, and the recall they give.
 
     A true neighbour among the candidates is always found, since candidates are scored exactly.
     """
     groups = ranks.reshape(-1, QUERIES, k)
-    candidates = 2 * k
+    candidates = min(2 * k, pool)
     while True:
         recall = float((groups < candidates).mean((1, 2)).min())
-        if recall >= PROMISE or candidates >= POOL * LEVELS[-1]:
+        if recall >= PROMISE or candidates >= pool:
             return Probe(nprobe, candidates), recall
-        candidates *= 2
+        candidates = min(2 * candidates, pool)

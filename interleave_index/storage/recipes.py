@@ -21,7 +21,7 @@ FLAT_ROWS = 200_000  # up to here an exact scan takes few milliseconds and nothi
 TRAIN_PER_LIST = 64  # vectors for each inverted list in training
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, order=True)
 class Probe:
     """How far one search goes: inverted lists looked at, and candidates scored again exactly."""
 
@@ -94,13 +94,13 @@ class Recipe:
                       {int(k): v for k, v in plain["recall"].items()})
 
 
-def recipe_for(rows: int, dim: int, flat_rows: int = FLAT_ROWS) -> Recipe:
+def recipe_for(rows: int, dim: int) -> Recipe:
     """The recipe for a number of rows, not calibrated yet.
 
     >>> recipe_for(100_000, 256).factory, recipe_for(1_200_000, 256).factory
     ('SQfp16', 'IVF1024,PQ128x4fs,Refine(SQfp16)')
     """
-    if rows <= flat_rows or dim % 2:
+    if rows <= FLAT_ROWS or dim % 2:
         return Recipe()
     lists = 2 ** max(4, round(math.log2(math.sqrt(rows))))
     return Recipe(f"IVF{lists},PQ{dim // 2}x4fs,Refine(SQfp16)", lists)

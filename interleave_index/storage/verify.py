@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 from sqlalchemy import Connection, and_, func, or_, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from ..errors import IndexDamaged
+from ..errors import StorageError
 from . import generations, vectors
 from .blobs import unpack_masks
 from .files import Generation, open_file, sha256_of
@@ -49,7 +50,7 @@ def checks(connection: Connection, folder: Path) -> list[Check]:
 def _run(name: str, check: Callable[[], Outcome]) -> Check:
     try:
         return Check(name, *check())
-    except (SQLAlchemyError, IndexDamaged, OSError, ValueError) as error:
+    except (SQLAlchemyError, StorageError, OSError, ValueError, zlib.error) as error:
         return Check(name, False, f"{type(error).__name__}: {error}")
 
 

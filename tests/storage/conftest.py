@@ -51,8 +51,8 @@ class Library:
         """A made-up encoding with so many regions."""
         masks = tuple(Rle((2, 2), "22") for _ in range(regions))
         boxes = np.arange(4 * regions, dtype=np.float32).reshape(regions, 4)
-        level = np.linspace(1, 0.5, regions, dtype=np.float32)
-        return PhotoEncoding(self.vectors(1)[0], self.vectors(regions), boxes, level / 2, level, masks, b"record")
+        level = np.linspace(1, 0.5, regions).astype(np.float32)
+        return PhotoEncoding(self.vectors(1)[0], self.vectors(regions), boxes, level, level, masks, b"record")
 
     def facts(self, name: str, **more: Any) -> PhotoFacts:
         """Facts of a picture whose content is this name."""

@@ -15,7 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from interleave_index.interface.find.module import FindConfig, FindInterface, Pass
+from interleave_index.interface.find.module import FindConfig, FindInterface
+from interleave_index.interface.find.outputs import Pass
 from interleave_index.interface.find.published import prompts_from_published
 from interleave_index.models.pixel_decoder import PixelDecoder, channels_of
 
@@ -24,22 +25,27 @@ PREDICTOR, DECODER = "sem_seg_head.predictor.", "sem_seg_head.pixel_decoder."
 
 def layers_of(state: dict[str, Tensor], stem: str) -> int:
     """Number of layers under a key stem."""
-    return 1 + max(int(key[len(stem):].split(".")[0]) for key in state if key.startswith(stem))
+    return 1 + max(int(key[len(stem) :].split(".")[0]) for key in state if key.startswith(stem))
 
 
 def below(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     """The part of a state dict under a prefix, without it."""
-    return {key[len(prefix):]: value for key, value in state.items() if key.startswith(prefix)}
+    return {key[len(prefix) :]: value for key, value in state.items() if key.startswith(prefix)}
 
 
 def build_interface(state: dict[str, Tensor], heads: int) -> FindInterface:
     """An interface of the sizes that the state dict has, loaded strictly."""
     width = state["class_embed"].shape[0]
     config = FindConfig(
-        width=width, features=state["mask_embed.layers.2.weight"].shape[0], heads=heads,
+        width=width,
+        features=state["mask_embed.layers.2.weight"].shape[0],
+        heads=heads,
         ffn=state["transformer_ffn_layers.0.linear1.weight"].shape[0],
-        layers=layers_of(state, "transformer_ffn_layers."), object_queries=len(state["query_feat.weight"]) - 1,
-        text_width=state["lang_encoder.lang_proj"].shape[0], memories=len(state["spatial_embed.weight"]))
+        layers=layers_of(state, "transformer_ffn_layers."),
+        object_queries=len(state["query_feat.weight"]) - 1,
+        text_width=state["lang_encoder.lang_proj"].shape[0],
+        memories=len(state["spatial_embed.weight"]),
+    )
     interface = FindInterface(config)
     interface.load_state_dict(state)
     return interface.eval()
@@ -48,8 +54,13 @@ def build_interface(state: dict[str, Tensor], heads: int) -> FindInterface:
 def build_decoder(state: dict[str, Tensor], heads: int) -> PixelDecoder:
     """A pixel decoder of the sizes that the state dict has, loaded strictly."""
     stem = "transformer.encoder.layers."
-    decoder = PixelDecoder(channels_of(state), state["mask_features.weight"].shape[0], heads=heads,
-                           ffn=state[f"{stem}0.linear1.weight"].shape[0], layers=layers_of(state, stem))
+    decoder = PixelDecoder(
+        channels_of(state),
+        state["mask_features.weight"].shape[0],
+        heads=heads,
+        ffn=state[f"{stem}0.linear1.weight"].shape[0],
+        layers=layers_of(state, stem),
+    )
     decoder.load_state_dict(state)
     return decoder.eval()
 
@@ -59,7 +70,10 @@ def differences(got: dict[str, Tensor], expected: dict[str, Tensor], title: str)
     for name, wanted in expected.items():
         mine = got.get(name)
         fits = mine is not None and mine.shape == wanted.shape
-        yield f"{title}.{name}", float((mine - wanted).abs().max()) if fits and wanted.numel() else (0.0 if fits else float("inf"))
+        yield (
+            f"{title}.{name}",
+            float((mine - wanted).abs().max()) if fits and wanted.numel() else (0.0 if fits else float("inf")),
+        )
 
 
 def compare(content: dict[str, Any], interface_heads: int, decoder_heads: int) -> Iterator[tuple[str, float]]:
@@ -73,11 +87,15 @@ def compare(content: dict[str, Any], interface_heads: int, decoder_heads: int) -
         pyramid = decoder([content["features"][name] for name in ("res2", "res3", "res4", "res5")])
         mine = {str(n): level for n, level in enumerate(pyramid.levels)}
         yield from differences(mine, {str(n): level for n, level in enumerate(content["multi_scale"])}, "multi_scale")
-        yield from differences({"mask_features": pyramid.mask_features}, {"mask_features": mask_features}, "pixel_decoder")
+        yield from differences(
+            {"mask_features": pyramid.mask_features}, {"mask_features": mask_features}, "pixel_decoder"
+        )
         levels, mask_features = pyramid.levels, pyramid.mask_features
 
     def run(extra: dict[str, Any]) -> Pass:
-        return interface(levels, mask_features, prompts_from_published(extra), class_table=content.get("class_text"), earlier=True)
+        return interface(
+            levels, mask_features, prompts_from_published(extra), class_table=content.get("class_text"), earlier=True
+        )
 
     everything = run(content.get("extra", {}))
     for key in ("out", "out_all"):

@@ -22,8 +22,12 @@ from PIL import Image
 
 GRID = 48
 SKIPPED_SOURCES = {"human-seg", "camvid"}  # the weakest terms of all sources
-TEACHERS = {"edgetpu": ("mobilenet_edgetpu_224_1.0_uint8.tflite", 73, 224), "labeler": ("object_labeler.tflite", 64, 224),
-            "voc": ("deeplabv3_mnv2_pascal_quant.tflite", 68, 513), "ade": ("mobile_segmenter_r3_quant.tflite", 100, 512)}
+TEACHERS = {
+    "edgetpu": ("mobilenet_edgetpu_224_1.0_uint8.tflite", 73, 224),
+    "labeler": ("object_labeler.tflite", 64, 224),
+    "voc": ("deeplabv3_mnv2_pascal_quant.tflite", 68, 513),
+    "ade": ("mobile_segmenter_r3_quant.tflite", 100, 512),
+}
 
 
 class Teacher:
@@ -62,8 +66,13 @@ def unit(vector: np.ndarray) -> np.ndarray:
 
 def painted(logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Arg-max class and its probability x 255 on the grid, from (h, w, classes) logits."""
-    grid = np.stack([np.asarray(Image.fromarray(plane).resize((GRID, GRID), Image.Resampling.BILINEAR))
-                     for plane in np.ascontiguousarray(logits.transpose(2, 0, 1))], -1)
+    grid = np.stack(
+        [
+            np.asarray(Image.fromarray(plane).resize((GRID, GRID), Image.Resampling.BILINEAR))
+            for plane in np.ascontiguousarray(logits.transpose(2, 0, 1))
+        ],
+        -1,
+    )
     odds = np.exp(grid - grid.max(-1, keepdims=True))
     odds /= odds.sum(-1, keepdims=True)
     return odds.argmax(-1).astype(np.uint8), (odds.max(-1) * 255).astype(np.uint8)
@@ -120,9 +129,14 @@ def main() -> None:
                 rows.append(row)
                 if len(rows) % 500 == 0:
                     print(f"{pack.name}: {len(rows)} photos", flush=True)
-            np.savez(out.with_suffix(".part.npz"), keys=np.array([r[0] for r in rows]),
-                     pooled=np.stack([r[1] for r in rows]), painted=np.stack([r[2] for r in rows]),
-                     voc_names=names(args.teachers / "labels-voc21.txt"), ade_names=names(args.teachers / "labels-ade32.txt"))
+            np.savez(
+                out.with_suffix(".part.npz"),
+                keys=np.array([r[0] for r in rows]),
+                pooled=np.stack([r[1] for r in rows]),
+                painted=np.stack([r[2] for r in rows]),
+                voc_names=names(args.teachers / "labels-voc21.txt"),
+                ade_names=names(args.teachers / "labels-ade32.txt"),
+            )
             out.with_suffix(".part.npz").rename(out)
             print(f"wrote {out}: {len(rows)} photos", flush=True)
 

@@ -39,7 +39,9 @@ def load(name: str = "find-mini", *, device: str = "auto", offline: bool = False
         return ToyInterface()
     folder = BUNDLED.get(name, Path(name))
     if not folder.is_dir():
-        raise WeightsMissing(f"no model {name!r}, expected one of {', '.join(names())} or the folder of a trained model")
+        raise WeightsMissing(
+            f"no model {name!r}, expected one of {', '.join(names())} or the folder of a trained model"
+        )
     from .find_mini import FindMini
 
     return FindMini(folder, device=_device(device))
@@ -52,6 +54,8 @@ def _device(name: str) -> str:
     if name == "auto":
         return next(kind for kind in ("cuda", "mps", "cpu") if there[kind])
     if not there.get(name, False):
-        raise ModelError(f"device {name!r} is not available here, expected auto or one of "
-                         f"{', '.join(kind for kind, on in there.items() if on)}")
+        raise ModelError(
+            f"device {name!r} is not available here, expected auto or one of "
+            f"{', '.join(kind for kind, on in there.items() if on)}"
+        )
     return name

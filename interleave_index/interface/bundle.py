@@ -1,8 +1,8 @@
 """A find-mini bundle on disk: weights, sizes, tokenizer and calibration in one folder.
 
-    config.json         sizes, preprocessing, names of the class table, calibration constants, what it was trained on
-    model.safetensors   weights, the class table (`class_table`) and the calibration banks (`bank.*`), float16
-    tokenizer.json      the text tower's vocabulary
+config.json         sizes, preprocessing, names of the class table, calibration constants, what it was trained on
+model.safetensors   weights, the class table (`class_table`) and the calibration banks (`bank.*`), float16
+tokenizer.json      the text tower's vocabulary
 """
 
 from __future__ import annotations
@@ -55,12 +55,16 @@ def load_bundle(folder: Path) -> Bundle:
     """
     for name in (CONFIG, WEIGHTS, TOKENIZER):
         if not (folder / name).is_file():
-            raise WeightsMissing(f"no {name} in {folder}; expected a folder with {CONFIG}, {WEIGHTS} and {TOKENIZER}, "
-                                 "as `interleave-index train` writes it")
+            raise WeightsMissing(
+                f"no {name} in {folder}; expected a folder with {CONFIG}, {WEIGHTS} and {TOKENIZER}, "
+                "as `interleave-index train` writes it"
+            )
     config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     if config.get("format") != FORMAT:
-        raise WeightsMissing(f"{folder / CONFIG} is of format {config.get('format')}, expected {FORMAT}; "
-                             "train again or use the release that wrote it")
+        raise WeightsMissing(
+            f"{folder / CONFIG} is of format {config.get('format')}, expected {FORMAT}; "
+            "train again or use the release that wrote it"
+        )
     content = {name: value.float() for name, value in load_file(folder / WEIGHTS).items()}
     banks = {name: content.pop(f"bank.{name}").numpy() for name in BANKS}
     table = content.pop("class_table")
@@ -68,25 +72,32 @@ def load_bundle(folder: Path) -> Bundle:
     try:
         model.load_state_dict(content)
     except RuntimeError as error:
-        raise WeightsMissing(f"{folder / WEIGHTS} does not fit the sizes in {CONFIG}: {str(error).splitlines()[-1].strip()}") from error
+        raise WeightsMissing(
+            f"{folder / WEIGHTS} does not fit the sizes in {CONFIG}: {str(error).splitlines()[-1].strip()}"
+        ) from error
     constants = config["calibration"]
     calibration = Calibration(**banks, slope=constants["slope"], offset=constants["offset"], cutoff=constants["cutoff"])
     model.eval().requires_grad_(False)
-    model.vision.to(memory_format=torch.channels_last)
+    model.vision.channels_last()
     return Bundle(model, table, calibration, config, fingerprint(folder))
 
 
-def save_bundle(folder: Path, model: FindModel, class_table: Tensor, calibration: Calibration,
-                facts: dict[str, Any]) -> None:
+def save_bundle(
+    folder: Path, model: FindModel, class_table: Tensor, calibration: Calibration, facts: dict[str, Any]
+) -> None:
     """Write a bundle, every tensor in float16.
 
     Args:
         facts: what else belongs into config.json: ``class_names``, ``trained_on``, ``preprocessing``, ``name``.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {name: value.detach() for name, value in model.state_dict().items()} | {"class_table": class_table.detach()}
+    tensors = {name: value.detach() for name, value in model.state_dict().items()} | {
+        "class_table": class_table.detach()
+    }
     tensors |= {f"bank.{name}": torch.from_numpy(np.asarray(getattr(calibration, name))) for name in BANKS}
-    halves = {name: (value.half() if value.is_floating_point() else value).contiguous() for name, value in tensors.items()}
+    halves = {
+        name: (value.half() if value.is_floating_point() else value).contiguous() for name, value in tensors.items()
+    }
     save_file(halves, folder / WEIGHTS)
     model.text.tokenizer.save(str(folder / TOKENIZER))
     constants = {"slope": calibration.slope, "offset": calibration.offset, "cutoff": calibration.cutoff}

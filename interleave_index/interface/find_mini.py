@@ -14,7 +14,17 @@ from torch.nn import functional as F
 from ..errors import ShapeError
 from ..geometry import box_of, encode_rle, fit
 from ..models.pixel_decoder import Pyramid
-from ..records import RGB, BoolMask, Floats, GroundedMask, PhotoEncoding, QueryEncoding, ResolvedPart, ResolvedQuery, Space
+from ..records import (
+    RGB,
+    BoolMask,
+    Floats,
+    GroundedMask,
+    PhotoEncoding,
+    QueryEncoding,
+    ResolvedPart,
+    ResolvedQuery,
+    Space,
+)
 from .bundle import load_bundle
 from .find import tasks
 from .find.model import Sentence, compose
@@ -40,8 +50,12 @@ class FindMini:
         self._model, self._table = bundle.model.to(device), bundle.class_table.to(device)
         self._calibration, self._device = bundle.calibration, torch.device(device)
         self._side = bundle.model.config.side
-        self.space = Space(interface=str(bundle.config.get("name", folder.name)), checkpoint=bundle.checkpoint,
-                           preprocessing=f"squash {self._side}, pillow bilinear", dim=bundle.model.interface.config.width)
+        self.space = Space(
+            interface=str(bundle.config.get("name", folder.name)),
+            checkpoint=bundle.checkpoint,
+            preprocessing=f"squash {self._side}, pillow bilinear",
+            dim=bundle.model.interface.config.width,
+        )
 
     @property
     def calibration(self) -> Calibration:
@@ -63,17 +77,19 @@ class FindMini:
     def encode_query(self, query: ResolvedQuery) -> QueryEncoding:
         """See `Interface.encode_query`. Plain text is a caption; anything with pictures is an interleaved legend.
 
-        Brackets around text do not change the legend. The vector of a text entity is that of its phrase alone, of a whole picture its image vector, of a part
-        the semantic vector of the proposal that the part selects.
+        Brackets around text do not change the legend. The vector of a text entity is that of its phrase alone, of a
+        whole picture its image vector, of a part the semantic vector of the proposal that the part selects.
         """
         asked = tuple(part for part in query if part.role != "negative")
         pyramids = {id(part): self._pyramid([part.photo]) for part in query if part.photo is not None}
         dim = self.space.dim
         entities = [self._vector(part, pyramids) for part in asked if part.role == "entity"]
         negatives = [self._vector(part, pyramids) for part in query if part.role == "negative"]
-        return QueryEncoding(legend=self._legend(asked, pyramids),
-                             entities=np.stack(entities) if entities else np.zeros((0, dim), np.float32),
-                             negatives=np.stack(negatives) if negatives else np.zeros((0, dim), np.float32))
+        return QueryEncoding(
+            legend=self._legend(asked, pyramids),
+            entities=np.stack(entities) if entities else np.zeros((0, dim), np.float32),
+            negatives=np.stack(negatives) if negatives else np.zeros((0, dim), np.float32),
+        )
 
     @torch.inference_mode()
     def ground(self, photo: RGB, query: ResolvedQuery) -> list[GroundedMask]:
@@ -109,10 +125,13 @@ class FindMini:
         scale = np.array([size[1] / masks.shape[2], size[0] / masks.shape[1]] * 2, np.float32) if seen else 1
         chosen = [kept[n] for n in seen]
         return PhotoEncoding(
-            image=_array(segments.image[row]), regions=_array(segments.vectors[row, chosen]),
+            image=_array(segments.image[row]),
+            regions=_array(segments.vectors[row, chosen]),
             boxes=np.array([box_of(masks[n]) for n in seen], np.float32).reshape(-1, 4) * scale,
             areas=np.array([masks[n].mean() for n in seen], np.float32),
-            scores=_array(segments.quality[row, chosen]), masks=tuple(encode_rle(masks[n]) for n in seen))
+            scores=_array(segments.quality[row, chosen]),
+            masks=tuple(encode_rle(masks[n]) for n in seen),
+        )
 
     # --- queries ------------------------------------------------------------------------------
 
@@ -130,12 +149,19 @@ class FindMini:
         """Where pixels are lost: the weighted mean of the parts' own vectors."""
         total = np.zeros(self.space.dim, np.float32)
         for part in asked:
-            vector = _array(tasks.encode_text(self._model, [part.label])[0]) if part.kind == "text" else self._vector(part, pyramids)
+            vector = (
+                _array(tasks.encode_text(self._model, [part.label])[0])
+                if part.kind == "text"
+                else self._vector(part, pyramids)
+            )
             total += part.weight * vector
         return total / max(float(np.linalg.norm(total)), 1e-6)
 
-    def _sentence(self, asked: tuple[ResolvedPart, ...], pyramids: dict[int, Pyramid],
-                  ) -> tuple[Sentence, list[tasks.Reference | None]]:
+    def _sentence(
+        self,
+        asked: tuple[ResolvedPart, ...],
+        pyramids: dict[int, Pyramid],
+    ) -> tuple[Sentence, list[tasks.Reference | None]]:
         pieces: list[tuple[str, int | None, bool]] = []
         references: list[tasks.Reference | None] = []
         for part in asked:

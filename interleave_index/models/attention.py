@@ -53,13 +53,17 @@ class Attention(nn.Module):
         Returns:
             (B, N, C), after the output projection.
         """
-        parts = zip(*(x.split([size for size, _ in groups], 2) for x in self._projected(placed, placed, value)), strict=True)
-        return self._joined(torch.cat([_mixed(*qkv, blocked) for qkv, (_, blocked) in zip(parts, groups, strict=True)], 2))
+        sizes = [size for size, _ in groups]
+        q, k, v = (x.split(sizes, 2) for x in self._projected(placed, placed, value))
+        mixed = [_mixed(q[n], k[n], v[n], blocked) for n, (_, blocked) in enumerate(groups)]
+        return self._joined(torch.cat(mixed, 2))
 
     def _projected(self, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         weights, biases = self.in_proj_weight.chunk(3), self.in_proj_bias.chunk(3)
-        q, k, v = (F.linear(x, w, b).unflatten(-1, (self.heads, -1)).transpose(1, 2)
-                   for x, w, b in zip((query, key, value), weights, biases, strict=True))
+        q, k, v = (
+            F.linear(x, w, b).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            for x, w, b in zip((query, key, value), weights, biases, strict=True)
+        )
         return q, k, v
 
     def _joined(self, mixed: Tensor) -> Tensor:
@@ -76,7 +80,8 @@ def _mixed(q: Tensor, k: Tensor, v: Tensor, blocked: Tensor | None) -> Tensor:
     if q.requires_grad and q.dtype == torch.bfloat16:
         # the fused kernel's backward pass in bfloat16 is several times slower on a CPU than these three steps
         scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
-        mixed = (scores if blocked is None else scores.masked_fill(blocked, -torch.inf)).softmax(-1).to(v.dtype) @ v
+        scores = scores if blocked is None else scores.masked_fill(blocked, -torch.inf)
+        mixed: Tensor = scores.softmax(-1).to(v.dtype) @ v
     else:
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=None if blocked is None else ~blocked)
     return mixed if blind is None else mixed.masked_fill(blind, 0.0)

@@ -19,8 +19,11 @@ class _Block(nn.Module):
         self.norm2 = nn.BatchNorm2d(outputs)
         self.skip = None
         if stride != 1 or inputs != outputs:
-            self.skip = nn.Sequential(nn.AvgPool2d(stride, ceil_mode=True) if stride > 1 else nn.Identity(),
-                                      nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs))
+            self.skip = nn.Sequential(
+                nn.AvgPool2d(stride, ceil_mode=True) if stride > 1 else nn.Identity(),
+                nn.Conv2d(inputs, outputs, 1, bias=False),
+                nn.BatchNorm2d(outputs),
+            )
         nn.init.zeros_(self.norm2.weight)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -39,8 +42,13 @@ class MiniBackbone(nn.Module):
     def __init__(self, widths: Sequence[int] = (64, 128, 256, 384), depths: Sequence[int] = (2, 2, 3, 2)) -> None:
         super().__init__()
         self.stem = nn.Sequential(
-            nn.Conv2d(3, 32, 3, 2, 1, bias=False), nn.BatchNorm2d(32), nn.ReLU(),
-            nn.Conv2d(32, widths[0], 3, 2, 1, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU())
+            nn.Conv2d(3, 32, 3, 2, 1, bias=False),
+            nn.BatchNorm2d(32),
+            nn.ReLU(),
+            nn.Conv2d(32, widths[0], 3, 2, 1, bias=False),
+            nn.BatchNorm2d(widths[0]),
+            nn.ReLU(),
+        )
         self.stages = nn.ModuleList()
         inputs = widths[0]
         for number, (width, depth) in enumerate(zip(widths, depths, strict=True)):

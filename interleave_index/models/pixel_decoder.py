@@ -56,7 +56,20 @@ class _EncoderLayer(nn.Module):
     def forward(self, x: Tensor, positions: Tensor) -> Tensor:
         placed = x + positions
         x = self.norm1(x + self.self_attn(placed, placed, x))
-        return self.norm2(x + self.linear2(F.relu(self.linear1(x))))
+        out: Tensor = self.norm2(x + self.linear2(F.relu(self.linear1(x))))
+        return out
+
+
+class _Encoder(nn.Module):
+    def __init__(self, layers: int, width: int, heads: int, ffn: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(_EncoderLayer(width, heads, ffn) for _ in range(layers))
+
+
+class _Transformer(nn.Module):
+    def __init__(self, layers: int, width: int, heads: int, ffn: int) -> None:
+        super().__init__()
+        self.encoder = _Encoder(layers, width, heads, ffn)
 
 
 class PixelDecoder(nn.Module):
@@ -69,18 +82,18 @@ class PixelDecoder(nn.Module):
         groups: of every GroupNorm.
     """
 
-    def __init__(self, channels: Sequence[int], width: int, *, heads: int = 8, ffn: int = 2048, layers: int = 6,
-                 groups: int = 32) -> None:
+    def __init__(
+        self, channels: Sequence[int], width: int, *, heads: int = 8, ffn: int = 2048, layers: int = 6, groups: int = 32
+    ) -> None:
         super().__init__()
         self.input_proj = nn.Conv2d(channels[3], width, 1)
-        encoder = nn.Module()
-        encoder.layers = nn.ModuleList(_EncoderLayer(width, heads, ffn) for _ in range(layers))
-        self.transformer = nn.Module()
-        self.transformer.encoder = encoder
-        for number in (1, 2, 3):
-            self.add_module(f"adapter_{number}", _NormedConv(channels[number - 1], width, 1, relu=False, groups=groups))
-        for number in (1, 2, 3, 4):
-            self.add_module(f"layer_{number}", _NormedConv(width, width, 3, relu=True, groups=groups))
+        self.transformer = _Transformer(layers, width, heads, ffn)
+        self.adapter_1, self.adapter_2, self.adapter_3 = (
+            _NormedConv(inputs, width, 1, relu=False, groups=groups) for inputs in channels[:3]
+        )
+        self.layer_1, self.layer_2, self.layer_3, self.layer_4 = (
+            _NormedConv(width, width, 3, relu=True, groups=groups) for _ in range(4)
+        )
         self.mask_features = nn.Conv2d(width, width, 3, padding=1)
 
     def forward(self, maps: Sequence[Tensor]) -> Pyramid:
@@ -89,18 +102,21 @@ class PixelDecoder(nn.Module):
         height, width = coarse.shape[-2:]
         positions = sine_positions(height, width, coarse.shape[1], coarse.device).flatten(1).T[None].to(coarse.dtype)
         tokens = coarse.flatten(2).transpose(1, 2)
-        for layer in self.transformer.encoder.layers:  # type: ignore[union-attr]
+        for layer in self.transformer.encoder.layers:
             tokens = layer(tokens, positions)
         encoded = tokens.transpose(1, 2).unflatten(2, (height, width))
         steps = [self.layer_4(encoded)]
-        for number in (3, 2, 1):
-            lateral = getattr(self, f"adapter_{number}")(maps[number - 1])
-            merged = lateral + F.interpolate(steps[-1], size=lateral.shape[-2:], mode="nearest")
-            steps.append(getattr(self, f"layer_{number}")(merged))
+        for adapter, layer, lower in (
+            (self.adapter_3, self.layer_3, maps[2]),
+            (self.adapter_2, self.layer_2, maps[1]),
+            (self.adapter_1, self.layer_1, maps[0]),
+        ):
+            lateral = adapter(lower)
+            steps.append(layer(lateral + F.interpolate(steps[-1], size=lateral.shape[-2:], mode="nearest")))
         return Pyramid(self.mask_features(steps[3]), encoded, (steps[0], steps[1], steps[2]))
 
 
 def channels_of(state: dict[str, torch.Tensor], prefix: str = "") -> tuple[int, int, int, int]:
     """Backbone widths that a pixel decoder's state dict expects, (res2, res3, res4, res5)."""
-    laterals = [state[f"{prefix}adapter_{n}.weight"].shape[1] for n in (1, 2, 3)]
-    return (*laterals, state[f"{prefix}input_proj.weight"].shape[1])
+    res2, res3, res4 = (state[f"{prefix}adapter_{n}.weight"].shape[1] for n in (1, 2, 3))
+    return res2, res3, res4, state[f"{prefix}input_proj.weight"].shape[1]

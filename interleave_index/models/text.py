@@ -11,6 +11,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..errors import ModelError
 from .attention import Attention
 
 PAD, UNKNOWN, BEGIN, PLACEHOLDER = "[PAD]", "[UNK]", "[BOS]", "[INTERACTIVE]"
@@ -41,11 +42,17 @@ def train_tokenizer(sentences: Iterable[str], *, size: int = 8192) -> Tokenizer:
     """
     tokenizer = Tokenizer(models.BPE(unk_token=UNKNOWN, continuing_subword_prefix="##"))
     tokenizer.normalizer = normalizers.Sequence(
-        [normalizers.NFD(), normalizers.StripAccents(), normalizers.Lowercase()])
+        [normalizers.NFD(), normalizers.StripAccents(), normalizers.Lowercase()]
+    )
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = decoders.WordPiece()
-    trainer = trainers.BpeTrainer(vocab_size=size, special_tokens=[PAD, UNKNOWN, BEGIN, PLACEHOLDER],
-                                  continuing_subword_prefix="##", min_frequency=2, show_progress=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=size,
+        special_tokens=[PAD, UNKNOWN, BEGIN, PLACEHOLDER],
+        continuing_subword_prefix="##",
+        min_frequency=2,
+        show_progress=False,
+    )
     tokenizer.train_from_iterator(sentences, trainer)
     return tokenizer
 
@@ -72,8 +79,16 @@ class TextTower(nn.Module):
         dropout: on every branch, and on whole words of the input, while training.
     """
 
-    def __init__(self, tokenizer: Tokenizer, *, width: int = 256, heads: int = 4, ffn: int = 1024, layers: int = 4,
-                 dropout: float = 0.1) -> None:
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        *,
+        width: int = 256,
+        heads: int = 4,
+        ffn: int = 1024,
+        layers: int = 4,
+        dropout: float = 0.1,
+    ) -> None:
         super().__init__()
         self.tokenizer, self.width, self.dropout = tokenizer, width, dropout
         self.token_embed = nn.Embedding(tokenizer.get_vocab_size(), width)
@@ -82,10 +97,10 @@ class TextTower(nn.Module):
         self.norm = nn.LayerNorm(width)
         nn.init.normal_(self.token_embed.weight, std=0.02)
         nn.init.normal_(self.position_embed.weight, std=0.01)
-        self._special = {name: tokenizer.token_to_id(name) for name in (PAD, UNKNOWN, BEGIN, PLACEHOLDER)}
+        self._special = {name: _id(tokenizer, name) for name in (PAD, UNKNOWN, BEGIN, PLACEHOLDER)}
 
     def tokenise(self, sentences: Sequence[str]) -> TokenBatch:
-        """Tokens of sentences, the beginning token first, at most `MOST_TOKENS` each; an empty sentence is that one token."""
+        """Tokens of sentences, the beginning token first, at most `MOST_TOKENS` each."""
         coded = [self.tokenizer.encode(sentence, add_special_tokens=False) for sentence in sentences]
         longest = max((min(len(c.ids) + 1, MOST_TOKENS) for c in coded), default=1)
         ids = torch.full((len(coded), longest), self._special[PAD])
@@ -111,6 +126,13 @@ class TextTower(nn.Module):
             x = block(x, blocked, self.dropout)
         out: Tensor = self.norm(x)
         return out
+
+
+def _id(tokenizer: Tokenizer, name: str) -> int:
+    number = tokenizer.token_to_id(name)
+    if number is None:
+        raise ModelError(f"the tokenizer has no token {name}, expected one that `interleave-index train` wrote")
+    return int(number)
 
 
 def load_tokenizer(file: Path) -> Tokenizer:

@@ -23,14 +23,31 @@ class VisionTower(nn.Module):
         heads, ffn, layers: of the pixel decoder's transformer.
     """
 
-    def __init__(self, *, widths: Sequence[int] = (64, 128, 256, 384), depths: Sequence[int] = (2, 2, 3, 2),
-                 width: int = 128, heads: int = 4, ffn: int = 512, layers: int = 3) -> None:
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        *,
+        widths: Sequence[int] = (64, 128, 256, 384),
+        depths: Sequence[int] = (2, 2, 3, 2),
+        width: int = 128,
+        heads: int = 4,
+        ffn: int = 512,
+        layers: int = 3,
+    ) -> None:
         super().__init__()
         self.backbone = MiniBackbone(widths, depths)
         self.pixel_decoder = PixelDecoder(widths, width, heads=heads, ffn=ffn, layers=layers)
         self.widths, self.width = tuple(widths), width
         self.register_buffer("mean", torch.tensor(PIXEL_MEAN).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(PIXEL_STD).view(1, 3, 1, 1), persistent=False)
+
+    def channels_last(self) -> None:
+        """Keep the weights as the convolutions of a CPU like them."""
+        for parameter in self.parameters():
+            if parameter.ndim == 4:
+                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
 
     def normalise(self, pixels: Tensor) -> Tensor:
         """(B, 3, S, S) RGB in 0..255 to what the backbone takes, channels last in memory."""

@@ -24,8 +24,9 @@ class Crop:
         """Cut (K, C, h, w) float maps out at side x side; `rows` names the photo of each map (default: in order)."""
         theta = self.theta if rows is None else self.theta[rows]
         grid = F.affine_grid(theta, [len(maps), maps.shape[1], side, side], align_corners=False)
-        return F.grid_sample(maps, grid, mode="nearest" if nearest else "bilinear", padding_mode="border",
-                             align_corners=False)
+        return F.grid_sample(
+            maps, grid, mode="nearest" if nearest else "bilinear", padding_mode="border", align_corners=False
+        )
 
 
 def whole(count: int) -> Crop:
@@ -48,7 +49,8 @@ def jitter(pixels: Tensor, rng: np.random.Generator, *, strength: float = 0.3) -
     """Random brightness, contrast and saturation; (B, 3, H, W) in 0..255, stays there."""
     count = len(pixels)
     brightness, contrast, saturation = (
-        torch.from_numpy(rng.uniform(1 - strength, 1 + strength, (count, 1, 1, 1)).astype(np.float32)) for _ in range(3))
+        torch.from_numpy(rng.uniform(1 - strength, 1 + strength, (count, 1, 1, 1)).astype(np.float32)) for _ in range(3)
+    )
     pixels = pixels * brightness
     pixels = (pixels - (mean := pixels.mean((1, 2, 3), keepdim=True))) * contrast + mean
     pixels = (pixels - (grey := pixels.mean(1, keepdim=True))) * saturation + grey

@@ -16,17 +16,41 @@ from torch import Tensor
 
 from ..interface.find.model import Sentence, compose
 from .augment import jitter, random_crop
-from .samples import Samples
+from .samples import SampleRegion, Samples
 from .strokes import draw_prompt
 
 SMALLEST_CELLS = 6  # a mask with fewer cells left after the crop is dropped
 MOST_REGIONS, MOST_EXPRESSIONS, MOST_ENTITIES, MOST_STROKES = 10, 4, 3, 3
 VISUAL_CHANCE = 0.5
 OTHER_NAMES = {
-    "person": ("man", "woman", "boy", "girl", "child", "guy", "lady", "player", "people", "men", "women", "children", "kid"),
-    "airplane": ("plane", "jet"), "motorcycle": ("motorbike", "bike"), "bicycle": ("bike",), "couch": ("sofa",),
-    "tv": ("television",), "dining table": ("table",), "potted plant": ("plant",), "sea": ("ocean", "water"),
-    "sheep": ("lamb",), "dog": ("puppy",), "cat": ("kitten",), "road": ("street",), "earth": ("dirt", "ground"),
+    "person": (
+        "man",
+        "woman",
+        "boy",
+        "girl",
+        "child",
+        "guy",
+        "lady",
+        "player",
+        "people",
+        "men",
+        "women",
+        "children",
+        "kid",
+    ),
+    "airplane": ("plane", "jet"),
+    "motorcycle": ("motorbike", "bike"),
+    "bicycle": ("bike",),
+    "couch": ("sofa",),
+    "tv": ("television",),
+    "dining table": ("table",),
+    "potted plant": ("plant",),
+    "sea": ("ocean", "water"),
+    "sheep": ("lamb",),
+    "dog": ("puppy",),
+    "cat": ("kitten",),
+    "road": ("street",),
+    "earth": ("dirt", "ground"),
 }
 TEMPLATES = ("{}", "a {}", "the {}", "a photo of a {}", "this is a {}")
 
@@ -78,9 +102,12 @@ class Pools:
         self.names = [name for name, rows in self.by_label.items() if len(rows) > 1]
 
     def draw(self, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
-        """Positions for a batch: half captioned, a quarter outlined, an eighth in pairs of one label, an eighth labelled."""
-        pairs = [rng.choice(self.by_label[name], 2, replace=False) for name in rng.choice(self.names, count // 16)] \
-            if self.names else []
+        """Positions for a batch: half captioned, a quarter outlined, an eighth each in pairs of a label and labelled."""
+        pairs = (
+            [rng.choice(self.by_label[name], 2, replace=False) for name in rng.choice(self.names, count // 16)]
+            if self.names
+            else []
+        )
         chosen = [rng.choice(self.outlined, count // 4), *pairs]
         if len(self.labelled):
             chosen.append(rng.choice(self.labelled, count // 8))
@@ -107,16 +134,20 @@ def draw_batch(samples: Samples, pools: Pools, count: int, side: int, rng: np.ra
                 labels[image].append(region.label)
     captions = [_caption(samples, n, rng) for n in rows]
     batch = Batch(
-        jitter(pixels, rng), [torch.stack(m) if m else torch.zeros(0, side // 4, side // 4) for m in masks], labels,
-        torch.tensor([len(m) > 0 for m in masks]), [c or "a photo" for c in captions],
-        torch.tensor([c is not None for c in captions]))
+        jitter(pixels, rng),
+        [torch.stack(m) if m else torch.zeros(0, side // 4, side // 4) for m in masks],
+        labels,
+        torch.tensor([len(m) > 0 for m in masks]),
+        [c or "a photo" for c in captions],
+        torch.tensor([c is not None for c in captions]),
+    )
     _add_expressions(batch, rng)
     _add_strokes(batch, rng)
     _add_sentences(batch, rng)
     return batch
 
 
-def _chosen(samples: Samples, row: int, rng: np.random.Generator) -> list:
+def _chosen(samples: Samples, row: int, rng: np.random.Generator) -> list[SampleRegion]:
     regions = samples.regions[row]
     if len(regions) <= MOST_REGIONS:
         return list(regions)
@@ -136,7 +167,9 @@ def _add_expressions(batch: Batch, rng: np.random.Generator) -> None:
         distinct = [n for n in dict.fromkeys(names) if n]
         rng.shuffle(distinct)
         distinct = distinct[:MOST_EXPRESSIONS]
-        batch.answers.append(torch.tensor([distinct.index(n) if n in distinct else -1 for n in names], dtype=torch.long))
+        batch.answers.append(
+            torch.tensor([distinct.index(n) if n in distinct else -1 for n in names], dtype=torch.long)
+        )
         batch.expressions.append([str(rng.choice(TEMPLATES)).format(n) for n in distinct] or ["nothing"])
 
 
@@ -178,11 +211,16 @@ def _add_sentences(batch: Batch, rng: np.random.Generator) -> None:
         else:
             named = [n for n, name in enumerate(batch.labels[image]) if name]
             rng.shuffle(named)
-            distinct = list({batch.labels[image][n]: n for n in named}.values())[: int(rng.integers(1, MOST_ENTITIES + 1))]
+            distinct = list({batch.labels[image][n]: n for n in named}.values())[
+                : int(rng.integers(1, MOST_ENTITIES + 1))
+            ]
             for place, number in enumerate(distinct):
                 pieces.append(("and" if place else "", None, False))
-                pieces.append(_entity(batch, image, number, f"a {batch.labels[image][number]}", by_label, targets,
-                                      references, rng))
+                pieces.append(
+                    _entity(
+                        batch, image, number, f"a {batch.labels[image][number]}", by_label, targets, references, rng
+                    )
+                )
             pieces = pieces or [("nothing", None, False)]
         batch.sentences.append(compose(pieces))
         batch.entity_targets.append(torch.tensor(targets, dtype=torch.long))
@@ -207,9 +245,16 @@ def _named_spans(batch: Batch, image: int, rng: np.random.Generator) -> list[tup
     return sorted(found)
 
 
-def _entity(batch: Batch, image: int, number: int, text: str, by_label: dict[str, list[tuple[int, int]]],
-            targets: list[int], references: list[tuple[int, Tensor] | None], rng: np.random.Generator,
-            ) -> tuple[str, int | None, bool]:
+def _entity(
+    batch: Batch,
+    image: int,
+    number: int,
+    text: str,
+    by_label: dict[str, list[tuple[int, int]]],
+    targets: list[int],
+    references: list[tuple[int, Tensor] | None],
+    rng: np.random.Generator,
+) -> tuple[str, int | None, bool]:
     visual = bool(rng.random() < VISUAL_CHANCE)
     targets.append(number)
     reference = None
@@ -217,7 +262,7 @@ def _entity(batch: Batch, image: int, number: int, text: str, by_label: dict[str
         label = batch.labels[image][number]
         others = [place for place in by_label.get(label or "", []) if place[0] != image]
         source = others[int(rng.integers(len(others)))] if others and rng.random() < 0.6 else (image, number)
-        mask = (batch.masks[source[0]][source[1]] > 0.5)
+        mask = batch.masks[source[0]][source[1]] > 0.5
         prompt = mask if rng.random() < 0.5 else torch.from_numpy(draw_prompt(mask.numpy(), rng))
         reference = (source[0], prompt)
     references.append(reference)

@@ -36,11 +36,11 @@ class Vectors:
     offsets: NDArray[np.int64]
 
 
-def encode_samples(model: FindModel, table: torch.Tensor, samples: Samples, rows: Sequence[int]) -> Vectors:
+def encode_samples(model: FindModel, table: torch.Tensor, samples: Samples, rows: NDArray[np.int64]) -> Vectors:
     """Image vectors and all proposals of some samples, in order."""
     images, regions = [], []
     for start in range(0, len(rows), 32):
-        some = np.asarray(rows[start : start + 32])
+        some = rows[start : start + 32]
         pixels = torch.from_numpy(samples.pixels[some]).permute(0, 3, 1, 2).float()
         side = model.config.side
         pixels = torch.nn.functional.interpolate(pixels, (side, side), mode="bilinear", antialias=True)
@@ -50,26 +50,35 @@ def encode_samples(model: FindModel, table: torch.Tensor, samples: Samples, rows
         regions.append(torch.gather(segments.vectors, 1, best[..., None].expand_as(segments.vectors)).numpy())
     stacked = np.concatenate(regions)
     count = stacked.shape[1]
-    return Vectors(unit(np.concatenate(images)), unit(stacked.reshape(-1, stacked.shape[2])),
-                   np.arange(0, len(rows) * count + 1, count))
+    return Vectors(
+        unit(np.concatenate(images)),
+        unit(stacked.reshape(-1, stacked.shape[2])),
+        np.arange(0, len(rows) * count + 1, count),
+    )
 
 
 @torch.inference_mode()
-def calibrate(model: FindModel, table: torch.Tensor, samples: Samples, rows: Sequence[int], *, seed: int = 0) -> Calibration:
+def calibrate(
+    model: FindModel, table: torch.Tensor, samples: Samples, rows: NDArray[np.int64], *, seed: int = 0
+) -> Calibration:
     """Banks from generic captions and held-out photos, constants from their labels.
 
     Args:
         rows: positions of held-out photos; those used as a bank of pictures are not used for fitting.
     """
     rng = np.random.default_rng(seed)
-    order = rng.permutation(np.asarray(rows))
-    bank_rows, fit_rows = order[: min(PICTURES, len(order) // 2)], order[min(PICTURES, len(order) // 2):]
+    order = rng.permutation(rows)
+    bank_rows, fit_rows = order[: min(PICTURES, len(order) // 2)], order[min(PICTURES, len(order) // 2) :]
     generic = generic_captions()
     bank = encode_samples(model, table, samples, bank_rows)
     blank = Calibration(
-        captions=unit(tasks.encode_text(model, generic).numpy()), phrases=unit(tasks.encode_phrases(model, generic).numpy()),
-        pictures=bank.image, regions=bank.regions[bank.offsets[:-1]],
-        slope=dict.fromkeys(("caption", "entity", "picture"), 1.0), offset=dict.fromkeys(("caption", "entity", "picture"), 0.0))
+        captions=unit(tasks.encode_text(model, generic).numpy()),
+        phrases=unit(tasks.encode_phrases(model, generic).numpy()),
+        pictures=bank.image,
+        regions=bank.regions[bank.offsets[:-1]],
+        slope=dict.fromkeys(("caption", "entity", "picture"), 1.0),
+        offset=dict.fromkeys(("caption", "entity", "picture"), 0.0),
+    )
     photos = encode_samples(model, table, samples, fit_rows)
     names = [{*samples.labels[n], *(r.label for r in samples.regions[n] if r.label)} for n in fit_rows]
     slope, offset = {}, {}
@@ -79,8 +88,14 @@ def calibrate(model: FindModel, table: torch.Tensor, samples: Samples, rows: Seq
     return replace(blank, slope=slope, offset=offset)
 
 
-def _pairs(model: FindModel, blank: Calibration, photos: Vectors, names: Sequence[set[str]], kind: str,
-           rng: np.random.Generator) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+def _pairs(
+    model: FindModel,
+    blank: Calibration,
+    photos: Vectors,
+    names: Sequence[set[str]],
+    kind: str,
+    rng: np.random.Generator,
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     values, flags = [], []
     for label in sorted({name for found in names for name in found}):
         there = np.array([label in found for found in names])
@@ -99,7 +114,9 @@ def _pairs(model: FindModel, blank: Calibration, photos: Vectors, names: Sequenc
     return np.concatenate(values).astype(np.float64), np.concatenate(flags)
 
 
-def _question(model: FindModel, photos: Vectors, label: str, kind: str, source: int) -> tuple[ResolvedPart, QueryEncoding]:
+def _question(
+    model: FindModel, photos: Vectors, label: str, kind: str, source: int
+) -> tuple[ResolvedPart, QueryEncoding]:
     nothing = np.zeros((0, photos.image.shape[1]), np.float32)
     if kind == "picture":
         vector = photos.image[source]

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..interface.find.model import FindModel, Sentence, gather_visual
-from ..interface.find.module import Output
+from ..interface.find.outputs import Output
 from ..interface.find.tasks import mixed_entity_scores
 from ..interface.find.variables import MaskPrompt, Prompts, SpatialPrompt, VisualTokens
 from ..models.pixel_decoder import Pyramid
@@ -27,9 +27,23 @@ from .samples import Samples, held_out
 # find.md §7, but for the three choices among proposals and the two alignments of names and regions: short
 # trainings need more of the former than 0.4, and the latter are ours, so that an entity finds stored regions
 WEIGHTS = {
-    "class": 2.0, "bce": 5.0, "dice": 5.0, "retrieval": 8.0, "fine": 4.0, "ground_choice": 1.0, "ground_bce": 1.0,
-    "ground_dice": 1.0, "spatial_choice": 1.0, "spatial_bce": 1.0, "spatial_dice": 1.0, "legend": 8.0,
-    "entity_choice": 1.0, "entity_bce": 1.0, "entity_dice": 1.0, "names": 1.0, "entity_names": 1.0,
+    "class": 2.0,
+    "bce": 5.0,
+    "dice": 5.0,
+    "retrieval": 8.0,
+    "fine": 4.0,
+    "ground_choice": 1.0,
+    "ground_bce": 1.0,
+    "ground_dice": 1.0,
+    "spatial_choice": 1.0,
+    "spatial_bce": 1.0,
+    "spatial_dice": 1.0,
+    "legend": 8.0,
+    "entity_choice": 1.0,
+    "entity_bce": 1.0,
+    "entity_dice": 1.0,
+    "names": 1.0,
+    "entity_names": 1.0,
 }
 QUEUE = 512  # earlier vectors kept as further negatives of the retrieval losses
 TASKS = {"grounding": 0.3, "spatial": 0.25, "interleave": 0.45}  # a batch trains one of these beside the rest
@@ -47,8 +61,16 @@ class InterfaceStage:
 
     name = "interface"
 
-    def __init__(self, model: FindModel, train: Samples, held: Samples, *, batch: int = 24, lr: float = 4e-4,
-                 supervised: Sequence[int] = (3,)) -> None:
+    def __init__(
+        self,
+        model: FindModel,
+        train: Samples,
+        held: Samples,
+        *,
+        batch: int = 24,
+        lr: float = 4e-4,
+        supervised: Sequence[int] = (3,),
+    ) -> None:
         self.model, self.train_set, self.held = model, train, held
         self.photos_per_step, self.lr, self.supervised = batch, lr, tuple(supervised)
         self.pools = Pools(train, train.where(lambda n: not held_out(train.keys[n])))
@@ -82,8 +104,13 @@ class InterfaceStage:
         table, entity_table = self._name_tables(names)
         task = str(rng.choice(list(TASKS), p=list(TASKS.values())))
         run = model.interface(
-            pyramid.levels, pyramid.mask_features, self._prompts(batch, pyramid, task), class_table=table, earlier=True,
-            segment_sees_queries=bool(rng.random() < QUERIES_FOR_TOKENS))
+            pyramid.levels,
+            pyramid.mask_features,
+            self._prompts(batch, pyramid, task),
+            class_table=table,
+            earlier=True,
+            segment_sees_queries=bool(rng.random() < QUERIES_FOR_TOKENS),
+        )
         losses: dict[str, Tensor] = {}
         predictions = [run.earlier[n] for n in self.supervised] + [run.final]
         for number, output in enumerate(predictions):
@@ -93,7 +120,11 @@ class InterfaceStage:
         caption = Prompts()
         caption.caption = model.text_tokens([c for c, on in zip(batch.captions, batch.captioned, strict=True) if on])
         losses["fine"] = WEIGHTS["fine"] * fine_contrast(
-            run.final["pred_captions"][batch.captioned], caption.caption.tokens, caption.caption.pad, model.interface.scale)
+            run.final["pred_captions"][batch.captioned],
+            caption.caption.tokens,
+            caption.caption.pad,
+            model.interface.scale,
+        )
         return losses
 
     # --- prompts ------------------------------------------------------------------------------
@@ -128,7 +159,7 @@ class InterfaceStage:
         return gather_visual(sampled, rows)
 
     def _name_tables(self, names: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """Class vectors (K + 1, C), background last, and entity vectors (K, C) of label names, by the language side alone."""
+        """Class vectors (K + 1, C), background last, and entity vectors (K, C) of names, by the language side alone."""
         model = self.model
         classes = Prompts(class_name=model.text_tokens([*names, "background"]))
         table = model.interface(None, None, classes).final["pred_retrievals_class"][:, 0]
@@ -140,19 +171,26 @@ class InterfaceStage:
 
     # --- losses of one prediction -------------------------------------------------------------
 
-    def _prediction(self, batch: Batch, output: Output, labels: list[Tensor], table: Tensor, entity_table: Tensor,
-                    final: bool) -> dict[str, Tensor]:
+    def _prediction(
+        self, batch: Batch, output: Output, labels: list[Tensor], table: Tensor, entity_table: Tensor, final: bool
+    ) -> dict[str, Tensor]:
         scale = self.model.interface.scale
         logits = output["pred_logits"]
         chances = logits.detach().float().softmax(-1)
         named = [torch.where(label < 0, 0, label) for label in labels]
-        pairs = match(output["pred_masks"], batch.masks, [
-            torch.where(label[None] < 0, 1 - chances[n, :, -1:], chances[n][:, pick])
-            for n, (label, pick) in enumerate(zip(labels, named, strict=True))])
+        pairs = match(
+            output["pred_masks"],
+            batch.masks,
+            [
+                torch.where(label[None] < 0, 1 - chances[n, :, -1:], chances[n][:, pick])
+                for n, (label, pick) in enumerate(zip(labels, named, strict=True))
+            ],
+        )
         losses = {"class": class_loss(logits, pairs, labels, batch.annotated)}
         losses["bce"], losses["dice"] = mask_losses(output["pred_masks"], batch.masks, pairs)
-        losses["retrieval"] = self._contrast("caption", output["pred_retrievals"][:, 0], output["pred_retrievals_lang"][:, 0],
-                                             batch.captioned, final)
+        losses["retrieval"] = self._contrast(
+            "caption", output["pred_retrievals"][:, 0], output["pred_retrievals_lang"][:, 0], batch.captioned, final
+        )
         if "pred_gmasks" in output:
             losses |= self._grounding(batch, output, scale)
         if "pred_smasks" in output:
@@ -164,8 +202,11 @@ class InterfaceStage:
         return losses
 
     def _grounding(self, batch: Batch, output: Output, scale: Tensor) -> dict[str, Tensor]:
-        scores = scale * F.normalize(output["pred_gtexts"].float(), dim=-1) @ F.normalize(
-            output["pred_grounding_query"].float(), dim=-1).transpose(1, 2)
+        scores = (
+            scale
+            * F.normalize(output["pred_gtexts"].float(), dim=-1)
+            @ F.normalize(output["pred_grounding_query"].float(), dim=-1).transpose(1, 2)
+        )
         asked = [(answer >= 0).nonzero()[:, 0] for answer in batch.answers]
         masks, answers = picked(batch.masks, asked), picked(batch.answers, asked)
         return _choice_and_masks("ground", output["pred_gmasks"], scores, masks, answers)
@@ -173,21 +214,38 @@ class InterfaceStage:
     def _spatial(self, batch: Batch, output: Output) -> dict[str, Tensor]:
         scores = output["pred_smaskembs"].float() @ output["pred_pspatials"].float().transpose(1, 2)
         queries = [torch.arange(len(rows)) for rows in batch.stroke_of]
-        return _choice_and_masks("spatial", output["pred_smasks"], scores, picked(batch.masks, batch.stroke_of), queries)
+        return _choice_and_masks(
+            "spatial", output["pred_smasks"], scores, picked(batch.masks, batch.stroke_of), queries
+        )
 
-    def _interleaved(self, batch: Batch, output: Output, labels: list[Tensor], table: Tensor,
-                     final: bool) -> dict[str, Tensor]:
+    def _interleaved(
+        self, batch: Batch, output: Output, labels: list[Tensor], table: Tensor, final: bool
+    ) -> dict[str, Tensor]:
         scores = mixed_entity_scores(output, [sentence.visual for sentence in batch.sentences])
         masks = picked(batch.masks, batch.entity_targets)
         queries = [torch.arange(len(rows)) for rows in batch.entity_targets]
         pairs = match(output["pred_imasks"], masks, _chances(scores, queries))
         bce, dice = mask_losses(output["pred_imasks"], masks, pairs)
-        losses = {"entity_choice": choice_loss(scores, pairs, queries), "entity_bce": bce, "entity_dice": dice,
-                  "legend": self._contrast("legend", output["pred_retrievals"][:, 0], output["pred_interleave_image"][:, 0],
-                                           batch.true_sentence, final)}
+        losses = {
+            "entity_choice": choice_loss(scores, pairs, queries),
+            "entity_bce": bce,
+            "entity_dice": dice,
+            "legend": self._contrast(
+                "legend",
+                output["pred_retrievals"][:, 0],
+                output["pred_interleave_image"][:, 0],
+                batch.true_sentence,
+                final,
+            ),
+        }
         if final:
-            losses["entity_names"] = _name_loss(output["pred_interleave_objects"], pairs,
-                                                picked(labels, batch.entity_targets), table, self.model.interface.scale)
+            losses["entity_names"] = _name_loss(
+                output["pred_interleave_objects"],
+                pairs,
+                picked(labels, batch.entity_targets),
+                table,
+                self.model.interface.scale,
+            )
         return losses
 
     def _contrast(self, name: str, images: Tensor, texts: Tensor, valid: Tensor, final: bool) -> Tensor:
@@ -204,31 +262,46 @@ class InterfaceStage:
     # --- figures on held-out photos -----------------------------------------------------------
 
     def measure(self) -> dict[str, float]:
-        """Caption IR@10 in percent over the held-out captioned photos, and recall of masks by the proposals at IoU 0.5."""
+        """Caption IR@10 over the held-out captioned photos and recall of masks by the proposals, in percent."""
         rows = self.held.where(lambda n: bool(self.held.captions[n]))[:400]
         images, masks_found, masks_there = [], 0, 0
         for start in range(0, len(rows), 32):
             some = rows[start : start + 32]
             side = self.model.config.side
-            pixels = F.interpolate(torch.from_numpy(self.held.pixels[some]).permute(0, 3, 1, 2).float(), (side, side),
-                                   mode="bilinear", antialias=True)
+            pixels = F.interpolate(
+                torch.from_numpy(self.held.pixels[some]).permute(0, 3, 1, 2).float(),
+                (side, side),
+                mode="bilinear",
+                antialias=True,
+            )
             pyramid = self.model.pyramid(pixels)
             output = self.model.interface(pyramid.levels, pyramid.mask_features, Prompts()).final
             images.append(F.normalize(output["pred_retrievals"][:, 0].float(), dim=-1))
             for n, row in enumerate(some):
                 for region in self.held.regions[row]:
-                    wanted = F.interpolate(torch.tensor(region.mask, dtype=torch.float32)[None, None] / 255,
-                                           output["pred_masks"].shape[-2:], mode="area")[0, 0] > 0.5
+                    wanted = (
+                        F.interpolate(
+                            torch.tensor(region.mask, dtype=torch.float32)[None, None] / 255,
+                            output["pred_masks"].shape[-2:],
+                            mode="area",
+                        )[0, 0]
+                        > 0.5
+                    )
                     on = output["pred_masks"][n] > 0
                     iou = (on & wanted).sum((1, 2)) / (on | wanted).sum((1, 2)).clamp(min=1)
                     masks_there += 1
                     masks_found += int(iou.max() >= 0.5)
         prompts = Prompts(caption=self.model.text_tokens([self.held.captions[n][0] for n in rows]))
-        texts = F.normalize(self.model.interface(None, None, prompts).final["pred_retrievals_lang"][:, 0].float(), dim=-1)
+        texts = F.normalize(
+            self.model.interface(None, None, prompts).final["pred_retrievals_lang"][:, 0].float(), dim=-1
+        )
         scores = texts @ torch.cat(images).T
         rank = (scores > scores.diagonal()[:, None]).sum(1)
-        return {"IR@10": 100 * float((rank < 10).float().mean()), "recall": 100 * masks_found / max(1, masks_there),
-                "scale": float(self.model.interface.scale)}
+        return {
+            "IR@10": 100 * float((rank < 10).float().mean()),
+            "recall": 100 * masks_found / max(1, masks_there),
+            "scale": float(self.model.interface.scale),
+        }
 
 
 def _chances(scores: Tensor, queries: Sequence[Tensor]) -> list[Tensor]:
@@ -236,7 +309,9 @@ def _chances(scores: Tensor, queries: Sequence[Tensor]) -> list[Tensor]:
     return [odds[n][:, rows] for n, rows in enumerate(queries)]
 
 
-def _choice_and_masks(name: str, logits: Tensor, scores: Tensor, masks: list[Tensor], queries: list[Tensor]) -> dict[str, Tensor]:
+def _choice_and_masks(
+    name: str, logits: Tensor, scores: Tensor, masks: list[Tensor], queries: list[Tensor]
+) -> dict[str, Tensor]:
     pairs = match(logits, masks, _chances(scores, queries))
     bce, dice = mask_losses(logits, masks, pairs)
     return {f"{name}_choice": choice_loss(scores, pairs, queries), f"{name}_bce": bce, f"{name}_dice": dice}

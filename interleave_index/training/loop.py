@@ -55,13 +55,24 @@ class Progress:
     def __str__(self) -> str:
         losses = " ".join(f"{name} {value:.3f}" for name, value in self.losses.items())
         measured = " ".join(f"{name} {value:.3f}" for name, value in self.measured.items())
-        return (f"{self.stage} {self.done:4.0%} step {self.step} photos {self.photos} {self.photos_per_s:.0f}/s | {losses}"
-                + (f" | held out: {measured}" if measured else ""))
+        return (
+            f"{self.stage} {self.done:4.0%} step {self.step} photos {self.photos} {self.photos_per_s:.0f}/s | {losses}"
+            + (f" | held out: {measured}" if measured else "")
+        )
 
 
-def run_stage(stage: Stage, checkpoint: Path, *, minutes: float, seed: int = 0, clip: float = 1.0, bf16: bool = True,
-              line_every: float = 20.0, measure_every: float = 300.0,
-              progress: Callable[[Progress], None] = print) -> None:
+def run_stage(
+    stage: Stage,
+    checkpoint: Path,
+    *,
+    minutes: float,
+    seed: int = 0,
+    clip: float = 1.0,
+    bf16: bool = True,
+    line_every: float = 20.0,
+    measure_every: float = 300.0,
+    progress: Callable[[Progress], None] = print,
+) -> None:
     """Train until `minutes` of this stage's own clock are used up; resumes from `checkpoint` when it is there.
 
     The learning rate follows the clock (short warm-up, then a half cosine to zero), so that a slower machine
@@ -70,7 +81,8 @@ def run_stage(stage: Stage, checkpoint: Path, *, minutes: float, seed: int = 0, 
     Raises:
         InterleaveError: a loss is not finite; the last checkpoint is kept.
     """
-    optimiser = torch.optim.AdamW(stage.parameter_groups(), betas=(0.9, 0.98))
+    torch.set_flush_denormal(True)  # vanishing gradients are many times slower than zeros
+    optimiser = torch.optim.AdamW(stage.parameter_groups(), betas=(0.9, 0.98), fused=True)
     state = _Clock(budget=minutes * 60)
     if checkpoint.exists():
         _restore(checkpoint, stage, optimiser, state)
@@ -89,8 +101,10 @@ def run_stage(stage: Stage, checkpoint: Path, *, minutes: float, seed: int = 0, 
             losses = stage.losses(rng)
         total = torch.stack([loss.float() for loss in losses.values()]).sum()
         if not torch.isfinite(total):
-            raise InterleaveError(f"stage {stage.name}: loss is {float(total)} at step {state.step}; "
-                                  f"the last checkpoint is {checkpoint}, lower the learning rate and go on from it")
+            raise InterleaveError(
+                f"stage {stage.name}: loss is {float(total)} at step {state.step}; "
+                f"the last checkpoint is {checkpoint}, lower the learning rate and go on from it"
+            )
         optimiser.zero_grad(set_to_none=True)
         total.backward()
         nn.utils.clip_grad_norm_(stage.module.parameters(), clip)
@@ -108,9 +122,17 @@ def run_stage(stage: Stage, checkpoint: Path, *, minutes: float, seed: int = 0, 
                 with torch.inference_mode():
                     measured, last_measure = stage.measure(), now
             steps = state.step - line_step
-            progress(Progress(stage.name, min(1.0, state.used / state.budget), state.step,
-                              state.step * stage.photos_per_step, steps * stage.photos_per_step / (now - last_line),
-                              {name: total / count for name, (total, count) in sums.items()}, measured))
+            progress(
+                Progress(
+                    stage.name,
+                    min(1.0, state.used / state.budget),
+                    state.step,
+                    state.step * stage.photos_per_step,
+                    steps * stage.photos_per_step / (now - last_line),
+                    {name: total / count for name, (total, count) in sums.items()},
+                    measured,
+                )
+            )
             sums, last_line, line_step = {}, time.monotonic(), state.step
         if now - last_save >= CHECKPOINT_SECONDS:
             _save(checkpoint, stage, optimiser, state)
@@ -133,15 +155,26 @@ def _schedule(share: float) -> float:
 def _save(path: Path, stage: Stage, optimiser: torch.optim.Optimizer, clock: _Clock) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
-    torch.save({"stage": stage.name, "module": stage.module.state_dict(), "optimiser": optimiser.state_dict(),
-                "used": clock.used, "step": clock.step, "rates": clock.rates}, part)
+    torch.save(
+        {
+            "stage": stage.name,
+            "module": stage.module.state_dict(),
+            "optimiser": optimiser.state_dict(),
+            "used": clock.used,
+            "step": clock.step,
+            "rates": clock.rates,
+        },
+        part,
+    )
     os.replace(part, path)
 
 
 def _restore(path: Path, stage: Stage, optimiser: torch.optim.Optimizer, clock: _Clock) -> None:
     content = torch.load(path, weights_only=True)
     if content["stage"] != stage.name:
-        raise InterleaveError(f"checkpoint {path} is of stage {content['stage']}, expected {stage.name}; give another --out")
+        raise InterleaveError(
+            f"checkpoint {path} is of stage {content['stage']}, expected {stage.name}; give another --out"
+        )
     stage.module.load_state_dict(content["module"])
     optimiser.load_state_dict(content["optimiser"])
     clock.used, clock.step, clock.rates = content["used"], content["step"], content["rates"]

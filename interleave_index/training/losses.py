@@ -70,8 +70,9 @@ def mask_losses(logits: Tensor, targets: Sequence[Tensor], matches: Matches) -> 
     return bce, dice.mean()
 
 
-def class_loss(logits: Tensor, matches: Matches, labels: Sequence[Tensor], annotated: Tensor, *,
-               background_weight: float = 0.1) -> Tensor:
+def class_loss(
+    logits: Tensor, matches: Matches, labels: Sequence[Tensor], annotated: Tensor, *, background_weight: float = 0.1
+) -> Tensor:
     """Cross-entropy over classes and background (last); nameless targets only have to be no background.
 
     Args:
@@ -84,7 +85,9 @@ def class_loss(logits: Tensor, matches: Matches, labels: Sequence[Tensor], annot
     named = torch.full(chances.shape[:2], background, dtype=torch.long)
     nameless = torch.zeros(chances.shape[:2], dtype=torch.bool)
     if len(matches):
-        label = torch.stack([labels[i][t] for i, t in zip(matches.image.tolist(), matches.target.tolist(), strict=True)])
+        label = torch.stack(
+            [labels[i][t] for i, t in zip(matches.image.tolist(), matches.target.tolist(), strict=True)]
+        )
         named[matches.image, matches.proposal] = torch.where(label < 0, background, label)
         nameless[matches.image, matches.proposal] = label < 0
     weight = torch.where((named == background) & ~nameless, background_weight, 1.0) * annotated[:, None]
@@ -102,7 +105,9 @@ def choice_loss(scores: Tensor, matches: Matches, query_of: Sequence[Tensor]) ->
         query_of: one (T_i,) int64 an image, the query that each target answers.
     """
     target = torch.zeros(scores.shape, dtype=torch.float32)
-    for image, proposal, chosen in zip(matches.image.tolist(), matches.proposal.tolist(), matches.target.tolist(), strict=True):
+    for image, proposal, chosen in zip(
+        matches.image.tolist(), matches.proposal.tolist(), matches.target.tolist(), strict=True
+    ):
         target[image, proposal, int(query_of[image][chosen])] = 1
     total = target.sum(1, keepdim=True)
     asked = (total > 0).squeeze(1)
@@ -110,8 +115,9 @@ def choice_loss(scores: Tensor, matches: Matches, query_of: Sequence[Tensor]) ->
     return (loss * asked).sum() / asked.sum().clamp(min=1)
 
 
-def contrast(one: Tensor, other: Tensor, scale: Tensor, *, more_one: Tensor | None = None,
-             more_other: Tensor | None = None) -> Tensor:
+def contrast(
+    one: Tensor, other: Tensor, scale: Tensor, *, more_one: Tensor | None = None, more_other: Tensor | None = None
+) -> Tensor:
     """Symmetric InfoNCE of (N, D) rows that belong together in order.
 
     Args:

@@ -13,8 +13,15 @@ from .samples import MASK_SIDE, SampleRegion
 
 SURE = 0.6
 SMALLEST = 0.008  # share of the photo
-COMMON_NAMES = {"aeroplane": "airplane", "diningtable": "dining table", "motorbike": "motorcycle",
-                "pottedplant": "potted plant", "sofa": "couch", "tvmonitor": "tv", "windowpane": "window"}
+COMMON_NAMES = {
+    "aeroplane": "airplane",
+    "diningtable": "dining table",
+    "motorbike": "motorcycle",
+    "pottedplant": "potted plant",
+    "sofa": "couch",
+    "tvmonitor": "tv",
+    "windowpane": "window",
+}
 
 
 def pseudo_regions(painted: NDArray[np.uint8], voc_names: list[str], ade_names: list[str]) -> tuple[SampleRegion, ...]:

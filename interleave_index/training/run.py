@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import torch
+from tokenizers import Tokenizer
 
 from ..errors import ConfigError, InputError
 from ..interface.bundle import save_bundle
@@ -79,17 +80,29 @@ def run(settings: TrainSettings, progress: Callable[[Progress | str], None] = pr
     model = FindModel(MiniConfig(), _tokenizer(settings, train))
     with torch.no_grad():
         model.interface.lang_encoder.logit_scale.fill_(LOG_SCALE)
-    model.vision.to(memory_format=torch.channels_last)
+    model.vision.channels_last()
     vision, interface = settings.out / "vision.pt", settings.out / "interface.pt"
     if "vision" in settings.stages and settings.targets is not None:
-        run_stage(VisionStage(model.vision, train, held), vision, minutes=settings.vision_minutes, seed=settings.seed,
-                  bf16=settings.bf16, progress=progress)
+        run_stage(
+            VisionStage(model.vision, train, held),
+            vision,
+            minutes=settings.vision_minutes,
+            seed=settings.seed,
+            bf16=settings.bf16,
+            progress=progress,
+        )
     elif vision.exists():
         state = torch.load(vision, weights_only=True)["module"]
         model.vision.load_state_dict({key[6:]: value for key, value in state.items() if key.startswith("tower.")})
     if "interface" in settings.stages:
-        run_stage(InterfaceStage(model, train, held, batch=settings.batch), interface, minutes=settings.minutes,
-                  seed=settings.seed, bf16=settings.bf16, progress=progress)
+        run_stage(
+            InterfaceStage(model, train, held, batch=settings.batch),
+            interface,
+            minutes=settings.minutes,
+            seed=settings.seed,
+            bf16=settings.bf16,
+            progress=progress,
+        )
     elif interface.exists():
         model.load_state_dict(torch.load(interface, weights_only=True)["module"])
     if "bundle" in settings.stages:
@@ -101,8 +114,10 @@ def run(settings: TrainSettings, progress: Callable[[Progress | str], None] = pr
 def _load(settings: TrainSettings, progress: Callable[[Progress | str], None]) -> tuple[Samples, Samples]:
     packs, held_packs = (sorted(settings.data.glob(f"{kind}-*.tar")) for kind in ("train", "val"))
     if not packs or not held_packs:
-        raise InputError(f"{settings.data} holds {len(packs)} train-*.tar and {len(held_packs)} val-*.tar packs, "
-                         "expected at least one of each; see docs/evaluate.md for their form")
+        raise InputError(
+            f"{settings.data} holds {len(packs)} train-*.tar and {len(held_packs)} val-*.tar packs, "
+            "expected at least one of each; see docs/evaluate.md for their form"
+        )
     train = load_samples(packs, targets=settings.targets, limit=settings.limit)
     held = load_samples(held_packs, targets=settings.targets, limit=settings.limit)
     if settings.targets is not None:
@@ -121,11 +136,13 @@ def _outline(samples: Samples, targets: Path) -> None:
                 samples.regions[n] = pseudo_regions(samples.painted[n], voc, ade)
 
 
-def _tokenizer(settings: TrainSettings, train: Samples):  # type: ignore[no-untyped-def]
+def _tokenizer(settings: TrainSettings, train: Samples) -> Tokenizer:
     file = settings.out / "tokenizer.json"
     if not file.exists():
         sentences = [caption for captions in train.captions for caption in captions]
-        tokenizer = train_tokenizer([*sentences, *(label for labels in train.labels for label in labels * 3)], size=6000)
+        tokenizer = train_tokenizer(
+            [*sentences, *(label for labels in train.labels for label in labels * 3)], size=6000
+        )
         tokenizer.save(str(file))
     return load_tokenizer(file)
 
@@ -135,13 +152,20 @@ def _bundle(model: FindModel, train: Samples, settings: TrainSettings) -> None:
     names = [name for name, _ in counts.most_common(TABLE_NAMES)]
     with torch.inference_mode():
         table = tasks.encode_names(model, [*names, "background"])
-    rows: Sequence[int] = [int(n) for n in train.where(lambda n: held_out(train.keys[n]))]
+    rows = train.where(lambda n: held_out(train.keys[n]))
     calibration = calibrate(model, table, train, rows, seed=settings.seed)
     facts = {"name": "find-mini", "class_names": [*names, "background"], "trained_on": _provenance(settings)}
     save_bundle(settings.out / "bundle", model, table, calibration, facts)
 
 
 def _provenance(settings: TrainSettings) -> dict[str, object]:
-    used = {key: value for key, value in asdict(settings).items() if key in ("minutes", "vision_minutes", "batch", "seed", "limit")}
-    return {"packs": [pack.name for pack in sorted(settings.data.glob("train-*.tar"))],
-            "distilled": settings.targets is not None, **json.loads(json.dumps(used))}
+    used = {
+        key: value
+        for key, value in asdict(settings).items()
+        if key in ("minutes", "vision_minutes", "batch", "seed", "limit")
+    }
+    return {
+        "packs": [pack.name for pack in sorted(settings.data.glob("train-*.tar"))],
+        "distilled": settings.targets is not None,
+        **json.loads(json.dumps(used)),
+    }

@@ -93,7 +93,9 @@ def load_samples(packs: Sequence[Path], *, targets: Path | None = None, limit: i
             samples.regions.append(_regions(photo))
             pixels.append(_squashed(photo.rgb()))
     if not samples.keys:
-        raise InputError(f"no training photo in {', '.join(map(str, packs)) or 'no packs'}; give --data a folder of packs")
+        raise InputError(
+            f"no training photo in {', '.join(map(str, packs)) or 'no packs'}; give --data a folder of packs"
+        )
     samples.pixels = np.stack(pixels)
     if pooled:
         samples.pooled, samples.painted = np.stack(pooled), np.stack(painted)
@@ -126,8 +128,11 @@ def _cached_targets(folder: Path, pack: Path) -> tuple[dict[str, int], NDArray[n
 def _squashed(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
     from PIL import Image
 
-    return np.asarray(Image.fromarray(rgb).resize((SQUARE, SQUARE), Image.Resampling.BOX if min(rgb.shape[:2]) >= SQUARE * 2
-                                                  else Image.Resampling.BILINEAR))
+    return np.asarray(
+        Image.fromarray(rgb).resize(
+            (SQUARE, SQUARE), Image.Resampling.BOX if min(rgb.shape[:2]) >= SQUARE * 2 else Image.Resampling.BILINEAR
+        )
+    )
 
 
 def _regions(photo: PackPhoto) -> tuple[SampleRegion, ...]:

@@ -25,28 +25,46 @@ class VisionStage:
 
     name = "vision"
 
-    def __init__(self, tower: VisionTower, train: Samples, held_out: Samples, *, side: int = 128, batch: int = 64,
-                 lr: float = 1.5e-3, target_dim: int = 256) -> None:
+    def __init__(
+        self,
+        tower: VisionTower,
+        train: Samples,
+        held_out: Samples,
+        *,
+        side: int = 128,
+        batch: int = 64,
+        lr: float = 1.5e-3,
+        target_dim: int = 256,
+    ) -> None:
         if train.pooled is None or train.painted is None or held_out.pooled is None:
-            raise InputError("stage vision learns from teacher targets, none given; pass --targets a folder written by "
-                             "tools/cache_teachers.py")
+            raise InputError(
+                "stage vision learns from teacher targets, none given; pass --targets a folder written by "
+                "tools/cache_teachers.py"
+            )
         self.tower, self.train_set, self.held_out = tower, train, held_out
         self.side, self.photos_per_step, self.lr = side, batch, lr
         mean, components = project_targets(train.pooled, target_dim)
         self.targets = _directions(train.pooled, mean, components)
         self.held_out_targets = _directions(held_out.pooled, mean, components)
-        heads = nn.ModuleDict({"pooled": nn.Linear(tower.widths[-1], target_dim),
-                               "painted": nn.Conv2d(tower.width, VOC_CLASSES + ADE_CLASSES, 1)})
+        heads = nn.ModuleDict(
+            {
+                "pooled": nn.Linear(tower.widths[-1], target_dim),
+                "painted": nn.Conv2d(tower.width, VOC_CLASSES + ADE_CLASSES, 1),
+            }
+        )
         self.module = nn.ModuleDict({"tower": tower, "heads": heads})
 
     def parameter_groups(self) -> list[dict[str, object]]:
         """Weight decay on matrices and kernels only."""
         weights = [p for p in self.module.parameters() if p.ndim > 1]
         rest = [p for p in self.module.parameters() if p.ndim <= 1]
-        return [{"params": weights, "lr": self.lr, "weight_decay": 0.05}, {"params": rest, "lr": self.lr, "weight_decay": 0.0}]
+        return [
+            {"params": weights, "lr": self.lr, "weight_decay": 0.05},
+            {"params": rest, "lr": self.lr, "weight_decay": 0.0},
+        ]
 
     def losses(self, rng: np.random.Generator) -> dict[str, Tensor]:
-        """Cosine to the pooled target, similarity structure of the batch, cross-entropy to what the segmenters paint."""
+        """Cosine to the pooled target, similarities within the batch, cross-entropy to what the segmenters paint."""
         rows = rng.choice(len(self.train_set), self.photos_per_step, replace=False)
         crop = random_crop(len(rows), rng)
         pixels = crop(_pixels(self.train_set, rows), self.side)
@@ -55,8 +73,12 @@ class VisionStage:
         painted_target = crop(torch.from_numpy(self.train_set.painted[rows]).float(), painted.shape[-1], nearest=True)  # type: ignore[index]
         voc, ade = painted.split((VOC_CLASSES, ADE_CLASSES), 1)
         similar = F.mse_loss(pooled @ pooled.T, target @ target.T)
-        return {"pooled": 4 * (1 - (pooled * target).sum(1)).mean(), "similar": 4 * similar,
-                "voc": _painted_loss(voc, painted_target[:, :2]), "ade": _painted_loss(ade, painted_target[:, 2:])}
+        return {
+            "pooled": 4 * (1 - (pooled * target).sum(1)).mean(),
+            "similar": 4 * similar,
+            "voc": _painted_loss(voc, painted_target[:, :2]),
+            "ade": _painted_loss(ade, painted_target[:, 2:]),
+        }
 
     def measure(self) -> dict[str, float]:
         """Mean cosine to the pooled target on held-out photos."""
@@ -87,5 +109,3 @@ def _painted_loss(logits: Tensor, target: Tensor) -> Tensor:
     loss = F.cross_entropy(logits, target[:, 0].long(), reduction="none")
     sure = (target[:, 1] / 255 > SURE).float()
     return (loss * sure).sum() / sure.sum().clamp(min=1)
-
-

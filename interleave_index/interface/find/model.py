@@ -1,4 +1,4 @@
-"""Towers and interface as one network, and its sizes. Knows how text and masks become prompts, not what they are for."""
+"""Towers and interface as one network, and its sizes. Knows how text and masks become prompts, not what for."""
 
 from __future__ import annotations
 
@@ -27,12 +27,30 @@ class MiniConfig:
     """
 
     side: int = 128
-    vision: dict[str, Any] = field(default_factory=lambda: {
-        "widths": [64, 128, 256, 384], "depths": [2, 2, 3, 2], "width": 128, "heads": 4, "ffn": 512, "layers": 3})
+    vision: dict[str, Any] = field(
+        default_factory=lambda: {
+            "widths": [64, 128, 256, 384],
+            "depths": [2, 2, 3, 2],
+            "width": 128,
+            "heads": 4,
+            "ffn": 512,
+            "layers": 3,
+        }
+    )
     text: dict[str, Any] = field(default_factory=lambda: {"width": 256, "heads": 4, "ffn": 1024, "layers": 4})
-    interface: dict[str, Any] = field(default_factory=lambda: {
-        "width": 256, "features": 128, "heads": 8, "ffn": 1024, "layers": 6, "object_queries": 32, "text_width": 256,
-        "memories": 32, "most_points": 32})
+    interface: dict[str, Any] = field(
+        default_factory=lambda: {
+            "width": 256,
+            "features": 128,
+            "heads": 8,
+            "ffn": 1024,
+            "layers": 6,
+            "object_queries": 32,
+            "text_width": 256,
+            "memories": 32,
+            "most_points": 32,
+        }
+    )
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, as `MiniConfig(**values)` takes them."""
@@ -111,7 +129,9 @@ class FindModel(nn.Module):
         text, index = _pad_rows(rows, indices)
         return GroundingPrompt(text, index, query_index)
 
-    def interleave_prompt(self, sentences: Sequence[Sentence], masks: MaskPrompt | VisualTokens | None) -> InterleavePrompt:
+    def interleave_prompt(
+        self, sentences: Sequence[Sentence], masks: MaskPrompt | VisualTokens | None
+    ) -> InterleavePrompt:
         """Tokens of sentences, each told which entity it lies in (find.md §4, by character spans)."""
         batch = self.text.tokenise([sentence.text for sentence in sentences])
         states = self.interface.project_text(self.text(batch))
@@ -154,8 +174,10 @@ def gather_visual(tokens: VisualTokens, rows: Sequence[Sequence[int]]) -> Visual
             pad[number, at : at + len(kept)] = False
             index[number, at : at + len(kept)] = entity
             at += len(kept)
-    levels = [level.reshape(-1, channels)[source] if level.shape[1] else level.new_zeros((count, width, channels))
-              for level in tokens.levels]
+    levels = [
+        level.reshape(-1, channels)[source] if level.shape[1] else level.new_zeros((count, width, channels))
+        for level in tokens.levels
+    ]
     return VisualTokens((levels[0], levels[1], levels[2]), pad, index)
 
 

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ...models.attention import Attention
 from ...models.positions import sine_positions
+from .layers import ConditionLayer, ContentLayer, Ffn, Language, Stack
+from .outputs import MASKS, PIXEL, SEMANTIC, Output, Pass
 from .sampler import sample_tokens
 from .variables import (
     CONTENT,
@@ -60,72 +61,6 @@ class FindConfig:
         return asdict(self)
 
 
-class _ContentLayer(nn.Module):
-    def __init__(self, width: int, heads: int) -> None:
-        super().__init__()
-        self.multihead_attn, self.norm = Attention(width, heads), nn.LayerNorm(width)
-
-    def forward(self, x: Tensor, position: Tensor, key: Tensor, value: Tensor, blocked: Tensor) -> Tensor:
-        return self.norm(x + self.multihead_attn(x + position, key, value, blocked))
-
-
-class _ConditionLayer(nn.Module):
-    def __init__(self, width: int, heads: int) -> None:
-        super().__init__()
-        self.self_attn, self.norm = Attention(width, heads), nn.LayerNorm(width)
-
-    def forward(self, x: Tensor, position: Tensor, groups: Sequence[tuple[int, Tensor | None]]) -> Tensor:
-        return self.norm(x + self.self_attn.within(x + position, x, groups))
-
-
-class _Ffn(nn.Module):
-    def __init__(self, width: int, ffn: int) -> None:
-        super().__init__()
-        self.linear1, self.linear2, self.norm = nn.Linear(width, ffn), nn.Linear(ffn, width), nn.LayerNorm(width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.norm(x + self.linear2(F.relu(self.linear1(x))))
-
-
-class _Stack(nn.Module):
-    def __init__(self, layers: Sequence[nn.Module]) -> None:
-        super().__init__()
-        self.layers = nn.ModuleList(layers)
-
-
-class _Language(nn.Module):
-    """The trained part of the language side."""
-
-    def __init__(self, text_width: int, width: int) -> None:
-        super().__init__()
-        self.lang_proj = nn.Parameter(torch.empty(text_width, width))
-        self.logit_scale = nn.Parameter(torch.ones(()))
-        nn.init.trunc_normal_(self.lang_proj, std=0.02)
-
-
-@dataclass(slots=True)
-class Output:
-    """Predictions of one point of a pass, under the published names (find.md §5.5), batch-first."""
-
-    values: dict[str, Tensor]
-
-    def __getitem__(self, name: str) -> Tensor:
-        return self.values[name]
-
-    def __contains__(self, name: str) -> bool:
-        return name in self.values
-
-
-@dataclass(slots=True)
-class Pass:
-    """Result of a whole pass: the final output, the earlier predictions in order, the visual tokens that were sampled."""
-
-    final: Output
-    earlier: list[Output]
-    spatial_tokens: VisualTokens | None = None
-    interleave_tokens: VisualTokens | None = None
-
-
 class FindInterface(nn.Module):
     """Proposals, queries and prompts into one space.
 
@@ -137,9 +72,9 @@ class FindInterface(nn.Module):
         super().__init__()
         width = config.width
         self.config = config
-        self.content_attention = _Stack([_ContentLayer(width, config.heads) for _ in range(config.layers)])
-        self.condition_attention = _Stack([_ConditionLayer(width, config.heads) for _ in range(config.layers)])
-        self.transformer_ffn_layers = nn.ModuleList(_Ffn(width, config.ffn) for _ in range(config.layers))
+        self.content_attention = Stack([ContentLayer(width, config.heads) for _ in range(config.layers)])
+        self.condition_attention = Stack([ConditionLayer(width, config.heads) for _ in range(config.layers)])
+        self.transformer_ffn_layers = nn.ModuleList(Ffn(width, config.ffn) for _ in range(config.layers))
         self.decoder_norm = nn.LayerNorm(width)
         self.query_feat = nn.Embedding(config.object_queries + 1, width)
         self.query_embed = nn.Embedding(config.object_queries + 1, width)
@@ -147,15 +82,12 @@ class FindInterface(nn.Module):
         self.level_embed = nn.Embedding(LEVELS, width)
         if config.features != width:
             self.input_proj = nn.ModuleList(nn.Conv2d(config.features, width, 1) for _ in range(LEVELS))
-        mask_embed = nn.Module()
-        mask_embed.layers = nn.ModuleList([nn.Linear(width, width), nn.Linear(width, width),
-                                           nn.Linear(width, config.features)])
-        self.mask_embed = mask_embed
+        self.mask_embed = Stack([nn.Linear(width, width), nn.Linear(width, width), nn.Linear(width, config.features)])
         self.class_embed = nn.Parameter(torch.empty(width, width))
         self.mask_sptial_embed = nn.ParameterList(torch.empty(width, width) for _ in range(LEVELS))
         self.spatial_embed = nn.Embedding(config.memories, width)
         self.spatial_featured = nn.Embedding(config.memories, width)
-        self.lang_encoder = _Language(config.text_width, width)
+        self.lang_encoder = Language(config.text_width, width)
         for matrix in (self.class_embed, *self.mask_sptial_embed):
             nn.init.trunc_normal_(matrix, std=0.02)
 
@@ -170,9 +102,17 @@ class FindInterface(nn.Module):
         """Factor of every cosine in a contrastive loss: min(exp(logit scale), 100)."""
         return self.lang_encoder.logit_scale.exp().clamp(max=MOST_SCALE)
 
-    def forward(self, levels: Sequence[Tensor] | None, mask_features: Tensor | None, prompts: Prompts, *,
-                class_table: Tensor | None = None, earlier: bool = False, segment_sees_queries: bool = False,
-                generator: torch.Generator | None = None) -> Pass:
+    def forward(
+        self,
+        levels: Sequence[Tensor] | None,
+        mask_features: Tensor | None,
+        prompts: Prompts,
+        *,
+        class_table: Tensor | None = None,
+        earlier: bool = False,
+        segment_sees_queries: bool = False,
+        generator: torch.Generator | None = None,
+    ) -> Pass:
         """One pass over all prompts.
 
         Args:
@@ -198,8 +138,9 @@ class FindInterface(nn.Module):
                 predictions.append(self._heads(state, (number + 1) % LEVELS, outputs=earlier or last))
         return Pass(predictions[-1], predictions[:-1] if earlier else [], *sampled)
 
-    def sample(self, levels: Sequence[Tensor], prompt: MaskPrompt,
-               generator: torch.Generator | None = None) -> VisualTokens:
+    def sample(
+        self, levels: Sequence[Tensor], prompt: MaskPrompt, generator: torch.Generator | None = None
+    ) -> VisualTokens:
         """Visual tokens of user masks on images, to be used in a pass over other images or none."""
         return self._sample(self._features(levels), prompt, generator)
 
@@ -216,10 +157,18 @@ class FindInterface(nn.Module):
             out.append(_Level(source, source + place, (height, width)))
         return out
 
-    def _sample(self, features: Sequence[_Level], prompt: MaskPrompt, generator: torch.Generator | None) -> VisualTokens:
+    def _sample(
+        self, features: Sequence[_Level], prompt: MaskPrompt, generator: torch.Generator | None
+    ) -> VisualTokens:
         maps = [level.source.unflatten(1, level.size) for level in features]
-        return sample_tokens(maps, list(self.mask_sptial_embed), self.pn_indicator.weight, prompt,
-                             most=self.config.most_points, generator=generator)
+        return sample_tokens(
+            maps,
+            list(self.mask_sptial_embed),
+            self.pn_indicator.weight,
+            prompt,
+            most=self.config.most_points,
+            generator=generator,
+        )
 
     def _learned(self, rows: slice, batch: int, repeat: int | None = None) -> tuple[Tensor, Tensor]:
         content, position = self.query_feat.weight[rows], self.query_embed.weight[rows]
@@ -227,8 +176,12 @@ class FindInterface(nn.Module):
             content, position = content.expand(repeat, -1), position.expand(repeat, -1)
         return content.expand(batch, -1, -1), position.expand(batch, -1, -1)
 
-    def _variables(self, features: Sequence[_Level] | None, prompts: Prompts, generator: torch.Generator | None,
-                   ) -> tuple[list[Variable], tuple[VisualTokens | None, VisualTokens | None]]:
+    def _variables(
+        self,
+        features: Sequence[_Level] | None,
+        prompts: Prompts,
+        generator: torch.Generator | None,
+    ) -> tuple[list[Variable], tuple[VisualTokens | None, VisualTokens | None]]:
         batch = _batch_size(features, prompts)
         objects, image = slice(0, self.config.object_queries), slice(self.config.object_queries, None)
         found: list[Variable] = []
@@ -260,13 +213,21 @@ class FindInterface(nn.Module):
             learned("queries_language_description", image, grounding.query_index.shape[1], grounding.query_index)
             tokens("tokens_language_description", grounding.text, grounding.token_index)
         if (spatial := prompts.spatial) is not None:
-            spatial_tokens = spatial.masks if isinstance(spatial.masks, VisualTokens) else self._sample(
-                _needed(features), spatial.masks, generator)
+            spatial_tokens = (
+                spatial.masks
+                if isinstance(spatial.masks, VisualTokens)
+                else self._sample(_needed(features), spatial.masks, generator)
+            )
             if features is not None:
                 learned("proposals_vision_segment", objects)
                 if spatial.previous is not None:
-                    found.append(Variable("memories_vision_spatial", self.spatial_featured.weight.expand(batch, -1, -1),
-                                          self.spatial_embed.weight.expand(batch, -1, -1)))
+                    found.append(
+                        Variable(
+                            "memories_vision_spatial",
+                            self.spatial_featured.weight.expand(batch, -1, -1),
+                            self.spatial_embed.weight.expand(batch, -1, -1),
+                        )
+                    )
             learned("queries_vision_spatial", image, spatial.query_index.shape[1], spatial.query_index)
             visual("tokens_vision_spatial", spatial_tokens)
         if (legend := prompts.interleave) is not None:
@@ -275,12 +236,21 @@ class FindInterface(nn.Module):
             learned("queries_interleave_legend", image)
             learned("queries_interleave_entity", image, legend.query_index.shape[1], legend.query_index)
             isvisual = legend.visual[:, :, None].to(legend.text.tokens.dtype)
-            found.append(Variable(
-                "tokens_interleave_legend", legend.text.tokens + isvisual * self.query_feat.weight[image],
-                legend.text.tokens + isvisual * self.query_embed.weight[image], legend.text.pad, legend.token_index))
+            found.append(
+                Variable(
+                    "tokens_interleave_legend",
+                    legend.text.tokens + isvisual * self.query_feat.weight[image],
+                    legend.text.tokens + isvisual * self.query_embed.weight[image],
+                    legend.text.pad,
+                    legend.token_index,
+                )
+            )
             if legend.masks is not None:
-                interleave_tokens = legend.masks if isinstance(legend.masks, VisualTokens) else self._sample(
-                    _needed(features), legend.masks, generator)
+                interleave_tokens = (
+                    legend.masks
+                    if isinstance(legend.masks, VisualTokens)
+                    else self._sample(_needed(features), legend.masks, generator)
+                )
                 visual("tokens_vision_spatial_", interleave_tokens)
         return found, (spatial_tokens, interleave_tokens)
 
@@ -307,12 +277,11 @@ class FindInterface(nn.Module):
         keys = [v for v in state.variables if v.name in CONTENT.values()]
         updated: list[tuple[list[Variable], Tensor]] = []
         if readers:
-            if keys:
-                key = torch.cat([v.content + v.position for v in keys], 1)
-                value = torch.cat([v.content for v in keys], 1)
-                if state.content is None:
-                    state.content = content_mask(readers, keys)
-                updated.append((readers, layer(*_joined(readers), key, value, state.content)))
+            stream, place = _joined(readers)
+            value, key_place = _joined(keys) if keys else (stream[:, :0], place[:, :0])
+            if state.content is None:
+                state.content = content_mask(readers, keys)
+            updated.append((readers, layer(stream, place, value + key_place, value, state.content)))
         if state.features is not None and state.blocked is not None:
             seen = state.features[level]
             looking = [v for v in state.variables if v.name in VISION_GROUP]
@@ -336,42 +305,26 @@ class FindInterface(nn.Module):
                     values[key] = rows @ self.class_embed
             if state.class_table is not None and "pred_captions" in values:
                 values["pred_logits"] = self.lang_encoder.logit_scale.exp() * _cosines(
-                    values["pred_captions"], state.class_table.expand(len(values["pred_captions"]), -1, -1))
+                    values["pred_captions"], state.class_table.expand(len(values["pred_captions"]), -1, -1)
+                )
         pixel = {name: self._pixel(rows) for name, rows in normed.items() if outputs or name in VISION_GROUP}
         if outputs:
             values |= {PIXEL[name]: rows for name, rows in pixel.items() if name in PIXEL}
         if state.features is not None and state.mask_features is not None:
-            masks = {name: torch.einsum("bnc,bchw->bnhw", pixel[name], state.mask_features)
-                     for name in MASKS if name in pixel}
+            masks = {
+                name: torch.einsum("bnc,bchw->bnhw", pixel[name], state.mask_features)
+                for name in MASKS
+                if name in pixel
+            }
             if outputs:
                 values |= {MASKS[name]: logits for name, logits in masks.items()}
             state.blocked = _attention_mask(state, masks, state.features[next_level].size)
         return Output(values)
 
     def _pixel(self, rows: Tensor) -> Tensor:
-        first, second, third = self.mask_embed.layers  # type: ignore[misc]
-        return third(F.relu(second(F.relu(first(rows)))))
-
-
-# published names of what each variable answers
-SEMANTIC = {
-    "proposals_vision_object": ("pred_captions",), "queries_vision_image": ("pred_retrievals",),
-    "proposals_vision_grounding": ("pred_gtexts",), "proposals_vision_segment": ("pred_spatials",),
-    "proposals_interleave_entity": ("pred_interleave_objects",), "queries_vision_spatial": ("pred_spatial_class",),
-    "queries_language_caption": ("pred_retrievals_lang",), "queries_language_class": ("pred_retrievals_class",),
-    "queries_language_description": ("pred_grounding_query",), "queries_interleave_legend": ("pred_interleave_image",),
-    "queries_interleave_entity": ("pred_entity_class",),
-}
-PIXEL = {
-    "proposals_vision_object": "pred_maskembs", "queries_vision_image": "pred_image_pixel",
-    "proposals_vision_segment": "pred_smaskembs", "proposals_interleave_entity": "pred_imaskembs",
-    "queries_vision_spatial": "pred_pspatials", "queries_interleave_legend": "pred_legend_pixel",
-    "queries_interleave_entity": "pred_entity_pixel",
-}
-MASKS = {
-    "proposals_vision_object": "pred_masks", "proposals_vision_grounding": "pred_gmasks",
-    "proposals_vision_segment": "pred_smasks", "proposals_interleave_entity": "pred_imasks",
-}
+        first, second, third = self.mask_embed.layers
+        out: Tensor = third(F.relu(second(F.relu(first(rows)))))
+        return out
 
 
 @dataclass(slots=True)
@@ -414,7 +367,9 @@ def _attention_mask(state: _State, masks: dict[str, Tensor], size: tuple[int, in
             logits = state.prompts.spatial.previous
         batch, count = variable.content.shape[:2]
         if logits is None:
-            rows.append(torch.zeros((batch, count, size[0] * size[1]), dtype=torch.bool, device=variable.content.device))
+            rows.append(
+                torch.zeros((batch, count, size[0] * size[1]), dtype=torch.bool, device=variable.content.device)
+            )
             continue
         resized = F.interpolate(logits.detach().float(), size=size, mode="bilinear", align_corners=False)
         rows.append((resized.sigmoid() < 0.5).flatten(2).expand(-1, count, -1))

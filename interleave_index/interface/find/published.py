@@ -1,4 +1,4 @@
-"""Published input names and layouts (find.md §5.6) into typed prompts. Sequence-first comes in, batch-first goes out."""
+"""Published input names and layouts (find.md §5.6) into typed prompts: sequence-first in, batch-first out."""
 
 from __future__ import annotations
 
@@ -18,15 +18,21 @@ def prompts_from_published(extra: dict[str, Any]) -> Prompts:
     """
     prompts = Prompts()
     if "grounding_tokens" in extra:
-        prompts.grounding = GroundingPrompt(_text(extra["grounding_tokens"], extra["grounding_nonzero_mask"]),
-                                            extra["grounding_token_indices"].T, extra["grounding_query_indices"].T)
+        prompts.grounding = GroundingPrompt(
+            _text(extra["grounding_tokens"], extra["grounding_nonzero_mask"]),
+            extra["grounding_token_indices"].T,
+            extra["grounding_query_indices"].T,
+        )
     if "retrieval_tokens" in extra:
         prompts.caption = _text(extra["retrieval_tokens"], extra["retrieval_nonzero_mask"])
     if "class_tokens_emb" in extra:
         prompts.class_name = _text(extra["class_tokens_emb"], extra["class_tokens_mask"])
     if "spatial_query_pos_mask" in extra:
-        prompts.spatial = SpatialPrompt(MaskPrompt(extra["spatial_query_pos_mask"], extra.get("spatial_query_neg_mask")),
-                                        extra["spatial_query_indices"].T, extra.get("prev_mask"))
+        prompts.spatial = SpatialPrompt(
+            MaskPrompt(extra["spatial_query_pos_mask"], extra.get("spatial_query_neg_mask")),
+            extra["spatial_query_indices"].T,
+            extra.get("prev_mask"),
+        )
     if "interleave_tokens" in extra:
         inside = extra["interleave_entity_mask"].permute(1, 0, 2)  # (B, E, T)
         visual = (extra["interleave_isvisual"].T[:, :, None].to(inside.dtype) * inside).sum(1).clamp(max=1)
@@ -34,8 +40,12 @@ def prompts_from_published(extra: dict[str, Any]) -> Prompts:
         if "interleave_query_pos_mask" in extra:
             masks = MaskPrompt(extra["interleave_query_pos_mask"], extra.get("interleave_query_neg_mask"))
         prompts.interleave = InterleavePrompt(
-            _text(extra["interleave_tokens"], extra["interleave_nonzero_mask"]), extra["interleave_entity_indices"].T,
-            extra["interleave_query_indices"].T, visual, masks)
+            _text(extra["interleave_tokens"], extra["interleave_nonzero_mask"]),
+            extra["interleave_entity_indices"].T,
+            extra["interleave_query_indices"].T,
+            visual,
+            masks,
+        )
     return prompts
 
 

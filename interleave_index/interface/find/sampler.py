@@ -31,8 +31,15 @@ def mask_points(masks: Tensor, most: int, generator: torch.Generator | None = No
     return points.float() / scale
 
 
-def sample_tokens(maps: Sequence[Tensor], projections: Sequence[Tensor], indicator: Tensor, prompt: MaskPrompt, *,
-                  most: int, generator: torch.Generator | None = None) -> VisualTokens:
+def sample_tokens(
+    maps: Sequence[Tensor],
+    projections: Sequence[Tensor],
+    indicator: Tensor,
+    prompt: MaskPrompt,
+    *,
+    most: int,
+    generator: torch.Generator | None = None,
+) -> VisualTokens:
     """Sample visual tokens at the points of user masks.
 
     Args:
@@ -47,8 +54,10 @@ def sample_tokens(maps: Sequence[Tensor], projections: Sequence[Tensor], indicat
     negative = prompt.negative or [masks[:, :0, :0] for masks in prompt.positive]
     points, signs = [], []
     for yes, no in zip(prompt.positive, negative, strict=True):
-        sets = [mask_points(yes, most, generator),
-                mask_points(no, most, generator) if no.numel() else yes.new_zeros((0, 3), dtype=torch.float32)]
+        sets = [
+            mask_points(yes, most, generator),
+            mask_points(no, most, generator) if no.numel() else yes.new_zeros((0, 3), dtype=torch.float32),
+        ]
         points.append(torch.cat(sets))
         signs.append(torch.cat([torch.full((len(s),), n, device=yes.device) for n, s in enumerate(sets)]))
     longest = max(len(p) for p in points)

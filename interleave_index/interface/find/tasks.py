@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from ...models.pixel_decoder import Pyramid
 from .model import FindModel, Sentence, compose, gather_visual
-from .module import Output
+from .outputs import Output
 from .variables import InterleavePrompt, MaskPrompt, Prompts, SpatialPrompt, VisualTokens
 
 PROMPT_SEED = 0  # of the point draws for large prompts: the same prompt always gives the same tokens
@@ -96,15 +96,23 @@ def encode_phrases(model: FindModel, phrases: Sequence[str]) -> Tensor:
 
 def ground(model: FindModel, pyramid: Pyramid, expressions: Sequence[Sequence[str]]) -> list[list[Found]]:
     """The proposal that fits each expression best, image by image; all expressions of an image share the pass."""
-    output = model.interface(pyramid.levels, pyramid.mask_features,
-                             Prompts(grounding=model.grounding_prompt(expressions))).final
+    output = model.interface(
+        pyramid.levels, pyramid.mask_features, Prompts(grounding=model.grounding_prompt(expressions))
+    ).final
     scores = _unit(output["pred_gtexts"]) @ _unit(output["pred_grounding_query"]).transpose(1, 2)
-    return [[_found(output["pred_gmasks"][row], scores[row, :, n], scores[row, :, n]) for n in range(len(image))]
-            for row, image in enumerate(expressions)]
+    return [
+        [_found(output["pred_gmasks"][row], scores[row, :, n], scores[row, :, n]) for n in range(len(image))]
+        for row, image in enumerate(expressions)
+    ]
 
 
-def interact(model: FindModel, pyramid: Pyramid, masks: Sequence[Tensor], background: Sequence[Tensor] | None = None,
-             previous: Tensor | None = None) -> list[Tensor]:
+def interact(
+    model: FindModel,
+    pyramid: Pyramid,
+    masks: Sequence[Tensor],
+    background: Sequence[Tensor] | None = None,
+    previous: Tensor | None = None,
+) -> list[Tensor]:
     """The mask behind each user prompt.
 
     Args:
@@ -118,8 +126,12 @@ def interact(model: FindModel, pyramid: Pyramid, masks: Sequence[Tensor], backgr
     prompts = Prompts(spatial=SpatialPrompt(MaskPrompt(masks, background), index, previous))
     output = model.interface(pyramid.levels, pyramid.mask_features, prompts, generator=_generator()).final
     scores = output["pred_smaskembs"] @ output["pred_pspatials"].transpose(1, 2)
-    return [torch.stack([output["pred_smasks"][row, scores[row, :, n].argmax()] for n in range(len(m))])
-            if len(m) else output["pred_smasks"][row, :0] for row, m in enumerate(masks)]
+    return [
+        torch.stack([output["pred_smasks"][row, scores[row, :, n].argmax()] for n in range(len(m))])
+        if len(m)
+        else output["pred_smasks"][row, :0]
+        for row, m in enumerate(masks)
+    ]
 
 
 def sample_references(model: FindModel, references: Sequence[Reference | None]) -> VisualTokens | None:
@@ -127,8 +139,9 @@ def sample_references(model: FindModel, references: Sequence[Reference | None]) 
     tokens = []
     for reference in references:
         if reference is not None:
-            prompt = MaskPrompt([reference.mask[None]],
-                                None if reference.background is None else [reference.background[None]])
+            prompt = MaskPrompt(
+                [reference.mask[None]], None if reference.background is None else [reference.background[None]]
+            )
             tokens.append(model.interface.sample(reference.pyramid.levels, prompt, _generator()))
     if not tokens:
         return None
@@ -147,7 +160,7 @@ def encode_interleaved(model: FindModel, sentence: Sentence, references: Sequenc
 
 
 def encode_region(model: FindModel, reference: Reference) -> Tensor:
-    """(D,) unit vector of a part of a photo: the semantic vector of the proposal that its prompt selects (find.md §6)."""
+    """(D,) unit vector of a part of a photo: the semantic vector of the proposal that its prompt selects."""
     sentence = compose([("", 0, True)])
     prompts = Prompts(interleave=_interleave(model, sentence, [reference]))
     pyramid = reference.pyramid
@@ -156,8 +169,9 @@ def encode_region(model: FindModel, reference: Reference) -> Tensor:
     return _unit(output["pred_interleave_objects"][0, best])
 
 
-def ground_interleaved(model: FindModel, pyramid: Pyramid, sentence: Sentence,
-                       references: Sequence[Reference | None]) -> list[Found]:
+def ground_interleaved(
+    model: FindModel, pyramid: Pyramid, sentence: Sentence, references: Sequence[Reference | None]
+) -> list[Found]:
     """Masks of every entity of a sentence in one photo, from its entity proposals (find.md §6)."""
     prompts = Prompts(interleave=_interleave(model, sentence, references))
     output = model.interface(pyramid.levels, pyramid.mask_features, prompts).final
@@ -166,7 +180,9 @@ def ground_interleaved(model: FindModel, pyramid: Pyramid, sentence: Sentence,
     return [_found(output["pred_imasks"][0], scores[:, n], cosines[:, n]) for n in range(len(sentence.spans))]
 
 
-def score_interleaved(legend: Tensor, entities: Tensor, images: Tensor, objects: Tensor, *, weight: float = 0.5) -> Tensor:
+def score_interleaved(
+    legend: Tensor, entities: Tensor, images: Tensor, objects: Tensor, *, weight: float = 0.5
+) -> Tensor:
     """Published interleaved score of one query against images (find.md §6); all vectors of unit length.
 
     Args:
@@ -179,7 +195,7 @@ def score_interleaved(legend: Tensor, entities: Tensor, images: Tensor, objects:
 
 
 def mixed_entity_scores(output: Output, visual: Sequence[Sequence[bool]]) -> Tensor:
-    """(B, Q, E) raw dots of proposals and entities: pixel vectors for visual entities, semantic ones for text (find.md §6)."""
+    """(B, Q, E) raw dots of proposals and entities: pixel vectors for visual entities, semantic ones for text."""
     by_pixel = output["pred_imaskembs"].float() @ output["pred_entity_pixel"].float().transpose(1, 2)
     by_meaning = output["pred_interleave_objects"].float() @ output["pred_entity_class"].float().transpose(1, 2)
     seen = torch.zeros((len(visual), by_pixel.shape[2]), dtype=torch.bool)
@@ -203,4 +219,3 @@ def _unit(rows: Tensor) -> Tensor:
 
 def _generator() -> torch.Generator:
     return torch.Generator().manual_seed(PROMPT_SEED)
-

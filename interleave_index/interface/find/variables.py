@@ -136,8 +136,12 @@ class Variable:
     levels: tuple[Tensor, Tensor, Tensor] | None = None
 
 
-PROPOSALS = ("proposals_vision_object", "proposals_vision_grounding", "proposals_vision_segment",
-             "proposals_interleave_entity")
+PROPOSALS = (
+    "proposals_vision_object",
+    "proposals_vision_grounding",
+    "proposals_vision_segment",
+    "proposals_interleave_entity",
+)
 VISION_GROUP = (*PROPOSALS, "queries_vision_image", "memories_vision_spatial")
 
 # content attention of everything outside the vision group: query -> tokens, and whether indices must agree
@@ -167,16 +171,24 @@ def content_mask(queries: Sequence[Variable], keys: Sequence[Variable]) -> Tenso
         row = []
         for key in keys:
             blocked = _blocked(query, key, seen=CONTENT[query.name] == key.name)
-            if CONTENT[query.name] == key.name and query.name not in INDEX_FREE and query.index is not None \
-                    and key.index is not None:
+            if (
+                CONTENT[query.name] == key.name
+                and query.name not in INDEX_FREE
+                and query.index is not None
+                and key.index is not None
+            ):
                 blocked = blocked | (query.index[:, :, None] != key.index[:, None, :])
             row.append(blocked)
-        rows.append(torch.cat(row, 2))
+        empty = torch.zeros((*query.content.shape[:2], 0), dtype=torch.bool, device=query.content.device)
+        rows.append(torch.cat([*row, empty], 2))
     return torch.cat(rows, 1)
 
 
-def condition_groups(variables: Sequence[Variable], *, segment_sees_queries: bool = False,
-                     ) -> tuple[list[Variable], list[tuple[int, Tensor | None]]]:
+def condition_groups(
+    variables: Sequence[Variable],
+    *,
+    segment_sees_queries: bool = False,
+) -> tuple[list[Variable], list[tuple[int, Tensor | None]]]:
     """Split the stream into groups that never see each other in condition attention.
 
     Args:
@@ -202,8 +214,9 @@ def _group(variables: Sequence[Variable], seen: dict[str, tuple[str, ...]]) -> t
         return size, None
     rows = []
     for query in variables:
-        row = torch.cat([_blocked(query, key, seen=key.name == query.name or key.name in seen[query.name])
-                         for key in variables], 2)
+        row = torch.cat(
+            [_blocked(query, key, seen=key.name == query.name or key.name in seen[query.name]) for key in variables], 2
+        )
         rows.append(row if query.pad is None else row | query.pad[:, :, None])
     return size, torch.cat(rows, 1)
 

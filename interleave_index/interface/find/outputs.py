@@ -1,0 +1,62 @@
+"""What a pass answers, under the published names (find.md §5.5)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from .variables import VisualTokens
+
+# variable -> published names of its semantic vectors, pixel vectors and masks
+SEMANTIC = {
+    "proposals_vision_object": ("pred_captions",),
+    "queries_vision_image": ("pred_retrievals",),
+    "proposals_vision_grounding": ("pred_gtexts",),
+    "proposals_vision_segment": ("pred_spatials",),
+    "proposals_interleave_entity": ("pred_interleave_objects",),
+    "queries_vision_spatial": ("pred_spatial_class",),
+    "queries_language_caption": ("pred_retrievals_lang",),
+    "queries_language_class": ("pred_retrievals_class",),
+    "queries_language_description": ("pred_grounding_query",),
+    "queries_interleave_legend": ("pred_interleave_image",),
+    "queries_interleave_entity": ("pred_entity_class",),
+}
+PIXEL = {
+    "proposals_vision_object": "pred_maskembs",
+    "queries_vision_image": "pred_image_pixel",
+    "proposals_vision_segment": "pred_smaskembs",
+    "proposals_interleave_entity": "pred_imaskembs",
+    "queries_vision_spatial": "pred_pspatials",
+    "queries_interleave_legend": "pred_legend_pixel",
+    "queries_interleave_entity": "pred_entity_pixel",
+}
+MASKS = {
+    "proposals_vision_object": "pred_masks",
+    "proposals_vision_grounding": "pred_gmasks",
+    "proposals_vision_segment": "pred_smasks",
+    "proposals_interleave_entity": "pred_imasks",
+}
+
+
+@dataclass(slots=True)
+class Output:
+    """Predictions of one point of a pass, under the published names (find.md §5.5), batch-first."""
+
+    values: dict[str, Tensor]
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self.values[name]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.values
+
+
+@dataclass(slots=True)
+class Pass:
+    """A whole pass: the final output, the earlier predictions in order, the visual tokens that were sampled."""
+
+    final: Output
+    earlier: list[Output]
+    spatial_tokens: VisualTokens | None = None
+    interleave_tokens: VisualTokens | None = None

@@ -173,7 +173,8 @@ _Section = TypeVar("_Section")
 
 def _build(cls: type[_Section], values: object, source: str, prefix: str) -> _Section:
     if not isinstance(values, Mapping):
-        raise ConfigError(f"{source}: {prefix.rstrip('.') or 'the file'} is {_shown(values)}, expected keys with values")
+        name = prefix.rstrip(".") or "the file"
+        raise ConfigError(f"{source}: {name} is {_shown(values)}, expected keys with values")
     kinds = get_type_hints(cls)
     known = [f.name for f in fields(cls)]  # type: ignore[arg-type]
     given: dict[str, Any] = {}

@@ -1,0 +1,79 @@
+"""Frozen nouns that travel between the rooms. Knows numpy and nothing of models, SQL or files.
+
+Arrays inside records are never written to after the record is made. Boxes are
+``(x0, y0, x1, y1)`` floats, half-open, in pixels of the upright photo; sizes are ``(height, width)``.
+"""
+
+from .answers import (
+    Answer,
+    EntityHit,
+    Filters,
+    Grounding,
+    Hit,
+    Photo,
+    Region,
+)
+from .encodings import (
+    REGIONS_PER_PHOTO,
+    RGB,
+    BoolMask,
+    Box,
+    Floats,
+    GroundedMask,
+    PhotoEncoding,
+    QueryEncoding,
+    Rle,
+    Space,
+    region_id,
+)
+from .ingested import (
+    FailedFile,
+    IngestReport,
+    PhotoFacts,
+)
+from .parts import (
+    Entity,
+    Not,
+    Part,
+    PartKind,
+    PhotoRef,
+    Picture,
+    RegionRef,
+    ResolvedPart,
+    ResolvedQuery,
+    Term,
+)
+
+__all__ = [
+    "Answer",
+    "BoolMask",
+    "Box",
+    "Entity",
+    "EntityHit",
+    "FailedFile",
+    "Filters",
+    "Floats",
+    "GroundedMask",
+    "Grounding",
+    "Hit",
+    "IngestReport",
+    "Not",
+    "Part",
+    "PartKind",
+    "Photo",
+    "PhotoEncoding",
+    "PhotoFacts",
+    "PhotoRef",
+    "Picture",
+    "QueryEncoding",
+    "REGIONS_PER_PHOTO",
+    "RGB",
+    "Region",
+    "RegionRef",
+    "ResolvedPart",
+    "ResolvedQuery",
+    "Rle",
+    "Space",
+    "Term",
+    "region_id",
+]

@@ -1,0 +1,157 @@
+"""Photos, and the ranked, grounded hits that answer a query."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal, overload
+
+from .encodings import Box, Rle
+from .parts import PartKind
+
+
+@dataclass(frozen=True, slots=True)
+class Photo:
+    """One distinct picture of the collection.
+
+    Attributes:
+        id: never used twice in one index.
+        path: a present location if there is one, else the last known, else None; names that are not
+            UTF-8 carry surrogate escapes, as `os.fsdecode` makes them.
+        width, height: pixels of the upright photo.
+        format: of the file's content, such as ``JPEG``.
+        phash: 64-bit DCT perceptual hash, unsigned, or None.
+    """
+
+    id: int
+    path: str | None
+    width: int
+    height: int
+    format: str = ""
+    taken_at: datetime | None = None
+    camera: str | None = None
+    lens: str | None = None
+    latitude: float | None = None
+    longitude: float | None = None
+    sha256: str = ""
+    phash: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Grounding:
+    """How an entity was tied to a hit.
+
+    Attributes:
+        source: ``stored`` (a stored region), ``exact`` (the interface looked again), ``none``.
+        present: whether the entity passes the presence threshold of the space.
+        score: the score that was judged.
+    """
+
+    source: Literal["stored", "exact", "none"]
+    present: bool
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """One masked part of a photo. `region_id` is None for a mask made at query time."""
+
+    region_id: int | None
+    score: float
+    box: Box
+    rle: Rle
+
+
+@dataclass(frozen=True, slots=True)
+class EntityHit:
+    """What one entity of the query found in one photo."""
+
+    text: str
+    kind: PartKind
+    negative: bool
+    weight: float
+    score: float
+    grounding: Grounding
+    regions: tuple[Region, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One ranked answer. `relevance` is calibrated, 0 to 1; `stack` names photos folded into this hit."""
+
+    rank: int
+    photo: Photo
+    score: float
+    relevance: float
+    entities: tuple[EntityHit, ...] = ()
+    stack: tuple[int, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """The hit as plain JSON values; see docs/cli.md for the frozen form."""
+        return {
+            "rank": self.rank, "photo_id": self.photo.id, "path": self.photo.path, "score": self.score,
+            "relevance": self.relevance,
+            "stack": {"count": 1 + len(self.stack), "photo_ids": [self.photo.id, *self.stack]},
+            "entities": [
+                {"text": e.text, "kind": e.kind, "negative": e.negative, "weight": e.weight, "score": e.score,
+                 "grounding": {"source": e.grounding.source, "present": e.grounding.present,
+                               "score": e.grounding.score},
+                 "regions": [{"region_id": r.region_id, "score": r.score, "box": list(r.box),
+                              "mask": r.rle.to_json()} for r in e.regions]}
+                for e in self.entities],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Answer(Sequence[Hit]):
+    """Ranked hits of one query; a sequence of `Hit`, best first, ties by photo id.
+
+    Attributes:
+        query: the query in its string form.
+        path: ``exact`` when every eligible photo was scored, ``ann`` when candidates came from FAISS.
+        hits: best first.
+        notes: what the caller should know, such as stored vectors that stood in for lost pixels.
+        cutoff: relevance under which a hit is unlikely to be meant.
+    """
+
+    query: str
+    path: Literal["exact", "ann"]
+    hits: tuple[Hit, ...]
+    notes: tuple[str, ...] = ()
+    cutoff: float = 0.5
+
+    @overload
+    def __getitem__(self, index: int) -> Hit: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Hit, ...]: ...
+    def __getitem__(self, index: int | slice) -> Hit | tuple[Hit, ...]:
+        return self.hits[index]
+
+    def __len__(self) -> int:
+        return len(self.hits)
+
+    def to_json(self) -> dict[str, Any]:
+        """The answer as plain JSON values; the form is frozen, see docs/cli.md."""
+        return {"query": self.query, "path": self.path, "hits": [hit.to_json() for hit in self.hits]}
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """SQL-side facts that a hit must have; None and empty mean any.
+
+    Attributes:
+        after, before: bounds on the time taken; after is inclusive, before exclusive.
+        camera: case-insensitive part of the camera's name.
+        near: latitude and longitude in degrees, radius in kilometres (great circle).
+        folder: photos with a location in this folder or below.
+        include_missing: also photos that have no present location.
+    """
+
+    after: datetime | None = None
+    before: datetime | None = None
+    camera: str | None = None
+    near: tuple[float, float, float] | None = None
+    folder: Path | None = None
+    include_missing: bool = False

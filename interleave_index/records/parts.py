@@ -1,0 +1,126 @@
+"""The parts of a query, as they are written and as a model wants to see them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import numpy as np
+
+from ..errors import InputError
+from .encodings import RGB, BoolMask, Box, Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture, whole or in part, as a term of a query.
+
+    At most one of box, points and mask may be given; none means the whole picture.
+
+    Args:
+        source: a path, an http(s) URL, or an upright (H, W, 3) uint8 RGB array.
+        box: x0, y0, x1, y1 in pixels of the upright picture.
+        points: (x, y) pixels on the thing that is meant.
+        background: (x, y) pixels that do not belong to it; only with points.
+        mask: path of a picture whose non-zero pixels mark the part, or an (H, W) bool array.
+        weight: of its entity in the score, above 0.
+    """
+
+    source: str | Path | RGB
+    box: Box | None = None
+    points: tuple[tuple[float, float], ...] = ()
+    background: tuple[tuple[float, float], ...] = ()
+    mask: str | Path | BoolMask | None = None
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        given = [name for name in ("box", "points", "mask") if getattr(self, name) not in (None, ())] if not isinstance(
+            self.mask, np.ndarray) else ["mask"] + [n for n in ("box", "points") if getattr(self, n) not in (None, ())]
+        if len(given) > 1:
+            raise InputError(f"picture part has {' and '.join(given)}, expected one of box, points, mask")
+        if self.background and not self.points:
+            raise InputError("picture part has background points only, expected at least one point on the thing")
+        _check_weight(self.weight)
+
+
+@dataclass(frozen=True, slots=True)
+class PhotoRef:
+    """A photo that is already indexed, by id."""
+
+    photo_id: int
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class RegionRef:
+    """A stored region of an indexed photo: photo id and ordinal (0 is the best proposal)."""
+
+    photo_id: int
+    ordinal: int
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Entity:
+    """A phrase that asks for a mask."""
+
+    text: str
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not self.text.strip():
+            raise InputError("entity is empty, expected a phrase such as [a dog]")
+        _check_weight(self.weight)
+
+
+Term: TypeAlias = Entity | Picture | PhotoRef | RegionRef
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    """Something that should not be in the photo. A bare string stands for `Entity(text)`."""
+
+    term: Term
+
+    def __init__(self, term: Term | str) -> None:
+        object.__setattr__(self, "term", Entity(term) if isinstance(term, str) else term)
+
+
+Part: TypeAlias = str | Entity | Picture | PhotoRef | RegionRef | Not
+
+
+def _check_weight(weight: float) -> None:
+    if not (np.isfinite(weight) and weight > 0):
+        raise InputError(f"weight is {weight}, expected a number above 0; use -[...] for what should be absent")
+
+
+PartKind = Literal["text", "picture", "region"]
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedPart:
+    """One part of a query with its pixels fetched, as an interface wants it.
+
+    Attributes:
+        role: ``caption`` is plain text, ``entity`` a bracketed part, ``negative`` one inside ``Not``.
+        kind: ``text``, ``picture`` (whole) or ``region`` (a part of a picture, or a stored region).
+        label: the phrase, or the part as it is written in a query.
+        photo: upright pixels of the picture, or None (text, or neither original nor thumbnail is left).
+        mask: (H, W) bool of the marked part at the size of `photo`; None is the whole picture.
+        background: (H, W) bool of background points, or None.
+        vector: (D,) float32 stored embedding when the part is already indexed, else None.
+        weight: of the entity in the score.
+    """
+
+    role: Literal["caption", "entity", "negative"]
+    kind: PartKind
+    label: str
+    photo: RGB | None = None
+    mask: BoolMask | None = None
+    background: BoolMask | None = None
+    vector: Floats | None = None
+    weight: float = 1.0
+
+
+ResolvedQuery: TypeAlias = tuple[ResolvedPart, ...]

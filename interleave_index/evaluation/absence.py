@@ -85,8 +85,9 @@ class _List:
         """(names, photos) float32, 0 to 1."""
         queries = [form(name) for name in self.names]
         scores = totals(self.library, interface, queries, what, progress)
+        nulls = relevance.Nulls(self.library, calibration)
         for row, query in enumerate(queries):
-            z = relevance.standardised(scores[row], self.library, query, calibration)
+            z = nulls.standardise(scores[row], query)
             scores[row] = relevance.relevance(z, query, calibration)
         return scores
 

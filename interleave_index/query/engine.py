@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import InputError, NotInIndex
 from ..grammar import Query
 from ..interface.protocol import Calibration, Interface
 from ..records import RGB, Answer, Filters, Floats, Hit, Photo, PhotoEncoding, ResolvedPart
@@ -69,7 +69,10 @@ def search(store: Store, interface_factory: Callable[[], Interface], query: Quer
     space_id, space = active
     asking = Asking(query, store, space_id, Model(interface_factory, space), load_picture,
                      _CACHE if cache is None else cache, ground)
-    path, shown, totals = _ranked(store, asking, filters or Filters(), mode, top_k, settings)
+    try:
+        path, shown, totals = _ranked(store, asking, filters or Filters(), mode, top_k, settings)
+    except NotInIndex:  # a photo was taken out between the look at the indexes and the look at the catalog
+        path, shown, totals = _ranked(store, asking, filters or Filters(), mode, top_k, settings)
     judged = _relevance(totals, shown, asking.parts, asking.calibration, settings)
     photos = store.photos(shown.photo_ids.tolist())
     hits = []

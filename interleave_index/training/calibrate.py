@@ -25,6 +25,7 @@ from .samples import Samples
 
 PICTURES = 256
 ABSENT_PER_LABEL = 60
+UNFITTED = (2.0, -6.0)  # slope and offset where too few photos are held out: relevance one half at three deviations
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,7 @@ def calibrate(
     slope, offset = {}, {}
     for kind in ("caption", "entity", "picture"):
         z, present = _pairs(model, blank, photos, names, kind, rng)
-        slope[kind], offset[kind] = fit_constants(z, present)
+        slope[kind], offset[kind] = fit_constants(z, present) if present.any() else UNFITTED
     return replace(blank, slope=slope, offset=offset)
 
 
@@ -111,6 +112,8 @@ def _pairs(
         absent = rng.permutation(np.flatnonzero(~there))[:ABSENT_PER_LABEL]
         values += [z[chosen], z[absent]]
         flags += [np.ones(int(chosen.sum()), bool), np.zeros(len(absent), bool)]
+    if not values:
+        return np.zeros(0), np.zeros(0, bool)
     return np.concatenate(values).astype(np.float64), np.concatenate(flags)
 
 

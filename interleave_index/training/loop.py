@@ -102,7 +102,7 @@ def run_stage(
         total = torch.stack([loss.float() for loss in losses.values()]).sum()
         if not torch.isfinite(total):
             raise InterleaveError(
-                f"stage {stage.name}: loss is {float(total)} at step {state.step}; "
+                f"stage {stage.name}: loss is {float(total.detach())} at step {state.step}; "
                 f"the last checkpoint is {checkpoint}, lower the learning rate and go on from it"
             )
         optimiser.zero_grad(set_to_none=True)

@@ -124,7 +124,7 @@ class FindInterface(nn.Module):
             segment_sees_queries: see `condition_groups`.
             generator: of the point draws of the sampler.
         Returns:
-            a Pass; image outputs are exactly the same whatever the prompts are.
+            a Pass; image outputs do not depend on the prompts (but for rounding).
         """
         features = self._features(levels) if levels is not None else None
         variables, sampled = self._variables(features, prompts, generator)

@@ -1,0 +1,239 @@
+"""The training room: losses by hand, prompts, pseudo-masks, the loop, and the whole chain on a handful of photos."""
+
+import io
+import json
+import math
+import tarfile
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from interleave_index.errors import ConfigError, InputError, InterleaveError, WeightsMissing
+from interleave_index.geometry import encode_rle
+from interleave_index.interface import load
+from interleave_index.training.augment import random_crop, whole
+from interleave_index.training.batches import name_pattern
+from interleave_index.training.generic import generic_captions
+from interleave_index.training.loop import Progress, run_stage
+from interleave_index.training.losses import Matches, choice_loss, class_loss, contrast, mask_losses, match
+from interleave_index.training.pseudo import pseudo_regions
+from interleave_index.training.run import TrainSettings, run
+from interleave_index.training.samples import MASK_SIDE, held_out, load_samples, project_targets
+from interleave_index.training.strokes import draw_prompt
+
+
+def pairs(*rows):
+    return Matches(*(torch.tensor(column, dtype=torch.long) for column in zip(*rows, strict=True)))
+
+
+def test_matching_finds_the_planted_masks():
+    targets = torch.zeros(2, 4, 4)
+    targets[0, :2], targets[1, 2:] = 1, 1
+    logits = torch.stack([-8 * torch.ones(4, 4), targets[1] * 16 - 8, targets[0] * 16 - 8])[None]
+    found = match(logits, [targets], [torch.zeros(3, 2)])
+    assert sorted(zip(found.proposal.tolist(), found.target.tolist(), strict=True)) == [(1, 1), (2, 0)]
+
+
+def test_perfect_masks_cost_nothing_and_no_masks_cost_zero():
+    target = torch.zeros(1, 4, 4)
+    target[0, 1:3, 1:3] = 1
+    logits = (target * 60 - 30)[None]
+    bce, dice = mask_losses(logits, [target], pairs((0, 0, 0)))
+    assert float(bce) == pytest.approx(0, abs=1e-6) and float(dice) == pytest.approx(0, abs=1e-6)
+    nothing = Matches(*(torch.zeros(0, dtype=torch.long) for _ in range(3)))
+    assert [float(value) for value in mask_losses(logits, [target[:0]], nothing)] == [0, 0]
+
+
+def test_class_loss_by_hand():
+    logits = torch.log(torch.tensor([[[0.5, 0.25, 0.25], [0.1, 0.1, 0.8]]]))  # two proposals, two names, background
+    loss = class_loss(logits, pairs((0, 0, 0)), [torch.tensor([0])], torch.tensor([True]))
+    assert float(loss) == pytest.approx((-math.log(0.5) - 0.1 * math.log(0.8)) / 1.1)
+    nameless = class_loss(logits, pairs((0, 0, 0)), [torch.tensor([-1])], torch.tensor([True]))
+    assert float(nameless) == pytest.approx((-math.log(0.75) - 0.1 * math.log(0.8)) / 1.1)
+
+
+def test_a_choice_is_shared_by_all_proposals_that_answer():
+    scores = torch.log(torch.tensor([[[0.5], [0.3], [0.2]]]))
+    loss = choice_loss(scores, pairs((0, 0, 0), (0, 1, 1)), [torch.tensor([0, 0])])
+    assert float(loss) == pytest.approx(-(math.log(0.5) + math.log(0.3)) / 2, rel=1e-5)
+
+
+def test_contrast_by_hand_and_with_further_negatives():
+    rows = torch.eye(2)
+    two = math.log(1 + math.exp(-3.0))
+    assert float(contrast(rows, rows, torch.tensor(3.0))) == pytest.approx(two, rel=1e-5)
+    more = contrast(rows, rows, torch.tensor(3.0), more_one=-torch.eye(2), more_other=-torch.eye(2))
+    assert float(more) > two
+
+
+def test_prompts_lie_inside_their_mask():
+    mask = np.zeros((32, 32), bool)
+    mask[5:20, 8:30] = True
+    rng = np.random.default_rng(0)
+    for _ in range(60):
+        drawn = draw_prompt(mask, rng)
+        assert drawn.any() and not (drawn & ~mask).any()
+
+
+def test_a_crop_moves_photo_and_mask_alike():
+    rng = np.random.default_rng(3)
+    crop = random_crop(4, rng)
+    maps = torch.rand(4, 1, 40, 40)
+    assert torch.allclose(crop(maps, 24), crop(maps.repeat(1, 2, 1, 1), 24)[:, 1:])
+    assert torch.allclose(whole(1)(maps[:1], 40), maps[:1], atol=1e-5)
+
+
+def test_the_thing_segmenter_overrules_where_it_is_sure():
+    painted = np.zeros((4, 48, 48), np.uint8)
+    painted[0, 10:30, 10:30], painted[1] = 1, 255  # a sure dog
+    painted[2, :, :], painted[3] = 1, 255  # the other one paints all of it as wall
+    regions = pseudo_regions(painted, ["background", "dog"], ["other", "wall"])
+    assert [region.label for region in regions] == ["dog", "wall"]
+    both = (regions[0].mask > 128) & (regions[1].mask > 128)
+    assert both.mean() < 0.02
+
+
+def test_names_are_found_as_whole_words_only():
+    assert name_pattern("dog").search("two dogs play") and not name_pattern("dog").search("a hotdog stand")
+    assert name_pattern("person").search("a woman sits")
+
+
+def test_generic_captions_are_many_and_distinct():
+    captions = generic_captions()
+    assert len(captions) == len(set(captions)) >= 200
+
+
+def test_a_projection_keeps_what_varies_most():
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(500, 6)) * [5, 4, 0.1, 0.1, 0.1, 0.1] + 3
+    mean, components = project_targets(vectors, 2)
+    assert np.allclose(mean, vectors.mean(0), atol=1e-5)
+    assert np.abs(components[:2]).sum() > 1.9 and np.allclose(np.linalg.norm(components, axis=0), 1, atol=1e-5)
+
+
+class Line:
+    """A stage that fits one number."""
+
+    name, photos_per_step = "line", 4
+
+    def __init__(self):
+        self.module = nn.Linear(1, 1)
+
+    def parameter_groups(self):
+        return [{"params": self.module.parameters(), "lr": 0.05, "weight_decay": 0.0}]
+
+    def losses(self, rng):
+        x = torch.from_numpy(rng.normal(size=(4, 1)).astype(np.float32))
+        return {"square": ((self.module(x) - 2 * x) ** 2).mean()}
+
+    def measure(self):
+        return {"weight": float(self.module.weight.detach())}
+
+
+def test_a_stage_learns_and_goes_on_where_it_stopped(tmp_path):
+    lines: list[Progress] = []
+    stage = Line()
+    run_stage(stage, tmp_path / "line.pt", minutes=0.02, bf16=False, progress=lines.append)
+    assert float(stage.module.weight.detach()) == pytest.approx(2, abs=0.3)
+    steps = lines[-1].step
+    again = Line()
+    run_stage(again, tmp_path / "line.pt", minutes=0.03, bf16=False, progress=lines.append)
+    assert lines[-1].step > steps and lines[-1].done == 1
+    assert lines[-1].measured["weight"] == pytest.approx(2, abs=0.3)
+
+
+def test_a_checkpoint_of_another_stage_is_refused(tmp_path):
+    run_stage(Line(), tmp_path / "line.pt", minutes=0.001, bf16=False, progress=lambda _: None)
+    other = Line()
+    other.name = "other"
+    with pytest.raises(InterleaveError, match="is of stage line, expected other"):
+        run_stage(other, tmp_path / "line.pt", minutes=0.001, progress=lambda _: None)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
+    class Broken(Line):
+        def losses(self, rng):
+            return {"square": torch.tensor(float("nan"), requires_grad=True)}
+
+    with pytest.raises(InterleaveError, match="loss is nan at step 0"):
+        run_stage(Broken(), tmp_path / "x.pt", minutes=0.001, bf16=False, progress=lambda _: None)
+
+
+def drawn_pack(path, count, colours=((220, 30, 30), (30, 60, 220))):
+    """Photos of one coloured square on white, with its mask and captions."""
+    names = ("red", "blue")
+    with tarfile.open(path, "w") as tar:
+        for n in range(count):
+            rgb = np.full((80, 100, 3), 255, np.uint8)
+            mask = np.zeros((80, 100), bool)
+            mask[10 + n % 20 : 50 + n % 20, 15 + n % 30 : 60 + n % 30] = True
+            rgb[mask] = colours[n % 2]
+            rle = encode_rle(mask)
+            y, x = np.argwhere(mask)[0]
+            label = f"{names[n % 2]} square"
+            record = {
+                "key": f"drawn_{n:03d}",
+                "source": "drawn",
+                "width": 100,
+                "height": 80,
+                "captions": [f"a {label} on white", f"there is a {label}"],
+                "labels": [label],
+                "regions": [
+                    {
+                        "label": label,
+                        "kind": "instance",
+                        "bbox": [int(x), int(y), 45, 40],
+                        "area": int(mask.sum()),
+                        "rle": rle.to_json(),
+                    }
+                ],
+            }
+            file = io.BytesIO()
+            Image.fromarray(rgb).save(file, "JPEG")
+            for name, data in (
+                (f"drawn_{n:03d}.jpg", file.getvalue()),
+                (f"drawn_{n:03d}.json", json.dumps(record).encode()),
+            ):
+                info = tarfile.TarInfo(name)
+                info.size = len(data)
+                tar.addfile(info, io.BytesIO(data))
+
+
+def test_samples_keep_captions_labels_and_masks(tmp_path):
+    drawn_pack(tmp_path / "train-drawn.tar", 4)
+    samples = load_samples([tmp_path / "train-drawn.tar"])
+    assert len(samples) == 4 and samples.captions[1][0] == "a blue square on white"
+    region = samples.regions[0][0]
+    assert region.label == "red square" and region.mask.shape == (MASK_SIDE, MASK_SIDE)
+    assert (region.mask > 128).mean() == pytest.approx(40 * 45 / 8000, abs=0.02)
+
+
+def test_missing_packs_and_targets_are_told(tmp_path):
+    with pytest.raises(InputError, match=r"0 train-\*\.tar"):
+        run(TrainSettings(tmp_path, tmp_path / "out"))
+    drawn_pack(tmp_path / "train-drawn.tar", 1)
+    with pytest.raises(InputError, match="no teacher targets at"):
+        load_samples([tmp_path / "train-drawn.tar"], targets=tmp_path)
+    with pytest.raises(ConfigError, match="unknown stage"):
+        run(TrainSettings(tmp_path, tmp_path / "out", stages=("cooking",)))  # type: ignore[arg-type]
+
+
+def test_the_whole_chain_writes_a_model_that_works(tmp_path):
+    drawn_pack(tmp_path / "train-drawn.tar", 60)
+    drawn_pack(tmp_path / "val-drawn.tar", 6)
+    assert sum(held_out(f"drawn_{n:03d}") for n in range(60)) >= 2
+    lines: list[Progress | str] = []
+    folder = run(TrainSettings(tmp_path, tmp_path / "out", minutes=0.05, batch=16, bf16=False, threads=1), lines.append)
+    model = load(str(folder))
+    photo = np.full((80, 100, 3), 255, np.uint8)
+    (encoding,) = model.encode_photos([photo])
+    assert encoding.image.shape == (256,) and np.linalg.norm(encoding.image) == pytest.approx(1, abs=1e-4)
+    assert set(model.calibration.slope) == {"caption", "entity", "picture"}
+    config = json.loads((folder / "config.json").read_text())
+    assert config["class_names"] == ["red square", "blue square", "background"]
+    (folder / "tokenizer.json").unlink()
+    with pytest.raises(WeightsMissing, match="no tokenizer.json"):
+        load(str(folder))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from ..records import RGB
 
@@ -19,20 +20,19 @@ def _cosines() -> NDArray[np.float64]:
 _COSINES = _cosines()  # (8, 32): the lowest frequencies of an unnormalised DCT-II
 
 
-def phash(rgb: RGB) -> int:
+def phash(picture: RGB | Image.Image) -> int:
     """Hash a picture so that a resized or recompressed copy differs in few bits.
 
     The 8 x 8 lowest frequencies of the 32 x 32 grey picture, each compared with their median; row by row,
     most significant bit first.
 
     Args:
-        rgb: (H, W, 3) uint8, upright.
+        picture: (H, W, 3) uint8, upright, or a Pillow picture of it.
     Returns:
         0 to 2^64 - 1.
     """
-    from PIL import Image
-
-    small = Image.fromarray(rgb).convert("L").resize((SIDE, SIDE), Image.Resampling.LANCZOS, reducing_gap=2.0)
+    image = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
+    small = image.convert("L").resize((SIDE, SIDE), Image.Resampling.LANCZOS, reducing_gap=2.0)
     waves = _COSINES @ np.asarray(small, np.float64) @ _COSINES.T
     bits = waves > np.median(waves)
     return int.from_bytes(np.packbits(bits).tobytes(), "big")

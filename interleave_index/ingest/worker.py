@@ -25,12 +25,14 @@ class Recipe:
         max_pixels: a picture with more is a failure.
         long_side: see `decode`.
         thumbnail_side: long side of a thumbnail.
+        bare: decode and do nothing else, to measure what the rest costs.
     """
 
     thumbnails: str
     max_pixels: int
     long_side: int
     thumbnail_side: int
+    bare: bool = False
 
     @property
     def slot_bytes(self) -> int:
@@ -88,6 +90,10 @@ def work(task: Task, recipe: Recipe) -> tuple[Reply, RGB | None]:
             return Reply(**known), None
         data = read_file(task.path)
         clock.lap("read")
+        if recipe.bare:
+            decoded = decode(data, max_pixels=recipe.max_pixels, long_side=recipe.long_side)
+            clock.lap("decode")
+            return Reply(**known, facts=decoded.facts("", None), shape=decoded.rgb.shape), decoded.rgb
         known["sha256"] = hashlib.sha256(data).hexdigest()
         clock.lap("hash")
         photo, rgb = _photo(data, known["sha256"], recipe, clock)
@@ -110,7 +116,7 @@ def _photo(data: bytes, sha256: str, recipe: Recipe, clock: _Clock) -> tuple[Pho
     small = shrink(decoded.rgb, recipe.thumbnail_side)
     # A thumbnail that cannot be written is no reason to lose the photo: it is made again when it is wanted.
     with contextlib.suppress(OSError):
-        write_thumbnail(thumbnail_file(recipe.thumbnails, sha256), small, recipe.thumbnail_side)
+        write_thumbnail(thumbnail_file(recipe.thumbnails, sha256), small)
     facts = decoded.facts(sha256, phash(small))
     clock.lap("small")
     return facts, decoded.rgb

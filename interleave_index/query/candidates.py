@@ -113,6 +113,7 @@ def nearest(indexes: SpaceIndexes, wanted: Wanted, allowed: Ids | None, count: i
     Returns:
         Photo ids, ascending, each once.
     """
+    count = min(count, max(indexes.image.rows, 1))
     whole = _stacked(wanted)[np.flatnonzero(wanted.whole)]
     _, found = indexes.image.search(np.concatenate([wanted.legend[None], whole]), count, allowed)
     ids = [found.ravel()]
@@ -124,14 +125,15 @@ def nearest(indexes: SpaceIndexes, wanted: Wanted, allowed: Ids | None, count: i
 
 def _region_photos(index: VectorIndex, entities: Floats, allowed: Ids | None, count: int) -> Ids:
     """For each entity the `count` photos with the nearest regions, all entities in one search."""
-    rows = 2 * count
+    every = max(index.rows, 1)
+    rows = min(2 * count, every)
     for _ in range(MOST_REGION_ROUNDS):
         _, regions = index.search(entities, rows, allowed)
         photos = np.where(regions < 0, -1, regions // REGIONS_PER_PHOTO)
         enough = all(line[-1] < 0 or len(np.unique(line)) >= count for line in photos)
-        if enough:
+        if enough or rows == every:
             break
-        rows *= 4
+        rows = min(4 * rows, every)
     return np.concatenate([_first_distinct(line, count) for line in photos])
 
 

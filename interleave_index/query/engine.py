@@ -75,10 +75,11 @@ def search(store: Store, interface_factory: Callable[[], Interface], query: Quer
         path, shown, totals = _ranked(store, asking, filters or Filters(), mode, top_k, settings)
     judged = _relevance(totals, shown, asking.parts, asking.calibration, settings)
     photos = store.photos(shown.photo_ids.tolist())
-    hits = []
+    hits: list[Hit] = []
     for row, photo_id in enumerate(shown.photo_ids.tolist()):
-        entities = asking.ground(photos[photo_id], _stored_regions(store, space_id, shown, row))
-        hits.append(Hit(row + 1, photos[photo_id], float(totals[row]), float(judged[row]), entities))
+        if photo_id in photos:  # else it was taken out just now
+            entities = asking.ground(photos[photo_id], _stored_regions(store, space_id, shown, row))
+            hits.append(Hit(len(hits) + 1, photos[photo_id], float(totals[row]), float(judged[row]), entities))
     return Answer(str(query), path, tuple(hits), tuple(dict.fromkeys(asking.notes)),
                   _cutoff(settings, asking.calibration))
 

@@ -162,6 +162,22 @@ def test_an_interface_of_another_space_is_refused(library, load):
         search(library.store, Other, Query("red"), load_picture=load)
 
 
+def test_a_photo_that_goes_away_during_a_search_does_not_break_it(library, monkeypatch):
+    vectors, photos, gone = library.store.vectors, library.store.photos, [True]
+
+    def once(space_id, ids):
+        if gone:
+            gone.clear()
+            raise NotInIndex("photo 3 has no vectors")
+        return vectors(space_id, ids)
+
+    monkeypatch.setattr(library.store, "vectors", once)
+    assert len(library.ask("red")) == 9 and not gone
+    monkeypatch.setattr(library.store, "photos", lambda ids: {n: one for n, one in photos(ids).items() if n != 1})
+    answer = library.ask("red")
+    assert [hit.rank for hit in answer] == list(range(1, 9)) and 1 not in [hit.photo.id for hit in answer]
+
+
 # --- references ------------------------------------------------------------------------------
 
 

@@ -127,12 +127,7 @@ class Index:
         """
         from .ingest.pipeline import IngestSettings, ingest
 
-        roots = [Path(paths)] if isinstance(paths, str | Path) else [Path(path) for path in paths]
-        if not roots:
-            raise InputError("ingest was given no path, expected at least one file or folder")
-        for root in roots:
-            if not root.exists() and not root.is_symlink():
-                raise InputError(f"{root} does not exist, expected a file or a folder of photos")
+        roots = existing(paths)
         dials = self._config.ingest
         settings = IngestSettings(workers=dials.workers, batch=dials.batch, max_pixels=dials.max_pixels,
                                   thumbnail_side=dials.thumbnail_side)
@@ -341,6 +336,21 @@ class Index:
                 _write_whole(self.folder / f"config-{row.id}.yaml", text)
                 if active is not None and active[0] == row.id:
                     _write_whole(self.folder / KEPT_CONFIG, text)
+
+
+def existing(paths: Sequence[Path | str] | Path | str) -> list[Path]:
+    """The files and folders that an ingest is given, which must be there.
+
+    Raises:
+        InputError: no path was given, or one does not exist.
+    """
+    roots = [Path(paths)] if isinstance(paths, str | Path) else [Path(path) for path in paths]
+    if not roots:
+        raise InputError("ingest was given no path, expected at least one file or folder")
+    for root in roots:
+        if not root.exists() and not root.is_symlink():
+            raise InputError(f"{root} does not exist, expected a file or a folder of photos")
+    return roots
 
 
 def load_picture(source: Path | str | RGB, config: Config) -> RGB:

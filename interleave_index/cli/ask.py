@@ -74,6 +74,8 @@ def search(
         answer = found.search(asked, top_k, filters=filters, ground=_depth(ground), mode=mode.value)
         if html:
             _write_page(answer, asked, html, found.pixels, found.load_picture)
+    for line in answer.notes:
+        show.note(f"note: {line}")
     if as_json:
         show.emit_json(answer.to_json())
     else:

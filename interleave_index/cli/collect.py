@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from ..export.table import plain_table
+from ..service import existing
 from . import show
 from .options import (
     ConfigOption,
@@ -35,6 +36,7 @@ def ingest(
     """Take photos into the index. Runs again for free; what changed, moved or vanished is noticed."""
     dials = {"models_interface": model, "models_device": device, "models_offline": offline,
              "ingest_workers": workers, "ingest_batch": batch}
+    existing(paths)  # before an index is made for nothing
     with opened(index, config, create=True, **dials) as found, show.progress_bar("ingest") as update:
         report = found.ingest(paths, progress=lambda step: update(
             step.done, step.total or 0, f"{step.stage}  {step.photos_per_s:.0f} photos/s  {step.failed} failed"))

@@ -62,15 +62,13 @@ def emit_table(table: Table) -> None:
 
 
 def emit_answer(answer: Answer) -> None:
-    """The table of an answer, with what the reader should know around it."""
+    """The table of an answer, and a first line when nothing matches well."""
     if not len(answer):
         say("No photo was searched: the index is empty, or the filters leave nothing.")
     else:
         if all(hit.relevance < answer.cutoff for hit in answer):
             say("Nothing here matches well; the nearest photos:")
         emit_table(answer_table(answer))
-    for line in answer.notes:
-        note(f"note: {line}")
 
 
 def emit_report(report: IngestReport) -> None:

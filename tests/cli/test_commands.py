@@ -69,8 +69,8 @@ def test_a_name_that_is_not_utf8_prints_safely_and_its_json_leads_back_to_the_fi
 
 
 def test_a_path_that_does_not_exist_is_one_line_without_a_traceback(run, index, tmp_path):
-    status, out, err = run("ingest", tmp_path / "absent")
-    assert (status, out) == (1, "")
+    status, out, err = run("ingest", tmp_path / "absent", "--index", tmp_path / "new")
+    assert (status, out, (tmp_path / "new").exists()) == (1, "", False)
     assert err.startswith("error: ") and "does not exist" in err and err.count("\n") == 1
 
 
@@ -303,3 +303,47 @@ def test_searching_with_another_model_than_the_index_holds_is_one_clear_line(run
     status, _, err = run("search", "red")
     assert status == 1
     assert "space toy" in err and "other" in err
+
+
+# --- thin commands over other rooms ----------------------------------------------------------
+
+
+def test_evaluate_hands_its_options_over_and_prints_the_figures(run, monkeypatch, tmp_path):
+    asked: dict[str, object] = {}
+
+    def measure(pack, **options):
+        asked.update(options, pack=pack)
+        return {"caption": {"IR@1": 12.5, "chance": 1.0, "n": 8}, "labels": {"seen": {"top1": 50.0}}, "seed": 3}
+
+    monkeypatch.setattr("interleave_index.evaluation.evaluate", measure)
+    words = ("evaluate", tmp_path / "val.tar", "--model", "toy", "--seed", 3, "--limit", 9, "--exclude-source", "a",
+             "--exclude-source", "b", "--dump", tmp_path / "scores.npz")
+    status, out, _ = run(*words, "--json")
+    assert (status, json.loads(out)["caption"]["IR@1"]) == (0, 12.5)
+    assert (asked["pack"], asked["seed"], asked["limit"]) == (tmp_path / "val.tar", 3, 9)
+    assert (asked["exclude_sources"], asked["dump"]) == (["a", "b"], tmp_path / "scores.npz")
+    assert asked["interface"].space == ToyInterface.space
+    assert "caption: IR@1 12.5, chance 1.0, n 8" in run(*words)[1]
+
+
+def test_train_hands_its_options_over_and_names_the_finished_model(run, monkeypatch, tmp_path):
+    asked = []
+
+    def train(settings, progress):
+        asked.append(settings)
+        progress("loss 1.0  9 photos/s")
+        return settings.out / "bundle"
+
+    monkeypatch.setattr("interleave_index.training.run.run", train)
+    words = ("train", tmp_path, "--out", tmp_path / "out", "--stage", "bundle", "--stage", "vision", "--minutes", 2)
+    status, out, err = run(*words, "--json")
+    assert (status, json.loads(out)) == (0, {"model": str(tmp_path / "out" / "bundle")})
+    assert (asked[0].stages, asked[0].minutes, asked[0].bf16) == (("vision", "bundle"), 2.0, True)
+    assert "9 photos/s" in err
+    assert "9 photos/s" in run(*words)[1]
+
+
+def test_demo_writes_where_it_is_told(run, monkeypatch, tmp_path):
+    monkeypatch.setattr("interleave_index.demo.run.run_demo", lambda folder, **_: folder / "report.html")
+    status, out, _ = run("demo", tmp_path, "--json")
+    assert (status, json.loads(out)) == (0, {"report": str(tmp_path / "report.html")})

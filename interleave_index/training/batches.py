@@ -60,6 +60,7 @@ class Batch:
     """One batch; lists are of one entry an image.
 
     Attributes:
+        rows: (B,) positions in the samples.
         pixels: (B, 3, S, S) 0..255.
         masks: (T_i, h, w) float coverage at stride 4.
         labels: names of those masks, None where nobody named it.
@@ -71,6 +72,7 @@ class Batch:
         references: per entity (image, prompt (h, w)) for visual ones, else None.
     """
 
+    rows: NDArray[np.int64]
     pixels: Tensor
     masks: list[Tensor]
     labels: list[list[str | None]]
@@ -102,7 +104,7 @@ class Pools:
         self.names = [name for name, rows in self.by_label.items() if len(rows) > 1]
 
     def draw(self, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
-        """Positions for a batch: half captioned, a quarter outlined, an eighth each in pairs of a label and labelled."""
+        """Positions for a batch: half captioned, a quarter outlined, the rest in pairs of a label or labelled only."""
         pairs = (
             [rng.choice(self.by_label[name], 2, replace=False) for name in rng.choice(self.names, count // 16)]
             if self.names
@@ -134,6 +136,7 @@ def draw_batch(samples: Samples, pools: Pools, count: int, side: int, rng: np.ra
                 labels[image].append(region.label)
     captions = [_caption(samples, n, rng) for n in rows]
     batch = Batch(
+        rows,
         jitter(pixels, rng),
         [torch.stack(m) if m else torch.zeros(0, side // 4, side // 4) for m in masks],
         labels,

@@ -22,7 +22,7 @@ from ..interface.find.variables import MaskPrompt, Prompts, SpatialPrompt, Visua
 from ..models.pixel_decoder import Pyramid
 from .batches import Batch, Pools, draw_batch, label_table, picked
 from .losses import Matches, choice_loss, class_loss, contrast, fine_contrast, mask_losses, match
-from .samples import Samples, held_out
+from .samples import Samples, held_out, project_targets, target_directions
 
 # find.md §7, but for the three choices among proposals and the two alignments of names and regions: short
 # trainings need more of the former than 0.4, and the latter are ours, so that an entity finds stored regions
@@ -44,7 +44,10 @@ WEIGHTS = {
     "entity_dice": 1.0,
     "names": 1.0,
     "entity_names": 1.0,
+    "image_target": 8.0,
+    "text_target": 2.0,
 }
+MORE_CAPTIONS = 64  # captions a step that come without their photo
 QUEUE = 512  # earlier vectors kept as further negatives of the retrieval losses
 TASKS = {"grounding": 0.3, "spatial": 0.25, "interleave": 0.45}  # a batch trains one of these beside the rest
 QUERIES_FOR_TOKENS = 0.3  # chance that segment proposals read the spatial queries instead of the tokens
@@ -76,6 +79,10 @@ class InterfaceStage:
         self.pools = Pools(train, train.where(lambda n: not held_out(train.keys[n])))
         model.vision.backbone.requires_grad_(False)
         self._queues: dict[str, Tensor] = {}
+        self._targets: Tensor | None = None
+        if train.pooled is not None:
+            mean, components = project_targets(train.pooled, model.interface.config.width)
+            self._targets = target_directions(train.pooled, mean, components)
 
     @property
     def module(self) -> nn.Module:
@@ -83,11 +90,11 @@ class InterfaceStage:
         return self.model
 
     def parameter_groups(self) -> list[dict[str, object]]:
-        """The pixel decoder learns at a third of the rate; no decay on norms, biases and embeddings."""
+        """The pixel decoder learns at half the rate; no decay on norms, biases and embeddings."""
         groups: dict[tuple[float, float], list[nn.Parameter]] = {}
         for name, parameter in self.model.named_parameters():
             if parameter.requires_grad:
-                rate = self.lr / 3 if name.startswith("vision.") else self.lr
+                rate = self.lr / 2 if name.startswith("vision.") else self.lr
                 decay = 0.05 if parameter.ndim > 1 and "embed" not in name and "query" not in name else 0.0
                 groups.setdefault((rate, decay), []).append(parameter)
         return [{"params": p, "lr": rate, "weight_decay": decay} for (rate, decay), p in groups.items()]
@@ -125,7 +132,29 @@ class InterfaceStage:
             caption.caption.pad,
             model.interface.scale,
         )
-        return losses
+        return losses | self._distilled(batch, run.final, rng)
+
+    def _distilled(self, batch: Batch, output: Output, rng: np.random.Generator) -> dict[str, Tensor]:
+        """Image vectors learn the teachers' direction, captions to find their photo's among those of all photos.
+
+        The teachers' space stands still and holds every training photo at once, where a batch offers a few
+        negatives; a share of further captions without their photos comes along for little.
+        """
+        if self._targets is None:
+            return {}
+        image = F.normalize(output["pred_retrievals"][:, 0].float(), dim=-1)
+        rows = rng.choice(self.pools.captioned, MORE_CAPTIONS)
+        captions = [str(rng.choice(self.train_set.captions[n])) for n in rows]
+        more = self.model.interface(None, None, Prompts(caption=self.model.text_tokens(captions))).final
+        own = torch.from_numpy(batch.rows)
+        texts = [more["pred_retrievals_lang"][:, 0], output["pred_retrievals_lang"][batch.captioned, 0]]
+        owners = [torch.from_numpy(rows), own[batch.captioned]]
+        if "pred_interleave_image" in output:
+            texts.append(output["pred_interleave_image"][batch.true_sentence, 0])
+            owners.append(own[batch.true_sentence])
+        logits = self.model.interface.scale * F.normalize(torch.cat(texts).float(), dim=-1) @ self._targets.T
+        return {"image_target": WEIGHTS["image_target"] * (1 - (image * self._targets[batch.rows]).sum(1)).mean(),
+                "text_target": WEIGHTS["text_target"] * F.cross_entropy(logits, torch.cat(owners))}
 
     # --- prompts ------------------------------------------------------------------------------
 

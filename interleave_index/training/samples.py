@@ -11,10 +11,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
 
 from ..errors import InputError
 from ..evaluation.packs import PackPhoto, read_pack
+from ..records import Floats
 
 SQUARE = 144  # side that photos are kept at; crops are taken from it
 MASK_SIDE = 72  # side that masks are kept at
@@ -115,6 +119,11 @@ def project_targets(pooled: NDArray[np.floating], dim: int) -> tuple[NDArray[np.
     centred = pooled.astype(np.float32) - mean.astype(np.float32)
     _, vectors = np.linalg.eigh(centred.T @ centred)
     return mean.astype(np.float32), np.ascontiguousarray(vectors[:, ::-1][:, :dim], dtype=np.float32)
+
+
+def target_directions(pooled: NDArray[np.floating], mean: Floats, components: Floats) -> Tensor:
+    """(N, dim) float32 unit vectors: teacher vectors in the space of `project_targets`."""
+    return F.normalize(torch.from_numpy((pooled.astype(np.float32) - mean) @ components), dim=1)
 
 
 def _cached_targets(folder: Path, pack: Path) -> tuple[dict[str, int], NDArray[np.float16], NDArray[np.uint8]]:

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from ..errors import InputError
 from ..models.vision import VisionTower
 from .augment import jitter, random_crop, whole
-from .samples import Samples, project_targets
+from .samples import Samples, project_targets, target_directions
 
 VOC_CLASSES, ADE_CLASSES = 21, 32
 SURE = 0.6  # a painted cell counts where the segmenter's probability is above this
@@ -44,8 +44,8 @@ class VisionStage:
         self.tower, self.train_set, self.held_out = tower, train, held_out
         self.side, self.photos_per_step, self.lr = side, batch, lr
         mean, components = project_targets(train.pooled, target_dim)
-        self.targets = _directions(train.pooled, mean, components)
-        self.held_out_targets = _directions(held_out.pooled, mean, components)
+        self.targets = target_directions(train.pooled, mean, components)
+        self.held_out_targets = target_directions(held_out.pooled, mean, components)
         heads = nn.ModuleDict(
             {
                 "pooled": nn.Linear(tower.widths[-1], target_dim),
@@ -99,10 +99,6 @@ class VisionStage:
 
 def _pixels(samples: Samples, rows: np.ndarray) -> Tensor:
     return torch.from_numpy(samples.pixels[rows]).permute(0, 3, 1, 2).float()
-
-
-def _directions(pooled: np.ndarray, mean: np.ndarray, components: np.ndarray) -> Tensor:
-    return F.normalize(torch.from_numpy((pooled.astype(np.float32) - mean) @ components), dim=1)
 
 
 def _painted_loss(logits: Tensor, target: Tensor) -> Tensor:

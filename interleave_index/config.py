@@ -17,6 +17,7 @@ from .errors import ConfigError
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 INDEX_VARIABLE, CONFIG_VARIABLE = "INTERLEAVE_INDEX", "INTERLEAVE_CONFIG"
+KEPT = "config.yaml"  # in the folder of an index
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,9 +164,35 @@ class Config:
         return text
 
 
+def kept_config(folder: Path | str) -> Config | None:
+    """The settings that an index keeps, or None when there is no index or it keeps none."""
+    file = Path(folder) / KEPT
+    return Config.load(file) if file.is_file() else None
+
+
+def keep_config(folder: Path, config: Config, space_id: int, *, active: bool) -> None:
+    """Write the settings of an ingest into the index: one file a space, and one with those of the active space."""
+    text = f"# Settings of the last ingest into this index.\n{config.dump()}"
+    for name in (f"config-{space_id}.yaml", *([KEPT] if active else [])):
+        _write_whole(folder / name, text)
+
+
+def activate_config(folder: Path, space_id: int) -> None:
+    """Put the settings of a space in force, if the index keeps any of it."""
+    file = folder / f"config-{space_id}.yaml"
+    if file.is_file():
+        _write_whole(folder / KEPT, file.read_text(encoding="utf-8"))
+
+
 def named_index(flag: str | Path | None, config: Config) -> str:
     """Folder of the index: the flag, else the variable INTERLEAVE_INDEX, else the setting `index`."""
     return str(flag) if flag else os.environ.get(INDEX_VARIABLE) or config.index
+
+
+def _write_whole(file: Path, text: str) -> None:
+    draft = file.with_name(f".{file.name}.{os.getpid()}.tmp")
+    draft.write_text(text, encoding="utf-8")
+    os.replace(draft, file)
 
 
 _Section = TypeVar("_Section")

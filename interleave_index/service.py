@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
-from .config import Config
+from .config import Config, activate_config, keep_config, kept_config
 from .errors import ImageUnreadable, InputError, NotInIndex
 from .grammar import Query
 from .records import RGB, Answer, Box, Filters, Floats, Hit, IngestReport, Photo, Region, region_id
@@ -26,16 +26,9 @@ if TYPE_CHECKING:
     from .query.pixels import PixelCache
     from .storage.store import Check, SpaceRow, Store
 
-KEPT_CONFIG = "config.yaml"
 LIBRARY_CHUNK = 256  # photos
 Mode = Literal["auto", "exact", "ann"]
 Depth = Literal["stored", "exact"]
-
-
-def kept_config(folder: Path | str) -> Config | None:
-    """The settings that an index keeps, or None when there is no index or it keeps none."""
-    file = Path(folder) / KEPT_CONFIG
-    return Config.load(file) if file.is_file() else None
 
 
 class Index:
@@ -47,7 +40,7 @@ class Index:
 
     def __init__(self, store: Store, config: Config, interface: Interface | None = None) -> None:
         self._store, self._config, self._interface = store, config, interface
-        self._cache: PixelCache | None = None
+        self._pixels: PixelCache | None = None
 
     @classmethod
     def open(cls, path: Path | str, *, config: Config | None = None, interface: Interface | None = None,
@@ -127,7 +120,9 @@ class Index:
         """
         from .ingest.pipeline import IngestSettings, ingest
 
-        roots = existing(paths)
+        roots = [Path(paths)] if isinstance(paths, str | Path) else [Path(path) for path in paths]
+        if not roots:
+            raise InputError("ingest was given no path, expected at least one file or folder")
         dials = self._config.ingest
         settings = IngestSettings(workers=dials.workers, batch=dials.batch, max_pixels=dials.max_pixels,
                                   thumbnail_side=dials.thumbnail_side)
@@ -193,7 +188,8 @@ class Index:
         dials = self._config.query
         return search(self._store, lambda: self.interface, _parsed(query),
                       top_k=dials.top_k if top_k is None else top_k, filters=filters,
-                      load_picture=self.load_picture, mode=mode, ground=ground, settings=dials)
+                      load_picture=self.load_picture, mode=mode, ground=ground, settings=dials,
+                      cache=self._cache)
 
     def ground(self, photo: Path | str | int | RGB, query: Query | str) -> Hit:
         """Look at one photo, indexed or not, and mask what each entity of the query means in it.
@@ -215,7 +211,7 @@ class Index:
             rgb = self.load_picture(photo)
             known = self._indexed(photo) or _stranger(photo, rgb)
         return ground(self.interface, rgb, _parsed(query), load_picture=self.load_picture, photo=known,
-                      store=self._store, settings=self._config.query)
+                      store=self._store, settings=self._config.query, cache=self._cache)
 
     def load_picture(self, source: Path | str | RGB) -> RGB:
         """A picture from a path, an http(s) URL (not when offline) or an array, upright (H, W, 3) uint8.
@@ -240,9 +236,8 @@ class Index:
             NotInIndex: no photo has this id.
             ImageUnreadable: neither the original nor the thumbnail is left.
         """
-        from .query.pixels import PixelCache, indexed_pixels
+        from .query.pixels import indexed_pixels
 
-        self._cache = self._cache or PixelCache()
         known = self._store.photo(photo) if isinstance(photo, int) else photo
         if not known.id and known.path is not None:
             return self.load_picture(known.path)  # a picture that was only grounded
@@ -296,11 +291,18 @@ class Index:
             StorageError: there is no such space.
         """
         self._store.activate(space_id)
-        kept = self.folder / f"config-{space_id}.yaml"
-        if kept.is_file():
-            _write_whole(self.folder / KEPT_CONFIG, kept.read_text(encoding="utf-8"))
+        activate_config(self.folder, space_id)
 
     # --- inside --------------------------------------------------------------------------------
+
+    @property
+    def _cache(self) -> PixelCache:
+        """Indexed photos that queries looked at last."""
+        from .query.pixels import PixelCache
+
+        if self._pixels is None:
+            self._pixels = PixelCache()
+        return self._pixels
 
     def _named(self, item: Path | str | int) -> list[int]:
         """Ids of the photos that a path, a folder or an id names."""
@@ -328,29 +330,10 @@ class Index:
         return replace(known, path=str(path)) if same else None
 
     def _keep_config(self) -> None:
-        """Write the settings of the last ingest into the index: one file a space, and that of the active one."""
-        text = f"# Settings of the last ingest into this index.\n{self._config.dump()}"
         active = self._store.active_space()
         for row in self._store.spaces():
             if row.space == self.interface.space:
-                _write_whole(self.folder / f"config-{row.id}.yaml", text)
-                if active is not None and active[0] == row.id:
-                    _write_whole(self.folder / KEPT_CONFIG, text)
-
-
-def existing(paths: Sequence[Path | str] | Path | str) -> list[Path]:
-    """The files and folders that an ingest is given, which must be there.
-
-    Raises:
-        InputError: no path was given, or one does not exist.
-    """
-    roots = [Path(paths)] if isinstance(paths, str | Path) else [Path(path) for path in paths]
-    if not roots:
-        raise InputError("ingest was given no path, expected at least one file or folder")
-    for root in roots:
-        if not root.exists() and not root.is_symlink():
-            raise InputError(f"{root} does not exist, expected a file or a folder of photos")
-    return roots
+                keep_config(self.folder, self._config, row.id, active=active is not None and active[0] == row.id)
 
 
 def load_picture(source: Path | str | RGB, config: Config) -> RGB:
@@ -402,9 +385,3 @@ def _stranger(source: Path | str | RGB, rgb: RGB) -> Photo:
 def _box(corners: Floats) -> Box:
     x0, y0, x1, y1 = (float(corner) for corner in corners)
     return x0, y0, x1, y1
-
-
-def _write_whole(file: Path, text: str) -> None:
-    draft = file.with_name(f".{file.name}.{os.getpid()}.tmp")
-    draft.write_text(text, encoding="utf-8")
-    os.replace(draft, file)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from interleave_index import Config, Filters, Index, Not, PhotoRef, Picture, Query
+from interleave_index.config import kept_config
 from interleave_index.errors import (
     ConfigError,
     EmptyQuery,
@@ -22,7 +23,6 @@ from interleave_index.errors import (
 )
 from interleave_index.geometry import mask_iou
 from interleave_index.interface.toy import ToyInterface
-from interleave_index.service import kept_config
 
 
 class OtherToy(ToyInterface):

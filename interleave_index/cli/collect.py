@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from ..export.table import plain_table
-from ..service import existing
 from . import show
 from .options import (
     ConfigOption,
@@ -26,7 +25,8 @@ INTERRUPTED = 130  # by Ctrl-C
 
 
 def ingest(
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Photos, or folders of photos.")],
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="PATH", exists=True, readable=False, help="Photos, or folders of photos.")],
     index: IndexOption = None, config: ConfigOption = None, model: ModelOption = None, device: DeviceOption = None,
     offline: OfflineOption = None,
     workers: Annotated[int | None, typer.Option(help="Processes that decode; 0 none, -1 by processors.")] = None,
@@ -36,7 +36,6 @@ def ingest(
     """Take photos into the index. Runs again for free; what changed, moved or vanished is noticed."""
     dials = {"models_interface": model, "models_device": device, "models_offline": offline,
              "ingest_workers": workers, "ingest_batch": batch}
-    existing(paths)  # before an index is made for nothing
     with opened(index, config, create=True, **dials) as found, show.progress_bar("ingest") as update:
         report = found.ingest(paths, progress=lambda step: update(
             step.done, step.total or 0, f"{step.stage}  {step.photos_per_s:.0f} photos/s  {step.failed} failed"))

@@ -13,9 +13,9 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from ..config import CONFIG_VARIABLE, Config, named_index
+from ..config import CONFIG_VARIABLE, Config, kept_config, named_index
 from ..records import Filters
-from ..service import Index, kept_config
+from ..service import Index
 
 IndexOption = Annotated[
     str | None,

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -68,10 +69,10 @@ def test_a_name_that_is_not_utf8_prints_safely_and_its_json_leads_back_to_the_fi
     assert r"caf\xe9.png" in out
 
 
-def test_a_path_that_does_not_exist_is_one_line_without_a_traceback(run, index, tmp_path):
+def test_a_path_that_does_not_exist_is_wrong_usage_and_makes_no_index(run, index, tmp_path):
     status, out, err = run("ingest", tmp_path / "absent", "--index", tmp_path / "new")
-    assert (status, out, (tmp_path / "new").exists()) == (1, "", False)
-    assert err.startswith("error: ") and "does not exist" in err and err.count("\n") == 1
+    assert (status, out, (tmp_path / "new").exists()) == (2, "", False)
+    assert "does not exist" in err
 
 
 # --- search ----------------------------------------------------------------------------------
@@ -309,7 +310,7 @@ def test_searching_with_another_model_than_the_index_holds_is_one_clear_line(run
 
 
 def test_evaluate_hands_its_options_over_and_prints_the_figures(run, monkeypatch, tmp_path):
-    asked: dict[str, object] = {}
+    asked: dict[str, Any] = {}
 
     def measure(pack, **options):
         asked.update(options, pack=pack)

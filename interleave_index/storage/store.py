@@ -92,6 +92,10 @@ class Store:
         """
         return self._session.writer(purpose, wait)
 
+    def reading(self) -> AbstractContextManager[Connection]:
+        """A connection on one snapshot of the catalog, for questions that no method answers; never write by it."""
+        return self._session.reading()
+
     # --- spaces ------------------------------------------------------------------------------
 
     def ensure_space(self, space: Space) -> int:

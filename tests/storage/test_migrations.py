@@ -42,7 +42,7 @@ def test_migrating_an_empty_catalog_gives_what_a_new_one_has(tmp_path: Path) -> 
 
 
 def test_nothing_is_left_for_a_migration_to_do(tmp_path: Path) -> None:
-    with Store.open(tmp_path, create=True) as store, store._session.reading() as connection:
+    with Store.open(tmp_path, create=True) as store, store.reading() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, Base.metadata) == []
 
@@ -79,7 +79,7 @@ def test_an_older_catalog_is_brought_up_to_date_when_it_is_opened_and_keeps_its_
     monkeypatch.setattr(schema, "MIGRATIONS", newer)
     monkeypatch.setattr(schema, "REVISIONS", ("0001", "0002"))
     library.reopen()
-    with library.store._session.reading() as connection:
+    with library.store.reading() as connection:
         assert connection.exec_driver_sql("SELECT sha256, stars FROM photo").all() == [
             (library.facts("a").sha256, None), (library.facts("b").sha256, None)]
         assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1

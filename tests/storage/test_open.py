@@ -89,7 +89,7 @@ def test_a_network_file_system_is_refused_with_a_word() -> None:
 
 
 def test_the_catalog_is_in_write_ahead_mode_with_foreign_keys(tmp_path: Path) -> None:
-    with Store.open(tmp_path, create=True) as store, store._session.reading() as connection:
+    with Store.open(tmp_path, create=True) as store, store.reading() as connection:
         assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
         assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
         assert connection.exec_driver_sql("PRAGMA busy_timeout").scalar() == database.BUSY_MS

@@ -177,7 +177,7 @@ def test_removals_are_kept_only_as_long_as_a_file_needs_them(folded: Any) -> Non
     folded.forget([2, 5])
     folded.check(folded.vectors(2), 40)
     folded.store.optimize(folded.space)
-    with folded.store._session.reading() as connection:
+    with folded.store.reading() as connection:
         assert connection.exec_driver_sql("SELECT count(*) FROM removal").scalar() == 0
     folded.check(folded.vectors(2), 40)
 

@@ -21,7 +21,7 @@ from interleave_index.storage.tables import EncodingRow, LocationRow, PhotoRow, 
 
 def rows(store: Store, model: Any) -> int:
     """Number of rows of a table."""
-    with store._session.reading() as connection:
+    with store.reading() as connection:
         return int(connection.execute(select(func.count()).select_from(model)).scalar_one())
 
 

@@ -31,6 +31,13 @@ class Claim:
     bytes: int = 0
     mtime_ns: int = 0
 
+    @property
+    def unchanged(self) -> bool:
+        """Whether the catalog has a photo at this path, with this size and time."""
+        prior = self.prior
+        return (prior is not None and prior.state == "present"
+                and (prior.bytes, prior.mtime_ns) == (self.bytes, self.mtime_ns))
+
 
 @dataclass(slots=True)
 class Plan:

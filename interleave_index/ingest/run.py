@@ -186,8 +186,12 @@ class Run:
         sha = item.facts.sha256
         if isinstance(encoded, Exception):
             for claim in item.claims:
-                words = " ".join(str(encoded).split())[:300]
-                self._fail(claim, "ModelError", f"{type(encoded).__name__}: {words}", keep=known is not None)
+                words = f"{type(encoded).__name__}: {' '.join(str(encoded).split())[:300]}"
+                if known is None:
+                    self._fail(claim, "ModelError", words)
+                else:  # another space holds this photo: its place is known all the same
+                    self._add(self.plan.settle(claim, sha, known.photo_id, known.present_paths, first=True)[1])
+                    self.tally.fail(claim.path, "ModelError", words)
             return
         if encoded is not None:
             shape = item.outcome.reply.shape
@@ -238,10 +242,10 @@ class Run:
         self._add(row)
         self.tally.count(kind)
 
-    def _fail(self, claim: Claim, reason: str, detail: str, *, lasting: bool = False, keep: bool = False) -> None:
-        """Report a failure; `keep` leaves the row as it is, for a photo that another space holds."""
+    def _fail(self, claim: Claim, reason: str, detail: str, *, lasting: bool = False) -> None:
+        """Report a failure; the row stays as it is when the catalog holds the photo of this very file."""
         self.tally.fail(claim.path, reason, detail)
-        if not keep:
+        if not claim.unchanged:
             self._add(self.plan.failure(claim, reason, detail, lasting=lasting))
 
     def _add(self, row: LocationWrite) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -17,7 +18,7 @@ from PIL import Image
 from interleave_index.interface.toy import COLOURS
 from interleave_index.storage.store import Store
 
-PHOTOS, ROUNDS, KILLS = 240, 4, 5
+PHOTOS, ROUNDS, KILLS = 160, 4, 5
 
 PROGRAM = """
 import sys
@@ -26,16 +27,16 @@ from interleave_index.interface.toy import ToyInterface
 from interleave_index.storage.store import Store
 
 with Store.open(sys.argv[1], create=True) as store:
-    report = ingest(store, ToyInterface(), [sys.argv[2]],
-                    settings=IngestSettings(workers=1, batch=16, model_batch=8),
-                    progress=lambda step: print(step.stage, step.done, flush=True))
-    print("end", report.added + report.present + len(report.failed), flush=True)
+    ingest(store, ToyInterface(), [sys.argv[2]],
+           settings=IngestSettings(workers=int(sys.argv[3]), batch=8, model_batch=4),
+           progress=lambda step: print(step.stage, step.done, flush=True))
+    print("end", flush=True)
 """
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Photos of distinct content, and a few copies and unreadable files among them."""
+    """Photos of distinct content, and one file that cannot be read."""
     folder = tmp_path_factory.mktemp("kill") / "photos"
     folder.mkdir()
     for number in range(PHOTOS):
@@ -48,10 +49,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run_and_kill(index: Path, folder: Path, chance: random.Random) -> None:
+def run_and_kill(index: Path, folder: Path, workers: int, chance: random.Random) -> None:
     """Start an ingest, wait until it is a random number of files on its way and a little longer, and kill it."""
-    program = subprocess.Popen([sys.executable, "-c", PROGRAM, str(index), str(folder)], stdout=subprocess.PIPE,
-                               stderr=subprocess.DEVNULL, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    program = subprocess.Popen([sys.executable, "-c", PROGRAM, str(index), str(folder), str(workers)],
+                               stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+                               env={**os.environ, "OMP_NUM_THREADS": "1"})
     assert program.stdout is not None
     steps = chance.randrange(1, 9)
     for line in program.stdout:
@@ -78,11 +80,12 @@ def test_an_ingest_that_is_killed_again_and_again_loses_nothing_and_doubles_noth
     chance, index = random.Random(seed), tmp_path / "index"
     before = (0, 0, 0)
     for _ in range(KILLS):
-        run_and_kill(index, folder, chance)
+        run_and_kill(index, folder, seed % 2, chance)
         after = state(index)
         assert all(now >= then for now, then in zip(after, before, strict=True))
         before = after
-    done = subprocess.run([sys.executable, "-c", PROGRAM, str(index), str(folder)],
-                          capture_output=True, text=True, check=True)
-    assert done.stdout.split()[-2:] == ["end", str(PHOTOS + 1)]
+    done = subprocess.run([sys.executable, "-m", "interleave_index", "ingest", str(folder), "--index", str(index),
+                           "--model", "toy", "--json"], capture_output=True, text=True)
+    report = json.loads(done.stdout)
+    assert report["added"] + report["present"] == PHOTOS and len(report["failed"]) == 1 and done.returncode == 3
     assert state(index) == (PHOTOS, PHOTOS, PHOTOS + 1)

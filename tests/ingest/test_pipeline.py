@@ -283,9 +283,14 @@ def test_a_photo_that_only_the_new_model_refuses_stays_in_the_old_space(library)
     class Newer(Counting):
         space = Space("toy", "1" * 64, "nearest of eight colours", 16)
 
+    before = rows(library)
+    shutil.copy(library.folder / "1.png", library.folder / "copy.png")
     report = library.ingest(model=Newer(refuse=lambda rgb: tuple(rgb[0, 0]) == (1, 0, 7)))
-    assert library.counts(report) == {"present": 1, "failed": 1}
-    assert rows(library)["1.png"] == ("present", 2)
+    assert library.counts(report) == {"present": 1, "failed": 2}
+    assert rows(library) == {**before, "copy.png": before["1.png"]}
+    report = library.ingest(model=Newer(), max_pixels=100)
+    assert [failure.reason for failure in report.failed] == ["ImageTooLarge"] * len(report.failed) and report.failed
+    assert rows(library) == {**before, "copy.png": before["1.png"]} and not clean(library)
 
 
 def test_a_lost_thumbnail_is_made_again_without_the_model(library):

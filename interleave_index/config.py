@@ -185,8 +185,12 @@ def activate_config(folder: Path, space_id: int) -> None:
 
 
 def named_index(flag: str | Path | None, config: Config) -> str:
-    """Folder of the index: the flag, else the variable INTERLEAVE_INDEX, else the setting `index`."""
-    return str(flag) if flag else os.environ.get(INDEX_VARIABLE) or config.index
+    """Folder of the index: the flag, else the variable INTERLEAVE_INDEX, else the setting `index`.
+
+    ``sqlite:///`` before a folder is the same folder; any other URL is given back as it is, for the store to judge.
+    """
+    named = str(flag) if flag else os.environ.get(INDEX_VARIABLE) or config.index
+    return named.removeprefix("sqlite:///")
 
 
 def _write_whole(file: Path, text: str) -> None:

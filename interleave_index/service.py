@@ -64,8 +64,12 @@ class Index:
         """
         from .storage.store import Store
 
-        config = config or kept_config(path) or Config()
-        return cls(Store.open(path, create=create), config, interface)
+        store = Store.open(path, create=create)
+        try:
+            return cls(store, config or kept_config(store.folder) or Config(), interface)
+        except BaseException:
+            store.close()
+            raise
 
     def close(self) -> None:
         """Give back files and connections; a closed index answers nothing more."""

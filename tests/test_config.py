@@ -80,3 +80,4 @@ def test_the_index_is_named_by_flag_then_variable_then_file(monkeypatch):
     monkeypatch.setenv("INTERLEAVE_INDEX", "from-variable")
     assert named_index(None, Config(index="from-file")) == "from-variable"
     assert named_index("from-flag", Config(index="from-file")) == "from-flag"
+    assert named_index("sqlite:////srv/photos.index", Config()) == "/srv/photos.index"

@@ -67,7 +67,7 @@ def search(
     include_missing: MissingOption = False, model: ModelOption = None, device: DeviceOption = None,
     offline: OfflineOption = None, html: HtmlOption = None, as_json: JsonOption = False,
 ) -> None:
-    """Rank photos for a query of words and pictures, and show what each bracketed part found."""
+    """Rank photos for a query of words and pictures. Shows what each bracketed part found."""
     filters = filters_of(after, before, camera, near, folder, include_missing)
     asked = Query.parse(" ".join(query))
     with opened(index, config, models_interface=model, models_device=device, models_offline=offline) as found:
@@ -87,7 +87,7 @@ def ground(
     query: QueryWords, index: IndexOption = None, config: ConfigOption = None, model: ModelOption = None,
     device: DeviceOption = None, offline: OfflineOption = None, html: HtmlOption = None, as_json: JsonOption = False,
 ) -> None:
-    """Look at one photo and mask what each part of the query means in it."""
+    """Mask what each part of a query means in one photo. Any picture file will do; no index is needed."""
     asked, named = Query.parse(" ".join(query)), photo_argument(photo)
     folder, effective = settings(index, config, models_interface=model, models_device=device, models_offline=offline)
     try:
@@ -120,7 +120,7 @@ def export(
     include_missing: MissingOption = False, model: ModelOption = None, device: DeviceOption = None,
     offline: OfflineOption = None, as_json: JsonOption = False,
 ) -> None:
-    """Write hits of a query, or all photos and their regions, as COCO JSON, mask PNGs or JSON lines."""
+    """Write hits, or all photos, as COCO JSON, PNGs or JSON lines. Without a query, all photos and regions."""
     if not (coco or masks or jsonl):
         raise typer.BadParameter("export was told nothing to write, expected --coco FILE, --masks DIR or --jsonl FILE")
     filters = filters_of(after, before, camera, near, folder, include_missing)

@@ -111,7 +111,7 @@ def prune(index: IndexOption = None, config: ConfigOption = None, as_json: JsonO
 
 
 def spaces(index: IndexOption = None, config: ConfigOption = None, as_json: JsonOption = False) -> None:
-    """List the embedding spaces: one a model that photos were taken in with."""
+    """List the embedding spaces. There is one a model that photos were taken in with."""
     with opened(index, config) as found:
         rows = [{"id": row.id, "interface": row.space.interface, "dim": row.space.dim, "state": row.state,
                  "encodings": row.encodings, "checkpoint": row.space.checkpoint} for row in found.spaces()]
@@ -128,7 +128,7 @@ def activate(
     space: Annotated[int, typer.Argument(metavar="SPACE", help="Id of the space, as `spaces` lists it.")],
     index: IndexOption = None, config: ConfigOption = None, as_json: JsonOption = False,
 ) -> None:
-    """Search another space from now on; the old one stays, and activating it again goes back."""
+    """Search another space from now on. The old one stays, and activating it again goes back."""
     with opened(index, config) as found:
         found.activate(space)
         rows = {row.id: row for row in found.spaces()}

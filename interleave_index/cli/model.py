@@ -21,12 +21,18 @@ BUNDLED = {
     "toy": "eight colours and no weights, for trying things out",
 }
 
-models = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Look at the models that can be used.")
+
+class Action(StrEnum):
+    """What can be done with models."""
+
+    list = "list"
 
 
-@models.command("list")
-def list_models(index: IndexOption = None, config: ConfigOption = None, as_json: JsonOption = False) -> None:
-    """List the models that come with the package and the one in force, and try whether each can be used."""
+def models(
+    action: Annotated[Action, typer.Argument(help="What to do.")] = Action.list,
+    index: IndexOption = None, config: ConfigOption = None, as_json: JsonOption = False,
+) -> None:
+    """List the models and try whether each can be used. Those of the package, and the one in force."""
     _, effective = settings(index, config)
     chosen = effective.models.interface
     rows = [_describe(effective.with_flags(models_interface=name), name == chosen)
@@ -76,7 +82,7 @@ def train(
     threads: Annotated[int, typer.Option(min=0, help="Of the network; 0 leaves the choice to torch.")] = 0,
     index: IndexOption = None, config: ConfigOption = None, as_json: JsonOption = False,
 ) -> None:
-    """Train find-mini on photo packs; goes on from its last checkpoint when it is run again."""
+    """Train find-mini on photo packs. Goes on from its last checkpoint when it is run again."""
     from ..training.run import STAGES, TrainSettings, run
 
     settings(index, config)  # a config file that cannot be read is an error here too
@@ -104,7 +110,7 @@ def evaluate(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure a model on a photo pack: retrieval, grounding, proposals, labels, absence. Figures in percent."""
+    """Measure a model on a photo pack. Retrieval, grounding, proposals, labels, absence; figures in percent."""
     from ..evaluation import evaluate as measure
     _, effective = settings(index, config, models_interface=model, models_device=device, models_offline=offline)
     with show.progress_bar("evaluate") as update:
@@ -123,7 +129,7 @@ def demo(
     index: IndexOption = None, config: ConfigOption = None, model: ModelOption = None, device: DeviceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Take in real photos and drawn scenes, ask five queries, write a report with the masks painted."""
+    """Take in photos, ask five queries, write a report. The photos are real ones and drawn scenes."""
     from ..demo.run import run_demo
 
     _, effective = settings(index, config, models_interface=model, models_device=device)

@@ -137,7 +137,7 @@ def test_wrong_usage_gives_status_2_and_a_line_that_helps(run, index, words):
     (("search", "red", "--device", "gpu"), "models.device"),
     (("search", "red", "--config", "/absent.yaml"), "/absent.yaml"),
     (("status", "--index", "/absent/index"), "no index"), (("activate", "99"), "99"),
-    (("ground", "99", "red"), "99")])
+    (("ground", "99", "red"), "99"), (("status", "--index", "postgresql://host/photos"), "PostgreSQL")])
 def test_an_error_of_ours_gives_status_1_and_one_line(run, index, words, said):
     status, out, err = run(*words)
     assert (status, out) == (1, "")

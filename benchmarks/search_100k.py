@@ -27,7 +27,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,7 +37,11 @@ from interleave_index.interface.protocol import Calibration
 from interleave_index.records import Filters, PhotoFacts, Space
 from interleave_index.storage import calibrate, recipes
 from interleave_index.storage.backend import load_faiss, set_threads
+from interleave_index.storage.files import KINDS
 from interleave_index.storage.store import Store
+
+if TYPE_CHECKING:
+    from interleave_index.query.candidates import Mode
 
 Floats = NDArray[np.float32]
 CENTRES = 2000
@@ -111,6 +115,11 @@ def opening(folder: Path) -> dict[str, float]:
     return {key: min(run[key] for run in runs) for key in runs[0]}
 
 
+def note(said: str) -> None:
+    """Tell people what is going on, on standard error."""
+    print(f"{time.strftime('%H:%M:%S')} {said}", file=sys.stderr, flush=True)
+
+
 # --- whole queries ---------------------------------------------------------------------------
 
 
@@ -128,7 +137,7 @@ def queries(store: Store, args: argparse.Namespace) -> list[dict[str, Any]]:
     from interleave_index.grammar import Query
     from interleave_index.query.engine import search
 
-    def no_model() -> Any:
+    def no_model(_source: object = None) -> Any:
         raise RuntimeError("a query of stored vectors asked for a model")
 
     active = store.active_space()
@@ -136,17 +145,18 @@ def queries(store: Store, args: argparse.Namespace) -> list[dict[str, Any]]:
     ids = np.arange(1, store.count(space)[0] + 1)
     told = []
     half = Filters(camera="subject 1")
-    cases = [("auto", name, None) for name in ("photo", "region", "photo + region", "2 regions - region")]
-    cases += [("auto", "photo + region", half), ("exact", "region", None)]
+    cases: list[tuple[Mode, str, Filters | None]] = [
+        ("auto", "photo", None), ("auto", "region", None), ("auto", "photo + region", None),
+        ("auto", "2 regions - region", None), ("auto", "photo + region", half), ("exact", "region", None)]
     for mode, kind, filters in cases:
         times, path = [], ""
-        for turn in range(args.queries + 3 if mode == "auto" else 8):
+        for _ in range(args.queries + 3 if mode == "auto" else 8):
             asked = Query.parse(parts(kind, ids, rng, args.regions))
             began = time.perf_counter()
             answer = search(store, no_model, asked, top_k=10, filters=filters, load_picture=no_model, mode=mode)
-            if turn >= 3:  # the first ones read the files and the null sample
-                times.append(1000 * (time.perf_counter() - began))
-                path = answer.path
+            times.append(1000 * (time.perf_counter() - began))
+            path = answer.path
+        del times[:3]  # the first ones read the files and the null sample
         told.append({"query": kind, "filter": "camera" if filters else "", "mode": mode, "path": path,
                      "p50_ms": round(float(np.percentile(times, 50)), 2),
                      "p95_ms": round(float(np.percentile(times, 95)), 2)})
@@ -208,7 +218,7 @@ def recall(store: Store, space: int, world: World, per_kind: int, k: int = 10) -
     indexes = store.indexes(space)
     rng = np.random.default_rng(2)
     some = store.null_sample(space, 3 * per_kind)
-    for kind in ("image", "region"):
+    for kind in KINDS:
         rows = some.image if kind == "image" else some.regions[:: max(1, len(some.regions) // (3 * per_kind))]
         near = unit(rows[:per_kind] + 0.02 * rng.standard_normal((len(rows[:per_kind]), rows.shape[1])))
         mixed = unit(rows[:per_kind] + rows[-per_kind:])
@@ -218,10 +228,10 @@ def recall(store: Store, space: int, world: World, per_kind: int, k: int = 10) -
             left = scores if allowed is None else scores[:, np.isin(photos, allowed)]
             floor = -np.partition(-left, k - 1, axis=1)[:, k - 1 : k] - 2e-6
             began = time.perf_counter()
-            found = indexes.of(kind).search(asked, k, allowed)[0]  # type: ignore[arg-type]
+            found = indexes.of(kind).search(asked, k, allowed)[0]
             spent = time.perf_counter() - began
             hits = (found >= floor).reshape(3, -1).mean(1)
-            told.append({"kind": kind, "recipe": indexes.of(kind).recipe, "filter": name,  # type: ignore[arg-type]
+            told.append({"kind": kind, "recipe": indexes.of(kind).recipe, "filter": name,
                          **dict(zip(("near", "mixed", "far"), (round(100 * float(hit), 2) for hit in hits),
                                     strict=True)), "ms_a_query": round(1000 * spent / len(asked), 2)})
     return told
@@ -231,9 +241,9 @@ def exact_difference(store: Store, space: int) -> float:
     """Largest difference between the exact path and brute force by numpy, over all photos."""
     asked = store.null_sample(space, 3).image
     worst = 0.0
-    for kind in ("image", "region"):
+    for kind in KINDS:
         photos, scores = truth(store, space, kind, asked)
-        ids, best = store.indexes(space).of(kind).best(asked)  # type: ignore[arg-type]
+        ids, best = store.indexes(space).of(kind).best(asked)
         starts = np.flatnonzero(np.diff(photos, prepend=-1))
         wanted = np.maximum.reduceat(scores, starts, axis=1).T
         if not np.array_equal(ids, photos[starts]):
@@ -250,15 +260,18 @@ def measure(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     world = World(args.dim)
     with Store.open(folder, create=True) as store:
         space = store.ensure_space(Space("synthetic", "0" * 64, "none", args.dim))
+        note("writing")
         began = time.perf_counter()
         fill(store, space, world, args.photos, args.regions)
         write_s = time.perf_counter() - began
         bank = world.far(300)
         flat = {"caption": 1.0, "entity": 1.0, "picture": 1.0}
         store.save_calibration(space, Calibration(bank, bank, bank, bank, flat, flat).to_bytes())
+        note("optimizing")
         began = time.perf_counter()
         made = store.optimize(space)
         optimize_s = time.perf_counter() - began
+    note("opening")
     told: dict[str, Any] = {
         "photos": args.photos, "regions": args.photos * args.regions, "dim": args.dim, "threads": args.threads,
         "write_photos_per_s": round(args.photos / write_s), "optimize_s": round(optimize_s, 1),
@@ -266,10 +279,13 @@ def measure(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "catalog_mb": round(sum(path.stat().st_size for path in folder.glob("catalog.sqlite*")) / 1e6, 1),
         "opening": opening(folder)}
     with Store.open(folder) as store:
+        note("asking")
         told["queries"] = queries(store, args)
         told["bound"] = bound(store, space)
         told["exact_path_difference"] = exact_difference(store, space)
+        note("recall")
         told["recall"] = every_recall(store, space, world, args)
+        note("verify")
         told["verify"] = all(check.ok for check in store.verify())
     return told
 

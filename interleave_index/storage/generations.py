@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import cast
 
 import numpy as np
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
 from ..errors import IndexDamaged, NotInIndex
 from .files import KINDS, TEMPORARY, Generation, Kind, open_file
@@ -19,10 +19,14 @@ from .tables import EncodingRow, GenerationRow, RemovalRow, SpaceTable
 from .vectors import Halves, stream
 from .writes import raise_change, table
 
+# Made once: every search asks whether its indexes are up to date.
+HEAD = select(SpaceTable.seq, SpaceTable.dim).where(SpaceTable.id == bindparam("space"))
+LIVE = select(GenerationRow.id).where(GenerationRow.space_id == bindparam("space"), GenerationRow.state == "live")
+
 
 def space_head(connection: Connection, space_id: int) -> tuple[int, int]:
     """Counter and dimension of a space."""
-    row = connection.execute(select(SpaceTable.seq, SpaceTable.dim).where(SpaceTable.id == space_id)).one_or_none()
+    row = connection.execute(HEAD, {"space": space_id}).one_or_none()
     if row is None:
         raise NotInIndex(f"space {space_id} is not in the catalog; ensure_space makes one")
     return int(row[0]), int(row[1])
@@ -30,7 +34,8 @@ def space_head(connection: Connection, space_id: int) -> tuple[int, int]:
 
 def version(connection: Connection, space_id: int) -> tuple[int, set[int]]:
     """What tells whether indexes are up to date: the counter of the space, and ids of its live generations."""
-    return space_head(connection, space_id)[0], {row.id for row in live(connection, space_id)}
+    ids = connection.execute(LIVE, {"space": space_id}).scalars()
+    return space_head(connection, space_id)[0], {int(row_id) for row_id in ids}
 
 
 def live(connection: Connection, space_id: int | None = None) -> list[Generation]:

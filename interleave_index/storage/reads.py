@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-from sqlalchemy import Connection, Row, and_, func, select
+from sqlalchemy import Connection, Row, and_, bindparam, func, select
 
 from ..errors import InputError
 from ..records import Filters, Photo
@@ -17,6 +17,10 @@ from .tables import EncodingRow, LocationRow, PhotoRow
 from .writes import below, chunks
 
 EARTH_KM = 6371.0088  # mean radius
+# Made once: every query asks these for its hits.
+PHOTOS = select(PhotoRow.__table__).where(PhotoRow.id.in_(bindparam("photos", expanding=True)))
+PATHS = select(LocationRow.photo_id, LocationRow.state, LocationRow.path).where(
+    LocationRow.photo_id.in_(bindparam("photos", expanding=True)))
 PRESENT_FIRST = {"present": 0, "missing": 1, "failed": 2}
 
 
@@ -50,7 +54,7 @@ def photos(connection: Connection, photo_ids: Sequence[int]) -> dict[int, Photo]
     found: dict[int, Photo] = {}
     for some in chunks([int(photo_id) for photo_id in photo_ids]):
         paths = _paths(connection, some)
-        rows = connection.execute(select(PhotoRow.__table__).where(PhotoRow.id.in_(some)))
+        rows = connection.execute(PHOTOS, {"photos": some})
         found.update((row.id, _photo(row, paths.get(row.id))) for row in rows)
     return found
 
@@ -58,8 +62,7 @@ def photos(connection: Connection, photo_ids: Sequence[int]) -> dict[int, Photo]
 def _paths(connection: Connection, photo_ids: Sequence[int]) -> dict[int, str]:
     """The path to show of each photo: a present one before a missing one, then the first by name."""
     best: dict[int, tuple[int, str]] = {}
-    rows = connection.execute(select(LocationRow.photo_id, LocationRow.state, LocationRow.path)
-                              .where(LocationRow.photo_id.in_(photo_ids)))
+    rows = connection.execute(PATHS, {"photos": photo_ids})
     for photo_id, state, path in rows:
         rank = (PRESENT_FIRST[state], path)
         if photo_id is not None and (photo_id not in best or rank < best[photo_id]):

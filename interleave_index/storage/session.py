@@ -10,14 +10,16 @@ from typing import Any, TypeVar, cast
 
 import numpy as np
 from sqlalchemy import Connection, select
+from sqlalchemy.exc import DatabaseError, IntegrityError, OperationalError
 
-from ..errors import IndexNotFound
+from ..errors import IndexDamaged, IndexNotFound, StorageError
 from . import database, schema
 from .lock import WriteLock
 from .tables import CatalogRow
 
 T = TypeVar("T")
 REMEMBERED = 64  # answers kept at most
+CHANGE = select(CatalogRow.change)  # asked by every query: made once
 
 
 class Session:
@@ -72,20 +74,34 @@ class Session:
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """A connection on one snapshot of the catalog."""
-        with self._engine.connect() as connection, connection.begin():
+        with self._worded(), self._engine.connect() as connection, connection.begin():
             yield connection
 
     @contextmanager
     def writing(self, purpose: str) -> Iterator[Connection]:
         """A connection in a writing transaction, under the write lock; committed when the body ends well."""
-        with (self.writer(purpose), self._engine.connect().execution_options(interleave_write=True) as connection,
-              connection.begin()):
+        with (self.writer(purpose), self._worded(),
+              self._engine.connect().execution_options(interleave_write=True) as connection, connection.begin()):
             yield connection
+
+    @contextmanager
+    def _worded(self) -> Iterator[None]:
+        """Errors of the database as ours: a full disk or a lock as StorageError, a broken file as IndexDamaged."""
+        try:
+            yield
+        except OperationalError as error:
+            raise StorageError(f"catalog of {self.folder} cannot be used just now ({error.orig}); see that the disk is "
+                               "neither full nor read-only and that no other program holds the file") from error
+        except IntegrityError:
+            raise
+        except DatabaseError as error:
+            raise IndexDamaged(f"catalog of {self.folder} is damaged ({error.orig}); `interleave-index verify` says "
+                               "more; restore it from a copy, or ingest into a new folder") from error
 
     def remembered(self, key: Hashable, read: Callable[[Connection], T]) -> T:
         """What `read` gives, kept until the next transaction that changes the catalog, by whatever process."""
         with self.reading() as connection:
-            change = int(connection.execute(select(CatalogRow.change)).scalar_one())
+            change = int(connection.execute(CHANGE).scalar_one())
             with self._guard:
                 if change > self._change:
                     self._change = change

@@ -39,8 +39,10 @@ class Upkeep:
             found = self._load(space_id)
             if found.lost:
                 with suppress(IndexBusy, OSError), self._session.writer("rebuilding FAISS files", wait=0):
-                    self.build(space_id, found.lost)
-                    found = self._load(space_id)
+                    found = self._load(space_id)  # whoever held the lock until now may have rebuilt them
+                    if found.lost:
+                        self.build(space_id, found.lost)
+                        found = self._load(space_id)
             self._open[space_id] = found
             return found
 
@@ -84,13 +86,16 @@ class Upkeep:
 
     def restore(self) -> None:
         """Rebuild files that are gone or short, as far as can be told cheaply, unless somebody is writing just now."""
-        with self._session.reading() as connection:
-            lost = [row for row in generations.live(connection) if not looks_right(self.folder, row)]
-        if not lost:
+        if not self._lost():
             return
         with suppress(IndexBusy, OSError, BackendMissing), self._session.writer("rebuilding FAISS files", wait=0):
+            lost = self._lost()  # whoever held the lock until now may have put new files in the place of those
             for space_id in sorted({row.space_id for row in lost}):
                 self.build(space_id, [row.kind for row in lost if row.space_id == space_id])
+
+    def _lost(self) -> list[Generation]:
+        with self._session.reading() as connection:
+            return [row for row in generations.live(connection) if not looks_right(self.folder, row)]
 
     def sweep(self) -> None:
         """Remove files that no generation owns, and retired rows, unless somebody is writing just now."""

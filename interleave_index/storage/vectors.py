@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, Table, func, select
+from sqlalchemy import Connection, Table, bindparam, func, select
 
 from ..errors import NotInIndex
 from ..records import REGIONS_PER_PHOTO, Rle
@@ -18,6 +18,11 @@ from .writes import chunks
 
 ENCODING: Table = EncodingRow.__table__  # type: ignore[assignment]
 E = ENCODING.c
+# Made once: putting a statement together takes longer than running it.
+VECTORS = select(E.photo_id, E.region_count, E.image, E.regions, E.boxes, E.areas, E.scores).where(
+    E.space_id == bindparam("space"), E.photo_id.in_(bindparam("photos", expanding=True)))
+MASKS = select(RegionMaskRow.masks, RegionMaskRow.grounding).where(
+    RegionMaskRow.space_id == bindparam("space"), RegionMaskRow.photo_id == bindparam("photo"))
 
 
 def fetch(connection: Connection, space_id: int, dim: int, photo_ids: Sequence[int] | Ids) -> StoredVectors:
@@ -29,9 +34,7 @@ def fetch(connection: Connection, space_id: int, dim: int, photo_ids: Sequence[i
     wanted = [int(photo_id) for photo_id in photo_ids]
     found: dict[int, Any] = {}
     for some in chunks(sorted(set(wanted))):
-        rows = connection.execute(
-            select(E.photo_id, E.region_count, E.image, E.regions, E.boxes, E.areas, E.scores)
-            .where(E.space_id == space_id, E.photo_id.in_(some)))
+        rows = connection.execute(VECTORS, {"space": space_id, "photos": some})
         found.update((row[0], row) for row in rows)
     for photo_id in wanted:
         if photo_id not in found:
@@ -142,8 +145,7 @@ def sample_ids(ids: Ids, n: int) -> Ids:
 
 def masks(connection: Connection, space_id: int, photo_id: int) -> tuple[tuple[Rle, ...], bytes | None]:
     """Masks of one photo's regions, best first, and its grounding record."""
-    row = connection.execute(select(RegionMaskRow.masks, RegionMaskRow.grounding).where(
-        RegionMaskRow.space_id == space_id, RegionMaskRow.photo_id == photo_id)).one_or_none()
+    row = connection.execute(MASKS, {"space": space_id, "photo": photo_id}).one_or_none()
     if row is None:
         raise NotInIndex(f"photo {photo_id} has no masks in space {space_id}; ingest it again")
     return unpack_masks(row[0]), row[1]

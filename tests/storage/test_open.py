@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from interleave_index.errors import ConfigError, IndexDamaged, IndexNotFound, SchemaTooNew
+from interleave_index.errors import ConfigError, IndexDamaged, IndexNotFound, SchemaTooNew, StorageError
+from interleave_index.records import Space
 from interleave_index.storage import database, schema
 from interleave_index.storage.store import Store
 
@@ -52,6 +53,19 @@ def test_a_file_that_is_no_catalog_is_called_damaged(tmp_path: Path) -> None:
     (tmp_path / database.CATALOG).write_bytes(b"not a database, just some text that is long enough" * 100)
     with pytest.raises(IndexDamaged, match="cannot be read"):
         Store.open(tmp_path)
+
+
+def test_a_catalog_that_another_program_holds_is_a_storage_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "BUSY_MS", 10)
+    with Store.open(tmp_path, create=True) as store:
+        other = sqlite3.connect(tmp_path / database.CATALOG, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StorageError, match="database is locked"):
+            store.ensure_space(Space("toy", "0", "none", 4))
+        other.close()
+        store.ensure_space(Space("toy", "0", "none", 4))
 
 
 def test_tables_without_a_version_are_called_damaged(tmp_path: Path) -> None:

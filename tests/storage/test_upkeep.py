@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from interleave_index.errors import BackendMissing, NotInIndex
+from interleave_index.errors import BackendMissing, IndexDamaged, NotInIndex
 from interleave_index.records import PhotoFacts, Space
 from interleave_index.storage import backend
 from interleave_index.storage.database import CATALOG
@@ -124,6 +124,16 @@ def test_verify_names_a_catalog_with_a_broken_page(folded: Any) -> None:
     path.write_bytes(data)
     folded.store = Store(folded.folder)
     assert [check.name for check in folded.store.verify() if not check.ok] == ["database"]
+
+
+def test_a_catalog_that_is_ruined_is_called_damaged_by_every_question(folded: Any) -> None:
+    folded.store.close()
+    path = folded.folder / CATALOG
+    data = path.read_bytes()
+    path.write_bytes(data[:16384] + b"\xff" * (len(data) - 16384))
+    folded.store = Store(folded.folder)
+    with pytest.raises(IndexDamaged, match="is damaged"):
+        folded.store.photos([1])
 
 
 def test_a_reader_sees_whole_states_while_a_writer_commits_and_optimizes(folded: Any) -> None:

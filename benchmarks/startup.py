@@ -31,8 +31,9 @@ def main() -> int:
     imports = [sys.executable, "-c", "import torch, faiss"]
     search = [str(Path(sys.executable).with_name("interleave-index")), "search", args.query, "--index", args.index]
     search += ["--model", args.model] if args.model else []
-    pairs = [(seconds(imports), seconds(search)) for _ in range(args.runs + 1)][1:]  # the first pair warms the disk cache
-    base, asked = (statistics.median(column) for column in zip(*pairs, strict=True))
+    pairs = [(seconds(imports), seconds(search)) for _ in range(args.runs + 1)]
+    # the first pair warms the disk cache
+    base, asked = (statistics.median(column) for column in zip(*pairs[1:], strict=True))
     print(f"import torch, faiss   {base:.2f} s (median of {args.runs})")
     print(f"search {args.query!r:14} {asked:.2f} s")
     print(f"ratio                 {asked / base:.2f}, at most 2")

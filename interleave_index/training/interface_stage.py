@@ -20,32 +20,33 @@ from ..interface.find.outputs import Output
 from ..interface.find.tasks import mixed_entity_scores
 from ..interface.find.variables import MaskPrompt, Prompts, SpatialPrompt, VisualTokens
 from ..models.pixel_decoder import Pyramid
+from .align_stage import Targets, random_captions, trained_groups
 from .batches import Batch, Pools, draw_batch, label_table, picked
 from .losses import Matches, choice_loss, class_loss, contrast, fine_contrast, mask_losses, match
-from .samples import Samples, held_out, project_targets, target_directions
+from .measures import caption_recall, mask_recall
+from .samples import Samples, held_out
 
-# find.md §7, but for the three choices among proposals and the two alignments of names and regions: short
-# trainings need more of the former than 0.4, and the latter are ours, so that an entity finds stored regions
+# As in find.md §7 but for: the choices among proposals (0.4 there; a short training needs more), the contrasts within
+# a batch (8 there; batches are small here and `align` holds the captions), and the alignments of names and regions,
+# which are ours, so that an entity finds stored regions.
 WEIGHTS = {
     "class": 2.0,
     "bce": 5.0,
     "dice": 5.0,
-    "retrieval": 8.0,
-    "fine": 4.0,
+    "retrieval": 2.0,
+    "fine": 0.5,
     "ground_choice": 1.0,
     "ground_bce": 1.0,
     "ground_dice": 1.0,
     "spatial_choice": 1.0,
     "spatial_bce": 1.0,
     "spatial_dice": 1.0,
-    "legend": 8.0,
+    "legend": 2.0,
     "entity_choice": 1.0,
     "entity_bce": 1.0,
     "entity_dice": 1.0,
     "names": 1.0,
     "entity_names": 1.0,
-    "image_target": 8.0,
-    "text_target": 2.0,
 }
 MORE_CAPTIONS = 64  # captions a step that come without their photo
 QUEUE = 512  # earlier vectors kept as further negatives of the retrieval losses
@@ -71,7 +72,7 @@ class InterfaceStage:
         held: Samples,
         *,
         batch: int = 24,
-        lr: float = 4e-4,
+        lr: float = 5e-4,
         supervised: Sequence[int] = (3,),
     ) -> None:
         self.model, self.train_set, self.held = model, train, held
@@ -79,10 +80,7 @@ class InterfaceStage:
         self.pools = Pools(train, train.where(lambda n: not held_out(train.keys[n])))
         model.vision.backbone.requires_grad_(False)
         self._queues: dict[str, Tensor] = {}
-        self._targets: Tensor | None = None
-        if train.pooled is not None:
-            mean, components = project_targets(train.pooled, model.interface.config.width)
-            self._targets = target_directions(train.pooled, mean, components)
+        self._targets = None if train.pooled is None else Targets(train, model.interface.config.width)
 
     @property
     def module(self) -> nn.Module:
@@ -90,14 +88,8 @@ class InterfaceStage:
         return self.model
 
     def parameter_groups(self) -> list[dict[str, object]]:
-        """The pixel decoder learns at half the rate; no decay on norms, biases and embeddings."""
-        groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-        for name, parameter in self.model.named_parameters():
-            if parameter.requires_grad:
-                rate = self.lr / 2 if name.startswith("vision.") else self.lr
-                decay = 0.05 if parameter.ndim > 1 and "embed" not in name and "query" not in name else 0.0
-                groups.setdefault((rate, decay), []).append(parameter)
-        return [{"params": p, "lr": rate, "weight_decay": decay} for (rate, decay), p in groups.items()]
+        """The pixel decoder at half the rate."""
+        return trained_groups(self.model, self.lr)
 
     def losses(self, rng: np.random.Generator) -> dict[str, Tensor]:
         """All losses of one fresh batch, weighted."""
@@ -135,26 +127,22 @@ class InterfaceStage:
         return losses | self._distilled(batch, run.final, rng)
 
     def _distilled(self, batch: Batch, output: Output, rng: np.random.Generator) -> dict[str, Tensor]:
-        """Image vectors learn the teachers' direction, captions to find their photo's among those of all photos.
-
-        The teachers' space stands still and holds every training photo at once, where a batch offers a few
-        negatives; a share of further captions without their photos comes along for little.
-        """
+        """What stage `align` began goes on, with a few captions whose photos are not in the batch."""
         if self._targets is None:
             return {}
-        image = F.normalize(output["pred_retrievals"][:, 0].float(), dim=-1)
-        rows = rng.choice(self.pools.captioned, MORE_CAPTIONS)
-        captions = [str(rng.choice(self.train_set.captions[n])) for n in rows]
-        more = self.model.interface(None, None, Prompts(caption=self.model.text_tokens(captions))).final
         own = torch.from_numpy(batch.rows)
-        texts = [more["pred_retrievals_lang"][:, 0], output["pred_retrievals_lang"][batch.captioned, 0]]
+        rows = rng.choice(self.pools.captioned, MORE_CAPTIONS)
+        captions = self.model.text_tokens(random_captions(self.train_set, rows, rng))
+        more = self.model.interface(None, None, Prompts(caption=captions)).final["pred_retrievals_lang"][:, 0]
+        texts = [more, output["pred_retrievals_lang"][batch.captioned, 0]]
         owners = [torch.from_numpy(rows), own[batch.captioned]]
         if "pred_interleave_image" in output:
             texts.append(output["pred_interleave_image"][batch.true_sentence, 0])
             owners.append(own[batch.true_sentence])
-        logits = self.model.interface.scale * F.normalize(torch.cat(texts).float(), dim=-1) @ self._targets.T
-        return {"image_target": WEIGHTS["image_target"] * (1 - (image * self._targets[batch.rows]).sum(1)).mean(),
-                "text_target": WEIGHTS["text_target"] * F.cross_entropy(logits, torch.cat(owners))}
+        return {
+            "image_target": self._targets.image_loss(output["pred_retrievals"][:, 0], own),
+            "text_target": self._targets.text_loss(torch.cat(texts), torch.cat(owners), self.model.interface.scale),
+        }
 
     # --- prompts ------------------------------------------------------------------------------
 
@@ -291,44 +279,10 @@ class InterfaceStage:
     # --- figures on held-out photos -----------------------------------------------------------
 
     def measure(self) -> dict[str, float]:
-        """Caption IR@10 over the held-out captioned photos and recall of masks by the proposals, in percent."""
-        rows = self.held.where(lambda n: bool(self.held.captions[n]))[:400]
-        images, masks_found, masks_there = [], 0, 0
-        for start in range(0, len(rows), 32):
-            some = rows[start : start + 32]
-            side = self.model.config.side
-            pixels = F.interpolate(
-                torch.from_numpy(self.held.pixels[some]).permute(0, 3, 1, 2).float(),
-                (side, side),
-                mode="bilinear",
-                antialias=True,
-            )
-            pyramid = self.model.pyramid(pixels)
-            output = self.model.interface(pyramid.levels, pyramid.mask_features, Prompts()).final
-            images.append(F.normalize(output["pred_retrievals"][:, 0].float(), dim=-1))
-            for n, row in enumerate(some):
-                for region in self.held.regions[row]:
-                    wanted = (
-                        F.interpolate(
-                            torch.tensor(region.mask, dtype=torch.float32)[None, None] / 255,
-                            output["pred_masks"].shape[-2:],
-                            mode="area",
-                        )[0, 0]
-                        > 0.5
-                    )
-                    on = output["pred_masks"][n] > 0
-                    iou = (on & wanted).sum((1, 2)) / (on | wanted).sum((1, 2)).clamp(min=1)
-                    masks_there += 1
-                    masks_found += int(iou.max() >= 0.5)
-        prompts = Prompts(caption=self.model.text_tokens([self.held.captions[n][0] for n in rows]))
-        texts = F.normalize(
-            self.model.interface(None, None, prompts).final["pred_retrievals_lang"][:, 0].float(), dim=-1
-        )
-        scores = texts @ torch.cat(images).T
-        rank = (scores > scores.diagonal()[:, None]).sum(1)
+        """Caption IR@10 and recall of masks on held-out photos, in percent, and the scale of the cosines."""
         return {
-            "IR@10": 100 * float((rank < 10).float().mean()),
-            "recall": 100 * masks_found / max(1, masks_there),
+            "IR@10": caption_recall(self.model, self.held),
+            "recall": mask_recall(self.model, self.held),
             "scale": float(self.model.interface.scale),
         }
 

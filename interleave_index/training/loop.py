@@ -83,69 +83,102 @@ def run_stage(
     """
     torch.set_flush_denormal(True)  # vanishing gradients are many times slower than zeros
     optimiser = torch.optim.AdamW(stage.parameter_groups(), betas=(0.9, 0.98), fused=True)
-    state = _Clock(budget=minutes * 60)
+    clock = _Clock(budget=minutes * 60, rates=[float(group["lr"]) for group in optimiser.param_groups])
     if checkpoint.exists():
-        _restore(checkpoint, stage, optimiser, state)
-    rates = [float(group["lr"]) for group in optimiser.param_groups] if not state.rates else state.rates
-    state.rates = rates
-    rng = np.random.default_rng((seed, state.step))
-    torch.manual_seed(seed + state.step)
-    sums: dict[str, tuple[float, int]] = {}
-    last_line = last_save = last_measure = time.monotonic()
-    started, line_step = time.monotonic() - state.used, state.step
-    while state.used < state.budget:
-        for group, rate in zip(optimiser.param_groups, rates, strict=True):
-            group["lr"] = rate * _schedule(state.used / state.budget)
-        stage.module.train()
-        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-            losses = stage.losses(rng)
-        total = torch.stack([loss.float() for loss in losses.values()]).sum()
-        if not torch.isfinite(total):
-            raise InterleaveError(
-                f"stage {stage.name}: loss is {float(total.detach())} at step {state.step}; "
-                f"the last checkpoint is {checkpoint}, lower the learning rate and go on from it"
-            )
-        optimiser.zero_grad(set_to_none=True)
-        total.backward()
-        nn.utils.clip_grad_norm_(stage.module.parameters(), clip)
-        optimiser.step()
-        state.step += 1
-        state.used = time.monotonic() - started
-        for name, loss in losses.items():
-            so_far, count = sums.get(name, (0.0, 0))
-            sums[name] = so_far + float(loss.detach()), count + 1
-        now = time.monotonic()
-        if now - last_line >= line_every or state.used >= state.budget:
-            measured = {}
-            if now - last_measure >= measure_every or state.used >= state.budget:
-                stage.module.eval()
-                with torch.inference_mode():
-                    measured, last_measure = stage.measure(), now
-            steps = state.step - line_step
-            progress(
-                Progress(
-                    stage.name,
-                    min(1.0, state.used / state.budget),
-                    state.step,
-                    state.step * stage.photos_per_step,
-                    steps * stage.photos_per_step / (now - last_line),
-                    {name: total / count for name, (total, count) in sums.items()},
-                    measured,
-                )
-            )
-            sums, last_line, line_step = {}, time.monotonic(), state.step
-        if now - last_save >= CHECKPOINT_SECONDS:
-            _save(checkpoint, stage, optimiser, state)
-            last_save = time.monotonic()
-    _save(checkpoint, stage, optimiser, state)
+        _restore(checkpoint, stage, optimiser, clock)
+    clock.start()
+    rng = np.random.default_rng((seed, clock.step))
+    torch.manual_seed(seed + clock.step)
+    lines = _Lines(stage, clock, line_every, measure_every)
+    saved = time.monotonic()
+    while clock.used < clock.budget:
+        for group, rate in zip(optimiser.param_groups, clock.rates, strict=True):
+            group["lr"] = rate * _schedule(clock.used / clock.budget)
+        lines.add(_step(stage, optimiser, rng, clock, checkpoint, clip=clip, bf16=bf16))
+        clock.tick()
+        if lines.due():
+            progress(lines.line())
+        if time.monotonic() - saved >= CHECKPOINT_SECONDS:
+            _save(checkpoint, stage, optimiser, clock)
+            saved = time.monotonic()
+    _save(checkpoint, stage, optimiser, clock)
+
+
+def _step(
+    stage: Stage,
+    optimiser: torch.optim.Optimizer,
+    rng: np.random.Generator,
+    clock: _Clock,
+    checkpoint: Path,
+    *,
+    clip: float,
+    bf16: bool,
+) -> dict[str, float]:
+    stage.module.train()
+    with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        losses = stage.losses(rng)
+    total = torch.stack([loss.float() for loss in losses.values()]).sum()
+    if not torch.isfinite(total):
+        raise InterleaveError(
+            f"stage {stage.name}: loss is {float(total.detach())} at step {clock.step}; the last checkpoint is "
+            f"{checkpoint}, lower the learning rate and go on from it"
+        )
+    optimiser.zero_grad(set_to_none=True)
+    total.backward()
+    nn.utils.clip_grad_norm_(stage.module.parameters(), clip)
+    optimiser.step()
+    return {name: float(loss.detach()) for name, loss in losses.items()}
 
 
 @dataclass
 class _Clock:
+    """Seconds and steps of a stage over all its runs, and the full learning rate of each group."""
+
     budget: float
+    rates: list[float]
     used: float = 0.0
     step: int = 0
-    rates: list[float] | None = None
+    origin: float = 0.0
+
+    def start(self) -> None:
+        self.origin = time.monotonic() - self.used
+
+    def tick(self) -> None:
+        self.step += 1
+        self.used = time.monotonic() - self.origin
+
+
+class _Lines:
+    """Means of the losses between two progress lines, and when the next line and measurement are due."""
+
+    def __init__(self, stage: Stage, clock: _Clock, line_every: float, measure_every: float) -> None:
+        self._stage, self._clock = stage, clock
+        self._line_every, self._measure_every = line_every, measure_every
+        self._sums: dict[str, tuple[float, int]] = {}
+        self._last = self._measured = time.monotonic()
+        self._step = clock.step
+
+    def add(self, losses: dict[str, float]) -> None:
+        for name, loss in losses.items():
+            so_far, count = self._sums.get(name, (0.0, 0))
+            self._sums[name] = so_far + loss, count + 1
+
+    def due(self) -> bool:
+        return time.monotonic() - self._last >= self._line_every or self._clock.used >= self._clock.budget
+
+    def line(self) -> Progress:
+        clock, now, measured = self._clock, time.monotonic(), {}
+        if now - self._measured >= self._measure_every or clock.used >= clock.budget:
+            self._stage.module.eval()
+            with torch.inference_mode():
+                measured, self._measured = self._stage.measure(), now
+        photos = (clock.step - self._step) * self._stage.photos_per_step
+        losses = {name: total / count for name, (total, count) in self._sums.items()}
+        done = min(1.0, clock.used / clock.budget)
+        seen = clock.step * self._stage.photos_per_step
+        self._sums, self._step = {}, clock.step
+        speed, self._last = photos / (now - self._last), time.monotonic()
+        return Progress(self._stage.name, done, clock.step, seen, speed, losses, measured)
 
 
 def _schedule(share: float) -> float:
@@ -177,4 +210,4 @@ def _restore(path: Path, stage: Stage, optimiser: torch.optim.Optimizer, clock: 
         )
     stage.module.load_state_dict(content["module"])
     optimiser.load_state_dict(content["optimiser"])
-    clock.used, clock.step, clock.rates = content["used"], content["step"], content["rates"]
+    clock.used, clock.step, clock.rates = content["used"], content["step"], list(content["rates"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -18,15 +18,16 @@ from ..interface.bundle import save_bundle
 from ..interface.find import tasks
 from ..interface.find.model import FindModel, MiniConfig
 from ..models.text import load_tokenizer, train_tokenizer
+from .align_stage import AlignStage
 from .calibrate import calibrate
 from .interface_stage import InterfaceStage
-from .loop import Progress, run_stage
+from .loop import Progress, Stage, run_stage
 from .pseudo import pseudo_regions
 from .samples import Samples, held_out, load_samples
 from .vision_stage import VisionStage
 
-StageName = Literal["vision", "interface", "bundle"]
-STAGES: tuple[StageName, ...] = ("vision", "interface", "bundle")
+StageName = Literal["vision", "align", "interface", "bundle"]
+STAGES: tuple[StageName, ...] = ("vision", "align", "interface", "bundle")
 TABLE_NAMES = 200  # most frequent label names of the masks, for the class table
 LOG_SCALE = 2.3  # where the logit scale starts; the published 1.0 is slow with small batches
 
@@ -38,10 +39,10 @@ class TrainSettings:
     Attributes:
         data: folder with `train-*.tar` and `val-*.tar` packs; val packs are only measured.
         out: checkpoints and, in `bundle/`, the finished model.
-        targets: teacher targets of the packs, see tools/cache_teachers.py; without it stage `vision` is
-            skipped, nothing is pseudo-labelled, and the interface starts on random features.
+        targets: teacher targets of the packs, see tools/cache_teachers.py; without it stages `vision`
+            and `align` are skipped, nothing is pseudo-labelled, and the interface starts on random features.
         stages: which to run, in their order.
-        minutes: of stage `interface`; stage `vision` takes `vision_minutes`.
+        minutes: of stage `interface`; `vision` takes `vision_minutes`, `align` takes `align_minutes`.
         batch: photos a step of stage `interface`.
         seed: of everything that is drawn.
         limit: at most so many training photos, for trials.
@@ -55,6 +56,7 @@ class TrainSettings:
     stages: tuple[StageName, ...] = STAGES
     minutes: float = 60.0
     vision_minutes: float = 40.0
+    align_minutes: float = 15.0
     batch: int = 24
     seed: int = 0
     limit: int | None = None
@@ -81,34 +83,42 @@ def run(settings: TrainSettings, progress: Callable[[Progress | str], None] = pr
     with torch.no_grad():
         model.interface.lang_encoder.logit_scale.fill_(LOG_SCALE)
     model.vision.channels_last()
-    vision, interface = settings.out / "vision.pt", settings.out / "interface.pt"
+    _vision(model, train, held, settings, progress)
+    for stage, minutes in _stages(model, train, held, settings):
+        checkpoint = settings.out / f"{stage.name}.pt"
+        if stage.name in settings.stages:
+            run_stage(stage, checkpoint, minutes=minutes, seed=settings.seed, bf16=settings.bf16, progress=progress)
+        elif checkpoint.exists():
+            model.load_state_dict(torch.load(checkpoint, weights_only=True)["module"])
+    if "bundle" in settings.stages:
+        _bundle(model.eval(), train, settings)
+        progress(f"wrote {settings.out / 'bundle'}")
+    return settings.out / "bundle"
+
+
+def _vision(
+    model: FindModel, train: Samples, held: Samples, settings: TrainSettings, progress: Callable[[Progress | str], None]
+) -> None:
+    checkpoint = settings.out / "vision.pt"
     if "vision" in settings.stages and settings.targets is not None:
         run_stage(
             VisionStage(model.vision, train, held),
-            vision,
+            checkpoint,
             minutes=settings.vision_minutes,
             seed=settings.seed,
             bf16=settings.bf16,
             progress=progress,
         )
-    elif vision.exists():
-        state = torch.load(vision, weights_only=True)["module"]
+    elif checkpoint.exists():
+        state = torch.load(checkpoint, weights_only=True)["module"]
         model.vision.load_state_dict({key[6:]: value for key, value in state.items() if key.startswith("tower.")})
-    if "interface" in settings.stages:
-        run_stage(
-            InterfaceStage(model, train, held, batch=settings.batch),
-            interface,
-            minutes=settings.minutes,
-            seed=settings.seed,
-            bf16=settings.bf16,
-            progress=progress,
-        )
-    elif interface.exists():
-        model.load_state_dict(torch.load(interface, weights_only=True)["module"])
-    if "bundle" in settings.stages:
-        _bundle(model.eval(), train, settings)
-        progress(f"wrote {settings.out / 'bundle'}")
-    return settings.out / "bundle"
+
+
+def _stages(model: FindModel, train: Samples, held: Samples, settings: TrainSettings) -> Iterator[tuple[Stage, float]]:
+    """The stages of the interface with their minutes; a resumed one takes up where its checkpoint stands."""
+    if settings.targets is not None:
+        yield AlignStage(model, train, held), settings.align_minutes
+    yield InterfaceStage(model, train, held, batch=settings.batch), settings.minutes
 
 
 def _load(settings: TrainSettings, progress: Callable[[Progress | str], None]) -> tuple[Samples, Samples]:
@@ -162,7 +172,7 @@ def _provenance(settings: TrainSettings) -> dict[str, object]:
     used = {
         key: value
         for key, value in asdict(settings).items()
-        if key in ("minutes", "vision_minutes", "batch", "seed", "limit")
+        if key in ("minutes", "vision_minutes", "align_minutes", "batch", "seed", "limit")
     }
     return {
         "packs": [pack.name for pack in sorted(settings.data.glob("train-*.tar"))],

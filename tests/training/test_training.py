@@ -14,6 +14,7 @@ from torch import nn
 from interleave_index.errors import ConfigError, InputError, InterleaveError, WeightsMissing
 from interleave_index.geometry import encode_rle
 from interleave_index.interface import load
+from interleave_index.training.align_stage import Targets
 from interleave_index.training.augment import random_crop, whole
 from interleave_index.training.batches import name_pattern
 from interleave_index.training.generic import generic_captions
@@ -237,3 +238,56 @@ def test_the_whole_chain_writes_a_model_that_works(tmp_path):
     (folder / "tokenizer.json").unlink()
     with pytest.raises(WeightsMissing, match=r"no tokenizer\.json"):
         load(str(folder))
+
+
+def drawn_targets(folder, pack, count):
+    """Teacher targets of a drawn pack: one direction a colour, everything painted as background."""
+    rng = np.random.default_rng(0)
+    directions = rng.normal(size=(2, 300))
+    pooled = np.stack([directions[n % 2] + 0.05 * rng.normal(size=300) for n in range(count)])
+    painted = np.zeros((count, 4, 48, 48), np.uint8)
+    painted[:, [1, 3]] = 255
+    folder.mkdir(exist_ok=True)
+    names = np.array(["background", "dog"])
+    np.savez(
+        folder / f"{pack}.npz",
+        keys=np.array([f"drawn_{n:03d}" for n in range(count)]),
+        pooled=(pooled / np.linalg.norm(pooled, axis=1, keepdims=True)).astype(np.float16),
+        painted=painted,
+        voc_names=names,
+        ade_names=names,
+    )
+
+
+def test_with_targets_the_towers_are_distilled_and_aligned_first(tmp_path):
+    drawn_pack(tmp_path / "train-drawn.tar", 60)
+    drawn_pack(tmp_path / "val-drawn.tar", 6)
+    drawn_targets(tmp_path / "targets", "train-drawn", 60)
+    drawn_targets(tmp_path / "targets", "val-drawn", 6)
+    lines: list[Progress | str] = []
+    settings = TrainSettings(
+        tmp_path,
+        tmp_path / "out",
+        targets=tmp_path / "targets",
+        stages=("vision", "align"),
+        vision_minutes=0.03,
+        align_minutes=0.05,
+        bf16=False,
+        threads=1,
+    )
+    run(settings, lines.append)
+    stages = [line.stage for line in lines if isinstance(line, Progress)]
+    assert set(stages) == {"vision", "align"}
+    assert (tmp_path / "out" / "vision.pt").exists() and (tmp_path / "out" / "align.pt").exists()
+
+
+def test_a_caption_costs_nothing_where_its_photo_lies_and_much_elsewhere(tmp_path):
+    drawn_pack(tmp_path / "train-drawn.tar", 8)
+    drawn_targets(tmp_path, "train-drawn", 8)
+    samples = load_samples([tmp_path / "train-drawn.tar"], targets=tmp_path)
+    targets = Targets(samples, 16)
+    right = targets._directions[:1]
+    assert float(targets.image_loss(3 * right, torch.tensor([0]))) == pytest.approx(0, abs=1e-5)
+    assert float(targets.image_loss(-right, torch.tensor([0]))) == pytest.approx(16, abs=1e-4)
+    at_home, abroad = (float(targets.text_loss(right, torch.tensor([n]), torch.tensor(50.0))) for n in (0, 1))
+    assert at_home < abroad

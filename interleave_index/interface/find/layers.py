@@ -65,4 +65,3 @@ class Language(nn.Module):
         super().__init__()
         self.lang_proj = nn.Parameter(torch.empty(text_width, width))
         self.logit_scale = nn.Parameter(torch.ones(()))
-        nn.init.trunc_normal_(self.lang_proj, std=0.02)

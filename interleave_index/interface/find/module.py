@@ -20,9 +20,12 @@ from .outputs import MASKS, PIXEL, SEMANTIC, Output, Pass
 from .sampler import sample_tokens
 from .variables import (
     CONTENT,
+    PROPOSALS,
     VISION_GROUP,
+    InterleavePrompt,
     MaskPrompt,
     Prompts,
+    SpatialPrompt,
     TextTokens,
     Variable,
     VisualTokens,
@@ -88,8 +91,20 @@ class FindInterface(nn.Module):
         self.spatial_embed = nn.Embedding(config.memories, width)
         self.spatial_featured = nn.Embedding(config.memories, width)
         self.lang_encoder = Language(config.text_width, width)
-        for matrix in (self.class_embed, *self.mask_sptial_embed):
-            nn.init.trunc_normal_(matrix, std=0.02)
+        self._start()
+
+    def _start(self) -> None:
+        """Random start in which photos and words are louder than the learned constants they are added to."""
+        for table in (self.level_embed, self.query_feat, self.query_embed, self.pn_indicator):
+            nn.init.normal_(table.weight, std=0.2)
+        for matrix in (self.class_embed, self.lang_encoder.lang_proj, *self.mask_sptial_embed):
+            nn.init.normal_(matrix, std=matrix.shape[0] ** -0.5)
+        if hasattr(self, "input_proj"):
+            for parameter in self.input_proj.parameters():
+                if parameter.ndim > 1:
+                    nn.init.kaiming_normal_(parameter, nonlinearity="linear")
+                else:
+                    nn.init.zeros_(parameter)
 
     # --- doors --------------------------------------------------------------------------------
 
@@ -170,89 +185,70 @@ class FindInterface(nn.Module):
             generator=generator,
         )
 
-    def _learned(self, rows: slice, batch: int, repeat: int | None = None) -> tuple[Tensor, Tensor]:
+    def _learned(self, name: str, batch: int, index: Tensor | None = None) -> Variable:
+        """Proposals are the object queries; any other learned variable repeats the image query, once an index."""
+        objects = self.config.object_queries
+        rows = slice(0, objects) if name in PROPOSALS else slice(objects, None)
         content, position = self.query_feat.weight[rows], self.query_embed.weight[rows]
-        if repeat is not None:
-            content, position = content.expand(repeat, -1), position.expand(repeat, -1)
-        return content.expand(batch, -1, -1), position.expand(batch, -1, -1)
+        if index is not None:
+            content, position = content.expand(index.shape[1], -1), position.expand(index.shape[1], -1)
+        return Variable(name, content.expand(batch, -1, -1), position.expand(batch, -1, -1), index=index)
 
     def _variables(
-        self,
-        features: Sequence[_Level] | None,
-        prompts: Prompts,
-        generator: torch.Generator | None,
+        self, features: Sequence[_Level] | None, prompts: Prompts, generator: torch.Generator | None
     ) -> tuple[list[Variable], tuple[VisualTokens | None, VisualTokens | None]]:
         batch = _batch_size(features, prompts)
-        objects, image = slice(0, self.config.object_queries), slice(self.config.object_queries, None)
+        seeing = features is not None
         found: list[Variable] = []
-        spatial_tokens = interleave_tokens = None
-
-        def learned(name: str, rows: slice, repeat: int | None = None, index: Tensor | None = None) -> None:
-            found.append(Variable(name, *self._learned(rows, batch, repeat), index=index))
-
-        def tokens(name: str, text: TextTokens, index: Tensor | None = None) -> None:
-            found.append(Variable(name, text.tokens, text.tokens.detach(), text.pad, index))
-
-        def visual(name: str, sampled: VisualTokens) -> None:
-            if sampled.pad.shape[1]:
-                first = sampled.levels[0]
-                found.append(Variable(name, first, first.detach(), sampled.pad, sampled.index, sampled.levels))
-
-        if features is not None:
-            learned("proposals_vision_object", objects)
-            learned("queries_vision_image", image)
-        if (text := prompts.caption) is not None:
-            learned("queries_language_caption", image)
-            tokens("tokens_language_caption", text)
-        if (text := prompts.class_name) is not None:
-            learned("queries_language_class", image)
-            tokens("tokens_language_class", text)
+        if seeing:
+            found += [self._learned(name, batch) for name in ("proposals_vision_object", "queries_vision_image")]
+        for kind, text in (("caption", prompts.caption), ("class", prompts.class_name)):
+            if text is not None:
+                found += [self._learned(f"queries_language_{kind}", batch), _tokens(f"tokens_language_{kind}", text)]
         if (grounding := prompts.grounding) is not None:
-            if features is not None:
-                learned("proposals_vision_grounding", objects)
-            learned("queries_language_description", image, grounding.query_index.shape[1], grounding.query_index)
-            tokens("tokens_language_description", grounding.text, grounding.token_index)
-        if (spatial := prompts.spatial) is not None:
-            spatial_tokens = (
-                spatial.masks
-                if isinstance(spatial.masks, VisualTokens)
-                else self._sample(_needed(features), spatial.masks, generator)
-            )
-            if features is not None:
-                learned("proposals_vision_segment", objects)
-                if spatial.previous is not None:
-                    found.append(
-                        Variable(
-                            "memories_vision_spatial",
-                            self.spatial_featured.weight.expand(batch, -1, -1),
-                            self.spatial_embed.weight.expand(batch, -1, -1),
-                        )
-                    )
-            learned("queries_vision_spatial", image, spatial.query_index.shape[1], spatial.query_index)
-            visual("tokens_vision_spatial", spatial_tokens)
-        if (legend := prompts.interleave) is not None:
-            if features is not None:
-                learned("proposals_interleave_entity", objects)
-            learned("queries_interleave_legend", image)
-            learned("queries_interleave_entity", image, legend.query_index.shape[1], legend.query_index)
-            isvisual = legend.visual[:, :, None].to(legend.text.tokens.dtype)
-            found.append(
-                Variable(
-                    "tokens_interleave_legend",
-                    legend.text.tokens + isvisual * self.query_feat.weight[image],
-                    legend.text.tokens + isvisual * self.query_embed.weight[image],
-                    legend.text.pad,
-                    legend.token_index,
-                )
-            )
-            if legend.masks is not None:
-                interleave_tokens = (
-                    legend.masks
-                    if isinstance(legend.masks, VisualTokens)
-                    else self._sample(_needed(features), legend.masks, generator)
-                )
-                visual("tokens_vision_spatial_", interleave_tokens)
-        return found, (spatial_tokens, interleave_tokens)
+            found += [self._learned("proposals_vision_grounding", batch)] * seeing
+            found.append(self._learned("queries_language_description", batch, grounding.query_index))
+            found.append(_tokens("tokens_language_description", grounding.text, grounding.token_index))
+        spatial = self._visual_tokens(features, prompts.spatial.masks if prompts.spatial else None, generator)
+        if prompts.spatial is not None:
+            found += self._spatial(prompts.spatial, batch, seeing) + _visual("tokens_vision_spatial", spatial)
+        legend = self._visual_tokens(features, prompts.interleave.masks if prompts.interleave else None, generator)
+        if prompts.interleave is not None:
+            found += self._interleaved(prompts.interleave, batch, seeing) + _visual("tokens_vision_spatial_", legend)
+        return found, (spatial, legend)
+
+    def _spatial(self, prompt: SpatialPrompt, batch: int, seeing: bool) -> list[Variable]:
+        found = [self._learned("queries_vision_spatial", batch, prompt.query_index)]
+        if seeing:
+            found.append(self._learned("proposals_vision_segment", batch))
+        if seeing and prompt.previous is not None:
+            tables = self.spatial_featured, self.spatial_embed
+            content, position = (table.weight.expand(batch, -1, -1) for table in tables)
+            found.append(Variable("memories_vision_spatial", content, position))
+        return found
+
+    def _interleaved(self, prompt: InterleavePrompt, batch: int, seeing: bool) -> list[Variable]:
+        found = [self._learned("proposals_interleave_entity", batch)] * seeing
+        found.append(self._learned("queries_interleave_legend", batch))
+        found.append(self._learned("queries_interleave_entity", batch, prompt.query_index))
+        words, visual = prompt.text.tokens, prompt.visual[:, :, None].to(prompt.text.tokens.dtype)
+        content, position = (
+            words + visual * table.weight[self.config.object_queries] for table in (self.query_feat, self.query_embed)
+        )
+        found.append(Variable("tokens_interleave_legend", content, position, prompt.text.pad, prompt.token_index))
+        return found
+
+    def _visual_tokens(
+        self,
+        features: Sequence[_Level] | None,
+        masks: MaskPrompt | VisualTokens | None,
+        generator: torch.Generator | None,
+    ) -> VisualTokens | None:
+        if masks is None or isinstance(masks, VisualTokens):
+            return masks
+        if features is None:
+            raise TypeError("masks were given without the image features that they are sampled from")
+        return self._sample(features, masks, generator)
 
     # --- one layer ----------------------------------------------------------------------------
 
@@ -377,10 +373,15 @@ def _attention_mask(state: _State, masks: dict[str, Tensor], size: tuple[int, in
     return blocked & ~blocked.all(-1, keepdim=True)
 
 
-def _needed(features: Sequence[_Level] | None) -> Sequence[_Level]:
-    if features is None:
-        raise TypeError("masks were given without the image features that they are sampled from")
-    return features
+def _tokens(name: str, text: TextTokens, index: Tensor | None = None) -> Variable:
+    return Variable(name, text.tokens, text.tokens.detach(), text.pad, index)
+
+
+def _visual(name: str, sampled: VisualTokens | None) -> list[Variable]:
+    if sampled is None or not sampled.pad.shape[1]:
+        return []
+    first = sampled.levels[0]
+    return [Variable(name, first, first.detach(), sampled.pad, sampled.index, sampled.levels)]
 
 
 def _batch_size(features: Sequence[_Level] | None, prompts: Prompts) -> int:

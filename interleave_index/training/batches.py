@@ -113,7 +113,8 @@ class Pools:
         chosen = [rng.choice(self.outlined, count // 4), *pairs]
         if len(self.labelled):
             chosen.append(rng.choice(self.labelled, count // 8))
-        chosen.append(rng.choice(self.captioned, count - sum(map(len, chosen)), replace=False))
+        rest = count - sum(map(len, chosen))
+        chosen.append(rng.choice(self.captioned, rest, replace=len(self.captioned) < rest))
         return np.concatenate(chosen)
 
 

@@ -65,7 +65,8 @@ class VisionStage:
 
     def losses(self, rng: np.random.Generator) -> dict[str, Tensor]:
         """Cosine to the pooled target, similarities within the batch, cross-entropy to what the segmenters paint."""
-        rows = rng.choice(len(self.train_set), self.photos_per_step, replace=False)
+        few = len(self.train_set) < self.photos_per_step
+        rows = rng.choice(len(self.train_set), self.photos_per_step, replace=few)
         crop = random_crop(len(rows), rng)
         pixels = crop(_pixels(self.train_set, rows), self.side)
         pooled, painted = self._forward(self.tower.normalise(jitter(pixels, rng)))

@@ -1,6 +1,6 @@
 """What an ingest costs besides decoding and the model, and whether its memory stays flat.
 
-    python benchmarks/ingest.py [--photos 20000] [--sample 400] [--model find-mini] [--pictures FOLDER]
+    python benchmarks/ingest.py [--photos 20000] [--model find-mini] [--pictures FOLDER]
 
 Makes variants of real photos by script (the sample pictures of scikit-image and scikit-learn, or those in a folder),
 then measures, in one run on the same cores:
@@ -161,30 +161,30 @@ def decode_and_model(paths: Sequence[str], model: Any, settings: IngestSettings,
     return len(paths) / (time.perf_counter() - start)
 
 
-def whole_ingest(paths: Sequence[str], model: Any, settings: IngestSettings, index: Path) -> tuple[float, float]:
+def whole_ingest(folder: Path, count: int, model: Any, settings: IngestSettings, index: Path) -> tuple[float, float]:
     """Photos a second of a whole ingest into a new index, and the share of all work besides decode and model."""
     told: list[IngestProgress] = []
     start = time.perf_counter()
     with Store.open(index, create=True) as store:
-        report = ingest(store, model, [Path(path) for path in paths], settings=settings, progress=told.append)
-    speed = len(paths) / (time.perf_counter() - start)
-    if report.added != len(paths):
-        raise SystemExit(f"{report.added} of {len(paths)} photos were added: {report.failed[:3]}")
+        report = ingest(store, model, [folder], settings=settings, progress=told.append)
+    speed = count / (time.perf_counter() - start)
+    if report.added != count:
+        raise SystemExit(f"{report.added} of {count} photos were added: {report.failed[:3]}")
     work = told[-1].decoder_seconds
     useful = work["read"] + work["decode"] + report.seconds["model"]
     other = work["hash"] + work["small"] + report.seconds["read"] + report.seconds["write"]
     return speed, other / (useful + other)
 
 
-def measure_speed(photos: Path, sample: int, model: Any, settings: IngestSettings, rounds: int) -> dict[str, Any]:
+def measure_speed(folder: Path, model: Any, settings: IngestSettings, rounds: int) -> dict[str, Any]:
     """Both, in turn, so that whatever else the machine does falls on both."""
-    paths = [str(path) for path in sorted(photos.rglob("*.jpg"))[:sample]]
+    paths = [str(path) for path in sorted(folder.rglob("*.jpg"))]
     model.encode_photos([decode(path, long_side=settings.long_side).rgb for path in paths[: settings.model_batch]])
     alone, whole, shares = [], [], []
     for number in range(rounds):
         with tempfile.TemporaryDirectory() as scratch:
             alone.append(decode_and_model(paths, model, settings, Path(scratch)))
-            speed, share = whole_ingest(paths, model, settings, Path(scratch) / "index")
+            speed, share = whole_ingest(folder, len(paths), model, settings, Path(scratch) / "index")
             whole.append(speed)
             shares.append(share)
         print(f"round {number + 1}: decode + model {alone[-1]:.1f} photos/s, whole ingest {speed:.1f}, "
@@ -227,7 +227,8 @@ def measure_memory(photos: Path, count: int, arguments: argparse.Namespace) -> d
     """Peak MiB of an ingest of so many photos in a process of its own: until the last photo, and with `optimize`."""
     with tempfile.TemporaryDirectory() as scratch:
         command = [sys.executable, __file__, "--run", str(photos), "--photos", str(count), "--model", arguments.model,
-                   "--index", f"{scratch}/index", "--workers", str(arguments.workers)]
+                   "--index", f"{scratch}/index", "--workers", str(arguments.workers),
+                   "--long-side", str(arguments.long_side)]
         program = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         peaks, stage = {"ingest": 0.0, "optimize": 0.0}, ["ingest"]
 
@@ -261,19 +262,19 @@ def run_one(arguments: argparse.Namespace) -> None:
 
     with Store.open(arguments.index, create=True) as store:
         report = ingest(store, build(arguments.model), folders, progress=tell,
-                        settings=IngestSettings(workers=arguments.workers))
+                        settings=IngestSettings(workers=arguments.workers, long_side=arguments.long_side))
     if report.added < arguments.photos:
         raise SystemExit(f"only {report.added} of {arguments.photos} photos were added: {report.failed[:3]}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--photos", type=int, default=20_000, help="variants to make, a multiple of 1,000")
-    parser.add_argument("--sample", type=int, default=400, help="of them, how many are timed")
+    parser.add_argument("--photos", type=int, default=20_000, help="variants to make; up to 1,000 of them are timed")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--model", default="find-mini", help="find-mini, toy, a folder, stand-in, none")
     parser.add_argument("--pictures", type=Path, help="folder of real photos to make the variants of")
     parser.add_argument("--side", type=int, default=1024, help="long side of a variant, on average")
+    parser.add_argument("--long-side", type=int, default=IngestSettings().long_side, help="see IngestSettings")
     parser.add_argument("--workers", type=int, default=-1)
     parser.add_argument("--run", help=argparse.SUPPRESS)
     parser.add_argument("--index", help=argparse.SUPPRESS)
@@ -285,10 +286,10 @@ def main() -> None:
         photos = Path(scratch) / "photos"
         photos.mkdir()
         make_variants(photos, real_pictures(arguments.pictures), arguments.photos, arguments.side)
-        settings = IngestSettings(workers=arguments.workers)
+        settings = IngestSettings(workers=arguments.workers, long_side=arguments.long_side)
         result: dict[str, Any] = {"model": arguments.model, "processors": processors(), "workers": settings.processes,
-                                  "mean_side": arguments.side}
-        result["speed"] = measure_speed(photos, arguments.sample, build(arguments.model), settings, arguments.rounds)
+                                  "mean_side": arguments.side, "long_side": arguments.long_side}
+        result["speed"] = measure_speed(photos / "000", build(arguments.model), settings, arguments.rounds)
         sizes = sorted({min(FEW, arguments.photos), arguments.photos})
         result["memory"] = [measure_memory(photos, count, arguments) for count in sizes]
     print(json.dumps(result, indent=2))

@@ -29,6 +29,8 @@ from .workers import Decoders, InProcess, WorkerPool
 
 __all__ = ["IngestProgress", "IngestSettings", "ingest"]
 
+ROOTS_AT_A_TIME = 100
+
 
 @dataclass(frozen=True, slots=True)
 class IngestSettings:
@@ -111,7 +113,8 @@ def ingest(store: Store, interface: Interface, roots: Sequence[Path | str], *,
         tally.interrupted = stop.is_set()
         if not tally.interrupted:
             with tally.during("write"):
-                tally.missing = store.mark_missing([Path(root) for root in roots], seen, [Path(u) for u in unlisted])
+                hidden = [Path(folder) for folder in unlisted]
+                tally.missing = sum(store.mark_missing(some, seen, hidden) for some in _runs(roots))
                 tally.tell("optimize")
                 if store.needs_optimize(space_id):
                     with suppress(BackendMissing):  # without FAISS the catalog is complete all the same
@@ -129,7 +132,8 @@ def _keep_calibration(store: Store, space_id: int, interface: Interface) -> None
 def _survey(store: Store, space_id: int, roots: Sequence[Path | str], tally: Tally,
             stop: threading.Event) -> tuple[Plan, list[Job], set[str], list[str]]:
     """List everything, count what needs nothing, and say what is left to do."""
-    known = store.known_locations([Path(root) for root in roots], space_id=space_id)
+    known = {path: row for some in _runs(roots)
+             for path, row in store.known_locations(some, space_id=space_id).items()}
     plan, scanner = Plan(known), Scanner(known)
     folder = store.thumbnail_path("00").parent.parent
     jobs: list[Job] = []
@@ -154,6 +158,12 @@ def _survey(store: Store, space_id: int, roots: Sequence[Path | str], tally: Tal
     tally.total = len(seen)
     tally.tell("ingest")
     return plan, jobs, seen, list(scanner.unlisted)
+
+
+def _runs(roots: Sequence[Path | str]) -> Iterator[list[Path]]:
+    """The roots a hundred at a time: a shell makes thousands of `*.jpg`, and one statement cannot hold them all."""
+    for start in range(0, len(roots), ROOTS_AT_A_TIME):
+        yield [Path(root) for root in roots[start : start + ROOTS_AT_A_TIME]]
 
 
 def _decoders(recipe: Recipe, settings: IngestSettings, jobs: int) -> Decoders:

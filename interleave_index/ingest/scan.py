@@ -68,7 +68,7 @@ class Scanner:
         for path in paths:
             if not os.path.lexists(path):
                 raise InputError(f"{path!r} does not exist, expected a folder or a picture file")
-        folders = [path for path in paths if os.path.isdir(path)]
+        folders = dict.fromkeys(path for path in paths if os.path.isdir(path))
         for path in dict.fromkeys(paths):
             if path not in folders:
                 yield from self._file(path)

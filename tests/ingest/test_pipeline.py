@@ -187,6 +187,16 @@ def test_only_what_lies_below_a_listed_root_can_be_missing(library, tmp_path):
     assert rows(library)["b.png"][0] == "present"
 
 
+def test_thousands_of_files_may_be_named_one_by_one(library):
+    fill(library, 3)
+    library.ingest()
+    (library.folder / "2.png").rename(library.folder / "3.png")
+    many = [library.put(f"{number}.txt", b"no picture") for number in range(1500)]
+    names = [library.folder / "0.png", *many, library.folder / "1.png", library.folder / "3.png"]
+    assert library.counts(library.ingest(*names)) == {"present": 2, "duplicate": 1, "failed": 1500}
+    assert library.counts(library.ingest()) == {"present": 3, "failed": 1500, "missing": 1}
+
+
 def test_nothing_below_a_folder_that_cannot_be_listed_is_called_missing(library, monkeypatch):
     library.add("shut/a.png", 1)
     library.add("open/b.png", 2)

@@ -7,7 +7,8 @@ Writes the encodings with the bulk writer, optimizes, and measures in one run on
 
 * time to open the index and to answer the first query, in a process of its own;
 * whole queries made of stored photos and regions, as `Index.search` runs them (ranking, relevance, masks): median and
-  95th percentile by kind of query, beside the time that an exact scan of every vector takes at best;
+  95th percentile by kind of query, with the processor time spent (on a machine that does other work too, the two
+  differ), beside the time that an exact scan of every vector takes at best;
 * the recall of every recipe against brute force: with and without filters, with photos forgotten and photos added
   since, for queries near the stored vectors, between two of them, and far from all.
 
@@ -35,7 +36,7 @@ from numpy.typing import NDArray
 from interleave_index.geometry import encode_rle, unit
 from interleave_index.interface.protocol import Calibration
 from interleave_index.records import Filters, PhotoFacts, Space
-from interleave_index.storage import calibrate, recipes
+from interleave_index.storage import calibrate, recipes, vectors
 from interleave_index.storage.backend import load_faiss, set_threads
 from interleave_index.storage.files import KINDS
 from interleave_index.storage.store import Store
@@ -115,6 +116,12 @@ def opening(folder: Path) -> dict[str, float]:
     return {key: min(run[key] for run in runs) for key in runs[0]}
 
 
+def encoded(store: Store, space: int) -> NDArray[np.int64]:
+    """Ids of the photos that are in the space."""
+    with store.reading() as connection:
+        return vectors.encoded_ids(connection, space)
+
+
 def note(said: str) -> None:
     """Tell people what is going on, on standard error."""
     print(f"{time.strftime('%H:%M:%S')} {said}", file=sys.stderr, flush=True)
@@ -142,24 +149,26 @@ def queries(store: Store, args: argparse.Namespace) -> list[dict[str, Any]]:
 
     active = store.active_space()
     rng, space = np.random.default_rng(1), active[0] if active else 0
-    ids = np.arange(1, store.count(space)[0] + 1)
+    ids = encoded(store, space)
     told = []
     half = Filters(camera="subject 1")
     cases: list[tuple[Mode, str, Filters | None]] = [
         ("auto", "photo", None), ("auto", "region", None), ("auto", "photo + region", None),
         ("auto", "2 regions - region", None), ("auto", "photo + region", half), ("exact", "region", None)]
     for mode, kind, filters in cases:
-        times, path = [], ""
+        times, work, path = [], [], ""
         for _ in range(args.queries + 3 if mode == "auto" else 8):
             asked = Query.parse(parts(kind, ids, rng, args.regions))
-            began = time.perf_counter()
+            began, spent = time.perf_counter(), time.process_time()
             answer = search(store, no_model, asked, top_k=10, filters=filters, load_picture=no_model, mode=mode)
             times.append(1000 * (time.perf_counter() - began))
+            work.append(1000 * (time.process_time() - spent))
             path = answer.path
-        del times[:3]  # the first ones read the files and the null sample
+        del times[:3], work[:3]  # the first ones read the files and the null sample
         told.append({"query": kind, "filter": "camera" if filters else "", "mode": mode, "path": path,
                      "p50_ms": round(float(np.percentile(times, 50)), 2),
-                     "p95_ms": round(float(np.percentile(times, 95)), 2)})
+                     "p95_ms": round(float(np.percentile(times, 95)), 2),
+                     "cpu_p50_ms": round(float(np.percentile(work, 50)), 2)})
     return told
 
 
@@ -189,8 +198,6 @@ def bound(store: Store, space: int) -> dict[str, float]:
 
 def truth(store: Store, space: int, kind: str, asked: Floats) -> tuple[NDArray[np.int64], Floats]:
     """Photo of every living row, and the score of every query with it, by numpy alone from the catalog."""
-    from interleave_index.storage import vectors
-
     photos, scores = [], []
     with store.reading() as connection:
         for block in vectors.stream(connection, space, asked.shape[1]):
@@ -203,7 +210,7 @@ def truth(store: Store, space: int, kind: str, asked: Floats) -> tuple[NDArray[n
 def filters_of(store: Store, space: int, rng: np.random.Generator) -> Iterator[tuple[str, NDArray[np.int64] | None]]:
     """Filters that leave much or little, at random or by subject."""
     yield "none", None
-    everyone = np.arange(1, store.count(space)[0] + 1)
+    everyone = encoded(store, space)
     for share in (0.5, 0.1, 0.02):
         yield f"{share:.0%} at random", np.sort(rng.choice(everyone, int(share * len(everyone)), replace=False))
     for camera in ("subject 1", "subject 12"):
@@ -299,11 +306,7 @@ def every_recall(store: Store, space: int, world: World, args: argparse.Namespac
     for flat_rows in (1 << 60, 0):
         recipes.FLAT_ROWS = flat_rows
         store.optimize(space)
-        with store.reading() as connection:
-            from interleave_index.storage.vectors import encoded_ids
-
-            ids = encoded_ids(connection, space)
-        store.forget(rng.choice(ids, few, replace=False).tolist())
+        store.forget(rng.choice(encoded(store, space), few, replace=False).tolist())
         fill(store, space, world, few, args.regions, first=fresh)
         fresh += few
         told += recall(store, space, world, args.recall_queries)

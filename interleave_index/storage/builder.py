@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +25,36 @@ Progress = Callable[[int, int], None]  # photos done, photos in all
 CALIBRATION_ROWS = 4096
 
 
-class _Growing:
-    """One index while it is being filled."""
+class _Flat:
+    """Codes of an exact index, spooled to disk as they come: memory does not grow with the collection.
+
+    Args:
+        codes: an empty file, open for writing and reading.
+    """
+
+    def __init__(self, recipe: Recipe, codes: IO[bytes]) -> None:
+        self.recipe, self.codes = recipe, codes
+        self.ids: list[Ids] = []
+
+    def add(self, ids: Ids, vectors: NDArray[np.float16]) -> None:
+        """Append rows; ids ascend over all calls."""
+        self.ids.append(ids)
+        self.codes.write(np.ascontiguousarray(vectors, "<f2").tobytes())
+
+    def finish(self, dim: int) -> Any:
+        """What `write_file` takes."""
+        if not any(len(some) for some in self.ids):
+            return new_index(self.recipe, dim)
+        self.codes.seek(0)
+        return self.codes
+
+
+class _Coarse:
+    """A large index while it is being filled, in memory.
+
+    Args:
+        sample: (n, D) float32 to train and calibrate it on.
+    """
 
     def __init__(self, recipe: Recipe, dim: int, sample: Floats) -> None:
         self.recipe, self.sample = recipe, sample
@@ -33,24 +63,17 @@ class _Growing:
 
     def add(self, ids: Ids, vectors: NDArray[np.float16]) -> None:
         """Append rows; ids ascend over all calls."""
-        if not len(ids):
-            return
-        self.ids.append(ids)
-        if self.recipe.coarse:
+        if len(ids):
+            self.ids.append(ids)
             self.index.add(vectors.astype(np.float32))
-        else:
-            self.index.add_sa_codes(np.ascontiguousarray(vectors).view(np.uint8), None)
 
-    def finish(self) -> None:
-        """Measure a coarse index; one that cannot keep its promise gives way to its own exact part."""
-        if not self.recipe.coarse:
-            return
+    def finish(self, dim: int) -> Any:
+        """The calibrated index; one that cannot keep its promise gives way to its own exact part."""
         step = max(1, len(self.sample) // CALIBRATION_ROWS)
         calibrated = calibrate(self.index, self.recipe, self.sample[::step])
-        if calibrated is None:
-            # The Python owner of the whole is kept, since the exact part belongs to it.
-            self.whole, self.index = self.index, load_faiss().downcast_index(self.index.refine_index)
         self.recipe = calibrated or Recipe()
+        # The whole stays referenced here, since its exact part belongs to it.
+        return self.index if calibrated else load_faiss().downcast_index(self.index.refine_index)
 
 
 def build(connection: Connection, folder: Path, space_id: int, kinds: Sequence[Kind],
@@ -62,31 +85,34 @@ def build(connection: Connection, folder: Path, space_id: int, kinds: Sequence[K
     """
     mark, dim = space_head(connection, space_id)
     photos, regions = count(connection, space_id)
-    growing = {kind: _start(connection, space_id, dim, kind, photos, regions) for kind in kinds}
-    done = 0
-    for block in stream(connection, space_id, dim):
-        if "image" in growing:
-            growing["image"].add(block.photo_ids, block.image)
-        if "region" in growing:
-            growing["region"].add(block.region_ids, block.regions)
-        done += len(block.photo_ids)
-        if progress is not None:
-            progress(done, photos)
-    made = []
-    for kind, grown in growing.items():
-        grown.finish()
-        ids = np.concatenate([np.empty(0, np.int64), *grown.ids])
-        blank = Generation(0, space_id, kind, "", "", 0, len(ids), mark, dim, grown.recipe)
-        made.append(write_file(folder, blank, ids, grown.index))
-    return made
+    folder.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as files:
+        growing: dict[Kind, _Flat | _Coarse] = {}
+        for kind in kinds:
+            recipe = recipe_for(photos if kind == "image" else regions, dim)
+            spool = None if recipe.coarse else files.enter_context(tempfile.TemporaryFile(dir=folder))
+            growing[kind] = _Flat(recipe, spool) if spool else _coarse(
+                connection, space_id, dim, kind, recipe, photos, regions)
+        done = 0
+        for block in stream(connection, space_id, dim):
+            if "image" in growing:
+                growing["image"].add(block.photo_ids, block.image)
+            if "region" in growing:
+                growing["region"].add(block.region_ids, block.regions)
+            done += len(block.photo_ids)
+            if progress is not None:
+                progress(done, photos)
+        return [_written(folder, space_id, kind, mark, dim, grown) for kind, grown in growing.items()]
 
 
-def _start(connection: Connection, space_id: int, dim: int, kind: Kind, photos: int, regions: int) -> _Growing:
-    rows = photos if kind == "image" else regions
-    recipe = recipe_for(rows, dim)
-    sample = np.empty((0, dim), np.float32)
-    if recipe.coarse:
-        wanted = photos * min(1.0, TRAIN_PER_LIST * recipe.lists / rows)
-        some = halves(connection, space_id, dim, sample_ids(encoded_ids(connection, space_id), round(wanted)))
-        sample = (some.image if kind == "image" else some.regions).astype(np.float32)
-    return _Growing(recipe, dim, sample)
+def _written(folder: Path, space_id: int, kind: Kind, mark: int, dim: int, grown: _Flat | _Coarse) -> Generation:
+    index = grown.finish(dim)
+    ids = np.concatenate([np.empty(0, np.int64), *grown.ids])
+    return write_file(folder, Generation(0, space_id, kind, "", "", 0, len(ids), mark, dim, grown.recipe), ids, index)
+
+
+def _coarse(connection: Connection, space_id: int, dim: int, kind: Kind, recipe: Recipe, photos: int,
+            regions: int) -> _Coarse:
+    wanted = photos * min(1.0, TRAIN_PER_LIST * recipe.lists / (photos if kind == "image" else regions))
+    some = halves(connection, space_id, dim, sample_ids(encoded_ids(connection, space_id), round(wanted)))
+    return _Coarse(recipe, dim, (some.image if kind == "image" else some.regions).astype(np.float32))

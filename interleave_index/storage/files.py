@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import struct
 import uuid
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ import numpy as np
 
 from ..errors import IndexDamaged
 from .backend import load_faiss
-from .recipes import Recipe
+from .recipes import Recipe, flat_head
 from .rows import Ids
 from .segment import Segment
 
@@ -57,13 +58,18 @@ def write_file(folder: Path, made: Generation, ids: Ids, index: Any) -> Generati
 
     Args:
         made: what the file holds; its file, sha256 and bytes are filled in.
+        index: a FAISS index, or a binary file open at its start with the fp16 codes of a flat one.
     """
     folder.mkdir(parents=True, exist_ok=True)
     temporary = folder / f"{uuid.uuid4().hex}{TEMPORARY}"
     try:
         with temporary.open("wb+") as file:
-            with _name_for_faiss(temporary, file.fileno()) as name:
-                load_faiss().write_index(index, name)
+            if hasattr(index, "read"):
+                file.write(flat_head(len(ids), made.dim))
+                shutil.copyfileobj(index, file, 1 << 20)
+            else:
+                with _name_for_faiss(temporary, file.fileno()) as name:
+                    load_faiss().write_index(index, name)
             _finish(file, made, ids)
             file.flush()
             os.fsync(file.fileno())

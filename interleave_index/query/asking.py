@@ -92,7 +92,7 @@ class Asking:
             return self.model.built.calibration
         kept = None if self.store is None else self.store.load_calibration(self.space_id)
         if kept is not None:
-            return Calibration.from_bytes(kept)
+            return _unpacked(kept)
         if self.sample is None or not len(self.sample.image):
             return self.model.get().calibration
         self.notes.append("the index keeps no calibration: relevance is judged against its own photos; ingest again "

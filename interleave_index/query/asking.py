@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
@@ -26,6 +26,12 @@ if TYPE_CHECKING:
 
 Depth: TypeAlias = Literal["stored", "exact"]
 NULL_SAMPLE = 1000  # photos of the library against which negatives and presence are judged
+
+
+@lru_cache(maxsize=2)
+def _unpacked(kept: bytes) -> Calibration:
+    """The banks of a space, unpacked once and not with every query."""
+    return Calibration.from_bytes(kept)
 
 
 class Model:

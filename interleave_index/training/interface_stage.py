@@ -26,29 +26,30 @@ from .losses import Matches, choice_loss, class_loss, contrast, fine_contrast, m
 from .measures import caption_recall, mask_recall
 from .samples import Samples, held_out
 
-# As in find.md §7 but for: the choices among proposals (0.4 there; a short training needs more), the contrasts within
-# a batch (8 there; batches are small here and `align` holds the captions), and the alignments of names and regions,
+# As in find.md §7 but for: names and choices among proposals (2 and 0.4 there; a short training needs more), contrasts
+# within a batch (8 there; batches are small, and `align` holds the captions), and the alignments of names and regions,
 # which are ours, so that an entity finds stored regions.
 WEIGHTS = {
-    "class": 2.0,
+    "class": 4.0,
     "bce": 5.0,
     "dice": 5.0,
-    "retrieval": 2.0,
+    "retrieval": 1.0,
     "fine": 0.5,
-    "ground_choice": 1.0,
+    "ground_choice": 3.0,
     "ground_bce": 1.0,
     "ground_dice": 1.0,
-    "spatial_choice": 1.0,
+    "spatial_choice": 2.0,
     "spatial_bce": 1.0,
     "spatial_dice": 1.0,
-    "legend": 2.0,
-    "entity_choice": 1.0,
+    "legend": 1.0,
+    "entity_choice": 1.5,
     "entity_bce": 1.0,
     "entity_dice": 1.0,
-    "names": 1.0,
-    "entity_names": 1.0,
+    "names": 3.0,
+    "entity_names": 2.0,
 }
-MORE_CAPTIONS = 64  # captions a step that come without their photo
+TEXT_TARGET = 0.5  # of the weight that captions have in stage `align`
+MORE_CAPTIONS = 24  # captions a step that come without their photo
 QUEUE = 512  # earlier vectors kept as further negatives of the retrieval losses
 TASKS = {"grounding": 0.3, "spatial": 0.25, "interleave": 0.45}  # a batch trains one of these beside the rest
 QUERIES_FOR_TOKENS = 0.3  # chance that segment proposals read the spatial queries instead of the tokens
@@ -71,7 +72,7 @@ class InterfaceStage:
         train: Samples,
         held: Samples,
         *,
-        batch: int = 24,
+        batch: int = 16,
         lr: float = 5e-4,
         supervised: Sequence[int] = (3,),
     ) -> None:
@@ -139,9 +140,10 @@ class InterfaceStage:
         if "pred_interleave_image" in output:
             texts.append(output["pred_interleave_image"][batch.true_sentence, 0])
             owners.append(own[batch.true_sentence])
+        captions_loss = self._targets.text_loss(torch.cat(texts), torch.cat(owners), self.model.interface.scale)
         return {
             "image_target": self._targets.image_loss(output["pred_retrievals"][:, 0], own),
-            "text_target": self._targets.text_loss(torch.cat(texts), torch.cat(owners), self.model.interface.scale),
+            "text_target": TEXT_TARGET * captions_loss,
         }
 
     # --- prompts ------------------------------------------------------------------------------

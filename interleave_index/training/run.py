@@ -57,7 +57,7 @@ class TrainSettings:
     minutes: float = 60.0
     vision_minutes: float = 40.0
     align_minutes: float = 15.0
-    batch: int = 24
+    batch: int = 16
     seed: int = 0
     limit: int | None = None
     bf16: bool = True

@@ -99,6 +99,7 @@ def save_bundle(
         name: (value.half() if value.is_floating_point() else value).contiguous() for name, value in tensors.items()
     }
     save_file(halves, folder / WEIGHTS)
+    (folder / WEIGHTS).chmod(0o644)  # safetensors leaves it to its owner alone
     model.text.tokenizer.save(str(folder / TOKENIZER))
     constants = {"slope": calibration.slope, "offset": calibration.offset, "cutoff": calibration.cutoff}
     config = {"format": FORMAT, **facts, "sizes": model.config.to_json(), "calibration": constants}

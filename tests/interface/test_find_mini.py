@@ -1,0 +1,116 @@
+"""The bundled model: its files, its masks, and photos that are stored turned."""
+
+import io
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from interleave_index.errors import ModelError, ShapeError, WeightsMissing
+from interleave_index.ingest.decode import decode
+from interleave_index.interface import BUNDLED, load
+from interleave_index.interface.bundle import fingerprint, load_bundle, save_bundle
+from interleave_index.interface.find_mini import _distinct, squashed_mask, upsampled
+
+SIZE_LIMIT = 48 * 2**20
+
+
+@pytest.fixture(scope="module")
+def find_mini():
+    return load("find-mini", device="cpu")
+
+
+def scene():
+    """A smooth scene without any symmetry."""
+    y, x = np.mgrid[:300, :400]
+    photo = np.stack([x * 255 / 399, y * 255 / 299, 128 + 100 * np.sin(x / 40)], -1)
+    photo[60:140, 220:340] = (230, 40, 40)
+    photo[(y - 220) ** 2 + (x - 90) ** 2 < 45**2] = (30, 60, 220)
+    return photo.astype(np.uint8)
+
+
+def stored_turned(orientation):
+    """Bytes of a picture that its EXIF tag turns back into the scene."""
+    back = {1: None, 2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}[
+        orientation
+    ]  # PIL's transpositions, inverse of the tag's
+    picture = Image.fromarray(scene())
+    if back is not None:
+        picture = picture.transpose(Image.Transpose(back))
+    exif = Image.Exif()
+    exif[274] = orientation
+    file = io.BytesIO()
+    picture.save(file, "JPEG", quality=92, exif=exif)
+    return file.getvalue()
+
+
+def test_a_photo_stored_in_any_orientation_gives_one_embedding(find_mini):
+    upright = find_mini.encode_photos([scene()])[0].image
+    for orientation in range(1, 9):
+        decoded = decode(stored_turned(orientation), max_pixels=10**7)
+        assert (decoded.height, decoded.width) == (300, 400), orientation
+        assert float(find_mini.encode_photos([decoded.rgb])[0].image @ upright) >= 0.999, orientation
+
+
+def test_the_bundle_is_small_and_never_loads_transformers():
+    folder = BUNDLED["find-mini"]
+    assert sum(file.stat().st_size for file in folder.iterdir()) <= SIZE_LIMIT
+    code = "import sys; from interleave_index.interface import load; load(); print(\"transformers\" in sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "False"
+
+
+def test_a_bundle_survives_being_written_again(tmp_path):
+    bundle = load_bundle(BUNDLED["find-mini"])
+    facts = {key: bundle.config[key] for key in ("name", "class_names", "trained_on")}
+    save_bundle(tmp_path, bundle.model, bundle.class_table, bundle.calibration, facts)
+    again = load_bundle(tmp_path)
+    assert again.checkpoint == bundle.checkpoint == fingerprint(tmp_path)
+    assert torch.equal(again.class_table, bundle.class_table)
+
+
+def test_a_bundle_that_does_not_fit_its_sizes_is_refused(tmp_path):
+    bundle = load_bundle(BUNDLED["find-mini"])
+    facts = {key: bundle.config[key] for key in ("name", "class_names", "trained_on")}
+    save_bundle(tmp_path, bundle.model, bundle.class_table, bundle.calibration, facts)
+    config = tmp_path / "config.json"
+    config.write_text(config.read_text().replace('"object_queries": 32', '"object_queries": 31'))
+    with pytest.raises(WeightsMissing, match="does not fit the sizes"):
+        load_bundle(tmp_path)
+
+
+def test_names_and_devices_that_are_not_there_are_told():
+    with pytest.raises(WeightsMissing, match="no model 'find-maxi', expected one of find-mini, toy"):
+        load("find-maxi")
+    with pytest.raises(ModelError, match="device 'abacus' is not available"):
+        load("find-mini", device="abacus")
+
+
+def test_anything_but_rgb_is_refused(find_mini):
+    with pytest.raises(ShapeError, match=r"shape \(10, 10\) and dtype uint8, expected \(H, W, 3\) uint8"):
+        find_mini.encode_photos([np.zeros((10, 10), np.uint8)])
+
+
+def test_a_tiny_mask_still_marks_a_cell():
+    mask = np.zeros((300, 400), bool)
+    assert not squashed_mask(mask, (32, 32)).any()
+    mask[100, 200] = True
+    cells = squashed_mask(mask, (32, 32))
+    assert cells.sum() == 1 and cells[10, 16]
+    mask[:150] = True
+    assert squashed_mask(mask, (32, 32))[:16].all() and not squashed_mask(mask, (32, 32))[16:].any()
+
+
+def test_proposals_of_the_same_pixels_are_kept_once_and_the_best_first():
+    masks = torch.full((4, 8, 8), -5.0)
+    masks[0, :4], masks[1, :4], masks[2, 4:], masks[3] = 5, 5, 5, -5
+    assert _distinct(masks, torch.tensor([0.5, 0.9, 0.7, 0.99])) == [1, 2]
+
+
+def test_masks_grow_smoothly():
+    logits = torch.tensor([[[1.0, -1.0]]])
+    assert upsampled(logits, (1, 4)).tolist() == [[[True, True, False, False]]]
+    assert upsampled(logits[:0], (3, 4)).shape == (0, 3, 4)

@@ -131,7 +131,7 @@ def _keep_calibration(store: Store, space_id: int, interface: Interface) -> None
 
 def _survey(store: Store, space_id: int, roots: Sequence[Path | str], tally: Tally,
             stop: threading.Event) -> tuple[Plan, list[Job], set[str], list[str]]:
-    """List everything, count what needs nothing, and say what is left to do."""
+    """List everything, count what needs nothing, and say what is left to do and which files are not missing."""
     known = {path: row for some in _runs(roots)
              for path, row in store.known_locations(some, space_id=space_id).items()}
     plan, scanner = Plan(known), Scanner(known)
@@ -153,9 +153,12 @@ def _survey(store: Store, space_id: int, roots: Sequence[Path | str], tally: Tal
         if stop.is_set():
             break
     for unlisted, words in scanner.unlisted.items():
-        tally.fail(unlisted, "InputError", f"folder cannot be listed: {words}", file=False)
-    plan.scanned(seen, scanner.unlisted)
+        tally.fail(unlisted, "InputError", f"cannot be listed: {words}", file=False)
     tally.total = len(seen)
+    if not stop.is_set():
+        seen.update([path for path, prior in known.items()
+                     if prior.state != "missing" and path not in seen and scanner.may_be_there(path)])
+    plan.scanned(seen, scanner.unlisted)
     tally.tell("ingest")
     return plan, jobs, seen, list(scanner.unlisted)
 

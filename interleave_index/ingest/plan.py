@@ -2,8 +2,8 @@
 
 A content that was seen at a path which is not there any more has moved; one that is still there has a duplicate.
 A failure that lies in the content is remembered with the file's time and size, so that only a change is worth
-another try. Any other failure (no permission, a full memory, the model) is remembered with the time 0, which no
-file has, so that the next run tries again.
+another try. Any other failure (no permission, a full memory, the model) is remembered with a time that no file
+has, so that the next run tries again.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .scan import ScannedFile
 from .tally import Kind
 
 Need = Literal["nothing", "hash", "pixels", "thumbnail", "failure"]
-TRY_AGAIN = 0  # as time of a failed location
+TRY_AGAIN = -1  # as time of a failed location; 0 is the time of many a file that came out of an archive
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +51,7 @@ class Plan:
     _sizes: set[int] = field(default_factory=set)
     _begun: set[int] = field(default_factory=set)
     _gone: dict[int, list[str]] = field(default_factory=dict)
+    _found: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self._sizes.update(location.bytes for location in self.known.values() if location.photo_id is not None)
@@ -94,11 +95,14 @@ class Plan:
 
         Args:
             photo_id: of a photo that the catalog had before this file, or None for one that is new.
-            present_paths: present locations of that photo.
+            present_paths: present locations of that photo, as far as they are written.
             first: the file is the first with this content in the batch.
         """
         prior = claim.prior
         moved_from = None
+        again = photo_id in self._found  # in this run, perhaps in a transaction that is not written yet
+        if photo_id is not None:
+            self._found.add(photo_id)
         if prior is not None and prior.sha256 == sha256:
             kind: Kind = "present"
         else:
@@ -109,7 +113,7 @@ class Plan:
             elif photo_id is None:
                 kind = "added" if first else "duplicate"
             else:
-                kind = "moved" if moved_from or (not present_paths and first) else "duplicate"
+                kind = "moved" if moved_from or (not present_paths and not again) else "duplicate"
         return kind, LocationWrite(claim.path, sha256, claim.bytes, claim.mtime_ns, moved_from=moved_from)
 
     @staticmethod

@@ -8,13 +8,14 @@ What counts as a photo:
 * a file that is itself a root.
 
 Everything else is passed over in silence: sidecars, films, documents, sockets, broken links. So are hidden files and
-folders (a leading dot), folders that systems keep for themselves, and folders that are an index of ours, unless they
-are named as roots. Links are followed; a folder that is reached twice is listed once, under its own name rather
-than a link's.
+folders (a leading dot) and folders that systems keep for themselves, unless they are named as roots, and the
+thumbnails and FAISS files of an index, wherever it lies. Links are followed; a folder that is reached twice is listed
+once, under its own name rather than a link's.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Container, Iterator, Sequence
@@ -31,6 +32,8 @@ PICTURE_SUFFIXES = frozenset((
     ".crw", ".raf", ".rw2", ".orf", ".pef", ".srw", ".3fr", ".iiq"))
 SYSTEM_FOLDERS = frozenset(("@eadir", "__macosx", "$recycle.bin", "system volume information", "lost+found"))
 CATALOG = "catalog.sqlite"  # a folder that holds one is an index
+INDEX_FOLDERS = frozenset(("thumbnails", "faiss"))  # what an index keeps beside its catalog
+GONE = frozenset((errno.ENOENT, errno.ENOTDIR, errno.ELOOP))  # any other trouble does not say that a file is gone
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +52,14 @@ class Scanner:
     Args:
         known: paths that need not be opened to see what they are.
     Attributes:
-        unlisted: folders that could not be listed, with the system's words; nothing below them may be called missing.
+        unlisted: folders (and roots, and links) that could not be looked into, with the system's words; nothing
+            below them may be called missing.
     """
 
     known: Container[str] = ()
     unlisted: dict[str, str] = field(default_factory=dict)
+    _listed: set[str] = field(default_factory=set)
+    _broken: set[str] = field(default_factory=set)
     _entered: set[tuple[int, int]] = field(default_factory=set)
     _links: list[str] = field(default_factory=list)
     _given: set[str] = field(default_factory=set)
@@ -78,11 +84,31 @@ class Scanner:
         while self._links:
             yield from self._walk(self._links.pop())
 
+    def may_be_there(self, path: str) -> bool:
+        """Whether a file that was not met may be there all the same, because its folder was not looked into.
+
+        True for a file that still lies in a folder which is passed over, or was listed under another name, and for
+        anything below a link that leads nowhere just now, as to a drive that is not mounted.
+        """
+        folder, name = os.path.split(path)
+        if folder in self._listed and not name.startswith("."):
+            return False
+        try:
+            return stat.S_ISREG(os.stat(path).st_mode)
+        except OSError as trouble:
+            return trouble.errno not in GONE or any(path.startswith(link + os.sep) for link in self._broken)
+
     def _file(self, path: str) -> Iterator[ScannedFile]:
-        facts = _stat(path)
-        if facts is not None:
-            self._given.add(path)
-            yield ScannedFile(path, facts.st_size, facts.st_mtime_ns)
+        try:
+            facts = os.stat(path)
+        except OSError as trouble:
+            self.unlisted[path] = os_words(trouble)
+            return
+        if not stat.S_ISREG(facts.st_mode):
+            self.unlisted[path] = "neither a folder nor a regular file"
+            return
+        self._given.add(path)
+        yield ScannedFile(path, facts.st_size, facts.st_mtime_ns)
 
     def _walk(self, top: str) -> Iterator[ScannedFile]:
         waiting = [top]
@@ -99,10 +125,12 @@ class Scanner:
             except OSError as trouble:
                 self.unlisted[folder] = os_words(trouble)
                 continue
-            if folder != top and any(entry.name == CATALOG for entry in entries):
-                continue
+            self._listed.add(folder)
+            passed = INDEX_FOLDERS if any(entry.name == CATALOG for entry in entries) else frozenset()
             deeper: list[str] = []
             for entry in entries:
+                if entry.name in passed:
+                    continue
                 found = self._entry(entry, deeper)
                 if found is not None and found.path not in self._given:
                     yield found
@@ -120,11 +148,19 @@ class Scanner:
                 self._links.append(entry.path)
                 return None
             facts = entry.stat()
-        except OSError:
-            return None  # a broken link, a loop of links, or a file that went away meanwhile
+        except OSError as trouble:
+            self._out_of_reach(entry, trouble)
+            return None
         if not stat.S_ISREG(facts.st_mode) or not self._is_photo(entry):
             return None
         return ScannedFile(entry.path, facts.st_size, facts.st_mtime_ns)
+
+    def _out_of_reach(self, entry: os.DirEntry[str], trouble: OSError) -> None:
+        if trouble.errno not in GONE:
+            where = entry.path if entry.is_symlink() else os.path.dirname(entry.path)
+            self.unlisted.setdefault(where, os_words(trouble))
+        elif entry.is_symlink():
+            self._broken.add(entry.path)
 
     def _is_photo(self, entry: os.DirEntry[str]) -> bool:
         if os.path.splitext(entry.name)[1].lower() in PICTURE_SUFFIXES or entry.path in self.known:
@@ -134,11 +170,3 @@ class Scanner:
                 return sniff(file.read(HEAD)) is not None
         except OSError:
             return False
-
-
-def _stat(path: str) -> os.stat_result | None:
-    try:
-        facts = os.stat(path)
-    except OSError:
-        return None
-    return facts if stat.S_ISREG(facts.st_mode) else None

@@ -30,6 +30,11 @@ def rows(library):
     return {os.path.basename(path): (row.state, row.photo_id) for path, row in known.items()}
 
 
+def states(store, folder):
+    """(state, photo id) of every location below a folder."""
+    return [(row.state, row.photo_id) for row in store.known_locations([folder]).values()]
+
+
 def photo_at(store: Store, path: Path) -> Photo:
     photo = store.photo_by_path(path)
     assert photo is not None
@@ -176,6 +181,16 @@ def test_a_photo_lost_in_one_run_and_found_elsewhere_in_the_next_has_moved(libra
     assert "0.png" not in rows(library)
 
 
+def test_of_two_copies_of_a_lost_photo_one_has_moved_and_one_is_a_duplicate(library, tmp_path):
+    path = fill(library)[0]
+    library.ingest()
+    path.rename(tmp_path / "away.png")
+    library.ingest()
+    for name in ("x.png", "y.png"):
+        shutil.copy(tmp_path / "away.png", library.folder / name)
+    assert library.counts(library.ingest()) == {"moved": 1, "duplicate": 1, "present": 3}
+
+
 def test_only_what_lies_below_a_listed_root_can_be_missing(library, tmp_path):
     inside, outside = library.add("in/a.png", 1), library.add("out/b.png", 2)
     library.ingest()
@@ -216,6 +231,57 @@ def test_nothing_below_a_folder_that_cannot_be_listed_is_called_missing(library,
     assert {name: state for name, (state, _) in rows(library).items()} == {"a.png": "present", "b.png": "missing"}
 
 
+def test_a_root_behind_a_link_to_a_drive_that_is_not_mounted_loses_nothing(library, tmp_path):
+    fill(library, 2)
+    drive = tmp_path / "drive"
+    drive.symlink_to(library.folder)
+    library.ingest(drive)
+    library.folder.rename(tmp_path / "away")
+    report = library.ingest(drive)
+    assert library.counts(report) == {"failed": 1} and "no such file" in report.failed[0].detail
+    assert {state for state, _ in states(library.store, drive)} == {"present"}
+
+
+def test_nothing_below_a_link_that_leads_nowhere_just_now_is_called_missing(library, tmp_path):
+    library.add("a.png", 1)
+    (tmp_path / "mount").mkdir()
+    (library.folder / "drive").symlink_to(tmp_path / "mount")
+    shutil.copy(library.add("b.png", 2), tmp_path / "mount" / "c.png")
+    library.ingest()
+    (tmp_path / "mount").rename(tmp_path / "elsewhere")
+    assert library.counts(library.ingest()) == {"present": 2}
+    assert rows(library)["c.png"][0] == "present"
+
+
+def test_what_was_named_as_a_root_is_not_missing_because_a_later_run_passes_it_over(library):
+    library.add("a.png", 1)
+    hidden, beside = library.add(".private/b.png", 2), library.add(".c.png", 3)
+    library.ingest(library.folder, library.folder / ".private", beside)
+    assert library.counts(library.ingest()) == {"present": 1}
+    assert {state for state, _ in rows(library).values()} == {"present"}
+    hidden.unlink()
+    beside.unlink()
+    assert library.counts(library.ingest()) == {"present": 1, "missing": 2}
+
+
+def test_a_folder_taken_in_under_a_link_stays_when_it_is_listed_under_its_own_name(library, tmp_path):
+    path = fill(library, 2)[0]
+    link = tmp_path / "link"
+    link.symlink_to(library.folder)
+    library.ingest(link)
+    assert library.counts(library.ingest(library.folder, link)) == {"duplicate": 2}
+    path.unlink()
+    assert library.counts(library.ingest(library.folder, link)) == {"present": 1, "missing": 2}
+
+
+def test_an_index_in_the_very_folder_of_the_photos_never_takes_in_its_thumbnails(tmp_path, pictures):
+    (tmp_path / "a.png").write_bytes(pictures.encoded(pictures.drawn(1), "PNG"))
+    with Store.open(tmp_path, create=True) as store:
+        for _ in range(2):
+            ingest(store, Counting(), [tmp_path], settings=IngestSettings(workers=0))
+            assert store.status()["locations"] == 1
+
+
 def test_a_failed_file_is_listed_again_but_read_again_only_when_it_changes(library, pictures, monkeypatch):
     path = library.put("bad.jpg", b"no picture")
     first = library.ingest()
@@ -254,6 +320,12 @@ def test_one_bad_photo_in_a_batch_is_the_only_failure_and_is_tried_again(library
     assert failure.path.endswith("3.png") and failure.reason == "ModelError" and "not to my taste" in failure.detail
     assert fussy.batches == [5, 1, 1, 1, 1, 1] and not clean(library)
     assert library.counts(library.ingest()) == {"added": 1, "present": 4}
+
+
+def test_a_failure_of_the_run_is_tried_again_also_for_a_file_without_a_time(library):
+    os.utime(library.add("from an archive.png", 1), ns=(0, 0))
+    assert library.ingest(max_pixels=100).failed[0].reason == "ImageTooLarge"
+    assert library.counts(library.ingest()) == {"added": 1}
 
 
 def test_a_model_that_refuses_everything_ends_the_run_and_one_without_its_weights_at_once(library, monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -109,3 +110,56 @@ def test_size_and_time_are_those_of_the_file(tmp_path):
     os.utime(tmp_path / "a.jpg", ns=(5, 123456789))
     (file,) = Scanner().files([tmp_path])
     assert (file.bytes, file.mtime_ns) == (8, 123456789)
+
+
+def test_what_an_index_keeps_is_never_a_photo_but_photos_beside_it_are(tmp_path):
+    put(tmp_path, catalog_dot_sqlite=b"SQLite", thumbnails__ab__a_dot_jpg=PNG, faiss__b_dot_jpg=PNG, c_dot_jpg=PNG)
+    put(tmp_path, in__catalog_dot_sqlite=b"SQLite", in__thumbnails__d_dot_jpg=PNG, in__e_dot_jpg=PNG)
+    assert names(Scanner(), tmp_path) == ["c.jpg", "in/e.jpg"]
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root" / "link").symlink_to(tmp_path / "in")
+    assert names(Scanner(), tmp_path / "root") == ["link/e.jpg"]
+
+
+def test_a_root_that_leads_nowhere_or_is_no_file_is_remembered_and_the_rest_is_listed(tmp_path):
+    put(tmp_path, a__x_dot_jpg=PNG)
+    (tmp_path / "drive").symlink_to(tmp_path / "not mounted")
+    os.mkfifo(tmp_path / "pipe")
+    scanner = Scanner()
+    assert names(scanner, tmp_path, tmp_path / "a", tmp_path / "drive", tmp_path / "pipe") == ["a/x.jpg"]
+    assert scanner.unlisted == {str(tmp_path / "drive"): "no such file",
+                                str(tmp_path / "pipe"): "neither a folder nor a regular file"}
+
+
+class Shut:
+    """An entry of a folder that may be listed but not entered."""
+
+    name = "x.jpg"
+
+    def __init__(self, path: Path, link: bool) -> None:
+        self.path, self.link = str(path), link
+
+    def is_symlink(self) -> bool:
+        return self.link
+
+    def is_dir(self, *, follow_symlinks: bool = True) -> bool:
+        return False
+
+    def stat(self) -> os.stat_result:
+        raise PermissionError(13, "Permission denied", self.path)
+
+
+@pytest.mark.parametrize(("link", "where"), [(False, "a"), (True, "a/x.jpg")])
+def test_a_folder_whose_files_cannot_be_looked_at_counts_as_not_listed(link, where, tmp_path, monkeypatch):
+    put(tmp_path, a__x_dot_jpg=PNG, b__y_dot_jpg=PNG)
+    real = os.scandir
+
+    def scandir(folder):
+        if not os.fspath(folder).endswith("/a"):
+            return real(folder)
+        return contextlib.nullcontext([Shut(tmp_path / "a" / "x.jpg", link)])
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    scanner = Scanner()
+    assert names(scanner, tmp_path) == ["b/y.jpg"]
+    assert scanner.unlisted == {str(tmp_path / where): "permission denied"}

@@ -130,6 +130,23 @@ def test_a_thing_that_is_common_does_not_raise_its_own_bar():
     assert presence_bar(absent) < bar < 0.5
 
 
+@pytest.mark.parametrize("share", [0.45, 0.5, 0.6, 0.7])
+@pytest.mark.parametrize("photos", [20, 1000])
+def test_what_about_half_of_the_library_shows_is_present_where_it_is_shown(share, photos):
+    rng = np.random.default_rng(0)
+    with_it = round(share * photos)
+    absent, present = rng.normal(0.1, 0.04, photos - with_it), np.full(with_it, 1.0)
+    assert absent.max() < presence_bar(np.concatenate([absent, present])) < 1
+
+
+def test_a_thing_that_nothing_shows_keeps_its_bar_however_the_sample_is_shaped():
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        for null in (rng.normal(0.1, 0.05, 200), 0.1 + 0.04 * rng.gumbel(size=200), rng.uniform(0, 0.3, 400)):
+            below = null[null <= np.median(null)] - np.median(null)
+            assert presence_bar(null) == pytest.approx(np.median(null) + 3 * np.sqrt((below**2).mean()))
+
+
 def test_a_library_of_equals_has_nothing_present():
     assert presence_bar(np.full(50, 0.5)) > 0.5
     assert presence_bar(np.zeros(0)) == np.inf

@@ -156,6 +156,13 @@ def test_a_negative_that_is_common_counts_from_its_bar_of_presence():
     assert absent.max() < threshold(sample) < present.min()
 
 
+def test_a_negative_that_most_of_the_library_shows_still_takes_off():
+    rng = np.random.default_rng(0)
+    absent, present = rng.normal(0.1, 0.04, 80), rng.normal(0.8, 0.02, 120)
+    sample = block(*(([0.0, 1.0], [[float(cosine), 0.0]]) for cosine in np.concatenate([absent, present])))
+    assert absent.max() < threshold(sample) < present.min()
+
+
 def test_the_threshold_counts_only_photos_that_have_regions():
     sample = block(([0, 1], []), ([0, 1], [[0.5, 0]]), ([0, 1], []))
     assert threshold(sample) == 0.5

@@ -20,7 +20,7 @@ from sqlalchemy import (
     inspect,
     text,
 )
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy.exc import DatabaseError, OperationalError
 
 from ..errors import IndexDamaged, SchemaTooNew
 from .rows import now
@@ -49,6 +49,8 @@ def is_current(engine: Engine, folder: Path) -> bool:
         with engine.connect() as connection:
             revision = stored_revision(connection)
             known = inspect(connection).has_table("photo")
+    except OperationalError:  # locked, read-only, out of space: that says nothing about the file
+        raise
     except DatabaseError as error:
         raise IndexDamaged(f"catalog of {folder} cannot be read ({error.orig}); restore it from a copy, or ingest "
                            "into a new folder") from error

@@ -49,9 +49,10 @@ class Session:
 
     def bring_up_to_date(self) -> None:
         """Make the tables of an empty catalog, or run the migrations that an older one lacks."""
-        if (self.folder / database.CATALOG).is_file() and schema.is_current(self._engine, self.folder):
-            return
-        with self.writer("migrate", wait=30):
+        with self._worded():
+            if (self.folder / database.CATALOG).is_file() and schema.is_current(self._engine, self.folder):
+                return
+        with self.writer("migrate", wait=30), self._worded():
             if schema.is_current(self._engine, self.folder):
                 return
             with self.writing("migrate") as connection:

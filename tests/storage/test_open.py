@@ -68,6 +68,20 @@ def test_a_catalog_that_another_program_holds_is_a_storage_error(
         store.ensure_space(Space("toy", "0", "none", 4))
 
 
+def test_a_catalog_that_cannot_be_opened_just_now_is_not_called_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Store.open(tmp_path, create=True).close()
+
+    def refuse(*_: object) -> None:
+        raise sqlite3.OperationalError("attempt to write a readonly database")
+
+    monkeypatch.setattr(database, "_set_up", refuse)
+    with pytest.raises(StorageError, match="readonly database") as caught:
+        Store.open(tmp_path)
+    assert not isinstance(caught.value, IndexDamaged)
+
+
 def test_tables_without_a_version_are_called_damaged(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / database.CATALOG) as connection:
         connection.execute("CREATE TABLE photo (id INTEGER)")

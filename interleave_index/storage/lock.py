@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -103,9 +103,10 @@ class WriteLock:
             time.sleep(0.02)
         said = {"pid": os.getpid(), "host": socket.gethostname(), "purpose": purpose,
                 "since": datetime.now().astimezone().isoformat(timespec="seconds")}
-        os.ftruncate(fd, 0)
-        os.lseek(fd, 0, os.SEEK_SET)
-        os.write(fd, json.dumps(said).encode())
+        with suppress(OSError):  # on a full disk nobody learns the name, but the lock holds
+            os.ftruncate(fd, 0)
+            os.lseek(fd, 0, os.SEEK_SET)
+            os.write(fd, json.dumps(said).encode())
         return fd
 
     def _release(self) -> None:

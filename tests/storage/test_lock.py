@@ -107,3 +107,17 @@ def test_an_error_in_the_body_lets_the_lock_go(tmp_path: Path) -> None:
         raise KeyError("x")
     with WriteLock(tmp_path / "writer.lock").held("other", wait=0):
         pass
+
+
+def test_a_full_disk_costs_the_name_of_the_holder_and_not_the_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "write", full)
+    lock = WriteLock(tmp_path / "writer.lock")
+    for _ in range(2):
+        with lock.held("forget", wait=0):
+            with pytest.raises(IndexBusy, match="another process"), WriteLock(lock.path).held("ingest", wait=0):
+                pass

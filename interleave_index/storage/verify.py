@@ -12,6 +12,7 @@ from sqlalchemy import Connection, and_, func, or_, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from ..errors import StorageError
+from ..records import REGIONS_PER_PHOTO
 from . import generations, vectors
 from .blobs import unpack_masks
 from .files import Generation, open_file, sha256_of
@@ -139,15 +140,15 @@ def _ids(connection: Connection, folder: Path, row: Generation) -> Outcome:
     segment = open_file(folder, row)
     ascending = bool((np.diff(segment.ids) > 0).all())
     dead = generations.removed(connection, row.space_id, row.mark)
-    held = np.setdiff1d(segment.ids // 256 if segment.regions else segment.ids, dead)
-    counts = connection.execute(select(EncodingRow.photo_id, EncodingRow.region_count).where(
-        EncodingRow.space_id == row.space_id, EncodingRow.seq <= row.mark)).all()
-    expected = np.array([count[0] for count in counts if count[1] or row.kind == "image"], np.int64)
-    wrong = np.setxor1d(held, expected)
-    if row.kind == "region" and not len(wrong):
-        living = segment.ids[~np.isin(segment.ids // 256, dead)]
-        per_photo = dict(zip(*np.unique(living // 256, return_counts=True), strict=True))
-        wrong = np.array([photo for photo, count in counts if per_photo.get(photo, 0) != count], np.int64)
+    photos = segment.ids // REGIONS_PER_PHOTO if segment.regions else segment.ids
+    counts = np.array(connection.execute(select(EncodingRow.photo_id, EncodingRow.region_count).where(
+        EncodingRow.space_id == row.space_id, EncodingRow.seq <= row.mark)).all(), np.int64).reshape(-1, 2)
+    expected = counts[:, 0]
+    if segment.regions:
+        ordinals = np.arange(counts[:, 1].max(initial=0))
+        every = expected[:, None] * REGIONS_PER_PHOTO + ordinals
+        expected = every[ordinals < counts[:, 1:]]
+    wrong = np.setxor1d(segment.ids[~np.isin(photos, dead)], expected)
     return ascending and not len(wrong), f"{len(segment)} ids, {len(dead)} removed since, {len(wrong)} do not agree"
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from interleave_index.errors import BackendMissing, IndexDamaged, NotInIndex
 from interleave_index.records import PhotoFacts, Space
-from interleave_index.storage import backend
+from interleave_index.storage import backend, files, generations
 from interleave_index.storage.database import CATALOG
 from interleave_index.storage.rows import PhotoWrite, WriteBatch
 from interleave_index.storage.store import Store
@@ -114,6 +114,19 @@ def test_verify_names_what_does_not_hold(folded: Any, sql: str, check: str) -> N
     with sqlite3.connect(folded.folder / CATALOG) as connection:
         connection.execute(sql)
     assert check in {said.split(": ")[0] for said in folded.names_of_checks_that_fail()}
+
+
+def test_verify_names_a_file_with_an_id_that_no_region_has(folded: Any) -> None:
+    with folded.store.reading() as connection:
+        row = next(row for row in generations.live(connection) if row.kind == "region")
+    segment = files.open_file(folded.folder / "faiss", row)
+    ids = segment.ids.copy()
+    ids[-1] += 100
+    false = files.write_file(folded.folder / "faiss", row, ids, segment.index)
+    with sqlite3.connect(folded.folder / CATALOG) as connection:
+        connection.execute("UPDATE generation SET file = ?, sha256 = ?, bytes = ? WHERE kind = 'region'",
+                           (false.file, false.sha256, false.bytes))
+    assert "region ids of space 1" in {said.split(": ")[0] for said in folded.names_of_checks_that_fail()}
 
 
 def test_verify_names_a_catalog_with_a_broken_page(folded: Any) -> None:

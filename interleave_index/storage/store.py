@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence, Set
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -222,7 +222,8 @@ class Store:
 
     def _gone(self, shas: Sequence[str]) -> int:
         for sha in shas:
-            self.thumbnail_path(sha).unlink(missing_ok=True)
+            with suppress(OSError):  # the catalog is right already; a thumbnail that stays does no harm
+                self.thumbnail_path(sha).unlink(missing_ok=True)
         return len(shas)
 
     # --- what a query needs ------------------------------------------------------------------

@@ -147,6 +147,14 @@ def test_forgetting_takes_every_trace_but_the_removal(library: Any) -> None:
         library.store.photo(ids[0])
 
 
+def test_a_thumbnail_that_cannot_be_removed_does_not_keep_the_photo(library: Any) -> None:
+    (photo_id,) = library.add("a")
+    photo = library.store.photo(photo_id)
+    library.store.thumbnail_path(photo.sha256).mkdir(parents=True)
+    library.forget([photo_id])
+    assert library.store.photo_by_sha(photo.sha256) is None
+
+
 def test_prune_forgets_what_lies_nowhere_and_missing_paths(library: Any) -> None:
     ids = library.add("a", "b", "c")
     library.store.write(WriteBatch(library.space, [], [

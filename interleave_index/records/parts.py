@@ -35,8 +35,8 @@ class Picture:
     weight: float = 1.0
 
     def __post_init__(self) -> None:
-        given = [name for name in ("box", "points", "mask") if getattr(self, name) not in (None, ())] if not isinstance(
-            self.mask, np.ndarray) else ["mask"] + [n for n in ("box", "points") if getattr(self, n) not in (None, ())]
+        marks = {"box": self.box is not None, "points": bool(self.points), "mask": self.mask is not None}
+        given = [name for name, there in marks.items() if there]
         if len(given) > 1:
             raise InputError(f"picture part has {' and '.join(given)}, expected one of box, points, mask")
         if self.background and not self.points:

@@ -231,6 +231,7 @@ class _Parser:
         for setting in settings:
             key, equals, value = _text(setting[1:]).partition("=")
             self._setting(key.strip(), equals, setting[len(key) + 2 :], value, setting[0].at, fields)
+            self._guarded(setting[0].at, lambda: Picture("any", **fields))  # points at the setting that is wrong
         name = _text(_stripped(source))
         if not name:
             self._fail("picture has no name, expected a form such as [image:dog.jpg]", at)

@@ -74,8 +74,7 @@ def search(
         answer = found.search(asked, top_k, filters=filters, ground=_depth(ground), mode=mode.value)
         if html:
             _write_page(answer, asked, html, found.pixels, found.load_picture)
-    for line in answer.notes:
-        show.note(f"note: {line}")
+    _tell_notes(answer)
     if as_json:
         show.emit_json(answer.to_json())
     else:
@@ -127,6 +126,7 @@ def export(
     with opened(index, config, models_interface=model, models_device=device, models_offline=offline) as found:
         if query:
             answer = found.search(" ".join(query), top_k, filters=filters, ground=_depth(ground))
+            _tell_notes(answer)
             counts = _export_answer(answer, coco, masks, jsonl)
         else:
             counts = _export_library(found, filters, coco, masks, jsonl)
@@ -175,6 +175,11 @@ def _write_page(answer: Answer, query: Query, file: Path, load_pixels: Callable[
 
     write_page(answer, file, load_pixels=load_pixels, pictures=query_pictures(query, load))
     show.note(f"page written to {file}")
+
+
+def _tell_notes(answer: Answer) -> None:
+    for line in answer.notes:
+        show.note(f"note: {line}")
 
 
 def _alone(hit: Hit, query: Query) -> Answer:

@@ -17,6 +17,7 @@ from .tables import EncodingRow, LocationRow, PhotoRow
 from .writes import below, chunks
 
 EARTH_KM = 6371.0088  # mean radius
+LARGEST_ID = 2**63 - 1  # that SQL can be asked for
 # Made once: every query asks these for its hits.
 PHOTOS = select(PhotoRow.__table__).where(PhotoRow.id.in_(bindparam("photos", expanding=True)))
 PATHS = select(LocationRow.photo_id, LocationRow.state, LocationRow.path).where(
@@ -52,7 +53,7 @@ def photos_by_sha(connection: Connection, shas: Sequence[str], space_id: int | N
 def photos(connection: Connection, photo_ids: Sequence[int]) -> dict[int, Photo]:
     """Those of the ids that the catalog knows."""
     found: dict[int, Photo] = {}
-    for some in chunks([int(photo_id) for photo_id in photo_ids]):
+    for some in chunks([int(photo_id) for photo_id in photo_ids if int(photo_id) <= LARGEST_ID]):
         paths = _paths(connection, some)
         rows = connection.execute(PHOTOS, {"photos": some})
         found.update((row.id, _photo(row, paths.get(row.id))) for row in rows)

@@ -39,8 +39,9 @@ def active_id(connection: Connection) -> int | None:
 
 def activate(connection: Connection, space_id: int) -> None:
     """Make one space active and retire the one that was."""
-    if connection.execute(select(SpaceTable.id).where(SpaceTable.id == space_id)).scalar() is None:
-        raise NotInIndex(f"space {space_id} is not in the catalog; `interleave-index status` lists the spaces")
+    known = connection.execute(select(SpaceTable.id)).scalars().all()
+    if space_id not in known:
+        raise NotInIndex(f"space {space_id} is not in the catalog; `interleave-index spaces` lists them")
     connection.execute(update(SpaceTable).where(SpaceTable.state == "active", SpaceTable.id != space_id)
                        .values(state="retired"))
     connection.execute(update(SpaceTable).where(SpaceTable.id == space_id).values(state="active"))

@@ -137,6 +137,7 @@ def test_wrong_usage_gives_status_2_and_a_line_that_helps(run, index, words):
     (("search", "red", "--device", "gpu"), "models.device"),
     (("search", "red", "--config", "/absent.yaml"), "/absent.yaml"),
     (("status", "--index", "/absent/index"), "no index"), (("activate", "99"), "99"),
+    (("activate", "9" * 20), "9" * 20), (("forget", "9" * 20), "9" * 20), (("ground", "9" * 20, "red"), "9" * 20),
     (("ground", "99", "red"), "99"), (("status", "--index", "postgresql://host/photos"), "PostgreSQL")])
 def test_an_error_of_ours_gives_status_1_and_one_line(run, index, words, said):
     status, out, err = run(*words)
@@ -258,6 +259,15 @@ def test_export_of_a_query_holds_its_hits(run, index, tmp_path):
     assert "3 json lines" in out
 
 
+def test_export_tells_the_notes_of_its_search(run, index, tmp_path, monkeypatch):
+    from interleave_index import Answer, Index
+
+    answer = Answer("[photo:1] red", "exact", (), ("a stored vector stands in",))
+    monkeypatch.setattr(Index, "search", lambda self, *words, **options: answer)
+    status, out, err = run("export", "[photo:1] red", "--jsonl", tmp_path / "hits.jsonl", "--json")
+    assert (status, json.loads(out)["json_lines"], err) == (0, 0, "note: a stored vector stands in\n")
+
+
 # --- models ----------------------------------------------------------------------------------
 
 
@@ -336,12 +346,21 @@ def test_train_hands_its_options_over_and_names_the_finished_model(run, monkeypa
         return settings.out / "bundle"
 
     monkeypatch.setattr("interleave_index.training.run.run", train)
-    words = ("train", tmp_path, "--out", tmp_path / "out", "--stage", "bundle", "--stage", "vision", "--minutes", 2)
+    words = ("train", tmp_path, "--out", tmp_path / "out", "--stage", "bundle", "--stage", "align", "--minutes", 2,
+             "--align-minutes", 3)
     status, out, err = run(*words, "--json")
     assert (status, json.loads(out)) == (0, {"model": str(tmp_path / "out" / "bundle")})
-    assert (asked[0].stages, asked[0].minutes, asked[0].bf16) == (("vision", "bundle"), 2.0, True)
+    assert (asked[0].stages, asked[0].minutes, asked[0].align_minutes, asked[0].bf16) == (
+        ("align", "bundle"), 2.0, 3.0, True)
     assert "9 photos/s" in err
     assert "9 photos/s" in run(*words)[1]
+
+
+def test_every_stage_of_the_training_can_be_asked_for_by_name():
+    from interleave_index.cli.model import Stage
+    from interleave_index.training.run import STAGES
+
+    assert tuple(stage.value for stage in Stage) == STAGES
 
 
 def test_demo_writes_where_it_is_told(run, monkeypatch, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -99,6 +100,22 @@ class Library:
         """The counts of a report that are not zero."""
         plain = {k: v for k, v in report.to_json().items() if isinstance(v, int) and v}
         return plain | ({"failed": len(report.failed)} if report.failed else {})
+
+
+def fill(library: Library, count: int = 4) -> list[Path]:
+    """Write so many pictures, ``0.png`` and on."""
+    return [library.add(f"{number}.png", number) for number in range(count)]
+
+
+def rows(library: Library) -> dict[str, tuple[str, int | None]]:
+    """Every location of the folder: name -> (state, photo id)."""
+    known = library.store.known_locations([library.folder])
+    return {os.path.basename(path): (row.state, row.photo_id) for path, row in known.items()}
+
+
+def states(store: Store, folder: Path) -> list[tuple[str, int | None]]:
+    """(state, photo id) of every location below a folder."""
+    return [(row.state, row.photo_id) for row in store.known_locations([folder]).values()]
 
 
 @pytest.fixture

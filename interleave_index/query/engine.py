@@ -22,7 +22,7 @@ from .candidates import Ids, Mode, Path, every_cosine, nearest, plan
 from .ground import StoredRegions
 from .pixels import LoadPicture, PixelCache
 from .relevance import relevance, standardised
-from .resolve import resolve
+from .resolve import names_indexed, resolve
 from .score import Block, Wanted, fuse, rank, score
 from .settings import Dials, QuerySettings
 
@@ -96,7 +96,7 @@ def ground(interface: Interface, rgb: RGB, query: Query, *, load_picture: LoadPi
         load_picture: gives upright RGB for a path, a URL or an array.
         photo: facts of an indexed photo; masks and boxes get its size. None stands for a picture that is not indexed.
         store: its active space, when it is the interface's, resolves `[photo:]` and `[region:]` and is what presence
-            and negatives are judged against; else the interface's own bank is.
+            and negatives are judged against; else the interface's own bank is, and such parts are an error.
         depth: `stored` takes the proposals that an ingest would store, `exact` a look conditioned on the query.
     Returns:
         One hit of rank 1, with the score and relevance that the photo would have in a search.
@@ -104,7 +104,9 @@ def ground(interface: Interface, rgb: RGB, query: Query, *, load_picture: LoadPi
         as `search`.
     """
     active = store.active_space() if store is not None else None
-    if active is None or active[1] != interface.space:
+    if active is not None and active[1] != interface.space:
+        if names_indexed(query):  # their vectors mean nothing to this interface
+            Model(lambda: interface, active[1]).get()
         store, active = None, None
     asking = Asking(query, store, active[0] if active else 0, Model(lambda: interface, interface.space), load_picture,
                      _CACHE if cache is None else cache, depth)

@@ -115,13 +115,15 @@ def ground_exact(photo: Photo, hits: Sequence[EntityHit], asked: Sequence[AskedP
         photo: whose size the masks and boxes get.
         hits: from `ground_stored`, one a part; negatives stay as they are.
         asked: the same parts.
-        found: of the interface, numbered by entity (negatives not counted).
+        found: of the interface, numbered by entity (negatives not counted). A picture whose pixels are lost cannot
+            be looked for: what is found for it is not used, its stored regions stay.
     """
     wanted = [number for number, one in enumerate(asked) if one.part.role == "entity"]
     changed = list(hits)
     for entity, number in enumerate(wanted):
+        part = asked[number].part
         masks = sorted((mask for mask in found if mask.entity == entity), key=lambda mask: -mask.score)
-        if not masks:
+        if not masks or (part.kind != "text" and part.photo is None):
             continue
         best = masks[0].score
         kept = [mask for mask in masks if mask.score >= best - INSTANCE_MARGIN][:INSTANCES]

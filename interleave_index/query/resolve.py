@@ -82,6 +82,11 @@ def resolve(query: Query, store: Store | None, space_id: int, load_picture: Load
     return Resolved(parts, stored, tuple(look_up.notes))
 
 
+def names_indexed(query: Query) -> bool:
+    """Whether a part of the query, negative or not, is a photo or region of the index."""
+    return any(isinstance(part.term if isinstance(part, Not) else part, PhotoRef | RegionRef) for part in query)
+
+
 def stored_encoding(parts: Sequence[ResolvedPart]) -> QueryEncoding:
     """The encoding of a query made only of photos and regions of the index, without a model.
 

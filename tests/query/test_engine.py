@@ -395,6 +395,16 @@ def test_references_in_a_look_need_the_index(library, load, draw):
         ground(library.interface, rgb, query, load_picture=load)
 
 
+def test_references_in_a_look_by_another_model_say_that_the_space_is_another(library, load, draw):
+    class Other(ToyInterface):
+        space = Space("toy", "another", "none", 16)
+
+    rgb, store = draw(red=(20, 30, 14)), library.store
+    with pytest.raises(SpaceMismatch, match="index holds space toy"):
+        ground(Other(), rgb, Query("red", Not(PhotoRef(library.ids["red"]))), load_picture=load, store=store)
+    assert ground(Other(), rgb, Query("red"), load_picture=load, store=store).entities[0].grounding.present
+
+
 def test_the_answer_is_plain_json(library):
     import json
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -108,6 +110,17 @@ def test_an_exact_look_replaces_masks_and_leaves_scores_and_negatives():
     assert [len(hit.regions) for hit in after[1:]] == [1, 1]  # 0.6 lies more than 0.05 under 0.7
     assert after[2].regions[0].box == (0, 0, 20, 20) and after[2].regions[0].region_id is None
     assert mask_iou(after[2].regions[0].rle.decode(), box_mask((0, 0, 20, 20), (40, 80))) == 1
+
+
+def test_a_picture_whose_pixels_are_lost_is_not_looked_for_by_its_name():
+    lost = asked(kind="region")
+    shown = AskedPart(replace(lost.part, photo=np.zeros((4, 4, 3), np.uint8)), lost.vector, lost.bar)
+    before = ground_stored(PHOTO, stored(0.9), [lost, shown])
+    small = box_mask((0, 0, 10, 10), (20, 40))
+    found = [GroundedMask(entity, encode_rle(small), (0, 0, 10, 10), 0.8) for entity in (0, 1)]
+    after = ground_exact(PHOTO, before, [lost, shown], found)
+    assert after[0] == before[0]
+    assert after[1].grounding.source == "exact"
 
 
 def test_an_entity_that_the_look_did_not_find_keeps_its_stored_region():

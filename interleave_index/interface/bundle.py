@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -51,7 +52,7 @@ def load_bundle(folder: Path) -> Bundle:
     """Read a bundle.
 
     Raises:
-        WeightsMissing: a file is not there, or is of another format.
+        WeightsMissing: a file is not there, is damaged, or is of another format.
     """
     for name in (CONFIG, WEIGHTS, TOKENIZER):
         if not (folder / name).is_file():
@@ -59,6 +60,14 @@ def load_bundle(folder: Path) -> Bundle:
                 f"no {name} in {folder}; expected a folder with {CONFIG}, {WEIGHTS} and {TOKENIZER}, "
                 "as `interleave-index train` writes it"
             )
+    try:
+        return _read(folder)
+    except (ValueError, KeyError, TypeError, AttributeError, SafetensorError, OSError) as error:
+        raise WeightsMissing(f"bundle {folder} is damaged: {' '.join(repr(error).split())}; copy or train it again"
+                             ) from error
+
+
+def _read(folder: Path) -> Bundle:
     config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     if config.get("format") != FORMAT:
         raise WeightsMissing(

@@ -136,5 +136,12 @@ def _id(tokenizer: Tokenizer, name: str) -> int:
 
 
 def load_tokenizer(file: Path) -> Tokenizer:
-    """Read a tokenizer file."""
-    return Tokenizer.from_file(str(file))
+    """Read a tokenizer file.
+
+    Raises:
+        ValueError: it is damaged.
+    """
+    try:
+        return Tokenizer.from_file(str(file))
+    except Exception as error:  # the package raises nothing narrower
+        raise ValueError(f"{file.name} is no tokenizer: {error}") from error

@@ -82,6 +82,18 @@ def test_a_bundle_that_does_not_fit_its_sizes_is_refused(tmp_path):
         load_bundle(tmp_path)
 
 
+@pytest.mark.parametrize(("name", "content"), [
+    ("config.json", b"{"), ("config.json", b"[]"), ("config.json", b'{"format": 1, "sizes": {"nonsense": 1}}'),
+    ("model.safetensors", b"\x08\0\0\0"), ("tokenizer.json", b"{}")])
+def test_a_damaged_bundle_is_one_clear_error_that_names_its_folder(tmp_path, name, content):
+    for file in BUNDLED["find-mini"].iterdir():
+        (tmp_path / file.name).symlink_to(file)
+    (tmp_path / name).unlink()
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(WeightsMissing, match=f"{tmp_path.name} is damaged"):
+        load_bundle(tmp_path)
+
+
 def test_names_and_devices_that_are_not_there_are_told():
     with pytest.raises(WeightsMissing, match="no model 'find-maxi', expected one of find-mini, toy"):
         load("find-maxi")

@@ -109,7 +109,8 @@ def ingest(store: Store, interface: Interface, roots: Sequence[Path | str], *,
                 run.all(jobs, stop)
             finally:
                 decoders.close()
-            seen -= run.vanished
+            # A folder that went with its file was not looked into again: it may be a drive that was pulled out.
+            seen -= {path for path in run.vanished if os.path.isdir(os.path.dirname(path))}
         tally.interrupted = stop.is_set()
         if not tally.interrupted:
             with tally.during("write"):

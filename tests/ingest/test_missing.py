@@ -138,3 +138,20 @@ def test_a_file_deleted_between_listing_and_reading_is_missing_and_no_failure(li
     monkeypatch.setattr(scan.Scanner, "files", files)
     assert library.counts(library.ingest()) == {"present": 2, "missing": 1}
     assert sorted(rows(library)) == ["0.png", "1.png", "2.png"]
+
+
+def test_a_drive_that_is_pulled_out_during_the_run_loses_nothing(library, monkeypatch):
+    library.add("drive/a.png", 1)
+    library.ingest()
+    library.add("drive/a.png", 50)
+    real = scan.Scanner.files
+
+    def files(self, roots):
+        yield from list(real(self, roots))
+        shutil.rmtree(library.folder / "drive")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(scan.Scanner, "files", files)
+        assert library.counts(library.ingest()) == {}
+    assert rows(library)["a.png"][0] == "present"
+    assert library.counts(library.ingest()) == {"missing": 1}

@@ -25,6 +25,8 @@ from .samples import Samples
 
 PICTURES = 256
 ABSENT_PER_LABEL = 60
+FALSE_ANSWERS = 0.1  # share of labels whose best photo without them passes the cut-off, among the photos fitted on
+MOST_CUTOFF = 0.98
 UNFITTED = (2.0, -6.0)  # slope and offset where too few photos are held out: relevance one half at three deviations
 
 
@@ -82,11 +84,14 @@ def calibrate(
     )
     photos = encode_samples(model, table, samples, fit_rows)
     names = [{*samples.labels[n], *(r.label for r in samples.regions[n] if r.label)} for n in fit_rows]
-    slope, offset = {}, {}
+    slope, offset, fooled = {}, {}, [0.5]
     for kind in ("caption", "entity", "picture"):
-        z, present = _pairs(model, blank, photos, names, kind, rng)
+        z, present, strangers = _pairs(model, blank, photos, names, kind, rng)
         slope[kind], offset[kind] = fit_constants(z, present) if present.any() else UNFITTED
-    return replace(blank, slope=slope, offset=offset)
+        if kind != "picture":
+            fooled += (1 / (1 + np.exp(-slope[kind] * strangers - offset[kind]))).tolist()
+    cutoff = min(MOST_CUTOFF, float(np.quantile(fooled, 1 - FALSE_ANSWERS)))
+    return replace(blank, slope=slope, offset=offset, cutoff=round(cutoff, 3))
 
 
 def _pairs(
@@ -96,8 +101,9 @@ def _pairs(
     names: Sequence[set[str]],
     kind: str,
     rng: np.random.Generator,
-) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    values, flags = [], []
+) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.float64]]:
+    """z of pairs of a label and a photo, whether the photo has it, and the best z of each label among those without."""
+    values, flags, strangers = [], [], []
     for label in sorted({name for found in names for name in found}):
         there = np.array([label in found for found in names])
         if there.sum() < 2 or there.all():
@@ -112,9 +118,10 @@ def _pairs(
         absent = rng.permutation(np.flatnonzero(~there))[:ABSENT_PER_LABEL]
         values += [z[chosen], z[absent]]
         flags += [np.ones(int(chosen.sum()), bool), np.zeros(len(absent), bool)]
+        strangers.append(float(z[~there].max()))
     if not values:
-        return np.zeros(0), np.zeros(0, bool)
-    return np.concatenate(values).astype(np.float64), np.concatenate(flags)
+        return np.zeros(0), np.zeros(0, bool), np.zeros(0)
+    return np.concatenate(values).astype(np.float64), np.concatenate(flags), np.array(strangers)
 
 
 def _question(

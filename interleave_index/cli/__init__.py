@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from ..errors import InterleaveError
+from ..errors import InterleaveError, QueryError
 
 __all__ = ["main"]
 
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     try:
         app(args=None if arguments is None else list(arguments), prog_name="interleave-index")
     except InterleaveError as trouble:
-        _leave(1, f"error: {' '.join(str(trouble).split())}")
+        _leave(1, f"error: {_one_line(trouble)}")
     except KeyboardInterrupt:
         _leave(INTERRUPTED, "stopped")
     except BrokenPipeError:
@@ -44,6 +44,12 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except OSError as trouble:
         _leave(1, f"error: {trouble}")
     _leave(0)
+
+
+def _one_line(trouble: InterleaveError) -> str:
+    if isinstance(trouble, QueryError):  # it counts columns of the query: none of its blanks may fall away
+        return "".join(" " if character.isspace() else character for character in str(trouble))
+    return " ".join(str(trouble).split())
 
 
 def _leave(status: int, line: str = "") -> NoReturn:

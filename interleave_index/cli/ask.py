@@ -137,14 +137,14 @@ def export(
 
 
 def _export_answer(answer: Answer, coco: Path | None, masks: Path | None, jsonl: Path | None) -> dict[str, int]:
-    from ..export.coco import write_coco
+    from ..export.coco import answer_to_coco, write_coco
     from ..export.jsonl import write_jsonl
     from ..export.masks import write_masks
 
     counts = {"hits": len(answer)}
     if coco:
         write_coco(answer, coco)
-        counts["coco_annotations"] = sum(len(entity.regions) for hit in answer for entity in hit.entities)
+        counts["coco_annotations"] = len(answer_to_coco(answer)["annotations"])  # empty masks are left out
     if masks:
         counts["mask_files"] = len(write_masks(answer, masks))
     if jsonl:

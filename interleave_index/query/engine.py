@@ -53,7 +53,7 @@ def search(store: Store, interface_factory: Callable[[], Interface], query: Quer
         settings: weights, candidates and cut-off.
         cache: of the pixels of indexed photos; None shares one in this process.
     Returns:
-        Hits, best first, ties by photo id. None when nothing is indexed or the filters leave nothing.
+        Hits, best first, ties by photo id; no hits when nothing is indexed or the filters leave nothing.
     Raises:
         EmptyQuery: nothing but negatives.
         NotInIndex: the query names a photo or region that is not there.

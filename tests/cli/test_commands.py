@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from interleave_index.cli import main
@@ -145,6 +146,12 @@ def test_an_error_of_ours_gives_status_1_and_one_line(run, index, words, said):
     assert err.startswith("error: ") and said in err and err.count("\n") == 1, err
 
 
+def test_the_column_of_a_mistake_fits_the_query_as_it_is_printed(run, index):
+    _, _, err = run("search", "a   dog\t on]")
+    column, query = err.rstrip("\n").split("at column ")[1].split(": ", 1)
+    assert query[int(column) - 1] == "]"
+
+
 def test_a_page_with_painted_masks_is_written(run, index, tmp_path):
     status, _, err = run("search", "[a red disc]", "--html", tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
@@ -257,6 +264,21 @@ def test_export_of_a_query_holds_its_hits(run, index, tmp_path):
     lines = [json.loads(line) for line in (tmp_path / "hits.jsonl").read_text().splitlines()]
     assert (status, len(lines), lines[0]["query"]) == (0, 3, "[a red disc] -[blue]")
     assert "3 json lines" in out
+
+
+def test_export_counts_the_annotations_that_it_wrote(run, index, tmp_path, monkeypatch):
+    from interleave_index import Answer, Hit, Index
+    from interleave_index.geometry import encode_rle
+    from interleave_index.records import EntityHit, Grounding, Photo, Region
+
+    masks = (np.ones((4, 6), bool), np.zeros((4, 6), bool))  # one without a pixel is no annotation
+    regions = tuple(Region(None, 0.5, (0.0, 0.0, 6.0, 4.0), encode_rle(mask)) for mask in masks)
+    entity = EntityHit("a dog", "text", False, 1.0, 0.5, Grounding("exact", True, 0.5), regions)
+    answer = Answer("[a dog]", "exact", (Hit(1, Photo(1, None, 6, 4), 0.5, 0.5, (entity,)),))
+    monkeypatch.setattr(Index, "search", lambda self, *words, **options: answer)
+    _, out, _ = run("export", "[a dog]", "--coco", tmp_path / "hits.json", "--json")
+    written = json.loads((tmp_path / "hits.json").read_text())["annotations"]
+    assert json.loads(out)["coco_annotations"] == len(written) == 1
 
 
 def test_export_tells_the_notes_of_its_search(run, index, tmp_path, monkeypatch):

@@ -10,6 +10,7 @@ STAMP := .venv/setup-stamp
 PYTEST_ARGS ?=
 
 export OMP_NUM_THREADS ?= 2
+export OMP_WAIT_POLICY ?= PASSIVE
 
 .PHONY: setup demo test check clean
 

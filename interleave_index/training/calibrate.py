@@ -1,7 +1,8 @@
 """Banks and constants behind the relevance of a hit, fitted on photos that training never drew.
 
 For every label of the held-out photos the model is asked for it as a caption, as an entity and by a region of
-another photo; photos with and without the label tell where relevance one half lies.
+another photo. Photos with and without the label tell how steeply relevance rises; it passes one half, the cut-off,
+where one label in five finds a photo that does not have it.
 """
 
 from __future__ import annotations
@@ -25,8 +26,7 @@ from .samples import Samples
 
 PICTURES = 256
 ABSENT_PER_LABEL = 60
-FALSE_ANSWERS = 0.1  # share of labels whose best photo without them passes the cut-off, among the photos fitted on
-MOST_CUTOFF = 0.98
+FALSE_ANSWERS = 0.2  # share of labels whose best photo without them reaches relevance one half, among those fitted on
 UNFITTED = (2.0, -6.0)  # slope and offset where too few photos are held out: relevance one half at three deviations
 
 
@@ -84,14 +84,14 @@ def calibrate(
     )
     photos = encode_samples(model, table, samples, fit_rows)
     names = [{*samples.labels[n], *(r.label for r in samples.regions[n] if r.label)} for n in fit_rows]
-    slope, offset, fooled = {}, {}, [0.5]
+    slope, offset = {}, {}
     for kind in ("caption", "entity", "picture"):
         z, present, strangers = _pairs(model, blank, photos, names, kind, rng)
-        slope[kind], offset[kind] = fit_constants(z, present) if present.any() else UNFITTED
-        if kind != "picture":
-            fooled += (1 / (1 + np.exp(-slope[kind] * strangers - offset[kind]))).tolist()
-    cutoff = min(MOST_CUTOFF, float(np.quantile(fooled, 1 - FALSE_ANSWERS)))
-    return replace(blank, slope=slope, offset=offset, cutoff=round(cutoff, 3))
+        slope[kind], offset[kind] = UNFITTED
+        if present.any():
+            slope[kind], _ = fit_constants(z, present)
+            offset[kind] = -slope[kind] * float(np.quantile(strangers, 1 - FALSE_ANSWERS))
+    return replace(blank, slope=slope, offset=offset)
 
 
 def _pairs(

@@ -20,7 +20,7 @@ from ..grammar import Query
 from ..records import Entity, Not, Picture
 from ..service import Index
 from .photos import write_photos, write_query_pictures
-from .scenes import BOAT_IN_HARBOUR
+from .scenes import SKY_OF_HARBOUR
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -48,18 +48,18 @@ def questions(pictures: dict[str, Path]) -> list[Question]:
     Args:
         pictures: as `write_query_pictures` gives them.
     """
-    boat = Picture(pictures["harbour"], box=BOAT_IN_HARBOUR)
+    sky = Picture(pictures["harbour"], box=SKY_OF_HARBOUR)
     return [
         Question("Words", "The phrase in brackets asks for a mask.",
-                 Query(Entity("a cat"), "looking at the camera")),
+                 Query(Entity("the sky"), "over the sea")),
         Question("A picture", "Another photo of something that is in the collection.",
                  Query(Picture(pictures["motorcycle"]))),
-        Question("A part of a picture", "Only the boat is meant, not the house or the tree beside it.",
-                 Query(boat)),
+        Question("A part of a picture", "Only the sky is meant, not the boat or the house below it.",
+                 Query(sky)),
         Question("Words and a part of a picture", "One sentence, in which a part of a picture stands for a noun.",
-                 Query("a", boat, "at night under the moon")),
+                 Query(sky, "over mountains")),
         Question("Something that should not be there", "A negative takes off where its own region is found.",
-                 Query(Entity("a person"), Not(Entity("a camera")))),
+                 Query(Entity("the sky"), Not(Entity("a house")))),
     ]
 
 

@@ -268,7 +268,7 @@ def mountain_lake() -> Sheet:
 
 
 def harbour() -> Sheet:
-    """A boat before a house on the shore: the picture that the demo asks with."""
+    """A boat before a house on the shore, under a wide sky: the picture that the demo asks with."""
     sheet = Sheet((150, 178, 204), (222, 226, 228))
     _ground(sheet, (122, 150, 96), 0.5)
     _house(sheet, 0.76, 0.58, 0.26, (214, 176, 120), (150, 74, 58))
@@ -278,7 +278,7 @@ def harbour() -> Sheet:
     return sheet
 
 
-BOAT_IN_HARBOUR = (40.0, 150.0, 365.0, 430.0)  # box in pixels around the boat of `harbour`
+SKY_OF_HARBOUR = (0.0, 0.0, 640.0, 144.0)  # box in pixels around the sky of `harbour`, above the sail
 
 SCENES: dict[str, Callable[[], Sheet]] = {
     "sailing-boat-by-day": sailing_boat_by_day, "sailing-boat-by-night": sailing_boat_by_night,

@@ -75,7 +75,11 @@ class FindMini:
 
     @torch.inference_mode()
     def encode_query(self, query: ResolvedQuery) -> QueryEncoding:
-        """See `Interface.encode_query`. Plain text is a caption; anything with pictures is an interleaved legend.
+        """See `Interface.encode_query`.
+
+        Plain text is a caption, text with pictures an interleaved legend. The legend of pictures
+        alone is the mean of their own vectors, so that a photo finds itself, named by path or by id; so it is where
+        pixels are lost.
 
         Brackets around text do not change the legend. The vector of a text entity is that of its phrase alone, of a
         whole picture its image vector, of a part the semantic vector of the proposal that the part selects.
@@ -140,13 +144,14 @@ class FindMini:
             return np.zeros(self.space.dim, np.float32)
         if all(part.kind == "text" for part in asked):
             return _array(tasks.encode_text(self._model, [" ".join(part.label for part in asked)])[0])
-        if any(part.kind != "text" and part.photo is None for part in asked):
-            return self._stored_legend(asked, pyramids)
+        wordless = all(part.kind != "text" for part in asked)
+        if wordless or any(part.kind != "text" and part.photo is None for part in asked):
+            return self._mean_legend(asked, pyramids)
         sentence, references = self._sentence(asked, pyramids)
         return _array(tasks.encode_interleaved(self._model, sentence, references))
 
-    def _stored_legend(self, asked: tuple[ResolvedPart, ...], pyramids: dict[int, Pyramid]) -> Floats:
-        """Where pixels are lost: the weighted mean of the parts' own vectors."""
+    def _mean_legend(self, asked: tuple[ResolvedPart, ...], pyramids: dict[int, Pyramid]) -> Floats:
+        """The weighted mean of the parts' own vectors, as for a query of what is indexed."""
         total = np.zeros(self.space.dim, np.float32)
         for part in asked:
             vector = (

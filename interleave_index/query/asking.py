@@ -11,11 +11,11 @@ import numpy as np
 from ..errors import SpaceMismatch
 from ..grammar import Query
 from ..interface.protocol import Calibration, Interface
-from ..records import RGB, EntityHit, Photo, QueryEncoding, ResolvedQuery, Space
+from ..records import RGB, EntityHit, Photo, QueryEncoding, ResolvedPart, ResolvedQuery, Space
 from .blocks import null_of
 from .ground import AskedPart, StoredRegions, ground_exact, ground_stored
 from .pixels import LoadPicture, PixelCache, indexed_pixels
-from .presence import presence_bar
+from .presence import FEW_PHOTOS, general_bar, presence_bar
 from .relevance import library_calibration
 from .resolve import resolve, stored_encoding, whole_text
 from .score import Block, null_cosines, want
@@ -122,8 +122,18 @@ class Asking:
         parts = [part for part in self.grounded if part.role != "caption"]
         vectors = [next(rows[part.role]) for part in parts]
         null = null_cosines(self.null, np.array(vectors), np.array([part.kind == "picture" for part in parts]))
-        return [AskedPart(part, vector, presence_bar(known))
+        return [AskedPart(part, vector, min(presence_bar(known), self._bar_of_anything(part)))
                 for part, vector, known in zip(parts, vectors, null, strict=True)]
+
+    def _bar_of_anything(self, part: ResolvedPart) -> float:
+        """In a small library, what other phrases or pictures rarely reach in its photos; +inf in a large one."""
+        if len(self.null.image) >= FEW_PHOTOS:
+            return float("inf")
+        bank = self.calibration.phrases if part.kind == "text" else self.calibration.regions
+        if not len(bank):
+            return float("inf")
+        found = null_cosines(self.null, bank, np.zeros(len(bank), bool))
+        return general_bar(np.concatenate(found))
 
     def ground(self, photo: Photo, stored: StoredRegions, rgb: RGB | None = None) -> tuple[EntityHit, ...]:
         """The parts tied to one photo, as deep as was asked for; `rgb` are its pixels where they are at hand."""

@@ -10,6 +10,9 @@ in the sample reaches the bar although two fifths of it stand clear of the bar t
 set, that lower bar holds. (For a bell-shaped sample the two are the same.) What more than three quarters of the
 library show cannot be told from a sample of it.
 
+A library of fewer than 200 photos may show a thing on most of them. There an entity is also present where it scores
+more than 95 % of what a bank of other queries scores on the same photos.
+
 A negative counts from the 95th percentile of its sample on. That is meant to be what photos without the thing reach at
 most; where more than 5 % of the library show it, the percentile lies among those, far beyond the bar of presence, and
 would excuse them all. There the bar is the threshold.
@@ -24,8 +27,9 @@ from numpy.typing import NDArray
 SIGMAS = 3.0
 NEGATIVE_PERCENTILE = 95.0
 COMMON = 2.0  # times the way from the median to the bar: a percentile beyond that lies among photos that show the thing
-LOWEST_QUARTER, QUARTER_SIGMAS = 25.0, 4.75  # for a bell, that quartile plus so many of its deviations is median + 3 sigma
+LOWEST_QUARTER, QUARTER_SIGMAS = 25.0, 4.75  # for a bell, that quartile and so many of its deviations: median + 3 sigma
 CLEAR_PERCENTILE = 60.0  # of the sample: when even this lies above the lowest quarter's bar, the thing is common
+FEW_PHOTOS = 200  # a smaller library says too little of what a query scores in photos without the thing
 SMALLEST_SIGMA = 0.01  # where the lower half is all alike, rounding alone must not make a thing present
 
 
@@ -45,6 +49,17 @@ def presence_bar(null: NDArray[np.floating]) -> float:
         return float("inf")
     middle, step = _middle_and_step(null)
     return middle + step
+
+
+def general_bar(found: NDArray[np.floating]) -> float:
+    """What queries in general rarely reach: the bar that may stand in for `presence_bar` in a small library.
+
+    Args:
+        found: best cosines of a bank of other queries over the photos of the library, all in one.
+    Returns:
+        Their 95th percentile; +inf for none.
+    """
+    return float(np.percentile(found, NEGATIVE_PERCENTILE)) if len(found) else float("inf")
 
 
 def negative_threshold(null: NDArray[np.floating]) -> float:

@@ -303,12 +303,12 @@ def test_names_move_captions_and_leave_the_interface_alone(tmp_path):
     samples.captions[::2] = [()] * 4  # half of the photos have a name only
     torch.manual_seed(0)
     tokenizer = train_tokenizer(["a red square on white", "a blue square"] * 3, size=100)
-    model = FindModel(MiniConfig(), tokenizer)
+    model = FindModel(MiniConfig(), tokenizer).eval()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     stage = NamesStage(model, samples, samples, batch=4, kept=2)
     losses = stage.losses(np.random.default_rng(0))
-    assert float(losses["moved"].detach()) == pytest.approx(0, abs=0.2) and float(losses["text_target"].detach()) > 0
-    stage.measure = dict  # type: ignore[method-assign, assignment]
+    assert float(losses["moved"].detach()) == pytest.approx(0, abs=0.01) and float(losses["text_target"].detach()) > 0
+    stage.measure = dict  # type: ignore[method-assign]
     run_stage(stage, tmp_path / "names.pt", minutes=0.03, bf16=False, progress=lambda _: None)
     changed = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
     assert changed and all(name.startswith("text.") or "running" in name or "batches" in name for name in changed)

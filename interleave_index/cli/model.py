@@ -64,7 +64,6 @@ class Stage(StrEnum):
     vision = "vision"
     align = "align"
     interface = "interface"
-    names = "names"
     bundle = "bundle"
 
 
@@ -78,7 +77,6 @@ def train(
     minutes: Annotated[float, typer.Option(min=0, help="Of the stage `interface`.")] = 60.0,
     vision_minutes: Annotated[float, typer.Option(min=0, help="Of the stage `vision`.")] = 40.0,
     align_minutes: Annotated[float, typer.Option(min=0, help="Of the stage `align`.")] = 15.0,
-    names_minutes: Annotated[float, typer.Option(min=0, help="Of the stage `names`.")] = 5.0,
     batch: Annotated[int, typer.Option(min=1, help="Photos a step of the stage `interface`.")] = 24,
     seed: Annotated[int, typer.Option(help="Of everything that is drawn.")] = 0,
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many training photos, for a trial.")] = None,
@@ -92,8 +90,7 @@ def train(
     settings(index, config)  # a config file that cannot be read is an error here too
     wanted = tuple(name for name in STAGES if stage is None or Stage(name) in stage)
     bundle = run(TrainSettings(data=data, out=out, targets=targets, stages=wanted, minutes=minutes,
-                               vision_minutes=vision_minutes, align_minutes=align_minutes, names_minutes=names_minutes,
-                               batch=batch, seed=seed,
+                               vision_minutes=vision_minutes, align_minutes=align_minutes, batch=batch, seed=seed,
                                limit=limit, bf16=bf16, threads=threads),
                  progress=lambda line: (show.note if as_json else show.say)(str(line)))
     if as_json:

@@ -22,13 +22,12 @@ from .align_stage import AlignStage
 from .calibrate import calibrate
 from .interface_stage import InterfaceStage
 from .loop import Progress, Stage, run_stage
-from .names_stage import NamesStage
 from .pseudo import pseudo_regions
 from .samples import Samples, held_out, load_samples
 from .vision_stage import VisionStage
 
-StageName = Literal["vision", "align", "interface", "names", "bundle"]
-STAGES: tuple[StageName, ...] = ("vision", "align", "interface", "names", "bundle")
+StageName = Literal["vision", "align", "interface", "bundle"]
+STAGES: tuple[StageName, ...] = ("vision", "align", "interface", "bundle")
 TABLE_NAMES = 200  # most frequent label names of the masks, for the class table
 LOG_SCALE = 2.3  # where the logit scale starts; the published 1.0 is slow with small batches
 
@@ -43,7 +42,7 @@ class TrainSettings:
         targets: teacher targets of the packs, see tools/cache_teachers.py; without it stages `vision`
             and `align` are skipped, nothing is pseudo-labelled, and the interface starts on random features.
         stages: which to run, in their order.
-        minutes: of stage `interface`; `vision` takes `vision_minutes`, `align` and `names` theirs.
+        minutes: of stage `interface`; `vision` takes `vision_minutes`, `align` takes `align_minutes`.
         batch: photos a step of stage `interface`.
         seed: of everything that is drawn.
         limit: at most so many training photos, for trials.
@@ -58,7 +57,6 @@ class TrainSettings:
     minutes: float = 60.0
     vision_minutes: float = 40.0
     align_minutes: float = 15.0
-    names_minutes: float = 5.0
     batch: int = 16
     seed: int = 0
     limit: int | None = None
@@ -121,8 +119,6 @@ def _stages(model: FindModel, train: Samples, held: Samples, settings: TrainSett
     if settings.targets is not None:
         yield AlignStage(model, train, held), settings.align_minutes
     yield InterfaceStage(model, train, held, batch=settings.batch), settings.minutes
-    if settings.targets is not None:
-        yield NamesStage(model, train, held), settings.names_minutes
 
 
 def _load(settings: TrainSettings, progress: Callable[[Progress | str], None]) -> tuple[Samples, Samples]:
@@ -176,7 +172,7 @@ def _provenance(settings: TrainSettings) -> dict[str, object]:
     used = {
         key: value
         for key, value in asdict(settings).items()
-        if key in ("minutes", "vision_minutes", "align_minutes", "names_minutes", "batch", "seed", "limit")
+        if key in ("minutes", "vision_minutes", "align_minutes", "batch", "seed", "limit")
     }
     return {
         "packs": [pack.name for pack in sorted(settings.data.glob("train-*.tar"))],

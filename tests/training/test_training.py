@@ -14,15 +14,12 @@ from torch import nn
 from interleave_index.errors import ConfigError, InputError, InterleaveError, WeightsMissing
 from interleave_index.geometry import encode_rle
 from interleave_index.interface import load
-from interleave_index.interface.find.model import FindModel, MiniConfig
-from interleave_index.models.text import train_tokenizer
 from interleave_index.training.align_stage import Targets
 from interleave_index.training.augment import random_crop, whole
 from interleave_index.training.batches import name_pattern
 from interleave_index.training.generic import generic_captions
 from interleave_index.training.loop import Progress, run_stage
 from interleave_index.training.losses import Matches, choice_loss, class_loss, contrast, mask_losses, match
-from interleave_index.training.names_stage import NamesStage
 from interleave_index.training.pseudo import pseudo_regions
 from interleave_index.training.run import TrainSettings, run
 from interleave_index.training.samples import MASK_SIDE, held_out, load_samples, project_targets
@@ -294,21 +291,3 @@ def test_a_caption_costs_nothing_where_its_photo_lies_and_much_elsewhere(tmp_pat
     assert float(targets.image_loss(-right, torch.tensor([0]))) == pytest.approx(16, abs=1e-4)
     at_home, abroad = (float(targets.text_loss(right, torch.tensor([n]), torch.tensor(50.0))) for n in (0, 1))
     assert at_home < abroad
-
-
-def test_names_move_captions_and_leave_the_interface_alone(tmp_path):
-    drawn_pack(tmp_path / "train-drawn.tar", 8)
-    drawn_targets(tmp_path, "train-drawn", 8)
-    samples = load_samples([tmp_path / "train-drawn.tar"], targets=tmp_path)
-    samples.captions[::2] = [()] * 4  # half of the photos have a name only
-    torch.manual_seed(0)
-    tokenizer = train_tokenizer(["a red square on white", "a blue square"] * 3, size=100)
-    model = FindModel(MiniConfig(), tokenizer).eval()
-    before = {name: value.clone() for name, value in model.state_dict().items()}
-    stage = NamesStage(model, samples, samples, batch=4, kept=2)
-    losses = stage.losses(np.random.default_rng(0))
-    assert float(losses["moved"].detach()) == pytest.approx(0, abs=0.01) and float(losses["text_target"].detach()) > 0
-    stage.measure = dict  # type: ignore[method-assign]
-    run_stage(stage, tmp_path / "names.pt", minutes=0.03, bf16=False, progress=lambda _: None)
-    changed = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
-    assert changed and all(name.startswith("text.") or "running" in name or "batches" in name for name in changed)

@@ -213,4 +213,4 @@ def test_every_module_of_the_package_can_be_imported():
     for path in SOURCES:
         module = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
         if not module.endswith(("__main__", ".env")) and ".versions." not in module:
-            importlib.import_module(module)
+            assert importlib.import_module(module).__doc__, f"{module} does not say what it is for"

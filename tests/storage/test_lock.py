@@ -60,10 +60,14 @@ def test_the_lock_of_a_killed_process_is_taken_over_at_once(tmp_path: Path) -> N
 
 def test_the_same_thread_may_take_the_lock_again(tmp_path: Path) -> None:
     lock = WriteLock(tmp_path / "writer.lock")
-    with lock.held("ingest"), lock.held("write"):
-        pass
-    with WriteLock(tmp_path / "writer.lock").held("other", wait=0):
-        pass
+    other = WriteLock(tmp_path / "writer.lock")
+    with lock.held("ingest"):
+        with lock.held("write"):
+            assert lock.holder() is not None
+        with pytest.raises(IndexBusy), other.held("other", wait=0):  # the inner one gave nothing away
+            pass
+    with other.held("other", wait=0):
+        assert other.holder() is not None
 
 
 def test_another_thread_waits_and_then_gives_up(tmp_path: Path) -> None:
@@ -97,7 +101,7 @@ def test_a_short_writer_is_waited_for(tmp_path: Path) -> None:
     thread.start()
     started.wait()
     with lock.held("optimize", wait=5):
-        pass
+        assert json.loads((tmp_path / "writer.lock").read_text())["purpose"] == "optimize"
     thread.join()
 
 

@@ -1,0 +1,1 @@
+"""Which pixels of a photo answer a vector: patch grids and what is kept of them. Pure numpy, no models."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,6 +33,35 @@ def test_a_wrong_reference_value_ends_with_status_one(tmp_path: Path) -> None:
     np.savez(tmp_path / "find_retrieval_x.npz", allow_pickle=False, **{**arrays, "exp_ir1": arrays["exp_ir1"] + 1})
     done = _parity(tmp_path / "find_retrieval_x.npz")
     assert done.returncode == 1 and "beyond" in done.stdout
+
+
+def test_files_of_boundary_values_are_information_and_undefined_values_are_not_compared(tmp_path: Path) -> None:
+    file: dict[str, Any] = {"mask_iou": np.array([[0.5, 0.9]], np.float32), "max_clicks": 2, "iou_iter": 1,
+                            "exp_miou@iter1": 0.7, "exp_noc@0.5": np.nan}
+    np.savez(tmp_path / "find_interactive_boundary.npz", allow_pickle=False, **file)
+    np.savez(tmp_path / "find_interactive_x.npz", allow_pickle=False, **file)
+    done = _parity(tmp_path / "find_interactive_boundary.npz")
+    assert done.returncode == 0 and "information only" in done.stdout and "beyond" in done.stdout
+    assert _parity(tmp_path / "find_interactive_x.npz").returncode == 1
+    np.savez(tmp_path / "find_interactive_y.npz", allow_pickle=False, **{**file, "exp_miou@iter1": 0.5})
+    assert _parity(tmp_path / "find_interactive_y.npz").returncode == 0
+
+
+def test_false_premise_figures_pool_all_sentences_of_all_images(tmp_path: Path) -> None:
+    # image 0: one sentence found for half, one absent and rightly refused; image 1: a mask where nothing is
+    file: dict[str, Any] = {
+        "num_images": 2,
+        "pred_masks_00": np.array([[[1, 1, 0, 0]], [[0, 0, 0, 0]]], np.uint8),
+        "gt_masks_00": np.array([[[0, 1, 1, 0]], [[0, 0, 0, 0]]], np.uint8),
+        "gt_exists_00": np.array([True, False]), "pred_exists_00": np.array([True, False]),
+        "pred_masks_01": np.array([[[1, 0, 0, 0]]], np.uint8), "gt_masks_01": np.zeros((1, 1, 4), np.uint8),
+        "gt_exists_01": np.array([False]), "pred_exists_01": np.array([True]),
+        "exp_see": 2 / 3, "exp_segment": 1 / 4, "exp_iou_class": np.array([8 / 11, 1 / 4]),
+        "exp_intersection": np.array([[5, 1], [3, 0]]), "exp_union": np.array([[7, 3], [4, 1]]),
+        "exp_intersection_sum": np.array([8, 1]), "exp_union_sum": np.array([11, 4])}
+    np.savez(tmp_path / "read_see_segment.npz", allow_pickle=False, **file)
+    done = _parity(tmp_path / "read_see_segment.npz")
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_a_file_of_an_unknown_kind_or_none_ends_with_status_two(tmp_path: Path) -> None:
@@ -173,3 +203,39 @@ def test_the_best_cut_of_a_mean_mask_is_the_one_with_the_best_score() -> None:
     mean = np.array([[0.9, 0.6, 0.1]], np.float32)
     cut, mask = metrics.best_constant(mean, lambda guess: -abs(int(guess.sum()) - 2))
     assert mask.tolist() == [[True, True, False]] and 0.1 < cut <= 0.6
+
+
+# --- generic segmentation --------------------------------------------------------------------
+
+
+def test_panoptic_quality_by_hand_with_void_groups_and_a_wrong_class() -> None:
+    truth = np.array([[1, 1, 1, 1, 2, 2], [1, 1, 1, 1, 2, 2], [0, 0, 0, 3, 3, 3], [0, 0, 0, 3, 3, 3]])
+    found = np.array([[1, 1, 1, 4, 2, 2], [1, 1, 1, 4, 2, 2], [1, 1, 5, 6, 6, 6], [1, 1, 5, 6, 6, 6]])
+    segments = [metrics.Segment(1, 10), metrics.Segment(2, 20), metrics.Segment(3, 30, crowd=True)]
+    mine = [metrics.Segment(1, 10), metrics.Segment(2, 99), metrics.Segment(4, 10), metrics.Segment(5, 10),
+            metrics.Segment(6, 30), metrics.Segment(7, 10)]
+    counts = metrics.panoptic_counts(found, mine, truth, segments)
+    # 1 matches: 6 shared, 4 of its pixels void, 6 / (10 + 8 - 6 - 4); 4 is false; 5 lies in void; 7 has no pixel
+    assert counts[10] == metrics.PanopticCounts(iou=6 / 8, matched=1, false=1, missed=0)
+    assert counts[20] == metrics.PanopticCounts(missed=1) and counts[99] == metrics.PanopticCounts(false=1)
+    assert counts[30] == metrics.PanopticCounts()  # a group can neither be found nor missed
+    found_all = metrics.panoptic_quality(counts, [10, 20, 30, 99, 7])
+    assert found_all["classes"] == 3 and found_all["PQ"] == pytest.approx(100 * (0.75 / 1.5) / 3)
+    assert metrics.panoptic_quality(counts, [10])["SQ"] == pytest.approx(75)
+    assert metrics.panoptic_quality({}, [10]) == {"PQ": 0, "SQ": 0, "RQ": 0, "classes": 0}
+
+
+def test_an_iou_of_exactly_one_half_does_not_match() -> None:
+    counts = metrics.panoptic_counts(np.array([[1, 1]]), [metrics.Segment(1, 1)], np.array([[5, 6]]),
+                                     [metrics.Segment(5, 1), metrics.Segment(6, 2)])
+    assert counts == {1: metrics.PanopticCounts(false=1, missed=1), 2: metrics.PanopticCounts(missed=1)}
+
+
+def test_mean_iou_leaves_out_unlabelled_pixels_and_classes_that_do_not_occur() -> None:
+    truth, found = np.array([[0, 0, 1, 1, 255]]), np.array([[0, 1, 1, 9, 0]])
+    confusion = metrics.class_confusion(found, truth, 3)
+    assert confusion.tolist() == [[1, 1, 0, 0], [0, 1, 0, 1], [0, 0, 0, 0]]
+    assert metrics.semantic_figures(confusion) == {"mIoU": pytest.approx(100 * (1 / 2 + 1 / 3) / 2),
+                                                   "pixel accuracy": 50.0}
+    with pytest.raises(ShapeError):
+        metrics.class_confusion(found, truth[:, 1:], 3)

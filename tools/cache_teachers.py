@@ -5,22 +5,28 @@
 Writes one `.npz` a pack: keys, pooled features (N, 2304) float16 (EdgeTPU operator 73, unit length, joined with
 0.7 x labeler operator 64, unit length), and for both segmenters the arg-max class and its probability on a
 48 x 48 grid, uint8, with the class names. Every photo is squashed to the teacher's square, as the student sees it.
+With `--views N` it writes `PACK.views.npz` instead: for N crops of every photo their corners in shares of the photo,
+`boxes` (N x photos, 4) float16, and the pooled features alone, so that the student sees exactly what the teacher saw.
+With `--whole` the first of the N views is the whole photo, box 0, 0, 1, 1.
 The teachers are for training only and belong to no release; the package never reads them, only these files.
 Needs `ai-edge-litert`.
 """
 
 import argparse
+import hashlib
 import io
 import json
 import multiprocessing
 import tarfile
 from collections.abc import Iterator
+from multiprocessing.pool import Pool
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 GRID = 48
+VIEW_SIDES = 0.35, 0.8  # of a crop, as shares of the photo's sides
 SKIPPED_SOURCES = {"human-seg", "camvid"}  # the weakest terms of all sources
 TEACHERS = {
     "edgetpu": ("mobilenet_edgetpu_224_1.0_uint8.tflite", 73, 224),
@@ -86,17 +92,44 @@ def names(file: Path) -> np.ndarray:
 nets: dict[str, Teacher] = {}
 
 
-def start(folder: Path) -> None:
-    nets.update({name: Teacher(folder / file, operator, side) for name, (file, operator, side) in TEACHERS.items()})
+def start(folder: Path, wanted: tuple[str, ...]) -> None:
+    nets.update({name: Teacher(folder / file, *rest) for name, (file, *rest) in TEACHERS.items() if name in wanted})
+
+
+def pooled(photo: Image.Image) -> np.ndarray:
+    both = np.concatenate([unit(nets["edgetpu"](photo).ravel()), 0.7 * unit(nets["labeler"](photo).ravel())])
+    return both.astype(np.float16)
 
 
 def targets(item: tuple[str, bytes]) -> tuple[str, np.ndarray, np.ndarray]:
     key, jpeg = item
     photo = Image.open(io.BytesIO(jpeg)).convert("RGB")
-    pooled = np.concatenate([unit(nets["edgetpu"](photo).ravel()), 0.7 * unit(nets["labeler"](photo).ravel())])
     voc, voc_sure = painted(nets["voc"](photo))
     ade, ade_sure = painted(nets["ade"](photo))
-    return key, pooled.astype(np.float16), np.stack([voc, voc_sure, ade, ade_sure])
+    return key, pooled(photo), np.stack([voc, voc_sure, ade, ade_sure])
+
+
+def crops(key: str, count: int) -> np.ndarray:
+    """(count, 4) float16 corners x0, y0, x1, y1 in 0..1, the same for a key in every run."""
+    rng = np.random.default_rng(int(hashlib.sha1(key.encode()).hexdigest()[:12], 16))
+    sides = rng.uniform(*VIEW_SIDES, (count, 1)) * np.exp(rng.uniform(-0.15, 0.15, (count, 2)))
+    corner = rng.uniform(0, 1, (count, 2)) * (1 - np.minimum(sides, 1))
+    return np.concatenate([corner, corner + np.minimum(sides, 1)], 1).astype(np.float16)
+
+
+def views(key: str, count: int, whole: bool) -> np.ndarray:
+    """(count, 4) float16 corners of crops; with `whole` the first is the whole photo."""
+    if not whole:
+        return crops(key, count)
+    return np.concatenate([np.array([[0, 0, 1, 1]], np.float16), crops(key, count - 1)])
+
+
+def view_targets(item: tuple[str, bytes, int, bool]) -> tuple[str, np.ndarray, np.ndarray]:
+    key, jpeg, count, whole = item
+    photo = Image.open(io.BytesIO(jpeg)).convert("RGB")
+    boxes = views(key, count, whole)
+    scale = np.array([*photo.size, *photo.size])
+    return key, np.stack([pooled(photo.crop(tuple(box))) for box in boxes.astype(np.float64) * scale]), boxes
 
 
 def photos(pack: Path) -> Iterator[tuple[str, bytes]]:
@@ -110,35 +143,62 @@ def photos(pack: Path) -> Iterator[tuple[str, bytes]]:
                 yield record["key"], jpeg
 
 
+def write_views(pool: Pool, pack: Path, out: Path, count: int, whole: bool) -> None:
+    """Pooled features of crops, one file a pack."""
+    rows = []
+    for row in pool.imap(view_targets, ((key, jpeg, count, whole) for key, jpeg in photos(pack)), chunksize=16):
+        rows.append(row)
+        if len(rows) % 500 == 0:
+            print(f"{pack.name}: crops of {len(rows)} photos", flush=True)
+    keys = np.repeat(np.array([r[0] for r in rows]), count)
+    _replace(out, keys=keys, pooled=np.concatenate([r[1] for r in rows]), boxes=np.concatenate([r[2] for r in rows]))
+
+
+def write_targets(pool: Pool, pack: Path, out: Path, folder: Path) -> None:
+    """Pooled features and painted maps of whole photos, one file a pack."""
+    rows = []
+    for row in pool.imap(targets, photos(pack), chunksize=16):
+        rows.append(row)
+        if len(rows) % 500 == 0:
+            print(f"{pack.name}: {len(rows)} photos", flush=True)
+    _replace(
+        out,
+        keys=np.array([r[0] for r in rows]),
+        pooled=np.stack([r[1] for r in rows]),
+        painted=np.stack([r[2] for r in rows]),
+        voc_names=names(folder / "labels-voc21.txt"),
+        ade_names=names(folder / "labels-ade32.txt"),
+    )
+
+
+def _replace(out: Path, **arrays: np.ndarray) -> None:
+    np.savez(out.with_suffix(".part.npz"), **arrays)
+    out.with_suffix(".part.npz").rename(out)
+    print(f"wrote {out}: {len(arrays['keys'])} rows", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("packs", nargs="+", type=Path)
     parser.add_argument("--teachers", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=Path("runs/targets"))
     parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--views", type=int, default=0)
+    parser.add_argument("--whole", action="store_true", help="the first of the views is the whole photo")
     args = parser.parse_args()
+    if args.whole and not args.views:
+        parser.error("--whole needs --views N: it makes the first of the N views the whole photo")
     args.out.mkdir(parents=True, exist_ok=True)
-    with multiprocessing.get_context("spawn").Pool(args.processes, start, (args.teachers,)) as pool:
+    wanted = ("edgetpu", "labeler") if args.views else tuple(TEACHERS)
+    with multiprocessing.get_context("spawn").Pool(args.processes, start, (args.teachers, wanted)) as pool:
         for pack in args.packs:
-            out = args.out / f"{pack.stem}.npz"
+            out = args.out / f"{pack.stem}{'.views' if args.views else ''}.npz"
             if out.exists():
                 print(f"{out} is there", flush=True)
-                continue
-            rows = []
-            for row in pool.imap(targets, photos(pack), chunksize=16):
-                rows.append(row)
-                if len(rows) % 500 == 0:
-                    print(f"{pack.name}: {len(rows)} photos", flush=True)
-            np.savez(
-                out.with_suffix(".part.npz"),
-                keys=np.array([r[0] for r in rows]),
-                pooled=np.stack([r[1] for r in rows]),
-                painted=np.stack([r[2] for r in rows]),
-                voc_names=names(args.teachers / "labels-voc21.txt"),
-                ade_names=names(args.teachers / "labels-ade32.txt"),
-            )
-            out.with_suffix(".part.npz").rename(out)
-            print(f"wrote {out}: {len(rows)} photos", flush=True)
+            elif args.views:
+                write_views(pool, pack, out, args.views, args.whole)
+            else:
+                write_targets(pool, pack, out, args.teachers)
 
 
 if __name__ == "__main__":

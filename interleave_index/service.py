@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,9 +17,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
 from .config import Config, activate_config, keep_config, kept_config
-from .errors import ImageUnreadable, InputError, NotInIndex
+from .errors import ImageUnreadable, InputError
 from .grammar import Query
-from .records import RGB, Answer, Box, Filters, Floats, Hit, IngestReport, Photo, Region, region_id
+from .records import RGB, Answer, Filters, Hit, IngestReport, Photo, Region
 
 if TYPE_CHECKING:
     from .ingest.tally import IngestProgress
@@ -26,13 +27,14 @@ if TYPE_CHECKING:
     from .query.pixels import PixelCache
     from .storage.store import Check, SpaceRow, Store
 
-LIBRARY_CHUNK = 256  # photos
 Mode = Literal["auto", "exact", "ann"]
 Depth = Literal["stored", "exact"]
 
 
 class Index:
-    """A collection of photos that can be asked. Made by `Index.open`; one thread at a time.
+    """A collection of photos that can be asked. Made by `Index.open`.
+
+    Several threads may ask at once, if the interface allows it; one at a time ingests, forgets or optimizes.
 
     Boxes are (x0, y0, x1, y1), half-open, in pixels of the upright photo; sizes are (height, width);
     pictures are (H, W, 3) uint8 RGB, upright. Whatever goes wrong is an `InterleaveError`.
@@ -106,7 +108,8 @@ class Index:
     # --- putting photos in ---------------------------------------------------------------------
 
     def ingest(self, paths: Sequence[Path | str] | Path | str, *,
-               progress: Callable[[IngestProgress], None] | None = None) -> IngestReport:
+               progress: Callable[[IngestProgress], None] | None = None,
+               stop: threading.Event | None = None) -> IngestReport:
         """Take in every picture in files and folders, in transactions of at most `config.ingest.batch` photos.
 
         Runs again for free: what is known by size and time, then by content, is skipped. A model other
@@ -115,6 +118,7 @@ class Index:
         Args:
             paths: files or folders; folders are walked to the bottom.
             progress: called at most ten times a second.
+            stop: set it from another thread to end the run as one Ctrl-C does.
         Returns:
             Counts of files by outcome; a file that cannot be read is in `failed` and never stops the run. One
             Ctrl-C finishes the batch in flight and gives the report of what was done, `interrupted`.
@@ -130,7 +134,7 @@ class Index:
         dials = self._config.ingest
         settings = IngestSettings(workers=dials.workers, batch=dials.batch, max_pixels=dials.max_pixels,
                                   thumbnail_side=dials.thumbnail_side)
-        report = ingest(self._store, self.interface, roots, settings=settings, progress=progress)
+        report = ingest(self._store, self.interface, roots, settings=settings, progress=progress, stop=stop)
         self._keep_config()
         return report
 
@@ -144,10 +148,9 @@ class Index:
         Raises:
             NotInIndex: one of them is not there; then none is taken out.
         """
-        ids: set[int] = set()
-        for item in what:
-            ids.update(self._named(item))
-        return self._store.forget(sorted(ids))
+        from .storage.shelf import named
+
+        return self._store.forget(sorted({photo_id for item in what for photo_id in named(self._store, item)}))
 
     def prune(self) -> int:
         """Forget every photo without a present location; gives their number."""
@@ -169,7 +172,7 @@ class Index:
     # --- asking --------------------------------------------------------------------------------
 
     def search(self, query: Query | str, top_k: int | None = None, *, filters: Filters | None = None,
-               ground: Depth | None = "stored", mode: Mode = "auto") -> Answer:
+               ground: Depth | None = "stored", mode: Mode = "auto", skip: int = 0) -> Answer:
         """Rank the photos of the active space for one query.
 
         Args:
@@ -179,6 +182,7 @@ class Index:
             ground: `stored` ties each entity to its best stored region, `exact` looks at every hit again,
                 None leaves masks out.
             mode: `exact` scores every eligible photo, `ann` candidates of FAISS, `auto` chooses.
+            skip: leave out so many of the best hits, which a page before has shown; ranks count from the best.
         Returns:
             Hits, best first, ties by photo id; empty when nothing is indexed or the filters leave nothing.
         Raises:
@@ -193,7 +197,7 @@ class Index:
         return search(self._store, lambda: self.interface, _parsed(query),
                       top_k=dials.top_k if top_k is None else top_k, filters=filters,
                       load_picture=self.load_picture, mode=mode, ground=ground, settings=dials,
-                      cache=self._cache)
+                      cache=self._cache, skip=skip)
 
     def ground(self, photo: Path | str | int | RGB, query: Query | str) -> Hit:
         """Look at one photo, indexed or not, and mask what each entity of the query means in it.
@@ -257,22 +261,36 @@ class Index:
         Masks have a long side of at most 512; boxes are in pixels of the upright photo. A few hundred photos
         are held at a time.
         """
+        from .storage.shelf import library
+
         active = self._store.active_space()
         if active is None:
             return
         wanted = self._store.eligible(active[0], filters or Filters())
         if wanted is None:  # the filters leave nothing out
             wanted = self._store.encoded(active[0])
-        for start in range(0, len(wanted), LIBRARY_CHUNK):
-            some = wanted[start : start + LIBRARY_CHUNK].tolist()
-            stored, photos = self._store.vectors(active[0], some), self._store.photos(some)
-            for row, photo_id in enumerate(some):
-                rows = slice(stored.offsets[row], stored.offsets[row + 1])
-                masks = self._store.masks(active[0], photo_id)
-                yield photos[photo_id], tuple(
-                    Region(region_id(photo_id, ordinal), float(score), _box(box), mask)
-                    for ordinal, (score, box, mask) in enumerate(zip(stored.scores[rows], stored.boxes[rows], masks,
-                                                                     strict=False)))
+        yield from library(self._store, active[0], wanted.tolist())
+
+    def regions(self, photo_id: int) -> tuple[Region, ...]:
+        """Stored regions of one photo in the active space, best first, masks as in `library`.
+
+        Raises:
+            NotInIndex: no photo has this id, or it has no encoding in the active space.
+        """
+        from .storage.shelf import regions
+
+        active = self._store.active_space()
+        known = self._store.photo(photo_id)
+        return regions(self._store, active[0], known.id) if active else ()
+
+    def thumbnail(self, photo: Photo | int) -> Path:
+        """Where the thumbnail of an indexed photo lies, a JPEG; it may be gone, the next ingest makes it again."""
+        known = self._store.photo(photo) if isinstance(photo, int) else photo
+        return self._store.thumbnail_path(known.sha256)
+
+    def facets(self) -> dict[str, Any]:
+        """What photos can be filtered by, with counts: `cameras`, `folders`, `months`, `places`, `placed`."""
+        return self._store.facets()
 
     # --- tending -------------------------------------------------------------------------------
 
@@ -307,19 +325,6 @@ class Index:
         if self._pixels is None:
             self._pixels = PixelCache()
         return self._pixels
-
-    def _named(self, item: Path | str | int) -> list[int]:
-        """Ids of the photos that a path, a folder or an id names."""
-        if isinstance(item, int):
-            return [self._store.photo(item).id]
-        path = Path(item).absolute()
-        known = self._store.photo_by_path(path)
-        if known is not None:
-            return [known.id]
-        below = self._store.below(path)
-        if not len(below):
-            raise NotInIndex(f"{path} is not in the index, expected the path of a photo, a folder of photos, or an id")
-        return below
 
     def _indexed(self, source: Path | str | RGB) -> Photo | None:
         """The photo of the catalog that a path shows, if its content is still the one that was taken in."""
@@ -384,8 +389,3 @@ def _stranger(source: Path | str | RGB, rgb: RGB) -> Photo:
     """Facts of a picture that is not in the index: id 0."""
     path = os.fspath(source) if isinstance(source, str | Path) else None
     return Photo(id=0, path=path, width=int(rgb.shape[1]), height=int(rgb.shape[0]))
-
-
-def _box(corners: Floats) -> Box:
-    x0, y0, x1, y1 = (float(corner) for corner in corners)
-    return x0, y0, x1, y1

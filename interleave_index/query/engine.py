@@ -38,7 +38,8 @@ _DEFAULTS = QuerySettings()
 
 def search(store: Store, interface_factory: Callable[[], Interface], query: Query, *, top_k: int = 10,
            filters: Filters | None = None, load_picture: LoadPicture, mode: Mode = "auto",
-           ground: Depth | None = "stored", settings: Dials = _DEFAULTS, cache: PixelCache | None = None) -> Answer:
+           ground: Depth | None = "stored", settings: Dials = _DEFAULTS, cache: PixelCache | None = None,
+           skip: int = 0) -> Answer:
     """Rank the photos of the active space for one query, and tie its parts to the hits.
 
     Args:
@@ -52,6 +53,7 @@ def search(store: Store, interface_factory: Callable[[], Interface], query: Quer
         ground: `stored`, `exact` (every hit is looked at again), or None for no masks.
         settings: weights, candidates and cut-off.
         cache: of the pixels of indexed photos; None shares one in this process.
+        skip: of the best hits that are left out, 0 or more; ranks count from the best all the same.
     Returns:
         Hits, best first, ties by photo id; no hits when nothing is indexed or the filters leave nothing.
     Raises:
@@ -60,8 +62,9 @@ def search(store: Store, interface_factory: Callable[[], Interface], query: Quer
         SpaceMismatch: the interface is not that of the active space.
         ImageUnreadable, ImageTooLarge, ShapeError, InputError: a picture of the query, or one of the arguments.
     """
-    if ground not in ("stored", "exact", None) or top_k < 0:
-        raise InputError(f"ground is {ground!r} and top_k is {top_k}, expected stored, exact or None, and 0 or more")
+    if ground not in ("stored", "exact", None) or top_k < 0 or skip < 0:
+        raise InputError(f"ground is {ground!r}, top_k is {top_k} and skip {skip}, expected stored, exact or None, and "
+                         "0 or more")
     active = store.active_space()
     if active is None:
         resolve(query, None, 0, load_picture)  # a query that could never be answered is still an error
@@ -70,16 +73,16 @@ def search(store: Store, interface_factory: Callable[[], Interface], query: Quer
     asking = Asking(query, store, space_id, Model(interface_factory, space), load_picture,
                      _CACHE if cache is None else cache, ground)
     try:
-        path, shown, totals = _ranked(store, asking, filters or Filters(), mode, top_k, settings)
+        path, shown, totals = _ranked(store, asking, filters or Filters(), mode, (skip, skip + top_k), settings)
     except NotInIndex:  # a photo was taken out between the look at the indexes and the look at the catalog
-        path, shown, totals = _ranked(store, asking, filters or Filters(), mode, top_k, settings)
+        path, shown, totals = _ranked(store, asking, filters or Filters(), mode, (skip, skip + top_k), settings)
     judged = _relevance(totals, shown, asking.parts, asking.calibration, settings)
     photos = store.photos(shown.photo_ids.tolist())
     hits: list[Hit] = []
     for row, photo_id in enumerate(shown.photo_ids.tolist()):
         if photo_id in photos:  # else it was taken out just now
             entities = asking.ground(photos[photo_id], _stored_regions(store, space_id, shown, row))
-            hits.append(Hit(len(hits) + 1, photos[photo_id], float(totals[row]), float(judged[row]), entities))
+            hits.append(Hit(skip + len(hits) + 1, photos[photo_id], float(totals[row]), float(judged[row]), entities))
     return Answer(str(query), path, tuple(hits), tuple(dict.fromkeys(asking.notes)),
                   _cutoff(settings, asking.calibration))
 
@@ -119,9 +122,10 @@ def ground(interface: Interface, rgb: RGB, query: Query, *, load_picture: LoadPi
     return Hit(1, known, float(totals[0]), float(judged[0]), entities)
 
 
-def _ranked(store: Store, asking: Asking, filters: Filters, mode: Mode, top_k: int,
+def _ranked(store: Store, asking: Asking, filters: Filters, mode: Mode, span: tuple[int, int],
             settings: Dials) -> tuple[Path, StoredVectors, Floats]:
-    """The path taken, the vectors of the best photos, best first, and their scores."""
+    """The path taken, the vectors of the photos that rank in this span, best first, and their scores."""
+    top_k = span[1]
     allowed = store.eligible(asking.space_id, filters)
     photos, regions = store.count(asking.space_id)
     eligible = photos if allowed is None else len(allowed)
@@ -135,7 +139,7 @@ def _ranked(store: Store, asking: Asking, filters: Filters, mode: Mode, top_k: i
         ids = _best(indexes, asking.wanted, allowed, top_k + RESCORED, settings)
     block = store.vectors(asking.space_id, ids)
     totals = _totals(block, asking.wanted, settings)
-    best = rank(block.photo_ids, totals, top_k)
+    best = rank(block.photo_ids, totals, top_k)[span[0] :]
     return chosen.path, take(block, best), totals[best]
 
 

@@ -145,6 +145,7 @@ class Filters:
         after, before: bounds on the time taken; after is inclusive, before exclusive.
         camera: case-insensitive part of the camera's name.
         near: latitude and longitude in degrees, radius in kilometres (great circle).
+        within: south, west, north, east in degrees; west beyond east goes over the date line.
         folder: photos with a location in this folder or below.
         include_missing: also photos that have no present location.
     """
@@ -153,5 +154,6 @@ class Filters:
     before: datetime | None = None
     camera: str | None = None
     near: tuple[float, float, float] | None = None
+    within: tuple[float, float, float, float] | None = None
     folder: Path | None = None
     include_missing: bool = False

@@ -124,12 +124,22 @@ def _fact_tests(connection: Connection, filters: Filters) -> list[Any]:
         tests.append(PhotoRow.taken_at >= filters.after.replace(tzinfo=None))
     if filters.before is not None:
         tests.append(PhotoRow.taken_at < filters.before.replace(tzinfo=None))
+    if filters.within is not None:
+        tests += _box_tests(filters.within)
     if filters.camera is not None:
         # Databases fold the case of ASCII only, or by their locale; there are few cameras, so fold them here.
         part = filters.camera.casefold()
         names = connection.execute(select(PhotoRow.camera).where(PhotoRow.camera.is_not(None)).distinct()).scalars()
         tests.append(PhotoRow.camera.in_([name for name in names if name is not None and part in name.casefold()]))
     return tests
+
+
+def _box_tests(within: tuple[float, float, float, float]) -> list[Any]:
+    south, west, north, east = within
+    if not (-90 <= south <= north <= 90 and -180 <= west <= 180 and -180 <= east <= 180):
+        raise InputError(f"within is {within}, expected south, west, north, east in degrees with south up to north")
+    left, right = PhotoRow.longitude >= west, PhotoRow.longitude <= east
+    return [PhotoRow.latitude.between(south, north), left & right if west <= east else left | right]
 
 
 def _near(connection: Connection, near: tuple[float, float, float]) -> Ids:

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, delete, insert, select
 
 from ..errors import NotInIndex
 from ..records import Filters, Floats, Photo, PhotoFacts, Rle, Space
-from . import bulk, reads, spaces, status, vectors, verify, writes
+from . import bulk, facets, reads, spaces, status, vectors, verify, writes
 from .builder import Progress
 from .files import Generation
 from .indexes import SpaceIndexes
@@ -340,6 +340,10 @@ class Store:
     def status(self) -> dict[str, Any]:
         """Counts of the catalog, the active space, and the FAISS files, as plain JSON values; see docs/cli.md."""
         return self._session.remembered("status", lambda connection: status.status(connection))
+
+    def facets(self) -> dict[str, Any]:
+        """What photos can be filtered by, with counts; see `storage.facets`."""
+        return self._session.remembered("facets", facets.facets)
 
     def verify(self) -> list[Check]:
         """Prove that the catalog and its FAISS files agree, by named checks; nothing is changed."""

@@ -414,3 +414,11 @@ def test_the_answer_is_plain_json(library):
     assert set(hit) == {"rank", "photo_id", "path", "score", "relevance", "stack", "entities"}
     assert [entity["negative"] for entity in hit["entities"]] == [False, True]
     assert hit["entities"][0]["regions"][0]["mask"]["size"] == [60, 80]
+
+
+@pytest.mark.parametrize("query", ["red on white", "[photo:2] [region:4/1] -[green]"])
+def test_pages_put_together_are_the_whole_answer(library, query):
+    whole = library.ask(query, top_k=9)
+    pages = [library.ask(query, top_k=4, skip=skip) for skip in (0, 4, 8, 12)]
+    assert [len(page) for page in pages] == [4, 4, 1, 0]
+    assert tuple(hit for page in pages for hit in page) == whole.hits

@@ -125,3 +125,25 @@ def test_an_answer_that_was_remembered_is_dropped_when_the_catalog_changes(libra
     assert not first.flags.writeable
     library.store.mark_missing([Path("/photos")], {"/photos/b.jpg"})
     np.testing.assert_array_equal(library.store.eligible(library.space, Filters()), [library.id("b")])
+
+
+def test_a_box_on_the_map_keeps_what_lies_in_it_and_may_cross_the_date_line(library: Any) -> None:
+    places = {"munich": (48.1, 11.6), "suva": (-18.1, 178.4), "apia": (-13.8, -171.8), "nowhere": (None, None)}
+    for name, (latitude, longitude) in places.items():
+        library.add(name, lens=name, latitude=latitude, longitude=longitude)
+    assert left(library, within=(40, 0, 50, 20)) == ["munich"]
+    assert left(library, within=(-30, 170, 0, -160)) == ["suva", "apia"]
+    assert left(library, within=(-90, -180, 90, 180)) == ["munich", "suva", "apia"]
+    with pytest.raises(InputError, match="within"):
+        left(library, within=(50, 0, 40, 20))
+
+
+def test_facets_count_cameras_folders_months_and_places(library: Any, day: datetime) -> None:
+    library.add("a", camera="Kiev", taken_at=day, latitude=1.0, longitude=2.0)
+    library.add("b", camera="Kiev")
+    library.add("c", camera="Leica", taken_at=day + timedelta(40))
+    facts = library.store.facets()
+    assert facts["cameras"] == [{"name": "Kiev", "photos": 2}, {"name": "Leica", "photos": 1}]
+    assert facts["folders"] == [{"name": "/photos", "photos": 3}]
+    assert [row["photos"] for row in facts["months"]] == [1, 1]
+    assert (facts["places"], facts["placed"]) == ([[1.0, 2.0]], 1)

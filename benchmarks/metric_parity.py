@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from interleave_index import metrics
+from interleave_index.grounding.compatible import ReadSettings, read_points, read_similarity
 
 Arrays = Mapping[str, NDArray[Any]]
 Computed = dict[str, Any]  # value by the name of the expected one, without its "exp_"
@@ -80,10 +81,32 @@ def see_segment(file: Arrays) -> Computed:
             "union": union, "intersection_sum": intersection.sum(0), "union_sum": union.sum(0)}
 
 
+def similarity_map(file: Arrays) -> Computed:
+    pairs = zip(file["image_tokens"], file["query_tokens"], strict=True)
+    return {"similarity": np.stack([read_similarity(tokens, query) for tokens, query in pairs]),
+            "similarity_multi": read_similarity(file["image_tokens"][0], file["query_tokens_multi"])}
+
+
+def similarity_points(file: Arrays) -> Computed:
+    maps, sizes = file["similarity_maps"], [(int(height), int(width)) for height, width in file["image_sizes_hw"]]
+    computed: Computed = {}
+    for key in (key for key in file if key.endswith("_settings")):
+        name, (downsample, count, positive, negative) = key.removesuffix("_settings"), file[key].tolist()
+        settings = ReadSettings(int(downsample), int(count), positive, negative)
+        found = [[read_points(one, size, settings) for size in sizes] for one in maps]
+        for ours, theirs in (("cells", "cell_index"), ("labels", "labels"), ("whole", "points_int"),
+                             ("soft", "points_soft"), ("sam", "points_sam1024"), ("counts", "class_counts")):
+            computed[f"{name}_{theirs}"] = np.array([[getattr(points, ours) for points in row] for row in found])
+        computed[f"{name}_grid_hw"] = np.array([points.grid for points in found[0]])
+        computed[f"{name}_pad_hw"] = np.array([points.padding for points in found[0]])
+    return computed
+
+
 KINDS: tuple[tuple[str, Callable[[Arrays], Computed]], ...] = (  # the longer name of two comes first
     ("find_retrieval", retrieval), ("find_interleave", interleave), ("find_grounding", grounding),
     ("find_interactive_iou", interactive_iou), ("find_interactive", interactive), ("read_giou_ciou", read_ious),
-    ("read_see_segment", see_segment))
+    ("read_see_segment", see_segment), ("read_similarity_map", similarity_map),
+    ("read_similarity_to_points", similarity_points))
 COUNTS = ("cum_", "intersection", "union", "giou_meter_count")
 PERCENT = ("ir", "tr", "interleave2ir", "cIoU", "mIoU", "precision@")
 
@@ -92,6 +115,8 @@ def tolerance(name: str, expected: NDArray[Any]) -> float:
     """Largest absolute difference that counts as equal for the expected value of this name."""
     if "scores" in name:
         return 5e-6
+    if name.endswith(("_points_soft", "_points_sam1024")):  # pixels
+        return 1e-3 if name.endswith("_soft") else 3e-3
     if name.startswith(PERCENT):
         return 2e-3
     if np.issubdtype(expected.dtype, np.integer) or name.startswith(COUNTS):
@@ -102,7 +127,7 @@ def tolerance(name: str, expected: NDArray[Any]) -> float:
 def compare(file: Arrays, computed: Computed) -> bool:
     """Print one line for every expected value; whether all are within tolerance."""
     fine = True
-    for key in sorted(key for key in file if key.startswith("exp_")):
+    for key in sorted(key for key in file if key.startswith("exp_") or key in computed):
         name = key.removeprefix("exp_")
         expected, got = np.asarray(file[key]), np.asarray(computed.get(name, np.nan))
         known = ~np.isnan(expected.astype(float))  # the original leaves undefined values NaN

@@ -1,1 +1,6 @@
-"""Which pixels of a photo answer a vector: patch grids and what is kept of them. Pure numpy, no models."""
+"""Similarity as points: which cells of a patch grid resemble a query, and what a segmenter is shown of them.
+
+Pure functions on arrays; no networks, files or SQL. `grid` says where cells lie in a photo, `record` what an index
+keeps of them, `similarity` draws the map of a query, `gate` judges whether it is there at all, `points` turns a map
+into prompts, `ladder` gives the best answer that the parts at hand allow, `compatible` picks points as READ does.
+"""

@@ -43,11 +43,17 @@ from .parts import (
     ResolvedQuery,
     Term,
 )
+from .prompting import (
+    Detected,
+    Prompt,
+    Segmented,
+)
 
 __all__ = [
     "Answer",
     "BoolMask",
     "Box",
+    "Detected",
     "Entity",
     "EntityHit",
     "FailedFile",
@@ -65,6 +71,7 @@ __all__ = [
     "PhotoFacts",
     "PhotoRef",
     "Picture",
+    "Prompt",
     "QueryEncoding",
     "REGIONS_PER_PHOTO",
     "RGB",
@@ -73,6 +80,7 @@ __all__ = [
     "ResolvedPart",
     "ResolvedQuery",
     "Rle",
+    "Segmented",
     "Space",
     "Term",
     "region_id",

@@ -1,0 +1,156 @@
+"""How READ itself turns a similarity map into points, rounding for rounding; for comparison and for READ's own decoder.
+
+READ's mask decoder was tuned together with these points; a stock segmenter was not, and is prompted through `points`.
+The rounding moves points by up to 24 pixels in a 640 x 427 photo and hides what a centre crop hides; `grid` and
+`points` do without both. A constant map, on which the original fails, gives neutral points here.
+Source: READ (Qian et al., Reasoning to Attend, CVPR 2025) and its released code.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import ShapeError
+from ..records import Floats
+from .resample import bilinear, resized
+
+SOFT_SIDE = 336  # of the map behind the soft points: the side of the encoder's input
+REACH = 6  # pixels around a point; exp(-36) is nothing in float32
+SAM_SIDE = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class ReadSettings:
+    """How many points, from which values; the defaults are those of the released 7B code.
+
+    Attributes:
+        downsample: the grid's side is divided by this first.
+        count: N, points in all.
+        positive, negative: a cell at or above the first is on the thing, at or below the second beside it.
+    """
+
+    downsample: int = 2
+    count: int = 30
+    positive: float = 0.8
+    negative: float = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class ReadPoints:
+    """N points of one map on one photo.
+
+    Attributes:
+        cells: (N,) int32, cell in the padded grid, row after row.
+        labels: (N,) int8, 1 on the thing, 0 beside it, -1 neither.
+        whole: (N, 2) int32, x and y in pixels of the photo.
+        soft: (N, 2) float32, the same moved along the slope of the map, by hundredths of a pixel.
+        sam: (N, 2) float32, the soft ones in a frame whose longer side is 1024.
+        counts: cells that are positive, negative and neither, before N are taken.
+        grid: (h, w) of the padded grid.
+        padding: cells added on each side, in rows and in columns; -1 where one is cut off.
+    """
+
+    cells: NDArray[np.int32]
+    labels: NDArray[np.int8]
+    whole: NDArray[np.int32]
+    soft: Floats
+    sam: Floats
+    counts: tuple[int, int, int]
+    grid: tuple[int, int]
+    padding: tuple[int, int]
+
+
+def read_similarity(tokens: Floats, queries: Floats) -> Floats:
+    """READ's similarity of image tokens with query tokens: plain products, several queries weighed by the first token.
+
+    Args:
+        tokens: (n, D), neither normalised nor scaled.
+        queries: (D,), or (Q, D).
+    Returns:
+        (n,) for one query, (n, Q) for several.
+    """
+    products = tokens @ np.atleast_2d(queries).T
+    if queries.ndim == 1:
+        return products[:, 0].astype(np.float32, copy=False)
+    weights = np.exp(2 * (products[0] - products[0].max()))
+    weights /= weights.sum()
+    return (products * (weights / weights.mean())).astype(np.float32)
+
+
+def read_points(similarity: Floats, size: tuple[int, int], settings: ReadSettings | None = None) -> ReadPoints:
+    """The points that READ shows to its mask decoder.
+
+    Args:
+        similarity: (g * g,) of a square grid over the middle square of the photo, row after row.
+        size: (height, width) of the photo.
+        settings: see there.
+    Raises:
+        ShapeError: the map is not square.
+    """
+    settings = settings or ReadSettings()
+    side = round(len(similarity) ** 0.5)
+    if similarity.ndim != 1 or side * side != len(similarity):
+        raise ShapeError(f"similarity has shape {similarity.shape}, expected (g * g,) of a square grid")
+    square = np.asarray(similarity, np.float32).reshape(side, side)
+    small = side // settings.downsample
+    padded, padding = _uncropped(_stretched(resized(square, (small, small))), size, -1.0)
+    cells, labels, counts = _classes(padded.ravel(), settings)
+    grid = int(padded.shape[0]), int(padded.shape[1])
+    rows, columns = np.divmod(cells, grid[1])
+    x = np.minimum((columns + 0.5) * size[1] / grid[1], size[1] - 1)
+    y = np.minimum((rows + 0.5) * size[0] / grid[0], size[0] - 1)
+    whole = np.stack([x, y], 1).astype(np.int32)
+    soft = _softened(whole, square, size)
+    scale = SAM_SIDE / max(size)
+    framed = [int(length * scale + 0.5) / length for length in (size[1], size[0])]
+    return ReadPoints(cells.astype(np.int32), labels, whole, soft, (soft * np.array(framed)).astype(np.float32),
+                      counts, grid, padding)
+
+
+def _stretched(values: Floats) -> Floats:
+    """Least value to 0, largest to 1; a constant map to one half."""
+    low, high = values.min(), values.max()
+    return (values - low) / (high - low) if high > low else np.full_like(values, 0.5)
+
+
+def _uncropped(values: Floats, size: tuple[int, int], filler: float) -> tuple[Floats, tuple[int, int]]:
+    """The map of the middle square, padded to the aspect of the photo with the original's truncations."""
+    side = values.shape[0]
+    per_pixel = side / min(size)
+    rows, columns = ((int(length * per_pixel) - side) // 2 for length in size)
+    cut = values[max(0, -rows):side - max(0, -rows), max(0, -columns):side - max(0, -columns)]
+    around = ((max(0, rows),) * 2, (max(0, columns),) * 2)
+    return np.pad(cut, around, constant_values=filler), (rows, columns)
+
+
+def _classes(values: Floats, settings: ReadSettings) -> tuple[NDArray[np.int64], NDArray[np.int8],
+                                                              tuple[int, int, int]]:
+    """The first N of: positive cells falling, negative ones rising, neutral ones as they come."""
+    positive = np.flatnonzero(values >= settings.positive)
+    negative = np.flatnonzero((values >= 0) & (values <= settings.negative))
+    neutral = np.flatnonzero((values > settings.negative) & (values < settings.positive))
+    order = np.concatenate([positive[np.argsort(-values[positive], kind="stable")],
+                            negative[np.argsort(values[negative], kind="stable")], neutral])
+    labels = np.repeat(np.array([1, 0, -1], np.int8), [len(positive), len(negative), len(neutral)])
+    return order[:settings.count], labels[:settings.count], (len(positive), len(negative), len(neutral))
+
+
+def _softened(points: NDArray[np.int32], square: Floats, size: tuple[int, int]) -> Floats:
+    """Each point as the mean of the pixels around it, weighed by nearness and by the softmax of the map over the photo.
+
+    The sum of that softmax, over all pixels, falls out of the mean; so the pixels near a point are enough.
+    """
+    picture, _ = _uncropped(resized(_stretched(square), (SOFT_SIDE, SOFT_SIDE)), size, 0.0)
+    soft = np.empty(points.shape, np.float32)
+    for n, (x, y) in enumerate(points):
+        columns = np.arange(max(0, x - REACH), min(size[1], x + REACH + 1))
+        rows = np.arange(max(0, y - REACH), min(size[0], y + REACH + 1))
+        values = bilinear(picture, (rows + 0.5) * picture.shape[0] / size[0] - 0.5,
+                          (columns + 0.5) * picture.shape[1] / size[1] - 0.5).astype(np.float64)
+        weights = np.exp(values - (rows[:, None] - y) ** 2 - (columns[None] - x) ** 2)
+        weights /= weights.sum()
+        soft[n] = (weights.sum(0) @ columns, weights.sum(1) @ rows)
+    return soft

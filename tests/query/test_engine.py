@@ -421,4 +421,7 @@ def test_pages_put_together_are_the_whole_answer(library, query):
     whole = library.ask(query, top_k=9)
     pages = [library.ask(query, top_k=4, skip=skip) for skip in (0, 4, 8, 12)]
     assert [len(page) for page in pages] == [4, 4, 1, 0]
-    assert tuple(hit for page in pages for hit in page) == whole.hits
+    hits = [hit for page in pages for hit in page]
+    assert [(hit.rank, hit.photo.id) for hit in hits] == [(hit.rank, hit.photo.id) for hit in whole]
+    assert [(hit.score, hit.relevance) for hit in hits] == [
+        pytest.approx((hit.score, hit.relevance), abs=1e-5) for hit in whole]

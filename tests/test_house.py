@@ -120,7 +120,7 @@ def test_no_file_has_a_second_subject_and_no_function_needs_a_second_look():
 def test_every_direct_dependency_that_setup_installs_is_pinned():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
-    wanted = [*project["dependencies"], *extras["cpu"], *extras["demo"], *extras["dev"], *extras["web"]]
+    wanted = [*project["dependencies"], *extras["cpu"], *extras["hub"], *extras["demo"], *extras["dev"], *extras["web"]]
     names = {re.split(r"[\[<>=~!;\s]", line)[0].lower().replace("_", "-") for line in wanted}
     pinned = {line.split("==")[0] for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line}
     assert names <= pinned

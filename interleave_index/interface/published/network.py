@@ -1,0 +1,91 @@
+"""The published network at any size, with the parameter names of a released checkpoint, language model apart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from torch import Tensor, nn
+
+from ...models.focal import FOCAL_L, FOCAL_T, FocalSizes, focal_backbone
+from ...models.pixel_decoder import PixelDecoder, Pyramid
+from ..find.module import FindConfig, FindInterface
+
+LanguageKind = Literal["llama", "unicl"]
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedSizes:
+    """Sizes of a published model; the defaults are those of Focal-L with LLaMA.
+
+    Attributes:
+        backbone: the Focal backbone.
+        decoder: heads, ffn and layers of the pixel decoder's transformer; its width is that of the interface.
+        interface: of the interface; `text_width` is the language model's.
+        language: `llama` or `unicl`.
+        language_layer: LLaMA's hidden state that is read, 21 in every published file (find.md: -12 of 33).
+        context, class_context: tokens of a text, and of a class name's sentence.
+    """
+
+    backbone: FocalSizes = FOCAL_L
+    decoder: dict[str, int] = field(default_factory=lambda: {"heads": 8, "ffn": 2048, "layers": 6})
+    interface: FindConfig = field(default_factory=FindConfig)
+    language: LanguageKind = "llama"
+    language_layer: int = 21
+    context: int = 77
+    class_context: int = 150
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, as `from_json` takes them."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> PublishedSizes:
+        """What `to_json` gave."""
+        backbone = dict(values["backbone"])
+        backbone["depths"] = tuple(backbone["depths"])
+        return cls(**{**values, "backbone": FocalSizes(**backbone), "interface": FindConfig(**values["interface"])})
+
+
+def unicl(sizes: PublishedSizes) -> PublishedSizes:
+    """The same model with the UniCL text tower."""
+    interface = FindConfig(**{**sizes.interface.to_json(), "text_width": 512})
+    return PublishedSizes(sizes.backbone, sizes.decoder, interface, "unicl", 12, 77, 77)
+
+
+PRESETS = {
+    "find-focal-l": PublishedSizes(),
+    "find-focal-t": PublishedSizes(backbone=FOCAL_T),
+    "find-focal-l-unicl": unicl(PublishedSizes()),
+    "find-focal-t-unicl": unicl(PublishedSizes(backbone=FOCAL_T)),
+}
+
+
+class _Head(nn.Module):
+    """Pixel decoder and interface, under the published names."""
+
+    def __init__(self, sizes: PublishedSizes) -> None:
+        super().__init__()
+        self.pixel_decoder = PixelDecoder(sizes.backbone.channels, sizes.interface.features, **sizes.decoder)
+        self.predictor = FindInterface(sizes.interface)
+
+
+class PublishedNetwork(nn.Module):
+    """Backbone, pixel decoder and interface. The names of its state dict are those of a released file."""
+
+    def __init__(self, sizes: PublishedSizes) -> None:
+        super().__init__()
+        self.sizes = sizes
+        self.backbone = focal_backbone(sizes.backbone)
+        self.sem_seg_head = _Head(sizes)
+
+    @property
+    def predictor(self) -> FindInterface:
+        """The interface."""
+        return self.sem_seg_head.predictor
+
+    def pyramid(self, pixels: Tensor) -> Pyramid:
+        """(B, 3, H, W) normalised pixels, sides multiples of 32, to the pyramid."""
+        out: Pyramid = self.sem_seg_head.pixel_decoder(self.backbone(pixels))
+        return out

@@ -9,11 +9,13 @@ from interleave_index.errors import ShapeError
 from interleave_index.grounding.compatible import ReadSettings, read_points, read_similarity
 
 AWKWARD = [(333, 500), (367, 500), (500, 367), (376, 1241), (120, 101), (97, 291)]
+SOFTENED = 3  # points that the restatement moves: it looks at every pixel for each
 
 
 def blob(row: float, column: float, side: int = 24) -> np.ndarray:
     rows, columns = np.mgrid[:side, :side]
-    return np.exp(-((rows - row) ** 2 + (columns - column) ** 2) / 18).astype(np.float32).ravel()
+    noise = np.random.default_rng(7).normal(size=side * side) * 0.01  # no two cells alike
+    return (np.exp(-((rows - row) ** 2 + (columns - column) ** 2) / 18).ravel() + noise).astype(np.float32)
 
 
 def reference(similarity: np.ndarray, size: tuple[int, int], downsample: int, count: int) -> tuple[torch.Tensor, ...]:
@@ -46,21 +48,21 @@ def reference(similarity: np.ndarray, size: tuple[int, int], downsample: int, co
     rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
     places = torch.stack([columns, rows], -1).reshape(-1, 2).double()
     soft = []
-    for point in points:
+    for point in points[:SOFTENED]:
         near = weights * torch.exp(-((places - point) ** 2).sum(1))
         soft.append((near[:, None] * places).sum(0) / near.sum())
     return torch.tensor(cells), torch.tensor(labels), points, torch.stack(soft)
 
 
 @pytest.mark.parametrize("size", AWKWARD)
-@pytest.mark.parametrize(("downsample", "count"), [(2, 8), (1, 6)])
+@pytest.mark.parametrize(("downsample", "count"), [(2, 30), (1, 60)])
 def test_points_are_those_of_the_plain_restatement_where_its_padding_truncates(size, downsample, count):
     for similarity in (blob(12, 10), blob(2, 21) * 7 - 3):
         cells, labels, points, soft = reference(similarity, size, downsample, count)
         found = read_points(similarity, size, ReadSettings(downsample, count))
         assert found.cells.tolist() == cells.tolist() and found.labels.tolist() == labels.tolist()
         assert np.array_equal(found.whole, points.numpy())
-        assert np.abs(found.soft - soft.numpy()).max() < 1e-3
+        assert np.abs(found.soft[:SOFTENED] - soft.numpy()).max() < 1e-3
 
 
 def test_a_cell_is_cut_off_where_the_truncation_goes_below_the_grid():

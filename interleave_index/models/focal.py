@@ -76,6 +76,7 @@ class Modulation(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, H, W, C) to the same."""
         width = x.shape[-1]
         query, context, gates = self.f(x).permute(0, 3, 1, 2).split((width, width, self.levels + 1), 1)
         total = torch.zeros_like(context)
@@ -109,6 +110,7 @@ class DwBlock(nn.Module):
         self.gamma_1, self.gamma_2 = (nn.Parameter(torch.full((width,), 1e-4)) for _ in range(2))
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, H, W, C) to the same."""
         x = x + _depthwise(self.dw1, x)
         x = self.norm1(x + self.gamma_1 * self.modulation(x))
         x = x + _depthwise(self.dw2, x)

@@ -89,7 +89,8 @@ class LlamaTower:
             real = (torch.arange(ids.shape[1])[None] < lengths[:, None]).long()
             out = self._model(input_ids=ids.to(self._device), attention_mask=real.to(self._device), use_cache=False)
             found += [
-                TokenStates(out.last_hidden_state[row, : len(ids)].cpu(), spans) for row, (ids, spans) in enumerate(coded)
+                TokenStates(out.last_hidden_state[row, : len(ids)].cpu(), spans)
+                for row, (ids, spans) in enumerate(coded)
             ]
         return found
 
@@ -109,21 +110,25 @@ def load_llama(folder: Path, layer: int) -> Any:
     settings = LlamaConfig.from_dict(json.loads(file.read_text(encoding="utf-8")))
     whole = int(settings.num_hidden_layers)
     if not 0 <= layer <= whole:
-        raise WeightsMissing(f"{folder} has {whole} layers, expected at least {layer}; name the LLaMA of the checkpoint")
+        raise WeightsMissing(
+            f"{folder} has {whole} layers, expected at least {layer}; name the LLaMA of the checkpoint"
+        )
     settings.num_hidden_layers = layer
     with torch.device("meta"):
         model = LlamaModel(settings)
     if layer < whole:
         model.norm = nn.Identity()
     wanted = set(model.state_dict())
-    found = {name: value for name, value in _tensors(folder, wanted)}
+    found = dict(_tensors(folder, wanted))
     missing = sorted(wanted - set(found))
     if missing:
         raise WeightsMissing(f"{folder} lacks {len(missing)} of {len(wanted)} tensors, the first is {missing[0]}")
     try:
         model.load_state_dict(found, assign=True)
     except RuntimeError as trouble:
-        raise WeightsMissing(f"{folder} does not fit its {SETTINGS}: {str(trouble).splitlines()[-1].strip()}") from trouble
+        raise WeightsMissing(
+            f"{folder} does not fit its {SETTINGS}: {str(trouble).splitlines()[-1].strip()}"
+        ) from trouble
     model.rotary_emb = LlamaRotaryEmbedding(settings)
     return model.eval().requires_grad_(False)
 
@@ -160,7 +165,9 @@ class _Resblock(nn.Module):
 class UniclNetwork(nn.Module):
     """A causal pre-norm transformer over CLIP's tokens; names as published under `lang_encoder.lang_encoder.`."""
 
-    def __init__(self, *, width: int = 512, heads: int = 8, layers: int = 12, vocabulary: int = 49408, context: int = 77):
+    def __init__(
+        self, *, width: int = 512, heads: int = 8, layers: int = 12, vocabulary: int = 49408, context: int = 77
+    ):
         super().__init__()
         self.token_embedding = nn.Embedding(vocabulary, width)
         self.positional_embedding = nn.Parameter(torch.zeros(context, width))
@@ -214,7 +221,9 @@ def read_tokenizer(folder: Path) -> Tokenizer:
     """
     file = folder / TOKENIZER
     if not file.is_file():
-        raise WeightsMissing(f"no {TOKENIZER} in {folder}, expected the fast tokenizer that belongs to the language model")
+        raise WeightsMissing(
+            f"no {TOKENIZER} in {folder}, expected the fast tokenizer that belongs to the language model"
+        )
     try:
         return load_tokenizer(file)
     except ValueError as trouble:

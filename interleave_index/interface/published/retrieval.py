@@ -33,7 +33,11 @@ def text_scores(texts: Floats, images: Floats) -> Floats:
 
 
 def interleaved_scores(
-    queries: Sequence[InterleavedQuery], images: Floats, objects: Floats, *, weight: float = ENTITY_WEIGHT,
+    queries: Sequence[InterleavedQuery],
+    images: Floats,
+    objects: Floats,
+    *,
+    weight: float = ENTITY_WEIGHT,
     references: Sequence[Sequence[int]] | None = None,
 ) -> Floats:
     """cos(legend, image) + weight * the mean over entities of the best cosine with an object.

@@ -57,8 +57,14 @@ def semantic(logits: Tensor, masks: Tensor) -> Tensor:
     return torch.einsum("qk,qhw->khw", logits.softmax(-1)[:, :-1], masks.sigmoid())
 
 
-def panoptic(logits: Tensor, masks: Tensor, things: Collection[int], *, object_mask: float = OBJECT_MASK,
-             overlap: float = OVERLAP) -> Panoptic:
+def panoptic(
+    logits: Tensor,
+    masks: Tensor,
+    things: Collection[int],
+    *,
+    object_mask: float = OBJECT_MASK,
+    overlap: float = OVERLAP,
+) -> Panoptic:
     """Each pixel to the proposal that claims it most, where enough of the proposal is left.
 
     Args:
@@ -89,7 +95,9 @@ def panoptic(logits: Tensor, masks: Tensor, things: Collection[int], *, object_m
     return Panoptic(ids, tuple(segments))
 
 
-def instances(logits: Tensor, masks: Tensor, things: Collection[int] | None, *, most: int = MOST_INSTANCES) -> list[Instance]:
+def instances(
+    logits: Tensor, masks: Tensor, things: Collection[int] | None, *, most: int = MOST_INSTANCES
+) -> list[Instance]:
     """The best pairs of proposal and class, best first.
 
     Args:

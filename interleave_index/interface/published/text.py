@@ -16,7 +16,15 @@ from torch.nn.utils.rnn import pad_sequence
 
 from ...models.language import LanguageTower, TokenStates
 from ..find.model import Sentence
-from ..find.variables import NO_ENTITY, PAD_QUERY, GroundingPrompt, InterleavePrompt, MaskPrompt, TextTokens, VisualTokens
+from ..find.variables import (
+    NO_ENTITY,
+    PAD_QUERY,
+    GroundingPrompt,
+    InterleavePrompt,
+    MaskPrompt,
+    TextTokens,
+    VisualTokens,
+)
 
 PAD_DESCRIPTION, PAD_LEGEND, PAD_ENTITY = -2, -5, -6
 TEMPLATE = "Describe the concept of {}."
@@ -81,8 +89,14 @@ class Prompter:
     """
 
     def __init__(
-        self, cache: TextCache, project: Callable[[Tensor], Tensor], *, context: int, class_context: int,
-        published: bool = False, tail: int = 0,
+        self,
+        cache: TextCache,
+        project: Callable[[Tensor], Tensor],
+        *,
+        context: int,
+        class_context: int,
+        published: bool = False,
+        tail: int = 0,
     ) -> None:
         self._cache, self._project, self._context, self._class_context = cache, project, context, class_context
         self._published, self._tail = published, tail if published else 0
@@ -105,7 +119,9 @@ class Prompter:
         rows = [self._project(found.states) for found in self._cache.states(texts, self._context)]
         index = torch.cat([torch.full((len(row),), number) for number, row in enumerate(rows)])
         device = rows[0].device
-        return GroundingPrompt(_padded([torch.cat(rows)]), index[None].to(device), torch.arange(len(rows))[None].to(device))
+        return GroundingPrompt(
+            _padded([torch.cat(rows)]), index[None].to(device), torch.arange(len(rows))[None].to(device)
+        )
 
     def sentence(self, sentence: Sentence, masks: MaskPrompt | VisualTokens | None = None) -> InterleavePrompt:
         """One sentence with its entities; `masks` as `InterleavePrompt` has them."""
@@ -168,7 +184,9 @@ def entity_only(prompt: InterleavePrompt, number: int, masks: MaskPrompt | Visua
     if not own.any():
         blank = torch.zeros_like(prompt.text.tokens[:, :1])
         pad = torch.ones((1, 1), dtype=torch.bool, device=tokens.device)
-        return InterleavePrompt(TextTokens(blank, pad), query + PAD_LEGEND, query, torch.zeros_like(query, dtype=tokens.dtype), masks)
+        return InterleavePrompt(
+            TextTokens(blank, pad), query + PAD_LEGEND, query, torch.zeros_like(query, dtype=tokens.dtype), masks
+        )
     return InterleavePrompt(TextTokens(tokens, prompt.text.pad[:, own]), zeros, query, visual, masks)
 
 
@@ -184,5 +202,14 @@ def _padded(rows: Sequence[Tensor]) -> TextTokens:
     return TextTokens(tokens, pad.to(tokens.device))
 
 
-__all__ = ["PAD_DESCRIPTION", "PAD_QUERY", "Prompter", "TextCache", "as_grounding", "class_sentence", "entity_indices",
-           "entity_only", "entity_tokens"]
+__all__ = [
+    "PAD_DESCRIPTION",
+    "PAD_QUERY",
+    "Prompter",
+    "TextCache",
+    "as_grounding",
+    "class_sentence",
+    "entity_indices",
+    "entity_only",
+    "entity_tokens",
+]

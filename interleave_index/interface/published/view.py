@@ -92,7 +92,9 @@ def prompt_mask(mask: BoolMask, view: View, *, padded: bool = True) -> Tensor:
     """
     size = (mask.shape[0], mask.shape[1]) if mask.ndim == 2 else None
     if mask.dtype != np.bool_ or size not in (view.photo, view.resized):
-        raise ShapeError(f"mask has shape {mask.shape} and dtype {mask.dtype}, expected {view.photo} bool, as the photo")
+        raise ShapeError(
+            f"mask has shape {mask.shape} and dtype {mask.dtype}, expected {view.photo} bool, as the photo"
+        )
     found = mask if size == view.resized else resize_mask(mask, view.resized)
     if not found.any() and mask.any():
         found = F.adaptive_max_pool2d(torch.from_numpy(mask.astype(np.float32))[None], view.resized)[0].numpy() > 0
@@ -105,8 +107,9 @@ def prompt_mask(mask: BoolMask, view: View, *, padded: bool = True) -> Tensor:
 Mode = Literal["bilinear", "bicubic"]
 
 
-def to_photo(logits: Tensor, view: View, *, size: tuple[int, int] | None = None, first: Mode = "bilinear",
-             antialias: bool = True) -> Tensor:
+def to_photo(
+    logits: Tensor, view: View, *, size: tuple[int, int] | None = None, first: Mode = "bilinear", antialias: bool = True
+) -> Tensor:
     """Mask logits from the stride-4 grid to the photo: up to the padded input, crop, bicubic to the photo.
 
     Args:

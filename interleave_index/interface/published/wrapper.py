@@ -15,7 +15,6 @@ All 100 proposals take part; what an index keeps is another matter (`published.i
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -28,6 +27,7 @@ from ..find.model import Sentence
 from ..find.outputs import Output
 from ..find.variables import InterleavePrompt, MaskPrompt, Prompts, SpatialPrompt, VisualTokens
 from . import segmentation
+from .answers import Example, Found, Interaction, Proposals
 from .network import PublishedNetwork
 from .retrieval import InterleavedQuery
 from .text import Prompter, as_grounding, entity_only
@@ -36,59 +36,6 @@ from .view import LONG, SHORT, View, prepare, prompt_mask, stretched, to_photo
 ZERO_SIDE = 640  # of the blank input that text entities are encoded with
 BACKGROUND = "background"
 PROMPT_SEED = 0  # of the point draws for large prompts: the same prompt always gives the same tokens
-
-
-@dataclass(frozen=True, slots=True)
-class Proposals:
-    """All proposals of one photo.
-
-    Attributes:
-        image: (D,) image vector; vectors: (Q, D) semantic vectors; neither of unit length.
-        logits: (Q, K + 1) class logits, background last.
-        masks: (Q, h, w) logits on the stride-4 grid of the padded input; see `view.to_photo`.
-    """
-
-    image: Tensor
-    vectors: Tensor
-    logits: Tensor
-    masks: Tensor
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """The mask of one expression, entity or prompt.
-
-    Attributes:
-        mask: (H, W) bool of the photo, logit above 0.
-        score: what it was chosen by: scaled cosine of an expression, raw dot of an entity or prompt.
-        cosine: of what was asked with the proposal, in the space where it was chosen, -1 to 1.
-    """
-
-    mask: BoolMask
-    score: float
-    cosine: float
-
-
-@dataclass(frozen=True, slots=True)
-class Example:
-    """A visual entity: the view of its photo, the mask of the part, (H, W) bool, and pixels that are not meant."""
-
-    view: View
-    mask: BoolMask
-    background: BoolMask | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Interaction:
-    """Answer of one round of clicks.
-
-    Attributes:
-        masks: (n, H, W) bool of the photo.
-        logits: (1, n, h, w) on the stride-4 grid; `previous` of the next round.
-    """
-
-    masks: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
-    logits: Tensor
 
 
 class PublishedModel:
@@ -102,8 +49,9 @@ class PublishedModel:
             (docs/published-find.md lists the places).
     """
 
-    def __init__(self, network: PublishedNetwork, prompter: Prompter, *, device: str = "cpu",
-                 published_protocol: bool = False) -> None:
+    def __init__(
+        self, network: PublishedNetwork, prompter: Prompter, *, device: str = "cpu", published_protocol: bool = False
+    ) -> None:
         self.network, self.prompter, self.published_protocol = network, prompter, published_protocol
         self.device = torch.device(device)
         self._blank: Pyramid | None = None
@@ -155,7 +103,9 @@ class PublishedModel:
             table: as `class_table` gives it.
         """
         out = self._look(view.pyramid, Prompts(), table)
-        return Proposals(out["pred_retrievals"][0, 0], out["pred_captions"][0], out["pred_logits"][0], out["pred_masks"][0])
+        return Proposals(
+            out["pred_retrievals"][0, 0], out["pred_captions"][0], out["pred_logits"][0], out["pred_masks"][0]
+        )
 
     @torch.inference_mode()
     def semantic(self, view: View, table: Tensor) -> Floats:
@@ -171,7 +121,9 @@ class PublishedModel:
         return segmentation.panoptic(found.logits, to_photo(found.masks, view), things)
 
     @torch.inference_mode()
-    def instances(self, view: View, table: Tensor, things: Collection[int] | None = None) -> list[segmentation.Instance]:
+    def instances(
+        self, view: View, table: Tensor, things: Collection[int] | None = None
+    ) -> list[segmentation.Instance]:
         """At most 100 instances at the photo's size, best first; of the classes `things` only, unless None."""
         found = self.proposals(view, table)
         return segmentation.instances(found.logits, to_photo(found.masks, view), things)
@@ -209,8 +161,13 @@ class PublishedModel:
         return self._found(out["pred_imasks"][0], scores, cosines, view, stretch=self.published_protocol)
 
     @torch.inference_mode()
-    def interact(self, view: View, masks: Sequence[BoolMask], background: Sequence[BoolMask] | None = None,
-                 previous: Tensor | None = None) -> Interaction:
+    def interact(
+        self,
+        view: View,
+        masks: Sequence[BoolMask],
+        background: Sequence[BoolMask] | None = None,
+        previous: Tensor | None = None,
+    ) -> Interaction:
         """The mask behind each user mask (clicks, strokes, boxes).
 
         Args:
@@ -245,7 +202,24 @@ class PublishedModel:
     @torch.inference_mode()
     def encode_sentences(self, texts: Sequence[str]) -> Floats:
         """(N, D) vectors of captions by the legend query (mode `retrieval_interleave_text`)."""
-        return np.stack([self.encode_interleaved(Sentence(text), []).legend for text in texts])
+        return np.stack([self.encode_legend(Sentence(text), []) for text in texts])
+
+    def encode_phrase(self, phrase: str) -> Floats:
+        """(D,) vector of a text entity by itself."""
+        vector: Floats = self.encode_interleaved(Sentence(phrase, ((0, len(phrase)),), (False,)), [None]).entities[0]
+        return vector
+
+    @torch.inference_mode()
+    def encode_example(self, example: Example) -> Floats:
+        """(D,) vector of a visual entity by itself."""
+        return _array(self._example_vector(example))
+
+    @torch.inference_mode()
+    def encode_legend(self, sentence: Sentence, examples: Sequence[Example | None]) -> Floats:
+        """(D,) vector of a whole sentence, without those of its entities."""
+        self._check(sentence, examples)
+        out = self._speak(Prompts(interleave=self._legend(sentence, examples, None)))
+        return _array(out["pred_interleave_image"][0, 0])
 
     @torch.inference_mode()
     def encode_interleaved(self, sentence: Sentence, examples: Sequence[Example | None]) -> InterleavedQuery:
@@ -263,10 +237,9 @@ class PublishedModel:
                 entities.append(self._look(self._blank_pyramid(), asked)["pred_grounding_query"][0, 0])
             else:
                 entities.append(self._example_vector(example, entity_only(whole, number, None)))
-        out = self._speak(Prompts(interleave=self._legend(sentence, examples, None)))
         width = self.network.predictor.config.width
         return InterleavedQuery(
-            _array(out["pred_interleave_image"][0, 0]),
+            self.encode_legend(sentence, examples),
             _array(torch.stack(entities)) if entities else np.zeros((0, width), np.float32),
         )
 
@@ -274,8 +247,11 @@ class PublishedModel:
 
     def _look(self, pyramid: Pyramid, prompts: Prompts, table: Tensor | None = None) -> Output:
         return self.network.predictor(
-            pyramid.levels, pyramid.mask_features, prompts,
-            class_table=None if table is None else table.to(self.device), generator=_generator(self.device),
+            pyramid.levels,
+            pyramid.mask_features,
+            prompts,
+            class_table=None if table is None else table.to(self.device),
+            generator=_generator(self.device),
         ).final
 
     def _speak(self, prompts: Prompts) -> Output:
@@ -314,7 +290,8 @@ class PublishedModel:
             if example is None:
                 continue
             tokens = self.network.predictor.sample(
-                example.view.pyramid.levels, self._masks(example.view, [example]), _generator(self.device))
+                example.view.pyramid.levels, self._masks(example.view, [example]), _generator(self.device)
+            )
             for kept, level in zip(levels, tokens.levels, strict=True):
                 kept.append(level)
             index.append(torch.full_like(tokens.index, number))
@@ -332,7 +309,9 @@ class PublishedModel:
         vector: Tensor = out["pred_interleave_objects"][0, best]
         return vector
 
-    def _found(self, masks: Tensor, scores: Tensor, cosines: Tensor, view: View, *, stretch: bool = False) -> list[Found]:
+    def _found(
+        self, masks: Tensor, scores: Tensor, cosines: Tensor, view: View, *, stretch: bool = False
+    ) -> list[Found]:
         chosen = scores.argmax(0)
         full = stretched(masks[chosen], view) if stretch else to_photo(masks[chosen], view)
         return [

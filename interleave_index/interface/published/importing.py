@@ -1,0 +1,259 @@
+"""A released file into a folder that an index can use: every key mapped, weights as safetensors, nothing unpickled."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import pickle
+import re
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from ...errors import InputError, ModelError, WeightsMissing
+from ...models import hub
+from ...records import RGB
+from ..protocol import BANKS, Calibration
+from .classes import COCO_PANOPTIC
+from .folder import CONFIG, FORMAT, KIND, LANGUAGE, PREPARED, WEIGHTS, load_published, read_config
+from .keys import Sorted, sizes_of, sort_keys
+from .network import PRESETS, PublishedSizes
+
+SHOWN = 8  # problems in one message
+UNFITTED = {"slope": 2.0, "offset": -6.0}  # relevance one half at three deviations above the bank
+CURVES = ("caption", "entity", "picture")
+_NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
+
+
+class KeysDoNotFit(ModelError):
+    """Keys of a checkpoint are unknown, missing or misshapen.
+
+    Attributes:
+        problems: one line a key.
+    """
+
+    def __init__(self, file: Path, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        more = f"; and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
+        super().__init__(
+            f"{len(problems)} keys of {file.name} do not fit a FIND checkpoint, and nothing was written: "
+            f"{'; '.join(problems[:SHOWN])}{more}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What an import wrote.
+
+    Attributes:
+        folder: of the model.
+        preset: the published model whose sizes it has, or None.
+        tensors, parameters: of the network without its language model.
+        language: `inside`, `referred` or `none`.
+        left_out: keys of training and of unused layers.
+    """
+
+    folder: Path
+    preset: str | None
+    tensors: int
+    parameters: int
+    language: str
+    left_out: tuple[str, ...]
+
+
+def import_checkpoint(
+    file: Path, name: str, *, language: str | None = None, heads: int = 8, home: Path | None = None
+) -> Imported:
+    """Read a released state dict and write a model folder.
+
+    Args:
+        file: a plain state dict as torch saves it, read with `weights_only`, or a .safetensors file.
+        name: of the new folder in `home`.
+        language: folder or pulled hub name of the language model: tokenizer.json, and weights where `file` brings none.
+        heads: attention heads of the interface, which no tensor tells.
+        home: folder of models; None takes the one that `models pull` fills.
+    Raises:
+        KeysDoNotFit: a key is unknown, missing or misshapen; nothing is written.
+        ModelError, WeightsMissing, InputError: the file or the language model cannot be used.
+    """
+    if not _NAME.fullmatch(name):
+        raise InputError(f"model name is {name!r}, expected letters, digits, dots and dashes")
+    folder = (home or hub.home()) / name
+    if folder.exists():
+        raise InputError(f"there is a model {name} already, in {folder}; take another name, or remove that folder")
+    state = read_state(file)
+    sizes = sizes_of(state, heads)
+    keys = sort_keys(state, sizes)
+    if keys.problems:
+        raise KeysDoNotFit(file, keys.problems)
+    draft = folder.with_name(f".{name}.draft")
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(parents=True)
+    try:
+        save_file({key: state[key].contiguous() for key in keys.network}, draft / WEIGHTS)
+        spoken = _language(draft, state, keys, sizes, language)
+        _write_config(draft, name, file, sizes, spoken)
+        draft.rename(folder)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return Imported(
+        folder,
+        preset_of(sizes),
+        len(keys.network),
+        sum(state[key].numel() for key in keys.network),
+        "none" if spoken is None else "inside" if spoken["inside"] else "referred",
+        keys.left_out,
+    )
+
+
+def read_state(file: Path) -> dict[str, Tensor]:
+    """The tensors of a file by name; nothing but tensors is ever unpickled.
+
+    Raises:
+        WeightsMissing: no such file.
+        ModelError: it is no state dict.
+    """
+    if not file.is_file():
+        raise WeightsMissing(f"no file {file}, expected a released checkpoint such as find_focall_llama_x640.pt")
+    try:
+        if file.suffix == ".safetensors":
+            return load_file(file)
+        content = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+    except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as trouble:
+        words = str(trouble).splitlines()[0][:160] if str(trouble) else type(trouble).__name__
+        raise ModelError(
+            f"{file} cannot be read as tensors: {words}; expected the state dict of a checkpoint"
+        ) from trouble
+    if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
+        raise ModelError(f"{file} holds {type(content).__name__}, expected a plain state dict of names and tensors")
+    return dict(content)
+
+
+def preset_of(sizes: PublishedSizes) -> str | None:
+    """Name of the published model that has these sizes."""
+    return next((name for name, known in PRESETS.items() if known == sizes), None)
+
+
+def _language(
+    draft: Path, state: Mapping[str, Tensor], keys: Sorted, sizes: PublishedSizes, source: str | None
+) -> dict[str, Any] | None:
+    """Put the language model beside the network, or note where it is."""
+    if source is None:
+        if sizes.language == "unicl" or keys.language:
+            raise WeightsMissing(
+                "the checkpoint brings its language model but no tokenizer; name its folder by --language"
+            )
+        return None
+    place = hub.find(source)
+    if not (place / "tokenizer.json").is_file():
+        raise WeightsMissing(
+            f"no tokenizer.json in {place}, expected the fast tokenizer that belongs to the language model"
+        )
+    if not keys.language:
+        weights = sorted(place.glob("*.safetensors"))
+        if not weights:
+            raise WeightsMissing(f"no *.safetensors in {place}, and the checkpoint brings no language model")
+        named = str(place.absolute()) if place == Path(source) else source
+        return {"inside": False, "source": named, "checkpoint": _digest([*weights, place / "tokenizer.json"])}
+    target = draft / LANGUAGE
+    target.mkdir()
+    save_file({name: state[key].contiguous() for name, key in keys.language.items()}, target / WEIGHTS)
+    shutil.copyfile(place / "tokenizer.json", target / "tokenizer.json")
+    if sizes.language == "llama":
+        if not (place / CONFIG).is_file():
+            raise WeightsMissing(f"no {CONFIG} in {place}, expected the one of LLaMA-7B")
+        shutil.copyfile(place / CONFIG, target / CONFIG)
+    return {"inside": True, "source": None, "checkpoint": _digest([target / WEIGHTS, target / "tokenizer.json"])}
+
+
+def _write_config(draft: Path, name: str, file: Path, sizes: PublishedSizes, language: dict[str, Any] | None) -> None:
+    plain = sizes.to_json()
+    weights = _digest([draft / WEIGHTS])
+    identity = json.dumps([plain, weights, (language or {}).get("checkpoint")], sort_keys=True)
+    config = {
+        "format": FORMAT,
+        "kind": KIND,
+        "name": name,
+        "preset": preset_of(sizes),
+        "checkpoint": hashlib.sha256(identity.encode()).hexdigest(),
+        "source": {"file": file.name, "sha256": _digest([file])},
+        "sizes": plain,
+        "language": language,
+        "class_names": list(COCO_PANOPTIC),
+        "calibration": {key: dict.fromkeys(CURVES, value) for key, value in UNFITTED.items()} | {"cutoff": 0.5},
+    }
+    (draft / CONFIG).write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
+
+
+def _digest(files: Sequence[Path]) -> str:
+    if len(files) == 1:
+        return hub.sha256_of(files[0])
+    return hashlib.sha256("".join(hub.sha256_of(file) for file in files).encode()).hexdigest()
+
+
+def prepare(
+    folder: Path, captions: Sequence[str], pictures: Sequence[RGB], *, device: str = "cpu",
+    progress: Callable[[int, int], None] | None = None,
+) -> None:  # fmt: skip
+    """Make the class table and the banks of a model, which takes its language model once for all.
+
+    Args:
+        captions: of things in general; pictures: of many kinds. Both stand for queries that mean nothing here.
+        progress: called with steps done and steps in all.
+    """
+    from .index import encode_segments
+
+    model, names = load_published(folder, device=device), read_config(folder)["class_names"]
+    total, done = 2 + 2 * len(captions) + len(pictures), 0
+
+    def step(count: int = 1) -> None:
+        nonlocal done
+        done += count
+        if progress is not None:
+            progress(done, total)
+
+    table = model.class_table(names)
+    step(2)
+    rows: dict[str, list[Tensor]] = {name: [] for name in BANKS}
+    for caption in captions:
+        rows["captions"].append(torch.from_numpy(model.encode_captions([caption])[0]))
+        rows["phrases"].append(torch.from_numpy(model.encode_phrase(caption)))
+        step(2)
+    for picture in pictures:
+        segments = encode_segments(model, picture, table)
+        best = int(segments.quality.argmax())
+        rows["pictures"].append(segments.image.cpu())
+        rows["regions"].append(segments.vectors[best].cpu())
+        step()
+    banks = {f"bank.{name}": torch.nn.functional.normalize(torch.stack(some), dim=-1) for name, some in rows.items()}
+    draft = folder / f".{PREPARED}.tmp"
+    save_file({"class_table": table.contiguous(), **banks}, draft)
+    draft.rename(folder / PREPARED)
+
+
+def read_prepared(folder: Path) -> tuple[Tensor, Calibration]:
+    """(K + 1, D) class table and the calibration of a model.
+
+    Raises:
+        WeightsMissing: the model was not prepared.
+    """
+    file, config = folder / PREPARED, read_config(folder)
+    if not file.is_file():
+        raise WeightsMissing(
+            f"model {config['name']} has no {PREPARED}, which its language model makes; import it again with --language"
+        )
+    content = load_file(file)
+    banks = {name: content[f"bank.{name}"].numpy() for name in BANKS}
+    curves = config["calibration"]
+    return content["class_table"], Calibration(
+        **banks, slope=curves["slope"], offset=curves["offset"], cutoff=curves["cutoff"]
+    )
+
+
+__all__ = ["Imported", "KeysDoNotFit", "import_checkpoint", "prepare", "preset_of", "read_prepared", "read_state"]

@@ -33,6 +33,7 @@ from .score import NO_EVIDENCE
 
 INSTANCE_MARGIN = 0.05  # further regions of an entity score at most this much below its best
 INSTANCES = 5  # most regions shown for one entity
+NOWHERE = (0.0, 0.0, 0.0, 0.0)  # box of a mask without pixels
 OVERLAP = 0.1  # of the smaller mask; more than that is the same thing masked twice
 
 LoadMasks: TypeAlias = Callable[[], Sequence[Rle]]
@@ -125,13 +126,18 @@ def ground_exact(photo: Photo, hits: Sequence[EntityHit], asked: Sequence[AskedP
         masks = sorted((mask for mask in found if mask.entity == entity), key=lambda mask: -mask.score)
         if not masks or (part.kind != "text" and part.photo is None):
             continue
-        best = masks[0].score
-        kept = [mask for mask in masks if mask.score >= best - INSTANCE_MARGIN][:INSTANCES]
-        hit = changed[number]
-        changed[number] = EntityHit(
-            hit.text, hit.kind, hit.negative, hit.weight, hit.score,
-            Grounding("exact", best > asked[number].bar, best), tuple(_looked_at(photo, mask) for mask in kept))
+        changed[number] = _seen(photo, changed[number], masks, asked[number].bar)
     return tuple(changed)
+
+
+def _seen(photo: Photo, hit: EntityHit, masks: Sequence[GroundedMask], bar: float) -> EntityHit:
+    """The hit with masks of a look, best first; a mask without pixels says that the look found nothing."""
+    best = masks[0]
+    present = best.score > bar if best.present is None else best.present
+    kept = [mask for mask in masks if mask.rung or mask.score >= best.score - INSTANCE_MARGIN][:INSTANCES]
+    return EntityHit(hit.text, hit.kind, hit.negative, hit.weight, hit.score,
+                     Grounding("exact", present, best.score, best.rung),
+                     tuple(_looked_at(photo, mask) for mask in kept if mask.box != NOWHERE))
 
 
 def _instances(cosines: NDArray[np.floating], masks: Sequence[Rle], *, many: bool) -> list[int]:

@@ -47,11 +47,18 @@ class Grounding:
         source: ``stored`` (a stored region), ``exact`` (the interface looked again), ``none``.
         present: whether the entity passes the presence threshold of the space.
         score: the score that was judged.
+        rung: which way of several found the masks, as `grounding.ladder` names them; empty where there is only one.
     """
 
     source: Literal["stored", "exact", "none"]
     present: bool
     score: float
+    rung: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values; ``rung`` is there only where there were several ways."""
+        found = {"source": self.source, "present": self.present, "score": self.score}
+        return found | {"rung": self.rung} if self.rung else found
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +103,7 @@ class Hit:
             "stack": {"count": 1 + len(self.stack), "photo_ids": [self.photo.id, *self.stack]},
             "entities": [
                 {"text": e.text, "kind": e.kind, "negative": e.negative, "weight": e.weight, "score": e.score,
-                 "grounding": {"source": e.grounding.source, "present": e.grounding.present,
-                               "score": e.grounding.score},
+                 "grounding": e.grounding.to_json(),
                  "regions": [{"region_id": r.region_id, "score": r.score, "box": list(r.box),
                               "mask": r.rle.to_json()} for r in e.regions]}
                 for e in self.entities],

@@ -1,0 +1,150 @@
+"""The map of a query over a photo's grid, and what a mask scores on it. Pure numpy.
+
+A scene is what is known of one photo: region vectors and the share of every cell that each region covers, and, where
+they were kept, a vector for every cell. From the first alone a *factorised* map is drawn. Two ways are mixed
+there: the coverage-weighted mean of the regions' cosines, which draws sharp borders where many regions overlap, and
+the best region of each cell, in which a small thing inside a large region is not diluted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import ShapeError
+from ..geometry import unit
+from ..records import BoolMask, Box, Floats, Rle
+from .grid import PatchGrid
+from .record import GroundingRecord
+from .resample import usable
+
+CELLS = 576  # of a grid that is drawn for an interface without one of its own, about
+EPSILON = 1e-6
+STEP = 0.05  # of cosine, at least, from the best region down to cells that no region reaches
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What is known of one photo, enough to draw the map of any query.
+
+    Attributes:
+        grid: where the cells lie.
+        regions: (R, D) float32 unit vectors, best proposal first; R may be 0.
+        coverage: (R, h, w) float32, share of each cell under each region's mask.
+        masks: R masks of the regions, each pressed over the whole photo.
+        boxes: (R, 4) float32 in pixels of the photo.
+        patches: (h · w, D) float32 unit vectors of the cells, or None.
+    """
+
+    grid: PatchGrid
+    regions: Floats
+    coverage: Floats
+    masks: tuple[Rle, ...]
+    boxes: Floats
+    patches: Floats | None = None
+
+    def map_of(self, vector: Floats) -> Floats:
+        """(h, w) float32 cosine of every cell with a (D,) unit vector: dense where patches are kept, else factorised.
+
+        A cell that no region reaches scores no more than the worst region; without regions and patches, all is -1.
+        """
+        if self.patches is not None:
+            dense: Floats = (self.patches @ vector).reshape(self.grid.grid)
+            return dense
+        return factorised(self.coverage, self.regions @ vector)
+
+    def score_of(self, cells: NDArray[np.floating], vector: Floats, values: Floats) -> float:
+        """Cosine of a (D,) unit vector with the part of the photo that covers these shares of the cells.
+
+        Args:
+            cells: (h, w), 0 to 1.
+            vector: of the query.
+            values: its map.
+        Returns:
+            -1 to 1; of pooled patches where they are kept, else the mean of the map; -1 where nothing is covered.
+        """
+        shares = np.where(usable(self.grid), cells, 0)
+        total = float(shares.sum())
+        if total <= 0:
+            return -1.0
+        if self.patches is not None:
+            return float(unit(shares.ravel() @ self.patches) @ vector)
+        return float((shares * values).sum() / total)
+
+
+def scene_of(size: tuple[int, int], regions: Floats, boxes: Floats, masks: Sequence[Rle],
+             record: GroundingRecord | None = None) -> Scene:
+    """A scene from what an index keeps of a photo.
+
+    Args:
+        size: (height, width) of the upright photo.
+        regions: (R, D) unit vectors.
+        boxes: (R, 4) in pixels of the photo.
+        masks: R masks of any size in the photo's aspect.
+        record: of the photo's patch grid; without one the masks are laid on a grid of about 576 square cells.
+    Raises:
+        ShapeError: the record or the masks belong to other regions.
+    """
+    if len(masks) != len(regions) or (record is not None and len(record.coverage) != len(regions)):
+        raise ShapeError(f"photo has {len(regions)} regions, {len(masks)} masks and a record of "
+                         f"{0 if record is None else len(record.coverage)}, expected as many of each")
+    if record is not None:
+        return Scene(record.grid, regions, record.coverage, tuple(masks), boxes, record.patches())
+    grid = PatchGrid.native(size, square_cells(size))
+    return Scene(grid, regions, grid.coverage([mask.decode() for mask in masks]), tuple(masks), boxes)
+
+
+def square_cells(size: tuple[int, int], cells: int = CELLS) -> tuple[int, int]:
+    """(rows, columns) of a grid of about so many square cells.
+
+    >>> square_cells((480, 640)), square_cells((100, 10000))
+    ((21, 27), (2, 288))
+    """
+    side = (size[0] * size[1] / cells) ** 0.5
+    rows = max(1, round(size[0] / side))
+    return rows, max(1, round(cells / rows))
+
+
+def factorised(coverage: Floats, cosines: Floats) -> Floats:
+    """(h, w) map from the regions that cover each cell: half their weighted mean, half the best of them.
+
+    Args:
+        coverage: (R, h, w), 0 to 1.
+        cosines: (R,) of the regions with the query.
+    """
+    if not len(cosines):
+        return np.full(coverage.shape[1:], -1.0, np.float32)
+    low = float(min(cosines.min(), cosines.max() - STEP))
+    above = (cosines - low).astype(np.float32)[:, None, None]
+    mean = (coverage * above).sum(0) / np.maximum(coverage.sum(0), EPSILON)
+    best = (coverage * above).max(0)
+    return (low + (mean + best) / 2).astype(np.float32)
+
+
+def contrast(maps: Sequence[Floats]) -> list[Floats]:
+    """How much more each cell resembles one query than any of the others; one map alone stays as it is.
+
+    >>> [one.tolist() for one in contrast([np.array([[3.0, 1.0]]), np.array([[1.0, 2.0]])])]
+    [[[2.0, -1.0]], [[-2.0, 1.0]]]
+    """
+    if len(maps) < 2:
+        return [np.asarray(one) for one in maps]
+    return [np.asarray(one - np.max([other for m, other in enumerate(maps) if m != n], axis=0))
+            for n, one in enumerate(maps)]
+
+
+def normalised(values: Floats, use: BoolMask) -> Floats:
+    """The map from 0 to 1 over the cells in use; the others are 0, and so is a constant map."""
+    inside = values[use]
+    low, high = float(inside.min()), float(inside.max())
+    stretched = (values - low) / (high - low + EPSILON)
+    return np.where(use, stretched, 0).astype(np.float32)
+
+
+def box_row(row: Floats) -> Box:
+    """A row of boxes as a tuple."""
+    x0, y0, x1, y1 = (float(value) for value in row)
+    return x0, y0, x1, y1

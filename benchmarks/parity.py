@@ -13,14 +13,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from interleave_index.interface.find.module import FindConfig, FindInterface
 from interleave_index.interface.find.outputs import Pass
 from interleave_index.interface.find.published import prompts_from_published
+from interleave_index.interface.published.keys import backbone_sizes
+from interleave_index.models.focal import focal_backbone
 from interleave_index.models.pixel_decoder import PixelDecoder, channels_of
 
-PREDICTOR, DECODER = "sem_seg_head.predictor.", "sem_seg_head.pixel_decoder."
+PREDICTOR, DECODER, BACKBONE = "sem_seg_head.predictor.", "sem_seg_head.pixel_decoder.", "backbone."
+MAPS = ("res2", "res3", "res4", "res5")
+KNOWN = {"state_dict", "class_text", "x", "image", "features", "multi_scale", "mask_features"}  # beside passes
+PASSES = ("out", "aux", "extra")
 
 
 def layers_of(state: dict[str, Tensor], stem: str) -> int:
@@ -65,6 +70,13 @@ def build_decoder(state: dict[str, Tensor], heads: int) -> PixelDecoder:
     return decoder.eval()
 
 
+def build_backbone(state: dict[str, Tensor]) -> nn.Module:
+    """The Focal backbone, of either kind and any size, that the state dict has, loaded strictly."""
+    backbone = focal_backbone(backbone_sizes(state))
+    backbone.load_state_dict(below(state, BACKBONE))
+    return backbone.eval()
+
+
 def differences(got: dict[str, Tensor], expected: dict[str, Tensor], title: str) -> Iterator[tuple[str, float]]:
     """Largest absolute difference of every expected output; infinite where it is missing or misshapen."""
     for name, wanted in expected.items():
@@ -82,14 +94,22 @@ def compare(content: dict[str, Any], interface_heads: int, decoder_heads: int) -
     whole = any(key.startswith(PREDICTOR) for key in state)
     interface = build_interface(below(state, PREDICTOR) if whole else state, interface_heads)
     levels, mask_features = content.get("x"), content.get("mask_features")
-    if "features" in content:
+    maps = content.get("features")
+    if "image" in content:
+        backbone = build_backbone(state)
+        mine = dict(zip(MAPS, backbone(content["image"]), strict=True))
+        yield from differences(mine, maps or {}, "features")
+        maps = mine
+    if maps is not None:
         decoder = build_decoder(below(state, DECODER), decoder_heads)
-        pyramid = decoder([content["features"][name] for name in ("res2", "res3", "res4", "res5")])
+        pyramid = decoder([maps[name] for name in MAPS])
         mine = {str(n): level for n, level in enumerate(pyramid.levels)}
-        yield from differences(mine, {str(n): level for n, level in enumerate(content["multi_scale"])}, "multi_scale")
-        yield from differences(
-            {"mask_features": pyramid.mask_features}, {"mask_features": mask_features}, "pixel_decoder"
-        )
+        expected = {str(n): level for n, level in enumerate(content.get("multi_scale", ()))}
+        yield from differences(mine, expected, "multi_scale")
+        if mask_features is not None:
+            yield from differences(
+                {"mask_features": pyramid.mask_features}, {"mask_features": mask_features}, "pixel_decoder"
+            )
         levels, mask_features = pyramid.levels, pyramid.mask_features
 
     def run(extra: dict[str, Any]) -> Pass:
@@ -97,18 +117,24 @@ def compare(content: dict[str, Any], interface_heads: int, decoder_heads: int) -
             levels, mask_features, prompts_from_published(extra), class_table=content.get("class_text"), earlier=True
         )
 
-    everything = run(content.get("extra", {}))
-    for key in ("out", "out_all"):
-        if key in content:
-            yield from differences(everything.final.values, content[key], key)
-    if "out_generic" in content:
-        yield from differences(run({}).final.values, content["out_generic"], "out_generic")
-    if "aux_first" in content:
-        yield from differences(everything.earlier[0].values, content["aux_first"], "aux_first")
-    for number, expected in enumerate(content.get("aux", [])):
-        yield from differences(everything.earlier[number].values, expected, f"aux.{number}")
-    if "out_memory" in content:
-        yield from differences(run(content["extra_memory"]).final.values, content["out_memory"], "out_memory")
+    inputs = {"generic": {}} | {name: content.get("extra", {}) for name in ("", "all", "first")}
+    inputs |= {key[len("extra_") :]: value for key, value in content.items() if key.startswith("extra_")}
+    for key, expected in content.items():
+        kind, _, name = key.partition("_")
+        if kind not in ("out", "aux"):
+            continue
+        if name not in inputs:
+            yield f"{key}: without its inputs extra_{name}", float("inf")
+            continue
+        made = run(inputs[name])
+        if key == "aux_first":
+            yield from differences(made.earlier[0].values, expected, key)
+        elif kind == "out":
+            yield from differences(made.final.values, expected, key)
+        else:
+            for number, one in enumerate(expected):
+                yield from differences(made.earlier[number].values, one, f"{key}.{number}")
+
 
 
 def main() -> int:
@@ -125,7 +151,10 @@ def main() -> int:
         width = next(value for key, value in content["state_dict"].items() if key.endswith("class_embed")).shape[0]
         print(f"{file.name}  width {width}")
         if "image" in content:
-            print("  backbone: starts from the file's `features`; the published backbones are not part of this check")
+            print(f"  from pixels, backbone {backbone_sizes(content['state_dict']).kind}")
+        ignored = [key for key in content if key not in KNOWN and not key.startswith(PASSES)]
+        if ignored:
+            print(f"  not looked at: {', '.join(ignored)}")
         with torch.inference_mode():
             for name, difference in compare(content, args.heads or (8 if width == 512 else 4), args.decoder_heads):
                 worst = max(worst, difference)

@@ -175,7 +175,7 @@ def _language(
 def _write_config(draft: Path, name: str, file: Path, sizes: PublishedSizes, language: dict[str, Any] | None) -> None:
     plain = sizes.to_json()
     weights = _digest([draft / WEIGHTS])
-    identity = json.dumps([plain, weights, (language or {}).get("checkpoint")], sort_keys=True)
+    identity = json.dumps([sizes.interface.heads, weights, (language or {}).get("checkpoint")])
     config = {
         "format": FORMAT,
         "kind": KIND,

@@ -83,11 +83,17 @@ def _sizes(state: Mapping[str, Tensor], heads: int) -> PublishedSizes:
     is_unicl = f"{LANGUAGE}token_embedding.weight" in state or (interface.text_width == 512 and interface.width == 512)
     if is_unicl:
         layers = _count(state, f"{LANGUAGE}resblocks.")
-        return PublishedSizes(_backbone(state), decoder, interface, "unicl", layers, 77, 77)
-    return PublishedSizes(_backbone(state), decoder, interface, "llama", LLAMA_LAYER)
+        return PublishedSizes(backbone_sizes(state), decoder, interface, "unicl", layers, 77, 77)
+    return PublishedSizes(backbone_sizes(state), decoder, interface, "llama", LLAMA_LAYER)
 
 
-def _backbone(state: Mapping[str, Tensor]) -> FocalSizes:
+def backbone_sizes(state: Mapping[str, Tensor]) -> FocalSizes:
+    """Sizes of the Focal backbone in a state dict.
+
+    Raises:
+        ModelError: another backbone.
+        KeyError: none.
+    """
     if "backbone.layers.0.blocks.0.modulation.f.weight" not in state:
         kind = next((name for name, key in (("DaViT", "backbone.convs.0.proj.weight"), ("SAM", "backbone.pos_embed"))
                      if key in state), None)  # fmt: skip

@@ -55,5 +55,6 @@ class VisionTower(nn.Module):
 
     def forward(self, pixels: Tensor) -> Pyramid:
         """(B, 3, S, S) RGB in 0..255 to the pyramid."""
-        pyramid: Pyramid = self.pixel_decoder(self.backbone(self.normalise(pixels)))
-        return pyramid
+        maps = self.backbone(self.normalise(pixels))
+        pyramid: Pyramid = self.pixel_decoder(maps)
+        return pyramid._replace(coarse=maps[-1])

@@ -1,8 +1,7 @@
-"""Stage `align`: image vectors and captions find the teachers' space, before any mask is asked for.
+"""Stage `align`: the vision tower's photo path finds the positions that the teachers' space gives to photos.
 
-The interface starts at random, and gradients of masks are louder than those of a whole picture; a short time without
-them is enough for pictures and captions to meet. The teachers' space stands still and holds every training photo at
-once, where a batch would offer a few negatives.
+The tower stands still, so its pooled features of every view are computed once and the head is trained on large
+batches in minutes. Regions start from the same head.
 """
 
 from __future__ import annotations
@@ -12,38 +11,37 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..errors import InputError
 from ..interface.find.model import FindModel
-from ..interface.find.variables import Prompts
-from .augment import jitter, random_crop
+from .augment import view_crop, whole
 from .measures import caption_recall
-from .samples import Samples, held_out, project_targets, target_directions
+from .samples import Samples, Views, held_out
+from .sentences import Sentences, captions_of
+from .space_stage import Space
 
-IMAGE_WEIGHT, TEXT_WEIGHT = 8.0, 4.0
+CAPTION_SCALE = 20.0  # of the cosines between photos and captions
+NOISE = 0.03  # added to captions' positions, so that none is learned by heart
 
 
 class Targets:
-    """Directions of all training photos in the teachers' space, and the two losses towards them.
+    """Positions of all training photos, and the two losses towards them.
 
     Args:
-        samples: with teacher vectors.
-        dim: of the space, D.
+        places: (N, D) unit vectors.
     """
 
-    def __init__(self, samples: Samples, dim: int) -> None:
-        if samples.pooled is None:
-            raise InputError("captions are aligned in the teachers' space, no teacher targets given; pass --targets")
-        mean, components = project_targets(samples.pooled, dim)
-        self._directions = target_directions(samples.pooled, mean, components)
+    def __init__(self, places: Tensor) -> None:
+        self._places = places
 
     def image_loss(self, images: Tensor, rows: Tensor) -> Tensor:
-        """1 - cosine of (N, D) image vectors with the directions of their photos, weighted."""
-        return IMAGE_WEIGHT * (1 - (F.normalize(images.float(), dim=-1) * self._directions[rows]).sum(1)).mean()
+        """1 - cosine of (N, D) image vectors with the positions of their photos."""
+        return (1 - (F.normalize(images.float(), dim=-1) * self._places[rows]).sum(1)).mean()
 
     def text_loss(self, texts: Tensor, rows: Tensor, scale: Tensor) -> Tensor:
-        """Cross-entropy of (M, D) captions over the directions of all photos, weighted."""
-        logits = scale * F.normalize(texts.float(), dim=-1) @ self._directions.T
-        return TEXT_WEIGHT * F.cross_entropy(logits, rows)
+        """Cross-entropy of (M, D) captions over the positions of all photos."""
+        if not len(texts):
+            return texts.sum() * 0.0
+        logits = scale * F.normalize(texts.float(), dim=-1) @ self._places.T
+        return F.cross_entropy(logits, rows)
 
 
 def random_captions(samples: Samples, rows: np.ndarray, rng: np.random.Generator) -> list[str]:
@@ -52,65 +50,77 @@ def random_captions(samples: Samples, rows: np.ndarray, rng: np.random.Generator
 
 
 class AlignStage:
-    """Pixel decoder, interface and text tower, by whole pictures and captions alone; the backbone is frozen.
-
-    Args:
-        more: captions a step that come without their photo.
-    """
+    """The photo path of a `FindModel`, by positions of views and of captions."""
 
     name = "align"
 
     def __init__(
-        self, model: FindModel, train: Samples, held: Samples, *, batch: int = 32, more: int = 96, lr: float = 6e-4
+        self,
+        model: FindModel,
+        train: Samples,
+        views: Views,
+        sentences: Sentences,
+        space: Space,
+        held: Samples,
+        *,
+        batch: int = 1024,
+        lr: float = 1e-3,
+        seed: int = 0,
     ) -> None:
-        self.model, self.train_set, self.held = model, train, held
-        self.photos_per_step, self.more, self.lr = batch, more, lr
-        self.targets = Targets(train, model.interface.config.width)
-        self.usable = train.where(lambda n: not held_out(train.keys[n]))
-        self.captioned = train.where(lambda n: bool(train.captions[n]) and not held_out(train.keys[n]))
-        model.vision.backbone.requires_grad_(False)
+        self.model, self.held = model, held
+        self.photos_per_step, self.lr = batch, lr
+        self.module: nn.Module = model.interface.paths
+        rng = np.random.default_rng(seed)
+        self.features = pooled_features(model, train, views, rng)
+        self.places = space.of_photos(views.pooled)
+        self.text_places = space.of_texts(sentences.vectors)
+        self.captions = captions_of(train, sentences)
+        self.captioned = np.array(
+            [n for n in range(len(train)) if len(self.captions[n]) and not held_out(train.keys[n])], np.int64
+        )
+        self.owner = views.rows
 
-    @property
-    def module(self) -> nn.Module:
-        """The whole model; the backbone takes no gradient."""
-        return self.model
+    def at(self, share: float) -> None:
+        """Regions start from what photos have learned."""
+        if share > 0:
+            with torch.no_grad():
+                paths = self.model.interface.paths
+                for mine, learned in zip(paths.region.parameters(), paths.photo.parameters(), strict=True):
+                    mine.copy_(learned)
 
     def parameter_groups(self) -> list[dict[str, object]]:
-        """As in stage `interface`."""
-        return trained_groups(self.model, self.lr)
+        """The photo path alone."""
+        return [{"params": list(self.model.interface.paths.photo.parameters()), "lr": self.lr, "weight_decay": 0.1}]
 
     def losses(self, rng: np.random.Generator) -> dict[str, Tensor]:
-        """The two losses of a fresh batch: a quarter of its photos may have no caption."""
-        model = self.model
-        model.vision.backbone.eval()
-        plain = rng.choice(self.usable, self.photos_per_step // 4)
-        captioned = rng.choice(self.captioned, self.photos_per_step - len(plain) + self.more)
-        rows = np.concatenate([plain, captioned[: self.photos_per_step - len(plain)]])
-        pixels = random_crop(len(rows), rng)(
-            torch.from_numpy(self.train_set.pixels[rows]).permute(0, 3, 1, 2).float(), model.config.side
-        )
-        with torch.no_grad():
-            maps = model.vision.backbone(model.vision.normalise(jitter(pixels, rng)))
-        pyramid = model.vision.pixel_decoder(maps)
-        images = model.interface(pyramid.levels, pyramid.mask_features, Prompts()).final["pred_retrievals"][:, 0]
-        captions = model.text_tokens(random_captions(self.train_set, captioned, rng))
-        texts = model.interface(None, None, Prompts(caption=captions)).final["pred_retrievals_lang"][:, 0]
-        return {
-            "image_target": self.targets.image_loss(images, torch.from_numpy(rows)),
-            "text_target": self.targets.text_loss(texts, torch.from_numpy(captioned), model.interface.scale),
-        }
+        """Cosine of views with their positions; cross-entropy of photos and captions both ways."""
+        head = self.model.interface.paths.photo
+        views = torch.from_numpy(rng.integers(0, len(self.features), self.photos_per_step))
+        place = 1 - (head(self.features[views].float()) * self.places[views]).sum(1).mean()
+        rows = rng.choice(self.captioned, min(self.photos_per_step, len(self.captioned)), replace=False)
+        texts = torch.from_numpy(np.array([rng.choice(self.captions[n]) for n in rows], np.int64))
+        wanted = self.text_places[texts]
+        wanted = F.normalize(wanted + NOISE * torch.randn_like(wanted), dim=1)
+        scores = CAPTION_SCALE * head(self.features[torch.from_numpy(rows)].float()) @ wanted.T
+        target = torch.arange(len(scores))
+        contrast = (F.cross_entropy(scores, target) + F.cross_entropy(scores.T, target)) / 2
+        return {"place": 8 * place, "captions": contrast}
 
     def measure(self) -> dict[str, float]:
         """Caption IR@10 over the held-out captioned photos, in percent."""
         return {"IR@10": caption_recall(self.model, self.held)}
 
 
-def trained_groups(model: FindModel, lr: float) -> list[dict[str, object]]:
-    """Groups for AdamW: the pixel decoder learns at half the rate; no decay on norms, biases and embeddings."""
-    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            rate = lr / 2 if name.startswith("vision.") else lr
-            decay = 0.05 if parameter.ndim > 1 and "embed" not in name and "query" not in name else 0.0
-            groups.setdefault((rate, decay), []).append(parameter)
-    return [{"params": parameters, "lr": rate, "weight_decay": decay} for (rate, decay), parameters in groups.items()]
+@torch.inference_mode()
+def pooled_features(model: FindModel, samples: Samples, views: Views, rng: np.random.Generator) -> Tensor:
+    """(M, F) float16 pooled features of every view, some of them flipped; the first are the whole photos in order."""
+    model.eval()
+    found = []
+    for start in range(0, len(views), 64):
+        rows = views.rows[start : start + 64]
+        pixels = torch.from_numpy(samples.pixels[rows]).permute(0, 3, 1, 2).float()
+        crop = whole(len(rows)) if start + 64 <= len(samples) else view_crop(views.boxes[start : start + 64], rng)
+        with torch.autocast("cpu", torch.bfloat16):
+            coarse = model.vision.backbone(model.vision.normalise(crop(pixels, model.config.side)))[3]
+        found.append(coarse.float().mean((2, 3)).half())
+    return torch.cat(found).clone()

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -42,6 +43,25 @@ def random_crop(count: int, rng: np.random.Generator, *, smallest: float = 0.6) 
     theta = np.zeros((count, 2, 3), np.float32)
     theta[:, 0, 0], theta[:, 0, 2] = scale[:, 0] * flip, shift[:, 0]
     theta[:, 1, 1], theta[:, 1, 2] = scale[:, 1], shift[:, 1]
+    return Crop(torch.from_numpy(theta))
+
+
+def view_crop(boxes: NDArray[np.float32], rng: np.random.Generator, *, loose: float = 0.06) -> Crop:
+    """Crops near given boxes, half of them flipped.
+
+    Args:
+        boxes: (B, 4) x0, y0, x1, y1 in shares of the photo's sides.
+        loose: how far each edge may move, as a share of the box.
+    """
+    count = len(boxes)
+    corners = boxes.reshape(count, 2, 2)
+    sides = corners[:, 1] - corners[:, 0]
+    moved = np.clip(corners + rng.uniform(-loose, loose, (count, 2, 2)) * sides[:, None], 0, 1)
+    flip = rng.choice([-1.0, 1.0], count)
+    theta = np.zeros((count, 2, 3), np.float32)
+    half, centre = moved[:, 1] - moved[:, 0], moved.sum(1) - 1
+    theta[:, 0, 0], theta[:, 0, 2] = half[:, 0] * flip, centre[:, 0]
+    theta[:, 1, 1], theta[:, 1, 2] = half[:, 1], centre[:, 1]
     return Crop(torch.from_numpy(theta))
 
 

@@ -1,6 +1,7 @@
-"""Stage `interface`: the interface, the text tower and the pixel decoder learn all FIND tasks at once (find.md §7).
+"""Stage `interface`: the interface and the pixel decoder learn all FIND tasks at once (find.md §7).
 
-The backbone stays as stage `vision` left it. Every image of a batch takes part in generic masks and retrieval by
+The backbone, the text tower and their paths into the space stay as the stages before left them; regions have a path
+of their own that goes on learning. Every image of a batch takes part in generic masks and retrieval by
 captions, as far as its annotations allow, and in one drawn task of three: grounding by names, interactive prompts,
 interleaved sentences (visual with probability one half, the reference often in another photo). The variables of
 tasks never see each other, so one at a time teaches the same as all at once and costs half.
@@ -20,7 +21,7 @@ from ..interface.find.outputs import Output
 from ..interface.find.tasks import mixed_entity_scores
 from ..interface.find.variables import MaskPrompt, Prompts, SpatialPrompt, VisualTokens
 from ..models.pixel_decoder import Pyramid
-from .align_stage import Targets, random_captions, trained_groups
+from .align_stage import Targets, random_captions
 from .batches import Batch, Pools, draw_batch, label_table, picked
 from .losses import Matches, choice_loss, class_loss, contrast, fine_contrast, mask_losses, match
 from .measures import caption_recall, mask_recall
@@ -47,8 +48,11 @@ WEIGHTS = {
     "entity_dice": 1.0,
     "names": 3.0,
     "entity_names": 2.0,
+    "image_target": 4.0,
+    "text_target": 2.0,
+    "name_target": 2.0,
 }
-TEXT_TARGET = 0.5  # of the weight that captions have in stage `align`
+NAME_SCALE = 20.0  # of the cosines between regions and the positions of all names
 MORE_CAPTIONS = 24  # captions a step that come without their photo
 QUEUE = 512  # earlier vectors kept as further negatives of the retrieval losses
 TASKS = {"grounding": 0.3, "spatial": 0.25, "interleave": 0.45}  # a batch trains one of these beside the rest
@@ -61,6 +65,8 @@ class InterfaceStage:
     Args:
         model: its backbone is frozen here.
         train: photos; those held out by their key are never drawn.
+        places: positions of the photos in the space that stage `space` made, or None to go without.
+        names: all names of masks with their positions (K, D), or None likewise.
         supervised: predictions that are trained beside the last, counted from the one before the first layer.
     """
 
@@ -72,40 +78,61 @@ class InterfaceStage:
         train: Samples,
         held: Samples,
         *,
+        places: Tensor | None = None,
+        names: tuple[Sequence[str], Tensor] | None = None,
         batch: int = 16,
         lr: float = 5e-4,
-        supervised: Sequence[int] = (3,),
+        supervised: Sequence[int] = (2,),
     ) -> None:
         self.model, self.train_set, self.held = model, train, held
         self.photos_per_step, self.lr, self.supervised = batch, lr, tuple(supervised)
         self.pools = Pools(train, train.where(lambda n: not held_out(train.keys[n])))
-        model.vision.backbone.requires_grad_(False)
+        self._frozen: list[nn.Module] = [model.vision.backbone]
+        if places is not None and model.interface.config.towers:
+            paths = model.interface.paths
+            self._frozen += [model.text, model.interface.lang_encoder, paths.photo, paths.text]
+        for part in self._frozen:
+            part.requires_grad_(False)
+        model.interface.lang_encoder.logit_scale.requires_grad_(True)
         self._queues: dict[str, Tensor] = {}
-        self._targets = None if train.pooled is None else Targets(train, model.interface.config.width)
+        self._targets = None if places is None else Targets(places)
+        self._names = {} if names is None else {name: n for n, name in enumerate(names[0])}
+        self._name_places = None if names is None else names[1]
 
     @property
     def module(self) -> nn.Module:
         """The whole model; the backbone takes no gradient."""
         return self.model
 
+    def at(self, share: float) -> None:
+        """Nothing changes with time."""
+
     def parameter_groups(self) -> list[dict[str, object]]:
-        """The pixel decoder at half the rate."""
-        return trained_groups(self.model, self.lr)
+        """The pixel decoder at half the rate; no decay on norms, biases and embeddings."""
+        groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+        for name, parameter in self.model.named_parameters():
+            if parameter.requires_grad:
+                rate = self.lr / 2 if name.startswith("vision.") else self.lr
+                decay = 0.05 if parameter.ndim > 1 and "embed" not in name and "query" not in name else 0.0
+                groups.setdefault((rate, decay), []).append(parameter)
+        return [
+            {"params": parameters, "lr": rate, "weight_decay": decay} for (rate, decay), parameters in groups.items()
+        ]
 
     def losses(self, rng: np.random.Generator) -> dict[str, Tensor]:
         """All losses of one fresh batch, weighted."""
         model = self.model
-        model.vision.backbone.eval()
+        for part in self._frozen:
+            part.eval()
         batch = draw_batch(self.train_set, self.pools, self.photos_per_step, model.config.side, rng)
         with torch.no_grad():
             maps = model.vision.backbone(model.vision.normalise(batch.pixels))
-        pyramid: Pyramid = model.vision.pixel_decoder(maps)
+        pyramid: Pyramid = model.vision.pixel_decoder(maps)._replace(coarse=maps[3])
         names, labels = label_table(batch)
         table, entity_table = self._name_tables(names)
         task = str(rng.choice(list(TASKS), p=list(TASKS.values())))
-        run = model.interface(
-            pyramid.levels,
-            pyramid.mask_features,
+        run = model.see(
+            pyramid,
             self._prompts(batch, pyramid, task),
             class_table=table,
             earlier=True,
@@ -125,10 +152,19 @@ class InterfaceStage:
             caption.caption.pad,
             model.interface.scale,
         )
-        return losses | self._distilled(batch, run.final, rng)
+        return losses | self._distilled(batch, run.final, rng) | self._named(names, table, entity_table)
+
+    def _named(self, names: Sequence[str], table: Tensor, entity_table: Tensor) -> dict[str, Tensor]:
+        """Class and entity vectors of names stay at the positions of those names."""
+        known = torch.tensor([self._names.get(name, -1) for name in names], dtype=torch.long)
+        if self._name_places is None or not (known >= 0).any():
+            return {}
+        wanted = self._name_places[known[known >= 0]]
+        both = [F.normalize(rows[: len(names)][known >= 0].float(), dim=-1) for rows in (table, entity_table)]
+        return {"name_target": WEIGHTS["name_target"] * sum((1 - (rows * wanted).sum(1)).mean() for rows in both)}
 
     def _distilled(self, batch: Batch, output: Output, rng: np.random.Generator) -> dict[str, Tensor]:
-        """What stage `align` began goes on, with a few captions whose photos are not in the batch."""
+        """Image, caption and legend vectors towards the teachers' space, with captions whose photos are not here."""
         if self._targets is None:
             return {}
         own = torch.from_numpy(batch.rows)
@@ -142,8 +178,8 @@ class InterfaceStage:
             owners.append(own[batch.true_sentence])
         captions_loss = self._targets.text_loss(torch.cat(texts), torch.cat(owners), self.model.interface.scale)
         return {
-            "image_target": self._targets.image_loss(output["pred_retrievals"][:, 0], own),
-            "text_target": TEXT_TARGET * captions_loss,
+            "image_target": WEIGHTS["image_target"] * self._targets.image_loss(output["pred_retrievals"][:, 0], own),
+            "text_target": WEIGHTS["text_target"] * captions_loss,
         }
 
     # --- prompts ------------------------------------------------------------------------------
@@ -174,7 +210,13 @@ class InterfaceStage:
                     masks.append(reference[1][None])
         if not sources:
             return None
-        sampled = self.model.interface.sample([level[sources] for level in pyramid.levels], MaskPrompt(masks))
+        seen = Pyramid(
+            pyramid.mask_features[sources],
+            pyramid.encoded[sources],
+            (pyramid.levels[0][sources], pyramid.levels[1][sources], pyramid.levels[2][sources]),
+            None if pyramid.coarse is None else pyramid.coarse[sources],
+        )
+        sampled = self.model.sample(seen, MaskPrompt(masks))
         return gather_visual(sampled, rows)
 
     def _name_tables(self, names: Sequence[str]) -> tuple[Tensor, Tensor]:
@@ -217,8 +259,20 @@ class InterfaceStage:
         if "pred_imasks" in output:
             losses |= self._interleaved(batch, output, labels, table, final)
         if final:
-            losses["names"] = _name_loss(output["pred_captions"], pairs, labels, entity_table, scale)
+            losses["names"] = self._region_names(batch, output["pred_captions"], pairs, labels, entity_table)
         return losses
+
+    def _region_names(
+        self, batch: Batch, vectors: Tensor, pairs: Matches, labels: list[Tensor], table: Tensor
+    ) -> Tensor:
+        """Regions among the positions of all names, or among those of the batch where no positions are known."""
+        if self._name_places is None:
+            return _name_loss(vectors, pairs, labels, table, self.model.interface.scale)
+        known = [
+            torch.tensor([self._names.get(name or "", -1) for name in names], dtype=torch.long)
+            for names in batch.labels
+        ]
+        return _name_loss(vectors, pairs, known, self._name_places, torch.tensor(NAME_SCALE))
 
     def _grounding(self, batch: Batch, output: Output, scale: Tensor) -> dict[str, Tensor]:
         scores = (

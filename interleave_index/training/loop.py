@@ -33,6 +33,9 @@ class Stage(Protocol):
     def parameter_groups(self) -> list[dict[str, object]]:
         """Groups for AdamW, each with `lr` and `weight_decay`."""
 
+    def at(self, share: float) -> None:
+        """Told before every step how much of the stage's time is used, 0 to 1."""
+
     def losses(self, rng: np.random.Generator) -> dict[str, Tensor]:
         """Weighted losses of one freshly drawn batch; their sum is what is minimised."""
 
@@ -92,6 +95,7 @@ def run_stage(
     lines = _Lines(stage, clock, line_every, measure_every)
     saved = time.monotonic()
     while clock.used < clock.budget:
+        stage.at(clock.used / clock.budget)
         for group, rate in zip(optimiser.param_groups, clock.rates, strict=True):
             group["lr"] = rate * _schedule(clock.used / clock.budget)
         lines.add(_step(stage, optimiser, rng, clock, checkpoint, clip=clip, bf16=bf16))

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from tokenizers import Tokenizer
+from torch import Tensor
 
 from ..errors import ConfigError, InputError
 from ..interface.bundle import save_bundle
@@ -23,11 +25,14 @@ from .calibrate import calibrate
 from .interface_stage import InterfaceStage
 from .loop import Progress, Stage, run_stage
 from .pseudo import pseudo_regions
-from .samples import Samples, held_out, load_samples
+from .samples import Samples, Views, held_out, joined, load_samples, load_views
+from .sentences import Sentences, load_sentences, teacher_names
+from .space_stage import Space, SpaceStage, load_space
+from .text_stage import TextStage
 from .vision_stage import VisionStage
 
-StageName = Literal["vision", "align", "interface", "bundle"]
-STAGES: tuple[StageName, ...] = ("vision", "align", "interface", "bundle")
+StageName = Literal["space", "text", "vision", "align", "interface", "bundle"]
+STAGES: tuple[StageName, ...] = ("space", "text", "vision", "align", "interface", "bundle")
 TABLE_NAMES = 200  # most frequent label names of the masks, for the class table
 LOG_SCALE = 2.3  # where the logit scale starts; the published 1.0 is slow with small batches
 
@@ -39,10 +44,12 @@ class TrainSettings:
     Attributes:
         data: folder with `train-*.tar` and `val-*.tar` packs; val packs are only measured.
         out: checkpoints and, in `bundle/`, the finished model.
-        targets: teacher targets of the packs, see tools/cache_teachers.py; without it stages `vision`
-            and `align` are skipped, nothing is pseudo-labelled, and the interface starts on random features.
+        targets: teacher targets of the packs and sentences, see tools/cache_*.py; without it all stages before
+            `interface` are skipped, nothing is pseudo-labelled, and the interface starts on random features.
         stages: which to run, in their order.
-        minutes: of stage `interface`; `vision` takes `vision_minutes`, `align` takes `align_minutes`.
+        minutes: of stage `interface`; the other stages have their own.
+        more: folder of further packs that only stage `vision` learns from; they need no annotations.
+        start: a `vision.pt` whose tower stage `vision` starts from, else at random.
         batch: photos a step of stage `interface`.
         seed: of everything that is drawn.
         limit: at most so many training photos, for trials.
@@ -53,10 +60,14 @@ class TrainSettings:
     data: Path
     out: Path
     targets: Path | None = None
+    more: Path | None = None
+    start: Path | None = None
     stages: tuple[StageName, ...] = STAGES
     minutes: float = 60.0
     vision_minutes: float = 40.0
-    align_minutes: float = 15.0
+    space_minutes: float = 4.0
+    text_minutes: float = 20.0
+    align_minutes: float = 5.0
     batch: int = 16
     seed: int = 0
     limit: int | None = None
@@ -79,46 +90,139 @@ def run(settings: TrainSettings, progress: Callable[[Progress | str], None] = pr
     train, held = _load(settings, progress)
     settings.out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(settings.seed)
-    model = FindModel(MiniConfig(), _tokenizer(settings, train))
+    sentences = None if settings.targets is None else load_sentences(settings.targets / "sentences.npz")
+    model = FindModel(MiniConfig(), _tokenizer(settings, train, sentences))
     with torch.no_grad():
         model.interface.lang_encoder.logit_scale.fill_(LOG_SCALE)
     model.vision.channels_last()
-    _vision(model, train, held, settings, progress)
-    for stage, minutes in _stages(model, train, held, settings):
-        checkpoint = settings.out / f"{stage.name}.pt"
-        if stage.name in settings.stages:
-            run_stage(stage, checkpoint, minutes=minutes, seed=settings.seed, bf16=settings.bf16, progress=progress)
-        elif checkpoint.exists():
-            model.load_state_dict(torch.load(checkpoint, weights_only=True)["module"])
+    school = _Course(settings, model, train, held, sentences, progress)
+    for name in ("space", "text", "vision", "align", "interface"):
+        school.take(name)
     if "bundle" in settings.stages:
         _bundle(model.eval(), train, settings)
         progress(f"wrote {settings.out / 'bundle'}")
     return settings.out / "bundle"
 
 
-def _vision(
-    model: FindModel, train: Samples, held: Samples, settings: TrainSettings, progress: Callable[[Progress | str], None]
-) -> None:
-    checkpoint = settings.out / "vision.pt"
-    if "vision" in settings.stages and settings.targets is not None:
-        run_stage(
-            VisionStage(model.vision, train, held),
-            checkpoint,
-            minutes=settings.vision_minutes,
-            seed=settings.seed,
-            bf16=settings.bf16,
-            progress=progress,
-        )
-    elif checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=True)["module"]
-        model.vision.load_state_dict({key[6:]: value for key, value in state.items() if key.startswith("tower.")})
+class _Course:
+    """The stages in their order, each from the checkpoints of those before it."""
+
+    def __init__(
+        self,
+        settings: TrainSettings,
+        model: FindModel,
+        train: Samples,
+        held: Samples,
+        sentences: Sentences | None,
+        progress: Callable[[Progress | str], None],
+    ) -> None:
+        self.settings, self.model, self.train, self.held = settings, model, train, held
+        self.sentences, self.progress = sentences, progress
+        self.space: Space | None = None
+
+    def take(self, name: StageName) -> None:
+        """Run a stage if it is chosen, then take up what its checkpoint holds, if there is one."""
+        checkpoint = self.settings.out / f"{name}.pt"
+        if name in self.settings.stages and (name == "interface" or self.settings.targets is not None):
+            minutes = {
+                "space": self.settings.space_minutes,
+                "text": self.settings.text_minutes,
+                "vision": self.settings.vision_minutes,
+                "align": self.settings.align_minutes,
+                "interface": self.settings.minutes,
+            }[name]
+            stage = getattr(self, f"_{name}")()
+            seed, bf16 = self.settings.seed, self.settings.bf16
+            run_stage(stage, checkpoint, minutes=minutes, seed=seed, bf16=bf16, progress=self.progress)
+        if checkpoint.exists():
+            self._take_up(name, torch.load(checkpoint, weights_only=True)["module"], checkpoint)
+
+    def _take_up(self, name: StageName, state: dict[str, Tensor], checkpoint: Path) -> None:
+        model = self.model
+        if name == "space":
+            self.space = load_space(checkpoint)
+        elif name == "text":
+            model.text.load_state_dict(_below("tower.", state))
+            model.interface.paths.text.load_state_dict(_below("path.", state))
+        elif name == "vision":
+            model.vision.load_state_dict(_below("tower.", state))
+        elif name == "align":
+            model.interface.paths.photo.load_state_dict(_below("photo.", state))
+            model.interface.paths.region.load_state_dict(_below("photo.", state))
+        else:
+            model.load_state_dict(state)
+
+    def _space(self) -> Stage:
+        _, views = self._views(self.settings.data)
+        names = teacher_names(views, self._targets / "classifiers.npz")
+        vectors = _held_vectors(self.held, self._targets / "held-sentences.npz")
+        return SpaceStage(self.train, views, names, self._sentences, self.held, vectors)
+
+    def _text(self) -> Stage:
+        return TextStage(self.model, self._sentences, self._made_space)
+
+    def _vision(self) -> Stage:
+        if self.settings.start is not None and not (self.settings.out / "vision.pt").exists():
+            state = torch.load(self.settings.start, weights_only=True)["module"]
+            self.model.vision.load_state_dict(_below("tower.", state))
+        samples, views = self._views(self.settings.data, self.settings.more)
+        self.progress(f"{len(samples)} photos and {len(views)} views for the vision tower")
+        return VisionStage(self.model.vision, samples, views, self.held, basis=self.train)
+
+    def _align(self) -> Stage:
+        samples, views = self._views(self.settings.data, self.settings.more)
+        return AlignStage(self.model, samples, views, self._sentences, self._made_space, self.held)
+
+    def _interface(self) -> Stage:
+        places, names = None, None
+        if self.space is not None and self.sentences is not None and self.train.pooled is not None:
+            places = self.space.of_photos(self.train.pooled)
+            known = sorted({r.label for regions in self.train.regions for r in regions if r.label})
+            known = [name for name in known if name in self.sentences.place]
+            rows = np.array([self.sentences.place[name] for name in known], np.int64)
+            names = known, self.space.of_texts(self.sentences.vectors[rows])
+        batch = self.settings.batch
+        return InterfaceStage(self.model, self.train, self.held, places=places, names=names, batch=batch)
+
+    # --- what stages are taught with ----------------------------------------------------------
+
+    @property
+    def _targets(self) -> Path:
+        if self.settings.targets is None:
+            raise InputError("no teacher targets given; pass --targets")
+        return self.settings.targets
+
+    @property
+    def _sentences(self) -> Sentences:
+        if self.sentences is None:
+            raise InputError("no sentence vectors given; pass --targets")
+        return self.sentences
+
+    @property
+    def _made_space(self) -> Space:
+        if self.space is None:
+            raise InputError(f"no space at {self.settings.out / 'space.pt'}; run stage space first")
+        return self.space
+
+    def _views(self, *folders: Path | None) -> tuple[Samples, Views]:
+        """Photos and views of the training packs, with those of further folders; the training photos come first."""
+        packs = sorted(self.settings.data.glob("train-*.tar"))
+        more = [pack for folder in folders[1:] if folder is not None for pack in sorted(folder.glob("*.tar"))]
+        samples = self.train
+        if more:
+            samples = joined(self.train, load_samples(more, targets=self._targets, limit=self.settings.limit))
+        return samples, load_views(samples, [*packs, *more], self._targets)
 
 
-def _stages(model: FindModel, train: Samples, held: Samples, settings: TrainSettings) -> Iterator[tuple[Stage, float]]:
-    """The stages of the interface with their minutes; a resumed one takes up where its checkpoint stands."""
-    if settings.targets is not None:
-        yield AlignStage(model, train, held), settings.align_minutes
-    yield InterfaceStage(model, train, held, batch=settings.batch), settings.minutes
+def _below(prefix: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+
+
+def _held_vectors(held: Samples, file: Path) -> NDArray[np.float16]:
+    """(n, 384) sentence vectors of the first caption of every captioned held-out photo, in order."""
+    sentences = load_sentences(file)
+    first = [captions[0] for captions in held.captions if captions]
+    return sentences.vectors[[sentences.place[caption] for caption in first]]
 
 
 def _load(settings: TrainSettings, progress: Callable[[Progress | str], None]) -> tuple[Samples, Samples]:
@@ -146,14 +250,15 @@ def _outline(samples: Samples, targets: Path) -> None:
                 samples.regions[n] = pseudo_regions(samples.painted[n], voc, ade)
 
 
-def _tokenizer(settings: TrainSettings, train: Samples) -> Tokenizer:
+def _tokenizer(settings: TrainSettings, train: Samples, sentences: Sentences | None) -> Tokenizer:
     file = settings.out / "tokenizer.json"
     if not file.exists():
-        sentences = [caption for captions in train.captions for caption in captions]
-        tokenizer = train_tokenizer(
-            [*sentences, *(label for labels in train.labels for label in labels * 3)], size=6000
-        )
-        tokenizer.save(str(file))
+        labels = [label for labels in train.labels for label in labels * 3]
+        if sentences is None:
+            texts, size = [caption for captions in train.captions for caption in captions], 6000
+        else:
+            texts, size = sentences.texts, 16_000
+        train_tokenizer([*texts, *labels], size=size).save(str(file))
     return load_tokenizer(file)
 
 
@@ -172,7 +277,7 @@ def _provenance(settings: TrainSettings) -> dict[str, object]:
     used = {
         key: value
         for key, value in asdict(settings).items()
-        if key in ("minutes", "vision_minutes", "align_minutes", "batch", "seed", "limit")
+        if key.endswith("minutes") or key in ("batch", "seed", "limit")
     }
     return {
         "packs": [pack.name for pack in sorted(settings.data.glob("train-*.tar"))],

@@ -20,7 +20,8 @@ from ..errors import InputError
 from ..evaluation.packs import PackPhoto, read_pack
 from ..records import Floats
 
-SQUARE = 144  # side that photos are kept at; crops are taken from it
+SQUARE = 176  # side that photos are kept at; crops are taken from it
+PAINTED_GRID = 48  # side of the maps that the segmenters painted
 MASK_SIDE = 72  # side that masks are kept at
 EXCLUDED_SOURCES = frozenset({"human-seg", "camvid"})  # terms too weak to train on
 HELD_OUT_SHARE = 20  # one photo in so many is kept back from training, for calibration
@@ -45,7 +46,8 @@ class Samples:
         pixels: (N, SQUARE, SQUARE, 3) uint8, the whole photo squashed.
         captions, labels, regions: what the packs say; any may be empty for a photo.
         pooled: (N, P) float32 teacher vectors of unit length, or None.
-        painted: (N, 4, G, G) uint8: class and probability x 255 of two segmenters, or None.
+        painted: (N, 4, G, G) uint8: class and probability x 255 of two segmenters, or None; probability 0 throughout
+            where a photo was not shown to them.
     """
 
     keys: list[str] = field(default_factory=list)
@@ -62,6 +64,24 @@ class Samples:
     def where(self, wanted: Callable[[int], bool]) -> NDArray[np.int64]:
         """Positions of the photos for which `wanted(position)` holds."""
         return np.array([n for n in range(len(self)) if wanted(n)], np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class Views:
+    """What teachers saw of photos: whole ones and crops, all arrays of one length M.
+
+    Attributes:
+        rows: (M,) int64 positions in the samples.
+        boxes: (M, 4) float32 x0, y0, x1, y1 in shares of the photo's sides.
+        pooled: (M, P) float16 teacher vectors.
+    """
+
+    rows: NDArray[np.int64]
+    boxes: NDArray[np.float32]
+    pooled: NDArray[np.float16]
+
+    def __len__(self) -> int:
+        return len(self.rows)
 
 
 def held_out(key: str) -> bool:
@@ -126,12 +146,66 @@ def target_directions(pooled: NDArray[np.floating], mean: Floats, components: Fl
     return F.normalize(torch.from_numpy((pooled.astype(np.float32) - mean) @ components), dim=1)
 
 
+def joined(first: Samples, second: Samples) -> Samples:
+    """Photos of two sets, those of the first in front; both with teacher targets or both without."""
+    both = Samples(
+        first.keys + second.keys,
+        np.concatenate([first.pixels, second.pixels]),
+        first.captions + second.captions,
+        first.labels + second.labels,
+        first.regions + second.regions,
+    )
+    if first.pooled is not None and second.pooled is not None:
+        both.pooled = np.concatenate([first.pooled, second.pooled])
+    if first.painted is not None and second.painted is not None:
+        both.painted = np.concatenate([first.painted, second.painted])
+    return both
+
+
+def load_views(samples: Samples, packs: Sequence[Path], targets: Path) -> Views:
+    """Every view that teachers have seen of some samples: the whole photos, then the crops of `PACK.views.npz` files.
+
+    Args:
+        samples: with teacher vectors; packs: where they come from.
+        targets: folder of the target files; packs without a views file add their whole photos only.
+    """
+    if samples.pooled is None:
+        raise InputError("views are what teachers saw, no teacher targets given; pass --targets")
+    place = {key: n for n, key in enumerate(samples.keys)}
+    rows, boxes = [np.arange(len(samples))], [np.tile(np.array([[0, 0, 1, 1]], np.float32), (len(samples), 1))]
+    pooled = [samples.pooled.astype(np.float16)]
+    for file in (targets / f"{pack.stem}.views.npz" for pack in packs):
+        if not file.exists():
+            continue
+        with np.load(file) as content:
+            row = np.array([place.get(str(key), -1) for key in content["keys"]], np.int64)
+            kept = (row >= 0) & ~_whole(content["boxes"])
+            rows.append(row[kept])
+            boxes.append(content["boxes"][kept].astype(np.float32))
+            pooled.append(content["pooled"][kept])
+    return Views(np.concatenate(rows), np.concatenate(boxes), np.concatenate(pooled))
+
+
+def _whole(boxes: NDArray[np.floating]) -> NDArray[np.bool_]:
+    return np.isclose(boxes, [0, 0, 1, 1]).all(1)
+
+
 def _cached_targets(folder: Path, pack: Path) -> tuple[dict[str, int], NDArray[np.float16], NDArray[np.uint8]]:
-    file = folder / f"{pack.stem}.npz"
-    if not file.exists():
+    """Rows by key, pooled vectors and painted maps; a pack of which only views are cached has nothing painted."""
+    file, views = folder / f"{pack.stem}.npz", folder / f"{pack.stem}.views.npz"
+    if file.exists():
+        with np.load(file) as content:
+            return {key: n for n, key in enumerate(content["keys"])}, content["pooled"], content["painted"]
+    if not views.exists():
         raise InputError(f"no teacher targets at {file}; write them with tools/cache_teachers.py")
-    with np.load(file) as content:
-        return {key: n for n, key in enumerate(content["keys"])}, content["pooled"], content["painted"]
+    with np.load(views) as content:
+        whole = _whole(content["boxes"])
+        keys = content["keys"][whole]
+        return (
+            {key: n for n, key in enumerate(keys)},
+            content["pooled"][whole],
+            np.zeros((len(keys), 4, PAINTED_GRID, PAINTED_GRID), np.uint8),
+        )
 
 
 def _squashed(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -14,7 +14,17 @@ from ...models.pixel_decoder import Pyramid
 from ...models.text import PLACEHOLDER, TextTower
 from ...models.vision import VisionTower
 from .module import FindConfig, FindInterface
-from .variables import NO_ENTITY, PAD_QUERY, GroundingPrompt, InterleavePrompt, MaskPrompt, TextTokens, VisualTokens
+from .outputs import Pass
+from .variables import (
+    NO_ENTITY,
+    PAD_QUERY,
+    GroundingPrompt,
+    InterleavePrompt,
+    MaskPrompt,
+    Prompts,
+    TextTokens,
+    VisualTokens,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +36,7 @@ class MiniConfig:
         vision: arguments of VisionTower; text: of TextTower; interface: of FindConfig.
     """
 
-    side: int = 128
+    side: int = 160
     vision: dict[str, Any] = field(
         default_factory=lambda: {
             "widths": [64, 128, 256, 384],
@@ -44,11 +54,13 @@ class MiniConfig:
             "features": 128,
             "heads": 8,
             "ffn": 1024,
-            "layers": 6,
-            "object_queries": 32,
+            "layers": 4,
+            "object_queries": 40,
             "text_width": 256,
             "memories": 32,
             "most_points": 32,
+            "towers": 384,
+            "anchors": 5,
         }
     )
 
@@ -148,6 +160,17 @@ class FindModel(nn.Module):
                 query_index[row, number] = number
         return InterleavePrompt(TextTokens(states, batch.pad), token_index, query_index, visual, masks)
 
+    def see(self, pyramid: Pyramid, prompts: Prompts, **options: Any) -> Pass:
+        """One pass of the interface over photos; options as `FindInterface.forward` takes them."""
+        out: Pass = self.interface(pyramid.levels, pyramid.mask_features, prompts, coarse=pyramid.coarse, **options)
+        return out
+
+    def sample(self, pyramid: Pyramid, masks: MaskPrompt, generator: torch.Generator | None = None) -> VisualTokens:
+        """Visual tokens of user masks on photos, to be used in a pass over other photos or none."""
+        return self.interface.sample(
+            pyramid.levels, masks, generator, coarse=pyramid.coarse, mask_features=pyramid.mask_features
+        )
+
     def pyramid(self, pixels: Tensor) -> Pyramid:
         """(B, 3, S, S) RGB in 0..255 to the pyramid."""
         out: Pyramid = self.vision(pixels)
@@ -178,7 +201,17 @@ def gather_visual(tokens: VisualTokens, rows: Sequence[Sequence[int]]) -> Visual
         level.reshape(-1, channels)[source] if level.shape[1] else level.new_zeros((count, width, channels))
         for level in tokens.levels
     ]
-    return VisualTokens((levels[0], levels[1], levels[2]), pad, index)
+    return VisualTokens((levels[0], levels[1], levels[2]), pad, index, _gather_vectors(tokens.vectors, rows))
+
+
+def _gather_vectors(vectors: Tensor | None, rows: Sequence[Sequence[int]]) -> Tensor | None:
+    """(N, 1, C) vectors, one a row of tokens, to (sentences, entities, C) with zero rows for entities of text."""
+    if vectors is None:
+        return None
+    most = max((len(image) for image in rows), default=0)
+    table = torch.cat([vectors[:, 0], vectors.new_zeros((1, vectors.shape[-1]))])
+    padded = [[*image, *[-1] * (most - len(image))] for image in rows]
+    return table[torch.tensor(padded, dtype=torch.long).reshape(len(rows), most)]
 
 
 def _pad_rows(rows: Sequence[Tensor], indices: Sequence[Tensor]) -> tuple[TextTokens, Tensor]:

@@ -7,7 +7,7 @@ Everything inside is batch-first.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from ...models.positions import sine_positions
 from .layers import ConditionLayer, ContentLayer, Ffn, Language, Stack
 from .outputs import MASKS, PIXEL, SEMANTIC, Output, Pass
+from .paths import LOUDNESS, TowerPaths
 from .sampler import sample_tokens
 from .variables import (
     CONTENT,
@@ -47,6 +48,10 @@ class FindConfig:
         object_queries: proposals, without the image query.
         text_width: of the language tower's tokens.
         most_points: visual tokens an image, for positive and negative masks each.
+        towers: channels of the backbone's coarsest map where the towers speak for themselves (`TowerPaths`); 0, as
+            published, leaves that out.
+        anchors: the first anchors² proposals start from the cells of the coarsest level, pooled to anchors x anchors,
+            so that each looks for what lies there; 0, as published, starts all from learned vectors alone.
     """
 
     width: int = 512
@@ -58,6 +63,8 @@ class FindConfig:
     text_width: int = 4096
     memories: int = 32
     most_points: int = 512
+    towers: int = 0
+    anchors: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, as `FindConfig(**values)` takes them."""
@@ -91,6 +98,10 @@ class FindInterface(nn.Module):
         self.spatial_embed = nn.Embedding(config.memories, width)
         self.spatial_featured = nn.Embedding(config.memories, width)
         self.lang_encoder = Language(config.text_width, width)
+        if config.towers:
+            self.paths = TowerPaths(config.towers, config.features, width)
+        if config.anchors:
+            self.anchor_proj = nn.Linear(width, width)
         self._start()
 
     def _start(self) -> None:
@@ -99,6 +110,10 @@ class FindInterface(nn.Module):
             nn.init.normal_(table.weight, std=0.2)
         for matrix in (self.class_embed, self.lang_encoder.lang_proj, *self.mask_sptial_embed):
             nn.init.normal_(matrix, std=matrix.shape[0] ** -0.5)
+        if self.config.towers:  # the towers are right from the start, the interface is not
+            with torch.no_grad():
+                self.class_embed.mul_(0.15)
+                nn.init.eye_(self.lang_encoder.lang_proj)
         if hasattr(self, "input_proj"):
             for parameter in self.input_proj.parameters():
                 if parameter.ndim > 1:
@@ -123,6 +138,7 @@ class FindInterface(nn.Module):
         mask_features: Tensor | None,
         prompts: Prompts,
         *,
+        coarse: Tensor | None = None,
         class_table: Tensor | None = None,
         earlier: bool = False,
         segment_sees_queries: bool = False,
@@ -134,6 +150,7 @@ class FindInterface(nn.Module):
             levels: (B, F, h, w) at strides 32, 16, 8; None runs the language side alone.
             mask_features: (B, F, h, w) at stride 4, or None with `levels`.
             prompts: what is asked.
+            coarse: (B, T, h, w) the backbone's coarsest map, wanted with `levels` where the configuration has `towers`.
             class_table: (K, C) class vectors for `pred_logits`, or None.
             earlier: also keep the prediction before each layer, for deep supervision.
             segment_sees_queries: see `condition_groups`.
@@ -142,9 +159,14 @@ class FindInterface(nn.Module):
             a Pass; image outputs do not depend on the prompts (but for rounding).
         """
         features = self._features(levels) if levels is not None else None
-        variables, sampled = self._variables(features, prompts, generator)
+        towers = _Towers(coarse, mask_features) if self.config.towers else None
+        variables, sampled = self._variables(features, prompts, generator, towers)
         ordered, groups = condition_groups(variables, segment_sees_queries=segment_sees_queries)
-        state = _State(ordered, features, mask_features, class_table, prompts, groups)
+        state = _State(ordered, features, mask_features, class_table, prompts, groups, towers)
+        if towers is not None:
+            towers.said = self.paths.sentences(prompts) | self.paths.interleaved(prompts, sampled[1])
+            if coarse is not None:
+                towers.said["queries_vision_image"] = self.paths.photos(coarse)
         predictions = [self._heads(state, 0)] if earlier or features is not None else []
         for number in range(self.config.layers):
             self._layer(state, number)
@@ -154,10 +176,20 @@ class FindInterface(nn.Module):
         return Pass(predictions[-1], predictions[:-1] if earlier else [], *sampled)
 
     def sample(
-        self, levels: Sequence[Tensor], prompt: MaskPrompt, generator: torch.Generator | None = None
+        self,
+        levels: Sequence[Tensor],
+        prompt: MaskPrompt,
+        generator: torch.Generator | None = None,
+        *,
+        coarse: Tensor | None = None,
+        mask_features: Tensor | None = None,
     ) -> VisualTokens:
-        """Visual tokens of user masks on images, to be used in a pass over other images or none."""
-        return self._sample(self._features(levels), prompt, generator)
+        """Visual tokens of user masks on images, to be used in a pass over other images or none.
+
+        `coarse` and `mask_features` are wanted where the configuration has `towers`.
+        """
+        towers = _Towers(coarse, mask_features) if self.config.towers else None
+        return self._sample(self._features(levels), prompt, generator, towers)
 
     # --- variables ----------------------------------------------------------------------------
 
@@ -173,10 +205,14 @@ class FindInterface(nn.Module):
         return out
 
     def _sample(
-        self, features: Sequence[_Level], prompt: MaskPrompt, generator: torch.Generator | None
+        self,
+        features: Sequence[_Level],
+        prompt: MaskPrompt,
+        generator: torch.Generator | None,
+        towers: _Towers | None,
     ) -> VisualTokens:
         maps = [level.source.unflatten(1, level.size) for level in features]
-        return sample_tokens(
+        sampled = sample_tokens(
             maps,
             list(self.mask_sptial_embed),
             self.pn_indicator.weight,
@@ -184,6 +220,9 @@ class FindInterface(nn.Module):
             most=self.config.most_points,
             generator=generator,
         )
+        if towers is not None and towers.coarse is not None and towers.mask_features is not None:
+            sampled.vectors = self.paths.prompts(prompt.positive, towers.coarse, towers.mask_features)
+        return sampled
 
     def _learned(self, name: str, batch: int, index: Tensor | None = None) -> Variable:
         """Proposals are the object queries; any other learned variable repeats the image query, once an index."""
@@ -194,41 +233,57 @@ class FindInterface(nn.Module):
             content, position = content.expand(index.shape[1], -1), position.expand(index.shape[1], -1)
         return Variable(name, content.expand(batch, -1, -1), position.expand(batch, -1, -1), index=index)
 
+    def _proposals(self, name: str, features: Sequence[_Level]) -> Variable:
+        """Object proposals; the first of them start from where they stand in the picture."""
+        learned = self._learned(name, len(features[0].source))
+        side = self.config.anchors
+        if not side:
+            return learned
+        coarsest = features[0].key.transpose(1, 2).unflatten(2, features[0].size)
+        cells = self.anchor_proj(F.adaptive_avg_pool2d(coarsest, side).flatten(2).transpose(1, 2))
+        learned.content = learned.content + F.pad(cells, (0, 0, 0, learned.content.shape[1] - side * side))
+        return learned
+
     def _variables(
-        self, features: Sequence[_Level] | None, prompts: Prompts, generator: torch.Generator | None
+        self,
+        features: Sequence[_Level] | None,
+        prompts: Prompts,
+        generator: torch.Generator | None,
+        towers: _Towers | None,
     ) -> tuple[list[Variable], tuple[VisualTokens | None, VisualTokens | None]]:
         batch = _batch_size(features, prompts)
-        seeing = features is not None
         found: list[Variable] = []
-        if seeing:
-            found += [self._learned(name, batch) for name in ("proposals_vision_object", "queries_vision_image")]
+        if features is not None:
+            found.append(self._proposals("proposals_vision_object", features))
+            found.append(self._learned("queries_vision_image", batch))
         for kind, text in (("caption", prompts.caption), ("class", prompts.class_name)):
             if text is not None:
                 found += [self._learned(f"queries_language_{kind}", batch), _tokens(f"tokens_language_{kind}", text)]
         if (grounding := prompts.grounding) is not None:
-            found += [self._learned("proposals_vision_grounding", batch)] * seeing
+            found += [self._proposals("proposals_vision_grounding", features)] if features is not None else []
             found.append(self._learned("queries_language_description", batch, grounding.query_index))
             found.append(_tokens("tokens_language_description", grounding.text, grounding.token_index))
-        spatial = self._visual_tokens(features, prompts.spatial.masks if prompts.spatial else None, generator)
+        spatial = self._visual_tokens(features, prompts.spatial.masks if prompts.spatial else None, generator, towers)
         if prompts.spatial is not None:
-            found += self._spatial(prompts.spatial, batch, seeing) + _visual("tokens_vision_spatial", spatial)
-        legend = self._visual_tokens(features, prompts.interleave.masks if prompts.interleave else None, generator)
+            found += self._spatial(prompts.spatial, batch, features) + _visual("tokens_vision_spatial", spatial)
+        parts = prompts.interleave.masks if prompts.interleave else None
+        legend = self._visual_tokens(features, parts, generator, towers)
         if prompts.interleave is not None:
-            found += self._interleaved(prompts.interleave, batch, seeing) + _visual("tokens_vision_spatial_", legend)
+            found += self._interleaved(prompts.interleave, batch, features) + _visual("tokens_vision_spatial_", legend)
         return found, (spatial, legend)
 
-    def _spatial(self, prompt: SpatialPrompt, batch: int, seeing: bool) -> list[Variable]:
+    def _spatial(self, prompt: SpatialPrompt, batch: int, features: Sequence[_Level] | None) -> list[Variable]:
         found = [self._learned("queries_vision_spatial", batch, prompt.query_index)]
-        if seeing:
-            found.append(self._learned("proposals_vision_segment", batch))
-        if seeing and prompt.previous is not None:
+        if features is not None:
+            found.append(self._proposals("proposals_vision_segment", features))
+        if features is not None and prompt.previous is not None:
             tables = self.spatial_featured, self.spatial_embed
             content, position = (table.weight.expand(batch, -1, -1) for table in tables)
             found.append(Variable("memories_vision_spatial", content, position))
         return found
 
-    def _interleaved(self, prompt: InterleavePrompt, batch: int, seeing: bool) -> list[Variable]:
-        found = [self._learned("proposals_interleave_entity", batch)] * seeing
+    def _interleaved(self, prompt: InterleavePrompt, batch: int, features: Sequence[_Level] | None) -> list[Variable]:
+        found = [self._proposals("proposals_interleave_entity", features)] if features is not None else []
         found.append(self._learned("queries_interleave_legend", batch))
         found.append(self._learned("queries_interleave_entity", batch, prompt.query_index))
         words, visual = prompt.text.tokens, prompt.visual[:, :, None].to(prompt.text.tokens.dtype)
@@ -243,12 +298,13 @@ class FindInterface(nn.Module):
         features: Sequence[_Level] | None,
         masks: MaskPrompt | VisualTokens | None,
         generator: torch.Generator | None,
+        towers: _Towers | None,
     ) -> VisualTokens | None:
         if masks is None or isinstance(masks, VisualTokens):
             return masks
         if features is None:
             raise TypeError("masks were given without the image features that they are sampled from")
-        return self._sample(features, masks, generator)
+        return self._sample(features, masks, generator, towers)
 
     # --- one layer ----------------------------------------------------------------------------
 
@@ -294,28 +350,32 @@ class FindInterface(nn.Module):
             objects = normed["proposals_vision_object"]
             weight = _cosines(normed["queries_vision_image"], objects).softmax(-1).detach()
             normed["queries_vision_image"] = weight @ objects
+        pixel = {name: self._pixel(rows) for name, rows in normed.items() if outputs or name in VISION_GROUP}
+        masks = _masks(pixel, state.mask_features) if state.features is not None else {}
         values: dict[str, Tensor] = {}
         if outputs:
             for name, rows in normed.items():
                 for key in SEMANTIC.get(name, ()):
-                    values[key] = rows @ self.class_embed
+                    values[key] = self._semantic(state, name, rows, masks.get(name))
             if state.class_table is not None and "pred_captions" in values:
                 values["pred_logits"] = self.lang_encoder.logit_scale.exp() * _cosines(
                     values["pred_captions"], state.class_table.expand(len(values["pred_captions"]), -1, -1)
                 )
-        pixel = {name: self._pixel(rows) for name, rows in normed.items() if outputs or name in VISION_GROUP}
-        if outputs:
             values |= {PIXEL[name]: rows for name, rows in pixel.items() if name in PIXEL}
+            values |= {MASKS[name]: logits for name, logits in masks.items()}
         if state.features is not None and state.mask_features is not None:
-            masks = {
-                name: torch.einsum("bnc,bchw->bnhw", pixel[name], state.mask_features)
-                for name in MASKS
-                if name in pixel
-            }
-            if outputs:
-                values |= {MASKS[name]: logits for name, logits in masks.items()}
             state.blocked = _attention_mask(state, masks, state.features[next_level].size)
         return Output(values)
+
+    def _semantic(self, state: _State, name: str, rows: Tensor, masks: Tensor | None) -> Tensor:
+        """(B, N, C) semantic vectors; where there are towers, with what they say of the same mask, photo or phrase."""
+        own = rows @ self.class_embed
+        if state.towers is None:
+            return own
+        said = state.towers.said.get(name)
+        if masks is not None and state.towers.coarse is not None and state.mask_features is not None:
+            said = self.paths.masks(masks.detach().float().sigmoid(), state.towers.coarse, state.mask_features)
+        return own if said is None else own + LOUDNESS * said
 
     def _pixel(self, rows: Tensor) -> Tensor:
         first, second, third = self.mask_embed.layers
@@ -331,6 +391,15 @@ class _Level:
 
 
 @dataclass(slots=True)
+class _Towers:
+    """What the towers saw of the photos, and what they say for each query of a pass."""
+
+    coarse: Tensor | None
+    mask_features: Tensor | None
+    said: dict[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
 class _State:
     variables: list[Variable]
     features: list[_Level] | None
@@ -338,6 +407,7 @@ class _State:
     class_table: Tensor | None
     prompts: Prompts
     condition: list[tuple[int, Tensor | None]]
+    towers: _Towers | None = None
     content: Tensor | None = None
     blocked: Tensor | None = None
 
@@ -350,6 +420,12 @@ def _cosines(rows: Tensor, others: Tensor) -> Tensor:
     rows = rows / (rows.norm(dim=-1, keepdim=True) + 1e-7)
     others = others / (others.norm(dim=-1, keepdim=True) + 1e-7)
     return rows @ others.transpose(-1, -2)
+
+
+def _masks(pixel: dict[str, Tensor], mask_features: Tensor | None) -> dict[str, Tensor]:
+    if mask_features is None:
+        return {}
+    return {name: torch.einsum("bnc,bchw->bnhw", pixel[name], mask_features) for name in MASKS if name in pixel}
 
 
 def _attention_mask(state: _State, masks: dict[str, Tensor], size: tuple[int, int]) -> Tensor:

@@ -66,7 +66,7 @@ def segment(model: FindModel, pyramid: Pyramid, class_table: Tensor) -> Segments
     Args:
         class_table: (K + 1, C) name vectors with background last.
     """
-    output = model.interface(pyramid.levels, pyramid.mask_features, Prompts(), class_table=class_table).final
+    output = model.see(pyramid, Prompts(), class_table=class_table).final
     masks = output["pred_masks"].float()
     inside = (masks > 0).float()
     certainty = (masks.sigmoid() * inside).sum((2, 3)) / inside.sum((2, 3)).clamp(min=1)
@@ -96,9 +96,7 @@ def encode_phrases(model: FindModel, phrases: Sequence[str]) -> Tensor:
 
 def ground(model: FindModel, pyramid: Pyramid, expressions: Sequence[Sequence[str]]) -> list[list[Found]]:
     """The proposal that fits each expression best, image by image; all expressions of an image share the pass."""
-    output = model.interface(
-        pyramid.levels, pyramid.mask_features, Prompts(grounding=model.grounding_prompt(expressions))
-    ).final
+    output = model.see(pyramid, Prompts(grounding=model.grounding_prompt(expressions))).final
     scores = _unit(output["pred_gtexts"]) @ _unit(output["pred_grounding_query"]).transpose(1, 2)
     return [
         [_found(output["pred_gmasks"][row], scores[row, :, n], scores[row, :, n]) for n in range(len(image))]
@@ -124,7 +122,7 @@ def interact(
     most = max(len(m) for m in masks)
     index = torch.stack([torch.tensor([n if n < len(m) else -3 for n in range(most)]) for m in masks])
     prompts = Prompts(spatial=SpatialPrompt(MaskPrompt(masks, background), index, previous))
-    output = model.interface(pyramid.levels, pyramid.mask_features, prompts, generator=_generator()).final
+    output = model.see(pyramid, prompts, generator=_generator()).final
     scores = output["pred_smaskembs"] @ output["pred_pspatials"].transpose(1, 2)
     return [
         torch.stack([output["pred_smasks"][row, scores[row, :, n].argmax()] for n in range(len(m))])
@@ -142,13 +140,15 @@ def sample_references(model: FindModel, references: Sequence[Reference | None]) 
             prompt = MaskPrompt(
                 [reference.mask[None]], None if reference.background is None else [reference.background[None]]
             )
-            tokens.append(model.interface.sample(reference.pyramid.levels, prompt, _generator()))
+            tokens.append(model.sample(reference.pyramid, prompt, _generator()))
     if not tokens:
         return None
     width = max(t.pad.shape[1] for t in tokens)
     levels = [torch.cat([F.pad(t.levels[n], (0, 0, 0, width - t.pad.shape[1])) for t in tokens]) for n in range(3)]
     pad = torch.cat([F.pad(t.pad, (0, width - t.pad.shape[1]), value=True) for t in tokens])
-    stacked = VisualTokens((levels[0], levels[1], levels[2]), pad, torch.zeros_like(pad, dtype=torch.long))
+    vectors = None if tokens[0].vectors is None else torch.cat([t.vectors for t in tokens if t.vectors is not None])
+    index = torch.zeros_like(pad, dtype=torch.long)
+    stacked = VisualTokens((levels[0], levels[1], levels[2]), pad, index, vectors)
     numbers = iter(range(len(tokens)))
     return gather_visual(stacked, [[-1 if r is None else next(numbers) for r in references]])
 
@@ -164,7 +164,7 @@ def encode_region(model: FindModel, reference: Reference) -> Tensor:
     sentence = compose([("", 0, True)])
     prompts = Prompts(interleave=_interleave(model, sentence, [reference]))
     pyramid = reference.pyramid
-    output = model.interface(pyramid.levels, pyramid.mask_features, prompts).final
+    output = model.see(pyramid, prompts).final
     best = (output["pred_imaskembs"][0] @ output["pred_entity_pixel"][0, 0]).argmax()
     return _unit(output["pred_interleave_objects"][0, best])
 
@@ -174,7 +174,7 @@ def ground_interleaved(
 ) -> list[Found]:
     """Masks of every entity of a sentence in one photo, from its entity proposals (find.md §6)."""
     prompts = Prompts(interleave=_interleave(model, sentence, references))
-    output = model.interface(pyramid.levels, pyramid.mask_features, prompts).final
+    output = model.see(pyramid, prompts).final
     scores = mixed_entity_scores(output, [sentence.visual])[0]
     cosines = _unit(output["pred_interleave_objects"][0]) @ _unit(output["pred_entity_class"][0]).T
     return [_found(output["pred_imasks"][0], scores[:, n], cosines[:, n]) for n in range(len(sentence.spans))]

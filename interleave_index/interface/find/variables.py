@@ -51,11 +51,13 @@ class VisualTokens:
         levels: three (B, P, C).
         pad: (B, P) bool.
         index: (B, P) number of the mask that a token comes from.
+        vectors: (B, n, C) what the towers say of each mask, zero rows at padding, or None.
     """
 
     levels: tuple[Tensor, Tensor, Tensor]
     pad: Tensor
     index: Tensor
+    vectors: Tensor | None = None
 
 
 @dataclass(slots=True)

@@ -1,0 +1,82 @@
+"""What a sentence encoder said of texts, and what the classifying teachers call the photos; both from cached files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ..errors import InputError
+from .samples import Samples, Views
+
+FEATURES = 1280  # of the first teacher within a cached vector; the rest is the second one's, of length 0.7
+SECOND_LENGTH = 0.7
+SURE_NAME = 0.35  # probability above which a teacher's name is taken
+KINDS = ("caption", "chunk", "name", "lemma", "gloss", "placeholder")
+
+
+@dataclass(frozen=True, slots=True)
+class Sentences:
+    """Texts with the vectors of the sentence encoder.
+
+    Attributes:
+        texts: N of them, lower case.
+        vectors: (N, 384) float16 of unit length.
+        kinds: (N,) uint8, positions in `KINDS`.
+        place: text to its position (the first, where kinds share one).
+    """
+
+    texts: list[str]
+    vectors: NDArray[np.float16]
+    kinds: NDArray[np.uint8]
+    place: dict[str, int]
+
+
+def load_sentences(file: Path) -> Sentences:
+    """Read the file of tools/cache_sentences.py.
+
+    Raises:
+        InputError: it is not there.
+    """
+    if not file.exists():
+        raise InputError(f"no sentence vectors at {file}; write them with tools/cache_sentences.py")
+    with np.load(file) as content:
+        texts = [str(text) for text in content["texts"]]
+        place = {text: n for n, text in reversed(list(enumerate(texts)))}
+        return Sentences(texts, content["vectors"], content["kinds"], place)
+
+
+def teacher_names(views: Views, file: Path) -> list[tuple[str, ...]]:
+    """Names that the classifying teachers are sure of, for every view; often none.
+
+    Args:
+        file: written by tools/cache_classifiers.py.
+    """
+    if not file.exists():
+        raise InputError(f"no classifiers at {file}; write them with tools/cache_classifiers.py")
+    with np.load(file) as content:
+        weights = {name: torch.from_numpy(content[name]).float() for name in content.files if "names" not in name}
+        synonyms = [str(line).split("|") for line in content["imagenet_names"]]
+        objects = [str(name) for name in content["object_names"]]
+    names: list[tuple[str, ...]] = []
+    for start in range(0, len(views), 4096):
+        pooled = torch.from_numpy(views.pooled[start : start + 4096]).float()
+        first = (pooled[:, :FEATURES] @ weights["imagenet_weights"].T + weights["imagenet_bias"]).softmax(1)
+        second = pooled[:, FEATURES:] / SECOND_LENGTH @ weights["object_weights"].T + weights["object_bias"]
+        sure, best = first.max(1)
+        several = [(row > 0).nonzero()[:, 0].tolist() for row in second]
+        for chance, label, found in zip(sure.tolist(), best.tolist(), several, strict=True):
+            own = synonyms[label] if chance > SURE_NAME and label else []
+            names.append(tuple(dict.fromkeys([*own, *(objects[n] for n in found)])))
+    return names
+
+
+def captions_of(samples: Samples, sentences: Sentences) -> list[NDArray[np.int64]]:
+    """Positions of every photo's captions among the sentences."""
+    return [
+        np.array([sentences.place[c] for c in captions if c in sentences.place], np.int64)
+        for captions in samples.captions
+    ]

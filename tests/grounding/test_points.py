@@ -1,0 +1,138 @@
+"""Maps, gates, components and points, on maps whose answer can be read off."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from interleave_index.errors import ShapeError
+from interleave_index.geometry import encode_rle
+from interleave_index.grounding.gate import null_of, nulls_of, top_cells
+from interleave_index.grounding.grid import PatchGrid
+from interleave_index.grounding.points import components, prompt_of
+from interleave_index.grounding.resample import enlarged, resized, usable
+from interleave_index.grounding.similarity import factorised, normalised, scene_of
+
+ALL = np.ones((12, 12), bool)
+NONE = np.zeros((0, 2), np.int64)
+
+
+def hills(*places, width=1.5):
+    rows, columns = np.mgrid[:12, :12]
+    return np.max([np.exp(-((rows - r) ** 2 + (columns - c) ** 2) / (2 * width**2)) for r, c in places],
+                  axis=0).astype(np.float32)
+
+
+def test_two_hills_are_two_components_and_a_lone_cell_is_none():
+    values = hills((3, 3), (8, 8))
+    values[0, 11] = 0.95
+    found = components(values, values, ALL)
+    assert sorted(one.peak for one in found) == [(3, 3), (8, 8)]
+
+
+def test_a_lone_cell_counts_where_there_is_nothing_larger():
+    values = np.zeros((12, 12), np.float32)
+    values[4, 6] = 1
+    assert [one.peak for one in components(values, values, ALL)] == [(4, 6)]
+
+
+def test_points_on_the_thing_lie_on_it_and_points_beside_it_do_not():
+    values = hills((5, 5), width=3.5)
+    grid = PatchGrid.stretched((120, 240), (12, 12))
+    (part,) = components(values, values, ALL)
+    prompt = prompt_of(part, values, ALL, grid, NONE)
+    cells = np.floor(grid.cell_of(prompt.points)).astype(int)
+    on, beside = cells[prompt.labels == 1], cells[prompt.labels == 0]
+    assert tuple(on[0]) == (5, 5) and 1 < len(on) <= 5 and 1 < len(beside) <= 10
+    assert (values[on[:, 1], on[:, 0]] >= 0.8).all() and (values[beside[:, 1], beside[:, 0]] <= 0.35).all()
+    gaps = np.linalg.norm(on[:, None] - on[None], axis=-1)[np.triu_indices(len(on), 1)]
+    assert gaps.min() >= 1.5
+    x0, y0, x1, y1 = prompt.box
+    assert x0 < 5 * 20 < x1 and y0 < 5 * 10 < y1
+
+
+def test_the_peak_of_another_thing_is_a_point_beside_this_one():
+    values = hills((2, 2), (9, 9))
+    part = next(one for one in components(values, values, ALL) if one.peak == (2, 2))
+    prompt = prompt_of(part, values, ALL, PatchGrid.stretched((12, 12), (12, 12)), np.array([[9, 9]]))
+    beside = prompt.points[prompt.labels == 0]
+    assert [9.5, 9.5] in beside.tolist()
+
+
+def test_points_keep_two_pixels_from_the_border_of_the_photo():
+    values = hills((0, 0))
+    (part,) = components(values, values, ALL)
+    prompt = prompt_of(part, values, ALL, PatchGrid.stretched((24, 24), (12, 12)), NONE)
+    assert (prompt.points >= 2).all() and (prompt.points <= 22).all()
+
+
+@given(height=st.integers(8, 900), width=st.integers(8, 900), data=st.data())
+def test_a_cell_comes_back_from_its_pixel_for_every_way_of_seeing(height, width, data):
+    shape = data.draw(st.tuples(st.integers(1, 30), st.integers(1, 30)))
+    short = 224 / min(height, width)
+    long = 224 / max(height, width)
+    grid = data.draw(st.sampled_from([
+        PatchGrid.stretched((height, width), shape),
+        PatchGrid.cropped((height, width), shape, (max(224, round(height * short)), max(224, round(width * short))),
+                          (224, 224)),
+        PatchGrid.letterboxed((height, width), shape, (max(1, round(height * long)), max(1, round(width * long))),
+                              (224, 224))]))
+    columns_rows = grid.cell_of(grid.centres())
+    numbers = np.stack([np.tile(np.arange(shape[1]), shape[0]), np.repeat(np.arange(shape[0]), shape[1])], 1)
+    assert np.abs(columns_rows - 0.5 - numbers).max() < 1e-6
+
+
+def test_an_enlarged_map_goes_straight_from_centre_to_centre():
+    grid = PatchGrid.letterboxed((20, 60), (6, 6), (20, 60), (60, 60), pad=(20, 0))
+    columns_and_rows = np.arange(6)[None] + 10.0 * np.arange(6)[:, None]
+    picture = enlarged(grid, columns_and_rows)
+    assert usable(grid).sum() == 2 * 6  # rows 2 and 3 show the photo, each cell is 10 pixels wide
+    assert picture.shape == (20, 60)
+    assert picture[4:6, 14:16].mean() == pytest.approx(21)  # around the centre of row 2, column 1: x 15, y 5
+    assert picture[9:11, 19:21].mean() == pytest.approx(26.5)  # half way to the next row and the next column
+
+
+def test_what_a_crop_hides_is_not_a_number_in_the_enlarged_map():
+    grid = PatchGrid.cropped((10, 20), (4, 4), (10, 20), (10, 10))
+    picture = enlarged(grid, np.ones((4, 4)))
+    assert np.isnan(picture[:, :5]).all() and np.isnan(picture[:, 15:]).all() and (picture[:, 5:15] == 1).all()
+
+
+def test_resizing_halves_by_the_mean_of_neighbours():
+    assert resized(np.array([[1.0, 3.0], [5.0, 7.0]]), (1, 1)).tolist() == [[4.0]]
+
+
+def test_a_cell_shows_the_regions_that_cover_it():
+    coverage = np.zeros((2, 2, 3), np.float32)
+    coverage[0, :, 0], coverage[1, :, :2] = 1, 1
+    values = factorised(coverage, np.array([0.6, 0.2], np.float32))
+    assert values[0].tolist() == pytest.approx([0.5, 0.2, 0.2])  # mean of both is 0.4, the best 0.6
+    assert factorised(coverage[:1], np.array([0.6], np.float32))[0].tolist() == pytest.approx([0.6, 0.55, 0.55])
+
+
+def test_a_constant_map_stretches_to_nothing():
+    assert not normalised(np.full((3, 3), 0.4, np.float32), np.ones((3, 3), bool)).any()
+
+
+def test_the_bar_is_not_raised_by_photos_that_show_the_thing():
+    quiet = np.random.default_rng(0).normal(0.1, 0.05, 400)
+    some = np.concatenate([quiet, np.full(80, 0.9)])
+    assert null_of(quiet).bar() == pytest.approx(0.25, abs=0.03)
+    assert null_of(some).bar() == pytest.approx(null_of(quiet).bar(), abs=0.05)
+
+
+def test_noise_passes_the_bar_of_other_noise_in_one_of_twenty_photos_at_most(bench):
+    everything = np.ones((1, 8, 8), np.float32)
+    plain = [bench.draw((40, 60)).scene(PatchGrid.stretched((40, 60), (8, 8)), seed=n) for n in range(240)]
+    scenes = [replace(one, regions=one.patches[:1], coverage=everything) for one in plain]
+    nulls = nulls_of(scenes[:120], bench.axis(2))
+    scores = [top_cells(one.map_of(bench.axis(2)), usable(one.grid)) for one in scenes[120:]]
+    assert np.mean(np.array(scores) > nulls.cells.bar()) <= 0.05
+
+
+def test_a_scene_of_other_regions_is_an_error():
+    vectors = np.eye(3, dtype=np.float32)[:2]
+    with pytest.raises(ShapeError, match="photo has 2 regions, 1 masks"):
+        scene_of((10, 10), vectors, np.zeros((2, 4), np.float32), [encode_rle(np.ones((4, 4), bool))])

@@ -1,0 +1,177 @@
+"""Vision towers of dual encoders, opened up: vectors of masked regions and of single patches beside the image vector.
+
+The image vector is always what the model itself gives; nothing here changes it. Two kinds of tower are known.
+
+*CLIP, MetaCLIP 2*: a class token gathers the picture layer by layer. A region gets a class token of its own that
+sees, in every layer, itself and the patches under its mask, while the patches see nothing of it; with a mask of
+everything it is the class token (mask class tokens of Ding et al., Open-Vocabulary Universal Image Segmentation with
+MaskCLIP, 2022). The vector of a patch is its value in the last layer, projected, without that layer's attention,
+residual and feed-forward part (Zhou et al., Extract Free Dense Labels from CLIP, 2022; Lan et al., ClearCLIP, 2024).
+
+*SigLIP, SigLIP 2*: a probe attends over the patches once, at the end. A region is that pooling with its attention kept
+to the mask, and a patch is the pooling of that patch alone.
+
+Masks are soft: a patch under half a mask has log(1/2) added to its attention.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+LEAST = 1e-4  # coverage under which a patch is not seen at all
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a tower made of a batch.
+
+    Attributes:
+        image: (N, D), not yet of unit length.
+        keys, values: by layer, (N, T, width) each; what regions and patches are made of.
+        there: (N, P) bool, which of the P patch tokens show the photo and are no padding.
+    """
+
+    image: Tensor
+    keys: list[Tensor]
+    values: list[Tensor]
+    there: Tensor
+
+
+class Tower(Protocol):
+    """A frozen vision tower that can also speak of parts of a picture."""
+
+    dim: int
+
+    def see(self, inputs: dict[str, Tensor]) -> Seen:
+        """One forward pass."""
+
+    def pool(self, seen: Seen, coverage: Tensor) -> Tensor:
+        """(N, R, D) vectors of regions, not of unit length; coverage is (N, R, P), 0 to 1, over the patch tokens."""
+
+    def patches(self, seen: Seen) -> Tensor:
+        """(N, P, D) vectors of the patch tokens, not of unit length."""
+
+
+class ClassTokenTower:
+    """CLIP and MetaCLIP 2."""
+
+    def __init__(self, model: Any) -> None:
+        self._model, self._vision = model, model.vision_model
+        self._layers = list(self._vision.encoder.layers)
+        self.dim = int(model.visual_projection.out_features)
+
+    def see(self, inputs: dict[str, Tensor]) -> Seen:
+        """See `Tower.see`; what the layers make of every token is caught on its way."""
+        with _caught(self._layers) as (keys, values):
+            image = self._model.get_image_features(**inputs).pooler_output
+        there = torch.ones(values[-1].shape[0], values[-1].shape[1] - 1, dtype=torch.bool, device=image.device)
+        return Seen(image, keys, values, there)
+
+    def pool(self, seen: Seen, coverage: Tensor) -> Tensor:
+        """See `Tower.pool`."""
+        embeddings = self._vision.embeddings
+        first = embeddings.class_embedding + embeddings.position_embedding.weight[0]
+        token: Tensor = self._vision.pre_layrnorm(first).expand(*coverage.shape[:2], -1)
+        seeing = _bias(coverage)
+        for layer, keys, values in zip(self._layers, seen.keys, seen.values, strict=True):
+            token = token + _attend(layer.self_attn, layer.layer_norm1(token), keys[:, 1:], values[:, 1:], seeing)
+            token = token + layer.mlp(layer.layer_norm2(token))
+        projected: Tensor = self._model.visual_projection(self._vision.post_layernorm(token))
+        return projected
+
+    def patches(self, seen: Seen) -> Tensor:
+        """See `Tower.patches`."""
+        values = self._layers[-1].self_attn.out_proj(seen.values[-1][:, 1:])
+        projected: Tensor = self._model.visual_projection(self._vision.post_layernorm(values))
+        return projected
+
+
+class PoolingTower:
+    """SigLIP and SigLIP 2."""
+
+    def __init__(self, model: Any) -> None:
+        self._model, self._head = model, model.vision_model.head
+        self.dim = int(model.config.vision_config.hidden_size)
+
+    def see(self, inputs: dict[str, Tensor]) -> Seen:
+        """See `Tower.see`."""
+        found = self._model.get_image_features(**inputs)
+        tokens = found.last_hidden_state
+        attention, width = self._head.attention, tokens.shape[2]
+        keys, values = F.linear(tokens, attention.in_proj_weight[width:], attention.in_proj_bias[width:]).chunk(2, -1)
+        there = inputs.get("pixel_attention_mask")
+        there = torch.ones(tokens.shape[:2], device=tokens.device) if there is None else there
+        return Seen(found.pooler_output, [keys], [values], there.bool())
+
+    def pool(self, seen: Seen, coverage: Tensor) -> Tensor:
+        """See `Tower.pool`."""
+        attention, width = self._head.attention, seen.keys[0].shape[2]
+        probe = F.linear(self._head.probe[0], attention.in_proj_weight[:width], attention.in_proj_bias[:width])
+        heads = attention.num_heads
+        query = probe.expand(*coverage.shape[:2], -1)
+        seeing = _bias(coverage).masked_fill(~seen.there[:, None], float("-inf"))
+        nothing = torch.isinf(seeing).all(-1, keepdim=True)  # a mask that no patch shows: look at everything
+        seeing = torch.where(nothing, torch.zeros_like(seeing).masked_fill(~seen.there[:, None], float("-inf")), seeing)
+        found = _weighted(query, seen.keys[0], seen.values[0], seeing, heads)
+        return self._after(attention.out_proj(found))
+
+    def patches(self, seen: Seen) -> Tensor:
+        """See `Tower.patches`."""
+        return self._after(self._head.attention.out_proj(seen.values[0]))
+
+    def _after(self, pooled: Tensor) -> Tensor:
+        finished: Tensor = pooled + self._head.mlp(self._head.layernorm(pooled))
+        return finished
+
+
+def _bias(coverage: Tensor) -> Tensor:
+    """log of the coverage, float32, -inf where there is none."""
+    return coverage.float().log().masked_fill(coverage < LEAST, float("-inf"))
+
+
+def _attend(attention: nn.Module, token: Tensor, keys: Tensor, values: Tensor, seeing: Tensor) -> Tensor:
+    """Attention of (N, R, width) region tokens, each over itself and the patches under its mask."""
+    heads, scale = attention.num_heads, attention.scale
+    query, own_key, own_value = attention.q_proj(token), attention.k_proj(token), attention.v_proj(token)
+    query, own_key, own_value = (_split(rows, heads) for rows in (query, own_key, own_value))
+    to_patches = (query @ _split(keys, heads).transpose(2, 3)).float() * scale + seeing[:, None]
+    to_itself = (query * own_key).sum(-1, keepdim=True).float() * scale
+    weights = torch.cat([to_itself, to_patches], -1).softmax(-1).to(query.dtype)
+    found = weights[..., :1] * own_value + weights[..., 1:] @ _split(values, heads)
+    joined: Tensor = attention.out_proj(found.transpose(1, 2).flatten(2))
+    return joined
+
+
+def _weighted(query: Tensor, keys: Tensor, values: Tensor, seeing: Tensor, heads: int) -> Tensor:
+    """Attention of (N, R, width) queries over (N, P, width) keys under a bias of (N, R, P)."""
+    query, keys, values = (_split(rows, heads) for rows in (query, keys, values))
+    weights = ((query @ keys.transpose(2, 3)).float() * query.shape[-1] ** -0.5 + seeing[:, None]).softmax(-1)
+    return (weights.to(values.dtype) @ values).transpose(1, 2).flatten(2)
+
+
+def _split(rows: Tensor, heads: int) -> Tensor:
+    """(N, L, width) to (N, heads, L, width / heads)."""
+    return rows.unflatten(-1, (heads, -1)).transpose(1, 2)
+
+
+@contextmanager
+def _caught(layers: list[Any]) -> Iterator[tuple[list[Tensor], list[Tensor]]]:
+    """Keys and values of every layer, as its own projections give them during a forward pass."""
+    keys: list[Tensor] = []
+    values: list[Tensor] = []
+    hooks = []
+    for layer in layers:
+        for part, kept in ((layer.self_attn.k_proj, keys), (layer.self_attn.v_proj, values)):
+            hooks.append(part.register_forward_hook(lambda _, __, made, kept=kept: kept.append(made)))
+    try:
+        yield keys, values
+    finally:
+        for hook in hooks:
+            hook.remove()

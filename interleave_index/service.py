@@ -16,6 +16,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from .config import Config, activate_config, keep_config, kept_config
 from .errors import ImageUnreadable, InputError
 from .grammar import Query
@@ -264,12 +267,16 @@ class Index:
         from .storage.shelf import library
 
         active = self._store.active_space()
+        if active is not None:
+            yield from library(self._store, active[0], self.ids(filters).tolist())
+
+    def ids(self, filters: Filters | None = None) -> NDArray[np.int64]:
+        """Ids of the photos of the active space that pass the filters, ascending; shared: do not write to it."""
+        active = self._store.active_space()
         if active is None:
-            return
+            return np.zeros(0, np.int64)
         wanted = self._store.eligible(active[0], filters or Filters())
-        if wanted is None:  # the filters leave nothing out
-            wanted = self._store.encoded(active[0])
-        yield from library(self._store, active[0], wanted.tolist())
+        return self._store.encoded(active[0]) if wanted is None else wanted  # None: the filters leave nothing out
 
     def regions(self, photo_id: int) -> tuple[Region, ...]:
         """Stored regions of one photo in the active space, best first, masks as in `library`.
@@ -378,7 +385,9 @@ def build_interface(config: Config) -> Interface:
     """
     from .interface import load
 
-    return load(config.models.interface, offline=config.models.offline, device=config.models.device)
+    dials = config.models
+    return load(dials.interface, offline=dials.offline, device=dials.device, dtype=dials.dtype, regions=dials.regions,
+                proposals=dials.proposals)
 
 
 def _parsed(query: Query | str) -> Query:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from .. import __version__
-from . import ask, collect, model
+from . import ask, collect, model, models, serve
 from .options import QueryCommand
 
 app = typer.Typer(
@@ -40,7 +40,8 @@ app.command()(collect.prune)
 app.command()(collect.spaces)
 app.command()(collect.activate)
 app.command(cls=QueryCommand)(ask.export)
-app.command()(model.models)
+app.command()(serve.serve)
+app.add_typer(models.group, name="models")
 app.command()(model.train)
 app.command()(model.evaluate)
 app.command()(model.demo)

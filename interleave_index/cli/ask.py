@@ -21,6 +21,7 @@ from .options import (
     CameraOption,
     ConfigOption,
     DeviceOption,
+    DtypeOption,
     FolderOption,
     IndexOption,
     JsonOption,
@@ -65,12 +66,13 @@ def search(
     ground: GroundOption = Depth.stored, mode: ModeOption = Mode.auto, after: AfterOption = None,
     before: BeforeOption = None, camera: CameraOption = None, near: NearOption = None, folder: FolderOption = None,
     include_missing: MissingOption = False, model: ModelOption = None, device: DeviceOption = None,
-    offline: OfflineOption = None, html: HtmlOption = None, as_json: JsonOption = False,
+    dtype: DtypeOption = None, offline: OfflineOption = None, html: HtmlOption = None, as_json: JsonOption = False,
 ) -> None:
     """Rank photos for a query of words and pictures. Shows what each bracketed part found."""
     filters = filters_of(after, before, camera, near, folder, include_missing)
     asked = Query.parse(" ".join(query))
-    with opened(index, config, models_interface=model, models_device=device, models_offline=offline) as found:
+    with opened(index, config, models_interface=model, models_device=device, models_dtype=dtype,
+                models_offline=offline) as found:
         answer = found.search(asked, top_k, filters=filters, ground=_depth(ground), mode=mode.value)
         if html:
             _write_page(answer, asked, html, found.pixels, found.load_picture)
@@ -84,11 +86,13 @@ def search(
 def ground(
     photo: Annotated[str, typer.Argument(metavar="PHOTO", help="A picture file, a URL, or an indexed photo's id.")],
     query: QueryWords, index: IndexOption = None, config: ConfigOption = None, model: ModelOption = None,
-    device: DeviceOption = None, offline: OfflineOption = None, html: HtmlOption = None, as_json: JsonOption = False,
+    device: DeviceOption = None, dtype: DtypeOption = None, offline: OfflineOption = None, html: HtmlOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Mask what each part of a query means in one photo. Any picture file will do; no index is needed."""
     asked, named = Query.parse(" ".join(query)), photo_argument(photo)
-    folder, effective = settings(index, config, models_interface=model, models_device=device, models_offline=offline)
+    folder, effective = settings(index, config, models_interface=model, models_device=device, models_dtype=dtype,
+                                 models_offline=offline)
     try:
         with Index.open(folder, config=effective) as found:
             hit = found.ground(named, asked)
@@ -117,13 +121,14 @@ def export(
     ground: GroundOption = Depth.stored, after: AfterOption = None, before: BeforeOption = None,
     camera: CameraOption = None, near: NearOption = None, folder: FolderOption = None,
     include_missing: MissingOption = False, model: ModelOption = None, device: DeviceOption = None,
-    offline: OfflineOption = None, as_json: JsonOption = False,
+    dtype: DtypeOption = None, offline: OfflineOption = None, as_json: JsonOption = False,
 ) -> None:
     """Write hits, or all photos, as COCO JSON, PNGs or JSON lines. Without a query, all photos and regions."""
     if not (coco or masks or jsonl):
         raise typer.BadParameter("export was told nothing to write, expected --coco FILE, --masks DIR or --jsonl FILE")
     filters = filters_of(after, before, camera, near, folder, include_missing)
-    with opened(index, config, models_interface=model, models_device=device, models_offline=offline) as found:
+    with opened(index, config, models_interface=model, models_device=device, models_dtype=dtype,
+                models_offline=offline) as found:
         if query:
             answer = found.search(" ".join(query), top_k, filters=filters, ground=_depth(ground))
             _tell_notes(answer)

@@ -12,6 +12,7 @@ from . import show
 from .options import (
     ConfigOption,
     DeviceOption,
+    DtypeOption,
     IndexOption,
     JsonOption,
     ModelOption,
@@ -28,13 +29,13 @@ def ingest(
     paths: Annotated[
         list[Path], typer.Argument(metavar="PATH", exists=True, readable=False, help="Photos, or folders of photos.")],
     index: IndexOption = None, config: ConfigOption = None, model: ModelOption = None, device: DeviceOption = None,
-    offline: OfflineOption = None,
+    dtype: DtypeOption = None, offline: OfflineOption = None,
     workers: Annotated[int | None, typer.Option(help="Processes that decode; 0 none, -1 by processors.")] = None,
     batch: Annotated[int | None, typer.Option(help="Photos of one transaction, 1 to 256.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Take photos into the index. Runs again for free; what changed, moved or vanished is noticed."""
-    dials = {"models_interface": model, "models_device": device, "models_offline": offline,
+    dials = {"models_interface": model, "models_device": device, "models_dtype": dtype, "models_offline": offline,
              "ingest_workers": workers, "ingest_batch": batch}
     with opened(index, config, create=True, **dials) as found, show.progress_bar("ingest") as update:
         report = found.ingest(paths, progress=lambda step: update(

@@ -1,61 +1,17 @@
-"""Commands about models: which there are, training one, measuring one, and the demo."""
+"""Commands that train a model, measure one, and show one at work."""
 
 from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from ..config import Config
-from ..errors import InterleaveError
-from ..export.table import plain_table
 from ..service import build_interface
 from . import show
 from .options import ConfigOption, DeviceOption, IndexOption, JsonOption, ModelOption, OfflineOption, settings
-
-BUNDLED = {
-    "find-mini": "small towers and the FIND interface, trained here; works offline on a CPU",
-    "toy": "eight colours and no weights, for trying things out",
-}
-
-
-class Action(StrEnum):
-    """What can be done with models."""
-
-    list = "list"
-
-
-def models(
-    action: Annotated[Action, typer.Argument(help="What to do.")] = Action.list,
-    index: IndexOption = None, config: ConfigOption = None, as_json: JsonOption = False,
-) -> None:
-    """List the models and try whether each can be used. Those of the package, and the one in force."""
-    _, effective = settings(index, config)
-    chosen = effective.models.interface
-    rows = [_describe(effective.with_flags(models_interface=name), name == chosen)
-            for name in dict.fromkeys([*BUNDLED, chosen])]
-    if as_json:
-        show.emit_json({"models": rows})
-        return
-    table = plain_table("model", "in force", "dim#", "checkpoint", "what")
-    for row in rows:
-        table.add_row(row["name"], "yes" if row["in_force"] else "", str(row["dim"] or ""),
-                      (row["checkpoint"] or "")[:12], row["error"] or BUNDLED.get(row["name"], "a checkpoint folder"))
-    show.emit_table(table)
-
-
-def _describe(config: Config, in_force: bool) -> dict[str, Any]:
-    name = config.models.interface
-    try:
-        space = build_interface(config).space
-    except InterleaveError as trouble:
-        return {"name": name, "in_force": in_force, "usable": False, "dim": None, "checkpoint": None,
-                "error": str(trouble)}
-    return {"name": name, "in_force": in_force, "usable": True, "dim": space.dim, "checkpoint": space.checkpoint,
-            "error": None}
 
 
 class Stage(StrEnum):

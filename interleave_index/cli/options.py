@@ -25,8 +25,10 @@ ConfigOption = Annotated[
     typer.Option("--config", metavar="FILE", help="Settings; else INTERLEAVE_CONFIG, else those kept in the index.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 ModelOption = Annotated[
-    str | None, typer.Option("--model", metavar="NAME", help="find-mini, toy, or a folder with a checkpoint.")]
+    str | None, typer.Option("--model", metavar="NAME", help="find-mini, toy, a folder with a model, or one of a hub.")]
 DeviceOption = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda or mps.")]
+DtypeOption = Annotated[
+    str | None, typer.Option("--dtype", help="Of models from a hub: auto, float32, bfloat16 or float16.")]
 OfflineOption = Annotated[bool | None, typer.Option("--offline/--online", help="Never open a network connection.")]
 
 AfterOption = Annotated[str | None, typer.Option("--after", metavar="DATE", help="Taken on this date or later.")]

@@ -1,0 +1,64 @@
+"""The command that serves the page and the REST API."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..errors import BackendMissing, ConfigError
+from .options import ConfigOption, DeviceOption, IndexOption, ModelOption, OfflineOption, settings
+
+LARGEST_UPLOAD = 1024  # MiB
+
+
+def serve(
+    index: IndexOption = None, config: ConfigOption = None, model: ModelOption = None, device: DeviceOption = None,
+    offline: OfflineOption = None,
+    host: Annotated[str, typer.Option(help="Address to listen at; beyond this machine, a token is needed.")]
+    = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen at; 0 takes a free one.")] = 8765,
+    token: Annotated[str | None, typer.Option(help="What every request must carry; better by INTERLEAVE_TOKEN.")]
+    = None,
+    root: Annotated[list[Path] | None, typer.Option(
+        metavar="FOLDER", exists=True, file_okay=False, help="Photos below may be taken in by the page. Repeatable.")]
+    = None,
+    name: Annotated[list[str] | None, typer.Option(
+        metavar="HOST", help="A further host name under which the server is reached. Repeatable.")] = None,
+    queue: Annotated[int, typer.Option(min=0, max=10_000, help="Requests that may wait; more are told to come back.")]
+    = 64,
+    upload_mb: Annotated[int, typer.Option(min=1, max=LARGEST_UPLOAD, help="Largest picture of a query, MiB.")] = 32,
+) -> None:
+    """Open the page and the REST API, on this machine unless told otherwise. Ctrl-C ends it."""
+    web = _room()
+    folder, effective = settings(index, config, models_interface=model, models_device=device, models_offline=offline)
+    roots = tuple(path.absolute() for path in root or ())
+    try:
+        told = web.ServeSettings(host=host, port=port, token=token or os.environ.get(web.TOKEN_VARIABLE) or None,
+                                 roots=roots, names=tuple(name or ()), waiting=queue,
+                                 upload_bytes=upload_mb * web.MIB)
+    except ConfigError as trouble:
+        raise typer.BadParameter(str(trouble)) from None
+
+    def ready(address: str) -> None:
+        print(f"interleave-index: {address}  (Ctrl-C ends it)", file=sys.stderr, flush=True)
+        if told.token is not None:
+            print("the page asks for the token once", file=sys.stderr, flush=True)
+
+    web.serve(str(folder), effective, told, ready=ready)
+
+
+def _room() -> Any:
+    """The web room, which wants packages of the extra `web`."""
+    try:
+        from types import SimpleNamespace
+
+        from ..web.serve import serve as run
+        from ..web.settings import MIB, TOKEN_VARIABLE, ServeSettings
+    except ModuleNotFoundError as missing:
+        raise BackendMissing(f"{missing.name} is not installed, which the page needs; "
+                             'install it by `pip install "interleave-index[web]"`') from missing
+    return SimpleNamespace(serve=run, ServeSettings=ServeSettings, TOKEN_VARIABLE=TOKEN_VARIABLE, MIB=MIB)

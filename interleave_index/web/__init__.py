@@ -1,0 +1,20 @@
+"""The page and the REST API: a thin skin over `Index`, for people with a browser and for programs.
+
+    settings     what a server is told at its start, with the limits
+    guard        who may ask at all: Host, Origin, token, size of a request; the headers of every answer
+    problems     errors as application/problem+json
+    wire         the JSON of requests, and how it becomes a Query and Filters
+    answers      the JSON of answers
+    uploads      pictures of queries, held in memory for a while
+    model        one model for many threads: questions first, gathered for a few milliseconds, dropped when nobody waits
+    gate         a bounded number of requests at work; the rest are told to come back
+    searches     rankings that are being paged through
+    jobs         one ingest at a time, with its progress
+    measures     what Prometheus reads
+    state        everything that the routes share
+    bodies       requests in JSON, or with pictures beside it
+    asking, photos, taking, exporting, pages    the routes
+    app, serve   the application, and the process around it
+
+FastAPI is imported only here, and only when a server is made.
+"""

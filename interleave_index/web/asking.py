@@ -1,0 +1,141 @@
+"""Routes that ask: search and its pages, a look at one picture, pictures of queries."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Query, Request
+from starlette.responses import Response
+
+from ..records import Hit
+from ..service import Depth
+from .answers import Json, hit_json, masks_json, page_json
+from .bodies import body_of, json_body, picture_of, take
+from .searches import EXACT_AT_ONCE, Search, with_masks
+from .state import State, state_of
+from .uploads import Upload
+from .wire import GroundBody, SearchBody
+
+router = APIRouter(tags=["ask"])
+UploadName = Annotated[str, Path(min_length=1, max_length=100)]
+EXAMPLES: dict[str, Any] = {
+    "string": {"summary": "the string form", "value": {"query": "[a dog] on a beach -[a person]", "limit": 20}},
+    "parts": {"summary": "parts, in the order of the sentence", "value": {
+        "parts": [{"text": "a dog like"}, {"photo": 12, "box": [10, 20, 200, 180]}, {"entity": "the sea", "weight": 2},
+                  {"entity": "a person", "not": True}],
+        "filters": {"after": "2023-06-01", "camera": "pixel"}}},
+    "stored": {"summary": "more like this region", "value": {"parts": [{"region": "12/3"}]}}}
+
+
+@router.post("/api/search", openapi_extra=json_body(SearchBody, EXAMPLES, form=True), response_class=Json)
+async def search(request: Request) -> Response:
+    """Rank photos for a query of words and pictures. Masks are fetched apart; `next` is the cursor of the next page."""
+    state = state_of(request)
+    body, own = await body_of(request, state, SearchBody)
+    depth: Depth | None = None if body.ground == "none" else body.ground
+
+    def work() -> dict[str, Any]:
+        query = state.query(body, own)
+        begun = state.searches.begin(query, body.filters.filters(), depth, body.mode, body.stacks)
+        return _page(state, begun, 0, body.limit)
+
+    return Json(await state.gate.run(request, work))
+
+
+@router.get("/api/search", response_class=Json)
+async def further(request: Request, cursor: Annotated[str, Query(max_length=100, pattern=r"^[\w-]{1,60}\.\d{1,5}$")],
+                  limit: Annotated[int, Query(ge=1, le=200)] = 50) -> Response:
+    """The next page of a search. A search is held for half an hour; after that, 410."""
+    state = state_of(request)
+    name, _, start = cursor.rpartition(".")
+    found = state.searches.get(name)
+    return Json(await state.gate.run(request, lambda: _page(state, found, int(start), limit)))
+
+
+def _page(state: State, search: Search, start: int, limit: int) -> dict[str, Any]:
+    most = state.settings.hits
+    limit = min(limit, EXACT_AT_ONCE) if search.ground == "exact" else limit
+    hits, told = search.page(state.index, start, limit, most)
+    end = start + len(hits)
+    following = None if search.done and end >= len(search.hits) else f"{search.name}.{end}"
+    return page_json(search, hits, told, following)
+
+
+LOOK: dict[str, Any] = {
+    "photo": {"summary": "an indexed photo", "value": {"photo": 12, "query": "[a dog] on [a beach]"}},
+    "mark": {"summary": "what a box means", "value": {
+        "photo": 12, "parts": [{"photo": 12, "box": [10, 20, 200, 180]}]}}}
+
+
+@router.post("/api/ground", openapi_extra=json_body(GroundBody, LOOK, form=True), response_class=Json)
+async def ground(request: Request) -> Response:
+    """Look at one picture, indexed or uploaded, and mask what each part of a query means in it.
+
+    Masks have a long side of at most 512. `[image: ...]` with a mark, asked of its own picture, shows what the model
+    understands by the mark.
+    """
+    state = state_of(request)
+    body, own = await body_of(request, state, GroundBody)
+
+    def work() -> dict[str, Any]:
+        query = state.query(body, own)
+        if body.photo is not None:
+            return _look(state.index.ground(body.photo, query))
+        name = body.upload or ""
+        upload = own.get(name) or state.uploads.get(name)
+        return _look(state.index.ground(upload.rgb, query), upload)
+
+    return Json(await state.gate.run(request, work))
+
+
+def _look(hit: Hit, upload: Upload | None = None) -> dict[str, Any]:
+    """A grounded hit; boxes of an upload are brought from its pixels at hand to those of the whole picture."""
+    told = hit_json(hit)
+    told["masks"] = masks_json(hit)
+    if upload is not None:
+        wide, high = upload.width / upload.rgb.shape[1], upload.height / upload.rgb.shape[0]
+        told["photo"] |= {"name": upload.name, "width": upload.width, "height": upload.height}
+        for entity in told["entities"]:
+            for region in entity["regions"]:
+                x0, y0, x1, y1 = region["box"]
+                region["box"] = [x0 * wide, y0 * high, x1 * wide, y1 * high]
+    return told
+
+
+@router.get("/api/search/{name}/photos/{photo_id}/masks", response_class=Json)
+async def masks(request: Request, name: Annotated[str, Path(max_length=60)],
+                photo_id: Annotated[int, Path(ge=1, le=2**55 - 1)]) -> Response:
+    """The masks of one hit of a search: one list an entity, in order, with one mask a region (COCO run lengths)."""
+    state = state_of(request)
+    found = state.searches.get(name)
+    return Json(await state.gate.read(lambda: masks_json(with_masks(found.hit(photo_id), state.index))))
+
+
+@router.post("/api/uploads", status_code=201, response_class=Json, openapi_extra={"requestBody": {
+    "required": True, "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+                                  "multipart/form-data": {"schema": {
+                                      "type": "object", "required": ["file"],
+                                      "properties": {"file": {"type": "string", "format": "binary"}}}}}}})
+async def upload(request: Request) -> Response:
+    """Hold a picture for queries, in memory and for an hour; gives the name that queries call it by."""
+    state = state_of(request)
+    data = await picture_of(request, state)
+    held = await state.gate.run(request, lambda: take(state, data))
+    return Json({"upload": held.name, "width": held.width, "height": held.height}, status_code=201,
+                headers={"Location": f"/api/uploads/{held.name}"})
+
+
+@router.get("/api/uploads/{name}", responses={200: {"content": {"image/jpeg": {}}}}, response_class=Response)
+async def preview(request: Request, name: UploadName) -> Response:
+    """An uploaded picture as a page can show it: an upright JPEG with a long side of at most 1024."""
+    held = state_of(request).uploads.get(name)
+    return Response(held.preview, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=3600"})
+
+
+@router.delete("/api/uploads/{name}", status_code=204, response_class=Response)
+async def forget(request: Request, name: UploadName) -> Response:
+    """Forget an uploaded picture now."""
+    state_of(request).uploads.drop(name)
+    return Response(status_code=204)
+
+

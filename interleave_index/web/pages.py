@@ -1,0 +1,125 @@
+"""Routes of the page itself, of what the server says about itself, and of the session of a browser."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from functools import lru_cache
+from importlib.resources import files
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Request
+from starlette.responses import Response
+
+from .. import __version__
+from ..export.files import printable
+from .answers import Json
+from .bodies import body_of, json_body
+from .guard import COOKIE
+from .problems import Refused
+from .state import State, state_of
+from .wire import SessionBody
+
+router = APIRouter(tags=["server"])
+MEDIA = {"html": "text/html; charset=utf-8", "js": "text/javascript; charset=utf-8", "css": "text/css; charset=utf-8",
+         "svg": "image/svg+xml"}
+WRONG_TOKEN_SECONDS = 0.5
+
+
+@router.get("/api/status", response_class=Json)
+async def status(request: Request) -> Response:
+    """What is in the index, and what this server lets be done."""
+    state = state_of(request)
+    return Json(await state.gate.read(lambda: _status(state)))
+
+
+def _status(state: State) -> dict[str, Any]:
+    settings, job = state.settings, state.jobs.last
+    return state.index.status() | {
+        "version": __version__, "model": state.config.models.interface,
+        "roots": [{"name": printable(root.name or str(root)), "path": printable(str(root))} for root in settings.roots],
+        "job": None if job is None else job.name,
+        "limits": {"upload_bytes": settings.upload_bytes, "upload_pixels": settings.upload_pixels,
+                   "parts": settings.parts, "hits": settings.hits, "waiting": settings.waiting}}
+
+
+@router.get("/api/facets", response_class=Json)
+async def facets(request: Request) -> Response:
+    """What photos can be filtered by, with counts: cameras, folders, months, places."""
+    state = state_of(request)
+    return Json(await state.gate.read(state.index.facets))
+
+
+@router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+async def metrics(request: Request) -> Response:
+    """Counters and gauges in Prometheus' text form."""
+    state = state_of(request)
+    await state.gate.read(state.gauge)
+    return Response(state.measures.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+@router.get("/api/session", response_class=Json)
+async def session(request: Request) -> Response:
+    """Whether this server wants a token, and whether this request carries it."""
+    keys = state_of(request).keys
+    admitted = keys.admits(request.headers.get("authorization", ""), request.headers.get("cookie", ""))
+    return Json({"needed": keys.needed, "open": admitted or not keys.needed})
+
+
+@router.post("/api/session", status_code=204, openapi_extra=json_body(SessionBody, {
+    "token": {"value": {"token": "the token of the server"}}}), response_class=Response)
+async def enter(request: Request) -> Response:
+    """Give a browser a cookie for the token, so that pictures load; another 401 for a wrong one."""
+    state = state_of(request)
+    body, _ = await body_of(request, state, SessionBody)
+    if state.keys.needed and not state.keys.opens(body.token):
+        await asyncio.sleep(WRONG_TOKEN_SECONDS)  # guessing gets no faster by asking often
+        raise Refused(401, "this is not the token of the server")
+    answer = Response(status_code=204)
+    answer.set_cookie(COOKIE, state.keys.cookie, httponly=True, samesite="strict", path="/",
+                      secure=request.url.scheme == "https")
+    return answer
+
+
+@router.get("/", include_in_schema=False)
+async def page(request: Request) -> Response:
+    """The page."""
+    return _asset(request, "index.html")
+
+
+@router.get("/docs", include_in_schema=False)
+async def docs(request: Request) -> Response:
+    """The REST API for people: made from /openapi.json, nothing fetched from elsewhere."""
+    return _asset(request, "docs.html")
+
+
+@router.get("/favicon.ico", include_in_schema=False)
+async def icon(request: Request) -> Response:
+    """The mark of the page."""
+    return _asset(request, "icon.svg")
+
+
+@router.get("/static/{name}", include_in_schema=False)
+async def static(request: Request, name: Annotated[str, Path(pattern=r"^[a-z0-9-]{1,40}\.(js|css|svg)$")]) -> Response:
+    """Scripts and styles of the page."""
+    return _asset(request, name)
+
+
+def _asset(request: Request, name: str) -> Response:
+    found = _file(name)
+    if found is None:
+        raise Refused(404, f"there is no {name}")
+    data, tag = found
+    headers = {"ETag": tag, "Cache-Control": "no-cache"}
+    if request.headers.get("if-none-match") == tag:
+        return Response(status_code=304, headers=headers)
+    return Response(data, media_type=MEDIA[name.rpartition(".")[2]], headers=headers)
+
+
+@lru_cache(maxsize=64)
+def _file(name: str) -> tuple[bytes, str] | None:
+    file = files(__package__) / "static" / name
+    if not file.is_file():
+        return None
+    data = file.read_bytes()
+    return data, f'"{hashlib.sha256(data).hexdigest()[:32]}"'

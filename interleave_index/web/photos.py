@@ -1,0 +1,160 @@
+"""Routes that show photos of the catalog: by id, never by path."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from pathlib import Path as FilePath
+from typing import Annotated, Any
+
+import numpy as np
+from fastapi import APIRouter, Path, Query, Request
+from starlette.responses import Response
+
+from ..errors import NotInIndex
+from ..export.masks import entity_mask
+from ..records import BoolMask, Photo
+from .answers import Json, photo_json, region_json, whole_size
+from .problems import Refused
+from .searches import with_masks
+from .state import State, state_of
+from .uploads import jpeg
+from .wire import FiltersBody
+
+router = APIRouter(tags=["photos"])
+PhotoPath = Annotated[int, Path(ge=1, le=2**55 - 1)]
+MEDIA = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp", "HEIF": "image/heif", "AVIF": "image/avif",
+         "TIFF": "image/tiff", "GIF": "image/gif", "BMP": "image/bmp"}
+KEPT = "private, max-age=604800"  # what an id shows never changes
+DISPLAY_SIDE = 2048
+MOST_BYTES = 2**30
+PICTURE: dict[int | str, dict[str, Any]] = {200: {"content": {"image/jpeg": {}}}}
+
+
+@router.get("/api/photos", response_class=Json)
+async def photos(request: Request, cursor: Annotated[int, Query(ge=0, le=10**9)] = 0,
+                 limit: Annotated[int, Query(ge=1, le=200)] = 60,
+                 folder: Annotated[str | None, Query(max_length=4096)] = None) -> Response:
+    """Photos of the catalog, newest in it first."""
+    state = state_of(request)
+
+    def work() -> dict[str, Any]:
+        ids = state.index.ids(FiltersBody(folder=folder).filters())[::-1]
+        some = [state.index.photo(int(photo_id)) for photo_id in ids[cursor : cursor + limit]]
+        end = cursor + len(some)
+        return {"total": len(ids), "photos": [photo_json(photo) for photo in some],
+                "next": end if end < len(ids) else None}
+
+    return Json(await state.gate.read(work))
+
+
+@router.get("/api/photos/{photo_id}", response_class=Json)
+async def photo(request: Request, photo_id: PhotoPath) -> Response:
+    """Facts of one photo."""
+    state = state_of(request)
+    return Json(await state.gate.read(lambda: photo_json(state.index.photo(photo_id))))
+
+
+@router.get("/api/photos/{photo_id}/regions", response_class=Json)
+async def regions(request: Request, photo_id: PhotoPath) -> Response:
+    """Stored regions, best first, each with its name for queries and its mask (long side at most 512)."""
+    state = state_of(request)
+
+    def work() -> dict[str, Any]:
+        known = state.index.photo(photo_id)
+        return {"photo": photo_json(known), "regions": [region_json(one, known)
+                                                        for one in state.index.regions(photo_id)]}
+
+    return Json(await state.gate.read(work))
+
+
+@router.get("/api/photos/{photo_id}/thumbnail", responses=PICTURE, response_class=Response)
+async def thumbnail(request: Request, photo_id: PhotoPath) -> Response:
+    """A small upright JPEG."""
+    return await _jpeg(request, photo_id, _thumbnail)
+
+
+@router.get("/api/photos/{photo_id}/display", responses=PICTURE, response_class=Response)
+async def display(request: Request, photo_id: PhotoPath) -> Response:
+    """The photo as a screen can show it: an upright JPEG in sRGB with a long side of at most 2048."""
+    return await _jpeg(request, photo_id, lambda state, known: jpeg(state.index.pixels(known), DISPLAY_SIDE))
+
+
+@router.get("/api/photos/{photo_id}/original", responses={200: {"content": {"image/*": {}}}}, response_class=Response)
+async def original(request: Request, photo_id: PhotoPath) -> Response:
+    """The photo's own file, as long as its content is the one that was taken in."""
+    state = state_of(request)
+
+    def work() -> tuple[bytes, Photo]:
+        known = state.index.photo(photo_id)
+        return _original(known), known
+
+    data, known = await state.gate.read(work)
+    name = hashlib.sha256(str(known.path).encode("utf-8", "surrogateescape")).hexdigest()[:12]
+    kind = MEDIA.get(known.format, "application/octet-stream")
+    return Response(data, media_type=kind, headers={
+        "Cache-Control": KEPT, "Content-Disposition": f'inline; filename="{photo_id}-{name}.{known.format.lower()}"'})
+
+
+@router.get("/api/photos/{photo_id}/masks/{entity}.png", responses={200: {"content": {"image/png": {}}}},
+            response_class=Response)
+async def mask(request: Request, photo_id: PhotoPath, entity: Annotated[int, Path(ge=0, le=255)],
+               search: Annotated[str | None, Query(max_length=60)] = None) -> Response:
+    """A mask at the size of the photo: 255 inside, 0 outside.
+
+    `entity` counts the entities of a search from 0; without `search` it is the number of a stored region.
+    """
+    state = state_of(request)
+    held = None if search is None else state.searches.get(search)
+
+    def work() -> bytes:
+        known = state.index.photo(photo_id)
+        if held is None:
+            stored = state.index.regions(photo_id)
+            if entity >= len(stored):
+                raise NotInIndex(f"photo {photo_id} has {len(stored)} regions, number {entity} from 0 is not there")
+            return _png(whole_size(stored[entity].rle, known).decode())
+        hit = with_masks(held.hit(photo_id), state.index)
+        if entity >= len(hit.entities):
+            raise NotInIndex(f"the search has {len(hit.entities)} entities, number {entity} from 0 is not there")
+        return _png(entity_mask(hit.entities[entity], known))
+
+    return Response(await state.gate.read(work), media_type="image/png")
+
+
+async def _jpeg(request: Request, photo_id: int, make: Any) -> Response:
+    state = state_of(request)
+    known = await state.gate.read(lambda: state.index.photo(photo_id))
+    tag = f'"{known.sha256[:32]}"'
+    headers = {"Cache-Control": KEPT, "ETag": tag}
+    if request.headers.get("if-none-match") == tag:
+        return Response(status_code=304, headers=headers)
+    return Response(await state.gate.read(lambda: make(state, known)), media_type="image/jpeg", headers=headers)
+
+
+def _thumbnail(state: State, known: Photo) -> bytes:
+    try:
+        return state.index.thumbnail(known).read_bytes()
+    except OSError:
+        return jpeg(state.index.pixels(known), state.config.ingest.thumbnail_side)
+
+
+def _original(known: Photo) -> bytes:
+    """The bytes of the file, if it is still the one that was taken in: something else may lie at its path now."""
+    path = FilePath(known.path) if known.path else None
+    try:
+        if path is not None and path.is_file() and path.stat().st_size <= MOST_BYTES:
+            data = path.read_bytes()
+            if hashlib.sha256(data).hexdigest() == known.sha256:
+                return data
+    except OSError:
+        pass
+    raise Refused(410, f"the file of photo {known.id} is gone or was changed; its thumbnail is left")
+
+
+def _png(mask: BoolMask) -> bytes:
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.fromarray(mask.astype(np.uint8) * 255).save(file, "PNG")
+    return file.getvalue()

@@ -1,0 +1,96 @@
+"""Errors as `application/problem+json` (RFC 9457). Knows the error tree and the framework's own errors."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from .. import errors
+from ..export.files import printable, to_json_text
+from ..grammar import point_at
+
+log = logging.getLogger("interleave_index.web")
+KIND = "application/problem+json"
+STATUS: dict[type[Exception], int] = {
+    errors.InputError: 422, errors.IndexNotFound: 404, errors.NotInIndex: 404, errors.IndexBusy: 409,
+    errors.SpaceMismatch: 409, errors.SchemaTooNew: 409, errors.IndexDamaged: 500, errors.StorageError: 503,
+    errors.ModelError: 503, errors.ConfigError: 422}
+TITLES = {400: "Bad request", 401: "Token needed", 403: "Not allowed", 404: "Not found", 405: "Method not allowed",
+          408: "Too slow", 409: "Conflict", 410: "Gone", 411: "Length needed", 413: "Too large", 415: "Unknown form",
+          421: "Another host", 422: "Cannot be used", 429: "Too many requests", 499: "Left", 500: "Our mistake",
+          503: "Not available"}
+
+
+class Refused(Exception):
+    """A request that is not served, for a reason of the server and not of the library.
+
+    Args:
+        status: of HTTP.
+        detail: one line: what, got, expected, remedy.
+        retry_after: seconds, for a header.
+        more: further members of the problem.
+    """
+
+    def __init__(self, status: int, detail: str, *, retry_after: int | None = None, **more: Any) -> None:
+        super().__init__(detail)
+        self.status, self.detail, self.retry_after, self.more = status, detail, retry_after, more
+
+
+def problem(status: int, detail: str, *, headers: dict[str, str] | None = None, **more: Any) -> Response:
+    """An answer that says what went wrong."""
+    body = {"type": "about:blank", "title": TITLES.get(status, "Error"), "status": status, "detail": printable(detail),
+            **more}
+    return Response(to_json_text(body), status_code=status, media_type=KIND, headers=headers)
+
+
+def of_error(error: errors.InterleaveError) -> Response:
+    """One of our own errors; a query that does not parse is pointed at."""
+    status = next((code for kind, code in STATUS.items() if isinstance(error, kind)), 500)
+    more: dict[str, Any] = {"error": type(error).__name__}
+    if isinstance(error, errors.QueryError) and error.query:
+        more |= {"column": error.column, "pointer": point_at(error)}
+    return problem(status, " ".join(str(error).split()), **more)
+
+
+def of_refusal(refused: Refused) -> Response:
+    """A request that is not served."""
+    headers = {} if refused.retry_after is None else {"Retry-After": str(refused.retry_after)}
+    if refused.status == 401:
+        headers["WWW-Authenticate"] = 'Bearer realm="interleave-index"'
+    return problem(refused.status, refused.detail, headers=headers, **refused.more)
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error of the application with a problem."""
+
+    async def ours(_: Request, error: Exception) -> Response:
+        return of_error(error) if isinstance(error, errors.InterleaveError) else await crashed(_, error)
+
+    async def refused(_: Request, error: Exception) -> Response:
+        return of_refusal(error) if isinstance(error, Refused) else await crashed(_, error)
+
+    async def invalid(_: Request, error: Exception) -> Response:
+        found = error.errors() if isinstance(error, RequestValidationError) else []
+        listed = [{"at": "/".join(str(step) for step in one["loc"]), "message": str(one["msg"])} for one in found[:20]]
+        first = f": {listed[0]['at']}: {listed[0]['message']}" if listed else ""
+        return problem(422, f"request does not have the form that is expected{first}; see /docs", errors=listed)
+
+    async def http(_: Request, error: Exception) -> Response:
+        status, detail = (error.status_code, error.detail) if isinstance(error, HTTPException) else (500, "")
+        headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
+        return problem(status, str(detail), headers=headers)
+
+    async def crashed(request: Request, error: Exception) -> Response:
+        log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+        return problem(500, "the server failed at this request; its log says where", error=type(error).__name__)
+
+    app.add_exception_handler(errors.InterleaveError, ours)
+    app.add_exception_handler(Refused, refused)
+    app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(HTTPException, http)
+    app.add_exception_handler(Exception, crashed)

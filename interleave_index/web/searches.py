@@ -1,0 +1,141 @@
+"""Rankings that are being paged through: a page shows no photo twice, whatever is ingested in between."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from ..errors import NotInIndex
+from ..grammar import Query
+from ..query.stacks import Stacks, folded
+from ..records import Answer, EntityHit, Filters, Hit, Region, Rle
+from ..service import Depth, Index, Mode
+from .problems import Refused
+
+HELD = 128
+KEPT_SECONDS = 1800.0
+AHEAD = 8  # hits beyond a page that are asked for, since some fall into stacks
+EXACT_AT_ONCE = 24  # hits of a page that the model looks at again
+_NO_MASK = Rle((0, 0), "")
+
+
+@dataclass(slots=True)
+class Search:
+    """One search and what it found so far; masks that the index keeps are left out.
+
+    Attributes:
+        name: under which further pages and exports speak of it.
+        hits: best first, those that stand for themselves.
+        stacks: photo ids that fell under a hit's photo.
+        asked: how many of the ranking were fetched.
+        done: nothing is left.
+    """
+
+    name: str
+    query: Query
+    filters: Filters
+    ground: Depth | None
+    mode: Mode
+    fold: bool
+    made: float
+    answer: Answer | None = None
+    hits: list[Hit] = field(default_factory=list)
+    stacks: dict[int, list[int]] = field(default_factory=dict)
+    asked: int = 0
+    done: bool = False
+    _seen: set[int] = field(default_factory=set)
+    _stacks: Stacks = field(default_factory=Stacks)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def page(self, index: Index, start: int, count: int, most: int) -> tuple[list[Hit], dict[int, list[int]]]:
+        """Hits from a position on, and what fell into stacks while they were fetched.
+
+        Args:
+            most: of the ranking; further ones are never fetched.
+        """
+        told: dict[int, list[int]] = {}
+        with self._lock:
+            while len(self.hits) < start + count and not self.done:
+                for photo_id, under in self._fetch(index, start + count - len(self.hits) + AHEAD, most).items():
+                    told.setdefault(photo_id, []).extend(under)
+            return self.hits[start : start + count], told
+
+    def hit(self, photo_id: int) -> Hit:
+        """The hit of this photo."""
+        for hit in self.hits:
+            if hit.photo.id == photo_id:
+                return hit
+        raise NotInIndex(f"photo {photo_id} is not among the hits of this search so far")
+
+    def _fetch(self, index: Index, count: int, most: int) -> dict[int, list[int]]:
+        count = min(count, most - self.asked, EXACT_AT_ONCE if self.ground == "exact" else most)
+        found = index.search(self.query, count, filters=self.filters, ground=self.ground, mode=self.mode,
+                             skip=self.asked)
+        if self.answer is None:  # an answer without hits is false
+            self.answer = replace(found, hits=())
+        self.asked += count
+        self.done = len(found) < count or self.asked >= most
+        fresh = [_without_masks(hit) for hit in found if hit.photo.id not in self._seen]
+        self._seen.update(hit.photo.id for hit in fresh)
+        shown, under = folded(fresh, self._stacks) if self.fold else (fresh, {})
+        self.hits += shown
+        for photo_id, ids in under.items():
+            self.stacks.setdefault(photo_id, []).extend(ids)
+        return under
+
+
+class Searches:
+    """The searches that are held; those unused for longest fall out."""
+
+    def __init__(self) -> None:
+        self._held: OrderedDict[str, Search] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def begin(self, query: Query, filters: Filters, ground: Depth | None, mode: Mode, fold: bool) -> Search:
+        """A new one, not asked yet."""
+        search = Search(secrets.token_urlsafe(12), query, filters, ground, mode, fold, time.monotonic())
+        with self._lock:
+            self._held[search.name] = search
+            while len(self._held) > HELD:
+                self._held.popitem(last=False)
+        return search
+
+    def get(self, name: str) -> Search:
+        """One by name; Refused with 410 when it is not held any more."""
+        with self._lock:
+            search = self._held.get(name)
+            if search is None or time.monotonic() - search.made > KEPT_SECONDS:
+                self._held.pop(name, None)
+                raise Refused(410, f"search {name[:40]!r} is not held any more; ask again")
+            self._held.move_to_end(name)
+            return search
+
+
+def with_masks(hit: Hit, index: Index) -> Hit:
+    """The hit with the masks of its stored regions put back."""
+    ordinals = {region.region_id % 256 for entity in hit.entities for region in entity.regions
+                if region.region_id is not None}
+    if not ordinals:
+        return hit
+    stored = index.regions(hit.photo.id)
+
+    def filled(region: Region) -> Region:
+        if region.region_id is None:
+            return region
+        ordinal = region.region_id % 256
+        return replace(region, rle=stored[ordinal].rle) if ordinal < len(stored) else region
+
+    return _mapped(hit, lambda entity: replace(entity, regions=tuple(map(filled, entity.regions))))
+
+
+def _without_masks(hit: Hit) -> Hit:
+    return _mapped(hit, lambda entity: replace(entity, regions=tuple(
+        region if region.region_id is None else replace(region, rle=_NO_MASK) for region in entity.regions)))
+
+
+def _mapped(hit: Hit, change: Callable[[EntityHit], EntityHit]) -> Hit:
+    return replace(hit, entities=tuple(map(change, hit.entities)))

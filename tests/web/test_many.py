@@ -1,0 +1,253 @@
+"""Many users, one model: batches, order, limits, clients that leave, and an ingest beside it all."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from interleave_index.interface.toy import ToyInterface
+from interleave_index.web.model import Cancelled, SharedInterface, left
+
+
+class Slow(ToyInterface):
+    """The toy, which takes its time, remembers what it was given, and can be held."""
+
+    def __init__(self):
+        self.batches, self.order, self.go = [], [], threading.Event()
+        self.go.set()
+        self.entered = threading.Event()
+
+    def encode_queries(self, queries):
+        self.batches.append(len(queries))
+        return [super(Slow, self).encode_query(query) for query in queries]
+
+    def encode_query(self, query):
+        self.entered.set()
+        self.go.wait(10)
+        self.order.append("query")
+        return super().encode_query(query)
+
+    def encode_photos(self, photos):
+        self.entered.set()
+        self.go.wait(10)
+        self.order.append(f"{len(photos)} photos")
+        return super().encode_photos(photos)
+
+
+def caption(text):
+    from interleave_index.records import ResolvedPart
+
+    return (ResolvedPart("caption", "text", text),)
+
+
+@pytest.fixture
+def slow():
+    return Slow()
+
+
+@pytest.fixture
+def shared(slow):
+    interface = SharedInterface(lambda: slow, gather_seconds=0.2)
+    yield interface
+    slow.go.set()
+    interface.close()
+
+
+def test_questions_that_come_together_are_one_batch_and_each_gets_its_own_answer(shared, slow):
+    words = ["red", "green", "blue", "yellow"]
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(lambda word: shared.encode_query(caption(word)).legend, words))
+    assert sum(slow.batches) >= 2
+    for word, legend in zip(words, found, strict=True):
+        assert legend.tolist() == ToyInterface().encode_query(caption(word)).legend.tolist()
+
+
+def test_questions_go_before_photos_which_come_a_few_at_a_time(shared, slow, drawn_photos):
+    photos = [photo.rgb for photo in drawn_photos] * 2
+    slow.go.clear()
+    with ThreadPoolExecutor(2) as threads:
+        taking = threads.submit(shared.encode_photos, photos)
+        assert slow.entered.wait(5)
+        asking = threads.submit(shared.encode_query, caption("red"))
+        time.sleep(0.05)
+        slow.go.set()
+        assert len(taking.result(10)) == 12
+        asking.result(10)
+    assert slow.order == ["4 photos", "query", "4 photos", "4 photos"]
+
+
+def test_work_of_a_client_that_left_is_not_done(shared, slow):
+    gone = threading.Event()
+
+    def ask():
+        left.set(gone)
+        return shared.encode_query(caption("red"))
+
+    slow.go.clear()
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(shared.encode_query, caption("blue"))
+        assert slow.entered.wait(5)
+        second = threads.submit(ask)
+        time.sleep(0.05)
+        gone.set()
+        slow.go.set()
+        first.result(10)
+        with pytest.raises(Cancelled):
+            second.result(10)
+    assert slow.order == ["query"]
+
+
+def test_an_error_of_one_question_is_not_that_of_its_neighbours(drawn_photos):
+    class Picky(ToyInterface):
+        def encode_query(self, query):
+            if query[0].label == "bad":
+                raise ValueError("not this one")
+            return super().encode_query(query)
+
+    shared = SharedInterface(Picky, gather_seconds=0.2)
+    with ThreadPoolExecutor(3) as threads:
+        good, bad = (threads.submit(shared.encode_query, caption(word)) for word in ("red", "bad"))
+        assert good.result(10).legend.any()
+        with pytest.raises(ValueError, match="not this one"):
+            bad.result(10)
+    shared.close()
+
+
+def test_a_model_that_cannot_be_built_is_told_to_everyone_who_asks(make_server):
+    from interleave_index.errors import WeightsMissing
+
+    def build():
+        raise WeightsMissing("no model.safetensors in /models")
+
+    client = make_server(build=build)
+    for _ in range(2):
+        answer = client.post("/api/search", json={"query": "red"})
+        assert (answer.status_code, answer.json()["error"]) == (503, "WeightsMissing")
+    assert client.get("/api/photos").status_code == 200
+
+
+def test_too_many_requests_are_told_when_to_come_back_and_status_still_answers(make_server, slow):
+    client = make_server(build=lambda: slow, running=1, waiting=1)
+    client.post("/api/search", json={"query": "[red]"})
+    slow.entered.clear()
+    slow.go.clear()
+    with ThreadPoolExecutor(4) as threads:
+        asked = [threads.submit(client.post, "/api/search", json={"query": "[red]"}) for _ in range(2)]
+        assert slow.entered.wait(5)
+        deadline = time.monotonic() + 5
+        while client.server.gate.waiting < 1 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        refused = client.post("/api/search", json={"query": "[red]"})
+        assert refused.status_code == 429 and int(refused.headers["retry-after"]) >= 1
+        assert client.get("/api/status").status_code == 200  # the event loop is free
+        slow.go.set()
+        assert [one.result(10).status_code for one in asked] == [200, 200]
+    assert "interleave_refused_total 1.0" in client.get("/metrics").text
+
+
+def test_many_searches_at_once_give_the_answers_of_one_at_a_time(client):
+    queries = ["red on white", "[green]", "[blue] -[red]", "yellow", "[photo:1]", "[region:2/0]"] * 4
+    alone = {query: client.post("/api/search", json={"query": query}).json()["hits"] for query in set(queries)}
+    with ThreadPoolExecutor(8) as threads:
+        together = list(threads.map(lambda query: client.post("/api/search", json={"query": query}), queries))
+    for query, answer in zip(queries, together, strict=True):
+        assert answer.status_code == 200
+        assert answer.json()["hits"] == alone[query]
+
+
+# --- taking photos in ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def library(tmp_path, drawn_photos, draw):
+    """A folder with new photos, one that is no picture, and a link that leads out."""
+    folder = tmp_path / "library"
+    for number in range(5):
+        draw.save(draw.paint({"red": draw.rectangle(10 * number, 5, 10 * number + 30, 50 + number)}),
+                  folder / "summer" / f"{number}.png")
+    (folder / "broken.jpg").write_text("this is no picture")
+    (folder / "out").symlink_to(drawn_photos.folder)
+    return folder
+
+
+def finished(client, job):
+    events = []
+    with client.stream("GET", f"/api/ingest/{job}/events") as stream:
+        assert stream.headers["content-type"].startswith("text/event-stream")
+        for line in stream.iter_lines():
+            if line.startswith("event: "):
+                events.append([line[7:], None])
+            elif line.startswith("data: "):
+                events[-1][1] = json.loads(line[6:])
+    return events
+
+
+def test_an_ingest_tells_its_progress_and_its_failures_and_its_photos_are_found(make_server, library):
+    client = make_server(roots=(library,))
+    begun = client.post("/api/ingest", json={})
+    assert begun.status_code == 202 and begun.headers["location"] == f"/api/ingest/{begun.json()['job']}"
+    events = finished(client, begun.json()["job"])
+    kind, end = events[-1]
+    assert (kind, end["state"], end["report"]["added"]) == ("end", "done", 5)
+    assert [failure["reason"] for failure in end["report"]["failed"]] == ["ImageUnreadable"]
+    answer = client.post("/api/search", json={"query": "[red]", "filters": {"folder": str(library / "summer")}})
+    assert len(answer.json()["hits"]) >= 1
+    assert client.get("/api/status").json()["photos"] == 11
+    assert client.get(f"/api/ingest/{begun.json()['job']}").json() == end
+
+
+def test_an_ingest_stays_below_the_roots(make_server, library, drawn_photos, tmp_path):
+    client = make_server(roots=(library,))
+    for folder in (str(drawn_photos.folder), "..", "../..", "/etc", "summer/../../..", "out"):
+        assert client.post("/api/ingest", json={"folder": folder}).status_code == 403, folder
+    assert client.post("/api/ingest", json={"folder": "nowhere"}).status_code == 404
+    assert client.post("/api/ingest", json={"folder": "\0"}).status_code == 422
+    assert client.post("/api/ingest", json={"folder": "summer"}).status_code == 202
+    assert make_server().post("/api/ingest", json={}).status_code == 403
+
+
+def test_one_ingest_at_a_time_which_can_be_stopped(make_server, library, slow):
+    client = make_server(build=lambda: slow, roots=(library,))
+    slow.go.clear()
+    job = client.post("/api/ingest", json={"folder": "summer"}).json()["job"]
+    assert slow.entered.wait(10)
+    second = client.post("/api/ingest", json={})
+    assert (second.status_code, second.json()["job"]) == (409, job)
+    assert client.delete(f"/api/ingest/{job}").status_code == 202
+    slow.go.set()
+    assert finished(client, job)[-1][1]["state"] == "stopped"
+
+
+def test_searches_during_an_ingest_are_answered_and_right(make_server, library, draw):
+    for number in range(30):
+        draw.save(draw.paint({"purple": draw.rectangle(number, 5, number + 30, 50)}), library / "more" / f"{number}.png")
+    client = make_server(roots=(library,))
+    job = client.post("/api/ingest", json={}).json()["job"]
+    asked = 0
+    while client.get(f"/api/ingest/{job}").json()["state"] == "running" or asked < 5:
+        answer = client.post("/api/search", json={"query": "[green]"})
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["hits"][0]["photo"]["name"] == "green_square.png"
+        asked += 1
+    assert finished(client, job)[-1][1]["report"]["added"] == 35
+
+
+def test_photos_that_another_process_took_in_and_a_new_generation_are_found_without_a_restart(client, library):
+    from interleave_index.service import Index
+
+    state = client.server
+    client.post("/api/search", json={"query": "[red]"})
+    with Index.open(state.index.folder, config=state.config, interface=ToyInterface()) as other:
+        other.ingest(library)
+        other.optimize()
+    found = client.post("/api/search", json={"query": "[red]", "stacks": False, "limit": 50}).json()["hits"]
+    assert len(found) == 11
+    shutil.rmtree(library / "summer")
+    with Index.open(state.index.folder, config=state.config, interface=ToyInterface()) as other:
+        other.ingest(library)
+    assert len(client.post("/api/search", json={"query": "[red]", "stacks": False}).json()["hits"]) == 6

@@ -1,0 +1,220 @@
+"""Searching over REST: parts, pages, masks, uploads, looks, exports."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from interleave_index.records import Rle
+
+
+def names(answer):
+    return [hit["photo"]["name"] for hit in answer["hits"]]
+
+
+def test_words_and_parts_give_the_same_answer_as_the_string_form(ask):
+    written = ask("[red]^2 on white -[blue]")
+    parts = ask({"entity": "red", "weight": 2}, {"text": "on white"}, {"entity": "blue", "not": True})
+    assert written["query"] == parts["query"] == "[red]^2 on white -[blue]"
+    assert written["hits"] == parts["hits"]
+    assert [(e["text"], e["negative"], e["weight"]) for e in parts["entities"]] == [("red", False, 2), ("blue", True, 1)]
+
+
+def test_the_best_hit_names_its_region_and_the_bulk_reply_holds_no_masks(ask, client, drawn_photos):
+    answer = ask({"entity": "green"})
+    hit = answer["hits"][0]
+    assert (hit["photo"]["name"], hit["rank"], hit["entities"][0]["present"]) == ("green_square.png", 1, True)
+    assert hit["entities"][0]["regions"][0]["box"] == [30, 20, 80, 70]
+    assert '"counts"' not in json.dumps(answer)
+    masks = client.get(f"/api/search/{answer['search']}/photos/{hit['photo']['id']}/masks").json()
+    rle = Rle(tuple(masks[0][0]["size"]), masks[0][0]["counts"])
+    assert np.array_equal(rle.decode(), drawn_photos.green_square.mask)
+
+
+def test_pages_by_cursor_show_every_photo_once_in_the_order_of_one_page(ask, client):
+    whole = ask("red on white", limit=50)
+    pages, answer = [], ask("red on white", limit=2)
+    while True:
+        pages += answer["hits"]
+        if answer["next"] is None:
+            break
+        answer = client.get("/api/search", params={"cursor": answer["next"], "limit": 2}).json()
+    assert [(hit["rank"], hit["photo"]["id"]) for hit in pages] == [
+        (hit["rank"], hit["photo"]["id"]) for hit in whole["hits"]]
+    assert whole["next"] is None and len(pages) == 6
+
+
+def test_a_search_that_is_not_held_any_more_is_gone(client):
+    answer = client.get("/api/search", params={"cursor": "nothing.20"})
+    assert (answer.status_code, answer.headers["content-type"]) == (410, "application/problem+json")
+
+
+def test_more_like_this_region_finds_it_in_its_own_photo_first(ask):
+    hit = ask({"entity": "yellow"})["hits"][0]
+    region = hit["entities"][0]["regions"][0]["region"]
+    assert names(ask({"region": region}))[0] == "yellow_disc_on_black.png"
+
+
+def test_filters_narrow_the_search(ask, drawn_photos, tmp_path):
+    assert len(ask("red", filters={"folder": str(drawn_photos.folder)})["hits"]) == 6
+    assert ask("red", filters={"folder": str(tmp_path)})["hits"] == []
+    assert ask("red", filters={"camera": "kiev"})["hits"] == []
+    assert ask("red", filters={"within": [0, 0, 1, 1]})["hits"] == []
+
+
+def test_an_upload_with_a_box_searches_for_what_is_in_the_box(client, ask, drawn_photos, encoded):
+    held = client.post("/api/uploads", content=encoded(drawn_photos.red_disc_and_blue_square.rgb))
+    assert (held.status_code, held.json()["width"], held.json()["height"]) == (201, 128, 96)
+    name = held.json()["upload"]
+    assert Image.open(io.BytesIO(client.get(f"/api/uploads/{name}").content)).size == (128, 96)
+    blue, red = ({"upload": name, "box": box} for box in ([75, 35, 105, 65], [20, 38, 40, 58]))
+    assert names(ask(blue))[0] in ("blue_triangle.png", "red_disc_and_blue_square.png")
+    assert names(ask(red))[0] in ("red_disc.png", "red_disc_and_blue_square.png")
+    string = ask(f"[image:{name}#box=75,35,105,65]")
+    assert [(h["photo"]["id"], round(h["score"], 5)) for h in string["hits"]] == [
+        (h["photo"]["id"], round(h["score"], 5)) for h in ask(blue)["hits"]]
+    assert client.delete(f"/api/uploads/{name}").status_code == 204
+    assert client.get(f"/api/uploads/{name}").status_code == 404
+
+
+def test_marks_on_a_large_upload_are_in_its_own_pixels(client, ask, drawn_photos):
+    large = Image.fromarray(drawn_photos.red_disc_and_blue_square.rgb).resize((128 * 20, 96 * 20), 0)
+    file = io.BytesIO()
+    large.save(file, "PNG")
+    name = client.post("/api/uploads", content=file.getvalue()).json()["upload"]
+    for mark in ({"box": [1500, 700, 2100, 1300]}, {"points": [[1800, 1000]]},
+                 {"mask": {"size": [24, 32], "counts": [20 * 24 + 9, 2, 24 * 32 - 20 * 24 - 11]}}):
+        look = client.post("/api/ground", json={"upload": name, "parts": [{"upload": name} | mark]}).json()
+        box = look["entities"][0]["regions"][0]["box"]
+        assert box == pytest.approx([1400, 600, 2200, 1400], abs=40), mark
+
+
+def test_a_form_carries_pictures_beside_the_request(client, drawn_photos, encoded):
+    request = {"parts": [{"upload": "mine"}], "limit": 1}
+    answer = client.post("/api/search", data={"request": json.dumps(request)},
+                         files={"mine": ("x.png", encoded(drawn_photos.purple_stripe.rgb), "image/png")})
+    assert answer.status_code == 200, answer.text
+    assert names(answer.json()) == ["purple_stripe.png"]
+
+
+def test_a_part_of_an_indexed_photo_may_be_marked(ask, client):
+    both = next(hit["photo"]["id"] for hit in ask("red blue")["hits"]
+                if hit["photo"]["name"] == "red_disc_and_blue_square.png")
+    answer = ask({"photo": both, "box": [75, 35, 105, 65]})
+    assert set(names(answer)[:2]) == {"blue_triangle.png", "red_disc_and_blue_square.png"}
+    look = client.post("/api/ground", json={"photo": both, "query": "[blue] [red]"}).json()
+    assert [entity["regions"][0]["box"] for entity in look["entities"]] == [[70, 30, 110, 70], [10, 28, 50, 68]]
+    assert len(look["masks"]) == 2
+
+
+def test_masks_come_as_pictures_by_entity_and_by_region(ask, client, drawn_photos):
+    answer = ask({"entity": "blue"})
+    photo = answer["hits"][0]["photo"]
+    by_entity = client.get(f"/api/photos/{photo['id']}/masks/0.png", params={"search": answer["search"]})
+    region = answer["hits"][0]["entities"][0]["regions"][0]["region"].split("/")[1]
+    by_region = client.get(f"/api/photos/{photo['id']}/masks/{region}.png")
+    drawn = next(one for one in drawn_photos if one.path == photo["path"])
+    for picture in (by_entity, by_region):
+        assert np.array_equal(np.asarray(Image.open(io.BytesIO(picture.content))) > 0, drawn.masks["blue"])
+    assert client.get(f"/api/photos/{photo['id']}/masks/99.png").status_code == 404
+
+
+def test_photos_are_served_by_id_with_their_own_bytes(client, drawn_photos):
+    listed = client.get("/api/photos", params={"limit": 4}).json()
+    assert (listed["total"], len(listed["photos"]), listed["next"]) == (6, 4, 4)
+    photo = listed["photos"][0]
+    assert client.get(f"/api/photos/{photo['id']}").json() == photo
+    original = client.get(f"/api/photos/{photo['id']}/original")
+    with open(photo["path"], "rb") as file:
+        assert original.content == file.read()
+    for name in ("thumbnail", "display"):
+        shown = client.get(f"/api/photos/{photo['id']}/{name}")
+        assert Image.open(io.BytesIO(shown.content)).size == (128, 96)
+        again = client.get(f"/api/photos/{photo['id']}/{name}", headers={"If-None-Match": shown.headers["etag"]})
+        assert again.status_code == 304
+    assert len(client.get(f"/api/photos/{photo['id']}/regions").json()["regions"]) >= 2
+    assert client.get("/api/photos/99").status_code == 404
+
+
+def test_a_file_that_was_put_in_the_place_of_a_photo_is_not_served(client, drawn_photos, tmp_path, encoded):
+    state = client.server
+    from interleave_index.service import Index
+
+    mine = tmp_path / "mine.png"
+    mine.write_bytes(encoded(drawn_photos.red_disc.rgb[:50]))
+    with Index.open(state.index.folder, config=state.config, interface=state.shared) as index:
+        index.ingest(mine)
+    photo = client.get("/api/photos", params={"limit": 1}).json()["photos"][0]
+    assert client.get(f"/api/photos/{photo['id']}/original").status_code == 200
+    mine.write_text("a secret")
+    answer = client.get(f"/api/photos/{photo['id']}/original")
+    assert (answer.status_code, b"secret" in answer.content) == (410, False)
+
+
+def test_near_duplicates_are_one_hit_with_a_stack_unless_that_is_not_wanted(client, ask, drawn_photos, tmp_path, draw):
+    from interleave_index.service import Index
+
+    rgb = drawn_photos.red_disc.rgb.copy()
+    rgb[0, 0] = 200  # another file that looks the same
+    draw.save(rgb, tmp_path / "burst" / "again.png")
+    state = client.server
+    with Index.open(state.index.folder, config=state.config, interface=state.shared) as index:
+        index.ingest(tmp_path / "burst")
+    answer = ask({"entity": "red"})
+    first = answer["hits"][0]
+    assert {first["photo"]["name"]} | {"red_disc.png", "again.png"} == {"red_disc.png", "again.png"}
+    assert len(first["stack"]) == 1 and len(answer["hits"]) == 6
+    assert len(ask({"entity": "red"}, stacks=False)["hits"]) == 7
+
+
+def test_exports_hold_the_chosen_hits(ask, client, drawn_photos, tmp_path):
+    from pycocotools.coco import COCO
+
+    answer = ask({"entity": "red"}, {"entity": "blue"})
+    chosen = [hit["photo"]["id"] for hit in answer["hits"][:2]]
+
+    def export(form, photos=chosen):
+        return client.post("/api/export", json={"search": answer["search"], "photos": photos, "form": form})
+
+    (tmp_path / "hits.json").write_bytes(export("coco").content)
+    assert sorted(COCO(str(tmp_path / "hits.json")).getImgIds()) == sorted(chosen)
+    assert export("paths").text.splitlines() == [hit["photo"]["path"] for hit in answer["hits"][:2]]
+    with zipfile.ZipFile(io.BytesIO(export("masks").content)) as archive:
+        assert len(archive.namelist()) == 4 and archive.testzip() is None
+    assert [json.loads(line)["photo_id"] for line in export("jsonl").text.splitlines()] == chosen
+    assert export("coco", [99]).status_code == 404
+
+
+def test_an_exact_search_looks_at_every_hit_and_its_masks_are_held(ask, client):
+    answer = ask({"entity": "red"}, ground="exact")
+    first = answer["hits"][0]
+    assert first["entities"][0]["source"] == "exact"
+    masks = client.get(f"/api/search/{answer['search']}/photos/{first['photo']['id']}/masks").json()
+    assert masks[0][0]["size"] == [96, 128]
+
+
+def test_status_facets_and_metrics_tell_what_is_there(client, ask):
+    ask("[red]")
+    status = client.get("/api/status").json()
+    assert (status["photos"], status["model"], status["job"], len(status["roots"])) == (6, "toy", None, 1)
+    assert client.get("/api/facets").json()["folders"][0]["photos"] == 6
+    text = client.get("/metrics").text
+    assert 'interleave_requests_total{method="POST",route="/api/search",status="200"} 1.0' in text
+    assert "interleave_photos 6.0" in text and "interleave_model_batch_count 1.0" in text
+
+
+def test_the_description_of_the_api_holds_every_route_with_examples(client):
+    described = client.get("/openapi.json").json()
+    assert {"/api/search", "/api/photos/{photo_id}", "/api/photos/{photo_id}/thumbnail", "/api/photos/{photo_id}/original",
+            "/api/photos/{photo_id}/regions", "/api/photos/{photo_id}/masks/{entity}.png", "/api/ground", "/api/ingest",
+            "/api/ingest/{name}/events", "/api/status", "/metrics"} <= set(described["paths"])
+    content = described["paths"]["/api/search"]["post"]["requestBody"]["content"]
+    assert set(content) == {"application/json", "multipart/form-data"}
+    for example in content["application/json"]["examples"].values():
+        if "photo" not in json.dumps(example) and "region" not in json.dumps(example):
+            assert client.post("/api/search", json=example["value"]).status_code == 200

@@ -16,6 +16,8 @@ from typing import Any, TypeVar, get_type_hints
 from .errors import ConfigError
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
+DTYPES = ("auto", "float32", "bfloat16", "float16")
+REGION_METHODS = ("attention", "patches", "crop")
 INDEX_VARIABLE, CONFIG_VARIABLE = "INTERLEAVE_INDEX", "INTERLEAVE_CONFIG"
 KEPT = "config.yaml"  # in the folder of an index
 
@@ -25,20 +27,31 @@ class ModelSettings:
     """Which interface embeds and grounds, and where it runs.
 
     Attributes:
-        interface: `find-mini` (bundled), `toy`, or a folder with config.json and model.safetensors.
+        interface: `find-mini` (bundled), `toy`, a folder with config.json and model.safetensors, or the name of a
+            model that was pulled from a hub.
         device: `auto`, `cpu`, `cuda` or `mps`.
+        dtype: `auto` (bfloat16 or float16 on an accelerator, else float32), `float32`, `bfloat16` or `float16`; of
+            models from a hub.
+        regions: how a model from a hub makes region vectors: `attention`, `patches` or `crop`.
+        proposals: interface whose masks become the regions of a model from a hub.
         offline: never open a network connection; a picture given by URL is then an error.
     """
 
     interface: str = "find-mini"
     device: str = "auto"
+    dtype: str = "auto"
+    regions: str = "attention"
+    proposals: str = "find-mini"
     offline: bool = False
 
     def __post_init__(self) -> None:
         if not self.interface.strip():
             raise ConfigError("models.interface is empty, expected find-mini, toy or a folder with a checkpoint")
-        if self.device not in DEVICES:
-            raise ConfigError(f"models.device is {self.device!r}, expected one of {', '.join(DEVICES)}")
+        if not self.proposals.strip():
+            raise ConfigError("models.proposals is empty, expected find-mini, toy or a folder with a checkpoint")
+        for name, known in (("device", DEVICES), ("dtype", DTYPES), ("regions", REGION_METHODS)):
+            if getattr(self, name) not in known:
+                raise ConfigError(f"models.{name} is {getattr(self, name)!r}, expected one of {', '.join(known)}")
 
 
 @dataclass(frozen=True, slots=True)

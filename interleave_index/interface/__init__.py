@@ -1,17 +1,20 @@
 """The interface room: what turns photos and queries into one space.
 
 `protocol` is the seam, `load` builds an interface by name, `find` is the FIND network, `find_mini` the bundled
-model on top of it, `bundle` its files, `toy` a weightless stand-in for tests.
+model on top of it, `bundle` its files, `dual` the dual encoders of a hub with regions and masks, `toy` a weightless
+stand-in for tests.
 """
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import ModelError, WeightsMissing
 
 if TYPE_CHECKING:
+    from .known import Described
     from .protocol import Interface
 
 BUNDLED = {"find-mini": Path(__file__).parent / "weights" / "find-mini"}
@@ -22,29 +25,70 @@ def names() -> list[str]:
     return [*BUNDLED, "toy"]
 
 
-def load(name: str = "find-mini", *, device: str = "auto", offline: bool = False) -> Interface:
-    """Build an interface.
+def described(name: str) -> Described:
+    """What is known of a model without building it; `error` of it says why it cannot be used."""
+    from .known import describe
+
+    return describe(name, BUNDLED)
+
+
+def load(
+    name: str = "find-mini",
+    *,
+    device: str = "auto",
+    offline: bool = False,
+    dtype: str = "auto",
+    regions: str = "attention",
+    proposals: str = "find-mini",
+) -> Interface:
+    """Build an interface. Opens no connection.
 
     Args:
-        name: ``find-mini``, ``toy``, or the folder of a bundle that `interleave-index train` wrote.
+        name: ``find-mini``, ``toy``, the folder of a bundle that `interleave-index train` wrote or of a checkpoint as a
+            hub holds it, or the name of a model that was pulled.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
-        offline: never touch the network; none of today's interfaces does, with or without it.
+        offline: never touch the network; loading does not, with or without it.
+        dtype: of a dual encoder: ``auto``, ``float32``, ``bfloat16`` or ``float16``.
+        regions: how a dual encoder makes region vectors: ``attention``, ``patches`` or ``crop``.
+        proposals: name of the interface whose masks become the regions of a dual encoder.
     Raises:
-        WeightsMissing: no such name or folder.
+        WeightsMissing: no such name or folder, or one that was not pulled.
         ModelError: the device is not there.
+        BackendMissing: the model needs a package that is not installed.
     """
     if name == "toy":
         from .toy import ToyInterface
 
         return ToyInterface()
-    folder = BUNDLED.get(name, Path(name))
-    if not folder.is_dir():
-        raise WeightsMissing(
-            f"no model {name!r}, expected one of {', '.join(names())} or the folder of a trained model"
+    folder = BUNDLED[name] if name in BUNDLED else _folder(name)
+    if "model_type" in _config(folder):
+        from .dual import DualInterface
+
+        return DualInterface.load(
+            folder, device=_device(device), dtype=dtype, method=regions, proposals=proposals, offline=offline
         )
     from .find_mini import FindMini
 
     return FindMini(folder, device=_device(device))
+
+
+def _folder(name: str) -> Path:
+    from ..models import hub
+
+    if not Path(name).is_dir() and not hub.is_hub_name(name):
+        raise WeightsMissing(
+            f"no model {name!r}, expected one of {', '.join(names())}, the folder of a model, or owner/name of a hub"
+        )
+    return hub.find(name)
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    """The config.json of a folder; a dual encoder has a ``model_type``."""
+    try:
+        found = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _device(name: str) -> str:

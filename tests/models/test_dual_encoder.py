@@ -11,11 +11,11 @@ import torch
 
 pytest.importorskip("transformers")
 sys.path.insert(0, str(Path(__file__).parent))
-import tiny  # noqa: E402
+import tiny
 
-from interleave_index.errors import ModelError, WeightsMissing  # noqa: E402
-from interleave_index.models import hub  # noqa: E402
-from interleave_index.models.dual_encoder import DualEncoder, checkpoint_of, dim_of  # noqa: E402
+from interleave_index.errors import ModelError, WeightsMissing
+from interleave_index.models import hub
+from interleave_index.models.dual_encoder import DualEncoder, checkpoint_of, dim_of
 
 FAMILIES = ("clip", "metaclip_2", "siglip", "siglip2-fixed", "siglip2")
 SIZES = ((60, 80), (100, 50), (48, 48), (30, 90))

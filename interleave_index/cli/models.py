@@ -1,0 +1,90 @@
+"""The group `models`: which models there are, and getting one from a hub."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from ..config import Config
+from ..errors import InterleaveError
+from ..export.table import plain_table
+from ..service import build_interface
+from . import show
+from .options import ConfigOption, IndexOption, JsonOption, OfflineOption, settings
+
+BUNDLED = {
+    "find-mini": "small towers and the FIND interface, trained here; works offline on a CPU",
+    "toy": "eight colours and no weights, for trying things out",
+}
+
+group = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List models, and get more of them.")
+
+
+@group.command("list")
+def list_models(
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Time each usable model on this machine, and remember it.")] = False,
+    index: IndexOption = None, config: ConfigOption = None, as_json: JsonOption = False,
+) -> None:
+    """List the models of the package, those that were pulled, and the one in force."""
+    from ..models.hub import pulled
+
+    _, effective = settings(index, config)
+    names = dict.fromkeys([*BUNDLED, effective.models.interface, *(model.name for model in pulled())])
+    rows = [_row(effective, name, measure) for name in names]
+    if as_json:
+        show.emit_json({"models": rows})
+        return
+    table = plain_table("model", "in force", "dim#", "MiB#", "licence", "photos/s#", "checkpoint", "what")
+    for row in rows:
+        speed = max((entry["photos_per_s"] for entry in row["speeds"]), default=None)
+        table.add_row(row["name"], "yes" if row["in_force"] else "", str(row["dim"] or ""),
+                      f"{row['bytes'] / 2**20:.0f}" if row["bytes"] else "", row["licence"] or "",
+                      "" if speed is None else f"{speed:.1f}", (row["checkpoint"] or "")[:12],
+                      row["error"] or row["what"])
+    show.emit_table(table)
+
+
+@group.command()
+def pull(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="owner/name on the hub.")],
+    revision: Annotated[str | None, typer.Option("--revision", help="Branch, tag or commit.")] = None,
+    index: IndexOption = None, config: ConfigOption = None, offline: OfflineOption = None, as_json: JsonOption = False,
+) -> None:
+    """Get a model from the hub. Goes on where it was stopped; checksums are checked and kept."""
+    from ..models import hub
+
+    _, effective = settings(index, config, models_offline=offline)
+    found = hub.pull(name, revision=revision, offline=effective.models.offline, progress=show.note)
+    if as_json:
+        show.emit_json({"name": found.name, "folder": str(found.folder), "revision": found.revision,
+                        "licence": found.licence, "bytes": found.bytes, "files": found.files})
+    else:
+        show.say(f"{found.name} is in {found.folder} ({found.bytes / 2**20:.0f} MiB, licence "
+                 f"{found.licence or 'not told'}); use it with --model {found.name}")
+
+
+def _row(config: Config, name: str, measure: bool) -> dict[str, Any]:
+    """One model: the bundled ones and the one in force are tried, of others only their files are looked at."""
+    from ..interface import described
+    from ..models.hub import speeds
+
+    found = described(name)
+    row: dict[str, Any] = {
+        "name": name, "in_force": name == config.models.interface, "usable": found.error is None, "dim": found.dim,
+        "checkpoint": found.checkpoint, "error": found.error, "bytes": found.bytes, "licence": found.licence,
+        "what": BUNDLED.get(name, found.what), "speeds": []}
+    if found.error is None and (measure or row["in_force"] or name in BUNDLED):
+        try:
+            interface = build_interface(config.with_flags(models_interface=name))
+            row.update(dim=interface.space.dim, checkpoint=interface.space.checkpoint)
+            if measure:
+                from ..interface.measure import measure_speed
+
+                measure_speed(interface)
+        except InterleaveError as trouble:
+            row.update(usable=False, error=str(trouble))
+    row["speeds"] = [{"device": speed.device, "dtype": speed.dtype, "photos_per_s": speed.photos_per_s,
+                      "measured_at": speed.measured_at} for speed in speeds() if speed.checkpoint == row["checkpoint"]]
+    return row

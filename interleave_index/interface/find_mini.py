@@ -27,7 +27,7 @@ from ..records import (
 )
 from .bundle import load_bundle
 from .find import tasks
-from .find.model import Sentence, compose
+from .find.model import FindModel, Sentence, compose
 from .protocol import Calibration
 
 MOST_REGIONS = 32
@@ -61,6 +61,11 @@ class FindMini:
     def calibration(self) -> Calibration:
         """Banks and constants of the bundle."""
         return self._calibration
+
+    @property
+    def network(self) -> FindModel:
+        """The network itself, for measurements that want all its proposals."""
+        return self._model
 
     @torch.inference_mode()
     def encode_photos(self, photos: Sequence[RGB]) -> list[PhotoEncoding]:

@@ -1,8 +1,8 @@
 """The interface room: what turns photos and queries into one space.
 
 `protocol` is the seam, `load` builds an interface by name, `find` is the FIND network, `find_mini` the bundled
-model on top of it, `bundle` its files, `dual` the dual encoders of a hub with regions and masks, `toy` a weightless
-stand-in for tests.
+model on top of it, `bundle` its files, `published` FIND's released checkpoints, `dual` the dual encoders of a hub with
+regions and masks, `toy` a weightless stand-in for tests.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def load(
 
     Args:
         name: ``find-mini``, ``toy``, the folder of a bundle that `interleave-index train` wrote or of a checkpoint as a
-            hub holds it, or the name of a model that was pulled.
+            hub holds it, or the name of a model that was pulled or imported.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         offline: never touch the network; loading does not, with or without it.
         dtype: of a dual encoder: ``auto``, ``float32``, ``bfloat16`` or ``float16``.
@@ -67,6 +67,10 @@ def load(
         return DualInterface.load(
             folder, device=_device(device), dtype=dtype, method=regions, proposals=proposals, offline=offline
         )
+    if _config(folder).get("kind") == "find-published":
+        from .published.index import PublishedFind
+
+        return PublishedFind(folder, device=_device(device))
     from .find_mini import FindMini
 
     return FindMini(folder, device=_device(device))
@@ -75,7 +79,7 @@ def load(
 def _folder(name: str) -> Path:
     from ..models import hub
 
-    if not Path(name).is_dir() and not hub.is_hub_name(name):
+    if not Path(name).is_dir() and not hub.is_hub_name(name) and not hub.is_imported(name):
         raise WeightsMissing(
             f"no model {name!r}, expected one of {', '.join(names())}, the folder of a model, or owner/name of a hub"
         )

@@ -52,6 +52,13 @@ def describe(name: str, bundled: dict[str, Path]) -> Described:
 
 
 def _of_folder(facts: hub.Pulled) -> Described:
+    if facts.config.get("kind") == "find-published":
+        sizes = facts.config["sizes"]
+        return Described(
+            f"FIND as published ({facts.config['preset'] or sizes['backbone']['kind']}, {sizes['language']})",
+            facts.folder, dim=sizes["interface"]["width"], licence=facts.licence, bytes=facts.bytes,
+            checkpoint=facts.config["checkpoint"],
+            error=None if facts.config["language"] else "imported without its language model, see models info")
     family = facts.config.get("model_type")
     if family is None:
         return Described("a checkpoint folder", facts.folder, licence=facts.licence, bytes=facts.bytes)

@@ -73,13 +73,15 @@ def folder_of(name: str) -> Path:
 
 
 def find(name: str) -> Path:
-    """Folder of a model that is named by folder or hub name. Opens no connection.
+    """Folder of a model that is named by folder, hub name, or the name it was imported under. Opens no connection.
 
     Raises:
-        WeightsMissing: it is neither a folder nor pulled, nor in the cache that other programs fill.
+        WeightsMissing: it is neither a folder nor pulled or imported, nor in the cache that other programs fill.
     """
     if Path(name).is_dir():
         return Path(name)
+    if is_imported(name):
+        return home() / name
     if is_hub_name(name):
         folder = folder_of(name)
         if (folder / RECORD).is_file():
@@ -91,8 +93,13 @@ def find(name: str) -> Path:
     raise WeightsMissing(f"no model {name!r}, expected a folder, or a name of the hub such as owner/name")
 
 
+def is_imported(name: str) -> bool:
+    """Whether `models import` made a model of this name."""
+    return "/" not in name and (home() / name / RECORD).is_file()
+
+
 def pulled() -> list[Pulled]:
-    """Every model that was pulled in full, by name."""
+    """Every model that was pulled in full or imported, by name."""
     records = sorted(home().glob(f"*/{RECORD}")) if home().is_dir() else []
     return [describe(record.parent) for record in records]
 

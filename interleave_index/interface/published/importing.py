@@ -8,7 +8,7 @@ import pickle
 import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +19,17 @@ from torch import Tensor
 from ...errors import InputError, ModelError, WeightsMissing
 from ...models import hub
 from ...records import RGB
+from ..generic import drawn_pictures, generic_captions
 from ..protocol import BANKS, Calibration
 from .classes import COCO_PANOPTIC
 from .folder import CONFIG, FORMAT, KIND, LANGUAGE, PREPARED, WEIGHTS, load_published, read_config
 from .keys import Sorted, sizes_of, sort_keys
 from .network import PRESETS, PublishedSizes
+from .view import LONG, SHORT
 
 SHOWN = 8  # problems in one message
 UNFITTED = {"slope": 2.0, "offset": -6.0}  # relevance one half at three deviations above the bank
+PICTURES = 16
 CURVES = ("caption", "entity", "picture")
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
 
@@ -68,7 +71,13 @@ class Imported:
 
 
 def import_checkpoint(
-    file: Path, name: str, *, language: str | None = None, heads: int = 8, home: Path | None = None
+    file: Path,
+    name: str,
+    *,
+    language: str | None = None,
+    heads: int = 8,
+    sides: tuple[int, int] = (SHORT, LONG),
+    home: Path | None = None,
 ) -> Imported:
     """Read a released state dict and write a model folder.
 
@@ -77,6 +86,7 @@ def import_checkpoint(
         name: of the new folder in `home`.
         language: folder or pulled hub name of the language model: tokenizer.json, and weights where `file` brings none.
         heads: attention heads of the interface, which no tensor tells.
+        sides: shorter and longest side that photos are resized to.
         home: folder of models; None takes the one that `models pull` fills.
     Raises:
         KeysDoNotFit: a key is unknown, missing or misshapen; nothing is written.
@@ -88,7 +98,7 @@ def import_checkpoint(
     if folder.exists():
         raise InputError(f"there is a model {name} already, in {folder}; take another name, or remove that folder")
     state = read_state(file)
-    sizes = sizes_of(state, heads)
+    sizes = replace(sizes_of(state, heads), short=sides[0], long=sides[1])
     keys = sort_keys(state, sizes)
     if keys.problems:
         raise KeysDoNotFit(file, keys.problems)
@@ -137,7 +147,8 @@ def read_state(file: Path) -> dict[str, Tensor]:
 
 def preset_of(sizes: PublishedSizes) -> str | None:
     """Name of the published model that has these sizes."""
-    return next((name for name, known in PRESETS.items() if known == sizes), None)
+    plain = replace(sizes, short=SHORT, long=LONG)
+    return next((name for name, known in PRESETS.items() if known == plain), None)
 
 
 def _language(
@@ -189,6 +200,8 @@ def _write_config(draft: Path, name: str, file: Path, sizes: PublishedSizes, lan
         "calibration": {key: dict.fromkeys(CURVES, value) for key, value in UNFITTED.items()} | {"cutoff": 0.5},
     }
     (draft / CONFIG).write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
+    record = {"name": name, "revision": None, "licence": None, "files": {WEIGHTS: weights}}
+    (draft / hub.RECORD).write_text(json.dumps(record, indent=1), encoding="utf-8")
 
 
 def _digest(files: Sequence[Path]) -> str:
@@ -198,17 +211,24 @@ def _digest(files: Sequence[Path]) -> str:
 
 
 def prepare(
-    folder: Path, captions: Sequence[str], pictures: Sequence[RGB], *, device: str = "cpu",
+    folder: Path,
+    captions: Sequence[str] | None = None,
+    pictures: Sequence[RGB] | None = None,
+    *,
+    device: str = "cpu",
     progress: Callable[[int, int], None] | None = None,
-) -> None:  # fmt: skip
+) -> None:
     """Make the class table and the banks of a model, which takes its language model once for all.
 
     Args:
-        captions: of things in general; pictures: of many kinds. Both stand for queries that mean nothing here.
+        captions: of things in general; pictures: of many kinds. Both stand for queries that mean nothing here; None
+            takes the package's own captions, and drawn pictures.
         progress: called with steps done and steps in all.
     """
     from .index import encode_segments
 
+    captions = generic_captions() if captions is None else captions
+    pictures = drawn_pictures(PICTURES) if pictures is None else pictures
     model, names = load_published(folder, device=device), read_config(folder)["class_names"]
     total, done = 2 + 2 * len(captions) + len(pictures), 0
 
@@ -252,7 +272,7 @@ def read_prepared(folder: Path) -> tuple[Tensor, Calibration]:
     banks = {name: content[f"bank.{name}"].numpy() for name in BANKS}
     curves = config["calibration"]
     return content["class_table"], Calibration(
-        **banks, slope=curves["slope"], offset=curves["offset"], cutoff=curves["cutoff"]
+        **banks, slope=curves["slope"], offset=curves["offset"], cutoff=curves["cutoff"], stand_in=True
     )
 
 

@@ -27,7 +27,7 @@ from ..find.model import Sentence, compose
 from ..protocol import Calibration
 from .folder import load_published, read_config
 from .importing import read_prepared
-from .view import LONG, SHORT, View, to_photo
+from .view import View, to_photo
 from .wrapper import Example, PublishedModel
 
 MOST_REGIONS = 100
@@ -76,11 +76,11 @@ class PublishedFind:
     def __init__(self, folder: Path, *, device: str = "cpu") -> None:
         self._table, self._calibration = read_prepared(folder)
         self.model = load_published(folder, device=device)
-        config = read_config(folder)
+        config, sizes = read_config(folder), self.model.network.sizes
         self.space = Space(
             interface=str(config["name"]),
             checkpoint=str(config["checkpoint"]),
-            preprocessing=f"short side {SHORT}, long side at most {LONG}, pillow bilinear, padded to 32",
+            preprocessing=f"short side {sizes.short}, long side at most {sizes.long}, pillow bilinear, padded to 32",
             dim=self.model.network.predictor.config.width,
         )
 

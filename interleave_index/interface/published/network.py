@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ...models.focal import FOCAL_L, FOCAL_T, FocalSizes, focal_backbone
 from ...models.pixel_decoder import PixelDecoder, Pyramid
 from ..find.module import FindConfig, FindInterface
+from .view import LONG, SHORT
 
 LanguageKind = Literal["llama", "unicl"]
 
@@ -26,6 +27,7 @@ class PublishedSizes:
         language: `llama` or `unicl`.
         language_layer: LLaMA's hidden state that is read, 21 in every published file (find.md: -12 of 33).
         context, class_context: tokens of a text, and of a class name's sentence.
+        short, long: photos are resized so that the shorter side is `short`, unless the longer one would pass `long`.
     """
 
     backbone: FocalSizes = FOCAL_L
@@ -35,6 +37,8 @@ class PublishedSizes:
     language_layer: int = 21
     context: int = 77
     class_context: int = 150
+    short: int = SHORT
+    long: int = LONG
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, as `from_json` takes them."""

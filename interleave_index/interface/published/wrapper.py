@@ -31,9 +31,8 @@ from .answers import Example, Found, Interaction, Proposals
 from .network import PublishedNetwork
 from .retrieval import InterleavedQuery
 from .text import Prompter, as_grounding, entity_only
-from .view import LONG, SHORT, View, prepare, prompt_mask, stretched, to_photo
+from .view import View, padded_size, prepare, prompt_mask, stretched, to_photo
 
-ZERO_SIDE = 640  # of the blank input that text entities are encoded with
 BACKGROUND = "background"
 PROMPT_SEED = 0  # of the point draws for large prompts: the same prompt always gives the same tokens
 
@@ -59,16 +58,17 @@ class PublishedModel:
     # --- photos -------------------------------------------------------------------------------
 
     @torch.inference_mode()
-    def view(self, photo: RGB, *, short: int = SHORT, long: int = LONG) -> View:
+    def view(self, photo: RGB, *, short: int | None = None, long: int | None = None) -> View:
         """Backbone and pixel decoder on one upright photo.
 
         Args:
             photo: (H, W, 3) uint8.
-            short, long: sides that it is resized to.
+            short, long: sides that it is resized to; None takes those of the model.
         Raises:
             ShapeError: not such an array.
         """
-        pixels, resized = prepare(photo, short, long)
+        sizes = self.network.sizes
+        pixels, resized = prepare(photo, short or sizes.short, long or sizes.long)
         padded = int(pixels.shape[2]), int(pixels.shape[3])
         return View(self.network.pyramid(pixels.to(self.device)), (photo.shape[0], photo.shape[1]), resized, padded)
 
@@ -259,7 +259,8 @@ class PublishedModel:
 
     def _blank_pyramid(self) -> Pyramid:
         if self._blank is None:
-            self._blank = self.network.pyramid(torch.zeros((1, 3, ZERO_SIDE, ZERO_SIDE), device=self.device))
+            side = self.network.sizes.short
+            self._blank = self.network.pyramid(torch.zeros((1, 3, *padded_size((side, side))), device=self.device))
         return self._blank
 
     def _legend(self, sentence: Sentence, examples: Sequence[Example | None], view: View | None) -> InterleavePrompt:

@@ -10,7 +10,7 @@ from ..config import Config
 from ..errors import InterleaveError
 from ..export.table import plain_table
 from ..service import build_interface
-from . import show
+from . import published, show
 from .options import ConfigOption, IndexOption, JsonOption, OfflineOption, settings
 
 BUNDLED = {
@@ -63,6 +63,10 @@ def pull(
     else:
         show.say(f"{found.name} is in {found.folder} ({found.bytes / 2**20:.0f} MiB, licence "
                  f"{found.licence or 'not told'}); use it with --model {found.name}")
+
+
+group.command("import")(published.import_model)
+group.command()(published.info)
 
 
 def _row(config: Config, name: str, measure: bool) -> dict[str, Any]:

@@ -65,15 +65,15 @@ def load(
         from .dual import DualInterface
 
         return DualInterface.load(
-            folder, device=_device(device), dtype=dtype, method=regions, proposals=proposals, offline=offline
+            folder, device=torch_device(device), dtype=dtype, method=regions, proposals=proposals, offline=offline
         )
     if _config(folder).get("kind") == "find-published":
         from .published.index import PublishedFind
 
-        return PublishedFind(folder, device=_device(device))
+        return PublishedFind(folder, device=torch_device(device))
     from .find_mini import FindMini
 
-    return FindMini(folder, device=_device(device))
+    return FindMini(folder, device=torch_device(device))
 
 
 def _folder(name: str) -> Path:
@@ -95,7 +95,12 @@ def _config(folder: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _device(name: str) -> str:
+def torch_device(name: str) -> str:
+    """The device that a setting names, as torch names it.
+
+    Raises:
+        ModelError: it is not there.
+    """
     import torch
 
     there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}

@@ -15,7 +15,11 @@ from interleave_index.interface.published.network import PublishedNetwork, Publi
 from interleave_index.models.focal import FocalKind, FocalSizes
 from interleave_index.models.language import UniclNetwork
 
-SENTENCES = ["Describe the concept of a red disc.", "a dog on a beach near a blue square [INTERACTIVE]", "the yellow cat"]
+SENTENCES = [
+    "Describe the concept of a red disc.",
+    "a dog on a beach near a blue square [INTERACTIVE]",
+    "the yellow cat",
+]
 LANGUAGE = "sem_seg_head.predictor.lang_encoder.lang_encoder."
 LLAMA_LAYERS = 24
 
@@ -37,7 +41,8 @@ def random_state(sizes: PublishedSizes, seed: int = 0) -> dict[str, Tensor]:
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
-        network.predictor.decoder_norm.weight.mul_(3)  # masks and classes that differ from pixel to pixel
+        network.predictor.decoder_norm.weight.mul_(3)  # masks and classes that differ from proposal to proposal
+        network.predictor.query_feat.weight.mul_(10)
     state = {name: value.detach().clone() for name, value in network.state_dict().items()}
     return state | {"criterion.empty_weight": torch.ones(134), "dilation_kernel": torch.ones(1, 1, 3, 3)}
 
@@ -47,8 +52,8 @@ def llama_tokenizer() -> Tokenizer:
     tokenizer = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True))
     tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
     letters = [chr(n) for n in range(33, 127)]
-    trainer = trainers.BpeTrainer(vocab_size=220, special_tokens=["<unk>", "<s>", "</s>"], initial_alphabet=["▁", *letters],
-                                  show_progress=False)
+    trainer = trainers.BpeTrainer(vocab_size=220, special_tokens=["<unk>", "<s>", "</s>"],
+                                  initial_alphabet=["▁", *letters], show_progress=False)
     tokenizer.train_from_iterator([s.replace(" ", "▁") for s in SENTENCES * 3], trainer)
     tokenizer.post_processor = processors.TemplateProcessing("<s> $A", special_tokens=[("<s>", 1)])
     tokenizer.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.Strip(" ", 1, 0)])

@@ -1,0 +1,75 @@
+"""Commands of the group `models` about released checkpoints: taking one in, and looking into one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from . import show
+from .options import ConfigOption, DeviceOption, IndexOption, JsonOption, settings
+
+
+def import_model(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A checkpoint as its authors released it.")],
+    name: Annotated[str, typer.Option("--name", metavar="NAME", help="What it shall be called here.")],
+    language: Annotated[
+        str | None, typer.Option("--language", metavar="DIR|NAME", help="Its language model: folder or pulled name.")
+    ] = None,
+    heads: Annotated[int, typer.Option("--heads", min=1, help="Attention heads of the interface.")] = 8,
+    short_side: Annotated[int, typer.Option("--short-side", min=32, help="Photos are resized to it.")] = 640,
+    long_side: Annotated[int, typer.Option("--long-side", min=32, help="The longer side is never larger.")] = 1024,
+    index: IndexOption = None, config: ConfigOption = None, device: DeviceOption = None, as_json: JsonOption = False,
+) -> None:
+    """Take in a released checkpoint of FIND. Every key must fit; nothing but tensors is read from it."""
+    from ..interface import torch_device
+    from ..interface.published.importing import KeysDoNotFit, import_checkpoint, prepare
+
+    _, effective = settings(index, config, models_device=device)
+    try:
+        found = import_checkpoint(file, name, language=language, heads=heads, sides=(short_side, long_side))
+    except KeysDoNotFit as trouble:
+        for line in trouble.problems:
+            show.note(line)
+        raise
+    if found.language != "none":
+        with show.progress_bar("class table and banks") as update:
+            prepare(found.folder, device=torch_device(effective.models.device),
+                    progress=lambda done, total: update(done, total, ""))
+    facts = {"name": name, "folder": str(found.folder), "preset": found.preset, "tensors": found.tensors,
+             "parameters": found.parameters, "language": found.language, "left_out": list(found.left_out)}
+    if as_json:
+        show.emit_json(facts)
+        return
+    show.say(f"{name}: {found.tensors} tensors, {found.parameters / 1e6:.1f} M parameters, sizes of "
+             f"{found.preset or 'no released model'}, in {found.folder}")
+    if found.left_out:
+        show.say(f"left out, as not needed: {len(found.left_out)} keys")
+    show.say(f"use it with --model {name}" if found.language != "none"
+             else "it cannot read text yet: import it again with --language and the folder of its language model")
+
+
+def info(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A model, as --model takes it.")],
+    index: IndexOption = None, config: ConfigOption = None, as_json: JsonOption = False,
+) -> None:
+    """Show what is inside a model. Its files are looked at, it is not built."""
+    from ..interface.inside import inside
+
+    settings(index, config)
+    facts = inside(name)
+    if as_json:
+        show.emit_json(facts)
+        return
+    for key, value in facts.items():
+        if isinstance(value, dict):
+            show.say(f"{key}:")
+            for inner, entry in value.items():
+                show.say(f"  {inner}: {_shown(entry)}")
+        else:
+            show.say(f"{key}: {_shown(value)}")
+
+
+def _shown(value: Any) -> str:
+    return "none" if value is None else ", ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -32,6 +32,8 @@ class Calibration:
         regions: (P, D) float32, region vectors of the same pictures.
         slope, offset: per kind of query: ``caption``, ``entity``, ``picture``.
         cutoff: relevance under which a hit is unlikely to be meant.
+        stand_in: the banks of pictures and regions are drawn ones, because the model came without any: the photos of a
+            library are better than they.
     """
 
     captions: Floats
@@ -41,11 +43,13 @@ class Calibration:
     slope: dict[str, float]
     offset: dict[str, float]
     cutoff: float = 0.5
+    stand_in: bool = False
 
     def to_bytes(self) -> bytes:
         """The calibration as an npz file, as an index keeps it for its space; banks in half precision."""
         banks = {name: getattr(self, name).astype(np.float16) for name in BANKS}
-        curves = json.dumps({"slope": self.slope, "offset": self.offset, "cutoff": self.cutoff})
+        told = {"slope": self.slope, "offset": self.offset, "cutoff": self.cutoff}
+        curves = json.dumps({**told, "stand_in": True} if self.stand_in else told)
         file = io.BytesIO()
         np.savez_compressed(file, curves=np.array(curves), **banks)
         return file.getvalue()
@@ -56,7 +60,8 @@ class Calibration:
         with np.load(io.BytesIO(data), allow_pickle=False) as file:
             curves = json.loads(str(file["curves"]))
             captions, phrases, pictures, regions = (file[name].astype(np.float32) for name in BANKS)
-        return cls(captions, phrases, pictures, regions, curves["slope"], curves["offset"], curves["cutoff"])
+        return cls(captions, phrases, pictures, regions, curves["slope"], curves["offset"], curves["cutoff"],
+                   curves.get("stand_in", False))
 
 
 class Interface(Protocol):

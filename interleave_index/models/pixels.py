@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -60,6 +60,10 @@ class Preprocessing:
         what = {"crop": f"crop {self.input[0]} of short side {self.size}", "native": f"native {self.max_patches}",
                 "stretch": f"stretch {self.input[0]}"}[self.mode]
         return f"{what}, pillow {FILTERS[self.filter]}"
+
+    def whole(self) -> Preprocessing:
+        """The same without cutting anything off: the photo squeezed to the input where it would be cropped."""
+        return replace(self, mode="stretch", size=0) if self.mode == "crop" else self
 
     def grid(self, size: tuple[int, int]) -> tuple[int, int]:
         """(h, w) patches that a photo of this (height, width) gets."""

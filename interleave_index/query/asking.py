@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from ..storage.store import Store
 
 Depth: TypeAlias = Literal["stored", "exact"]
+ENOUGH_PHOTOS = 16  # of a library, to be a better bank of pictures than drawn ones
 NULL_SAMPLE = 1000  # photos of the library against which negatives and presence are judged
 
 
@@ -93,6 +95,14 @@ class Asking:
 
     @cached_property
     def calibration(self) -> Calibration:
+        """The interface's own; photos of the library take the place of a bank of drawn pictures."""
+        found = self._kept_calibration()
+        if found.stand_in and self.sample is not None and len(self.sample.image) >= ENOUGH_PHOTOS:
+            mine = library_calibration(self.sample)
+            return replace(found, pictures=mine.pictures, regions=mine.regions)
+        return found
+
+    def _kept_calibration(self) -> Calibration:
         """The built interface's own, else what the index keeps of it, else a stand-in from the library."""
         if self.model.built is not None:
             return self.model.built.calibration

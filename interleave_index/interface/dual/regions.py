@@ -1,0 +1,138 @@
+"""How a mask becomes a vector in the space of whole photos and texts.
+
+Three ways. *attention*: the encoder's own pooling, kept to the patches under the mask. *patches*: the mean of the patch
+vectors under it. *crop*: the square around it is cut out and encoded as a photo of its own, one forward pass a region.
+
+Checkpoints that cut a square from the middle of a photo hide a quarter of it at 4:3. Their image vector stays as it
+is; regions and patches come from a second look at the whole photo, squeezed to a square.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...errors import ConfigError
+from ...geometry import box_of
+from ...grounding.grid import PatchGrid
+from ...models.batching import Batcher
+from ...models.dual_encoder import DualEncoder, Looked
+from ...records import RGB, BoolMask, Floats
+
+Method = Literal["attention", "patches", "crop"]
+METHODS: tuple[Method, ...] = ("attention", "patches", "crop")
+AROUND = 1.2  # side of the square that is cut out, in long sides of the region's box
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a photo's view as a whole gives.
+
+    Attributes:
+        regions: (R, D) float32 unit vectors, one a mask.
+        patches: (h * w, D) float32 unit vectors.
+        grid: where the patches lie.
+    """
+
+    regions: Floats
+    patches: Floats
+    grid: PatchGrid
+
+
+class RegionEncoder:
+    """Vectors of masked parts of photos.
+
+    Args:
+        encoder: the dual encoder.
+        method: one of `METHODS`.
+        batcher: decides how many photos go at a time.
+    Raises:
+        ConfigError: an unknown method.
+    """
+
+    def __init__(self, encoder: DualEncoder, method: str, batcher: Batcher) -> None:
+        if method not in METHODS:
+            raise ConfigError(f"method of regions is {method!r}, expected one of {', '.join(METHODS)}")
+        self._encoder, self._batcher = encoder, batcher
+        self.method: Method = method
+        self.view = encoder.preprocessing.whole()
+
+    def grid(self, size: tuple[int, int]) -> PatchGrid:
+        """Where the patches of a photo of this (height, width) lie."""
+        cells = self.view.grid(size)
+        return PatchGrid.native(size, cells) if self.view.mode == "native" else PatchGrid.stretched(size, cells)
+
+    def prepare(self, photo: RGB) -> NDArray[np.uint8]:
+        """The photo as a whole at the size of the model's input; may run in another thread."""
+        return self.view.prepare(photo)
+
+    def look(self, photos: Sequence[RGB], prepared: Sequence[NDArray[np.uint8]],
+             masks: Sequence[Sequence[BoolMask]]) -> tuple[list[Parts], list[Looked]]:
+        """Regions and patches of one batch; what the forward pass gave is there too, for its image vectors.
+
+        Args:
+            photos: upright, of any sizes.
+            prepared: of each, from `prepare`.
+            masks: per photo, of any size in its aspect.
+        """
+        grids = [self.grid((photo.shape[0], photo.shape[1])) for photo in photos]
+        if self.method == "crop":
+            looked = self._encoder.look(prepared, patches=True)
+            regions = [self._cropped(photo, some) for photo, some in zip(photos, masks, strict=True)]
+        else:
+            covered = [grid.coverage(some) for grid, some in zip(grids, masks, strict=True)]
+            looked = self._encoder.look(prepared, covered, method=self.method, patches=True)
+            regions = [one.regions for one in looked]
+        return [Parts(rows, _there(one.patches), grid)
+                for rows, one, grid in zip(regions, looked, grids, strict=True)], looked
+
+    def vectors(self, photo: RGB, masks: Sequence[BoolMask]) -> Floats:
+        """(M, D) float32 unit vectors of some masks in one photo."""
+        if not len(masks):
+            return np.zeros((0, self._encoder.dim), np.float32)
+        return self.look([photo], [self.prepare(photo)], [masks])[0][0].regions
+
+    def _cropped(self, photo: RGB, masks: Sequence[BoolMask]) -> Floats:
+        cut = [self.prepare(square_around(photo, mask)) for mask in masks]
+        found = self._batcher.run(cut, self._encoder.look)
+        return np.stack([one.image for one in found]) if found else np.zeros((0, self._encoder.dim), np.float32)
+
+
+def square_around(photo: RGB, mask: BoolMask) -> RGB:
+    """The part of a photo around a mask: a square where the photo has room for one.
+
+    Args:
+        photo: (H, W, 3).
+        mask: of any size in the photo's aspect; an empty one means the whole photo.
+
+    >>> square_around(np.zeros((100, 200, 3), np.uint8), np.eye(1, 4, 1, dtype=bool)).shape
+    (100, 120, 3)
+    """
+    high, wide = photo.shape[:2]
+    x0, y0, x1, y1 = box_of(mask)
+    if x1 <= x0:
+        return photo
+    across, down = wide / mask.shape[1], high / mask.shape[0]
+    centre_x, centre_y = (x0 + x1) / 2 * across, (y0 + y1) / 2 * down
+    side = AROUND * max((x1 - x0) * across, (y1 - y0) * down)
+    left, right = _placed(centre_x, side, wide)
+    top, bottom = _placed(centre_y, side, high)
+    return np.ascontiguousarray(photo[top:bottom, left:right])
+
+
+def _placed(centre: float, side: float, length: int) -> tuple[int, int]:
+    """A stretch of `side` pixels around a centre, shifted into 0 to length, or all of it."""
+    if side >= length:
+        return 0, length
+    start = round(min(max(centre - side / 2, 0.0), length - side))
+    return start, max(start + 1, min(length, start + round(side)))
+
+
+def _there(patches: Floats | None) -> Floats:
+    if patches is None:
+        raise TypeError("patches were not asked for")
+    return patches

@@ -1,0 +1,273 @@
+"""The dual interface with tiny random models of every family, loaded from folders as a hub holds them."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("transformers")
+sys.path.insert(0, str(Path(__file__).parents[1] / "models"))
+import tiny
+
+from interleave_index.errors import ConfigError, ShapeError, WeightsMissing
+from interleave_index.geometry import box_of, mask_iou, unit
+from interleave_index.grounding.record import unpack
+from interleave_index.interface import load
+from interleave_index.interface.dual import DualInterface, Look
+from interleave_index.interface.dual.proposals import InterfaceProposals, meant
+from interleave_index.interface.dual.regions import square_around
+from interleave_index.interface.protocol import Calibration
+from interleave_index.interface.toy import ToyInterface
+from interleave_index.models.dual_encoder import DualEncoder
+from interleave_index.records import GroundedMask, ResolvedPart
+
+FAMILIES = ("clip", "metaclip_2", "siglip", "siglip2-fixed", "siglip2")
+
+
+def drawn(height=96, width=128):
+    """Red above, blue below to the left, on white: three patches of one colour each for the toy's proposals."""
+    photo = np.full((height, width, 3), 255, np.uint8)
+    photo[height // 4 : height // 2, width // 4 : width // 2] = (220, 40, 40)
+    photo[height // 2 :, : width // 3] = (40, 70, 210)
+    return photo
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """Folder of models and banks, so that nothing of the user's is touched."""
+    place, patch = tmp_path_factory.mktemp("home"), pytest.MonkeyPatch()
+    patch.setenv("INTERLEAVE_MODELS", str(place))
+    yield place
+    patch.undo()
+
+
+@pytest.fixture(scope="module")
+def folders(home):
+    return {family: tiny.save(home / "saved" / family, family) for family in FAMILIES}
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def interface(request, folders):
+    return load(str(folders[request.param]), device="cpu", proposals="toy")
+
+
+def text(words, role="caption", weight=1.0):
+    return ResolvedPart(role, "text", words, weight=weight)
+
+
+# --- what every interface promises -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [(96, 128), (210, 90), (1, 40), (33, 1)])
+def test_an_encoding_has_the_promised_form(interface, size):
+    (encoding,) = interface.encode_photos([drawn(*size)])
+    count, dim = len(encoding.masks), interface.space.dim
+    assert encoding.image.shape == (dim,) and encoding.regions.shape == (count, dim) and count
+    for array in (encoding.image, encoding.regions, encoding.boxes, encoding.areas, encoding.scores):
+        assert array.dtype == np.float32 and np.isfinite(array).all()
+    assert np.allclose(np.linalg.norm(encoding.regions, axis=1), 1, atol=1e-4)
+    assert float(np.linalg.norm(encoding.image)) == pytest.approx(1, abs=1e-4)
+
+
+def test_photos_do_not_touch_each_other_in_a_batch(interface):
+    photos = [drawn(), drawn(64, 64), drawn(50, 200)]
+    for photo, encoding in zip(photos, interface.encode_photos(photos), strict=True):
+        (alone,) = interface.encode_photos([photo])
+        assert float(alone.image @ encoding.image) == pytest.approx(1, abs=1e-4)
+        assert np.allclose((alone.regions * encoding.regions).sum(1), 1, atol=1e-4)
+        assert alone.grounding is not None and encoding.grounding is not None
+    assert interface.encode_photos([]) == []
+
+
+def test_a_query_gives_one_vector_for_each_of_its_parts(interface):
+    mask = np.zeros((96, 128), bool)
+    mask[24:48, 32:64] = True
+    query = (text("a red thing", "entity"), text("near"),
+             ResolvedPart("entity", "region", "[image:x.png]", photo=drawn(), mask=mask),
+             ResolvedPart("entity", "picture", "[image:y.png]", photo=drawn()), text("a blue thing", "negative"))
+    encoding = interface.encode_query(query)
+    dim = interface.space.dim
+    assert encoding.legend.shape == (dim,)
+    assert encoding.entities.shape == (3, dim) and encoding.negatives.shape == (1, dim)
+    for rows in (encoding.legend[None], encoding.entities, encoding.negatives):
+        assert rows.dtype == np.float32 and np.allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-4)
+    alone = interface.encode_query(query[:4])
+    assert np.array_equal(alone.legend, encoding.legend) and len(alone.negatives) == 0
+
+
+def test_grounding_gives_every_entity_a_mask_of_the_photos_size(interface):
+    query = (text("a red thing", "entity"), text("on white"),
+             ResolvedPart("entity", "picture", "[image:y.png]", photo=drawn(40, 60)), text("a thing", "negative"))
+    found = interface.ground(drawn(200, 150), query)
+    assert {mask.entity for mask in found} == {0, 1}
+    for mask in found:
+        assert mask.mask.size == (200, 150) and mask.box == box_of(mask.mask.decode())
+    assert interface.ground(drawn(), (text("on white"),)) == []
+
+
+def test_lost_pixels_are_stood_in_for_by_a_stored_vector(interface):
+    (encoding,) = interface.encode_photos([drawn()])
+    stored = ResolvedPart("entity", "region", "[region:1/0]", vector=encoding.regions[0])
+    query = interface.encode_query((text("near"), stored))
+    assert np.allclose(query.entities[0], encoding.regions[0], atol=1e-5)
+    with pytest.raises(ShapeError, match="neither pixels nor a stored vector"):
+        interface.encode_query((ResolvedPart("entity", "region", "[region:1/0]"),))
+
+
+def test_the_banks_are_unit_vectors_of_the_space_and_are_made_once(interface, home, folders):
+    calibration = interface.calibration
+    for bank in (calibration.captions, calibration.phrases, calibration.pictures, calibration.regions):
+        assert bank.ndim == 2 and len(bank) > 10 and bank.shape[1] == interface.space.dim
+        assert np.allclose(np.linalg.norm(bank, axis=1), 1, atol=2e-3)
+    assert calibration.stand_in and Calibration.from_bytes(calibration.to_bytes()).stand_in
+    kept = {file: file.stat().st_mtime_ns for file in (home / "banks").glob("*.npz")}
+    assert kept
+    again = load(str(folders[interface.space.interface]), device="cpu", proposals="toy").calibration
+    assert np.array_equal(again.captions, calibration.captions)
+    assert {file: file.stat().st_mtime_ns for file in kept} == kept
+
+
+# --- quality: never below the plain encoder ---------------------------------------------------
+
+
+def collection(count=24):
+    made = []
+    for seed in range(count):
+        random = np.random.default_rng(seed)
+        photo = np.kron(random.integers(0, 255, (3 + seed % 4, 4, 3)), np.ones((20, 20, 1))).astype(np.uint8)
+        made.append(photo)
+    return made
+
+
+@pytest.mark.parametrize("query", [(text("a photo of a beach"),), (text("a red dog", "entity"),),
+                                   (text("two people"), text("a bench", "entity", 3.0))])
+def test_plain_text_ranks_photos_exactly_as_the_encoder_does(interface, folders, query):
+    photos = collection()
+    encoder = DualEncoder(folders[interface.space.interface])
+    plain = np.stack([looked.image for looked in encoder.look([encoder.prepare(p) for p in photos])])
+    words = " ".join(part.label for part in query)
+    wanted = np.argsort(-(plain @ encoder.texts([words])[0]), kind="stable")
+    stored = np.stack([encoding.image for encoding in interface.encode_photos(photos)])
+    scores = stored @ interface.encode_query(query).legend
+    assert np.argsort(-scores, kind="stable").tolist() == wanted.tolist()
+
+
+def test_a_photo_finds_itself_and_weights_shift_the_legend(interface):
+    photos = collection(6)
+    encoded = interface.encode_photos(photos)
+    parts = [ResolvedPart("entity", "picture", f"[image:{n}.png]", photo=photo) for n, photo in enumerate(photos[:2])]
+    (alone,) = interface.encode_query((parts[0],)).entities
+    assert float(alone @ encoded[0].image) == pytest.approx(1, abs=1e-4)
+    heavy = ResolvedPart("entity", "picture", "[image:1.png]", photo=photos[1], weight=3.0)
+    legend = interface.encode_query((text("a beach"), parts[0], heavy)).legend
+    words = interface.encode_query((text("a beach"),)).legend
+    assert np.allclose(legend, unit(words + encoded[0].image + 3 * encoded[1].image), atol=1e-4)
+
+
+# --- regions ----------------------------------------------------------------------------------
+
+
+def test_a_region_query_finds_its_own_region(interface):
+    photo = drawn()
+    (encoding,) = interface.encode_photos([photo])
+    for number, mask in enumerate(encoding.masks):
+        part = ResolvedPart("entity", "region", "[image:x.png]", photo=photo, mask=mask.decode())
+        (vector,) = interface.encode_query((part,)).entities
+        assert float(vector @ encoding.regions[number]) == pytest.approx(1, abs=1e-3)
+
+
+def test_points_mean_the_smallest_proposal_that_holds_them():
+    photo = drawn()
+    proposals = InterfaceProposals(ToyInterface()).propose([photo])[0]
+    point = np.zeros((96, 128), bool)
+    point[30:33, 40:43] = True  # on red, which lies inside white's bounds but not in its mask
+    found = meant(point, None, proposals)
+    assert found is not None
+    assert mask_iou(found, (photo == (220, 40, 40)).all(-1)) > 0.95
+    assert meant(point, point, proposals) is None
+
+
+@pytest.mark.parametrize("method", ["attention", "patches", "crop"])
+@pytest.mark.parametrize("family", ["clip", "siglip", "siglip2"])
+def test_every_method_gives_regions_in_a_space_of_its_own(folders, home, family, method):
+    made = DualInterface.load(folders[family], method=method, proposals="toy")
+    (encoding,) = made.encode_photos([drawn()])
+    assert np.allclose(np.linalg.norm(encoding.regions, axis=1), 1, atol=1e-4)
+    assert f"regions {method}" in made.space.preprocessing
+    if method == "crop":
+        encoder = DualEncoder(folders[family])
+        view = encoder.preprocessing.whole()
+        cut = view.prepare(square_around(drawn(), encoding.masks[1].decode()))
+        assert np.allclose(encoder.look([cut])[0].image, encoding.regions[1], atol=1e-4)
+
+
+def test_the_space_tells_weights_preprocessing_method_and_proposals_apart(folders, home):
+    spaces = {DualInterface.load(folders["siglip"], proposals="toy").space,
+              DualInterface.load(folders["siglip"], proposals="toy", method="patches").space,
+              DualInterface.load(folders["siglip"], proposals="find-mini").space,
+              DualInterface.load(folders["clip"], proposals="toy").space,
+              DualInterface.load(tiny.save(home / "other" / "siglip", "siglip", seed=7), proposals="toy").space}
+    assert len(spaces) == 5
+    again = DualInterface.load(folders["siglip"], proposals="toy", dtype="bfloat16").space
+    assert again in spaces  # precision does not part a library on a GPU from its queries on a CPU
+    assert all("pillow" in space.preprocessing for space in spaces)
+
+
+def test_an_unknown_method_is_refused(folders, home):
+    with pytest.raises(ConfigError, match="expected one of attention, patches, crop"):
+        DualInterface.load(folders["clip"], method="boxes", proposals="toy")
+
+
+# --- the grounding record and the seam --------------------------------------------------------
+
+
+def test_every_photo_carries_its_patch_grid_as_a_whole(interface):
+    photo = drawn(90, 160)
+    (encoding,) = interface.encode_photos([photo])
+    record = unpack(encoding.grounding)
+    assert record.grid.size == (90, 160) and record.grid.window == (0.0, 0.0, 160.0, 90.0)
+    assert record.encoder == interface.space.checkpoint[:16]
+    assert record.coverage.shape == (len(encoding.masks), *record.grid.grid)
+    for cover, area in zip(record.coverage, encoding.areas, strict=True):
+        assert float(cover.mean()) == pytest.approx(float(area), abs=0.02)
+    dense = record.dense(encoding.regions)
+    assert dense is not None and dense.shape == (len(encoding.regions), *record.grid.grid)
+    assert len(encoding.grounding) < 8 * 1024
+
+
+def test_the_kept_patches_are_those_of_the_encoder(folders, home):
+    made, encoder = DualInterface.load(folders["siglip"], proposals="toy"), DualEncoder(folders["siglip"])
+    (encoding,) = made.encode_photos([drawn()])
+    (looked,) = encoder.look([encoder.prepare(drawn())], patches=True)
+    kept = unpack(encoding.grounding).patches()
+    assert (kept * looked.patches).sum(1).min() > 0.95 and (kept * looked.patches).sum(1).mean() > 0.99
+
+
+def test_a_grounder_is_given_all_that_is_known(folders, home):
+    class Noting:
+        def ground(self, look):
+            self.look = look
+            return [GroundedMask(0, look.encoding.masks[0], (0.0, 0.0, 1.0, 1.0), 0.5)]
+
+    noting = Noting()
+    made = DualInterface.load(folders["clip"], proposals="toy", grounder=noting)
+    (found,) = made.ground(drawn(), (text("a thing", "entity"), text("beside")))
+    assert found.score == 0.5
+    look: Look = noting.look
+    assert len(look.parts) == len(look.vectors) == 1
+    assert np.allclose(look.embed([m.decode() for m in look.encoding.masks]), look.encoding.regions, atol=1e-4)
+    patches, encoder = look.record.patches(), DualEncoder(folders["clip"])
+    (plain,) = encoder.look([encoder.preprocessing.whole().prepare(drawn())], patches=True)
+    assert (patches * plain.patches).sum(1).min() > 0.999  # full rank: only rounded
+    assert look.calibration().captions.shape[1] == made.space.dim
+
+
+# --- names ------------------------------------------------------------------------------------
+
+
+def test_a_hub_name_that_was_not_pulled_says_how_to_get_it(home):
+    with pytest.raises(WeightsMissing, match="interleave-index models pull openai/clip-vit-base-patch32"):
+        load("openai/clip-vit-base-patch32", offline=True)
+    with pytest.raises(WeightsMissing, match="expected one of find-mini, toy"):
+        load("nothing-of-that-name")

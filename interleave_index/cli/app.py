@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from .. import __version__
-from . import ask, collect, model, models, serve
+from . import ask, collect, measure, model, models, serve
 from .options import QueryCommand
 
 app = typer.Typer(
@@ -43,5 +43,5 @@ app.command(cls=QueryCommand)(ask.export)
 app.command()(serve.serve)
 app.add_typer(models.group, name="models")
 app.command()(model.train)
-app.command()(model.evaluate)
+app.add_typer(measure.app, name="evaluate")
 app.command()(model.demo)

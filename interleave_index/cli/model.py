@@ -1,4 +1,4 @@
-"""Commands that train a model, measure one, and show one at work."""
+"""Commands that train a model, and show one at work."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from ..service import build_interface
 from . import show
-from .options import ConfigOption, DeviceOption, IndexOption, JsonOption, ModelOption, OfflineOption, settings
+from .options import ConfigOption, DeviceOption, IndexOption, JsonOption, ModelOption, settings
 
 
 class Stage(StrEnum):
@@ -51,35 +50,6 @@ def train(
                  progress=lambda line: (show.note if as_json else show.say)(str(line)))
     if as_json:
         show.emit_json({"model": str(bundle)})
-
-
-def evaluate(
-    pack: Annotated[Path, typer.Argument(metavar="PACK.tar", help="Photos with captions, labels and masks.")],
-    index: IndexOption = None, config: ConfigOption = None, model: ModelOption = None, device: DeviceOption = None,
-    offline: OfflineOption = None,
-    hard_negatives: Annotated[
-        Path | None, typer.Option("--hard-negatives", metavar="FILE", help="JSON lines of true and false captions.")
-    ] = None,
-    dump: Annotated[Path | None, typer.Option("--dump", metavar="FILE", help="Scores and ranks as .npz.")] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Of the bootstrap intervals.")] = 0,
-    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first photos, for a trial.")] = None,
-    exclude_source: Annotated[
-        list[str] | None, typer.Option("--exclude-source", metavar="NAME", help="Leave photos of a source out.")
-    ] = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Measure a model on a photo pack. Retrieval, grounding, proposals, labels, absence; figures in percent."""
-    from ..evaluation import evaluate as measure
-    _, effective = settings(index, config, models_interface=model, models_device=device, models_offline=offline)
-    with show.progress_bar("evaluate") as update:
-        figures = measure(
-            pack, interface=build_interface(effective), hard_negatives=hard_negatives, dump=dump, seed=seed,
-            limit=limit, exclude_sources=exclude_source or (),
-            progress=lambda what, done, total: update(done, total, what))
-    if as_json:
-        show.emit_json(figures)
-    else:
-        show.emit_figures(figures)
 
 
 def demo(

@@ -357,6 +357,7 @@ def test_evaluate_hands_its_options_over_and_prints_the_figures(run, monkeypatch
     assert (asked["exclude_sources"], asked["dump"]) == (["a", "b"], tmp_path / "scores.npz")
     assert asked["interface"].space == ToyInterface.space
     assert "caption: IR@1 12.5, chance 1.0, n 8" in run(*words)[1]
+    assert run("evaluate", "pack", *words[1:])[1] == run(*words)[1]  # the word may be left out
 
 
 def test_train_hands_its_options_over_and_names_the_finished_model(run, monkeypatch, tmp_path):

@@ -1,0 +1,342 @@
+"""The command `evaluate`: a photo pack by default, or one of the published benchmarks by name."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, TypeAlias
+
+import typer
+from rich.text import Text
+from typer.core import TyperGroup
+
+from ..errors import InputError
+from ..export.table import plain_table
+from ..service import build_interface
+from . import show
+from .options import ConfigOption, DeviceOption, IndexOption, JsonOption, ModelOption, OfflineOption, settings
+
+PACK = "pack"
+Opened: TypeAlias = Sequence[Any]  # benchmarks, ready to be run; their room is loaded when one is asked for
+
+
+class PackGroup(TyperGroup):
+    """Commands of which `pack` may be left out: what is no command's name is its argument."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put the left-out word in."""
+        named = bool(args) and (args[0] in self.commands or args[0] in ("-h", "--help"))
+        return super().parse_args(ctx, args if named else [PACK, *args])
+
+
+app = typer.Typer(
+    cls=PackGroup, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
+    help="Measure a model: on a photo pack (the word `pack` may be left out), or on a published benchmark. "
+         "Figures are in percent.")
+
+
+def _shared(
+    work: Annotated[
+        Path | None, typer.Option("--work", metavar="DIR", help="Keep what is measured; a stopped run goes on.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Of everything that is drawn.")] = 0,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only so many items, for a trial.")] = None,
+    published_protocol: Annotated[
+        bool, typer.Option("--published-protocol", help="Replay the published evaluation with its oddities.")] = False,
+    index: IndexOption = None, config: ConfigOption = None, model: ModelOption = None, device: DeviceOption = None,
+    offline: OfflineOption = None, as_json: JsonOption = False,
+) -> None:
+    """Options of all benchmarks."""
+
+
+def benchmark(name: str) -> Callable[[Callable[..., Opened]], Callable[..., None]]:
+    """Make a command of a function that opens a data set: the shared options are added, and what it gives is run."""
+
+    def register(opens: Callable[..., Opened]) -> Callable[..., None]:
+        own = inspect.signature(opens, eval_str=True).parameters
+        shared = inspect.signature(_shared, eval_str=True).parameters
+
+        @functools.wraps(opens)
+        def command(**values: Any) -> None:
+            common = {key: values.pop(key) for key in shared}
+            if "published_protocol" in own:
+                values["published_protocol"] = common["published_protocol"]
+            _run(lambda: opens(**values), **common)
+
+        parameters = [*(p for key, p in own.items() if key not in shared), *shared.values()]
+        command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        command.__annotations__ = {p.name: p.annotation for p in parameters}
+        app.command(name)(command)
+        return command
+
+    return register
+
+
+def _run(opens: Callable[[], Opened], *, work: Path | None, seed: int, limit: int | None,
+         published_protocol: bool, index: str | None, config: Path | None, model: str | None, device: str | None,
+         offline: bool | None, as_json: bool) -> None:
+    from ..evaluation.benchmarks import Run, subject_of
+
+    _, effective = settings(index, config, models_interface=model, models_device=device, models_offline=offline)
+    benchmarks = opens()
+    subject = subject_of(build_interface(effective), published_protocol=published_protocol)
+    reports = []
+    with show.progress_bar("evaluate") as update:
+        measure = Run(work=work, seed=seed, limit=limit,
+                           progress=lambda what, done, total: update(done, total, what))
+        for one in benchmarks:
+            reports.append(measure(one, subject))
+            if not as_json:
+                _print(reports[-1])
+    if as_json:
+        show.emit_json({"benchmarks": reports})
+
+
+def _print(report: dict[str, Any]) -> None:
+    part = "" if report["complete"] else ", a part of the set: not to be compared"
+    show.say(f"{report['benchmark']}: {report['model']['interface']}, {report['n']} items{part}")
+    table = plain_table("figure", "here#", *(f"{one['model']}#" for one in report["published"]))
+    for name, value in report["figures"].items():
+        cells = [one["figures"][name]["published"] if name in one["figures"] else None for one in report["published"]]
+        table.add_row(Text(name), *("" if cell is None else f"{cell:.1f}" if isinstance(cell, float) else str(cell)
+                                    for cell in (value, *cells)))
+    show.emit_table(table)
+
+
+@app.command(PACK)
+def pack(
+    pack: Annotated[Path, typer.Argument(metavar="PACK.tar", help="Photos with captions, labels and masks.")],
+    index: IndexOption = None, config: ConfigOption = None, model: ModelOption = None, device: DeviceOption = None,
+    offline: OfflineOption = None,
+    hard_negatives: Annotated[
+        Path | None, typer.Option("--hard-negatives", metavar="FILE", help="JSON lines of true and false captions.")
+    ] = None,
+    dump: Annotated[Path | None, typer.Option("--dump", metavar="FILE", help="Scores and ranks as .npz.")] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Of the bootstrap intervals.")] = 0,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first photos, for a trial.")] = None,
+    exclude_source: Annotated[
+        list[str] | None, typer.Option("--exclude-source", metavar="NAME", help="Leave photos of a source out.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure a model on a photo pack. Retrieval, grounding, proposals, labels, absence; figures in percent."""
+    from ..evaluation import evaluate as measure
+    _, effective = settings(index, config, models_interface=model, models_device=device, models_offline=offline)
+    with show.progress_bar("evaluate") as update:
+        figures = measure(
+            pack, interface=build_interface(effective), hard_negatives=hard_negatives, dump=dump, seed=seed,
+            limit=limit, exclude_sources=exclude_source or (),
+            progress=lambda what, done, total: update(done, total, what))
+    if as_json:
+        show.emit_json(figures)
+    else:
+        show.emit_figures(figures)
+
+
+# --- the published benchmarks ------------------------------------------------------------------
+
+
+class Part(StrEnum):
+    """What FIND-Bench is asked for."""
+
+    grounding = "grounding"
+    text = "text"
+    caption = "caption"
+    interleaved = "interleaved"
+
+
+CocoOption = Annotated[Path, typer.Option("--coco", metavar="DIR", help="COCO: annotations/ and folders of photos.")]
+
+
+@benchmark("find-bench")
+def find_bench(
+    coco: CocoOption,
+    entity: Annotated[
+        Path | None, typer.Option("--entity", metavar="FILE", help="Else annotations/entity_val2017[_long].json.")
+    ] = None,
+    interleave: Annotated[
+        Path | None, typer.Option("--interleave", metavar="FILE", help="interleave_val2017[_long].json, for that part.")
+    ] = None,
+    long: Annotated[bool, typer.Option("--long", help="The long sentences.")] = False,
+    part: Annotated[list[Part] | None, typer.Option("--part", help="Only these parts; else all whose files are given.")
+                    ] = None,
+    visual: Annotated[float, typer.Option("--visual", min=0, max=1, help="Chance that a phrase is shown.")] = 0.5,
+    split: Annotated[str, typer.Option("--split", help="Of COCO.")] = "val2017",
+    published_protocol: bool = False,
+) -> Opened:
+    """FIND-Bench: interleaved grounding and retrieval on COCO-Entity."""
+    from ..evaluation.benchmarks import grounding, retrieval
+    from ..evaluation.benchmarks.coco import read_panoptic
+    from ..evaluation.benchmarks.entity import read_entities
+
+    wanted = part or [Part.grounding, Part.text, Part.caption, *([Part.interleaved] if interleave else [])]
+    photos = read_panoptic(coco, split)
+    own = entity or coco / "annotations" / f"entity_{split}{'_long' if long else ''}.json"
+    found: list[Any] = []
+    if set(wanted) - {Part.interleaved}:
+        sentences = read_entities(own)
+        if Part.grounding in wanted:
+            found.append(grounding.FindBenchGrounding(
+                sentences, photos, long=long, visual=visual, published_protocol=published_protocol))
+        found += [retrieval.FindBenchText(sentences, photos, long=long, mode=mode.value)
+                  for mode in (Part.text, Part.caption) if mode in wanted]
+    if Part.interleaved in wanted:
+        if interleave is None:
+            raise InputError("the part interleaved needs --interleave, a file whose phrases have references")
+        found.append(retrieval.FindBenchInterleaved(
+            read_entities(interleave), photos, long=long, visual=visual, published_protocol=published_protocol))
+    return found
+
+
+RefsOption = Annotated[Path, typer.Option("--refs", metavar="FILE", help="refs(unc).p, the same as JSON, or one JSON "
+                                          "file with images and annotations.")]
+InstancesOption = Annotated[Path | None, typer.Option(
+    "--instances", metavar="FILE", help="Else instances.json beside --refs; not needed for one JSON file.")]
+PhotosOption = Annotated[Path, typer.Option("--photos", metavar="DIR", help="Folder with the photos.")]
+SplitOption = Annotated[str, typer.Option("--split", help="val, testA, testB or test.")]
+
+
+class Protocol(StrEnum):
+    """How expressions are asked."""
+
+    read = "read"
+    find = "find"
+
+
+def _refer(name: str) -> None:
+    def opens(refs: RefsOption, photos: PhotosOption, instances: InstancesOption = None, split: SplitOption = "val",
+              protocol: Annotated[Protocol, typer.Option(
+                  "--protocol", help="read: every sentence by itself; find: the first of each thing, in one pass.")
+              ] = Protocol.read) -> Opened:
+        from ..evaluation.benchmarks import grounding
+
+        together = protocol is Protocol.find
+        found = _referred(refs, instances, photos, split, sentences="first" if together else "all", lower=together)
+        return [grounding.Refer(name, split, found, together=together)]
+
+    opens.__doc__ = f"{TITLES[name]}: one mask an expression."
+    benchmark(name)(opens)
+
+
+TITLES = {"refcoco": "RefCOCO", "refcoco+": "RefCOCO+", "refcocog": "RefCOCOg"}
+for _name in TITLES:
+    _refer(_name)
+
+
+class Referred(StrEnum):
+    """The sets that have false premises."""
+
+    refcoco = "refcoco"
+    plus = "refcoco+"
+    google = "refcocog"
+
+
+@benchmark("fp-refcoco")
+def false_premise(
+    refs: RefsOption, photos: PhotosOption, instances: InstancesOption = None, split: SplitOption = "val",
+    kind: Annotated[Referred, typer.Option("--set", help="Which set the file belongs to.")] = Referred.refcoco,
+) -> Opened:
+    """FP-RefCOCO: expressions that may name what is not there (See, Segment)."""
+    from ..evaluation.benchmarks import grounding
+
+    return [grounding.FalsePremise(kind.value, split, _referred(refs, instances, photos, split))]
+
+
+@benchmark("reasonseg")
+def reasonseg(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="ReasonSeg, with val/ and test/ inside.")],
+    split: Annotated[str, typer.Option("--split", help="val or test.")] = "val",
+) -> Opened:
+    """ReasonSeg: a mask for a question (gIoU, cIoU), of all texts, of short and of long ones."""
+    from ..evaluation.benchmarks.grounding import ReasonSeg
+    from ..evaluation.benchmarks.reasonseg import read_reasonseg
+
+    return [ReasonSeg(split, read_reasonseg(folder / split))]
+
+
+@benchmark("karpathy")
+def karpathy(
+    annotations: Annotated[Path, typer.Argument(metavar="FILE", help="dataset_coco.json.")], photos: PhotosOption,
+    split: Annotated[str, typer.Option("--split", help="test, val, train or restval.")] = "test",
+) -> Opened:
+    """Karpathy's split of COCO captions: photos by caption and captions by photo."""
+    from ..evaluation.benchmarks.karpathy import read_karpathy
+    from ..evaluation.benchmarks.retrieval import Karpathy
+
+    return [Karpathy(split, read_karpathy(annotations, photos, split))]
+
+
+class Prompt(StrEnum):
+    """First prompts of interactive segmentation."""
+
+    point = "Point"
+    circle = "Circle"
+    scribble = "Scribble"
+    polygon = "Polygon"
+    box = "Box"
+
+
+@benchmark("voc-interactive")
+def voc_interactive(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="VOC2012, with ImageSets/ and JPEGImages/ inside.")],
+    prompt: Annotated[list[Prompt] | None, typer.Option("--prompt", help="Only these; else all five.")] = None,
+    clicks: Annotated[int, typer.Option("--clicks", min=1, help="Rounds, the first prompt included.")] = 1,
+    split: Annotated[str, typer.Option("--split", help="Of ImageSets/Segmentation.")] = "val",
+) -> Opened:
+    """Interactive segmentation of VOC objects: mean IoU and clicks needed."""
+    from ..evaluation.benchmarks.interactive import VocInteractive
+    from ..evaluation.benchmarks.voc import read_voc
+
+    items = read_voc(folder, split)
+    return [VocInteractive(items, prompt=one.value, clicks=clicks) for one in prompt or list(Prompt)]
+
+
+class Classes(StrEnum):
+    """How the classes of generic segmentation are given."""
+
+    names = "names"
+    visual = "visual"
+    descriptions = "descriptions"
+
+
+@benchmark("coco-panoptic")
+def coco_panoptic(
+    coco: CocoOption,
+    classes: Annotated[list[Classes] | None, typer.Option("--classes", help="How classes are given; else by name.")
+                       ] = None,
+    descriptions: Annotated[
+        Path | None, typer.Option("--descriptions", metavar="FILE", help="JSON object: class name to sentence.")
+    ] = None,
+    exemplars: Annotated[
+        str | None, typer.Option("--exemplars", metavar="SPLIT", help="Where classes are shown from; else --split.")
+    ] = None,
+    instances: Annotated[
+        Path | None, typer.Option("--instances", metavar="FILE", help="For AP; else annotations/instances_SPLIT.json "
+                                  "if it is there, else the things of the maps.")] = None,
+    predictions: Annotated[
+        Path | None, typer.Option("--predictions", metavar="DIR", help="Write maps and JSON as panopticapi reads them.")
+    ] = None,
+    split: Annotated[str, typer.Option("--split", help="Of COCO.")] = "val2017",
+) -> Opened:
+    """Generic segmentation of COCO: PQ, mask AP and mIoU, classes by name, by exemplar or by description."""
+    from ..evaluation.benchmarks import generic
+    from ..evaluation.benchmarks.coco import read_instances, read_panoptic
+
+    photos = read_panoptic(coco, split)
+    usual = coco / "annotations" / f"instances_{split}.json"
+    truth = read_instances(instances or usual) if instances or usual.exists() else None
+    words = generic.read_descriptions(descriptions) if descriptions else None
+    shown = read_panoptic(coco, exemplars) if exemplars and exemplars != split else None
+    return [generic.CocoPanoptic(photos, classes=kind.value, descriptions=words, exemplars=shown, instances=truth,
+                                 predictions=predictions and predictions / kind.value)
+            for kind in classes or [Classes.names]]
+
+
+def _referred(refs: Path, instances: Path | None, photos: Path, split: str, **how: Any) -> Any:
+    from ..evaluation.benchmarks.refer import read_refer
+
+    beside = refs.with_name("instances.json")
+    return read_refer(refs, instances or (beside if beside.exists() and beside != refs else None), photos, split, **how)

@@ -81,12 +81,7 @@ class AlignStage:
         self.owner = views.rows
 
     def at(self, share: float) -> None:
-        """Regions start from what photos have learned."""
-        if share > 0:
-            with torch.no_grad():
-                paths = self.model.interface.paths
-                for mine, learned in zip(paths.region.parameters(), paths.photo.parameters(), strict=True):
-                    mine.copy_(learned)
+        """Nothing changes with time."""
 
     def parameter_groups(self) -> list[dict[str, object]]:
         """The photo path alone."""
@@ -111,7 +106,7 @@ class AlignStage:
         return {"IR@10": caption_recall(self.model, self.held)}
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def pooled_features(model: FindModel, samples: Samples, views: Views, rng: np.random.Generator) -> Tensor:
     """(M, F) float16 pooled features of every view, some of them flipped; the first are the whole photos in order."""
     model.eval()
@@ -123,4 +118,4 @@ def pooled_features(model: FindModel, samples: Samples, views: Views, rng: np.ra
         with torch.autocast("cpu", torch.bfloat16):
             coarse = model.vision.backbone(model.vision.normalise(crop(pixels, model.config.side)))[3]
         found.append(coarse.float().mean((2, 3)).half())
-    return torch.cat(found).clone()
+    return torch.cat(found)

@@ -294,7 +294,8 @@ class InterfaceStage:
     def _interleaved(
         self, batch: Batch, output: Output, labels: list[Tensor], table: Tensor, final: bool
     ) -> dict[str, Tensor]:
-        scores = mixed_entity_scores(output, [sentence.visual for sentence in batch.sentences])
+        factor = self.model.interface.scale if self.model.interface.config.towers else None
+        scores = mixed_entity_scores(output, [sentence.visual for sentence in batch.sentences], factor)
         masks = picked(batch.masks, batch.entity_targets)
         queries = [torch.arange(len(rows)) for rows in batch.entity_targets]
         pairs = match(output["pred_imasks"], masks, _chances(scores, queries))

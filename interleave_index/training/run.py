@@ -24,7 +24,7 @@ from .align_stage import AlignStage
 from .calibrate import calibrate
 from .interface_stage import InterfaceStage
 from .loop import Progress, Stage, run_stage
-from .pseudo import pseudo_regions
+from .pseudo import boxed_regions, pseudo_regions
 from .samples import Samples, Views, held_out, joined, load_samples, load_views
 from .sentences import Sentences, load_sentences, teacher_names
 from .space_stage import Space, SpaceStage, load_space
@@ -241,13 +241,16 @@ def _load(settings: TrainSettings, progress: Callable[[Progress | str], None]) -
 
 
 def _outline(samples: Samples, targets: Path) -> None:
-    """Give captioned photos that nobody outlined what the segmenters painted."""
+    """Give masks to boxed things, and to captioned photos that nobody outlined, from what the segmenters painted."""
     with np.load(targets) as content:
         voc, ade = (list(map(str, content[name])) for name in ("voc_names", "ade_names"))
-    if samples.painted is not None:
-        for n in range(len(samples)):
-            if samples.captions[n] and not samples.regions[n]:
-                samples.regions[n] = pseudo_regions(samples.painted[n], voc, ade)
+    if samples.painted is None:
+        return
+    for n in range(len(samples)):
+        if samples.boxes[n]:
+            samples.regions[n] += boxed_regions(samples.painted[n], voc, samples.boxes[n])
+        if samples.captions[n] and not samples.regions[n]:
+            samples.regions[n] = pseudo_regions(samples.painted[n], voc, ade)
 
 
 def _tokenizer(settings: TrainSettings, train: Samples, sentences: Sentences | None) -> Tokenizer:

@@ -37,6 +37,14 @@ class SampleRegion:
     mask: NDArray[np.uint8]
 
 
+@dataclass(frozen=True, slots=True)
+class SampleBox:
+    """A thing with a box but no mask: x0, y0, x1, y1 in shares of the photo's sides."""
+
+    label: str
+    corners: tuple[float, float, float, float]
+
+
 @dataclass
 class Samples:
     """Photos of some packs, all lists of one length N.
@@ -45,6 +53,7 @@ class Samples:
         keys: of the packs.
         pixels: (N, SQUARE, SQUARE, 3) uint8, the whole photo squashed.
         captions, labels, regions: what the packs say; any may be empty for a photo.
+        boxes: things that have a box but no mask, by label, corners in shares of the photo's sides.
         pooled: (N, P) float32 teacher vectors of unit length, or None.
         painted: (N, 4, G, G) uint8: class and probability x 255 of two segmenters, or None; probability 0 throughout
             where a photo was not shown to them.
@@ -55,6 +64,7 @@ class Samples:
     captions: list[tuple[str, ...]] = field(default_factory=list)
     labels: list[tuple[str, ...]] = field(default_factory=list)
     regions: list[tuple[SampleRegion, ...]] = field(default_factory=list)
+    boxes: list[tuple[SampleBox, ...]] = field(default_factory=list)
     pooled: NDArray[np.float32] | None = None
     painted: NDArray[np.uint8] | None = None
 
@@ -115,6 +125,7 @@ def load_samples(packs: Sequence[Path], *, targets: Path | None = None, limit: i
             samples.captions.append(tuple(caption.strip().lower() for caption in photo.captions))
             samples.labels.append(tuple(dict.fromkeys(label.lower() for label in photo.labels)))
             samples.regions.append(_regions(photo))
+            samples.boxes.append(_boxes(photo))
             pixels.append(_squashed(photo.rgb()))
     if not samples.keys:
         raise InputError(
@@ -154,6 +165,7 @@ def joined(first: Samples, second: Samples) -> Samples:
         first.captions + second.captions,
         first.labels + second.labels,
         first.regions + second.regions,
+        first.boxes + second.boxes,
     )
     if first.pooled is not None and second.pooled is not None:
         both.pooled = np.concatenate([first.pooled, second.pooled])
@@ -230,3 +242,12 @@ def _regions(photo: PackPhoto) -> tuple[SampleRegion, ...]:
         if mask.max() >= 128:
             kept.append(SampleRegion(region.label.lower() if region.label else None, region.kind, mask))
     return tuple(kept)
+
+
+def _boxes(photo: PackPhoto) -> tuple[SampleBox, ...]:
+    scale = photo.width, photo.height, photo.width, photo.height
+    return tuple(
+        SampleBox(r.label.lower(), (r.box[0] / scale[0], r.box[1] / scale[1], r.box[2] / scale[2], r.box[3] / scale[3]))
+        for r in photo.regions
+        if r.rle is None and r.label and not r.crowd
+    )

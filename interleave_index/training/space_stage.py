@@ -53,14 +53,14 @@ class Space(nn.Module):
         """(N, P) teacher vectors to (N, 512) unit vectors around the mean photo."""
         return F.normalize((pooled.float() - self.mean) @ self.components, dim=1)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def of_photos(self, pooled: np.ndarray) -> Tensor:
         """(N, P) teacher vectors to (N, D) positions."""
         self.eval()
         parts = [self.photos(self.directions(torch.from_numpy(p))) for p in _split(pooled)]
         return torch.cat(parts)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def of_texts(self, vectors: np.ndarray) -> Tensor:
         """(N, 384) sentence vectors to (N, D) positions."""
         self.eval()

@@ -9,20 +9,22 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 from torch import nn
 
 from interleave_index.errors import ConfigError, InputError, InterleaveError, WeightsMissing
 from interleave_index.geometry import encode_rle
 from interleave_index.interface import load
 from interleave_index.training.align_stage import Targets
-from interleave_index.training.augment import random_crop, whole
+from interleave_index.training.augment import random_crop, view_crop, whole
 from interleave_index.training.batches import name_pattern
 from interleave_index.training.generic import generic_captions
 from interleave_index.training.loop import Progress, run_stage
 from interleave_index.training.losses import Matches, choice_loss, class_loss, contrast, mask_losses, match
-from interleave_index.training.pseudo import pseudo_regions
+from interleave_index.training.pseudo import boxed_regions, pseudo_regions
 from interleave_index.training.run import TrainSettings, run
-from interleave_index.training.samples import MASK_SIDE, held_out, load_samples, project_targets
+from interleave_index.training.samples import MASK_SIDE, SampleBox, held_out, load_samples, load_views, project_targets
+from interleave_index.training.sentences import FEATURES, teacher_names
 from interleave_index.training.strokes import draw_prompt
 
 
@@ -97,6 +99,18 @@ def test_the_thing_segmenter_overrules_where_it_is_sure():
     assert both.mean() < 0.02
 
 
+def test_boxes_become_masks_where_their_thing_is_painted():
+    painted = np.zeros((4, 48, 48), np.uint8)
+    painted[0, 12:36, 12:36], painted[1] = 1, 255
+    large = SampleBox("dog", (0.25, 0.25, 0.75, 0.75))
+    small = SampleBox("dog", (0.25, 0.25, 0.5, 0.5))
+    found = boxed_regions(painted, ["background", "dog"], [large, small, SampleBox("cat", (0.0, 0.0, 1.0, 1.0))])
+    assert [region.label for region in found] == ["dog", "dog"]
+    areas = [(region.mask > 128).mean() for region in found]
+    assert areas == pytest.approx([3 / 16, 1 / 16], abs=0.02)
+    assert boxed_regions(painted, ["background", "dog"], [SampleBox("dog", (0.0, 0.0, 1.0, 1.0))]) == ()
+
+
 def test_names_are_found_as_whole_words_only():
     assert name_pattern("dog").search("two dogs play") and not name_pattern("dog").search("a hotdog stand")
     assert name_pattern("person").search("a woman sits")
@@ -122,6 +136,9 @@ class Line:
 
     def __init__(self):
         self.module = nn.Linear(1, 1)
+
+    def at(self, share):
+        self.share = share
 
     def parameter_groups(self):
         return [{"params": self.module.parameters(), "lr": 0.05, "weight_decay": 0.0}]
@@ -240,54 +257,130 @@ def test_the_whole_chain_writes_a_model_that_works(tmp_path):
         load(str(folder))
 
 
-def drawn_targets(folder, pack, count):
-    """Teacher targets of a drawn pack: one direction a colour, everything painted as background."""
+def drawn_targets(folder, pack, count, crops=1):
+    """Teacher targets of a drawn pack: one direction a colour for photos and crops, all painted as background."""
     rng = np.random.default_rng(0)
-    directions = rng.normal(size=(2, 300))
-    pooled = np.stack([directions[n % 2] + 0.05 * rng.normal(size=300) for n in range(count)])
+    directions = np.random.default_rng(1).normal(size=(2, FEATURES + 1024))
+    pooled = np.stack([directions[n % 2] + 0.05 * rng.normal(size=FEATURES + 1024) for n in range(count)])
+    pooled = (pooled / np.linalg.norm(pooled, axis=1, keepdims=True)).astype(np.float16)
     painted = np.zeros((count, 4, 48, 48), np.uint8)
     painted[:, [1, 3]] = 255
     folder.mkdir(exist_ok=True)
     names = np.array(["background", "dog"])
+    keys = np.array([f"drawn_{n:03d}" for n in range(count)])
+    np.savez(folder / f"{pack}.npz", keys=keys, pooled=pooled, painted=painted, voc_names=names, ade_names=names)
+    boxes = np.tile(np.array([[0.1, 0.1, 0.8, 0.9]], np.float16), (count * crops, 1))
+    np.savez(folder / f"{pack}.views.npz", keys=np.repeat(keys, crops), pooled=np.repeat(pooled, crops, 0), boxes=boxes)
+
+
+def drawn_sentences(folder):
+    """Vectors of every text of the drawn packs, one direction a colour, and classifiers that tell the colours."""
+    rng = np.random.default_rng(2)
+    names = ("red square", "blue square")
+    texts, vectors, kinds = [], [], []
+    colours = rng.normal(size=(2, 384))
+    for colour, name in enumerate(names):
+        forms = [(f"a {name} on white", 0), (f"there is a {name}", 0), (f"[INTERACTIVE] of {name}", 5)]
+        forms += [(text, kind) for kind in (1, 2, 3, 4) for text in (name, f"a {name}", f"a photo of a {name}")]
+        for text, kind in forms:
+            texts.append(text)
+            vectors.append(colours[colour] + 0.1 * rng.normal(size=384))
+            kinds.append(kind)
+    vectors = np.stack(vectors)
+    vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float16)
+    for file in ("sentences.npz", "held-sentences.npz"):
+        np.savez(folder / file, texts=np.array(texts), vectors=vectors, kinds=np.array(kinds, np.uint8))
+    directions = np.random.default_rng(1).normal(size=(2, FEATURES + 1024))
     np.savez(
-        folder / f"{pack}.npz",
-        keys=np.array([f"drawn_{n:03d}" for n in range(count)]),
-        pooled=(pooled / np.linalg.norm(pooled, axis=1, keepdims=True)).astype(np.float16),
-        painted=painted,
-        voc_names=names,
-        ade_names=names,
+        folder / "classifiers.npz",
+        imagenet_weights=np.concatenate([np.zeros((1, FEATURES)), directions[:, :FEATURES]]),
+        imagenet_bias=np.zeros(3),
+        imagenet_names=np.array(["background", *names]),
+        object_weights=directions[:, FEATURES:],
+        object_bias=np.full(2, -5.0),
+        object_names=np.array(names),
     )
 
 
-def test_with_targets_the_towers_are_distilled_and_aligned_first(tmp_path):
+def test_teachers_name_what_they_are_sure_of(tmp_path):
+    drawn_pack(tmp_path / "train-drawn.tar", 4)
+    drawn_targets(tmp_path, "train-drawn", 4)
+    drawn_sentences(tmp_path)
+    samples = load_samples([tmp_path / "train-drawn.tar"], targets=tmp_path)
+    views = load_views(samples, [tmp_path / "train-drawn.tar"], tmp_path)
+    assert views.rows.tolist() == [0, 1, 2, 3, 0, 1, 2, 3]
+    assert views.boxes[0].tolist() == [0, 0, 1, 1] and views.boxes[4].tolist() == pytest.approx(
+        [0.1, 0.1, 0.8, 0.9], abs=1e-3
+    )
+    names = teacher_names(views, tmp_path / "classifiers.npz")
+    assert names == [("red square",), ("blue square",)] * 4
+
+
+def test_a_pack_of_which_only_views_are_cached_has_nothing_painted(tmp_path):
+    drawn_pack(tmp_path / "more.tar", 3)
+    drawn_targets(tmp_path, "more", 3)
+    (tmp_path / "more.npz").unlink()
+    with np.load(tmp_path / "more.views.npz") as content:
+        boxes = np.concatenate([np.tile(np.array([[0, 0, 1, 1]], np.float16), (3, 1)), content["boxes"]])
+        np.savez(
+            tmp_path / "more.views.npz",
+            keys=np.tile(content["keys"], 2),
+            pooled=np.tile(content["pooled"], (2, 1)),
+            boxes=boxes,
+        )
+    samples = load_samples([tmp_path / "more.tar"], targets=tmp_path)
+    assert samples.painted is not None and not samples.painted.any()
+    assert len(load_views(samples, [tmp_path / "more.tar"], tmp_path)) == 6
+
+
+def test_a_view_is_cut_where_its_box_is():
+    maps = torch.zeros(1, 1, 40, 40)
+    maps[:, :, :, 20:] = 1
+    rng = np.random.default_rng(0)
+    right = view_crop(np.array([[0.6, 0.2, 0.9, 0.8]], np.float32), rng, loose=0.0)(maps, 16)
+    left = view_crop(np.array([[0.1, 0.2, 0.4, 0.8]], np.float32), rng, loose=0.0)(maps, 16)
+    assert float(right.min()) == 1 and float(left.max()) == 0
+
+
+def test_with_targets_every_stage_teaches_the_next(tmp_path):
     drawn_pack(tmp_path / "train-drawn.tar", 60)
     drawn_pack(tmp_path / "val-drawn.tar", 6)
     drawn_targets(tmp_path / "targets", "train-drawn", 60)
     drawn_targets(tmp_path / "targets", "val-drawn", 6)
+    drawn_sentences(tmp_path / "targets")
     lines: list[Progress | str] = []
     settings = TrainSettings(
         tmp_path,
         tmp_path / "out",
         targets=tmp_path / "targets",
-        stages=("vision", "align"),
-        vision_minutes=0.03,
+        space_minutes=0.03,
+        text_minutes=0.1,
+        vision_minutes=0.05,
         align_minutes=0.05,
+        minutes=0.05,
         bf16=False,
         threads=1,
     )
-    run(settings, lines.append)
+    folder = run(settings, lines.append)
     stages = [line.stage for line in lines if isinstance(line, Progress)]
-    assert set(stages) == {"vision", "align"}
-    assert (tmp_path / "out" / "vision.pt").exists() and (tmp_path / "out" / "align.pt").exists()
+    assert list(dict.fromkeys(stages)) == ["space", "text", "vision", "align", "interface"]
+    bundled = load_file(folder / "model.safetensors")
+    for stage, theirs, ours in (
+        ("text", "tower.token_embed.weight", "text.token_embed.weight"),
+        ("text", "path.up.weight", "interface.paths.text.up.weight"),
+        ("vision", "tower.backbone.stem.0.weight", "vision.backbone.stem.0.weight"),
+        ("align", "photo.straight.weight", "interface.paths.photo.straight.weight"),
+    ):
+        taught = torch.load(tmp_path / "out" / f"{stage}.pt", weights_only=True)["module"][theirs]
+        assert torch.equal(bundled[ours], taught.half()), (stage, theirs)
+    assert load(str(folder)).encode_photos([np.full((80, 100, 3), 255, np.uint8)])[0].image.shape == (256,)
 
 
-def test_a_caption_costs_nothing_where_its_photo_lies_and_much_elsewhere(tmp_path):
-    drawn_pack(tmp_path / "train-drawn.tar", 8)
-    drawn_targets(tmp_path, "train-drawn", 8)
-    samples = load_samples([tmp_path / "train-drawn.tar"], targets=tmp_path)
-    targets = Targets(samples, 16)
-    right = targets._directions[:1]
+def test_a_caption_costs_nothing_where_its_photo_lies_and_much_elsewhere():
+    places = torch.nn.functional.normalize(torch.randn(8, 16, generator=torch.Generator().manual_seed(0)), dim=1)
+    targets = Targets(places)
+    right = places[:1]
     assert float(targets.image_loss(3 * right, torch.tensor([0]))) == pytest.approx(0, abs=1e-5)
-    assert float(targets.image_loss(-right, torch.tensor([0]))) == pytest.approx(16, abs=1e-4)
+    assert float(targets.image_loss(-right, torch.tensor([0]))) == pytest.approx(2, abs=1e-4)
     at_home, abroad = (float(targets.text_loss(right, torch.tensor([n]), torch.tensor(50.0))) for n in (0, 1))
     assert at_home < abroad

@@ -175,7 +175,7 @@ def ground_interleaved(
     """Masks of every entity of a sentence in one photo, from its entity proposals (find.md §6)."""
     prompts = Prompts(interleave=_interleave(model, sentence, references))
     output = model.see(pyramid, prompts).final
-    scores = mixed_entity_scores(output, [sentence.visual])[0]
+    scores = mixed_entity_scores(output, [sentence.visual], _cosine_factor(model))[0]
     cosines = _unit(output["pred_interleave_objects"][0]) @ _unit(output["pred_entity_class"][0]).T
     return [_found(output["pred_imasks"][0], scores[:, n], cosines[:, n]) for n in range(len(sentence.spans))]
 
@@ -194,14 +194,30 @@ def score_interleaved(
     return score + weight * (objects @ entities.T).amax(1).mean(1) if len(entities) else score
 
 
-def mixed_entity_scores(output: Output, visual: Sequence[Sequence[bool]]) -> Tensor:
-    """(B, Q, E) raw dots of proposals and entities: pixel vectors for visual entities, semantic ones for text."""
+def mixed_entity_scores(
+    output: Output, visual: Sequence[Sequence[bool]], cosine_factor: Tensor | None = None
+) -> Tensor:
+    """(B, Q, E) scores of proposals for entities: pixel vectors for visual entities, semantic ones for text.
+
+    Args:
+        cosine_factor: None for the published raw dots. Where the towers speak for themselves a visual entity has a
+            meaning too: then semantic scores are cosines times this factor, and are added to the pixel dots.
+    """
     by_pixel = output["pred_imaskembs"].float() @ output["pred_entity_pixel"].float().transpose(1, 2)
-    by_meaning = output["pred_interleave_objects"].float() @ output["pred_entity_class"].float().transpose(1, 2)
+    objects, entities = output["pred_interleave_objects"].float(), output["pred_entity_class"].float()
+    if cosine_factor is None:
+        by_meaning = objects @ entities.transpose(1, 2)
+    else:
+        by_meaning = cosine_factor * _unit(objects) @ _unit(entities).transpose(1, 2)
+        by_pixel = by_pixel + by_meaning
     seen = torch.zeros((len(visual), by_pixel.shape[2]), dtype=torch.bool)
     for row, flags in enumerate(visual):
         seen[row, : len(flags)] = torch.tensor(flags, dtype=torch.bool)
     return torch.where(seen[:, None], by_pixel, by_meaning)
+
+
+def _cosine_factor(model: FindModel) -> Tensor | None:
+    return model.interface.scale if model.interface.config.towers else None
 
 
 def _interleave(model: FindModel, sentence: Sentence, references: Sequence[Reference | None]) -> InterleavePrompt:

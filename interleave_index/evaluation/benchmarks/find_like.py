@@ -161,7 +161,7 @@ class FindLook:
     @torch.inference_mode()
     def vectors(self) -> tuple[Floats, Floats]:
         """See `Look`."""
-        out = self._subject.network.interface(self._pyramid.levels, self._pyramid.mask_features, Prompts()).final
+        out = self._subject.network.see(self._pyramid, Prompts()).final
         return _array(out["pred_retrievals"][0, 0]), _array(out["pred_captions"][0])
 
     @torch.inference_mode()
@@ -194,8 +194,7 @@ class FindLook:
     @torch.inference_mode()
     def segment(self, table: Table, things: Collection[int]) -> Segmented:
         """See `Look`."""
-        network, pyramid = self._subject.network, self._pyramid
-        out = network.interface(pyramid.levels, pyramid.mask_features, Prompts(), class_table=table).final
+        out = self._subject.network.see(self._pyramid, Prompts(), class_table=table).final
         masks = self._subject.canvas.back(out["pred_masks"][0].float(), self._size)
         return segmented(out["pred_logits"][0], masks, things)
 

@@ -1,0 +1,293 @@
+// The page: joins query, filters, photos and viewer. Everything that is asked of the server is asked from here.
+
+import { $, button, clear, colours, count, download, el, icon, say } from "./dom.js";
+import * as api from "./api.js";
+import { Composer } from "./compose.js";
+import { Filters } from "./filters.js";
+import { Grid } from "./grid.js";
+import { Ingest } from "./ingest.js";
+import { markPart } from "./mark.js";
+import { Viewer } from "./viewer.js";
+
+const PAGE = 100;
+const state = { items: [], search: null, answer: null, next: null, busy: false, chosen: new Set(), masks: true, only: -1, off: new Set(), stacks: true, exact: false, at: -1, looks: new Map() };
+
+const composer = new Composer($("#compose"), () => ask({ push: true }));
+const filters = new Filters($("#filters"), () => { drawFilterButton(); ask({ push: true }); });
+const ingest = new Ingest(() => { refreshLibrary(); if (!composer.body().length) ask(); });
+const grid = new Grid($("#hits"), {
+  open: (index) => open(index), choose: (index) => choose(state.items[index].photo.id), chosen: (id) => state.chosen.has(id),
+  like: (index) => like(state.items[index].photo), more: () => more(), masks: (item) => shapes(item) });
+const viewer = new Viewer({
+  step: (by) => open(state.at + by), like, add: (part) => add(part), replace: (part) => add(part, true), chosen: (id) => state.chosen.has(id), choose,
+  again: (item) => look(item), name: (n, entity) => nameOf(n, entity), closed: () => grid.focus(state.at),
+  other: async (id) => { const photo = await api.get(`/api/photos/${id}`); viewer.show({ photo }, { search: null, first: true, last: true }); },
+  mark: async (photo, dialog) => {
+    const part = { kind: "picture", photo: photo.id, shown: api.thumbnail(photo.id), name: photo.name, width: photo.width, height: photo.height };
+    const mark = await markPart(part);
+    if (mark === undefined) return;
+    dialog.close();
+    add({ ...part, mark: mark || undefined });
+  } });
+
+// --- asking ----------------------------------------------------------------------------------
+
+let asking = null;
+async function ask({ push = false } = {}) {
+  asking?.abort();
+  asking = new AbortController();
+  const { signal } = asking;
+  const parts = composer.body(), limits = filters.body();
+  if (push) remember();
+  composer.complain(null);
+  document.body.classList.add("busy");
+  Object.assign(state, { busy: true, only: -1, off: new Set(), looks: new Map() });
+  try {
+    if (parts.length) {
+      const began = performance.now();
+      const answer = await api.post("/api/search", { parts, filters: limits, limit: PAGE, stacks: state.stacks, ...(state.exact ? { ground: "exact" } : {}) }, signal);
+      Object.assign(state, { answer, search: answer.search, next: answer.next, items: answer.hits.map((hit) => ({ photo: hit.photo, hit })), took: performance.now() - began });
+    } else {
+      const folder = limits.folder ? `&folder=${encodeURIComponent(limits.folder)}` : "";
+      const listed = await api.get(`/api/photos?limit=${PAGE}${folder}`, signal);
+      Object.assign(state, { answer: null, search: null, next: listed.next, total: listed.total, items: listed.photos.map((photo) => ({ photo })) });
+    }
+    state.chosen.clear();
+    show(true);
+  } catch (problem) {
+    if (problem.name !== "AbortError") composer.complain(problem);
+  }
+  if (!signal.aborted) { state.busy = false; document.body.classList.remove("busy"); grid.draw(); }
+}
+
+async function more() {
+  if (state.busy || state.next === null) return;
+  state.busy = true;
+  const { search, answer, next } = state;
+  try {
+    if (search) {
+      const page = await api.get(`/api/search?cursor=${encodeURIComponent(next)}&limit=${PAGE}`);
+      if (state.search !== search) return;
+      for (const [id, ids] of Object.entries(page.stacked)) state.items.find((item) => item.photo.id === Number(id))?.hit.stack.push(...ids);
+      state.next = page.next;
+      state.items = state.items.concat(page.hits.map((hit) => ({ photo: hit.photo, hit })));
+    } else {
+      const folder = filters.body().folder;
+      const page = await api.get(`/api/photos?cursor=${next}&limit=${PAGE}${folder ? `&folder=${encodeURIComponent(folder)}` : ""}`);
+      if (state.answer !== answer || state.search) return;
+      state.next = page.next;
+      state.items = state.items.concat(page.photos.map((photo) => ({ photo })));
+    }
+    show();
+  } catch (problem) {
+    state.next = null;
+    say(problem.message, "bad");
+  } finally { state.busy = false; }
+}
+
+function show(reset = false) {
+  const cutoff = state.answer?.cutoff ?? 0;
+  const last = state.items.findLastIndex((item) => item.hit && item.hit.relevance >= cutoff); // a score may outrank a relevance
+  grid.show(state.items, { captions: Boolean(state.answer), tail: state.answer ? last + 1 : Infinity, reset });
+  facts();
+  drawSelection();
+  $("#end").textContent = !state.items.length ? nothing() : state.next === null && state.items.length > 20 ? "That is all." : "";
+}
+
+function nothing() {
+  if (state.answer) return filters.count ? "No photo passes the filters." : "No photo was searched: the index is empty.";
+  return filters.count ? "No photo passes the filters." : "There are no photos yet. Take some in with the button above.";
+}
+
+// What was asked, in its colours; and what can be done with all hits.
+function facts() {
+  const { answer } = state;
+  if (!answer) {
+    clear($("#facts"), state.items.length ? el("p", { class: "soft lead" }, "Ask in words, drop or paste a picture, or open a photo and click a part of it. Brackets ask for a mask: ", el("code", {}, "[a dog] on a beach"), ".") : null);
+    return;
+  }
+  const toggle = (label, name, on, act) => button(label, name, act, { "aria-pressed": String(on) });
+  const legend = answer.entities.map((entity, n) => el("li", {}, el("button", { type: "button", class: "entity", vars: colours(n), "aria-pressed": String(!state.off.has(n)), title: "Point: these masks alone. Click: show or hide them.",
+    on: { pointerenter: () => { state.only = n; grid.refresh(); }, pointerleave: () => { state.only = -1; grid.refresh(); }, focus: () => { state.only = n; grid.refresh(); }, blur: () => { state.only = -1; grid.refresh(); },
+      click: (event) => { const off = state.off; off.has(n) ? off.delete(n) : off.add(n); event.currentTarget.setAttribute("aria-pressed", String(!off.has(n))); state.only = -1; grid.refresh(); } } },
+  el("i", { class: "dot" }), entity.negative ? el("b", {}, "not") : null, el("span", {}, nameOf(n, entity)))));
+  clear($("#facts"), el("div", { class: "facts" },
+    legend.length ? el("ul", { class: "legend", "aria-label": "What masks are for" }, legend) : null,
+    el("span", { class: "grow" }),
+    toggle("Masks", "region", state.masks, (event) => { state.masks = !state.masks; event.currentTarget.setAttribute("aria-pressed", String(state.masks)); grid.refresh(); }),
+    toggle("Look closely", "eye", state.exact, () => { state.exact = !state.exact; ask(); }),
+    toggle("Stacks", "stack", state.stacks, () => { state.stacks = !state.stacks; ask(); }),
+    button("Export", "export", (event) => exportMenu(event.currentTarget))),
+  el("p", { class: "soft small" }, `${count(state.items.length, "photo")}${state.next ? " so far" : ""} · ${answer.path === "exact" ? "every photo was scored" : "the nearest were scored"} · ${Math.round(state.took)} ms`),
+  answer.notes.map((note) => el("p", { class: "soft small" }, note)));
+}
+
+function nameOf(n, entity) {
+  if (!entity.text.startsWith("[")) return entity.text;
+  const part = composer.parts.filter((one) => one.kind !== "text")[n];
+  return part?.name ? `${part.mark || part.region ? "part of " : ""}${part.name.replace(/^part of /, "")}` : "the picture";
+}
+
+async function shapes(item) {
+  if (!state.search || !state.masks || !item.hit?.entities.some((entity) => entity.regions.length)) return [];
+  const found = await api.masksOf(state.search, item.photo.id);
+  return found.flatMap((masks, n) => {
+    const entity = item.hit.entities[n];
+    if (state.only >= 0 ? state.only !== n && !entity.present : state.off.has(n) || !entity.present) return []; // what is not there shows when pointed at
+    return masks.map((rle) => ({ rle, n, present: entity.present, faint: state.only >= 0 && state.only !== n, strong: state.only === n }));
+  });
+}
+
+async function look(item) {
+  const key = `${state.search}/${item.photo.id}`;
+  if (!state.looks.has(key)) state.looks.set(key, api.post("/api/ground", { photo: item.photo.id, parts: composer.body() }));
+  return state.looks.get(key);
+}
+
+// --- acts ------------------------------------------------------------------------------------
+
+function open(index) {
+  if (index < 0 || index >= state.items.length) return;
+  state.at = index;
+  viewer.show(state.items[index], { search: state.search, first: index === 0, last: index === state.items.length - 1 && state.next === null });
+  if (index > state.items.length - 5) more();
+}
+
+function like(photo) {
+  add({ photo: photo.id, shown: api.thumbnail(photo.id), name: photo.name, width: photo.width, height: photo.height }, true);
+}
+
+function add(part, replace = false) {
+  composer.addPicture(part, { replace });
+  ask({ push: true });
+  scrollTo({ top: 0 });
+}
+
+function choose(id) {
+  state.chosen.has(id) ? state.chosen.delete(id) : state.chosen.add(id);
+  grid.refresh();
+  drawSelection();
+}
+
+function drawSelection() {
+  const box = $("#selection"), many = state.chosen.size;
+  box.hidden = !many;
+  if (many) clear(box, el("strong", {}, `${many} selected`), button("Export", "export", (event) => exportMenu(event.currentTarget)), button("Clear", "close", () => { state.chosen.clear(); grid.refresh(); drawSelection(); }));
+}
+
+const FORMS = { coco: "COCO instances (JSON)", masks: "Masks (PNG in a ZIP)", paths: "List of paths", jsonl: "JSON lines" };
+
+function exportMenu(anchor) {
+  document.querySelector(".menu")?.remove();
+  const chosen = state.items.filter((item) => state.chosen.has(item.photo.id)).map((item) => item.photo.id);
+  const write = async (form) => {
+    menu.hidePopover();
+    if (!state.search && form !== "paths") return say("masks belong to a search: ask for something first", "bad");
+    if (!state.search) return download(new Blob([state.items.filter((item) => state.chosen.has(item.photo.id)).map((item) => `${item.photo.path}\n`).join("")], { type: "text/plain" }), "paths.txt");
+    try {
+      const { blob, name } = await api.file("/api/export", { search: state.search, photos: chosen, form });
+      download(blob, name);
+      return say(`${name} was written`);
+    } catch (problem) { return say(problem.message, "bad"); }
+  };
+  const menu = el("div", { class: "menu", popover: "auto", role: "dialog", "aria-label": "Export" }, el("p", { class: "soft" }, chosen.length ? count(chosen.length, "selected photo") : `all ${count(state.items.length, "photo")} so far`),
+    Object.entries(FORMS).map(([form, label]) => button(label, null, () => write(form), { data: { form } })));
+  menu.addEventListener("toggle", (event) => { if (event.newState === "closed") setTimeout(() => menu.remove()); });
+  document.body.append(menu);
+  menu.showPopover();
+  const [place, size] = [anchor.getBoundingClientRect(), menu.getBoundingClientRect()];
+  menu.style.left = `${Math.max(8, Math.min(place.left, innerWidth - size.width - 8))}px`;
+  menu.style.top = `${Math.max(8, Math.min(place.bottom + 6, innerHeight - size.height - 8))}px`;
+  menu.querySelector("button").focus();
+}
+
+// --- around it -------------------------------------------------------------------------------
+
+function remember() {
+  const saved = { parts: composer.saved(), filters: filters.values };
+  const plain = saved.parts.length || filters.count ? `#q=${encodeURIComponent(JSON.stringify(saved))}` : location.pathname;
+  if (plain !== location.hash) history.pushState(null, "", plain);
+}
+
+function recall() {
+  let saved = { parts: [], filters: {} };
+  try { if (location.hash.startsWith("#q=")) saved = JSON.parse(decodeURIComponent(location.hash.slice(3))); } catch { /* a link that was cut off */ }
+  composer.set(Array.isArray(saved.parts) ? saved.parts : []);
+  filters.set(saved.filters || {});
+  drawFilterButton();
+  return ask();
+}
+
+const THEMES = ["auto", "light", "dark"];
+function theme(next) {
+  const now = next || localStorage.getItem("theme") || "auto";
+  document.documentElement.dataset.theme = now;
+  localStorage.setItem("theme", now);
+}
+
+const filterButton = button("Filters", "filter", async () => { await filters.toggle(); drawFilterButton(); }, { id: "filter-button", "aria-expanded": "false" });
+function drawFilterButton() {
+  $("span", filterButton).textContent = filters.count ? `Filters (${filters.count})` : "Filters";
+  filterButton.setAttribute("aria-expanded", String(!$("#filters").hidden));
+}
+
+async function refreshLibrary() {
+  const status = await api.get("/api/status");
+  composer.most = status.limits.parts;
+  $("#library").textContent = count(status.photos - 0, "photo");
+}
+
+const KEYS = [["/", "to the query"], ["Enter", "search"], ["Ctrl E", "ask for a mask of the selected words"], ["arrows", "from photo to photo"], ["Enter", "open the photo"], ["m", "more like this"], ["x", "select"], ["r", "in a photo: all its parts"], ["Esc", "close"]];
+function help() {
+  const dialog = el("dialog", { class: "sheet", "aria-label": "Help", on: { close: () => dialog.remove() } }, el("header", {}, el("h2", {}, "How to ask"), button("Close", "close", () => dialog.close(), { quiet: true })),
+    el("div", { class: "body" }, el("p", {}, "Write what the photo shows. Put what you want to see masked in brackets: ", el("code", {}, "[a dog] on a beach"), ". A minus before a bracket keeps things out: ", el("code", {}, "-[a person]"), "."),
+      el("p", {}, "Drop, paste or add a picture anywhere in the sentence; click it to mark the part that is meant. In a photo, click a part to search for more like it."),
+      el("dl", { class: "keys" }, KEYS.flatMap(([key, words]) => [el("dt", {}, el("kbd", {}, key)), el("dd", {}, words)])), el("p", {}, el("a", { href: "/docs" }, "The same for programs: the REST API"))));
+  document.body.append(dialog);
+  dialog.showModal();
+}
+
+function token() {
+  if ($("#token-dialog")) return;
+  const input = el("input", { type: "password", autocomplete: "current-password", id: "token", required: true });
+  const trouble = el("p", { class: "trouble", role: "alert" });
+  const dialog = el("dialog", { id: "token-dialog", class: "sheet", "aria-label": "Token", on: { cancel: (event) => event.preventDefault() } }, el("header", {}, el("h2", {}, "This server wants its token")),
+    el("form", { class: "body column", on: { submit: async (event) => {
+      event.preventDefault();
+      try { await api.enter(input.value); dialog.close(); dialog.remove(); start(); } catch (problem) { trouble.textContent = problem.message; input.select(); }
+    } } }, el("label", {}, el("span", {}, "Token"), input), trouble, el("button", { class: "button main" }, "Open")));
+  document.body.append(dialog);
+  dialog.showModal();
+}
+
+clear($("#actions"), filterButton, button("Add photos", "add", () => ingest.open(), { id: "ingest-button" }),
+  button("Larger or smaller photos", "size", () => { grid.size = { 220: 320, 320: 140, 140: 220 }[grid.size]; grid.layout(); }, { quiet: true, id: "size" }),
+  button("Light or dark", "theme", () => { const next = THEMES[(THEMES.indexOf(document.documentElement.dataset.theme) + 1) % 3]; theme(next); say(`${next} colours`); }, { quiet: true }),
+  button("Help", "help", help, { quiet: true, id: "help" }));
+
+addEventListener("popstate", recall);
+api.wants.addEventListener("token", token);
+addEventListener("keydown", (event) => { if (event.key === "/" && !event.target.matches("input, textarea, select") && !document.querySelector("dialog[open]")) { event.preventDefault(); composer.focus(); } });
+addEventListener("paste", (event) => { const files = [...event.clipboardData.files]; if (files.length) { event.preventDefault(); composer.addFiles(files); } });
+addEventListener("dragover", (event) => { if ([...event.dataTransfer.types].some((type) => type === "Files" || type === "application/x-photo")) { event.preventDefault(); document.body.classList.add("dropping"); } });
+addEventListener("dragleave", (event) => { if (!event.relatedTarget) document.body.classList.remove("dropping"); });
+addEventListener("drop", (event) => {
+  document.body.classList.remove("dropping");
+  const id = Number(event.dataTransfer.getData("application/x-photo"));
+  if (!id && !event.dataTransfer.files.length) return;
+  event.preventDefault();
+  const known = state.items.find((item) => item.photo.id === id);
+  if (known) composer.addPicture({ photo: id, shown: api.thumbnail(id), name: known.photo.name, width: known.photo.width, height: known.photo.height });
+  else composer.addFiles(event.dataTransfer.files);
+});
+$("#home").addEventListener("click", (event) => { event.preventDefault(); composer.set([]); filters.set({}); drawFilterButton(); ask({ push: true }); });
+
+async function start() {
+  theme();
+  const session = await api.get("/api/session");
+  if (session.needed && !session.open) { token(); return; }
+  await Promise.all([refreshLibrary().catch((problem) => say(problem.message, "bad")), recall()]);
+  document.documentElement.dataset.ready = "yes";
+  performance.mark("ready");
+}
+start().catch((problem) => say(problem.message, "bad"));

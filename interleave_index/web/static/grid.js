@@ -1,0 +1,187 @@
+// A justified grid of any length: only the rows near the window are in the document.
+
+import { button, colours, count, el, icon, percent } from "./dom.js";
+import * as api from "./api.js";
+import { paint } from "./masks.js";
+
+const GAP = 10, STRIP = 30, DIVIDER = 46, AHEAD = 900;
+
+export class Grid {
+  // acts: {open(index), choose(index, on), like(index), more(), masks(item) -> promise of shapes}
+  constructor(list, acts) {
+    this.list = list;
+    this.acts = acts;
+    this.size = 220;
+    this.items = [];
+    this.rows = [];
+    this.cards = new Map();
+    this.current = 0;
+    this.tail = Infinity;
+    this.captions = true;
+    const redraw = () => { if (!this.waiting) this.waiting = requestAnimationFrame(() => { this.waiting = 0; this.draw(); }); };
+    addEventListener("scroll", redraw, { passive: true });
+    new ResizeObserver(() => { if (list.clientWidth !== this.width) this.layout(); }).observe(list);
+    list.addEventListener("keydown", (event) => this.#key(event));
+  }
+
+  // items: [{photo, hit}]; tail: from which on nothing may match.
+  show(items, { captions = true, tail = Infinity, reset = false } = {}) {
+    this.items = items;
+    this.captions = captions;
+    this.tail = tail;
+    if (reset) { this.current = 0; for (const card of this.cards.values()) card.node.remove(); this.cards.clear(); scrollTo(0, 0); }
+    this.layout();
+  }
+
+  layout() {
+    const width = this.width = this.list.clientWidth;
+    if (!width) return;
+    const target = Math.min(this.size, width / 1.6);
+    this.rows = [];
+    let top = 0, row = [], sum = 0;
+    const close = (last) => {
+      const fitted = (width - GAP * (row.length - 1)) / sum;
+      const height = last ? Math.min(fitted, target * 1.15) : fitted;
+      const strip = this.captions ? STRIP : 0;
+      let left = 0;
+      const cells = row.map(([index, aspect]) => { const cell = { index, left, width: aspect * height }; left += cell.width + GAP; return cell; });
+      this.rows.push({ top, height, whole: height + strip, cells });
+      top += height + strip + GAP;
+      row = [];
+      sum = 0;
+    };
+    this.items.forEach((item, index) => {
+      if (index === this.tail) {
+        if (row.length) close(true);
+        this.rows.push({ top, height: DIVIDER, whole: DIVIDER, cells: [], divider: true });
+        top += DIVIDER + GAP;
+      }
+      const aspect = Math.min(3, Math.max(0.5, item.photo.width / item.photo.height));
+      row.push([index, aspect]);
+      sum += aspect;
+      if (sum * target + GAP * (row.length - 1) >= width) close(false);
+    });
+    if (row.length) close(true);
+    this.list.style.height = `${top}px`;
+    this.draw(true);
+  }
+
+  draw(moved = false) {
+    const above = this.list.getBoundingClientRect().top;
+    const [from, to] = [-above - AHEAD, -above + innerHeight + AHEAD];
+    const wanted = new Map();
+    for (let n = this.#first(from); n < this.rows.length && this.rows[n].top < to; n++) {
+      const row = this.rows[n];
+      if (row.divider) wanted.set("divider", { row });
+      for (const cell of row.cells) wanted.set(cell.index, { row, cell });
+    }
+    for (const [key, card] of this.cards) if (!wanted.has(key)) { card.node.remove(); this.cards.delete(key); }
+    for (const [key, { row, cell }] of wanted) {
+      let card = this.cards.get(key);
+      if (!card || (card.item && card.item !== this.items[key])) {
+        card?.node.remove();
+        card = key === "divider" ? { node: this.#divider() } : this.#card(this.items[key], key);
+        this.cards.set(key, card);
+        this.list.append(card.node);
+        card.place = "";
+      }
+      const place = cell ? `${cell.left}/${row.top}/${cell.width}/${row.height}` : `0/${row.top}/${this.width}/${row.height}`;
+      if (card.place !== place || moved) this.#place(card, place);
+    }
+    if (this.rows.length && this.rows[this.rows.length - 1].top < to + 1500) this.acts.more();
+  }
+
+  refresh() { // masks, selection: what stands in the cards
+    for (const [key, card] of this.cards) if (card.item) { this.#dress(card, key); this.#paint(card); }
+  }
+
+  focus(index) {
+    if (index < 0 || index >= this.items.length) return;
+    const row = this.rows.find((one) => one.cells.some((cell) => cell.index === index));
+    const above = this.list.getBoundingClientRect().top + scrollY, bar = document.querySelector("#top").offsetHeight;
+    if (above + row.top < scrollY + bar + 8) scrollTo({ top: above + row.top - bar - 12 });
+    else if (above + row.top + row.whole > scrollY + innerHeight - 8) scrollTo({ top: above + row.top + row.whole - innerHeight + 16 });
+    this.draw();
+    const old = this.cards.get(this.current);
+    if (old?.open) old.open.tabIndex = -1;
+    this.current = index;
+    const card = this.cards.get(index);
+    card.open.tabIndex = 0;
+    card.open.focus({ preventScroll: true });
+  }
+
+  #first(from) {
+    let low = 0, high = this.rows.length;
+    while (low < high) { const middle = (low + high) >> 1; if (this.rows[middle].top + this.rows[middle].whole < from) low = middle + 1; else high = middle; }
+    return low;
+  }
+
+  #place(card, place) {
+    const [left, top, width, height] = place.split("/").map(Number);
+    card.place = place;
+    card.node.style.transform = `translate(${left}px, ${top}px)`;
+    card.node.style.width = `${width}px`;
+    if (card.open) { card.open.style.height = `${height}px`; card.size = [width, height]; this.#paint(card); }
+  }
+
+  #divider() {
+    const none = this.tail === 0;
+    return el("li", { class: "divider" }, el("span", {}, none ? "Nothing here matches well. The nearest are shown." : "Below this line, probably not what you asked for"));
+  }
+
+  #card(item, index) {
+    const { photo, hit } = item;
+    const image = el("img", { src: api.thumbnail(photo.id), alt: "", loading: "eager", decoding: "async", draggable: true,
+      on: { error: () => image.replaceWith(el("span", { class: "gone" }, "no picture left")), dragstart: (event) => event.dataTransfer.setData("application/x-photo", String(photo.id)) } });
+    const canvas = el("canvas", { class: "over", "aria-hidden": "true" });
+    const open = el("button", { type: "button", class: "open", tabIndex: index === this.current ? 0 : -1, on: { click: () => { this.current = index; this.acts.open(index); } } }, image, canvas);
+    const pick = button("Select", "check", () => this.acts.choose(index), { quiet: true, class: "pick", tabIndex: -1, "aria-pressed": "false" });
+    const like = button("More like this", "like", () => this.acts.like(index), { quiet: true, class: "like", tabIndex: -1 });
+    const strip = hit && this.captions ? el("div", { class: "strip" },
+      el("span", { class: "share", title: `relevance ${percent(hit.relevance)}, score ${hit.score.toFixed(3)}` }, percent(hit.relevance)),
+      el("span", { class: "meter", vars: { share: percent(hit.relevance).replace(" ", "") } }),
+      el("span", { class: "found" }, hit.entities.map((entity, n) => el("i", { class: `dot ${entity.present ? "" : "absent"}`, vars: colours(n), title: `${entity.negative ? "not " : ""}${entity.text}: ${entity.present ? "there" : "not there"} (${entity.score.toFixed(2)})` }))),
+      hit.stack.length ? el("span", { class: "alike", title: count(hit.stack.length, "near-duplicate") }, icon("stack"), `+${hit.stack.length}`) : null) : null;
+    const node = el("li", { class: "card", "aria-setsize": -1, "aria-posinset": index + 1 }, open, pick, like, strip);
+    const card = { node, open, pick, canvas, item };
+    this.#dress(card, index);
+    return card;
+  }
+
+  #dress(card, index) {
+    const { photo, hit } = card.item;
+    const found = hit ? hit.entities.filter((entity) => entity.present && !entity.negative).map((entity) => entity.text) : [];
+    card.open.setAttribute("aria-label", hit ? `Hit ${hit.rank}: ${photo.name}, relevance ${percent(hit.relevance)}${found.length ? `, with ${found.join(", ")}` : ""}` : photo.name);
+    card.open.title = photo.name;
+    const chosen = this.acts.chosen(photo.id);
+    card.pick.setAttribute("aria-pressed", String(chosen));
+    card.node.classList.toggle("chosen", chosen);
+    card.node.classList.toggle("below", index >= this.tail);
+  }
+
+  async #paint(card) {
+    const size = card.size;
+    if (!size) return;
+    const shapes = await this.acts.masks(card.item).catch(() => []);
+    if (card.node.isConnected) paint(card.canvas, size[0], size[1], shapes);
+  }
+
+  #key(event) {
+    if (event.target.closest(".strip") || event.ctrlKey || event.metaKey || event.altKey) return;
+    const step = { ArrowLeft: () => this.current - 1, ArrowRight: () => this.current + 1, ArrowUp: () => this.#vertical(-1), ArrowDown: () => this.#vertical(1),
+      Home: () => 0, End: () => this.items.length - 1, PageDown: () => this.#vertical(3), PageUp: () => this.#vertical(-3) }[event.key];
+    const act = { x: () => this.acts.choose(this.current), m: () => this.acts.like(this.current) }[event.key];
+    if (step) { event.preventDefault(); this.focus(Math.max(0, Math.min(this.items.length - 1, step()))); }
+    else if (act) { event.preventDefault(); act(); }
+  }
+
+  #vertical(step) {
+    const rows = this.rows.filter((row) => !row.divider);
+    const at = rows.findIndex((row) => row.cells.some((cell) => cell.index === this.current));
+    const row = rows[Math.max(0, Math.min(rows.length - 1, at + step))];
+    if (at < 0 || row === rows[at]) return this.current;
+    const cell = rows[at].cells.find((one) => one.index === this.current), middle = cell.left + cell.width / 2;
+    return row.cells.reduce((best, one) => Math.abs(one.left + one.width / 2 - middle) < Math.abs(best.left + best.width / 2 - middle) ? one : best).index;
+  }
+}
+

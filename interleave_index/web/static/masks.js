@@ -1,0 +1,129 @@
+// Masks: COCO run lengths to pixels, pixels to paint. Pure functions on arrays and canvases.
+
+import { colour } from "./dom.js";
+
+// COCO's compressed run lengths: 5 bits a character, differences to the run before last from the third on.
+function runs(text) {
+  const found = [];
+  let at = 0;
+  while (at < text.length) {
+    let value = 0, shift = 0, more = true;
+    while (more) {
+      const piece = text.charCodeAt(at++) - 48;
+      value |= (piece & 31) << shift;
+      shift += 5;
+      more = (piece & 32) !== 0;
+      if (!more && piece & 16) value |= -1 << shift;
+    }
+    if (found.length > 2) value += found[found.length - 2];
+    found.push(value);
+  }
+  return found;
+}
+
+// {size: [h, w], counts} to {w, h, on}: on[y * w + x] is 1 inside.
+export function decode(rle) {
+  const [h, w] = rle.size;
+  const on = new Uint8Array(h * w);
+  const lengths = typeof rle.counts === "string" ? runs(rle.counts) : rle.counts;
+  let at = 0, inside = false;
+  for (const length of lengths) {
+    if (inside) for (let n = at; n < at + length; n++) on[(n % h) * w + ((n / h) | 0)] = 1;
+    at += length;
+    inside = !inside;
+  }
+  return { w, h, on };
+}
+
+// The other way: uncompressed run lengths, column by column, zeros first.
+export function encode({ w, h, on }) {
+  const counts = [];
+  let run = 0, value = 0;
+  for (let x = 0; x < w; x++) {
+    for (let y = 0; y < h; y++) {
+      if (on[y * w + x] !== value) { counts.push(run); run = 0; value = 1 - value; }
+      run++;
+    }
+  }
+  counts.push(run);
+  return { size: [h, w], counts };
+}
+
+const grounds = new WeakMap(); // rle -> its pixels as an alpha picture
+const pictures = new WeakMap(); // rle -> {key, canvas}: as it was painted last
+
+function ground(rle) {
+  if (!grounds.has(rle)) {
+    const mask = decode(rle);
+    const canvas = new OffscreenCanvas(mask.w, mask.h);
+    const pen = canvas.getContext("2d");
+    const data = pen.createImageData(mask.w, mask.h);
+    for (let at = 0; at < mask.on.length; at++) data.data[4 * at + 3] = mask.on[at] * 255;
+    pen.putImageData(data, 0, 0);
+    grounds.set(rle, { ...mask, canvas });
+  }
+  return grounds.get(rle);
+}
+
+// One mask at the size of the screen: tinted inside, a line in the full colour, a dark rim outside so that it shows on
+// any ground. Masks are coarser than screens, so the border is smoothed before it is followed.
+function picture(rle, n, w, h, { fill, line }) {
+  const key = `${n}/${w}/${h}/${fill}/${line}`;
+  if (pictures.get(rle)?.key === key) return pictures.get(rle).canvas;
+  const small = ground(rle);
+  const canvas = new OffscreenCanvas(w, h);
+  const pen = canvas.getContext("2d", { willReadFrequently: true });
+  pen.imageSmoothingQuality = "high";
+  if (w > small.w) pen.filter = `blur(${(0.7 * w / small.w).toFixed(1)}px)`;
+  pen.drawImage(small.canvas, 0, 0, w, h);
+  const data = pen.getImageData(0, 0, w, h), pixels = data.data, inside = new Uint8Array(w * h);
+  for (let at = 0; at < inside.length; at++) inside[at] = pixels[4 * at + 3] > 127 ? 1 : 0;
+  const [r, g, b] = colour(n), thick = Math.max(1, Math.round(Math.max(w, h) / 450));
+  const near = (x, y, value) => {
+    for (const [dx, dy] of [[-thick, 0], [thick, 0], [0, -thick], [0, thick]]) {
+      const [u, v] = [x + dx, y + dy];
+      if (u >= 0 && v >= 0 && u < w && v < h && inside[v * w + u] === value) return true;
+    }
+    return false;
+  };
+  for (let y = 0, at = 0; y < h; y++) {
+    for (let x = 0; x < w; x++, at++) {
+      const alpha = inside[at] ? (near(x, y, 0) ? line : fill) : near(x, y, 1) ? 0.5 * line : 0;
+      pixels[4 * at] = inside[at] ? r : 0;
+      pixels[4 * at + 1] = inside[at] ? g : 0;
+      pixels[4 * at + 2] = inside[at] ? b : 0;
+      pixels[4 * at + 3] = alpha * 255;
+    }
+  }
+  pen.putImageData(data, 0, 0);
+  pictures.set(rle, { key, canvas });
+  return canvas;
+}
+
+// Paint masks over a canvas. shapes: [{rle, n, present, strong, faint}].
+export function paint(canvas, width, height, shapes) {
+  const ratio = Math.min(2, window.devicePixelRatio || 1);
+  const [w, h] = [Math.max(1, Math.round(width * ratio)), Math.max(1, Math.round(height * ratio))];
+  canvas.width = w;
+  canvas.height = h;
+  const pen = canvas.getContext("2d");
+  for (const { rle, n, present = true, strong = false, faint = false } of shapes) {
+    const look = faint ? { fill: 0.05, line: 0.25 } : strong ? { fill: 0.55, line: 1 } : present ? { fill: 0.36, line: 1 } : { fill: 0, line: 0.8 };
+    pen.drawImage(picture(rle, n, w, h, look), 0, 0);
+  }
+}
+
+export function area(rle) {
+  return ground(rle).on.reduce((sum, one) => sum + one, 0) / (rle.size[0] * rle.size[1]);
+}
+
+export function covers(rle, x, y) { // x, y as shares of the picture
+  const { w, h, on } = ground(rle);
+  return on[Math.min(h - 1, Math.floor(y * h)) * w + Math.min(w - 1, Math.floor(x * w))] === 1;
+}
+
+// The size of a picture within a frame: as large as fits, at most `most` times its own pixels.
+export function fitted(frame, width, height, most = 3) {
+  const scale = Math.min(frame.clientWidth / width, frame.clientHeight / height, most);
+  return [Math.floor(width * scale), Math.floor(height * scale)];
+}

@@ -18,6 +18,7 @@ from .errors import ConfigError
 DEVICES = ("auto", "cpu", "cuda", "mps")
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 REGION_METHODS = ("attention", "patches", "crop")
+GROUNDINGS = ("auto", "own", "points")
 INDEX_VARIABLE, CONFIG_VARIABLE = "INTERLEAVE_INDEX", "INTERLEAVE_CONFIG"
 KEPT = "config.yaml"  # in the folder of an index
 
@@ -34,6 +35,9 @@ class ModelSettings:
             models from a hub.
         regions: how a model from a hub makes region vectors: `attention`, `patches` or `crop`.
         proposals: interface whose masks become the regions of a model from a hub.
+        grounding: how a photo is looked at again: `own` (the interface's way), `points` (similarity as points), or
+            `auto`, which takes points for a model from a hub and where grounders are named.
+        grounders: names or folders of models that segment or detect, by commas; rungs of `points`.
         offline: never open a network connection; a picture given by URL is then an error.
     """
 
@@ -42,6 +46,8 @@ class ModelSettings:
     dtype: str = "auto"
     regions: str = "attention"
     proposals: str = "find-mini"
+    grounding: str = "auto"
+    grounders: str = ""
     offline: bool = False
 
     def __post_init__(self) -> None:
@@ -49,7 +55,8 @@ class ModelSettings:
             raise ConfigError("models.interface is empty, expected find-mini, toy or a folder with a checkpoint")
         if not self.proposals.strip():
             raise ConfigError("models.proposals is empty, expected find-mini, toy or a folder with a checkpoint")
-        for name, known in (("device", DEVICES), ("dtype", DTYPES), ("regions", REGION_METHODS)):
+        for name, known in (("device", DEVICES), ("dtype", DTYPES), ("regions", REGION_METHODS),
+                            ("grounding", GROUNDINGS)):
             if getattr(self, name) not in known:
                 raise ConfigError(f"models.{name} is {getattr(self, name)!r}, expected one of {', '.join(known)}")
 

@@ -387,7 +387,7 @@ def build_interface(config: Config) -> Interface:
 
     dials = config.models
     return load(dials.interface, offline=dials.offline, device=dials.device, dtype=dials.dtype, regions=dials.regions,
-                proposals=dials.proposals)
+                proposals=dials.proposals, grounding=dials.grounding, grounders=dials.grounders)
 
 
 def _parsed(query: Query | str) -> Query:

@@ -49,13 +49,13 @@ class Nulls:
 
     Attributes:
         region: cosine of the best region.
-        cells: mean of the best three cells.
-        mask: pooled cosine of the best mask.
+        cells: mean of the best three cells; None where no maps of sample photos are at hand: then regions judge.
+        mask: pooled cosine of the best mask; None likewise.
     """
 
     region: Null
-    cells: Null
-    mask: Null
+    cells: Null | None = None
+    mask: Null | None = None
 
 
 def null_of(scores: NDArray[np.floating]) -> Null:
@@ -87,12 +87,6 @@ def nulls_of(scenes: Sequence[Scene], vector: Floats) -> Nulls:
         best.append((float((scene.regions @ vector).max()), top_cells(values, usable(scene.grid)), pooled))
     columns = np.array(best, np.float32).reshape(-1, 3).T
     return Nulls(*(null_of(column) for column in columns))
-
-
-def nulls_from_regions(cosines: NDArray[np.floating]) -> Nulls:
-    """Nulls where no sample photos are at hand, from the query's cosines with a bank of regions of many pictures."""
-    one = null_of(cosines)
-    return Nulls(one, one, one)
 
 
 def top_cells(values: Floats, use: BoolMask) -> float:

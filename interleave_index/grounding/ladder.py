@@ -17,7 +17,7 @@ functions that are bound to the photo, so that a rung without one is simply not 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -71,6 +71,7 @@ class Tools:
         segment: prompts to masks, one each, in order.
         concept: a target, boxes on it and boxes beside it, to masks of all its instances.
         detect: a target to boxes.
+        embed: M masks to (M, D) vectors, made as those of the stored regions are; None scores masks on the grid.
         quick: take a stored region that agrees with the map before any model is asked.
         sigmas: of the gates.
     """
@@ -78,6 +79,7 @@ class Tools:
     segment: Segment | None = None
     concept: Concept | None = None
     detect: Detect | None = None
+    embed: Callable[[Sequence[BoolMask]], Floats] | None = None
     quick: bool = True
     sigmas: float = SIGMAS
 
@@ -90,8 +92,9 @@ class _View:
     values: Floats  # (h, w) raw
     stretched: Floats  # (h, w) 0 to 1
     use: BoolMask  # (h, w) cells inside the photo
-    score: float  # of the best cells
-    found: tuple[Component, ...]
+    score: float  # that the gate judged
+    there: bool
+    found: tuple[Component, ...] = ()
 
 
 def climb(scene: Scene, targets: Sequence[Target], tools: Tools | None = None) -> list[GroundedMask]:
@@ -109,33 +112,54 @@ def climb(scene: Scene, targets: Sequence[Target], tools: Tools | None = None) -
     views = _views(scene, targets, tools)
     found: list[GroundedMask] = []
     for number, view in enumerate(views):
-        if view is None:
-            found.append(_absent(scene, number, top_cells(scene.map_of(targets[number].vector), usable(scene.grid))))
+        if not view.there:
+            found.append(_absent(scene, number, view.score))
             continue
-        others = [other for n, other in enumerate(views) if other is not None and n != number]
+        others = [other for n, other in enumerate(views) if other.there and n != number]
         masks = next((masks for masks in _rungs(scene, number, view, others, tools) if masks), None)
         found += masks or [_absent(scene, number, view.score)]
     return found
 
 
-def _views(scene: Scene, targets: Sequence[Target], tools: Tools) -> list[_View | None]:
-    """Each target's map and components; None where the gate is shut."""
-    use = usable(scene.grid)
-    maps = [scene.map_of(target.vector) for target in targets]
-    scores = [top_cells(values, use) for values in maps]
-    there = [score > target.nulls.cells.bar(tools.sigmas) for score, target in zip(scores, targets, strict=True)]
-    standing = [target.nulls.cells.standardised(values) for target, values in zip(targets, maps, strict=True)]
-    views: list[_View | None] = []
-    for n, target in enumerate(targets):
-        if not there[n]:
-            views.append(None)
-            continue
-        stretched = normalised(maps[n], use)
-        rivals = [standing[m] for m in range(len(targets)) if m != n and there[m]]
-        lost = np.max(rivals, axis=0) > standing[n] if rivals else np.zeros_like(use)
-        parts = components(stretched, maps[n], use & ~lost) or components(stretched, maps[n], use)
-        views.append(_View(target, maps[n], stretched, use, scores[n], tuple(parts)))
+def _views(scene: Scene, targets: Sequence[Target], tools: Tools) -> list[_View]:
+    """Each target's map, whether it passes its gate, and its components where it does."""
+    views = [_judged(scene, target, tools) for target in targets]
+    standing = [(view.target.nulls.cells or view.target.nulls.region).standardised(view.values) for view in views]
+    for n, view in enumerate(views):
+        if view.there:
+            rivals = [standing[m] for m in range(len(views)) if m != n and views[m].there]
+            lost = np.max(rivals, axis=0) > standing[n] if rivals else np.zeros_like(view.use)
+            parts = components(view.stretched, view.values, view.use & ~lost)
+            views[n] = replace(view, found=tuple(parts or components(view.stretched, view.values, view.use)))
     return views
+
+
+def _judged(scene: Scene, target: Target, tools: Tools) -> _View:
+    """The target's map and gate: its best cells where sample photos gave them a null, else its best region."""
+    values, use = scene.map_of(target.vector), usable(scene.grid)
+    stretched = normalised(values, use)
+    if target.nulls.cells is not None:
+        score, bar = top_cells(values, use), target.nulls.cells.bar(tools.sigmas)
+    else:
+        score = float((scene.regions @ target.vector).max(initial=-1.0))
+        bar = target.nulls.region.bar(tools.sigmas)
+        best = components(stretched, values, use)[:1] if score <= bar and tools.embed is not None else []
+        score = max([score, *_scores(scene, target, values, [_outlined(scene, part) for part in best], tools)])
+    return _View(target, values, stretched, use, score, score > bar)
+
+
+def _scores(scene: Scene, target: Target, values: Floats, masks: Sequence[BoolMask], tools: Tools) -> list[float]:
+    """Cosine of each mask with the target: by its own vector where masks can be embedded, else on the grid."""
+    if tools.embed is not None and masks:
+        return [float(cosine) for cosine in tools.embed(masks) @ target.vector]
+    return [scene.score_of(cells, target.vector, values) for cells in scene.grid.coverage(masks)]
+
+
+def _outlined(scene: Scene, part: Component) -> BoolMask:
+    """The pixels of a component, in a small picture of the photo."""
+    size = fit(scene.grid.size, COARSE_SIDE)
+    mask: BoolMask = np.nan_to_num(enlarged(scene.grid, part.cells.astype(np.float32), size)) >= HALF
+    return mask
 
 
 def _rungs(scene: Scene, number: int, view: _View, others: Sequence[_View],
@@ -176,15 +200,13 @@ def _boxed(box: Box) -> Prompt:
 def _verified(scene: Scene, number: int, view: _View, made: Sequence[Segmented], rung: Rung,
               tools: Tools) -> list[GroundedMask]:
     """Masks that score above their null on the grid, best first, none twice."""
-    bar = view.target.nulls.mask.bar(tools.sigmas)
-    kept: list[tuple[float, float, BoolMask]] = []
-    for one in made:
-        sure = one.quality >= QUALITY and (one.object_score is None or one.object_score > 0)
-        if not sure or not SMALLEST <= float(one.mask.mean()) <= LARGEST:
-            continue
-        cosine = scene.score_of(scene.grid.coverage([one.mask])[0], view.target.vector, view.values)
-        if cosine > bar:
-            kept.append((cosine * min(one.quality, 1.0), cosine, one.mask))
+    nulls = view.target.nulls
+    bar = (nulls.mask or nulls.region).bar(tools.sigmas)
+    sure = [one for one in made if one.quality >= QUALITY and (one.object_score is None or one.object_score > 0)
+            and SMALLEST <= float(one.mask.mean()) <= LARGEST]
+    cosines = _scores(scene, view.target, view.values, [one.mask for one in sure], tools)
+    kept = [(cosine * min(one.quality, 1.0), cosine, one.mask) for one, cosine in zip(sure, cosines, strict=True)
+            if cosine > bar]
     kept.sort(key=lambda entry: -entry[0])
     distinct: list[tuple[float, BoolMask]] = []
     for _, cosine, mask in kept:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import ModelError, WeightsMissing
 
 if TYPE_CHECKING:
+    from ..models.grounders import Grounders
     from .known import Described
     from .protocol import Interface
 
@@ -40,6 +41,8 @@ def load(
     dtype: str = "auto",
     regions: str = "attention",
     proposals: str = "find-mini",
+    grounding: str = "auto",
+    grounders: str = "",
 ) -> Interface:
     """Build an interface. Opens no connection.
 
@@ -51,22 +54,45 @@ def load(
         dtype: of a dual encoder: ``auto``, ``float32``, ``bfloat16`` or ``float16``.
         regions: how a dual encoder makes region vectors: ``attention``, ``patches`` or ``crop``.
         proposals: name of the interface whose masks become the regions of a dual encoder.
+        grounding: how a photo is looked at again: ``own``, ``points``, or ``auto``, which takes points for a dual
+            encoder and where grounders are named.
+        grounders: names or folders of models that segment or detect, by commas; loaded when first needed.
     Raises:
         WeightsMissing: no such name or folder, or one that was not pulled.
         ModelError: the device is not there.
         BackendMissing: the model needs a package that is not installed.
     """
+    named = tuple(filter(None, (one.strip() for one in grounders.split(","))))
+    if "model_type" in _config(_folder_of(name)):
+        from .dual import BestRegion, DualInterface
+        from .points import PointGrounder
+
+        return DualInterface.load(
+            _folder_of(name), device=torch_device(device), dtype=dtype, method=regions, proposals=proposals,
+            offline=offline,
+            grounder=BestRegion() if grounding == "own" else PointGrounder(lambda: _grounders(named, device)),
+        )
+    found = _trained(name, device)
+    if grounding == "own" or (grounding == "auto" and not named):
+        return found
+    from .points import PointsInterface
+
+    return PointsInterface(found, lambda: _grounders(named, device))
+
+
+def _grounders(names: tuple[str, ...], device: str) -> Grounders:
+    from ..models.grounders import Grounders, load_grounders
+
+    return load_grounders(names, device=torch_device(device)) if names else Grounders()
+
+
+def _trained(name: str, device: str) -> Interface:
+    """An interface that brings masks and vectors of its own."""
     if name == "toy":
         from .toy import ToyInterface
 
         return ToyInterface()
-    folder = BUNDLED[name] if name in BUNDLED else _folder(name)
-    if "model_type" in _config(folder):
-        from .dual import DualInterface
-
-        return DualInterface.load(
-            folder, device=torch_device(device), dtype=dtype, method=regions, proposals=proposals, offline=offline
-        )
+    folder = _folder_of(name)
     if _config(folder).get("kind") == "find-published":
         from .published.index import PublishedFind
 
@@ -76,8 +102,11 @@ def load(
     return FindMini(folder, device=torch_device(device))
 
 
-def _folder(name: str) -> Path:
+def _folder_of(name: str) -> Path:
     from ..models import hub
+
+    if name in BUNDLED or name == "toy":
+        return BUNDLED.get(name, Path(name))
 
     if not Path(name).is_dir() and not hub.is_hub_name(name) and not hub.is_imported(name):
         raise WeightsMissing(

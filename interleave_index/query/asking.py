@@ -158,4 +158,6 @@ class Asking:
             self.notes.append(f"neither the original nor the thumbnail of photo {photo.id} is left; "
                               "its stored regions are shown")
             return hits
-        return ground_exact(photo, hits, self.asked, self.model.get().ground(rgb, self.grounded))
+        bars = iter([asked.bar for asked in self.asked])
+        judged = tuple(part if part.role == "caption" else replace(part, bar=next(bars)) for part in self.grounded)
+        return ground_exact(photo, hits, self.asked, self.model.get().ground(rgb, judged))

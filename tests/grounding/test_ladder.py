@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from interleave_index.geometry import mask_iou
+from interleave_index.geometry import mask_iou, resize_mask
 from interleave_index.grounding.gate import NEVER, Nulls
 from interleave_index.grounding.ladder import Target, Tools, climb
 from interleave_index.records import Detected, Segmented
@@ -142,6 +142,25 @@ def test_an_empty_sample_lets_nothing_through(bench):
     drawn = planted(bench, "4:3", 0)
     scene = drawn.scene(bench.grids(drawn.things.shape)["stretch"], regions=[1])
     (found,) = climb(scene, [Target(bench.axis(1), Nulls(NEVER, NEVER, NEVER))])
+    assert found.rung == "absent"
+
+
+def test_without_a_null_for_cells_a_mask_is_judged_by_its_own_vector(bench):
+    drawn = planted(bench, "4:3", 2)
+    scene = drawn.scene(bench.grids(drawn.things.shape)["stretch"])
+    only_regions = Nulls(bench.NULLS.region)
+    asked = []
+
+    def embed(masks):
+        """0.9 for masks that show thing 1 mostly, else 0."""
+        asked.append(len(masks))
+        shares = [resize_mask(drawn.mask(1), mask.shape)[mask].mean() for mask in masks]
+        return np.array([bench.axis(1) * 0.9 * (share > 0.5) for share in shares])
+
+    tools = Tools(segment=drawn.flood, embed=embed)
+    (found,) = climb(scene, [Target(bench.axis(1), only_regions)], tools)
+    assert found.rung == "points" and found.score == pytest.approx(0.9) and asked == [1, 1]
+    (found,) = climb(scene, [Target(bench.axis(2) * 0.01 + bench.axis(5), only_regions)], tools)
     assert found.rung == "absent"
 
 

@@ -53,10 +53,11 @@ def pull(
     index: IndexOption = None, config: ConfigOption = None, offline: OfflineOption = None, as_json: JsonOption = False,
 ) -> None:
     """Get a model from the hub. Goes on where it was stopped; checksums are checked and kept."""
-    from ..models import hub
+    from ..models.pulling import pull as pull_model
 
     _, effective = settings(index, config, models_offline=offline)
-    found = hub.pull(name, revision=revision, offline=effective.models.offline, progress=show.note)
+    with show.progress_bar("pull") as update:
+        found = pull_model(name, revision=revision, offline=effective.models.offline, progress=update)
     if as_json:
         show.emit_json({"name": found.name, "folder": str(found.folder), "revision": found.revision,
                         "licence": found.licence, "bytes": found.bytes, "files": found.files})

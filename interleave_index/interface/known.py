@@ -69,4 +69,4 @@ def _of_folder(facts: hub.Pulled) -> Described:
         f"a dual encoder ({family})" if known else f"{family}, no dual encoder", facts.folder,
         dim=dim_of(facts.config) if known else None, licence=facts.licence, bytes=facts.bytes,
         checkpoint=checkpoint_of(facts.folder) if known else None,
-        error=None if known else f"model_type is {family}, which is not an encoder of whole photos and texts")
+        error=None if known else f"{family} encodes no photos and texts together: a part for grounding, if anything")

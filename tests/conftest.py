@@ -161,3 +161,16 @@ def built_wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     built = subprocess.run(words, capture_output=True, text=True, check=False)
     assert built.returncode == 0, built.stdout[-2000:] + built.stderr[-2000:]
     return next(folder.glob("*.whl"))
+
+
+@pytest.fixture(scope="session")
+def toys():
+    """The module `interface/published_toys.py`: checkpoints of the published form with random weights."""
+    import importlib.util
+
+    file = Path(__file__).parent / "interface" / "published_toys.py"
+    spec = importlib.util.spec_from_file_location("published_toys", file)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

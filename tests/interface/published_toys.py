@@ -34,6 +34,17 @@ def small_sizes(kind: FocalKind = "focal", *, text_width: int = 48) -> Published
     )
 
 
+def tiny_sizes() -> PublishedSizes:
+    """As small as the form allows, for tests that ask much of one model; photos become 64 to 96 pixels."""
+    return PublishedSizes(
+        FocalSizes("focal_dw", 8, (1, 1, 1, 1), 2),
+        {"heads": 8, "ffn": 32, "layers": 1},
+        FindConfig(width=32, features=32, heads=8, ffn=32, layers=3, object_queries=12, text_width=48, memories=4),
+        short=64,
+        long=96,
+    )
+
+
 def random_state(sizes: PublishedSizes, seed: int = 0) -> dict[str, Tensor]:
     """A state dict in which no tensor is constant, with what training leaves in a released file."""
     torch.manual_seed(seed)

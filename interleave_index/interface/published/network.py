@@ -13,6 +13,7 @@ from ...models.pixel_decoder import PixelDecoder, Pyramid
 from ..find.module import FindConfig, FindInterface
 from .view import LONG, SHORT
 
+PUBLISHED = ("width", "features", "heads", "ffn", "layers", "object_queries", "text_width", "memories", "most_points")
 LanguageKind = Literal["llama", "unicl"]
 
 
@@ -41,8 +42,9 @@ class PublishedSizes:
     long: int = LONG
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values, as `from_json` takes them."""
-        return asdict(self)
+        """Plain values, as `from_json` takes them; of the interface those that a published one has."""
+        plain = asdict(self)
+        return plain | {"interface": {name: plain["interface"][name] for name in PUBLISHED}}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> PublishedSizes:

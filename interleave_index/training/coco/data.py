@@ -1,0 +1,258 @@
+"""Samples of COCO for training: one crop of a photo with everything that FIND learns from it. Knows no torch.
+
+Every photo trains all tasks at once: its segments, a caption, expressions, prompts drawn on some segments, and a
+sentence whose phrases are said or shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...errors import InputError
+from ...evaluation.benchmarks.coco import PanopticSet, read_captions, read_panoptic
+from ...evaluation.benchmarks.entity import (
+    MOST_PHRASES,
+    Asked,
+    EntityPhrase,
+    EntitySentence,
+    Exemplar,
+    ask,
+    read_entities,
+)
+from ...evaluation.benchmarks.files import read_json
+from ...evaluation.benchmarks.prompts import random_prompt
+from ...evaluation.benchmarks.refer import ReferredPhoto, read_refer
+from ...records import RGB, BoolMask
+
+Masks = NDArray[np.bool_]
+MOST_EXPRESSIONS, MOST_PROMPTS = 4, 9
+NO_SENTENCE = "N/A"
+TEMPLATES = (  # ways to ask for a class, one is drawn
+    "Describe the concept of {}.", "What does {} look like?", "Show me {} in this picture.", "Where is {}?",
+    "Point at {}.", "Find everything that is {}.", "Is there {}, and where?", "Which part of this picture is {}?",
+    "Tell me about {}.", "Segment {}.", "{}.", "A photo with {}.")
+
+
+@dataclass(frozen=True, slots=True)
+class Photos:
+    """What there is to train on: COCO's maps and captions, and what else was annotated of its photos."""
+
+    panoptic: PanopticSet
+    captions: Mapping[int, tuple[str, ...]]
+    entities: Mapping[int, tuple[EntitySentence, ...]] = field(default_factory=dict)
+    referred: Mapping[int, ReferredPhoto] = field(default_factory=dict)
+    left_out: frozenset[int] = frozenset()
+
+    def ids(self) -> list[int]:
+        """Photos with a segment that is no group, in the order of the file."""
+        return [photo for photo, segments in self.panoptic.segments.items()
+                if photo not in self.left_out and any(not s.crowd for s in segments)]
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One training crop, all masks at its size.
+
+    Attributes:
+        pixels: (S, S, 3) uint8; real: (S, S), off where it is padding.
+        masks: (T, S, S) segments; classes: (T,) positions in the categories.
+        caption: or None.
+        expressions: what is asked for; answers: (T',) the expression of each of `expression_masks`; by_text whether
+            people wrote them, else they are class names.
+        prompts: (P, S, S); prompted: (P,) the segment of each.
+        asked: a sentence and the (E, S, S) prompts of its phrases, empty for said ones; targets: (E,) the segment of
+            each phrase, -1 where it lies outside the crop; None without a sentence.
+    """
+
+    pixels: RGB
+    real: BoolMask
+    masks: Masks
+    classes: NDArray[np.int64]
+    caption: str | None
+    expressions: tuple[str, ...]
+    expression_masks: Masks
+    answers: NDArray[np.int64]
+    by_text: bool
+    prompts: Masks
+    prompted: NDArray[np.int64]
+    asked: Asked | None
+    shown: Masks
+    targets: NDArray[np.int64]
+
+
+def read_photos(root: Path, split: str = "train2017", *, entity: Path | None = None, refs: Path | None = None,
+                instances: Path | None = None, leave_out: Sequence[Path] = ()) -> Photos:
+    """Read what a COCO folder holds for training.
+
+    Args:
+        entity: FIND-Bench's `entity_train2017.json`, or None.
+        refs, instances: as `read_refer` takes them, or None.
+        leave_out: benchmark files whose photos must not be trained on: JSON with `images`, or a list of ids.
+    Raises:
+        InputError: a file is missing or of another form, or no photo is left.
+    """
+    panoptic = read_panoptic(root, split)
+    captions = read_captions(root, split).texts
+    entities = read_entities(entity).sentences if entity else {}
+    referred = {one.id: one for one in read_refer(refs, instances, root / split, "train")} if refs else {}
+    found = Photos(panoptic, captions, entities, referred, frozenset(n for file in leave_out for n in _ids(file)))
+    if not found.ids():
+        raise InputError(f"{panoptic.annotation} has no photo left to train on")
+    return found
+
+
+def _ids(path: Path) -> list[int]:
+    content = read_json(path)
+    try:
+        rows = content["images"] if isinstance(content, dict) else content
+        return [int(one.get("cocoid", one.get("id")) if isinstance(one, dict) else one) for one in rows]
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path} names no photos, expected `images` with ids, or a list of ids") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """How samples are drawn.
+
+    Attributes:
+        size: side of the crop, a multiple of 32.
+        jitter: range of the scale before cropping; (1, 1) brings the long side to the crop.
+        flip: mirror half of the photos.
+        visual: chance that a phrase of a sentence is shown.
+    """
+
+    size: int = 1024
+    jitter: tuple[float, float] = (0.1, 2.0)
+    flip: bool = True
+    visual: float = 0.5
+
+
+def draw_sample(photos: Photos, photo: int, drawing: Drawing, rng: np.random.Generator) -> Sample:
+    """A fresh crop of one photo."""
+    panoptic = photos.panoptic
+    names = [category.name for category in panoptic.categories]
+    place = {category.id: number for number, category in enumerate(panoptic.categories)}
+    crop = _Crop.draw(panoptic.photos[photo].size, drawing, rng)
+    ids = crop.labels(panoptic.ids(photo))
+    segments = [s for s in panoptic.segments[photo] if not s.crowd and (ids == s.id).any()]
+    masks = _stack([ids == s.id for s in segments], drawing.size)
+    classes = np.array([place[s.category] for s in segments], np.int64)
+    captions = photos.captions.get(photo, ())
+    expressions, spoken, answers, by_text = _expressions(photos, photo, crop, masks, classes, names, rng)
+    chosen = rng.permutation(len(segments))[:int(rng.integers(1, MOST_PROMPTS + 1))]
+    prompts = [random_prompt(masks[n], rng) for n in chosen]
+    kept = [n for n, prompt in enumerate(prompts) if prompt.any()]
+    asked, shown, targets = _sentence(photos, photo, [s.id for s in segments], masks, drawing, rng)
+    return Sample(
+        crop.pixels(panoptic.photos[photo].rgb()), crop.real(), masks, classes,
+        captions[int(rng.integers(len(captions)))] if captions else None, expressions, spoken, answers, by_text,
+        _stack([prompts[n] for n in kept], drawing.size), chosen[kept].astype(np.int64), asked, shown, targets)
+
+
+def _expressions(photos: Photos, photo: int, crop: _Crop, masks: Masks, classes: NDArray[np.int64],
+                 names: Sequence[str], rng: np.random.Generator
+                 ) -> tuple[tuple[str, ...], Masks, NDArray[np.int64], bool]:
+    """Expressions, masks that answer them, the expression of each mask, and whether people wrote them."""
+    referred = photos.referred.get(photo)
+    if referred is not None:
+        things: dict[int, list[int]] = {}
+        for number, one in enumerate(referred.expressions):
+            if one.exists:
+                things.setdefault(one.reference, []).append(number)
+        drawn = [things[n] for n in rng.permutation(list(things))[:int(rng.integers(1, MOST_EXPRESSIONS + 1))]]
+        picked = [rows[int(rng.integers(len(rows)))] for rows in drawn]
+        whole = referred.masks()
+        found = [(referred.expressions[n].text.lower(), crop.labels(whole[n].astype(np.int64)) > 0) for n in picked]
+        found = [(text, mask) for text, mask in found if mask.any()]
+        if found:
+            texts = tuple(dict.fromkeys(text for text, _ in found))
+            answers = np.array([texts.index(text) for text, _ in found], np.int64)
+            return texts, _stack([mask for _, mask in found], crop.size), answers, True
+    kinds = rng.permutation(np.unique(classes))[:MOST_EXPRESSIONS]
+    texts = tuple(_template(names[n], rng) for n in kinds)
+    inside = [n for n, kind in enumerate(classes) if kind in kinds]
+    answers = np.array([list(kinds).index(classes[n]) for n in inside], np.int64)
+    return texts, masks[inside], answers, False
+
+
+def _template(name: str, rng: np.random.Generator) -> str:
+    for part in ("-other", "-merged", "-stuff"):
+        name = name.replace(part, "")
+    return TEMPLATES[int(rng.integers(len(TEMPLATES)))].format(name)
+
+
+def _sentence(photos: Photos, photo: int, segments: Sequence[int], masks: Masks, drawing: Drawing,
+              rng: np.random.Generator) -> tuple[Asked | None, Masks, NDArray[np.int64]]:
+    rows = [one for one in photos.entities.get(photo, ()) if one.phrases]
+    nothing = np.zeros((0, drawing.size, drawing.size), bool)
+    if not rows:
+        return None, nothing, np.zeros(0, np.int64)
+    drawn = rows[int(rng.integers(len(rows)))]
+    sentence = EntitySentence(drawn.photo, drawn.text, _apart(drawn.phrases)[:MOST_PHRASES])
+    blank = np.zeros((drawing.size, drawing.size, 3), np.uint8)
+    targets = np.array([segments.index(p.segment) if p.segment in segments else -1 for p in sentence.phrases], np.int64)
+    exemplars: list[Exemplar | None] = []
+    for target in targets:
+        mask = random_prompt(masks[target], rng) if target >= 0 else np.zeros(masks.shape[1:], bool)
+        exemplars.append(Exemplar(blank, mask) if mask.any() and rng.random() < drawing.visual else None)
+    shown = _stack([np.zeros(masks.shape[1:], bool) if one is None else one.mask for one in exemplars], drawing.size)
+    return ask(sentence, exemplars), shown, targets
+
+
+def _apart(phrases: Sequence[EntityPhrase]) -> tuple[EntityPhrase, ...]:
+    """Phrases in order, without those that overlap an earlier one."""
+    kept: list[EntityPhrase] = []
+    for phrase in phrases:
+        if not kept or phrase.start >= kept[-1].end:
+            kept.append(phrase)
+    return tuple(kept)
+
+
+@dataclass(frozen=True, slots=True)
+class _Crop:
+    """Resize, mirror, and cut out or pad to a square."""
+
+    size: int
+    resized: tuple[int, int]
+    corner: tuple[int, int]
+    mirrored: bool
+
+    @classmethod
+    def draw(cls, photo: tuple[int, int], drawing: Drawing, rng: np.random.Generator) -> _Crop:
+        scale = drawing.size * rng.uniform(*drawing.jitter) / max(photo)
+        resized = max(1, round(photo[0] * scale)), max(1, round(photo[1] * scale))
+        room = [max(0, side - drawing.size) for side in resized]
+        corner = int(rng.integers(room[0] + 1)), int(rng.integers(room[1] + 1))
+        return cls(drawing.size, resized, corner, bool(drawing.flip and rng.random() < 0.5))
+
+    def pixels(self, photo: RGB) -> RGB:
+        from PIL import Image
+
+        grown = Image.fromarray(photo).resize(self.resized[::-1], Image.Resampling.BILINEAR)
+        out = np.zeros((self.size, self.size, 3), np.uint8)
+        return self._cut(np.array(grown), out)
+
+    def labels(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        rows = ((np.arange(self.resized[0]) + 0.5) * ids.shape[0] / self.resized[0]).astype(np.int64)
+        columns = ((np.arange(self.resized[1]) + 0.5) * ids.shape[1] / self.resized[1]).astype(np.int64)
+        return self._cut(ids[rows[:, None], columns[None]], np.zeros((self.size, self.size), np.int64))
+
+    def real(self) -> BoolMask:
+        return self._cut(np.ones(self.resized, bool), np.zeros((self.size, self.size), bool))
+
+    def _cut(self, grown: NDArray[Any], out: NDArray[Any]) -> NDArray[Any]:
+        if self.mirrored:
+            grown = grown[:, ::-1]
+        kept = grown[self.corner[0]:self.corner[0] + self.size, self.corner[1]:self.corner[1] + self.size]
+        out[:kept.shape[0], :kept.shape[1]] = kept
+        return out
+
+
+def _stack(masks: Sequence[BoolMask], size: int) -> Masks:
+    return np.array(masks, bool).reshape(len(masks), size, size)

@@ -222,12 +222,12 @@ def prepare(
 
     Args:
         captions: of things in general; pictures: of many kinds. Both stand for queries that mean nothing here; None
-            takes the package's own captions, and drawn pictures.
+            takes every third of the package's own captions, and drawn pictures.
         progress: called with steps done and steps in all.
     """
     from .index import encode_segments
 
-    captions = generic_captions() if captions is None else captions
+    captions = generic_captions()[::3] if captions is None else captions
     pictures = drawn_pictures(PICTURES) if pictures is None else pictures
     model, names = load_published(folder, device=device), read_config(folder)["class_names"]
     total, done = 2 + 2 * len(captions) + len(pictures), 0

@@ -34,6 +34,7 @@ from .text import Prompter, as_grounding, entity_only
 from .view import View, padded_size, prepare, prompt_mask, stretched, to_photo
 
 BACKGROUND = "background"
+BATCH = 32  # texts of one pass
 PROMPT_SEED = 0  # of the point draws for large prompts: the same prompt always gives the same tokens
 
 
@@ -81,10 +82,9 @@ class PublishedModel:
         Args:
             descriptions: the names are whole sentences already, and are not put into the template.
         """
-        kinds = [self.prompter.descriptions([n]) if descriptions else self.prompter.class_names([n]) for n in names]
-        kinds.append(self.prompter.class_names([BACKGROUND]))
-        rows = [self._speak(Prompts(class_name=text))["pred_retrievals_class"][0] for text in kinds]
-        return torch.cat(rows)
+        said = self.prompter.descriptions if descriptions else self.prompter.class_names
+        batches = [said(some) for some in _batches(names)] + [self.prompter.class_names([BACKGROUND])]
+        return torch.cat([self._speak(Prompts(class_name=text))["pred_retrievals_class"][:, 0] for text in batches])
 
     @torch.inference_mode()
     def example_table(self, examples: Sequence[Example]) -> Tensor:
@@ -196,8 +196,12 @@ class PublishedModel:
     @torch.inference_mode()
     def encode_captions(self, texts: Sequence[str]) -> Floats:
         """(N, D) vectors of captions by the caption query; they depend on no photo."""
-        rows = [self._speak(Prompts(caption=self.prompter.captions([t])))["pred_retrievals_lang"][0, 0] for t in texts]
-        return _array(torch.stack(rows)) if rows else np.zeros((0, self.network.predictor.config.width), np.float32)
+        width = self.network.predictor.config.width
+        rows = [
+            self._speak(Prompts(caption=self.prompter.captions(some)))["pred_retrievals_lang"][:, 0]
+            for some in _batches(texts)
+        ]
+        return _array(torch.cat(rows)) if rows else np.zeros((0, width), np.float32)
 
     @torch.inference_mode()
     def encode_sentences(self, texts: Sequence[str]) -> Floats:
@@ -331,6 +335,10 @@ def compose_example() -> Sentence:
     from ..find.model import compose
 
     return compose([("", 0, True)])
+
+
+def _batches(texts: Sequence[str]) -> list[Sequence[str]]:
+    return [texts[start : start + BATCH] for start in range(0, len(texts), BATCH)]
 
 
 def _cosines(rows: Tensor, others: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from .. import __version__
-from . import ask, collect, measure, model, models, serve
+from . import ask, collect, measure, model, models, serve, train
 from .options import QueryCommand
 
 app = typer.Typer(
@@ -42,6 +42,6 @@ app.command()(collect.activate)
 app.command(cls=QueryCommand)(ask.export)
 app.command()(serve.serve)
 app.add_typer(models.group, name="models")
-app.command()(model.train)
+app.add_typer(train.app, name="train")
 app.add_typer(measure.app, name="evaluate")
 app.command()(model.demo)

@@ -97,6 +97,10 @@ def _trained(name: str, device: str) -> Interface:
         from .published.index import PublishedFind
 
         return PublishedFind(folder, device=torch_device(device))
+    if _config(folder).get("kind") == "find-pair":
+        from .published.trained import TrainedFind
+
+        return TrainedFind(folder, device=torch_device(device))
     from .find_mini import FindMini
 
     return FindMini(folder, device=torch_device(device))

@@ -1,6 +1,10 @@
 """Training on COCO from beginning to end: alone or in several processes, resumable, with a result that can be asked.
 
     torchrun --nproc-per-node 8 -m interleave_index train --data coco COCO --out DIR ...
+
+Where it differs from the published recipe: frozen modules stay in eval mode; class vectors of a step come from one pass
+of the language side and serve all ten predictions; no second round of clicks is trained, which fails in the original
+with more than one prompt; entity sentences of other photos are not used.
 """
 
 from __future__ import annotations
@@ -8,30 +12,26 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch import distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
 from ...errors import InputError, InterleaveError
-from ...interface.published.text import Prompter, TextCache
-from ...interface.published.wrapper import PublishedModel
+from ...interface.published.pair import TEXTS, TrainedNetwork, model_of, write_pair
+from ...interface.published.trained import prepare_pair
 from .data import Photos, Sample, draw_sample, read_photos
-from .network import TrainedNetwork, build_network, language_of, sizes_json
 from .settings import CocoSettings
 from .step import Step
 
-CHECKPOINT, WEIGHTS, CONFIG, TEXTS = "training.pt", "model.safetensors", "config.json", "text"
-KIND, FORMAT = "find-coco", 1
+CHECKPOINT = "training.pt"
 FALLS, FACTOR = (0.88889, 0.96296), 0.1
-CONTEXT, CLASS_CONTEXT = 77, 150
 LINE_SECONDS = 20.0
 
 
@@ -49,41 +49,20 @@ def run(settings: CocoSettings, progress: Callable[[str], None] = print) -> Path
         photos = read_photos(settings.data, settings.split, entity=settings.entity, refs=settings.refs,
                              instances=settings.instances, leave_out=settings.leave_out)
         torch.manual_seed(settings.seed)
-        network, prompter = _model(settings, device)
+        model = model_of(settings.pair(), device, settings.out / TEXTS)
+        network = cast(TrainedNetwork, model.network)
         names = [category.name for category in photos.panoptic.categories]
-        step = Step(network, prompter, names, points=settings.points, drawn_classes=settings.drawn_classes).to(device)
+        step = Step(network, model.prompter, names, points=settings.points, drawn_classes=settings.drawn_classes)
+        step = step.to(device)
         told(f"{len(photos.ids())} photos, {sum(p.numel() for p in step.parameters() if p.requires_grad):,} parameters "
              f"are trained, {count} process{'es' if count > 1 else ''} on {device.type}")
         _Training(settings, photos, step, rank, count, device, told)()
         if rank == 0:
-            _write(settings, network, names)
-            told(f"wrote {settings.out / WEIGHTS}")
+            write_pair(settings.out, settings.pair(), network,
+                       {"class_names": names, "settings": settings.to_json()})
+            prepare_pair(settings.out)
+            told(f"wrote {settings.out}")
     return settings.out
-
-
-def load_trained(folder: Path, *, device: str = "cpu") -> PublishedModel:
-    """A result, to be asked like a published checkpoint.
-
-    Raises:
-        InputError: the folder holds no such result.
-    """
-    settings = _settings_of(folder)
-    network, prompter = _model(settings, torch.device(device))
-    try:
-        network.load_state_dict(load_file(folder / WEIGHTS))
-    except (OSError, RuntimeError) as error:
-        raise InputError(f"{folder / WEIGHTS} cannot be used: {str(error).splitlines()[-1].strip()}") from error
-    return PublishedModel(network.eval().requires_grad_(False), prompter, device=device)  # type: ignore[arg-type]
-
-
-def _model(settings: CocoSettings, device: torch.device) -> tuple[TrainedNetwork, Prompter]:
-    name, build = language_of(settings, str(device))
-    tower = build()
-    network = build_network(settings, tower.width).to(device)
-    cache = TextCache(settings.out / TEXTS, name, lambda: tower)
-    prompter = Prompter(cache, lambda states: network.predictor.project_text(states.to(device).float().clone()),
-                        context=CONTEXT, class_context=CLASS_CONTEXT)
-    return network, prompter
 
 
 class _Training:
@@ -208,37 +187,3 @@ def _processes(settings: CocoSettings) -> Iterator[tuple[int, int, torch.device]
     finally:
         if opened:
             dist.destroy_process_group()
-
-
-def _write(settings: CocoSettings, network: TrainedNetwork, names: Sequence[str]) -> None:
-    settings.out.mkdir(parents=True, exist_ok=True)
-    tensors = {name: value.detach().cpu().contiguous().clone() for name, value in network.state_dict().items()}
-    save_file(tensors, settings.out / WEIGHTS)
-    (settings.out / WEIGHTS).chmod(0o644)
-    decoder = network.sem_seg_head.pixel_decoder
-    config = {"format": FORMAT, "kind": KIND, "class_names": list(names), "interface": sizes_json(network),
-              "pair": {"vision": settings.vision, "vision_weights": settings.vision_weights,
-                       "language": settings.language, "language_layer": settings.language_layer},
-              "decoder": {"width": decoder.mask_features.out_channels, "layers": len(decoder.transformer.encoder.layers)},
-              "settings": settings.to_json()}
-    (settings.out / CONFIG).write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
-
-
-def _settings_of(folder: Path) -> CocoSettings:
-    from dataclasses import replace
-
-    from .data import Drawing
-
-    try:
-        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-        if config["kind"] != KIND or config["format"] != FORMAT:
-            raise ValueError(f"it is of kind {config.get('kind')}, format {config.get('format')}")
-        kept, pair = config["settings"], config["pair"]
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{folder} holds no model trained on COCO: {error}") from error
-    drawing = Drawing(**{**kept["drawing"], "jitter": tuple(kept["drawing"]["jitter"])})
-    whole = {name: kept[name] for name in ("train_decoder", "width", "layers", "heads", "ffn", "object_queries")}
-    whole |= {"decoder_width": config["decoder"]["width"], "decoder_layers": config["decoder"]["layers"]}
-    found = CocoSettings(data=folder, out=folder, drawing=drawing, vision=pair["vision"], language=pair["language"],
-                         language_layer=pair["language_layer"], vision_weights=pair["vision_weights"], **whole)
-    return replace(found, vision_weights="random") if pair["vision_weights"] else found

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import ConfigError
+from ...interface.published.pair import Pair
 from .data import Drawing
 
 
@@ -76,6 +77,10 @@ class CocoSettings:
     def __post_init__(self) -> None:
         if self.drawing.size % 32:
             raise ConfigError(f"size is {self.drawing.size}, expected a multiple of 32")
+
+    def pair(self) -> Pair:
+        """What is built."""
+        return Pair(**{name: getattr(self, name) for name in Pair.__slots__ if name != "side"}, side=self.drawing.size)
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values of everything that the result depends on."""

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...interface.find.outputs import Output
+from ...interface.published.pair import TrainedNetwork
 from ...interface.published.text import Prompter, class_sentence
 from .criterion import (
     POINTS,
@@ -22,7 +23,6 @@ from .criterion import (
     mean_over_processes,
 )
 from .data import Sample
-from .network import TrainedNetwork
 from .prompting import class_prompts, prompts_of
 
 WEIGHTS = {"mask_ce": 2.0, "mask_bce": 5.0, "mask_dice": 5.0, "retrieval": 8.0, "grounding_ce": 0.4,

@@ -1,0 +1,307 @@
+"""A frozen pair of vision and language models with a FIND interface between them, as `train --data coco` makes it.
+
+Parameters have the published names, so that what was trained on a Focal backbone can be imported like a released
+checkpoint; every other pair is loaded here and asked through the same wrapper.
+
+config.json             the pair, sizes, class names, how it was trained
+model.safetensors       backbone, pixel decoder and interface under the published names
+prepared.safetensors    class table and banks of calibration
+text/                   cache of token states; may be deleted
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from ...errors import ConfigError, InputError, WeightsMissing
+from ...models import hub
+from ...models.any_pair import HubBackbone, HubLanguage, MiniLanguage, llama_layer
+from ...models.focal import FOCAL_L, FOCAL_T, focal_backbone
+from ...models.language import LanguageTower, LlamaTower
+from ...models.pixel_decoder import PixelDecoder, Pyramid
+from ...models.pretrained import read_config
+from ...models.vision import PIXEL_MEAN, PIXEL_STD
+from ..bundle import load_bundle
+from ..find.module import FindConfig, FindInterface
+from .folder import is_published, load_tower
+from .text import Prompter, TextCache
+from .wrapper import PublishedModel
+
+FOCAL = {"focal-t": FOCAL_T, "focal-l": FOCAL_L}
+HEAD, DECODER, PREDICTOR = "sem_seg_head.", "sem_seg_head.pixel_decoder.", "sem_seg_head.predictor."
+MEMORIES = 32
+BUNDLE = Path(__file__).parents[1] / "weights" / "find-mini"
+WEIGHTS, CONFIG, TEXTS = "model.safetensors", "config.json", "text"
+KIND, FORMAT = "find-pair", 1
+CONTEXT, CLASS_CONTEXT = 77, 150
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """What is built, and of what.
+
+    Attributes:
+        vision: ``focal-t``, ``focal-l``, ``find-mini``, or a backbone's folder or hub name.
+        vision_weights: state dict of the Focal backbones, or ``random``.
+        language: ``find-mini``, an imported model, or the folder or hub name of a LLaMA or another text model.
+        language_layer: hidden state that is taken, from the end where negative.
+        side: of the square that photos are trained at.
+        train_decoder: see `CocoSettings`.
+        width, layers, heads, ffn, object_queries: of the interface; decoder_width, decoder_layers: of a pixel
+            decoder that does not come with the vision model.
+    """
+
+    vision: str
+    language: str
+    vision_weights: str | None = None
+    language_layer: int = -12
+    side: int = 1024
+    train_decoder: bool | None = None
+    width: int = 512
+    layers: int = 9
+    heads: int = 8
+    ffn: int = 2048
+    object_queries: int = 100
+    decoder_width: int = 512
+    decoder_layers: int = 6
+
+
+@dataclass(frozen=True, slots=True)
+class ViewSizes:
+    """What photos are resized to when the result is asked."""
+
+    short: int
+    long: int
+
+
+class _Head(nn.Module):
+    def __init__(self, decoder: PixelDecoder, predictor: FindInterface) -> None:
+        super().__init__()
+        self.pixel_decoder, self.predictor = decoder, predictor
+
+
+class TrainedNetwork(nn.Module):
+    """Backbone, pixel decoder and interface; the backbone never trains, the pixel decoder where it is told to."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        decoder: PixelDecoder,
+        interface: FindConfig,
+        *,
+        train_decoder: bool,
+        sizes: ViewSizes,
+    ) -> None:
+        super().__init__()
+        self.backbone, self.sizes, self.train_decoder = backbone, sizes, train_decoder
+        self.sem_seg_head = _Head(decoder, FindInterface(interface))
+        self.backbone.requires_grad_(False)
+        decoder.requires_grad_(train_decoder)
+        self.register_buffer("mean", torch.tensor(PIXEL_MEAN).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(PIXEL_STD).view(1, 3, 1, 1), persistent=False)
+
+    @property
+    def predictor(self) -> FindInterface:
+        """The interface."""
+        return self.sem_seg_head.predictor
+
+    def train(self, mode: bool = True) -> TrainedNetwork:
+        """What is frozen stays in eval mode; the published training left drop-path on there."""
+        super().train(mode)
+        self.backbone.eval()
+        if not self.train_decoder:
+            self.sem_seg_head.pixel_decoder.eval()
+        return self
+
+    def pyramid(self, pixels: Tensor) -> Pyramid:
+        """(B, 3, H, W) normalised pixels to the pyramid."""
+        with torch.no_grad():
+            maps = self.backbone(pixels)
+        with torch.set_grad_enabled(self.train_decoder and torch.is_grad_enabled()):
+            out: Pyramid = self.sem_seg_head.pixel_decoder(maps)
+        return out
+
+    def normalise(self, pixels: Tensor, real: Tensor) -> Tensor:
+        """(B, 3, S, S) RGB in 0..255, zero where `real` (B, S, S) is off, as the backbone takes it."""
+        return (pixels - self.mean) / self.std * real[:, None]
+
+    def trained(self) -> dict[str, Tensor]:
+        """What a checkpoint keeps: everything that may have changed."""
+        parts = (HEAD,) if self.train_decoder else (PREDICTOR,)
+        return {name: value for name, value in self.state_dict().items() if name.startswith(parts)}
+
+
+def build_network(pair: Pair, text_width: int) -> TrainedNetwork:
+    """The network of a pair, its frozen part loaded.
+
+    Raises:
+        ConfigError: no such backbone, or one without weights.
+        InputError, WeightsMissing, BackendMissing: its files.
+    """
+    backbone, channels, given = _vision(pair)
+    if "decoder" in given:
+        decoder: PixelDecoder = given["decoder"]
+        width = decoder.mask_features.out_channels
+    else:
+        width = pair.decoder_width
+        decoder = PixelDecoder(
+            channels, width, heads=pair.heads, ffn=4 * width, layers=pair.decoder_layers, groups=min(32, width // 2)
+        )
+    interface = FindConfig(
+        width=pair.width,
+        features=width,
+        heads=pair.heads,
+        ffn=pair.ffn,
+        layers=pair.layers,
+        object_queries=pair.object_queries,
+        text_width=text_width,
+        memories=MEMORIES,
+    )
+    trains = "decoder" not in given if pair.train_decoder is None else pair.train_decoder
+    side = pair.side
+    return TrainedNetwork(backbone, decoder, interface, train_decoder=trains, sizes=ViewSizes(side, side))
+
+
+def _vision(pair: Pair) -> tuple[nn.Module, tuple[int, int, int, int], dict[str, Any]]:
+    """Backbone, channels of its maps, and its pixel decoder where there is one."""
+    if pair.vision == "find-mini":
+        tower = load_bundle(BUNDLE).model.vision
+        widths = tower.widths
+        return tower.backbone, (widths[0], widths[1], widths[2], widths[3]), {"decoder": tower.pixel_decoder}
+    if pair.vision not in FOCAL:
+        found = HubBackbone(hub.find(pair.vision))
+        return found, found.channels, {}
+    sizes = FOCAL[pair.vision]
+    backbone = focal_backbone(sizes)
+    if pair.vision_weights == "random":
+        return backbone, sizes.channels, {}
+    if pair.vision_weights is None:
+        raise ConfigError(f"{pair.vision} has no weights; name a state dict with backbone.* by --vision-weights")
+    state = _read(Path(pair.vision_weights))
+    _load(backbone, state, "backbone.", pair.vision_weights)
+    if not any(name.startswith(DECODER) for name in state):
+        return backbone, sizes.channels, {}
+    width = state[f"{DECODER}mask_features.weight"].shape[0]
+    layers = len({name.split(".")[5] for name in state if name.startswith(f"{DECODER}transformer.encoder.layers.")})
+    ffn = state[f"{DECODER}transformer.encoder.layers.0.linear1.weight"].shape[0]
+    decoder = PixelDecoder(sizes.channels, width, heads=pair.heads, ffn=ffn, layers=layers)
+    _load(decoder, state, DECODER, pair.vision_weights)
+    return backbone, sizes.channels, {"decoder": decoder}
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        found = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except Exception as error:  # a damaged file raises nearly anything
+        raise InputError(f"{path} cannot be read as a state dict: {' '.join(str(error).split())[:200]}") from error
+    return dict(found.get("model", found))
+
+
+def _load(module: nn.Module, state: dict[str, Tensor], prefix: str, source: str) -> None:
+    own = {name.removeprefix(prefix): value.float() for name, value in state.items() if name.startswith(prefix)}
+    try:
+        module.load_state_dict(own)
+    except RuntimeError as error:
+        raise InputError(f"{prefix}* of {source} does not fit: {str(error).splitlines()[-1].strip()}") from error
+
+
+def language_of(pair: Pair, device: str) -> tuple[str, Callable[[], LanguageTower]]:
+    """What the language model is called in the cache of texts, and how it is built.
+
+    Raises:
+        WeightsMissing: no such folder or name.
+    """
+    if pair.language == "find-mini":
+        bundle = load_bundle(BUNDLE)
+        return f"find-mini-{bundle.checkpoint[:16]}", lambda: MiniLanguage(bundle.model.text)
+    folder = hub.find(pair.language)
+    name, layer = f"{folder.name}-{pair.language_layer}", pair.language_layer
+    if is_published(folder):
+        return name, lambda: load_tower(folder, device, layer if layer >= 0 else None)
+    if read_config(folder).get("model_type") == "llama":
+        return name, lambda: LlamaTower(folder, layer=llama_layer(folder, layer), device=device)
+    return name, lambda: HubLanguage(folder, layer=layer, device=device)
+
+
+def model_of(pair: Pair, device: torch.device, texts: Path) -> PublishedModel:
+    """A model over a pair with a fresh interface; `texts` is the folder of its text cache.
+
+    Raises:
+        ConfigError, InputError, WeightsMissing, BackendMissing: what the pair names cannot be used.
+    """
+    name, build = language_of(pair, str(device))
+    tower = build()
+    network = build_network(pair, tower.width).to(device)
+    cache = TextCache(texts, name, lambda: tower)
+    prompter = Prompter(
+        cache,
+        lambda states: network.predictor.project_text(states.to(device).float().clone()),
+        context=CONTEXT,
+        class_context=CLASS_CONTEXT,
+    )
+    return PublishedModel(network, prompter, device=str(device))  # type: ignore[arg-type]
+
+
+def write_pair(folder: Path, pair: Pair, network: TrainedNetwork, facts: dict[str, Any]) -> None:
+    """Write the weights and config.json of a trained model.
+
+    Args:
+        facts: what else belongs into config.json: ``class_names``, ``settings``.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {name: value.detach().cpu().contiguous().clone() for name, value in network.state_dict().items()}
+    save_file(tensors, folder / WEIGHTS)
+    (folder / WEIGHTS).chmod(0o644)  # safetensors leaves it to its owner alone
+    decoder = network.sem_seg_head.pixel_decoder
+    made = replace(
+        pair, decoder_width=decoder.mask_features.out_channels, decoder_layers=len(decoder.transformer.encoder.layers)
+    )
+    config = {"format": FORMAT, "kind": KIND, "pair": asdict(made), **facts}
+    (folder / CONFIG).write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
+
+
+def is_pair(folder: Path) -> bool:
+    """Whether a folder holds such a model, by its config.json."""
+    try:
+        found = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(found, dict) and found.get("kind") == KIND
+
+
+def load_pair(folder: Path, *, device: str = "cpu") -> tuple[PublishedModel, dict[str, Any]]:
+    """A trained model, to be asked like a published checkpoint, and its config.json.
+
+    Raises:
+        WeightsMissing: the folder holds none, or it is damaged, or its language model is not there.
+    """
+    try:
+        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        if config["kind"] != KIND or config["format"] != FORMAT:
+            raise ValueError(f"it is of kind {config['kind']}, format {config['format']}")
+        pair = Pair(**config["pair"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise WeightsMissing(f"{folder} holds no model trained on COCO: {error}") from error
+    if pair.vision_weights is not None:  # they are in the file
+        pair = replace(pair, vision_weights="random")
+    model = model_of(pair, torch.device(device), folder / TEXTS)
+    try:
+        model.network.load_state_dict(load_file(folder / WEIGHTS))
+    except (OSError, RuntimeError, SafetensorError) as error:
+        raise WeightsMissing(f"{folder / WEIGHTS} cannot be used: {str(error).splitlines()[-1].strip()}") from error
+    model.network.eval().requires_grad_(False)
+    return model, config

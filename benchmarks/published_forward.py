@@ -38,7 +38,14 @@ def no_tower() -> LanguageTower:
 def build(name: str) -> PublishedModel:
     """A published model at its full size, randomly initialised."""
     torch.manual_seed(0)
-    network = PublishedNetwork(PRESETS[name]).eval().requires_grad_(False)
+    with torch.device("meta"):
+        network = PublishedNetwork(PRESETS[name])
+    network = network.to_empty(device="cpu").eval().requires_grad_(False)
+    for key, parameter in network.named_parameters():
+        if parameter.ndim > 1:
+            parameter.uniform_(-0.03, 0.03)
+        else:
+            parameter.fill_(float(key.endswith("weight")))
     cache = TextCache(Path("nowhere"), name, no_tower)
     return PublishedModel(network, Prompter(cache, network.predictor.project_text, context=77, class_context=150))
 

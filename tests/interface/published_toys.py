@@ -65,19 +65,21 @@ def llama_tokenizer() -> Tokenizer:
     letters = [chr(n) for n in range(33, 127)]
     trainer = trainers.BpeTrainer(vocab_size=220, special_tokens=["<unk>", "<s>", "</s>"],
                                   initial_alphabet=["▁", *letters], show_progress=False)
-    tokenizer.train_from_iterator([s.replace(" ", "▁") for s in SENTENCES * 3], trainer)
+    tokenizer.train_from_iterator([word for s in SENTENCES * 3 for word in s.split()], trainer)  # no token of two words
     tokenizer.post_processor = processors.TemplateProcessing("<s> $A", special_tokens=[("<s>", 1)])
     tokenizer.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.Strip(" ", 1, 0)])
     return tokenizer
 
 
-def llama_state(folder: Path, *, width: int = 48, seed: int = 3, weights: bool = True) -> dict[str, Tensor]:
+def llama_state(
+    folder: Path, *, width: int = 48, head_width: int = 12, seed: int = 3, weights: bool = True
+) -> dict[str, Tensor]:
     """Write a small LLaMA as Hugging Face keeps one; gives the state dict of the causal model."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
     torch.manual_seed(seed)
     config = LlamaConfig(vocab_size=256, hidden_size=width, intermediate_size=64, num_hidden_layers=LLAMA_LAYERS,
-                         num_attention_heads=4, num_key_value_heads=4, initializer_range=0.3)
+                         num_attention_heads=4, num_key_value_heads=4, head_dim=head_width, initializer_range=0.3)
     model = LlamaForCausalLM(config)
     folder.mkdir(parents=True, exist_ok=True)
     llama_tokenizer().save(str(folder / "tokenizer.json"))

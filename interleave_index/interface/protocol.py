@@ -65,7 +65,11 @@ class Calibration:
 
 
 class Interface(Protocol):
-    """Photos and queries into one space, and a second look at one photo."""
+    """Photos and queries into one space, and a second look at one photo.
+
+    One that runs best on large batches may also have an attribute `photos_at_a_time`; an ingest gives it as many, as
+    far as they fit into one transaction.
+    """
 
     @property
     def space(self) -> Space:

@@ -7,9 +7,7 @@ Whole photos and texts get the vectors that the model itself gives. Regions and 
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -19,12 +17,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..errors import BackendMissing, ModelError, WeightsMissing
+from ..errors import ModelError, WeightsMissing
 from ..geometry import unit
 from ..records import RGB, Floats
 from . import hub
 from .dual_towers import ClassTokenTower, PoolingTower, Tower
 from .pixels import Preprocessing, read_preprocessing
+from .pretrained import build, reader
 
 FAMILIES = {"clip": "CLIPModel", "metaclip_2": "MetaClip2Model", "siglip": "SiglipModel", "siglip2": "Siglip2Model"}
 TEXTS_AT_A_TIME = 64
@@ -118,7 +117,7 @@ class DualEncoder:
         self.preprocessing: Preprocessing = read_preprocessing(folder, facts.config)
         self.device, self.dtype = torch.device(device), torch_dtype(dtype, device)
         self._lower = family in _POOLING  # these were trained on lower-case text
-        self._model = _load(folder, FAMILIES[family], self.dtype).to(self.device).eval()
+        self._model = build(folder, FAMILIES[family], device, self.dtype)
         self._check_input(folder, facts.config)
         self._tower: Tower = PoolingTower(self._model) if family in _POOLING else ClassTokenTower(self._model)
         self._tokenizer = _tokenizer(folder)
@@ -208,62 +207,12 @@ def _padded(coverages: Sequence[Floats], cells: int) -> Tensor:
     return padded
 
 
-def _load(folder: Path, kind: str, dtype: torch.dtype) -> Any:
-    transformers = _transformers()
-    try:
-        with _quiet(transformers):
-            model, facts = getattr(transformers, kind).from_pretrained(
-                folder, local_files_only=True, dtype=dtype, output_loading_info=True)
-    except (OSError, ValueError, RuntimeError, KeyError, json.JSONDecodeError) as trouble:
-        words = " ".join(str(trouble).split())[:300]
-        raise WeightsMissing(f"{folder} cannot be loaded as {kind}: {words}; get the model again") from trouble
-    missing = sorted(facts["missing_keys"])
-    if missing:
-        raise WeightsMissing(f"{folder} lacks {len(missing)} weights of {kind}, the first is {missing[0]}; "
-                             "get the model again")
-    return model
-
-
 def _tokenizer(folder: Path) -> Any:
-    transformers = _transformers()
     if not any(file.name in VOCABULARIES or file.suffix == ".model" for file in folder.iterdir()):
         # the library would make an empty one up
         raise WeightsMissing(f"{folder} holds no tokenizer, expected tokenizer.json, vocab.json or spiece.model; "
                              "get the model again")
-    try:
-        with _quiet(transformers):
-            return transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except ImportError as trouble:
-        words = " ".join(str(trouble).split())[:200]
-        raise BackendMissing(f"the tokenizer of {folder} needs a package that is not installed ({words}); "
-                             'install it with: pip install "interleave-index[hub]"') from trouble
-    except (OSError, ValueError, KeyError, TypeError) as trouble:
-        words = " ".join(str(trouble).split())[:300]
-        raise WeightsMissing(f"{folder} has no tokenizer that can be read: {words}; get the model again") from trouble
-
-
-def _transformers() -> Any:
-    try:
-        import transformers
-    except ImportError as trouble:
-        raise BackendMissing("models from a hub need the package transformers; "
-                             'install it with: pip install "interleave-index[hub]"') from trouble
-    return transformers
-
-
-@contextmanager
-def _quiet(transformers: Any) -> Iterator[None]:
-    """No progress bars and no hints of the library while it loads; its settings are put back afterwards."""
-    talk = transformers.utils.logging
-    level, bars = talk.get_verbosity(), talk.is_progress_bar_enabled()
-    talk.set_verbosity_error()
-    talk.disable_progress_bar()
-    try:
-        yield
-    finally:
-        talk.set_verbosity(level)
-        if bars:
-            talk.enable_progress_bar()
+    return reader(folder, "AutoTokenizer")
 
 
 def _array(rows: Tensor) -> Floats:

@@ -2,7 +2,7 @@
 
 `protocol` is the seam, `load` builds an interface by name, `find` is the FIND network, `find_mini` the bundled
 model on top of it, `bundle` its files, `published` FIND's released checkpoints, `dual` the dual encoders of a hub with
-regions and masks, `toy` a weightless stand-in for tests.
+regions and masks, `points` a second look by similarity as points, `read` READ, `toy` a weightless stand-in for tests.
 """
 
 from __future__ import annotations
@@ -47,8 +47,9 @@ def load(
     """Build an interface. Opens no connection.
 
     Args:
-        name: ``find-mini``, ``toy``, the folder of a bundle that `interleave-index train` wrote or of a checkpoint as a
-            hub holds it, or the name of a model that was pulled or imported.
+        name: ``find-mini``, ``toy``, the folder that `interleave-index train` wrote or that of a checkpoint as a
+            hub holds it, or the name of a model that was pulled or imported; ``read`` or ``read:FOLDER`` for READ,
+            which only grounds.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         offline: never touch the network; loading does not, with or without it.
         dtype: of a dual encoder: ``auto``, ``float32``, ``bfloat16`` or ``float16``.
@@ -62,6 +63,10 @@ def load(
         ModelError: the device is not there.
         BackendMissing: the model needs a package that is not installed.
     """
+    if name == "read" or name.startswith("read:"):
+        from .read.interface import ReadInterface
+
+        return ReadInterface(name, device=torch_device(device))
     named = tuple(filter(None, (one.strip() for one in grounders.split(","))))
     if "model_type" in _config(_folder_of(name)):
         from .dual import BestRegion, DualInterface

@@ -16,6 +16,7 @@ from ..errors import InputError, NotInIndex
 from ..grammar import Query
 from ..interface.protocol import Calibration, Interface
 from ..records import RGB, Answer, Filters, Floats, Hit, Photo, PhotoEncoding, ResolvedPart
+from .alone import ground_alone
 from .asking import Asking, Depth, Model
 from .blocks import block_of, take
 from .candidates import Ids, Mode, Path, every_cosine, nearest, plan
@@ -106,6 +107,9 @@ def ground(interface: Interface, rgb: RGB, query: Query, *, load_picture: LoadPi
     Raises:
         as `search`.
     """
+    known = photo or Photo(id=0, path=None, width=int(rgb.shape[1]), height=int(rgb.shape[0]))
+    if getattr(interface, "only_grounds", False):
+        return ground_alone(interface, rgb, query, known, load_picture)
     active = store.active_space() if store is not None else None
     if active is not None and active[1] != interface.space:
         if names_indexed(query):  # their vectors mean nothing to this interface
@@ -117,7 +121,6 @@ def ground(interface: Interface, rgb: RGB, query: Query, *, load_picture: LoadPi
     block = block_of([encoding])
     totals = _totals(block, asking.wanted, settings)
     judged = _relevance(totals, block, asking.parts, asking.calibration, settings)
-    known = photo or Photo(id=0, path=None, width=int(rgb.shape[1]), height=int(rgb.shape[0]))
     entities = asking.ground(known, _fresh_regions(encoding, known, rgb), rgb)
     return Hit(1, known, float(totals[0]), float(judged[0]), entities)
 
@@ -125,7 +128,7 @@ def ground(interface: Interface, rgb: RGB, query: Query, *, load_picture: LoadPi
 def _ranked(store: Store, asking: Asking, filters: Filters, mode: Mode, span: tuple[int, int],
             settings: Dials) -> tuple[Path, StoredVectors, Floats]:
     """The path taken, the vectors of the photos that rank in this span, best first, and their scores."""
-    top_k = span[1]
+    passed, top_k = max(0, span[0] - RESCORED), span[1]  # what ranks far above the span is not looked at again
     allowed = store.eligible(asking.space_id, filters)
     photos, regions = store.count(asking.space_id)
     eligible = photos if allowed is None else len(allowed)
@@ -136,10 +139,10 @@ def _ranked(store: Store, asking: Asking, filters: Filters, mode: Mode, span: tu
         indexes = store.indexes(asking.space_id)
         if chosen.path == "ann":
             allowed = nearest(indexes, asking.wanted, allowed, chosen.count)
-        ids = _best(indexes, asking.wanted, allowed, top_k + RESCORED, settings)
+        ids = _best(indexes, asking.wanted, allowed, top_k + RESCORED, settings)[passed:]
     block = store.vectors(asking.space_id, ids)
     totals = _totals(block, asking.wanted, settings)
-    best = rank(block.photo_ids, totals, top_k)[span[0] :]
+    best = rank(block.photo_ids, totals, top_k - passed)[span[0] - passed :]
     return chosen.path, take(block, best), totals[best]
 
 

@@ -1,0 +1,37 @@
+"""Grounding by a model that makes no vectors: its masks are the whole answer, there is no score to rank by."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..grammar import Query
+from ..interface.protocol import Interface
+from ..records import RGB, EntityHit, Grounding, Hit, Photo
+from .ground import AskedPart, ground_exact
+from .pixels import LoadPicture
+from .resolve import resolve, whole_text
+
+_NO_VECTOR = np.zeros(0, np.float32)
+
+
+def ground_alone(interface: Interface, rgb: RGB, query: Query, photo: Photo, load_picture: LoadPicture) -> Hit:
+    """Mask what each entity of the query means in one picture.
+
+    Args:
+        interface: looks; nothing else is asked of it.
+        rgb: (H, W, 3) uint8, upright.
+        query: plain text alone is grounded as one entity; negatives are not looked for.
+        photo: whose size masks and boxes get.
+        load_picture: gives upright RGB for a path, a URL or an array.
+    Returns:
+        One hit of rank 1; score and relevance are the share of the entities that are there.
+    """
+    parts = resolve(query, None, 0, load_picture).parts
+    whole = whole_text(parts)
+    looked_for = parts if whole is None else (whole,)
+    asked = [AskedPart(part, _NO_VECTOR, 0.0) for part in looked_for if part.role == "entity"]
+    blank = [EntityHit(one.part.label, one.part.kind, False, one.part.weight, 0.0, Grounding("none", False, 0.0), ())
+             for one in asked]
+    hits = ground_exact(photo, blank, asked, interface.ground(rgb, looked_for))
+    share = float(np.mean([hit.grounding.present for hit in hits])) if hits else 0.0
+    return Hit(1, photo, share, share, hits)

@@ -9,18 +9,20 @@ import pytest
 pytest.importorskip("transformers")
 sys.path.insert(0, str(Path(__file__).parents[1] / "models"))
 import tiny
+import tiny_prompted
 
 from interleave_index.errors import ConfigError, ShapeError, WeightsMissing
 from interleave_index.geometry import box_of, mask_iou, unit
 from interleave_index.grounding.record import unpack
 from interleave_index.interface import load
 from interleave_index.interface.dual import DualInterface, Look
+from interleave_index.interface.dual.automatic import AutomaticMasks
 from interleave_index.interface.dual.proposals import InterfaceProposals, meant
 from interleave_index.interface.dual.regions import square_around
 from interleave_index.interface.protocol import Calibration
 from interleave_index.interface.toy import ToyInterface
 from interleave_index.models.dual_encoder import DualEncoder
-from interleave_index.records import GroundedMask, ResolvedPart
+from interleave_index.records import GroundedMask, ResolvedPart, Segmented
 
 FAMILIES = ("clip", "metaclip_2", "siglip", "siglip2-fixed", "siglip2")
 
@@ -217,6 +219,40 @@ def test_the_space_tells_weights_preprocessing_method_and_proposals_apart(folder
 def test_an_unknown_method_is_refused(folders, home):
     with pytest.raises(ConfigError, match="expected one of attention, patches, crop"):
         DualInterface.load(folders["clip"], method="boxes", proposals="toy")
+
+
+class Flooding:
+    """A segmenter that floods the patch of one colour under a point, and is sure of it."""
+
+    def look(self, photo):
+        from scipy import ndimage
+
+        def segment(prompts):
+            made = []
+            for prompt in prompts:
+                x, y = prompt.points[0].astype(int)
+                pieces, _ = ndimage.label((photo == photo[y, x]).all(-1))
+                made.append(Segmented(pieces == pieces[y, x], 0.9, 1.0))
+            return made
+
+        return segment
+
+
+def test_a_segmenter_that_is_asked_everywhere_gives_every_patch_once():
+    photo = drawn(120, 160)
+    (found,) = AutomaticMasks(Flooding(), "flooding").propose([photo])
+    wanted = [(photo == colour).all(-1) for colour in ((255, 255, 255), (40, 70, 210), (220, 40, 40))]
+    assert [mask_iou(mask, want) > 0.99 for mask, want in zip(found.decoded(), wanted, strict=True)] == [True] * 3
+    assert found.boxes[2].tolist() == [40, 30, 80, 60] and np.allclose(found.areas, [w.mean() for w in wanted])
+    small = AutomaticMasks(Flooding(), "flooding").propose([np.zeros((40, 60, 3), np.uint8)])[0]
+    assert small.masks == () and small.boxes.shape == (0, 4)  # the whole photo is no thing
+
+
+def test_masks_of_sam_2_become_regions(folders, home):
+    folder = tiny_prompted.sam2(home / "saved" / "sam2")
+    made = DualInterface.load(folders["clip"], proposals=str(folder))
+    (encoding,) = made.encode_photos([drawn()])
+    assert len(encoding.regions) == len(encoding.masks) <= 32 and "sam2" in made.space.preprocessing
 
 
 # --- the grounding record and the seam --------------------------------------------------------

@@ -31,7 +31,8 @@ from ..protocol import Calibration
 from .banks import calibration_of, make_calibration
 from .ground import BestRegion, Grounder, Look
 from .legend import compose
-from .proposals import InterfaceProposals, Proposals, Proposer, meant
+from .named import named_proposer
+from .proposals import Proposals, Proposer, meant
 from .regions import Parts, RegionEncoder
 
 RANK = 16  # of the patch vectors in a stored record
@@ -79,16 +80,14 @@ class DualInterface:
     @classmethod
     def load(cls, folder: Path, *, device: str = "cpu", dtype: str = "auto", method: str = "attention",
              proposals: str = "find-mini", offline: bool = False, grounder: Grounder | None = None) -> DualInterface:
-        """From a checkpoint folder; `proposals` names another interface, whose masks become the regions.
+        """From a checkpoint folder; `proposals` names the interface, or the segmenter, whose masks become the regions.
 
         Raises:
             WeightsMissing, ModelError, BackendMissing, ConfigError.
         """
-        from .. import load
-
         encoder = DualEncoder(folder, device=device, dtype=dtype)
-        proposer = InterfaceProposals(load(proposals, device=device, offline=offline))
-        return cls(encoder, proposer, method=method, grounder=grounder)
+        return cls(encoder, named_proposer(proposals, device=device, offline=offline), method=method,
+                   grounder=grounder)
 
     @property
     def device(self) -> torch.device:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from interleave_index.config import Config
 from interleave_index.interface.toy import ToyInterface
 from interleave_index.records import RGB
 from interleave_index.web.app import create_app
+from interleave_index.web.serve import serve
 from interleave_index.web.settings import ServeSettings
 from interleave_index.web.state import State
 
@@ -84,3 +87,89 @@ def encoded() -> Callable[[RGB], bytes]:
 def token() -> str:
     """A token that is long enough."""
     return TOKEN
+
+
+# --- a real browser --------------------------------------------------------------------------
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport() -> Iterator[None]:
+    """Report failures without a collection of garbage in between.
+
+    Playwright leaves greenlets behind; when one dies while pytest parses the source of a failed test, CPython 3.11
+    loses count of its stack and the whole session ends (SystemError: AST constructor recursion depth mismatch).
+    """
+    gc.collect()
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Chromium, headless, driven by Playwright; skips where either is missing."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: no test of the page")
+    path = next((found for name in BROWSERS if (found := shutil.which(name))), None)
+    if path is None:
+        pytest.skip("no browser: none of " + ", ".join(BROWSERS) + " is on the path; on Debian, apt-get install chromium")
+    with playwright.sync_playwright() as driver:
+        # Root, as in a container, may not make the sandbox; pages come from this test's own server.
+        started = driver.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def serve_page(_ingested: Path, tmp_path: Path) -> Iterator[Callable[..., str]]:
+    """Serve a copy of the drawn photos (or another index) at a free port; gives the address."""
+    running: list[tuple[threading.Event, threading.Thread]] = []
+
+    def start(index: Path = _ingested, **settings: Any) -> str:
+        folder = tmp_path / f"paged-{len(running)}"
+        shutil.copytree(index, folder)
+        ready, stop, told = threading.Event(), threading.Event(), list[str]()
+        config = Config().with_flags(models_interface="toy", ingest_workers=0)
+
+        def run() -> None:
+            serve(str(folder), config, ServeSettings(port=0, **settings), stop=stop,
+                  ready=lambda address: (told.append(address), ready.set()))  # type: ignore[func-returns-value]
+
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        running.append((stop, thread))
+        assert ready.wait(60)
+        return told[0]
+
+    yield start
+    for stop, thread in running:
+        stop.set()
+        thread.join(30)
+
+
+@pytest.fixture
+def new_page(browser: Any) -> Iterator[Callable[..., Any]]:
+    """Open an address; what the page's console says against it fails the test."""
+    opened: list[tuple[Any, list[str]]] = []
+
+    def new(address: str, wait: str = "[data-ready]", **options: Any) -> Any:
+        context = browser.new_context(**({"viewport": {"width": 1280, "height": 860}} | options))
+        page = context.new_page()
+        trouble: list[str] = []
+        page.on("pageerror", lambda error: trouble.append(str(error)))
+        page.on("console", lambda message: trouble.append(message.text) if message.type == "error" else None)
+        page.set_default_timeout(20_000)
+        opened.append((context, trouble))
+        page.trouble = trouble
+        page.goto(address)
+        page.wait_for_selector(wait)
+        return page
+
+    yield new
+    for context, _ in opened:
+        context.close()
+    assert [words for _, trouble in opened for words in trouble] == []

@@ -66,7 +66,7 @@ async function more() {
   const { search, answer, next } = state;
   try {
     if (search) {
-      const page = await api.get(`/api/search?cursor=${encodeURIComponent(next)}&limit=${PAGE}`);
+      const page = await api.get(`/api/search?cursor=${encodeURIComponent(next)}&limit=200`);
       if (state.search !== search) return;
       for (const [id, ids] of Object.entries(page.stacked)) state.items.find((item) => item.photo.id === Number(id))?.hit.stack.push(...ids);
       state.next = page.next;

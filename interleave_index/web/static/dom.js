@@ -50,7 +50,7 @@ export function el(tag, props = {}, ...children) {
     else if (name in node && !name.includes("-") && name !== "list" && name !== "popover") node[name] = value;
     else node.setAttribute(name, value === true ? "" : value);
   }
-  node.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
+  node.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
   return node;
 }
 
@@ -64,7 +64,7 @@ export function button(label, name, act, props = {}) {
 export const $ = (selector, from = document) => from.querySelector(selector);
 
 export function clear(node, ...children) {
-  node.replaceChildren(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
+  node.replaceChildren(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
   return node;
 }
 

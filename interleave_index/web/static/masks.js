@@ -78,9 +78,9 @@ function picture(rle, n, w, h, { fill, line }) {
   pen.drawImage(small.canvas, 0, 0, w, h);
   const data = pen.getImageData(0, 0, w, h), pixels = data.data, inside = new Uint8Array(w * h);
   for (let at = 0; at < inside.length; at++) inside[at] = pixels[4 * at + 3] > 127 ? 1 : 0;
-  const [r, g, b] = colour(n), thick = Math.max(1, Math.round(Math.max(w, h) / 450));
-  const near = (x, y, value) => {
-    for (const [dx, dy] of [[-thick, 0], [thick, 0], [0, -thick], [0, thick]]) {
+  const [r, g, b] = colour(n), thick = Math.max(2, Math.round(Math.max(w, h) / 400));
+  const near = (x, y, value, far) => {
+    for (const [dx, dy] of [[-far, 0], [far, 0], [0, -far], [0, far]]) {
       const [u, v] = [x + dx, y + dy];
       if (u >= 0 && v >= 0 && u < w && v < h && inside[v * w + u] === value) return true;
     }
@@ -88,7 +88,7 @@ function picture(rle, n, w, h, { fill, line }) {
   };
   for (let y = 0, at = 0; y < h; y++) {
     for (let x = 0; x < w; x++, at++) {
-      const alpha = inside[at] ? (near(x, y, 0) ? line : fill) : near(x, y, 1) ? 0.5 * line : 0;
+      const alpha = inside[at] ? (near(x, y, 0, thick) ? line : fill) : near(x, y, 1, thick - 1) ? 0.5 * line : 0;
       pixels[4 * at] = inside[at] ? r : 0;
       pixels[4 * at + 1] = inside[at] ? g : 0;
       pixels[4 * at + 2] = inside[at] ? b : 0;

@@ -1,0 +1,437 @@
+"""The page, in a real browser: composing, masks, marks, filters, export, ingest, tokens, keys, small screens."""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+import zipfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from interleave_index.config import Config
+from interleave_index.interface.toy import COLOURS, ToyInterface
+
+ORANGE, SKY = (230, 159, 0), (86, 180, 233)  # of the first and the second entity
+
+
+@pytest.fixture
+def page(serve_page, new_page):
+    return new_page(serve_page())
+
+
+def ask(page, words):
+    page.locator(".words").last.fill(words)
+    with page.expect_response(lambda answer: answer.url.endswith("/api/search")):
+        page.keyboard.press("Enter")
+    settle(page)
+
+
+def until(page, expression, arg=None, seconds=20):
+    """Wait for an expression to be true; Playwright's own way evaluates text in the page, which its policy forbids."""
+    end = time.monotonic() + seconds
+    while not page.evaluate(expression, arg):
+        assert time.monotonic() < end, expression
+        page.wait_for_timeout(50)
+
+
+def settle(page):
+    until(page, "!document.body.classList.contains('busy')")
+    page.wait_for_load_state("networkidle")
+
+
+def names(page):
+    """Names of the hits that are in the document, best first."""
+    return page.eval_on_selector_all(".card", """cards => cards.map(card => [Number(card.getAttribute("aria-posinset")),
+        card.querySelector(".open").title]).sort((a, b) => a[0] - b[0]).map(row => row[1])""")
+
+
+def painted(page, selector):
+    """The canvas over a picture as (H, W, 4) uint8."""
+    until(page, """selector => { const canvas = document.querySelector(selector); if (!canvas) return false;
+        return new Uint32Array(canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data.buffer)
+            .some(Boolean); }""", selector)
+    found = page.evaluate("""selector => { const canvas = document.querySelector(selector);
+        return [canvas.width, canvas.height, Array.from(canvas.getContext("2d").getImageData(0, 0, canvas.width,
+            canvas.height).data)]; }""", selector)
+    return np.array(found[2], np.uint8).reshape(found[1], found[0], 4)
+
+
+def card(name):
+    return f".card:has(.open[title='{name}'])"
+
+
+def test_words_in_brackets_become_a_phrase_whose_mask_is_painted_on_the_hits(page, drawn_photos):
+    ask(page, "a [red] thing with [blue] beside")
+    assert page.locator(".chip").all_inner_texts() == ["red", "blue"]
+    assert names(page)[0] == "red_disc_and_blue_square.png"
+    canvas = painted(page, card("red_disc_and_blue_square.png") + " canvas")
+    drawn = drawn_photos.red_disc_and_blue_square
+    for colour, ink in (("red", ORANGE), ("blue", SKY)):
+        mask = np.asarray(Image.fromarray(drawn.masks[colour]).resize((canvas.shape[1], canvas.shape[0]))) > 0
+        tinted = (np.abs(canvas[..., :3].astype(int) - ink).max(-1) < 24) & (canvas[..., 3] > 40)
+        assert (tinted & mask).sum() > 0.9 * mask.sum(), colour
+        assert (tinted & ~mask).sum() < 0.15 * mask.sum(), colour
+
+
+def test_selected_words_become_a_phrase_by_a_key(page):
+    page.fill(".words", "green square")
+    page.evaluate("document.querySelector('.words').setSelectionRange(0, 5)")
+    page.keyboard.press("Control+e")
+    assert page.locator(".chip").all_inner_texts() == ["green"]
+    assert [box.input_value() for box in page.locator(".words").all()] == ["", " square"]
+
+
+def test_an_uploaded_picture_in_the_middle_of_the_words_with_a_part_marked_by_the_mouse(page, drawn_photos):
+    page.fill(".words", "like on white")
+    page.evaluate("document.querySelector('.words').setSelectionRange(4, 4)")
+    page.set_input_files("#compose input[type=file]", drawn_photos.red_disc_and_blue_square.path)
+    page.wait_for_selector(".chip.of-picture")
+    assert [box.input_value().strip() for box in page.locator(".words").all()] == ["like", "on white"]
+    page.click(".chip.of-picture")
+    page.click(".menu >> text=Mark a part")
+    page.wait_for_selector(".marker img")
+    page.wait_for_timeout(300)
+    place = page.locator(".marker .stage img").bounding_box()
+    page.mouse.move(place["x"] + place["width"] * 0.5, place["y"] + place["height"] * 0.25)
+    page.mouse.down()
+    page.mouse.move(place["x"] + place["width"] * 0.9, place["y"] + place["height"] * 0.8, steps=4)
+    with page.expect_response("**/api/ground") as looked:
+        page.mouse.up()
+    box = looked.value.json()["entities"][0]["regions"][0]["box"]
+    assert box == pytest.approx([70, 30, 110, 70], abs=2)
+    page.wait_for_selector("text=Blue is what the model understands")
+    with page.expect_request("**/api/search") as asked:
+        page.click("#use-part")
+    parts = json.loads(asked.value.post_data)["parts"]
+    assert [next(iter(part)) for part in parts] == ["text", "upload", "text"]
+    assert parts[1]["box"] == pytest.approx([64, 24, 115, 77], abs=1)
+    settle(page)
+    assert set(names(page)[:2]) == {"blue_triangle.png", "red_disc_and_blue_square.png"}
+
+
+def test_points_and_a_brush_mark_as_well(page, drawn_photos):
+    page.set_input_files("#compose input[type=file]", drawn_photos.red_disc_and_blue_square.path)
+    page.click(".chip.of-picture")
+    page.click(".menu >> text=Mark a part")
+    page.wait_for_timeout(300)
+    place = page.locator(".marker .stage img").bounding_box()
+    red = place["x"] + place["width"] * 30 / 128, place["y"] + place["height"] / 2
+    for tool in ("Points", "Brush"):
+        page.click(f".marker .tools >> text={tool}")
+        with page.expect_response("**/api/ground") as looked:
+            page.mouse.move(*red)
+            page.mouse.down()
+            page.mouse.move(red[0] + 10, red[1] + 8, steps=3)
+            page.mouse.up()
+        assert looked.value.json()["entities"][0]["regions"][0]["box"] == pytest.approx([10, 28, 50, 68], abs=2), tool
+    with page.expect_request("**/api/search") as asked:
+        page.click("#use-part")
+    mask = json.loads(asked.value.post_data)["parts"][0]["mask"]
+    assert mask["size"] == [192, 256] and sum(mask["counts"]) == 192 * 256
+
+
+def test_a_click_on_a_part_of_a_hit_searches_for_more_like_that_part(page):
+    ask(page, "[yellow]")
+    page.click(card("yellow_disc_on_black.png") + " .open")
+    page.wait_for_selector("#all-regions")
+    place = page.locator(".viewer .stage img").bounding_box()
+    page.mouse.click(place["x"] + place["width"] * 40 / 128, place["y"] + place["height"] * 40 / 96)
+    with page.expect_request("**/api/search") as asked:
+        page.click("text=More like this part")
+    assert [list(part) for part in json.loads(asked.value.post_data)["parts"]] == [["region"]]
+    settle(page)
+    assert names(page)[0] == "yellow_disc_on_black.png"
+    page.go_back()
+    settle(page)
+    assert page.locator(".chip").all_inner_texts() == ["yellow"]
+
+
+def test_a_negative_and_a_weight_are_set_in_the_menu_of_a_phrase(page):
+    ask(page, "[red] [blue]")
+    page.locator(".chip").nth(1).click()
+    page.check(".menu input[type=checkbox]")
+    page.keyboard.press("Escape")
+    page.locator(".chip").nth(0).click()
+    page.locator(".menu input[type=range]").fill("3")
+    page.keyboard.press("Escape")
+    with page.expect_request("**/api/search") as asked:
+        page.click("#go")
+    assert json.loads(asked.value.post_data)["parts"] == [{"entity": "red", "weight": 2}, {"entity": "blue", "not": True}]
+    settle(page)
+    assert names(page)[0] == "red_disc.png"
+
+
+def test_a_mistake_in_a_query_and_a_lost_photo_are_said_under_the_query(page):
+    ask(page, "[photo:99]")
+    assert "99" in page.inner_text(".trouble")
+    page.trouble.clear()  # the browser itself notes the 404
+
+
+def test_chosen_hits_are_exported_as_coco_and_as_masks(page):
+    ask(page, "[red]")
+    page.hover(card("red_disc.png"))
+    page.click(card("red_disc.png") + " .pick")
+    assert page.inner_text("#selection strong") == "1 selected"
+    for form, check in (("coco", _is_coco), ("masks", _is_zip)):
+        page.click("#selection >> text=Export")
+        with page.expect_download() as got:
+            page.click(f".menu [data-form={form}]")
+        with open(got.value.path(), "rb") as file:
+            check(file.read())
+
+
+def _is_coco(data):
+    coco = json.loads(data)
+    assert len(coco["images"]) == 1 and coco["annotations"][0]["area"] > 2000
+
+
+def _is_zip(data):
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        assert len(archive.namelist()) == 1
+
+
+def test_everything_can_be_done_by_keys(page):
+    page.keyboard.press("/")
+    page.keyboard.type("[green]")
+    with page.expect_response(lambda answer: answer.url.endswith("/api/search")):
+        page.keyboard.press("Enter")
+    settle(page)
+    page.evaluate("document.querySelector('.card .open[tabindex=\"0\"]').focus()")
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate("document.activeElement.closest('.card').getAttribute('aria-posinset')") == "2"
+    page.keyboard.press("x")
+    page.keyboard.press("Home")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".viewer[open] #all-regions")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("r")
+    assert page.get_attribute("#all-regions", "aria-pressed") == "true"
+    page.keyboard.press("Escape")
+    assert page.evaluate("document.activeElement.closest('.card').getAttribute('aria-posinset')") == "2"
+    with page.expect_request("**/api/search") as asked:
+        page.keyboard.press("m")
+    assert list(json.loads(asked.value.post_data)["parts"][0]) == ["photo"]
+    settle(page)
+    assert page.locator("#selection").is_hidden()
+
+
+def test_taking_photos_in_shows_progress_and_the_files_that_failed(serve_page, new_page, tmp_path, draw):
+    for number in range(4):
+        draw.save(draw.paint({"orange": draw.rectangle(8 * number, 5, 8 * number + 40, 60)}), tmp_path / "new" / f"{number}.png")
+    (tmp_path / "new" / "broken.jpg").write_text("this is no picture")
+    page = new_page(serve_page(roots=(tmp_path / "new",)))
+    page.click("#ingest-button")
+    page.click("#start-ingest")
+    page.wait_for_selector("text=1 file could not be read")
+    assert "4 added" in page.inner_text(".sheet[open] .body")
+    assert "broken.jpg" in page.inner_text(".failures")
+    page.keyboard.press("Escape")
+    until(page, "document.querySelector('#library').textContent === '10 photos'")
+    ask(page, "[orange]")
+    assert names(page)[0] in {f"{number}.png" for number in range(4)}
+
+
+def test_filters_narrow_what_is_shown(serve_page, new_page, tmp_path, draw):
+    from interleave_index.service import Index
+
+    for n, (name, camera) in enumerate((("a", "Kiev 60"), ("b", "Leica M"))):
+        image = Image.fromarray(draw.paint({"red": draw.rectangle(10 + 50 * n, 10, 60 + 50 * n, 50 + 30 * n)}))
+        exif = Image.Exif()
+        exif[0x0110], exif[0x0132] = camera, f"202{n}:06:15 12:00:00"
+        exif.get_ifd(0x8769)[0x9003] = f"202{n}:06:15 12:00:00"
+        gps = exif.get_ifd(0x8825)
+        gps.update({1: "N", 2: (48.0 + n, 0.0, 0.0), 3: "E", 4: (11.0 + n, 0.0, 0.0)})
+        (tmp_path / "dated" / name).mkdir(parents=True)
+        image.save(tmp_path / "dated" / name / f"{name}.jpg", exif=exif)
+    with Index.open(tmp_path / "dated.index", interface=ToyInterface(), create=True,
+                    config=Config().with_flags(models_interface="toy", ingest_workers=0)) as index:
+        index.ingest(tmp_path / "dated")
+    page = new_page(serve_page(tmp_path / "dated.index"))
+    ask(page, "[red]")
+    page.click("#filter-button")
+    settle(page)
+    for act, left in ((lambda: page.select_option(".filters select >> nth=0", "Leica M"), ["b.jpg"]),
+                      (lambda: page.click("text=Clear filters"), ["a.jpg", "b.jpg"]),
+                      (lambda: page.fill(".filters input[type=date] >> nth=1", "2020-12-31"), ["a.jpg"]),
+                      (lambda: page.click("text=Clear filters"), ["a.jpg", "b.jpg"]),
+                      (lambda: page.select_option(".filters select >> nth=1", str(tmp_path / "dated" / "b")), ["b.jpg"]),
+                      (lambda: page.click("text=Clear filters"), ["a.jpg", "b.jpg"]),
+                      (lambda: _draw_on_the_map(page), ["b.jpg"])):
+        with page.expect_response(lambda answer: answer.url.endswith("/api/search")):
+            act()
+            page.keyboard.press("Tab")
+        settle(page)
+        assert sorted(names(page)) == left
+
+
+def _draw_on_the_map(page):
+    place = page.locator(".map").bounding_box()
+    page.mouse.move(place["x"] + place["width"] * 0.6, place["y"] + 5)
+    page.mouse.down()
+    page.mouse.move(place["x"] + place["width"] - 5, place["y"] + place["height"] * 0.4, steps=3)
+    page.mouse.up()
+
+
+def test_a_wrong_token_is_refused_and_the_right_one_opens_the_page(serve_page, new_page, token):
+    page = new_page(serve_page(token=token), wait="#token")
+    page.fill("#token", "this is a wrong token")
+    page.click("text=Open")
+    page.wait_for_selector("text=not the token")
+    assert page.locator(".card").count() == 0
+    page.fill("#token", token)
+    page.click("text=Open")
+    page.wait_for_selector(".card")
+    assert page.evaluate("document.cookie") == ""
+    page.reload()
+    page.wait_for_selector(".card")
+    page.trouble.clear()  # the browser itself notes the 401
+
+
+def test_nothing_is_fetched_from_elsewhere_and_little_is_fetched_at_all(serve_page, new_page, browser):
+    address = serve_page()
+    new_page(address)  # the server is warm
+    page = browser.new_context(viewport={"width": 1280, "height": 860}).new_page()
+    sizes, elsewhere = {}, []
+
+    def seen(answer):
+        if not answer.url.startswith((address, "blob:", "data:")):
+            elsewhere.append(answer.url)
+        if answer.request.resource_type in ("script", "stylesheet", "document"):
+            sizes[answer.url] = len(answer.body())
+
+    page.on("response", seen)
+    page.goto(address)
+    page.wait_for_selector("[data-ready]")
+    page.wait_for_load_state("networkidle")
+    assert elsewhere == []
+    assert 20_000 < sum(sizes.values()) <= 150_000, sizes
+    page.context.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_text_stands_out_from_its_ground(serve_page, new_page, scheme):
+    page = new_page(serve_page(roots=()), color_scheme=scheme)
+    weak = page.evaluate(CONTRAST)
+    ask(page, "[red] on [nothing] -[blue]")
+    page.click("#filter-button")
+    page.wait_for_selector(".filters")
+    weak += page.evaluate(CONTRAST)
+    page.locator(".card .open").first.click()
+    page.wait_for_selector("#all-regions")
+    page.click("#all-regions")
+    weak += page.evaluate(CONTRAST)
+    page.keyboard.press("Escape")
+    page.click("#help")
+    weak += page.evaluate(CONTRAST)
+    assert weak == []
+
+
+# Texts under 4.5 : 1 (3 : 1 from 24 px), and icons and borders of fields under 3 : 1, as WCAG 2.2 AA wants.
+CONTRAST = """() => {
+  const light = ([r, g, b]) => { const of = (c) => (c /= 255) <= .04045 ? c / 12.92 : ((c + .055) / 1.055) ** 2.4;
+    return .2126 * of(r) + .7152 * of(g) + .0722 * of(b); };
+  const ratio = (a, b) => { const [x, y] = [light(a), light(b)].sort((p, q) => q - p); return (x + .05) / (y + .05); };
+  const colour = (text) => { const n = (text.match(/[0-9.]+/g) || [0, 0, 0, 0]).map(Number); return [n[0], n[1], n[2], n[3] ?? 1]; };
+  const ground = (node) => { for (; node; node = node.parentElement) { const c = colour(getComputedStyle(node).backgroundColor);
+    if (c[3] > .6) return c; } return colour(getComputedStyle(document.body).backgroundColor); };
+  const weak = [], top = document.querySelector("dialog[open]") || document.body;
+  for (const node of top.querySelectorAll("*")) {
+    const style = getComputedStyle(node), said = [...node.childNodes].some((one) => one.nodeType === 3 && one.data.trim());
+    if (!node.checkVisibility({opacityProperty: true, visibilityProperty: true}) || node.closest(":disabled") || node.closest(".skip")) continue;
+    if (said) { const need = parseFloat(style.fontSize) >= 24 ? 3 : 4.5, found = ratio(colour(style.color), ground(node));
+      if (found < need) weak.push(`${node.tagName}.${node.className}: ${node.textContent.trim().slice(0, 30)} ${found.toFixed(2)}`); }
+    if (node.matches("input:not([type=range]):not([type=checkbox]):not(.words), select")) {
+      const found = ratio(colour(style.borderTopColor), ground(node.parentElement));
+      if (found < 3) weak.push(`border of ${node.tagName} ${found.toFixed(2)}`); }
+  }
+  return weak; }"""
+
+
+def test_every_control_has_a_name(page):
+    ask(page, "[red]")
+    nameless = """() => [...document.querySelectorAll("button, input, select, a[href]")].filter((node) => node.checkVisibility()
+        && !(node.getAttribute("aria-label") || node.textContent.trim() || node.labels?.length || node.title))
+        .map((node) => node.outerHTML.slice(0, 80))"""
+    assert page.evaluate(nameless) == []
+    page.locator(".card .open").first.click()
+    page.wait_for_selector("#all-regions")
+    assert page.evaluate(nameless) == []
+
+
+def test_at_the_width_of_a_phone_nothing_is_cut_off(serve_page, new_page):
+    page = new_page(serve_page(), viewport={"width": 390, "height": 780}, has_touch=True, is_mobile=True)
+    ask(page, "[red] beside [blue]")
+    wide = "() => [document.documentElement.scrollWidth, innerWidth]"
+    assert page.evaluate(wide) == [390, 390]
+    page.locator(".card .open").first.tap()
+    page.wait_for_selector("#all-regions")
+    place = page.locator(".viewer .stage img").bounding_box()
+    assert place["x"] >= 0 and place["x"] + place["width"] <= 390 and place["height"] > 150
+    assert page.evaluate(wide) == [390, 390]
+    page.locator(".viewer header button").tap()
+    page.locator(".chip").first.tap()
+    menu = page.locator(".menu").bounding_box()
+    assert menu["x"] >= 0 and menu["x"] + menu["width"] <= 390
+
+
+def test_five_thousand_hits_scroll_with_few_elements_and_no_long_pause(serve_page, new_page, tmp_path):
+    """A virtual list: what a scroll costs does not grow with the number of hits."""
+    from interleave_index.records import PhotoFacts
+    from interleave_index.storage.store import Store
+
+    toy, count = ToyInterface(), 5000
+    rng = np.random.default_rng(0)
+    kinds = [toy.encode_photos([np.full((24, 32, 3), colour, np.uint8)])[0] for colour in list(COLOURS.values())[:6]]
+    with Store.open(tmp_path / "many.index", create=True) as store:
+        space = store.ensure_space(toy.space)
+        store.save_calibration(space, toy.calibration.to_bytes())
+        facts = [PhotoFacts(f"{n:064x}", int(rng.integers(600, 1600)), 1000, "JPEG") for n in range(count)]
+        chosen = [kinds[n % 6] for n in range(count)]
+        store.write_encodings(space, facts, np.stack([one.image for one in chosen]), [one.regions for one in chosen],
+                              [one.boxes for one in chosen], [one.areas for one in chosen], [one.scores for one in chosen],
+                              [one.masks for one in chosen])
+    address = serve_page(tmp_path / "many.index")
+    page = new_page(address, wait="#go")
+    page.route("**/thumbnail", lambda route: route.fulfill(body=PIXEL, content_type="image/gif"))
+    page.wait_for_selector("[data-ready]", timeout=60_000)
+    page.trouble.clear()
+    page.fill(".words", "[red]")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".strip")
+    told = page.evaluate(SCROLL, 5000)
+    assert told["hits"] == 5000
+    assert told["cards"] < 120, told
+    # The window moves 300 px a frame over rows that were not there before; a frame's own work is what is measured.
+    assert told["p95"] < 50, told
+    page.trouble.clear()
+
+
+PIXEL = bytes.fromhex("47494638396101000100800000aaaaaaffffff2c00000000010001000002024401003b")
+SCROLL = """async (wanted) => {
+  const frame = () => new Promise(requestAnimationFrame), count = () => Number((document.querySelector("#facts .small")
+      .textContent.match(/^[0-9,]+/) || ["0"])[0].replace(",", ""));
+  const until = performance.now() + 120000;
+  while (count() < wanted && performance.now() < until) { scrollTo(0, document.body.scrollHeight);
+    await new Promise((done) => setTimeout(done, 30)); }
+  scrollTo(0, 0); await frame();
+  const spent = []; let cards = 0;
+  const channel = new MessageChannel(), turn = () => new Promise((done) => { channel.port1.onmessage = done; channel.port2.postMessage(0); });
+  for (let n = 0; n < 120; n++) {
+    scrollBy(0, 300);
+    await frame(); const began = performance.now(); await turn();  // from the frame's callbacks to after its paint
+    spent.push(performance.now() - began);
+    cards = Math.max(cards, document.querySelectorAll(".card").length);
+  }
+  spent.sort((a, b) => a - b);
+  return { hits: count(), cards, p50: spent[60], p95: spent[114], worst: spent[119] };
+}"""
+
+
+def test_the_description_of_the_api_is_readable_without_a_network(serve_page, new_page):
+    page = new_page(serve_page() + "docs", wait=".route")
+    assert page.locator(".route").count() > 15
+    page.click("text=/api/search >> nth=0")
+    assert "curl" in page.inner_text(".route[open]")

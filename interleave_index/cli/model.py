@@ -16,6 +16,8 @@ from .options import ConfigOption, DeviceOption, IndexOption, JsonOption, ModelO
 class Stage(StrEnum):
     """Stages of the training, in their order."""
 
+    space = "space"
+    text = "text"
     vision = "vision"
     align = "align"
     interface = "interface"
@@ -29,24 +31,33 @@ def train(
         Path | None, typer.Option("--targets", metavar="DIR", help="Teacher targets; without, no distillation.")
     ] = None,
     stage: Annotated[list[Stage] | None, typer.Option("--stage", help="Only these stages; else all.")] = None,
+    more: Annotated[
+        Path | None, typer.Option("--more", metavar="DIR", help="Further packs, for the vision tower alone.")
+    ] = None,
+    start: Annotated[
+        Path | None, typer.Option("--start", metavar="FILE", help="A vision.pt that the vision tower starts from.")
+    ] = None,
     minutes: Annotated[float, typer.Option(min=0, help="Of the stage `interface`.")] = 60.0,
-    vision_minutes: Annotated[float, typer.Option(min=0, help="Of the stage `vision`.")] = 40.0,
-    align_minutes: Annotated[float, typer.Option(min=0, help="Of the stage `align`.")] = 15.0,
-    batch: Annotated[int, typer.Option(min=1, help="Photos a step of the stage `interface`.")] = 24,
+    space_minutes: Annotated[float, typer.Option(min=0, help="Of the stage `space`.")] = 4.0,
+    text_minutes: Annotated[float, typer.Option(min=0, help="Of the stage `text`.")] = 20.0,
+    vision_minutes: Annotated[float, typer.Option(min=0, help="Of the stage `vision`.")] = 90.0,
+    align_minutes: Annotated[float, typer.Option(min=0, help="Of the stage `align`.")] = 5.0,
+    batch: Annotated[int, typer.Option(min=1, help="Photos a step of the stage `interface`.")] = 16,
     seed: Annotated[int, typer.Option(help="Of everything that is drawn.")] = 0,
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many training photos, for a trial.")] = None,
     bf16: Annotated[bool, typer.Option("--bf16/--fp32", help="Mixed precision.")] = True,
     threads: Annotated[int, typer.Option(min=0, help="Of the network; 0 leaves the choice to torch.")] = 0,
-    index: IndexOption = None, config: ConfigOption = None, as_json: JsonOption = False,
+    index: IndexOption = None, config: ConfigOption = None, device: DeviceOption = None, as_json: JsonOption = False,
 ) -> None:
     """Train find-mini on photo packs. Goes on from its last checkpoint when it is run again."""
     from ..training.run import STAGES, TrainSettings, run
 
     settings(index, config)  # a config file that cannot be read is an error here too
     wanted = tuple(name for name in STAGES if stage is None or Stage(name) in stage)
-    bundle = run(TrainSettings(data=data, out=out, targets=targets, stages=wanted, minutes=minutes,
+    bundle = run(TrainSettings(data=data, out=out, targets=targets, more=more, start=start, stages=wanted,
+                               minutes=minutes, space_minutes=space_minutes, text_minutes=text_minutes,
                                vision_minutes=vision_minutes, align_minutes=align_minutes, batch=batch, seed=seed,
-                               limit=limit, bf16=bf16, threads=threads),
+                               limit=limit, bf16=bf16, threads=threads, device=device or "auto"),
                  progress=lambda line: (show.note if as_json else show.say)(str(line)))
     if as_json:
         show.emit_json({"model": str(bundle)})

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from functools import wraps
 from pathlib import Path
+from typing import Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 import torch
@@ -37,6 +40,21 @@ STORED_LONG_SIDE = 256  # of masks; the network's own grid is much coarser
 BATCH = 16
 
 
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+
+def _placed(method: Callable[Concatenate[FindMini, _P], _R]) -> Callable[Concatenate[FindMini, _P], _R]:
+    """Without gradients, and with everything made on the way on the network's own device."""
+
+    @wraps(method)
+    def run(self: FindMini, *args: _P.args, **kwargs: _P.kwargs) -> _R:
+        with torch.inference_mode(), nullcontext() if self._device.type == "cpu" else self._device:
+            return method(self, *args, **kwargs)
+
+    return run
+
+
 class FindMini:
     """The bundled model, or one of the same kind trained by the user.
 
@@ -67,7 +85,7 @@ class FindMini:
         """The network itself, for measurements that want all its proposals."""
         return self._model
 
-    @torch.inference_mode()
+    @_placed
     def encode_photos(self, photos: Sequence[RGB]) -> list[PhotoEncoding]:
         """See `Interface.encode_photos`. Proposals that cover the same pixels are kept once, the best first."""
         found: list[PhotoEncoding] = []
@@ -78,7 +96,7 @@ class FindMini:
             found += [self._encoding(photo, segments, n, kept[n]) for n, photo in enumerate(some)]
         return found
 
-    @torch.inference_mode()
+    @_placed
     def encode_query(self, query: ResolvedQuery) -> QueryEncoding:
         """See `Interface.encode_query`.
 
@@ -100,7 +118,7 @@ class FindMini:
             negatives=np.stack(negatives) if negatives else np.zeros((0, dim), np.float32),
         )
 
-    @torch.inference_mode()
+    @_placed
     def ground(self, photo: RGB, query: ResolvedQuery) -> list[GroundedMask]:
         """See `Interface.ground`: one pass over the photo with the whole query, one mask an entity."""
         asked = tuple(part for part in query if part.role != "negative")
@@ -200,8 +218,8 @@ class FindMini:
         pyramid = pyramids[id(part)]
         grid = pyramid.mask_features.shape[-2], pyramid.mask_features.shape[-1]
         mask = np.ones(grid, bool) if part.mask is None else squashed_mask(part.mask, grid)
-        background = None if part.background is None else torch.from_numpy(squashed_mask(part.background, grid))
-        return tasks.Reference(pyramid, torch.from_numpy(mask), background)
+        background = None if part.background is None else torch.as_tensor(squashed_mask(part.background, grid))
+        return tasks.Reference(pyramid, torch.as_tensor(mask), background)
 
 
 def squashed_mask(mask: BoolMask, grid: tuple[int, int]) -> BoolMask:

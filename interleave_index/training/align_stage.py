@@ -90,13 +90,13 @@ class AlignStage:
     def losses(self, rng: np.random.Generator) -> dict[str, Tensor]:
         """Cosine of views with their positions; cross-entropy of photos and captions both ways."""
         head = self.model.interface.paths.photo
-        views = torch.from_numpy(rng.integers(0, len(self.features), self.photos_per_step))
+        views = torch.as_tensor(rng.integers(0, len(self.features), self.photos_per_step))
         place = 1 - (head(self.features[views].float()) * self.places[views]).sum(1).mean()
         rows = rng.choice(self.captioned, min(self.photos_per_step, len(self.captioned)), replace=False)
-        texts = torch.from_numpy(np.array([rng.choice(self.captions[n]) for n in rows], np.int64))
+        texts = torch.as_tensor(np.array([rng.choice(self.captions[n]) for n in rows], np.int64))
         wanted = self.text_places[texts]
         wanted = F.normalize(wanted + NOISE * torch.randn_like(wanted), dim=1)
-        scores = CAPTION_SCALE * head(self.features[torch.from_numpy(rows)].float()) @ wanted.T
+        scores = CAPTION_SCALE * head(self.features[torch.as_tensor(rows)].float()) @ wanted.T
         target = torch.arange(len(scores))
         contrast = (F.cross_entropy(scores, target) + F.cross_entropy(scores.T, target)) / 2
         return {"place": 8 * place, "captions": contrast}
@@ -113,9 +113,9 @@ def pooled_features(model: FindModel, samples: Samples, views: Views, rng: np.ra
     found = []
     for start in range(0, len(views), 64):
         rows = views.rows[start : start + 64]
-        pixels = torch.from_numpy(samples.pixels[rows]).permute(0, 3, 1, 2).float()
+        pixels = torch.as_tensor(samples.pixels[rows]).permute(0, 3, 1, 2).float()
         crop = whole(len(rows)) if start + 64 <= len(samples) else view_crop(views.boxes[start : start + 64], rng)
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast(torch.get_default_device().type, torch.bfloat16):
             coarse = model.vision.backbone(model.vision.normalise(crop(pixels, model.config.side)))[3]
         found.append(coarse.float().mean((2, 3)).half())
     return torch.cat(found)

@@ -43,7 +43,7 @@ def random_crop(count: int, rng: np.random.Generator, *, smallest: float = 0.6) 
     theta = np.zeros((count, 2, 3), np.float32)
     theta[:, 0, 0], theta[:, 0, 2] = scale[:, 0] * flip, shift[:, 0]
     theta[:, 1, 1], theta[:, 1, 2] = scale[:, 1], shift[:, 1]
-    return Crop(torch.from_numpy(theta))
+    return Crop(torch.as_tensor(theta))
 
 
 def view_crop(boxes: NDArray[np.float32], rng: np.random.Generator, *, loose: float = 0.06) -> Crop:
@@ -62,14 +62,14 @@ def view_crop(boxes: NDArray[np.float32], rng: np.random.Generator, *, loose: fl
     half, centre = moved[:, 1] - moved[:, 0], moved.sum(1) - 1
     theta[:, 0, 0], theta[:, 0, 2] = half[:, 0] * flip, centre[:, 0]
     theta[:, 1, 1], theta[:, 1, 2] = half[:, 1], centre[:, 1]
-    return Crop(torch.from_numpy(theta))
+    return Crop(torch.as_tensor(theta))
 
 
 def jitter(pixels: Tensor, rng: np.random.Generator, *, strength: float = 0.3) -> Tensor:
     """Random brightness, contrast and saturation; (B, 3, H, W) in 0..255, stays there."""
     count = len(pixels)
     brightness, contrast, saturation = (
-        torch.from_numpy(rng.uniform(1 - strength, 1 + strength, (count, 1, 1, 1)).astype(np.float32)) for _ in range(3)
+        torch.as_tensor(rng.uniform(1 - strength, 1 + strength, (count, 1, 1, 1)).astype(np.float32)) for _ in range(3)
     )
     pixels = pixels * brightness
     pixels = (pixels - (mean := pixels.mean((1, 2, 3), keepdim=True))) * contrast + mean

@@ -104,15 +104,15 @@ class Pools:
         self.names = [name for name, rows in self.by_label.items() if len(rows) > 1]
 
     def draw(self, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
-        """Positions for a batch: half captioned, a quarter outlined, the rest in pairs of a label or labelled only."""
+        """Positions for a batch: 3/8 outlined, 1/4 in pairs of a label, 1/16 labelled only, the rest captioned."""
         pairs = (
-            [rng.choice(self.by_label[name], 2, replace=False) for name in rng.choice(self.names, count // 16)]
+            [rng.choice(self.by_label[name], 2, replace=False) for name in rng.choice(self.names, count // 8)]
             if self.names
             else []
         )
-        chosen = [rng.choice(self.outlined, count // 4), *pairs]
+        chosen = [rng.choice(self.outlined, count * 3 // 8), *pairs]
         if len(self.labelled):
-            chosen.append(rng.choice(self.labelled, count // 8))
+            chosen.append(rng.choice(self.labelled, count // 16))
         rest = count - sum(map(len, chosen))
         chosen.append(rng.choice(self.captioned, rest, replace=len(self.captioned) < rest))
         return np.concatenate(chosen)
@@ -122,13 +122,13 @@ def draw_batch(samples: Samples, pools: Pools, count: int, side: int, rng: np.ra
     """A fresh batch with random crops, prompts and sentences."""
     rows = pools.draw(count, rng)
     crop = random_crop(count, rng)
-    pixels = crop(torch.from_numpy(samples.pixels[rows]).permute(0, 3, 1, 2).float(), side)
+    pixels = crop(torch.as_tensor(samples.pixels[rows]).permute(0, 3, 1, 2).float(), side)
     chosen = [_chosen(samples, n, rng) for n in rows]
     owner = torch.tensor([i for i, regions in enumerate(chosen) for _ in regions], dtype=torch.long)
     masks: list[list[Tensor]] = [[] for _ in rows]
     labels: list[list[str | None]] = [[] for _ in rows]
     if len(owner):
-        stack = torch.from_numpy(np.stack([r.mask for regions in chosen for r in regions])).float()[:, None] / 255
+        stack = torch.as_tensor(np.stack([r.mask for regions in chosen for r in regions])).float()[:, None] / 255
         cut = crop(stack, side // 4, owner)[:, 0]
         flat = [region for regions in chosen for region in regions]
         for mask, region, image in zip(cut, flat, owner.tolist(), strict=True):
@@ -181,8 +181,8 @@ def _add_strokes(batch: Batch, rng: np.random.Generator) -> None:
     for masks in batch.masks:
         count = min(len(masks), int(rng.integers(1, MOST_STROKES + 1)))
         chosen = np.sort(rng.choice(len(masks), count, replace=False)) if count else np.zeros(0, int)
-        drawn = [torch.from_numpy(draw_prompt((masks[n] > 0.5).numpy(), rng)) for n in chosen]
-        batch.stroke_of.append(torch.from_numpy(chosen.astype(np.int64)))
+        drawn = [torch.as_tensor(draw_prompt((masks[n] > 0.5).cpu().numpy(), rng)) for n in chosen]
+        batch.stroke_of.append(torch.as_tensor(chosen.astype(np.int64)))
         batch.strokes.append(torch.stack(drawn) if drawn else torch.zeros((0, *masks.shape[1:]), dtype=torch.bool))
 
 
@@ -267,7 +267,7 @@ def _entity(
         others = [place for place in by_label.get(label or "", []) if place[0] != image]
         source = others[int(rng.integers(len(others)))] if others and rng.random() < 0.6 else (image, number)
         mask = batch.masks[source[0]][source[1]] > 0.5
-        prompt = mask if rng.random() < 0.5 else torch.from_numpy(draw_prompt(mask.numpy(), rng))
+        prompt = mask if rng.random() < 0.5 else torch.as_tensor(draw_prompt(mask.cpu().numpy(), rng))
         reference = (source[0], prompt)
     references.append(reference)
     return text, len(targets) - 1, visual

@@ -44,7 +44,7 @@ def encode_samples(model: FindModel, table: torch.Tensor, samples: Samples, rows
     images, regions = [], []
     for start in range(0, len(rows), 32):
         some = rows[start : start + 32]
-        pixels = torch.from_numpy(samples.pixels[some]).permute(0, 3, 1, 2).float()
+        pixels = torch.as_tensor(samples.pixels[some]).permute(0, 3, 1, 2).float()
         side = model.config.side
         pixels = torch.nn.functional.interpolate(pixels, (side, side), mode="bilinear", antialias=True)
         segments = tasks.segment(model, model.pyramid(pixels), table)

@@ -167,12 +167,12 @@ class InterfaceStage:
         """Image, caption and legend vectors towards the teachers' space, with captions whose photos are not here."""
         if self._targets is None:
             return {}
-        own = torch.from_numpy(batch.rows)
+        own = torch.as_tensor(batch.rows)
         rows = rng.choice(self.pools.captioned, MORE_CAPTIONS)
         captions = self.model.text_tokens(random_captions(self.train_set, rows, rng))
         more = self.model.interface(None, None, Prompts(caption=captions)).final["pred_retrievals_lang"][:, 0]
         texts = [more, output["pred_retrievals_lang"][batch.captioned, 0]]
-        owners = [torch.from_numpy(rows), own[batch.captioned]]
+        owners = [torch.as_tensor(rows), own[batch.captioned]]
         if "pred_interleave_image" in output:
             texts.append(output["pred_interleave_image"][batch.true_sentence, 0])
             owners.append(own[batch.true_sentence])

@@ -119,7 +119,7 @@ def _step(
     bf16: bool,
 ) -> dict[str, float]:
     stage.module.train()
-    with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+    with torch.autocast(torch.get_default_device().type, torch.bfloat16, enabled=bf16):
         losses = stage.losses(rng)
     total = torch.stack([loss.float() for loss in losses.values()]).sum()
     if not torch.isfinite(total):
@@ -207,7 +207,7 @@ def _save(path: Path, stage: Stage, optimiser: torch.optim.Optimizer, clock: _Cl
 
 
 def _restore(path: Path, stage: Stage, optimiser: torch.optim.Optimizer, clock: _Clock) -> None:
-    content = torch.load(path, weights_only=True)
+    content = torch.load(path, weights_only=True, map_location=torch.get_default_device())
     if content["stage"] != stage.name:
         raise InterleaveError(
             f"checkpoint {path} is of stage {content['stage']}, expected {stage.name}; give another --out"

@@ -21,7 +21,7 @@ def encoded(model: FindModel, samples: Samples, rows: NDArray[np.int64]) -> list
     """Predictions without prompts, one batch of at most 32 photos after the other."""
     outputs = []
     for start in range(0, len(rows), 32):
-        pixels = torch.from_numpy(samples.pixels[rows[start : start + 32]]).permute(0, 3, 1, 2).float()
+        pixels = torch.as_tensor(samples.pixels[rows[start : start + 32]]).permute(0, 3, 1, 2).float()
         side = model.config.side
         pyramid = model.pyramid(F.interpolate(pixels, (side, side), mode="bilinear", antialias=True))
         outputs.append(model.interface(pyramid.levels, pyramid.mask_features, Prompts()).final)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -55,6 +56,7 @@ class TrainSettings:
         limit: at most so many training photos, for trials.
         bf16: mixed precision.
         threads: of the network; 0 leaves torch's own choice.
+        device: as torch names it; "auto" takes a GPU where there is one.
     """
 
     data: Path
@@ -64,7 +66,7 @@ class TrainSettings:
     start: Path | None = None
     stages: tuple[StageName, ...] = STAGES
     minutes: float = 60.0
-    vision_minutes: float = 40.0
+    vision_minutes: float = 90.0
     space_minutes: float = 4.0
     text_minutes: float = 20.0
     align_minutes: float = 5.0
@@ -73,6 +75,7 @@ class TrainSettings:
     limit: int | None = None
     bf16: bool = True
     threads: int = 0
+    device: str = "auto"
 
 
 def run(settings: TrainSettings, progress: Callable[[Progress | str], None] = print) -> Path:
@@ -84,6 +87,12 @@ def run(settings: TrainSettings, progress: Callable[[Progress | str], None] = pr
     """
     if settings.threads:
         torch.set_num_threads(settings.threads)
+    chosen = settings.device if settings.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+    with nullcontext() if chosen == "cpu" else torch.device(chosen):  # the context costs a little with every call
+        return _run(settings, progress)
+
+
+def _run(settings: TrainSettings, progress: Callable[[Progress | str], None]) -> Path:
     unknown = set(settings.stages) - set(STAGES)
     if unknown:
         raise ConfigError(f"unknown stage {', '.join(sorted(unknown))}, expected {', '.join(STAGES)}")
@@ -99,7 +108,8 @@ def run(settings: TrainSettings, progress: Callable[[Progress | str], None] = pr
     for name in ("space", "text", "vision", "align", "interface"):
         school.take(name)
     if "bundle" in settings.stages:
-        _bundle(model.eval(), train, settings)
+        with nullcontext() if torch.get_default_device().type == "cpu" else torch.device("cpu"):
+            _bundle(model.eval().cpu(), train, settings)
         progress(f"wrote {settings.out / 'bundle'}")
     return settings.out / "bundle"
 
@@ -135,7 +145,7 @@ class _Course:
             seed, bf16 = self.settings.seed, self.settings.bf16
             run_stage(stage, checkpoint, minutes=minutes, seed=seed, bf16=bf16, progress=self.progress)
         if checkpoint.exists():
-            self._take_up(name, torch.load(checkpoint, weights_only=True)["module"], checkpoint)
+            self._take_up(name, _module(checkpoint), checkpoint)
 
     def _take_up(self, name: StageName, state: dict[str, Tensor], checkpoint: Path) -> None:
         model = self.model
@@ -163,8 +173,7 @@ class _Course:
 
     def _vision(self) -> Stage:
         if self.settings.start is not None and not (self.settings.out / "vision.pt").exists():
-            state = torch.load(self.settings.start, weights_only=True)["module"]
-            self.model.vision.load_state_dict(_below("tower.", state))
+            self.model.vision.load_state_dict(_below("tower.", _module(self.settings.start)))
         samples, views = self._views(self.settings.data, self.settings.more)
         self.progress(f"{len(samples)} photos and {len(views)} views for the vision tower")
         return VisionStage(self.model.vision, samples, views, self.held, basis=self.train)
@@ -212,6 +221,13 @@ class _Course:
         if more:
             samples = joined(self.train, load_samples(more, targets=self._targets, limit=self.settings.limit))
         return samples, load_views(samples, [*packs, *more], self._targets)
+
+
+def _module(checkpoint: Path) -> dict[str, Tensor]:
+    state: dict[str, Tensor] = torch.load(checkpoint, weights_only=True, map_location=torch.get_default_device())[
+        "module"
+    ]
+    return state
 
 
 def _below(prefix: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -284,6 +300,7 @@ def _provenance(settings: TrainSettings) -> dict[str, object]:
     }
     return {
         "packs": [pack.name for pack in sorted(settings.data.glob("train-*.tar"))],
+        "more": [pack.name for pack in sorted(settings.more.glob("*.tar"))] if settings.more else [],
         "distilled": settings.targets is not None,
         **json.loads(json.dumps(used)),
     }

@@ -154,7 +154,7 @@ def project_targets(pooled: NDArray[np.floating], dim: int) -> tuple[NDArray[np.
 
 def target_directions(pooled: NDArray[np.floating], mean: Floats, components: Floats) -> Tensor:
     """(N, dim) float32 unit vectors: teacher vectors in the space of `project_targets`."""
-    return F.normalize(torch.from_numpy((pooled.astype(np.float32) - mean) @ components), dim=1)
+    return F.normalize(torch.as_tensor((pooled.astype(np.float32) - mean) @ components), dim=1)
 
 
 def joined(first: Samples, second: Samples) -> Samples:

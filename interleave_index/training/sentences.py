@@ -58,12 +58,12 @@ def teacher_names(views: Views, file: Path) -> list[tuple[str, ...]]:
     if not file.exists():
         raise InputError(f"no classifiers at {file}; write them with tools/cache_classifiers.py")
     with np.load(file) as content:
-        weights = {name: torch.from_numpy(content[name]).float() for name in content.files if "names" not in name}
+        weights = {name: torch.as_tensor(content[name]).float() for name in content.files if "names" not in name}
         synonyms = [str(line).split("|") for line in content["imagenet_names"]]
         objects = [str(name) for name in content["object_names"]]
     names: list[tuple[str, ...]] = []
     for start in range(0, len(views), 4096):
-        pooled = torch.from_numpy(views.pooled[start : start + 4096]).float()
+        pooled = torch.as_tensor(views.pooled[start : start + 4096]).float()
         first = (pooled[:, :FEATURES] @ weights["imagenet_weights"].T + weights["imagenet_bias"]).softmax(1)
         second = pooled[:, FEATURES:] / SECOND_LENGTH @ weights["object_weights"].T + weights["object_bias"]
         sure, best = first.max(1)

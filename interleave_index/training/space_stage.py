@@ -44,7 +44,7 @@ class Space(nn.Module):
         self.register_buffer("components", torch.zeros(features, vision))
         if pooled is not None:
             mean, components = project_targets(pooled, vision)
-            self.mean, self.components = torch.from_numpy(mean), torch.from_numpy(components)
+            self.mean, self.components = torch.as_tensor(mean), torch.as_tensor(components)
         self.photos = Head(vision, 1024, dim, dropout=0.3)
         self.texts = Head(SENTENCE_DIM, 1024, dim, dropout=0.3)
         self.log_scale = nn.Parameter(torch.tensor(3.0))
@@ -57,14 +57,14 @@ class Space(nn.Module):
     def of_photos(self, pooled: np.ndarray) -> Tensor:
         """(N, P) teacher vectors to (N, D) positions."""
         self.eval()
-        parts = [self.photos(self.directions(torch.from_numpy(p))) for p in _split(pooled)]
+        parts = [self.photos(self.directions(torch.as_tensor(p))) for p in _split(pooled)]
         return torch.cat(parts)
 
     @torch.no_grad()
     def of_texts(self, vectors: np.ndarray) -> Tensor:
         """(N, 384) sentence vectors to (N, D) positions."""
         self.eval()
-        return torch.cat([self.texts(torch.from_numpy(v).float()) for v in _split(vectors)])
+        return torch.cat([self.texts(torch.as_tensor(v).float()) for v in _split(vectors)])
 
 
 class SpaceStage:
@@ -89,9 +89,9 @@ class SpaceStage:
             raise InputError("stage space learns between teachers, no teacher targets given; pass --targets")
         self.module = Space(dim, train.pooled)
         self.photos_per_step, self.lr = batch, lr
-        self.directions = self.module.directions(torch.from_numpy(train.pooled))
+        self.directions = self.module.directions(torch.as_tensor(train.pooled))
         self.view_directions = torch.cat(
-            [self.module.directions(torch.from_numpy(p)).half() for p in _split(views.pooled)]
+            [self.module.directions(torch.as_tensor(p)).half() for p in _split(views.pooled)]
         )
         self.sentences, self.names, self.labels = sentences, names, train.labels
         self.captions = captions_of(train, sentences)
@@ -100,8 +100,8 @@ class SpaceStage:
         self.labelled = np.array([n for n in free if train.labels[n] and not len(self.captions[n])], np.int64)
         self.named = np.array([n for n, found in enumerate(names) if found], np.int64)
         self.held_rows = held.where(lambda n: bool(held.captions[n]))
-        self.held_directions = self.module.directions(torch.from_numpy(held.pooled[self.held_rows]))
-        self.held_texts = torch.from_numpy(held_vectors).float()
+        self.held_directions = self.module.directions(torch.as_tensor(held.pooled[self.held_rows]))
+        self.held_texts = torch.as_tensor(held_vectors).float()
 
     def at(self, share: float) -> None:
         """Nothing changes with time."""
@@ -113,14 +113,14 @@ class SpaceStage:
     def losses(self, rng: np.random.Generator) -> dict[str, Tensor]:
         """Symmetric cross-entropy within a batch; pairs that share a photo or a text are no negatives."""
         directions, photos, texts = self._draw(rng)
-        vectors = torch.from_numpy(self.sentences.vectors[texts]).float()
+        vectors = torch.as_tensor(self.sentences.vectors[texts]).float()
         vectors = vectors + torch.randn_like(vectors) * 0.02
         scores = (
             self.module.log_scale.exp().clamp(max=100) * self.module.photos(directions) @ self.module.texts(vectors).T
         )
         same = (photos[:, None] == photos[None]) | (texts[:, None] == texts[None])
         np.fill_diagonal(same, False)
-        scores = scores.masked_fill(torch.from_numpy(same), -1e4)
+        scores = scores.masked_fill(torch.as_tensor(same), -1e4)
         target = torch.arange(len(scores))
         return {"contrast": (F.cross_entropy(scores, target) + F.cross_entropy(scores.T, target)) / 2}
 
@@ -132,11 +132,11 @@ class SpaceStage:
         texts = [int(rng.choice(self.captions[n])) for n in captioned]
         texts += [self._name(self.labels[n], rng) for n in labelled]
         texts += [self._name(self.names[n], rng) for n in named]
-        whole = torch.from_numpy(np.concatenate([captioned, labelled]))
-        directions = torch.cat([self.directions[whole], self.view_directions[torch.from_numpy(named)].float()])
+        whole = torch.as_tensor(np.concatenate([captioned, labelled]))
+        directions = torch.cat([self.directions[whole], self.view_directions[torch.as_tensor(named)].float()])
         photos = np.concatenate([captioned, labelled, -1 - named])
         keep = np.array(texts) >= 0
-        return directions[torch.from_numpy(keep)], photos[keep], np.array(texts, np.int64)[keep]
+        return directions[torch.as_tensor(keep)], photos[keep], np.array(texts, np.int64)[keep]
 
     def _name(self, names: tuple[str, ...], rng: np.random.Generator) -> int:
         text = str(rng.choice(TEMPLATES)).format(str(rng.choice(names)))
@@ -151,7 +151,7 @@ class SpaceStage:
 
 def load_space(checkpoint: Path) -> Space:
     """The space of a finished stage."""
-    state = torch.load(checkpoint, weights_only=True)["module"]
+    state = torch.load(checkpoint, weights_only=True, map_location=torch.get_default_device())["module"]
     dim, features = state["photos.straight.weight"].shape[0], len(state["mean"])
     space = Space(dim, features=features)
     space.components = torch.zeros(state["components"].shape)

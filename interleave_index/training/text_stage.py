@@ -75,8 +75,8 @@ class TextStage:
             mean.append(self._mean(drawn))
         chosen = np.concatenate(rows)
         place, sentence = self._heads(torch.cat(mean))
-        wanted_place = self.places[torch.from_numpy(chosen)].float()
-        wanted = torch.from_numpy(self.sentences.vectors[chosen]).float()
+        wanted_place = self.places[torch.as_tensor(chosen)].float()
+        wanted = torch.as_tensor(self.sentences.vectors[chosen]).float()
         return {
             "sentence": 2 * (1 - (sentence * wanted).sum(1)).mean(),
             "place": 4 * (1 - (place * wanted_place).sum(1)).mean(),
@@ -87,10 +87,10 @@ class TextStage:
         """Mean cosines on captions that are never drawn."""
         place, sentence = self._heads(self._mean(self.held[:512]))
         held = self.held[:512]
-        wanted = torch.from_numpy(self.sentences.vectors[held]).float()
+        wanted = torch.as_tensor(self.sentences.vectors[held]).float()
         return {
             "sentence": float((sentence * wanted).sum(1).mean()),
-            "place": float((place * self.places[torch.from_numpy(held)].float()).sum(1).mean()),
+            "place": float((place * self.places[torch.as_tensor(held)].float()).sum(1).mean()),
         }
 
     def _mean(self, rows: np.ndarray) -> Tensor:

@@ -116,7 +116,7 @@ class VisionStage:
     def _painted(self, maps: tuple[Tensor, ...], rows: np.ndarray, crop: Crop) -> dict[str, Tensor]:
         pyramid = self.tower.pixel_decoder([level[: len(rows)] for level in maps])
         logits = self.module["heads"]["painted"](pyramid.mask_features).float()  # type: ignore[index]
-        target = crop(torch.from_numpy(self.train_set.painted[rows]).float(), logits.shape[-1], nearest=True)  # type: ignore[index]
+        target = crop(torch.as_tensor(self.train_set.painted[rows]).float(), logits.shape[-1], nearest=True)  # type: ignore[index]
         voc, ade = logits.split((VOC_CLASSES, ADE_CLASSES), 1)
         return {"voc": _painted_loss(voc, target[:, :2]), "ade": _painted_loss(ade, target[:, 2:])}
 
@@ -135,7 +135,7 @@ class VisionStage:
 
 
 def _pixels(samples: Samples, rows: np.ndarray) -> Tensor:
-    return torch.from_numpy(samples.pixels[rows]).permute(0, 3, 1, 2).float()
+    return torch.as_tensor(samples.pixels[rows]).permute(0, 3, 1, 2).float()
 
 
 def _painted_loss(logits: Tensor, target: Tensor) -> Tensor:

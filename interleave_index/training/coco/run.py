@@ -86,7 +86,8 @@ class _Training:
 
     def __call__(self) -> None:
         """Train to the last step."""
-        self.step.refresh_table()
+        if not self.done:
+            self.step.refresh_table()
         spoke, sums, counted = time.monotonic(), dict[str, float](), 0
         while self.done < self.steps:
             losses = self._one()
@@ -143,7 +144,7 @@ class _Training:
             path = self.settings.out / CHECKPOINT
             part = path.with_suffix(".part")
             torch.save({"head": self._head(), "done": self.done, "trained": self.step.network.trained(),
-                        "optimiser": self.optimiser.state_dict()}, part)
+                        "table": self.step.table, "optimiser": self.optimiser.state_dict()}, part)
             os.replace(part, path)
 
     def _restore(self) -> None:
@@ -157,6 +158,7 @@ class _Training:
             raise InputError(f"{path} is of a training with other {', '.join(differs)}; give another --out")
         self.step.network.load_state_dict(content["trained"], strict=False)
         self.optimiser.load_state_dict(content["optimiser"])
+        self.step.table = content["table"]
         self.done = int(content["done"])
         self.told(f"goes on from step {self.done}")
 

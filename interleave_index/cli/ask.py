@@ -13,8 +13,9 @@ import typer
 from ..errors import IndexNotFound
 from ..grammar import Query
 from ..records import RGB, Answer, Filters, Hit, Photo
-from ..service import Index, ground_picture, load_picture
+from ..service import Index, build_interface, ground_picture, load_picture
 from . import show
+from .heat import HeatMaps
 from .options import (
     AfterOption,
     BeforeOption,
@@ -23,6 +24,8 @@ from .options import (
     DeviceOption,
     DtypeOption,
     FolderOption,
+    GroundersOption,
+    HeatmapOption,
     IndexOption,
     JsonOption,
     MissingOption,
@@ -66,16 +69,17 @@ def search(
     ground: GroundOption = Depth.stored, mode: ModeOption = Mode.auto, after: AfterOption = None,
     before: BeforeOption = None, camera: CameraOption = None, near: NearOption = None, folder: FolderOption = None,
     include_missing: MissingOption = False, model: ModelOption = None, device: DeviceOption = None,
-    dtype: DtypeOption = None, offline: OfflineOption = None, html: HtmlOption = None, as_json: JsonOption = False,
+    dtype: DtypeOption = None, grounders: GroundersOption = None, offline: OfflineOption = None,
+    html: HtmlOption = None, heatmap: HeatmapOption = None, as_json: JsonOption = False,
 ) -> None:
     """Rank photos for a query of words and pictures. Shows what each bracketed part found."""
     filters = filters_of(after, before, camera, near, folder, include_missing)
     asked = Query.parse(" ".join(query))
     with opened(index, config, models_interface=model, models_device=device, models_dtype=dtype,
-                models_offline=offline) as found:
+                models_grounders=grounders, models_offline=offline) as found:
         answer = found.search(asked, top_k, filters=filters, ground=_depth(ground), mode=mode.value)
-        if html:
-            _write_page(answer, asked, html, found.pixels, found.load_picture)
+        heat = HeatMaps(heatmap, found.interface, asked, found.pixels, found.load_picture) if heatmap else None
+        _write_pictures(answer, asked, html, heat, found.pixels, found.load_picture)
     _tell_notes(answer)
     if as_json:
         show.emit_json(answer.to_json())
@@ -86,25 +90,26 @@ def search(
 def ground(
     photo: Annotated[str, typer.Argument(metavar="PHOTO", help="A picture file, a URL, or an indexed photo's id.")],
     query: QueryWords, index: IndexOption = None, config: ConfigOption = None, model: ModelOption = None,
-    device: DeviceOption = None, dtype: DtypeOption = None, offline: OfflineOption = None, html: HtmlOption = None,
+    device: DeviceOption = None, dtype: DtypeOption = None, grounders: GroundersOption = None,
+    offline: OfflineOption = None, html: HtmlOption = None, heatmap: HeatmapOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Mask what each part of a query means in one photo. Any picture file will do; no index is needed."""
     asked, named = Query.parse(" ".join(query)), photo_argument(photo)
     folder, effective = settings(index, config, models_interface=model, models_device=device, models_dtype=dtype,
-                                 models_offline=offline)
+                                 models_grounders=grounders, models_offline=offline)
     try:
         with Index.open(folder, config=effective) as found:
             hit = found.ground(named, asked)
-            if html:
-                _write_page(_alone(hit, asked), asked, html, found.pixels, found.load_picture)
+            heat = HeatMaps(heatmap, found.interface, asked, found.pixels, found.load_picture) if heatmap else None
+            _write_pictures(_alone(hit, asked), asked, html, heat, found.pixels, found.load_picture)
     except IndexNotFound:
         if index is not None or isinstance(named, int):
             raise
-        hit = ground_picture(named, asked, config=effective)  # a picture file needs no index
-        if html:
-            load = partial(load_picture, config=effective)
-            _write_page(_alone(hit, asked), asked, html, lambda _: load(named), load)
+        interface, load = build_interface(effective), partial(load_picture, config=effective)
+        hit = ground_picture(named, asked, config=effective, interface=interface)  # a picture file needs no index
+        heat = HeatMaps(heatmap, interface, asked, lambda _: load(named), load) if heatmap else None
+        _write_pictures(_alone(hit, asked), asked, html, heat, lambda _: load(named), load)
     if as_json:
         show.emit_json(hit.to_json())
     else:
@@ -173,12 +178,18 @@ def _export_library(found: Index, filters: Filters, coco: Path | None, masks: Pa
     return counts
 
 
-def _write_page(answer: Answer, query: Query, file: Path, load_pixels: Callable[[Photo], RGB],
-                load: Callable[[str | Path | RGB], RGB]) -> None:
+def _write_pictures(answer: Answer, query: Query, file: Path | None, heat: HeatMaps | None,
+                    load_pixels: Callable[[Photo], RGB], load: Callable[[str | Path | RGB], RGB]) -> None:
+    """The page and the heat maps that were asked for."""
+    if heat is not None:
+        for hit in answer:
+            heat(hit)
+    if file is None:
+        return
     from ..export.asked import query_pictures
     from ..export.page import write_page
 
-    write_page(answer, file, load_pixels=load_pixels, pictures=query_pictures(query, load))
+    write_page(answer, file, load_pixels=load_pixels, pictures=query_pictures(query, load), heat=heat)
     show.note(f"page written to {file}")
 
 

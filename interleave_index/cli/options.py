@@ -29,6 +29,11 @@ ModelOption = Annotated[
 DeviceOption = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda or mps.")]
 DtypeOption = Annotated[
     str | None, typer.Option("--dtype", help="Of models from a hub: auto, float32, bfloat16 or float16.")]
+GroundersOption = Annotated[
+    str | None,
+    typer.Option("--grounders", metavar="NAMES", help="Models that segment or detect, by commas: SAM 2, OWLv2 …")]
+HeatmapOption = Annotated[
+    Path | None, typer.Option("--heatmap", metavar="DIR", help="Write a heat map of every entity as PNG.")]
 OfflineOption = Annotated[bool | None, typer.Option("--offline/--online", help="Never open a network connection.")]
 
 AfterOption = Annotated[str | None, typer.Option("--after", metavar="DATE", help="Taken on this date or later.")]

@@ -122,14 +122,19 @@ def emit_status(folder: str, facts: dict[str, Any]) -> None:
 
 
 def emit_grounding(hit: Hit) -> None:
-    """What each entity found in one photo: a tick or a cross, its score, and the box and share of its mask."""
-    table = plain_table("", "entity", "score#", "box", "share#")
+    """What each entity found in one photo: a tick or a cross, its score, and the box and share of its mask.
+
+    Where there were several ways to find it, the one that did, too.
+    """
+    ways = any(entity.grounding.rung for entity in hit.entities)
+    table = plain_table("", "entity", "score#", "box", "share#", *(["found by"] if ways else []))
     for entity in hit.entities:
         regions = entity.regions or (None,)
         for region in regions:
             box = "" if region is None else " ".join(f"{corner:.0f}" for corner in region.box)
             share = "" if region is None else f"{region.rle.decode().mean():.1%}"
-            table.add_row(mark_of(entity), Text(name_of(entity)), f"{entity.score:.3f}", box, share)
+            table.add_row(mark_of(entity), Text(name_of(entity)), f"{entity.score:.3f}", box, share,
+                          *([entity.grounding.rung] if ways else []))
     emit_table(table)
 
 def emit_figures(figures: dict[str, Any]) -> None:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path, PurePath
+from typing import TypeAlias
 
 import numpy as np
 
@@ -49,21 +50,27 @@ class QueryPicture:
     entity: int = 0
 
 
+HeatOf: TypeAlias = Callable[[Hit], Sequence[tuple[str, RGB]]]  # per map: what it is of, and the painted photo
+
+
 @dataclass(frozen=True, slots=True)
 class Section:
-    """One answer on a page of several: a heading, a line of explanation, the pictures of the query."""
+    """One answer on a page of several: a heading, a line of explanation, the pictures of the query, heat maps."""
 
     answer: Answer
     heading: str = ""
     note: str = ""
     pictures: tuple[QueryPicture, ...] = ()
+    heat: HeatOf | None = None
 
 
 def write_page(
-    answer: Answer, file: Path | str, *, load_pixels: LoadPixels, pictures: Sequence[QueryPicture] = ()
+    answer: Answer, file: Path | str, *, load_pixels: LoadPixels, pictures: Sequence[QueryPicture] = (),
+    heat: HeatOf | None = None,
 ) -> Path:
     """Write the answer to one query as a page; see `write_report`."""
-    return write_report([Section(answer, pictures=tuple(pictures))], file, title="Search", load_pixels=load_pixels)
+    section = Section(answer, pictures=tuple(pictures), heat=heat)
+    return write_report([section], file, title="Search", load_pixels=load_pixels)
 
 
 def write_report(
@@ -113,7 +120,7 @@ def _section(section: Section, number: int, load_pixels: LoadPixels) -> str:
     return (f'<section>\n{heading}{note}<p class="query">{_text(answer.query)}</p>\n'
             f"{_asked(section.pictures)}{_facts(answer)}"
             + (f'<ul class="notes">{notes}</ul>\n' if notes else "")
-            + _legend(entities, number) + _grid(answer, load_pixels) + "</section>\n")
+            + _legend(entities, number) + _grid(answer, load_pixels, section.heat) + "</section>\n")
 
 
 def _facts(answer: Answer) -> str:
@@ -152,7 +159,7 @@ def _legend(entities: Sequence[EntityHit], number: int) -> str:
     return f'{"".join(boxes)}\n<ul class="legend">{"".join(labels)}</ul>\n'
 
 
-def _grid(answer: Answer, load_pixels: LoadPixels) -> str:
+def _grid(answer: Answer, load_pixels: LoadPixels, heat: HeatOf | None) -> str:
     if not len(answer):
         return '<p class="empty">No photo answers this query.</p>\n'
     cards: list[str] = []
@@ -161,11 +168,11 @@ def _grid(answer: Answer, load_pixels: LoadPixels) -> str:
     for n, hit in enumerate(answer):
         if n == tail:
             cards.append(f'<li class="tail">{_UNDER if n else _NOTHING}</li>')
-        cards.append(_card(hit, not good[n], load_pixels))
+        cards.append(_card(hit, not good[n], load_pixels, heat))
     return f'<ol class="grid">\n{"".join(cards)}</ol>\n'
 
 
-def _card(hit: Hit, below: bool, load_pixels: LoadPixels) -> str:
+def _card(hit: Hit, below: bool, load_pixels: LoadPixels, heat: HeatOf | None) -> str:
     photo, relevance = hit.photo, min(max(hit.relevance, 0.0), 1.0)
     path = PurePath(photo.path) if photo.path else PurePath(f"photo {photo.id}")
     folder = f'<div class="folder"><bdi>{_text(str(path.parent))}</bdi></div>' if photo.path else ""
@@ -177,16 +184,25 @@ def _card(hit: Hit, below: bool, load_pixels: LoadPixels) -> str:
         f'<span class="name" title="{_text(str(path))}"><bdi>{_text(path.name)}</bdi></span>{more}</div>'
         f'<div class="relevance" title="calibrated, 0 to 100 %">relevance {relevance:.0%}'
         f'<span class="bar"><i style="width:{relevance:.0%}"></i></span>score {hit.score:.3f}</div>{folder}'
-        + (f'<ul class="found">{found}</ul>' if found else "") + "</div></li>\n")
+        + (f'<ul class="found">{found}</ul>' if found else "") + _heat(hit, heat) + "</div></li>\n")
+
+
+def _heat(hit: Hit, heat: HeatOf | None) -> str:
+    """The maps behind the masks, folded away until they are asked for."""
+    maps = () if heat is None else heat(hit)
+    shown = "".join(f"<figure>{_img(picture, fit(picture.shape[:2], QUERY_SIDE), f'Heat map of {text}')}"
+                    f"<figcaption>{_text(text)}</figcaption></figure>" for text, picture in maps)
+    return f'<details class="heat"><summary>heat maps</summary>{shown}</details>' if shown else ""
 
 
 def _found(entity: EntityHit, n: int) -> str:
     present, source = entity.grounding.present, entity.grounding.source
+    way = f", {entity.grounding.rung}" if entity.grounding.rung else ""
     word = "there" if present else "not there"
     negative = '<span class="not">not</span> ' if entity.negative else ""
     return (f'<li class="{"present" if present else "absent"}" style="{_colours(n)}"><span class="dot">{n + 1}</span>'
             f'<span class="what" title="{_text(entity.text)}">{negative}<bdi>{_text(entity.text)}</bdi></span>'
-            f'<span class="how" title="grounding: {source}">{word} · {entity.score:.2f}</span></li>')
+            f'<span class="how" title="grounding: {source}{way}">{word} · {entity.score:.2f}</span></li>')
 
 
 def _picture(hit: Hit, load_pixels: LoadPixels) -> str:

@@ -23,6 +23,8 @@ overflow-wrap:anywhere;white-space:pre-wrap}
 .notes{color:var(--soft);font-size:.9rem;margin:0 0 12px;padding-left:1.2em}
 .asked{display:flex;flex-wrap:wrap;gap:14px;margin:0 0 14px}
 .asked figure{margin:0;width:188px}
+.heat{margin-top:8px;font-size:.85rem}.heat summary{cursor:pointer;color:var(--soft)}
+.heat figure{margin:8px 0 0}.heat img{width:100%;height:auto;border-radius:6px}.heat figcaption{color:var(--soft)}
 .asked .photo{aspect-ratio:4/3;border-radius:10px;border:1px solid var(--line)}
 .asked figcaption{font-size:.82rem;color:var(--soft);overflow-wrap:anywhere;margin-top:4px}
 .toggle{position:absolute;width:1px;height:1px;opacity:0;pointer-events:none}

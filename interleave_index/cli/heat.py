@@ -1,0 +1,54 @@
+"""Heat maps of the hits of a command: written as PNGs, and handed to the page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from ..errors import InputError
+from ..export.heat import paint_heat, write_heat
+from ..grammar import Query
+from ..interface.protocol import Interface
+from ..query.heat import heat_of
+from ..records import RGB, Hit, Photo
+from . import show
+
+ON_PAGE = 376  # pixels of the longer side of a map on a page
+
+
+class HeatMaps:
+    """Makes the maps of one query, once a photo.
+
+    Args:
+        folder: where PNGs go.
+        interface: encodes photos and the query.
+        query: whose entities get a map each.
+        pixels: gives the upright (H, W, 3) uint8 pixels of a photo.
+        load: gives upright RGB for a path, a URL or an array.
+    """
+
+    def __init__(self, folder: Path, interface: Interface, query: Query, pixels: Callable[[Photo], RGB],
+                 load: Callable[[str | Path | RGB], RGB]) -> None:
+        self._folder, self._interface, self._query = folder, interface, query
+        self._pixels, self._load = pixels, load
+        self._made: dict[int, list[tuple[str, RGB]]] = {}
+
+    def __call__(self, hit: Hit) -> list[tuple[str, RGB]]:
+        """Per entity its text and the painted photo; writes the files when it is first asked for a photo."""
+        if hit.photo.id not in self._made:
+            self._made[hit.photo.id] = self._make(hit)
+        return self._made[hit.photo.id]
+
+    def _make(self, hit: Hit) -> list[tuple[str, RGB]]:
+        rgb = self._pixels(hit.photo)
+        try:
+            heats = heat_of(self._interface, rgb, self._query, load_picture=self._load)
+        except InputError as trouble:
+            if not self._made:
+                show.note(f"note: no heat maps: {trouble}")
+            return []
+        name = Path(hit.photo.path).stem if hit.photo.path else "photo"
+        written = write_heat(rgb, heats, self._folder, f"{hit.rank:03d}-{hit.photo.id}-{name}")
+        for file in written:
+            show.note(f"heat map written to {file}")
+        return [(heat.text, paint_heat(rgb, heat, ON_PAGE)) for heat in heats]

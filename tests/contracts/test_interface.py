@@ -1,4 +1,7 @@
-"""What every interface promises (interface/protocol.py), asked of the toy and of the bundled model."""
+"""What every interface promises (interface/protocol.py), asked of the toy, the bundled model and tiny dual encoders."""
+
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +11,9 @@ from interleave_index.geometry import box_of
 from interleave_index.interface import load, names
 from interleave_index.records import ResolvedPart
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "models"))
+import tiny
+
 
 def drawn(height=96, width=128):
     photo = np.full((height, width, 3), 255, np.uint8)
@@ -16,9 +22,16 @@ def drawn(height=96, width=128):
     return photo
 
 
-@pytest.fixture(scope="module", params=names())
-def interface(request):
-    return load(request.param, device="cpu")
+@pytest.fixture(scope="module", params=[*names(), "clip", "siglip", "siglip2"])
+def interface(request, tmp_path_factory):
+    if request.param in names():
+        yield load(request.param, device="cpu")
+        return
+    pytest.importorskip("transformers")
+    home, patch = tmp_path_factory.mktemp("home"), pytest.MonkeyPatch()
+    patch.setenv("INTERLEAVE_MODELS", str(home))  # where the banks of calibration are kept
+    yield load(str(tiny.save(home / request.param, request.param)), device="cpu", proposals="toy")
+    patch.undo()
 
 
 def test_no_photos_give_no_encodings(interface):

@@ -71,17 +71,24 @@ def test_a_checkpoint_that_does_not_fit_lists_every_key_and_leaves_with_status_1
 
 
 @pytest.mark.slow
-def test_a_checkpoint_of_the_true_size_is_imported_and_answers(toys, tmp_path):
-    """Focal-L at full size with LLaMA's true width (few weights behind it): about 4 GiB of memory and of disk."""
+@pytest.mark.parametrize(
+    ("preset", "tensors", "millions"), [("find-focal-t", 579, 103.4), ("find-focal-l", 783, 279.9)]
+)
+def test_a_checkpoint_of_the_true_size_is_imported_and_answers(preset, tensors, millions, toys, tmp_path):
+    """With LLaMA's true width and few weights behind it; Focal-L wants about 4 GiB of memory and of disk."""
     torch.manual_seed(0)
-    state = PublishedNetwork(PRESETS["find-focal-l"]).state_dict()
-    assert len(state) == 783
-    torch.save(state, tmp_path / "released.pt")
-    del state
+    with torch.device("meta"):
+        network = PublishedNetwork(PRESETS[preset])
+    network = network.to_empty(device="cpu")
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            parameter.uniform_(-0.03, 0.03) if parameter.ndim > 1 else parameter.fill_(float(name.endswith("weight")))
+    torch.save(network.state_dict(), tmp_path / "released.pt")
+    del network
     toys.llama_state(tmp_path / "llama", width=4096, head_width=8)
-    found = import_checkpoint(tmp_path / "released.pt", "find-focal-l", language=str(tmp_path / "llama"), home=tmp_path)
-    assert (found.preset, found.tensors) == ("find-focal-l", 783)
-    assert found.parameters / 1e6 == pytest.approx(279.9, abs=0.1)
+    found = import_checkpoint(tmp_path / "released.pt", preset, language=str(tmp_path / "llama"), home=tmp_path)
+    assert (found.preset, found.tensors) == (preset, tensors)
+    assert found.parameters / 1e6 == pytest.approx(millions, abs=0.1)
     photo = np.random.default_rng(0).integers(0, 255, (480, 640, 3), np.uint8)
     prepare(found.folder, ["a dog"], [photo])
     model = load_published(found.folder)

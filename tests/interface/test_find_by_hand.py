@@ -1,4 +1,4 @@
-"""The interface against a second writing of it: one image at a time, no padding, plain functions over a dictionary.
+"""The interface against a second writing of it: one image at a time, no padded token, plain functions.
 
 Covers what the reference file of the published modules leaves out: negative points, a round with a previous mask, and
 each of the nine earlier predictions.
@@ -90,7 +90,7 @@ def sampled(w, level, source, size, positive, negative):
 
 
 class ByHand:
-    """One image and all its prompts, without padding."""
+    """One image and all its prompts, without padded tokens."""
 
     def __init__(self, w, levels, mask_features, table, asked):
         self.w, self.features, self.table, self.asked = w, mask_features, table, asked
@@ -112,8 +112,8 @@ class ByHand:
             put(CAPTION, feat[-1:], place[-1:])
             put(SAID, asked["caption"], asked["caption"])
         if "grounding" in asked:
-            tokens, numbers, count = asked["grounding"]
-            put(DESCRIBED, feat[-1:].repeat(count, 1), place[-1:].repeat(count, 1), list(range(count)))
+            tokens, numbers, asking = asked["grounding"]
+            put(DESCRIBED, feat[-1:].repeat(len(asking), 1), place[-1:].repeat(len(asking), 1), asking)
             put(EXPRESSION, tokens, tokens, numbers)
         if "spatial" in asked:
             count = len(asked["spatial"][0])
@@ -121,10 +121,10 @@ class ByHand:
         if "memory" in asked:
             put(MEMORY, w["spatial_featured.weight"], w["spatial_embed.weight"])
         if "legend" in asked:
-            tokens, numbers, visual, count, _, _ = asked["legend"]
+            tokens, numbers, visual, asking, _, _ = asked["legend"]
             flags = torch.tensor([[float(n in visual)] for n in numbers], dtype=torch.float64)
             put(LEGEND, feat[-1:], place[-1:])
-            put(ENTITIES, feat[-1:].repeat(count, 1), place[-1:].repeat(count, 1), list(range(count)))
+            put(ENTITIES, feat[-1:].repeat(len(asking), 1), place[-1:].repeat(len(asking), 1), asking)
             put(WORDS, tokens + flags * feat[-1], tokens + flags * place[-1], numbers)
 
     def points(self, level):
@@ -274,11 +274,13 @@ def batch_prompts(memory):
 def one_by_hand(world, row, memory):
     network, levels, features, table = world
     length, count = LENGTHS[row], (3, 2)[row]
+    # queries of a batch's other images are padded, and padded ones still meet the real ones, as published
+    described, entities = ([*range(count), *[pad] * (3 - count)] for pad in (-3, -6))
     asked = {
         "caption": texts(1)[row, :length],
-        "grounding": (texts(2)[row, :length], EXPRESSIONS[row], count),
+        "grounding": (texts(2)[row, :length], EXPRESSIONS[row], described),
         "spatial": (POSITIVE[row], POSITIVE[row], NEGATIVE[row]),
-        "legend": (texts(3)[row, :length], NUMBERS[row], VISUAL[row], count, SHOWN[row], HIDDEN[row]),
+        "legend": (texts(3)[row, :length], NUMBERS[row], VISUAL[row], entities, SHOWN[row], HIDDEN[row]),
     }
     if memory is not None:
         asked["memory"] = memory[row]

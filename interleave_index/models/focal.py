@@ -144,6 +144,12 @@ class _Stage(nn.Module):
         self.blocks = nn.ModuleList(DwBlock(width, sizes.levels, sizes.window) for _ in range(sizes.depths[number]))
         self.downsample = _Embed(width, 2 * width, 3, 2, 1) if number < STAGES - 1 else None
 
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, H, W, C) to the same, and to the input of the next stage."""
+        for block in self.blocks:
+            x = block(x)
+        return x, x if self.downsample is None else self.downsample(x.permute(0, 3, 1, 2))
+
 
 class FocalDw(nn.Module):
     """Focal-T."""
@@ -159,11 +165,9 @@ class FocalDw(nn.Module):
         """(B, 3, H, W) normalised pixels to (res2, res3, res4, res5)."""
         x, maps = self.patch_embed(pixels), []
         for stage, norm in zip(self.layers, (self.norm0, self.norm1, self.norm2, self.norm3), strict=True):
-            for block in stage.blocks:
-                x = block(x)
+            x, following = stage(x)
             maps.append(norm(x).permute(0, 3, 1, 2).contiguous())
-            if stage.downsample is not None:
-                x = stage.downsample(x.permute(0, 3, 1, 2))
+            x = following
         return maps[0], maps[1], maps[2], maps[3]
 
 
@@ -179,8 +183,8 @@ class FocalHf(nn.Module):
         found = _focalnet(sizes)
         self.embeddings, self.encoder = found.embeddings, found.encoder  # its own final norm is never used
         self.norm0, self.norm1, self.norm2, self.norm3 = (nn.LayerNorm(width) for width in sizes.channels)
-        self.register_state_dict_post_hook(_rename_out)
-        self.register_load_state_dict_pre_hook(_rename_in)
+        self.register_state_dict_post_hook(_rename_out)  # type: ignore[no-untyped-call]
+        self.register_load_state_dict_pre_hook(_rename_in)  # type: ignore[no-untyped-call]
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """(B, 3, H, W) normalised pixels to (res2, res3, res4, res5)."""

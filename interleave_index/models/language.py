@@ -117,7 +117,7 @@ def load_llama(folder: Path, layer: int) -> Any:
     with torch.device("meta"):
         model = LlamaModel(settings)
     if layer < whole:
-        model.norm = nn.Identity()
+        model.norm = nn.Identity()  # type: ignore[assignment]
     wanted = set(model.state_dict())
     found = dict(_tensors(folder, wanted))
     missing = sorted(wanted - set(found))
@@ -130,7 +130,7 @@ def load_llama(folder: Path, layer: int) -> Any:
             f"{folder} does not fit its {SETTINGS}: {str(trouble).splitlines()[-1].strip()}"
         ) from trouble
     model.rotary_emb = LlamaRotaryEmbedding(settings)
-    return model.eval().requires_grad_(False)
+    return model.train(False).requires_grad_(False)
 
 
 def _tensors(folder: Path, wanted: set[str]) -> list[tuple[str, Tensor]]:

@@ -1,4 +1,4 @@
-"""What every interface promises (interface/protocol.py), asked of the toy, the bundled model and tiny dual encoders."""
+"""What every interface promises (interface/protocol.py), asked of toys and of tiny models of every kind."""
 
 import sys
 from pathlib import Path
@@ -22,14 +22,18 @@ def drawn(height=96, width=128):
     return photo
 
 
-@pytest.fixture(scope="module", params=[*names(), "clip", "siglip", "siglip2"])
-def interface(request, tmp_path_factory):
+@pytest.fixture(scope="module", params=[*names(), "clip", "siglip", "siglip2", "published"])
+def interface(request, tmp_path_factory, toys):
     if request.param in names():
         yield load(request.param, device="cpu")
         return
     pytest.importorskip("transformers")
     home, patch = tmp_path_factory.mktemp("home"), pytest.MonkeyPatch()
     patch.setenv("INTERLEAVE_MODELS", str(home))  # where the banks of calibration are kept
+    if request.param == "published":
+        yield load(str(toys.imported_model(home)), device="cpu")
+        patch.undo()
+        return
     yield load(str(tiny.save(home / request.param, request.param)), device="cpu", proposals="toy")
     patch.undo()
 

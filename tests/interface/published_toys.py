@@ -58,6 +58,19 @@ def random_state(sizes: PublishedSizes, seed: int = 0) -> dict[str, Tensor]:
     return state | {"criterion.empty_weight": torch.ones(134), "dilation_kernel": torch.ones(1, 1, 3, 3)}
 
 
+def imported_model(home: Path) -> Path:
+    """Folder of a tiny model with its language model, imported and prepared."""
+    from interleave_index.interface.generic import drawn_pictures
+    from interleave_index.interface.published.importing import import_checkpoint, prepare
+
+    home.mkdir(parents=True, exist_ok=True)
+    torch.save(random_state(tiny_sizes()), home / "released.pt")
+    llama_state(home / "llama")
+    found = import_checkpoint(home / "released.pt", "tiny", language=str(home / "llama"), sides=(64, 96), home=home)
+    prepare(found.folder, ["a dog", "a red disc"], drawn_pictures(2))
+    return found.folder
+
+
 def llama_tokenizer() -> Tokenizer:
     """A tokenizer that handles blanks as LLaMA's does: they belong to the word behind them."""
     tokenizer = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True))

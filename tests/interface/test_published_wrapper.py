@@ -341,3 +341,10 @@ def test_an_entity_that_was_cut_off_still_has_a_vector(model):
     text = "dog " * 80 + "cat"
     query = model.encode_interleaved(Sentence(text, ((len(text) - 3, len(text)),), (False,)), [None])
     assert np.isfinite(query.entities).all() and query.entities.shape == (1, 32)
+
+
+def test_the_protocol_may_be_switched_on_a_model_that_is_in_use(build):
+    model = build()
+    assert not model.published_protocol and not model.prompter.published
+    model.published_protocol = True
+    assert model.prompter.published and model.published_protocol

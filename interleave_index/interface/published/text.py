@@ -41,7 +41,8 @@ class TextCache:
     """
 
     def __init__(self, folder: Path, model: str, tower: Callable[[], LanguageTower]) -> None:
-        self._folder, self._build, self._tower = folder / model, tower, None
+        self._folder, self._build = folder / model, tower
+        self._tower: LanguageTower | None = None
 
     def states(self, texts: Sequence[str], context: int, *, tail: int = 0) -> list[TokenStates]:
         """See `LanguageTower.states`."""
@@ -84,7 +85,7 @@ class Prompter:
         cache: of token states.
         project: (T, width) states to (T, C) tokens.
         context, class_context: tokens of a text, and of a class name's sentence.
-        published: replay the published evaluation where it differs, see docs/published-find.md.
+        published: replay the published evaluation where it differs, see docs/published-find.md; may be switched.
         tail: end tokens that the published interleaved sentences carry too many (UniCL 1, LLaMA 0).
     """
 
@@ -99,7 +100,7 @@ class Prompter:
         tail: int = 0,
     ) -> None:
         self._cache, self._project, self._context, self._class_context = cache, project, context, class_context
-        self._published, self._tail = published, tail if published else 0
+        self.published, self._tail = published, tail
 
     def captions(self, texts: Sequence[str]) -> TextTokens:
         """Captions of a batch."""
@@ -125,10 +126,10 @@ class Prompter:
 
     def sentence(self, sentence: Sentence, masks: MaskPrompt | VisualTokens | None = None) -> InterleavePrompt:
         """One sentence with its entities; `masks` as `InterleavePrompt` has them."""
-        (found,) = self._cache.states([sentence.text], self._context, tail=self._tail)
+        (found,) = self._cache.states([sentence.text], self._context, tail=self._tail if self.published else 0)
         tokens = self._project(found.states)
         inside = entity_tokens(found.spans, sentence.spans)
-        index = entity_indices(inside, summed=self._published).to(tokens.device)
+        index = entity_indices(inside, summed=self.published).to(tokens.device)
         flags = torch.tensor(sentence.visual, dtype=torch.float32).reshape(-1, 1)
         visual = (flags * inside).sum(0).clamp(max=1).to(tokens.device)
         numbers = torch.arange(len(sentence.spans)) if sentence.spans else torch.tensor([PAD_ENTITY])

@@ -24,7 +24,7 @@ from ...errors import InputError
 from ...models.pixel_decoder import Pyramid
 from ...records import RGB, BoolMask, Floats
 from ..find.model import Sentence
-from ..find.outputs import Output
+from ..find.outputs import Output, Pass
 from ..find.variables import InterleavePrompt, MaskPrompt, Prompts, SpatialPrompt, VisualTokens
 from . import segmentation
 from .answers import Example, Found, Interaction, Proposals
@@ -52,9 +52,19 @@ class PublishedModel:
     def __init__(
         self, network: PublishedNetwork, prompter: Prompter, *, device: str = "cpu", published_protocol: bool = False
     ) -> None:
-        self.network, self.prompter, self.published_protocol = network, prompter, published_protocol
+        self.network, self.prompter = network, prompter
+        self.published_protocol = published_protocol
         self.device = torch.device(device)
         self._blank: Pyramid | None = None
+
+    @property
+    def published_protocol(self) -> bool:
+        """Whether the published evaluation is replayed; may be switched at any time."""
+        return self.prompter.published
+
+    @published_protocol.setter
+    def published_protocol(self, wanted: bool) -> None:
+        self.prompter.published = wanted
 
     # --- photos -------------------------------------------------------------------------------
 
@@ -250,16 +260,18 @@ class PublishedModel:
     # --- inside -------------------------------------------------------------------------------
 
     def _look(self, pyramid: Pyramid, prompts: Prompts, table: Tensor | None = None) -> Output:
-        return self.network.predictor(
+        made: Pass = self.network.predictor(
             pyramid.levels,
             pyramid.mask_features,
             prompts,
             class_table=None if table is None else table.to(self.device),
             generator=_generator(self.device),
-        ).final
+        )
+        return made.final
 
     def _speak(self, prompts: Prompts) -> Output:
-        return self.network.predictor(None, None, prompts).final
+        made: Pass = self.network.predictor(None, None, prompts)
+        return made.final
 
     def _blank_pyramid(self) -> Pyramid:
         if self._blank is None:
@@ -344,7 +356,8 @@ def _batches(texts: Sequence[str]) -> list[Sequence[str]]:
 def _cosines(rows: Tensor, others: Tensor) -> Tensor:
     """(Q, E) cosines with the epsilon of the published code."""
     one, other = (x / (x.norm(dim=-1, keepdim=True) + 1e-7) for x in (rows.float(), others.float()))
-    return one @ other.T
+    found: Tensor = one @ other.T
+    return found
 
 
 def _array(rows: Tensor) -> Floats:

@@ -13,13 +13,14 @@ SIDE = (768, 1024)  # (height, width) of the measured photos, as decoding hands 
 BATCH, SECONDS = 16, 4.0
 
 
-def measure_speed(interface: Interface, *, seconds: float = SECONDS, batch: int = BATCH) -> Speed:
+def measure_speed(interface: Interface, *, seconds: float | None = None, batch: int | None = None) -> Speed:
     """Photos a second of `encode_photos`, proposals and regions counted; decoding and writing are not. Remembered.
 
     Args:
-        seconds: at least so long, after one batch that is not counted.
-        batch: photos of a call.
+        seconds: at least so long, after one batch that is not counted; None is `SECONDS`.
+        batch: photos of a call; None is `BATCH`.
     """
+    seconds, batch = SECONDS if seconds is None else seconds, BATCH if batch is None else batch
     photos = drawn_pictures(batch, SIDE)
     interface.encode_photos(photos)
     done, start = 0, time.perf_counter()

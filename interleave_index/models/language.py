@@ -23,6 +23,7 @@ from .text import load_tokenizer
 
 TOKENIZER, SETTINGS = "tokenizer.json", "config.json"
 LLAMA_LAYER = 21  # of 32; the residual stream there, before any final norm
+DTYPE_OF = "layers.0.self_attn.q_proj.weight"  # released files keep the embeddings in another precision than the layers
 BATCH = 8
 
 
@@ -123,8 +124,9 @@ def load_llama(folder: Path, layer: int) -> Any:
     missing = sorted(wanted - set(found))
     if missing:
         raise WeightsMissing(f"{folder} lacks {len(missing)} of {len(wanted)} tensors, the first is {missing[0]}")
+    kind = found[DTYPE_OF].dtype if DTYPE_OF in found else next(iter(found.values())).dtype
     try:
-        model.load_state_dict(found, assign=True)
+        model.load_state_dict({name: value.to(kind) for name, value in found.items()}, assign=True)
     except RuntimeError as trouble:
         raise WeightsMissing(
             f"{folder} does not fit its {SETTINGS}: {str(trouble).splitlines()[-1].strip()}"

@@ -1,6 +1,7 @@
 """Released checkpoints: keys, import, the language side, and a model of an index made of one."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 import torch
 
 from interleave_index.errors import InputError, ModelError, WeightsMissing
+from interleave_index.interface.find.model import compose
 from interleave_index.interface.published.folder import load_published, load_tower, read_config
 from interleave_index.interface.published.importing import KeysDoNotFit, import_checkpoint, prepare, read_prepared
 from interleave_index.interface.published.keys import network_shapes, sizes_of, sort_keys
@@ -186,6 +188,40 @@ def test_a_language_model_inside_the_file_is_the_same_as_one_beside_it(state, ll
     assert found.language == "inside"
     one, other = (load_published(folder).encode_captions(["a dog"]) for folder in (found.folder, imported.folder))
     assert np.allclose(one, other, atol=1e-6)
+
+
+def test_embeddings_of_another_precision_than_the_layers_are_read(state, llama, toys, tmp_path):
+    half = {key: value if "embed_tokens" in key else value.half() for key, value in llama[1].items()}
+    torch.save(state | {toys.LANGUAGE + key: value for key, value in half.items()}, tmp_path / "half.pt",
+               _use_new_zipfile_serialization=False)  # fmt: skip
+    toys.llama_state(tmp_path / "bare", weights=False)
+    found = import_checkpoint(
+        tmp_path / "half.pt", "half", language=str(tmp_path / "bare"), sides=(64, 96), home=tmp_path
+    )
+    states = load_tower(found.folder).states(["a dog"], 77)[0].states
+    whole = LlamaTower(llama[0]).states(["a dog"], 77)[0].states
+    assert states.dtype == torch.float16
+    assert float(torch.cosine_similarity(states.float(), whole, dim=-1).min()) > 0.99
+
+
+def test_a_checkpoint_with_unicl_brings_its_tower_and_wants_a_tokenizer(toys, tmp_path):
+    sizes = toys.tiny_sizes()
+    sizes = replace(sizes, interface=replace(sizes.interface, text_width=64))
+    tower = {toys.LANGUAGE + key: value for key, value in toys.unicl_network().state_dict().items()}
+    torch.save(toys.random_state(sizes) | tower, tmp_path / "unicl.pt")
+    with pytest.raises(WeightsMissing, match="brings its language model but no tokenizer"):
+        import_checkpoint(tmp_path / "unicl.pt", "unicl", home=tmp_path)
+    (tmp_path / "clip").mkdir()
+    toys.clip_tokenizer().save(str(tmp_path / "clip" / "tokenizer.json"))
+    found = import_checkpoint(
+        tmp_path / "unicl.pt", "unicl", language=str(tmp_path / "clip"), sides=(64, 96), home=tmp_path
+    )
+    model = load_published(found.folder, published_protocol=True)
+    assert (found.language, read_config(found.folder)["sizes"]["language"]) == ("inside", "unicl")
+    assert model.encode_captions(["a dog", "the yellow cat"]).shape == (2, 32)
+    whole = model.prompter.sentence(compose([("a dog", 0, False)])).text.tokens
+    model.published_protocol = False
+    assert whole.shape[1] == 1 + model.prompter.sentence(compose([("a dog", 0, False)])).text.tokens.shape[1]
 
 
 # --- language --------------------------------------------------------------------------------

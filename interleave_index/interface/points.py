@@ -109,7 +109,7 @@ def grounded(photo: RGB, parts: Sequence[ResolvedPart], vectors: Floats, encodin
     size = (int(photo.shape[0]), int(photo.shape[1]))
     scene = scene_of(size, encoding.regions, encoding.boxes, encoding.masks, record)
     targets = [_target(part, vector, calibration) for part, vector in zip(parts, vectors, strict=True)]
-    return climb(scene, targets, _tools(photo, grounders, embed))
+    return climb(scene, targets, tools_for(photo, grounders, embed))
 
 
 def _target(part: ResolvedPart, vector: Floats, calibration: Calibration) -> Target:
@@ -132,8 +132,15 @@ def _exemplar(part: ResolvedPart) -> RGB | None:
     return np.ascontiguousarray(cut)
 
 
-def _tools(photo: RGB, grounders: Grounders, embed: Callable[[Sequence[BoolMask]], Floats] | None) -> Tools:
-    """The models bound to one photo; nothing is embedded before it is asked for."""
+def tools_for(photo: RGB, grounders: Grounders,
+              embed: Callable[[Sequence[BoolMask]], Floats] | None = None) -> Tools:
+    """The models bound to one photo; nothing is embedded before it is asked for.
+
+    Args:
+        photo: (H, W, 3) uint8, upright.
+        grounders: models that segment or detect; with any of them, no rung is passed over for a stored region.
+        embed: masks of the photo to vectors like those of its regions, or None.
+    """
     segmenter, concept = grounders.segmenter, grounders.concept
     return Tools(
         segment=None if segmenter is None else lambda prompts: segmenter.look(photo)(prompts),

@@ -1,5 +1,8 @@
 """The ladder behind the interface protocol: any interface grounds by points, and each hit tells its rung."""
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -107,3 +110,34 @@ def test_the_bundled_model_grounds_by_points():
     assert {one.entity for one in found} == {0, 1}
     assert all(one.mask.size == (60, 90) and one.rung for one in found)
     assert interface.space == load("find-mini", device="cpu").space
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    pytest.importorskip("transformers")
+    sys.path.insert(0, str(Path(__file__).parents[1] / "models"))
+    import tiny
+
+    return tiny.save(tmp_path_factory.mktemp("points") / "clip", "clip")
+
+
+def test_a_dual_encoder_grounds_by_points_and_scores_masks_by_their_own_vectors(clip, two_discs, monkeypatch, tmp_path):
+    monkeypatch.setenv("INTERLEAVE_MODELS", str(tmp_path))
+    photo, discs = two_discs
+    interface = load(str(clip), device="cpu", proposals="toy")
+    part = ResolvedPart("entity", "region", "[image:x.png]", photo=photo, mask=discs[0], bar=0.9)
+    (vector,) = interface.encode_query((part,)).entities
+    found = interface.ground(photo, (part,))
+    assert found[0].rung in ("stored", "coarse", "points") and found[0].present
+    best = float((interface.encode_photos([photo])[0].regions @ vector).max())
+    assert found[0].score == pytest.approx(best, abs=0.02)
+    never = interface.ground(photo, (ResolvedPart("entity", "region", "[image:x.png]", photo=photo, mask=discs[0],
+                                                  bar=1.01),))
+    assert [one.rung for one in never] == ["absent"]
+
+
+def test_its_own_second_look_can_be_asked_for(clip, two_discs, monkeypatch, tmp_path):
+    monkeypatch.setenv("INTERLEAVE_MODELS", str(tmp_path))
+    interface = load(str(clip), device="cpu", proposals="toy", grounding="own")
+    (found,) = interface.ground(two_discs[0], (entity("a red dog"),))
+    assert found.rung == "" and found.present is None

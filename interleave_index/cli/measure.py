@@ -202,18 +202,18 @@ SplitOption = Annotated[str, typer.Option("--split", help="val, testA, testB or 
 class Protocol(StrEnum):
     """How expressions are asked."""
 
-    read = "read"
-    find = "find"
+    by_read = "read"
+    by_find = "find"
 
 
 def _refer(name: str) -> None:
     def opens(refs: RefsOption, photos: PhotosOption, instances: InstancesOption = None, split: SplitOption = "val",
               protocol: Annotated[Protocol, typer.Option(
                   "--protocol", help="read: every sentence by itself; find: the first of each thing, in one pass.")
-              ] = Protocol.read) -> Opened:
+              ] = Protocol.by_read) -> Opened:
         from ..evaluation.benchmarks import grounding
 
-        together = protocol is Protocol.find
+        together = protocol is Protocol.by_find
         found = _referred(refs, instances, photos, split, sentences="first" if together else "all", lower=together)
         return [grounding.Refer(name, split, found, together=together)]
 

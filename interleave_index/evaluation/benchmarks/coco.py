@@ -74,7 +74,8 @@ class PanopticSet:
         """(H, W) mask of one segment; empty where there is no such segment or it is a group drawn as one."""
         there = any(s.id == segment and not s.crowd for s in self.segments[photo])
         found = self.ids(photo) if ids is None else ids
-        return (found == segment) & there
+        mask: BoolMask = (found == segment) & there
+        return mask
 
     def classes(self, photo: int, ids: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
         """(H, W) position of the class in `categories`, 255 where there is none; groups count."""

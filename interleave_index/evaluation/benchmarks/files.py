@@ -76,7 +76,7 @@ def read_plain_pickle(path: Path) -> Any:
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}; see docs/reproduce.md") from error
     except Exception as error:  # a damaged pickle raises nearly anything
-        raise InputError(f"{path} is no whole pickle: {error or type(error).__name__}; download it again") from error
+        raise InputError(f"{path} is no whole pickle: {error!r}; download it again") from error
 
 
 def read_photo(path: Path, size: tuple[int, int] | None = None) -> RGB:

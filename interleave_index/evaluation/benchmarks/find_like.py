@@ -18,8 +18,9 @@ from ...interface.find import tasks
 from ...interface.find.model import FindModel, Sentence
 from ...interface.find.variables import Prompts
 from ...interface.protocol import Interface
+from ...interface.published.answers import Example
 from ...interface.published.view import View
-from ...interface.published.wrapper import Example, PublishedModel
+from ...interface.published.wrapper import PublishedModel
 from ...models.pixel_decoder import Pyramid
 from ...records import RGB, BoolMask, Floats
 from .entity import Asked, Exemplar
@@ -29,10 +30,10 @@ BACKGROUND = "background"
 
 
 def subject_of(interface: Interface, *, published_protocol: bool = False) -> Subject | None:
-    """The subject of a FIND-like interface, else None."""
+    """The subject of a FIND-like interface, else None; see `subject.subject_of`."""
     network, model = getattr(interface, "network", None), getattr(interface, "model", None)
     if isinstance(model, PublishedModel):
-        model.published_protocol = model.published_protocol or published_protocol
+        model.published_protocol = published_protocol
         return PublishedSubject(model, facts_of(interface))
     if isinstance(network, FindModel):
         return FindSubject(network, facts_of(interface))

@@ -122,7 +122,7 @@ class CocoPanoptic:
         if self._instances is not None:
             return {**self._instances, "categories": self._instances.get("categories", things)}
         countable = {one["id"] for one in things}
-        annotations = []
+        annotations: list[dict[str, Any]] = []
         for photo in photos:
             ids = self._panoptic.ids(photo)
             for segment in self._panoptic.segments[photo]:

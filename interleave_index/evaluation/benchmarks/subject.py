@@ -100,7 +100,11 @@ class Subject(Protocol):
 
 
 def subject_of(interface: Interface, *, published_protocol: bool = False) -> Subject:
-    """The best way to ask an interface: by all its proposals where it is FIND-like, else through the protocol."""
+    """The best way to ask an interface: by all its proposals where it is FIND-like, else through the protocol.
+
+    Args:
+        published_protocol: replay the published evaluation with its oddities, where the model has any.
+    """
     if hasattr(interface, "network") or hasattr(interface, "model"):
         from . import find_like
 

@@ -111,7 +111,7 @@ def _ids(path: Path) -> list[int]:
     content = read_json(path)
     try:
         rows = content["images"] if isinstance(content, dict) else content
-        return [int(one.get("cocoid", one.get("id")) if isinstance(one, dict) else one) for one in rows]
+        return [int(one["cocoid" if "cocoid" in one else "id"] if isinstance(one, dict) else one) for one in rows]
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path} names no photos, expected `images` with ids, or a list of ids") from error
 
@@ -175,13 +175,14 @@ def _expressions(photos: Photos, photo: int, crop: _Crop, masks: Masks, classes:
             answers = np.array([texts.index(text) for text, _ in found], np.int64)
             return texts, _stack([mask for _, mask in found], crop.size), answers, True
     kinds = rng.permutation(np.unique(classes))[:MOST_EXPRESSIONS]
-    texts = tuple(_template(names[n], rng) for n in kinds)
+    texts = tuple(template(names[n], rng) for n in kinds)
     inside = [n for n, kind in enumerate(classes) if kind in kinds]
     answers = np.array([list(kinds).index(classes[n]) for n in inside], np.int64)
     return texts, masks[inside], answers, False
 
 
-def _template(name: str, rng: np.random.Generator) -> str:
+def template(name: str, rng: np.random.Generator) -> str:
+    """A class name in one of the sentences that ask for it."""
     for part in ("-other", "-merged", "-stuff"):
         name = name.replace(part, "")
     return TEMPLATES[int(rng.integers(len(TEMPLATES)))].format(name)

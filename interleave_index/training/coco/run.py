@@ -52,7 +52,8 @@ def run(settings: CocoSettings, progress: Callable[[str], None] = print) -> Path
         model = model_of(settings.pair(), device, settings.out / TEXTS)
         network = cast(TrainedNetwork, model.network)
         names = [category.name for category in photos.panoptic.categories]
-        step = Step(network, model.prompter, names, points=settings.points, drawn_classes=settings.drawn_classes)
+        drawn = settings.batch // count if settings.drawn_classes is None else settings.drawn_classes
+        step = Step(network, model.prompter, names, points=settings.points, drawn_classes=drawn)
         step = step.to(device)
         told(f"{len(photos.ids())} photos, {sum(p.numel() for p in step.parameters() if p.requires_grad):,} parameters "
              f"are trained, {count} process{'es' if count > 1 else ''} on {device.type}")
@@ -165,7 +166,8 @@ class _Training:
 
 def _groups(step: Step, settings: CocoSettings) -> list[dict[str, Any]]:
     """Norms and embeddings are not decayed."""
-    bare, rest = [], []
+    bare: list[Tensor] = []
+    rest: list[Tensor] = []
     for module in step.modules():
         for parameter in module.parameters(recurse=False):
             if parameter.requires_grad:

@@ -32,8 +32,8 @@ class CocoSettings:
         epochs: over the photos; steps: instead of them, or None.
         lr, weight_decay, clip: of AdamW; the rate falls to a tenth at 88.889 % and again at 96.296 % of the steps.
         points: sampled of every mask.
-        drawn_classes: class names encoded with gradient a step and process; the published recipe has one a photo; 0
-            is all.
+        drawn_classes: class names encoded with gradient a step and process; None is one a photo, as published; 0 is
+            all of them.
         save_every: steps between checkpoints.
         limit: only so many photos, for a trial.
         bf16: mixed precision.
@@ -67,7 +67,7 @@ class CocoSettings:
     weight_decay: float = 0.05
     clip: float = 0.01
     points: int = 12544
-    drawn_classes: int = 1
+    drawn_classes: int | None = None
     save_every: int = 500
     limit: int | None = None
     seed: int = 0

@@ -18,11 +18,12 @@ from .criterion import (
     class_loss,
     contrast,
     fine_contrast,
+    gathered,
     mask_losses,
     match,
     mean_over_processes,
 )
-from .data import Sample
+from .data import Sample, template
 from .prompting import class_prompts, prompts_of
 
 WEIGHTS = {"mask_ce": 2.0, "mask_bce": 5.0, "mask_dice": 5.0, "retrieval": 8.0, "grounding_ce": 0.4,
@@ -40,7 +41,7 @@ class Step(nn.Module):
         prompter: the language side.
         names: of the classes, without background.
         points: sampled of every mask.
-        drawn_classes: names encoded with gradient a step; 0 is all.
+        drawn_classes: names encoded with gradient a step, each in a sentence that is drawn; 0 is all.
     """
 
     table: Tensor
@@ -49,14 +50,15 @@ class Step(nn.Module):
                  drawn_classes: int = 1) -> None:
         super().__init__()
         self.network, self._prompter, self._points = network, prompter, points
-        self._sentences = [class_sentence(name) for name in (*names, "background")]
-        self._drawn = drawn_classes or len(self._sentences)
-        self.register_buffer("table", torch.zeros(len(self._sentences), network.predictor.config.width))
+        self._names = (*names, "background")
+        self._drawn = min(drawn_classes or len(self._names), len(self._names))
+        self.register_buffer("table", torch.zeros(len(self._names), network.predictor.config.width))
 
     @torch.no_grad()
     def refresh_table(self) -> None:
-        """Encode all class names anew, in pieces; the table is what the classes are compared with."""
-        rows = [self._class_vectors(self._sentences[n:n + 32]) for n in range(0, len(self._sentences), 32)]
+        """Encode all class names anew, in pieces; the table is what proposals are compared with."""
+        sentences = [class_sentence(name) for name in self._names]
+        rows = [self._class_vectors(sentences[n:n + 32]) for n in range(0, len(sentences), 32)]
         self.table = torch.cat(rows).detach()
 
     def forward(self, samples: Sequence[Sample], seed: int) -> dict[str, Tensor]:
@@ -86,11 +88,13 @@ class Step(nn.Module):
         return out
 
     def _class_table(self, rng: np.random.Generator) -> Tensor:
-        """The table with some rows encoded with gradient; they stay in it, detached, for the steps to come."""
-        rows = torch.from_numpy(np.sort(rng.permutation(len(self._sentences))[:self._drawn])).to(self.table.device)
-        fresh = self._class_vectors([self._sentences[n] for n in rows.tolist()]).float()
+        """The table with some rows encoded with gradient; those of all processes stay in it for the steps to come."""
+        drawn = rng.permutation(len(self._names))[:self._drawn]
+        fresh = self._class_vectors([template(self._names[n], rng) for n in drawn]).float()
+        rows = torch.from_numpy(drawn).to(self.table.device)
         with torch.no_grad():
-            self.table = self.table.index_copy(0, rows, fresh.detach())
+            numbers, _ = gathered(rows[:, None].float())
+            self.table = self.table.index_copy(0, numbers[:, 0].long(), gathered(fresh.detach())[0])
         return self.table.index_copy(0, rows, fresh)
 
     # --- losses of one prediction -------------------------------------------------------------

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
+import json
+from collections.abc import Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -30,16 +29,6 @@ from interleave_index.records import RGB
 SIZES = Sizes(64, 96)
 
 
-def _toys() -> ModuleType:
-    place = Path(__file__).parents[2] / "interface" / "published_toys.py"
-    spec = importlib.util.spec_from_file_location("published_toys", place)
-    assert spec is not None and spec.loader is not None
-    found = importlib.util.module_from_spec(spec)
-    sys.modules.setdefault("published_toys", found)
-    spec.loader.exec_module(found)
-    return found
-
-
 @pytest.fixture(scope="module")
 def network() -> FindModel:
     torch.manual_seed(1)
@@ -58,7 +47,7 @@ class _Words:
 
     width = 48
 
-    def states(self, texts: list[str], context: int, *, tail: int = 0) -> list[TokenStates]:
+    def states(self, texts: Sequence[str], context: int, *, tail: int = 0) -> list[TokenStates]:
         found = []
         for text in texts:
             spans, at = [(0, 0)], 0
@@ -73,13 +62,12 @@ class _Words:
 
 
 @pytest.fixture(scope="module")
-def published(tmp_path_factory: pytest.TempPathFactory) -> PublishedModel:
-    toys = _toys()
-    sizes = toys.small_sizes("focal_dw")
+def published(tmp_path_factory: pytest.TempPathFactory, toys: Any) -> PublishedModel:
+    sizes = toys.tiny_sizes()
     state = toys.random_state(sizes)
     net = PublishedNetwork(sizes)
     net.load_state_dict({name: value for name, value in state.items() if name in net.state_dict()})
-    cache = TextCache(tmp_path_factory.mktemp("text"), "words", _Words)
+    cache = TextCache(tmp_path_factory.mktemp("text"), "words", lambda: _Words())
     net = net.eval().requires_grad_(False)
     return PublishedModel(net, Prompter(cache, net.predictor.project_text, context=77, class_context=150))
 
@@ -124,7 +112,7 @@ def test_all_proposals_take_part(network: FindModel, published: PublishedModel, 
     mini = FindSubject(network, {})
     assert len(mini.look(photo, SIZES).vectors()[1]) == 6 and mini.facts["asked"] == "all 6 proposals"
     whole = PublishedSubject(published, {})
-    assert len(whole.look(photo, SIZES).vectors()[1]) == 100 and whole.facts["asked"] == "all 100 proposals"
+    assert len(whole.look(photo, SIZES).vectors()[1]) == 12 and whole.facts["asked"] == "all 12 proposals"
 
 
 def test_masks_are_those_of_the_tasks(network: FindModel, photo: RGB) -> None:
@@ -142,9 +130,10 @@ def test_the_subject_fits_the_interface(network: FindModel, published: Published
     mini, whole = Mini(), Mini()
     mini.network, whole.model = network, published  # type: ignore[attr-defined]
     assert isinstance(subject_of(mini), FindSubject)
-    found = subject_of(whole, published_protocol=True)
-    assert isinstance(found, PublishedSubject) and found.facts["published_protocol"] is True
-    published.published_protocol = False
+    for replay in (True, False):
+        found = subject_of(whole, published_protocol=replay)
+        assert isinstance(found, PublishedSubject)
+        assert found.facts["published_protocol"] is published.published_protocol is replay
     assert type(subject_of(ToyInterface())) is PlainSubject
     assert find_like.subject_of(ToyInterface()) is None
 
@@ -173,3 +162,22 @@ def test_every_benchmark_runs_over_a_model(subject: Subject, coco: Path) -> None
     for benchmark in benchmarks:
         report = Run()(benchmark, subject)
         assert report["n"] == 3 and all(np.isfinite(value) for value in report["figures"].values())
+
+
+@pytest.mark.slow
+def test_an_imported_checkpoint_is_measured_by_its_name(
+        coco: Path, toys: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str]) -> None:
+    from interleave_index.cli import main
+
+    folder = toys.imported_model(tmp_path / "models")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as end:
+        main(["evaluate", "find-bench", "--coco", str(coco), "--part", "grounding", "--published-protocol", "--json",
+              "--model", str(folder), "--device", "cpu"])
+    out, err = capsys.readouterr()
+    assert not end.value.code, err
+    (report,) = json.loads(out)["benchmarks"]
+    assert report["model"]["interface"] == "tiny" and report["model"]["asked"] == "all 12 proposals"
+    assert report["model"]["published_protocol"] is True and report["settings"]["published_protocol"] is True
+    assert {one["model"] for one in report["published"]} >= {"FIND Focal-T", "FIND Focal-L"}

@@ -267,13 +267,12 @@ def test_the_published_replacement_hits_every_occurrence_and_loses_its_spans() -
 
 def test_a_phrase_that_is_not_in_its_sentence_is_an_error(tmp_path: Path) -> None:
     strange = {"annotation_id": 5, "phrase": "cat", "start_idx": 0, "_start_idx": 0, "end_idx": 3}
-    content = {"images": [{"id": 1, "file_name": "a.jpg"}],
-               "annotations": [{"image_id": 1, "sentence": "a dog", "phrase": [strange]}]}
+    content: dict[str, Any] = {"images": [{"id": 1, "file_name": "a.jpg"}],
+                               "annotations": [{"image_id": 1, "sentence": "a dog", "phrase": [strange]}]}
     (tmp_path / "entity.json").write_text(json.dumps(content))
     with pytest.raises(InputError, match="phrase 'cat' does not stand in 'a dog'"):
         entity.read_entities(tmp_path / "entity.json")
-    content["annotations"][0]["image_id"] = 9  # type: ignore[index]
-    content["annotations"][0]["phrase"] = []  # type: ignore[index]
+    content["annotations"][0].update(image_id=9, phrase=[])
     (tmp_path / "entity.json").write_text(json.dumps(content))
     with pytest.raises(InputError, match="photo 9, which it does not list"):
         entity.read_entities(tmp_path / "entity.json")

@@ -76,7 +76,7 @@ def main() -> int:
           f"{torch.get_num_threads()} threads, {peak_gib():.2f} GiB")
     photo, table = photo_of(args), torch.randn(CLASSES + 1, model.network.predictor.config.width)
     for number in range(args.runs):
-        marks = [time.perf_counter()]
+        marks, busy = [time.perf_counter()], time.process_time()
         view = model.view(photo)
         marks.append(time.perf_counter())
         found = model.proposals(view, table)
@@ -87,7 +87,8 @@ def main() -> int:
         steps = [f"{name} {later - earlier:.2f} s" for name, earlier, later in
                  zip(("backbone and pixel decoder", "interface", "masks"), marks, marks[1:], strict=False)]
         print(f"run {number + 1}: photo {photo.shape[1]}x{photo.shape[0]}, input {view.padded[1]}x{view.padded[0]}: "
-              f"{', '.join(steps)}; together {marks[-1] - marks[0]:.2f} s")
+              f"{', '.join(steps)}; together {marks[-1] - marks[0]:.2f} s, of the processor "
+              f"{time.process_time() - busy:.2f} s")
         if masks.shape != (len(found.masks), *photo.shape[:2]) or not bool(torch.isfinite(masks).all()):
             print(f"masks have shape {tuple(masks.shape)} or are not finite")
             return 1

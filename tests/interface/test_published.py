@@ -144,6 +144,20 @@ def test_a_file_that_is_no_state_dict_of_find_is_refused(content, message, tmp_p
         import_checkpoint(tmp_path / "other.pt", "other", home=tmp_path)
 
 
+def test_an_import_that_was_not_finished_is_taken_up_again(state, llama, tmp_path):
+    torch.save(state, tmp_path / "released.pt")
+    first = import_checkpoint(tmp_path / "released.pt", "late", sides=(64, 96), home=tmp_path)
+    (first.folder / "text").mkdir()
+    (first.folder / "text" / "kept").touch()
+    again = import_checkpoint(
+        tmp_path / "released.pt", "late", language=str(llama[0]), sides=(64, 96), home=tmp_path
+    )
+    assert (first.language, again.language) == ("none", "referred") and (again.folder / "text" / "kept").exists()
+    torch.save(dict(state, dilation_kernel=torch.zeros(1, 1, 3, 3)), tmp_path / "other.pt")
+    with pytest.raises(InputError, match="there is a model late already"):  # another file does not take its place
+        import_checkpoint(tmp_path / "other.pt", "late", language=str(llama[0]), home=tmp_path)
+
+
 def test_a_backbone_that_is_not_supported_is_named(state, tmp_path):
     davit = {key: value for key, value in state.items() if not key.startswith("backbone.")}
     torch.save(davit | {"backbone.convs.0.proj.weight": torch.zeros(1)}, tmp_path / "davit.pt")

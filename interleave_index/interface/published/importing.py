@@ -23,7 +23,18 @@ from ...records import RGB
 from ..generic import drawn_pictures, generic_captions
 from ..protocol import BANKS, Calibration
 from .classes import COCO_PANOPTIC
-from .folder import CONFIG, FORMAT, KIND, LANGUAGE, PREPARED, WEIGHTS, load_published, read_config
+from .folder import (
+    CONFIG,
+    FORMAT,
+    KIND,
+    LANGUAGE,
+    PREPARED,
+    TEXTS,
+    WEIGHTS,
+    is_published,
+    load_published,
+    read_config,
+)
 from .keys import Sorted, sizes_of, sort_keys
 from .network import PRESETS, PublishedSizes
 from .view import LONG, SHORT
@@ -82,6 +93,9 @@ def import_checkpoint(
 ) -> Imported:
     """Read a released state dict and write a model folder.
 
+    An import of the same file that was stopped before it was prepared, or made without a language model, is made
+    again in its place; token states that it has read stay.
+
     Args:
         file: a plain state dict as torch saves it, read with `weights_only`, or a .safetensors file.
         name: of the new folder in `home`.
@@ -96,7 +110,7 @@ def import_checkpoint(
     if not _NAME.fullmatch(name):
         raise InputError(f"model name is {name!r}, expected letters, digits, dots and dashes")
     folder = (home or hub.home()) / name
-    if folder.exists():
+    if folder.exists() and not _unfinished(folder, file):
         raise InputError(f"there is a model {name} already, in {folder}; take another name, or remove that folder")
     state = read_state(file)
     sizes = replace(sizes_of(state, heads), short=sides[0], long=sides[1])
@@ -110,6 +124,10 @@ def import_checkpoint(
         save_file({key: state[key].contiguous() for key in keys.network}, draft / WEIGHTS)
         spoken = _language(draft, state, keys, sizes, language)
         _write_config(draft, name, file, sizes, spoken)
+        if folder.exists():  # an unfinished import of the same file: texts read so far stay
+            if (folder / TEXTS).is_dir():
+                (folder / TEXTS).rename(draft / TEXTS)
+            shutil.rmtree(folder)
         draft.rename(folder)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
@@ -121,6 +139,14 @@ def import_checkpoint(
         "none" if spoken is None else "inside" if spoken["inside"] else "referred",
         keys.left_out,
     )
+
+
+def _unfinished(folder: Path, file: Path) -> bool:
+    """Whether a folder is an import of this very file that was never prepared, for want of time or of a language."""
+    if not is_published(folder) or (folder / PREPARED).exists() or not file.is_file():
+        return False
+    same: bool = read_config(folder)["source"]["sha256"] == hub.sha256_of(file)
+    return same
 
 
 def read_state(file: Path) -> dict[str, Tensor]:

@@ -24,7 +24,7 @@ def encoded(model: FindModel, samples: Samples, rows: NDArray[np.int64]) -> list
         pixels = torch.as_tensor(samples.pixels[rows[start : start + 32]]).permute(0, 3, 1, 2).float()
         side = model.config.side
         pyramid = model.pyramid(F.interpolate(pixels, (side, side), mode="bilinear", antialias=True))
-        outputs.append(model.interface(pyramid.levels, pyramid.mask_features, Prompts()).final)
+        outputs.append(model.see(pyramid, Prompts()).final)
     return outputs
 
 

@@ -35,11 +35,12 @@ def facets(connection: Connection) -> dict[str, Any]:
     count = connection.execute(select(func.count()).select_from(PhotoRow).where(*placed)).scalar_one()
     every = max(1, count // MOST_PLACES)
     places = connection.execute(select(PhotoRow.latitude, PhotoRow.longitude).where(*placed).order_by(PhotoRow.id))
+    kept = [[latitude, longitude] for n, (latitude, longitude) in enumerate(places) if n % every == 0]
     return {
         "cameras": [{"name": str(name), "photos": int(photos)} for name, photos in cameras],
         "folders": _folders(connection),
         "months": [{"month": month, "photos": photos} for month, photos in sorted(months.items())],
-        "places": [[float(row[0]), float(row[1])] for n, row in enumerate(places) if n % every == 0][:MOST_PLACES],
+        "places": kept[:MOST_PLACES],
         "placed": int(count),
     }
 

@@ -11,7 +11,7 @@ import numpy as np
 from fastapi import APIRouter, Path, Query, Request
 from starlette.responses import Response
 
-from ..errors import NotInIndex
+from ..errors import ImageUnreadable, NotInIndex
 from ..export.masks import entity_mask
 from ..records import BoolMask, Photo
 from .answers import Json, photo_json, region_json, whole_size
@@ -77,7 +77,7 @@ async def thumbnail(request: Request, photo_id: PhotoPath) -> Response:
 @router.get("/api/photos/{photo_id}/display", responses=PICTURE, response_class=Response)
 async def display(request: Request, photo_id: PhotoPath) -> Response:
     """The photo as a screen can show it: an upright JPEG in sRGB with a long side of at most 2048."""
-    return await _jpeg(request, photo_id, lambda state, known: jpeg(state.index.pixels(known), DISPLAY_SIDE))
+    return await _jpeg(request, photo_id, lambda state, known: _made(state, known, DISPLAY_SIDE))
 
 
 @router.get("/api/photos/{photo_id}/original", responses={200: {"content": {"image/*": {}}}}, response_class=Response)
@@ -136,7 +136,14 @@ def _thumbnail(state: State, known: Photo) -> bytes:
     try:
         return state.index.thumbnail(known).read_bytes()
     except OSError:
-        return jpeg(state.index.pixels(known), state.config.ingest.thumbnail_side)
+        return _made(state, known, state.config.ingest.thumbnail_side)
+
+
+def _made(state: State, known: Photo, long_side: int) -> bytes:
+    try:
+        return jpeg(state.index.pixels(known), long_side)
+    except ImageUnreadable as trouble:
+        raise Refused(410, str(trouble)) from trouble
 
 
 def _original(known: Photo) -> bytes:

@@ -66,7 +66,7 @@ class State:
         """Bring the gauges up to date."""
         facts, gauges, job = self.index.status(), self.measures.gauges, self.jobs.last
         values = {"waiting": self.gate.waiting, "working": self.gate.working, "photos": facts["photos"],
-                  "regions": facts["regions"], "uploads": len(self.uploads), "upload_bytes": self.uploads.bytes,
+                  "regions": facts["regions"], "uploads": len(self.uploads), "upload_bytes": self.uploads.held_bytes,
                   "ingest_running": int(job is not None and job.state == "running"),
                   "ingest_done": job.done if job else 0, "ingest_failed": job.failures if job else 0}
         for name, value in values.items():

@@ -58,7 +58,7 @@ class Uploads:
         return len(self._held)
 
     @property
-    def bytes(self) -> int:
+    def held_bytes(self) -> int:
         """Of all pictures together."""
         return sum(upload.bytes for upload in list(self._held.values()))
 
@@ -101,7 +101,7 @@ class Uploads:
     def _sweep(self, now: float) -> None:
         for name in [name for name, upload in self._held.items() if now - upload.made > KEPT_SECONDS]:
             del self._held[name]
-        while len(self._held) > 1 and self.bytes > self._settings.uploads_bytes:
+        while len(self._held) > 1 and self.held_bytes > self._settings.uploads_bytes:
             self._held.popitem(last=False)
 
 

@@ -246,7 +246,8 @@ def _named(part: Part, upload: FindUpload) -> Part:
     found = upload(str(part.source))
     mask = None
     if part.mask is not None:
-        mask = MaskBody(**_runs(resize_mask((upload(str(part.mask)).rgb > 0).any(axis=2), found.rgb.shape[:2])))
+        given = np.asarray((upload(str(part.mask)).rgb > 0).any(axis=2))
+        mask = MaskBody(**_runs(resize_mask(given, (found.rgb.shape[0], found.rgb.shape[1]))))
     body = PartBody(upload=str(part.source)[:200], box=part.box, points=list(part.points) or None,
                     background=list(part.background) or None, mask=mask)
     return _picture(found.rgb, found.width, found.height, body, part.weight)

@@ -116,7 +116,9 @@ def browser() -> Iterator[Any]:
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: no test of the page")
     path = next((found for name in BROWSERS if (found := shutil.which(name))), None)
     if path is None:
-        pytest.skip("no browser: none of " + ", ".join(BROWSERS) + " is on the path; on Debian, apt-get install chromium")
+        pytest.skip(
+            "no browser: none of " + ", ".join(BROWSERS) + " is on the path; on Debian, apt-get install chromium"
+        )
     with playwright.sync_playwright() as driver:
         # Root, as in a container, may not make the sandbox; pages come from this test's own server.
         started = driver.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
@@ -136,8 +138,13 @@ def serve_page(_ingested: Path, tmp_path: Path) -> Iterator[Callable[..., str]]:
         config = Config().with_flags(models_interface="toy", ingest_workers=0)
 
         def run() -> None:
-            serve(str(folder), config, ServeSettings(port=0, **settings), stop=stop,
-                  ready=lambda address: (told.append(address), ready.set()))  # type: ignore[func-returns-value]
+            serve(
+                str(folder),
+                config,
+                ServeSettings(port=0, **settings),
+                stop=stop,
+                ready=lambda address: (told.append(address), ready.set()),
+            )  # type: ignore[func-returns-value]
 
         thread = threading.Thread(target=run, daemon=True)
         thread.start()
@@ -156,7 +163,9 @@ def new_page(browser: Any) -> Iterator[Callable[..., Any]]:
     """Open an address; what the page's console says against it fails the test."""
     opened: list[tuple[Any, list[str]]] = []
 
-    def new(address: str, wait: str = "[data-ready]", **options: Any) -> Any:
+    def new(
+        address: str, wait: str = "[data-ready]", before: Callable[[Any], None] | None = None, **options: Any
+    ) -> Any:
         context = browser.new_context(**({"viewport": {"width": 1280, "height": 860}} | options))
         page = context.new_page()
         trouble: list[str] = []
@@ -165,6 +174,8 @@ def new_page(browser: Any) -> Iterator[Callable[..., Any]]:
         page.set_default_timeout(20_000)
         opened.append((context, trouble))
         page.trouble = trouble
+        if before is not None:
+            before(page)
         page.goto(address)
         page.wait_for_selector(wait)
         return page

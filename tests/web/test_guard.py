@@ -103,8 +103,11 @@ def test_beyond_loopback_a_token_is_demanded_and_must_be_long(token):
 
 @pytest.mark.parametrize("name", ["/etc/passwd", "../../etc/passwd", "http://127.0.0.1:9/x.png", "file:///etc/passwd"])
 def test_no_path_and_no_address_that_a_request_names_is_opened(client, drawn_photos, name):
-    for body in ({"query": f"[image:{name}]"}, {"parts": [{"upload": name}]},
-                 {"query": f"[image:{drawn_photos.red_disc.path}]"}):
+    for body in (
+        {"query": f"[image:{name}]"},
+        {"parts": [{"upload": name}]},
+        {"query": f"[image:{drawn_photos.red_disc.path}]"},
+    ):
         refused(client.post("/api/search", json=body), 404, "no upload")
     refused(client.get(f"/static/{name}"), 404 if "/" in name else 422)
 
@@ -118,8 +121,11 @@ def test_a_request_that_is_too_long_is_refused_before_it_is_read(make_server):
     client = make_server(upload_bytes=1000)
     refused(client.post("/api/search", content=b"x" * 2_000_000), 413)
     refused(client.post("/api/uploads", content=b"x" * 2000), 413, "1000")
-    refused(client.post("/api/search", data={"request": json.dumps({"query": "[image:a]"})},
-                        files={"a": b"x" * 2000}), 413, "1000")
+    refused(
+        client.post("/api/search", data={"request": json.dumps({"query": "[image:a]"})}, files={"a": b"x" * 2000}),
+        413,
+        "1000",
+    )
 
     def endless():
         for _ in range(100):
@@ -137,8 +143,12 @@ def test_parts_and_characters_of_a_query_are_limited(make_server):
 
 def test_masks_that_lie_about_their_size_are_refused(client, drawn_photos, encoded):
     name = client.post("/api/uploads", content=encoded(drawn_photos.red_disc.rgb)).json()["upload"]
-    for mask in ({"size": [8192, 8192], "counts": [8192 * 8192]}, {"size": [4, 4], "counts": [3]},
-                 {"size": [1, 400], "counts": [0, 400]}, {"size": [96, 128], "counts": [96 * 128]}):
+    for mask in (
+        {"size": [8192, 8192], "counts": [8192 * 8192]},
+        {"size": [4, 4], "counts": [3]},
+        {"size": [1, 400], "counts": [0, 400]},
+        {"size": [96, 128], "counts": [96 * 128]},
+    ):
         refused(client.post("/api/search", json={"parts": [{"upload": name, "mask": mask}]}), 422)
     refused(client.post("/api/search", json={"parts": [{"upload": name, "box": [0, 0, 500, 500]}]}), 422, "box")
 
@@ -147,7 +157,7 @@ def test_uploads_that_are_held_stay_within_their_bytes(make_server, drawn_photos
     client = make_server(uploads_bytes=100_000)
     for _ in range(8):
         assert client.post("/api/uploads", content=encoded(drawn_photos.red_disc.rgb)).status_code == 201
-    assert client.server.uploads.bytes <= 100_000 and 1 <= len(client.server.uploads) < 8
+    assert client.server.uploads.held_bytes <= 100_000 and 1 <= len(client.server.uploads) < 8
 
 
 # --- hostile pictures ------------------------------------------------------------------------
@@ -163,14 +173,20 @@ def png_of(width, height):
 
 
 HOSTILE = {
-    "empty": (b"", "empty"), "text": (b"Dear diary", "not a picture"), "html": (b"<script>alert(1)</script>", "not a pic"),
+    "empty": (b"", "empty"),
+    "text": (b"Dear diary", "not a picture"),
+    "html": (b"<script>alert(1)</script>", "not a pic"),
     "svg": (b'<svg xmlns="http://www.w3.org/2000/svg" onload="alert(1)"/>', "not a picture"),
-    "monster": (png_of(50_000, 50_000), "50000 x 50000"), "zeros": (b"\x89PNG\r\n\x1a\n" + bytes(500), "PNG"),
-    "cut": (png_of(64, 64), "PNG"), "noise": (np.random.default_rng(0).bytes(4000), "not a picture"),
+    "monster": (png_of(50_000, 50_000), "50000 x 50000"),
+    "zeros": (b"\x89PNG\r\n\x1a\n" + bytes(500), "PNG"),
+    "cut": (png_of(64, 64), "PNG"),
+    "noise": (np.random.default_rng(0).bytes(4000), "not a picture"),
     "webp": (b"RIFF\xff\xff\xff\xffWEBPVP8X" + bytes([10, 0, 0, 0, 0, 0, 0, 0]) + b"\xff" * 6, "WEBP"),
     "heif": (b"\0\0\0\x18ftypheic\0\0\0\0heicmif1" + bytes(200), "HEIF"),
-    "tiff": (b"II*\0\x08\0\0\0\xff\xff" + b"\xff" * 300, "TIFF"), "gif": (b"GIF89a" + b"\xff" * 50, "GIF"),
-    "zero side": (png_of(0, 10), "PNG"), "raw": (b"II*\0\x10\0\0\0CR\x02\0" + bytes(100), "raw"),
+    "tiff": (b"II*\0\x08\0\0\0\xff\xff" + b"\xff" * 300, "TIFF"),
+    "gif": (b"GIF89a" + b"\xff" * 50, "GIF"),
+    "zero side": (png_of(0, 10), "PNG"),
+    "raw": (b"II*\0\x10\0\0\0CR\x02\0" + bytes(100), "raw"),
 }
 
 
@@ -179,22 +195,46 @@ def test_a_hostile_picture_is_refused_with_its_reason(client, name):
     data, words = HOSTILE[name]
     body = refused(client.post("/api/uploads", content=data), 422)
     assert words.lower() in body["detail"].lower() or body["error"] == "ImageTooLarge", body
-    refused(client.post("/api/search", data={"request": json.dumps({"query": "[image:a] red"})}, files={"a": data}), 422)
+    refused(
+        client.post("/api/search", data={"request": json.dumps({"query": "[image:a] red"})}, files={"a": data}), 422
+    )
     assert client.post("/api/search", json={"query": "red"}).status_code == 200
 
 
 # --- requests that make no sense -------------------------------------------------------------
 
 
-@pytest.mark.parametrize("body", [
-    b"", b"{", b"[]", b"null", b'{"query": 5}', b'{"parts": []}', b'{"query": "red", "parts": [{"text": "x"}]}',
-    b'{"query": "red", "limit": 0}', b'{"query": "red", "limit": 100000}', b'{"query": "red", "ground": "deep"}',
-    b'{"parts": [{"text": "x", "weight": 2}]}', b'{"parts": [{"entity": "x", "box": [0, 0, 1, 1]}]}',
-    b'{"parts": [{"photo": -1}]}', b'{"parts": [{"photo": 99999999999999999999}]}', b'{"parts": [{"region": "1"}]}',
-    b'{"parts": [{"entity": "x", "weight": 0}]}', b'{"parts": [{"entity": "x", "weight": Infinity}]}',
-    b'{"query": "red", "filters": {"near": [95, 0, 1]}}', b'{"query": "red", "filters": {"after": "yesterday"}}',
-    b'{"query": "red", "nonsense": 1}', b'{"parts": [{"entity": "   "}]}', b'{"query": "-[red]"}', b'{"query": "[red"}',
-    b'{"query": "\\ud800"}', b"\xff\xfe", b"[" * 100_000])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b'{"query": 5}',
+        b'{"parts": []}',
+        b'{"query": "red", "parts": [{"text": "x"}]}',
+        b'{"query": "red", "limit": 0}',
+        b'{"query": "red", "limit": 100000}',
+        b'{"query": "red", "ground": "deep"}',
+        b'{"parts": [{"text": "x", "weight": 2}]}',
+        b'{"parts": [{"entity": "x", "box": [0, 0, 1, 1]}]}',
+        b'{"parts": [{"photo": -1}]}',
+        b'{"parts": [{"photo": 99999999999999999999}]}',
+        b'{"parts": [{"region": "1"}]}',
+        b'{"parts": [{"entity": "x", "weight": 0}]}',
+        b'{"parts": [{"entity": "x", "weight": Infinity}]}',
+        b'{"query": "red", "filters": {"near": [95, 0, 1]}}',
+        b'{"query": "red", "filters": {"after": "yesterday"}}',
+        b'{"query": "red", "nonsense": 1}',
+        b'{"parts": [{"entity": "   "}]}',
+        b'{"query": "-[red]"}',
+        b'{"query": "[red"}',
+        b'{"query": "\\ud800"}',
+        b"\xff\xfe",
+        b"[" * 100_000,
+    ],
+)
 def test_a_request_that_makes_no_sense_is_told_why(client, body):
     answer = client.post("/api/search", content=body, headers={"Content-Type": "application/json"})
     if body == b'{"query": "\\ud800"}':

@@ -168,8 +168,10 @@ def library(tmp_path, drawn_photos, draw):
     """A folder with new photos, one that is no picture, and a link that leads out."""
     folder = tmp_path / "library"
     for number in range(5):
-        draw.save(draw.paint({"red": draw.rectangle(10 * number, 5, 10 * number + 30, 50 + number)}),
-                  folder / "summer" / f"{number}.png")
+        draw.save(
+            draw.paint({"red": draw.rectangle(10 * number, 5, 10 * number + 30, 50 + number)}),
+            folder / "summer" / f"{number}.png",
+        )
     (folder / "broken.jpg").write_text("this is no picture")
     (folder / "out").symlink_to(drawn_photos.folder)
     return folder
@@ -225,7 +227,9 @@ def test_one_ingest_at_a_time_which_can_be_stopped(make_server, library, slow):
 
 def test_searches_during_an_ingest_are_answered_and_right(make_server, library, draw):
     for number in range(30):
-        draw.save(draw.paint({"purple": draw.rectangle(number, 5, number + 30, 50)}), library / "more" / f"{number}.png")
+        draw.save(
+            draw.paint({"purple": draw.rectangle(number, 5, number + 30, 50)}), library / "more" / f"{number}.png"
+        )
     client = make_server(roots=(library,))
     job = client.post("/api/ingest", json={}).json()["job"]
     asked = 0

@@ -44,18 +44,28 @@ def settle(page):
 
 def names(page):
     """Names of the hits that are in the document, best first."""
-    return page.eval_on_selector_all(".card", """cards => cards.map(card => [Number(card.getAttribute("aria-posinset")),
-        card.querySelector(".open").title]).sort((a, b) => a[0] - b[0]).map(row => row[1])""")
+    return page.eval_on_selector_all(
+        ".card",
+        """cards => cards.map(card => [Number(card.getAttribute("aria-posinset")),
+        card.querySelector(".open").title]).sort((a, b) => a[0] - b[0]).map(row => row[1])""",
+    )
 
 
 def painted(page, selector):
     """The canvas over a picture as (H, W, 4) uint8."""
-    until(page, """selector => { const canvas = document.querySelector(selector); if (!canvas) return false;
+    until(
+        page,
+        """selector => { const canvas = document.querySelector(selector); if (!canvas) return false;
         return new Uint32Array(canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data.buffer)
-            .some(Boolean); }""", selector)
-    found = page.evaluate("""selector => { const canvas = document.querySelector(selector);
+            .some(Boolean); }""",
+        selector,
+    )
+    found = page.evaluate(
+        """selector => { const canvas = document.querySelector(selector);
         return [canvas.width, canvas.height, Array.from(canvas.getContext("2d").getImageData(0, 0, canvas.width,
-            canvas.height).data)]; }""", selector)
+            canvas.height).data)]; }""",
+        selector,
+    )
     return np.array(found[2], np.uint8).reshape(found[1], found[0], 4)
 
 
@@ -159,7 +169,10 @@ def test_a_negative_and_a_weight_are_set_in_the_menu_of_a_phrase(page):
     page.keyboard.press("Escape")
     with page.expect_request("**/api/search") as asked:
         page.click("#go")
-    assert json.loads(asked.value.post_data)["parts"] == [{"entity": "red", "weight": 2}, {"entity": "blue", "not": True}]
+    assert json.loads(asked.value.post_data)["parts"] == [
+        {"entity": "red", "weight": 2},
+        {"entity": "blue", "not": True},
+    ]
     settle(page)
     assert names(page)[0] == "red_disc.png"
 
@@ -220,7 +233,10 @@ def test_everything_can_be_done_by_keys(page):
 
 def test_taking_photos_in_shows_progress_and_the_files_that_failed(serve_page, new_page, tmp_path, draw):
     for number in range(4):
-        draw.save(draw.paint({"orange": draw.rectangle(8 * number, 5, 8 * number + 40, 60)}), tmp_path / "new" / f"{number}.png")
+        draw.save(
+            draw.paint({"orange": draw.rectangle(8 * number, 5, 8 * number + 40, 60)}),
+            tmp_path / "new" / f"{number}.png",
+        )
     (tmp_path / "new" / "broken.jpg").write_text("this is no picture")
     page = new_page(serve_page(roots=(tmp_path / "new",)))
     page.click("#ingest-button")
@@ -246,20 +262,26 @@ def test_filters_narrow_what_is_shown(serve_page, new_page, tmp_path, draw):
         gps.update({1: "N", 2: (48.0 + n, 0.0, 0.0), 3: "E", 4: (11.0 + n, 0.0, 0.0)})
         (tmp_path / "dated" / name).mkdir(parents=True)
         image.save(tmp_path / "dated" / name / f"{name}.jpg", exif=exif)
-    with Index.open(tmp_path / "dated.index", interface=ToyInterface(), create=True,
-                    config=Config().with_flags(models_interface="toy", ingest_workers=0)) as index:
+    with Index.open(
+        tmp_path / "dated.index",
+        interface=ToyInterface(),
+        create=True,
+        config=Config().with_flags(models_interface="toy", ingest_workers=0),
+    ) as index:
         index.ingest(tmp_path / "dated")
     page = new_page(serve_page(tmp_path / "dated.index"))
     ask(page, "[red]")
     page.click("#filter-button")
     settle(page)
-    for act, left in ((lambda: page.select_option(".filters select >> nth=0", "Leica M"), ["b.jpg"]),
-                      (lambda: page.click("text=Clear filters"), ["a.jpg", "b.jpg"]),
-                      (lambda: page.fill(".filters input[type=date] >> nth=1", "2020-12-31"), ["a.jpg"]),
-                      (lambda: page.click("text=Clear filters"), ["a.jpg", "b.jpg"]),
-                      (lambda: page.select_option(".filters select >> nth=1", str(tmp_path / "dated" / "b")), ["b.jpg"]),
-                      (lambda: page.click("text=Clear filters"), ["a.jpg", "b.jpg"]),
-                      (lambda: _draw_on_the_map(page), ["b.jpg"])):
+    for act, left in (
+        (lambda: page.select_option(".filters select >> nth=0", "Leica M"), ["b.jpg"]),
+        (lambda: page.click("text=Clear filters"), ["a.jpg", "b.jpg"]),
+        (lambda: page.fill(".filters input[type=date] >> nth=1", "2020-12-31"), ["a.jpg"]),
+        (lambda: page.click("text=Clear filters"), ["a.jpg", "b.jpg"]),
+        (lambda: page.select_option(".filters select >> nth=1", str(tmp_path / "dated" / "b")), ["b.jpg"]),
+        (lambda: page.click("text=Clear filters"), ["a.jpg", "b.jpg"]),
+        (lambda: _draw_on_the_map(page), ["b.jpg"]),
+    ):
         with page.expect_response(lambda answer: answer.url.endswith("/api/search")):
             act()
             page.keyboard.press("Tab")
@@ -334,15 +356,22 @@ CONTRAST = """() => {
   const light = ([r, g, b]) => { const of = (c) => (c /= 255) <= .04045 ? c / 12.92 : ((c + .055) / 1.055) ** 2.4;
     return .2126 * of(r) + .7152 * of(g) + .0722 * of(b); };
   const ratio = (a, b) => { const [x, y] = [light(a), light(b)].sort((p, q) => q - p); return (x + .05) / (y + .05); };
-  const colour = (text) => { const n = (text.match(/[0-9.]+/g) || [0, 0, 0, 0]).map(Number); return [n[0], n[1], n[2], n[3] ?? 1]; };
-  const ground = (node) => { for (; node; node = node.parentElement) { const c = colour(getComputedStyle(node).backgroundColor);
+  const colour = (text) => { const n = (text.match(/[0-9.]+/g) || [0, 0, 0, 0]).map(Number);
+    return [n[0], n[1], n[2], n[3] ?? 1]; };
+  const ground = (node) => { for (; node; node = node.parentElement) {
+    const c = colour(getComputedStyle(node).backgroundColor);
     if (c[3] > .6) return c; } return colour(getComputedStyle(document.body).backgroundColor); };
   const weak = [], top = document.querySelector("dialog[open]") || document.body;
   for (const node of top.querySelectorAll("*")) {
-    const style = getComputedStyle(node), said = [...node.childNodes].some((one) => one.nodeType === 3 && one.data.trim());
-    if (!node.checkVisibility({opacityProperty: true, visibilityProperty: true}) || node.closest(":disabled") || node.closest(".skip")) continue;
-    if (said) { const need = parseFloat(style.fontSize) >= 24 ? 3 : 4.5, found = ratio(colour(style.color), ground(node));
-      if (found < need) weak.push(`${node.tagName}.${node.className}: ${node.textContent.trim().slice(0, 30)} ${found.toFixed(2)}`); }
+    const style = getComputedStyle(node);
+    const said = [...node.childNodes].some((one) => one.nodeType === 3 && one.data.trim());
+    if (!node.checkVisibility({opacityProperty: true, visibilityProperty: true})) continue;
+    if (node.closest(":disabled, .skip")) continue;
+    if (said) {
+      const need = parseFloat(style.fontSize) >= 24 ? 3 : 4.5, found = ratio(colour(style.color), ground(node));
+      const words = node.textContent.trim().slice(0, 30);
+      if (found < need) weak.push(`${node.tagName}.${node.className}: ${words} ${found.toFixed(2)}`);
+    }
     if (node.matches("input:not([type=range]):not([type=checkbox]):not(.words), select")) {
       const found = ratio(colour(style.borderTopColor), ground(node.parentElement));
       if (found < 3) weak.push(`border of ${node.tagName} ${found.toFixed(2)}`); }
@@ -352,7 +381,8 @@ CONTRAST = """() => {
 
 def test_every_control_has_a_name(page):
     ask(page, "[red]")
-    nameless = """() => [...document.querySelectorAll("button, input, select, a[href]")].filter((node) => node.checkVisibility()
+    nameless = """() => [...document.querySelectorAll("button, input, select, a[href]")]
+        .filter((node) => node.checkVisibility()
         && !(node.getAttribute("aria-label") || node.textContent.trim() || node.labels?.length || node.title))
         .map((node) => node.outerHTML.slice(0, 80))"""
     assert page.evaluate(nameless) == []
@@ -378,7 +408,7 @@ def test_at_the_width_of_a_phone_nothing_is_cut_off(serve_page, new_page):
 
 
 def test_five_thousand_hits_scroll_with_few_elements_and_no_long_pause(serve_page, new_page, tmp_path):
-    """A virtual list: what a scroll costs does not grow with the number of hits."""
+    """Processor time of the page's own thread, as its trace tells it: other programs do not count."""
     from interleave_index.records import PhotoFacts
     from interleave_index.storage.store import Store
 
@@ -390,48 +420,67 @@ def test_five_thousand_hits_scroll_with_few_elements_and_no_long_pause(serve_pag
         store.save_calibration(space, toy.calibration.to_bytes())
         facts = [PhotoFacts(f"{n:064x}", int(rng.integers(600, 1600)), 1000, "JPEG") for n in range(count)]
         chosen = [kinds[n % 6] for n in range(count)]
-        store.write_encodings(space, facts, np.stack([one.image for one in chosen]), [one.regions for one in chosen],
-                              [one.boxes for one in chosen], [one.areas for one in chosen], [one.scores for one in chosen],
-                              [one.masks for one in chosen])
-    address = serve_page(tmp_path / "many.index")
-    page = new_page(address, wait="#go")
-    page.route("**/thumbnail", lambda route: route.fulfill(body=PIXEL, content_type="image/gif"))
-    page.wait_for_selector("[data-ready]", timeout=60_000)
-    page.trouble.clear()
-    page.fill(".words", "[red]")
-    page.keyboard.press("Enter")
-    page.wait_for_selector(".strip")
-    told = page.evaluate(SCROLL, 5000)
-    assert told["hits"] == 5000
-    assert told["cards"] < 120, told
-    # The window moves 300 px a frame over rows that were not there before; a frame's own work is what is measured.
-    assert told["p95"] < 50, told
-    page.trouble.clear()
+        store.write_encodings(
+            space,
+            facts,
+            np.stack([one.image for one in chosen]),
+            [one.regions for one in chosen],
+            [one.boxes for one in chosen],
+            [one.areas for one in chosen],
+            [one.scores for one in chosen],
+            [one.masks for one in chosen],
+        )
+    page = new_page(
+        serve_page(tmp_path / "many.index"),
+        before=lambda page: page.route(
+            "**/thumbnail", lambda route: route.fulfill(body=PIXEL, content_type="image/gif")
+        ),
+    )
+    ask(page, "[red]")
+    assert page.evaluate(FETCH_ALL, 5000) == 5000
+    trace = page.context.new_cdp_session(page)
+    events = []
+    trace.on("Tracing.dataCollected", lambda told: events.extend(told["value"]))
+    done = []
+    trace.on("Tracing.tracingComplete", lambda told: done.append(told))
+    trace.send("Tracing.start", {"categories": "toplevel,devtools.timeline", "transferMode": "ReportEvents"})
+    cards = page.evaluate(SCROLL, FRAMES)
+    trace.send("Tracing.end")
+    while not done:
+        page.wait_for_timeout(50)
+    main = next(event["tid"] for event in events if event["name"] == "FunctionCall")
+    tasks = [event.get("tdur", 0) / 1000 for event in events if event["name"] == TASK and event["tid"] == main]
+    print({"tasks": len(tasks), "longest_ms": max(tasks), "mean_ms_a_frame": sum(tasks) / FRAMES, "cards": cards})
+    assert cards < 120
+    assert max(tasks) < 50 and sum(tasks) / FRAMES < 16
 
 
+FRAMES = 120
+TASK = "ThreadControllerImpl::RunTask"
 PIXEL = bytes.fromhex("47494638396101000100800000aaaaaaffffff2c00000000010001000002024401003b")
-SCROLL = """async (wanted) => {
-  const frame = () => new Promise(requestAnimationFrame), count = () => Number((document.querySelector("#facts .small")
-      .textContent.match(/^[0-9,]+/) || ["0"])[0].replace(",", ""));
+FETCH_ALL = """async (wanted) => {
+  const said = () => document.querySelector("#facts .small").textContent;
+  const count = () => Number((said().match(/^[0-9,]+/) || ["0"])[0].replace(",", ""));
   const until = performance.now() + 120000;
   while (count() < wanted && performance.now() < until) { scrollTo(0, document.body.scrollHeight);
     await new Promise((done) => setTimeout(done, 30)); }
-  scrollTo(0, 0); await frame();
-  const spent = []; let cards = 0;
-  const channel = new MessageChannel(), turn = () => new Promise((done) => { channel.port1.onmessage = done; channel.port2.postMessage(0); });
-  for (let n = 0; n < 120; n++) {
+  scrollTo(0, 0);
+  await new Promise((done) => setTimeout(done, 1000));
+  return count();
+}"""
+SCROLL = """async (frames) => {
+  let cards = 0;
+  for (let n = 0; n < frames; n++) {
     scrollBy(0, 300);
-    await frame(); const began = performance.now(); await turn();  // from the frame's callbacks to after its paint
-    spent.push(performance.now() - began);
+    await new Promise(requestAnimationFrame);
     cards = Math.max(cards, document.querySelectorAll(".card").length);
   }
-  spent.sort((a, b) => a - b);
-  return { hits: count(), cards, p50: spent[60], p95: spent[114], worst: spent[119] };
+  return cards;
 }"""
 
 
 def test_the_description_of_the_api_is_readable_without_a_network(serve_page, new_page):
     page = new_page(serve_page() + "docs", wait=".route")
     assert page.locator(".route").count() > 15
-    page.click("text=/api/search >> nth=0")
+    page.locator(".route:has-text('/api/search') summary").first.click()
     assert "curl" in page.inner_text(".route[open]")

@@ -22,7 +22,10 @@ def test_words_and_parts_give_the_same_answer_as_the_string_form(ask):
     parts = ask({"entity": "red", "weight": 2}, {"text": "on white"}, {"entity": "blue", "not": True})
     assert written["query"] == parts["query"] == "[red]^2 on white -[blue]"
     assert written["hits"] == parts["hits"]
-    assert [(e["text"], e["negative"], e["weight"]) for e in parts["entities"]] == [("red", False, 2), ("blue", True, 1)]
+    assert [(e["text"], e["negative"], e["weight"]) for e in parts["entities"]] == [
+        ("red", False, 2),
+        ("blue", True, 1),
+    ]
 
 
 def test_the_best_hit_names_its_region_and_the_bulk_reply_holds_no_masks(ask, client, drawn_photos):
@@ -45,7 +48,8 @@ def test_pages_by_cursor_show_every_photo_once_in_the_order_of_one_page(ask, cli
             break
         answer = client.get("/api/search", params={"cursor": answer["next"], "limit": 2}).json()
     assert [(hit["rank"], hit["photo"]["id"]) for hit in pages] == [
-        (hit["rank"], hit["photo"]["id"]) for hit in whole["hits"]]
+        (hit["rank"], hit["photo"]["id"]) for hit in whole["hits"]
+    ]
     assert whole["next"] is None and len(pages) == 6
 
 
@@ -77,7 +81,8 @@ def test_an_upload_with_a_box_searches_for_what_is_in_the_box(client, ask, drawn
     assert names(ask(red))[0] in ("red_disc.png", "red_disc_and_blue_square.png")
     string = ask(f"[image:{name}#box=75,35,105,65]")
     assert [(h["photo"]["id"], round(h["score"], 5)) for h in string["hits"]] == [
-        (h["photo"]["id"], round(h["score"], 5)) for h in ask(blue)["hits"]]
+        (h["photo"]["id"], round(h["score"], 5)) for h in ask(blue)["hits"]
+    ]
     assert client.delete(f"/api/uploads/{name}").status_code == 204
     assert client.get(f"/api/uploads/{name}").status_code == 404
 
@@ -87,8 +92,11 @@ def test_marks_on_a_large_upload_are_in_its_own_pixels(client, ask, drawn_photos
     file = io.BytesIO()
     large.save(file, "PNG")
     name = client.post("/api/uploads", content=file.getvalue()).json()["upload"]
-    for mark in ({"box": [1500, 700, 2100, 1300]}, {"points": [[1800, 1000]]},
-                 {"mask": {"size": [24, 32], "counts": [20 * 24 + 9, 2, 24 * 32 - 20 * 24 - 11]}}):
+    for mark in (
+        {"box": [1500, 700, 2100, 1300]},
+        {"points": [[1800, 1000]]},
+        {"mask": {"size": [24, 32], "counts": [20 * 24 + 9, 2, 24 * 32 - 20 * 24 - 11]}},
+    ):
         look = client.post("/api/ground", json={"upload": name, "parts": [{"upload": name} | mark]}).json()
         box = look["entities"][0]["regions"][0]["box"]
         assert box == pytest.approx([1400, 600, 2200, 1400], abs=40), mark
@@ -96,15 +104,19 @@ def test_marks_on_a_large_upload_are_in_its_own_pixels(client, ask, drawn_photos
 
 def test_a_form_carries_pictures_beside_the_request(client, drawn_photos, encoded):
     request = {"parts": [{"upload": "mine"}], "limit": 1}
-    answer = client.post("/api/search", data={"request": json.dumps(request)},
-                         files={"mine": ("x.png", encoded(drawn_photos.purple_stripe.rgb), "image/png")})
+    answer = client.post(
+        "/api/search",
+        data={"request": json.dumps(request)},
+        files={"mine": ("x.png", encoded(drawn_photos.purple_stripe.rgb), "image/png")},
+    )
     assert answer.status_code == 200, answer.text
     assert names(answer.json()) == ["purple_stripe.png"]
 
 
 def test_a_part_of_an_indexed_photo_may_be_marked(ask, client):
-    both = next(hit["photo"]["id"] for hit in ask("red blue")["hits"]
-                if hit["photo"]["name"] == "red_disc_and_blue_square.png")
+    both = next(
+        hit["photo"]["id"] for hit in ask("red blue")["hits"] if hit["photo"]["name"] == "red_disc_and_blue_square.png"
+    )
     answer = ask({"photo": both, "box": [75, 35, 105, 65]})
     assert set(names(answer)[:2]) == {"blue_triangle.png", "red_disc_and_blue_square.png"}
     look = client.post("/api/ground", json={"photo": both, "query": "[blue] [red]"}).json()
@@ -210,9 +222,19 @@ def test_status_facets_and_metrics_tell_what_is_there(client, ask):
 
 def test_the_description_of_the_api_holds_every_route_with_examples(client):
     described = client.get("/openapi.json").json()
-    assert {"/api/search", "/api/photos/{photo_id}", "/api/photos/{photo_id}/thumbnail", "/api/photos/{photo_id}/original",
-            "/api/photos/{photo_id}/regions", "/api/photos/{photo_id}/masks/{entity}.png", "/api/ground", "/api/ingest",
-            "/api/ingest/{name}/events", "/api/status", "/metrics"} <= set(described["paths"])
+    assert {
+        "/api/search",
+        "/api/photos/{photo_id}",
+        "/api/photos/{photo_id}/thumbnail",
+        "/api/photos/{photo_id}/original",
+        "/api/photos/{photo_id}/regions",
+        "/api/photos/{photo_id}/masks/{entity}.png",
+        "/api/ground",
+        "/api/ingest",
+        "/api/ingest/{name}/events",
+        "/api/status",
+        "/metrics",
+    } <= set(described["paths"])
     content = described["paths"]["/api/search"]["post"]["requestBody"]["content"]
     assert set(content) == {"application/json", "multipart/form-data"}
     for example in content["application/json"]["examples"].values():

@@ -5,6 +5,7 @@ import * as api from "./api.js";
 import { paint } from "./masks.js";
 
 const GAP = 10, STRIP = 30, DIVIDER = 46, AHEAD = 900;
+const REST = 90, BUDGET = 6; // ms: how long a card must stay before its masks are fetched; of painting in a frame
 
 export class Grid {
   // acts: {open(index), choose(index, on), like(index), more(), masks(item) -> promise of shapes}
@@ -15,6 +16,7 @@ export class Grid {
     this.items = [];
     this.rows = [];
     this.cards = new Map();
+    this.unpainted = new Set();
     this.current = 0;
     this.tail = Infinity;
     this.captions = true;
@@ -159,11 +161,25 @@ export class Grid {
     card.node.classList.toggle("below", index >= this.tail);
   }
 
-  async #paint(card) {
-    const size = card.size;
-    if (!size) return;
-    const shapes = await this.acts.masks(card.item).catch(() => []);
-    if (card.node.isConnected) paint(card.canvas, size[0], size[1], shapes);
+  // Masks of cards that only fly by are not fetched, and a frame paints no more than it has time for.
+  #paint(card) {
+    clearTimeout(card.soon);
+    card.soon = setTimeout(async () => {
+      if (!card.node.isConnected) return;
+      card.shapes = await this.acts.masks(card.item).catch(() => []);
+      this.unpainted.add(card);
+      if (!this.painting) this.painting = requestAnimationFrame(() => this.#paintSome());
+    }, card.shapes ? 0 : REST);
+  }
+
+  #paintSome() {
+    const until = performance.now() + BUDGET;
+    for (const card of this.unpainted) {
+      this.unpainted.delete(card);
+      if (card.node.isConnected) paint(card.canvas, card.size[0], card.size[1], card.shapes);
+      if (performance.now() > until) break;
+    }
+    this.painting = this.unpainted.size ? requestAnimationFrame(() => this.#paintSome()) : 0;
   }
 
   #key(event) {

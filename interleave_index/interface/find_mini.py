@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from functools import wraps
 from pathlib import Path
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -40,19 +40,18 @@ STORED_LONG_SIDE = 256  # of masks; the network's own grid is much coarser
 BATCH = 16
 
 
-_P = ParamSpec("_P")
-_R = TypeVar("_R")
+_Method = TypeVar("_Method", bound=Callable[..., Any])
 
 
-def _placed(method: Callable[Concatenate[FindMini, _P], _R]) -> Callable[Concatenate[FindMini, _P], _R]:
+def _placed(method: _Method) -> _Method:
     """Without gradients, and with everything made on the way on the network's own device."""
 
     @wraps(method)
-    def run(self: FindMini, *args: _P.args, **kwargs: _P.kwargs) -> _R:
+    def run(self: FindMini, *args: Any, **kwargs: Any) -> Any:
         with torch.inference_mode(), nullcontext() if self._device.type == "cpu" else self._device:
             return method(self, *args, **kwargs)
 
-    return run
+    return cast(_Method, run)
 
 
 class FindMini:

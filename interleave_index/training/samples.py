@@ -199,7 +199,8 @@ def load_views(samples: Samples, packs: Sequence[Path], targets: Path) -> Views:
 
 
 def _whole(boxes: NDArray[np.floating]) -> NDArray[np.bool_]:
-    return np.isclose(boxes, [0, 0, 1, 1]).all(1)
+    whole: NDArray[np.bool_] = np.isclose(boxes, [0, 0, 1, 1]).all(1)
+    return whole
 
 
 def _cached_targets(folder: Path, pack: Path) -> tuple[dict[str, int], NDArray[np.float16], NDArray[np.uint8]]:

@@ -100,7 +100,7 @@ class TextStage:
         return (states * keep).sum(1) / keep.sum(1)
 
     def _heads(self, mean: Tensor) -> tuple[Tensor, Tensor]:
-        return self.module["path"](mean), self.module["sentence"](mean)  # type: ignore[operator]
+        return self.module["path"](mean), self.module["sentence"](mean)
 
 
 def _which(vectors: Tensor, wanted: Tensor) -> Tensor:

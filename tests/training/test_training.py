@@ -286,10 +286,10 @@ def drawn_sentences(folder):
             texts.append(text)
             vectors.append(colours[colour] + 0.1 * rng.normal(size=384))
             kinds.append(kind)
-    vectors = np.stack(vectors)
-    vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float16)
+    rows = np.stack(vectors)
+    rows = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float16)
     for file in ("sentences.npz", "held-sentences.npz"):
-        np.savez(folder / file, texts=np.array(texts), vectors=vectors, kinds=np.array(kinds, np.uint8))
+        np.savez(folder / file, texts=np.array(texts), vectors=rows, kinds=np.array(kinds, np.uint8))
     directions = np.random.default_rng(1).normal(size=(2, FEATURES + 1024))
     np.savez(
         folder / "classifiers.npz",

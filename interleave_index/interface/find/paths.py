@@ -57,7 +57,8 @@ class TowerPaths(nn.Module):
 
     def photos(self, coarse: Tensor) -> Tensor:
         """(B, F, h, w) coarsest maps to (B, 1, C)."""
-        return self.photo(coarse.mean((2, 3)))[:, None]
+        found: Tensor = self.photo(coarse.mean((2, 3)))[:, None]
+        return found
 
     def masks(self, weights: Tensor, coarse: Tensor, mask_features: Tensor) -> Tensor:
         """Vectors of what masks cover.
@@ -69,7 +70,7 @@ class TowerPaths(nn.Module):
             (B, N, C) of unit length.
         """
         weights = weights.to(mask_features.dtype)
-        rough = F.adaptive_avg_pool2d(weights, coarse.shape[-2:]).flatten(2)
+        rough = F.adaptive_avg_pool2d(weights, (coarse.shape[-2], coarse.shape[-1])).flatten(2)
         fine = weights.flatten(2)
         whole = torch.einsum("bnp,bfp->bnf", rough / rough.sum(-1, keepdim=True).clamp(min=1e-4), coarse.flatten(2))
         part = torch.einsum("bnp,bfp->bnf", fine / fine.sum(-1, keepdim=True).clamp(min=1e-2), mask_features.flatten(2))

@@ -53,7 +53,8 @@ def run(settings: CocoSettings, progress: Callable[[str], None] = print) -> Path
         network = cast(TrainedNetwork, model.network)
         names = [category.name for category in photos.panoptic.categories]
         drawn = settings.batch // count if settings.drawn_classes is None else settings.drawn_classes
-        step = Step(network, model.prompter, names, points=settings.points, drawn_classes=drawn)
+        step = Step(network, model.prompter, names, points=settings.points, drawn_classes=drawn,
+                    drawn_sentences=settings.drawn_sentences)
         step = step.to(device)
         told(f"{len(photos.ids())} photos, {sum(p.numel() for p in step.parameters() if p.requires_grad):,} parameters "
              f"are trained, {count} process{'es' if count > 1 else ''} on {device.type}")

@@ -34,6 +34,7 @@ class CocoSettings:
         points: sampled of every mask.
         drawn_classes: class names encoded with gradient a step and process; None is one a photo, as published; 0 is
             all of them.
+        drawn_sentences: draw the sentence around each of these names, as published, else the one of the evaluation.
         save_every: steps between checkpoints.
         limit: only so many photos, for a trial.
         bf16: mixed precision.
@@ -68,6 +69,7 @@ class CocoSettings:
     clip: float = 0.01
     points: int = 12544
     drawn_classes: int | None = None
+    drawn_sentences: bool = True
     save_every: int = 500
     limit: int | None = None
     seed: int = 0

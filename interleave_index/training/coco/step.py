@@ -41,17 +41,19 @@ class Step(nn.Module):
         prompter: the language side.
         names: of the classes, without background.
         points: sampled of every mask.
-        drawn_classes: names encoded with gradient a step, each in a sentence that is drawn; 0 is all.
+        drawn_classes: names encoded with gradient a step; 0 is all.
+        drawn_sentences: draw the sentence that each of them stands in, else take that of the evaluation.
     """
 
     table: Tensor
 
     def __init__(self, network: TrainedNetwork, prompter: Prompter, names: Sequence[str], *, points: int = POINTS,
-                 drawn_classes: int = 1) -> None:
+                 drawn_classes: int = 1, drawn_sentences: bool = True) -> None:
         super().__init__()
         self.network, self._prompter, self._points = network, prompter, points
         self._names = (*names, "background")
         self._drawn = min(drawn_classes or len(self._names), len(self._names))
+        self._drawn_sentences = drawn_sentences
         self.register_buffer("table", torch.zeros(len(self._names), network.predictor.config.width))
 
     @torch.no_grad()
@@ -90,7 +92,9 @@ class Step(nn.Module):
     def _class_table(self, rng: np.random.Generator) -> Tensor:
         """The table with some rows encoded with gradient; those of all processes stay in it for the steps to come."""
         drawn = rng.permutation(len(self._names))[:self._drawn]
-        fresh = self._class_vectors([template(self._names[n], rng) for n in drawn]).float()
+        names = [self._names[n] for n in drawn]
+        fresh = self._class_vectors([template(name, rng) if self._drawn_sentences else class_sentence(name)
+                                     for name in names]).float()
         rows = torch.from_numpy(drawn).to(self.table.device)
         with torch.no_grad():
             numbers, _ = gathered(rows[:, None].float())

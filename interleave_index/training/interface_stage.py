@@ -161,7 +161,8 @@ class InterfaceStage:
             return {}
         wanted = self._name_places[known[known >= 0]]
         both = [F.normalize(rows[: len(names)][known >= 0].float(), dim=-1) for rows in (table, entity_table)]
-        return {"name_target": WEIGHTS["name_target"] * torch.stack([(1 - (r * wanted).sum(1)).mean() for r in both]).sum()}
+        apart = torch.stack([(1 - (rows * wanted).sum(1)).mean() for rows in both])
+        return {"name_target": WEIGHTS["name_target"] * apart.sum()}
 
     def _distilled(self, batch: Batch, output: Output, rng: np.random.Generator) -> dict[str, Tensor]:
         """Image, caption and legend vectors towards the teachers' space, with captions whose photos are not here."""

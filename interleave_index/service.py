@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from .query.pixels import PixelCache
     from .storage.store import Check, SpaceRow, Store
 
-MODEL_BATCH = 16  # photos given at a time to an interface that has no wish of its own
 Mode = Literal["auto", "exact", "ann"]
 Depth = Literal["stored", "exact"]
 
@@ -136,9 +135,9 @@ class Index:
         if not roots:
             raise InputError("ingest was given no path, expected at least one file or folder")
         dials = self._config.ingest
-        wish = getattr(self.interface, "photos_at_a_time", MODEL_BATCH)
         settings = IngestSettings(workers=dials.workers, batch=dials.batch, max_pixels=dials.max_pixels,
-                                  thumbnail_side=dials.thumbnail_side, model_batch=min(wish, dials.batch))
+                                  thumbnail_side=dials.thumbnail_side,
+                                  model_batch=min(getattr(self.interface, "photos_at_a_time", 16), dials.batch))
         report = ingest(self._store, self.interface, roots, settings=settings, progress=progress, stop=stop)
         self._keep_config()
         return report

@@ -137,4 +137,5 @@ def _shares(edges: NDArray[np.float64], pixels: int) -> Floats:
     start, end = np.arange(pixels), np.arange(1, pixels + 1)
     shared = np.minimum(line[1:, None], end) - np.maximum(line[:-1, None], start)
     length = np.diff(line)[:, None]
-    return (shared.clip(0) / np.where(length > 0, length, 1)).astype(np.float32)
+    found: Floats = (shared.clip(0) / np.where(length > 0, length, 1)).astype(np.float32)
+    return found

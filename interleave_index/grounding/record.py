@@ -40,6 +40,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import InputError, ShapeError
 from ..geometry import unit
@@ -47,6 +48,7 @@ from ..records import BoolMask, Floats
 from .grid import MODES, PatchGrid
 
 MAGIC, VERSION, UPRIGHT = b"IIGR", 1, 1
+NOTHING: Floats = np.zeros((0, 0), np.float32)
 HEAD = struct.Struct("<4sBBHIIddddHHHHHH8sI")
 
 
@@ -88,7 +90,8 @@ class GroundingRecord:
             raise ShapeError(f"got {len(regions)} region vectors, expected {len(self.coverage)}, as the record has")
         amounts = self.coverage.reshape(len(regions), self.grid.cells)
         total = amounts.sum(0)
-        return ((vectors @ regions.T) @ amounts / np.where(total > 0, total, 1)).reshape(-1, *self.grid.grid)
+        found: Floats = ((vectors @ regions.T) @ amounts / np.where(total > 0, total, 1)).astype(np.float32)
+        return found.reshape(-1, *self.grid.grid)
 
 
 def pack(grid: PatchGrid, masks: Sequence[BoolMask], checkpoint: str, patches: Floats | None = None, *,
@@ -105,7 +108,7 @@ def pack(grid: PatchGrid, masks: Sequence[BoolMask], checkpoint: str, patches: F
     """
     if patches is not None and (patches.ndim != 2 or len(patches) != grid.cells):
         raise ShapeError(f"patches have shape {patches.shape}, expected ({grid.cells}, D), one row a cell")
-    left, right = _factors(patches, rank) if patches is not None else (np.zeros((0, 0)), np.zeros((0, 0)))
+    left, right = _factors(patches, rank) if patches is not None else (NOTHING, NOTHING)
     across, down = _scales(left, 0), _scales(right, 1)
     coverage = np.rint(grid.coverage(masks) * 255).astype(np.uint8)
     parts = [coverage.tobytes(), across.astype("<f4").tobytes(), down.astype("<f4").tobytes(),
@@ -135,7 +138,7 @@ def unpack(data: bytes) -> GroundingRecord:
         raise InputError(f"grounding record is damaged ({trouble}); ingest the photo again") from trouble
     if len(body) != length or length != count * h * w + rank * (8 + h * w + dim):
         raise InputError(f"grounding record holds {len(body)} bytes, expected {length}; ingest the photo again")
-    coverage = np.frombuffer(body, np.uint8, count * h * w).reshape(count, h, w).astype(np.float32) / 255
+    coverage = np.frombuffer(body, np.uint8, count * h * w).reshape(count, h, w).astype(np.float32) / np.float32(255)
     grid = PatchGrid((height, width), (h, w), window, MODES[mode])
     left, right = _read_factors(body[coverage.size:], h * w, rank, dim) if rank else (None, None)
     return GroundingRecord(grid, coverage, encoder.hex(), left, right)
@@ -163,4 +166,5 @@ def _scales(factor: Floats, axis: int) -> Floats:
 
 
 def _rounded(factor: Floats, scales: Floats) -> bytes:
-    return np.rint(factor / scales).clip(-127, 127).astype(np.int8).tobytes()
+    rounded: NDArray[np.int8] = np.rint(factor / scales).clip(-127, 127).astype(np.int8)
+    return rounded.tobytes()

@@ -85,7 +85,9 @@ def _read(folder: Path) -> Bundle:
             f"{folder / WEIGHTS} does not fit the sizes in {CONFIG}: {str(error).splitlines()[-1].strip()}"
         ) from error
     constants = config["calibration"]
-    calibration = Calibration(**banks, slope=constants["slope"], offset=constants["offset"], cutoff=constants["cutoff"])
+    calibration = Calibration(
+        **banks, slope=constants["slope"], offset=constants["offset"], cutoff=constants["cutoff"], stand_in=False
+    )
     model.eval().requires_grad_(False)
     model.vision.channels_last()
     return Bundle(model, table, calibration, config, fingerprint(folder))

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 LEAST = 1e-4  # coverage under which a patch is not seen at all
@@ -136,7 +136,7 @@ def _bias(coverage: Tensor) -> Tensor:
     return coverage.float().log().masked_fill(coverage < LEAST, float("-inf"))
 
 
-def _attend(attention: nn.Module, token: Tensor, keys: Tensor, values: Tensor, seeing: Tensor) -> Tensor:
+def _attend(attention: Any, token: Tensor, keys: Tensor, values: Tensor, seeing: Tensor) -> Tensor:
     """Attention of (N, R, width) region tokens, each over itself and the patches under its mask."""
     heads, scale = attention.num_heads, attention.scale
     query, own_key, own_value = attention.q_proj(token), attention.k_proj(token), attention.v_proj(token)
@@ -153,12 +153,14 @@ def _weighted(query: Tensor, keys: Tensor, values: Tensor, seeing: Tensor, heads
     """Attention of (N, R, width) queries over (N, P, width) keys under a bias of (N, R, P)."""
     query, keys, values = (_split(rows, heads) for rows in (query, keys, values))
     weights = ((query @ keys.transpose(2, 3)).float() * query.shape[-1] ** -0.5 + seeing[:, None]).softmax(-1)
-    return (weights.to(values.dtype) @ values).transpose(1, 2).flatten(2)
+    joined: Tensor = (weights.to(values.dtype) @ values).transpose(1, 2).flatten(2)
+    return joined
 
 
 def _split(rows: Tensor, heads: int) -> Tensor:
     """(N, L, width) to (N, heads, L, width / heads)."""
-    return rows.unflatten(-1, (heads, -1)).transpose(1, 2)
+    split: Tensor = rows.unflatten(-1, (heads, -1)).transpose(1, 2)
+    return split
 
 
 @contextmanager

@@ -166,8 +166,8 @@ def _short(size: Any) -> int:
 
 def _pair(size: Any) -> tuple[int, int]:
     if isinstance(size, dict):
-        square = size.get("shortest_edge", 0)
-        return int(size.get("height", square)), int(size.get("width", square))
+        square = size.get("shortest_edge") or 0
+        return int(size.get("height") or square), int(size.get("width") or square)
     return int(size), int(size)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatch
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -70,8 +71,7 @@ def pull(name: str, *, revision: str | None = None, offline: bool = False, progr
         total, done = sum(file.size for file in wanted), 0
         for file in wanted:
             url = hub.hf_hub_url(name, file.name, revision=facts.sha, endpoint=endpoint)
-            _fetch(hub, url, file, folder, lambda now, file=file, done=done: progress and progress(
-                done + now, total, file.name))
+            _fetch(hub, url, file, folder, partial(_tell, progress, done, total, file.name))
             done += file.size
     card = facts.card_data.to_dict() if facts.card_data is not None else {}
     record = {"name": name, "revision": facts.sha, "licence": card.get("license") or licence_of(folder / "README.md"),
@@ -80,6 +80,11 @@ def pull(name: str, *, revision: str | None = None, offline: bool = False, progr
     draft.write_text(json.dumps(record, indent=1), encoding="utf-8")
     draft.replace(folder / RECORD)
     return describe(folder)
+
+
+def _tell(progress: Progress | None, before: int, total: int, file: str, now: int) -> None:
+    if progress is not None:
+        progress(before + now, total, file)
 
 
 def _chosen(name: str, siblings: Any) -> list[_File]:
@@ -152,6 +157,12 @@ def _broken() -> tuple[type[Exception], ...]:
     return library.TransportError, ConnectionError, TimeoutError
 
 
+def _unreachable() -> tuple[type[Exception], ...]:
+    from huggingface_hub import errors
+
+    return errors.HfHubHTTPError, errors.OfflineModeIsEnabled, OSError, *_broken()
+
+
 @contextmanager
 def _said(name: str) -> Iterator[None]:
     """Whatever goes wrong on the way to the hub, in one line of ours."""
@@ -165,7 +176,7 @@ def _said(name: str) -> Iterator[None]:
     except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError) as trouble:
         raise WeightsMissing(f"the hub has no model {name} at this revision, or only for those who are signed in; "
                              "check the name") from trouble
-    except (errors.HfHubHTTPError, errors.OfflineModeIsEnabled, OSError, *_broken()) as trouble:
+    except _unreachable() as trouble:
         words = " ".join(str(trouble).split())[:200]
         raise WeightsMissing(f"model {name} could not be pulled ({type(trouble).__name__}: {words}); "
                              "run the same command again to go on") from trouble

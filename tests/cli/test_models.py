@@ -1,17 +1,16 @@
 """The commands `models`, and dual encoders in the whole program: ingest, search, ground, activate, verify."""
 
 import json
-import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 pytest.importorskip("transformers")
-sys.path.insert(0, str(Path(__file__).parents[1] / "models"))
-import tiny
 
 from interleave_index.cli import main
 from interleave_index.models import hub
+from tests.models import tiny
 
 NAME = "someone/tiny-siglip"
 
@@ -122,8 +121,9 @@ def test_every_photo_of_a_dual_encoder_keeps_its_patch_grid(run, home, settings,
 
     run("ingest", drawn_photos.folder, "--model", NAME, "--index", tmp_path / "index", "--config", settings)
     with Index.open(tmp_path / "index") as index:
-        space_id, space = index._store.active_space()
-        for photo_id in index._store.encoded(space_id).tolist():
-            photo, record = index.photo(photo_id), unpack(index._store.grounding(space_id, photo_id))
+        store: Any = index._store
+        space_id, space = store.active_space()
+        for photo_id in store.encoded(space_id).tolist():
+            photo, record = index.photo(photo_id), unpack(store.grounding(space_id, photo_id))
             assert record.grid.size == (photo.height, photo.width) and record.encoder == space.checkpoint[:16]
-            assert len(record.coverage) == len(index._store.masks(space_id, photo_id))
+            assert len(record.coverage) == len(store.masks(space_id, photo_id))

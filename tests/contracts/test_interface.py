@@ -1,7 +1,5 @@
 """What every interface promises (interface/protocol.py), asked of toys and of tiny models of every kind."""
 
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,9 +8,7 @@ from interleave_index.errors import ShapeError
 from interleave_index.geometry import box_of
 from interleave_index.interface import load, names
 from interleave_index.records import ResolvedPart
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "models"))
-import tiny
+from tests.models import tiny
 
 
 def drawn(height=96, width=128):

@@ -1,6 +1,7 @@
 """Decoding runs ahead of the model: while it works on one batch, the next two are made ready."""
 
 import time
+from typing import Any
 
 from interleave_index.config import Config
 from interleave_index.ingest import pipeline
@@ -15,7 +16,8 @@ def test_while_the_model_works_on_a_batch_the_next_two_are_decoded(library, monk
     for number in range(PHOTOS):  # each of another length: files as long as a known one are hashed before anything else
         data = Pictures.encoded(Pictures.drawn(number, (48, 64)), "BMP")
         (library.folder / f"{number}.bmp").write_bytes(data + bytes(number))
-    pools, ahead = [], []
+    pools: list[Any] = []
+    ahead: list[bool] = []
 
     def decoders(*words):
         pools.append(made(*words))

@@ -1,15 +1,10 @@
 """The dual interface with tiny random models of every family, loaded from folders as a hub holds them."""
 
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 pytest.importorskip("transformers")
-sys.path.insert(0, str(Path(__file__).parents[1] / "models"))
-import tiny
-import tiny_prompted
 
 from interleave_index.errors import ConfigError, WeightsMissing
 from interleave_index.geometry import mask_iou, unit
@@ -23,6 +18,7 @@ from interleave_index.interface.protocol import Calibration
 from interleave_index.interface.toy import ToyInterface
 from interleave_index.models.dual_encoder import DualEncoder
 from interleave_index.records import GroundedMask, ResolvedPart, Segmented
+from tests.models import tiny, tiny_prompted
 
 FAMILIES = ("clip", "metaclip_2", "siglip", "siglip2-fixed", "siglip2")
 
@@ -213,7 +209,7 @@ def test_masks_of_sam_2_become_regions(folders, home):
 def test_every_photo_carries_its_patch_grid_as_a_whole(interface):
     photo = drawn(90, 160)
     (encoding,) = interface.encode_photos([photo])
-    record = unpack(encoding.grounding)
+    record = unpack(encoding.grounding or b"")
     assert record.grid.size == (90, 160) and record.grid.window == (0.0, 0.0, 160.0, 90.0)
     assert record.encoder == interface.space.checkpoint[:16]
     assert record.coverage.shape == (len(encoding.masks), *record.grid.grid)
@@ -228,7 +224,8 @@ def test_the_kept_patches_are_those_of_the_encoder(folders, home):
     made, encoder = DualInterface.load(folders["siglip"], proposals="toy"), DualEncoder(folders["siglip"])
     (encoding,) = made.encode_photos([drawn()])
     (looked,) = encoder.look([encoder.prepare(drawn())], patches=True)
-    kept = unpack(encoding.grounding).patches()
+    kept = unpack(encoding.grounding or b"").patches()
+    assert kept is not None and looked.patches is not None
     assert (kept * looked.patches).sum(1).min() > 0.95 and (kept * looked.patches).sum(1).mean() > 0.99
 
 
@@ -247,6 +244,7 @@ def test_a_grounder_is_given_all_that_is_known(folders, home):
     assert np.allclose(look.embed([m.decode() for m in look.encoding.masks]), look.encoding.regions, atol=1e-4)
     patches, encoder = look.record.patches(), DualEncoder(folders["clip"])
     (plain,) = encoder.look([encoder.preprocessing.whole().prepare(drawn())], patches=True)
+    assert patches is not None and plain.patches is not None
     assert (patches * plain.patches).sum(1).min() > 0.999  # full rank: only rounded
     assert look.calibration().captions.shape[1] == made.space.dim
 

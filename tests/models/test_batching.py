@@ -19,7 +19,7 @@ def machine(room, sizes):
 
 
 def test_a_batch_that_does_not_fit_is_halved_until_it_does_and_nothing_is_lost():
-    sizes = []
+    sizes: list[int] = []
     batcher = Batcher(64, 512)
     assert batcher.run(list(range(50)), machine(7, sizes)) == [item * 10 for item in range(50)]
     assert sizes[:4] == [50, 25, 12, 6] and set(sizes[4:]) <= {6, 2}
@@ -27,7 +27,7 @@ def test_a_batch_that_does_not_fit_is_halved_until_it_does_and_nothing_is_lost()
 
 
 def test_the_size_that_worked_is_kept_and_what_did_not_fit_is_never_tried_again():
-    sizes = []
+    sizes: list[int] = []
     batcher = Batcher(16, 512)
     for _ in range(6):
         batcher.run(list(range(40)), machine(8, sizes))
@@ -35,7 +35,7 @@ def test_the_size_that_worked_is_kept_and_what_did_not_fit_is_never_tried_again(
 
 
 def test_while_all_goes_well_batches_grow_up_to_the_most():
-    sizes = []
+    sizes: list[int] = []
     Batcher(2, 8, patience=2).run(list(range(60)), machine(100, sizes))
     assert sizes[:5] == [2, 2, 4, 4, 8] and max(sizes) == 8
 

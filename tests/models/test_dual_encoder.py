@@ -2,20 +2,17 @@
 
 import json
 import shutil
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 pytest.importorskip("transformers")
-sys.path.insert(0, str(Path(__file__).parent))
-import tiny
 
 from interleave_index.errors import ModelError, WeightsMissing
 from interleave_index.models import hub
 from interleave_index.models.dual_encoder import DualEncoder, checkpoint_of, dim_of
+from tests.models import tiny
 
 FAMILIES = ("clip", "metaclip_2", "siglip", "siglip2-fixed", "siglip2")
 SIZES = ((60, 80), (100, 50), (48, 48), (30, 90))

@@ -20,10 +20,17 @@ FILES = {"config.json": json.dumps({"model_type": "clip", "projection_dim": 24})
          "onnx/model.onnx": b"other form", "flax_model.msgpack": b"other form", "train.py": b"print('no')"}
 
 
+class Server(ThreadingHTTPServer):
+    """Carries what its pages are made of."""
+
+    place: "Place"
+
+
 class Hub(BaseHTTPRequestHandler):
     """The few pages of a hub that a pull asks for."""
 
     protocol_version = "HTTP/1.1"
+    server: Server
 
     def log_message(self, *_):
         pass
@@ -93,7 +100,7 @@ def git_sha(data):
 @pytest.fixture
 def place(tmp_path, monkeypatch):
     """A hub on this machine, and a home of its own for what is pulled."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    server = Server(("127.0.0.1", 0), Hub)
     server.place = Place()
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 WORDS = ("a red dog", "a blue cat", "a photo of a beach", "two people on a bench", "a green tree", "an old house")
 SIDE, PATCH = 48, 8
@@ -25,6 +26,7 @@ def save(folder: Path, family: str, seed: int = 0) -> Path:
     import transformers as t
 
     torch.manual_seed(seed)
+    model: Any
     folder.mkdir(parents=True, exist_ok=True)
     if family == "clip":
         size = _clip_tokenizer(folder)

@@ -77,7 +77,7 @@ def load(
             offline=offline,
             grounder=BestRegion() if grounding == "own" else PointGrounder(lambda: _grounders(named, device)),
         )
-    found = _trained(name, device)
+    found = _trained(name, device, dtype)
     if grounding == "own" or (grounding == "auto" and not named):
         return found
     from .points import PointsInterface
@@ -91,7 +91,7 @@ def _grounders(names: tuple[str, ...], device: str) -> Grounders:
     return load_grounders(names, device=torch_device(device)) if names else Grounders()
 
 
-def _trained(name: str, device: str) -> Interface:
+def _trained(name: str, device: str, dtype: str = "auto") -> Interface:
     """An interface that brings masks and vectors of its own."""
     if name == "toy":
         from .toy import ToyInterface
@@ -101,7 +101,7 @@ def _trained(name: str, device: str) -> Interface:
     if _config(folder).get("kind") == "find-published":
         from .published.index import PublishedFind
 
-        return PublishedFind(folder, device=torch_device(device))
+        return PublishedFind(folder, device=torch_device(device), dtype=dtype)
     if _config(folder).get("kind") == "find-pair":
         from .published.trained import TrainedFind
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from interleave_index.errors import InputError, ModelError, WeightsMissing
+from interleave_index.interface import load
 from interleave_index.interface.find.model import compose
 from interleave_index.interface.published.folder import load_published, load_tower, read_config
 from interleave_index.interface.published.importing import KeysDoNotFit, import_checkpoint, prepare, read_prepared
@@ -379,6 +380,13 @@ def test_a_cache_file_cut_short_is_made_again(tmp_path):
     file.write_bytes(file.read_bytes()[:20])
     assert TextCache(tmp_path, "m", lambda: tower).states(["dog"], 77)[0].states.shape == (2, 4)
     assert len(tower.asked) == 2
+
+
+def test_mixed_precision_gives_nearly_the_same_vectors_and_another_space(imported):
+    full, half = (load(str(imported.folder), device="cpu", dtype=dtype) for dtype in ("auto", "bfloat16"))
+    assert full.space != half.space and half.space.preprocessing.endswith(", bfloat16")
+    one, other = (interface.encode_photos([PHOTO])[0].image for interface in (full, half))
+    assert other.dtype == np.float32 and 0.99 < float(one @ other) < 1 - 1e-7
 
 
 # --- prepared --------------------------------------------------------------------------------

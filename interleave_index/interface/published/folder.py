@@ -105,12 +105,18 @@ def load_tower(folder: Path, device: str = "cpu", layer: int | None = None) -> L
 
 
 def load_published(
-    folder: Path, *, device: str = "cpu", published_protocol: bool = False, language_layer: int | None = None
+    folder: Path,
+    *,
+    device: str = "cpu",
+    dtype: str = "float32",
+    published_protocol: bool = False,
+    language_layer: int | None = None,
 ) -> PublishedModel:
     """A published model, ready to answer. The language model is read when the first text is not in the cache.
 
     Args:
         folder: as `models import` writes it.
+        dtype: ``float32``, ``bfloat16`` or ``float16`` (as the authors evaluated); see `PublishedModel`.
         published_protocol: see `PublishedModel`.
         language_layer: read another hidden state of LLaMA than the checkpoint was trained with (an ablation).
     Raises:
@@ -131,4 +137,5 @@ def load_published(
         published=published_protocol,
         tail=int(sizes.language == "unicl"),
     )
-    return PublishedModel(network, prompter, device=device, published_protocol=published_protocol)
+    kind: torch.dtype = getattr(torch, dtype)
+    return PublishedModel(network, prompter, device=device, dtype=kind, published_protocol=published_protocol)

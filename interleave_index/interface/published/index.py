@@ -71,16 +71,19 @@ class PublishedFind:
     Args:
         folder: as `interleave-index models import` writes it.
         device: where the network runs, as torch names it.
+        dtype: `float32`, `bfloat16` or `float16`; `auto` is float32, as its vectors are to be compared for years.
     """
 
-    def __init__(self, folder: Path, *, device: str = "cpu") -> None:
+    def __init__(self, folder: Path, *, device: str = "cpu", dtype: str = "auto") -> None:
+        kind = "float32" if dtype == "auto" else dtype
         self._table, self._calibration = read_prepared(folder)
-        self.model = load_published(folder, device=device)
+        self.model = load_published(folder, device=device, dtype=kind)
         config, sizes = read_config(folder), self.model.network.sizes
         self.space = Space(
             interface=str(config["name"]),
             checkpoint=str(config["checkpoint"]),
-            preprocessing=f"short side {sizes.short}, long side at most {sizes.long}, pillow bilinear, padded to 32",
+            preprocessing=f"short side {sizes.short}, long side at most {sizes.long}, pillow bilinear, padded to 32"
+            + ("" if kind == "float32" else f", {kind}"),
             dim=self.model.network.predictor.config.width,
         )
 

@@ -45,16 +45,23 @@ class PublishedModel:
         network: in eval mode.
         prompter: its language side.
         device: where the network runs.
+        dtype: below float32, the network runs in mixed precision; what it answers is float32 all the same.
         published_protocol: replay the published evaluation bug for bug where this package decides otherwise
             (docs/published-find.md lists the places).
     """
 
     def __init__(
-        self, network: PublishedNetwork, prompter: Prompter, *, device: str = "cpu", published_protocol: bool = False
+        self,
+        network: PublishedNetwork,
+        prompter: Prompter,
+        *,
+        device: str = "cpu",
+        dtype: torch.dtype = torch.float32,
+        published_protocol: bool = False,
     ) -> None:
         self.network, self.prompter = network, prompter
         self.published_protocol = published_protocol
-        self.device = torch.device(device)
+        self.device, self.dtype = torch.device(device), dtype
         self._blank: Pyramid | None = None
 
     @property
@@ -81,7 +88,7 @@ class PublishedModel:
         sizes = self.network.sizes
         pixels, resized = prepare(photo, short or sizes.short, long or sizes.long)
         padded = int(pixels.shape[2]), int(pixels.shape[3])
-        return View(self.network.pyramid(pixels.to(self.device)), (photo.shape[0], photo.shape[1]), resized, padded)
+        return View(self._pyramid(pixels), (photo.shape[0], photo.shape[1]), resized, padded)
 
     # --- generic segmentation -----------------------------------------------------------------
 
@@ -260,23 +267,32 @@ class PublishedModel:
     # --- inside -------------------------------------------------------------------------------
 
     def _look(self, pyramid: Pyramid, prompts: Prompts, table: Tensor | None = None) -> Output:
-        made: Pass = self.network.predictor(
-            pyramid.levels,
-            pyramid.mask_features,
-            prompts,
-            class_table=None if table is None else table.to(self.device),
-            generator=_generator(self.device),
-        )
-        return made.final
+        with self._precision():
+            made: Pass = self.network.predictor(
+                pyramid.levels,
+                pyramid.mask_features,
+                prompts,
+                class_table=None if table is None else table.to(self.device),
+                generator=_generator(self.device),
+            )
+        return _full(made.final)
 
     def _speak(self, prompts: Prompts) -> Output:
-        made: Pass = self.network.predictor(None, None, prompts)
-        return made.final
+        with self._precision():
+            made: Pass = self.network.predictor(None, None, prompts)
+        return _full(made.final)
+
+    def _pyramid(self, pixels: Tensor) -> Pyramid:
+        with self._precision():
+            return self.network.pyramid(pixels.to(self.device))
+
+    def _precision(self) -> torch.autocast:
+        return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
 
     def _blank_pyramid(self) -> Pyramid:
         if self._blank is None:
             side = self.network.sizes.short
-            self._blank = self.network.pyramid(torch.zeros((1, 3, *padded_size((side, side))), device=self.device))
+            self._blank = self._pyramid(torch.zeros((1, 3, *padded_size((side, side)))))
         return self._blank
 
     def _legend(self, sentence: Sentence, examples: Sequence[Example | None], view: View | None) -> InterleavePrompt:
@@ -306,9 +322,10 @@ class PublishedModel:
         for number, example in enumerate(examples):
             if example is None:
                 continue
-            tokens = self.network.predictor.sample(
-                example.view.pyramid.levels, self._masks(example.view, [example]), _generator(self.device)
-            )
+            with self._precision():
+                tokens = self.network.predictor.sample(
+                    example.view.pyramid.levels, self._masks(example.view, [example]), _generator(self.device)
+                )
             for kept, level in zip(levels, tokens.levels, strict=True):
                 kept.append(level)
             index.append(torch.full_like(tokens.index, number))
@@ -358,6 +375,10 @@ def _cosines(rows: Tensor, others: Tensor) -> Tensor:
     one, other = (x / (x.norm(dim=-1, keepdim=True) + 1e-7) for x in (rows.float(), others.float()))
     found: Tensor = one @ other.T
     return found
+
+
+def _full(output: Output) -> Output:
+    return Output({name: value.float() for name, value in output.values.items()})
 
 
 def _array(rows: Tensor) -> Floats:

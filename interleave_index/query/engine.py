@@ -6,7 +6,7 @@ photos and regions of the index runs on stored vectors alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,7 @@ from .alone import ground_alone
 from .asking import Asking, Depth, Model
 from .blocks import block_of, take
 from .candidates import Ids, Mode, Path, every_cosine, nearest, plan
-from .ground import StoredRegions
+from .ground import LoadMasks, StoredRegions
 from .pixels import LoadPicture, PixelCache
 from .relevance import relevance, standardised
 from .resolve import names_indexed, resolve
@@ -79,10 +79,11 @@ def search(store: Store, interface_factory: Callable[[], Interface], query: Quer
         path, shown, totals = _ranked(store, asking, filters or Filters(), mode, (skip, skip + top_k), settings)
     judged = _relevance(totals, shown, asking.parts, asking.calibration, settings)
     photos = store.photos(shown.photo_ids.tolist())
+    masks = store.many_masks(space_id, shown.photo_ids.tolist()) if ground is not None else {}
     hits: list[Hit] = []
     for row, photo_id in enumerate(shown.photo_ids.tolist()):
         if photo_id in photos:  # else it was taken out just now
-            entities = asking.ground(photos[photo_id], _stored_regions(store, space_id, shown, row))
+            entities = asking.ground(photos[photo_id], _stored_regions(store, space_id, shown, row, masks))
             hits.append(Hit(skip + len(hits) + 1, photos[photo_id], float(totals[row]), float(judged[row]), entities))
     return Answer(str(query), path, tuple(hits), tuple(dict.fromkeys(asking.notes)),
                   _cutoff(settings, asking.calibration))
@@ -166,10 +167,12 @@ def _cutoff(settings: Dials, calibration: Calibration) -> float:
     return calibration.cutoff if settings.cutoff is None else settings.cutoff
 
 
-def _stored_regions(store: Store, space_id: int, block: StoredVectors, row: int) -> StoredRegions:
+def _stored_regions(store: Store, space_id: int, block: StoredVectors, row: int,
+                    masks: Mapping[int, LoadMasks]) -> StoredRegions:
     first, end = block.offsets[row], block.offsets[row + 1]
+    photo_id = int(block.photo_ids[row])
     return StoredRegions(block.image[row], block.regions[first:end], block.boxes[first:end],
-                         partial(store.masks, space_id, int(block.photo_ids[row])))
+                         masks.get(photo_id) or partial(store.masks, space_id, photo_id))
 
 
 def _fresh_regions(encoding: PhotoEncoding, photo: Photo, rgb: RGB) -> StoredRegions:

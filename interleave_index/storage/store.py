@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Callable, Sequence, Set
 from contextlib import AbstractContextManager, suppress
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -13,6 +14,7 @@ from sqlalchemy import Connection, delete, insert, select
 from ..errors import NotInIndex
 from ..records import Filters, Floats, Photo, PhotoFacts, Rle, Space
 from . import bulk, facets, reads, spaces, status, vectors, verify, writes
+from .blobs import unpack_masks
 from .builder import Progress
 from .files import Generation
 from .indexes import SpaceIndexes
@@ -284,6 +286,15 @@ class Store:
         """Masks of one photo's regions, best first; empty when none were given."""
         with self._session.reading() as connection:
             return vectors.masks(connection, space_id, photo_id)[0]
+
+    def many_masks(self, space_id: int, photo_ids: Sequence[int]) -> dict[int, Callable[[], tuple[Rle, ...]]]:
+        """By photo, what gives the masks of its regions, best first; fetched at once, unpacked when they are called.
+
+        A photo without masks of its own is left out.
+        """
+        with self._session.reading() as connection:
+            packed = vectors.packed_masks(connection, space_id, photo_ids)
+        return {photo_id: partial(unpack_masks, data) for photo_id, data in packed.items()}
 
     def grounding(self, space_id: int, photo_id: int) -> bytes | None:
         """What the interface wanted kept to ground this photo again, or None."""

@@ -23,6 +23,8 @@ VECTORS = select(E.photo_id, E.region_count, E.image, E.regions, E.boxes, E.area
     E.space_id == bindparam("space"), E.photo_id.in_(bindparam("photos", expanding=True)))
 MASKS = select(RegionMaskRow.masks, RegionMaskRow.grounding).where(
     RegionMaskRow.space_id == bindparam("space"), RegionMaskRow.photo_id == bindparam("photo"))
+MANY_MASKS = select(RegionMaskRow.photo_id, RegionMaskRow.masks).where(
+    RegionMaskRow.space_id == bindparam("space"), RegionMaskRow.photo_id.in_(bindparam("photos", expanding=True)))
 
 
 def fetch(connection: Connection, space_id: int, dim: int, photo_ids: Sequence[int] | Ids) -> StoredVectors:
@@ -149,3 +151,12 @@ def masks(connection: Connection, space_id: int, photo_id: int) -> tuple[tuple[R
     if row is None:
         raise NotInIndex(f"photo {photo_id} has no masks in space {space_id}; ingest it again")
     return unpack_masks(row[0]), row[1]
+
+
+def packed_masks(connection: Connection, space_id: int, photo_ids: Sequence[int]) -> dict[int, bytes]:
+    """Masks of several photos by one statement, still packed; those without a row are left out."""
+    found: dict[int, bytes] = {}
+    for some in chunks(sorted(set(photo_ids))):
+        rows = connection.execute(MANY_MASKS, {"space": space_id, "photos": some})
+        found.update((int(row[0]), row[1]) for row in rows)
+    return found

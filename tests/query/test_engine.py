@@ -332,13 +332,13 @@ def test_an_exact_look_for_references_brings_their_pixels(library, draw):
 
 def test_only_hits_that_are_shown_have_their_masks_fetched(library, monkeypatch):
     fetched: list[int] = []
-    masks = library.store.masks
+    masks = library.store.many_masks
 
-    def noting(space_id, photo_id):
-        fetched.append(photo_id)
-        return masks(space_id, photo_id)
+    def noting(space_id, photo_ids):
+        fetched.extend(photo_ids)
+        return masks(space_id, photo_ids)
 
-    monkeypatch.setattr(library.store, "masks", noting)
+    monkeypatch.setattr(library.store, "many_masks", noting)
     answer = library.ask("[red]", top_k=3)
     assert fetched == [hit.photo.id for hit in answer]
     fetched.clear()

@@ -137,14 +137,12 @@ def serve_page(_ingested: Path, tmp_path: Path) -> Iterator[Callable[..., str]]:
         ready, stop, told = threading.Event(), threading.Event(), list[str]()
         config = Config().with_flags(models_interface="toy", ingest_workers=0)
 
+        def listening(address: str) -> None:
+            told.append(address)
+            ready.set()
+
         def run() -> None:
-            serve(
-                str(folder),
-                config,
-                ServeSettings(port=0, **settings),
-                stop=stop,
-                ready=lambda address: (told.append(address), ready.set()),
-            )  # type: ignore[func-returns-value]
+            serve(str(folder), config, ServeSettings(port=0, **settings), stop=stop, ready=listening)
 
         thread = threading.Thread(target=run, daemon=True)
         thread.start()

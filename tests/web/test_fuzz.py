@@ -17,7 +17,8 @@ def fuzz(address, requests):
     schema = schemathesis.openapi.from_url(address + "openapi.json")
     operations = [found.ok() for found in schema.get_all_operations()]
     each = max(1, requests // (len(operations) * len(MODES)))
-    statuses, failed = Counter(), []
+    statuses: Counter[int] = Counter()
+    failed: list[tuple[str, int, str, str]] = []
     for operation in operations:
         for mode in MODES:
             try:

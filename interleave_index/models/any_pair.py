@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,10 +17,11 @@ from torch.nn import functional as F
 
 from ..errors import WeightsMissing
 from .language import BATCH, TokenStates, read_tokenizer, tokens_of
-from .pretrained import build, read_config
+from .pretrained import _quiet, build, library, read_config
 from .text import TextTower
 
 STRIDES = (4, 8, 16, 32)
+OUTPUT_NORMS = "hidden_states_norms"
 
 
 class HubBackbone(nn.Module):
@@ -34,8 +36,7 @@ class HubBackbone(nn.Module):
 
     def __init__(self, folder: Path) -> None:
         super().__init__()
-        names = stages_of(folder)
-        self.net = build(folder, "AutoBackbone", "cpu", out_features=names[-4:] if len(names) > 4 else names)
+        self.net = _backbone(folder, stages_of(folder))
         channels = list(self.net.channels)
         if not channels:
             raise WeightsMissing(f"{folder} gives no feature maps, expected a backbone")
@@ -51,10 +52,30 @@ class HubBackbone(nn.Module):
                      for one, size in zip(maps, sizes, strict=True))
 
 
+def _backbone(folder: Path, stages: list[str]) -> Any:
+    """A backbone class over the weights of a folder, be they a backbone's or those of a classifier.
+
+    The norms over the outputs, which classifiers lack, start as they are made: as plain norms.
+    """
+    auto, config = library().AutoBackbone, library().AutoConfig
+    try:
+        with torch.device("meta"):  # AutoBackbone itself asks the hub about every folder; its class does not
+            kind = type(auto.from_config(config.from_pretrained(folder, local_files_only=True)))
+        with _quiet(library()):
+            model, facts = kind.from_pretrained(folder, local_files_only=True, dtype=torch.float32,
+                                                output_loading_info=True, out_features=stages)
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError) as trouble:
+        words = " ".join(str(trouble).split())[:300]
+        raise WeightsMissing(f"{folder} cannot be loaded as a backbone: {words}; name one that AutoBackbone knows"
+                             ) from trouble
+    missing = sorted(name for name in facts["missing_keys"] if not name.startswith(OUTPUT_NORMS))
+    if missing:
+        raise WeightsMissing(f"{folder} lacks {len(missing)} weights of its backbone, the first is {missing[0]}")
+    return model.eval().requires_grad_(False)
+
+
 def stages_of(folder: Path) -> list[str]:
     """Names of a backbone's stages, spread over its depth where it has many (as a plain transformer does)."""
-    from .pretrained import library
-
     config = library().AutoConfig.from_pretrained(folder, local_files_only=True)
     names = [name for name in getattr(config, "stage_names", None) or [] if name != "stem"]
     if len(names) <= 4:

@@ -160,10 +160,9 @@ def test_the_command_trains_and_prints_where(drawn_coco: Path, tmp_path: Path) -
 @pytest.mark.slow
 def test_a_drawn_set_is_learned_by_heart(drawn_coco: Path, tmp_path: Path) -> None:
     """The whole chain: COCO's files, training, the result as a model, and the benchmarks that measure it."""
-    out = run(_settings(drawn_coco, tmp_path / "out", width=64, layers=3, ffn=128, object_queries=12, points=400,
-                        batch=4,
-                        steps=STEPS, lr=2e-3, drawn_classes=0, drawn_sentences=False, drawing=Drawing(96, (1.0, 1.0), False, 0.5)),
-              progress=print)
+    sizes = {"width": 64, "layers": 3, "ffn": 128, "object_queries": 12, "points": 400}
+    out = run(_settings(drawn_coco, tmp_path / "out", **sizes, batch=4, steps=STEPS, lr=2e-3, drawn_classes=0,
+                        drawn_sentences=False, drawing=Drawing(96, (1.0, 1.0), False, 0.5)), progress=print)
     subject = PublishedSubject(load_pair(out)[0], {"interface": "overfitted"})
     panoptic = read_panoptic(drawn_coco, SPLIT)
     figures = Run()(generic.CocoPanoptic(panoptic), subject)["figures"]

@@ -7,7 +7,7 @@ Everything inside is batch-first.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -19,6 +19,18 @@ from .layers import ConditionLayer, ContentLayer, Ffn, Language, Stack
 from .outputs import MASKS, PIXEL, SEMANTIC, Output, Pass
 from .paths import LOUDNESS, TowerPaths
 from .sampler import sample_tokens
+from .state import (
+    Level,
+    State,
+    Towers,
+    attention_mask,
+    batch_size,
+    cosines,
+    joined,
+    mask_logits,
+    token_variable,
+    visual_variables,
+)
 from .variables import (
     CONTENT,
     PROPOSALS,
@@ -27,7 +39,6 @@ from .variables import (
     MaskPrompt,
     Prompts,
     SpatialPrompt,
-    TextTokens,
     Variable,
     VisualTokens,
     condition_groups,
@@ -159,10 +170,10 @@ class FindInterface(nn.Module):
             a Pass; image outputs do not depend on the prompts (but for rounding).
         """
         features = self._features(levels) if levels is not None else None
-        towers = _Towers(coarse, mask_features) if self.config.towers else None
+        towers = Towers(coarse, mask_features) if self.config.towers else None
         variables, sampled = self._variables(features, prompts, generator, towers)
         ordered, groups = condition_groups(variables, segment_sees_queries=segment_sees_queries)
-        state = _State(ordered, features, mask_features, class_table, prompts, groups, towers)
+        state = State(ordered, features, mask_features, class_table, prompts, groups, towers)
         if towers is not None:
             towers.said = self.paths.sentences(prompts) | self.paths.interleaved(prompts, sampled[1])
             if coarse is not None:
@@ -188,12 +199,12 @@ class FindInterface(nn.Module):
 
         `coarse` and `mask_features` are wanted where the configuration has `towers`.
         """
-        towers = _Towers(coarse, mask_features) if self.config.towers else None
+        towers = Towers(coarse, mask_features) if self.config.towers else None
         return self._sample(self._features(levels), prompt, generator, towers)
 
     # --- variables ----------------------------------------------------------------------------
 
-    def _features(self, levels: Sequence[Tensor]) -> list[_Level]:
+    def _features(self, levels: Sequence[Tensor]) -> list[Level]:
         out = []
         for number, level in enumerate(levels):
             if hasattr(self, "input_proj"):
@@ -201,15 +212,15 @@ class FindInterface(nn.Module):
             height, width = level.shape[-2:]
             source = level.flatten(2).transpose(1, 2) + self.level_embed.weight[number]
             place = sine_positions(height, width, level.shape[1], level.device).flatten(1).T[None].to(source.dtype)
-            out.append(_Level(source, source + place, (height, width)))
+            out.append(Level(source, source + place, (height, width)))
         return out
 
     def _sample(
         self,
-        features: Sequence[_Level],
+        features: Sequence[Level],
         prompt: MaskPrompt,
         generator: torch.Generator | None,
-        towers: _Towers | None,
+        towers: Towers | None,
     ) -> VisualTokens:
         maps = [level.source.unflatten(1, level.size) for level in features]
         sampled = sample_tokens(
@@ -233,7 +244,7 @@ class FindInterface(nn.Module):
             content, position = content.expand(index.shape[1], -1), position.expand(index.shape[1], -1)
         return Variable(name, content.expand(batch, -1, -1), position.expand(batch, -1, -1), index=index)
 
-    def _proposals(self, name: str, features: Sequence[_Level]) -> Variable:
+    def _proposals(self, name: str, features: Sequence[Level]) -> Variable:
         """Object proposals; the first of them start from where they stand in the picture."""
         learned = self._learned(name, len(features[0].source))
         side = self.config.anchors
@@ -246,33 +257,40 @@ class FindInterface(nn.Module):
 
     def _variables(
         self,
-        features: Sequence[_Level] | None,
+        features: Sequence[Level] | None,
         prompts: Prompts,
         generator: torch.Generator | None,
-        towers: _Towers | None,
+        towers: Towers | None,
     ) -> tuple[list[Variable], tuple[VisualTokens | None, VisualTokens | None]]:
-        batch = _batch_size(features, prompts)
+        batch = batch_size(features, prompts)
         found: list[Variable] = []
         if features is not None:
             found.append(self._proposals("proposals_vision_object", features))
             found.append(self._learned("queries_vision_image", batch))
         for kind, text in (("caption", prompts.caption), ("class", prompts.class_name)):
             if text is not None:
-                found += [self._learned(f"queries_language_{kind}", batch), _tokens(f"tokens_language_{kind}", text)]
+                found += [
+                    self._learned(f"queries_language_{kind}", batch),
+                    token_variable(f"tokens_language_{kind}", text),
+                ]
         if (grounding := prompts.grounding) is not None:
             found += [self._proposals("proposals_vision_grounding", features)] if features is not None else []
             found.append(self._learned("queries_language_description", batch, grounding.query_index))
-            found.append(_tokens("tokens_language_description", grounding.text, grounding.token_index))
+            found.append(token_variable("tokens_language_description", grounding.text, grounding.token_index))
         spatial = self._visual_tokens(features, prompts.spatial.masks if prompts.spatial else None, generator, towers)
         if prompts.spatial is not None:
-            found += self._spatial(prompts.spatial, batch, features) + _visual("tokens_vision_spatial", spatial)
+            found += self._spatial(prompts.spatial, batch, features) + visual_variables(
+                "tokens_vision_spatial", spatial
+            )
         parts = prompts.interleave.masks if prompts.interleave else None
         legend = self._visual_tokens(features, parts, generator, towers)
         if prompts.interleave is not None:
-            found += self._interleaved(prompts.interleave, batch, features) + _visual("tokens_vision_spatial_", legend)
+            found += self._interleaved(prompts.interleave, batch, features) + visual_variables(
+                "tokens_vision_spatial_", legend
+            )
         return found, (spatial, legend)
 
-    def _spatial(self, prompt: SpatialPrompt, batch: int, features: Sequence[_Level] | None) -> list[Variable]:
+    def _spatial(self, prompt: SpatialPrompt, batch: int, features: Sequence[Level] | None) -> list[Variable]:
         found = [self._learned("queries_vision_spatial", batch, prompt.query_index)]
         if features is not None:
             found.append(self._proposals("proposals_vision_segment", features))
@@ -282,7 +300,7 @@ class FindInterface(nn.Module):
             found.append(Variable("memories_vision_spatial", content, position))
         return found
 
-    def _interleaved(self, prompt: InterleavePrompt, batch: int, features: Sequence[_Level] | None) -> list[Variable]:
+    def _interleaved(self, prompt: InterleavePrompt, batch: int, features: Sequence[Level] | None) -> list[Variable]:
         found = [self._proposals("proposals_interleave_entity", features)] if features is not None else []
         found.append(self._learned("queries_interleave_legend", batch))
         found.append(self._learned("queries_interleave_entity", batch, prompt.query_index))
@@ -295,10 +313,10 @@ class FindInterface(nn.Module):
 
     def _visual_tokens(
         self,
-        features: Sequence[_Level] | None,
+        features: Sequence[Level] | None,
         masks: MaskPrompt | VisualTokens | None,
         generator: torch.Generator | None,
-        towers: _Towers | None,
+        towers: Towers | None,
     ) -> VisualTokens | None:
         if masks is None or isinstance(masks, VisualTokens):
             return masks
@@ -308,7 +326,7 @@ class FindInterface(nn.Module):
 
     # --- one layer ----------------------------------------------------------------------------
 
-    def _layer(self, state: _State, number: int) -> None:
+    def _layer(self, state: State, number: int) -> None:
         level = number % LEVELS
         for variable in state.variables:
             if variable.levels is not None:
@@ -323,51 +341,51 @@ class FindInterface(nn.Module):
         for variable, content in zip(state.variables, stream.split(sizes, 1), strict=True):
             variable.content = content
 
-    def _content(self, state: _State, number: int, level: int) -> None:
+    def _content(self, state: State, number: int, level: int) -> None:
         layer = self.content_attention.layers[number]
         readers = [v for v in state.variables if v.name in CONTENT]
         keys = [v for v in state.variables if v.name in CONTENT.values()]
         updated: list[tuple[list[Variable], Tensor]] = []
         if readers:
-            stream, place = _joined(readers)
-            value, key_place = _joined(keys) if keys else (stream[:, :0], place[:, :0])
+            stream, place = joined(readers)
+            value, key_place = joined(keys) if keys else (stream[:, :0], place[:, :0])
             if state.content is None:
                 state.content = content_mask(readers, keys)
             updated.append((readers, layer(stream, place, value + key_place, value, state.content)))
         if state.features is not None and state.blocked is not None:
             seen = state.features[level]
             looking = [v for v in state.variables if v.name in VISION_GROUP]
-            updated.append((looking, layer(*_joined(looking), seen.key, seen.source, state.blocked)))
+            updated.append((looking, layer(*joined(looking), seen.key, seen.source, state.blocked)))
         for group, stream in updated:
             for variable, content in zip(group, stream.split([v.content.shape[1] for v in group], 1), strict=True):
                 variable.content = content
 
     # --- heads --------------------------------------------------------------------------------
 
-    def _heads(self, state: _State, next_level: int, *, outputs: bool = True) -> Output:
+    def _heads(self, state: State, next_level: int, *, outputs: bool = True) -> Output:
         normed = {v.name: self.decoder_norm(v.content) for v in state.variables if not v.name.startswith("tokens_")}
         if "queries_vision_image" in normed:
             objects = normed["proposals_vision_object"]
-            weight = _cosines(normed["queries_vision_image"], objects).softmax(-1).detach()
+            weight = cosines(normed["queries_vision_image"], objects).softmax(-1).detach()
             normed["queries_vision_image"] = weight @ objects
         pixel = {name: self._pixel(rows) for name, rows in normed.items() if outputs or name in VISION_GROUP}
-        masks = _masks(pixel, state.mask_features) if state.features is not None else {}
+        masks = mask_logits(pixel, state.mask_features) if state.features is not None else {}
         values: dict[str, Tensor] = {}
         if outputs:
             for name, rows in normed.items():
                 for key in SEMANTIC.get(name, ()):
                     values[key] = self._semantic(state, name, rows, masks.get(name))
             if state.class_table is not None and "pred_captions" in values:
-                values["pred_logits"] = self.lang_encoder.logit_scale.exp() * _cosines(
+                values["pred_logits"] = self.lang_encoder.logit_scale.exp() * cosines(
                     values["pred_captions"], state.class_table.expand(len(values["pred_captions"]), -1, -1)
                 )
             values |= {PIXEL[name]: rows for name, rows in pixel.items() if name in PIXEL}
             values |= {MASKS[name]: logits for name, logits in masks.items()}
         if state.features is not None and state.mask_features is not None:
-            state.blocked = _attention_mask(state, masks, state.features[next_level].size)
+            state.blocked = attention_mask(state, masks, state.features[next_level].size)
         return Output(values)
 
-    def _semantic(self, state: _State, name: str, rows: Tensor, masks: Tensor | None) -> Tensor:
+    def _semantic(self, state: State, name: str, rows: Tensor, masks: Tensor | None) -> Tensor:
         """(B, N, C) semantic vectors; where there are towers, with what they say of the same mask, photo or phrase."""
         own = rows @ self.class_embed
         if state.towers is None:
@@ -381,92 +399,3 @@ class FindInterface(nn.Module):
         first, second, third = self.mask_embed.layers
         out: Tensor = third(F.relu(second(F.relu(first(rows)))))
         return out
-
-
-@dataclass(slots=True)
-class _Level:
-    source: Tensor  # (B, hw, C)
-    key: Tensor  # with position
-    size: tuple[int, int]
-
-
-@dataclass(slots=True)
-class _Towers:
-    """What the towers saw of the photos, and what they say for each query of a pass."""
-
-    coarse: Tensor | None
-    mask_features: Tensor | None
-    said: dict[str, Tensor] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class _State:
-    variables: list[Variable]
-    features: list[_Level] | None
-    mask_features: Tensor | None
-    class_table: Tensor | None
-    prompts: Prompts
-    condition: list[tuple[int, Tensor | None]]
-    towers: _Towers | None = None
-    content: Tensor | None = None
-    blocked: Tensor | None = None
-
-
-def _joined(variables: Sequence[Variable]) -> tuple[Tensor, Tensor]:
-    return torch.cat([v.content for v in variables], 1), torch.cat([v.position for v in variables], 1)
-
-
-def _cosines(rows: Tensor, others: Tensor) -> Tensor:
-    rows = rows / (rows.norm(dim=-1, keepdim=True) + 1e-7)
-    others = others / (others.norm(dim=-1, keepdim=True) + 1e-7)
-    return rows @ others.transpose(-1, -2)
-
-
-def _masks(pixel: dict[str, Tensor], mask_features: Tensor | None) -> dict[str, Tensor]:
-    if mask_features is None:
-        return {}
-    return {name: torch.einsum("bnc,bchw->bnhw", pixel[name], mask_features) for name in MASKS if name in pixel}
-
-
-def _attention_mask(state: _State, masks: dict[str, Tensor], size: tuple[int, int]) -> Tensor:
-    """(B, N, hw) bool over the vision group: where the own predicted mask is off; rows wholly off are opened."""
-    rows = []
-    for variable in state.variables:
-        if variable.name not in VISION_GROUP:
-            continue
-        logits = masks.get(variable.name)
-        if variable.name == "memories_vision_spatial" and state.prompts.spatial is not None:
-            logits = state.prompts.spatial.previous
-        batch, count = variable.content.shape[:2]
-        if logits is None:
-            rows.append(
-                torch.zeros((batch, count, size[0] * size[1]), dtype=torch.bool, device=variable.content.device)
-            )
-            continue
-        resized = F.interpolate(logits.detach().float(), size=size, mode="bilinear", align_corners=False)
-        rows.append((resized.sigmoid() < 0.5).flatten(2).expand(-1, count, -1))
-    blocked = torch.cat(rows, 1)
-    return blocked & ~blocked.all(-1, keepdim=True)
-
-
-def _tokens(name: str, text: TextTokens, index: Tensor | None = None) -> Variable:
-    return Variable(name, text.tokens, text.tokens.detach(), text.pad, index)
-
-
-def _visual(name: str, sampled: VisualTokens | None) -> list[Variable]:
-    if sampled is None or not sampled.pad.shape[1]:
-        return []
-    first = sampled.levels[0]
-    return [Variable(name, first, first.detach(), sampled.pad, sampled.index, sampled.levels)]
-
-
-def _batch_size(features: Sequence[_Level] | None, prompts: Prompts) -> int:
-    if features is not None:
-        return len(features[0].source)
-    for prompt in (prompts.caption, prompts.class_name):
-        if prompt is not None:
-            return len(prompt.tokens)
-    for other in (prompts.grounding, prompts.spatial, prompts.interleave):
-        if other is not None:
-            return len(other.query_index)
-    raise TypeError("a pass needs image features or a prompt")

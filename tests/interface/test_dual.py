@@ -1,11 +1,16 @@
 """The dual interface with tiny random models of every family, loaded from folders as a hub holds them."""
 
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from PIL import Image
 
 pytest.importorskip("transformers")
 
+from interleave_index import Index
+from interleave_index.config import Config
 from interleave_index.errors import ConfigError, WeightsMissing
 from interleave_index.geometry import mask_iou, unit
 from interleave_index.grounding.record import unpack
@@ -101,6 +106,46 @@ def test_plain_text_ranks_photos_exactly_as_the_encoder_does(interface, folders,
     stored = np.stack([encoding.image for encoding in interface.encode_photos(photos)])
     scores = stored @ interface.encode_query(query).legend
     assert np.argsort(-scores, kind="stable").tolist() == wanted.tolist()
+
+
+def test_an_index_ranks_plain_text_as_the_encoder_alone_does(folders, home, tmp_path):
+    """Through decoding, the catalog's half precision and the search; pairs nearer than that rounding may swap."""
+    photos = collection()
+    for number, photo in enumerate(photos):
+        Image.fromarray(photo).save(tmp_path / f"{number:02}.png")
+    encoder = DualEncoder(folders["siglip"])
+    plain = np.stack([looked.image for looked in encoder.look([encoder.prepare(p) for p in photos])])
+    wanted = plain @ encoder.texts(["a photo of a beach"])[0]
+    made = DualInterface.load(folders["siglip"], proposals="toy")
+    config = Config.from_mapping({"ingest": {"workers": 0}})
+    with Index.open(tmp_path / "index", config=config, interface=made, create=True) as index:
+        index.ingest(tmp_path)
+        for mode in ("exact", "ann"):
+            answer = index.search("a photo of a beach", top_k=len(photos), mode=mode)
+            found = [int(Path(hit.photo.path or "").stem) for hit in answer]
+            assert sorted(found) == list(range(len(photos)))
+            assert (np.diff(wanted[found]) < 1e-3).all()
+            assert np.allclose([hit.score for hit in answer], wanted[found], atol=1e-3)
+
+
+def test_a_batch_that_does_not_fit_into_memory_costs_no_photo(folders, home, monkeypatch):
+    made = DualInterface.load(folders["clip"], proposals="toy")
+    photos, sizes, look = collection(9), [], made._encoder.look
+
+    def full(prepared, *words, **more):
+        sizes.append(len(prepared))
+        if len(prepared) > 3:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return look(prepared, *words, **more)
+
+    wanted = made.encode_photos(photos)
+    monkeypatch.setattr(made._encoder, "look", full)
+    found = made.encode_photos(photos)
+    assert all(np.allclose(one.image, other.image, atol=1e-5) for one, other in zip(found, wanted, strict=True))
+    assert max(sizes) > 3 and made.batcher.size <= 3
+    sizes.clear()
+    made.encode_photos(photos)
+    assert max(sizes) <= 3  # it is remembered
 
 
 def test_a_photo_finds_itself_and_weights_shift_the_legend(interface):

@@ -5,6 +5,7 @@ each of the nine earlier predictions.
 """
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -97,7 +98,9 @@ class ByHand:
         self.sizes = [tuple(level.shape[1:]) for level in levels]
         self.source = [level.flatten(1).T + w["level_embed.weight"][n] for n, level in enumerate(levels)]
         feat, place = w["query_feat.weight"], w["query_embed.weight"]
-        self.content, self.place, self.number = {}, {}, {}
+        self.content: dict[str, torch.Tensor] = {}
+        self.place: dict[str, torch.Tensor] = {}
+        self.number: dict[str, Any] = {}
 
         def put(name, content, position, number=None):
             self.content[name], self.place[name], self.number[name] = content, position, number

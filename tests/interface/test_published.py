@@ -61,7 +61,8 @@ def imported(state, llama, home):
 
 def decoder_keys(channels):
     """Names and shapes of the pixel decoder as find.md §3 lists them."""
-    at, found = "sem_seg_head.pixel_decoder.", {}
+    at = "sem_seg_head.pixel_decoder."
+    found: dict[str, tuple[int, ...]] = {}
     found |= {"input_proj.weight": (512, channels[3], 1, 1), "input_proj.bias": (512,)}
     for layer in range(6):
         stem = f"transformer.encoder.layers.{layer}."

@@ -116,7 +116,7 @@ def test_prompts_are_taken_at_the_size_of_the_photo_or_of_the_input():
 # --- generic segmentation by hand --------------------------------------------------------------
 
 
-def squares():
+def squares() -> tuple[torch.Tensor, torch.Tensor]:
     """Logits and masks of four proposals on an 8 x 8 photo, with classes thing, stuff and background."""
     masks = torch.full((4, 8, 8), -6.0)
     masks[0, :4, :4] = 6  # a thing

@@ -35,7 +35,7 @@ def modulated(w, name, x, levels):
     width = x.shape[1]
     found = linear(w, f"{name}.f", x)
     query, context, gates = found[:, :width], found[:, width : 2 * width], found[:, 2 * width :]
-    total = 0
+    total = torch.zeros_like(query)
     for level in range(levels):
         kernel = w[f"{name}.focal_layers.{level}.0.weight"]
         context = F.gelu(F.conv2d(context, kernel, padding=kernel.shape[-1] // 2, groups=width))
@@ -113,7 +113,8 @@ def test_the_released_sizes_have_the_published_number_of_tensors_and_parameters(
 
 def published_keys(sizes):
     """Names and shapes as find.md §3 describes them, written down without the module."""
-    found, width = {}, sizes.width
+    width = sizes.width
+    found: dict[str, tuple[int, ...]] = {}
     found |= {"patch_embed.proj.weight": (width, 3, 7, 7)} | vector("patch_embed.proj.bias", width)
     found |= normed("patch_embed.norm", width)
     for stage, depth in enumerate(sizes.depths):
@@ -166,7 +167,7 @@ def test_renaming_gives_no_name_of_the_other_library():
 def test_own_modulation_equals_that_of_the_other_library():
     torch.manual_seed(2)
     with_stages = focal_backbone(FocalSizes("focal", 16, (1, 1, 1, 1), 3))
-    theirs = with_stages.encoder.stages[0].layers[0].modulation
+    theirs = with_stages.get_submodule("encoder.stages.0.layers.0.modulation")
     mine = Modulation(16, 3, 3)
     state = {published_name(f"x.modulation.{name}").removeprefix("x.modulation."): value
              for name, value in theirs.state_dict().items()}  # fmt: skip

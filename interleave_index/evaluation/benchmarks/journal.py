@@ -55,10 +55,10 @@ class Journal:
         with open(self._file, "a", encoding="utf-8") as file:
             file.write(json.dumps({"key": key, **record}) + "\n")
 
-    def arrays(self, key: str) -> dict[str, NDArray[Any]]:
-        """The arrays of one item, floats as float32."""
+    def array(self, key: str, name: str) -> NDArray[Any]:
+        """One array of one item, floats as float32; the others of the item are not read."""
         with np.load(self._vectors(key), allow_pickle=False) as file:
-            return {name: _wide(file[name]) for name in file.files}
+            return _wide(file[name])
 
     def each(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Keys and records in the order of their keys, whatever the order of the runs."""

@@ -70,7 +70,7 @@ def read_refer(refs: Path, instances: Path | None, photos: Path, split: str, *, 
         photos: folder of the COCO photos.
         split: such as ``val``, ``testA``; not looked at in a file that holds one split alone.
         sentences: ``all`` of each reference (READ), or the ``first`` (FIND).
-        lower: write them in lower case (FIND).
+        lower: as they were typed, in lower case (FIND), else as REFER cleaned them.
     Raises:
         InputError: a file is missing or of another form, or the split is empty.
     """
@@ -90,7 +90,7 @@ def read_refer(refs: Path, instances: Path | None, photos: Path, split: str, *, 
         photo = int(_field(row, "image_id", refs))
         pieces = tuple(_segmentation(n, annotations, refs) for n in _annotation_ids(row, refs))
         for sentence in kept:
-            text, exists = _text(sentence, refs)
+            text, exists = _text(sentence, refs, raw=lower)
             exists = exists and bool(row.get("exist", True)) and bool(pieces)
             reference = int(row.get("ref_id", number))
             found = Expression(text.lower() if lower else text, exists, reference)
@@ -137,8 +137,10 @@ def _segmentation(number: int, annotations: dict[int, Any], path: Path) -> Any:
     return annotations[number]["segmentation"]
 
 
-def _text(sentence: dict[str, Any], path: Path) -> tuple[str, bool]:
-    text = sentence.get("sent", sentence.get("raw"))
+def _text(sentence: dict[str, Any], path: Path, *, raw: bool) -> tuple[str, bool]:
+    """What is asked, and whether it is there; FIND asks the sentence as it was typed, READ without its signs."""
+    names = ("raw", "sent") if raw else ("sent", "raw")
+    text = sentence.get(names[0], sentence.get(names[1]))
     if not isinstance(text, str):
         raise InputError(f"{path}: a sentence has neither 'sent' nor 'raw'")
     return text.strip(), not sentence.get("is_false_premise", False)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ... import metrics
+from ...records import Floats
 from .coco import PanopticSet
 from .entity import Asked, EntityBench, EntitySentence, Exemplar, ask
 from .figures import FIND_RETRIEVAL, Published
@@ -97,16 +98,19 @@ class FindBenchInterleaved:
     def figures(self, journal: Journal, subject: Subject) -> dict[str, Any]:
         """IR@k of the interleaved score, ``n`` queries and how many of their phrases were shown."""
         rows = list(journal.each())
-        vectors = [journal.arrays(key) for key, _ in rows]
         photos = np.array([record["photo"] for _, record in rows], np.int64)
         lenders = np.array([n for _, record in rows for n in record["lenders"]], np.int64)
         offsets = np.concatenate([[0], np.cumsum([len(record["lenders"]) for _, record in rows])]).astype(np.int64)
-        entities = np.concatenate([one["entities"] for one in vectors])
-        legends = np.stack([one["legend"] for one in vectors])
-        scores = np.concatenate([metrics.interleaved_scores(
-            legends, entities, offsets, lenders, np.stack([one["image"] for one in some]),
-            np.stack([one["objects"] for one in _level(some)]), photos[start:start + GALLERY]).total
-            for start in range(0, len(rows), GALLERY) for some in [vectors[start:start + GALLERY]]], 1)
+        entities = np.concatenate([journal.array(key, "entities") for key, _ in rows])
+        legends = np.stack([journal.array(key, "legend") for key, _ in rows])
+        columns = []
+        for start in range(0, len(rows), GALLERY):
+            keys = [key for key, _ in rows[start:start + GALLERY]]
+            images = np.stack([journal.array(key, "image") for key in keys])
+            objects = _level([journal.array(key, "objects") for key in keys])
+            columns.append(metrics.interleaved_scores(legends, entities, offsets, lenders, images, objects,
+                                                      photos[start:start + GALLERY]).total)
+        scores = np.concatenate(columns, 1)
         ranks = metrics.first_ranks(scores, np.eye(len(rows), dtype=bool))
         return {**{f"IR@{k}": metrics.recall_at(ranks, k) for k in metrics.CUTOFFS}, "n": len(rows),
                 "shown": int((lenders != OUTSIDE).sum()), "phrases": len(lenders)}
@@ -142,16 +146,14 @@ def _first_sentences(entities: EntityBench, panoptic: PanopticSet) -> list[tuple
 
 def _ranked(journal: Journal) -> dict[str, Any]:
     rows = list(journal.each())
-    vectors = [journal.arrays(key) for key, _ in rows]
+    texts = [journal.array(key, "texts") for key, _ in rows]
     photos = np.array([record["photo"] for _, record in rows], np.int64)
-    owners = np.repeat(photos, [len(one["texts"]) for one in vectors])
-    scores = metrics.cosines(np.stack([one["image"] for one in vectors]),
-                             np.concatenate([one["texts"] for one in vectors]))
+    owners = np.repeat(photos, [len(one) for one in texts])
+    scores = metrics.cosines(np.stack([journal.array(key, "image") for key, _ in rows]), np.concatenate(texts))
     return {**metrics.retrieval(scores, photos, owners), "n": len(owners), "photos": len(photos)}
 
 
-def _level(vectors: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The same with as many objects each: the first one is repeated, which changes no maximum."""
-    most = max(len(one["objects"]) for one in vectors)
-    return [{"objects": np.concatenate([one["objects"], np.repeat(one["objects"][:1], most - len(one["objects"]), 0)])}
-            for one in vectors]
+def _level(objects: Sequence[Floats]) -> Floats:
+    """(N, R, D) with as many objects each: the first one is repeated, which changes no maximum."""
+    most = max(len(one) for one in objects)
+    return np.stack([np.concatenate([one, np.repeat(one[:1], most - len(one), 0)]) for one in objects])

@@ -140,11 +140,13 @@ def test_a_region_of_one_cell_is_the_vector_of_its_patch(family, encoders):
     assert np.allclose(looked.regions[0], looked.patches[2 * grid[1] + 3], atol=1e-5)
 
 
-def test_half_precision_stays_near(folders):
+@pytest.mark.parametrize("family", ["clip", "siglip", "siglip2"])
+def test_half_precision_stays_near(folders, family):
     picture = photos((60, 80))[0]
-    exact, half = DualEncoder(folders["siglip"]), DualEncoder(folders["siglip"], dtype="bfloat16")
+    exact, half = DualEncoder(folders[family]), DualEncoder(folders[family], dtype="bfloat16")
     found = [e.look([e.prepare(picture)], [full(e, picture)])[0] for e in (exact, half)]
-    assert found[1].image.dtype == np.float32 and float(found[0].image @ found[1].image) > 0.99
+    assert found[1].image.dtype == np.float32 and float(found[0].image @ found[1].image) > 0.97
+    assert float(found[1].regions[0] @ found[1].image) > 0.999  # both rounded alike
     assert exact.checkpoint == half.checkpoint
 
 

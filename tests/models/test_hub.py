@@ -192,3 +192,30 @@ def test_measured_speeds_are_remembered_by_model_device_and_precision(place):
     for speed, dtype in ((1.0, "float32"), (9.0, "bfloat16"), (2.0, "float32")):
         hub.keep_speed(hub.Speed("abc", "cpu", dtype, speed, "2026-01-01T00:00:00"))
     assert {(row.dtype, row.photos_per_s) for row in hub.speeds()} == {("float32", 2.0), ("bfloat16", 9.0)}
+
+
+def test_a_model_in_the_cache_of_other_programs_is_found_if_it_is_whole(place, tmp_path):
+    repository = tmp_path / "shared" / "models--someone--tiny-clip"
+    snapshot = repository / "snapshots" / COMMIT
+    snapshot.mkdir(parents=True)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(COMMIT)
+    (snapshot / "config.json").write_bytes(FILES["config.json"])
+    with pytest.raises(WeightsMissing, match="is not on this machine"):
+        hub.find(NAME)
+    (snapshot / "model.safetensors").write_bytes(FILES["model.safetensors"])
+    assert hub.find(NAME) == snapshot
+    assert place.asked == []
+
+
+def test_the_command_pulls_and_tells_where_it_is(place, capsys, tmp_path):
+    from interleave_index.cli import main
+
+    with pytest.raises(SystemExit) as end:
+        main(["models", "pull", NAME, "--json", "--index", str(tmp_path / "none")])
+    told = json.loads(capsys.readouterr().out)
+    assert end.value.code == 0 and told["folder"] == str(hub.folder_of(NAME)) and told["licence"] == "apache-2.0"
+    assert set(told["files"]) == {"config.json", "README.md", "model.safetensors", "tokenizer.json"}
+    with pytest.raises(SystemExit) as end:
+        main(["models", "pull", "someone/else"])
+    assert end.value.code == 1 and capsys.readouterr().err.startswith("error: the hub has no model someone/else")

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 from pathlib import PurePath
 from typing import Any
 
+import numpy as np
 from starlette.responses import Response
 
 from ..export.files import printable, to_json_text
 from ..export.masks import at_photo_size
 from ..geometry import fit, resize_rle
+from ..query.heat import Heat
 from ..records import Answer, EntityHit, Hit, Photo, Region, Rle
 from ..terms import label
 from .searches import Search
@@ -95,6 +98,13 @@ def masks_json(hit: Hit) -> list[list[dict[str, Any]]]:
     """The masks of a hit: one list an entity, one mask a region."""
     return [[shown_mask(region.rle, hit.photo).to_json() for region in entity.regions if all(region.rle.size)]
             for entity in hit.entities]
+
+
+def heat_json(heat: Heat) -> dict[str, Any]:
+    """One map; places that the model did not look at are 0."""
+    levels = np.rint(255 * np.nan_to_num(heat.picture)).astype(np.uint8)
+    return {"text": printable(heat.text), "low": heat.low, "high": heat.high, "size": list(levels.shape),
+            "values": base64.b64encode(levels.tobytes()).decode("ascii")}
 
 
 def whole_size(rle: Rle, photo: Photo) -> Rle:

@@ -7,16 +7,18 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query, Request
 from starlette.responses import Response
 
+from ..query.heat import heat_of
 from ..records import Hit
 from ..service import Depth
-from .answers import Json, hit_json, masks_json, page_json
+from .answers import Json, heat_json, hit_json, masks_json, page_json
 from .bodies import body_of, json_body, picture_of, take
 from .searches import EXACT_AT_ONCE, Search, with_masks
 from .state import State, state_of
 from .uploads import Upload
-from .wire import GroundBody, SearchBody
+from .wire import GroundBody, SearchBody, with_pixels
 
 router = APIRouter(tags=["ask"])
+HEAT_SIDE = 160  # pixels of a map, which is smooth
 UploadName = Annotated[str, Path(min_length=1, max_length=100)]
 EXAMPLES: dict[str, Any] = {
     "string": {"summary": "the string form", "value": {"query": "[a dog] on a beach -[a person]", "limit": 20}},
@@ -100,6 +102,28 @@ def _look(hit: Hit, upload: Upload | None = None) -> dict[str, Any]:
                 x0, y0, x1, y1 = region["box"]
                 region["box"] = [x0 * wide, y0 * high, x1 * wide, y1 * high]
     return told
+
+
+@router.post("/api/heat", openapi_extra=json_body(GroundBody, {"photo": LOOK["photo"]}, form=True),
+             response_class=Json)
+async def heat(request: Request) -> Response:
+    """How much every place of one picture resembles each part of a query: one map an entity.
+
+    `values` are bytes in base64, row by row, 0 at the cosine `low` and 255 at `high`.
+    """
+    state = state_of(request)
+    body, own = await body_of(request, state, GroundBody)
+
+    def work() -> list[dict[str, Any]]:
+        if body.photo is not None:
+            rgb = state.index.pixels(body.photo)
+        else:
+            rgb = (own.get(body.upload or "") or state.uploads.get(body.upload or "")).rgb
+        query = with_pixels(state.query(body, own), state.index)
+        found = heat_of(state.index.interface, rgb, query, load_picture=state.index.load_picture, side=HEAT_SIDE)
+        return [heat_json(one) for one in found]
+
+    return Json({"maps": await state.gate.run(request, work)})
 
 
 @router.get("/api/search/{name}/photos/{photo_id}/masks", response_class=Json)

@@ -11,10 +11,11 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from ..errors import InputError
+from ..errors import InputError, NotInIndex
 from ..geometry import resize_mask
 from ..grammar import Query
 from ..records import RGB, BoolMask, Entity, Filters, Not, Part, PhotoRef, Picture, RegionRef
+from ..service import Index
 from .problems import Refused
 from .settings import ServeSettings
 from .uploads import Upload
@@ -189,6 +190,26 @@ def query_of(body: QueryBody, settings: ServeSettings, upload: FindUpload, pixel
     if said > settings.query_characters:
         raise Refused(413, f"query has {said} characters of text, expected at most {settings.query_characters}")
     return query
+
+
+def with_pixels(query: Query, index: Index) -> Query:
+    """The query with pictures in the place of what it names of the index, for a look that knows no index."""
+
+    def changed(part: Part) -> Part:
+        if isinstance(part, Not):
+            return part
+        if isinstance(part, PhotoRef):
+            return Picture(index.pixels(part.photo_id), weight=part.weight)
+        if isinstance(part, RegionRef):
+            stored, rgb = index.regions(part.photo_id), index.pixels(part.photo_id)
+            if part.ordinal >= len(stored):
+                raise NotInIndex(f"photo {part.photo_id} has {len(stored)} regions, number {part.ordinal} from 0 is "
+                                 "not there")
+            mask = resize_mask(stored[part.ordinal].rle.decode(), (rgb.shape[0], rgb.shape[1]))
+            return Picture(rgb, mask=mask, weight=part.weight)
+        return part
+
+    return Query(*map(changed, query))
 
 
 def _part(body: PartBody, upload: FindUpload, pixels: FindPixels) -> Part:

@@ -159,6 +159,18 @@ def test_a_click_on_a_part_of_a_hit_searches_for_more_like_that_part(page):
     assert page.locator(".chip").all_inner_texts() == ["yellow"]
 
 
+def test_a_heat_map_is_laid_over_a_hit_and_taken_away(page, drawn_photos):
+    ask(page, "[blue]")
+    page.click(card("blue_triangle.png") + " .open")
+    page.click("#heat")
+    page.wait_for_selector("#heat[aria-pressed=true]")
+    canvas = painted(page, ".viewer canvas").astype(int).sum(-1)
+    mask = np.asarray(Image.fromarray(drawn_photos.blue_triangle.mask).resize((canvas.shape[1], canvas.shape[0])))
+    assert canvas[mask].mean() > canvas[~mask].mean() + 150
+    page.click("#heat")
+    page.wait_for_selector("#heat[aria-pressed=false]")
+
+
 def test_a_negative_and_a_weight_are_set_in_the_menu_of_a_phrase(page):
     ask(page, "[red] [blue]")
     page.locator(".chip").nth(1).click()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import zipfile
@@ -240,3 +241,15 @@ def test_the_description_of_the_api_holds_every_route_with_examples(client):
     for example in content["application/json"]["examples"].values():
         if "photo" not in json.dumps(example) and "region" not in json.dumps(example):
             assert client.post("/api/search", json=example["value"]).status_code == 200
+
+
+def test_a_heat_map_is_warmest_where_the_phrase_is(client, ask, drawn_photos):
+    hit = ask("[green]")["hits"][0]
+    drawn = drawn_photos.green_square.mask
+    region = hit["entities"][0]["regions"][0]["region"]
+    for parts in ([{"entity": "green"}, {"entity": "red", "not": True}], [{"region": region}]):
+        maps = client.post("/api/heat", json={"photo": hit["photo"]["id"], "parts": parts}).json()["maps"]
+        assert len(maps) == 1 and maps[0]["low"] < maps[0]["high"]
+        levels = np.frombuffer(base64.b64decode(maps[0]["values"]), np.uint8).reshape(maps[0]["size"])
+        inside = np.asarray(Image.fromarray(drawn).resize(levels.shape[::-1]))
+        assert levels[inside].mean() > 150 > 60 > levels[~inside].mean()

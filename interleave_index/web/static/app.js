@@ -20,7 +20,7 @@ const grid = new Grid($("#hits"), {
   like: (index) => like(state.items[index].photo), more: () => more(), masks: (item) => shapes(item) });
 const viewer = new Viewer({
   step: (by) => open(state.at + by), like, add: (part) => add(part), replace: (part) => add(part, true), chosen: (id) => state.chosen.has(id), choose,
-  again: (item) => look(item), name: (n, entity) => nameOf(n, entity), closed: () => grid.focus(state.at),
+  again: (item) => look(item), heat: (item) => api.post("/api/heat", { photo: item.photo.id, parts: composer.body() }), name: (n, entity) => nameOf(n, entity), closed: () => grid.focus(state.at),
   other: async (id) => { const photo = await api.get(`/api/photos/${id}`); viewer.show({ photo }, { search: null, first: true, last: true }); },
   mark: async (photo, dialog) => {
     const part = { kind: "picture", photo: photo.id, shown: api.thumbnail(photo.id), name: photo.name, width: photo.width, height: photo.height };
@@ -197,7 +197,7 @@ function exportMenu(anchor) {
   menu.showPopover();
   const [place, size] = [anchor.getBoundingClientRect(), menu.getBoundingClientRect()];
   menu.style.left = `${Math.max(8, Math.min(place.left, innerWidth - size.width - 8))}px`;
-  menu.style.top = `${Math.max(8, Math.min(place.bottom + 6, innerHeight - size.height - 8))}px`;
+  menu.style.top = `${place.bottom + size.height + 14 < innerHeight ? place.bottom + 6 : Math.max(8, place.top - size.height - 6)}px`;
   menu.querySelector("button").focus();
 }
 

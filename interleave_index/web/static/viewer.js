@@ -2,7 +2,7 @@
 
 import { $, button, clear, colours, count, el, icon, percent, say } from "./dom.js";
 import * as api from "./api.js";
-import { area, covers, fitted, paint } from "./masks.js";
+import { area, covers, fitted, paint, paintHeat } from "./masks.js";
 
 export class Viewer {
   // acts: {step(by), like(photo), add(part), replace(part), again(hit) -> promise of a looked-at hit, query() -> parts, chosen, choose}
@@ -23,7 +23,7 @@ export class Viewer {
   }
 
   async show(item, { search, first, last }) {
-    Object.assign(this, { item, search, regions: [], entities: [], hovered: -1, picked: -1, only: -1, point: null });
+    Object.assign(this, { item, search, regions: [], entities: [], hovered: -1, picked: -1, only: -1, point: null, heat: null, warm: 0, looking: false });
     this.all = this.all && true;
     const { photo } = item;
     this.hit = item.hit;
@@ -56,6 +56,11 @@ export class Viewer {
     this.image.style.height = `${h}px`;
     this.canvas.style.width = `${w}px`;
     this.canvas.style.height = `${h}px`;
+    if (this.heat) {
+      const map = this.heat[this.only >= 0 && this.only < this.heat.length ? this.only : this.warm];
+      if (map) paintHeat(this.canvas, w, h, map);
+      return;
+    }
     const marked = [this.picked, this.hovered].filter((n) => n >= 0);
     const shapes = [];
     if (this.all) this.regions.forEach((region, n) => shapes.push({ rle: region.mask, n: n % 7, present: false, faint: marked.length > 0 && !marked.includes(n) }));
@@ -142,7 +147,21 @@ export class Viewer {
             pointerenter: () => { this.only = n; this.#draw(); }, pointerleave: () => { this.only = -1; this.#draw(); } } },
         el("i", { class: `dot ${entity.present ? "" : "absent"}` }), el("span", { class: "what", title: entity.text }, entity.negative ? el("b", {}, "not ") : null, this.acts.name(n, entity)),
         el("span", { class: "soft" }, `${entity.present ? "there" : "not there"} · ${entity.score.toFixed(2)}`))))),
-      button(this.looking ? "Looking …" : hit.looked ? "Looked closely" : "Look closely", "eye", () => this.#look(), { disabled: this.looking || hit.looked, title: "The model looks at this photo again, with the query in mind" }));
+      el("div", { class: "row wrap" }, button(this.looking ? "Looking …" : hit.looked ? "Looked closely" : "Look closely", "eye", () => this.#look(), { disabled: this.looking || hit.looked, title: "The model looks at this photo again, with the query in mind" }),
+      button("Heat map", "fire", () => this.#warm(), { "aria-pressed": String(Boolean(this.heat)), id: "heat", title: "How much every place resembles a part of the query" })),
+      this.heat ? el("p", { class: "soft hint" }, this.heat.length ? `Yellow is most like ${this.acts.name(this.warm, this.heat[this.warm])} (${this.heat[this.warm].high.toFixed(2)}), black least (${this.heat[this.warm].low.toFixed(2)}). ${this.heat.length > 1 ? "Point at another part above for its own." : ""}` : "There is nothing to draw a map of.") : null);
+  }
+
+  async #warm() {
+    const { item } = this;
+    if (this.heat) this.heat = null;
+    else try {
+      const found = await this.acts.heat(item);
+      if (this.item === item) this.heat = found.maps;
+    } catch (problem) { say(problem.message, "bad"); }
+    this.#panel();
+    this.#draw();
+    $("#heat", this.side)?.focus();
   }
 
   async #look() {

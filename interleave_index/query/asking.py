@@ -49,10 +49,12 @@ class Model:
             interface = self._factory()
             if interface.space != self._space:
                 mine, theirs = self._space, interface.space
+                alike = (mine.interface, mine.checkpoint, mine.dim) == (theirs.interface, theirs.checkpoint, theirs.dim)
+                held, got = (space.preprocessing if alike else
+                             f"{space.interface} {space.checkpoint[:8]} (D={space.dim})" for space in (mine, theirs))
                 raise SpaceMismatch(
-                    f"index holds space {mine.interface} {mine.checkpoint[:8]} (D={mine.dim}), the interface is "
-                    f"{theirs.interface} {theirs.checkpoint[:8]} (D={theirs.dim}); ingest again, or set "
-                    "models.interface")
+                    f"index holds space {held}, the interface is {got}; ingest again, or set models.interface"
+                    f"{', models.regions and models.proposals as they were' if alike else ''}")
             self.built = interface
         return self.built
 

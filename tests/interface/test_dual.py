@@ -11,7 +11,7 @@ pytest.importorskip("transformers")
 
 from interleave_index import Index
 from interleave_index.config import Config
-from interleave_index.errors import ConfigError, WeightsMissing
+from interleave_index.errors import ConfigError, SpaceMismatch, WeightsMissing
 from interleave_index.geometry import mask_iou, unit
 from interleave_index.grounding.record import unpack
 from interleave_index.interface import load
@@ -126,6 +126,18 @@ def test_an_index_ranks_plain_text_as_the_encoder_alone_does(folders, home, tmp_
             assert sorted(found) == list(range(len(photos)))
             assert (np.diff(wanted[found]) < 1e-3).all()
             assert np.allclose([hit.score for hit in answer], wanted[found], atol=1e-3)
+
+
+def test_an_index_of_other_regions_says_in_what_they_differ(folders, home, tmp_path):
+    Image.fromarray(drawn()).save(tmp_path / "one.png")
+    config = Config.from_mapping({"ingest": {"workers": 0}})
+    made, other = (DualInterface.load(folders["clip"], proposals="toy", method=method)
+                   for method in ("attention", "patches"))
+    with Index.open(tmp_path / "index", config=config, interface=made, create=True) as index:
+        index.ingest(tmp_path)
+    with Index.open(tmp_path / "index", interface=other) as index, pytest.raises(
+            SpaceMismatch, match=r"regions attention.*regions patches.*models.regions and models.proposals"):
+        index.search("a dog")
 
 
 def test_a_batch_that_does_not_fit_into_memory_costs_no_photo(folders, home, monkeypatch):

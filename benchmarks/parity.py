@@ -19,7 +19,7 @@ from interleave_index.interface.find.module import FindConfig, FindInterface
 from interleave_index.interface.find.outputs import Pass
 from interleave_index.interface.find.published import prompts_from_published
 from interleave_index.interface.published.keys import backbone_sizes
-from interleave_index.models.focal import focal_backbone
+from interleave_index.interface.published.network import backbone_of
 from interleave_index.models.pixel_decoder import PixelDecoder, channels_of
 
 PREDICTOR, DECODER, BACKBONE = "sem_seg_head.predictor.", "sem_seg_head.pixel_decoder.", "backbone."
@@ -71,8 +71,8 @@ def build_decoder(state: dict[str, Tensor], heads: int) -> PixelDecoder:
 
 
 def build_backbone(state: dict[str, Tensor]) -> nn.Module:
-    """The Focal backbone, of either kind and any size, that the state dict has, loaded strictly."""
-    backbone = focal_backbone(backbone_sizes(state))
+    """The backbone, of any kind and size, that the state dict has, loaded strictly."""
+    backbone = backbone_of(backbone_sizes(state))
     backbone.load_state_dict(below(state, BACKBONE))
     return backbone.eval()
 

@@ -21,6 +21,7 @@ from interleave_index.interface.published.text import (
     entity_indices,
     entity_tokens,
 )
+from interleave_index.models.davit import DavitSizes
 from interleave_index.models.language import LlamaTower, TokenStates, UniclTower, tokens_of
 
 ROOT = Path(__file__).parents[2]
@@ -161,10 +162,10 @@ def test_an_import_that_was_not_finished_is_taken_up_again(state, llama, tmp_pat
 
 
 def test_a_backbone_that_is_not_supported_is_named(state, tmp_path):
-    davit = {key: value for key, value in state.items() if not key.startswith("backbone.")}
-    torch.save(davit | {"backbone.convs.0.proj.weight": torch.zeros(1)}, tmp_path / "davit.pt")
-    with pytest.raises(ModelError, match="DaViT backbone, expected Focal-T or Focal-L"):
-        import_checkpoint(tmp_path / "davit.pt", "davit", home=tmp_path)
+    sam = {key: value for key, value in state.items() if not key.startswith("backbone.")}
+    torch.save(sam | {"backbone.pos_embed": torch.zeros(1)}, tmp_path / "sam.pt")
+    with pytest.raises(ModelError, match="SAM backbone, expected a Focal one or a DaViT"):
+        import_checkpoint(tmp_path / "sam.pt", "sam", home=tmp_path)
 
 
 def test_a_name_is_never_taken_twice_and_never_a_path(imported, home):
@@ -238,6 +239,15 @@ def test_a_checkpoint_with_unicl_brings_its_tower_and_wants_a_tokenizer(toys, tm
     whole = model.prompter.sentence(compose([("a dog", 0, False)])).text.tokens
     model.published_protocol = False
     assert whole.shape[1] == 1 + model.prompter.sentence(compose([("a dog", 0, False)])).text.tokens.shape[1]
+
+
+def test_a_checkpoint_with_a_davit_is_imported_and_sees(toys, tmp_path):
+    sizes = replace(toys.tiny_sizes(), backbone=DavitSizes(widths=(32, 32, 32, 64), depths=(1, 1, 1, 1)))
+    torch.save(toys.random_state(sizes), tmp_path / "davit.pt")
+    found = import_checkpoint(tmp_path / "davit.pt", "davit", sides=(64, 96), home=tmp_path)
+    model = load_published(found.folder)
+    assert model.network.sizes.backbone == sizes.backbone
+    assert np.isfinite(model.encode_image(model.view(PHOTO))[1]).all()
 
 
 # --- language --------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ...errors import ModelError
+from ...models.davit import DavitSizes
 from ...models.focal import STAGES, FocalSizes
 from ...models.language import LLAMA_LAYER, UniclNetwork
 from ...models.pixel_decoder import channels_of
@@ -87,19 +88,19 @@ def _sizes(state: Mapping[str, Tensor], heads: int) -> PublishedSizes:
     return PublishedSizes(backbone_sizes(state), decoder, interface, "llama", LLAMA_LAYER)
 
 
-def backbone_sizes(state: Mapping[str, Tensor]) -> FocalSizes:
-    """Sizes of the Focal backbone in a state dict.
+def backbone_sizes(state: Mapping[str, Tensor]) -> FocalSizes | DavitSizes:
+    """Sizes of the backbone in a state dict.
 
     Raises:
         ModelError: another backbone.
         KeyError: none.
     """
+    if "backbone.convs.0.proj.weight" in state:
+        return _davit(state)
     if "backbone.layers.0.blocks.0.modulation.f.weight" not in state:
-        kind = next((name for name, key in (("DaViT", "backbone.convs.0.proj.weight"), ("SAM", "backbone.pos_embed"))
-                     if key in state), None)  # fmt: skip
-        if kind is not None:
+        if "backbone.pos_embed" in state:
             raise ModelError(
-                f"the checkpoint has a {kind} backbone, expected Focal-T or Focal-L; no other is supported"
+                "the checkpoint has a SAM backbone, expected a Focal one or a DaViT; no other is supported"
             )
         raise KeyError("backbone.layers.0.blocks.0.modulation.f.weight")
     stem = "backbone.layers.0.blocks.0."
@@ -110,6 +111,16 @@ def backbone_sizes(state: Mapping[str, Tensor]) -> FocalSizes:
         (depths[0], depths[1], depths[2], depths[3]),
         _count(state, f"{stem}modulation.focal_layers."),
         state[f"{stem}modulation.focal_layers.0.0.weight"].shape[-1],
+    )
+
+
+def _davit(state: Mapping[str, Tensor]) -> DavitSizes:
+    convs = [state[f"backbone.convs.{stage}.proj.weight"].shape for stage in range(STAGES)]
+    depths = [_count(state, f"backbone.blocks.{stage}.") for stage in range(STAGES)]
+    return DavitSizes(
+        widths=(convs[0][0], convs[1][0], convs[2][0], convs[3][0]),
+        depths=(depths[0], depths[1], depths[2], depths[3]),
+        kernels=(convs[0][-1], convs[1][-1], convs[2][-1], convs[3][-1]),
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
+from ...models.davit import DAVIT_D3, DAVIT_D5, Davit, DavitSizes
 from ...models.focal import FOCAL_L, FOCAL_T, FocalSizes, focal_backbone
 from ...models.pixel_decoder import PixelDecoder, Pyramid
 from ..find.module import FindConfig, FindInterface
@@ -22,7 +23,7 @@ class PublishedSizes:
     """Sizes of a published model; the defaults are those of Focal-L with LLaMA.
 
     Attributes:
-        backbone: the Focal backbone.
+        backbone: a Focal one or a DaViT.
         decoder: heads, ffn and layers of the pixel decoder's transformer; its width is that of the interface.
         interface: of the interface; `text_width` is the language model's.
         language: `llama` or `unicl`.
@@ -31,7 +32,7 @@ class PublishedSizes:
         short, long: photos are resized so that the shorter side is `short`, unless the longer one would pass `long`.
     """
 
-    backbone: FocalSizes = FOCAL_L
+    backbone: FocalSizes | DavitSizes = FOCAL_L
     decoder: dict[str, int] = field(default_factory=lambda: {"heads": 8, "ffn": 2048, "layers": 6})
     interface: FindConfig = field(default_factory=FindConfig)
     language: LanguageKind = "llama"
@@ -49,9 +50,9 @@ class PublishedSizes:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> PublishedSizes:
         """What `to_json` gave."""
-        backbone = dict(values["backbone"])
-        backbone["depths"] = tuple(backbone["depths"])
-        return cls(**{**values, "backbone": FocalSizes(**backbone), "interface": FindConfig(**values["interface"])})
+        plain = {name: tuple(x) if isinstance(x, list) else x for name, x in values["backbone"].items()}
+        backbone = (DavitSizes if plain["kind"] == "davit" else FocalSizes)(**plain)
+        return cls(**{**values, "backbone": backbone, "interface": FindConfig(**values["interface"])})
 
 
 def unicl(sizes: PublishedSizes) -> PublishedSizes:
@@ -63,9 +64,22 @@ def unicl(sizes: PublishedSizes) -> PublishedSizes:
 PRESETS = {
     "find-focal-l": PublishedSizes(),
     "find-focal-t": PublishedSizes(backbone=FOCAL_T),
+    "find-davit-d3": PublishedSizes(backbone=DAVIT_D3),
+    "find-davit-d5": PublishedSizes(backbone=DAVIT_D5),
     "find-focal-l-unicl": unicl(PublishedSizes()),
     "find-focal-t-unicl": unicl(PublishedSizes(backbone=FOCAL_T)),
+    "find-davit-d3-unicl": unicl(PublishedSizes(backbone=DAVIT_D3)),
+    "find-davit-d5-unicl": unicl(PublishedSizes(backbone=DAVIT_D5)),
 }
+
+
+def backbone_of(sizes: FocalSizes | DavitSizes) -> nn.Module:
+    """A backbone of these sizes, randomly initialised, under the published names.
+
+    Raises:
+        BackendMissing: kind `focal` without transformers.
+    """
+    return Davit(sizes) if isinstance(sizes, DavitSizes) else focal_backbone(sizes)
 
 
 class _Head(nn.Module):
@@ -83,7 +97,7 @@ class PublishedNetwork(nn.Module):
     def __init__(self, sizes: PublishedSizes) -> None:
         super().__init__()
         self.sizes = sizes
-        self.backbone = focal_backbone(sizes.backbone)
+        self.backbone = backbone_of(sizes.backbone)
         self.sem_seg_head = _Head(sizes)
 
     @property

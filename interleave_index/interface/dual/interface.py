@@ -101,8 +101,8 @@ class DualInterface:
 
     @property
     def photos_at_a_time(self) -> int:
-        """How many photos it would like to be given in one call."""
-        return min(self.batcher.most, max(16, self.batcher.size))
+        """How many photos it would like to be given in one call; it splits them as memory allows."""
+        return max(ON_CPU[1], self.batcher.most)
 
     @cached_property
     def calibration(self) -> Calibration:

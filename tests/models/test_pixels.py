@@ -1,0 +1,67 @@
+"""Preprocessing read from the files that checkpoints come with, old and new."""
+
+import json
+
+import numpy as np
+import pytest
+
+from interleave_index.errors import ModelError
+from interleave_index.models.pixels import CLIP_MEAN, HALF, Preprocessing, read_preprocessing
+
+CLIP = {"model_type": "clip", "vision_config": {"image_size": 224, "patch_size": 32}}
+SIGLIP = {"model_type": "siglip", "vision_config": {"image_size": 384, "patch_size": 14}}
+NAFLEX = {"model_type": "siglip2", "vision_config": {"num_patches": 256, "patch_size": 16}}
+
+
+@pytest.mark.parametrize(("told", "config", "words", "mean"), [
+    ({"do_resize": True, "size": 224, "do_center_crop": True, "crop_size": 224, "resample": 3,
+      "image_mean": list(CLIP_MEAN)}, CLIP, "crop 224 of short side 224, pillow bicubic", CLIP_MEAN),
+    ({"size": {"shortest_edge": 256}, "crop_size": {"height": 224, "width": 224}, "do_center_crop": True}, CLIP,
+     "crop 224 of short side 256, pillow bicubic", CLIP_MEAN),
+    ({"size": {"height": 384, "width": 384}, "resample": 2, "image_std": [0.5, 0.5, 0.5]}, SIGLIP,
+     "stretch 384, pillow bilinear", HALF),
+    ({"max_num_patches": 1024, "resample": 2}, NAFLEX, "native 1024, pillow bilinear", HALF),
+    (None, CLIP, "crop 224 of short side 224, pillow bicubic", CLIP_MEAN),
+    (None, SIGLIP, "stretch 384, pillow bicubic", HALF)])
+@pytest.mark.parametrize("nested", [False, True])
+def test_every_form_of_the_file_is_understood(tmp_path, told, config, words, mean, nested):
+    if told is not None:
+        name = "processor_config.json" if nested else "preprocessor_config.json"
+        (tmp_path / name).write_text(json.dumps({"image_processor": told} if nested else told))
+    found = read_preprocessing(tmp_path, config)
+    assert str(found) == words and found.mean == mean and found.patch == config["vision_config"]["patch_size"]
+
+
+@pytest.mark.parametrize(("told", "words"), [
+    ({"do_resize": False}, "without resizing"), ({"rescale_factor": 1.0}, "rescaling by 1/255"),
+    ({"do_normalize": False}, "normalising"),
+    ({"size": {"shortest_edge": 200}, "crop_size": 224, "do_center_crop": True}, "short side of 200")])
+def test_a_preprocessing_that_no_such_model_has_is_refused(tmp_path, told, words):
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(told))
+    with pytest.raises(ModelError, match=words):
+        read_preprocessing(tmp_path, CLIP)
+
+
+def test_a_file_that_is_no_json_is_one_clear_error(tmp_path):
+    (tmp_path / "preprocessor_config.json").write_text("{")
+    with pytest.raises(ModelError, match="is not JSON"):
+        read_preprocessing(tmp_path, CLIP)
+
+
+@pytest.mark.parametrize("size", [(480, 640), (640, 480), (100, 300), (7, 2000), (224, 224)])
+def test_what_is_prepared_has_the_size_of_the_grid(size):
+    photo = np.zeros((*size, 3), np.uint8)
+    crop = Preprocessing("crop", (224, 224), 32, 224)
+    assert crop.prepare(photo).shape == (224, 224, 3) and crop.grid(size) == (7, 7)
+    assert crop.whole().mode == "stretch" and crop.whole().prepare(photo).shape == (224, 224, 3)
+    native = Preprocessing("native", (0, 0), 16, max_patches=256)
+    rows, columns = native.grid(size)
+    assert native.prepare(photo).shape == (16 * rows, 16 * columns, 3) and rows * columns <= 256
+    assert native.whole() == native
+
+
+def test_the_whole_photo_is_in_the_second_view_and_its_sides_are_not_in_the_first():
+    photo = np.zeros((100, 200, 3), np.uint8)
+    photo[:, :40] = 255
+    crop = Preprocessing("crop", (50, 50), 10, 50)
+    assert crop.prepare(photo).max() == 0 and crop.whole().prepare(photo)[:, :9].min() > 200

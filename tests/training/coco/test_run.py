@@ -67,6 +67,20 @@ def test_only_the_interface_was_trained(trained: Path) -> None:
     assert model.network.predictor.config.object_queries == 8
 
 
+def test_what_is_trained_on_a_focal_backbone_can_be_imported_like_a_released_checkpoint(tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    from interleave_index.interface.published.importing import import_checkpoint
+
+    torch.manual_seed(0)
+    pair = Pair("focal-t", "find-mini", vision_weights="random", width=64, layers=2, heads=8, ffn=64, object_queries=8,
+                decoder_width=64, decoder_layers=1)
+    state = {name: value.contiguous() for name, value in build_network(pair, 48).state_dict().items()}
+    save_file(state, tmp_path / "model.safetensors")
+    found = import_checkpoint(tmp_path / "model.safetensors", "mine", sides=(64, 96), home=tmp_path / "models")
+    assert found.tensors == len(state) and found.left_out == ()
+
+
 def test_a_stopped_training_goes_on_and_ends_as_one_that_was_not(drawn_coco: Path, tmp_path: Path) -> None:
     from safetensors.torch import load_file
 

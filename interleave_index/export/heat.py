@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..geometry import fit
 from ..query.heat import Heat
-from ..records import RGB, Floats
+from ..records import RGB
 from .files import safe_name
 
 SHARE = 0.65  # of the colour over the photo
@@ -17,7 +18,7 @@ LONGEST_SIDE = 1024  # pixels of a written map
 _STOPS = np.array([(0, 0, 4), (66, 10, 104), (147, 38, 103), (221, 81, 58), (252, 165, 10), (252, 255, 164)], float)
 
 
-def warm(values: Floats) -> RGB:
+def warm(values: NDArray[np.floating]) -> RGB:
     """Colours from black by violet and orange to yellow, equal steps look equal in grey too.
 
     Args:
@@ -31,7 +32,8 @@ def warm(values: Floats) -> RGB:
     at = np.clip(np.nan_to_num(np.asarray(values, float)), 0, 1) * (len(_STOPS) - 1)
     low = np.minimum(at.astype(int), len(_STOPS) - 2)
     share = (at - low)[..., None]
-    return np.rint(_STOPS[low] * (1 - share) + _STOPS[low + 1] * share).astype(np.uint8)
+    colours: RGB = np.rint(_STOPS[low] * (1 - share) + _STOPS[low + 1] * share).astype(np.uint8)
+    return colours
 
 
 def paint_heat(photo: RGB, heat: Heat, side: int = LONGEST_SIDE) -> RGB:

@@ -74,10 +74,11 @@ def read_similarity(tokens: Floats, queries: Floats) -> Floats:
     """
     products = tokens @ np.atleast_2d(queries).T
     if queries.ndim == 1:
-        return products[:, 0].astype(np.float32, copy=False)
+        return np.asarray(products[:, 0], np.float32)
     weights = np.exp(2 * (products[0] - products[0].max()))
     weights /= weights.sum()
-    return (products * (weights / weights.mean())).astype(np.float32)
+    weighed: Floats = (products * (weights / weights.mean())).astype(np.float32)
+    return weighed
 
 
 def read_points(similarity: Floats, size: tuple[int, int], settings: ReadSettings | None = None) -> ReadPoints:

@@ -83,7 +83,7 @@ def nulls_of(scenes: Sequence[Scene], vector: Floats) -> Nulls:
         if not len(scene.regions):
             continue
         values = scene.map_of(vector)
-        pooled = max(scene.score_of(cells, vector, values) for cells in scene.coverage)
+        pooled = float(scene.scores_of(scene.coverage, vector, values).max())
         best.append((float((scene.regions @ vector).max()), top_cells(values, usable(scene.grid)), pooled))
     columns = np.array(best, np.float32).reshape(-1, 3).T
     return Nulls(*(null_of(column) for column in columns))

@@ -152,7 +152,7 @@ def _scores(scene: Scene, target: Target, values: Floats, masks: Sequence[BoolMa
     """Cosine of each mask with the target: by its own vector where masks can be embedded, else on the grid."""
     if tools.embed is not None and masks:
         return [float(cosine) for cosine in tools.embed(masks) @ target.vector]
-    return [scene.score_of(cells, target.vector, values) for cells in scene.grid.coverage(masks)]
+    return scene.scores_of(scene.grid.coverage(masks), target.vector, values).tolist()
 
 
 def _outlined(scene: Scene, part: Component) -> BoolMask:

@@ -60,7 +60,8 @@ def usable(grid: PatchGrid) -> BoolMask:
     if inside.any():
         return inside
     away = np.abs(grid.centres() - (grid.size[1] / 2, grid.size[0] / 2)).sum(1)
-    return (away == away.min()).reshape(grid.grid)
+    nearest: BoolMask = (away == away.min()).reshape(grid.grid)
+    return nearest
 
 
 def box_around(grid: PatchGrid, cells: BoolMask, margin: int = 0) -> Box:

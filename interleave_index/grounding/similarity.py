@@ -56,23 +56,24 @@ class Scene:
             return dense
         return factorised(self.coverage, self.regions @ vector)
 
-    def score_of(self, cells: NDArray[np.floating], vector: Floats, values: Floats) -> float:
-        """Cosine of a (D,) unit vector with the part of the photo that covers these shares of the cells.
+    def scores_of(self, shares: NDArray[np.floating], vector: Floats, values: Floats) -> Floats:
+        """Cosine of a (D,) unit vector with parts of the photo that cover these shares of the cells.
 
         Args:
-            cells: (h, w), 0 to 1.
+            shares: (M, h, w), 0 to 1.
             vector: of the query.
             values: its map.
         Returns:
-            -1 to 1; of pooled patches where they are kept, else the mean of the map; -1 where nothing is covered.
+            (M,) float32, -1 to 1; of pooled patches where they are kept, else the mean of the map; -1 where nothing
+            is covered.
         """
-        shares = np.where(usable(self.grid), cells, 0)
-        total = float(shares.sum())
-        if total <= 0:
-            return -1.0
+        seen = np.where(usable(self.grid), shares, 0).reshape(len(shares), self.grid.cells).astype(np.float32)
+        total = seen.sum(1)
         if self.patches is not None:
-            return float(unit(shares.ravel() @ self.patches) @ vector)
-        return float((shares * values).sum() / total)
+            cosines = unit(seen @ self.patches) @ vector
+        else:
+            cosines = seen @ values.reshape(-1) / np.maximum(total, EPSILON)
+        return np.where(total > 0, cosines, -1).astype(np.float32)
 
 
 def scene_of(size: tuple[int, int], regions: Floats, boxes: Floats, masks: Sequence[Rle],
@@ -121,7 +122,8 @@ def factorised(coverage: Floats, cosines: Floats) -> Floats:
     above = (cosines - low).astype(np.float32)[:, None, None]
     mean = (coverage * above).sum(0) / np.maximum(coverage.sum(0), EPSILON)
     best = (coverage * above).max(0)
-    return (low + (mean + best) / 2).astype(np.float32)
+    values: Floats = (low + (mean + best) / 2).astype(np.float32)
+    return values
 
 
 def contrast(maps: Sequence[Floats]) -> list[Floats]:

@@ -51,7 +51,8 @@ class Frame:
     def points(self, points: NDArray[np.floating]) -> Floats:
         """(N, 2) x and y in the photo to x and y in the square."""
         scale = np.array([self.inner[1] / self.size[1], self.inner[0] / self.size[0]])
-        return (np.asarray(points, np.float64) * scale).astype(np.float32)
+        placed: Floats = (np.asarray(points, np.float64) * scale).astype(np.float32)
+        return placed
 
     def pixels(self, photo: RGB, mean: tuple[float, ...], std: tuple[float, ...], device: str) -> Tensor:
         """(1, 3, side, side) float32 on the device, normalised, 0 where there is no photo."""

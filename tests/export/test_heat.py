@@ -21,8 +21,12 @@ def blue_corner(draw):
     return draw.paint({"blue": mask}), mask
 
 
+def no_pictures(source):
+    raise AssertionError(f"{source} was asked for")
+
+
 def heats(rgb, text):
-    return heat_of(ToyInterface(), rgb, Query.parse(text), load_picture=lambda source: source)
+    return heat_of(ToyInterface(), rgb, Query.parse(text), load_picture=no_pictures)
 
 
 def test_a_map_is_high_on_the_thing_and_low_elsewhere(blue_corner):

@@ -24,7 +24,8 @@ NULLS = Nulls(USUAL, USUAL, USUAL)
 
 def axis(number: int) -> Floats:
     """The unit vector of one thing."""
-    return np.eye(DIM, dtype=np.float32)[number]
+    made: Floats = np.eye(DIM, dtype=np.float32)[number]
+    return made
 
 
 def ellipse(size: tuple[int, int], x: float, y: float, across: float, down: float) -> BoolMask:

@@ -15,7 +15,8 @@ SOFTENED = 3  # points that the restatement moves: it looks at every pixel for e
 def blob(row: float, column: float, side: int = 24) -> np.ndarray:
     rows, columns = np.mgrid[:side, :side]
     noise = np.random.default_rng(7).normal(size=side * side) * 0.01  # no two cells alike
-    return (np.exp(-((rows - row) ** 2 + (columns - column) ** 2) / 18).ravel() + noise).astype(np.float32)
+    made: np.ndarray = (np.exp(-((rows - row) ** 2 + (columns - column) ** 2) / 18).ravel() + noise).astype(np.float32)
+    return made
 
 
 def reference(similarity: np.ndarray, size: tuple[int, int], downsample: int, count: int) -> tuple[torch.Tensor, ...]:

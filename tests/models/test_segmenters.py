@@ -118,8 +118,9 @@ def test_a_box_prompt_gives_what_the_library_gives_through_its_own_processor(fol
                                                given["reshaped_input_sizes"])
     # their boxes count from the centre of the first pixel of the square, ours from the corner of the photo
     half = 0.5 * 120 / 64
+    x0, y0, x1, y1 = (value + half for value in inside)
     ours = SamSegmenter(folders["sam"]).look(PHOTO)([
-        Prompt(np.zeros((0, 2), np.float32), np.zeros(0, np.int8), tuple(v + half for v in inside))])
+        Prompt(np.zeros((0, 2), np.float32), np.zeros(0, np.int8), (x0, y0, x1, y1))])
     assert np.mean(ours[0].mask == expected[0, 0].numpy()) > 0.99
     assert ours[0].quality == pytest.approx(float(second.iou_scores[0, 0, 0]), abs=1e-5)
 
@@ -127,7 +128,12 @@ def test_a_box_prompt_gives_what_the_library_gives_through_its_own_processor(fol
 def test_a_photo_is_embedded_once_however_often_it_is_looked_at(folders, monkeypatch):
     segmenter = SamSegmenter(folders["sam2"])
     embed, photos = segmenter._embed, []
-    monkeypatch.setattr(segmenter, "_embed", lambda photo: photos.append(photo) or embed(photo))
+
+    def counted(photo):
+        photos.append(photo)
+        return embed(photo)
+
+    monkeypatch.setattr(segmenter, "_embed", counted)
     segmenter.look(PHOTO)
     segmenter.look(PHOTO.copy())
     segmenter.look(PHOTO[::-1])
@@ -145,7 +151,7 @@ def test_a_prompt_of_nothing_is_an_error(folders):
 def test_sam3_gives_masks_and_boxes_of_a_phrase_best_first(folders, monkeypatch):
     monkeypatch.setattr(sam3, "THRESHOLD", 0.0)
     found = sam3.Sam3(folders["sam3"]).find(PHOTO, "a red cat")
-    assert len(found) == 6 and all(one.mask.shape == (90, 120) for one in found)
+    assert len(found) == 6 and {one.mask.shape for one in found if one.mask is not None} == {(90, 120)}
     assert [one.score for one in found] == sorted((one.score for one in found), reverse=True)
 
 

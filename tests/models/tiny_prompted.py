@@ -97,7 +97,8 @@ def dino(folder: Path) -> Path:
     torch.manual_seed(4)
     tokenizer = bert_tokenizer(folder)
     backbone = t.SwinConfig(image_size=SIDE, patch_size=4, embed_dim=8, depths=[1, 1, 1, 1], num_heads=[1, 2, 2, 4],
-                            window_size=4, out_features=["stage2", "stage3", "stage4"])
+                            window_size=4)
+    backbone.out_features = ["stage2", "stage3", "stage4"]
     text = t.BertConfig(hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32,
                         vocab_size=len(WORDS), max_position_embeddings=64)
     config = t.GroundingDinoConfig(backbone_config=backbone, text_config=text, d_model=32, encoder_layers=2,

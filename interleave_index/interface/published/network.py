@@ -50,7 +50,7 @@ class PublishedSizes:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> PublishedSizes:
         """What `to_json` gave."""
-        plain = {name: tuple(x) if isinstance(x, list) else x for name, x in values["backbone"].items()}
+        plain: dict[str, Any] = {name: tuple(x) if isinstance(x, list) else x for name, x in values["backbone"].items()}
         backbone = (DavitSizes if plain["kind"] == "davit" else FocalSizes)(**plain)
         return cls(**{**values, "backbone": backbone, "interface": FindConfig(**values["interface"])})
 

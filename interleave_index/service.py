@@ -11,7 +11,7 @@ import hashlib
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
@@ -135,9 +135,9 @@ class Index:
         if not roots:
             raise InputError("ingest was given no path, expected at least one file or folder")
         dials = self._config.ingest
-        settings = IngestSettings(workers=dials.workers, batch=dials.batch, max_pixels=dials.max_pixels,
-                                  thumbnail_side=dials.thumbnail_side,
-                                  model_batch=min(getattr(self.interface, "photos_at_a_time", 16), dials.batch))
+        at_a_time = min(getattr(self.interface, "photos_at_a_time", 16), dials.batch)
+        settings = IngestSettings(dials.workers, dials.batch, model_batch=at_a_time, max_pixels=dials.max_pixels,
+                                  thumbnail_side=dials.thumbnail_side)
         report = ingest(self._store, self.interface, roots, settings=settings, progress=progress, stop=stop)
         self._keep_config()
         return report
@@ -386,9 +386,8 @@ def build_interface(config: Config) -> Interface:
     """
     from .interface import load
 
-    dials = config.models
-    return load(dials.interface, offline=dials.offline, device=dials.device, dtype=dials.dtype, regions=dials.regions,
-                proposals=dials.proposals, grounding=dials.grounding, grounders=dials.grounders)
+    dials = asdict(config.models)
+    return load(dials.pop("interface"), **dials)
 
 
 def _parsed(query: Query | str) -> Query:

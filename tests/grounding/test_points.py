@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import spearmanr
 
 from interleave_index.errors import ShapeError
 from interleave_index.geometry import encode_rle
@@ -137,3 +138,13 @@ def test_a_scene_of_other_regions_is_an_error():
     vectors = np.eye(3, dtype=np.float32)[:2]
     with pytest.raises(ShapeError, match="photo has 2 regions, 1 masks"):
         scene_of((10, 10), vectors, np.zeros((2, 4), np.float32), [encode_rle(np.ones((4, 4), bool))])
+
+
+def test_a_map_of_regions_ranks_cells_much_as_a_map_of_patches_does(bench):
+    size = bench.SIZES["4:3"]
+    drawn = bench.draw(size, (1, bench.ellipse(size, 90, 120, 60, 70)), (2, bench.ellipse(size, 250, 100, 40, 60)))
+    grid = bench.grids(size)["stretch"]
+    dense, factored = (drawn.scene(grid, regions=[1, 2], dense=kind).map_of(bench.axis(1)).ravel()
+                       for kind in (True, False))
+    assert spearmanr(dense, factored).statistic > 0.5
+    assert spearmanr(dense, drawn.scene(grid, regions=[2], dense=False).map_of(bench.axis(1)).ravel()).statistic < 0.3

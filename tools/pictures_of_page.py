@@ -1,4 +1,4 @@
-"""Make the pictures of docs/page.md from the demo's index: a server, a headless browser, and the states worth showing.
+"""Make the pictures of docs/page.md from the demo's photos: a server, a headless browser, the states worth showing.
 
     make demo && .venv/bin/python tools/pictures_of_page.py
 
@@ -15,7 +15,7 @@ from typing import Any
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
-from interleave_index.config import kept_config
+from interleave_index import Config, Index
 from interleave_index.web.serve import serve
 from interleave_index.web.settings import ServeSettings
 
@@ -31,8 +31,11 @@ def main() -> None:
     browser = next((found for name in BROWSERS if (found := shutil.which(name))), None)
     if browser is None:
         raise SystemExit(f"none of {', '.join(BROWSERS)} is on the path, expected one to render the page")
+    photos = Path(tempfile.gettempdir()) / "Pictures"  # its name is in the pictures
     with tempfile.TemporaryDirectory() as folder:
-        shutil.copytree(args.demo / "index", Path(folder) / "index")
+        shutil.copytree(args.demo / "photos", photos)
+        with Index.open(f"{folder}/index", create=True) as index:
+            index.ingest(photos)
         told: list[str] = []
         ready, stop = threading.Event(), threading.Event()
 
@@ -40,9 +43,9 @@ def main() -> None:
             told.append(address)
             ready.set()
 
-        config = kept_config(args.demo / "index")
-        settings = ServeSettings(port=0, roots=((args.demo / "photos").absolute(),))
-        server = threading.Thread(target=lambda: serve(f"{folder}/index", config, settings, ready=listening, stop=stop))
+        settings = ServeSettings(port=0, roots=(photos,))
+        index_at = f"{folder}/index"
+        server = threading.Thread(target=lambda: serve(index_at, Config(), settings, ready=listening, stop=stop))
         server.start()
         try:
             ready.wait(120)
@@ -53,6 +56,7 @@ def main() -> None:
         finally:
             stop.set()
             server.join()
+            shutil.rmtree(photos)
 
 
 def shoot(browser: Any, address: str, demo: Path, out: Path) -> None:

@@ -6,6 +6,7 @@ import io
 import json
 import time
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -389,6 +390,36 @@ CONTRAST = """() => {
       if (found < 3) weak.push(`border of ${node.tagName} ${found.toFixed(2)}`); }
   }
   return weak; }"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_against_wcag_2_2_aa(serve_page, new_page, scheme, tmp_path):
+    axe = pytest.importorskip("axe_playwright_python", reason="axe is not installed")
+    script = (Path(axe.__file__).parent / "axe.min.js").read_text("utf-8")
+    page = new_page(serve_page(roots=(tmp_path,)), color_scheme=scheme, bypass_csp=True)  # it brings its own script
+
+    def judge(state):
+        page.evaluate(script)
+        found = page.evaluate("axe.run(document, {runOnly: ['wcag2a', 'wcag2aa', 'wcag21aa', 'wcag22aa']})")
+        assert [(state, one["id"], one["nodes"][0]["html"][:200]) for one in found["violations"]] == []
+
+    judge("first page")
+    ask(page, "a [red] thing -[blue]")
+    page.click("#filter-button")
+    page.wait_for_selector(".filters")
+    judge("hits and filters")
+    page.locator(".chip").first.click()
+    page.wait_for_selector(".menu")
+    judge("settings of a chip")
+    page.keyboard.press("Escape")
+    page.locator(".card .open").first.click()
+    page.wait_for_selector("#all-regions")
+    page.click("#all-regions")
+    judge("one photo")
+    page.keyboard.press("Escape")
+    page.click("#ingest-button")
+    page.wait_for_selector("#start-ingest")
+    judge("taking photos in")
 
 
 def test_every_control_has_a_name(page):

@@ -36,6 +36,7 @@ FLAT = 0.02  # of cosine; a map that varies less says everywhere or nowhere
 HALF = 0.5  # of a stretched map: what the coarse mask and the agreement with a stored region are cut at
 AGREES = 0.5  # soft IoU of a region's coverage with the map, from which on the region is taken without a model
 NEARLY = 0.05  # of cosine: further regions of the same thing score at most this much below the best
+OVERLAP = 0.1  # share of the smaller of two stored regions; more than that is the same thing masked twice
 SAME = 0.7  # IoU from which on two masks are one
 QUALITY, SMALLEST, LARGEST = 0.7, 0.0005, 0.95  # of a segmenter's mask: predicted IoU, share of the photo
 INSTANCES = 10
@@ -152,7 +153,7 @@ def _scores(scene: Scene, target: Target, values: Floats, masks: Sequence[BoolMa
     """Cosine of each mask with the target: by its own vector where masks can be embedded, else on the grid."""
     if tools.embed is not None and masks:
         return [float(cosine) for cosine in tools.embed(masks) @ target.vector]
-    return scene.scores_of(scene.grid.coverage(masks), target.vector, values).tolist()
+    return [float(cosine) for cosine in scene.scores_of(scene.grid.coverage(masks), target.vector, values)]
 
 
 def _outlined(scene: Scene, part: Component) -> BoolMask:
@@ -230,7 +231,7 @@ def _stored(scene: Scene, number: int, view: _View, tools: Tools, *, agreeing: b
     chosen: list[int] = []
     for one in order[cosines[order] >= cosines[order[0]] - NEARLY].tolist():
         if len(chosen) < INSTANCES and all(
-                _soft_iou(scene.coverage[one], scene.coverage[other], view.use) < SAME for other in chosen):
+                _shared(scene.coverage[one], scene.coverage[other], view.use) <= OVERLAP for other in chosen):
             chosen.append(one)
     if agreeing:  # what the map does not show is not a further instance
         chosen = [one for one in chosen if one == order[0] or _shown(scene.coverage[one], view) >= HALF]
@@ -242,6 +243,12 @@ def _shown(cells: Floats, view: _View) -> float:
     """Share of a region that lies where the map is at least half of its height."""
     total = float(cells[view.use].sum())
     return float(cells[view.use & (view.stretched >= HALF)].sum()) / total if total else 0.0
+
+
+def _shared(one: Floats, other: Floats, use: BoolMask) -> float:
+    """Share of the smaller of two regions that lies in the other."""
+    smaller = float(min(one[use].sum(), other[use].sum()))
+    return float(np.minimum(one[use], other[use]).sum()) / smaller if smaller else 1.0
 
 
 def _soft_iou(one: Floats, other: Floats | BoolMask, use: BoolMask) -> float:

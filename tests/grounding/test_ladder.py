@@ -79,6 +79,18 @@ def test_without_a_model_a_region_that_agrees_with_the_map_answers_at_once(bench
     assert found.rung == "stored" and np.array_equal(found.mask.decode(), drawn.mask(1))
 
 
+def test_of_stored_regions_that_lie_in_each_other_one_is_shown(bench):
+    size = (120, 160)
+    whole, part = bench.ellipse(size, 50, 60, 35, 40), bench.ellipse(size, 45, 55, 20, 20)
+    away = bench.ellipse(size, 120, 60, 30, 40)
+    drawn = bench.draw(size, (1, whole), (2, part), (3, away))
+    scene = drawn.scene(bench.grids(size)["stretch"], regions=[1, 2, 3], dense=False)
+    alike = type(scene)(scene.grid, np.repeat(scene.regions[:1], 3, 0), scene.coverage + scene.coverage[[1, 1, 1]]
+                        * np.array([1, 0, 0])[:, None, None], scene.masks, scene.boxes)
+    found = climb(alike, [bench.target(1)])
+    assert [one.box for one in found] == [tuple(alike.boxes[n].tolist()) for n in (0, 2)]
+
+
 def test_without_regions_the_map_itself_is_the_mask(bench):
     drawn = planted(bench, "4:3", 4)
     scene = drawn.scene(bench.grids(drawn.things.shape)["stretch"])

@@ -65,7 +65,7 @@ def test_false_premise_figures_pool_all_sentences_of_all_images(tmp_path: Path) 
 
 
 def test_a_file_of_an_unknown_kind_or_none_ends_with_status_two(tmp_path: Path) -> None:
-    done = _parity(tmp_path / "read_similarity_map.npz")
+    done = _parity(tmp_path / "find_something.npz")
     assert done.returncode == 2 and len(done.stderr.splitlines()) == 1 and "find_retrieval*" in done.stderr
     assert _parity().returncode == 2 and _parity(tmp_path / "find_retrieval_none.npz").returncode == 2
 

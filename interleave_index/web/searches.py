@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 import threading
 import time
@@ -18,7 +19,8 @@ from .problems import Refused
 
 HELD = 128
 KEPT_SECONDS = 1800.0
-AHEAD = 8  # hits beyond a page that are asked for, since some fall into stacks
+AHEAD = 0.1  # share of hits beyond a page that are asked for, since some fall into stacks
+MOST_HITS = 50_000  # of all searches together, some kilobytes each
 EXACT_AT_ONCE = 24  # hits of a page that the model looks at again
 _NO_MASK = Rle((0, 0), "")
 
@@ -60,7 +62,9 @@ class Search:
         told: dict[int, list[int]] = {}
         with self._lock:
             while len(self.hits) < start + count and not self.done:
-                for photo_id, under in self._fetch(index, start + count - len(self.hits) + AHEAD, most).items():
+                lacking = start + count - len(self.hits)
+                wanted = lacking + math.ceil(AHEAD * lacking) if self.fold else lacking
+                for photo_id, under in self._fetch(index, wanted, most).items():
                     told.setdefault(photo_id, []).extend(under)
             return self.hits[start : start + count], told
 
@@ -100,7 +104,8 @@ class Searches:
         search = Search(secrets.token_urlsafe(12), query, filters, ground, mode, fold, time.monotonic())
         with self._lock:
             self._held[search.name] = search
-            while len(self._held) > HELD:
+            while len(self._held) > 1 and (
+                    len(self._held) > HELD or sum(len(one.hits) for one in self._held.values()) > MOST_HITS):
                 self._held.popitem(last=False)
         return search
 

@@ -253,3 +253,10 @@ def test_a_heat_map_is_warmest_where_the_phrase_is(client, ask, drawn_photos):
         levels = np.frombuffer(base64.b64decode(maps[0]["values"]), np.uint8).reshape(maps[0]["size"])
         inside = np.asarray(Image.fromarray(drawn).resize(levels.shape[::-1]))
         assert levels[inside].mean() > 150 > 60 > levels[~inside].mean()
+
+
+def test_searches_that_are_held_stay_within_a_number_of_hits(client, ask, monkeypatch):
+    monkeypatch.setattr("interleave_index.web.searches.MOST_HITS", 15)
+    found = [ask("red", limit=50)["search"] for _ in range(4)]  # six hits each
+    answers = [client.post("/api/export", json={"search": name, "form": "paths"}).status_code for name in found]
+    assert answers == [410, 200, 200, 200]

@@ -279,15 +279,13 @@ class FindInterface(nn.Module):
             found.append(token_variable("tokens_language_description", grounding.text, grounding.token_index))
         spatial = self._visual_tokens(features, prompts.spatial.masks if prompts.spatial else None, generator, towers)
         if prompts.spatial is not None:
-            found += self._spatial(prompts.spatial, batch, features) + visual_variables(
-                "tokens_vision_spatial", spatial
-            )
+            found += self._spatial(prompts.spatial, batch, features)
+            found += visual_variables("tokens_vision_spatial", spatial)
         parts = prompts.interleave.masks if prompts.interleave else None
         legend = self._visual_tokens(features, parts, generator, towers)
         if prompts.interleave is not None:
-            found += self._interleaved(prompts.interleave, batch, features) + visual_variables(
-                "tokens_vision_spatial_", legend
-            )
+            found += self._interleaved(prompts.interleave, batch, features)
+            found += visual_variables("tokens_vision_spatial_", legend)
         return found, (spatial, legend)
 
     def _spatial(self, prompt: SpatialPrompt, batch: int, features: Sequence[Level] | None) -> list[Variable]:

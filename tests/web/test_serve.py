@@ -26,7 +26,10 @@ def test_the_command_serves_an_index_that_it_makes_and_ends_on_a_signal(tmp_path
     process = subprocess.Popen(
         [*words, "--port", "0", "--root", str(drawn_photos.folder)], stderr=subprocess.PIPE, text=True
     )
-    address = re.search(r"http://127\.0\.0\.1:\d+/", process.stderr.readline())[0]
+    assert process.stderr is not None
+    found = re.search(r"http://127\.0\.0\.1:\d+/", process.stderr.readline())
+    assert found is not None
+    address = found[0]
     with httpx.Client(base_url=address, timeout=60) as client:
         assert client.get("api/status").json()["photos"] == 0
         job = client.post("api/ingest", json={}).json()["job"]

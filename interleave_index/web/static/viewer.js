@@ -57,7 +57,7 @@ export class Viewer {
     this.canvas.style.width = `${w}px`;
     this.canvas.style.height = `${h}px`;
     if (this.heat) {
-      const map = this.heat[this.only >= 0 && this.only < this.heat.length ? this.only : this.warm];
+      const map = this.heat.get(this.only) || this.heat.get(this.warm);
       if (map) paintHeat(this.canvas, w, h, map);
       return;
     }
@@ -148,16 +148,25 @@ export class Viewer {
         el("i", { class: `dot ${entity.present ? "" : "absent"}` }), el("span", { class: "what", title: entity.text }, entity.negative ? el("b", {}, "not ") : null, this.acts.name(n, entity)),
         el("span", { class: "soft" }, `${entity.present ? "there" : "not there"} · ${entity.score.toFixed(2)}`))))),
       el("div", { class: "row wrap" }, button(this.looking ? "Looking …" : hit.looked ? "Looked closely" : "Look closely", "eye", () => this.#look(), { disabled: this.looking || hit.looked, title: "The model looks at this photo again, with the query in mind" }),
-      button("Heat map", "fire", () => this.#warm(), { "aria-pressed": String(Boolean(this.heat)), id: "heat", title: "How much every place resembles a part of the query" })),
-      this.heat ? el("p", { class: "soft hint" }, this.heat.length ? `Yellow is most like ${this.acts.name(this.warm, this.heat[this.warm])} (${this.heat[this.warm].high.toFixed(2)}), black least (${this.heat[this.warm].low.toFixed(2)}). ${this.heat.length > 1 ? "Point at another part above for its own." : ""}` : "There is nothing to draw a map of.") : null);
+      button("Heat map", "fire", () => this.#warmth(), { "aria-pressed": String(Boolean(this.heat)), id: "heat", title: "How much every place resembles a part of the query" })),
+      this.heat ? el("p", { class: "soft hint" }, this.#legend()) : null);
   }
 
-  async #warm() {
+  #legend() {
+    const map = this.heat.get(this.warm);
+    if (!map) return "There is nothing to draw a map of.";
+    return `Yellow is most like ${this.acts.name(this.warm, this.hit.entities[this.warm])} (${map.high.toFixed(2)}), black least (${map.low.toFixed(2)}). ${this.heat.size > 1 ? "Point at another part above for its own." : ""}`;
+  }
+
+  async #warmth() {
     const { item } = this;
     if (this.heat) this.heat = null;
     else try {
       const found = await this.acts.heat(item);
-      if (this.item === item) this.heat = found.maps;
+      if (this.item !== item) return;
+      const wanted = item.hit.entities.map((entity, n) => ({ n, ...entity })).filter((entity) => !entity.negative); // maps are of these
+      this.heat = new Map(wanted.map((entity, at) => [entity.n, found.maps[at]]));
+      this.warm = (wanted.find((entity) => entity.present) || wanted[0])?.n ?? -1;
     } catch (problem) { say(problem.message, "bad"); }
     this.#panel();
     this.#draw();

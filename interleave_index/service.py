@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from .storage.store import Check, SpaceRow, Store
 
 Mode = Literal["auto", "exact", "ann"]
-Depth = Literal["stored", "exact"]
+Depth = Literal["stored", "named", "exact"]
 
 
 class Index:
@@ -183,8 +183,8 @@ class Index:
             query: parts, or their string form.
             top_k: at most this many hits; None takes `config.query.top_k`.
             filters: facts that a hit must have.
-            ground: `stored` ties each entity to its best stored region, `exact` looks at every hit again,
-                None leaves masks out.
+            ground: `stored` ties each entity to its best stored region, `named` does so without its mask (see
+                `regions`), `exact` looks at every hit again, None leaves regions out.
             mode: `exact` scores every eligible photo, `ann` candidates of FAISS, `auto` chooses.
             skip: leave out so many of the best hits, which a page before has shown; ranks count from the best.
         Returns:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ..storage.rows import StoredVectors
     from ..storage.store import Store
 
-Depth: TypeAlias = Literal["stored", "exact"]
+Depth: TypeAlias = Literal["stored", "named", "exact"]
 ENOUGH_PHOTOS = 16  # of a library, to be a better bank of pictures than drawn ones
 NULL_SAMPLE = 1000  # photos of the library against which negatives and presence are judged
 
@@ -151,8 +151,8 @@ class Asking:
         """The parts tied to one photo, as deep as was asked for; `rgb` are its pixels where they are at hand."""
         if self.depth is None:
             return ()
-        hits = ground_stored(photo, stored, self.asked)
-        if self.depth == "stored":
+        hits = ground_stored(photo, stored, self.asked, masks=self.depth != "named")
+        if self.depth in ("stored", "named"):
             return hits
         if rgb is None and self.store is not None:
             rgb = indexed_pixels(self.store, photo, self.load_picture, self.cache)

@@ -51,7 +51,8 @@ def search(store: Store, interface_factory: Callable[[], Interface], query: Quer
         filters: facts that a hit must have.
         load_picture: gives upright RGB for a path, a URL or an array.
         mode: `exact`, `ann`, or `auto`, which chooses by the rule of candidates.py.
-        ground: `stored`, `exact` (every hit is looked at again), or None for no masks.
+        ground: `stored`, `named` (the same regions with empty masks, for callers that fetch masks apart), `exact`
+            (every hit is looked at again), or None for no regions.
         settings: weights, candidates and cut-off.
         cache: of the pixels of indexed photos; None shares one in this process.
         skip: of the best hits that are left out, 0 or more; ranks count from the best all the same.
@@ -63,9 +64,9 @@ def search(store: Store, interface_factory: Callable[[], Interface], query: Quer
         SpaceMismatch: the interface is not that of the active space.
         ImageUnreadable, ImageTooLarge, ShapeError, InputError: a picture of the query, or one of the arguments.
     """
-    if ground not in ("stored", "exact", None) or top_k < 0 or skip < 0:
-        raise InputError(f"ground is {ground!r}, top_k is {top_k} and skip {skip}, expected stored, exact or None, and "
-                         "0 or more")
+    if ground not in ("stored", "named", "exact", None) or top_k < 0 or skip < 0:
+        raise InputError(f"ground is {ground!r}, top_k is {top_k} and skip {skip}, expected stored, "
+                         "named, exact or None, and 0 or more")
     active = store.active_space()
     if active is None:
         resolve(query, None, 0, load_picture)  # a query that could never be answered is still an error

@@ -75,22 +75,24 @@ class StoredRegions:
     indexed: bool = True
 
 
-def ground_stored(photo: Photo, stored: StoredRegions, asked: Sequence[AskedPart]) -> tuple[EntityHit, ...]:
+def ground_stored(photo: Photo, stored: StoredRegions, asked: Sequence[AskedPart], *,
+                  masks: bool = True) -> tuple[EntityHit, ...]:
     """Tie every asked part to the stored regions of one photo.
 
     Args:
         photo: whose size the masks and boxes get.
         stored: its vectors, boxes and masks.
         asked: entities and negatives in the order of the query.
+        masks: False leaves the masks of stored regions empty: bringing them to the photo's size is most of the work.
     Returns:
         One EntityHit a part, in order. The best region comes first; it is given even where the entity is not present
         (its grounding says so), further ones only where it is. A photo without regions gives source `none`.
     """
-    masks = cache(stored.masks)
-    return tuple(_ground_part(photo, stored, one, masks) for one in asked)
+    kept = cache(stored.masks)
+    return tuple(_ground_part(photo, stored, one, kept, masks) for one in asked)
 
 
-def _ground_part(photo: Photo, stored: StoredRegions, asked: AskedPart, masks: LoadMasks) -> EntityHit:
+def _ground_part(photo: Photo, stored: StoredRegions, asked: AskedPart, masks: LoadMasks, shown: bool) -> EntityHit:
     cosines = stored.regions @ asked.vector
     best = float(cosines.max(initial=NO_EVIDENCE))
     as_whole = float(stored.image @ asked.vector) if asked.part.kind == "picture" else NO_EVIDENCE
@@ -104,7 +106,8 @@ def _ground_part(photo: Photo, stored: StoredRegions, asked: AskedPart, masks: L
         regions = (_everything(photo, as_whole),)
     else:
         chosen = _instances(cosines, masks(), many=present)
-        regions = tuple(_region(photo, stored, number, float(cosines[number]), masks()) for number in chosen)
+        regions = tuple(_region(photo, stored, number, float(cosines[number]), masks() if shown else None)
+                        for number in chosen)
     return _entity_hit(asked.part, score, "stored", present, regions)
 
 
@@ -153,10 +156,13 @@ def _instances(cosines: NDArray[np.floating], masks: Sequence[Rle], *, many: boo
     return chosen
 
 
-def _region(photo: Photo, stored: StoredRegions, number: int, score: float, masks: Sequence[Rle]) -> Region:
+def _region(photo: Photo, stored: StoredRegions, number: int, score: float, masks: Sequence[Rle] | None) -> Region:
     box = _box(stored.boxes[number])
     size = (photo.height, photo.width)
-    mask = resize_rle(masks[number], size) if number < len(masks) else box_rle(box, size)
+    if masks is None:
+        mask = Rle((0, 0), "")
+    else:
+        mask = resize_rle(masks[number], size) if number < len(masks) else box_rle(box, size)
     return Region(region_id(photo.id, number) if stored.indexed else None, score, box, mask)
 
 

@@ -34,7 +34,8 @@ async def search(request: Request) -> Response:
     """Rank photos for a query of words and pictures. Masks are fetched apart; `next` is the cursor of the next page."""
     state = state_of(request)
     body, own = await body_of(request, state, SearchBody)
-    depth: Depth | None = None if body.ground == "none" else body.ground
+    depths: dict[str, Depth | None] = {"stored": "named", "exact": "exact", "none": None}  # masks are fetched apart
+    depth = depths[body.ground]
 
     def work() -> dict[str, Any]:
         query = state.query(body, own)

@@ -425,3 +425,13 @@ def test_pages_put_together_are_the_whole_answer(library, query):
     assert [(hit.rank, hit.photo.id) for hit in hits] == [(hit.rank, hit.photo.id) for hit in whole]
     assert [(hit.score, hit.relevance) for hit in hits] == [
         pytest.approx((hit.score, hit.relevance), abs=1e-5) for hit in whole]
+
+
+def test_named_regions_are_the_stored_ones_without_masks(library):
+    stored, named = (library.ask("[red] [blue] -[green]", ground=depth) for depth in ("stored", "named"))
+    for one, other in zip(stored, named, strict=True):
+        for entity, bare in zip(one.entities, other.entities, strict=True):
+            assert [(r.region_id, r.score, r.box) for r in entity.regions] == [
+                (r.region_id, r.score, r.box) for r in bare.regions]
+            assert all(region.rle.counts == "" for region in bare.regions)
+            assert (entity.score, entity.grounding) == (bare.score, bare.grounding)

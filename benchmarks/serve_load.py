@@ -199,7 +199,7 @@ def measure(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
         told["stored"]["cpu_ms_a_request"] = round(1000 * (cpu_seconds(process) - before) / count, 1)
         if args.text_seconds:
             words = [
-                ({"query": WORDS[n % len(WORDS)], "limit": args.limit}, 0)
+                ({"query": f"{WORDS[n % len(WORDS)]} {n}", "limit": args.limit}, 0)
                 for n in range(int(args.rate * args.text_seconds))
             ]
             before = cpu_seconds(process)

@@ -23,6 +23,7 @@ Kind = Literal["query", "look", "photos", "build"]
 FIRST: dict[Kind, int] = {"build": 0, "query": 0, "look": 1, "photos": 2}  # lower goes first
 PHOTOS_AT_ONCE = 4  # of an ingest, so that a question waits for no more than these
 MOST_GATHERED = 32
+REMEMBERED = 500  # encodings of words: pages, toggles and the back button ask the same again
 
 left: ContextVar[threading.Event | None] = ContextVar("left", default=None)  # set when the client has gone
 
@@ -70,6 +71,7 @@ class SharedInterface:
         self._turns: queue.PriorityQueue[_Turn] = queue.PriorityQueue()
         self._number = itertools.count()
         self._interface: Interface | None = None
+        self._encoded: dict[tuple[tuple[str, str, float], ...], QueryEncoding] = {}
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="model", daemon=True)
         self._thread.start()
@@ -97,8 +99,17 @@ class SharedInterface:
         return self._turns.qsize()
 
     def encode_query(self, query: ResolvedQuery) -> QueryEncoding:
-        """See `Interface.encode_query`; encoded together with others that come at the same moment."""
-        return cast(QueryEncoding, self._ask("query", None, query))
+        """See `Interface.encode_query`; together with others that come at the same moment, words only once."""
+        key = tuple((part.role, part.label, part.weight) for part in query)
+        words = all(part.kind == "text" for part in query)
+        if words and key in self._encoded:
+            return self._encoded[key]
+        found = cast(QueryEncoding, self._ask("query", None, query))
+        if words:
+            while len(self._encoded) >= REMEMBERED:
+                self._encoded.pop(next(iter(self._encoded)), None)
+            self._encoded[key] = found
+        return found
 
     def ground(self, photo: RGB, query: ResolvedQuery) -> list[GroundedMask]:
         """See `Interface.ground`."""

@@ -67,6 +67,16 @@ def test_questions_that_come_together_are_one_batch_and_each_gets_its_own_answer
         assert legend.tolist() == ToyInterface().encode_query(caption(word)).legend.tolist()
 
 
+def test_words_that_were_asked_before_are_not_encoded_again(shared, slow, drawn_photos):
+    from interleave_index.records import ResolvedPart
+
+    first, again = (shared.encode_query(caption("red")) for _ in range(2))
+    assert first is again and slow.order == ["query"]
+    picture = (ResolvedPart("entity", "picture", "[image:a]", photo=drawn_photos.red_disc.rgb),)
+    other = (ResolvedPart("entity", "picture", "[image:a]", photo=drawn_photos.green_square.rgb),)
+    assert shared.encode_query(picture).legend.tolist() != shared.encode_query(other).legend.tolist()
+
+
 def test_questions_go_before_photos_which_come_a_few_at_a_time(shared, slow, drawn_photos):
     photos = [photo.rgb for photo in drawn_photos] * 2
     slow.go.clear()
@@ -137,7 +147,7 @@ def test_too_many_requests_are_told_when_to_come_back_and_status_still_answers(m
     slow.entered.clear()
     slow.go.clear()
     with ThreadPoolExecutor(4) as threads:
-        asked = [threads.submit(client.post, "/api/search", json={"query": "[red]"}) for _ in range(2)]
+        asked = [threads.submit(client.post, "/api/search", json={"query": f"[red] {n}"}) for n in range(2)]
         assert slow.entered.wait(5)
         deadline = time.monotonic() + 5
         while client.server.gate.waiting < 1 and time.monotonic() < deadline:

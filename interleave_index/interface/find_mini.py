@@ -113,9 +113,33 @@ class FindMini:
         negatives = [self._vector(part, pyramids) for part in query if part.role == "negative"]
         return QueryEncoding(
             legend=self._legend(asked, pyramids),
-            entities=np.stack(entities) if entities else np.zeros((0, dim), np.float32),
-            negatives=np.stack(negatives) if negatives else np.zeros((0, dim), np.float32),
+            entities=_rows(entities, dim),
+            negatives=_rows(negatives, dim),
         )
+
+    @_placed
+    def encode_queries(self, queries: Sequence[ResolvedQuery]) -> list[QueryEncoding]:
+        """`encode_query` of several queries; those of text alone share one pass over all their words."""
+        plain = [query for query in queries if query and all(part.kind == "text" for part in query)]
+        if len(plain) < 2:
+            return [self.encode_query(query) for query in queries]
+        sentences = dict.fromkeys(_caption(query) for query in plain if _caption(query))
+        phrases = dict.fromkeys(part.label for query in plain for part in query if part.role != "caption")
+        legends, vectors = (
+            dict(zip(texts, _array(encode(self._model, list(texts))), strict=True)) if texts else {}
+            for texts, encode in ((sentences, tasks.encode_text), (phrases, tasks.encode_phrases))
+        )
+        dim = self.space.dim
+        return [
+            QueryEncoding(
+                legend=legends.get(_caption(query), np.zeros(dim, np.float32)),
+                entities=_rows([vectors[part.label] for part in query if part.role == "entity"], dim),
+                negatives=_rows([vectors[part.label] for part in query if part.role == "negative"], dim),
+            )
+            if any(query is one for one in plain)
+            else self.encode_query(query)
+            for query in queries
+        ]
 
     @_placed
     def ground(self, photo: RGB, query: ResolvedQuery) -> list[GroundedMask]:
@@ -165,7 +189,7 @@ class FindMini:
         if not asked:
             return np.zeros(self.space.dim, np.float32)
         if all(part.kind == "text" for part in asked):
-            return _array(tasks.encode_text(self._model, [" ".join(part.label for part in asked)])[0])
+            return _array(tasks.encode_text(self._model, [_caption(asked)])[0])
         wordless = all(part.kind != "text" for part in asked)
         if wordless or any(part.kind != "text" and part.photo is None for part in asked):
             return self._mean_legend(asked, pyramids)
@@ -247,6 +271,15 @@ def _distinct(masks: Tensor, quality: Tensor) -> list[int]:
         if area[n] >= SMALLEST_AREA * flat.shape[1] and area[n] > 0 and not any(iou[n, k] > SAME_IOU for k in kept):
             kept.append(n)
     return kept[:MOST_REGIONS]
+
+
+def _caption(query: ResolvedQuery) -> str:
+    """The sentence of a query of text alone; negatives take no part."""
+    return " ".join(part.label for part in query if part.role != "negative")
+
+
+def _rows(vectors: Sequence[Floats], dim: int) -> Floats:
+    return np.stack(vectors) if vectors else np.zeros((0, dim), np.float32)
 
 
 def _grounded(number: int, found: tasks.Found, size: tuple[int, int]) -> GroundedMask:

@@ -85,6 +85,23 @@ def run_stage(
         InterleaveError: a loss is not finite; the last checkpoint is kept.
     """
     torch.set_flush_denormal(True)  # vanishing gradients are many times slower than zeros
+    try:
+        _train(stage, checkpoint, minutes, seed, clip, bf16, line_every, measure_every, progress)
+    finally:
+        torch.set_flush_denormal(False)
+
+
+def _train(
+    stage: Stage,
+    checkpoint: Path,
+    minutes: float,
+    seed: int,
+    clip: float,
+    bf16: bool,
+    line_every: float,
+    measure_every: float,
+    progress: Callable[[Progress], None],
+) -> None:
     optimiser = torch.optim.AdamW(stage.parameter_groups(), betas=(0.9, 0.98), fused=True)
     clock = _Clock(budget=minutes * 60, rates=[float(group["lr"]) for group in optimiser.param_groups])
     if checkpoint.exists():

@@ -14,6 +14,7 @@ from interleave_index.ingest.decode import decode
 from interleave_index.interface import BUNDLED, load
 from interleave_index.interface.bundle import fingerprint, load_bundle, save_bundle
 from interleave_index.interface.find_mini import _distinct, squashed_mask, upsampled
+from interleave_index.records import ResolvedPart
 
 SIZE_LIMIT = 48 * 2**20
 
@@ -126,3 +127,17 @@ def test_masks_grow_smoothly():
     logits = torch.tensor([[[1.0, -1.0]]])
     assert upsampled(logits, (1, 4)).tolist() == [[[True, True, False, False]]]
     assert upsampled(logits[:0], (3, 4)).shape == (0, 3, 4)
+
+
+def test_queries_asked_together_are_answered_as_one_by_one(find_mini):
+    queries = [
+        (ResolvedPart("caption", "text", "a dog on a beach"),),
+        (ResolvedPart("entity", "text", "a red ball"), ResolvedPart("caption", "text", "near a wall")),
+        (ResolvedPart("entity", "picture", "[image:x]", photo=scene()),),
+        (ResolvedPart("entity", "text", "a cat"), ResolvedPart("negative", "text", "a person")),
+    ]
+    together = find_mini.encode_queries(queries)
+    for query, found in zip(queries, together, strict=True):
+        alone = find_mini.encode_query(query)
+        for name in ("legend", "entities", "negatives"):
+            assert np.allclose(getattr(found, name), getattr(alone, name), atol=1e-5), (query, name)

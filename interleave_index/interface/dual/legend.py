@@ -33,8 +33,8 @@ def compose(parts: Sequence[ResolvedPart], dim: int, text: Callable[[str], Float
 
     >>> east, north = np.eye(2, dtype=np.float32)
     >>> parts = [ResolvedPart("caption", "text", "near"), ResolvedPart("entity", "picture", "[photo:1]", weight=2)]
-    >>> compose(parts, 2, lambda words: east, lambda part: north).round(3).tolist()
-    [0.4469999969005585, 0.8939999938011169]
+    >>> [round(float(x), 3) for x in compose(parts, 2, lambda words: east, lambda part: north)]
+    [0.447, 0.894]
     """
     worded = [part for part in parts if part.kind == "text"]
     total = np.zeros(dim, np.float32)

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from interleave_index.ingest.phash import phash
-from interleave_index.training.samples import EXCLUDED_SOURCES
+from interleave_index.training.samples import EXCLUDED_SOURCES, NEAR_HELD_OUT
 
 HEADER = "key", "source", "origin", "sha256", "phash", "nearest_held_out"
 DISTANCE = 8  # bits; unrelated photos differ in about 32, resized and recompressed copies in at most 4
@@ -68,7 +68,7 @@ def hashed(jpeg: bytes) -> int:
 def lines(pack: Path, held_out: NDArray[np.uint64]) -> Iterator[Line]:
     """The lines of one pack."""
     for record, jpeg in records(pack):
-        if record["source"] in EXCLUDED_SOURCES:
+        if record["source"] in EXCLUDED_SOURCES or record["key"] in NEAR_HELD_OUT:
             continue
         value = hashed(jpeg)
         nearest = int(np.bitwise_count(held_out ^ np.uint64(value)).min(initial=64))

@@ -1,0 +1,48 @@
+"""Print the tables of docs/model-card.md from the report of an evaluation.
+
+    interleave-index evaluate val-0.tar --hard-negatives val-hardneg.jsonl --json > report.json
+    python tools/card_tables.py report.json
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+RETRIEVAL = {
+    "caption": "captions to photos",
+    "interleaved_word_kept": "caption with the word bracketed",
+    "interleaved": "the word replaced by a part of another photo",
+    "interleaved_word_deleted": "the word left out",
+}
+GROUNDING = {
+    "grounding_text": "by text, exact",
+    "grounding_text_stored": "by text, stored region",
+    "grounding_exemplar": "by a part of another photo, exact",
+    "grounding_exemplar_stored": "by a part of another photo, stored region",
+}
+
+
+def row(*cells: object) -> str:
+    shown = [f"{c:,}" if isinstance(c, int) else f"{c:.1f}" if isinstance(c, float) else str(c) for c in cells]
+    return f"| {' | '.join(shown)} |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("report", type=Path)
+    report: dict[str, Any] = json.loads(parser.parse_args().report.read_text())
+    for name, figures in report.items():
+        print(name, json.dumps(figures))
+    print()
+    for key, title in RETRIEVAL.items():
+        if key in report:
+            f = report[key]
+            print(row(title, *(f.get(f"IR@{k}", "") for k in (1, 5, 10)), f.get("chance_IR@10", ""), f.get("n", "")))
+    for key, title in GROUNDING.items():
+        f = report[key]
+        print(row(title, f["mIoU"], f["cIoU"], f["P@0.5"], f["whole_image_mIoU"], f["mean_mask_mIoU"], f["n"]))
+
+
+if __name__ == "__main__":
+    main()

@@ -78,7 +78,7 @@ def test_a_bundle_that_does_not_fit_its_sizes_is_refused(tmp_path):
     facts = {key: bundle.config[key] for key in ("name", "class_names", "trained_on")}
     save_bundle(tmp_path, bundle.model, bundle.class_table, bundle.calibration, facts)
     config = tmp_path / "config.json"
-    config.write_text(config.read_text().replace('"object_queries": 32', '"object_queries": 31'))
+    config.write_text(config.read_text().replace('"object_queries": 40', '"object_queries": 39'))
     with pytest.raises(WeightsMissing, match="does not fit the sizes"):
         load_bundle(tmp_path)
 

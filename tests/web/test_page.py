@@ -236,7 +236,7 @@ def test_everything_can_be_done_by_keys(page):
     page.keyboard.press("r")
     assert page.get_attribute("#all-regions", "aria-pressed") == "true"
     page.keyboard.press("Escape")  # the browser gives the focus back to where it was, then the page moves it on
-    page.wait_for_function("document.activeElement.closest('.card')?.getAttribute('aria-posinset') === '2'")
+    until(page, "document.activeElement.closest('.card')?.getAttribute('aria-posinset') === '2'")
     with page.expect_request("**/api/search") as asked:
         page.keyboard.press("m")
     assert list(json.loads(asked.value.post_data)["parts"][0]) == ["photo"]

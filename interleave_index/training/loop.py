@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -84,45 +85,38 @@ def run_stage(
     Raises:
         InterleaveError: a loss is not finite; the last checkpoint is kept.
     """
-    torch.set_flush_denormal(True)  # vanishing gradients are many times slower than zeros
+    with _denormals_flushed():
+        optimiser = torch.optim.AdamW(stage.parameter_groups(), betas=(0.9, 0.98), fused=True)
+        clock = _Clock(budget=minutes * 60, rates=[float(group["lr"]) for group in optimiser.param_groups])
+        if checkpoint.exists():
+            _restore(checkpoint, stage, optimiser, clock)
+        clock.start()
+        rng = np.random.default_rng((seed, clock.step))
+        torch.manual_seed(seed + clock.step)
+        lines = _Lines(stage, clock, line_every, measure_every)
+        saved = time.monotonic()
+        while clock.used < clock.budget:
+            stage.at(clock.used / clock.budget)
+            for group, rate in zip(optimiser.param_groups, clock.rates, strict=True):
+                group["lr"] = rate * _schedule(clock.used / clock.budget)
+            lines.add(_step(stage, optimiser, rng, clock, checkpoint, clip=clip, bf16=bf16))
+            clock.tick()
+            if lines.due():
+                progress(lines.line())
+            if time.monotonic() - saved >= CHECKPOINT_SECONDS:
+                _save(checkpoint, stage, optimiser, clock)
+                saved = time.monotonic()
+        _save(checkpoint, stage, optimiser, clock)
+
+
+@contextmanager
+def _denormals_flushed() -> Iterator[None]:
+    """Vanishing gradients are many times slower than zeros; what comes after finds the processor as it was."""
+    torch.set_flush_denormal(True)
     try:
-        _train(stage, checkpoint, minutes, seed, clip, bf16, line_every, measure_every, progress)
+        yield
     finally:
         torch.set_flush_denormal(False)
-
-
-def _train(
-    stage: Stage,
-    checkpoint: Path,
-    minutes: float,
-    seed: int,
-    clip: float,
-    bf16: bool,
-    line_every: float,
-    measure_every: float,
-    progress: Callable[[Progress], None],
-) -> None:
-    optimiser = torch.optim.AdamW(stage.parameter_groups(), betas=(0.9, 0.98), fused=True)
-    clock = _Clock(budget=minutes * 60, rates=[float(group["lr"]) for group in optimiser.param_groups])
-    if checkpoint.exists():
-        _restore(checkpoint, stage, optimiser, clock)
-    clock.start()
-    rng = np.random.default_rng((seed, clock.step))
-    torch.manual_seed(seed + clock.step)
-    lines = _Lines(stage, clock, line_every, measure_every)
-    saved = time.monotonic()
-    while clock.used < clock.budget:
-        stage.at(clock.used / clock.budget)
-        for group, rate in zip(optimiser.param_groups, clock.rates, strict=True):
-            group["lr"] = rate * _schedule(clock.used / clock.budget)
-        lines.add(_step(stage, optimiser, rng, clock, checkpoint, clip=clip, bf16=bf16))
-        clock.tick()
-        if lines.due():
-            progress(lines.line())
-        if time.monotonic() - saved >= CHECKPOINT_SECONDS:
-            _save(checkpoint, stage, optimiser, clock)
-            saved = time.monotonic()
-    _save(checkpoint, stage, optimiser, clock)
 
 
 def _step(

@@ -163,7 +163,7 @@ class _Course:
             model.load_state_dict(state)
 
     def _space(self) -> Stage:
-        _, views = self._views(self.settings.data)
+        _, views = self._views()
         names = teacher_names(views, self._targets / "classifiers.npz")
         vectors = _held_vectors(self.held, self._targets / "held-sentences.npz")
         return SpaceStage(self.train, views, names, self._sentences, self.held, vectors)
@@ -174,12 +174,12 @@ class _Course:
     def _vision(self) -> Stage:
         if self.settings.start is not None and not (self.settings.out / "vision.pt").exists():
             self.model.vision.load_state_dict(_below("tower.", _module(self.settings.start)))
-        samples, views = self._views(self.settings.data, self.settings.more)
+        samples, views = self._views(self.settings.more)
         self.progress(f"{len(samples)} photos and {len(views)} views for the vision tower")
         return VisionStage(self.model.vision, samples, views, self.held, basis=self.train)
 
     def _align(self) -> Stage:
-        samples, views = self._views(self.settings.data, self.settings.more)
+        samples, views = self._views(self.settings.more)
         return AlignStage(self.model, samples, views, self._sentences, self._made_space, self.held)
 
     def _interface(self) -> Stage:
@@ -213,14 +213,14 @@ class _Course:
             raise InputError(f"no space at {self.settings.out / 'space.pt'}; run stage space first")
         return self.space
 
-    def _views(self, *folders: Path | None) -> tuple[Samples, Views]:
-        """Photos and views of the training packs, with those of further folders; the training photos come first."""
+    def _views(self, more: Path | None = None) -> tuple[Samples, Views]:
+        """Photos and views of the training packs, in front of those of a further folder."""
         packs = sorted(self.settings.data.glob("train-*.tar"))
-        more = [pack for folder in folders[1:] if folder is not None for pack in sorted(folder.glob("*.tar"))]
+        further = sorted(more.glob("*.tar")) if more is not None else []
         samples = self.train
-        if more:
-            samples = joined(self.train, load_samples(more, targets=self._targets, limit=self.settings.limit))
-        return samples, load_views(samples, [*packs, *more], self._targets)
+        if further:
+            samples = joined(samples, load_samples(further, targets=self._targets, limit=self.settings.limit))
+        return samples, load_views(samples, [*packs, *further], self._targets)
 
 
 def _module(checkpoint: Path) -> dict[str, Tensor]:

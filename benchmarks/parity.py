@@ -15,7 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from interleave_index.interface.find.module import FindConfig, FindInterface
+from interleave_index.interface.find.config import FindConfig
+from interleave_index.interface.find.module import FindInterface
 from interleave_index.interface.find.outputs import Pass
 from interleave_index.interface.find.published import prompts_from_published
 from interleave_index.interface.published.keys import backbone_sizes

@@ -17,15 +17,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..interface.find.model import FindModel, Sentence, gather_visual
-from ..interface.find.outputs import Output
+from ..interface.find.outputs import MASKS, QUALITY, Output
 from ..interface.find.tasks import mixed_entity_scores
 from ..interface.find.variables import MaskPrompt, Prompts, SpatialPrompt, VisualTokens
 from ..models.pixel_decoder import Pyramid
 from .align_stage import Targets, random_captions
 from .batches import Batch, Pools, draw_batch, label_table, picked
-from .losses import Matches, choice_loss, class_loss, contrast, fine_contrast, mask_losses, match
+from .losses import Matches, class_loss, contrast, fine_contrast, mask_losses, match
 from .measures import caption_recall, mask_recall
 from .samples import Samples, held_out
+from .seed_losses import quality_loss, seed_losses
+from .task_losses import choice_and_masks, name_loss, score_loss
 
 # As in find.md §7 but for: names and choices among proposals (2 and 0.4 there; a short training needs more), contrasts
 # within a batch (8 there; batches are small, and `align` holds the captions), and the alignments of names and regions,
@@ -43,6 +45,7 @@ WEIGHTS = {
     "spatial_bce": 1.0,
     "spatial_dice": 1.0,
     "legend": 1.0,
+    "score": 1.0,
     "entity_choice": 1.5,
     "entity_bce": 1.0,
     "entity_dice": 1.0,
@@ -51,6 +54,10 @@ WEIGHTS = {
     "image_target": 4.0,
     "text_target": 2.0,
     "name_target": 2.0,
+    "seed_bce": 5.0,
+    "seed_dice": 5.0,
+    "seed_score": 2.0,
+    "quality": 2.0,
 }
 NAME_SCALE = 20.0  # of the cosines between regions and the positions of all names
 MORE_CAPTIONS = 24  # captions a step that come without their photo
@@ -135,11 +142,15 @@ class InterfaceStage:
             pyramid,
             self._prompts(batch, pyramid, task),
             class_table=table,
-            earlier=True,
+            earlier=self.supervised,
             segment_sees_queries=bool(rng.random() < QUERIES_FOR_TOKENS),
         )
         losses: dict[str, Tensor] = {}
-        predictions = [run.earlier[n] for n in self.supervised] + [run.final]
+        if run.cells is not None and run.mask_features is not None:
+            seeds = seed_losses(model.interface, run.cells, run.mask_features, batch.masks, batch.annotated, rng)
+            losses |= {name: WEIGHTS[name] * value for name, value in seeds.items()}
+            losses["quality"] = WEIGHTS["quality"] * self._quality(batch, run.final)
+        predictions = [*run.earlier, run.final]
         for number, output in enumerate(predictions):
             final = number == len(predictions) - 1
             for name, value in self._prediction(batch, output, labels, table, entity_table, final).items():
@@ -182,6 +193,13 @@ class InterfaceStage:
             "image_target": WEIGHTS["image_target"] * self._targets.image_loss(output["pred_retrievals"][:, 0], own),
             "text_target": WEIGHTS["text_target"] * captions_loss,
         }
+
+    def _quality(self, batch: Batch, output: Output) -> Tensor:
+        """Every kind of proposal says how good its masks are."""
+        kinds = [(QUALITY[name], MASKS[name]) for name in QUALITY]
+        there = [(said, masks) for said, masks in kinds if said in output]
+        losses = [quality_loss(output[said], output[masks], batch.masks) for said, masks in there]
+        return torch.stack(losses).mean()
 
     # --- prompts ------------------------------------------------------------------------------
 
@@ -268,12 +286,12 @@ class InterfaceStage:
     ) -> Tensor:
         """Regions among the positions of all names, or among those of the batch where no positions are known."""
         if self._name_places is None:
-            return _name_loss(vectors, pairs, labels, table, self.model.interface.scale)
+            return name_loss(vectors, pairs, labels, table, self.model.interface.scale)
         known = [
             torch.tensor([self._names.get(name or "", -1) for name in names], dtype=torch.long)
             for names in batch.labels
         ]
-        return _name_loss(vectors, pairs, known, self._name_places, torch.tensor(NAME_SCALE))
+        return name_loss(vectors, pairs, known, self._name_places, torch.tensor(NAME_SCALE))
 
     def _grounding(self, batch: Batch, output: Output, scale: Tensor) -> dict[str, Tensor]:
         scores = (
@@ -283,14 +301,13 @@ class InterfaceStage:
         )
         asked = [(answer >= 0).nonzero()[:, 0] for answer in batch.answers]
         masks, answers = picked(batch.masks, asked), picked(batch.answers, asked)
-        return _choice_and_masks("ground", output["pred_gmasks"], scores, masks, answers)
+        return choice_and_masks("ground", output["pred_gmasks"], scores, masks, answers)[0]
 
     def _spatial(self, batch: Batch, output: Output) -> dict[str, Tensor]:
         scores = output["pred_smaskembs"].float() @ output["pred_pspatials"].float().transpose(1, 2)
         queries = [torch.arange(len(rows)) for rows in batch.stroke_of]
-        return _choice_and_masks(
-            "spatial", output["pred_smasks"], scores, picked(batch.masks, batch.stroke_of), queries
-        )
+        masks = picked(batch.masks, batch.stroke_of)
+        return choice_and_masks("spatial", output["pred_smasks"], scores, masks, queries)[0]
 
     def _interleaved(
         self, batch: Batch, output: Output, labels: list[Tensor], table: Tensor, final: bool
@@ -299,22 +316,13 @@ class InterfaceStage:
         scores = mixed_entity_scores(output, [sentence.visual for sentence in batch.sentences], factor)
         masks = picked(batch.masks, batch.entity_targets)
         queries = [torch.arange(len(rows)) for rows in batch.entity_targets]
-        pairs = match(output["pred_imasks"], masks, _chances(scores, queries))
-        bce, dice = mask_losses(output["pred_imasks"], masks, pairs)
-        losses = {
-            "entity_choice": choice_loss(scores, pairs, queries),
-            "entity_bce": bce,
-            "entity_dice": dice,
-            "legend": self._contrast(
-                "legend",
-                output["pred_retrievals"][:, 0],
-                output["pred_interleave_image"][:, 0],
-                batch.true_sentence,
-                final,
-            ),
-        }
+        losses, pairs = choice_and_masks("entity", output["pred_imasks"], scores, masks, queries)
+        losses["legend"] = self._contrast(
+            "legend", output["pred_retrievals"][:, 0], output["pred_interleave_image"][:, 0], batch.true_sentence, final
+        )
         if final:
-            losses["entity_names"] = _name_loss(
+            losses["score"] = score_loss(batch, output, self.model.interface.scale)
+            losses["entity_names"] = name_loss(
                 output["pred_interleave_objects"],
                 pairs,
                 picked(labels, batch.entity_targets),
@@ -343,28 +351,3 @@ class InterfaceStage:
             "recall": mask_recall(self.model, self.held),
             "scale": float(self.model.interface.scale),
         }
-
-
-def _chances(scores: Tensor, queries: Sequence[Tensor]) -> list[Tensor]:
-    odds = scores.detach().softmax(1)
-    return [odds[n][:, rows] for n, rows in enumerate(queries)]
-
-
-def _choice_and_masks(
-    name: str, logits: Tensor, scores: Tensor, masks: list[Tensor], queries: list[Tensor]
-) -> dict[str, Tensor]:
-    pairs = match(logits, masks, _chances(scores, queries))
-    bce, dice = mask_losses(logits, masks, pairs)
-    return {f"{name}_choice": choice_loss(scores, pairs, queries), f"{name}_bce": bce, f"{name}_dice": dice}
-
-
-def _name_loss(vectors: Tensor, pairs: Matches, labels: Sequence[Tensor], table: Tensor, scale: Tensor) -> Tensor:
-    """Cross-entropy of matched proposals over a table of name vectors."""
-    if not len(pairs) or not len(table):
-        return vectors.sum() * 0.0
-    label = torch.stack([labels[i][t] for i, t in zip(pairs.image.tolist(), pairs.target.tolist(), strict=True)])
-    mine = vectors[pairs.image, pairs.proposal][label >= 0].float()
-    if not len(mine):
-        return vectors.sum() * 0.0
-    logits = scale * F.normalize(mine, dim=-1) @ F.normalize(table.float(), dim=-1).T
-    return F.cross_entropy(logits, label[label >= 0])

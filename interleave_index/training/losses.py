@@ -10,6 +10,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 COST_CLASS, COST_BCE, COST_DICE = 2.0, 5.0, 5.0
+ENTITY_WEIGHT = 0.5  # w of the interleaved score
+LEAST_IOU, SHARPNESS = 0.3, 6  # of proposals that share a choice with the best: (IoU / best IoU) ** sharpness
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,18 +99,33 @@ def class_loss(
     return (loss * weight).sum() / weight.sum().clamp(min=1)
 
 
-def choice_loss(scores: Tensor, matches: Matches, query_of: Sequence[Tensor]) -> Tensor:
+def overlaps(logits: Tensor, masks: Tensor) -> Tensor:
+    """(Q, T) IoU of (Q, h, w) mask logits with (T, h, w) coverages, both cut at one half; no gradient."""
+    on, wanted = (logits.detach() > 0).flatten(1).float(), (masks > 0.5).flatten(1).float()
+    shared = on @ wanted.T
+    return shared / (on.sum(1, keepdim=True) + wanted.sum(1) - shared).clamp(min=1)
+
+
+def choice_loss(
+    scores: Tensor, matches: Matches, query_of: Sequence[Tensor], overlap: Sequence[Tensor] | None = None
+) -> Tensor:
     """Softmax over proposals for every query; the target is shared by all proposals matched to that query's masks.
 
     Args:
         scores: (B, Q, E) of every proposal for every query.
         query_of: one (T_i,) int64 an image, the query that each target answers.
+        overlap: one (Q, T_i) IoU an image; then proposals that lie nearly as well as the best share the target too.
     """
     target = torch.zeros(scores.shape, dtype=torch.float32)
     for image, proposal, chosen in zip(
         matches.image.tolist(), matches.proposal.tolist(), matches.target.tolist(), strict=True
     ):
         target[image, proposal, int(query_of[image][chosen])] = 1
+    for image, (iou, queries) in enumerate(zip(overlap or (), query_of, strict=False)):
+        near = (iou / iou.amax(0, keepdim=True).clamp(min=LEAST_IOU)) ** SHARPNESS
+        for chosen, query in enumerate(queries.tolist()):
+            if query >= 0:
+                target[image, :, query] = torch.maximum(target[image, :, query], near[:, chosen])
     total = target.sum(1, keepdim=True)
     asked = (total > 0).squeeze(1)
     loss = -(target / total.clamp(min=1) * scores.float().log_softmax(1)).sum(1)
@@ -154,3 +171,24 @@ def fine_contrast(objects: Tensor, tokens: Tensor, pad: Tensor, scale: Tensor) -
     forth = -(target * scores.log_softmax(1)).sum(1).mean()
     back = -(target * scores.log_softmax(0)).sum(1).mean()
     return 0.7 * forth + 0.3 * back
+
+
+def score_contrast(
+    legends: Tensor, entities: Tensor, there: Tensor, images: Tensor, objects: Tensor, own: Tensor, scale: Tensor
+) -> Tensor:
+    """Cross-entropy of sentences with entities over the images of a batch, by the score that searches use.
+
+    Args:
+        legends: (N, D), entities: (N, E, D), there: (N, E) bool, which entities there are.
+        images: (B, D), objects: (B, Q, D).
+        own: (N,) int64, the image of each sentence.
+    Source: find.md §6: cos(legend, image) + 0.5 x mean over entities of the best object's cosine.
+    """
+    if not len(legends):
+        return legends.sum() * 0.0
+    legends, entities, images, objects = (
+        F.normalize(rows.float(), dim=-1) for rows in (legends, entities, images, objects)
+    )
+    best = torch.einsum("ned,bqd->nebq", entities, objects).amax(-1)
+    named = (best * there[..., None]).sum(1) / there.sum(1, keepdim=True).clamp(min=1)
+    return F.cross_entropy(scale * (legends @ images.T + ENTITY_WEIGHT * named), own)

@@ -30,7 +30,7 @@ from .samples import Samples, Views, held_out, joined, load_samples, load_views
 from .sentences import Sentences, load_sentences, teacher_names
 from .space_stage import Space, SpaceStage, load_space
 from .text_stage import TextStage
-from .vision_stage import VisionStage
+from .vision_stage import Anchors, VisionStage
 
 StageName = Literal["space", "text", "vision", "align", "interface", "bundle"]
 STAGES: tuple[StageName, ...] = ("space", "text", "vision", "align", "interface", "bundle")
@@ -50,7 +50,8 @@ class TrainSettings:
         stages: which to run, in their order.
         minutes: of stage `interface`; the other stages have their own.
         more: folder of further packs that only stage `vision` learns from; they need no annotations.
-        start: a `vision.pt` whose tower stage `vision` starts from, else at random.
+        start: folder of an earlier run; stage `vision` starts from its tower and stage `interface` from its interface,
+            as far as shapes agree, else both start at random.
         batch: photos a step of stage `interface`.
         seed: of everything that is drawn.
         limit: at most so many training photos, for trials.
@@ -172,11 +173,14 @@ class _Course:
         return TextStage(self.model, self._sentences, self._made_space)
 
     def _vision(self) -> Stage:
-        if self.settings.start is not None and not (self.settings.out / "vision.pt").exists():
-            self.model.vision.load_state_dict(_below("tower.", _module(self.settings.start)))
+        earlier = self._earlier("vision")
+        if earlier is not None:
+            self.model.vision.load_state_dict(_below("tower.", earlier))
         samples, views = self._views(self.settings.more)
         self.progress(f"{len(samples)} photos and {len(views)} views for the vision tower")
-        return VisionStage(self.model.vision, samples, views, self.held, basis=self.train)
+        vectors = _held_vectors(self.held, self._targets / "held-sentences.npz")
+        anchors = Anchors(self._made_space, views, self._sentences, self.held, vectors)
+        return VisionStage(self.model.vision, samples, views, self.held, anchors, basis=self.train)
 
     def _align(self) -> Stage:
         samples, views = self._views(self.settings.more)
@@ -190,8 +194,30 @@ class _Course:
             known = [name for name in known if name in self.sentences.place]
             rows = np.array([self.sentences.place[name] for name in known], np.int64)
             names = known, self.space.of_texts(self.sentences.vectors[rows])
+        earlier = self._earlier("interface")
+        if earlier is not None:
+            self._start_interface(_below("interface.", earlier))
         batch = self.settings.batch
         return InterfaceStage(self.model, self.train, self.held, places=places, names=names, batch=batch)
+
+    def _earlier(self, name: StageName) -> dict[str, Tensor] | None:
+        """The checkpoint of an earlier run that a fresh stage starts from, if one was given."""
+        if self.settings.start is None or (self.settings.out / f"{name}.pt").exists():
+            return None
+        file = self.settings.start / f"{name}.pt"
+        return _module(file) if file.exists() else None
+
+    def _start_interface(self, state: dict[str, Tensor]) -> None:
+        """Take what fits of an earlier interface; the paths are those of the stages before this one."""
+        interface = self.model.interface
+        own = interface.state_dict()
+        taken = {
+            key: value
+            for key, value in state.items()
+            if not key.startswith("paths.") and key in own and own[key].shape == value.shape
+        }
+        interface.load_state_dict(taken, strict=False)
+        self.progress(f"interface starts from {len(taken)} of {len(own)} earlier weights")
 
     # --- what stages are taught with ----------------------------------------------------------
 

@@ -1,7 +1,8 @@
 """Stage `vision`: the backbone and pixel decoder learn from cached teacher outputs, before there is any interface.
 
 The pooled coarsest map learns the direction of the teachers' pooled features, of whole photos and of the very crops
-that the teachers saw; the mask features learn what two segmenters paint. The heads that do this are thrown away
+that the teachers saw; it also learns where the shared space has them and which texts that is near to, so that what
+words speak of comes first. The mask features learn what two segmenters paint. The heads that do this are thrown away
 afterwards. Small pictures come first: they teach most of what large ones do in half the time.
 """
 
@@ -9,19 +10,62 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..errors import InputError
+from ..interface.find.paths import Head
 from ..models.vision import VisionTower
 from .augment import Crop, jitter, random_crop, view_crop, whole
 from .samples import Samples, Views, project_targets, target_directions
+from .sentences import KINDS, Sentences
+from .space_stage import Space
 
 VOC_CLASSES, ADE_CLASSES = 21, 32
 SURE = 0.6  # a painted cell counts where the segmenter's probability is above this
 SIDES = ((0.3, 96), (0.8, 128), (1.0, 160))  # until which share of the time, side of the pictures
 PAINTED_SHARE = 0.25  # of a batch that goes through the pixel decoder, which costs as much as the backbone
 WHOLE_SHARE = 0.5  # of the rest that is whole photos
+ANCHORS = 3072  # texts of a kind drawn for every batch
+
+
+class Anchors:
+    """Where the shared space has the views, and texts to measure nearness by.
+
+    Args:
+        space: of stage `space`.
+        views: whose places the tower learns.
+        sentences: captions and words that places are near to or far from.
+        held, held_vectors: captioned held-out photos, and the sentence vectors of their first captions.
+    """
+
+    def __init__(
+        self, space: Space, views: Views, sentences: Sentences, held: Samples, held_vectors: NDArray[np.float16]
+    ) -> None:
+        self.places = space.of_photos(views.pooled)
+        captions = sentences.kinds == KINDS.index("caption")
+        words = np.isin(sentences.kinds, [KINDS.index("name"), KINDS.index("lemma")])
+        self.banks = tuple(space.of_texts(sentences.vectors[chosen]) for chosen in (captions, words))
+        self.scale = float(space.log_scale.exp())
+        self.held_rows = held.where(lambda n: bool(held.captions[n]))
+        self.held_texts = space.of_texts(held_vectors)
+
+    def losses(self, found: Tensor, views: NDArray[np.int64], rng: np.random.Generator) -> dict[str, Tensor]:
+        """Cosine of (B, D) found places with the true ones, and divergence of how near each is to drawn texts."""
+        true = self.places[torch.as_tensor(views)]
+        divergence = found.new_zeros(())
+        for bank in self.banks:
+            drawn = bank[torch.as_tensor(rng.integers(0, len(bank), ANCHORS))].T * self.scale
+            wanted, said = F.log_softmax(true @ drawn, 1), F.log_softmax(found @ drawn, 1)
+            divergence = divergence + F.kl_div(said, wanted, log_target=True, reduction="batchmean")
+        return {"place": 4 * (1 - (found * true).sum(1)).mean(), "near": divergence}
+
+    def recall(self, held_places: Tensor, at: int = 10) -> float:
+        """Share of first captions whose photo is among the best `at` of all captioned held-out photos, in percent."""
+        scores = self.held_texts @ held_places[torch.as_tensor(self.held_rows)].T
+        rank = (scores > scores.diagonal()[:, None]).sum(1)
+        return 100 * float((rank < at).float().mean())
 
 
 class VisionStage:
@@ -29,6 +73,7 @@ class VisionStage:
 
     Args:
         views: of the training photos, what the teachers saw.
+        anchors: the shared space.
         basis: photos that the projection of teacher vectors to `target_dim` is fitted on; the training photos if None.
     """
 
@@ -40,6 +85,7 @@ class VisionStage:
         train: Samples,
         views: Views,
         held_out: Samples,
+        anchors: Anchors,
         *,
         basis: Samples | None = None,
         batch: int = 64,
@@ -52,7 +98,7 @@ class VisionStage:
                 "stage vision learns from teacher targets, none given; pass --targets a folder written by "
                 "tools/cache_teachers.py"
             )
-        self.tower, self.train_set, self.views, self.held_out = tower, train, views, held_out
+        self.tower, self.train_set, self.views, self.held_out, self.anchors = tower, train, views, held_out, anchors
         self.side, self.photos_per_step, self.lr = SIDES[0][1], batch, lr
         mean, components = project_targets(fitted, min(target_dim, fitted.shape[1]))
         self.targets = target_directions(views.pooled, mean, components)
@@ -61,6 +107,7 @@ class VisionStage:
         heads = nn.ModuleDict(
             {
                 "pooled": nn.Linear(tower.widths[-1], components.shape[1]),
+                "place": Head(tower.widths[-1], 2 * anchors.places.shape[1], anchors.places.shape[1], dropout=0.1),
                 "painted": nn.Conv2d(tower.width, VOC_CLASSES + ADE_CLASSES, 1),
             }
         )
@@ -80,7 +127,7 @@ class VisionStage:
         self.side = next((side for until, side in SIDES if share < until), SIDES[-1][1])
 
     def losses(self, rng: np.random.Generator) -> dict[str, Tensor]:
-        """Cosine to the pooled target, similarities within the batch, cross-entropy to what the segmenters paint."""
+        """Cosine to the pooled target, similarities within the batch, the space, what the segmenters paint."""
         painted_rows, painted_crop, chosen = self._draw(rng)
         boxes = self.views.boxes[chosen]
         pixels = torch.cat(
@@ -90,12 +137,14 @@ class VisionStage:
             ]
         )
         maps = self.tower.backbone(self.tower.normalise(jitter(pixels, rng)))
-        pooled = self._pooled(maps[3])
-        target = self.targets[np.concatenate([painted_rows, chosen])]  # the first views are the whole photos, in order
+        mean = maps[3].mean((2, 3))
+        pooled, seen = self._pooled(mean), np.concatenate([painted_rows, chosen])
+        target = self.targets[seen]  # the first views are the whole photos, in order
         losses = {
             "pooled": 4 * (1 - (pooled * target).sum(1)).mean(),
             "similar": 4 * F.mse_loss(pooled @ pooled.T, target @ target.T),
         }
+        losses |= self.anchors.losses(self.module["heads"]["place"](mean), seen, rng)  # type: ignore[index]
         return losses | self._painted(maps, painted_rows, painted_crop)
 
     def _draw(self, rng: np.random.Generator) -> tuple[np.ndarray, Crop, np.ndarray]:
@@ -121,17 +170,18 @@ class VisionStage:
         return {"voc": _painted_loss(voc, target[:, :2]), "ade": _painted_loss(ade, target[:, 2:])}
 
     def measure(self) -> dict[str, float]:
-        """Mean cosine to the pooled target on held-out photos."""
-        total = 0.0
+        """On held-out photos: mean cosine to the pooled target, caption IR@10 with the teacher's captions."""
+        means = []
         for start in range(0, len(self.held_out), 64):
             rows = np.arange(start, min(start + 64, len(self.held_out)))
             pixels = whole(len(rows))(_pixels(self.held_out, rows), self.side)
-            pooled = self._pooled(self.tower.backbone(self.tower.normalise(pixels))[3])
-            total += float((pooled * self.held_out_targets[rows]).sum())
-        return {"cosine": total / max(1, len(self.held_out))}
+            means.append(self.tower.backbone(self.tower.normalise(pixels))[3].mean((2, 3)))
+        mean = torch.cat(means)
+        cosine = (self._pooled(mean) * self.held_out_targets).sum(1).mean()
+        return {"cosine": float(cosine), "IR@10": self.anchors.recall(self.module["heads"]["place"](mean))}  # type: ignore[index]
 
-    def _pooled(self, coarsest: Tensor) -> Tensor:
-        return F.normalize(self.module["heads"]["pooled"](coarsest.mean((2, 3))).float(), dim=1)  # type: ignore[index]
+    def _pooled(self, mean: Tensor) -> Tensor:
+        return F.normalize(self.module["heads"]["pooled"](mean).float(), dim=1)  # type: ignore[index]
 
 
 def _pixels(samples: Samples, rows: np.ndarray) -> Tensor:

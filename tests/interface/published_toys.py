@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from torch import Tensor, nn
 
-from interleave_index.interface.find.module import FindConfig
+from interleave_index.interface.find.config import FindConfig
 from interleave_index.interface.published.network import PublishedNetwork, PublishedSizes
 from interleave_index.models.focal import FocalKind, FocalSizes
 from interleave_index.models.language import UniclNetwork

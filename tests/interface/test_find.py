@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from interleave_index.interface.find import tasks
+from interleave_index.interface.find.config import FindConfig
 from interleave_index.interface.find.model import FindModel, MiniConfig, compose, gather_visual
-from interleave_index.interface.find.module import FindConfig, FindInterface
+from interleave_index.interface.find.module import FindInterface
 from interleave_index.interface.find.published import prompts_from_published
 from interleave_index.interface.find.sampler import mask_points
 from interleave_index.interface.find.variables import MaskPrompt, Prompts, SpatialPrompt, TextTokens, VisualTokens

@@ -11,7 +11,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from interleave_index.interface.find.module import FindConfig, FindInterface
+from interleave_index.interface.find.config import FindConfig
+from interleave_index.interface.find.module import FindInterface
 from interleave_index.interface.find.variables import (
     GroundingPrompt,
     InterleavePrompt,

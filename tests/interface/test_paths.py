@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from interleave_index.interface.find.module import FindConfig, FindInterface
+from interleave_index.interface.find.config import FindConfig
+from interleave_index.interface.find.module import FindInterface
 from interleave_index.interface.find.paths import Head, TowerPaths
 from interleave_index.interface.find.variables import InterleavePrompt, MaskPrompt, Prompts, TextTokens
 
@@ -16,7 +17,7 @@ def interface():
     torch.manual_seed(0)
     config = FindConfig(
         width=WIDTH, features=FEATURES, heads=2, ffn=32, layers=3, object_queries=6, text_width=WIDTH, memories=2,
-        most_points=8, towers=COARSE, anchors=2,
+        most_points=8, towers=COARSE, seeds=4,
     )  # fmt: skip
     built = FindInterface(config).eval()
     for parameter in (*built.mask_embed.parameters(), *built.paths.part.parameters()):
@@ -101,11 +102,26 @@ def test_a_visual_entity_is_what_its_mask_covers_and_a_text_entity_its_words(int
     assert torch.allclose(entities[0], covered, atol=1e-4) and torch.allclose(entities[1], words, atol=1e-4)
 
 
-def test_anchored_proposals_start_from_their_own_corner(interface, seen):
-    levels, *_ = seen
-    changed = [level.clone() for level in levels]
-    changed[0][..., 0, 0] += 3
-    start = interface._proposals("proposals_vision_object", interface._features(levels)).content
-    moved = interface._proposals("proposals_vision_object", interface._features(changed)).content
-    differs = (start - moved).abs().amax((0, 2)) > 1e-6
-    assert differs.tolist() == [True, False, False, False, False, False]
+def test_a_picture_as_entity_is_mixed_with_what_all_parts_have_in_common(interface, seen):
+    levels, features, coarse = seen
+    prompt = MaskPrompt([torch.ones(1, 16, 16, dtype=torch.bool)])
+    one = interface.sample([level[:1] for level in levels], prompt, coarse=coarse[:1], mask_features=features[:1])
+    covered = one.vectors[0, 0]
+    with torch.no_grad():
+        interface.class_embed.zero_()
+        interface.paths.common.copy_(F.normalize(torch.ones(WIDTH), dim=0) * 0.8)
+        interface.paths.calm.fill_(0.5)
+        output = interface(None, None, Prompts(interleave=sentence(one))).final
+    expected = F.normalize(covered + 0.5 * interface.paths.common, dim=-1)
+    assert torch.allclose(F.normalize(output["pred_entity_class"][0, 0], dim=-1), expected, atol=1e-4)
+
+
+def test_the_common_part_is_learned_in_training_only(interface, seen):
+    levels, features, coarse = seen
+    prompt = MaskPrompt([torch.ones(1, 16, 16, dtype=torch.bool), torch.zeros(0, 16, 16, dtype=torch.bool)])
+    for training in (False, True):
+        before = interface.paths.common.clone()
+        interface.train(training)
+        found = interface.sample(levels, prompt, coarse=coarse, mask_features=features)
+        assert (interface.paths.common != before).any() == training
+    assert torch.allclose(interface.paths.common, found.vectors[0, 0].detach() * 0.02, atol=1e-6)

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from ...models.pixel_decoder import Pyramid
 from ...models.text import PLACEHOLDER, TextTower
 from ...models.vision import VisionTower
-from .module import FindConfig, FindInterface
+from .config import FindConfig
+from .module import FindInterface
 from .outputs import Pass
 from .variables import (
     NO_ENTITY,
@@ -60,7 +61,7 @@ class MiniConfig:
             "memories": 32,
             "most_points": 32,
             "towers": 384,
-            "anchors": 5,
+            "seeds": 36,
         }
     )
 

@@ -6,21 +6,21 @@ Everything inside is batch-first.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...models.positions import sine_positions
+from .config import FindConfig
 from .layers import ConditionLayer, ContentLayer, Ffn, Language, Stack
-from .outputs import MASKS, PIXEL, SEMANTIC, Output, Pass
+from .outputs import MASKS, PIXEL, QUALITY, SEMANTIC, Output, Pass
 from .paths import LOUDNESS, TowerPaths
 from .sampler import sample_tokens
+from .seeds import Cells, Seeds
 from .state import (
-    Level,
     State,
     Towers,
     attention_mask,
@@ -36,6 +36,7 @@ from .variables import (
     PROPOSALS,
     VISION_GROUP,
     InterleavePrompt,
+    Level,
     MaskPrompt,
     Prompts,
     SpatialPrompt,
@@ -47,39 +48,6 @@ from .variables import (
 
 MOST_SCALE = 100.0
 LEVELS = 3
-
-
-@dataclass(frozen=True, slots=True)
-class FindConfig:
-    """Sizes of an interface; the defaults are the published ones.
-
-    Attributes:
-        width: C of the stream and of both output spaces.
-        features: channels of the pyramid; where it differs from `width` a 1 x 1 convolution a level follows.
-        object_queries: proposals, without the image query.
-        text_width: of the language tower's tokens.
-        most_points: visual tokens an image, for positive and negative masks each.
-        towers: channels of the backbone's coarsest map where the towers speak for themselves (`TowerPaths`); 0, as
-            published, leaves that out.
-        anchors: the first anchors² proposals start from the cells of the coarsest level, pooled to anchors x anchors,
-            so that each looks for what lies there; 0, as published, starts all from learned vectors alone.
-    """
-
-    width: int = 512
-    features: int = 512
-    heads: int = 8
-    ffn: int = 2048
-    layers: int = 9
-    object_queries: int = 100
-    text_width: int = 4096
-    memories: int = 32
-    most_points: int = 512
-    towers: int = 0
-    anchors: int = 0
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values, as `FindConfig(**values)` takes them."""
-        return asdict(self)
 
 
 class FindInterface(nn.Module):
@@ -111,8 +79,9 @@ class FindInterface(nn.Module):
         self.lang_encoder = Language(config.text_width, width)
         if config.towers:
             self.paths = TowerPaths(config.towers, config.features, width)
-        if config.anchors:
-            self.anchor_proj = nn.Linear(width, width)
+        if config.seeds:
+            self.seeds = Seeds(width, config.features)
+            self.quality = nn.Linear(width, 1)
         self._start()
 
     def _start(self) -> None:
@@ -151,7 +120,7 @@ class FindInterface(nn.Module):
         *,
         coarse: Tensor | None = None,
         class_table: Tensor | None = None,
-        earlier: bool = False,
+        earlier: bool | Collection[int] = False,
         segment_sees_queries: bool = False,
         generator: torch.Generator | None = None,
     ) -> Pass:
@@ -163,7 +132,7 @@ class FindInterface(nn.Module):
             prompts: what is asked.
             coarse: (B, T, h, w) the backbone's coarsest map, wanted with `levels` where the configuration has `towers`.
             class_table: (K, C) class vectors for `pred_logits`, or None.
-            earlier: also keep the prediction before each layer, for deep supervision.
+            earlier: also keep the predictions before these layers (True: before each), for deep supervision.
             segment_sees_queries: see `condition_groups`.
             generator: of the point draws of the sampler.
         Returns:
@@ -171,20 +140,27 @@ class FindInterface(nn.Module):
         """
         features = self._features(levels) if levels is not None else None
         towers = Towers(coarse, mask_features) if self.config.towers else None
-        variables, sampled = self._variables(features, prompts, generator, towers)
+        cells = None
+        if self.config.seeds and features is not None and mask_features is not None:
+            cells, mask_features = self.seeds.cells(features), self.seeds.placed(mask_features)
+        seeded = None if cells is None or mask_features is None else self._seeded(cells, mask_features)
+        variables, sampled = self._variables(features, prompts, generator, towers, seeded)
         ordered, groups = condition_groups(variables, segment_sees_queries=segment_sees_queries)
         state = State(ordered, features, mask_features, class_table, prompts, groups, towers)
         if towers is not None:
             towers.said = self.paths.sentences(prompts) | self.paths.interleaved(prompts, sampled[1])
             if coarse is not None:
                 towers.said["queries_vision_image"] = self.paths.photos(coarse)
-        predictions = [self._heads(state, 0)] if earlier or features is not None else []
+        kept = range(self.config.layers) if earlier is True else earlier or ()
+        predictions = {0: self._heads(state, 0, outputs=0 in kept)} if kept or features is not None else {}
         for number in range(self.config.layers):
             self._layer(state, number)
-            last = number == self.config.layers - 1
-            if earlier or last or features is not None:
-                predictions.append(self._heads(state, (number + 1) % LEVELS, outputs=earlier or last))
-        return Pass(predictions[-1], predictions[:-1] if earlier else [], *sampled)
+            after = number + 1
+            wanted = after in kept or after == self.config.layers
+            if wanted or features is not None:
+                predictions[after] = self._heads(state, after % LEVELS, outputs=wanted)
+        final = predictions[self.config.layers]
+        return Pass(final, [predictions[number] for number in sorted(kept)], *sampled, cells, mask_features)
 
     def sample(
         self,
@@ -244,16 +220,22 @@ class FindInterface(nn.Module):
             content, position = content.expand(index.shape[1], -1), position.expand(index.shape[1], -1)
         return Variable(name, content.expand(batch, -1, -1), position.expand(batch, -1, -1), index=index)
 
-    def _proposals(self, name: str, features: Sequence[Level]) -> Variable:
-        """Object proposals; the first of them start from where they stand in the picture."""
-        learned = self._learned(name, len(features[0].source))
-        side = self.config.anchors
-        if not side:
-            return learned
-        coarsest = features[0].key.transpose(1, 2).unflatten(2, features[0].size)
-        cells = self.anchor_proj(F.adaptive_avg_pool2d(coarsest, side).flatten(2).transpose(1, 2))
-        learned.content = learned.content + F.pad(cells, (0, 0, 0, learned.content.shape[1] - side * side))
-        return learned
+    def _seeded(self, cells: Cells, mask_features: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, seeds, C) contents and positions of the chosen cells."""
+        chosen = self.seeds.choose(cells, self.config.seeds, lambda rows: self.masks_of(rows, mask_features))
+        chosen = chosen[..., None].expand(-1, -1, self.config.width)
+        return cells.content.gather(1, chosen), cells.position.gather(1, chosen)
+
+    def _proposals(self, name: str, *, batch: int, seeded: tuple[Tensor, Tensor] | None, there: bool) -> list[Variable]:
+        """Object proposals where there is a photo; the first of them start from chosen cells if there are any."""
+        if not there:
+            return []
+        learned = self._learned(name, batch)
+        if seeded is not None:
+            count = self.config.seeds
+            learned.content = torch.cat([seeded[0], learned.content[:, count:]], 1)
+            learned.position = torch.cat([seeded[1], learned.position[:, count:]], 1)
+        return [learned]
 
     def _variables(
         self,
@@ -261,11 +243,13 @@ class FindInterface(nn.Module):
         prompts: Prompts,
         generator: torch.Generator | None,
         towers: Towers | None,
+        seeded: tuple[Tensor, Tensor] | None,
     ) -> tuple[list[Variable], tuple[VisualTokens | None, VisualTokens | None]]:
         batch = batch_size(features, prompts)
         found: list[Variable] = []
+        proposals = partial(self._proposals, batch=batch, seeded=seeded, there=features is not None)
+        found += proposals("proposals_vision_object")
         if features is not None:
-            found.append(self._proposals("proposals_vision_object", features))
             found.append(self._learned("queries_vision_image", batch))
         for kind, text in (("caption", prompts.caption), ("class", prompts.class_name)):
             if text is not None:
@@ -274,32 +258,33 @@ class FindInterface(nn.Module):
                     token_variable(f"tokens_language_{kind}", text),
                 ]
         if (grounding := prompts.grounding) is not None:
-            found += [self._proposals("proposals_vision_grounding", features)] if features is not None else []
+            found += proposals("proposals_vision_grounding")
             found.append(self._learned("queries_language_description", batch, grounding.query_index))
             found.append(token_variable("tokens_language_description", grounding.text, grounding.token_index))
         spatial = self._visual_tokens(features, prompts.spatial.masks if prompts.spatial else None, generator, towers)
         if prompts.spatial is not None:
-            found += self._spatial(prompts.spatial, batch, features)
+            found += self._spatial(prompts.spatial, batch, proposals)
             found += visual_variables("tokens_vision_spatial", spatial)
         parts = prompts.interleave.masks if prompts.interleave else None
         legend = self._visual_tokens(features, parts, generator, towers)
         if prompts.interleave is not None:
-            found += self._interleaved(prompts.interleave, batch, features)
+            found += self._interleaved(prompts.interleave, batch, proposals)
             found += visual_variables("tokens_vision_spatial_", legend)
         return found, (spatial, legend)
 
-    def _spatial(self, prompt: SpatialPrompt, batch: int, features: Sequence[Level] | None) -> list[Variable]:
-        found = [self._learned("queries_vision_spatial", batch, prompt.query_index)]
-        if features is not None:
-            found.append(self._proposals("proposals_vision_segment", features))
-        if features is not None and prompt.previous is not None:
+    def _spatial(self, prompt: SpatialPrompt, batch: int, proposals: Callable[[str], list[Variable]]) -> list[Variable]:
+        segments = proposals("proposals_vision_segment")
+        found = [self._learned("queries_vision_spatial", batch, prompt.query_index), *segments]
+        if segments and prompt.previous is not None:
             tables = self.spatial_featured, self.spatial_embed
             content, position = (table.weight.expand(batch, -1, -1) for table in tables)
             found.append(Variable("memories_vision_spatial", content, position))
         return found
 
-    def _interleaved(self, prompt: InterleavePrompt, batch: int, features: Sequence[Level] | None) -> list[Variable]:
-        found = [self._proposals("proposals_interleave_entity", features)] if features is not None else []
+    def _interleaved(
+        self, prompt: InterleavePrompt, batch: int, proposals: Callable[[str], list[Variable]]
+    ) -> list[Variable]:
+        found = proposals("proposals_interleave_entity")
         found.append(self._learned("queries_interleave_legend", batch))
         found.append(self._learned("queries_interleave_entity", batch, prompt.query_index))
         words, visual = prompt.text.tokens, prompt.visual[:, :, None].to(prompt.text.tokens.dtype)
@@ -360,19 +345,25 @@ class FindInterface(nn.Module):
 
     # --- heads --------------------------------------------------------------------------------
 
-    def _heads(self, state: State, next_level: int, *, outputs: bool = True) -> Output:
+    def _heads(self, state: State, next_level: int, *, outputs: bool) -> Output:
+        with torch.set_grad_enabled(outputs and torch.is_grad_enabled()):  # masks for attention alone need none
+            return self._predicted(state, next_level, outputs=outputs)
+
+    def _predicted(self, state: State, next_level: int, *, outputs: bool) -> Output:
         normed = {v.name: self.decoder_norm(v.content) for v in state.variables if not v.name.startswith("tokens_")}
         if "queries_vision_image" in normed:
             objects = normed["proposals_vision_object"]
             weight = cosines(normed["queries_vision_image"], objects).softmax(-1).detach()
             normed["queries_vision_image"] = weight @ objects
-        pixel = {name: self._pixel(rows) for name, rows in normed.items() if outputs or name in VISION_GROUP}
+        pixel = {name: self.pixel(rows) for name, rows in normed.items() if outputs or name in VISION_GROUP}
         masks = mask_logits(pixel, state.mask_features) if state.features is not None else {}
         values: dict[str, Tensor] = {}
         if outputs:
             for name, rows in normed.items():
                 for key in SEMANTIC.get(name, ()):
                     values[key] = self._semantic(state, name, rows, masks.get(name))
+                if self.config.seeds and name in QUALITY:
+                    values[QUALITY[name]] = self.quality(rows)[..., 0]
             if state.class_table is not None and "pred_captions" in values:
                 values["pred_logits"] = self.lang_encoder.logit_scale.exp() * cosines(
                     values["pred_captions"], state.class_table.expand(len(values["pred_captions"]), -1, -1)
@@ -389,11 +380,17 @@ class FindInterface(nn.Module):
         if state.towers is None:
             return own
         said = state.towers.said.get(name)
-        if masks is not None and state.towers.coarse is not None and state.mask_features is not None:
-            said = self.paths.masks(masks.detach().float().sigmoid(), state.towers.coarse, state.mask_features)
+        coarse, fine = state.towers.coarse, state.towers.mask_features
+        if masks is not None and coarse is not None and fine is not None:
+            said = self.paths.masks(masks.detach().float().sigmoid(), coarse, fine)
         return own if said is None else own + LOUDNESS * said
 
-    def _pixel(self, rows: Tensor) -> Tensor:
+    def masks_of(self, rows: Tensor, mask_features: Tensor) -> Tensor:
+        """(B, n, C) contents to (B, n, h, w) mask logits; the mask features are those of a `Pass`."""
+        return torch.einsum("bnc,bchw->bnhw", self.pixel(self.decoder_norm(rows)), mask_features)
+
+    def pixel(self, rows: Tensor) -> Tensor:
+        """(..., C) normed rows to (..., F) vectors whose products with the mask features are masks."""
         first, second, third = self.mask_embed.layers
         out: Tensor = third(F.relu(second(F.relu(first(rows)))))
         return out

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from .seeds import Cells
 from .variables import VisualTokens
 
 # variable -> published names of its semantic vectors, pixel vectors and masks
@@ -37,6 +38,13 @@ MASKS = {
     "proposals_vision_segment": "pred_smasks",
     "proposals_interleave_entity": "pred_imasks",
 }
+# not published: logits of the IoU that each proposal's mask has with a thing
+QUALITY = {
+    "proposals_vision_object": "pred_quality",
+    "proposals_vision_grounding": "pred_gquality",
+    "proposals_vision_segment": "pred_squality",
+    "proposals_interleave_entity": "pred_iquality",
+}
 
 
 @dataclass(slots=True)
@@ -54,9 +62,16 @@ class Output:
 
 @dataclass(slots=True)
 class Pass:
-    """A whole pass: the final output, the earlier predictions in order, the visual tokens that were sampled."""
+    """A whole pass: the final output, the earlier predictions in order, the visual tokens that were sampled.
+
+    Attributes:
+        cells: what the cells said where proposals start from them.
+        mask_features: (B, F, h, w) as masks were made from them.
+    """
 
     final: Output
     earlier: list[Output]
     spatial_tokens: VisualTokens | None = None
     interleave_tokens: VisualTokens | None = None
+    cells: Cells | None = None
+    mask_features: Tensor | None = None

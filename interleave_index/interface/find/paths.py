@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from .variables import Prompts, VisualTokens
 
+COMMON_STEP = 0.02  # of the running mean of what masks show
 LOUDNESS = 16.0  # length of what is added; the interface's own vectors are of about this length once trained
 
 
@@ -39,11 +40,17 @@ class Head(nn.Module):
 class TowerPaths(nn.Module):
     """Heads from the towers' mean features into the semantic space.
 
+    What all parts of photos have in common (`common`) says nothing of one of them: a sentence takes from its pictures
+    only what differs from that, and a picture as an entity is mixed with it, the more the less it is to be trusted
+    (`calm`).
+
     Args:
         coarse: channels of the backbone's coarsest map.
         features: channels of the mask features.
         width: C.
     """
+
+    common: Tensor
 
     def __init__(self, coarse: int, features: int, width: int) -> None:
         super().__init__()
@@ -51,7 +58,8 @@ class TowerPaths(nn.Module):
         self.region = Head(coarse, 2 * width, width)
         self.part = nn.Linear(features, width)
         self.text = Head(width, 2 * width, width, dropout=0.1)
-        self.seen = nn.Parameter(torch.tensor(0.5))
+        self.seen, self.calm = nn.Parameter(torch.tensor(0.5)), nn.Parameter(torch.tensor(0.5))
+        self.register_buffer("common", torch.zeros(width))
         nn.init.zeros_(self.part.weight)
         nn.init.zeros_(self.part.bias)
 
@@ -84,8 +92,14 @@ class TowerPaths(nn.Module):
         for row, mask in enumerate(masks):
             if len(mask):
                 weights[row, : len(mask)] = F.adaptive_max_pool2d(mask.to(weights.dtype), size)
+        if not most:
+            return weights.new_zeros((len(masks), 0, 1))
         there = (weights.flatten(2).sum(-1, keepdim=True) > 0).float()
-        return self.masks(weights, coarse, mask_features) * there if most else weights.new_zeros((len(masks), 0, 1))
+        found = self.masks(weights, coarse, mask_features) * there
+        if self.training:
+            with torch.no_grad():
+                self.common.lerp_(found.sum((0, 1)) / there.sum().clamp(min=1), COMMON_STEP)
+        return found
 
     def sentences(self, prompts: Prompts) -> dict[str, Tensor]:
         """Vectors of whole captions, class names, expressions and text entities, by the names of their queries."""
@@ -111,10 +125,9 @@ class TowerPaths(nn.Module):
             vectors = sampled.vectors.float()
             there = vectors.norm(dim=-1, keepdim=True) > 0
             count = min(entities.shape[1], vectors.shape[1])
-            entities = torch.cat(
-                [torch.where(there[:, :count], vectors[:, :count], entities[:, :count]), entities[:, count:]], 1
-            )
-            seen = vectors.sum(1, keepdim=True) / there.sum(1, keepdim=True).clamp(min=1)
+            calm = F.normalize(vectors[:, :count] + self.calm * self.common, dim=-1)
+            entities = torch.cat([torch.where(there[:, :count], calm, entities[:, :count]), entities[:, count:]], 1)
+            seen = ((vectors - self.common) * there).sum(1, keepdim=True) / there.sum(1, keepdim=True).clamp(min=1)
             legend = F.normalize(legend + self.seen * seen, dim=-1)
         return {"queries_interleave_entity": entities, "queries_interleave_legend": legend}
 

@@ -10,16 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .outputs import MASKS
-from .variables import VISION_GROUP, Prompts, TextTokens, Variable, VisualTokens
-
-
-@dataclass(slots=True)
-class Level:
-    """One level of the pyramid as tokens: `source` (B, hw, C), `key` the same with position, `size` (h, w)."""
-
-    source: Tensor
-    key: Tensor
-    size: tuple[int, int]
+from .variables import VISION_GROUP, Level, Prompts, TextTokens, Variable, VisualTokens
 
 
 @dataclass(slots=True)

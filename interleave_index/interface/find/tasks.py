@@ -28,7 +28,8 @@ class Segments:
         image: (B, D) unit vectors.
         vectors: (B, Q, D) unit vectors of the proposals.
         masks: (B, Q, h, w) logits.
-        quality: (B, Q), chance of being any named thing times the mean certainty inside the mask, 0 to 1.
+        quality: (B, Q), 0 to 1: the IoU that the network expects, or where it does not say so the chance of being any
+            named thing times the mean certainty inside the mask.
     """
 
     image: Tensor
@@ -67,11 +68,13 @@ def segment(model: FindModel, pyramid: Pyramid, class_table: Tensor) -> Segments
         class_table: (K + 1, C) name vectors with background last.
     """
     output = model.see(pyramid, Prompts(), class_table=class_table).final
-    masks = output["pred_masks"].float()
+    masks, image, vectors = output["pred_masks"].float(), output["pred_retrievals"][:, 0], output["pred_captions"]
+    if "pred_quality" in output:
+        return Segments(_unit(image), _unit(vectors), masks, output["pred_quality"].float().sigmoid())
     inside = (masks > 0).float()
     certainty = (masks.sigmoid() * inside).sum((2, 3)) / inside.sum((2, 3)).clamp(min=1)
     named = 1 - output["pred_logits"].float().softmax(-1)[..., -1]
-    return Segments(_unit(output["pred_retrievals"][:, 0]), _unit(output["pred_captions"]), masks, named * certainty)
+    return Segments(_unit(image), _unit(vectors), masks, named * certainty)
 
 
 def encode_text(model: FindModel, sentences: Sequence[str]) -> Tensor:
@@ -160,11 +163,15 @@ def encode_interleaved(model: FindModel, sentence: Sentence, references: Sequenc
 
 
 def encode_region(model: FindModel, reference: Reference) -> Tensor:
-    """(D,) unit vector of a part of a photo: the semantic vector of the proposal that its prompt selects."""
-    sentence = compose([("", 0, True)])
-    prompts = Prompts(interleave=_interleave(model, sentence, [reference]))
-    pyramid = reference.pyramid
-    output = model.see(pyramid, prompts).final
+    """(D,) unit vector of a part of a photo.
+
+    As published, the semantic vector of the proposal that its prompt selects; where the towers speak for themselves,
+    the entity's own vector, which needs no proposals.
+    """
+    prompts = Prompts(interleave=_interleave(model, compose([("", 0, True)]), [reference]))
+    if model.interface.config.towers:
+        return _unit(model.interface(None, None, prompts).final["pred_entity_class"][0, 0])
+    output = model.see(reference.pyramid, prompts).final
     best = (output["pred_imaskembs"][0] @ output["pred_entity_pixel"][0, 0]).argmax()
     return _unit(output["pred_interleave_objects"][0, best])
 

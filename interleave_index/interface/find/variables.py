@@ -16,6 +16,15 @@ PAD_QUERY, PAD_TOKEN, PAD_VISUAL, NO_ENTITY = -3, -5, -7, -4
 
 
 @dataclass(slots=True)
+class Level:
+    """One level of the pyramid as tokens: `source` (B, hw, C), `key` the same with position, `size` (h, w)."""
+
+    source: Tensor
+    key: Tensor
+    size: tuple[int, int]
+
+
+@dataclass(slots=True)
 class TextTokens:
     """Projected text tokens of a batch.
 

@@ -18,7 +18,7 @@ from ...models.davit import DavitSizes
 from ...models.focal import STAGES, FocalSizes
 from ...models.language import LLAMA_LAYER, UniclNetwork
 from ...models.pixel_decoder import channels_of
-from ..find.module import FindConfig
+from ..find.config import FindConfig
 from .network import PublishedNetwork, PublishedSizes
 
 DECODER, PREDICTOR = "sem_seg_head.pixel_decoder.", "sem_seg_head.predictor."

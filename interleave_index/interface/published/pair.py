@@ -31,7 +31,8 @@ from ...models.pixel_decoder import PixelDecoder, Pyramid
 from ...models.pretrained import read_config
 from ...models.vision import PIXEL_MEAN, PIXEL_STD
 from ..bundle import load_bundle
-from ..find.module import FindConfig, FindInterface
+from ..find.config import FindConfig
+from ..find.module import FindInterface
 from .folder import is_published, load_tower
 from .text import Prompter, TextCache
 from .wrapper import PublishedModel

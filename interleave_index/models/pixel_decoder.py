@@ -23,13 +23,13 @@ class Pyramid(NamedTuple):
         mask_features: (B, C, h, w) at stride 4.
         encoded: (B, C, h, w) at stride 32, straight out of the transformer.
         levels: three maps (B, C, h, w), strides 32, 16, 8.
-        coarse: (B, F, h, w) at stride 32, the backbone's own, or None.
+        deep: (B, F, h, w) at stride 16, the backbone's own (see `VisionTower.deep`), or None.
     """
 
     mask_features: Tensor
     encoded: Tensor
     levels: tuple[Tensor, Tensor, Tensor]
-    coarse: Tensor | None = None
+    deep: Tensor | None = None
 
 
 class _NormedConv(nn.Conv2d):

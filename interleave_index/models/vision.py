@@ -4,14 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from .backbone import MiniBackbone
 from .pixel_decoder import PixelDecoder, Pyramid
 
 PIXEL_MEAN = (123.675, 116.280, 103.530)
 PIXEL_STD = (58.395, 57.120, 57.375)
+SQUARE = 176  # side of the square that every photo is pressed into first, in training and in use
+
+
+def squashed(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(H, W, 3) photo to (SQUARE, SQUARE, 3), the whole of it; big photos by the mean of what a cell covers."""
+    from PIL import Image
+
+    fast = min(rgb.shape[:2]) >= 2 * SQUARE
+    picture = Image.fromarray(np.ascontiguousarray(rgb))
+    return np.asarray(picture.resize((SQUARE, SQUARE), Image.Resampling.BOX if fast else Image.Resampling.BILINEAR))
+
+
+def to_side(pixels: Tensor, side: int) -> Tensor:
+    """(B, 3, SQUARE, SQUARE) to (B, 3, side, side), as crops of training are made."""
+    return F.interpolate(pixels, (side, side), mode="bilinear", align_corners=False)
 
 
 class VisionTower(nn.Module):
@@ -53,8 +71,13 @@ class VisionTower(nn.Module):
         """(B, 3, S, S) RGB in 0..255 to what the backbone takes, channels last in memory."""
         return ((pixels - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
 
+    @staticmethod
+    def deep(maps: Sequence[Tensor]) -> Tensor:
+        """(B, F, h, w) at stride 16: the backbone's last map, every cell repeated, on top of the one before it."""
+        return torch.cat([F.interpolate(maps[3], size=maps[2].shape[-2:], mode="nearest"), maps[2]], 1)
+
     def forward(self, pixels: Tensor) -> Pyramid:
         """(B, 3, S, S) RGB in 0..255 to the pyramid."""
         maps = self.backbone(self.normalise(pixels))
         pyramid: Pyramid = self.pixel_decoder(maps)
-        return pyramid._replace(coarse=maps[-1])
+        return pyramid._replace(deep=self.deep(maps))

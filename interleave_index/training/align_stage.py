@@ -116,6 +116,6 @@ def pooled_features(model: FindModel, samples: Samples, views: Views, rng: np.ra
         pixels = torch.as_tensor(samples.pixels[rows]).permute(0, 3, 1, 2).float()
         crop = whole(len(rows)) if start + 64 <= len(samples) else view_crop(views.boxes[start : start + 64], rng)
         with torch.autocast(torch.get_default_device().type, torch.bfloat16):
-            coarse = model.vision.backbone(model.vision.normalise(crop(pixels, model.config.side)))[3]
-        found.append(coarse.float().mean((2, 3)).half())
+            maps = model.vision.backbone(model.vision.normalise(crop(pixels, model.config.side)))
+        found.append(model.vision.deep(maps).float().mean((2, 3)).half())
     return torch.cat(found)

@@ -18,6 +18,7 @@ from ..geometry import unit
 from ..interface.find import tasks
 from ..interface.find.model import FindModel
 from ..interface.protocol import Calibration
+from ..models.vision import to_side
 from ..query.relevance import fit_constants, standardised
 from ..query.score import score, want
 from ..records import Floats, QueryEncoding, ResolvedPart
@@ -45,9 +46,7 @@ def encode_samples(model: FindModel, table: torch.Tensor, samples: Samples, rows
     for start in range(0, len(rows), 32):
         some = rows[start : start + 32]
         pixels = torch.as_tensor(samples.pixels[some]).permute(0, 3, 1, 2).float()
-        side = model.config.side
-        pixels = torch.nn.functional.interpolate(pixels, (side, side), mode="bilinear", antialias=True)
-        segments = tasks.segment(model, model.pyramid(pixels), table)
+        segments = tasks.segment(model, model.pyramid(to_side(pixels, model.config.side)), table)
         images.append(segments.image.numpy())
         best = segments.quality.argsort(1, descending=True)
         regions.append(torch.gather(segments.vectors, 1, best[..., None].expand_as(segments.vectors)).numpy())

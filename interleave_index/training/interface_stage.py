@@ -134,7 +134,7 @@ class InterfaceStage:
         batch = draw_batch(self.train_set, self.pools, self.photos_per_step, model.config.side, rng)
         with torch.no_grad():
             maps = model.vision.backbone(model.vision.normalise(batch.pixels))
-        pyramid: Pyramid = model.vision.pixel_decoder(maps)._replace(coarse=maps[3])
+        pyramid: Pyramid = model.vision.pixel_decoder(maps)._replace(deep=model.vision.deep(maps))
         names, labels = label_table(batch)
         table, entity_table = self._name_tables(names)
         task = str(rng.choice(list(TASKS), p=list(TASKS.values())))
@@ -233,7 +233,7 @@ class InterfaceStage:
             pyramid.mask_features[sources],
             pyramid.encoded[sources],
             (pyramid.levels[0][sources], pyramid.levels[1][sources], pyramid.levels[2][sources]),
-            None if pyramid.coarse is None else pyramid.coarse[sources],
+            None if pyramid.deep is None else pyramid.deep[sources],
         )
         sampled = self.model.sample(seen, MaskPrompt(masks))
         return gather_visual(sampled, rows)

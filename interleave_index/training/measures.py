@@ -12,6 +12,7 @@ from ..interface.find.model import FindModel
 from ..interface.find.outputs import Output
 from ..interface.find.tasks import encode_text
 from ..interface.find.variables import Prompts
+from ..models.vision import to_side
 from .samples import Samples
 
 PHOTOS = 400
@@ -22,8 +23,7 @@ def encoded(model: FindModel, samples: Samples, rows: NDArray[np.int64]) -> list
     outputs = []
     for start in range(0, len(rows), 32):
         pixels = torch.as_tensor(samples.pixels[rows[start : start + 32]]).permute(0, 3, 1, 2).float()
-        side = model.config.side
-        pyramid = model.pyramid(F.interpolate(pixels, (side, side), mode="bilinear", antialias=True))
+        pyramid = model.pyramid(to_side(pixels, model.config.side))
         outputs.append(model.see(pyramid, Prompts()).final)
     return outputs
 

@@ -26,14 +26,15 @@ from .calibrate import calibrate
 from .interface_stage import InterfaceStage
 from .loop import Progress, Stage, run_stage
 from .pseudo import boxed_regions, pseudo_regions
+from .region_stage import RegionStage
 from .samples import Samples, Views, held_out, joined, load_samples, load_views
 from .sentences import Sentences, load_sentences, teacher_names
 from .space_stage import Space, SpaceStage, load_space
 from .text_stage import TextStage
 from .vision_stage import Anchors, VisionStage
 
-StageName = Literal["space", "text", "vision", "align", "interface", "bundle"]
-STAGES: tuple[StageName, ...] = ("space", "text", "vision", "align", "interface", "bundle")
+StageName = Literal["space", "text", "vision", "align", "regions", "interface", "bundle"]
+STAGES: tuple[StageName, ...] = ("space", "text", "vision", "align", "regions", "interface", "bundle")
 TABLE_NAMES = 200  # most frequent label names of the masks, for the class table
 LOG_SCALE = 2.3  # where the logit scale starts; the published 1.0 is slow with small batches
 
@@ -71,6 +72,7 @@ class TrainSettings:
     space_minutes: float = 4.0
     text_minutes: float = 20.0
     align_minutes: float = 5.0
+    regions_minutes: float = 3.0
     batch: int = 16
     seed: int = 0
     limit: int | None = None
@@ -106,7 +108,7 @@ def _run(settings: TrainSettings, progress: Callable[[Progress | str], None]) ->
         model.interface.lang_encoder.logit_scale.fill_(LOG_SCALE)
     model.vision.channels_last()
     school = _Course(settings, model, train, held, sentences, progress)
-    for name in ("space", "text", "vision", "align", "interface"):
+    for name in ("space", "text", "vision", "align", "regions", "interface"):
         school.take(name)
     if "bundle" in settings.stages:
         with nullcontext() if torch.get_default_device().type == "cpu" else torch.device("cpu"):
@@ -140,6 +142,7 @@ class _Course:
                 "text": self.settings.text_minutes,
                 "vision": self.settings.vision_minutes,
                 "align": self.settings.align_minutes,
+                "regions": self.settings.regions_minutes,
                 "interface": self.settings.minutes,
             }[name]
             stage = getattr(self, f"_{name}")()
@@ -160,6 +163,8 @@ class _Course:
         elif name == "align":
             model.interface.paths.photo.load_state_dict(_below("photo.", state))
             model.interface.paths.region.load_state_dict(_below("photo.", state))
+        elif name == "regions":
+            model.interface.paths.region.load_state_dict(_below("region.", state))
         else:
             model.load_state_dict(state)
 
@@ -186,14 +191,14 @@ class _Course:
         samples, views = self._views(self.settings.more)
         return AlignStage(self.model, samples, views, self._sentences, self._made_space, self.held)
 
+    def _regions(self) -> Stage:
+        samples, views = self._views(self.settings.more)
+        return RegionStage(self.model, samples, views, self._made_space, *self._names(), self.held)
+
     def _interface(self) -> Stage:
         places, names = None, None
         if self.space is not None and self.sentences is not None and self.train.pooled is not None:
-            places = self.space.of_photos(self.train.pooled)
-            known = sorted({r.label for regions in self.train.regions for r in regions if r.label})
-            known = [name for name in known if name in self.sentences.place]
-            rows = np.array([self.sentences.place[name] for name in known], np.int64)
-            names = known, self.space.of_texts(self.sentences.vectors[rows])
+            places, names = self.space.of_photos(self.train.pooled), self._names()
         earlier = self._earlier("interface")
         if earlier is not None:
             self._start_interface(_below("interface.", earlier))
@@ -238,6 +243,13 @@ class _Course:
         if self.space is None:
             raise InputError(f"no space at {self.settings.out / 'space.pt'}; run stage space first")
         return self.space
+
+    def _names(self) -> tuple[list[str], Tensor]:
+        """All names of masks, with their positions in the space."""
+        place = self._sentences.place
+        known = sorted({r.label for regions in self.train.regions for r in regions if r.label and r.label in place})
+        rows = np.array([place[name] for name in known], np.int64)
+        return known, self._made_space.of_texts(self._sentences.vectors[rows])
 
     def _views(self, more: Path | None = None) -> tuple[Samples, Views]:
         """Photos and views of the training packs, in front of those of a further folder."""

@@ -18,9 +18,9 @@ from torch.nn import functional as F
 
 from ..errors import InputError
 from ..evaluation.packs import PackPhoto, read_pack
+from ..models.vision import SQUARE, squashed
 from ..records import Floats
 
-SQUARE = 176  # side that photos are kept at; crops are taken from it
 PAINTED_GRID = 48  # side of the maps that the segmenters painted
 MASK_SIDE = 72  # side that masks are kept at
 EXCLUDED_SOURCES = frozenset({"human-seg", "camvid"})  # terms too weak to train on
@@ -130,7 +130,7 @@ def load_samples(packs: Sequence[Path], *, targets: Path | None = None, limit: i
             samples.labels.append(tuple(dict.fromkeys(label.lower() for label in photo.labels)))
             samples.regions.append(_regions(photo))
             samples.boxes.append(_boxes(photo))
-            pixels.append(_squashed(photo.rgb()))
+            pixels.append(squashed(photo.rgb()))
     if not samples.keys:
         raise InputError(
             f"no training photo in {', '.join(map(str, packs)) or 'no packs'}; give --data a folder of packs"
@@ -223,16 +223,6 @@ def _cached_targets(folder: Path, pack: Path) -> tuple[dict[str, int], NDArray[n
             content["pooled"][whole],
             np.zeros((len(keys), 4, PAINTED_GRID, PAINTED_GRID), np.uint8),
         )
-
-
-def _squashed(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    from PIL import Image
-
-    return np.asarray(
-        Image.fromarray(rgb).resize(
-            (SQUARE, SQUARE), Image.Resampling.BOX if min(rgb.shape[:2]) >= SQUARE * 2 else Image.Resampling.BILINEAR
-        )
-    )
 
 
 def _regions(photo: PackPhoto) -> tuple[SampleRegion, ...]:

@@ -56,40 +56,40 @@ def test_a_head_starts_straight_and_answers_in_unit_length():
 
 
 def test_without_the_interface_the_towers_alone_answer(interface, seen):
-    levels, features, coarse = seen
+    levels, features, deep = seen
     with torch.no_grad():
         interface.class_embed.zero_()
-        output = interface(levels, features, Prompts(caption=caption()), coarse=coarse).final
+        output = interface(levels, features, Prompts(caption=caption()), deep=deep).final
         photo = F.normalize(output["pred_retrievals"][:, 0], dim=-1)
         text = F.normalize(output["pred_retrievals_lang"][:, 0], dim=-1)
-        assert torch.allclose(photo, interface.paths.photo(coarse.mean((2, 3))), atol=1e-5)
+        assert torch.allclose(photo, interface.paths.photo(deep.mean((2, 3))), atol=1e-5)
         assert torch.allclose(text, interface.paths.text(caption().tokens.mean(1)), atol=1e-5)
 
 
 def test_prompts_still_do_not_reach_the_image(interface, seen):
-    levels, features, coarse = seen
+    levels, features, deep = seen
     with torch.no_grad():
-        plain = interface(levels, features, Prompts(), coarse=coarse).final
-        asked = interface(levels, features, Prompts(caption=caption()), coarse=coarse).final
+        plain = interface(levels, features, Prompts(), deep=deep).final
+        asked = interface(levels, features, Prompts(caption=caption()), deep=deep).final
     for name in ("pred_retrievals", "pred_captions", "pred_masks"):
         assert torch.allclose(plain[name], asked[name], atol=1e-5), name
 
 
 def test_a_mask_says_what_lies_under_it():
     paths = TowerPaths(COARSE, FEATURES, WIDTH)
-    coarse = torch.randn(1, COARSE, 2, 2)
+    deep = torch.randn(1, COARSE, 2, 2)
     left = torch.zeros(1, 1, 16, 16)
     left[..., :8] = 1
-    said = paths.masks(left, coarse, torch.randn(1, FEATURES, 16, 16))[0, 0]
-    assert torch.allclose(said, paths.region(coarse[0, :, :, 0].mean(1)), atol=1e-4)
+    said = paths.masks(left, deep, torch.randn(1, FEATURES, 16, 16))[0, 0]
+    assert torch.allclose(said, paths.region(deep[0, :, :, 0].mean(1)), atol=1e-4)
 
 
 def test_a_visual_entity_is_what_its_mask_covers_and_a_text_entity_its_words(interface, seen):
-    levels, features, coarse = seen
+    levels, features, deep = seen
     mask = torch.zeros(1, 16, 16, dtype=torch.bool)
     mask[:, :8] = True
     one = interface.sample(
-        [level[:1] for level in levels], MaskPrompt([mask]), coarse=coarse[:1], mask_features=features[:1]
+        [level[:1] for level in levels], MaskPrompt([mask]), deep=deep[:1], mask_features=features[:1]
     )
     assert one.vectors is not None
     covered = one.vectors[0, 0]
@@ -103,9 +103,9 @@ def test_a_visual_entity_is_what_its_mask_covers_and_a_text_entity_its_words(int
 
 
 def test_a_picture_as_entity_is_mixed_with_what_all_parts_have_in_common(interface, seen):
-    levels, features, coarse = seen
+    levels, features, deep = seen
     prompt = MaskPrompt([torch.ones(1, 16, 16, dtype=torch.bool)])
-    one = interface.sample([level[:1] for level in levels], prompt, coarse=coarse[:1], mask_features=features[:1])
+    one = interface.sample([level[:1] for level in levels], prompt, deep=deep[:1], mask_features=features[:1])
     covered = one.vectors[0, 0]
     with torch.no_grad():
         interface.class_embed.zero_()
@@ -117,11 +117,11 @@ def test_a_picture_as_entity_is_mixed_with_what_all_parts_have_in_common(interfa
 
 
 def test_the_common_part_is_learned_in_training_only(interface, seen):
-    levels, features, coarse = seen
+    levels, features, deep = seen
     prompt = MaskPrompt([torch.ones(1, 16, 16, dtype=torch.bool), torch.zeros(0, 16, 16, dtype=torch.bool)])
     for training in (False, True):
         before = interface.paths.common.clone()
         interface.train(training)
-        found = interface.sample(levels, prompt, coarse=coarse, mask_features=features)
+        found = interface.sample(levels, prompt, deep=deep, mask_features=features)
         assert (interface.paths.common != before).any() == training
     assert torch.allclose(interface.paths.common, found.vectors[0, 0].detach() * 0.02, atol=1e-6)

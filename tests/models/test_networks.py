@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -11,6 +12,7 @@ from interleave_index.models.backbone import MiniBackbone
 from interleave_index.models.pixel_decoder import PixelDecoder, channels_of
 from interleave_index.models.positions import sine_positions
 from interleave_index.models.text import PLACEHOLDER, TextTower, train_tokenizer
+from interleave_index.models.vision import SQUARE, VisionTower, squashed
 
 
 def test_attention_equals_torchs_own_module():
@@ -103,3 +105,37 @@ def test_very_long_and_empty_sentences_are_taken(tower):
     batch = tower.tokenise(["dog " * 500, ""])
     assert batch.ids.shape == (2, 64)
     assert torch.isfinite(tower(batch)[~batch.pad]).all()
+
+
+def test_folded_norms_change_no_answer():
+    backbone = MiniBackbone((4, 6, 8, 10), (1, 2, 1, 1))
+    pixels = torch.randn(3, 3, 64, 64)
+    for _ in range(3):
+        backbone.train()(pixels + 1)  # so that the norms hold something
+    for parameter in backbone.parameters():
+        if parameter.ndim == 1:
+            torch.nn.init.uniform_(parameter, -1, 1)
+    with torch.no_grad():
+        before = backbone.eval()(pixels)
+        backbone.fold_norms()
+        after = backbone(pixels)
+    assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in backbone.modules())
+    for one, other in zip(before, after, strict=True):
+        assert torch.allclose(one, other, atol=1e-4)
+
+
+def test_deep_maps_keep_the_mean_of_the_last_one():
+    tower = VisionTower(widths=(4, 6, 8, 10), depths=(1, 1, 1, 1), width=32, heads=2, ffn=16, layers=1)
+    maps = tower.backbone(torch.randn(2, 3, 64, 64))
+    deep = tower.deep(maps)
+    assert deep.shape == (2, 18, 4, 4)
+    assert torch.allclose(deep[:, :10].mean((2, 3)), maps[3].mean((2, 3)), atol=1e-5)
+
+
+def test_photos_of_any_shape_become_the_same_square():
+    for height, width in ((30, 500), (1200, 800)):
+        photo = np.full((height, width, 3), 7, np.uint8)
+        photo[:, width // 2 :] = 200
+        square = squashed(photo)
+        assert square.shape == (SQUARE, SQUARE, 3)
+        assert (square[:, :80] == 7).all() and (square[:, 96:] == 200).all()

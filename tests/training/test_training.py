@@ -4,6 +4,7 @@ import io
 import json
 import math
 import tarfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,15 +16,26 @@ from torch import nn
 from interleave_index.errors import ConfigError, InputError, InterleaveError, WeightsMissing
 from interleave_index.geometry import encode_rle
 from interleave_index.interface import load
-from interleave_index.training.align_stage import Targets
+from interleave_index.interface.find.model import FindModel, MiniConfig
+from interleave_index.models.text import train_tokenizer
+from interleave_index.training.align_stage import Targets, pooled_features
 from interleave_index.training.augment import random_crop, view_crop, whole
 from interleave_index.training.batches import name_pattern
 from interleave_index.training.generic import generic_captions
 from interleave_index.training.loop import Progress, run_stage
 from interleave_index.training.losses import Matches, choice_loss, class_loss, contrast, mask_losses, match
 from interleave_index.training.pseudo import boxed_regions, pseudo_regions
+from interleave_index.training.region_stage import box_means, named_means
 from interleave_index.training.run import TrainSettings, run
-from interleave_index.training.samples import MASK_SIDE, SampleBox, held_out, load_samples, load_views, project_targets
+from interleave_index.training.samples import (
+    MASK_SIDE,
+    SampleBox,
+    Views,
+    held_out,
+    load_samples,
+    load_views,
+    project_targets,
+)
 from interleave_index.training.sentences import FEATURES, teacher_names
 from interleave_index.training.strokes import draw_prompt
 
@@ -357,13 +369,14 @@ def test_with_targets_every_stage_teaches_the_next(tmp_path):
         text_minutes=0.1,
         vision_minutes=0.05,
         align_minutes=0.05,
+        regions_minutes=0.05,
         minutes=0.05,
         bf16=False,
         threads=1,
     )
     folder = run(settings, lines.append)
     stages = [line.stage for line in lines if isinstance(line, Progress)]
-    assert list(dict.fromkeys(stages)) == ["space", "text", "vision", "align", "interface"]
+    assert list(dict.fromkeys(stages)) == ["space", "text", "vision", "align", "regions", "interface"]
     bundled = load_file(folder / "model.safetensors")
     for stage, theirs, ours in (
         ("text", "tower.token_embed.weight", "text.token_embed.weight"),
@@ -374,6 +387,33 @@ def test_with_targets_every_stage_teaches_the_next(tmp_path):
         taught = torch.load(tmp_path / "out" / f"{stage}.pt", weights_only=True)["module"][theirs]
         assert torch.equal(bundled[ours], taught.half()), (stage, theirs)
     assert load(str(folder)).encode_photos([np.full((80, 100, 3), 255, np.uint8)])[0].image.shape == (256,)
+    told: list[Progress | str] = []
+    again = replace(settings, out=tmp_path / "again", start=tmp_path / "out", stages=("space", "vision", "interface"))
+    run(replace(again, vision_minutes=0.01, minutes=0.01), told.append)
+    assert any(str(line).startswith("interface starts from") for line in told)
+
+
+def test_means_inside_masks_and_boxes_are_in_the_order_they_were_asked_for(tmp_path):
+    drawn_pack(tmp_path / "train-drawn.tar", 3)
+    drawn_targets(tmp_path, "train-drawn", 3)
+    samples = load_samples([tmp_path / "train-drawn.tar"], targets=tmp_path)
+    model = FindModel(MiniConfig(), train_tokenizer(["a red square"], size=50))
+    rng = np.random.default_rng(0)
+    for n in range(3):
+        samples.pixels[n] = rng.integers(0, 40 + 100 * n, samples.pixels[n].shape)
+    everything = np.array([[0, 0, 1, 1], [0, 0, 0.5, 1], [0, 0, 1, 1]], np.float32)
+    rows = np.array([1, 2, 0, 1])
+    views = Views(rows, everything[[0, 0, 1, 2]], samples.pooled[rows].astype(np.float16))
+    means = box_means(model, samples, views, np.arange(1, 4), rng)
+    features = pooled_features(model, samples, Views(np.arange(3), everything[[0, 0, 0]], samples.pooled), rng)
+    assert means.shape == (3, 640)
+    for found, photo in ((means[0], 2), (means[2], 1)):
+        assert torch.allclose(found.float(), features[photo].float(), atol=0.3)
+        apart = (found.float() - features.float()).norm(dim=1)
+        assert int(apart.argmin()) == photo
+    masks, labels = named_means(model, samples, range(3), {"red square": 0, "blue square": 1}, None)
+    asked = [r.label for n in range(3) for r in samples.regions[n] if r.label in ("red square", "blue square")]
+    assert len(masks) == len(asked) and labels.tolist() == [int(name == "blue square") for name in asked]
 
 
 def test_a_caption_costs_nothing_where_its_photo_lies_and_much_elsewhere():

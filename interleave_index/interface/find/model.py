@@ -60,7 +60,7 @@ class MiniConfig:
             "text_width": 256,
             "memories": 32,
             "most_points": 32,
-            "towers": 384,
+            "towers": 640,
             "seeds": 36,
         }
     )
@@ -163,13 +163,13 @@ class FindModel(nn.Module):
 
     def see(self, pyramid: Pyramid, prompts: Prompts, **options: Any) -> Pass:
         """One pass of the interface over photos; options as `FindInterface.forward` takes them."""
-        out: Pass = self.interface(pyramid.levels, pyramid.mask_features, prompts, coarse=pyramid.coarse, **options)
+        out: Pass = self.interface(pyramid.levels, pyramid.mask_features, prompts, deep=pyramid.deep, **options)
         return out
 
     def sample(self, pyramid: Pyramid, masks: MaskPrompt, generator: torch.Generator | None = None) -> VisualTokens:
         """Visual tokens of user masks on photos, to be used in a pass over other photos or none."""
         return self.interface.sample(
-            pyramid.levels, masks, generator, coarse=pyramid.coarse, mask_features=pyramid.mask_features
+            pyramid.levels, masks, generator, deep=pyramid.deep, mask_features=pyramid.mask_features
         )
 
     def pyramid(self, pixels: Tensor) -> Pyramid:

@@ -17,7 +17,7 @@ from ...models.positions import sine_positions
 from .config import FindConfig
 from .layers import ConditionLayer, ContentLayer, Ffn, Language, Stack
 from .outputs import MASKS, PIXEL, QUALITY, SEMANTIC, Output, Pass
-from .paths import LOUDNESS, TowerPaths
+from .paths import TowerPaths, loudness
 from .sampler import sample_tokens
 from .seeds import Cells, Seeds
 from .state import (
@@ -118,7 +118,7 @@ class FindInterface(nn.Module):
         mask_features: Tensor | None,
         prompts: Prompts,
         *,
-        coarse: Tensor | None = None,
+        deep: Tensor | None = None,
         class_table: Tensor | None = None,
         earlier: bool | Collection[int] = False,
         segment_sees_queries: bool = False,
@@ -130,7 +130,7 @@ class FindInterface(nn.Module):
             levels: (B, F, h, w) at strides 32, 16, 8; None runs the language side alone.
             mask_features: (B, F, h, w) at stride 4, or None with `levels`.
             prompts: what is asked.
-            coarse: (B, T, h, w) the backbone's coarsest map, wanted with `levels` where the configuration has `towers`.
+            deep: (B, T, h, w) the backbone's deep maps, wanted with `levels` where the configuration has `towers`.
             class_table: (K, C) class vectors for `pred_logits`, or None.
             earlier: also keep the predictions before these layers (True: before each), for deep supervision.
             segment_sees_queries: see `condition_groups`.
@@ -139,7 +139,7 @@ class FindInterface(nn.Module):
             a Pass; image outputs do not depend on the prompts (but for rounding).
         """
         features = self._features(levels) if levels is not None else None
-        towers = Towers(coarse, mask_features) if self.config.towers else None
+        towers = Towers(deep, mask_features) if self.config.towers else None
         cells = None
         if self.config.seeds and features is not None and mask_features is not None:
             cells, mask_features = self.seeds.cells(features), self.seeds.placed(mask_features)
@@ -149,8 +149,8 @@ class FindInterface(nn.Module):
         state = State(ordered, features, mask_features, class_table, prompts, groups, towers)
         if towers is not None:
             towers.said = self.paths.sentences(prompts) | self.paths.interleaved(prompts, sampled[1])
-            if coarse is not None:
-                towers.said["queries_vision_image"] = self.paths.photos(coarse)
+            if deep is not None:
+                towers.said["queries_vision_image"] = self.paths.photos(deep)
         kept = range(self.config.layers) if earlier is True else earlier or ()
         predictions = {0: self._heads(state, 0, outputs=0 in kept)} if kept or features is not None else {}
         for number in range(self.config.layers):
@@ -168,14 +168,14 @@ class FindInterface(nn.Module):
         prompt: MaskPrompt,
         generator: torch.Generator | None = None,
         *,
-        coarse: Tensor | None = None,
+        deep: Tensor | None = None,
         mask_features: Tensor | None = None,
     ) -> VisualTokens:
         """Visual tokens of user masks on images, to be used in a pass over other images or none.
 
-        `coarse` and `mask_features` are wanted where the configuration has `towers`.
+        `deep` and `mask_features` are wanted where the configuration has `towers`.
         """
-        towers = Towers(coarse, mask_features) if self.config.towers else None
+        towers = Towers(deep, mask_features) if self.config.towers else None
         return self._sample(self._features(levels), prompt, generator, towers)
 
     # --- variables ----------------------------------------------------------------------------
@@ -207,8 +207,8 @@ class FindInterface(nn.Module):
             most=self.config.most_points,
             generator=generator,
         )
-        if towers is not None and towers.coarse is not None and towers.mask_features is not None:
-            sampled.vectors = self.paths.prompts(prompt.positive, towers.coarse, towers.mask_features)
+        if towers is not None and towers.deep is not None and towers.mask_features is not None:
+            sampled.vectors = self.paths.prompts(prompt.positive, towers.deep, towers.mask_features)
         return sampled
 
     def _learned(self, name: str, batch: int, index: Tensor | None = None) -> Variable:
@@ -380,10 +380,10 @@ class FindInterface(nn.Module):
         if state.towers is None:
             return own
         said = state.towers.said.get(name)
-        coarse, fine = state.towers.coarse, state.towers.mask_features
-        if masks is not None and coarse is not None and fine is not None:
-            said = self.paths.masks(masks.detach().float().sigmoid(), coarse, fine)
-        return own if said is None else own + LOUDNESS * said
+        deep, fine = state.towers.deep, state.towers.mask_features
+        if masks is not None and deep is not None and fine is not None:
+            said = self.paths.masks(masks.detach().float().sigmoid(), deep, fine)
+        return own if said is None else own + loudness(name) * said
 
     def masks_of(self, rows: Tensor, mask_features: Tensor) -> Tensor:
         """(B, n, C) contents to (B, n, h, w) mask logits; the mask features are those of a `Pass`."""

@@ -18,6 +18,14 @@ from .variables import Prompts, VisualTokens
 
 COMMON_STEP = 0.02  # of the running mean of what masks show
 LOUDNESS = 16.0  # length of what is added; the interface's own vectors are of about this length once trained
+# Of whole photos and sentences the towers know more than the interface learns in its few hours.
+WHOLE_LOUDNESS = 48.0
+WHOLE = {"queries_vision_image", "queries_language_caption", "queries_interleave_legend"}
+
+
+def loudness(name: str) -> float:
+    """Length of what the towers add to the vectors of a variable."""
+    return WHOLE_LOUDNESS if name in WHOLE else LOUDNESS
 
 
 class Head(nn.Module):
@@ -45,17 +53,17 @@ class TowerPaths(nn.Module):
     (`calm`).
 
     Args:
-        coarse: channels of the backbone's coarsest map.
+        deep: channels of the backbone's deep maps.
         features: channels of the mask features.
         width: C.
     """
 
     common: Tensor
 
-    def __init__(self, coarse: int, features: int, width: int) -> None:
+    def __init__(self, deep: int, features: int, width: int) -> None:
         super().__init__()
-        self.photo = Head(coarse, 2 * width, width, dropout=0.1)
-        self.region = Head(coarse, 2 * width, width)
+        self.photo = Head(deep, 2 * width, width, dropout=0.1)
+        self.region = Head(deep, 2 * width, width, dropout=0.1)
         self.part = nn.Linear(features, width)
         self.text = Head(width, 2 * width, width, dropout=0.1)
         self.seen, self.calm = nn.Parameter(torch.tensor(0.5)), nn.Parameter(torch.tensor(0.5))
@@ -63,28 +71,25 @@ class TowerPaths(nn.Module):
         nn.init.zeros_(self.part.weight)
         nn.init.zeros_(self.part.bias)
 
-    def photos(self, coarse: Tensor) -> Tensor:
-        """(B, F, h, w) coarsest maps to (B, 1, C)."""
-        found: Tensor = self.photo(coarse.mean((2, 3)))[:, None]
+    def photos(self, deep: Tensor) -> Tensor:
+        """(B, F, h, w) deep maps to (B, 1, C)."""
+        found: Tensor = self.photo(deep.mean((2, 3)))[:, None]
         return found
 
-    def masks(self, weights: Tensor, coarse: Tensor, mask_features: Tensor) -> Tensor:
+    def masks(self, weights: Tensor, deep: Tensor, mask_features: Tensor) -> Tensor:
         """Vectors of what masks cover.
 
         Args:
             weights: (B, N, h, w) coverage in 0..1 at the size of the mask features.
-            coarse: (B, F, h', w'); mask_features: (B, F', h, w).
+            deep: (B, F, h', w'); mask_features: (B, F', h, w).
         Returns:
             (B, N, C) of unit length.
         """
         weights = weights.to(mask_features.dtype)
-        rough = F.adaptive_avg_pool2d(weights, (coarse.shape[-2], coarse.shape[-1])).flatten(2)
-        fine = weights.flatten(2)
-        whole = torch.einsum("bnp,bfp->bnf", rough / rough.sum(-1, keepdim=True).clamp(min=1e-4), coarse.flatten(2))
-        part = torch.einsum("bnp,bfp->bnf", fine / fine.sum(-1, keepdim=True).clamp(min=1e-2), mask_features.flatten(2))
-        return F.normalize(self.region(whole) + self.part(part).float(), dim=-1)
+        found = self.region(inside(weights, deep)) + self.part(inside(weights, mask_features))
+        return F.normalize(found.float(), dim=-1)
 
-    def prompts(self, masks: Sequence[Tensor], coarse: Tensor, mask_features: Tensor) -> Tensor:
+    def prompts(self, masks: Sequence[Tensor], deep: Tensor, mask_features: Tensor) -> Tensor:
         """(B, n, C) of one (n_i, h, w) bool tensor of user masks an image; zero rows past an image's own masks."""
         most = max((len(m) for m in masks), default=0)
         size = mask_features.shape[-2:]
@@ -95,7 +100,7 @@ class TowerPaths(nn.Module):
         if not most:
             return weights.new_zeros((len(masks), 0, 1))
         there = (weights.flatten(2).sum(-1, keepdim=True) > 0).float()
-        found = self.masks(weights, coarse, mask_features) * there
+        found = self.masks(weights, deep, mask_features) * there
         if self.training:
             with torch.no_grad():
                 self.common.lerp_(found.sum((0, 1)) / there.sum().clamp(min=1), COMMON_STEP)
@@ -130,6 +135,13 @@ class TowerPaths(nn.Module):
             seen = ((vectors - self.common) * there).sum(1, keepdim=True) / there.sum(1, keepdim=True).clamp(min=1)
             legend = F.normalize(legend + self.seen * seen, dim=-1)
         return {"queries_interleave_entity": entities, "queries_interleave_legend": legend}
+
+
+def inside(weights: Tensor, maps: Tensor) -> Tensor:
+    """(B, N, h, w) coverages and (B, F, h', w') maps to the maps' means inside, (B, N, F)."""
+    weights = F.adaptive_avg_pool2d(weights, (maps.shape[-2], maps.shape[-1])).flatten(2)
+    total = weights.sum(-1, keepdim=True).clamp(min=1e-4)
+    return torch.einsum("bnp,bfp->bnf", weights / total, maps.flatten(2))
 
 
 def _same(queries: Tensor, tokens: Tensor) -> Tensor:

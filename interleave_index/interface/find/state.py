@@ -17,7 +17,7 @@ from .variables import VISION_GROUP, Level, Prompts, TextTokens, Variable, Visua
 class Towers:
     """What the towers saw of the photos, and what they say for each query of a pass."""
 
-    coarse: Tensor | None
+    deep: Tensor | None
     mask_features: Tensor | None
     said: dict[str, Tensor] = field(default_factory=dict)
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..interface.find.model import Sentence, compose
-from .augment import jitter, random_crop
+from .augment import Crop, jitter, random_crop
 from .samples import SampleRegion, Samples
 from .strokes import draw_prompt
 
@@ -123,23 +123,12 @@ def draw_batch(samples: Samples, pools: Pools, count: int, side: int, rng: np.ra
     rows = pools.draw(count, rng)
     crop = random_crop(count, rng)
     pixels = crop(torch.as_tensor(samples.pixels[rows]).permute(0, 3, 1, 2).float(), side)
-    chosen = [_chosen(samples, n, rng) for n in rows]
-    owner = torch.tensor([i for i, regions in enumerate(chosen) for _ in regions], dtype=torch.long)
-    masks: list[list[Tensor]] = [[] for _ in rows]
-    labels: list[list[str | None]] = [[] for _ in rows]
-    if len(owner):
-        stack = torch.as_tensor(np.stack([r.mask for regions in chosen for r in regions])).float()[:, None] / 255
-        cut = crop(stack, side // 4, owner)[:, 0]
-        flat = [region for regions in chosen for region in regions]
-        for mask, region, image in zip(cut, flat, owner.tolist(), strict=True):
-            if (mask > 0.5).sum() >= SMALLEST_CELLS:
-                masks[image].append(mask)
-                labels[image].append(region.label)
+    masks, labels = cropped_masks(samples, rows, crop, side // 4, rng)
     captions = [_caption(samples, n, rng) for n in rows]
     batch = Batch(
         rows,
         jitter(pixels, rng),
-        [torch.stack(m) if m else torch.zeros(0, side // 4, side // 4) for m in masks],
+        masks,
         labels,
         torch.tensor([len(m) > 0 for m in masks]),
         [c or "a photo" for c in captions],
@@ -149,6 +138,25 @@ def draw_batch(samples: Samples, pools: Pools, count: int, side: int, rng: np.ra
     _add_strokes(batch, rng)
     _add_sentences(batch, rng)
     return batch
+
+
+def cropped_masks(
+    samples: Samples, rows: NDArray[np.int64], crop: Crop, side: int, rng: np.random.Generator
+) -> tuple[list[Tensor], list[list[str | None]]]:
+    """Masks of photos after a crop, (T_i, side, side) coverage each, and their names; without what was cut off."""
+    chosen = [_chosen(samples, n, rng) for n in rows]
+    owner = torch.tensor([i for i, regions in enumerate(chosen) for _ in regions], dtype=torch.long)
+    masks: list[list[Tensor]] = [[] for _ in rows]
+    labels: list[list[str | None]] = [[] for _ in rows]
+    if len(owner):
+        flat = [region for regions in chosen for region in regions]
+        stack = torch.as_tensor(np.stack([r.mask for r in flat])).float()[:, None] / 255
+        cut = crop(stack, side, owner)[:, 0]
+        for mask, region, image in zip(cut, flat, owner.tolist(), strict=True):
+            if (mask > 0.5).sum() >= SMALLEST_CELLS:
+                masks[image].append(mask)
+                labels[image].append(region.label)
+    return [torch.stack(m) if m else torch.zeros(0, side, side) for m in masks], labels
 
 
 def _chosen(samples: Samples, row: int, rng: np.random.Generator) -> list[SampleRegion]:

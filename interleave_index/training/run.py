@@ -108,6 +108,8 @@ def _run(settings: TrainSettings, progress: Callable[[Progress | str], None]) ->
         model.interface.lang_encoder.logit_scale.fill_(LOG_SCALE)
     model.vision.channels_last()
     school = _Course(settings, model, train, held, sentences, progress)
+    if settings.start is not None:
+        school.start(settings.start)
     for name in ("space", "text", "vision", "align", "regions", "interface"):
         school.take(name)
     if "bundle" in settings.stages:
@@ -160,6 +162,7 @@ class _Course:
             model.interface.paths.text.load_state_dict(_below("path.", state))
         elif name == "vision":
             model.vision.load_state_dict(_below("tower.", state))
+            model.interface.load_state_dict(_below("interface.", state))
         elif name == "align":
             model.interface.paths.photo.load_state_dict(_below("photo.", state))
             model.interface.paths.region.load_state_dict(_below("photo.", state))
@@ -178,14 +181,12 @@ class _Course:
         return TextStage(self.model, self._sentences, self._made_space)
 
     def _vision(self) -> Stage:
-        earlier = self._earlier("vision")
-        if earlier is not None:
-            self.model.vision.load_state_dict(_below("tower.", earlier))
         samples, views = self._views(self.settings.more)
         self.progress(f"{len(samples)} photos and {len(views)} views for the vision tower")
         vectors = _held_vectors(self.held, self._targets / "held-sentences.npz")
         anchors = Anchors(self._made_space, views, self._sentences, self.held, vectors)
-        return VisionStage(self.model.vision, samples, views, self.held, anchors, basis=self.train)
+        model = self.model
+        return VisionStage(model.vision, model.interface, samples, views, self.held, anchors, basis=self.train)
 
     def _align(self) -> Stage:
         samples, views = self._views(self.settings.more)
@@ -199,30 +200,25 @@ class _Course:
         places, names = None, None
         if self.space is not None and self.sentences is not None and self.train.pooled is not None:
             places, names = self.space.of_photos(self.train.pooled), self._names()
-        earlier = self._earlier("interface")
-        if earlier is not None:
-            self._start_interface(_below("interface.", earlier))
         batch = self.settings.batch
         return InterfaceStage(self.model, self.train, self.held, places=places, names=names, batch=batch)
 
-    def _earlier(self, name: StageName) -> dict[str, Tensor] | None:
-        """The checkpoint of an earlier run that a fresh stage starts from, if one was given."""
-        if self.settings.start is None or (self.settings.out / f"{name}.pt").exists():
-            return None
-        file = self.settings.start / f"{name}.pt"
-        return _module(file) if file.exists() else None
-
-    def _start_interface(self, state: dict[str, Tensor]) -> None:
-        """Take what fits of an earlier interface; the paths are those of the stages before this one."""
-        interface = self.model.interface
-        own = interface.state_dict()
+    def start(self, folder: Path) -> None:
+        """Take what fits of an earlier run's vision tower and interface, but for the paths: those are made anew."""
+        tower, interface = folder / "vision.pt", folder / "interface.pt"
+        if tower.exists():
+            self.model.vision.load_state_dict(_below("tower.", _module(tower)))
+        own = self.model.interface.state_dict()
+        earlier = _below("interface.", _module(interface)) if interface.exists() else {}
         taken = {
             key: value
-            for key, value in state.items()
+            for key, value in earlier.items()
             if not key.startswith("paths.") and key in own and own[key].shape == value.shape
         }
-        interface.load_state_dict(taken, strict=False)
-        self.progress(f"interface starts from {len(taken)} of {len(own)} earlier weights")
+        self.model.interface.load_state_dict(taken, strict=False)
+        self.progress(
+            f"starts from {folder}: tower {tower.exists()}, {len(taken)} of {len(own)} weights of the interface"
+        )
 
     # --- what stages are taught with ----------------------------------------------------------
 

@@ -2,8 +2,9 @@
 
 The pooled coarsest map learns the direction of the teachers' pooled features, of whole photos and of the very crops
 that the teachers saw; it also learns where the shared space has them and which texts that is near to, so that what
-words speak of comes first. The mask features learn what two segmenters paint. The heads that do this are thrown away
-afterwards. Small pictures come first: they teach most of what large ones do in half the time.
+words speak of comes first. The mask features learn what two segmenters paint; the heads that do this are thrown away
+afterwards. With them the interface's cells learn which mask they lie in, which costs little here. Small pictures come
+first: they teach most of what large ones do in half the time.
 """
 
 from __future__ import annotations
@@ -15,10 +16,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..errors import InputError
+from ..interface.find.module import FindInterface
 from ..interface.find.paths import Head
 from ..models.vision import VisionTower
 from .augment import Crop, jitter, random_crop, view_crop, whole
+from .batches import cropped_masks
 from .samples import Samples, Views, project_targets, target_directions
+from .samples import held_out as kept_back
+from .seed_losses import seed_losses
 from .sentences import KINDS, Sentences
 from .space_stage import Space
 
@@ -27,6 +32,7 @@ SURE = 0.6  # a painted cell counts where the segmenter's probability is above t
 SIDES = ((0.3, 96), (0.8, 128), (1.0, 160))  # until which share of the time, side of the pictures
 PAINTED_SHARE = 0.25  # of a batch that goes through the pixel decoder, which costs as much as the backbone
 WHOLE_SHARE = 0.5  # of the rest that is whole photos
+SEED_WEIGHTS = {"seed_bce": 2.0, "seed_dice": 2.0, "seed_score": 1.0}
 ANCHORS = 3072  # texts of a kind drawn for every batch
 
 
@@ -72,6 +78,7 @@ class VisionStage:
     """Distils cached teacher outputs into a `VisionTower`.
 
     Args:
+        interface: its cells learn masks, where it has them.
         views: of the training photos, what the teachers saw.
         anchors: the shared space.
         basis: photos that the projection of teacher vectors to `target_dim` is fitted on; the training photos if None.
@@ -82,6 +89,7 @@ class VisionStage:
     def __init__(
         self,
         tower: VisionTower,
+        interface: FindInterface,
         train: Samples,
         views: Views,
         held_out: Samples,
@@ -111,7 +119,10 @@ class VisionStage:
                 "painted": nn.Conv2d(tower.width, VOC_CLASSES + ADE_CLASSES, 1),
             }
         )
-        self.module = nn.ModuleDict({"tower": tower, "heads": heads})
+        by_hand = [n for n in range(len(train)) if any(r.kind != "pseudo" for r in train.regions[n])]
+        self.outlined_rows = np.array([n for n in by_hand if not kept_back(train.keys[n])], np.int64)
+        self.interface = interface
+        self.module = nn.ModuleDict({"tower": tower, "heads": heads, "interface": interface})
 
     def parameter_groups(self) -> list[dict[str, object]]:
         """Weight decay on matrices and kernels only."""
@@ -145,12 +156,14 @@ class VisionStage:
             "similar": 4 * F.mse_loss(pooled @ pooled.T, target @ target.T),
         }
         losses |= self.anchors.losses(self.module["heads"]["place"](mean), seen, rng)  # type: ignore[index]
-        return losses | self._painted(maps, painted_rows, painted_crop)
+        return losses | self._painted(maps, painted_rows, painted_crop, rng)
 
     def _draw(self, rng: np.random.Generator) -> tuple[np.ndarray, Crop, np.ndarray]:
         """Whole photos that the segmenters painted, their crop, and further views, a part of them whole photos."""
         count = max(1, int(self.photos_per_step * PAINTED_SHARE))
         painted = rng.choice(self.painted_rows, count, replace=len(self.painted_rows) < count)
+        if len(self.outlined_rows):
+            painted[: count // 2] = rng.choice(self.outlined_rows, count // 2)
         rest = self.photos_per_step - count
         crops = len(self.views) - len(self.train_set)
         whole_ones = rest if not crops else int(rest * WHOLE_SHARE)
@@ -162,12 +175,22 @@ class VisionStage:
         )
         return painted, random_crop(count, rng, smallest=0.75), views
 
-    def _painted(self, maps: tuple[Tensor, ...], rows: np.ndarray, crop: Crop) -> dict[str, Tensor]:
+    def _painted(
+        self, maps: tuple[Tensor, ...], rows: NDArray[np.int64], crop: Crop, rng: np.random.Generator
+    ) -> dict[str, Tensor]:
         pyramid = self.tower.pixel_decoder([level[: len(rows)] for level in maps])
         logits = self.module["heads"]["painted"](pyramid.mask_features).float()  # type: ignore[index]
         target = crop(torch.as_tensor(self.train_set.painted[rows]).float(), logits.shape[-1], nearest=True)  # type: ignore[index]
         voc, ade = logits.split((VOC_CLASSES, ADE_CLASSES), 1)
-        return {"voc": _painted_loss(voc, target[:, :2]), "ade": _painted_loss(ade, target[:, 2:])}
+        losses = {"voc": _painted_loss(voc, target[:, :2]), "ade": _painted_loss(ade, target[:, 2:])}
+        if self.interface.config.seeds:
+            masks, _ = cropped_masks(self.train_set, rows, crop, logits.shape[-1], rng)
+            cells = self.interface.seeds.cells(self.interface.features(pyramid.levels))
+            placed = self.interface.seeds.placed(pyramid.mask_features)
+            outlined = torch.tensor([len(own) > 0 for own in masks])
+            seeds = seed_losses(self.interface, cells, placed, masks, outlined, rng)
+            losses |= {name: SEED_WEIGHTS[name] * value for name, value in seeds.items()}
+        return losses
 
     def measure(self) -> dict[str, float]:
         """On held-out photos: mean cosine to the pooled target, caption IR@10 with the teacher's captions."""

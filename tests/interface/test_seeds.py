@@ -36,7 +36,7 @@ def squares(score):
 
 def test_cells_are_those_of_the_coarsest_and_the_finest_level(interface, seen):
     levels, _ = seen
-    cells = interface.seeds.cells(interface._features(levels))
+    cells = interface.seeds.cells(interface.features(levels))
     assert cells.sizes == ((2, 2), (8, 8))
     assert cells.content.shape == (2, 4 + 64, WIDTH) and cells.score.shape == (2, 68)
 
@@ -52,7 +52,7 @@ def test_the_best_cells_come_first_and_the_same_mask_once():
 def test_the_first_proposals_are_the_chosen_cells_and_the_rest_are_learned(interface, seen):
     levels, features = seen
     placed = interface.seeds.placed(features)
-    cells = interface.seeds.cells(interface._features(levels))
+    cells = interface.seeds.cells(interface.features(levels))
     chosen = interface.seeds.choose(cells, SEEDS, lambda rows: interface.masks_of(rows, placed))
     seeded = interface._seeded(cells, placed)
     (variable,) = interface._proposals("proposals_vision_object", batch=2, seeded=seeded, there=True)

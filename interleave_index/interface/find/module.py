@@ -138,7 +138,7 @@ class FindInterface(nn.Module):
         Returns:
             a Pass; image outputs do not depend on the prompts (but for rounding).
         """
-        features = self._features(levels) if levels is not None else None
+        features = self.features(levels) if levels is not None else None
         towers = Towers(deep, mask_features) if self.config.towers else None
         cells = None
         if self.config.seeds and features is not None and mask_features is not None:
@@ -176,11 +176,12 @@ class FindInterface(nn.Module):
         `deep` and `mask_features` are wanted where the configuration has `towers`.
         """
         towers = Towers(deep, mask_features) if self.config.towers else None
-        return self._sample(self._features(levels), prompt, generator, towers)
+        return self._sample(self.features(levels), prompt, generator, towers)
 
     # --- variables ----------------------------------------------------------------------------
 
-    def _features(self, levels: Sequence[Tensor]) -> list[Level]:
+    def features(self, levels: Sequence[Tensor]) -> list[Level]:
+        """(B, F, h, w) maps of a pyramid as tokens of the stream's width."""
         out = []
         for number, level in enumerate(levels):
             if hasattr(self, "input_proj"):

@@ -19,6 +19,7 @@ from .sentences import Sentences, captions_of
 from .space_stage import Space
 
 CAPTION_SCALE = 20.0  # of the cosines between photos and captions
+MOST_VIEWS = 40_000  # each costs a look of the tower
 NOISE = 0.03  # added to captions' positions, so that none is learned by heart
 
 
@@ -71,6 +72,7 @@ class AlignStage:
         self.photos_per_step, self.lr = batch, lr
         self.module: nn.Module = model.interface.paths
         rng = np.random.default_rng(seed)
+        views = _fewer(views, len(train), rng)
         self.features = pooled_features(model, train, views, rng)
         self.places = space.of_photos(views.pooled)
         self.text_places = space.of_texts(sentences.vectors)
@@ -104,6 +106,13 @@ class AlignStage:
     def measure(self) -> dict[str, float]:
         """Caption IR@10 over the held-out captioned photos, in percent."""
         return {"IR@10": caption_recall(self.model, self.held)}
+
+
+def _fewer(views: Views, photos: int, rng: np.random.Generator) -> Views:
+    """All whole photos, which come first, and as many crops as `MOST_VIEWS` leaves room for."""
+    crops = photos + rng.permutation(len(views) - photos)[: max(0, MOST_VIEWS - photos)]
+    chosen = np.concatenate([np.arange(photos), np.sort(crops)])
+    return Views(views.rows[chosen], views.boxes[chosen], views.pooled[chosen])
 
 
 @torch.no_grad()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections import Counter
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -51,8 +52,8 @@ class TrainSettings:
         stages: which to run, in their order.
         minutes: of stage `interface`; the other stages have their own.
         more: folder of further packs that only stage `vision` learns from; they need no annotations.
-        start: folder of an earlier run; stage `vision` starts from its tower and stage `interface` from its interface,
-            as far as shapes agree, else both start at random.
+        start: folder of an earlier run whose vocabulary is taken and whose towers and interface the stages start from,
+            the interface as far as shapes agree; without it all start at random.
         batch: photos a step of stage `interface`.
         seed: of everything that is drawn.
         limit: at most so many training photos, for trials.
@@ -204,10 +205,13 @@ class _Course:
         return InterfaceStage(self.model, self.train, self.held, places=places, names=names, batch=batch)
 
     def start(self, folder: Path) -> None:
-        """Take what fits of an earlier run's vision tower and interface, but for the paths: those are made anew."""
-        tower, interface = folder / "vision.pt", folder / "interface.pt"
+        """Take an earlier run's towers and what fits of its interface, but for the paths of photos and regions."""
+        tower, text, interface = (folder / f"{name}.pt" for name in ("vision", "text", "interface"))
         if tower.exists():
             self.model.vision.load_state_dict(_below("tower.", _module(tower)))
+        if text.exists():
+            self.model.text.load_state_dict(_below("tower.", _module(text)))
+            self.model.interface.paths.text.load_state_dict(_below("path.", _module(text)))
         own = self.model.interface.state_dict()
         earlier = _below("interface.", _module(interface)) if interface.exists() else {}
         taken = {
@@ -305,6 +309,8 @@ def _outline(samples: Samples, targets: Path) -> None:
 
 def _tokenizer(settings: TrainSettings, train: Samples, sentences: Sentences | None) -> Tokenizer:
     file = settings.out / "tokenizer.json"
+    if settings.start is not None and not file.exists():
+        shutil.copyfile(settings.start / "tokenizer.json", file)
     if not file.exists():
         labels = [label for labels in train.labels for label in labels * 3]
         if sentences is None:

@@ -264,10 +264,11 @@ def _distinct(masks: Tensor, quality: Tensor) -> list[int]:
     flat = (masks > 0).flatten(1).float()
     area = flat.sum(1)
     shared = flat @ flat.T
-    iou = shared / (area[:, None] + area[None] - shared).clamp(min=1)
+    same = (shared / (area[:, None] + area[None] - shared).clamp(min=1) > SAME_IOU).cpu().numpy()
+    large = (area >= max(SMALLEST_AREA * flat.shape[1], 1)).cpu().numpy()
     kept: list[int] = []
     for n in quality.argsort(descending=True).tolist():
-        if area[n] >= SMALLEST_AREA * flat.shape[1] and area[n] > 0 and not any(iou[n, k] > SAME_IOU for k in kept):
+        if large[n] and not same[n, kept].any():
             kept.append(n)
     return kept[:MOST_REGIONS]
 

@@ -76,8 +76,17 @@ class VisionTower(nn.Module):
         """(B, F, h, w) at stride 16: the backbone's last map, every cell repeated, on top of the one before it."""
         return torch.cat([F.interpolate(maps[3], size=maps[2].shape[-2:], mode="nearest"), maps[2]], 1)
 
-    def forward(self, pixels: Tensor) -> Pyramid:
-        """(B, 3, S, S) RGB in 0..255 to the pyramid."""
-        maps = self.backbone(self.normalise(pixels))
-        pyramid: Pyramid = self.pixel_decoder(maps)
-        return pyramid._replace(deep=self.deep(maps))
+    def forward(self, pixels: Tensor, *, mirrored: bool = False) -> Pyramid:
+        """(B, 3, S, S) RGB in 0..255 to the pyramid.
+
+        Args:
+            mirrored: the deep maps are the mean over the photo and its mirror image, which a second look of the
+                backbone costs.
+        """
+        count = len(pixels)
+        maps = self.backbone(self.normalise(torch.cat([pixels, pixels.flip(3)]) if mirrored else pixels))
+        deep = self.deep(maps)
+        if mirrored:
+            deep = (deep[:count] + deep[count:].flip(3)) / 2
+        pyramid: Pyramid = self.pixel_decoder([level[:count] for level in maps])
+        return pyramid._replace(deep=deep)

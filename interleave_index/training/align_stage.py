@@ -80,7 +80,6 @@ class AlignStage:
         self.captioned = np.array(
             [n for n in range(len(train)) if len(self.captions[n]) and not held_out(train.keys[n])], np.int64
         )
-        self.owner = views.rows
 
     def at(self, share: float) -> None:
         """Nothing changes with time."""

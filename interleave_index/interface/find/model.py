@@ -34,10 +34,12 @@ class MiniConfig:
 
     Attributes:
         side: photos are squashed to side x side, a multiple of 32.
+        mirrored: what the tower says by itself is the mean over the photo and its mirror image.
         vision: arguments of VisionTower; text: of TextTower; interface: of FindConfig.
     """
 
     side: int = 160
+    mirrored: bool = False
     vision: dict[str, Any] = field(
         default_factory=lambda: {
             "widths": [64, 128, 256, 384],
@@ -174,7 +176,7 @@ class FindModel(nn.Module):
 
     def pyramid(self, pixels: Tensor) -> Pyramid:
         """(B, 3, S, S) RGB in 0..255 to the pyramid."""
-        out: Pyramid = self.vision(pixels)
+        out: Pyramid = self.vision(pixels, mirrored=self.config.mirrored)
         return out
 
 

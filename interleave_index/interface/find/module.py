@@ -156,9 +156,9 @@ class FindInterface(nn.Module):
         for number in range(self.config.layers):
             self._layer(state, number)
             after = number + 1
-            wanted = after in kept or after == self.config.layers
-            if wanted or features is not None:
-                predictions[after] = self._heads(state, after % LEVELS, outputs=wanted)
+            level = after % LEVELS if after < self.config.layers else None
+            if level is None or after in kept or features is not None:
+                predictions[after] = self._heads(state, level, outputs=level is None or after in kept)
         final = predictions[self.config.layers]
         return Pass(final, [predictions[number] for number in sorted(kept)], *sampled, cells, mask_features)
 
@@ -346,18 +346,21 @@ class FindInterface(nn.Module):
 
     # --- heads --------------------------------------------------------------------------------
 
-    def _heads(self, state: State, next_level: int, *, outputs: bool) -> Output:
+    def _heads(self, state: State, next_level: int | None, *, outputs: bool) -> Output:
         with torch.set_grad_enabled(outputs and torch.is_grad_enabled()):  # masks for attention alone need none
             return self._predicted(state, next_level, outputs=outputs)
 
-    def _predicted(self, state: State, next_level: int, *, outputs: bool) -> Output:
+    def _predicted(self, state: State, next_level: int | None, *, outputs: bool) -> Output:
         normed = {v.name: self.decoder_norm(v.content) for v in state.variables if not v.name.startswith("tokens_")}
         if "queries_vision_image" in normed:
             objects = normed["proposals_vision_object"]
             weight = cosines(normed["queries_vision_image"], objects).softmax(-1).detach()
             normed["queries_vision_image"] = weight @ objects
         pixel = {name: self.pixel(rows) for name, rows in normed.items() if outputs or name in VISION_GROUP}
-        masks = mask_logits(pixel, state.mask_features) if state.features is not None else {}
+        size = None if state.features is None or next_level is None else state.features[next_level].size
+        masks: dict[str, Tensor] = {}
+        if state.features is not None:
+            masks = mask_logits(pixel, state.mask_features if outputs or size is None else state.mask_features_at(size))
         values: dict[str, Tensor] = {}
         if outputs:
             for name, rows in normed.items():
@@ -371,8 +374,8 @@ class FindInterface(nn.Module):
                 )
             values |= {PIXEL[name]: rows for name, rows in pixel.items() if name in PIXEL}
             values |= {MASKS[name]: logits for name, logits in masks.items()}
-        if state.features is not None and state.mask_features is not None:
-            state.blocked = attention_mask(state, masks, state.features[next_level].size)
+        if size is not None and state.mask_features is not None:
+            state.blocked = attention_mask(state, masks, size)
         return Output(values)
 
     def _semantic(self, state: State, name: str, rows: Tensor, masks: Tensor | None) -> Tensor:

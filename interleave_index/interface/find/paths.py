@@ -19,7 +19,7 @@ from .variables import Prompts, VisualTokens
 COMMON_STEP = 0.02  # of the running mean of what masks show
 LOUDNESS = 16.0  # length of what is added; the interface's own vectors are of about this length once trained
 # Of whole photos and sentences the towers know more than the interface learns in its few hours.
-WHOLE_LOUDNESS = 48.0
+WHOLE_LOUDNESS = 96.0
 WHOLE = {"queries_vision_image", "queries_language_caption", "queries_interleave_legend"}
 
 

@@ -35,6 +35,15 @@ class State:
     towers: Towers | None = None
     content: Tensor | None = None
     blocked: Tensor | None = None
+    resized: dict[tuple[int, int], Tensor] = field(default_factory=dict)
+
+    def mask_features_at(self, size: tuple[int, int]) -> Tensor | None:
+        """Mask features resized; masks made of them are those of the whole size, resized, for less work."""
+        if self.mask_features is None:
+            return None
+        if size not in self.resized:
+            self.resized[size] = F.interpolate(self.mask_features, size=size, mode="bilinear", align_corners=False)
+        return self.resized[size]
 
 
 def joined(variables: Sequence[Variable]) -> tuple[Tensor, Tensor]:

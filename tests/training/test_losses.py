@@ -76,7 +76,7 @@ def test_cells_learn_the_mask_they_lie_in(run):
     rng = np.random.default_rng(0)
     losses = seed_losses(interface, made.cells, made.mask_features, masks, torch.tensor([True, False]), rng)
     assert set(losses) == {"seed_bce", "seed_dice", "seed_score"}
-    sum(losses.values()).backward()
+    torch.stack(list(losses.values())).sum().backward()
     for weight in (interface.seeds.start[0].weight, interface.seeds.waves.weight, interface.seeds.score.weight):
         assert weight.grad.abs().sum() > 0
 

@@ -310,7 +310,10 @@ def _outline(samples: Samples, targets: Path) -> None:
 def _tokenizer(settings: TrainSettings, train: Samples, sentences: Sentences | None) -> Tokenizer:
     file = settings.out / "tokenizer.json"
     if settings.start is not None and not file.exists():
-        shutil.copyfile(settings.start / "tokenizer.json", file)
+        earlier = settings.start / "tokenizer.json"
+        if not earlier.is_file():
+            raise InputError(f"no tokenizer.json in {settings.start}; give --start the --out folder of an earlier run")
+        shutil.copyfile(earlier, file)
     if not file.exists():
         labels = [label for labels in train.labels for label in labels * 3]
         if sentences is None:

@@ -395,6 +395,13 @@ def test_with_targets_every_stage_teaches_the_next(tmp_path):
     assert vocabularies[0] == vocabularies[1]
 
 
+def test_a_start_that_is_no_run_is_refused(tmp_path):
+    drawn_pack(tmp_path / "train-drawn.tar", 4)
+    drawn_pack(tmp_path / "val-drawn.tar", 2)
+    with pytest.raises(InputError, match="earlier run"):
+        run(TrainSettings(tmp_path, tmp_path / "out", start=tmp_path / "nowhere", stages=("bundle",)), lambda line: None)
+
+
 def test_means_inside_masks_and_boxes_are_in_the_order_they_were_asked_for(tmp_path):
     drawn_pack(tmp_path / "train-drawn.tar", 3)
     drawn_targets(tmp_path, "train-drawn", 3)

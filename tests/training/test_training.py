@@ -399,7 +399,7 @@ def test_a_start_that_is_no_run_is_refused(tmp_path):
     drawn_pack(tmp_path / "train-drawn.tar", 4)
     drawn_pack(tmp_path / "val-drawn.tar", 2)
     with pytest.raises(InputError, match="earlier run"):
-        run(TrainSettings(tmp_path, tmp_path / "out", start=tmp_path / "nowhere", stages=("bundle",)), lambda line: None)
+        run(TrainSettings(tmp_path, tmp_path / "out", start=tmp_path / "nowhere", stages=("bundle",)), print)
 
 
 def test_means_inside_masks_and_boxes_are_in_the_order_they_were_asked_for(tmp_path):

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..errors import InputError
 from ..interface.find.model import FindModel
 from ..interface.find.paths import inside
 from .augment import whole
@@ -62,9 +63,14 @@ class RegionStage:
         crops = np.flatnonzero(np.arange(len(views)) >= len(train))
         self.boxes = box_means(model, train, views, crops, rng)
         self.box_places = space.of_photos(views.pooled[crops])
+        if not len(self.masks) and not len(self.boxes):
+            raise InputError(
+                "stage regions learns from named masks and from crops that teachers saw, the packs hold neither; leave "
+                "the stage out, or cache crops with tools/cache_teachers.py --views"
+            )
         count = Counter(self.labels.tolist())
         odds = np.array([count[label] ** -0.5 for label in self.labels.tolist()])  # rare names more often
-        self.odds = odds / odds.sum()
+        self.odds = odds / max(odds.sum(), 1e-9)
 
     def at(self, share: float) -> None:
         """Nothing changes with time."""
@@ -75,14 +81,21 @@ class RegionStage:
 
     def losses(self, rng: np.random.Generator) -> dict[str, Tensor]:
         """Cross-entropy of masks among all names; cosine of boxes with the positions of what is in them."""
-        rows = torch.as_tensor(rng.choice(len(self.masks), self.photos_per_step, p=self.odds))
-        logits = NAME_SCALE * self.head(self.masks[rows].float()) @ self.name_places.T
-        boxes = torch.as_tensor(rng.integers(0, len(self.boxes), self.photos_per_step))
-        cosine = (self.head(self.boxes[boxes].float()) * self.box_places[boxes]).sum(1)
-        return {"names": F.cross_entropy(logits, self.labels[rows]), "boxes": 2 * (1 - cosine).mean()}
+        losses = {}
+        if len(self.masks):
+            rows = torch.as_tensor(rng.choice(len(self.masks), self.photos_per_step, p=self.odds))
+            logits = NAME_SCALE * self.head(self.masks[rows].float()) @ self.name_places.T
+            losses["names"] = F.cross_entropy(logits, self.labels[rows])
+        if len(self.boxes):
+            boxes = torch.as_tensor(rng.integers(0, len(self.boxes), self.photos_per_step))
+            cosine = (self.head(self.boxes[boxes].float()) * self.box_places[boxes]).sum(1)
+            losses["boxes"] = 2 * (1 - cosine).mean()
+        return losses
 
     def measure(self) -> dict[str, float]:
         """Share of held-out masks whose name is among the best 1 and 5 of all names, in percent."""
+        if not len(self.held_masks):
+            return {}
         scores = self.head(self.held_masks.float()) @ self.name_places.T
         rank = (scores > scores.gather(1, self.held_labels[:, None])).sum(1)
         return {f"top-{k}": 100 * float((rank < k).float().mean()) for k in (1, 5)}
@@ -101,13 +114,15 @@ def named_means(
     weights = [torch.as_tensor(np.stack([r.mask for r in wanted[n]])).float()[None] / 255 for n in photos]
     coverage = [F.interpolate(w, (SIDE, SIDE), mode="area")[0] for w in weights]
     labels = [place[str(r.label)] for n in photos for r in wanted[n]]
-    return _means(model, samples, photos, coverage, rng), torch.tensor(labels)
+    return _means(model, samples, photos, coverage, rng), torch.tensor(labels, dtype=torch.long)
 
 
 def box_means(
     model: FindModel, samples: Samples, views: Views, crops: NDArray[np.int64], rng: np.random.Generator
 ) -> Tensor:
     """Mean deep features (M, F) float16 inside the boxes of some views, in order."""
+    if not len(crops):
+        return torch.zeros(0, 0)
     sorting = np.argsort(views.rows[crops], kind="stable")
     order = crops[sorting]
     photos, counts = np.unique(views.rows[order], return_counts=True)
@@ -144,4 +159,4 @@ def _means(
         for n, own in enumerate(some):
             under = own.flip(2) if flipped[n] else own
             found.append(inside(under[None], deep[n : n + 1])[0].half())
-    return torch.cat(found)
+    return torch.cat(found) if found else torch.zeros(0, 0)

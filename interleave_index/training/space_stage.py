@@ -160,4 +160,4 @@ def load_space(checkpoint: Path) -> Space:
 
 
 def _split(rows: np.ndarray, size: int = 8192) -> list[np.ndarray]:
-    return [rows[start : start + size] for start in range(0, len(rows), size)]
+    return [rows[start : start + size] for start in range(0, max(len(rows), 1), size)]

@@ -25,7 +25,7 @@ from interleave_index.training.generic import generic_captions
 from interleave_index.training.loop import Progress, run_stage
 from interleave_index.training.losses import Matches, choice_loss, class_loss, contrast, mask_losses, match
 from interleave_index.training.pseudo import boxed_regions, pseudo_regions
-from interleave_index.training.region_stage import box_means, named_means
+from interleave_index.training.region_stage import RegionStage, box_means, named_means
 from interleave_index.training.run import TrainSettings, run
 from interleave_index.training.samples import (
     MASK_SIDE,
@@ -37,6 +37,7 @@ from interleave_index.training.samples import (
     project_targets,
 )
 from interleave_index.training.sentences import FEATURES, teacher_names
+from interleave_index.training.space_stage import Space
 from interleave_index.training.strokes import draw_prompt
 
 
@@ -393,6 +394,21 @@ def test_with_targets_every_stage_teaches_the_next(tmp_path):
     assert any(str(line).startswith("starts from") for line in told)
     vocabularies = [(tmp_path / run_folder / "tokenizer.json").read_text() for run_folder in ("out", "again")]
     assert vocabularies[0] == vocabularies[1]
+
+
+def test_regions_learn_from_masks_alone_and_say_when_there_is_nothing(tmp_path):
+    drawn_pack(tmp_path / "train-drawn.tar", 3)
+    drawn_targets(tmp_path, "train-drawn", 3)
+    samples = load_samples([tmp_path / "train-drawn.tar"], targets=tmp_path)
+    assert samples.pooled is not None
+    model = FindModel(MiniConfig(), train_tokenizer(["a red square"], size=50))
+    whole_ones = Views(np.arange(3), np.tile(np.array([0, 0, 1, 1], np.float32), (3, 1)), samples.pooled.astype(np.float16))
+    space, names = Space(256, samples.pooled), ["red square", "blue square"]
+    places = torch.eye(2, 256)
+    stage = RegionStage(model, samples, whole_ones, space, names, places, samples, batch=4)
+    assert set(stage.losses(np.random.default_rng(0))) == {"names"} and set(stage.measure()) == {"top-1", "top-5"}
+    with pytest.raises(InputError, match="neither"):
+        RegionStage(model, samples, whole_ones, space, [], places[:0], samples)
 
 
 def test_a_start_that_is_no_run_is_refused(tmp_path):

@@ -402,7 +402,8 @@ def test_regions_learn_from_masks_alone_and_say_when_there_is_nothing(tmp_path):
     samples = load_samples([tmp_path / "train-drawn.tar"], targets=tmp_path)
     assert samples.pooled is not None
     model = FindModel(MiniConfig(), train_tokenizer(["a red square"], size=50))
-    whole_ones = Views(np.arange(3), np.tile(np.array([0, 0, 1, 1], np.float32), (3, 1)), samples.pooled.astype(np.float16))
+    boxes = np.tile(np.array([0, 0, 1, 1], np.float32), (3, 1))
+    whole_ones = Views(np.arange(3), boxes, samples.pooled.astype(np.float16))
     space, names = Space(256, samples.pooled), ["red square", "blue square"]
     places = torch.eye(2, 256)
     stage = RegionStage(model, samples, whole_ones, space, names, places, samples, batch=4)

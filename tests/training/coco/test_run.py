@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,17 @@ def test_what_is_trained_on_a_focal_backbone_can_be_imported_like_a_released_che
     assert found.tensors == len(state) and found.left_out == ()
 
 
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Sums of gradients come in one order. In two, AdamW makes steps of the rounding where a gradient is zero by rights,
+    as that of a key's bias is: a softmax does not see it."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.usefixtures("one_thread")
 def test_a_stopped_training_goes_on_and_ends_as_one_that_was_not(drawn_coco: Path, tmp_path: Path) -> None:
     from safetensors.torch import load_file
 
@@ -109,7 +121,7 @@ def test_a_stopped_training_goes_on_and_ends_as_one_that_was_not(drawn_coco: Pat
         module._Training._save = saved  # type: ignore[method-assign]
     assert "goes on from step 2" in told
     one, other = (load_file(folder / "model.safetensors") for folder in (whole, parts))
-    assert one.keys() == other.keys() and all(torch.allclose(one[name], other[name], atol=1e-6) for name in one)
+    assert one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
 def test_a_checkpoint_of_other_settings_is_refused(trained: Path, drawn_coco: Path) -> None:

@@ -32,6 +32,7 @@ from interleave_index.grounding.grid import PatchGrid
 from interleave_index.grounding.ladder import Tools, climb
 from interleave_index.grounding.record import pack, unpack
 from interleave_index.grounding.similarity import Scene, scene_of
+from interleave_index.grounding.stored import answers
 from interleave_index.interface import load, torch_device
 from interleave_index.interface.points import target_of, tools_for
 from interleave_index.interface.protocol import Interface
@@ -110,7 +111,7 @@ def present(bench: Bench, questions: Sequence[Question]) -> dict[str, Any]:
             if name == "gated":
                 rungs[mask.rung] += 1
                 told += [ious[name][-1]] if mask.present else []
-        best = (scene.masks[int((scene.regions @ question.vector).argmax())].decode() if len(scene.regions)
+        best = (scene.masks[int(answers(scene.regions @ question.vector)[0])].decode() if len(scene.regions)
                 else np.zeros((1, 1), bool))
         ious["best_region"].append(iou(best, truth))
         ious["whole_photo"].append(float(truth.mean()))

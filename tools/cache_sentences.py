@@ -22,10 +22,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-KINDS = ("caption", "chunk", "name", "lemma", "gloss", "placeholder")
+KINDS = ("caption", "chunk", "name", "lemma", "gloss")
 SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 TEMPLATES = ("{}", "a {}", "a photo of a {}")
-PLACEHOLDER = "[INTERACTIVE]"  # stands for a picture in a sentence; the encoder reads "something"
 CUT = re.compile(
     r"\b(?:with|in|on|and|is|are|of|at|by|while|near|next to|in front of|through|over|under|behind|from|into|as|that|"
     r"who|which|to|for|up|down|along|around|across|against|during|beside|between|being|has|have|was|were|there)\b|[,.;:]"
@@ -80,24 +79,18 @@ def chunks(caption: str) -> list[str]:
     return [c.strip() for c in CUT.split(caption) if 2 <= len(c.strip()) <= 60]
 
 
-def everything(args: argparse.Namespace) -> Iterator[tuple[str, str, str]]:
-    """(kind, text for the student, text for the encoder)."""
-    rng = np.random.default_rng(0)
+def everything(args: argparse.Namespace) -> Iterator[tuple[str, str]]:
+    """(kind, text)."""
     for caption in captions(args.packs):
-        yield "caption", caption, caption
-        found = [] if args.captions_only else chunks(caption)
-        for chunk in found:
-            yield "chunk", chunk, chunk
-        if found:
-            gone = str(rng.choice(found))
-            yield "placeholder", caption.replace(gone, PLACEHOLDER, 1), caption.replace(gone, "something", 1)
+        yield "caption", caption
+        for chunk in [] if args.captions_only else chunks(caption):
+            yield "chunk", chunk
     if args.captions_only:
         return
     for name in dict.fromkeys([*pack_names(args.packs), *teacher_names(args.teachers)]):
         for template in TEMPLATES:
-            yield "name", template.format(name), template.format(name)
-    for kind, text in wordnet(args.wordnet):
-        yield kind, text, text
+            yield "name", template.format(name)
+    yield from wordnet(args.wordnet)
 
 
 def encode(folder: Path, texts: list[str]) -> np.ndarray:
@@ -132,12 +125,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/targets/sentences.npz"))
     parser.add_argument("--captions-only", action="store_true", help="for held-out packs, to measure with")
     args = parser.parse_args()
-    rows = {(kind, text): read for kind, text, read in everything(args)}
-    kinds, texts = zip(*rows, strict=True)
+    kinds, texts = zip(*dict.fromkeys(everything(args)), strict=True)
     print({kind: kinds.count(kind) for kind in KINDS}, flush=True)
-    distinct = sorted(set(rows.values()))
+    distinct = sorted(set(texts))
     place = {text: n for n, text in enumerate(distinct)}
-    vectors = encode(args.encoder, distinct)[[place[read] for read in rows.values()]]
+    vectors = encode(args.encoder, distinct)[[place[text] for text in texts]]
     part = args.out.with_suffix(".part.npz")
     np.savez(part, texts=np.array(texts), vectors=vectors, kinds=np.array([KINDS.index(k) for k in kinds], np.uint8))
     part.rename(args.out)

@@ -13,6 +13,7 @@ import numpy as np
 
 from .. import metrics
 from ..geometry import resize_mask
+from ..grounding.stored import answers
 from ..interface.protocol import Interface
 from ..records import BoolMask, Entity, GroundedMask, ResolvedQuery
 from .labelled import Labelled, References, lone_regions
@@ -94,7 +95,7 @@ def _stored(library: Library, position: int, interface: Interface, query: Resolv
     regions, masks = library.regions_of(position), library.masks[position]
     if not len(regions):
         return None
-    return masks[int((regions @ interface.encode_query(query).entities[0]).argmax())].decode()
+    return masks[int(answers(regions @ interface.encode_query(query).entities[0])[0])].decode()
 
 
 def _overlap(found: BoolMask | None, truth: BoolMask) -> Counts:

@@ -2,5 +2,6 @@
 
 Pure functions on arrays; no networks, files or SQL. `grid` says where cells lie in a photo, `record` what an index
 keeps of them, `similarity` draws the map of a query, `gate` judges whether it is there at all, `points` turns a map
-into prompts, `ladder` gives the best answer that the parts at hand allow, `compatible` picks points as READ does.
+into prompts, `stored` ranks regions, `ladder` gives the best answer that the parts at hand allow, `compatible` picks
+points as READ does.
 """

@@ -28,6 +28,7 @@ from .gate import SIGMAS, Nulls, top_cells
 from .points import Component, components, prompt_of
 from .resample import box_around, enlarged, usable
 from .similarity import Scene, box_row, normalised
+from .stored import answers
 
 Rung = Literal["concept", "detector", "points", "stored", "coarse", "box", "absent"]
 Segment: TypeAlias = Callable[[Sequence[Prompt]], Sequence[Segmented]]
@@ -225,7 +226,7 @@ def _stored(scene: Scene, number: int, view: _View, tools: Tools, *, agreeing: b
     cosines = scene.regions @ view.target.vector
     if not len(cosines) or float(cosines.max()) <= view.target.nulls.region.bar(tools.sigmas):
         return []
-    order = np.argsort(-cosines, kind="stable")
+    order = answers(cosines)
     if agreeing and _soft_iou(scene.coverage[order[0]], view.stretched >= HALF, view.use) < AGREES:
         return []
     chosen: list[int] = []

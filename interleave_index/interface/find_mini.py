@@ -39,6 +39,10 @@ SAME_IOU = 0.8  # proposals that overlap more are one
 SMALLEST_AREA = 0.001  # share of the photo
 STORED_LONG_SIDE = 256  # of masks; the network's own grid is much coarser
 BATCH = 16
+COARSEST = 32  # pixels of a cell of the coarsest map
+LOOK = 1.2  # sides of an exact look to those of an ingest: masks lie better on what the network sees larger
+MARGIN = 0.15  # of a part's sides that a closeup shows around it
+SMALLEST_CLOSEUP = 16  # pixels; of a point or a thin line only its cells are looked at
 
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
@@ -69,6 +73,7 @@ class FindMini:
         self._model, self._table = bundle.model.to(device), bundle.class_table.to(device)
         self._calibration, self._device = bundle.calibration, torch.device(device)
         self._side = bundle.model.config.side
+        self._look = round(LOOK * self._side / COARSEST) * COARSEST
         self.space = Space(
             interface=str(bundle.config.get("name", folder.name)),
             checkpoint=bundle.checkpoint,
@@ -145,27 +150,34 @@ class FindMini:
 
     @_placed
     def ground(self, photo: RGB, query: ResolvedQuery) -> list[GroundedMask]:
-        """See `Interface.ground`: one pass over the photo with the whole query, one mask an entity."""
+        """See `Interface.ground`: one pass over the photo with the whole query, one mask an entity.
+
+        Everything is seen a fifth larger than at ingest.
+        """
         asked = tuple(part for part in query if part.role != "negative")
         if not any(part.role == "entity" for part in asked):
             return []
-        pyramids = {id(part): self._pyramid([part.photo]) for part in asked if part.photo is not None}
+        look = self._look
+        pyramids = {id(part): self._pyramid([part.photo], look) for part in asked if part.photo is not None}
         sentence, references = self._sentence(asked, pyramids)
-        pyramid = self._pyramid([photo])
+        pyramid = self._pyramid([photo], look)
         found = tasks.ground_interleaved(self._model, pyramid, sentence, references)
         size = photo.shape[0], photo.shape[1]
         return [_grounded(number, one, size) for number, one in enumerate(found)]
 
     # --- photos -------------------------------------------------------------------------------
 
-    def _pyramid(self, photos: Sequence[RGB]) -> Pyramid:
+    def _pyramid(self, photos: Sequence[RGB], side: int | None = None) -> Pyramid:
+        """Of photos squashed to `side` (that of an ingest if None), through a square that is larger as in training."""
+        side = side or self._side
+        square = round(SQUARE * side / self._side)
         pressed = []
         for photo in photos:
             if photo.ndim != 3 or photo.shape[2] != 3 or photo.dtype != np.uint8 or 0 in photo.shape:
                 raise ShapeError(f"photo has shape {photo.shape} and dtype {photo.dtype}, expected (H, W, 3) uint8")
-            pressed.append(squashed(photo))
+            pressed.append(squashed(photo, square))
         pixels = torch.from_numpy(np.stack(pressed)).permute(0, 3, 1, 2).to(self._device, torch.float32)
-        return self._model.pyramid(to_side(pixels, self._side))
+        return self._model.pyramid(to_side(pixels, side))
 
     def _encoding(self, photo: RGB, segments: tasks.Segments, row: int, kept: list[int]) -> PhotoEncoding:
         size = photo.shape[0], photo.shape[1]
@@ -241,7 +253,19 @@ class FindMini:
         grid = pyramid.mask_features.shape[-2], pyramid.mask_features.shape[-1]
         mask = np.ones(grid, bool) if part.mask is None else squashed_mask(part.mask, grid)
         background = None if part.background is None else torch.as_tensor(squashed_mask(part.background, grid))
-        return tasks.Reference(pyramid, torch.as_tensor(mask), background)
+        near = None if part.mask is None or part.photo is None else closeup(part.photo, part.mask)
+        deep = None if near is None else self._pyramid([near]).deep
+        return tasks.Reference(pyramid, torch.as_tensor(mask), background, deep)
+
+
+def closeup(photo: RGB, mask: BoolMask) -> RGB | None:
+    """The photo cut to the mask's box and a little around it; None where that box is too small to show anything."""
+    x0, y0, x1, y1 = box_of(mask)
+    if min(x1 - x0, y1 - y0) < SMALLEST_CLOSEUP:
+        return None
+    across, down = MARGIN * (x1 - x0), MARGIN * (y1 - y0)
+    left, top = int(max(0, x0 - across)), int(max(0, y0 - down))
+    return photo[top : int(np.ceil(y1 + down)), left : int(np.ceil(x1 + across))]
 
 
 def squashed_mask(mask: BoolMask, grid: tuple[int, int]) -> BoolMask:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import torch
 from torch import Tensor
 
 
+@lru_cache(maxsize=64)
+@torch.inference_mode(False)
 def sine_positions(height: int, width: int, channels: int, device: torch.device | None = None) -> Tensor:
     """Position of every cell of a grid, always computed in float32.
 
@@ -15,7 +18,7 @@ def sine_positions(height: int, width: int, channels: int, device: torch.device 
         height, width: of the grid.
         channels: C, a multiple of 4; the first half tells y, the second x.
     Returns:
-        (C, height, width) float32.
+        (C, height, width) float32, the same tensor every time: not to be written into.
     Source: find.md §3: coordinates from 1, divided by the last, times 2 pi, temperature 10000.
     """
     half = channels // 2

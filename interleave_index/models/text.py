@@ -114,14 +114,23 @@ class TextTower(nn.Module):
             pad[row, : len(kept) + 1] = False
         return TokenBatch(ids, pad, spans)
 
-    def forward(self, batch: TokenBatch) -> Tensor:
-        """(B, T, width) states; those of padding mean nothing."""
+    def placeholders(self, batch: TokenBatch) -> Tensor:
+        """(B, T) bool, True where a visual entity stands."""
+        return batch.ids == self._special[PLACEHOLDER]
+
+    def forward(self, batch: TokenBatch, silent: Tensor | None = None) -> Tensor:
+        """(B, T, width) states; those of padding mean nothing.
+
+        Args:
+            silent: (B, T) bool, tokens that no other token hears, as if they were not there.
+        """
         ids = batch.ids
         if self.training and self.dropout:
             lost = (torch.rand(ids.shape, device=ids.device) < self.dropout) & (ids > self._special[PLACEHOLDER])
             ids = torch.where(lost, torch.full_like(ids, self._special[UNKNOWN]), ids)
         x = self.token_embed(ids) + self.position_embed.weight[: ids.shape[1]]
-        blocked = batch.pad[:, None, :].expand(-1, ids.shape[1], -1)
+        unheard = batch.pad if silent is None else batch.pad | silent
+        blocked = unheard[:, None, :].expand(-1, ids.shape[1], -1)
         for block in self.blocks:
             x = block(x, blocked, self.dropout)
         out: Tensor = self.norm(x)

@@ -18,13 +18,13 @@ PIXEL_STD = (58.395, 57.120, 57.375)
 SQUARE = 176  # side of the square that every photo is pressed into first, in training and in use
 
 
-def squashed(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """(H, W, 3) photo to (SQUARE, SQUARE, 3), the whole of it; big photos by the mean of what a cell covers."""
+def squashed(rgb: NDArray[np.uint8], square: int = SQUARE) -> NDArray[np.uint8]:
+    """(H, W, 3) photo to (square, square, 3), the whole of it; big photos by the mean of what a cell covers."""
     from PIL import Image
 
-    fast = min(rgb.shape[:2]) >= 2 * SQUARE
+    fast = min(rgb.shape[:2]) >= 2 * square
     picture = Image.fromarray(np.ascontiguousarray(rgb))
-    return np.asarray(picture.resize((SQUARE, SQUARE), Image.Resampling.BOX if fast else Image.Resampling.BILINEAR))
+    return np.asarray(picture.resize((square, square), Image.Resampling.BOX if fast else Image.Resampling.BILINEAR))
 
 
 def to_side(pixels: Tensor, side: int) -> Tensor:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..geometry import box_rle, overlap, resize_rle
+from ..grounding.stored import answers
 from ..records import (
     Box,
     EntityHit,
@@ -145,7 +146,7 @@ def _seen(photo: Photo, hit: EntityHit, masks: Sequence[GroundedMask], bar: floa
 
 def _instances(cosines: NDArray[np.floating], masks: Sequence[Rle], *, many: bool) -> list[int]:
     """Ordinals of the regions to show, best first: near the best one, and apart from those already taken."""
-    order = np.argsort(-cosines, kind="stable")
+    order = answers(cosines)
     chosen = [int(order[0])]
     if not many or len(masks) < len(cosines):
         return chosen

@@ -22,6 +22,7 @@ from .strokes import draw_prompt
 SMALLEST_CELLS = 6  # a mask with fewer cells left after the crop is dropped
 MOST_REGIONS, MOST_EXPRESSIONS, MOST_ENTITIES, MOST_STROKES = 10, 4, 3, 3
 VISUAL_CHANCE = 0.5
+ELSEWHERE = 0.9  # chance that a reference is in another photo, where the batch has one of its label
 OTHER_NAMES = {
     "person": (
         "man",
@@ -273,7 +274,7 @@ def _entity(
     if visual:
         label = batch.labels[image][number]
         others = [place for place in by_label.get(label or "", []) if place[0] != image]
-        source = others[int(rng.integers(len(others)))] if others and rng.random() < 0.6 else (image, number)
+        source = others[int(rng.integers(len(others)))] if others and rng.random() < ELSEWHERE else (image, number)
         mask = batch.masks[source[0]][source[1]] > 0.5
         prompt = mask if rng.random() < 0.5 else torch.as_tensor(draw_prompt(mask.cpu().numpy(), rng))
         reference = (source[0], prompt)

@@ -41,6 +41,7 @@ WEIGHTS = {
     "ground_choice": 3.0,
     "ground_bce": 1.0,
     "ground_dice": 1.0,
+    "ground_blend": 3.0,
     "spatial_choice": 2.0,
     "spatial_bce": 1.0,
     "spatial_dice": 1.0,
@@ -49,6 +50,7 @@ WEIGHTS = {
     "entity_choice": 1.5,
     "entity_bce": 1.0,
     "entity_dice": 1.0,
+    "entity_blend": 3.0,
     "names": 3.0,
     "entity_names": 2.0,
     "image_target": 4.0,
@@ -301,7 +303,7 @@ class InterfaceStage:
         )
         asked = [(answer >= 0).nonzero()[:, 0] for answer in batch.answers]
         masks, answers = picked(batch.masks, asked), picked(batch.answers, asked)
-        return choice_and_masks("ground", output["pred_gmasks"], scores, masks, answers)[0]
+        return choice_and_masks("ground", output["pred_gmasks"], scores, masks, answers, output.get("pred_gquality"))[0]
 
     def _spatial(self, batch: Batch, output: Output) -> dict[str, Tensor]:
         scores = output["pred_smaskembs"].float() @ output["pred_pspatials"].float().transpose(1, 2)
@@ -316,7 +318,9 @@ class InterfaceStage:
         scores = mixed_entity_scores(output, [sentence.visual for sentence in batch.sentences], factor)
         masks = picked(batch.masks, batch.entity_targets)
         queries = [torch.arange(len(rows)) for rows in batch.entity_targets]
-        losses, pairs = choice_and_masks("entity", output["pred_imasks"], scores, masks, queries)
+        losses, pairs = choice_and_masks(
+            "entity", output["pred_imasks"], scores, masks, queries, output.get("pred_iquality")
+        )
         losses["legend"] = self._contrast(
             "legend", output["pred_retrievals"][:, 0], output["pred_interleave_image"][:, 0], batch.true_sentence, final
         )

@@ -15,7 +15,7 @@ from .samples import Samples, Views
 FEATURES = 1280  # of the first teacher within a cached vector; the rest is the second one's, of length 0.7
 SECOND_LENGTH = 0.7
 SURE_NAME = 0.35  # probability above which a teacher's name is taken
-KINDS = ("caption", "chunk", "name", "lemma", "gloss", "placeholder")
+KINDS = ("caption", "chunk", "name", "lemma", "gloss")
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from .sentences import KINDS, Sentences
 from .space_stage import SENTENCE_DIM, Space
 
 SHORT = {"chunk": 0.35, "name": 0.35, "lemma": 0.3}  # shares of the short half of a batch
-LONG = {"caption": 0.55, "placeholder": 0.25, "gloss": 0.2}
+LONG = {"caption": 0.8, "gloss": 0.2}
 SCALE = 20.0  # of the cosines in the cross-entropy
 HELD_OUT = 50  # one caption in so many is only measured
 

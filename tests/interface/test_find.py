@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from interleave_index.interface.find import tasks
+from interleave_index.interface.find.blend import best_cut, blend
 from interleave_index.interface.find.config import FindConfig
 from interleave_index.interface.find.model import FindModel, MiniConfig, compose, gather_visual
 from interleave_index.interface.find.module import FindInterface
@@ -211,3 +212,13 @@ def test_the_published_score_by_hand():
     objects = torch.tensor([[[0.0, 1.0], [0.6, 0.8]], [[1.0, 0.0], [1.0, 0.0]]])
     # first: 0.6 + 0.5 * (1 + 0.6) / 2; second: 1 + 0.5 * (0 + 1) / 2
     assert tasks.score_interleaved(legend, entities, images, objects).tolist() == pytest.approx([1.0, 1.25])
+
+
+def test_a_blend_lies_where_good_proposals_agree_and_is_cut_where_its_overlap_is_best():
+    masks = torch.full((1, 3, 1, 4), -20.0)
+    masks[0, 0, 0, :2] = masks[0, 1, 0, :3] = masks[0, 2, 0, 3] = 20.0
+    scores = torch.tensor([[[3.0], [3.0], [-9.0]]])
+    even = blend(masks, scores, torch.full((1, 3), 2.0))[0, 0]
+    assert even.tolist()[0] == pytest.approx([1, 1, 0.5, 0], abs=1e-3) and best_cut(even) < 0.5
+    unsure = blend(masks, scores, torch.tensor([[2.0, -2.0, 2.0]]))[0, 0]
+    assert float(unsure[0, 2]) < 0.1 and best_cut(unsure) > float(unsure[0, 2])

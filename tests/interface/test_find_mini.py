@@ -13,7 +13,9 @@ from interleave_index.errors import ModelError, ShapeError, WeightsMissing
 from interleave_index.ingest.decode import decode
 from interleave_index.interface import BUNDLED, load
 from interleave_index.interface.bundle import fingerprint, load_bundle, save_bundle
-from interleave_index.interface.find_mini import _distinct, squashed_mask, upsampled
+from interleave_index.interface.find import tasks
+from interleave_index.interface.find.model import Sentence
+from interleave_index.interface.find_mini import _distinct, closeup, squashed_mask, upsampled
 from interleave_index.records import ResolvedPart
 
 SIZE_LIMIT = 48 * 2**20
@@ -141,3 +143,62 @@ def test_queries_asked_together_are_answered_as_one_by_one(find_mini):
         alone = find_mini.encode_query(query)
         for name in ("legend", "entities", "negatives"):
             assert np.allclose(getattr(found, name), getattr(alone, name), atol=1e-5), (query, name)
+
+
+def test_a_sentence_is_read_without_its_place_holders(find_mini):
+    network = find_mini.network
+    with torch.inference_mode():
+        holder = network.interleave_prompt([Sentence("a dog near [INTERACTIVE]", ((11, 24),), (True,))], None)
+        word = network.interleave_prompt([Sentence("a dog near people", ((11, 17),), (False,))], None)
+        alone = network.text_tokens(["a dog near"]).tokens
+    shared = slice(0, alone.shape[1])
+    assert torch.allclose(holder.text.tokens[:, shared], alone, atol=1e-4)
+    assert not torch.allclose(word.text.tokens[:, shared], alone, atol=1e-2)
+
+
+def test_a_part_is_seen_within_its_photo_and_as_a_photo_of_its_own(find_mini):
+    mask = np.zeros((300, 400), bool)
+    mask[60:140, 220:340] = True
+    network = find_mini.network
+    with torch.inference_mode():
+        near = closeup(scene(), mask)
+        assert near is not None
+        photo, alone = (find_mini._pyramid([one]) for one in (scene(), near))
+        cells = torch.as_tensor(squashed_mask(mask, (40, 40)))
+        references = (tasks.Reference(photo, cells), tasks.Reference(photo, cells, closeup=alone.deep))
+        within, both = (tasks.encode_region(network, reference) for reference in references)
+        own = network.interface.paths.photos(alone.deep)[0, 0]
+    assert float(both @ own) > float(within @ own) + 0.01
+
+
+def test_a_closeup_shows_a_little_around_the_part():
+    mask = np.zeros((300, 400), bool)
+    mask[0:100, 200:300] = True
+    shown = closeup(scene(), mask)
+    assert shown is not None and np.array_equal(shown, scene()[:115, 185:315])
+    mask[15:] = False
+    assert closeup(scene(), mask) is None and closeup(scene(), np.zeros((300, 400), bool)) is None
+
+
+def test_an_exact_look_sees_a_fifth_more_than_an_ingest(find_mini, monkeypatch):
+    sides = []
+    network = find_mini.network
+
+    def pyramid(pixels):
+        sides.append(pixels.shape[-1])
+        return type(network).pyramid(network, pixels)
+
+    monkeypatch.setattr(network, "pyramid", pyramid)
+    find_mini.encode_photos([scene()])
+    find_mini.ground(scene(), (ResolvedPart("entity", "text", "a ball"),))
+    assert sides == [160, 192]
+
+
+def test_a_bare_name_is_read_as_captions_would_say_it_and_a_sentence_as_it_stands(find_mini, monkeypatch):
+    texts = ["a dog", "dog", "a dog runs on grass"]
+    with torch.inference_mode():
+        together = tasks.encode_text(find_mini.network, texts)
+        monkeypatch.setattr(tasks, "READINGS", ("{}",))
+        article, name, sentence, said = tasks.encode_text(find_mini.network, [*texts, "this is a dog"])
+    both = torch.nn.functional.normalize(name + said, dim=0)
+    assert torch.allclose(together, torch.stack([article, both, sentence]), atol=1e-5)

@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from interleave_index.interface.find.config import FindConfig
 from interleave_index.interface.find.module import FindInterface
-from interleave_index.interface.find.paths import Head, TowerPaths
+from interleave_index.interface.find.paths import CALM, Head, TowerPaths
 from interleave_index.interface.find.variables import InterleavePrompt, MaskPrompt, Prompts, TextTokens
 
 WIDTH, COARSE, FEATURES = 16, 12, 8
@@ -110,9 +110,8 @@ def test_a_picture_as_entity_is_mixed_with_what_all_parts_have_in_common(interfa
     with torch.no_grad():
         interface.class_embed.zero_()
         interface.paths.common.copy_(F.normalize(torch.ones(WIDTH), dim=0) * 0.8)
-        interface.paths.calm.fill_(0.5)
         output = interface(None, None, Prompts(interleave=sentence(one))).final
-    expected = F.normalize(covered + 0.5 * interface.paths.common, dim=-1)
+    expected = F.normalize(covered + CALM * interface.paths.common, dim=-1)
     assert torch.allclose(F.normalize(output["pred_entity_class"][0, 0], dim=-1), expected, atol=1e-4)
 
 

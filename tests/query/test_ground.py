@@ -45,6 +45,13 @@ def test_the_best_region_comes_with_its_mask_and_box_at_the_size_of_the_photo():
     assert np.array_equal(region.rle.decode(), box_mask((40, 0, 80, 40), (40, 80)))
 
 
+def test_of_two_regions_that_answer_alike_the_better_proposal_is_shown_and_the_score_stays():
+    hit, = ground_stored(PHOTO, stored(0.8, 0.801), [asked()])
+    assert hit.regions[0].region_id == region_id(5, 0) and hit.score == pytest.approx(0.801)
+    hit, = ground_stored(PHOTO, stored(0.8, 0.82), [asked()])
+    assert hit.regions[0].region_id == region_id(5, 1)
+
+
 def test_further_regions_are_near_in_score_and_apart_in_place():
     hit, = ground_stored(PHOTO, stored(0.90, 0.92, 0.91, 0.80), [asked()])
     # the third lies inside the second, the fourth scores too low

@@ -11,6 +11,7 @@ from interleave_index.interface.find.module import FindInterface
 from interleave_index.interface.find.variables import Prompts
 from interleave_index.training.losses import Matches, choice_loss, overlaps, score_contrast
 from interleave_index.training.seed_losses import owners, quality_loss, seed_losses
+from interleave_index.training.task_losses import blend_loss
 
 
 def half(side, rows):
@@ -96,3 +97,14 @@ def test_quality_is_best_when_it_says_the_iou():
     right = torch.tensor([[9.0, 0.0]])
     assert quality_loss(right, logits, masks) < quality_loss(right.flip(1), logits, masks)
     assert float(quality_loss(right, logits, [torch.zeros(0, 4, 4)])) == 0
+
+
+def test_a_blend_is_right_when_it_covers_all_that_answers_a_query():
+    top, bottom = half(4, slice(0, 1)), half(4, slice(3, 4))
+    queries = [torch.tensor([0, 0, -1]), torch.zeros(0, dtype=torch.long)]
+    masks = [torch.stack([top, bottom, half(4, slice(1, 2))]), torch.zeros(0, 4, 4)]
+    both = torch.stack([top + bottom, top])[:, None]
+    assert float(blend_loss(both, masks, queries)) == pytest.approx(0)
+    # half of it: 1 - (2 * 4 + 1) / (4 + 8 + 1)
+    assert float(blend_loss(torch.stack([top, top])[:, None], masks, queries)) == pytest.approx(4 / 13)
+    assert float(blend_loss(both, [masks[1], masks[1]], [queries[1], queries[1]])) == 0

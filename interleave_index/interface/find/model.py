@@ -147,9 +147,13 @@ class FindModel(nn.Module):
     def interleave_prompt(
         self, sentences: Sequence[Sentence], masks: MaskPrompt | VisualTokens | None
     ) -> InterleavePrompt:
-        """Tokens of sentences, each told which entity it lies in (find.md §4, by character spans)."""
+        """Tokens of sentences, each told which entity it lies in (find.md §4, by character spans).
+
+        Where the towers speak for themselves the text tower reads a sentence as if its visual entities were not there.
+        """
         batch = self.text.tokenise([sentence.text for sentence in sentences])
-        states = self.interface.project_text(self.text(batch))
+        silent = self.text.placeholders(batch) if self.interface.config.towers else None
+        states = self.interface.project_text(self.text(batch, silent))
         most = max(1, max(len(s.spans) for s in sentences))
         token_index = torch.full(batch.ids.shape, NO_ENTITY)
         visual = torch.zeros(batch.ids.shape)

@@ -59,6 +59,10 @@ class Output:
     def __contains__(self, name: str) -> bool:
         return name in self.values
 
+    def get(self, name: str) -> Tensor | None:
+        """A prediction, or None where there is none of that name."""
+        return self.values.get(name)
+
 
 @dataclass(slots=True)
 class Pass:

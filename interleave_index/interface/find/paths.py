@@ -17,6 +17,8 @@ from torch.nn import functional as F
 from .variables import Prompts, VisualTokens
 
 COMMON_STEP = 0.02  # of the running mean of what masks show
+SEEN = 0.3  # how far pictures pull a sentence towards what they show; the sentence itself is of length 1
+CALM = 2.0  # parts of what all parts have in common that are mixed into a picture as an entity
 LOUDNESS = 16.0  # length of what is added; the interface's own vectors are of about this length once trained
 # Of whole photos and sentences the towers know more than the interface learns in its few hours.
 WHOLE_LOUDNESS = 96.0
@@ -49,8 +51,8 @@ class TowerPaths(nn.Module):
     """Heads from the towers' mean features into the semantic space.
 
     What all parts of photos have in common (`common`) says nothing of one of them: a sentence takes from its pictures
-    only what differs from that, and a picture as an entity is mixed with it, the more the less it is to be trusted
-    (`calm`).
+    only what differs from that (`SEEN`), and a picture as an entity is mixed with it (`CALM`), for what a small tower
+    says of one part is less to be trusted than what words say.
 
     Args:
         deep: channels of the backbone's deep maps.
@@ -66,7 +68,6 @@ class TowerPaths(nn.Module):
         self.region = Head(deep, 2 * width, width, dropout=0.1)
         self.part = nn.Linear(features, width)
         self.text = Head(width, 2 * width, width, dropout=0.1)
-        self.seen, self.calm = nn.Parameter(torch.tensor(0.5)), nn.Parameter(torch.tensor(0.5))
         self.register_buffer("common", torch.zeros(width))
         nn.init.zeros_(self.part.weight)
         nn.init.zeros_(self.part.bias)
@@ -119,21 +120,24 @@ class TowerPaths(nn.Module):
         return found
 
     def interleaved(self, prompts: Prompts, sampled: VisualTokens | None) -> dict[str, Tensor]:
-        """Vectors of an interleaved sentence and its entities; a visual entity is what its mask covers."""
+        """Vectors of an interleaved sentence and its entities; a visual entity is what its mask covers.
+
+        The sentence is that of its words, without the place holders, pulled towards what its pictures show.
+        """
         prompt = prompts.interleave
         if prompt is None:
             return {}
         keep = ~prompt.text.pad[:, None]
         entities = self.text(_mean(prompt.text.tokens, _same(prompt.query_index, prompt.token_index) & keep))
-        legend = self.text(_mean(prompt.text.tokens, keep))
+        legend = self.text(_mean(prompt.text.tokens, keep & (prompt.visual == 0)[:, None]))
         if sampled is not None and sampled.vectors is not None and sampled.vectors.shape[1]:
             vectors = sampled.vectors.float()
             there = vectors.norm(dim=-1, keepdim=True) > 0
             count = min(entities.shape[1], vectors.shape[1])
-            calm = F.normalize(vectors[:, :count] + self.calm * self.common, dim=-1)
+            calm = F.normalize(vectors[:, :count] + CALM * self.common, dim=-1)
             entities = torch.cat([torch.where(there[:, :count], calm, entities[:, :count]), entities[:, count:]], 1)
-            seen = ((vectors - self.common) * there).sum(1, keepdim=True) / there.sum(1, keepdim=True).clamp(min=1)
-            legend = F.normalize(legend + self.seen * seen, dim=-1)
+            seen = (F.normalize(vectors - self.common, dim=-1) * there).sum(1, keepdim=True)
+            legend = F.normalize(legend + SEEN * seen / there.sum(1, keepdim=True).clamp(min=1), dim=-1)
         return {"queries_interleave_entity": entities, "queries_interleave_legend": legend}
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
@@ -91,8 +92,10 @@ class Seeds(nn.Module):
         return rows.gather(1, (score * decay * (area > 0)).topk(count).indices)
 
 
+@lru_cache(maxsize=64)
+@torch.inference_mode(False)
 def waves(height: int, width: int, device: torch.device | None = None) -> Tensor:
-    """(h w, 4 x OCTAVES) sines and cosines of the middle of every cell, row by row."""
+    """(h w, 4 x OCTAVES) sines and cosines of the middle of every cell, row by row; not to be written into."""
     axes = []
     for length in (height, width):
         middle = (torch.arange(length, device=device) + 0.5) / length

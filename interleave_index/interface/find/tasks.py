@@ -13,10 +13,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ...models.pixel_decoder import Pyramid
+from .blend import best_cut, blend
 from .model import FindModel, Sentence, compose, gather_visual
 from .outputs import Output
 from .variables import InterleavePrompt, MaskPrompt, Prompts, SpatialPrompt, VisualTokens
 
+READINGS = ("{}", "this is a {}")
+LONGEST_NAME = 3  # words; more are a sentence of their own
+ARTICLES = {"a", "an", "the"}
 PROMPT_SEED = 0  # of the point draws for large prompts: the same prompt always gives the same tokens
 
 
@@ -40,7 +44,12 @@ class Segments:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The proposal chosen for one entity or expression: its mask logits (h, w) and its cosine with what was asked."""
+    """The mask of one entity or expression, and how sure it is.
+
+    Attributes:
+        mask: (h, w), above 0 inside.
+        score: cosine of the best proposal with what was asked.
+    """
 
     mask: Tensor
     score: float
@@ -54,11 +63,14 @@ class Reference:
         pyramid: of that one photo.
         mask: (h, w) bool, in squashed coordinates, any size.
         background: (h, w) bool or None.
+        closeup: (1, T, h, w) deep maps of the part alone, as a photo of its own, or None. Where the towers speak for
+            themselves they say as much of it as of the part within its photo.
     """
 
     pyramid: Pyramid
     mask: Tensor
     background: Tensor | None = None
+    closeup: Tensor | None = None
 
 
 def segment(model: FindModel, pyramid: Pyramid, class_table: Tensor) -> Segments:
@@ -78,9 +90,17 @@ def segment(model: FindModel, pyramid: Pyramid, class_table: Tensor) -> Segments
 
 
 def encode_text(model: FindModel, sentences: Sequence[str]) -> Tensor:
-    """(N, D) unit vectors of captions; they do not depend on any image."""
-    prompts = Prompts(caption=model.text_tokens(sentences))
-    return _unit(model.interface(None, None, prompts).final["pred_retrievals_lang"][:, 0])
+    """(N, D) unit vectors of captions; they do not depend on any image.
+
+    Where the towers speak for themselves, bare names are read in two ways (`READINGS`) and the mean is taken.
+    """
+    towers = bool(model.interface.config.towers)
+    readings = [_readings(sentence) if towers else (sentence,) for sentence in sentences]
+    prompts = Prompts(caption=model.text_tokens([text for each in readings for text in each]))
+    vectors = _unit(model.interface(None, None, prompts).final["pred_retrievals_lang"][:, 0])
+    if len(vectors) == len(sentences):
+        return vectors
+    return torch.stack([_unit(each.mean(0)) for each in vectors.split([len(each) for each in readings])])
 
 
 def encode_names(model: FindModel, names: Sequence[str]) -> Tensor:
@@ -98,11 +118,21 @@ def encode_phrases(model: FindModel, phrases: Sequence[str]) -> Tensor:
 
 
 def ground(model: FindModel, pyramid: Pyramid, expressions: Sequence[Sequence[str]]) -> list[list[Found]]:
-    """The proposal that fits each expression best, image by image; all expressions of an image share the pass."""
+    """The mask of each expression, image by image; all expressions of an image share the pass."""
     output = model.see(pyramid, Prompts(grounding=model.grounding_prompt(expressions))).final
-    scores = _unit(output["pred_gtexts"]) @ _unit(output["pred_grounding_query"]).transpose(1, 2)
+    cosines = _unit(output["pred_gtexts"]) @ _unit(output["pred_grounding_query"]).transpose(1, 2)
+    scores = cosines * model.interface.scale
+    quality = output.get("pred_gquality")
     return [
-        [_found(output["pred_gmasks"][row], scores[row, :, n], scores[row, :, n]) for n in range(len(image))]
+        [
+            _found(
+                output["pred_gmasks"][row],
+                scores[row, :, n],
+                cosines[row, :, n],
+                None if quality is None else quality[row],
+            )
+            for n in range(len(image))
+        ]
         for row, image in enumerate(expressions)
     ]
 
@@ -144,6 +174,8 @@ def sample_references(model: FindModel, references: Sequence[Reference | None]) 
                 [reference.mask[None]], None if reference.background is None else [reference.background[None]]
             )
             tokens.append(model.sample(reference.pyramid, prompt, _generator()))
+            if reference.closeup is not None and tokens[-1].vectors is not None:
+                tokens[-1].vectors = _unit(tokens[-1].vectors + model.interface.paths.photos(reference.closeup))
     if not tokens:
         return None
     width = max(t.pad.shape[1] for t in tokens)
@@ -179,12 +211,17 @@ def encode_region(model: FindModel, reference: Reference) -> Tensor:
 def ground_interleaved(
     model: FindModel, pyramid: Pyramid, sentence: Sentence, references: Sequence[Reference | None]
 ) -> list[Found]:
-    """Masks of every entity of a sentence in one photo, from its entity proposals (find.md §6)."""
+    """Masks of every entity of a sentence in one photo, from its entity proposals (find.md §6).
+
+    As published, that of the best proposal; where proposals say how good they are, the mask to be expected of all.
+    """
     prompts = Prompts(interleave=_interleave(model, sentence, references))
     output = model.see(pyramid, prompts).final
     scores = mixed_entity_scores(output, [sentence.visual], _cosine_factor(model))[0]
     cosines = _unit(output["pred_interleave_objects"][0]) @ _unit(output["pred_entity_class"][0]).T
-    return [_found(output["pred_imasks"][0], scores[:, n], cosines[:, n]) for n in range(len(sentence.spans))]
+    quality, masks = output.get("pred_iquality"), output["pred_imasks"][0]
+    own = None if quality is None else quality[0]
+    return [_found(masks, scores[:, n], cosines[:, n], own) for n in range(len(sentence.spans))]
 
 
 def score_interleaved(
@@ -231,9 +268,19 @@ def _interleave(model: FindModel, sentence: Sentence, references: Sequence[Refer
     return model.interleave_prompt([sentence], sample_references(model, references))
 
 
-def _found(masks: Tensor, scores: Tensor, cosines: Tensor) -> Found:
+def _readings(sentence: str) -> tuple[str, ...]:
+    """A sentence, or the ways in which captions would say a bare name."""
+    words = sentence.split()
+    bare = 0 < len(words) <= LONGEST_NAME and words[0].lower() not in ARTICLES
+    return tuple(reading.format(sentence) for reading in READINGS) if bare else (sentence,)
+
+
+def _found(masks: Tensor, scores: Tensor, cosines: Tensor, quality: Tensor | None) -> Found:
     best = int(scores.argmax())
-    return Found(masks[best].float(), float(cosines[best]))
+    if quality is None:
+        return Found(masks[best].float(), float(cosines[best]))
+    chance = blend(masks[None], scores[None, :, None], quality[None])[0, 0]
+    return Found(chance - best_cut(chance), float(cosines[best]))
 
 
 def _unit(rows: Tensor) -> Tensor:

@@ -84,8 +84,8 @@ def test_what_is_trained_on_a_focal_backbone_can_be_imported_like_a_released_che
 
 @pytest.fixture
 def one_thread() -> Iterator[None]:
-    """Sums of gradients come in one order. In two, AdamW makes steps of the rounding where a gradient is zero by rights,
-    as that of a key's bias is: a softmax does not see it."""
+    """Sums of gradients come in one order: AdamW makes steps of their rounding where a gradient is zero by rights, as
+    that of a key's bias is, which a softmax does not see."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

@@ -1,0 +1,38 @@
+"""One mask out of all proposals: how likely each cell belongs to what is asked, and where to cut that.
+
+The published interface takes the mask of the best proposal. Where several are nearly as good, and where proposals say
+how well they lie, the mask to be expected of all of them lies better than any single one (find-mini only).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+QUALITY_WEIGHT = 2.0  # of how good a proposal says it is, beside how well it answers
+CUTS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
+
+
+def blend(masks: Tensor, scores: Tensor, quality: Tensor) -> Tensor:
+    """(B, E, h, w) chance, 0 to 1, of every cell to belong to what is asked.
+
+    Args:
+        masks: (B, Q, h, w) logits.
+        scores: (B, Q, E) logits of each proposal to be what is asked.
+        quality: (B, Q) logits of the IoU that each proposal is expected to have with a thing.
+    """
+    share = (scores.float() + QUALITY_WEIGHT * F.logsigmoid(quality.float())[..., None]).softmax(1)
+    return torch.einsum("bqe,bqhw->behw", share, masks.float().sigmoid())
+
+
+def best_cut(chance: Tensor) -> float:
+    """Where to cut a (h, w) map of chances so that the IoU to be expected of what lies above is best.
+
+    >>> best_cut(torch.tensor([[0.9, 0.9], [0.35, 0.0]]))
+    0.4
+    """
+    above = chance > torch.tensor(CUTS)[:, None, None]
+    hit = (chance * above).sum((1, 2))
+    expected = hit / (above.sum((1, 2)) + chance.sum() - hit).clamp(min=1e-6)
+    return CUTS[int(expected.argmax())]

@@ -27,7 +27,7 @@ from .samples import Samples
 
 PICTURES = 256
 ABSENT_PER_LABEL = 60
-FALSE_ANSWERS = 0.45  # share of labels whose best photo without them reaches relevance one half, among those fitted on
+FALSE_ANSWERS = 0.5  # share of labels whose best photo without them reaches relevance one half, among those fitted on
 UNFITTED = (2.0, -6.0)  # slope and offset where too few photos are held out: relevance one half at three deviations
 
 

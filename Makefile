@@ -11,6 +11,7 @@ PYTEST_ARGS ?=
 
 export OMP_NUM_THREADS ?= 2
 export OMP_WAIT_POLICY ?= PASSIVE
+export GOMP_SPINCOUNT ?= 1000
 
 .PHONY: setup demo test check clean
 

@@ -63,7 +63,8 @@ def encode(photos: Sequence[PackPhoto], interface: Interface) -> list[PhotoEncod
 
 def scene(photo: PackPhoto, encoding: PhotoEncoding) -> Scene:
     record = None if encoding.grounding is None else unpack(encoding.grounding)
-    return scene_of((photo.height, photo.width), encoding.regions, encoding.boxes, encoding.masks, record)
+    size = photo.height, photo.width
+    return scene_of(size, encoding.regions, encoding.boxes, encoding.masks, record, encoding.scores)
 
 
 @dataclass(frozen=True)
@@ -111,8 +112,8 @@ def present(bench: Bench, questions: Sequence[Question]) -> dict[str, Any]:
             if name == "gated":
                 rungs[mask.rung] += 1
                 told += [ious[name][-1]] if mask.present else []
-        best = (scene.masks[int(answers(scene.regions @ question.vector)[0])].decode() if len(scene.regions)
-                else np.zeros((1, 1), bool))
+        order = answers(scene.regions @ question.vector, scene.scores)
+        best = scene.masks[int(order[0])].decode() if len(order) else np.zeros((1, 1), bool)
         ious["best_region"].append(iou(best, truth))
         ious["whole_photo"].append(float(truth.mean()))
     count = max(len(questions), 1)

@@ -36,7 +36,7 @@ def train(
         Path | None, typer.Option("--more", metavar="DIR", help="Further packs, for the vision tower alone.")
     ] = None,
     start: Annotated[
-        Path | None, typer.Option("--start", metavar="DIR", help="An earlier run that stages start from.")
+        Path | None, typer.Option("--start", metavar="DIR", help="An earlier run, or a bundle, that stages start from.")
     ] = None,
     minutes: Annotated[float, typer.Option(min=0, help="Of the stage `interface`.")] = 60.0,
     space_minutes: Annotated[float, typer.Option(min=0, help="Of the stage `space`.")] = 4.0,

@@ -95,7 +95,8 @@ def _stored(library: Library, position: int, interface: Interface, query: Resolv
     regions, masks = library.regions_of(position), library.masks[position]
     if not len(regions):
         return None
-    return masks[int(answers(regions @ interface.encode_query(query).entities[0])[0])].decode()
+    cosines = regions @ interface.encode_query(query).entities[0]
+    return masks[int(answers(cosines, library.scores_of(position))[0])].decode()
 
 
 def _overlap(found: BoolMask | None, truth: BoolMask) -> Counts:

@@ -36,9 +36,10 @@ class Library:
         photos: their records, in order.
         photo_ids: (N,) int64.
         image: (N, D) float32, unit length.
-        regions: (sum of R, D) float32, unit length, photo after photo, best proposal first.
+        regions: (sum of R, D) float32, unit length, photo after photo, in the order of their encodings.
         offsets: (N + 1,) int64: the regions of photo i are the rows offsets[i] to offsets[i + 1].
         masks: per photo R masks.
+        scores: (sum of R,) float32, predicted quality of the masks, 0 to 1.
         photos_per_s: decoded and encoded photos a second.
     """
 
@@ -48,11 +49,16 @@ class Library:
     regions: Floats
     offsets: NDArray[np.int64]
     masks: tuple[tuple[Rle, ...], ...]
+    scores: Floats
     photos_per_s: float = 0.0
 
     def regions_of(self, position: int) -> Floats:
         """(R, D) float32 regions of the photo at a position."""
         return self.regions[self.offsets[position]:self.offsets[position + 1]]
+
+    def scores_of(self, position: int) -> Floats:
+        """(R,) float32 scores of the regions of the photo at a position."""
+        return self.scores[self.offsets[position]:self.offsets[position + 1]]
 
     def only(self, wanted: BoolMask) -> Library:
         """The photos where `wanted` (N,) is True, in the same order."""
@@ -60,7 +66,8 @@ class Library:
         rows = np.repeat(wanted, np.diff(self.offsets))
         offsets = np.concatenate([[0], np.cumsum(np.diff(self.offsets)[kept])])
         return Library(tuple(self.photos[n] for n in kept), self.photo_ids[kept], self.image[kept], self.regions[rows],
-                       offsets.astype(np.int64), tuple(self.masks[n] for n in kept), self.photos_per_s)
+                       offsets.astype(np.int64), tuple(self.masks[n] for n in kept), self.scores[rows],
+                       self.photos_per_s)
 
 
 def encode_library(photos: Sequence[PackPhoto], interface: Interface, progress: Progress) -> Library:
@@ -82,6 +89,7 @@ def encode_library(photos: Sequence[PackPhoto], interface: Interface, progress: 
         regions=_stored(np.concatenate([np.zeros((0, dim), np.float32), *kept])),
         offsets=np.concatenate([[0], np.cumsum([len(regions) for regions in kept])]).astype(np.int64),
         masks=tuple(encoding.masks[:MOST_REGIONS] for encoding in encodings),
+        scores=np.concatenate([np.zeros(0, np.float32), *(encoding.scores[:MOST_REGIONS] for encoding in encodings)]),
         photos_per_s=len(photos) / seconds if photos else 0.0)
 
 

@@ -226,7 +226,7 @@ def _stored(scene: Scene, number: int, view: _View, tools: Tools, *, agreeing: b
     cosines = scene.regions @ view.target.vector
     if not len(cosines) or float(cosines.max()) <= view.target.nulls.region.bar(tools.sigmas):
         return []
-    order = answers(cosines)
+    order = answers(cosines, scene.scores)
     if agreeing and _soft_iou(scene.coverage[order[0]], view.stretched >= HALF, view.use) < AGREES:
         return []
     chosen: list[int] = []

@@ -32,11 +32,12 @@ class Scene:
 
     Attributes:
         grid: where the cells lie.
-        regions: (R, D) float32 unit vectors, best proposal first; R may be 0.
+        regions: (R, D) float32 unit vectors, in the order of the encoding; R may be 0.
         coverage: (R, h, w) float32, share of each cell under each region's mask.
         masks: R masks of the regions, each pressed over the whole photo.
         boxes: (R, 4) float32 in pixels of the photo.
         patches: (h · w, D) float32 unit vectors of the cells, or None.
+        scores: (R,) float32 predicted quality of the masks, 0 to 1, or None where nobody said.
     """
 
     grid: PatchGrid
@@ -45,6 +46,7 @@ class Scene:
     masks: tuple[Rle, ...]
     boxes: Floats
     patches: Floats | None = None
+    scores: Floats | None = None
 
     def map_of(self, vector: Floats) -> Floats:
         """(h, w) float32 cosine of every cell with a (D,) unit vector: dense where patches are kept, else factorised.
@@ -77,7 +79,7 @@ class Scene:
 
 
 def scene_of(size: tuple[int, int], regions: Floats, boxes: Floats, masks: Sequence[Rle],
-             record: GroundingRecord | None = None) -> Scene:
+             record: GroundingRecord | None = None, scores: Floats | None = None) -> Scene:
     """A scene from what an index keeps of a photo.
 
     Args:
@@ -86,6 +88,7 @@ def scene_of(size: tuple[int, int], regions: Floats, boxes: Floats, masks: Seque
         boxes: (R, 4) in pixels of the photo.
         masks: R masks of any size in the photo's aspect.
         record: of the photo's patch grid; without one the masks are laid on a grid of about 576 square cells.
+        scores: (R,) predicted quality of the masks, or None.
     Raises:
         ShapeError: the record or the masks belong to other regions.
     """
@@ -93,9 +96,9 @@ def scene_of(size: tuple[int, int], regions: Floats, boxes: Floats, masks: Seque
         raise ShapeError(f"photo has {len(regions)} regions, {len(masks)} masks and a record of "
                          f"{0 if record is None else len(record.coverage)}, expected as many of each")
     if record is not None:
-        return Scene(record.grid, regions, record.coverage, tuple(masks), boxes, record.patches())
+        return Scene(record.grid, regions, record.coverage, tuple(masks), boxes, record.patches(), scores)
     grid = PatchGrid.native(size, square_cells(size))
-    return Scene(grid, regions, grid.coverage([mask.decode() for mask in masks]), tuple(masks), boxes)
+    return Scene(grid, regions, grid.coverage([mask.decode() for mask in masks]), tuple(masks), boxes, None, scores)
 
 
 def square_cells(size: tuple[int, int], cells: int = CELLS) -> tuple[int, int]:

@@ -1,22 +1,28 @@
-"""Which of a photo's stored regions answer what is asked. Knows vectors only."""
+"""Which of a photo's stored regions answer what is asked. Knows vectors and scores only."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-BETTER_DRAWN = 0.004  # of cosine: what a region's mask is worth for every place that it stands before another
+WELL_DRAWN = 3.0  # what a predicted quality of 1 is worth, in standard deviations of the photo's cosines
+LEAST_SPREAD = 0.01  # of cosine: regions that lie nearer together than this say nothing of how far a model spreads them
 
 
-def answers(cosines: NDArray[np.floating]) -> NDArray[np.int64]:
+def answers(cosines: NDArray[np.floating], scores: NDArray[np.floating] | None = None) -> NDArray[np.int64]:
     """Ordinals of a photo's regions as answers to an entity, best first.
 
-    Regions are stored best proposal first; of two that are nearly as near to what is asked the better drawn one counts.
+    Of two regions that are nearly as near to what is asked the better drawn one counts. How near is near depends on how
+    far the photo's regions lie apart, for the cosines of one model spread ten times as wide as those of another.
 
     Args:
-        cosines: (R,) of every stored region with what is asked, in the order of the regions.
+        cosines: (R,) of every stored region with what is asked.
+        scores: (R,) predicted quality of their masks, 0 to 1, or None: all are alike.
 
-    >>> answers(np.array([0.5, 0.501, 0.7])).tolist()
+    >>> answers(np.array([0.5, 0.501, 0.7]), np.array([0.9, 0.3, 0.8])).tolist()
     [2, 0, 1]
     """
-    return np.argsort(BETTER_DRAWN * np.arange(len(cosines)) - cosines, kind="stable")
+    if scores is None or not len(cosines):
+        return np.argsort(-cosines, kind="stable")
+    spread = max(float(np.std(cosines)), LEAST_SPREAD)
+    return np.argsort(-(cosines + WELL_DRAWN * spread * scores), kind="stable")

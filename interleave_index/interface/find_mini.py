@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from ..errors import ShapeError
 from ..geometry import box_of, encode_rle, fit
 from ..models.pixel_decoder import Pyramid
-from ..models.vision import SQUARE, squashed, to_side
+from ..models.vision import COARSEST, SQUARE, multiplies_bfloat16, squashed, to_side
 from ..records import (
     RGB,
     BoolMask,
@@ -32,6 +32,7 @@ from ..records import (
 from .bundle import load_bundle
 from .find import tasks
 from .find.model import FindModel, Sentence, compose
+from .find.pieces import varied
 from .protocol import Calibration
 
 MOST_REGIONS = 32
@@ -39,7 +40,6 @@ SAME_IOU = 0.8  # proposals that overlap more are one
 SMALLEST_AREA = 0.001  # share of the photo
 STORED_LONG_SIDE = 256  # of masks; the network's own grid is much coarser
 BATCH = 16
-COARSEST = 32  # pixels of a cell of the coarsest map
 LOOK = 1.2  # sides of an exact look to those of an ingest: masks lie better on what the network sees larger
 MARGIN = 0.15  # of a part's sides that a closeup shows around it
 SMALLEST_CLOSEUP = 16  # pixels; of a point or a thin line only its cells are looked at
@@ -70,6 +70,8 @@ class FindMini:
     def __init__(self, folder: Path, *, device: str = "cpu") -> None:
         bundle = load_bundle(folder)
         bundle.model.vision.backbone.fold_norms()
+        if device == "cpu" and multiplies_bfloat16():  # vectors of photos are the same to a cosine of 0.9999
+            bundle.model.vision.backbone.bfloat16()
         self._model, self._table = bundle.model.to(device), bundle.class_table.to(device)
         self._calibration, self._device = bundle.calibration, torch.device(device)
         self._side = bundle.model.config.side
@@ -93,13 +95,16 @@ class FindMini:
 
     @_placed
     def encode_photos(self, photos: Sequence[RGB]) -> list[PhotoEncoding]:
-        """See `Interface.encode_photos`. Proposals that cover the same pixels are kept once, the best first."""
+        """See `Interface.encode_photos`. Proposals that cover the same pixels are kept once.
+
+        First comes what is well drawn and differs from what stands before it.
+        """
         found: list[PhotoEncoding] = []
         for start in range(0, len(photos), BATCH):
             some = photos[start : start + BATCH]
-            segments = tasks.segment(self._model, self._pyramid(some), self._table)
-            kept = [_distinct(segments.masks[n], segments.quality[n]) for n in range(len(some))]
-            found += [self._encoding(photo, segments, n, kept[n]) for n, photo in enumerate(some)]
+            pyramid = self._pyramid(some)
+            segments = tasks.segment(self._model, pyramid, self._table)
+            found += [self._encoding(photo, pyramid, segments, n) for n, photo in enumerate(some)]
         return found
 
     @_placed
@@ -179,18 +184,20 @@ class FindMini:
         pixels = torch.from_numpy(np.stack(pressed)).permute(0, 3, 1, 2).to(self._device, torch.float32)
         return self._model.pyramid(to_side(pixels, side))
 
-    def _encoding(self, photo: RGB, segments: tasks.Segments, row: int, kept: list[int]) -> PhotoEncoding:
+    def _encoding(self, photo: RGB, pyramid: Pyramid, segments: tasks.Segments, row: int) -> PhotoEncoding:
+        logits, vectors, quality = tasks.split(self._model, pyramid, segments, row)
+        kept = varied(logits, _array(quality), most=MOST_REGIONS, same=SAME_IOU, smallest=SMALLEST_AREA)
         size = photo.shape[0], photo.shape[1]
-        masks = upsampled(segments.masks[row, kept], fit(size, STORED_LONG_SIDE))
+        masks = upsampled(logits[kept], fit(size, STORED_LONG_SIDE))
         seen = [n for n in range(len(kept)) if masks[n].any()]
         scale = np.array([size[1] / masks.shape[2], size[0] / masks.shape[1]] * 2, np.float32) if seen else 1
         chosen = [kept[n] for n in seen]
         return PhotoEncoding(
             image=_array(segments.image[row]),
-            regions=_array(segments.vectors[row, chosen]),
+            regions=_array(vectors[chosen]),
             boxes=np.array([box_of(masks[n]) for n in seen], np.float32).reshape(-1, 4) * scale,
             areas=np.array([masks[n].mean() for n in seen], np.float32),
-            scores=_array(segments.quality[row, chosen]),
+            scores=_array(quality[chosen]),
             masks=tuple(encode_rle(masks[n]) for n in seen),
         )
 
@@ -281,20 +288,6 @@ def upsampled(logits: Tensor, size: tuple[int, int]) -> NDArray[np.bool_]:
         return np.zeros((0, *size), bool)
     grown = F.interpolate(logits[None], size=size, mode="bilinear", align_corners=False)[0]
     return (grown > 0).cpu().numpy()
-
-
-def _distinct(masks: Tensor, quality: Tensor) -> list[int]:
-    """Proposals worth keeping, best first: not too small, and not the same pixels as a better one."""
-    flat = (masks > 0).flatten(1).float()
-    area = flat.sum(1)
-    shared = flat @ flat.T
-    same = (shared / (area[:, None] + area[None] - shared).clamp(min=1) > SAME_IOU).cpu().numpy()
-    large = (area >= max(SMALLEST_AREA * flat.shape[1], 1)).cpu().numpy()
-    kept: list[int] = []
-    for n in quality.argsort(descending=True).tolist():
-        if large[n] and not same[n, kept].any():
-            kept.append(n)
-    return kept[:MOST_REGIONS]
 
 
 def _caption(query: ResolvedQuery) -> str:

@@ -112,7 +112,7 @@ def grounded(photo: RGB, parts: Sequence[ResolvedPart], vectors: Floats, encodin
         embed: masks of the photo to vectors like those of its regions, or None.
     """
     size = (int(photo.shape[0]), int(photo.shape[1]))
-    scene = scene_of(size, encoding.regions, encoding.boxes, encoding.masks, record)
+    scene = scene_of(size, encoding.regions, encoding.boxes, encoding.masks, record, encoding.scores)
     targets = [target_of(part, vector, scene, calibration) for part, vector in zip(parts, vectors, strict=True)]
     return climb(scene, targets, tools_for(photo, grounders, embed))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
@@ -69,6 +70,11 @@ class MiniBackbone(nn.Module):
             _fold(block, (("conv1", "norm1"), ("conv2", "norm2")))
             if block.skip is not None:
                 _fold(block.skip, (("1", "2"),))
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights, and so of what goes in and comes out."""
+        return next(self.parameters()).dtype
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Run on (B, 3, H, W) normalised pixels, H and W multiples of 32."""

@@ -15,6 +15,7 @@ from .pixel_decoder import PixelDecoder, Pyramid
 
 PIXEL_MEAN = (123.675, 116.280, 103.530)
 PIXEL_STD = (58.395, 57.120, 57.375)
+COARSEST = 32  # pixels of a cell of the coarsest map; sides are multiples of it
 SQUARE = 176  # side of the square that every photo is pressed into first, in training and in use
 
 
@@ -30,6 +31,12 @@ def squashed(rgb: NDArray[np.uint8], square: int = SQUARE) -> NDArray[np.uint8]:
 def to_side(pixels: Tensor, side: int) -> Tensor:
     """(B, 3, SQUARE, SQUARE) to (B, 3, side, side), as crops of training are made."""
     return F.interpolate(pixels, (side, side), mode="bilinear", align_corners=False)
+
+
+def multiplies_bfloat16() -> bool:
+    """Whether this processor has instructions of its own for bfloat16; without them it is slower than float32."""
+    has = torch.cpu.get_capabilities()
+    return bool(has.get("avx512_bf16") or has.get("amx_bf16"))
 
 
 class VisionTower(nn.Module):
@@ -84,7 +91,8 @@ class VisionTower(nn.Module):
                 backbone costs.
         """
         count = len(pixels)
-        maps = self.backbone(self.normalise(torch.cat([pixels, pixels.flip(3)]) if mirrored else pixels))
+        normal = self.normalise(torch.cat([pixels, pixels.flip(3)]) if mirrored else pixels)
+        maps = [level.to(normal.dtype) for level in self.backbone(normal.to(self.backbone.dtype))]
         deep = self.deep(maps)
         if mirrored:
             deep = (deep[:count] + deep[count:].flip(3)) / 2

@@ -172,7 +172,7 @@ def _stored_regions(store: Store, space_id: int, block: StoredVectors, row: int,
                     masks: Mapping[int, LoadMasks]) -> StoredRegions:
     first, end = block.offsets[row], block.offsets[row + 1]
     photo_id = int(block.photo_ids[row])
-    return StoredRegions(block.image[row], block.regions[first:end], block.boxes[first:end],
+    return StoredRegions(block.image[row], block.regions[first:end], block.boxes[first:end], block.scores[first:end],
                          masks.get(photo_id) or partial(store.masks, space_id, photo_id))
 
 
@@ -180,4 +180,5 @@ def _fresh_regions(encoding: PhotoEncoding, photo: Photo, rgb: RGB) -> StoredReg
     """Regions of a picture that was encoded just now; its pixels may be a thumbnail of the photo."""
     wide, high = photo.width / rgb.shape[1], photo.height / rgb.shape[0]
     boxes = encoding.boxes * np.array([wide, high, wide, high], np.float32)
-    return StoredRegions(encoding.image, encoding.regions, boxes, lambda: encoding.masks, indexed=False)
+    return StoredRegions(encoding.image, encoding.regions, boxes, encoding.scores, lambda: encoding.masks,
+                         indexed=False)

@@ -62,8 +62,9 @@ class StoredRegions:
 
     Attributes:
         image: (D,) float32.
-        regions: (R, D) float32, best proposal first.
+        regions: (R, D) float32, in the order of the encoding.
         boxes: (R, 4) float32, pixels of the upright photo.
+        scores: (R,) float32, predicted quality of the masks, 0 to 1.
         masks: gives the R masks, or none of them where none are stored: then the box is the mask. Called only
             when one is shown.
         indexed: regions have ids; False for a photo that was encoded just now.
@@ -72,6 +73,7 @@ class StoredRegions:
     image: Floats
     regions: Floats
     boxes: Floats
+    scores: Floats
     masks: LoadMasks
     indexed: bool = True
 
@@ -106,7 +108,7 @@ def _ground_part(photo: Photo, stored: StoredRegions, asked: AskedPart, masks: L
     elif as_whole > best:
         regions = (_everything(photo, as_whole),)
     else:
-        chosen = _instances(cosines, masks(), many=present)
+        chosen = _instances(cosines, stored.scores, masks(), many=present)
         regions = tuple(_region(photo, stored, number, float(cosines[number]), masks() if shown else None)
                         for number in chosen)
     return _entity_hit(asked.part, score, "stored", present, regions)
@@ -144,9 +146,9 @@ def _seen(photo: Photo, hit: EntityHit, masks: Sequence[GroundedMask], bar: floa
                      tuple(_looked_at(photo, mask) for mask in kept if mask.box != NOWHERE))
 
 
-def _instances(cosines: NDArray[np.floating], masks: Sequence[Rle], *, many: bool) -> list[int]:
+def _instances(cosines: Floats, scores: Floats, masks: Sequence[Rle], *, many: bool) -> list[int]:
     """Ordinals of the regions to show, best first: near the best one, and apart from those already taken."""
-    order = answers(cosines)
+    order = answers(cosines, scores)
     chosen = [int(order[0])]
     if not many or len(masks) < len(cosines):
         return chosen

@@ -76,7 +76,7 @@ class PhotoEncoding:
 
     Attributes:
         image: (D,) float32, unit length.
-        regions: (R, D) float32, unit length, best proposal first; R may be 0.
+        regions: (R, D) float32, unit length, first what is well drawn and not yet shown; R may be 0.
         boxes: (R, 4) float32, x0 y0 x1 y1 in pixels of the upright photo.
         areas: (R,) float32, share of the photo that the mask covers, 0 to 1.
         scores: (R,) float32, predicted quality, 0 to 1.

@@ -127,3 +127,13 @@ def pooled_features(model: FindModel, samples: Samples, views: Views, rng: np.ra
             maps = model.vision.backbone(model.vision.normalise(crop(pixels, model.config.side)))
         found.append(model.vision.deep(maps).float().mean((2, 3)).half())
     return torch.cat(found)
+
+
+def own_places(model: FindModel, samples: Samples) -> Tensor:
+    """(N, D) unit vectors that a model's photo path gives to whole photos."""
+    count = len(samples)
+    boxes = np.tile(np.array([[0, 0, 1, 1]], np.float32), (count, 1))
+    nothing = np.zeros((count, 0), np.float16)
+    features = pooled_features(model, samples, Views(np.arange(count), boxes, nothing), np.random.default_rng(0))
+    with torch.no_grad():
+        return torch.cat([model.interface.paths.photo(some.float()) for some in features.split(8192)])

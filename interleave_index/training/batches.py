@@ -21,6 +21,8 @@ from .strokes import draw_prompt
 
 SMALLEST_CELLS = 6  # a mask with fewer cells left after the crop is dropped
 MOST_REGIONS, MOST_EXPRESSIONS, MOST_ENTITIES, MOST_STROKES = 10, 4, 3, 3
+COMPLETE = 2  # masks from which on they may be all that is there; one alone is often the only thing that was drawn
+MOST_COUNTED = 6  # masks of a photo that make it likelier to be drawn
 VISUAL_CHANCE = 0.5
 ELSEWHERE = 0.9  # chance that a reference is in another photo, where the batch has one of its label
 OTHER_NAMES = {
@@ -96,6 +98,8 @@ class Pools:
     def __init__(self, samples: Samples, usable: NDArray[np.int64]) -> None:
         by_hand = [n for n in usable if any(r.kind != "pseudo" for r in samples.regions[n])]
         self.outlined = np.array(by_hand, np.int64)
+        counted = np.array([min(MOST_COUNTED, len(samples.regions[n])) for n in by_hand], np.float64)
+        self._odds = counted / counted.sum() if by_hand else counted
         self.captioned = np.array([n for n in usable if samples.captions[n]], np.int64)
         self.labelled = np.array([n for n in usable if samples.labels[n] and not samples.captions[n]], np.int64)
         self.by_label: dict[str, list[int]] = {}
@@ -111,7 +115,7 @@ class Pools:
             if self.names
             else []
         )
-        chosen = [rng.choice(self.outlined, count * 3 // 8), *pairs]
+        chosen = [rng.choice(self.outlined, count * 3 // 8, p=self._odds), *pairs]
         if len(self.labelled):
             chosen.append(rng.choice(self.labelled, count // 16))
         rest = count - sum(map(len, chosen))
@@ -131,7 +135,7 @@ def draw_batch(samples: Samples, pools: Pools, count: int, side: int, rng: np.ra
         jitter(pixels, rng),
         masks,
         labels,
-        torch.tensor([len(m) > 0 for m in masks]),
+        torch.tensor([len(samples.regions[n]) >= COMPLETE for n in rows]),
         [c or "a photo" for c in captions],
         torch.tensor([c is not None for c in captions]),
     )

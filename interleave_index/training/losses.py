@@ -80,7 +80,7 @@ def class_loss(
     Args:
         logits: (B, Q, K + 1).
         labels: one (T_i,) int64 an image, -1 for a nameless target.
-        annotated: (B,) bool, images whose masks are known at all.
+        annotated: (B,) bool, images whose masks may be taken for all that is there.
     """
     chances = logits.float().log_softmax(-1)
     background = chances.shape[-1] - 1
@@ -92,7 +92,8 @@ def class_loss(
         )
         named[matches.image, matches.proposal] = torch.where(label < 0, background, label)
         nameless[matches.image, matches.proposal] = label < 0
-    weight = torch.where((named == background) & ~nameless, background_weight, 1.0) * annotated[:, None]
+    empty = (named == background) & ~nameless
+    weight = torch.where(empty, background_weight * annotated[:, None], 1.0)
     taken = chances.gather(-1, named[..., None])[..., 0]
     anything = chances[..., :-1].logsumexp(-1)
     loss = -torch.where(nameless, anything, taken)

@@ -16,27 +16,29 @@ import torch
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from torch import Tensor
+from torch.nn import functional as F
 
 from ..errors import ConfigError, InputError
-from ..interface.bundle import save_bundle
+from ..interface.bundle import WEIGHTS, load_bundle, save_bundle
 from ..interface.find import tasks
 from ..interface.find.model import FindModel, MiniConfig
 from ..models.text import load_tokenizer, train_tokenizer
-from .align_stage import AlignStage
+from .align_stage import AlignStage, own_places
 from .calibrate import calibrate
 from .interface_stage import InterfaceStage
 from .loop import Progress, Stage, run_stage
 from .pseudo import boxed_regions, pseudo_regions
 from .region_stage import RegionStage
 from .samples import Samples, Views, held_out, joined, load_samples, load_views
-from .sentences import Sentences, load_sentences, teacher_names
-from .space_stage import Space, SpaceStage, load_space
+from .sentences import Sentences, classifier_names, load_sentences, own_sentences, teacher_names
+from .space_stage import TEMPLATES, Space, SpaceStage, load_space
 from .text_stage import TextStage
 from .vision_stage import Anchors, VisionStage
 
 StageName = Literal["space", "text", "vision", "align", "regions", "interface", "bundle"]
 STAGES: tuple[StageName, ...] = ("space", "text", "vision", "align", "regions", "interface", "bundle")
 TABLE_NAMES = 200  # most frequent label names of the masks, for the class table
+TEACHERS_SHARE = 2.0  # of the teachers' positions to those of a model that goes on learning
 LOG_SCALE = 2.3  # where the logit scale starts; the published 1.0 is slow with small batches
 
 
@@ -53,7 +55,8 @@ class TrainSettings:
         minutes: of stage `interface`; the other stages have their own.
         more: folder of further packs that only stage `vision` learns from; they need no annotations.
         start: folder of an earlier run whose vocabulary is taken and whose towers and interface the stages start from,
-            the interface as far as shapes agree; without it all start at random.
+            the interface as far as shapes agree; or of a bundle, which goes on learning in the space it has: then its
+            own text vectors take the place of a sentence encoder's. Without it all start at random.
         batch: photos a step of stage `interface`.
         seed: of everything that is drawn.
         limit: at most so many training photos, for trials.
@@ -103,7 +106,14 @@ def _run(settings: TrainSettings, progress: Callable[[Progress | str], None]) ->
     train, held = _load(settings, progress)
     settings.out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(settings.seed)
-    sentences = None if settings.targets is None else load_sentences(settings.targets / "sentences.npz")
+    finished = settings.start is not None and (settings.start / WEIGHTS).is_file()
+    if finished and "text" in settings.stages:
+        raise ConfigError(
+            f"stage text is chosen and {settings.start} is a bundle, whose words keep their places; "
+            "leave text out with --stage, or start from the folder of a run"
+        )
+    taught = settings.targets is not None and not finished
+    sentences = load_sentences(settings.targets / "sentences.npz") if taught and settings.targets else None
     model = FindModel(MiniConfig(), _tokenizer(settings, train, sentences))
     with torch.no_grad():
         model.interface.lang_encoder.logit_scale.fill_(LOG_SCALE)
@@ -135,6 +145,7 @@ class _Course:
         self.settings, self.model, self.train, self.held = settings, model, train, held
         self.sentences, self.progress = sentences, progress
         self.space: Space | None = None
+        self._own_texts = False
 
     def take(self, name: StageName) -> None:
         """Run a stage if it is chosen, then take up what its checkpoint holds, if there is one."""
@@ -175,8 +186,7 @@ class _Course:
     def _space(self) -> Stage:
         _, views = self._views()
         names = teacher_names(views, self._targets / "classifiers.npz")
-        vectors = _held_vectors(self.held, self._targets / "held-sentences.npz")
-        return SpaceStage(self.train, views, names, self._sentences, self.held, vectors)
+        return SpaceStage(self.train, views, names, self._sentences, self.held, self._held_vectors())
 
     def _text(self) -> Stage:
         return TextStage(self.model, self._sentences, self._made_space)
@@ -184,8 +194,7 @@ class _Course:
     def _vision(self) -> Stage:
         samples, views = self._views(self.settings.more)
         self.progress(f"{len(samples)} photos and {len(views)} views for the vision tower")
-        vectors = _held_vectors(self.held, self._targets / "held-sentences.npz")
-        anchors = Anchors(self._made_space, views, self._sentences, self.held, vectors)
+        anchors = Anchors(self._made_space, views, self._sentences, self.held, self._held_vectors())
         model = self.model
         return VisionStage(model.vision, model.interface, samples, views, self.held, anchors, basis=self.train)
 
@@ -201,11 +210,21 @@ class _Course:
         places, names = None, None
         if self.space is not None and self.sentences is not None and self.train.pooled is not None:
             places, names = self.space.of_photos(self.train.pooled), self._names()
+            if self._own_texts:  # what the model says itself of a photo and what the teachers say are best together
+                places = F.normalize(TEACHERS_SHARE * places + own_places(self.model, self.train), dim=1)
         batch = self.settings.batch
         return InterfaceStage(self.model, self.train, self.held, places=places, names=names, batch=batch)
 
     def start(self, folder: Path) -> None:
-        """Take an earlier run's towers and what fits of its interface, but for the paths of photos and regions."""
+        """Take an earlier run's towers and what fits of its interface, but for the paths of photos and regions.
+
+        Of a bundle everything is taken, and its own text vectors.
+        """
+        if (folder / WEIGHTS).is_file():
+            self.model.load_state_dict(load_bundle(folder).model.state_dict())
+            self.sentences, self._own_texts = self._said(), True
+            self.progress(f"starts from the bundle {folder}, with {len(self.sentences.texts)} texts in its own words")
+            return
         tower, text, interface = (folder / f"{name}.pt" for name in ("vision", "text", "interface"))
         if tower.exists():
             self.model.vision.load_state_dict(_below("tower.", _module(tower)))
@@ -225,6 +244,25 @@ class _Course:
         )
 
     # --- what stages are taught with ----------------------------------------------------------
+
+    def _said(self) -> Sentences:
+        """What the model says of all captions and names."""
+        names = {name for photo in self.train.labels for name in photo}
+        names |= {region.label for photo in self.train.regions for region in photo if region.label}
+        if self.settings.targets is not None:
+            names |= classifier_names(self.settings.targets / "classifiers.npz")
+        captions = [caption for photo in self.train.captions for caption in photo]
+        wordings = [template.format(name) for name in sorted(names) for template in TEMPLATES]
+        return own_sentences(self.model, {"caption": captions, "name": wordings})
+
+    def _held_vectors(self) -> NDArray[np.float16]:
+        """(n, S) vectors of the first caption of every captioned held-out photo, in order."""
+        first = [captions[0] for captions in self.held.captions if captions]
+        if self._own_texts:
+            sentences = own_sentences(self.model, {"caption": first})
+        else:
+            sentences = load_sentences(self._targets / "held-sentences.npz")
+        return sentences.vectors[[sentences.place[caption] for caption in first]]
 
     @property
     def _targets(self) -> Path:
@@ -270,13 +308,6 @@ def _module(checkpoint: Path) -> dict[str, Tensor]:
 
 def _below(prefix: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
     return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
-
-
-def _held_vectors(held: Samples, file: Path) -> NDArray[np.float16]:
-    """(n, 384) sentence vectors of the first caption of every captioned held-out photo, in order."""
-    sentences = load_sentences(file)
-    first = [captions[0] for captions in held.captions if captions]
-    return sentences.vectors[[sentences.place[caption] for caption in first]]
 
 
 def _load(settings: TrainSettings, progress: Callable[[Progress | str], None]) -> tuple[Samples, Samples]:

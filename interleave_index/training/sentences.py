@@ -10,6 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from ..errors import InputError
+from ..interface.find import tasks
+from ..interface.find.model import FindModel
 from .samples import Samples, Views
 
 FEATURES = 1280  # of the first teacher within a cached vector; the rest is the second one's, of length 0.7
@@ -27,12 +29,14 @@ class Sentences:
         vectors: (N, 384) float16 of unit length.
         kinds: (N,) uint8, positions in `KINDS`.
         place: text to its position (the first, where kinds share one).
+        own: the vectors are not those of an encoder, but (N, D) positions that a model gives to the texts itself.
     """
 
     texts: list[str]
     vectors: NDArray[np.float16]
     kinds: NDArray[np.uint8]
     place: dict[str, int]
+    own: bool = False
 
 
 def load_sentences(file: Path) -> Sentences:
@@ -49,18 +53,28 @@ def load_sentences(file: Path) -> Sentences:
         return Sentences(texts, content["vectors"], content["kinds"], place)
 
 
+@torch.inference_mode()
+def own_sentences(model: FindModel, kinds: dict[str, list[str]], batch: int = 256) -> Sentences:
+    """What a model says itself of texts, for a model that goes on learning in its own space.
+
+    Args:
+        kinds: texts by their kind, see `KINDS`; a text of two kinds counts as the first.
+    """
+    texts = {text: KINDS.index(kind) for kind, some in reversed(kinds.items()) for text in some}
+    order = sorted(texts, key=len)
+    parts = [tasks.encode_text(model.eval(), order[start : start + batch]) for start in range(0, len(order), batch)]
+    vectors = torch.cat(parts).half().numpy()
+    place = {text: n for n, text in enumerate(order)}
+    return Sentences(order, vectors, np.array([texts[text] for text in order], np.uint8), place, own=True)
+
+
 def teacher_names(views: Views, file: Path) -> list[tuple[str, ...]]:
     """Names that the classifying teachers are sure of, for every view; often none.
 
     Args:
         file: written by tools/cache_classifiers.py.
     """
-    if not file.exists():
-        raise InputError(f"no classifiers at {file}; write them with tools/cache_classifiers.py")
-    with np.load(file) as content:
-        weights = {name: torch.as_tensor(content[name]).float() for name in content.files if "names" not in name}
-        synonyms = [str(line).split("|") for line in content["imagenet_names"]]
-        objects = [str(name) for name in content["object_names"]]
+    weights, synonyms, objects = _classifiers(file)
     names: list[tuple[str, ...]] = []
     for start in range(0, len(views), 4096):
         pooled = torch.as_tensor(views.pooled[start : start + 4096]).float()
@@ -72,6 +86,22 @@ def teacher_names(views: Views, file: Path) -> list[tuple[str, ...]]:
             own = synonyms[label] if chance > SURE_NAME and label else []
             names.append(tuple(dict.fromkeys([*own, *(objects[n] for n in found)])))
     return names
+
+
+def classifier_names(file: Path) -> set[str]:
+    """Every name that the classifying teachers know."""
+    _, synonyms, objects = _classifiers(file)
+    return {name for names in synonyms for name in names} | set(objects)
+
+
+def _classifiers(file: Path) -> tuple[dict[str, torch.Tensor], list[list[str]], list[str]]:
+    """Last layers, synonyms of each class of the first, names of the second."""
+    if not file.exists():
+        raise InputError(f"no classifiers at {file}; write them with tools/cache_classifiers.py")
+    with np.load(file) as content:
+        weights = {name: torch.as_tensor(content[name]).float() for name in content.files if "names" not in name}
+        synonyms = [str(line).split("|") for line in content["imagenet_names"]]
+        return weights, synonyms, [str(name) for name in content["object_names"]]
 
 
 def captions_of(samples: Samples, sentences: Sentences) -> list[NDArray[np.int64]]:

@@ -24,18 +24,29 @@ TEMPLATES = ("{}", "a {}", "a photo of a {}")
 CAPTION_SHARE, LABEL_SHARE = 0.62, 0.19  # of a batch; the rest are names that the teachers gave
 
 
+class _Positions(nn.Module):
+    """Vectors that lie in the space already, made unit length."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.normalize(x, dim=-1)
+
+
 class Space(nn.Module):
     """Positions of teacher vectors in the shared space.
 
     Args:
         dim: D of the space.
         pooled: teacher vectors that the projection of photos is fitted on, or None where weights are loaded.
+        own_texts: sentence vectors are positions already, those of a model that is to learn more; then photos alone
+            are brought there.
     """
 
     mean: Tensor
     components: Tensor
 
-    def __init__(self, dim: int, pooled: np.ndarray | None = None, *, features: int = 2304) -> None:
+    def __init__(
+        self, dim: int, pooled: np.ndarray | None = None, *, features: int = 2304, own_texts: bool = False
+    ) -> None:
         super().__init__()
         vision = VISION_DIM
         if pooled is not None:
@@ -46,7 +57,7 @@ class Space(nn.Module):
             mean, components = project_targets(pooled, vision)
             self.mean, self.components = torch.as_tensor(mean), torch.as_tensor(components)
         self.photos = Head(vision, 1024, dim, dropout=0.3)
-        self.texts = Head(SENTENCE_DIM, 1024, dim, dropout=0.3)
+        self.texts: nn.Module = _Positions() if own_texts else Head(SENTENCE_DIM, 1024, dim, dropout=0.3)
         self.log_scale = nn.Parameter(torch.tensor(3.0))
 
     def directions(self, pooled: Tensor) -> Tensor:
@@ -87,7 +98,7 @@ class SpaceStage:
     ) -> None:
         if train.pooled is None or held.pooled is None:
             raise InputError("stage space learns between teachers, no teacher targets given; pass --targets")
-        self.module = Space(dim, train.pooled)
+        self.module = Space(dim, train.pooled, own_texts=sentences.own)
         self.photos_per_step, self.lr = batch, lr
         self.directions = self.module.directions(torch.as_tensor(train.pooled))
         self.view_directions = torch.cat(
@@ -153,7 +164,7 @@ def load_space(checkpoint: Path) -> Space:
     """The space of a finished stage."""
     state = torch.load(checkpoint, weights_only=True, map_location=torch.get_default_device())["module"]
     dim, features = state["photos.straight.weight"].shape[0], len(state["mean"])
-    space = Space(dim, features=features)
+    space = Space(dim, features=features, own_texts="texts.straight.weight" not in state)
     space.components = torch.zeros(state["components"].shape)
     space.load_state_dict(state)
     return space.eval().requires_grad_(False)

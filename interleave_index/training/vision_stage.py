@@ -20,7 +20,7 @@ from ..interface.find.module import FindInterface
 from ..interface.find.paths import Head
 from ..models.vision import VisionTower
 from .augment import Crop, jitter, random_crop, view_crop, whole
-from .batches import cropped_masks
+from .batches import COMPLETE, cropped_masks
 from .samples import Samples, Views, project_targets, target_directions
 from .samples import held_out as kept_back
 from .seed_losses import seed_losses
@@ -187,7 +187,7 @@ class VisionStage:
             masks, _ = cropped_masks(self.train_set, rows, crop, logits.shape[-1], rng)
             cells = self.interface.seeds.cells(self.interface.features(pyramid.levels))
             placed = self.interface.seeds.placed(pyramid.mask_features)
-            outlined = torch.tensor([len(own) > 0 for own in masks])
+            outlined = torch.tensor([len(self.train_set.regions[n]) >= COMPLETE for n in rows])
             seeds = seed_losses(self.interface, cells, placed, masks, outlined, rng)
             losses |= {name: SEED_WEIGHTS[name] * value for name, value in seeds.items()}
         return losses

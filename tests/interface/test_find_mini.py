@@ -3,6 +3,7 @@
 import io
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from interleave_index.interface import BUNDLED, load
 from interleave_index.interface.bundle import fingerprint, load_bundle, save_bundle
 from interleave_index.interface.find import tasks
 from interleave_index.interface.find.model import Sentence
-from interleave_index.interface.find_mini import _distinct, closeup, squashed_mask, upsampled
+from interleave_index.interface.find_mini import closeup, squashed_mask, upsampled
 from interleave_index.records import ResolvedPart
 
 SIZE_LIMIT = 48 * 2**20
@@ -119,10 +120,23 @@ def test_a_tiny_mask_still_marks_a_cell():
     assert squashed_mask(mask, (32, 32))[:16].all() and not squashed_mask(mask, (32, 32))[16:].any()
 
 
-def test_proposals_of_the_same_pixels_are_kept_once_and_the_best_first():
-    masks = torch.full((4, 8, 8), -5.0)
-    masks[0, :4], masks[1, :4], masks[2, 4:], masks[3] = 5, 5, 5, -5
-    assert _distinct(masks, torch.tensor([0.5, 0.9, 0.7, 0.99])) == [1, 2]
+def test_a_piece_of_a_proposal_says_what_it_covers_itself(find_mini):
+    network, table = find_mini.network, find_mini._table
+    with torch.inference_mode():
+        pyramid = find_mini._pyramid([scene()])
+        segments = tasks.segment(network, pyramid, table)
+        masks = torch.full_like(segments.masks, -5.0)
+        masks[0, 3, :12, :12] = masks[0, 3, -12:, -12:] = 5.0
+        torn = replace(segments, masks=masks)
+        drawn, vectors, quality = tasks.split(network, pyramid, torn, 0)
+        said = network.interface.paths.masks(drawn[-2:].sigmoid()[None], pyramid.deep, pyramid.mask_features)[0]
+        whole = replace(segments, masks=masks.clamp(max=-1.0))
+        assert len(tasks.split(network, pyramid, whole, 0)[0]) == masks.shape[1]
+    assert len(drawn) == len(vectors) == len(quality) == masks.shape[1] + 2
+    assert torch.equal(vectors[:-2], segments.vectors[0])
+    assert torch.allclose(vectors.norm(dim=1), torch.ones(len(vectors)), atol=1e-5)
+    for own, towers in zip(vectors[-2:], said, strict=True):
+        assert own @ towers > vectors[3] @ towers  # nearer to what it covers than the whole is
 
 
 def test_masks_grow_smoothly():

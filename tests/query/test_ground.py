@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -22,12 +23,12 @@ def toward(cosine: float) -> list[float]:
     return [cosine, float(np.sqrt(1 - cosine**2))]
 
 
-def stored(*cosines: float, image: float = 0.0, masks: bool = True) -> StoredRegions:
-    """Regions of the four boxes, masks kept at a quarter of the photo's size."""
+def stored(*cosines: float, image: float = 0.0, masks: bool = True, scores: Sequence[float] = ()) -> StoredRegions:
+    """Regions of the four boxes, equally well drawn unless told, masks kept at a quarter of the photo's size."""
     small = tuple(encode_rle(box_mask(tuple(box / 4), (10, 20))) for box in BOXES[:len(cosines)])
     regions = np.array([toward(c) for c in cosines], np.float32).reshape(-1, 2)
     return StoredRegions(np.array(toward(image), np.float32), regions, BOXES[:len(cosines)],
-                         lambda: small if masks else ())
+                         np.array(scores or [0.5] * len(cosines), np.float32), lambda: small if masks else ())
 
 
 def asked(bar: float = 0.5, role: str = "entity", kind: str = "text") -> AskedPart:
@@ -45,10 +46,10 @@ def test_the_best_region_comes_with_its_mask_and_box_at_the_size_of_the_photo():
     assert np.array_equal(region.rle.decode(), box_mask((40, 0, 80, 40), (40, 80)))
 
 
-def test_of_two_regions_that_answer_alike_the_better_proposal_is_shown_and_the_score_stays():
-    hit, = ground_stored(PHOTO, stored(0.8, 0.801), [asked()])
+def test_of_two_regions_that_answer_alike_the_better_drawn_is_shown_and_the_score_stays():
+    hit, = ground_stored(PHOTO, stored(0.8, 0.801, scores=[0.9, 0.4]), [asked()])
     assert hit.regions[0].region_id == region_id(5, 0) and hit.score == pytest.approx(0.801)
-    hit, = ground_stored(PHOTO, stored(0.8, 0.82), [asked()])
+    hit, = ground_stored(PHOTO, stored(0.2, 0.82, scores=[0.5, 0.4]), [asked()])
     assert hit.regions[0].region_id == region_id(5, 1)
 
 
@@ -61,7 +62,7 @@ def test_further_regions_are_near_in_score_and_apart_in_place():
 def test_at_most_five_regions_are_shown():
     boxes = np.array([[x, 0, x + 10, 40] for x in range(0, 80, 10)], np.float32)
     masks = tuple(encode_rle(box_mask(tuple(box), (40, 80))) for box in boxes)
-    many = StoredRegions(AXES[1], np.tile(AXES[:1], (8, 1)), boxes, lambda: masks)
+    many = StoredRegions(AXES[1], np.tile(AXES[:1], (8, 1)), boxes, np.full(8, 0.5, np.float32), lambda: masks)
     assert len(ground_stored(PHOTO, many, [asked()])[0].regions) == 5
 
 
@@ -82,7 +83,7 @@ def test_a_photo_without_regions_is_grounded_by_nothing():
     def never() -> tuple[()]:
         raise AssertionError("masks were fetched")
 
-    bare = StoredRegions(AXES[0], AXES[:0], BOXES[:0], never)
+    bare = StoredRegions(AXES[0], AXES[:0], BOXES[:0], np.zeros(0, np.float32), never)
     text, picture = ground_stored(PHOTO, bare, [asked(), asked(kind="picture")])
     assert (text.grounding.source, text.grounding.present, text.regions, text.score) == ("none", False, (), 0)
     assert (picture.grounding.source, picture.regions, picture.score) == ("none", (), 1)

@@ -37,7 +37,7 @@ from interleave_index.training.samples import (
     project_targets,
 )
 from interleave_index.training.sentences import FEATURES, teacher_names
-from interleave_index.training.space_stage import Space
+from interleave_index.training.space_stage import Space, load_space
 from interleave_index.training.strokes import draw_prompt
 
 
@@ -69,6 +69,8 @@ def test_class_loss_by_hand():
     assert float(loss) == pytest.approx((-math.log(0.5) - 0.1 * math.log(0.8)) / 1.1)
     nameless = class_loss(logits, pairs((0, 0, 0)), [torch.tensor([-1])], torch.tensor([True]))
     assert float(nameless) == pytest.approx((-math.log(0.75) - 0.1 * math.log(0.8)) / 1.1)
+    partly = class_loss(logits, pairs((0, 0, 0)), [torch.tensor([0])], torch.tensor([False]))
+    assert float(partly) == pytest.approx(-math.log(0.5))  # the other may be a thing that nobody drew
 
 
 def test_a_choice_is_shared_by_all_proposals_that_answer():
@@ -394,6 +396,24 @@ def test_with_targets_every_stage_teaches_the_next(tmp_path):
     assert any(str(line).startswith("starts from") for line in told)
     vocabularies = [(tmp_path / run_folder / "tokenizer.json").read_text() for run_folder in ("out", "again")]
     assert vocabularies[0] == vocabularies[1]
+    _goes_on_from_a_bundle(replace(settings, out=tmp_path / "further", start=folder), folder)
+
+
+def _goes_on_from_a_bundle(settings, bundle):
+    """The words of a bundle keep their places; photos and masks go on being learned there."""
+    with pytest.raises(ConfigError, match="words keep their places"):
+        run(settings, print)
+    told: list[Progress | str] = []
+    further = run(replace(settings, stages=("space", "interface", "bundle"), minutes=0.02), told.append)
+    assert any(str(line).startswith("starts from the bundle") for line in told)
+    space = load_space(settings.out / "space.pt")
+    said = torch.nn.functional.normalize(torch.randn(3, 256), dim=1)
+    assert torch.allclose(space.of_texts(said.numpy()), said, atol=1e-6)
+    before, after = (load_file(folder / "model.safetensors") for folder in (bundle, further))
+    words = [name for name in before if name.startswith(("text.", "interface.paths.text."))]
+    assert words and all(torch.equal(before[name], after[name]) for name in words)
+    learned = "interface.content_attention.layers.0.multihead_attn.in_proj_weight"
+    assert not torch.equal(before[learned], after[learned])
 
 
 def test_regions_learn_from_masks_alone_and_say_when_there_is_nothing(tmp_path):

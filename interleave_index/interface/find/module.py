@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from ...models.positions import sine_positions
 from .config import FindConfig
-from .layers import ConditionLayer, ContentLayer, Ffn, Language, Stack
+from .layers import ConditionLayer, ContentLayer, Ffn, Language, Pointwise, Stack
 from .outputs import MASKS, PIXEL, QUALITY, SEMANTIC, Output, Pass
 from .paths import TowerPaths, loudness
 from .sampler import sample_tokens
@@ -70,7 +70,7 @@ class FindInterface(nn.Module):
         self.pn_indicator = nn.Embedding(2, width)
         self.level_embed = nn.Embedding(LEVELS, width)
         if config.features != width:
-            self.input_proj = nn.ModuleList(nn.Conv2d(config.features, width, 1) for _ in range(LEVELS))
+            self.input_proj = nn.ModuleList(Pointwise(config.features, width) for _ in range(LEVELS))
         self.mask_embed = Stack([nn.Linear(width, width), nn.Linear(width, width), nn.Linear(width, config.features)])
         self.class_embed = nn.Parameter(torch.empty(width, width))
         self.mask_sptial_embed = nn.ParameterList(torch.empty(width, width) for _ in range(LEVELS))
@@ -184,11 +184,11 @@ class FindInterface(nn.Module):
         """(B, F, h, w) maps of a pyramid as tokens of the stream's width."""
         out = []
         for number, level in enumerate(levels):
-            if hasattr(self, "input_proj"):
-                level = self.input_proj[number](level)
             height, width = level.shape[-2:]
-            source = level.flatten(2).transpose(1, 2) + self.level_embed.weight[number]
-            place = sine_positions(height, width, level.shape[1], level.device).flatten(1).T[None].to(source.dtype)
+            own = hasattr(self, "input_proj")
+            tokens = self.input_proj[number](level) if own else level.flatten(2).transpose(1, 2)
+            source = tokens + self.level_embed.weight[number]
+            place = sine_positions(height, width, self.config.width, level.device).flatten(1).T[None].to(source.dtype)
             out.append(Level(source, source + place, (height, width)))
         return out
 

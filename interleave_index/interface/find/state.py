@@ -80,7 +80,9 @@ def attention_mask(state: State, masks: dict[str, Tensor], size: tuple[int, int]
                 torch.zeros((batch, count, size[0] * size[1]), dtype=torch.bool, device=variable.content.device)
             )
             continue
-        resized = F.interpolate(logits.detach().float(), size=size, mode="bilinear", align_corners=False)
+        resized = logits.detach().float()
+        if resized.shape[-2:] != size:
+            resized = F.interpolate(resized, size=size, mode="bilinear", align_corners=False)
         rows.append((resized.sigmoid() < 0.5).flatten(2).expand(-1, count, -1))
     blocked = torch.cat(rows, 1)
     return blocked & ~blocked.all(-1, keepdim=True)

@@ -16,6 +16,8 @@ from ...models.pixel_decoder import Pyramid
 from .blend import best_cut, blend
 from .model import FindModel, Sentence, compose, gather_visual
 from .outputs import Output
+from .paths import loudness
+from .pieces import pieces
 from .variables import InterleavePrompt, MaskPrompt, Prompts, SpatialPrompt, VisualTokens
 
 READINGS = ("{}", "this is a {}")
@@ -34,12 +36,14 @@ class Segments:
         masks: (B, Q, h, w) logits.
         quality: (B, Q), 0 to 1: the IoU that the network expects, or where it does not say so the chance of being any
             named thing times the mean certainty inside the mask.
+        lengths: (B, Q) of the proposals' vectors before they were made unit length.
     """
 
     image: Tensor
     vectors: Tensor
     masks: Tensor
     quality: Tensor
+    lengths: Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +85,36 @@ def segment(model: FindModel, pyramid: Pyramid, class_table: Tensor) -> Segments
     """
     output = model.see(pyramid, Prompts(), class_table=class_table).final
     masks, image, vectors = output["pred_masks"].float(), output["pred_retrievals"][:, 0], output["pred_captions"]
+    lengths = vectors.float().norm(dim=-1)
     if "pred_quality" in output:
-        return Segments(_unit(image), _unit(vectors), masks, output["pred_quality"].float().sigmoid())
+        return Segments(_unit(image), _unit(vectors), masks, output["pred_quality"].float().sigmoid(), lengths)
     inside = (masks > 0).float()
     certainty = (masks.sigmoid() * inside).sum((2, 3)) / inside.sum((2, 3)).clamp(min=1)
     named = 1 - output["pred_logits"].float().softmax(-1)[..., -1]
-    return Segments(_unit(image), _unit(vectors), masks, named * certainty)
+    return Segments(_unit(image), _unit(vectors), masks, named * certainty, lengths)
+
+
+def split(model: FindModel, pyramid: Pyramid, segments: Segments, row: int) -> tuple[Tensor, Tensor, Tensor]:
+    """One photo's proposals and, after them, the pieces of those in several.
+
+    A piece is what its proposal is, but for what the towers say, where they speak: that is of the piece alone.
+
+    Returns:
+        masks (N, h, w) logits, vectors (N, D) of unit length, quality (N,).
+    """
+    masks, vectors, quality = segments.masks[row], segments.vectors[row], segments.quality[row]
+    parents, torn, worth = pieces(masks, quality)
+    if not len(parents):
+        return masks, vectors, quality
+    own = vectors[parents]
+    if model.interface.config.towers and pyramid.deep is not None:
+        both = torch.cat([masks[parents], torn]).sigmoid()[None]
+        of_whole, of_piece = model.interface.paths.masks(
+            both, pyramid.deep[row : row + 1], pyramid.mask_features[row : row + 1]
+        )[0].split(len(parents))
+        loud = loudness("proposals_vision_object")
+        own = _unit(segments.lengths[row, parents][:, None] * own + loud * (of_piece - of_whole))
+    return torch.cat([masks, torn]), torch.cat([vectors, own]), torch.cat([quality, worth])
 
 
 def encode_text(model: FindModel, sentences: Sequence[str]) -> Tensor:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-WELL_DRAWN = 3.0  # what a predicted quality of 1 is worth, in standard deviations of the photo's cosines
+NEAR = 1.5  # standard deviations of the photo's cosines below the best, as far as regions answer nearly alike
+WELL_DRAWN = 4.0  # what a score of 1 is worth among those, in the same unit
 LEAST_SPREAD = 0.01  # of cosine: regions that lie nearer together than this say nothing of how far a model spreads them
 
 
@@ -17,12 +18,13 @@ def answers(cosines: NDArray[np.floating], scores: NDArray[np.floating] | None =
 
     Args:
         cosines: (R,) of every stored region with what is asked.
-        scores: (R,) predicted quality of their masks, 0 to 1, or None: all are alike.
+        scores: (R,) of their masks, 0 to 1, see `PhotoEncoding`, or None: all are alike.
 
-    >>> answers(np.array([0.5, 0.501, 0.7]), np.array([0.9, 0.3, 0.8])).tolist()
-    [2, 0, 1]
+    >>> answers(np.array([0.69, 0.7, 0.2]), np.array([0.9, 0.3, 1.0])).tolist()
+    [0, 1, 2]
     """
     if scores is None or not len(cosines):
         return np.argsort(-cosines, kind="stable")
     spread = max(float(np.std(cosines)), LEAST_SPREAD)
-    return np.argsort(-(cosines + WELL_DRAWN * spread * scores), kind="stable")
+    near = cosines >= cosines.max() - NEAR * spread
+    return np.lexsort((-(cosines + np.where(near, WELL_DRAWN * spread * scores, 0)), ~near))

@@ -186,7 +186,7 @@ class FindMini:
 
     def _encoding(self, photo: RGB, pyramid: Pyramid, segments: tasks.Segments, row: int) -> PhotoEncoding:
         logits, vectors, quality = tasks.split(self._model, pyramid, segments, row)
-        kept = varied(logits, _array(quality), most=MOST_REGIONS, same=SAME_IOU, smallest=SMALLEST_AREA)
+        kept, worths = varied(logits, _array(quality), most=MOST_REGIONS, same=SAME_IOU, smallest=SMALLEST_AREA)
         size = photo.shape[0], photo.shape[1]
         masks = upsampled(logits[kept], fit(size, STORED_LONG_SIDE))
         seen = [n for n in range(len(kept)) if masks[n].any()]
@@ -197,7 +197,7 @@ class FindMini:
             regions=_array(vectors[chosen]),
             boxes=np.array([box_of(masks[n]) for n in seen], np.float32).reshape(-1, 4) * scale,
             areas=np.array([masks[n].mean() for n in seen], np.float32),
-            scores=_array(quality[chosen]),
+            scores=np.array([worths[n] for n in seen], np.float32),
             masks=tuple(encode_rle(masks[n]) for n in seen),
         )
 

@@ -79,7 +79,7 @@ class PhotoEncoding:
         regions: (R, D) float32, unit length, first what is well drawn and not yet shown; R may be 0.
         boxes: (R, 4) float32, x0 y0 x1 y1 in pixels of the upright photo.
         areas: (R,) float32, share of the photo that the mask covers, 0 to 1.
-        scores: (R,) float32, predicted quality, 0 to 1.
+        scores: (R,) float32, predicted quality, less where a better region shows the same; 0 to 1, never rising.
         masks: R masks in the photo's aspect, long side at most 512.
         grounding: what the interface wants kept to ground this photo again without its pixels, or None.
     """

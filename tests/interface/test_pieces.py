@@ -33,14 +33,15 @@ def test_nothing_in_pieces_gives_nothing():
 def test_what_lies_on_a_better_mask_comes_later_and_what_is_the_same_never():
     masks = torch.stack([blocks((0, 8, 0, 16)), blocks((0, 8, 0, 15)), blocks((0, 8, 0, 10)), blocks((9, 16, 0, 16))])
     quality = np.array([0.9, 0.89, 0.8, 0.5], np.float32)
-    assert varied(masks, quality, most=9, same=0.8, smallest=0.0) == [0, 3, 2]
-    assert varied(masks, quality, most=9, same=1.0, smallest=0.0) == [0, 3, 2, 1]
     worth = 0.8 * np.exp(-(0.625**2) / APART)
     assert worth < 0.5  # why the third waits for the fourth
-    assert varied(masks, quality, most=2, same=0.8, smallest=0.0) == [0, 3]
+    kept, worths = varied(masks, quality, most=9, same=0.8, smallest=0.0)
+    assert kept == [0, 3, 2] and worths == pytest.approx([0.9, 0.5, worth])
+    assert varied(masks, quality, most=9, same=1.0, smallest=0.0)[0] == [0, 3, 2, 1]
+    assert varied(masks, quality, most=2, same=0.8, smallest=0.0)[0] == [0, 3]
 
 
 def test_empty_and_tiny_masks_are_left_out():
     masks = torch.stack([blocks(), blocks((0, 1, 0, 2)), blocks((0, 4, 0, 4))])
-    assert varied(masks, np.ones(3, np.float32), most=9, same=0.8, smallest=0.01) == [2]
-    assert varied(masks[:1], np.ones(1, np.float32), most=9, same=0.8, smallest=0.0) == []
+    assert varied(masks, np.ones(3, np.float32), most=9, same=0.8, smallest=0.01)[0] == [2]
+    assert varied(masks[:1], np.ones(1, np.float32), most=9, same=0.8, smallest=0.0) == ([], [])

@@ -48,10 +48,12 @@ def pieces(masks: Tensor, quality: Tensor) -> tuple[NDArray[np.int64], Tensor, T
     return rows, torch.where(hidden, -own.abs(), own), quality[rows] * share.sqrt()
 
 
-def varied(masks: Tensor, quality: Floats, *, most: int, same: float, smallest: float) -> list[int]:
-    """Which masks to keep, in the order in which each says most that is new.
+def varied(
+    masks: Tensor, quality: Floats, *, most: int, same: float, smallest: float
+) -> tuple[list[int], list[float]]:
+    """Which masks to keep, in the order in which each says most that is new, and what each is worth there.
 
-    The quality of what is left falls by exp(-IoU^2 / APART) with every mask that is taken.
+    What is left falls in worth, from its quality on, by exp(-IoU^2 / APART) with every mask that is taken.
 
     Args:
         masks: (N, h, w) logits.
@@ -66,11 +68,13 @@ def varied(masks: Tensor, quality: Floats, *, most: int, same: float, smallest: 
     shared = flat @ flat.T
     iou = (shared / (area[:, None] + area[None] - shared).clamp(min=1)).cpu().numpy()
     left = (area >= max(smallest * flat.shape[1], 1)).cpu().numpy()
-    worth, kept = quality.astype(np.float64), list[int]()
+    worth = quality.astype(np.float64)
+    kept, worths = list[int](), list[float]()
     while left.any() and len(kept) < most:
         best = int(np.where(left, worth, -np.inf).argmax())
         kept.append(best)
+        worths.append(float(worth[best]))
         left &= iou[best] <= same
         left[best] = False
         worth = worth * np.exp(-(iou[best] ** 2) / APART)
-    return kept
+    return kept, worths

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -108,12 +109,13 @@ def split(model: FindModel, pyramid: Pyramid, segments: Segments, row: int) -> t
         return masks, vectors, quality
     own = vectors[parents]
     if model.interface.config.towers and pyramid.deep is not None:
-        both = torch.cat([masks[parents], torn]).sigmoid()[None]
-        of_whole, of_piece = model.interface.paths.masks(
-            both, pyramid.deep[row : row + 1], pyramid.mask_features[row : row + 1]
-        )[0].split(len(parents))
+        wholes, place = np.unique(parents, return_inverse=True)
+        both = torch.cat([masks[wholes], torn]).sigmoid()[None]
+        deep, fine = pyramid.deep[row : row + 1], pyramid.mask_features[row : row + 1]
+        said = model.interface.paths.masks(both, deep, fine)[0]
+        change = said[len(wholes) :] - said[: len(wholes)][place]
         loud = loudness("proposals_vision_object")
-        own = _unit(segments.lengths[row, parents][:, None] * own + loud * (of_piece - of_whole))
+        own = _unit(segments.lengths[row, parents][:, None] * own + loud * change)
     return torch.cat([masks, torn]), torch.cat([vectors, own]), torch.cat([quality, worth])
 
 

@@ -58,6 +58,21 @@ def box_of(mask: BoolMask) -> Box:
     return (float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1))
 
 
+def boxes_of(masks: BoolMask) -> Floats:
+    """`box_of` of (N, H, W) masks at once, (N, 4) float32.
+
+    >>> boxes_of(np.array([[[0, 0, 0], [0, 1, 1]], [[0, 0, 0], [0, 0, 0]]], bool)).tolist()
+    [[1.0, 1.0, 3.0, 2.0], [0.0, 0.0, 0.0, 0.0]]
+    """
+    boxes = np.zeros((len(masks), 4), np.float32)
+    for low, axis in enumerate((1, 2)):  # columns, then rows
+        there: BoolMask = np.logical_or.reduce(masks, axis=axis)
+        length = there.shape[1]
+        boxes[:, low] = there.argmax(1)
+        boxes[:, low + 2] = (length - there[:, ::-1].argmax(1)) * there.any(1)
+    return boxes
+
+
 def resize_mask(mask: BoolMask, size: tuple[int, int] | None = None, *, long_side: int | None = None) -> BoolMask:
     """Resize a mask by nearest neighbour at pixel centres.
 

@@ -45,6 +45,9 @@ def train(
     align_minutes: Annotated[float, typer.Option(min=0, help="Of the stage `align`.")] = 5.0,
     regions_minutes: Annotated[float, typer.Option(min=0, help="Of the stage `regions`.")] = 3.0,
     batch: Annotated[int, typer.Option(min=1, help="Photos a step of the stage `interface`.")] = 16,
+    backbone_rate: Annotated[float, typer.Option(
+        "--backbone-rate", min=0.0, max=1.0,
+        help="Learning rate of the backbone in `interface`, as a share; 0 lets it stand.")] = 0.0,
     seed: Annotated[int, typer.Option(help="Of everything that is drawn.")] = 0,
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many training photos, for a trial.")] = None,
     bf16: Annotated[bool, typer.Option("--bf16/--fp32", help="Mixed precision.")] = True,
@@ -59,8 +62,8 @@ def train(
     bundle = run(TrainSettings(data=data, out=out, targets=targets, more=more, start=start, stages=wanted,
                                minutes=minutes, space_minutes=space_minutes, text_minutes=text_minutes,
                                vision_minutes=vision_minutes, align_minutes=align_minutes,
-                               regions_minutes=regions_minutes, batch=batch, seed=seed, limit=limit,
-                               bf16=bf16, threads=threads, device=device or "auto"),
+                               regions_minutes=regions_minutes, batch=batch, backbone_rate=backbone_rate,
+                               seed=seed, limit=limit, bf16=bf16, threads=threads, device=device or "auto"),
                  progress=lambda line: (show.note if as_json else show.say)(str(line)))
     if as_json:
         show.emit_json({"model": str(bundle)})

@@ -1,7 +1,10 @@
 """A find-mini bundle on disk: weights, sizes, tokenizer and calibration in one folder.
 
-config.json         sizes, preprocessing, names of the class table, calibration constants, what it was trained on
-model.safetensors   weights, the class table (`class_table`) and the calibration banks (`bank.*`), float16
+config.json         sizes, preprocessing, names of the class table and of the vocabulary, calibration constants, what
+                    it was trained on
+model.safetensors   weights, the class table (`class_table`), vectors of the vocabulary (`vocabulary`), weights of the
+                    rating (`rating`) and the calibration banks (`bank.*`), float16; bundles of older releases have
+                    no vocabulary and no rating
 tokenizer.json      the text tower's vocabulary
 """
 
@@ -22,10 +25,13 @@ from torch import Tensor
 from ..errors import WeightsMissing
 from ..models.text import load_tokenizer
 from .find.model import FindModel, MiniConfig
+from .find.rating import Rating
+from .find.readings import Vocabulary
 from .protocol import Calibration
 
 CONFIG, WEIGHTS, TOKENIZER = "config.json", "model.safetensors", "tokenizer.json"
 FORMAT = 1
+VOCABULARY, RATING = "vocabulary", "rating"
 BANKS = ("captions", "phrases", "pictures", "regions")
 
 
@@ -37,6 +43,8 @@ class Bundle:
         model: in eval mode, float32.
         class_table: (K + 1, C) name vectors, background last.
         calibration: banks and constants.
+        vocabulary: names that pictures in a sentence are read as, or None.
+        rating: what masks are worth as regions, or None.
         config: the whole of config.json.
         checkpoint: sha256 of weights, sizes and vocabulary together, hex.
     """
@@ -44,6 +52,8 @@ class Bundle:
     model: FindModel
     class_table: Tensor
     calibration: Calibration
+    vocabulary: Vocabulary | None
+    rating: Rating | None
     config: dict[str, Any]
     checkpoint: str
 
@@ -76,7 +86,10 @@ def _read(folder: Path) -> Bundle:
         )
     content = {name: value.float() for name, value in load_file(folder / WEIGHTS).items()}
     banks = {name: content.pop(f"bank.{name}").numpy() for name in BANKS}
-    table = content.pop("class_table")
+    table, words = content.pop("class_table"), content.pop(VOCABULARY, None)
+    vocabulary = None if words is None else _vocabulary(config[VOCABULARY], words)
+    weights = content.pop(RATING, None)
+    rating = None if weights is None else Rating(weights)
     model = FindModel(MiniConfig(**config["sizes"]), load_tokenizer(folder / TOKENIZER))
     try:
         model.load_state_dict(content)
@@ -90,11 +103,23 @@ def _read(folder: Path) -> Bundle:
     )
     model.eval().requires_grad_(False)
     model.vision.channels_last()
-    return Bundle(model, table, calibration, config, fingerprint(folder))
+    return Bundle(model, table, calibration, vocabulary, rating, config, fingerprint(folder))
+
+
+def _vocabulary(names: list[str], vectors: Tensor) -> Vocabulary:
+    if len(names) != len(vectors):
+        raise ValueError(f"{len(names)} names for {len(vectors)} vectors of the vocabulary")
+    return Vocabulary(tuple(names), vectors)
 
 
 def save_bundle(
-    folder: Path, model: FindModel, class_table: Tensor, calibration: Calibration, facts: dict[str, Any]
+    folder: Path,
+    model: FindModel,
+    class_table: Tensor,
+    calibration: Calibration,
+    facts: dict[str, Any],
+    vocabulary: Vocabulary | None = None,
+    rating: Rating | None = None,
 ) -> None:
     """Write a bundle, every tensor in float16.
 
@@ -105,6 +130,10 @@ def save_bundle(
     tensors = {name: value.detach() for name, value in model.state_dict().items()} | {
         "class_table": class_table.detach()
     }
+    if vocabulary is not None:
+        tensors[VOCABULARY], facts = vocabulary.vectors, {**facts, VOCABULARY: list(vocabulary.names)}
+    if rating is not None:
+        tensors[RATING] = rating.weights
     tensors |= {f"bank.{name}": torch.from_numpy(np.asarray(getattr(calibration, name))) for name in BANKS}
     halves = {
         name: (value.half() if value.is_floating_point() else value).contiguous() for name, value in tensors.items()
@@ -118,10 +147,12 @@ def save_bundle(
 
 
 def fingerprint(folder: Path) -> str:
-    """sha256 over weights, sizes and vocabulary: two bundles with one fingerprint give the same vectors."""
+    """sha256 over weights, sizes, tokenizer and vocabulary: two bundles with one fingerprint give the same vectors."""
     digest = hashlib.sha256()
-    sizes = json.loads((folder / CONFIG).read_text(encoding="utf-8"))["sizes"]
-    digest.update(json.dumps(sizes, sort_keys=True).encode())
+    config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    digest.update(json.dumps(config["sizes"], sort_keys=True).encode())
+    if VOCABULARY in config:
+        digest.update(json.dumps(config[VOCABULARY]).encode())
     for name in (WEIGHTS, TOKENIZER):
         digest.update((folder / name).read_bytes())
     return digest.hexdigest()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -15,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..errors import ShapeError
-from ..geometry import box_of, encode_rle, fit
+from ..geometry import box_of, boxes_of, encode_rle, fit
 from ..models.pixel_decoder import Pyramid
 from ..models.vision import COARSEST, SQUARE, multiplies_bfloat16, squashed, to_side
 from ..records import (
@@ -33,6 +34,7 @@ from .bundle import load_bundle
 from .find import tasks
 from .find.model import FindModel, Sentence, compose
 from .find.pieces import varied
+from .find.rating import Rating
 from .protocol import Calibration
 
 MOST_REGIONS = 32
@@ -70,10 +72,15 @@ class FindMini:
     def __init__(self, folder: Path, *, device: str = "cpu") -> None:
         bundle = load_bundle(folder)
         bundle.model.vision.backbone.fold_norms()
-        if device == "cpu" and multiplies_bfloat16():  # vectors of photos are the same to a cosine of 0.9999
-            bundle.model.vision.backbone.bfloat16()
+        self._halved = device == "cpu" and multiplies_bfloat16()  # vectors of photos are the same to a cosine of 0.999
+        if self._halved:
+            bundle.model.vision.halve()
         self._model, self._table = bundle.model.to(device), bundle.class_table.to(device)
         self._calibration, self._device = bundle.calibration, torch.device(device)
+        self._vocabulary = bundle.vocabulary
+        if self._vocabulary is not None:
+            self._vocabulary = replace(self._vocabulary, vectors=self._vocabulary.vectors.to(device))
+        self._rating = None if bundle.rating is None else Rating(bundle.rating.weights.to(device))
         self._side = bundle.model.config.side
         self._look = round(LOOK * self._side / COARSEST) * COARSEST
         self.space = Space(
@@ -103,7 +110,7 @@ class FindMini:
         for start in range(0, len(photos), BATCH):
             some = photos[start : start + BATCH]
             pyramid = self._pyramid(some)
-            segments = tasks.segment(self._model, pyramid, self._table)
+            segments = self._segments(pyramid)
             found += [self._encoding(photo, pyramid, segments, n) for n, photo in enumerate(some)]
         return found
 
@@ -111,12 +118,12 @@ class FindMini:
     def encode_query(self, query: ResolvedQuery) -> QueryEncoding:
         """See `Interface.encode_query`.
 
-        Plain text is a caption, text with pictures an interleaved legend. The legend of pictures
-        alone is the mean of their own vectors, so that a photo finds itself, named by path or by id; so it is where
-        pixels are lost.
+        Plain text is a caption, text with pictures an interleaved legend, half of it read with likely names in their
+        place. The legend of pictures alone is the mean of their own vectors, so that a photo finds itself, named by
+        path or by id; so it is where pixels are lost.
 
         Brackets around text do not change the legend. The vector of a text entity is that of its phrase alone, of a
-        whole picture its image vector, of a part the semantic vector of the proposal that the part selects.
+        whole picture its image vector, of a part what it looks like and what its likely names mean.
         """
         asked = tuple(part for part in query if part.role != "negative")
         pyramids = {id(part): self._pyramid([part.photo]) for part in query if part.photo is not None}
@@ -166,7 +173,7 @@ class FindMini:
         pyramids = {id(part): self._pyramid([part.photo], look) for part in asked if part.photo is not None}
         sentence, references = self._sentence(asked, pyramids)
         pyramid = self._pyramid([photo], look)
-        found = tasks.ground_interleaved(self._model, pyramid, sentence, references)
+        found = tasks.ground_interleaved(self._model, pyramid, sentence, references, self._vocabulary)
         size = photo.shape[0], photo.shape[1]
         return [_grounded(number, one, size) for number, one in enumerate(found)]
 
@@ -184,19 +191,26 @@ class FindMini:
         pixels = torch.from_numpy(np.stack(pressed)).permute(0, 3, 1, 2).to(self._device, torch.float32)
         return self._model.pyramid(to_side(pixels, side))
 
+    def _segments(self, pyramid: Pyramid) -> tasks.Segments:
+        with torch.autocast("cpu", torch.bfloat16, enabled=self._halved):
+            return tasks.segment(self._model, pyramid, self._table)
+
     def _encoding(self, photo: RGB, pyramid: Pyramid, segments: tasks.Segments, row: int) -> PhotoEncoding:
-        logits, vectors, quality = tasks.split(self._model, pyramid, segments, row)
-        kept, worths = varied(logits, _array(quality), most=MOST_REGIONS, same=SAME_IOU, smallest=SMALLEST_AREA)
+        found = tasks.regions(self._model, segments, row, self._rating)
+        kept, worths = varied(
+            found.masks, _array(found.worth), most=MOST_REGIONS, same=SAME_IOU, smallest=SMALLEST_AREA
+        )
         size = photo.shape[0], photo.shape[1]
-        masks = upsampled(logits[kept], fit(size, STORED_LONG_SIDE))
-        seen = [n for n in range(len(kept)) if masks[n].any()]
-        scale = np.array([size[1] / masks.shape[2], size[0] / masks.shape[1]] * 2, np.float32) if seen else 1
-        chosen = [kept[n] for n in seen]
+        masks = upsampled(found.masks[kept], fit(size, STORED_LONG_SIDE))
+        areas = masks.mean((1, 2), dtype=np.float32)
+        seen = np.flatnonzero(areas).tolist()
+        scale = np.array([size[1] / masks.shape[2], size[0] / masks.shape[1]] * 2, np.float32)
+        vectors = tasks.vectors_of(self._model, pyramid, segments, row, found, [kept[n] for n in seen])
         return PhotoEncoding(
             image=_array(segments.image[row]),
-            regions=_array(vectors[chosen]),
-            boxes=np.array([box_of(masks[n]) for n in seen], np.float32).reshape(-1, 4) * scale,
-            areas=np.array([masks[n].mean() for n in seen], np.float32),
+            regions=_array(vectors),
+            boxes=boxes_of(masks[seen]) * scale,
+            areas=areas[seen],
             scores=np.array([worths[n] for n in seen], np.float32),
             masks=tuple(encode_rle(masks[n]) for n in seen),
         )
@@ -212,7 +226,7 @@ class FindMini:
         if wordless or any(part.kind != "text" and part.photo is None for part in asked):
             return self._mean_legend(asked, pyramids)
         sentence, references = self._sentence(asked, pyramids)
-        return _array(tasks.encode_interleaved(self._model, sentence, references))
+        return _array(tasks.encode_interleaved(self._model, sentence, references, self._vocabulary))
 
     def _mean_legend(self, asked: tuple[ResolvedPart, ...], pyramids: dict[int, Pyramid]) -> Floats:
         """The weighted mean of the parts' own vectors, as for a query of what is indexed."""
@@ -221,7 +235,7 @@ class FindMini:
             vector = (
                 _array(tasks.encode_text(self._model, [part.label])[0])
                 if part.kind == "text"
-                else self._vector(part, pyramids)
+                else self._vector(part, pyramids, named=False)
             )
             total += part.weight * vector
         return total / max(float(np.linalg.norm(total)), 1e-6)
@@ -242,7 +256,8 @@ class FindMini:
             pieces.append((part.label, number, visual))
         return compose(pieces), references
 
-    def _vector(self, part: ResolvedPart, pyramids: dict[int, Pyramid]) -> Floats:
+    def _vector(self, part: ResolvedPart, pyramids: dict[int, Pyramid], *, named: bool = True) -> Floats:
+        """(D,) what a part is by itself; of pixels also what its likely names mean, unless it is not to be `named`."""
         if part.kind == "text":
             return _array(tasks.encode_phrases(self._model, [part.label])[0])
         if part.photo is None:
@@ -250,10 +265,11 @@ class FindMini:
                 raise ShapeError(f"part {part.label!r} has neither pixels nor a stored vector")
             return part.vector
         if part.kind == "picture":
-            return _array(tasks.segment(self._model, pyramids[id(part)], self._table).image[0])
+            return _array(self._segments(pyramids[id(part)]).image[0])
         if part.vector is not None:
             return part.vector
-        return _array(tasks.encode_region(self._model, self._reference(part, pyramids)))
+        vocabulary = self._vocabulary if named else None
+        return _array(tasks.encode_region(self._model, self._reference(part, pyramids), vocabulary))
 
     def _reference(self, part: ResolvedPart, pyramids: dict[int, Pyramid]) -> tasks.Reference:
         pyramid = pyramids[id(part)]
@@ -283,11 +299,12 @@ def squashed_mask(mask: BoolMask, grid: tuple[int, int]) -> BoolMask:
 
 
 def upsampled(logits: Tensor, size: tuple[int, int]) -> NDArray[np.bool_]:
-    """(n, h, w) logits to (n, H, W) bool by bilinear interpolation."""
+    """(n, h, w) logits to (n, H, W) bool by bilinear interpolation; in memory column by column, as run lengths go."""
     if not len(logits):
         return np.zeros((0, *size), bool)
-    grown = F.interpolate(logits[None], size=size, mode="bilinear", align_corners=False)[0]
-    return (grown > 0).cpu().numpy()
+    grown = F.interpolate(logits.transpose(1, 2)[None], size=size[::-1], mode="bilinear", align_corners=False)[0]
+    masks: NDArray[np.bool_] = (grown > 0).cpu().numpy().transpose(0, 2, 1)
+    return masks
 
 
 def _caption(query: ResolvedQuery) -> str:

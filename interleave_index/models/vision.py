@@ -16,7 +16,7 @@ from .pixel_decoder import PixelDecoder, Pyramid
 PIXEL_MEAN = (123.675, 116.280, 103.530)
 PIXEL_STD = (58.395, 57.120, 57.375)
 COARSEST = 32  # pixels of a cell of the coarsest map; sides are multiples of it
-SQUARE = 176  # side of the square that every photo is pressed into first, in training and in use
+SQUARE = 208  # side of the square that every photo is pressed into first, in training and in use
 
 
 def squashed(rgb: NDArray[np.uint8], square: int = SQUARE) -> NDArray[np.uint8]:
@@ -92,9 +92,17 @@ class VisionTower(nn.Module):
         """
         count = len(pixels)
         normal = self.normalise(torch.cat([pixels, pixels.flip(3)]) if mirrored else pixels)
-        maps = [level.to(normal.dtype) for level in self.backbone(normal.to(self.backbone.dtype))]
-        deep = self.deep(maps)
+        maps = self.backbone(normal.to(self.backbone.dtype))
+        deep = self.deep(maps).to(normal.dtype)
         if mirrored:
             deep = (deep[:count] + deep[count:].flip(3)) / 2
-        pyramid: Pyramid = self.pixel_decoder([level[:count] for level in maps])
-        return pyramid._replace(deep=deep)
+        found: Pyramid = self.pixel_decoder([level[:count] for level in maps])
+        first, second, third = (level.to(normal.dtype) for level in found.levels)
+        return Pyramid(
+            found.mask_features.to(normal.dtype), found.encoded.to(normal.dtype), (first, second, third), deep
+        )
+
+    def halve(self) -> None:
+        """Compute in bfloat16 from here on; what comes out stays in the type of the photos."""
+        self.backbone.bfloat16()
+        self.pixel_decoder.bfloat16()

@@ -1,10 +1,11 @@
 """Stage `interface`: the interface and the pixel decoder learn all FIND tasks at once (find.md §7).
 
-The backbone, the text tower and their paths into the space stay as the stages before left them; regions have a path
-of their own that goes on learning. Every image of a batch takes part in generic masks and retrieval by
-captions, as far as its annotations allow, and in one drawn task of three: grounding by names, interactive prompts,
-interleaved sentences (visual with probability one half, the reference often in another photo). The variables of
-tasks never see each other, so one at a time teaches the same as all at once and costs half.
+The text tower and its path into the space stay as the stages before left them, and so do the backbone and the path of
+photos unless they are given a rate; regions have a path of their own that goes on learning. Every image of a batch
+takes part in generic masks and retrieval by captions, as far as its annotations allow, and in one drawn task of
+three: grounding by names, interactive prompts, interleaved sentences (visual with probability one half, the reference
+often in another photo). The variables of tasks never see each other, so one at a time teaches the same as all at once
+and costs half.
 """
 
 from __future__ import annotations
@@ -21,13 +22,16 @@ from ..interface.find.outputs import MASKS, QUALITY, Output
 from ..interface.find.tasks import mixed_entity_scores
 from ..interface.find.variables import MaskPrompt, Prompts, SpatialPrompt, VisualTokens
 from ..models.pixel_decoder import Pyramid
+from ..models.vision import COARSEST
 from .align_stage import Targets, random_captions
+from .augment import jitter, random_crop
 from .batches import Batch, Pools, draw_batch, label_table, picked
 from .losses import Matches, class_loss, contrast, fine_contrast, mask_losses, match
 from .measures import caption_recall, mask_recall
 from .samples import Samples, held_out
 from .seed_losses import quality_loss, seed_losses
 from .task_losses import choice_and_masks, name_loss, score_loss
+from .vision_stage import Anchors
 
 # As in find.md §7 but for: names and choices among proposals (2 and 0.4 there; a short training needs more), contrasts
 # within a batch (8 there; batches are small, and `align` holds the captions), and the alignments of names and regions,
@@ -60,7 +64,12 @@ WEIGHTS = {
     "seed_dice": 5.0,
     "seed_score": 2.0,
     "quality": 2.0,
+    "whole_place": 1.0,
+    "whole_near": 1.0,
 }
+LARGER_IN_USE = 1.2  # a photo in use to a crop here: crops show things larger, and both are to look alike
+WHOLE_PHOTOS = 12  # a step, where the backbone learns
+NEARLY_WHOLE = 0.9  # least share of their sides that is shown
 NAME_SCALE = 20.0  # of the cosines between regions and the positions of all names
 MORE_CAPTIONS = 24  # captions a step that come without their photo
 QUEUE = 512  # earlier vectors kept as further negatives of the retrieval losses
@@ -74,8 +83,10 @@ class InterfaceStage:
     Args:
         model: its backbone is frozen here.
         train: photos; those held out by their key are never drawn.
-        places: positions of the photos in the space that stage `space` made, or None to go without.
+        anchors: positions of the photos in the space that stage `space` made, and texts, or None to go without.
         names: all names of masks with their positions (K, D), or None likewise.
+        backbone_rate: of the backbone's later half and the photo path, as a share of `lr`; 0 lets them stand. With it
+            `WHOLE_PHOTOS` whole photos a step learn their positions.
         supervised: predictions that are trained beside the last, counted from the one before the first layer.
     """
 
@@ -87,30 +98,38 @@ class InterfaceStage:
         train: Samples,
         held: Samples,
         *,
-        places: Tensor | None = None,
+        anchors: Anchors | None = None,
         names: tuple[Sequence[str], Tensor] | None = None,
         batch: int = 16,
         lr: float = 5e-4,
+        backbone_rate: float = 0.0,
         supervised: Sequence[int] = (2,),
     ) -> None:
         self.model, self.train_set, self.held = model, train, held
         self.photos_per_step, self.lr, self.supervised = batch, lr, tuple(supervised)
         self.pools = Pools(train, train.where(lambda n: not held_out(train.keys[n])))
+        self._side = round(model.config.side / LARGER_IN_USE / COARSEST) * COARSEST
+        self._backbone_rate = backbone_rate
         self._frozen: list[nn.Module] = [model.vision.backbone]
-        if places is not None and model.interface.config.towers:
+        if anchors is not None and model.interface.config.towers:
             paths = model.interface.paths
             self._frozen += [model.text, model.interface.lang_encoder, paths.photo, paths.text]
         for part in self._frozen:
             part.requires_grad_(False)
+        if backbone_rate:  # its norms stand nevertheless, and so do its first maps, which cost most
+            for learning in (*model.vision.backbone.stages[1:], model.interface.paths.photo):
+                learning.requires_grad_(True)
         model.interface.lang_encoder.logit_scale.requires_grad_(True)
         self._queues: dict[str, Tensor] = {}
-        self._targets = None if places is None else Targets(places)
+        self._anchors = anchors
+        self._targets = None if anchors is None else Targets(anchors.places)
+        self._usable = train.where(lambda n: not held_out(train.keys[n]))
         self._names = {} if names is None else {name: n for n, name in enumerate(names[0])}
         self._name_places = None if names is None else names[1]
 
     @property
     def module(self) -> nn.Module:
-        """The whole model; the backbone takes no gradient."""
+        """The whole model."""
         return self.model
 
     def at(self, share: float) -> None:
@@ -122,6 +141,8 @@ class InterfaceStage:
         for name, parameter in self.model.named_parameters():
             if parameter.requires_grad:
                 rate = self.lr / 2 if name.startswith("vision.") else self.lr
+                if name.startswith(("vision.backbone.", "interface.paths.photo.")):
+                    rate = self.lr * self._backbone_rate
                 decay = 0.05 if parameter.ndim > 1 and "embed" not in name and "query" not in name else 0.0
                 groups.setdefault((rate, decay), []).append(parameter)
         return [
@@ -133,8 +154,8 @@ class InterfaceStage:
         model = self.model
         for part in self._frozen:
             part.eval()
-        batch = draw_batch(self.train_set, self.pools, self.photos_per_step, model.config.side, rng)
-        with torch.no_grad():
+        batch = draw_batch(self.train_set, self.pools, self.photos_per_step, self._side, rng)
+        with torch.set_grad_enabled(bool(self._backbone_rate)):
             maps = model.vision.backbone(model.vision.normalise(batch.pixels))
         pyramid: Pyramid = model.vision.pixel_decoder(maps)._replace(deep=model.vision.deep(maps))
         names, labels = label_table(batch)
@@ -165,7 +186,20 @@ class InterfaceStage:
             caption.caption.pad,
             model.interface.scale,
         )
-        return losses | self._distilled(batch, run.final, rng) | self._named(names, table, entity_table)
+        losses |= self._distilled(batch, run.final, rng) | self._named(names, table, entity_table)
+        return losses | self._whole_photos(rng)
+
+    def _whole_photos(self, rng: np.random.Generator) -> dict[str, Tensor]:
+        """Whole photos, as large as in use, towards their positions, by the towers alone."""
+        if not self._backbone_rate or self._anchors is None:
+            return {}
+        vision, rows = self.model.vision, rng.choice(self._usable, WHOLE_PHOTOS)
+        pixels = torch.as_tensor(self.train_set.pixels[rows]).permute(0, 3, 1, 2).float()
+        pixels = random_crop(WHOLE_PHOTOS, rng, smallest=NEARLY_WHOLE)(pixels, self.model.config.side)
+        maps = vision.backbone(vision.normalise(jitter(pixels, rng)))
+        found = self.model.interface.paths.photos(vision.deep(maps))[:, 0]
+        losses = self._anchors.losses(found, rows, rng)
+        return {f"whole_{name}": WEIGHTS[f"whole_{name}"] * loss for name, loss in losses.items()}
 
     def _named(self, names: Sequence[str], table: Tensor, entity_table: Tensor) -> dict[str, Tensor]:
         """Class and entity vectors of names stay at the positions of those names."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections import Counter
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
@@ -19,17 +18,16 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..errors import ConfigError, InputError
-from ..interface.bundle import WEIGHTS, load_bundle, save_bundle
-from ..interface.find import tasks
+from ..interface.bundle import WEIGHTS, load_bundle
 from ..interface.find.model import FindModel, MiniConfig
 from ..models.text import load_tokenizer, train_tokenizer
 from .align_stage import AlignStage, own_places
-from .calibrate import calibrate
+from .finish import finish, words
 from .interface_stage import InterfaceStage
 from .loop import Progress, Stage, run_stage
 from .pseudo import boxed_regions, pseudo_regions
 from .region_stage import RegionStage
-from .samples import Samples, Views, held_out, joined, load_samples, load_views
+from .samples import Samples, Views, joined, load_samples, load_views
 from .sentences import Sentences, classifier_names, load_sentences, own_sentences, teacher_names
 from .space_stage import TEMPLATES, Space, SpaceStage, load_space
 from .text_stage import TextStage
@@ -37,7 +35,6 @@ from .vision_stage import Anchors, VisionStage
 
 StageName = Literal["space", "text", "vision", "align", "regions", "interface", "bundle"]
 STAGES: tuple[StageName, ...] = ("space", "text", "vision", "align", "regions", "interface", "bundle")
-TABLE_NAMES = 200  # most frequent label names of the masks, for the class table
 TEACHERS_SHARE = 2.0  # of the teachers' positions to those of a model that goes on learning
 LOG_SCALE = 2.3  # where the logit scale starts; the published 1.0 is slow with small batches
 
@@ -58,6 +55,7 @@ class TrainSettings:
             the interface as far as shapes agree; or of a bundle, which goes on learning in the space it has: then its
             own text vectors take the place of a sentence encoder's. Without it all start at random.
         batch: photos a step of stage `interface`.
+        backbone_rate: learning rate of the backbone in stage `interface`, as a share of the stage's; 0 lets it stand.
         seed: of everything that is drawn.
         limit: at most so many training photos, for trials.
         bf16: mixed precision.
@@ -78,6 +76,7 @@ class TrainSettings:
     align_minutes: float = 5.0
     regions_minutes: float = 3.0
     batch: int = 16
+    backbone_rate: float = 0.0
     seed: int = 0
     limit: int | None = None
     bf16: bool = True
@@ -125,7 +124,7 @@ def _run(settings: TrainSettings, progress: Callable[[Progress | str], None]) ->
         school.take(name)
     if "bundle" in settings.stages:
         with nullcontext() if torch.get_default_device().type == "cpu" else torch.device("cpu"):
-            _bundle(model.eval().cpu(), train, settings)
+            finish(model.eval().cpu(), train, settings.out / "bundle", _provenance(settings), seed=settings.seed)
         progress(f"wrote {settings.out / 'bundle'}")
     return settings.out / "bundle"
 
@@ -194,7 +193,7 @@ class _Course:
     def _vision(self) -> Stage:
         samples, views = self._views(self.settings.more)
         self.progress(f"{len(samples)} photos and {len(views)} views for the vision tower")
-        anchors = Anchors(self._made_space, views, self._sentences, self.held, self._held_vectors())
+        anchors = self._anchors(self._made_space.of_photos(views.pooled))
         model = self.model
         return VisionStage(model.vision, model.interface, samples, views, self.held, anchors, basis=self.train)
 
@@ -207,13 +206,16 @@ class _Course:
         return RegionStage(self.model, samples, views, self._made_space, *self._names(), self.held)
 
     def _interface(self) -> Stage:
-        places, names = None, None
+        anchors, names = None, None
         if self.space is not None and self.sentences is not None and self.train.pooled is not None:
             places, names = self.space.of_photos(self.train.pooled), self._names()
             if self._own_texts:  # what the model says itself of a photo and what the teachers say are best together
                 places = F.normalize(TEACHERS_SHARE * places + own_places(self.model, self.train), dim=1)
-        batch = self.settings.batch
-        return InterfaceStage(self.model, self.train, self.held, places=places, names=names, batch=batch)
+            anchors = self._anchors(places)
+        batch, rate = self.settings.batch, self.settings.backbone_rate
+        return InterfaceStage(
+            self.model, self.train, self.held, anchors=anchors, names=names, batch=batch, backbone_rate=rate
+        )
 
     def start(self, folder: Path) -> None:
         """Take an earlier run's towers and what fits of its interface, but for the paths of photos and regions.
@@ -247,13 +249,15 @@ class _Course:
 
     def _said(self) -> Sentences:
         """What the model says of all captions and names."""
-        names = {name for photo in self.train.labels for name in photo}
-        names |= {region.label for photo in self.train.regions for region in photo if region.label}
+        names = set(words(self.train))
         if self.settings.targets is not None:
             names |= classifier_names(self.settings.targets / "classifiers.npz")
         captions = [caption for photo in self.train.captions for caption in photo]
         wordings = [template.format(name) for name in sorted(names) for template in TEMPLATES]
         return own_sentences(self.model, {"caption": captions, "name": wordings})
+
+    def _anchors(self, places: Tensor) -> Anchors:
+        return Anchors(self._made_space, places, self._sentences, self.held, self._held_vectors())
 
     def _held_vectors(self) -> NDArray[np.float16]:
         """(n, S) vectors of the first caption of every captioned held-out photo, in order."""
@@ -355,22 +359,11 @@ def _tokenizer(settings: TrainSettings, train: Samples, sentences: Sentences | N
     return load_tokenizer(file)
 
 
-def _bundle(model: FindModel, train: Samples, settings: TrainSettings) -> None:
-    counts = Counter(r.label for regions in train.regions for r in regions if r.label and r.kind != "pseudo")
-    names = [name for name, _ in counts.most_common(TABLE_NAMES)]
-    with torch.inference_mode():
-        table = tasks.encode_names(model, [*names, "background"])
-    rows = train.where(lambda n: held_out(train.keys[n]))
-    calibration = calibrate(model, table, train, rows, seed=settings.seed)
-    facts = {"name": "find-mini", "class_names": [*names, "background"], "trained_on": _provenance(settings)}
-    save_bundle(settings.out / "bundle", model, table, calibration, facts)
-
-
 def _provenance(settings: TrainSettings) -> dict[str, object]:
     used = {
         key: value
         for key, value in asdict(settings).items()
-        if key.endswith("minutes") or key in ("batch", "seed", "limit")
+        if key.endswith("minutes") or key in ("batch", "backbone_rate", "seed", "limit")
     }
     return {
         "packs": [pack.name for pack in sorted(settings.data.glob("train-*.tar"))],

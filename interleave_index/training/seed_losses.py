@@ -47,7 +47,7 @@ def seed_losses(
     if not images:
         return {"seed_bce": zero, "seed_dice": zero, "seed_score": zero}
     rows, columns, truth = torch.tensor(images), torch.tensor(numbers), torch.stack(wanted).float()
-    pixel = interface.pixel(interface.decoder_norm(cells.content[rows, columns]))
+    pixel = interface.pixel(cells.content[rows, columns])
     parts = [torch.einsum("nc,chw->nhw", pixel[rows == n], mask_features[n]) for n in sorted(set(images))]
     logits = torch.cat(parts).float()
     soft = logits.sigmoid()

@@ -41,15 +41,15 @@ class Anchors:
 
     Args:
         space: of stage `space`.
-        views: whose places the tower learns.
+        places: (N, D) unit vectors of the views in it, which the tower learns.
         sentences: captions and words that places are near to or far from.
         held, held_vectors: captioned held-out photos, and the sentence vectors of their first captions.
     """
 
     def __init__(
-        self, space: Space, views: Views, sentences: Sentences, held: Samples, held_vectors: NDArray[np.float16]
+        self, space: Space, places: Tensor, sentences: Sentences, held: Samples, held_vectors: NDArray[np.float16]
     ) -> None:
-        self.places = space.of_photos(views.pooled)
+        self.places = places
         captions = sentences.kinds == KINDS.index("caption")
         words = np.isin(sentences.kinds, [KINDS.index("name"), KINDS.index("lemma")])
         self.banks = tuple(space.of_texts(sentences.vectors[chosen]) for chosen in (captions, words))

@@ -1,6 +1,7 @@
 """The bundled model: its files, its masks, and photos that are stored turned."""
 
 import io
+import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -15,8 +16,10 @@ from interleave_index.ingest.decode import decode
 from interleave_index.interface import BUNDLED, load
 from interleave_index.interface.bundle import fingerprint, load_bundle, save_bundle
 from interleave_index.interface.find import tasks
-from interleave_index.interface.find.model import Sentence
-from interleave_index.interface.find_mini import closeup, squashed_mask, upsampled
+from interleave_index.interface.find.model import Sentence, compose
+from interleave_index.interface.find.rating import EVIDENCE, Rating
+from interleave_index.interface.find.readings import READINGS, SHARPNESS, Vocabulary
+from interleave_index.interface.find_mini import FindMini, closeup, squashed_mask, upsampled
 from interleave_index.records import ResolvedPart
 
 SIZE_LIMIT = 48 * 2**20
@@ -70,10 +73,35 @@ def test_the_bundle_is_small_and_never_loads_transformers():
 def test_a_bundle_survives_being_written_again(tmp_path):
     bundle = load_bundle(BUNDLED["find-mini"])
     facts = {key: bundle.config[key] for key in ("name", "class_names", "trained_on")}
-    save_bundle(tmp_path, bundle.model, bundle.class_table, bundle.calibration, facts)
+    more = bundle.vocabulary, bundle.rating
+    save_bundle(tmp_path, bundle.model, bundle.class_table, bundle.calibration, facts, *more)
     again = load_bundle(tmp_path)
     assert again.checkpoint == bundle.checkpoint == fingerprint(tmp_path)
     assert torch.equal(again.class_table, bundle.class_table)
+    assert again.vocabulary and again.rating and bundle.vocabulary and bundle.rating
+    assert again.vocabulary.names == bundle.vocabulary.names
+    assert torch.equal(again.vocabulary.vectors, bundle.vocabulary.vectors)
+    assert torch.equal(again.rating.weights, bundle.rating.weights)
+
+
+def test_a_bundle_of_an_older_release_has_no_vocabulary_and_no_rating(tmp_path):
+    bundle = load_bundle(BUNDLED["find-mini"])
+    facts = {key: bundle.config[key] for key in ("name", "class_names", "trained_on")}
+    save_bundle(tmp_path, bundle.model, bundle.class_table, bundle.calibration, facts)
+    older = FindMini(tmp_path)
+    (found,) = older.encode_photos([scene()])
+    assert load_bundle(tmp_path).vocabulary is None and load_bundle(tmp_path).rating is None
+    assert 1 <= len(found.regions) <= 32 and (np.diff(found.scores) <= 0).all()
+
+
+def test_a_vocabulary_without_its_names_is_a_damaged_bundle(tmp_path):
+    for file in BUNDLED["find-mini"].iterdir():
+        (tmp_path / file.name).symlink_to(file)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").unlink()
+    (tmp_path / "config.json").write_text(json.dumps({**config, "vocabulary": config["vocabulary"][1:]}))
+    with pytest.raises(WeightsMissing, match=r"names for .* vectors of the vocabulary"):
+        load_bundle(tmp_path)
 
 
 def test_a_bundle_that_does_not_fit_its_sizes_is_refused(tmp_path):
@@ -125,18 +153,101 @@ def test_a_piece_of_a_proposal_says_what_it_covers_itself(find_mini):
     with torch.inference_mode():
         pyramid = find_mini._pyramid([scene()])
         segments = tasks.segment(network, pyramid, table)
+        count = segments.masks.shape[1]
         masks = torch.full_like(segments.masks, -5.0)
         masks[0, 3, :12, :12] = masks[0, 3, -12:, -12:] = 5.0
         torn = replace(segments, masks=masks)
-        drawn, vectors, quality = tasks.split(network, pyramid, torn, 0)
-        said = network.interface.paths.masks(drawn[-2:].sigmoid()[None], pyramid.deep, pyramid.mask_features)[0]
+        found = tasks.regions(network, torn, 0, None)
+        vectors = tasks.vectors_of(network, pyramid, torn, 0, found, list(range(len(found.masks))))
+        said = network.interface.paths.masks(found.masks[-2:].sigmoid()[None], pyramid.deep, pyramid.mask_features)[0]
         whole = replace(segments, masks=masks.clamp(max=-1.0))
-        assert len(tasks.split(network, pyramid, whole, 0)[0]) == masks.shape[1]
-    assert len(drawn) == len(vectors) == len(quality) == masks.shape[1] + 2
+        assert len(tasks.regions(network, whole, 0, None).masks) == count
+    assert len(found.masks) == len(vectors) == len(found.worth) == count + 2
+    assert found.parents.tolist() == [*range(count), 3, 3]
+    assert found.worth[-2:].tolist() == pytest.approx([float(segments.quality[0, 3]) * 0.5**0.5] * 2)
     assert torch.equal(vectors[:-2], segments.vectors[0])
     assert torch.allclose(vectors.norm(dim=1), torch.ones(len(vectors)), atol=1e-5)
     for own, towers in zip(vectors[-2:], said, strict=True):
         assert own @ towers > vectors[3] @ towers  # nearer to what it covers than the whole is
+
+
+def test_with_a_rating_further_cells_stand_for_regions_too(find_mini):
+    network, table = find_mini.network, find_mini._table
+    rating = Rating(torch.cat([torch.zeros(len(EVIDENCE)), torch.tensor([-1.0])]))
+    with torch.inference_mode():
+        pyramid = find_mini._pyramid([scene()])
+        segments = tasks.segment(network, pyramid, table)
+        drawn = tasks.drawn_by_cells(network, segments, 0)
+        found = tasks.regions(network, segments, 0, rating)
+        assert drawn is not None and found.figures is not None
+        count, further = segments.masks.shape[1], drawn.masks.shape[0]
+        assert torch.equal(found.masks[-further:], drawn.masks)
+        assert found.worth.tolist() == pytest.approx([1 / (1 + np.e)] * len(found.masks))
+        figures = dict(zip(EVIDENCE, found.figures[:count].T.tolist(), strict=True))
+        assert figures["quality"] == pytest.approx(segments.quality[0].tolist())
+        assert figures["piece"] == [1.0] * count
+        for name, values in figures.items():
+            assert min(values) >= 0 and (max(values) <= 1 or name == "holds"), name
+        last = len(found.masks) - 1
+        (vector,) = tasks.vectors_of(network, pyramid, segments, 0, found, [last])
+        (again, _) = tasks.vectors_of(network, pyramid, segments, 0, found, [last, 0])
+    assert torch.allclose(vector, again, atol=1e-5) and float(vector.norm()) == pytest.approx(1, abs=1e-5)
+
+
+def test_a_sentence_is_read_with_the_likeliest_names_of_its_pictures():
+    words = Vocabulary(("dog", "cat", "car"), torch.eye(4)[:3])
+    sentence = compose([("a", None, False), ("", 0, True), ("near", None, False), ("a man", 1, False)])
+    seen = torch.tensor([[0.9, 0.1, 0.0, 0.4], [0.0, 0.0, 0.0, 0.0]])
+    texts, weights = words.readings(sentence, seen)
+    assert texts == ["a dog near a man", "a cat near a man", "a car near a man"]
+    assert weights.tolist() == pytest.approx((SHARPNESS * seen[0, :3]).softmax(0).tolist())
+
+
+def test_two_pictures_are_read_as_the_likeliest_pairs():
+    words = Vocabulary(("dog", "cat", "car"), torch.eye(3))
+    sentence = compose([("", 0, True), ("and", None, False), ("", 1, True)])
+    seen = torch.tensor([[0.8, 0.7, 0.0], [0.0, 0.5, 0.55]])
+    texts, weights = words.readings(sentence, seen)
+    assert len(texts) == READINGS and texts[:4] == ["dog and car", "dog and cat", "cat and car", "cat and cat"]
+    assert float(weights.sum()) == pytest.approx(1) and (weights.diff() <= 0).all()
+
+
+def test_a_vocabulary_changes_what_a_sentence_with_a_picture_means_and_no_other(find_mini):
+    assert find_mini._vocabulary is not None
+    half = np.zeros((300, 400), bool)
+    half[:, :200] = True
+    part = ResolvedPart("entity", "region", "part", photo=scene(), mask=half)
+    with_words = (ResolvedPart("caption", "text", "a photo of"), part)
+    words = (ResolvedPart("caption", "text", "a photo of"), ResolvedPart("entity", "text", "a dog"))
+    found = [find_mini.encode_query(query) for query in (with_words, words)]
+    vocabulary, find_mini._vocabulary = find_mini._vocabulary, None
+    try:
+        without = [find_mini.encode_query(query) for query in (with_words, words)]
+    finally:
+        find_mini._vocabulary = vocabulary
+    assert np.array_equal(found[1].legend, without[1].legend)
+    assert np.array_equal(found[1].entities, without[1].entities)
+    for name in ("legend", "entities"):
+        one, other = np.ravel(getattr(found[0], name)), np.ravel(getattr(without[0], name))
+        assert 0.3 < one @ other < 0.999, name
+        assert np.linalg.norm(one) == pytest.approx(1, abs=1e-4)
+
+
+def test_a_picture_is_drawn_halfway_to_its_likely_names():
+    words = Vocabulary(("dog", "cat"), torch.eye(3)[:2])
+    (found,) = words.named(torch.tensor([[0.0, 0.0, 1.0]]), torch.tensor([[1.0, 0.0, 0.0]]))
+    assert float(found[2]) == pytest.approx(0.5**0.5) and float(found[0]) == pytest.approx(0.5**0.5, abs=1e-4)
+
+
+def test_a_picture_that_is_grounded_is_named_too(find_mini):
+    part = ResolvedPart("entity", "region", "part", photo=scene(), mask=np.arange(400)[None].repeat(300, 0) < 200)
+    (named,) = find_mini.ground(scene(), (part,))
+    vocabulary, find_mini._vocabulary = find_mini._vocabulary, None
+    try:
+        (bare,) = find_mini.ground(scene(), (part,))
+    finally:
+        find_mini._vocabulary = vocabulary
+    assert named.score != bare.score
 
 
 def test_masks_grow_smoothly():
@@ -205,7 +316,7 @@ def test_an_exact_look_sees_a_fifth_more_than_an_ingest(find_mini, monkeypatch):
     monkeypatch.setattr(network, "pyramid", pyramid)
     find_mini.encode_photos([scene()])
     find_mini.ground(scene(), (ResolvedPart("entity", "text", "a ball"),))
-    assert sides == [160, 192]
+    assert sides == [192, 224]
 
 
 def test_a_bare_name_is_read_as_captions_would_say_it_and_a_sentence_as_it_stands(find_mini, monkeypatch):

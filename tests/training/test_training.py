@@ -15,21 +15,28 @@ from torch import nn
 
 from interleave_index.errors import ConfigError, InputError, InterleaveError, WeightsMissing
 from interleave_index.geometry import encode_rle
-from interleave_index.interface import load
+from interleave_index.interface import BUNDLED, load
+from interleave_index.interface.bundle import load_bundle
+from interleave_index.interface.find import tasks
 from interleave_index.interface.find.model import FindModel, MiniConfig
+from interleave_index.interface.find.rating import EVIDENCE
 from interleave_index.models.text import train_tokenizer
+from interleave_index.models.vision import SQUARE, to_side
 from interleave_index.training.align_stage import Targets, pooled_features
 from interleave_index.training.augment import random_crop, view_crop, whole
 from interleave_index.training.batches import name_pattern
 from interleave_index.training.generic import generic_captions
 from interleave_index.training.loop import Progress, run_stage
-from interleave_index.training.losses import Matches, choice_loss, class_loss, contrast, mask_losses, match
+from interleave_index.training.losses import Matches, choice_loss, class_loss, contrast, mask_losses, match, overlaps
 from interleave_index.training.pseudo import boxed_regions, pseudo_regions
+from interleave_index.training.rate import fit_rating, logistic
 from interleave_index.training.region_stage import RegionStage, box_means, named_means
 from interleave_index.training.run import TrainSettings, run
 from interleave_index.training.samples import (
     MASK_SIDE,
     SampleBox,
+    SampleRegion,
+    Samples,
     Views,
     held_out,
     load_samples,
@@ -267,6 +274,8 @@ def test_the_whole_chain_writes_a_model_that_works(tmp_path):
     assert set(model.calibration.slope) == {"caption", "entity", "picture"}
     config = json.loads((folder / "config.json").read_text())
     assert config["class_names"] == ["red square", "blue square", "background"]
+    assert config["vocabulary"] == ["blue square", "red square"]
+    assert "rating" not in load_file(folder / "model.safetensors")  # no photo has masks enough
     (folder / "tokenizer.json").unlink()
     with pytest.raises(WeightsMissing, match=r"no tokenizer\.json"):
         load(str(folder))
@@ -414,6 +423,54 @@ def _goes_on_from_a_bundle(settings, bundle):
     assert words and all(torch.equal(before[name], after[name]) for name in words)
     learned = "interface.content_attention.layers.0.multihead_attn.in_proj_weight"
     assert not torch.equal(before[learned], after[learned])
+    stages = ("space", "interface", "bundle")
+    rated = replace(settings, out=settings.out.parent / "rated", backbone_rate=0.2, stages=stages)
+    tuned = load_file(run(replace(rated, minutes=0.02), told.append) / "model.safetensors")
+    stands, learns = "vision.backbone.stages.0.0.conv1.weight", "vision.backbone.stages.3.0.conv1.weight"
+    path = "interface.paths.photo.straight.weight"
+    assert torch.equal(before[stands], tuned[stands]) and torch.equal(before[learns], after[learns])
+    assert not torch.equal(before[learns], tuned[learns]) and not torch.equal(before[path], tuned[path])
+    terms = next(line.losses for line in told[::-1] if isinstance(line, Progress) and line.stage == "interface")
+    assert {"whole_place", "whole_near"} <= set(terms)
+
+
+def test_a_rating_is_the_logistic_regression_of_what_was_met():
+    rng = np.random.default_rng(0)
+    figures = rng.uniform(size=(20_000, len(EVIDENCE)))
+    true = np.linspace(-2, 2, len(EVIDENCE) + 1)
+    chances = 1 / (1 + np.exp(-figures @ true[:-1] - true[-1]))
+    found = logistic(figures, (rng.random(len(chances)) < chances).astype(float))
+    assert np.abs(found - true).max() < 0.2
+
+
+def test_what_is_rated_best_meets_masks_most_often():
+    bundle = load_bundle(BUNDLED["find-mini"])
+    samples = Samples()
+    for n in range(12):
+        rgb = np.full((SQUARE, SQUARE, 3), 200, np.uint8)
+        masks = np.zeros((2, SQUARE, SQUARE), bool)
+        masks[0, 20 + 4 * n : 70 + 4 * n, 20:90] = masks[1, 120:190, 100 + 5 * n : 140 + 5 * n] = True
+        rgb[masks[0]], rgb[masks[1]] = (220, 30, 30), (20, 40, 200)
+        samples.keys.append(f"drawn {n}")
+        small = [np.asarray(Image.fromarray(m.astype(np.uint8) * 255).resize((MASK_SIDE, MASK_SIDE))) for m in masks]
+        samples.regions.append(tuple(SampleRegion(None, "instance", mask) for mask in small))
+        samples.pixels = np.concatenate([samples.pixels, rgb[None]])
+    rating = fit_rating(bundle.model, bundle.class_table, samples)
+    assert rating is not None and rating.weights.shape == (len(EVIDENCE) + 1,) and torch.isfinite(rating.weights).all()
+    with torch.inference_mode():
+        pixels = to_side(torch.as_tensor(samples.pixels).permute(0, 3, 1, 2).float(), bundle.model.config.side)
+        segments = tasks.segment(bundle.model, bundle.model.pyramid(pixels), bundle.class_table)
+        best, worst = [], []
+        for n, regions in enumerate(samples.regions):
+            found = tasks.regions(bundle.model, segments, n, rating)
+            grown = torch.nn.functional.interpolate(found.masks[None], (MASK_SIDE, MASK_SIDE), mode="bilinear")[0]
+            truth = torch.as_tensor(np.stack([region.mask for region in regions])) / 255
+            met = overlaps(grown, truth).amax(1)[found.worth.argsort(descending=True)]
+            best.append(float(met[:5].mean()))
+            worst.append(float(met[-5:].mean()))
+    assert np.mean(best) > np.mean(worst) + 0.3
+    samples.regions = [()] * len(samples)
+    assert fit_rating(bundle.model, bundle.class_table, samples) is None
 
 
 def test_regions_learn_from_masks_alone_and_say_when_there_is_nothing(tmp_path):

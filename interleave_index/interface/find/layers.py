@@ -69,6 +69,19 @@ class Stack(nn.Module):
         self.layers = nn.ModuleList(layers)
 
 
+class MaskEmbed(Stack):
+    """Normed rows to vectors whose products with the mask features are masks."""
+
+    def __init__(self, width: int, features: int) -> None:
+        super().__init__([nn.Linear(width, width), nn.Linear(width, width), nn.Linear(width, features)])
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """(..., C) to (..., F)."""
+        first, second, third = self.layers
+        out: Tensor = third(F.relu(second(F.relu(first(rows)))))
+        return out
+
+
 class Language(nn.Module):
     """The trained part of the language side."""
 

@@ -38,7 +38,7 @@ class MiniConfig:
         vision: arguments of VisionTower; text: of TextTower; interface: of FindConfig.
     """
 
-    side: int = 160
+    side: int = 192
     mirrored: bool = False
     vision: dict[str, Any] = field(
         default_factory=lambda: {

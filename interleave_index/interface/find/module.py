@@ -11,15 +11,14 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from ...models.positions import sine_positions
 from .config import FindConfig
-from .layers import ConditionLayer, ContentLayer, Ffn, Language, Pointwise, Stack
+from .layers import ConditionLayer, ContentLayer, Ffn, Language, MaskEmbed, Pointwise, Stack
 from .outputs import MASKS, PIXEL, QUALITY, SEMANTIC, Output, Pass
 from .paths import TowerPaths, loudness
 from .sampler import sample_tokens
-from .seeds import Cells, Seeds
+from .seeds import FURTHER, Cells, Seeds
 from .state import (
     State,
     Towers,
@@ -71,7 +70,7 @@ class FindInterface(nn.Module):
         self.level_embed = nn.Embedding(LEVELS, width)
         if config.features != width:
             self.input_proj = nn.ModuleList(Pointwise(config.features, width) for _ in range(LEVELS))
-        self.mask_embed = Stack([nn.Linear(width, width), nn.Linear(width, width), nn.Linear(width, config.features)])
+        self.mask_embed = MaskEmbed(width, config.features)
         self.class_embed = nn.Parameter(torch.empty(width, width))
         self.mask_sptial_embed = nn.ParameterList(torch.empty(width, width) for _ in range(LEVELS))
         self.spatial_embed = nn.Embedding(config.memories, width)
@@ -222,9 +221,10 @@ class FindInterface(nn.Module):
         return Variable(name, content.expand(batch, -1, -1), position.expand(batch, -1, -1), index=index)
 
     def _seeded(self, cells: Cells, mask_features: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, seeds, C) contents and positions of the chosen cells."""
-        chosen = self.seeds.choose(cells, self.config.seeds, lambda rows: self.masks_of(rows, mask_features))
-        chosen = chosen[..., None].expand(-1, -1, self.config.width)
+        """(B, seeds, C) contents and positions of the cells that proposals start from."""
+        count = self.config.seeds
+        looked = cells.looked = self.seeds.look(cells, max(count, FURTHER), self.pixel, mask_features)
+        chosen = looked.rows.gather(1, looked.chosen[:, :count])[..., None].expand(-1, -1, self.config.width)
         return cells.content.gather(1, chosen), cells.position.gather(1, chosen)
 
     def _proposals(self, name: str, *, batch: int, seeded: tuple[Tensor, Tensor] | None, there: bool) -> list[Variable]:
@@ -356,7 +356,7 @@ class FindInterface(nn.Module):
             objects = normed["proposals_vision_object"]
             weight = cosines(normed["queries_vision_image"], objects).softmax(-1).detach()
             normed["queries_vision_image"] = weight @ objects
-        pixel = {name: self.pixel(rows) for name, rows in normed.items() if outputs or name in VISION_GROUP}
+        pixel = {name: self.mask_embed(rows) for name, rows in normed.items() if outputs or name in VISION_GROUP}
         size = None if state.features is None or next_level is None else state.features[next_level].size
         masks: dict[str, Tensor] = {}
         if state.features is not None:
@@ -380,21 +380,19 @@ class FindInterface(nn.Module):
 
     def _semantic(self, state: State, name: str, rows: Tensor, masks: Tensor | None) -> Tensor:
         """(B, N, C) semantic vectors; where there are towers, with what they say of the same mask, photo or phrase."""
-        own = rows @ self.class_embed
-        if state.towers is None:
+        own, towers = rows @ self.class_embed, state.towers
+        if towers is None:
             return own
-        said = state.towers.said.get(name)
-        deep, fine = state.towers.deep, state.towers.mask_features
-        if masks is not None and deep is not None and fine is not None:
-            said = self.paths.masks(masks.detach().float().sigmoid(), deep, fine)
+        said = towers.said.get(name)
+        if masks is not None and towers.deep is not None and towers.mask_features is not None:
+            said = self.paths.masks(masks.detach().float().sigmoid(), towers.deep, towers.mask_features)
         return own if said is None else own + loudness(name) * said
 
     def masks_of(self, rows: Tensor, mask_features: Tensor) -> Tensor:
         """(B, n, C) contents to (B, n, h, w) mask logits; the mask features are those of a `Pass`."""
-        return torch.einsum("bnc,bchw->bnhw", self.pixel(self.decoder_norm(rows)), mask_features)
+        return torch.einsum("bnc,bchw->bnhw", self.pixel(rows), mask_features)
 
     def pixel(self, rows: Tensor) -> Tensor:
-        """(..., C) normed rows to (..., F) vectors whose products with the mask features are masks."""
-        first, second, third = self.mask_embed.layers
-        out: Tensor = third(F.relu(second(F.relu(first(rows)))))
+        """(..., C) contents to (..., F) vectors whose products with the mask features are masks."""
+        out: Tensor = self.mask_embed(self.decoder_norm(rows))
         return out

@@ -19,7 +19,8 @@ from torch.nn import functional as F
 
 from .variables import Level
 
-LOOKED_AT = 96  # cells whose masks are compared with each other
+LOOKED_AT = 320  # cells whose masks are compared with each other
+FURTHER = 80  # cells that are chosen, whether or not a proposal starts from them
 OCTAVES = 4  # of the waves: from two picture sides down to a quarter of one
 READ_LEVELS = (0, 2)  # of the pyramid: the coarsest and the finest
 
@@ -33,12 +34,33 @@ class Cells:
         position: (B, N, C).
         score: (B, N) logits of the IoU that the cell's mask has with the thing it lies in.
         sizes: (h, w) of the levels that were read, in order.
+        looked: what the best of them draw, once that has been looked at.
     """
 
     content: Tensor
     position: Tensor
     score: Tensor
     sizes: tuple[tuple[int, int], ...]
+    looked: Looked | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What the best cells of every photo draw, in the order of their scores.
+
+    Attributes:
+        rows: (B, L) numbers of the cells.
+        pixel: (B, L, F) vectors whose products with the mask features are their masks.
+        on: (B, L, P) float, 1 where a mask is, at half the size of the mask features.
+        score: (B, L), 0 to 1.
+        chosen: (B, K) places among the L of the best whose masks differ, best first.
+    """
+
+    rows: Tensor
+    pixel: Tensor
+    on: Tensor
+    score: Tensor
+    chosen: Tensor
 
 
 class Seeds(nn.Module):
@@ -74,22 +96,25 @@ class Seeds(nn.Module):
         return Cells(content, place, self.score(content)[..., 0], tuple(level.size for level in read))
 
     @torch.no_grad()
-    def choose(self, cells: Cells, count: int, masks_of: Callable[[Tensor], Tensor]) -> Tensor:
-        """(B, count) numbers of the best cells whose masks differ, best first.
+    def look(self, cells: Cells, count: int, pixel: Callable[[Tensor], Tensor], mask_features: Tensor) -> Looked:
+        """What the best cells draw, and which `count` of them come first; fewer where there are not so many cells.
 
         Args:
-            masks_of: (B, n, C) contents to (B, n, h, w) logits.
+            pixel: (B, n, C) contents to (B, n, F) vectors.
+            mask_features: (B, F, h, w).
         Source: the matrix NMS of SOLOv2, linear decay.
         """
-        score, rows = cells.score.float().sigmoid().topk(max(count, min(LOOKED_AT, cells.score.shape[1])))
-        masks = masks_of(cells.content.gather(1, rows[..., None].expand(-1, -1, cells.content.shape[-1])))
-        on = (F.avg_pool2d(masks.float(), 2) > 0).flatten(2).float()
+        there = cells.score.shape[1]
+        count = min(count, there)
+        score, rows = cells.score.float().sigmoid().topk(max(count, min(LOOKED_AT, there)))
+        vectors = pixel(cells.content.gather(1, rows[..., None].expand(-1, -1, cells.content.shape[-1])))
+        on = (vectors @ F.avg_pool2d(mask_features, 2).flatten(2) > 0).float()
         area = on.sum(-1)
         shared = on @ on.transpose(1, 2)
         iou = (shared / (area[:, :, None] + area[:, None] - shared).clamp(min=1)).triu(1)
         most = iou.amax(1)  # with any better cell
         decay = ((1 - iou) / (1 - most[:, :, None]).clamp(min=1e-3)).amin(1)
-        return rows.gather(1, (score * decay * (area > 0)).topk(count).indices)
+        return Looked(rows, vectors, on, score, (score * decay * (area > 0)).topk(count).indices)
 
 
 @lru_cache(maxsize=64)

@@ -15,11 +15,14 @@ from torch.nn import functional as F
 
 from ...models.pixel_decoder import Pyramid
 from .blend import best_cut, blend
+from .candidates import Candidates, Drawn, candidates
 from .model import FindModel, Sentence, compose, gather_visual
 from .outputs import Output
 from .paths import loudness
-from .pieces import pieces
-from .variables import InterleavePrompt, MaskPrompt, Prompts, SpatialPrompt, VisualTokens
+from .rating import Rating, Witnesses
+from .readings import Vocabulary, said
+from .seeds import Cells
+from .variables import MaskPrompt, Prompts, SpatialPrompt, VisualTokens
 
 READINGS = ("{}", "this is a {}")
 LONGEST_NAME = 3  # words; more are a sentence of their own
@@ -38,6 +41,7 @@ class Segments:
         quality: (B, Q), 0 to 1: the IoU that the network expects, or where it does not say so the chance of being any
             named thing times the mean certainty inside the mask.
         lengths: (B, Q) of the proposals' vectors before they were made unit length.
+        cells, mask_features: those of the `Pass`, where proposals start from cells.
     """
 
     image: Tensor
@@ -45,6 +49,8 @@ class Segments:
     masks: Tensor
     quality: Tensor
     lengths: Tensor
+    cells: Cells | None = None
+    mask_features: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,39 +90,57 @@ def segment(model: FindModel, pyramid: Pyramid, class_table: Tensor) -> Segments
     Args:
         class_table: (K + 1, C) name vectors with background last.
     """
-    output = model.see(pyramid, Prompts(), class_table=class_table).final
+    run = model.see(pyramid, Prompts(), class_table=class_table)
+    output = run.final
     masks, image, vectors = output["pred_masks"].float(), output["pred_retrievals"][:, 0], output["pred_captions"]
     lengths = vectors.float().norm(dim=-1)
     if "pred_quality" in output:
-        return Segments(_unit(image), _unit(vectors), masks, output["pred_quality"].float().sigmoid(), lengths)
+        quality = output["pred_quality"].float().sigmoid()
+        return Segments(_unit(image), _unit(vectors), masks, quality, lengths, run.cells, run.mask_features)
     inside = (masks > 0).float()
     certainty = (masks.sigmoid() * inside).sum((2, 3)) / inside.sum((2, 3)).clamp(min=1)
     named = 1 - output["pred_logits"].float().softmax(-1)[..., -1]
     return Segments(_unit(image), _unit(vectors), masks, named * certainty, lengths)
 
 
-def split(model: FindModel, pyramid: Pyramid, segments: Segments, row: int) -> tuple[Tensor, Tensor, Tensor]:
-    """One photo's proposals and, after them, the pieces of those in several.
+def drawn_by_cells(model: FindModel, segments: Segments, row: int) -> Drawn | None:
+    """What the cells of one photo draw, or None where proposals do not start from cells."""
+    cells, features = segments.cells, segments.mask_features
+    if cells is None or cells.looked is None or features is None:
+        return None
+    looked, interface = cells.looked, model.interface
+    chosen, rows = looked.chosen[row], looked.rows[row]
+    masks = torch.einsum("nc,chw->nhw", looked.pixel[row, chosen].float(), features[row].float())
+    quality = interface.quality(interface.decoder_norm(cells.content[row, rows[chosen]].float()))[:, 0].sigmoid()
+    return Drawn(masks, quality, Witnesses(rows, looked.on[row], looked.score[row], cells.sizes))
 
-    A piece is what its proposal is, but for what the towers say, where they speak: that is of the piece alone.
 
-    Returns:
-        masks (N, h, w) logits, vectors (N, D) of unit length, quality (N,).
+def regions(model: FindModel, segments: Segments, row: int, rating: Rating | None) -> Candidates:
+    """All that may become regions of one photo, and what it is worth; with a rating also what further cells draw."""
+    drawn = None if rating is None else drawn_by_cells(model, segments, row)
+    return candidates(segments.masks[row], segments.quality[row], drawn, rating)
+
+
+def vectors_of(
+    model: FindModel, pyramid: Pyramid, segments: Segments, row: int, found: Candidates, kept: Sequence[int]
+) -> Tensor:
+    """(n, D) unit vectors of some candidates of one photo.
+
+    One that is no proposal is what its parent is, but for what the towers say, where they speak: that is of its own
+    mask.
     """
-    masks, vectors, quality = segments.masks[row], segments.vectors[row], segments.quality[row]
-    parents, torn, worth = pieces(masks, quality)
-    if not len(parents):
-        return masks, vectors, quality
-    own = vectors[parents]
-    if model.interface.config.towers and pyramid.deep is not None:
-        wholes, place = np.unique(parents, return_inverse=True)
-        both = torch.cat([masks[wholes], torn]).sigmoid()[None]
+    parents = found.parents[kept]
+    vectors = segments.vectors[row, parents]
+    other = np.flatnonzero(np.asarray(kept) >= segments.masks.shape[1])
+    if len(other) and model.interface.config.towers and pyramid.deep is not None:
+        wholes, place = np.unique(parents[other], return_inverse=True)
+        both = torch.cat([segments.masks[row, wholes], found.masks[np.asarray(kept)[other]]]).sigmoid()[None]
         deep, fine = pyramid.deep[row : row + 1], pyramid.mask_features[row : row + 1]
         said = model.interface.paths.masks(both, deep, fine)[0]
         change = said[len(wholes) :] - said[: len(wholes)][place]
-        loud = loudness("proposals_vision_object")
-        own = _unit(segments.lengths[row, parents][:, None] * own + loud * change)
-    return torch.cat([masks, torn]), torch.cat([vectors, own]), torch.cat([quality, worth])
+        own = segments.lengths[row, parents[other], None] * vectors[other]
+        vectors[other] = _unit(own + loudness("proposals_vision_object") * change)
+    return vectors
 
 
 def encode_text(model: FindModel, sentences: Sequence[str]) -> Tensor:
@@ -218,35 +242,58 @@ def sample_references(model: FindModel, references: Sequence[Reference | None]) 
     return gather_visual(stacked, [[-1 if r is None else next(numbers) for r in references]])
 
 
-def encode_interleaved(model: FindModel, sentence: Sentence, references: Sequence[Reference | None]) -> Tensor:
-    """(D,) unit vector of a whole sentence with visual entities; it does not depend on any photo searched."""
-    prompts = Prompts(interleave=_interleave(model, sentence, references))
+def encode_interleaved(
+    model: FindModel,
+    sentence: Sentence,
+    references: Sequence[Reference | None],
+    vocabulary: Vocabulary | None = None,
+) -> Tensor:
+    """(D,) unit vector of a whole sentence with visual entities; it does not depend on any photo searched.
+
+    With a vocabulary, where the towers speak for themselves, half of it is what the sentence says without its pictures,
+    half what it says with likely names in their place.
+    """
+    tokens = sample_references(model, references)
+    if vocabulary is not None and tokens is not None and tokens.vectors is not None:
+        texts, weights = vocabulary.readings(sentence, tokens.vectors[0])
+        *read, silent = encode_text(model, [*texts, said(sentence, [""] * sum(sentence.visual))])
+        return _unit(silent + _unit(weights @ torch.stack(read)))
+    prompts = Prompts(interleave=model.interleave_prompt([sentence], tokens))
     return _unit(model.interface(None, None, prompts).final["pred_interleave_image"][0, 0])
 
 
-def encode_region(model: FindModel, reference: Reference) -> Tensor:
+def encode_region(model: FindModel, reference: Reference, vocabulary: Vocabulary | None = None) -> Tensor:
     """(D,) unit vector of a part of a photo.
 
     As published, the semantic vector of the proposal that its prompt selects; where the towers speak for themselves,
-    the entity's own vector, which needs no proposals.
+    the entity's own vector, which needs no proposals, and with a vocabulary what its likely names mean.
     """
-    prompts = Prompts(interleave=_interleave(model, compose([("", 0, True)]), [reference]))
+    tokens = sample_references(model, [reference])
+    prompts = Prompts(interleave=model.interleave_prompt([compose([("", 0, True)])], tokens))
     if model.interface.config.towers:
-        return _unit(model.interface(None, None, prompts).final["pred_entity_class"][0, 0])
+        entities = model.interface(None, None, prompts).final["pred_entity_class"][0]
+        return _entities(entities, (True,), tokens, vocabulary)[0]
     output = model.see(reference.pyramid, prompts).final
     best = (output["pred_imaskembs"][0] @ output["pred_entity_pixel"][0, 0]).argmax()
     return _unit(output["pred_interleave_objects"][0, best])
 
 
 def ground_interleaved(
-    model: FindModel, pyramid: Pyramid, sentence: Sentence, references: Sequence[Reference | None]
+    model: FindModel,
+    pyramid: Pyramid,
+    sentence: Sentence,
+    references: Sequence[Reference | None],
+    vocabulary: Vocabulary | None = None,
 ) -> list[Found]:
     """Masks of every entity of a sentence in one photo, from its entity proposals (find.md §6).
 
     As published, that of the best proposal; where proposals say how good they are, the mask to be expected of all.
     """
-    prompts = Prompts(interleave=_interleave(model, sentence, references))
-    output = model.see(pyramid, prompts).final
+    tokens = sample_references(model, references)
+    output = model.see(pyramid, Prompts(interleave=model.interleave_prompt([sentence], tokens))).final
+    if vocabulary is not None:
+        entities = _entities(output["pred_entity_class"][0], sentence.visual, tokens, vocabulary)
+        output.values["pred_entity_class"] = entities[None]
     scores = mixed_entity_scores(output, [sentence.visual], _cosine_factor(model))[0]
     cosines = _unit(output["pred_interleave_objects"][0]) @ _unit(output["pred_entity_class"][0]).T
     quality, masks = output.get("pred_iquality"), output["pred_imasks"][0]
@@ -294,8 +341,17 @@ def _cosine_factor(model: FindModel) -> Tensor | None:
     return model.interface.scale if model.interface.config.towers else None
 
 
-def _interleave(model: FindModel, sentence: Sentence, references: Sequence[Reference | None]) -> InterleavePrompt:
-    return model.interleave_prompt([sentence], sample_references(model, references))
+def _entities(
+    vectors: Tensor, visual: Sequence[bool], tokens: VisualTokens | None, vocabulary: Vocabulary | None
+) -> Tensor:
+    """(E, D) unit vectors of entities; with a vocabulary those of pictures are drawn towards their likely names."""
+    found = _unit(vectors)
+    seen = None if tokens is None else tokens.vectors
+    if vocabulary is None or seen is None:
+        return found
+    rows = [n for n, picture in enumerate(visual) if picture]
+    found[rows] = vocabulary.named(found[rows], seen[0, rows])
+    return found
 
 
 def _readings(sentence: str) -> tuple[str, ...]:

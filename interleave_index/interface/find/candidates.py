@@ -1,0 +1,89 @@
+"""All masks of a photo that may become regions: proposals, pieces of those in several, what further cells draw.
+
+Knows masks and what they are worth; what they show is asked of `tasks.vectors_of` for those that are kept.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .pieces import pieces
+from .rating import Rating, Witnesses, evidence
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """What the cells of one photo draw.
+
+    Attributes:
+        masks: (K, h, w) logits of the chosen cells.
+        quality: (K,) what those masks are worth by themselves, 0 to 1.
+        witnesses: all cells.
+    """
+
+    masks: Tensor
+    quality: Tensor
+    witnesses: Witnesses
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """N masks of one photo; the first are its proposals.
+
+    Attributes:
+        masks: (N, h, w) logits.
+        parents: (N,) int64, the proposal that each mask is, or comes from, or lies on most.
+        figures: (N, 10) their evidence, or None where cells say nothing.
+        worth: (N,), 0 to 1.
+    """
+
+    masks: Tensor
+    parents: NDArray[np.int64]
+    figures: Tensor | None
+    worth: Tensor
+
+
+def candidates(masks: Tensor, quality: Tensor, drawn: Drawn | None, rating: Rating | None) -> Candidates:
+    """The candidates of one photo.
+
+    Without a rating they are proposals and pieces; a piece is worth what its proposal is, times the root of its share.
+
+    Args:
+        masks: (Q, h, w) logits of the proposals; quality: (Q,), 0 to 1.
+        drawn: by the cells, or None where there are none.
+    """
+    count = len(masks)
+    parents, torn, share = pieces(masks)
+    shares = torch.cat([torch.ones_like(quality), share])
+    some, origin = torch.cat([masks, torn]), np.concatenate([np.arange(count), parents])
+    own = quality[origin]
+    if drawn is None:
+        return Candidates(some, origin, None, own * shares.sqrt())
+    nearest = _most_alike(drawn.masks, masks)
+    everything = torch.cat([some, drawn.masks])
+    figures = evidence(
+        everything,
+        torch.cat([own, drawn.quality]),
+        torch.cat([shares, torch.ones_like(drawn.quality)]),
+        count,
+        drawn.witnesses,
+    )
+    if rating is None:
+        worth = torch.cat([own * shares.sqrt(), torch.zeros_like(drawn.quality)])
+    else:
+        worth = rating(figures)
+    return Candidates(everything, np.concatenate([origin, nearest]), figures, worth)
+
+
+def _most_alike(masks: Tensor, others: Tensor) -> NDArray[np.int64]:
+    """(K,) for every mask the other that has the largest IoU with it."""
+    one, other = (masks > 0).flatten(1).float(), (others > 0).flatten(1).float()
+    shared = one @ other.T
+    iou = shared / (one.sum(1)[:, None] + other.sum(1) - shared).clamp(min=1)
+    best: NDArray[np.int64] = iou.argmax(1).cpu().numpy()
+    return best

@@ -159,7 +159,8 @@ def test_a_piece_of_a_proposal_says_what_it_covers_itself(find_mini):
         torn = replace(segments, masks=masks)
         found = tasks.regions(network, torn, 0, None)
         vectors = tasks.vectors_of(network, pyramid, torn, 0, found, list(range(len(found.masks))))
-        said = network.interface.paths.masks(found.masks[-2:].sigmoid()[None], pyramid.deep, pyramid.mask_features)[0]
+        weights = torch.cat([found.masks[-2:], masks[0, 3:4]]).sigmoid()[None]
+        *said, of_both = network.interface.paths.masks(weights, pyramid.deep, pyramid.mask_features)[0]
         whole = replace(segments, masks=masks.clamp(max=-1.0))
         assert len(tasks.regions(network, whole, 0, None).masks) == count
     assert len(found.masks) == len(vectors) == len(found.worth) == count + 2
@@ -168,7 +169,8 @@ def test_a_piece_of_a_proposal_says_what_it_covers_itself(find_mini):
     assert torch.equal(vectors[:-2], segments.vectors[0])
     assert torch.allclose(vectors.norm(dim=1), torch.ones(len(vectors)), atol=1e-5)
     for own, towers in zip(vectors[-2:], said, strict=True):
-        assert own @ towers > vectors[3] @ towers  # nearer to what it covers than the whole is
+        own_alone = towers - of_both
+        assert own @ own_alone > vectors[3] @ own_alone  # nearer to what it alone covers than the whole is
 
 
 def test_with_a_rating_further_cells_stand_for_regions_too(find_mini):

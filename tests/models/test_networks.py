@@ -138,4 +138,4 @@ def test_photos_of_any_shape_become_the_same_square():
         photo[:, width // 2 :] = 200
         square = squashed(photo)
         assert square.shape == (SQUARE, SQUARE, 3)
-        assert (square[:, :80] == 7).all() and (square[:, 96:] == 200).all()
+        assert (square[:, : SQUARE * 5 // 11] == 7).all() and (square[:, SQUARE * 6 // 11 :] == 200).all()

@@ -22,6 +22,7 @@ class Stage(StrEnum):
     align = "align"
     regions = "regions"
     interface = "interface"
+    refit = "refit"
     bundle = "bundle"
 
 
@@ -44,6 +45,7 @@ def train(
     vision_minutes: Annotated[float, typer.Option(min=0, help="Of the stage `vision`.")] = 90.0,
     align_minutes: Annotated[float, typer.Option(min=0, help="Of the stage `align`.")] = 5.0,
     regions_minutes: Annotated[float, typer.Option(min=0, help="Of the stage `regions`.")] = 3.0,
+    refit_minutes: Annotated[float, typer.Option(min=0, help="Of the stage `refit`.")] = 1.5,
     batch: Annotated[int, typer.Option(min=1, help="Photos a step of the stage `interface`.")] = 16,
     backbone_rate: Annotated[float, typer.Option(
         "--backbone-rate", min=0.0, max=1.0,
@@ -62,7 +64,8 @@ def train(
     bundle = run(TrainSettings(data=data, out=out, targets=targets, more=more, start=start, stages=wanted,
                                minutes=minutes, space_minutes=space_minutes, text_minutes=text_minutes,
                                vision_minutes=vision_minutes, align_minutes=align_minutes,
-                               regions_minutes=regions_minutes, batch=batch, backbone_rate=backbone_rate,
+                               regions_minutes=regions_minutes, refit_minutes=refit_minutes, batch=batch,
+                               backbone_rate=backbone_rate,
                                seed=seed, limit=limit, bf16=bf16, threads=threads, device=device or "auto"),
                  progress=lambda line: (show.note if as_json else show.say)(str(line)))
     if as_json:

@@ -3,8 +3,8 @@
 config.json         sizes, preprocessing, names of the class table and of the vocabulary, calibration constants, what
                     it was trained on
 model.safetensors   weights, the class table (`class_table`), vectors of the vocabulary (`vocabulary`), weights of the
-                    rating (`rating`) and the calibration banks (`bank.*`), float16; bundles of older releases have
-                    no vocabulary and no rating
+                    rating (`rating`), what regions have alike (`alike`) and the calibration banks (`bank.*`),
+                    float16; bundles of older releases lack the vocabulary, the rating, or what regions have alike
 tokenizer.json      the text tower's vocabulary
 """
 
@@ -21,9 +21,11 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torch.nn import functional as F
 
 from ..errors import WeightsMissing
 from ..models.text import load_tokenizer
+from .find.alike import Alike
 from .find.model import FindModel, MiniConfig
 from .find.rating import Rating
 from .find.readings import Vocabulary
@@ -31,7 +33,7 @@ from .protocol import Calibration
 
 CONFIG, WEIGHTS, TOKENIZER = "config.json", "model.safetensors", "tokenizer.json"
 FORMAT = 1
-VOCABULARY, RATING = "vocabulary", "rating"
+VOCABULARY, RATING, ALIKE = "vocabulary", "rating", "alike"
 BANKS = ("captions", "phrases", "pictures", "regions")
 
 
@@ -45,6 +47,7 @@ class Bundle:
         calibration: banks and constants.
         vocabulary: names that pictures in a sentence are read as, or None.
         rating: what masks are worth as regions, or None.
+        alike: what regions have in common, or None.
         config: the whole of config.json.
         checkpoint: sha256 of weights, sizes and vocabulary together, hex.
     """
@@ -54,6 +57,7 @@ class Bundle:
     calibration: Calibration
     vocabulary: Vocabulary | None
     rating: Rating | None
+    alike: Alike | None
     config: dict[str, Any]
     checkpoint: str
 
@@ -88,8 +92,9 @@ def _read(folder: Path) -> Bundle:
     banks = {name: content.pop(f"bank.{name}").numpy() for name in BANKS}
     table, words = content.pop("class_table"), content.pop(VOCABULARY, None)
     vocabulary = None if words is None else _vocabulary(config[VOCABULARY], words)
-    weights = content.pop(RATING, None)
+    weights, direction = content.pop(RATING, None), content.pop(ALIKE, None)
     rating = None if weights is None else Rating(weights)
+    alike = None if direction is None else Alike(F.normalize(direction, dim=0))
     model = FindModel(MiniConfig(**config["sizes"]), load_tokenizer(folder / TOKENIZER))
     try:
         model.load_state_dict(content)
@@ -103,7 +108,7 @@ def _read(folder: Path) -> Bundle:
     )
     model.eval().requires_grad_(False)
     model.vision.channels_last()
-    return Bundle(model, table, calibration, vocabulary, rating, config, fingerprint(folder))
+    return Bundle(model, table, calibration, vocabulary, rating, alike, config, fingerprint(folder))
 
 
 def _vocabulary(names: list[str], vectors: Tensor) -> Vocabulary:
@@ -120,6 +125,7 @@ def save_bundle(
     facts: dict[str, Any],
     vocabulary: Vocabulary | None = None,
     rating: Rating | None = None,
+    alike: Alike | None = None,
 ) -> None:
     """Write a bundle, every tensor in float16.
 
@@ -134,6 +140,8 @@ def save_bundle(
         tensors[VOCABULARY], facts = vocabulary.vectors, {**facts, VOCABULARY: list(vocabulary.names)}
     if rating is not None:
         tensors[RATING] = rating.weights
+    if alike is not None:
+        tensors[ALIKE] = alike.direction
     tensors |= {f"bank.{name}": torch.from_numpy(np.asarray(getattr(calibration, name))) for name in BANKS}
     halves = {
         name: (value.half() if value.is_floating_point() else value).contiguous() for name, value in tensors.items()

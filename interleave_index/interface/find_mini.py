@@ -32,6 +32,7 @@ from ..records import (
 )
 from .bundle import load_bundle
 from .find import tasks
+from .find.alike import Alike
 from .find.model import FindModel, Sentence, compose
 from .find.pieces import varied
 from .find.rating import Rating
@@ -72,15 +73,15 @@ class FindMini:
     def __init__(self, folder: Path, *, device: str = "cpu") -> None:
         bundle = load_bundle(folder)
         bundle.model.vision.backbone.fold_norms()
-        self._halved = device == "cpu" and multiplies_bfloat16()  # vectors of photos are the same to a cosine of 0.999
-        if self._halved:
-            bundle.model.vision.halve()
+        if device == "cpu" and multiplies_bfloat16():  # vectors of photos are the same to a cosine of 0.999
+            bundle.model.halve()
         self._model, self._table = bundle.model.to(device), bundle.class_table.to(device)
         self._calibration, self._device = bundle.calibration, torch.device(device)
         self._vocabulary = bundle.vocabulary
         if self._vocabulary is not None:
             self._vocabulary = replace(self._vocabulary, vectors=self._vocabulary.vectors.to(device))
         self._rating = None if bundle.rating is None else Rating(bundle.rating.weights.to(device))
+        self._alike = None if bundle.alike is None else Alike(bundle.alike.direction.to(device))
         self._side = bundle.model.config.side
         self._look = round(LOOK * self._side / COARSEST) * COARSEST
         self.space = Space(
@@ -123,12 +124,14 @@ class FindMini:
         path or by id; so it is where pixels are lost.
 
         Brackets around text do not change the legend. The vector of a text entity is that of its phrase alone, of a
-        whole picture its image vector, of a part what it looks like and what its likely names mean.
+        whole picture its image vector, of a part what it looks like and what its likely names mean. Beside words a part
+        counts for less than they do (`interface.find.alike`).
         """
         asked = tuple(part for part in query if part.role != "negative")
         pyramids = {id(part): self._pyramid([part.photo]) for part in query if part.photo is not None}
         dim = self.space.dim
-        entities = [self._vector(part, pyramids) for part in asked if part.role == "entity"]
+        worded = any(part.kind == "text" for part in asked)
+        entities = [self._entity(part, pyramids, worded=worded) for part in asked if part.role == "entity"]
         negatives = [self._vector(part, pyramids) for part in query if part.role == "negative"]
         return QueryEncoding(
             legend=self._legend(asked, pyramids),
@@ -192,8 +195,7 @@ class FindMini:
         return self._model.pyramid(to_side(pixels, side))
 
     def _segments(self, pyramid: Pyramid) -> tasks.Segments:
-        with torch.autocast("cpu", torch.bfloat16, enabled=self._halved):
-            return tasks.segment(self._model, pyramid, self._table)
+        return tasks.segment(self._model, pyramid, self._table)
 
     def _encoding(self, photo: RGB, pyramid: Pyramid, segments: tasks.Segments, row: int) -> PhotoEncoding:
         found = tasks.regions(self._model, segments, row, self._rating)
@@ -206,6 +208,7 @@ class FindMini:
         seen = np.flatnonzero(areas).tolist()
         scale = np.array([size[1] / masks.shape[2], size[0] / masks.shape[1]] * 2, np.float32)
         vectors = tasks.vectors_of(self._model, pyramid, segments, row, found, [kept[n] for n in seen])
+        vectors = vectors if self._alike is None else self._alike.regions(vectors)
         return PhotoEncoding(
             image=_array(segments.image[row]),
             regions=_array(vectors),
@@ -269,7 +272,15 @@ class FindMini:
         if part.vector is not None:
             return part.vector
         vocabulary = self._vocabulary if named else None
-        return _array(tasks.encode_region(self._model, self._reference(part, pyramids), vocabulary))
+        vector = tasks.encode_region(self._model, self._reference(part, pyramids), vocabulary)
+        return _array(vector if self._alike is None else self._alike.regions(vector[None])[0])
+
+    def _entity(self, part: ResolvedPart, pyramids: dict[int, Pyramid], *, worded: bool) -> Floats:
+        """(D,) what a part is in its query; one of a picture is unsure of itself where there are words."""
+        vector = self._vector(part, pyramids)
+        if self._alike is None or not worded or part.kind != "region":
+            return vector
+        return _array(self._alike.unsure(torch.as_tensor(vector, device=self._device)[None])[0])
 
     def _reference(self, part: ResolvedPart, pyramids: dict[int, Pyramid]) -> tasks.Reference:
         pyramid = pyramids[id(part)]

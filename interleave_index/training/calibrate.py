@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ..geometry import unit
 from ..interface.find import tasks
+from ..interface.find.alike import Alike
 from ..interface.find.model import FindModel
 from ..interface.protocol import Calibration
 from ..models.vision import to_side
@@ -40,8 +41,10 @@ class Vectors:
     offsets: NDArray[np.int64]
 
 
-def encode_samples(model: FindModel, table: torch.Tensor, samples: Samples, rows: NDArray[np.int64]) -> Vectors:
-    """Image vectors and all proposals of some samples, in order."""
+def encode_samples(
+    model: FindModel, table: torch.Tensor, samples: Samples, rows: NDArray[np.int64], alike: Alike | None = None
+) -> Vectors:
+    """Image vectors and all proposals of some samples, in order, with what regions have alike."""
     images, regions = [], []
     for start in range(0, len(rows), 32):
         some = rows[start : start + 32]
@@ -52,27 +55,35 @@ def encode_samples(model: FindModel, table: torch.Tensor, samples: Samples, rows
         regions.append(torch.gather(segments.vectors, 1, best[..., None].expand_as(segments.vectors)).numpy())
     stacked = np.concatenate(regions)
     count = stacked.shape[1]
+    flat = unit(stacked.reshape(-1, stacked.shape[2]))
     return Vectors(
         unit(np.concatenate(images)),
-        unit(stacked.reshape(-1, stacked.shape[2])),
+        flat if alike is None else alike.regions(torch.as_tensor(flat)).numpy(),
         np.arange(0, len(rows) * count + 1, count),
     )
 
 
 @torch.inference_mode()
 def calibrate(
-    model: FindModel, table: torch.Tensor, samples: Samples, rows: NDArray[np.int64], *, seed: int = 0
+    model: FindModel,
+    table: torch.Tensor,
+    samples: Samples,
+    rows: NDArray[np.int64],
+    alike: Alike | None = None,
+    *,
+    seed: int = 0,
 ) -> Calibration:
     """Banks from generic captions and held-out photos, constants from their labels.
 
     Args:
         rows: positions of held-out photos; those used as a bank of pictures are not used for fitting.
+        alike: what regions have in common, or None.
     """
     rng = np.random.default_rng(seed)
     order = rng.permutation(rows)
     bank_rows, fit_rows = order[: min(PICTURES, len(order) // 2)], order[min(PICTURES, len(order) // 2) :]
     generic = generic_captions()
-    bank = encode_samples(model, table, samples, bank_rows)
+    bank = encode_samples(model, table, samples, bank_rows, alike)
     blank = Calibration(
         captions=unit(tasks.encode_text(model, generic).numpy()),
         phrases=unit(tasks.encode_phrases(model, generic).numpy()),
@@ -81,7 +92,7 @@ def calibrate(
         slope=dict.fromkeys(("caption", "entity", "picture"), 1.0),
         offset=dict.fromkeys(("caption", "entity", "picture"), 0.0),
     )
-    photos = encode_samples(model, table, samples, fit_rows)
+    photos = encode_samples(model, table, samples, fit_rows, alike)
     names = [{*samples.labels[n], *(r.label for r in samples.regions[n] if r.label)} for n in fit_rows]
     slope, offset = {}, {}
     for kind in ("caption", "entity", "picture"):

@@ -26,6 +26,7 @@ from .finish import finish, words
 from .interface_stage import InterfaceStage
 from .loop import Progress, Stage, run_stage
 from .pseudo import boxed_regions, pseudo_regions
+from .refit_stage import RefitStage
 from .region_stage import RegionStage
 from .samples import Samples, Views, joined, load_samples, load_views
 from .sentences import Sentences, classifier_names, load_sentences, own_sentences, teacher_names
@@ -33,8 +34,9 @@ from .space_stage import TEMPLATES, Space, SpaceStage, load_space
 from .text_stage import TextStage
 from .vision_stage import Anchors, VisionStage
 
-StageName = Literal["space", "text", "vision", "align", "regions", "interface", "bundle"]
-STAGES: tuple[StageName, ...] = ("space", "text", "vision", "align", "regions", "interface", "bundle")
+StageName = Literal["space", "text", "vision", "align", "regions", "interface", "refit", "bundle"]
+STAGES: tuple[StageName, ...] = ("space", "text", "vision", "align", "regions", "interface", "refit", "bundle")
+UNTAUGHT = {"interface", "refit"}  # stages that need no teacher targets
 TEACHERS_SHARE = 2.0  # of the teachers' positions to those of a model that goes on learning
 LOG_SCALE = 2.3  # where the logit scale starts; the published 1.0 is slow with small batches
 
@@ -75,6 +77,7 @@ class TrainSettings:
     text_minutes: float = 20.0
     align_minutes: float = 5.0
     regions_minutes: float = 3.0
+    refit_minutes: float = 1.5
     batch: int = 16
     backbone_rate: float = 0.0
     seed: int = 0
@@ -120,7 +123,7 @@ def _run(settings: TrainSettings, progress: Callable[[Progress | str], None]) ->
     school = _Course(settings, model, train, held, sentences, progress)
     if settings.start is not None:
         school.start(settings.start)
-    for name in ("space", "text", "vision", "align", "regions", "interface"):
+    for name in STAGES[:-1]:
         school.take(name)
     if "bundle" in settings.stages:
         with nullcontext() if torch.get_default_device().type == "cpu" else torch.device("cpu"):
@@ -145,11 +148,16 @@ class _Course:
         self.sentences, self.progress = sentences, progress
         self.space: Space | None = None
         self._own_texts = False
+        self._earlier: FindModel | None = None
 
     def take(self, name: StageName) -> None:
         """Run a stage if it is chosen, then take up what its checkpoint holds, if there is one."""
         checkpoint = self.settings.out / f"{name}.pt"
-        if name in self.settings.stages and (name == "interface" or self.settings.targets is not None):
+        chosen = name in self.settings.stages and (name in UNTAUGHT or self.settings.targets is not None)
+        if chosen and name == "refit" and self._earlier is None:
+            self.progress("stage refit is left out: it needs --start with a bundle, whose paths are fitted anew")
+            chosen = False
+        if chosen:
             minutes = {
                 "space": self.settings.space_minutes,
                 "text": self.settings.text_minutes,
@@ -157,6 +165,7 @@ class _Course:
                 "align": self.settings.align_minutes,
                 "regions": self.settings.regions_minutes,
                 "interface": self.settings.minutes,
+                "refit": self.settings.refit_minutes,
             }[name]
             stage = getattr(self, f"_{name}")()
             seed, bf16 = self.settings.seed, self.settings.bf16
@@ -179,6 +188,8 @@ class _Course:
             model.interface.paths.region.load_state_dict(_below("photo.", state))
         elif name == "regions":
             model.interface.paths.region.load_state_dict(_below("region.", state))
+        elif name == "refit":
+            model.interface.paths.load_state_dict(state)
         else:
             model.load_state_dict(state)
 
@@ -217,15 +228,23 @@ class _Course:
             self.model, self.train, self.held, anchors=anchors, names=names, batch=batch, backbone_rate=rate
         )
 
+    def _refit(self) -> Stage:
+        if self._earlier is None:
+            raise InputError("stage refit needs the paths of an earlier bundle; pass --start")
+        return RefitStage(self.model, self._earlier, self.train, seed=self.settings.seed)
+
     def start(self, folder: Path) -> None:
         """Take an earlier run's towers and what fits of its interface, but for the paths of photos and regions.
 
         Of a bundle everything is taken, and its own text vectors.
         """
         if (folder / WEIGHTS).is_file():
-            self.model.load_state_dict(load_bundle(folder).model.state_dict())
-            self.sentences, self._own_texts = self._said(), True
-            self.progress(f"starts from the bundle {folder}, with {len(self.sentences.texts)} texts in its own words")
+            self._earlier = load_bundle(folder).model
+            self.model.load_state_dict(self._earlier.state_dict())
+            if set(self.settings.stages) - {"refit", "bundle"}:
+                self.sentences, self._own_texts = self._said(), True
+            texts = 0 if self.sentences is None else len(self.sentences.texts)
+            self.progress(f"starts from the bundle {folder}, with {texts} texts in its own words")
             return
         tower, text, interface = (folder / f"{name}.pt" for name in ("vision", "text", "interface"))
         if tower.exists():

@@ -16,10 +16,12 @@ from interleave_index.ingest.decode import decode
 from interleave_index.interface import BUNDLED, load
 from interleave_index.interface.bundle import fingerprint, load_bundle, save_bundle
 from interleave_index.interface.find import tasks
+from interleave_index.interface.find.alike import SHARED, SURE, quietest
 from interleave_index.interface.find.model import Sentence, compose
 from interleave_index.interface.find.rating import EVIDENCE, Rating
 from interleave_index.interface.find.readings import READINGS, SHARPNESS, Vocabulary
 from interleave_index.interface.find_mini import FindMini, closeup, squashed_mask, upsampled
+from interleave_index.models.vision import squashed
 from interleave_index.records import ResolvedPart
 
 SIZE_LIMIT = 48 * 2**20
@@ -73,7 +75,7 @@ def test_the_bundle_is_small_and_never_loads_transformers():
 def test_a_bundle_survives_being_written_again(tmp_path):
     bundle = load_bundle(BUNDLED["find-mini"])
     facts = {key: bundle.config[key] for key in ("name", "class_names", "trained_on")}
-    more = bundle.vocabulary, bundle.rating
+    more = bundle.vocabulary, bundle.rating, bundle.alike
     save_bundle(tmp_path, bundle.model, bundle.class_table, bundle.calibration, facts, *more)
     again = load_bundle(tmp_path)
     assert again.checkpoint == bundle.checkpoint == fingerprint(tmp_path)
@@ -82,15 +84,17 @@ def test_a_bundle_survives_being_written_again(tmp_path):
     assert again.vocabulary.names == bundle.vocabulary.names
     assert torch.equal(again.vocabulary.vectors, bundle.vocabulary.vectors)
     assert torch.equal(again.rating.weights, bundle.rating.weights)
+    assert again.alike and bundle.alike and torch.equal(again.alike.direction, bundle.alike.direction)
 
 
-def test_a_bundle_of_an_older_release_has_no_vocabulary_and_no_rating(tmp_path):
+def test_a_bundle_of_an_older_release_lacks_what_came_later(tmp_path):
     bundle = load_bundle(BUNDLED["find-mini"])
     facts = {key: bundle.config[key] for key in ("name", "class_names", "trained_on")}
     save_bundle(tmp_path, bundle.model, bundle.class_table, bundle.calibration, facts)
     older = FindMini(tmp_path)
     (found,) = older.encode_photos([scene()])
-    assert load_bundle(tmp_path).vocabulary is None and load_bundle(tmp_path).rating is None
+    again = load_bundle(tmp_path)
+    assert again.vocabulary is None and again.rating is None and again.alike is None
     assert 1 <= len(found.regions) <= 32 and (np.diff(found.scores) <= 0).all()
 
 
@@ -194,6 +198,66 @@ def test_with_a_rating_further_cells_stand_for_regions_too(find_mini):
         (vector,) = tasks.vectors_of(network, pyramid, segments, 0, found, [last])
         (again, _) = tasks.vectors_of(network, pyramid, segments, 0, found, [last, 0])
     assert torch.allclose(vector, again, atol=1e-5) and float(vector.norm()) == pytest.approx(1, abs=1e-5)
+
+
+def test_a_region_far_from_its_proposal_says_what_lies_under_it_and_not_what_the_proposal_says(find_mini):
+    network, table = find_mini.network, find_mini._table
+    with torch.inference_mode():
+        pyramid = find_mini._pyramid([scene()])
+        segments = tasks.segment(network, pyramid, table)
+        found = tasks.regions(network, segments, 0, find_mini._rating)
+        count, last = segments.masks.shape[1], len(found.masks) - 1
+        assert found.kin[:count].tolist() == [1.0] * count and 0 <= float(found.kin[last]) <= 1
+        parent = found.masks[found.parents[last]] > 0
+        own = found.masks[last] > 0
+        iou = float((own & parent).sum() / (own | parent).sum())
+        assert float(found.kin[last]) == pytest.approx(iou, abs=1e-6)
+        kin = found.kin.clone()
+        kin[last] = 0.0
+        (alone,) = tasks.vectors_of(network, pyramid, segments, 0, replace(found, kin=kin), [last])
+        under = network.interface.paths.masks(found.masks[last].sigmoid()[None, None], pyramid.deep,
+                                              pyramid.mask_features)[0, 0]
+    assert torch.allclose(alone, under, atol=1e-5)
+
+
+def test_halved_weights_say_nearly_the_same():
+    whole, halved = (load_bundle(BUNDLED["find-mini"]).model.eval() for _ in range(2))
+    halved.halve()
+    pixels = torch.tensor(squashed(scene(), 192)).permute(2, 0, 1)[None].float()
+    with torch.inference_mode():
+        said = [(tasks.segment(model, model.pyramid(pixels), torch.zeros(1, 256)).image[0],
+                 *tasks.encode_text(model, ["a dog on the beach"]), *tasks.encode_phrases(model, ["a red car"]))
+                for model in (whole, halved)]
+    for exact, near in zip(*said, strict=True):
+        assert near.dtype == torch.float32 and float(exact @ near) > 0.99
+
+
+def test_an_unsure_entity_is_about_as_near_to_every_region_and_nearest_to_the_same_ones():
+    generator = torch.Generator().manual_seed(0)
+    regions, entities = (torch.nn.functional.normalize(torch.randn(n, 16, generator=generator)) for n in (40, 3))
+    alike = quietest(regions[:, :] * torch.tensor([1.0] * 15 + [0.01]))
+    assert abs(float(alike.direction[-1])) > 0.99
+    kept, unsure = alike.regions(regions), alike.unsure(entities)
+    for rows in (kept, unsure):
+        assert torch.allclose(rows.norm(dim=1), torch.ones(len(rows)), atol=1e-6)
+    assert torch.allclose(kept @ alike.direction, torch.full((40,), SHARED), atol=1e-6)
+    assert torch.allclose(alike.regions(kept), kept, atol=1e-6)  # they share it once
+    sure, near = alike.regions(entities) @ kept.T, unsure @ kept.T
+    assert torch.equal(near.argsort(1), sure.argsort(1)) and float(near.std()) < float(sure.std()) / 2
+
+
+def test_beside_words_a_part_of_a_photo_leans_on_what_regions_have_alike_and_alone_it_does_not(find_mini):
+    mask = np.zeros((300, 400), bool)
+    mask[60:140, 220:340] = True
+    part = ResolvedPart("entity", "region", "[part]", photo=scene(), mask=mask)
+    words = ResolvedPart("caption", "text", "on a lawn")
+    direction = find_mini._alike.direction.numpy()
+    (alone,), (beside,) = (find_mini.encode_query(query).entities for query in ((part,), (words, part)))
+    assert float(alone @ direction) == pytest.approx(SHARED, abs=1e-3)
+    assert float(beside @ direction) == pytest.approx((1 - SURE**2) ** 0.5, abs=1e-3)
+    regions = find_mini.encode_photos([scene()])[0].regions
+    assert (regions @ direction).tolist() == pytest.approx([SHARED] * len(regions), abs=1e-3)
+    assert (regions @ alone).argmax() == (regions @ beside).argmax()
 
 
 def test_a_sentence_is_read_with_the_likeliest_names_of_its_pictures():

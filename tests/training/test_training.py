@@ -30,6 +30,7 @@ from interleave_index.training.loop import Progress, run_stage
 from interleave_index.training.losses import Matches, choice_loss, class_loss, contrast, mask_losses, match, overlaps
 from interleave_index.training.pseudo import boxed_regions, pseudo_regions
 from interleave_index.training.rate import fit_rating, logistic
+from interleave_index.training.refit_stage import RefitStage
 from interleave_index.training.region_stage import RegionStage, box_means, named_means
 from interleave_index.training.run import TrainSettings, run
 from interleave_index.training.samples import (
@@ -267,6 +268,7 @@ def test_the_whole_chain_writes_a_model_that_works(tmp_path):
     assert sum(held_out(f"drawn_{n:03d}") for n in range(60)) >= 2
     lines: list[Progress | str] = []
     folder = run(TrainSettings(tmp_path, tmp_path / "out", minutes=0.05, batch=16, bf16=False, threads=1), lines.append)
+    assert any(str(line).startswith("stage refit is left out") for line in lines)
     model = load(str(folder))
     photo = np.full((80, 100, 3), 255, np.uint8)
     (encoding,) = model.encode_photos([photo])
@@ -432,6 +434,36 @@ def _goes_on_from_a_bundle(settings, bundle):
     assert not torch.equal(before[learns], tuned[learns]) and not torch.equal(before[path], tuned[path])
     terms = next(line.losses for line in told[::-1] if isinstance(line, Progress) and line.stage == "interface")
     assert {"whole_place", "whole_near"} <= set(terms)
+    _is_fitted_anew(replace(rated, stages=("refit", "bundle"), refit_minutes=0.03), before, tuned)
+
+
+def _is_fitted_anew(settings, before, tuned):
+    """The paths are the earlier bundle's again, but for that of regions, which learns; nothing else moves."""
+    told: list[Progress | str] = []
+    fitted = load_file(run(settings, told.append) / "model.safetensors")
+    paths = [name for name in before if name.startswith("interface.paths.")]
+    learning = ("interface.paths.region.", "interface.paths.part.")
+    for name in paths:
+        assert torch.equal(fitted[name], before[name]) != name.startswith(learning), name
+    towers = [name for name in before if name.startswith(("vision.", "text.", "interface.content_attention."))]
+    assert towers and all(torch.equal(fitted[name], tuned[name]) for name in towers)
+    measured = next(line.measured for line in told[::-1] if isinstance(line, Progress) and line.measured)
+    assert 0 < measured["cosine"] <= 1 and measured["top-5"] == 100
+
+
+def test_a_fitted_path_says_what_the_earlier_one_said_of_other_features(tmp_path):
+    drawn_pack(tmp_path / "train-drawn.tar", 60)
+    samples = load_samples([tmp_path / "train-drawn.tar"])
+    earlier, model = (load_bundle(BUNDLED["find-mini"]).model for _ in range(2))
+    with torch.no_grad():
+        for parameter in model.vision.backbone.stages[3].parameters():
+            parameter.mul_(1.1)
+    stage = RefitStage(model, earlier, samples, batch=64)
+    assert len(stage.places) == len(stage.labels) == 60 * (1 + 2) and int((stage.labels >= 0).sum()) == 60
+    unlike = stage.measure()["cosine"]
+    run_stage(stage, tmp_path / "refit.pt", minutes=0.1, bf16=False, progress=lambda line: None)
+    assert stage.measure()["cosine"] > unlike
+    assert torch.equal(model.interface.paths.photo.up.weight, earlier.interface.paths.photo.up.weight)
 
 
 def test_a_rating_is_the_logistic_regression_of_what_was_met():

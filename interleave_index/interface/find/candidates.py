@@ -38,12 +38,15 @@ class Candidates:
     Attributes:
         masks: (N, h, w) logits.
         parents: (N,) int64, the proposal that each mask is, or comes from, or lies on most.
+        kin: (N,) float32, how much of what its parent says by itself each shares: 1 for proposals and their pieces, for
+            what a cell draws its IoU with the parent.
         figures: (N, 10) their evidence, or None where cells say nothing.
         worth: (N,), 0 to 1.
     """
 
     masks: Tensor
     parents: NDArray[np.int64]
+    kin: Tensor
     figures: Tensor | None
     worth: Tensor
 
@@ -63,8 +66,8 @@ def candidates(masks: Tensor, quality: Tensor, drawn: Drawn | None, rating: Rati
     some, origin = torch.cat([masks, torn]), np.concatenate([np.arange(count), parents])
     own = quality[origin]
     if drawn is None:
-        return Candidates(some, origin, None, own * shares.sqrt())
-    nearest = _most_alike(drawn.masks, masks)
+        return Candidates(some, origin, torch.ones_like(own), None, own * shares.sqrt())
+    alike, nearest = _ious(drawn.masks, masks).max(1)
     everything = torch.cat([some, drawn.masks])
     figures = evidence(
         everything,
@@ -77,13 +80,12 @@ def candidates(masks: Tensor, quality: Tensor, drawn: Drawn | None, rating: Rati
         worth = torch.cat([own * shares.sqrt(), torch.zeros_like(drawn.quality)])
     else:
         worth = rating(figures)
-    return Candidates(everything, np.concatenate([origin, nearest]), figures, worth)
+    parents, kin = np.concatenate([origin, nearest.cpu().numpy()]), torch.cat([torch.ones_like(own), alike])
+    return Candidates(everything, parents, kin, figures, worth)
 
 
-def _most_alike(masks: Tensor, others: Tensor) -> NDArray[np.int64]:
-    """(K,) for every mask the other that has the largest IoU with it."""
+def _ious(masks: Tensor, others: Tensor) -> Tensor:
+    """(K, Q) IoU of (K, h, w) with (Q, h, w) mask logits."""
     one, other = (masks > 0).flatten(1).float(), (others > 0).flatten(1).float()
     shared = one @ other.T
-    iou = shared / (one.sum(1)[:, None] + other.sum(1) - shared).clamp(min=1)
-    best: NDArray[np.int64] = iou.argmax(1).cpu().numpy()
-    return best
+    return shared / (one.sum(1)[:, None] + other.sum(1) - shared).clamp(min=1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -89,3 +89,12 @@ class Language(nn.Module):
         super().__init__()
         self.lang_proj = nn.Parameter(torch.empty(text_width, width))
         self.logit_scale = nn.Parameter(torch.ones(()))
+
+
+def halve(parts: Iterable[nn.Module]) -> None:
+    """Turn the weights of all products inside into bfloat16; norms stay as they are."""
+    for part in parts:
+        for module in part.modules():
+            if isinstance(module, nn.Linear | nn.Conv2d | Attention):
+                for parameter in module.parameters(recurse=False):
+                    parameter.data = parameter.data.bfloat16()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -15,7 +17,7 @@ from ...models.text import PLACEHOLDER, TextTower
 from ...models.vision import VisionTower
 from .config import FindConfig
 from .module import FindInterface
-from .outputs import Pass
+from .outputs import Output, Pass
 from .variables import (
     NO_ENTITY,
     PAD_QUERY,
@@ -118,6 +120,14 @@ class FindModel(nn.Module):
         self.vision = VisionTower(**config.vision)
         self.text = TextTower(tokenizer, **config.text)
         self.interface = FindInterface(FindConfig(**config.interface))
+        self._quick: tuple[FindInterface, ...] = ()  # not a module of this one, for it has no weights of its own
+
+    def halve(self) -> None:
+        """Look at photos in bfloat16 from here on; what comes out stays float32, and texts alone are read as before."""
+        self.vision.halve()
+        quick = copy.deepcopy(self.interface)
+        quick.halve()
+        self._quick = (quick,)
 
     # --- prompts ------------------------------------------------------------------------------
 
@@ -169,14 +179,24 @@ class FindModel(nn.Module):
 
     def see(self, pyramid: Pyramid, prompts: Prompts, **options: Any) -> Pass:
         """One pass of the interface over photos; options as `FindInterface.forward` takes them."""
-        out: Pass = self.interface(pyramid.levels, pyramid.mask_features, prompts, deep=pyramid.deep, **options)
+        with torch.autocast("cpu", torch.bfloat16) if self._quick else nullcontext():
+            out: Pass = self._seeing(pyramid.levels, pyramid.mask_features, prompts, deep=pyramid.deep, **options)
         return out
+
+    def read(self, prompts: Prompts) -> Output:
+        """What a pass of the interface without photos says in the end."""
+        out: Pass = self.interface(None, None, prompts)
+        return out.final
 
     def sample(self, pyramid: Pyramid, masks: MaskPrompt, generator: torch.Generator | None = None) -> VisualTokens:
         """Visual tokens of user masks on photos, to be used in a pass over other photos or none."""
         return self.interface.sample(
             pyramid.levels, masks, generator, deep=pyramid.deep, mask_features=pyramid.mask_features
         )
+
+    @property
+    def _seeing(self) -> FindInterface:
+        return self._quick[0] if self._quick else self.interface
 
     def pyramid(self, pixels: Tensor) -> Pyramid:
         """(B, 3, S, S) RGB in 0..255 to the pyramid."""

@@ -16,7 +16,8 @@ from torch.nn import functional as F
 from .model import Sentence
 
 READINGS = 5  # ways to say a sentence, the likeliest ones
-SHARPNESS = 20.0  # of the cosines between pictures and names
+SHARPNESS = 40.0  # of the cosines between pictures and names
+READ = 2.0  # how much the readings of a sentence say, to what it says without its pictures
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from .model import FindModel, Sentence, compose, gather_visual
 from .outputs import Output
 from .paths import loudness
 from .rating import Rating, Witnesses
-from .readings import Vocabulary, said
+from .readings import READ, Vocabulary, said
 from .seeds import Cells
 from .variables import MaskPrompt, Prompts, SpatialPrompt, VisualTokens
 
@@ -88,9 +88,9 @@ def segment(model: FindModel, pyramid: Pyramid, class_table: Tensor) -> Segments
     """Image vectors and proposals, in one pass without prompts.
 
     Args:
-        class_table: (K + 1, C) name vectors with background last.
+        class_table: (K + 1, C) name vectors with background last; not looked at where proposals judge themselves.
     """
-    run = model.see(pyramid, Prompts(), class_table=class_table)
+    run = model.see(pyramid, Prompts(), class_table=None if model.interface.config.seeds else class_table)
     output = run.final
     masks, image, vectors = output["pred_masks"].float(), output["pred_retrievals"][:, 0], output["pred_captions"]
     lengths = vectors.float().norm(dim=-1)
@@ -126,8 +126,8 @@ def vectors_of(
 ) -> Tensor:
     """(n, D) unit vectors of some candidates of one photo.
 
-    One that is no proposal is what its parent is, but for what the towers say, where they speak: that is of its own
-    mask.
+    One that is no proposal says what its parent says by itself, as far as they are akin, and what the towers say, where
+    they speak, of its own mask.
     """
     parents = found.parents[kept]
     vectors = segments.vectors[row, parents]
@@ -136,10 +136,10 @@ def vectors_of(
         wholes, place = np.unique(parents[other], return_inverse=True)
         both = torch.cat([segments.masks[row, wholes], found.masks[np.asarray(kept)[other]]]).sigmoid()[None]
         deep, fine = pyramid.deep[row : row + 1], pyramid.mask_features[row : row + 1]
-        said = model.interface.paths.masks(both, deep, fine)[0]
-        change = said[len(wholes) :] - said[: len(wholes)][place]
-        own = segments.lengths[row, parents[other], None] * vectors[other]
-        vectors[other] = _unit(own + loudness("proposals_vision_object") * change)
+        said = loudness("proposals_vision_object") * model.interface.paths.masks(both, deep, fine)[0]
+        whole = segments.lengths[row, parents[other], None] * vectors[other]
+        kin = found.kin[np.asarray(kept)[other], None]
+        vectors[other] = _unit(kin * (whole - said[: len(wholes)][place]) + said[len(wholes) :])
     return vectors
 
 
@@ -151,7 +151,7 @@ def encode_text(model: FindModel, sentences: Sequence[str]) -> Tensor:
     towers = bool(model.interface.config.towers)
     readings = [_readings(sentence) if towers else (sentence,) for sentence in sentences]
     prompts = Prompts(caption=model.text_tokens([text for each in readings for text in each]))
-    vectors = _unit(model.interface(None, None, prompts).final["pred_retrievals_lang"][:, 0])
+    vectors = _unit(model.read(prompts)["pred_retrievals_lang"][:, 0])
     if len(vectors) == len(sentences):
         return vectors
     return torch.stack([_unit(each.mean(0)) for each in vectors.split([len(each) for each in readings])])
@@ -160,7 +160,7 @@ def encode_text(model: FindModel, sentences: Sequence[str]) -> Tensor:
 def encode_names(model: FindModel, names: Sequence[str]) -> Tensor:
     """(N, C) class vectors of names, for the class table; not of unit length."""
     prompts = Prompts(class_name=model.text_tokens(names))
-    out: Tensor = model.interface(None, None, prompts).final["pred_retrievals_class"][:, 0]
+    out: Tensor = model.read(prompts)["pred_retrievals_class"][:, 0]
     return out
 
 
@@ -168,7 +168,7 @@ def encode_phrases(model: FindModel, phrases: Sequence[str]) -> Tensor:
     """(N, D) unit vectors of text entities, each by itself."""
     sentences = [Sentence(phrase, ((0, len(phrase)),), (False,)) for phrase in phrases]
     prompts = Prompts(interleave=model.interleave_prompt(sentences, None))
-    return _unit(model.interface(None, None, prompts).final["pred_entity_class"][:, 0])
+    return _unit(model.read(prompts)["pred_entity_class"][:, 0])
 
 
 def ground(model: FindModel, pyramid: Pyramid, expressions: Sequence[Sequence[str]]) -> list[list[Found]]:
@@ -250,16 +250,16 @@ def encode_interleaved(
 ) -> Tensor:
     """(D,) unit vector of a whole sentence with visual entities; it does not depend on any photo searched.
 
-    With a vocabulary, where the towers speak for themselves, half of it is what the sentence says without its pictures,
-    half what it says with likely names in their place.
+    With a vocabulary, where the towers speak for themselves, a third of it is what the sentence says without its
+    pictures, the rest what it says with likely names in their place (`readings.READ`).
     """
     tokens = sample_references(model, references)
     if vocabulary is not None and tokens is not None and tokens.vectors is not None:
         texts, weights = vocabulary.readings(sentence, tokens.vectors[0])
         *read, silent = encode_text(model, [*texts, said(sentence, [""] * sum(sentence.visual))])
-        return _unit(silent + _unit(weights @ torch.stack(read)))
+        return _unit(silent + READ * _unit(weights @ torch.stack(read)))
     prompts = Prompts(interleave=model.interleave_prompt([sentence], tokens))
-    return _unit(model.interface(None, None, prompts).final["pred_interleave_image"][0, 0])
+    return _unit(model.read(prompts)["pred_interleave_image"][0, 0])
 
 
 def encode_region(model: FindModel, reference: Reference, vocabulary: Vocabulary | None = None) -> Tensor:
@@ -271,7 +271,7 @@ def encode_region(model: FindModel, reference: Reference, vocabulary: Vocabulary
     tokens = sample_references(model, [reference])
     prompts = Prompts(interleave=model.interleave_prompt([compose([("", 0, True)])], tokens))
     if model.interface.config.towers:
-        entities = model.interface(None, None, prompts).final["pred_entity_class"][0]
+        entities = model.read(prompts)["pred_entity_class"][0]
         return _entities(entities, (True,), tokens, vocabulary)[0]
     output = model.see(reference.pyramid, prompts).final
     best = (output["pred_imaskembs"][0] @ output["pred_entity_pixel"][0, 0]).argmax()

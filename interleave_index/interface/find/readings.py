@@ -17,7 +17,7 @@ from .model import Sentence
 
 READINGS = 5  # ways to say a sentence, the likeliest ones
 SHARPNESS = 40.0  # of the cosines between pictures and names
-READ = 2.0  # how much the readings of a sentence say, to what it says without its pictures
+READ = 3.0  # how much the readings of a sentence say, to what it says without its pictures
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from .readings import READ, Vocabulary, said
 from .seeds import Cells
 from .variables import MaskPrompt, Prompts, SpatialPrompt, VisualTokens
 
-READINGS = ("{}", "this is a {}")
+READINGS = ("{}", "this is a {}", "a photo of a {}")
 LONGEST_NAME = 3  # words; more are a sentence of their own
 ARTICLES = {"a", "an", "the"}
 PROMPT_SEED = 0  # of the point draws for large prompts: the same prompt always gives the same tokens
@@ -146,7 +146,7 @@ def vectors_of(
 def encode_text(model: FindModel, sentences: Sequence[str]) -> Tensor:
     """(N, D) unit vectors of captions; they do not depend on any image.
 
-    Where the towers speak for themselves, bare names are read in two ways (`READINGS`) and the mean is taken.
+    Where the towers speak for themselves, bare names are read in several ways (`READINGS`) and the mean is taken.
     """
     towers = bool(model.interface.config.towers)
     readings = [_readings(sentence) if towers else (sentence,) for sentence in sentences]
@@ -250,7 +250,7 @@ def encode_interleaved(
 ) -> Tensor:
     """(D,) unit vector of a whole sentence with visual entities; it does not depend on any photo searched.
 
-    With a vocabulary, where the towers speak for themselves, a third of it is what the sentence says without its
+    With a vocabulary, where the towers speak for themselves, a quarter of it is what the sentence says without its
     pictures, the rest what it says with likely names in their place (`readings.READ`).
     """
     tokens = sample_references(model, references)

@@ -32,7 +32,7 @@ from ..records import (
 )
 from .bundle import load_bundle
 from .find import tasks
-from .find.alike import Alike
+from .find.alike import OWN, SURE, Alike
 from .find.model import FindModel, Sentence, compose
 from .find.pieces import varied
 from .find.rating import Rating
@@ -167,7 +167,7 @@ class FindMini:
     def ground(self, photo: RGB, query: ResolvedQuery) -> list[GroundedMask]:
         """See `Interface.ground`: one pass over the photo with the whole query, one mask an entity.
 
-        Everything is seen a fifth larger than at ingest.
+        Everything is seen a fifth larger than at ingest; scores are what stored regions would score.
         """
         asked = tuple(part for part in query if part.role != "negative")
         if not any(part.role == "entity" for part in asked):
@@ -178,7 +178,12 @@ class FindMini:
         pyramid = self._pyramid([photo], look)
         found = tasks.ground_interleaved(self._model, pyramid, sentence, references, self._vocabulary)
         size = photo.shape[0], photo.shape[1]
-        return [_grounded(number, one, size) for number, one in enumerate(found)]
+        worded = any(part.kind == "text" for part in asked)
+        entities = [part for part in asked if part.role == "entity"]
+        return [
+            _grounded(number, one, size, self._as_stored(one.score, part, worded=worded))
+            for number, (one, part) in enumerate(zip(found, entities, strict=True))
+        ]
 
     # --- photos -------------------------------------------------------------------------------
 
@@ -282,6 +287,12 @@ class FindMini:
             return vector
         return _array(self._alike.unsure(torch.as_tensor(vector, device=self._device)[None])[0])
 
+    def _as_stored(self, score: float, part: ResolvedPart, *, worded: bool) -> float:
+        """The cosine that `_entity` has with a stored region, of the one that it has in a pass."""
+        if self._alike is None:
+            return score
+        return self._alike.cosine(score, entity=1.0 if part.kind != "region" else SURE if worded else OWN)
+
     def _reference(self, part: ResolvedPart, pyramids: dict[int, Pyramid]) -> tasks.Reference:
         pyramid = pyramids[id(part)]
         grid = pyramid.mask_features.shape[-2], pyramid.mask_features.shape[-1]
@@ -327,9 +338,9 @@ def _rows(vectors: Sequence[Floats], dim: int) -> Floats:
     return np.stack(vectors) if vectors else np.zeros((0, dim), np.float32)
 
 
-def _grounded(number: int, found: tasks.Found, size: tuple[int, int]) -> GroundedMask:
+def _grounded(number: int, found: tasks.Found, size: tuple[int, int], score: float) -> GroundedMask:
     mask = upsampled(found.mask[None], size)[0]
-    return GroundedMask(number, encode_rle(mask), box_of(mask), found.score)
+    return GroundedMask(number, encode_rle(mask), box_of(mask), score)
 
 
 def _array(rows: Tensor) -> Floats:

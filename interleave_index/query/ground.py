@@ -33,6 +33,7 @@ from ..records import (
 from .score import NO_EVIDENCE
 
 INSTANCE_MARGIN = 0.05  # further regions of an entity score at most this much below its best
+INSTANCE_SPREAD = 0.5  # nor more than so many standard deviations of the photo's cosines, for some entities tell little apart
 INSTANCES = 5  # most regions shown for one entity
 NOWHERE = (0.0, 0.0, 0.0, 0.0)  # box of a mask without pixels
 OVERLAP = 0.1  # of the smaller mask; more than that is the same thing masked twice
@@ -152,7 +153,8 @@ def _instances(cosines: Floats, scores: Floats, masks: Sequence[Rle], *, many: b
     chosen = [int(order[0])]
     if not many or len(masks) < len(cosines):
         return chosen
-    near = order[1:][cosines[order[1:]] >= cosines[order[0]] - INSTANCE_MARGIN]
+    margin = min(INSTANCE_MARGIN, INSTANCE_SPREAD * float(np.std(cosines)))
+    near = order[1:][cosines[order[1:]] >= cosines[order[0]] - margin]
     for number in near.tolist():
         if len(chosen) < INSTANCES and all(overlap(masks[number], masks[other]) <= OVERLAP for other in chosen):
             chosen.append(number)

@@ -16,7 +16,7 @@ from interleave_index.ingest.decode import decode
 from interleave_index.interface import BUNDLED, load
 from interleave_index.interface.bundle import fingerprint, load_bundle, save_bundle
 from interleave_index.interface.find import tasks
-from interleave_index.interface.find.alike import SHARED, SURE, quietest
+from interleave_index.interface.find.alike import OWN, SHARED, SURE, quietest
 from interleave_index.interface.find.model import Sentence, compose
 from interleave_index.interface.find.rating import EVIDENCE, Rating
 from interleave_index.interface.find.readings import READINGS, SHARPNESS, Vocabulary
@@ -243,6 +243,10 @@ def test_an_unsure_entity_is_about_as_near_to_every_region_and_nearest_to_the_sa
     assert torch.allclose(kept @ alike.direction, torch.full((40,), SHARED), atol=1e-6)
     assert torch.allclose(alike.regions(kept), kept, atol=1e-6)  # they share it once
     sure, near = alike.regions(entities) @ kept.T, unsure @ kept.T
+    plain = torch.nn.functional.normalize(regions - (regions @ alike.direction)[:, None] * alike.direction, dim=1)
+    clean = torch.nn.functional.normalize(entities - (entities @ alike.direction)[:, None] * alike.direction, dim=1)
+    for said, share in ((clean @ kept.T, 1.0), (sure, OWN), (near, SURE)):
+        assert float(said[0, 0]) == pytest.approx(alike.cosine(float(clean[0] @ plain[0]), entity=share), abs=1e-5)
     assert torch.equal(near.argsort(1), sure.argsort(1)) and float(near.std()) < float(sure.std()) / 2
 
 
@@ -390,6 +394,7 @@ def test_a_bare_name_is_read_as_captions_would_say_it_and_a_sentence_as_it_stand
     with torch.inference_mode():
         together = tasks.encode_text(find_mini.network, texts)
         monkeypatch.setattr(tasks, "READINGS", ("{}",))
-        article, name, sentence, said = tasks.encode_text(find_mini.network, [*texts, "this is a dog"])
-    both = torch.nn.functional.normalize(name + said, dim=0)
+        article, name, sentence, *said = tasks.encode_text(
+            find_mini.network, [*texts, "this is a dog", "a photo of a dog"])
+    both = torch.nn.functional.normalize(name + sum(said), dim=0)
     assert torch.allclose(together, torch.stack([article, both, sentence]), atol=1e-5)

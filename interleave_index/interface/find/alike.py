@@ -8,6 +8,7 @@ along it: it is about as near to any region as to any other, yet nearest to the 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 SHARED = 0.5  # of a region's vector of length 1, along the direction
+OWN = (1 - SHARED**2) ** 0.5  # of the same, away from it
 SURE = 0.3  # of an unsure entity's, away from it
 
 
@@ -26,11 +28,20 @@ class Alike:
 
     def regions(self, vectors: Tensor) -> Tensor:
         """(N, D) unit vectors of regions, or of entities to compare with them alone, with what all have in common."""
-        return self._with(vectors, (1 - SHARED**2) ** 0.5)
+        return self._with(vectors, OWN)
 
     def unsure(self, vectors: Tensor) -> Tensor:
         """(N, D) unit vectors of entities, drawn so far to what all regions have in common that they count for less."""
         return self._with(vectors, SURE)
+
+    def cosine(self, found: float, *, entity: float = 1.0) -> float:
+        """What a cosine with a region before it was given the direction is after that.
+
+        Args:
+            entity: how much of the entity lies away from the direction: 1 for words, `OWN` for a part of a photo by
+                itself, `SURE` for one that is unsure.
+        """
+        return entity * OWN * found + math.sqrt(1 - entity**2) * SHARED
 
     def _with(self, vectors: Tensor, own: float) -> Tensor:
         beside = vectors - (vectors @ self.direction)[:, None] * self.direction

@@ -16,6 +16,7 @@ from ...models.pixel_decoder import Pyramid
 from ...models.text import PLACEHOLDER, TextTower
 from ...models.vision import VisionTower
 from .config import FindConfig
+from .layers import halve
 from .module import FindInterface
 from .outputs import Output, Pass
 from .variables import (
@@ -27,6 +28,11 @@ from .variables import (
     Prompts,
     TextTokens,
     VisualTokens,
+)
+
+# Parts of an interface that photos pass through; what is asked outside of a pass stays float32.
+MULTIPLYING = (
+    "content_attention", "condition_attention", "transformer_ffn_layers", "mask_embed", "input_proj", "seeds",
 )
 
 
@@ -125,8 +131,8 @@ class FindModel(nn.Module):
     def halve(self) -> None:
         """Look at photos in bfloat16 from here on; what comes out stays float32, and texts alone are read as before."""
         self.vision.halve()
-        quick = copy.deepcopy(self.interface)
-        quick.halve()
+        quick = copy.deepcopy(self.interface)  # whose weights autocast would turn into bfloat16 anew in every pass
+        halve(getattr(quick, name) for name in MULTIPLYING if hasattr(quick, name))
         self._quick = (quick,)
 
     # --- prompts ------------------------------------------------------------------------------

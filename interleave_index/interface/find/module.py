@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ...models.positions import sine_positions
 from .config import FindConfig
-from .layers import ConditionLayer, ContentLayer, Ffn, Language, MaskEmbed, Pointwise, Stack, halve
+from .layers import ConditionLayer, ContentLayer, Ffn, Language, MaskEmbed, Pointwise, Stack
 from .outputs import MASKS, PIXEL, QUALITY, SEMANTIC, Output, Pass
 from .paths import TowerPaths, loudness
 from .sampler import sample_tokens
@@ -99,14 +99,6 @@ class FindInterface(nn.Module):
                     nn.init.kaiming_normal_(parameter, nonlinearity="linear")
                 else:
                     nn.init.zeros_(parameter)
-
-    def halve(self) -> None:
-        """Keep in bfloat16 what autocast would turn into it anew in every pass.
-
-        What is asked outside of a pass stays float32: quality, and what the towers say.
-        """
-        halve([self.content_attention, self.condition_attention, self.transformer_ffn_layers, self.mask_embed])
-        halve([part for name in ("input_proj", "seeds") if (part := getattr(self, name, None)) is not None])
 
     # --- doors --------------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 SHARED = 0.5  # of a region's vector of length 1, along the direction
-OWN = (1 - SHARED**2) ** 0.5  # of the same, away from it
+OWN = math.sqrt(1 - SHARED * SHARED)  # of the same, away from it
 SURE = 0.3  # of an unsure entity's, away from it
 
 

@@ -140,13 +140,12 @@ def ground_exact(photo: Photo, hits: Sequence[EntityHit], asked: Sequence[AskedP
 def _seen(photo: Photo, hit: EntityHit, masks: Sequence[GroundedMask], bar: float) -> EntityHit:
     """The hit with masks of a look, best first; a mask without pixels says that the look found nothing.
 
-    A look that does not judge by itself whether the entity is there leaves the verdict of the stored regions as it was:
-    its scores are not those that the bar was made of. Only where there was no region the bar decides.
+    A whole picture was judged by image vectors, which a look does not compare: that verdict stays.
     """
     best = masks[0]
     present = best.present
     if present is None:
-        present = best.score > bar if hit.grounding.source == "none" else hit.grounding.present
+        present = hit.grounding.present if hit.kind == "picture" else best.score > bar
     kept = [mask for mask in masks if mask.rung or mask.score >= best.score - INSTANCE_MARGIN][:INSTANCES]
     return EntityHit(hit.text, hit.kind, hit.negative, hit.weight, hit.score,
                      Grounding("exact", present, best.score, best.rung),

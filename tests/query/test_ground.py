@@ -131,13 +131,15 @@ def test_a_picture_whose_pixels_are_lost_is_not_looked_for_by_its_name():
     assert after[1].grounding.source == "exact"
 
 
-def test_a_look_leaves_the_verdict_as_it_was_unless_it_judges_by_itself():
-    parts = [asked(0.5), asked(0.95)]
-    before = ground_stored(PHOTO, stored(0.9), parts)
+def test_a_look_does_not_judge_whether_a_whole_picture_is_there():
+    picture = asked(kind="picture")
+    part = replace(picture.part, photo=np.zeros((4, 4, 3), np.uint8))
+    parts = [AskedPart(part, picture.vector, bar) for bar in (0.5, 0.7)]
+    before = ground_stored(PHOTO, stored(0.1, image=0.6), parts)
     small = box_mask((0, 0, 10, 10), (20, 40))
-    found = [GroundedMask(entity, encode_rle(small), (0, 0, 10, 10), score) for entity, score in ((0, 0.3), (1, 0.99))]
+    found = [GroundedMask(entity, encode_rle(small), (0, 0, 10, 10), score) for entity, score in ((0, 0.3), (1, 0.8))]
     assert [hit.grounding.present for hit in ground_exact(PHOTO, before, parts, found)] == [True, False]
-    told = [replace(mask, present=mask.entity == 1) for mask in found]
+    told = [replace(mask, present=not mask.entity == 0) for mask in found]
     assert [hit.grounding.present for hit in ground_exact(PHOTO, before, parts, told)] == [False, True]
 
 

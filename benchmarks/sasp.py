@@ -1,11 +1,11 @@
-"""Grounding by points on a photo pack: mean IoU, which rung answered, false positives on absent things, bytes a photo.
+"""Grounding by points on a photo pack: mean IoU, which method answered, what a judge says, bytes a photo.
 
     python benchmarks/sasp.py PACK.tar [--model find-mini] [--skip 100] [--limit 200] [--json]
 
 No segmenter is used unless --grounders names one: the map is drawn from the regions that an ingest stores (or from the
 patch grid, for a model that keeps one). Text and exemplars are asked as `evaluate` asks them: every label with a single
-masked region in a photo, and a region of another photo for it. Absent things are labels of a photo's closed list that
-it does not show. The gate is that of a picture outside any library. Figures are in percent.
+masked region in a photo, and a region of another photo for it. Where a grounder judges presence, it is also asked for
+absent things: labels of a photo's closed list that it does not show. Figures are in percent.
 """
 
 from __future__ import annotations
@@ -22,26 +22,24 @@ from typing import Any
 
 import numpy as np
 
-from interleave_index.evaluation.absence import vocabularies
 from interleave_index.evaluation.labelled import References, lone_regions, sha1_number
 from interleave_index.evaluation.library import asked
 from interleave_index.evaluation.packs import PackPhoto, read_pack
+from interleave_index.evaluation.things import closed_lists
 from interleave_index.geometry import mask_iou, resize_mask, unit
-from interleave_index.grounding.gate import Null, Nulls
+from interleave_index.grounding.cascade import GroundingModels, ground_targets
 from interleave_index.grounding.grid import PatchGrid
-from interleave_index.grounding.ladder import Tools, climb
 from interleave_index.grounding.record import pack, unpack
 from interleave_index.grounding.similarity import Scene, scene_of
 from interleave_index.grounding.stored import answers
 from interleave_index.interface import load, torch_device
-from interleave_index.interface.points import target_of, tools_for
+from interleave_index.interface.points import models_for, target_of
 from interleave_index.interface.protocol import Interface
-from interleave_index.models.grounders import load_grounders
+from interleave_index.models.grounders import Grounders, load_grounders
 from interleave_index.records import BoolMask, Entity, Floats, GroundedMask, PhotoEncoding, ResolvedPart
 from interleave_index.storage.blobs import pack_masks
 
 BATCH = 16
-OPEN = -10.0  # a bar that everything passes
 
 
 @dataclass(frozen=True)
@@ -51,7 +49,7 @@ class Bench:
     photos: list[PackPhoto]
     scenes: list[Scene]
     interface: Interface
-    tools: Callable[[int], Tools]
+    models: Callable[[int], GroundingModels]
 
 
 def encode(photos: Sequence[PackPhoto], interface: Interface) -> list[PhotoEncoding]:
@@ -98,54 +96,55 @@ class Asker:
 
 
 def present(bench: Bench, questions: Sequence[Question]) -> dict[str, Any]:
-    """IoU of the best mask with the only region of a label, with the gate, without it, and of plainer answers."""
-    ious: dict[str, list[float]] = {"gated": [], "ungated": [], "best_region": [], "whole_photo": []}
-    rungs: Counter[str] = Counter()
-    told: list[float] = []
+    """IoU of the best mask with the only region of a label, and of plainer answers; who answered, and its verdict."""
+    ious: dict[str, list[float]] = {"cascade": [], "best_region": [], "whole_photo": []}
+    methods: Counter[str] = Counter()
+    verdicts: list[bool] = []
     for question in questions:
         scene, truth = bench.scenes[question.position], question.truth
         if truth is None:
             continue
-        for name in ("gated", "ungated"):
-            mask = answer(bench, question, name == "gated")
-            ious[name].append(iou(mask.mask.decode(), truth))
-            if name == "gated":
-                rungs[mask.rung] += 1
-                told += [ious[name][-1]] if mask.present else []
+        mask = answer(bench, question)
+        methods[mask.rung] += 1
+        verdicts += [] if mask.present is None else [mask.present]
         order = answers(scene.regions @ question.vector, scene.scores)
         best = scene.masks[int(order[0])].decode() if len(order) else np.zeros((1, 1), bool)
+        ious["cascade"].append(iou(mask.mask.decode(), truth))
         ious["best_region"].append(iou(best, truth))
         ious["whole_photo"].append(float(truth.mean()))
-    count = max(len(questions), 1)
-    return {"n": len(questions), **{f"mIoU_{name}": percent(values) for name, values in ious.items()},
-            "found": 100 * len(told) / count, "mIoU_where_found": percent(told),
-            "rungs": {name: 100 * number / count for name, number in rungs.most_common()}}
+    found = {"judged": len(verdicts), "judged_there": percent(verdicts)} if verdicts else {}
+    return {"n": methods.total(), **{f"mIoU_{name}": percent(values) for name, values in ious.items()}, **found,
+            "methods": {name: 100 * number / methods.total() for name, number in methods.most_common()}}
 
 
-def answer(bench: Bench, question: Question, gated: bool) -> GroundedMask:
-    """The best mask of the ladder; an open gate lets everything through and keeps the checks of masks open too."""
-    scene, calibration = bench.scenes[question.position], bench.interface.calibration
-    target = target_of(question.part, question.vector, scene, calibration)
-    if not gated:
-        target = replace(target, nulls=Nulls(Null(OPEN, 1.0)))
-    return climb(scene, [target], bench.tools(question.position))[0]
+def answer(bench: Bench, question: Question) -> GroundedMask:
+    """The best mask of the cascade."""
+    target = target_of(question.part, question.vector)
+    return ground_targets(bench.scenes[question.position], [target], bench.models(question.position))[0]
 
 
 def absent(bench: Bench, questions: Sequence[Question]) -> dict[str, Any]:
-    """How often a thing is said to be in a photo that does not show it."""
-    wrong = [answer(bench, question, True).rung != "absent" for question in questions]
-    return {"n": len(wrong), "false_positives": percent(wrong)}
+    """How often a grounder says that a thing is in a photo that does not show it, of those that it judges."""
+    verdicts = [found.present for found in (answer(bench, question) for question in questions)
+                if found.present is not None]
+    return {"judged": len(verdicts), "false_positives": percent(verdicts)}
 
 
 def absent_questions(bench: Bench, asker: Asker, per_label: int) -> list[Question]:
     """Photos without a label of their closed list, chosen by a hash of label and name; a few for every label."""
     found = []
-    for names, members in vocabularies(bench.photos).values():
+    for names, members in closed_lists(bench.photos).values():
         for label in names:
             without = [n for n in members if label not in {region.label for region in bench.photos[n].regions}]
             without.sort(key=lambda n: sha1_number(f"{label} {bench.photos[n].key}"))
             found += [asker.ask(position, label) for position in without[:per_label]]
     return [question for question in found if question is not None]
+
+
+def judges(grounders: Grounders, kind: str) -> bool:
+    """Whether any of the models can say of this kind of part that it is not there."""
+    detector = grounders.phrases if kind == "text" else grounders.pictures
+    return (kind == "text" and grounders.concept is not None) or None not in (detector, grounders.segmenter)
 
 
 def percent(values: Sequence[float]) -> float:
@@ -197,10 +196,10 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     names = [name for name in options.grounders.split(",") if name]
     grounders = load_grounders(names, device=device)
 
-    def tools(position: int) -> Tools:
-        return tools_for(photos[position].rgb(), grounders) if grounders else Tools()
+    def models(position: int) -> GroundingModels:
+        return models_for(photos[position].rgb(), grounders) if grounders else GroundingModels()
 
-    bench = Bench(photos, scenes, interface, tools)
+    bench = Bench(photos, scenes, interface, models)
     report: dict[str, Any] = {"photos": len(photos), "model": interface.space.interface,
                               "photos_per_s": len(photos) / seconds}
     started = time.perf_counter()
@@ -208,7 +207,8 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         asker = Asker(bench, kind)
         shown = [asker.ask(one.position, one.label, one.rle.decode()) for one in lone_regions(photos)]
         report[kind] = present(bench, [question for question in shown if question is not None])
-        report[f"absent_{kind}"] = absent(bench, absent_questions(bench, asker, options.absent))
+        if judges(grounders, kind):
+            report[f"absent_{kind}"] = absent(bench, absent_questions(bench, asker, options.absent))
     return report | {"KiB_a_photo": bytes_a_photo(encodings), "seconds_of_questions": time.perf_counter() - started}
 
 
@@ -222,7 +222,7 @@ def show(report: dict[str, Any], indent: str = "") -> None:
 
 
 def main() -> int:
-    """Measure and print; 1 when false positives are above 5 % or a photo takes more than 64 KB."""
+    """Measure and print; 1 when a photo takes more than 64 KB."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("pack", type=Path)
     parser.add_argument("--model", default="find-mini")
@@ -239,7 +239,7 @@ def main() -> int:
     else:
         show(report)
     over = report["KiB_a_photo"].get("at_32_regions_of_512", {}).get("total", 0.0) > 64
-    return int(over or any(report[name]["false_positives"] > 5 for name in ("absent_text", "absent_exemplar")))
+    return int(over)
 
 
 if __name__ == "__main__":

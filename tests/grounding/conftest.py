@@ -10,16 +10,13 @@ import pytest
 from scipy import ndimage
 
 from interleave_index.geometry import encode_rle, unit
-from interleave_index.grounding.gate import Null, Nulls
+from interleave_index.grounding.cascade import Target
 from interleave_index.grounding.grid import PatchGrid
-from interleave_index.grounding.ladder import Target
 from interleave_index.grounding.similarity import Scene
-from interleave_index.records import BoolMask, Box, Floats, Prompt, Segmented
+from interleave_index.records import RGB, BoolMask, Box, Floats, Prompt, Segmented
 
 DIM = 8
 SIZES = {"4:3": (240, 320), "3:2": (240, 360), "1:3": (150, 450)}
-USUAL = Null(0.1, 0.05)  # a thing that is not there scores about 0.1
-NULLS = Nulls(USUAL, USUAL, USUAL)
 
 
 def axis(number: int) -> Floats:
@@ -100,9 +97,9 @@ def draw(size: tuple[int, int], *shapes: tuple[int, BoolMask]) -> Drawn:
     return Drawn(things)
 
 
-def target(number: int, phrase: str | None = None) -> Target:
-    """The query for one thing, with the nulls of a thing that is not there."""
-    return Target(axis(number), NULLS, phrase)
+def target(number: int, phrase: str | None = None, exemplar: RGB | None = None) -> Target:
+    """The query for one thing."""
+    return Target(axis(number), phrase, exemplar)
 
 
 def grids(size: tuple[int, int], side: int = 24) -> dict[str, PatchGrid]:
@@ -119,7 +116,7 @@ def grids(size: tuple[int, int], side: int = 24) -> dict[str, PatchGrid]:
 class Bench:
     """All of the above, for tests."""
 
-    SIZES, NULLS, DIM = SIZES, NULLS, DIM
+    SIZES, DIM = SIZES, DIM
     axis, ellipse, draw, target, grids = (staticmethod(one) for one in (axis, ellipse, draw, target, grids))
 
 

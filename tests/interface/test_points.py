@@ -1,4 +1,4 @@
-"""The ladder behind the interface protocol: any interface grounds by points, and each hit tells its rung."""
+"""The cascade behind the interface protocol: any interface grounds by points, and each hit tells its method."""
 
 import sys
 from pathlib import Path
@@ -7,17 +7,26 @@ import numpy as np
 import pytest
 
 from interleave_index.config import Config
-from interleave_index.geometry import mask_iou
+from interleave_index.geometry import encode_rle, mask_iou
 from interleave_index.interface import load
-from interleave_index.interface.points import PointsInterface
+from interleave_index.interface.dual import DualInterface
+from interleave_index.interface.points import PointGrounder, PointsInterface
 from interleave_index.interface.toy import ToyInterface
 from interleave_index.models.grounders import Grounders
-from interleave_index.records import ResolvedPart, Segmented
+from interleave_index.records import Detected, ResolvedPart, Segmented
 from interleave_index.service import Index, ground_picture
 
 
-def entity(text, **more):
-    return ResolvedPart("entity", "text", text, **more)
+def entity(text):
+    return ResolvedPart("entity", "text", text)
+
+
+def ground(photo, parts, grounders):
+    return PointsInterface(ToyInterface(), lambda: grounders).ground(photo, parts)
+
+
+def shown(photo, mask=None):
+    return ResolvedPart("entity", "picture" if mask is None else "region", "[image:x.png]", photo=photo, mask=mask)
 
 
 @pytest.fixture
@@ -26,11 +35,12 @@ def two_discs(draw):
     return draw.paint({"red": masks[0] | masks[1], "blue": draw.rectangle(55, 5, 70, 20)}), masks
 
 
-def test_a_present_thing_is_masked_and_an_absent_one_has_no_pixels(two_discs):
+def test_without_grounders_every_thing_has_a_place_and_none_a_verdict(two_discs):
     photo, _ = two_discs
     found = PointsInterface(ToyInterface()).ground(photo, (entity("blue"), entity("green")))
-    assert [(one.entity, one.rung, one.present) for one in found] == [(0, "stored", True), (1, "absent", False)]
-    assert found[0].box == (55, 5, 70, 20) and not found[1].mask.decode().any()
+    assert {one.entity for one in found} == {0, 1}
+    assert all(one.present is None and one.rung != "absent" and one.mask.decode().any() for one in found)
+    assert found[0].box == (55, 5, 70, 20) and found[0].rung == "stored"
 
 
 def test_two_things_of_one_kind_are_two_masks(two_discs):
@@ -42,65 +52,124 @@ def test_two_things_of_one_kind_are_two_masks(two_discs):
 
 def test_a_segmenter_is_shown_points_on_the_thing_and_its_mask_is_taken(two_discs):
     photo, discs = two_discs
-    shown = []
+    given_prompts = []
 
     class Segmenter:
         def look(self, given):
             assert given is photo
 
             def segment(prompts):
-                shown.extend(prompts)
+                given_prompts.extend(prompts)
                 return [Segmented(next(disc for disc in discs if disc[int(p.points[0, 1]), int(p.points[0, 0])]), 0.9)
                         for p in prompts]
 
             return segment
 
-    found = PointsInterface(ToyInterface(), lambda: Grounders(segmenter=Segmenter())).ground(photo, (entity("red"),))
-    assert [one.rung for one in found] == ["points", "points"] and len(shown) == 2
-    assert {one.mask.counts for one in found} == {rle.counts for rle in map(_coded, discs)}
+    found = ground(photo, (entity("red"),), Grounders(segmenter=Segmenter()))
+    assert [one.rung for one in found] == ["points", "points"] and len(given_prompts) == 2
+    assert {one.mask.counts for one in found} == {encode_rle(disc).counts for disc in discs}
 
 
-def _coded(mask):
-    from interleave_index.geometry import encode_rle
+class Oracle:
+    """A concept model and a detector that know where the colours of the drawing are; notes what it is asked."""
 
-    return encode_rle(mask)
+    def __init__(self, masks):
+        self.masks, self.asked = masks, []
+
+    def find(self, photo, phrase, *more):
+        self.asked.append((phrase, *more))
+        return [Detected(box, 0.6, mask) for mask, box in self.masks.get(phrase, ())]
 
 
-def test_the_bar_of_the_library_stands_above_the_interfaces_own(two_discs):
+@pytest.fixture
+def oracle(two_discs):
+    """Knows two red discs; says something odd of the left and, wrongly, blue of the right; of all else, not there."""
+    _, (left, right) = two_discs
+    discs = [(left, (10, 28, 50, 68)), (right, (77, 30, 113, 66))]
+    return Oracle({"red": discs, "blue": discs[1:], "something odd": discs[:1]})
+
+
+def test_a_concept_model_gives_its_own_masks_and_its_not_there_stands(two_discs, oracle):
+    photo, discs = two_discs
+    query = (entity("red"), entity("something odd"), entity("blue"), entity("green"))
+    found = ground(photo, query, Grounders(concept=oracle))
+    by_entity = [[one for one in found if one.entity == n] for n in range(4)]
+    assert [[one.mask.counts for one in masks] for masks in by_entity[:3]] == [
+        [encode_rle(disc).counts for disc in wanted] for wanted in (discs, discs[:1], discs[1:])]
+    assert all(one.present and one.rung == "concept" for masks in by_entity[:3] for one in masks)
+    (green,) = by_entity[3]
+    assert (green.rung, green.present) == ("absent", False) and not green.mask.decode().any()
+    assert oracle.asked == [("red",), ("something odd",), ("blue",), ("green",)]  # the words, and no box of the map
+
+
+class Boxed:
+    """A segmenter that takes a box as its mask."""
+
+    def look(self, photo):
+        def segment(prompts):
+            made = []
+            for prompt in prompts:
+                mask = np.zeros(photo.shape[:2], bool)
+                x0, y0, x1, y1 = map(int, prompt.box)
+                mask[y0:y1, x0:x1] = True
+                made.append(Segmented(mask, 0.9))
+            return made
+
+        return segment
+
+
+def test_a_detector_is_believed_for_the_kinds_of_parts_that_it_can_be_asked_for(two_discs, oracle, draw):
     photo, _ = two_discs
-    (found,) = PointsInterface(ToyInterface()).ground(photo, (entity("blue", bar=1.5),))
-    assert found.rung == "absent"
+    of_pictures = Oracle({None: oracle.masks["blue"]})
+    query = (entity("blue"), entity("green"), shown(draw.paint({"blue": draw.disc(60, 40, 20)}), draw.disc(60, 40, 20)))
+    for grounders, verdicts in ((Grounders(Boxed(), phrases=oracle), [True, False, None]),
+                                (Grounders(Boxed(), pictures=of_pictures), [None, None, True])):
+        found = ground(photo, query, grounders)
+        assert [(one.entity, one.present) for one in found] == list(enumerate(verdicts))
+        assert all((one.rung == "detector") == bool(one.present) for one in found)
+        assert found[verdicts.index(True)].box == (77, 30, 113, 66)  # where the detector says, not where blue is
+    assert oracle.asked == [("blue",), ("green",)]
+    ((_, crop),) = of_pictures.asked
+    assert crop.shape == (49, 49, 3)  # the disc with a tenth around it
+
+
+def test_a_picture_reaches_a_concept_model_as_a_box_of_the_map_and_is_not_judged(two_discs, draw):
+    photo, _ = two_discs
+    concept = Oracle({None: [(draw.rectangle(55, 5, 70, 20), (55, 5, 70, 20))]})
+    blue = shown(draw.paint({"blue": draw.disc(60, 40, 25)}), draw.disc(60, 40, 25))
+    (found,) = ground(photo, (blue,), Grounders(concept=concept))
+    assert (found.rung, found.present, found.box) == ("concept", None, (55, 5, 70, 20))
+    ((phrase, ((x0, y0, x1, y1),), beside),) = concept.asked
+    assert phrase is None and beside == [] and x0 < 62 < x1 and y0 < 12 < y1
 
 
 def test_a_marked_part_of_another_picture_is_found_by_its_vector(two_discs, draw):
     photo, _ = two_discs
     other = draw.paint({"blue": draw.disc(60, 40, 25)})
-    part = ResolvedPart("entity", "region", "[image:x.png]", photo=other, mask=draw.disc(60, 40, 25))
-    (found,) = PointsInterface(ToyInterface()).ground(photo, (part,))
+    (found,) = PointsInterface(ToyInterface()).ground(photo, (shown(other, draw.disc(60, 40, 25)),))
     assert found.box == (55, 5, 70, 20)
 
 
-def test_a_hit_tells_its_rung_in_json_and_other_hits_stay_as_they_were(drawn_photos):
+def test_a_hit_tells_its_method_in_json_and_other_hits_stay_as_they_were(drawn_photos):
     picture = drawn_photos.red_disc.path
     by_points = Config().with_flags(models_interface="toy", models_grounding="points")
     hit = ground_picture(picture, "[red] [green]", config=by_points)
     red, green = hit.to_json()["entities"]
-    assert red["grounding"] == {"source": "exact", "present": True, "score": red["grounding"]["score"],
-                                "rung": "stored"}
-    assert green["grounding"]["rung"] == "absent" and not green["grounding"]["present"] and green["regions"] == []
+    assert red["grounding"]["source"] == "exact" and red["grounding"]["rung"] == "stored" and red["regions"]
+    assert green["grounding"]["rung"] != "absent"
     own = ground_picture(picture, "[red]", config=Config().with_flags(models_interface="toy"))
-    assert set(own.to_json()["entities"][0]["grounding"]) == {"source", "present", "score"}
+    assert "rung" not in own.to_json()["entities"][0]["grounding"]
 
 
-def test_a_search_looks_again_by_points(toy_index, drawn_photos):
+def test_a_search_looks_again_by_points_and_its_verdicts_stay(toy_index, drawn_photos):
     with Index.open(toy_index.folder, interface=PointsInterface(ToyInterface())) as index:
-        hits = index.search("[purple]", top_k=6, ground="exact")
-    by_path = {hit.photo.path: hit.entities[0] for hit in hits}
-    found = by_path[drawn_photos.purple_stripe.path]
-    assert found.grounding.rung == "stored" and found.grounding.present
+        stored, exact = ({hit.photo.path: hit.entities[0] for hit in index.search("[purple]", top_k=6, ground=way)}
+                         for way in ("stored", "exact"))
+    found = exact[drawn_photos.purple_stripe.path]
+    assert found.grounding.rung == "stored"
     assert mask_iou(found.regions[0].rle.decode(), drawn_photos.purple_stripe.mask) > 0.95
-    others = [entry for path, entry in by_path.items() if path != drawn_photos.purple_stripe.path]
-    assert others and all(one.grounding.rung == "absent" and not one.regions for one in others)
+    assert len(exact) == 6 and all(one.grounding.present == stored[path].grounding.present
+                                   for path, one in exact.items())
 
 
 def test_the_bundled_model_grounds_by_points():
@@ -125,15 +194,21 @@ def test_a_dual_encoder_grounds_by_points_and_scores_masks_by_their_own_vectors(
     monkeypatch.setenv("INTERLEAVE_MODELS", str(tmp_path))
     photo, discs = two_discs
     interface = load(str(clip), device="cpu", proposals="toy")
-    part = ResolvedPart("entity", "region", "[image:x.png]", photo=photo, mask=discs[0], bar=0.9)
+    part = shown(photo, discs[0])
     (vector,) = interface.encode_query((part,)).entities
     found = interface.ground(photo, (part,))
-    assert found[0].rung in ("stored", "coarse", "points") and found[0].present
+    assert found[0].rung == "stored" and found[0].present is None
     best = float((interface.encode_photos([photo])[0].regions @ vector).max())
     assert found[0].score == pytest.approx(best, abs=0.02)
-    never = interface.ground(photo, (ResolvedPart("entity", "region", "[image:x.png]", photo=photo, mask=discs[0],
-                                                  bar=1.01),))
-    assert [one.rung for one in never] == ["absent"]
+
+    class Segmenter:
+        def look(self, photo):
+            return lambda prompts: [Segmented(discs[1], 0.9) for _ in prompts]
+
+    grounder = PointGrounder(lambda: Grounders(segmenter=Segmenter()))
+    (made,) = DualInterface.load(clip, proposals="toy", grounder=grounder).ground(photo, (part,))
+    right = interface.encode_query((shown(photo, discs[1]),)).entities[0]
+    assert made.rung == "points" and made.score == pytest.approx(float(right @ vector), abs=0.02)
 
 
 def test_its_own_second_look_can_be_asked_for(clip, two_discs, monkeypatch, tmp_path):

@@ -91,14 +91,14 @@ class QuerySettings:
 
     Attributes:
         top_k: hits of one answer.
-        entity_weight: w, weight of the mean entity score beside the score of the whole sentence.
-        negative_weight: lambda, weight of what negatives take off.
+        entity_weight: weight of the entities beside a long sentence; entities alone always count 1.
+        negative_weight: weight of what negatives take off.
         candidates: photos of each FAISS index that are scored in full on the approximate path, at least.
-        cutoff: relevance under which a hit is greyed, 0 to 1; null takes the one that the model was calibrated to.
+        cutoff: relevance under which a hit is greyed, 0 to 1; null lets the model's calibration decide, query by query.
     """
 
     top_k: int = 10
-    entity_weight: float = 0.5
+    entity_weight: float = 0.3
     negative_weight: float = 1.0
     candidates: int = 200
     cutoff: float | None = None

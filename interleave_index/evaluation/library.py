@@ -7,7 +7,7 @@ queries rank through the very functions of `query.score` that a search uses.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..grammar import Query
-from ..interface.protocol import Interface
+from ..interface.protocol import Calibration, Interface
 from ..query import score
+from ..query.calibration import complete
 from ..query.resolve import resolve
 from ..records import RGB, BoolMask, Floats, Part, PhotoEncoding, ResolvedQuery, Rle
 from .packs import PackPhoto
@@ -93,15 +94,31 @@ def encode_library(photos: Sequence[PackPhoto], interface: Interface, progress: 
         photos_per_s=len(photos) / seconds if photos else 0.0)
 
 
-def totals(library: Library, interface: Interface, queries: Sequence[ResolvedQuery], what: str,
-           progress: Progress) -> Floats:
-    """Score of every photo for every query as a search would give it, (Q, N) float32."""
-    found = np.empty((len(queries), len(library.photos)), np.float32)
+def totals(library: Library, interface: Interface, queries: Iterable[ResolvedQuery], what: str,
+           progress: Progress, *, count: int | None = None) -> Floats:
+    """Score of every photo for every query as a search would give it, (Q, N) float32.
+
+    Args:
+        queries: those with pictures may be made one by one; then `count` says how many there are.
+    """
+    if count is None:
+        queries = list(queries)
+        count = len(queries)
+    found, calibration = np.empty((count, len(library.photos)), np.float32), calibrated(library, interface)
     for number, query in enumerate(queries):
-        wanted = score.want(query, interface.encode_query(query), library)
-        found[number] = score.score(library, wanted).total
-        progress(what, number + 1, len(queries))
+        found[number] = scores_of(library, interface, query, calibration).total
+        progress(what, number + 1, count)
     return found
+
+
+def scores_of(library: Library, interface: Interface, query: ResolvedQuery, calibration: Calibration) -> score.Scores:
+    """Scores and evidence of every photo for one query."""
+    return score.score(library, score.scoring_query(query, interface.encode_query(query), calibration))
+
+
+def calibrated(library: Library, interface: Interface) -> Calibration:
+    """The interface's calibration as a search in this library would use it."""
+    return complete(interface.calibration, library)
 
 
 def asked(*parts: Part) -> ResolvedQuery:

@@ -3,16 +3,16 @@
 config.json         sizes, preprocessing, names of the class table and of the vocabulary, calibration constants, what
                     it was trained on
 model.safetensors   weights, the class table (`class_table`), vectors of the vocabulary (`vocabulary`), weights of the
-                    rating (`rating`), what regions have alike (`alike`) and the calibration banks (`bank.*`),
-                    float16; bundles of older releases lack the vocabulary, the rating, or what regions have alike
+                    rating (`rating`) and the calibration banks (`bank.*`), float16
 tokenizer.json      the text tower's vocabulary
+words.txt           the words that it was trained with, and how often they occurred; may be left out
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,20 +21,20 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from torch.nn import functional as F
 
 from ..errors import WeightsMissing
 from ..models.text import load_tokenizer
-from .find.alike import Alike
 from .find.model import FindModel, MiniConfig
 from .find.rating import Rating
 from .find.readings import Vocabulary
-from .protocol import Calibration
+from .protocol import Calibration, Curve, QueryKind, read_curves
 
-CONFIG, WEIGHTS, TOKENIZER = "config.json", "model.safetensors", "tokenizer.json"
+CONFIG, WEIGHTS, TOKENIZER, WORDS = "config.json", "model.safetensors", "tokenizer.json", "words.txt"
 FORMAT = 1
-VOCABULARY, RATING, ALIKE = "vocabulary", "rating", "alike"
-BANKS = ("captions", "phrases", "pictures", "regions")
+DIGITS = 4  # of the constants in config.json
+UNUSED = ("alike", "bank.phrases")  # tensors that files written for earlier editions still hold
+EDITION = 7  # raised when the same weights give other vectors
+VOCABULARY, RATING = "vocabulary", "rating"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,6 @@ class Bundle:
         calibration: banks and constants.
         vocabulary: names that pictures in a sentence are read as, or None.
         rating: what masks are worth as regions, or None.
-        alike: what regions have in common, or None.
         config: the whole of config.json.
         checkpoint: sha256 of weights, sizes and vocabulary together, hex.
     """
@@ -57,7 +56,6 @@ class Bundle:
     calibration: Calibration
     vocabulary: Vocabulary | None
     rating: Rating | None
-    alike: Alike | None
     config: dict[str, Any]
     checkpoint: str
 
@@ -89,12 +87,13 @@ def _read(folder: Path) -> Bundle:
             "train again or use the release that wrote it"
         )
     content = {name: value.float() for name, value in load_file(folder / WEIGHTS).items()}
-    banks = {name: content.pop(f"bank.{name}").numpy() for name in BANKS}
+    banks = {name: content.pop(f"bank.{name}").numpy() for name in ("captions", "pictures", "regions")}
+    for name in UNUSED:
+        content.pop(name, None)
     table, words = content.pop("class_table"), content.pop(VOCABULARY, None)
     vocabulary = None if words is None else _vocabulary(config[VOCABULARY], words)
-    weights, direction = content.pop(RATING, None), content.pop(ALIKE, None)
+    weights = content.pop(RATING, None)
     rating = None if weights is None else Rating(weights)
-    alike = None if direction is None else Alike(F.normalize(direction, dim=0))
     model = FindModel(MiniConfig(**config["sizes"]), load_tokenizer(folder / TOKENIZER))
     try:
         model.load_state_dict(content)
@@ -102,13 +101,11 @@ def _read(folder: Path) -> Bundle:
         raise WeightsMissing(
             f"{folder / WEIGHTS} does not fit the sizes in {CONFIG}: {str(error).splitlines()[-1].strip()}"
         ) from error
-    constants = config["calibration"]
-    calibration = Calibration(
-        **banks, slope=constants["slope"], offset=constants["offset"], cutoff=constants["cutoff"], stand_in=False
-    )
+    banks["phrases"] = banks["captions"]  # phrases are read as captions are
+    calibration = Calibration.of_banks(banks, curves=read_curves(config["calibration"]))
     model.eval().requires_grad_(False)
     model.vision.channels_last()
-    return Bundle(model, table, calibration, vocabulary, rating, alike, config, fingerprint(folder))
+    return Bundle(model, table, calibration, vocabulary, rating, config, fingerprint(folder))
 
 
 def _vocabulary(names: list[str], vectors: Tensor) -> Vocabulary:
@@ -125,7 +122,6 @@ def save_bundle(
     facts: dict[str, Any],
     vocabulary: Vocabulary | None = None,
     rating: Rating | None = None,
-    alike: Alike | None = None,
 ) -> None:
     """Write a bundle, every tensor in float16.
 
@@ -140,23 +136,31 @@ def save_bundle(
         tensors[VOCABULARY], facts = vocabulary.vectors, {**facts, VOCABULARY: list(vocabulary.names)}
     if rating is not None:
         tensors[RATING] = rating.weights
-    if alike is not None:
-        tensors[ALIKE] = alike.direction
-    tensors |= {f"bank.{name}": torch.from_numpy(np.asarray(getattr(calibration, name))) for name in BANKS}
+    banks = {"captions": calibration.captions, "pictures": calibration.pictures, "regions": calibration.regions}
+    tensors |= {f"bank.{name}": torch.from_numpy(np.asarray(bank)) for name, bank in banks.items()}
     halves = {
         name: (value.half() if value.is_floating_point() else value).contiguous() for name, value in tensors.items()
     }
     save_file(halves, folder / WEIGHTS)
     (folder / WEIGHTS).chmod(0o644)  # safetensors leaves it to its owner alone
     model.text.tokenizer.save(str(folder / TOKENIZER))
-    constants = {"slope": calibration.slope, "offset": calibration.offset, "cutoff": calibration.cutoff}
-    config = {"format": FORMAT, **facts, "sizes": model.config.to_json(), "calibration": constants}
+    config = {"format": FORMAT, **facts, "sizes": model.config.to_json(), "calibration": {}}
+    (folder / CONFIG).write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
+    save_curves(folder, calibration.curves)
+
+
+def save_curves(folder: Path, curves: dict[QueryKind, Curve]) -> None:
+    """Put other curves into a bundle; its vectors, and so its space, stay what they are."""
+    config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    config["calibration"] = {
+        kind: {name: round(value, DIGITS) for name, value in asdict(curve).items()} for kind, curve in curves.items()
+    }
     (folder / CONFIG).write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
 
 
 def fingerprint(folder: Path) -> str:
     """sha256 over weights, sizes, tokenizer and vocabulary: two bundles with one fingerprint give the same vectors."""
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(str(EDITION).encode())
     config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     digest.update(json.dumps(config["sizes"], sort_keys=True).encode())
     if VOCABULARY in config:

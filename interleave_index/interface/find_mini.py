@@ -30,13 +30,14 @@ from ..records import (
     ResolvedQuery,
     Space,
 )
-from .bundle import load_bundle
+from .bundle import WORDS, load_bundle
 from .find import tasks
-from .find.alike import OWN, SURE, Alike
 from .find.model import FindModel, Sentence, compose
+from .find.names import name_of
 from .find.pieces import varied
 from .find.rating import Rating
 from .protocol import Calibration
+from .words import KnownWords
 
 MOST_REGIONS = 32
 SAME_IOU = 0.8  # proposals that overlap more are one
@@ -81,7 +82,8 @@ class FindMini:
         if self._vocabulary is not None:
             self._vocabulary = replace(self._vocabulary, vectors=self._vocabulary.vectors.to(device))
         self._rating = None if bundle.rating is None else Rating(bundle.rating.weights.to(device))
-        self._alike = None if bundle.alike is None else Alike(bundle.alike.direction.to(device))
+        self._mean = torch.as_tensor(bundle.calibration.captions.mean(0), device=device)
+        self._known = KnownWords.from_file(folder / WORDS) if (folder / WORDS).is_file() else None
         self._side = bundle.model.config.side
         self._look = round(LOOK * self._side / COARSEST) * COARSEST
         self.space = Space(
@@ -119,19 +121,17 @@ class FindMini:
     def encode_query(self, query: ResolvedQuery) -> QueryEncoding:
         """See `Interface.encode_query`.
 
-        Plain text is a caption, text with pictures an interleaved legend, half of it read with likely names in their
-        place. The legend of pictures alone is the mean of their own vectors, so that a photo finds itself, named by
-        path or by id; so it is where pixels are lost.
+        Plain text is a caption, text with pictures an interleaved legend, most of it read with likely names in their
+        place (`find.readings`). The legend of pictures alone is the mean of their own vectors; so it is where pixels
+        are lost.
 
-        Brackets around text do not change the legend. The vector of a text entity is that of its phrase alone, of a
-        whole picture its image vector, of a part what it looks like and what its likely names mean. Beside words a part
-        counts for less than they do (`interface.find.alike`).
+        Brackets around text do not change the legend. Text entities are read as captions are, by their names
+        (`find.names`), a whole picture is its image vector, a part what it looks like and what its likely names mean.
         """
         asked = tuple(part for part in query if part.role != "negative")
         pyramids = {id(part): self._pyramid([part.photo]) for part in query if part.photo is not None}
         dim = self.space.dim
-        worded = any(part.kind == "text" for part in asked)
-        entities = [self._entity(part, pyramids, worded=worded) for part in asked if part.role == "entity"]
+        entities = [self._vector(part, pyramids) for part in asked if part.role == "entity"]
         negatives = [self._vector(part, pyramids) for part in query if part.role == "negative"]
         return QueryEncoding(
             legend=self._legend(asked, pyramids),
@@ -145,16 +145,14 @@ class FindMini:
         plain = [query for query in queries if query and all(part.kind == "text" for part in query)]
         if len(plain) < 2:
             return [self.encode_query(query) for query in queries]
-        sentences = dict.fromkeys(_caption(query) for query in plain if _caption(query))
-        phrases = dict.fromkeys(part.label for query in plain for part in query if part.role != "caption")
-        legends, vectors = (
-            dict(zip(texts, _array(encode(self._model, list(texts))), strict=True)) if texts else {}
-            for texts, encode in ((sentences, tasks.encode_text), (phrases, tasks.encode_phrases))
-        )
+        sentences = [_caption(query) for query in plain]
+        sentences += [part.label for query in plain for part in query if part.role != "caption"]
+        texts = list(dict.fromkeys(text for text in sentences if text))
+        vectors = dict(zip(texts, self._texts(texts), strict=True))
         dim = self.space.dim
         return [
             QueryEncoding(
-                legend=legends.get(_caption(query), np.zeros(dim, np.float32)),
+                legend=vectors.get(_caption(query), np.zeros(dim, np.float32)),
                 entities=_rows([vectors[part.label] for part in query if part.role == "entity"], dim),
                 negatives=_rows([vectors[part.label] for part in query if part.role == "negative"], dim),
             )
@@ -170,20 +168,20 @@ class FindMini:
         Everything is seen a fifth larger than at ingest; scores are what stored regions would score.
         """
         asked = tuple(part for part in query if part.role != "negative")
-        if not any(part.role == "entity" for part in asked):
+        entities = [part for part in asked if part.role == "entity"]
+        if not entities:
             return []
         look = self._look
         pyramids = {id(part): self._pyramid([part.photo], look) for part in asked if part.photo is not None}
         sentence, references = self._sentence(asked, pyramids)
+        words = {n: part.label for n, part in enumerate(entities) if part.kind == "text"}
+        texts = dict(zip(words, torch.as_tensor(self._texts(list(words.values())), device=self._device), strict=True))
         pyramid = self._pyramid([photo], look)
-        found = tasks.ground_interleaved(self._model, pyramid, sentence, references, self._vocabulary)
+        found = tasks.ground_interleaved(
+            self._model, pyramid, sentence, references, self._vocabulary, texts=texts, mean=self._mean
+        )
         size = photo.shape[0], photo.shape[1]
-        worded = any(part.kind == "text" for part in asked)
-        entities = [part for part in asked if part.role == "entity"]
-        return [
-            _grounded(number, one, size, self._as_stored(one.score, part, worded=worded))
-            for number, (one, part) in enumerate(zip(found, entities, strict=True))
-        ]
+        return [_grounded(number, one, size) for number, one in enumerate(found)]
 
     # --- photos -------------------------------------------------------------------------------
 
@@ -213,7 +211,6 @@ class FindMini:
         seen = np.flatnonzero(areas).tolist()
         scale = np.array([size[1] / masks.shape[2], size[0] / masks.shape[1]] * 2, np.float32)
         vectors = tasks.vectors_of(self._model, pyramid, segments, row, found, [kept[n] for n in seen])
-        vectors = vectors if self._alike is None else self._alike.regions(vectors)
         return PhotoEncoding(
             image=_array(segments.image[row]),
             regions=_array(vectors),
@@ -229,7 +226,8 @@ class FindMini:
         if not asked:
             return np.zeros(self.space.dim, np.float32)
         if all(part.kind == "text" for part in asked):
-            return _array(tasks.encode_text(self._model, [_caption(asked)])[0])
+            legend: Floats = self._texts([_caption(asked)])[0]
+            return legend
         wordless = all(part.kind != "text" for part in asked)
         if wordless or any(part.kind != "text" and part.photo is None for part in asked):
             return self._mean_legend(asked, pyramids)
@@ -240,11 +238,7 @@ class FindMini:
         """The weighted mean of the parts' own vectors, as for a query of what is indexed."""
         total = np.zeros(self.space.dim, np.float32)
         for part in asked:
-            vector = (
-                _array(tasks.encode_text(self._model, [part.label])[0])
-                if part.kind == "text"
-                else self._vector(part, pyramids, named=False)
-            )
+            vector = self._vector(part, pyramids, named=False)
             total += part.weight * vector
         return total / max(float(np.linalg.norm(total)), 1e-6)
 
@@ -267,7 +261,8 @@ class FindMini:
     def _vector(self, part: ResolvedPart, pyramids: dict[int, Pyramid], *, named: bool = True) -> Floats:
         """(D,) what a part is by itself; of pixels also what its likely names mean, unless it is not to be `named`."""
         if part.kind == "text":
-            return _array(tasks.encode_phrases(self._model, [part.label])[0])
+            phrase: Floats = self._texts([part.label])[0]
+            return phrase
         if part.photo is None:
             if part.vector is None:
                 raise ShapeError(f"part {part.label!r} has neither pixels nor a stored vector")
@@ -277,21 +272,13 @@ class FindMini:
         if part.vector is not None:
             return part.vector
         vocabulary = self._vocabulary if named else None
-        vector = tasks.encode_region(self._model, self._reference(part, pyramids), vocabulary)
-        return _array(vector if self._alike is None else self._alike.regions(vector[None])[0])
+        return _array(tasks.encode_region(self._model, self._reference(part, pyramids), vocabulary))
 
-    def _entity(self, part: ResolvedPart, pyramids: dict[int, Pyramid], *, worded: bool) -> Floats:
-        """(D,) what a part is in its query; one of a picture is unsure of itself where there are words."""
-        vector = self._vector(part, pyramids)
-        if self._alike is None or not worded or part.kind != "region":
-            return vector
-        return _array(self._alike.unsure(torch.as_tensor(vector, device=self._device)[None])[0])
-
-    def _as_stored(self, score: float, part: ResolvedPart, *, worded: bool) -> float:
-        """The cosine that `_entity` has with a stored region, of the one that it has in a pass."""
-        if self._alike is None:
-            return score
-        return self._alike.cosine(score, entity=1.0 if part.kind != "region" else SURE if worded else OWN)
+    def _texts(self, texts: Sequence[str]) -> Floats:
+        """(N, D) unit vectors of captions and of phrases; one that names a thing is read by that name alone."""
+        singular = None if self._known is None else self._known.singular
+        read = [name_of(text, singular) or text for text in texts]
+        return _array(tasks.encode_text(self._model, read)) if read else np.zeros((0, self.space.dim), np.float32)
 
     def _reference(self, part: ResolvedPart, pyramids: dict[int, Pyramid]) -> tasks.Reference:
         pyramid = pyramids[id(part)]
@@ -338,9 +325,9 @@ def _rows(vectors: Sequence[Floats], dim: int) -> Floats:
     return np.stack(vectors) if vectors else np.zeros((0, dim), np.float32)
 
 
-def _grounded(number: int, found: tasks.Found, size: tuple[int, int], score: float) -> GroundedMask:
+def _grounded(number: int, found: tasks.Found, size: tuple[int, int]) -> GroundedMask:
     mask = upsampled(found.mask[None], size)[0]
-    return GroundedMask(number, encode_rle(mask), box_of(mask), score)
+    return GroundedMask(number, encode_rle(mask), box_of(mask), found.score)
 
 
 def _array(rows: Tensor) -> Floats:

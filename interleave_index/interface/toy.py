@@ -24,7 +24,7 @@ from ..records import (
     ResolvedQuery,
     Space,
 )
-from .protocol import Calibration
+from .protocol import Calibration, Curve, QueryKind
 
 COLOURS = {
     "red": (220, 40, 40),
@@ -40,6 +40,10 @@ DIM = 16
 SMALLEST = 0.002  # share of the photo under which a patch is not a region
 MOST_REGIONS = 32
 _PALETTE = np.array(list(COLOURS.values()), np.float32)
+# By kind the score at which a photo is as likely meant as not: between what a match scores and what a stranger does.
+_MIDDLES: dict[QueryKind, float] = {"caption": 0.5, "mixed": 0.7, "entity": 1.0, "picture": 1.2, "region": 1.2}
+_CURVES = {kind: Curve(slope=8.0, offset=-8.0 * middle, bar=0.5, anything_slope=12.0, anything_size=0.0,
+                       anything_offset=-12.0 * (middle - 0.1), anything_bar=0.5) for kind, middle in _MIDDLES.items()}
 
 
 class ToyInterface:
@@ -49,17 +53,9 @@ class ToyInterface:
 
     @property
     def calibration(self) -> Calibration:
-        """Banks of single colours; a slope that takes a match well above the cut-off."""
+        """Banks of single colours; curves by which what shows the colour is meant and nothing else is."""
         bank = np.stack([self._text(name) for name in COLOURS])
-        kinds = ("caption", "entity", "picture")
-        return Calibration(
-            captions=bank,
-            phrases=bank,
-            pictures=bank,
-            regions=bank,
-            slope=dict.fromkeys(kinds, 2.0),
-            offset=dict.fromkeys(kinds, -1.0),
-        )
+        return Calibration(captions=bank, phrases=bank, pictures=bank, regions=bank, curves=_CURVES)
 
     def encode_photos(self, photos: Sequence[RGB]) -> list[PhotoEncoding]:
         """Regions are patches of one colour, largest first; the score of a patch is the root of its share."""

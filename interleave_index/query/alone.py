@@ -29,7 +29,7 @@ def ground_alone(interface: Interface, rgb: RGB, query: Query, photo: Photo, loa
     parts = resolve(query, None, 0, load_picture).parts
     whole = whole_text(parts)
     looked_for = parts if whole is None else (whole,)
-    asked = [AskedPart(part, _NO_VECTOR, 0.0) for part in looked_for if part.role == "entity"]
+    asked = [AskedPart(part, _NO_VECTOR, 0.0, False) for part in looked_for if part.role == "entity"]
     blank = [EntityHit(one.part.label, one.part.kind, False, one.part.weight, 0.0, Grounding("none", False, 0.0), ())
              for one in asked]
     hits = ground_exact(photo, blank, asked, interface.ground(rgb, looked_for))

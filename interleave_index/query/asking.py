@@ -1,39 +1,30 @@
-"""One query made ready: its parts resolved and encoded, what is usual for them, and how they are tied to a photo."""
+"""One query made ready: its parts resolved and encoded, how they are judged, and how they are tied to a photo."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
-from functools import cached_property, lru_cache
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal, TypeAlias
-
-import numpy as np
 
 from ..errors import SpaceMismatch
 from ..grammar import Query
 from ..interface.protocol import Calibration, Interface
-from ..records import RGB, EntityHit, Photo, QueryEncoding, ResolvedPart, ResolvedQuery, Space
-from .blocks import null_of
+from ..records import RGB, EntityHit, Floats, Photo, ResolvedPart, ResolvedQuery, Space
+from .calibration import complete, of_library, unpacked
 from .ground import AskedPart, StoredRegions, ground_exact, ground_stored
+from .judgement import Judgement, curve_of, judge, judge_named
 from .pixels import LoadPicture, PixelCache, indexed_pixels
-from .presence import FEW_PHOTOS, general_bar, presence_bar
-from .relevance import library_calibration
 from .resolve import resolve, stored_encoding, whole_text
-from .score import Block, null_cosines, want
+from .score import Scores, ScoringQuery, mean_of, scoring_query, terms
+from .settings import Dials
 
 if TYPE_CHECKING:
     from ..storage.rows import StoredVectors
     from ..storage.store import Store
 
 Depth: TypeAlias = Literal["stored", "named", "exact"]
-ENOUGH_PHOTOS = 16  # of a library, to be a better bank of pictures than drawn ones
-NULL_SAMPLE = 1000  # photos of the library against which negatives and presence are judged
-
-
-@lru_cache(maxsize=2)
-def _unpacked(kept: bytes) -> Calibration:
-    """The banks of a space, unpacked once and not with every query."""
-    return Calibration.from_bytes(kept)
+GENERIC_SAMPLE = 1000  # photos of the library that stand in where the interface has no calibration
 
 
 class Model:
@@ -59,6 +50,20 @@ class Model:
         return self.built
 
 
+@dataclass(frozen=True, slots=True)
+class Verdicts:
+    """How one query judges photos, and each of its terms by itself.
+
+    Attributes:
+        whole: of the query.
+        entities, negatives: one each, in order.
+    """
+
+    whole: Judgement
+    entities: tuple[Judgement, ...]
+    negatives: tuple[Judgement, ...]
+
+
 class Asking:
     """One query in one space: resolved, encoded, and ready to be held against photos.
 
@@ -70,39 +75,33 @@ class Asking:
         load_picture: gives upright RGB for a path, a URL or an array.
         cache: of the pixels of indexed photos.
         depth: how photos will be grounded.
+        settings: weights and cut-off.
     Attributes:
         parts: resolved.
-        wanted: what the score needs.
+        scoring: what the score needs.
         notes: what the caller should know; grows as photos are grounded.
     """
 
     def __init__(self, query: Query, store: Store | None, space_id: int, model: Model, load_picture: LoadPicture,
-                 cache: PixelCache, depth: Depth | None) -> None:
-        self.store, self.space_id, self.model = store, space_id, model
+                 cache: PixelCache, depth: Depth | None, settings: Dials) -> None:
+        self.query, self.store, self.space_id, self.model, self.settings = query, store, space_id, model, settings
         self.load_picture, self.cache, self.depth = load_picture, cache, depth
         resolved = resolve(query, store, space_id, load_picture, cache, pixels=depth == "exact")
         self.parts, self.notes = resolved.parts, list(resolved.notes)
-        self.encoding = stored_encoding(self.parts) if resolved.stored else model.get().encode_query(self.parts)
-        self.wanted = want(self.parts, self.encoding, self.null)
-
-    @cached_property
-    def sample(self) -> StoredVectors | None:
-        """Photos of the library that mean nothing in particular, or None where there is no library."""
-        return None if self.store is None else self.store.null_sample(self.space_id, NULL_SAMPLE)
-
-    @cached_property
-    def null(self) -> Block:
-        """What negatives and presence are judged against."""
-        return null_of(self.sample, self.calibration)
+        encoding = stored_encoding(self.parts) if resolved.stored else model.get().encode_query(self.parts)
+        self.scoring: ScoringQuery = scoring_query(self.parts, encoding, self.calibration,
+                                                   entity_weight=settings.entity_weight,
+                                                   negative_weight=settings.negative_weight)
 
     @cached_property
     def calibration(self) -> Calibration:
-        """The interface's own; photos of the library take the place of a bank of drawn pictures."""
+        """The interface's own, completed by photos of the library where something is missing."""
         found = self._kept_calibration()
-        if found.stand_in and self.sample is not None and len(self.sample.image) >= ENOUGH_PHOTOS:
-            mine = library_calibration(self.sample)
-            return replace(found, pictures=mine.pictures, regions=mine.regions)
-        return found
+        return found if found.curves and not found.stand_in else complete(found, self._sample)
+
+    @cached_property
+    def _sample(self) -> StoredVectors | None:
+        return None if self.store is None else self.store.null_sample(self.space_id, GENERIC_SAMPLE)
 
     def _kept_calibration(self) -> Calibration:
         """The built interface's own, else what the index keeps of it, else a stand-in from the library."""
@@ -110,12 +109,42 @@ class Asking:
             return self.model.built.calibration
         kept = None if self.store is None else self.store.load_calibration(self.space_id)
         if kept is not None:
-            return _unpacked(kept)
-        if self.sample is None or not len(self.sample.image):
+            return unpacked(kept)
+        if self._sample is None or not len(self._sample.image):
             return self.model.get().calibration
         self.notes.append("the index keeps no calibration: relevance is judged against its own photos; ingest again "
                           "to keep one")
-        return library_calibration(self.sample)
+        return of_library(self._sample)
+
+    # --- judging -------------------------------------------------------------------------------
+
+    def verdicts(self, best: float, best_evidence: Floats, best_negatives: Floats, count: int) -> Verdicts:
+        """The judgements over a library.
+
+        Args:
+            best: score of the best photo.
+            best_evidence, best_negatives: (E,) and (N,) best evidence of each entity and negative over all photos.
+            count: photos that could have been the best.
+        """
+        fixed = self.settings.cutoff
+        entities, negatives = (
+            tuple(judge(curve_of([replace(part, role="entity")], self.calibration), float(value), count, fixed=fixed)
+                  for part, value in zip(self._of(role), bests, strict=True))
+            for role, bests in (("entity", best_evidence), ("negative", best_negatives)))
+        return Verdicts(judge(curve_of(self.parts, self.calibration), best, count, fixed=fixed), entities, negatives)
+
+    def verdicts_named(self) -> Verdicts:
+        """The judgements of one photo that the user named."""
+        fixed = self.settings.cutoff
+        entities, negatives = (
+            tuple(judge_named(curve_of([replace(part, role="entity")], self.calibration), fixed=fixed)
+                  for part in self._of(role)) for role in ("entity", "negative"))
+        return Verdicts(judge_named(curve_of(self.parts, self.calibration), fixed=fixed), entities, negatives)
+
+    def _of(self, role: str) -> list[ResolvedPart]:
+        return [part for part in self.parts if part.role == role]
+
+    # --- grounding -----------------------------------------------------------------------------
 
     @cached_property
     def grounded(self) -> ResolvedQuery:
@@ -123,35 +152,44 @@ class Asking:
         whole = whole_text(self.parts)
         return self.parts if whole is None else (whole, *(part for part in self.parts if part.role == "negative"))
 
+    def asked(self, verdicts: Verdicts, scores: Scores, row: int, relevance: float) -> list[AskedPart]:
+        """Entities and negatives in the order of the query, with what is judged of each in one photo.
+
+        The only entity of a query that is nothing else is there exactly if the photo is meant; so is plain text alone,
+        which is grounded as one entity.
+        """
+        alone = len(self.grounded) == 1
+        asked: list[AskedPart] = []
+        places = {"entity": 0, "negative": 0}
+        for part in self.grounded:
+            if part.role == "caption":
+                continue
+            number = places[part.role]
+            places[part.role] += 1
+            if part.role == "entity" and (alone or self.grounded is not self.parts):
+                vector = self.scoring.entities.regions[0] if self.grounded is self.parts else self._whole_text_vector
+                asked.append(AskedPart(part, vector, relevance, relevance >= verdicts.whole.cutoff))
+                continue
+            some, judgements, evidence = (
+                (self.scoring.entities, verdicts.entities, scores.evidence) if part.role == "entity" else
+                (self.scoring.negatives, verdicts.negatives, scores.negative_evidence))
+            chance = float(judgements[number].chances(evidence[row : row + 1, number])[0])
+            asked.append(AskedPart(part, some.regions[number], chance, chance >= judgements[number].cutoff))
+        return asked
+
     @cached_property
-    def asked(self) -> list[AskedPart]:
-        """Entities and negatives in the order of the query, with their bars of presence."""
-        encoding = self.encoding
-        if self.grounded is not self.parts:
-            text = self.model.get().encode_query(self.grounded[:1])
-            encoding = QueryEncoding(encoding.legend, text.entities, encoding.negatives)
-        rows = {"entity": iter(encoding.entities), "negative": iter(encoding.negatives)}
-        parts = [part for part in self.grounded if part.role != "caption"]
-        vectors = [next(rows[part.role]) for part in parts]
-        null = null_cosines(self.null, np.array(vectors), np.array([part.kind == "picture" for part in parts]))
-        return [AskedPart(part, vector, min(presence_bar(known), self._bar_of_anything(part)))
-                for part, vector, known in zip(parts, vectors, null, strict=True)]
+    def _whole_text_vector(self) -> Floats:
+        encoding = self.model.get().encode_query(self.grounded[:1])
+        found: Floats = terms(self.grounded[:1], encoding.entities,
+                              mean_of(self.calibration.phrases, len(encoding.legend))).regions[0]
+        return found
 
-    def _bar_of_anything(self, part: ResolvedPart) -> float:
-        """In a small library, what other phrases or pictures rarely reach in its photos; +inf in a large one."""
-        if len(self.null.image) >= FEW_PHOTOS:
-            return float("inf")
-        bank = self.calibration.phrases if part.kind == "text" else self.calibration.regions
-        if not len(bank):
-            return float("inf")
-        found = null_cosines(self.null, bank, np.zeros(len(bank), bool))
-        return general_bar(np.concatenate(found))
-
-    def ground(self, photo: Photo, stored: StoredRegions, rgb: RGB | None = None) -> tuple[EntityHit, ...]:
+    def ground(self, photo: Photo, stored: StoredRegions, asked: Sequence[AskedPart],
+               rgb: RGB | None = None) -> tuple[EntityHit, ...]:
         """The parts tied to one photo, as deep as was asked for; `rgb` are its pixels where they are at hand."""
         if self.depth is None:
             return ()
-        hits = ground_stored(photo, stored, self.asked, masks=self.depth != "named")
+        hits = ground_stored(photo, stored, asked, masks=self.depth != "named")
         if self.depth in ("stored", "named"):
             return hits
         if rgb is None and self.store is not None:
@@ -160,6 +198,4 @@ class Asking:
             self.notes.append(f"neither the original nor the thumbnail of photo {photo.id} is left; "
                               "its stored regions are shown")
             return hits
-        bars = iter([asked.bar for asked in self.asked])
-        judged = tuple(part if part.role == "caption" else replace(part, bar=next(bars)) for part in self.grounded)
-        return ground_exact(photo, hits, self.asked, self.model.get().ground(rgb, judged))
+        return ground_exact(photo, hits, asked, self.model.get().ground(rgb, self.grounded))

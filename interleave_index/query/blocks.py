@@ -10,9 +10,6 @@ from numpy.typing import NDArray
 from ..interface.protocol import Calibration
 from ..records import PhotoEncoding
 from ..storage.rows import StoredVectors
-from .score import Block
-
-FEWEST_PHOTOS = 8  # of a sample of the library that can stand by itself as a null
 
 
 def block_of(encodings: Sequence[PhotoEncoding], photo_ids: Sequence[int] | None = None) -> StoredVectors:
@@ -49,23 +46,3 @@ def bank_of(calibration: Calibration) -> StoredVectors:
     nothing = np.zeros(count, np.float32)
     return StoredVectors(np.arange(count), calibration.pictures[:count], calibration.regions[:count],
                          np.arange(count + 1), np.zeros((count, 4), np.float32), nothing, nothing)
-
-
-def null_of(sample: StoredVectors | None, calibration: Calibration) -> Block:
-    """Photos that mean nothing in particular: the library's sample, joined by the bank where there are too few of them.
-
-    Args:
-        sample: of the library, or None where there is no library.
-        calibration: of the interface.
-    """
-    bank = bank_of(calibration)
-    if sample is None:
-        return bank
-    if int((np.diff(sample.offsets) > 0).sum()) >= FEWEST_PHOTOS:
-        return sample
-    return StoredVectors(
-        np.concatenate([sample.photo_ids, bank.photo_ids]), np.concatenate([sample.image, bank.image]),
-        np.concatenate([sample.regions, bank.regions]),
-        np.concatenate([sample.offsets, sample.offsets[-1] + bank.offsets[1:]]),
-        np.concatenate([sample.boxes, bank.boxes]), np.concatenate([sample.areas, bank.areas]),
-        np.concatenate([sample.scores, bank.scores]))

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..records import REGIONS_PER_PHOTO, Floats
-from .score import NO_EVIDENCE, Cosines, Wanted
+from .score import NO_EVIDENCE, Cosines, ScoringQuery
 
 if TYPE_CHECKING:
     from ..storage.indexes import SpaceIndexes, VectorIndex
@@ -80,45 +80,49 @@ def plan(mode: Mode, *, photos: int, regions: int, eligible: int, entities: int,
     return Plan("exact" if few or selective else "ann", count)
 
 
-def every_cosine(indexes: SpaceIndexes, wanted: Wanted, allowed: Ids | None) -> tuple[Ids, Cosines]:
+def every_cosine(indexes: SpaceIndexes, query: ScoringQuery, allowed: Ids | None) -> tuple[Ids, Cosines]:
     """Cosines of every allowed photo with every part, over all its regions: the exact path, and the end of the other.
 
     Args:
         indexes: of the space.
-        wanted: the query.
+        query: as the score sees it.
         allowed: (n,) photo ids, ascending; None is all.
     Returns:
         Photo ids, ascending, and their cosines.
     """
-    entities, negatives = len(wanted.entities), len(wanted.negatives)
-    parts = _stacked(wanted)
-    whole = np.flatnonzero(np.concatenate([wanted.whole, wanted.negative_whole]))
-    ids, images = indexes.image.best(np.concatenate([wanted.legend[None], parts[whole]]), allowed)
-    best = np.full((len(ids), entities + negatives), NO_EVIDENCE, np.float32)
+    split = len(query.entities)
+    parts = np.concatenate([query.entities.regions, query.negatives.regions])
+    beside = np.concatenate([query.entities.images, query.negatives.images])
+    whole = np.flatnonzero(np.concatenate([query.entities.whole, query.negatives.whole]))
+    ids, images = indexes.image.best(np.concatenate([query.legend[None], beside, parts[whole]]), allowed)
+    legend, images, as_regions = images[:, 0], images[:, 1 : 1 + len(parts)], images[:, 1 + len(parts) :]
+    best = np.full((len(ids), len(parts)), NO_EVIDENCE, np.float32)
     if len(parts):
         with_regions, found = indexes.region.best(parts, allowed)
         best[np.searchsorted(ids, with_regions)] = found
-        best[:, whole] = np.maximum(best[:, whole], images[:, 1:])
-    return ids, Cosines(np.ascontiguousarray(images[:, 0]), best[:, :entities], best[:, entities:])
+        best[:, whole] = np.maximum(best[:, whole], as_regions)
+    return ids, Cosines(np.ascontiguousarray(legend), best[:, :split], images[:, :split], best[:, split:],
+                        images[:, split:])
 
 
-def nearest(indexes: SpaceIndexes, wanted: Wanted, allowed: Ids | None, count: int) -> Ids:
+def nearest(indexes: SpaceIndexes, query: ScoringQuery, allowed: Ids | None, count: int) -> Ids:
     """The ann path: photos that one of the indexes holds near to a part of the query.
 
     Args:
         indexes: of the space.
-        wanted: the query; its negatives fetch nothing.
+        query: as the score sees it; its negatives fetch nothing.
         allowed: (n,) photo ids, ascending; None is all.
         count: photos from each index for each vector; fewer where there are no more.
     Returns:
         Photo ids, ascending, each once.
     """
     count = min(count, max(indexes.image.rows, 1))
-    whole = _stacked(wanted)[np.flatnonzero(wanted.whole)]
-    _, found = indexes.image.search(np.concatenate([wanted.legend[None], whole]), count, allowed)
+    entities = query.entities
+    near = np.concatenate([query.legend[None], entities.regions[entities.whole]])
+    _, found = indexes.image.search(near, count, allowed)
     ids = [found.ravel()]
-    if len(wanted.entities):
-        ids.append(_region_photos(indexes.region, wanted.entities, allowed, count))
+    if len(entities):
+        ids.append(_region_photos(indexes.region, entities.regions, allowed, count))
     joined = np.unique(np.concatenate(ids))
     return joined[joined >= 0]
 
@@ -141,9 +145,3 @@ def _first_distinct(line: Ids, count: int) -> Ids:
     """The first `count` different values of a row, in their order."""
     _, first = np.unique(line, return_index=True)
     return line[np.sort(first)[:count]]
-
-
-def _stacked(wanted: Wanted) -> Floats:
-    """(E + N, D): the entities, then negatives; (0, D) without any."""
-    some = [vectors for vectors in (wanted.entities, wanted.negatives) if len(vectors)]
-    return np.concatenate(some) if some else np.zeros((0, len(wanted.legend)), np.float32)

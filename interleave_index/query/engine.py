@@ -1,4 +1,4 @@
-"""A query from its parts to its answer, and one photo to its grounded hit: the stages of this room in their order.
+"""A query from its parts to its answer, and one photo to its grounded hit: the stages of this package in their order.
 
 Knows the store and the interface protocol. The interface is built only when a query needs it: one that is made of
 photos and regions of the index runs on stored vectors alone.
@@ -6,7 +6,8 @@ photos and regions of the index runs on stored vectors alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -14,21 +15,19 @@ import numpy as np
 
 from ..errors import InputError, NotInIndex
 from ..grammar import Query
-from ..interface.protocol import Calibration, Interface
-from ..records import RGB, Answer, Filters, Floats, Hit, Photo, PhotoEncoding, ResolvedPart
+from ..interface.protocol import Interface
+from ..records import RGB, Answer, Filters, Floats, Hit, Photo, PhotoEncoding
 from .alone import ground_alone
-from .asking import Asking, Depth, Model
+from .asking import Asking, Depth, Model, Verdicts
 from .blocks import block_of, take
 from .candidates import Ids, Mode, Path, every_cosine, nearest, plan
 from .ground import LoadMasks, StoredRegions
 from .pixels import LoadPicture, PixelCache
-from .relevance import relevance, standardised
-from .resolve import names_indexed, resolve
-from .score import Block, Wanted, fuse, rank, score
+from .resolve import named_photos, names_indexed, own_photo, resolve
+from .score import Scores, fuse, rank, score
 from .settings import Dials, QuerySettings
 
 if TYPE_CHECKING:
-    from ..storage.indexes import SpaceIndexes
     from ..storage.rows import StoredVectors
     from ..storage.store import Store
 
@@ -40,7 +39,7 @@ _DEFAULTS = QuerySettings()
 def search(store: Store, interface_factory: Callable[[], Interface], query: Query, *, top_k: int = 10,
            filters: Filters | None = None, load_picture: LoadPicture, mode: Mode = "auto",
            ground: Depth | None = "stored", settings: Dials = _DEFAULTS, cache: PixelCache | None = None,
-           skip: int = 0) -> Answer:
+           skip: int = 0, exclude_self: bool = False) -> Answer:
     """Rank the photos of the active space for one query, and tie its parts to the hits.
 
     Args:
@@ -56,8 +55,10 @@ def search(store: Store, interface_factory: Callable[[], Interface], query: Quer
         settings: weights, candidates and cut-off.
         cache: of the pixels of indexed photos; None shares one in this process.
         skip: of the best hits that are left out, 0 or more; ranks count from the best all the same.
+        exclude_self: leave out the photos that the query names by `[photo:]` and `[region:]`.
     Returns:
-        Hits, best first, ties by photo id; no hits when nothing is indexed or the filters leave nothing.
+        Hits, best first, ties by photo id; no hits when nothing is indexed or the filters leave nothing. A query that
+        is one indexed photo, or a part of one, finds that photo first, with relevance 1.
     Raises:
         EmptyQuery: nothing but negatives.
         NotInIndex: the query names a photo or region that is not there.
@@ -73,21 +74,25 @@ def search(store: Store, interface_factory: Callable[[], Interface], query: Quer
         return Answer(str(query), "exact", (), notes=("nothing is indexed yet",))
     space_id, space = active
     asking = Asking(query, store, space_id, Model(interface_factory, space), load_picture,
-                     _CACHE if cache is None else cache, ground)
+                    _CACHE if cache is None else cache, ground, settings)
+    options = (filters or Filters(), mode, (skip, skip + top_k), exclude_self)
     try:
-        path, shown, totals = _ranked(store, asking, filters or Filters(), mode, (skip, skip + top_k), settings)
+        found = _ranked(store, asking, *options)
     except NotInIndex:  # a photo was taken out between the look at the indexes and the look at the catalog
-        path, shown, totals = _ranked(store, asking, filters or Filters(), mode, (skip, skip + top_k), settings)
-    judged = _relevance(totals, shown, asking.parts, asking.calibration, settings)
+        found = _ranked(store, asking, *options)
+    shown = found.block
     photos = store.photos(shown.photo_ids.tolist())
     masks = store.many_masks(space_id, shown.photo_ids.tolist()) if ground is not None else {}
     hits: list[Hit] = []
     for row, photo_id in enumerate(shown.photo_ids.tolist()):
         if photo_id in photos:  # else it was taken out just now
-            entities = asking.ground(photos[photo_id], _stored_regions(store, space_id, shown, row, masks))
-            hits.append(Hit(skip + len(hits) + 1, photos[photo_id], float(totals[row]), float(judged[row]), entities))
-    return Answer(str(query), path, tuple(hits), tuple(dict.fromkeys(asking.notes)),
-                  _cutoff(settings, asking.calibration))
+            relevance = float(found.relevance[row])
+            asked = asking.asked(found.verdicts, found.scores, row, relevance)
+            entities = asking.ground(photos[photo_id], _stored_regions(store, space_id, shown, row, masks), asked)
+            total = float(found.scores.total[row])
+            hits.append(Hit(skip + len(hits) + 1, photos[photo_id], total, relevance, entities))
+    notes = (*asking.notes, *_doubts(asking, found.verdicts))
+    return Answer(str(query), found.path, tuple(hits), tuple(dict.fromkeys(notes)), found.verdicts.whole.cutoff)
 
 
 def ground(interface: Interface, rgb: RGB, query: Query, *, load_picture: LoadPicture, photo: Photo | None = None,
@@ -101,8 +106,8 @@ def ground(interface: Interface, rgb: RGB, query: Query, *, load_picture: LoadPi
         query: plain text alone is grounded as one entity.
         load_picture: gives upright RGB for a path, a URL or an array.
         photo: facts of an indexed photo; masks and boxes get its size. None stands for a picture that is not indexed.
-        store: its active space, when it is the interface's, resolves `[photo:]` and `[region:]` and is what presence
-            and negatives are judged against; else the interface's own bank is, and such parts are an error.
+        store: its active space, when it is the interface's, resolves `[photo:]` and `[region:]`; else such parts are an
+            error.
         depth: `stored` takes the proposals that an ingest would store, `exact` a look conditioned on the query.
     Returns:
         One hit of rank 1, with the score and relevance that the photo would have in a search.
@@ -118,54 +123,80 @@ def ground(interface: Interface, rgb: RGB, query: Query, *, load_picture: LoadPi
             Model(lambda: interface, active[1]).get()
         store, active = None, None
     asking = Asking(query, store, active[0] if active else 0, Model(lambda: interface, interface.space), load_picture,
-                     _CACHE if cache is None else cache, depth)
+                    _CACHE if cache is None else cache, depth, settings)
     encoding = interface.encode_photos([rgb])[0]
-    block = block_of([encoding])
-    totals = _totals(block, asking.wanted, settings)
-    judged = _relevance(totals, block, asking.parts, asking.calibration, settings)
-    entities = asking.ground(known, _fresh_regions(encoding, known, rgb), rgb)
-    return Hit(1, known, float(totals[0]), float(judged[0]), entities)
+    scores = score(block_of([encoding]), asking.scoring)
+    verdicts = asking.verdicts_named()
+    relevance = float(verdicts.whole.chances(scores.total)[0])
+    asked = asking.asked(verdicts, scores, 0, relevance)
+    entities = asking.ground(known, _fresh_regions(encoding, known, rgb), asked, rgb)
+    return Hit(1, known, float(scores.total[0]), relevance, entities)
+
+
+@dataclass(frozen=True, slots=True)
+class _Ranked:
+    """Photos of one span of the ranking, best first: the path taken, their vectors, scores and chances."""
+
+    path: Path
+    block: StoredVectors
+    scores: Scores
+    relevance: Floats
+    verdicts: Verdicts
 
 
 def _ranked(store: Store, asking: Asking, filters: Filters, mode: Mode, span: tuple[int, int],
-            settings: Dials) -> tuple[Path, StoredVectors, Floats]:
-    """The path taken, the vectors of the photos that rank in this span, best first, and their scores."""
+            exclude_self: bool) -> _Ranked:
+    """The photos that rank in this span, judged by the best of all."""
     passed, top_k = max(0, span[0] - RESCORED), span[1]  # what ranks far above the span is not looked at again
+    scoring, own = asking.scoring, own_photo(asking.query)
     allowed = store.eligible(asking.space_id, filters)
+    if exclude_self:
+        allowed = _without(store.encoded(asking.space_id) if allowed is None else allowed, named_photos(asking.query))
     photos, regions = store.count(asking.space_id)
     eligible = photos if allowed is None else len(allowed)
-    chosen = plan(mode, photos=photos, regions=regions, eligible=eligible, entities=len(asking.wanted.entities),
-                  top_k=top_k, candidates=settings.candidates)
-    ids = np.zeros(0, np.int64)
-    if eligible and top_k:
-        indexes = store.indexes(asking.space_id)
-        if chosen.path == "ann":
-            allowed = nearest(indexes, asking.wanted, allowed, chosen.count)
-        ids = _best(indexes, asking.wanted, allowed, top_k + RESCORED, settings)[passed:]
-    block = store.vectors(asking.space_id, ids)
-    totals = _totals(block, asking.wanted, settings)
-    best = rank(block.photo_ids, totals, top_k - passed)[span[0] - passed :]
-    return chosen.path, take(block, best), totals[best]
+    chosen = plan(mode, photos=photos, regions=regions, eligible=eligible, entities=len(scoring.entities),
+                  top_k=top_k, candidates=asking.settings.candidates)
+    if not eligible:
+        block = store.vectors(asking.space_id, [])
+        scores = score(block, scoring)
+        none = np.zeros(len(scoring.entities), np.float32), np.zeros(len(scoring.negatives), np.float32)
+        return _Ranked(chosen.path, block, scores, scores.total, asking.verdicts(0.0, *none, 0))
+    indexes = store.indexes(asking.space_id)
+    if chosen.path == "ann":
+        found = nearest(indexes, scoring, allowed, chosen.count)
+        here = own is not None and (allowed is None or own in allowed)
+        allowed = np.union1d(found, [own]) if here else found
+    ids, cosines = every_cosine(indexes, scoring, allowed)
+    every = fuse(cosines, scoring)
+    others = ids != own if own is not None and len(ids) > 1 else np.ones(len(ids), bool)
+    verdicts = asking.verdicts(float(every.total[others].max()), every.evidence[others].max(0),
+                               every.negative_evidence[others].max(0), eligible)
+    first = rank(ids, _own_first(ids, every.total, own), top_k + RESCORED)[passed:]
+    block = store.vectors(asking.space_id, ids[first])
+    scores = score(block, scoring)
+    best = rank(block.photo_ids, _own_first(block.photo_ids, scores.total, own), top_k - passed)[span[0] - passed :]
+    relevance = verdicts.whole.chances(scores.total)
+    relevance[block.photo_ids == own] = 1.0
+    return _Ranked(chosen.path, take(block, best), scores.rows(best), relevance[best], verdicts)
 
 
-def _best(indexes: SpaceIndexes, wanted: Wanted, allowed: Ids | None, count: int, settings: Dials) -> Ids:
-    ids, cosines = every_cosine(indexes, wanted, allowed)
-    totals = fuse(cosines, wanted, entity_weight=settings.entity_weight, negative_weight=settings.negative_weight).total
-    return ids[rank(ids, totals, count)]
+def _own_first(ids: Ids, totals: Floats, own: int | None) -> Floats:
+    """The totals with that of the photo which the query is, or is a part of, above all others."""
+    if own is None or own not in ids:
+        return totals
+    return np.where(ids == own, np.float32(np.inf), totals)
 
 
-def _totals(block: Block, wanted: Wanted, settings: Dials) -> Floats:
-    return score(block, wanted, entity_weight=settings.entity_weight, negative_weight=settings.negative_weight).total
+def _without(ids: Ids, gone: Collection[int]) -> Ids:
+    return ids[~np.isin(ids, list(gone))]
 
 
-def _relevance(totals: Floats, block: Block, parts: Sequence[ResolvedPart], calibration: Calibration,
-               settings: Dials) -> Floats:
-    z = standardised(totals, block, parts, calibration, entity_weight=settings.entity_weight)
-    return relevance(z, parts, calibration)
-
-
-def _cutoff(settings: Dials, calibration: Calibration) -> float:
-    return calibration.cutoff if settings.cutoff is None else settings.cutoff
+def _doubts(asking: Asking, verdicts: Verdicts) -> list[str]:
+    """What the caller should know of the judgement: a negative that nothing here surely shows changes little."""
+    unwanted = [part for part in asking.parts if part.role == "negative"]
+    return [f"no photo here surely shows {part.label}; leaving it out changes little"
+            for part, verdict in zip(unwanted, verdicts.negatives, strict=True)
+            if verdict.anything < verdict.curve.anything_bar]
 
 
 def _stored_regions(store: Store, space_id: int, block: StoredVectors, row: int,

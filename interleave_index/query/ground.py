@@ -14,7 +14,6 @@ from functools import cache
 from typing import Literal, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..geometry import box_rle, overlap, resize_rle
 from ..grounding.stored import answers
@@ -33,7 +32,7 @@ from ..records import (
 from .score import NO_EVIDENCE
 
 INSTANCE_MARGIN = 0.05  # further regions of an entity score at most this much below its best
-INSTANCE_SPREAD = 0.5  # nor more than so many standard deviations of the photo's cosines, for some entities tell little apart
+INSTANCE_SPREAD = 0.5  # nor more than so many standard deviations of the photo's cosines
 INSTANCES = 5  # most regions shown for one entity
 NOWHERE = (0.0, 0.0, 0.0, 0.0)  # box of a mask without pixels
 OVERLAP = 0.1  # of the smaller mask; more than that is the same thing masked twice
@@ -48,13 +47,15 @@ class AskedPart:
 
     Attributes:
         part: as resolved.
-        vector: (D,) float32.
-        bar: cosine above which it is present.
+        vector: (D,) float32, centred, compared with regions.
+        probability: that it is in the photo, 0 to 1.
+        present: whether it counts as being there.
     """
 
     part: ResolvedPart
     vector: Floats
-    bar: float
+    probability: float
+    present: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,18 +102,17 @@ def _ground_part(photo: Photo, stored: StoredRegions, asked: AskedPart, masks: L
     best = float(cosines.max(initial=NO_EVIDENCE))
     as_whole = float(stored.image @ asked.vector) if asked.part.kind == "picture" else NO_EVIDENCE
     score = max(best, as_whole)
-    present = score > asked.bar
     if not len(cosines):
-        return _entity_hit(asked.part, score if asked.part.kind == "picture" else 0.0, "none", False, ())
-    if asked.part.role == "negative" and not present:
+        return _entity_hit(asked, score if asked.part.kind == "picture" else 0.0, "none", ())
+    if asked.part.role == "negative" and not asked.present:
         regions: tuple[Region, ...] = ()
     elif as_whole > best:
         regions = (_everything(photo, as_whole),)
     else:
-        chosen = _instances(cosines, stored.scores, masks(), many=present)
+        chosen = _instances(cosines, stored.scores, masks(), many=asked.present)
         regions = tuple(_region(photo, stored, number, float(cosines[number]), masks() if shown else None)
                         for number in chosen)
-    return _entity_hit(asked.part, score, "stored", present, regions)
+    return _entity_hit(asked, score, "stored", regions)
 
 
 def ground_exact(photo: Photo, hits: Sequence[EntityHit], asked: Sequence[AskedPart],
@@ -130,25 +130,27 @@ def ground_exact(photo: Photo, hits: Sequence[EntityHit], asked: Sequence[AskedP
     changed = list(hits)
     for entity, number in enumerate(wanted):
         part = asked[number].part
-        masks = sorted((mask for mask in found if mask.entity == entity), key=lambda mask: -mask.score)
+        masks = [mask for mask in found if mask.entity == entity]
+        if any(mask.present is None for mask in masks):  # a grounder that judges presence also knows its best mask
+            masks.sort(key=lambda mask: -mask.score)
         if not masks or (part.kind != "text" and part.photo is None):
             continue
-        changed[number] = _seen(photo, changed[number], masks, asked[number].bar)
+        changed[number] = _seen(photo, changed[number], masks)
     return tuple(changed)
 
 
-def _seen(photo: Photo, hit: EntityHit, masks: Sequence[GroundedMask], bar: float) -> EntityHit:
+def _seen(photo: Photo, hit: EntityHit, masks: Sequence[GroundedMask]) -> EntityHit:
     """The hit with masks of a look, best first; a mask without pixels says that the look found nothing.
 
-    A whole picture was judged by image vectors, which a look does not compare: that verdict stays.
+    Whether the entity is there stays as it was judged, unless the grounder judges that itself: then it is believed.
     """
-    best = masks[0]
-    present = best.present
-    if present is None:
-        present = hit.grounding.present if hit.kind == "picture" else best.score > bar
+    best, before = masks[0], hit.grounding
+    present, probability = before.present, before.probability
+    if best.present is not None:
+        present, probability = best.present, float(best.present)
     kept = [mask for mask in masks if mask.rung or mask.score >= best.score - INSTANCE_MARGIN][:INSTANCES]
     return EntityHit(hit.text, hit.kind, hit.negative, hit.weight, hit.score,
-                     Grounding("exact", present, best.score, best.rung),
+                     Grounding("exact", present, best.score, best.rung, probability),
                      tuple(_looked_at(photo, mask) for mask in kept if mask.box != NOWHERE))
 
 
@@ -188,10 +190,10 @@ def _everything(photo: Photo, score: float) -> Region:
     return Region(None, score, box, box_rle(box, (photo.height, photo.width)))
 
 
-def _entity_hit(part: ResolvedPart, score: float, source: Source, present: bool,
-                regions: tuple[Region, ...]) -> EntityHit:
+def _entity_hit(asked: AskedPart, score: float, source: Source, regions: tuple[Region, ...]) -> EntityHit:
+    part = asked.part
     return EntityHit(part.label, part.kind, part.role == "negative", part.weight, score,
-                     Grounding(source, present, score), regions)
+                     Grounding(source, asked.present, score, probability=asked.probability), regions)
 
 
 def _box(row: Floats) -> Box:

@@ -87,6 +87,18 @@ def names_indexed(query: Query) -> bool:
     return any(isinstance(part.term if isinstance(part, Not) else part, PhotoRef | RegionRef) for part in query)
 
 
+def named_photos(query: Query) -> set[int]:
+    """Ids of the photos that the query names, whole or in part, negatives not counted."""
+    return {part.photo_id for part in query if isinstance(part, PhotoRef | RegionRef)}
+
+
+def own_photo(query: Query) -> int | None:
+    """Id of the photo that the query is, or is a part of: its only part but for negatives; else None."""
+    wanted = [part for part in query if not isinstance(part, Not)]
+    only = wanted[0] if len(wanted) == 1 else None
+    return only.photo_id if isinstance(only, PhotoRef | RegionRef) else None
+
+
 def stored_encoding(parts: Sequence[ResolvedPart]) -> QueryEncoding:
     """The encoding of a query made only of photos and regions of the index, without a model.
 

@@ -1,15 +1,22 @@
 """The score of a photo, as pure numpy functions over stored vectors. Search and evaluation rank through this module.
 
-    S = cos(legend, image) + w * sum(w_e * s_e) / sum(w_e) - lambda * sum(w_n * max(0, s_n - t_n))
+    S = (l - m/2) · image + w * sum(w_e * s_e) / sum(w_e) - penalties      s_e = max over regions of (e - m) · region
 
-where s of a part is its best cosine over the photo's regions (a whole picture also meets the image vector),
-and t_n the negative's threshold: the 95th percentile of its s over a sample of the library (presence.py says what
-stands in for it where the thing is common).
+l is the sentence's vector, e an entity's, m the mean of the calibration's captions, read as sentences or as entities.
+What a photo or a region scores for captions in general says how near it lies to everything, and is taken off: half of
+it for photos, all of it for regions. Since the mean is linear in the vectors it is taken off the query instead, once,
+which makes it exact in every index. A whole picture also meets the image vector.
 
-A photo without regions gives an entity no evidence, s_e = 0, and a negative nothing to take off.
-All vectors have unit length, so that a cosine is a dot product; everything is float32, and S is rounded to six
+w grows with the share of the sentence that stands in brackets: `ENTITY_WEIGHT` beside a long sentence, 1 for entities
+alone. The score of a query that is one entity alone is that entity's *evidence*, by which its presence is judged.
+
+A negative takes off what its own evidence says, as a chance at even odds: nothing where it is surely absent, and
+`PENALTY` nats of the query's log-odds, times its weight, where it is surely there (`judgement.py`).
+
+A photo without regions gives an entity no region evidence, s_e = 0. Everything is float32, and S is rounded to six
 decimals: the last places depend on how many photos are scored together, and equal photos must tie.
-Source: the interleaved retrieval score of FIND (arXiv 2312.07532), with weights and negatives added.
+Source: the interleaved retrieval score of FIND (arXiv 2312.07532), with weights, centring and negatives added; the
+measurements behind the constants stand in docs/experiments.md.
 """
 
 from __future__ import annotations
@@ -22,11 +29,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import EmptyQuery, ShapeError, SpaceMismatch
+from ..interface.protocol import Calibration
 from ..records import Floats, QueryEncoding, ResolvedPart
-from .presence import negative_threshold
+from .judgement import curve_of, kind_of_part, sentence_share
 
-ENTITY_WEIGHT = 0.5  # w
-NEGATIVE_WEIGHT = 1.0  # lambda
+ENTITY_WEIGHT = 0.3  # w beside a long sentence
+ALONE = 1.0  # w of entities without a sentence
+NEGATIVE_WEIGHT = 1.0
+PENALTY = 5.0  # nats that a negative which is surely there takes off the log-odds
+IMAGE_CENTRING = 0.5  # share of the mean caption that is taken off before images are compared
 NO_EVIDENCE = -np.inf  # the best cosine over no regions at all
 DECIMALS = 6
 
@@ -47,36 +58,45 @@ class Block(Protocol):
         """(n + 1,): the regions of photo i are the rows offsets[i] to offsets[i + 1]."""
 
 
-def _no_floats() -> Floats:
-    return np.zeros(0, np.float32)
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """Entities or negatives of a query, k of them.
 
+    Attributes:
+        regions: (k, D) float32, centred, compared with regions.
+        images: (k, D) float32, centred, compared with images.
+        weights: (k,) float32, above 0.
+        whole: (k,) bool, the term is a whole picture: images count among its regions.
+    """
 
-def _no_flags() -> NDArray[np.bool_]:
-    return np.zeros(0, bool)
+    regions: Floats
+    images: Floats
+    weights: Floats
+    whole: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.weights)
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class ScoringQuery:
     """A query as the score sees it.
 
     Attributes:
-        legend: (D,) float32, the whole sentence.
-        entities: (E, D) float32; E may be 0.
-        weights: (E,) float32, above 0.
-        whole: (E,) bool, the entity is a whole picture and also meets the image vector.
-        negatives: (N, D) float32; N may be 0.
-        negative_weights, negative_whole: the same for negatives.
-        thresholds: (N,) float32, above which a negative counts; +inf never does.
+        legend: (D,) float32, the whole sentence, centred.
+        entities, negatives: its terms.
+        entity_weight: w.
+        penalties: (N,) float32, what each negative takes off where it is surely there, in units of S.
+        slopes, middles: (N,) float32, of the curve that gives a negative's chance at even odds from its evidence.
     """
 
     legend: Floats
-    entities: Floats
-    weights: Floats = field(default_factory=_no_floats)
-    whole: NDArray[np.bool_] = field(default_factory=_no_flags)
-    negatives: Floats = field(default_factory=_no_floats)
-    negative_weights: Floats = field(default_factory=_no_floats)
-    negative_whole: NDArray[np.bool_] = field(default_factory=_no_flags)
-    thresholds: Floats = field(default_factory=_no_floats)
+    entities: Terms
+    negatives: Terms
+    entity_weight: float = ENTITY_WEIGHT
+    penalties: Floats = field(default_factory=lambda: np.zeros(0, np.float32))
+    slopes: Floats = field(default_factory=lambda: np.zeros(0, np.float32))
+    middles: Floats = field(default_factory=lambda: np.zeros(0, np.float32))
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,14 +104,16 @@ class Cosines:
     """What the score is made of, for n photos.
 
     Attributes:
-        caption: (n,) float32, cos(legend, image).
-        entities: (n, E) float32, best cosine of each entity; -inf where there is nothing to compare with.
-        negatives: (n, N) float32, the same for negatives.
+        legend: (n,) float32, image with the sentence.
+        entities, negatives: (n, k) float32, best over regions; -inf where there is nothing to compare with.
+        entity_images, negative_images: (n, k) float32, image with each term.
     """
 
-    caption: Floats
+    legend: Floats
     entities: Floats
+    entity_images: Floats
     negatives: Floats
+    negative_images: Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,21 +123,30 @@ class Scores:
     Attributes:
         total: (n,) float32, S.
         entities: (n, E) float32, s_e; 0 where the photo has nothing to compare with.
-        penalty: (n,) float32, what the negatives took off, 0 or more, lambda included.
+        evidence: (n, E) float32, what each entity would score as a query of its own.
+        negative_evidence: (n, N) float32, the same of negatives.
     """
 
     total: Floats
     entities: Floats
-    penalty: Floats
+    evidence: Floats
+    negative_evidence: Floats
+
+    def rows(self, chosen: NDArray[np.int64]) -> Scores:
+        """The photos at these positions, in that order."""
+        return Scores(self.total[chosen], self.entities[chosen], self.evidence[chosen], self.negative_evidence[chosen])
 
 
-def want(parts: Sequence[ResolvedPart], encoding: QueryEncoding, null: Block) -> Wanted:
+def scoring_query(parts: Sequence[ResolvedPart], encoding: QueryEncoding, calibration: Calibration, *,
+                  entity_weight: float = ENTITY_WEIGHT, negative_weight: float = NEGATIVE_WEIGHT) -> ScoringQuery:
     """Put together what the score needs.
 
     Args:
         parts: the resolved query; its entities and negatives in the order of the encoding.
-        encoding: of the same query.
-        null: a sample of the library, for the thresholds of the negatives.
+        encoding: of the same query, unit vectors.
+        calibration: of the space: its banks centre the vectors, its curves weigh the negatives.
+        entity_weight: w beside a long sentence.
+        negative_weight: of what negatives take off.
     Raises:
         EmptyQuery: nothing but negatives.
         ShapeError: the encoding has another number of vectors than the query has parts.
@@ -127,81 +158,104 @@ def want(parts: Sequence[ResolvedPart], encoding: QueryEncoding, null: Block) ->
     if (len(encoding.entities), len(encoding.negatives)) != (len(entities), len(negatives)):
         raise ShapeError(f"query encoding has {len(encoding.entities)} entities and {len(encoding.negatives)} "
                          f"negatives, expected {len(entities)} and {len(negatives)}")
-    negative_whole = np.array([part.kind == "picture" for part in negatives], bool)
-    return Wanted(
-        legend=encoding.legend, entities=encoding.entities,
-        weights=np.array([part.weight for part in entities], np.float32),
-        whole=np.array([part.kind == "picture" for part in entities], bool),
-        negatives=encoding.negatives, negative_weights=np.array([part.weight for part in negatives], np.float32),
-        negative_whole=negative_whole,
-        thresholds=np.array([negative_threshold(known) for known in
-                             null_cosines(null, encoding.negatives, negative_whole)], np.float32))
+    dim = len(encoding.legend)
+    mean = mean_of(calibration.phrases, dim)
+    unwanted = terms(negatives, encoding.negatives, mean)
+    own = [calibration.curves[kind_of_part(part)] for part in negatives]
+    scale = negative_weight * PENALTY / curve_of(parts, calibration).slope
+    return ScoringQuery(
+        legend=encoding.legend - np.float32(IMAGE_CENTRING) * mean_of(calibration.captions, dim),
+        entities=terms(entities, encoding.entities, mean), negatives=unwanted,
+        entity_weight=entity_weight + (ALONE - entity_weight) * sentence_share(parts),
+        penalties=np.float32(scale) * unwanted.weights,
+        slopes=np.array([curve.slope for curve in own], np.float32),
+        middles=np.array([curve.middle for curve in own], np.float32))
 
 
-def score(block: Block, wanted: Wanted, *, entity_weight: float = ENTITY_WEIGHT,
-          negative_weight: float = NEGATIVE_WEIGHT) -> Scores:
+def mean_of(bank: Floats, dim: int) -> Floats:
+    """(D,) float32: the mean of a bank; zeros where it is empty."""
+    mean: Floats = bank.mean(axis=0, dtype=np.float32) if len(bank) else np.zeros(dim, np.float32)
+    return mean
+
+
+def terms(parts: Sequence[ResolvedPart], vectors: Floats, mean: Floats) -> Terms:
+    """Parts with their (k, D) unit vectors as terms, centred by the (D,) mean phrase."""
+    rows = vectors.reshape(-1, len(mean)).astype(np.float32)
+    return Terms(regions=rows - mean, images=rows - np.float32(IMAGE_CENTRING) * mean,
+                 weights=np.array([part.weight for part in parts], np.float32),
+                 whole=np.array([part.kind == "picture" for part in parts], bool))
+
+
+def score(block: Block, query: ScoringQuery) -> Scores:
     """Score every photo of the block; an empty block gives empty arrays.
 
     >>> from types import SimpleNamespace as Photos
     >>> axes = np.eye(2, dtype=np.float32)
+    >>> none = Terms(axes[:0], axes[:0], np.zeros(0), np.zeros(0, bool))
     >>> photos = Photos(image=axes, regions=axes[:1], offsets=np.array([0, 1, 1]))
-    >>> score(photos, Wanted(axes[0], axes[:1], np.ones(1, np.float32), np.zeros(1, bool))).total.tolist()
+    >>> one = Terms(axes[:1], axes[:1], np.ones(1, np.float32), np.zeros(1, bool))
+    >>> score(photos, ScoringQuery(axes[0], one, none, 0.5)).total.tolist()
     [1.5, 0.0]
     """
-    return fuse(cosines(block, wanted), wanted, entity_weight=entity_weight, negative_weight=negative_weight)
+    return fuse(cosines(block, query), query)
 
 
-def cosines(block: Block, wanted: Wanted) -> Cosines:
+def cosines(block: Block, query: ScoringQuery) -> Cosines:
     """The cosines of every photo of the block with every part of the query."""
-    return Cosines(block.image @ wanted.legend, best_cosines(block, wanted.entities, wanted.whole),
-                   best_cosines(block, wanted.negatives, wanted.negative_whole))
+    entities, negatives = query.entities, query.negatives
+    return Cosines(block.image @ query.legend, best_cosines(block, entities), block.image @ entities.images.T,
+                   best_cosines(block, negatives), block.image @ negatives.images.T)
 
 
-def fuse(found: Cosines, wanted: Wanted, *, entity_weight: float = ENTITY_WEIGHT,
-         negative_weight: float = NEGATIVE_WEIGHT) -> Scores:
+def fuse(found: Cosines, query: ScoringQuery) -> Scores:
     """The formula itself, from cosines that are already there."""
-    entities = np.where(np.isneginf(found.entities), np.float32(0), found.entities)
-    total, penalty = found.caption, np.zeros_like(found.caption)
-    if len(wanted.weights):
-        total = total + np.float32(entity_weight) * (entities @ (wanted.weights / wanted.weights.sum()))
-    if len(wanted.negative_weights):
-        over = np.maximum(np.float32(0), found.negatives - wanted.thresholds)
-        penalty = np.float32(negative_weight) * (over @ wanted.negative_weights)
-    return Scores(np.round(total - penalty, DECIMALS), entities, penalty)
+    entities, negatives = _evident(found.entities), _evident(found.negatives)
+    evidence = found.entity_images + np.float32(ALONE) * entities
+    unwanted = found.negative_images + np.float32(ALONE) * negatives
+    total: Floats = found.legend
+    if len(query.entities):
+        weights = query.entities.weights
+        total = total + np.float32(query.entity_weight) * (entities @ (weights / weights.sum()))
+    if len(query.negatives):
+        odds: Floats = np.exp(-query.slopes * (unwanted - query.middles), dtype=np.float32)
+        chances: Floats = (1 / (1 + odds)).astype(np.float32)
+        total = total - chances @ query.penalties
+    return Scores(_rounded(total), entities, _rounded(evidence), _rounded(unwanted))
 
 
-def best_cosines(block: Block, vectors: Floats, whole: NDArray[np.bool_]) -> Floats:
-    """Best cosine of each vector over each photo's regions.
+def _evident(best: Floats) -> Floats:
+    return np.where(np.isneginf(best), np.float32(0), best)
+
+
+def _rounded(scores: Floats) -> Floats:
+    return scores.astype(np.float32).round(DECIMALS)
+
+
+def best_cosines(block: Block, some: Terms) -> Floats:
+    """Best cosine of each term over each photo's regions; where a term is a whole picture, over its image too.
 
     Args:
         block: n photos.
-        vectors: (Q, D) float32, unit length.
-        whole: (Q,) bool; where True the image vector counts as one more region.
+        some: k terms.
     Returns:
-        (n, Q) float32; -inf where there is nothing to compare with.
+        (n, k) float32; -inf where there is nothing to compare with.
     Raises:
         SpaceMismatch: the vectors have another length than the stored ones.
     """
     count, lengths = len(block.image), np.diff(block.offsets)
-    best = np.full((count, len(vectors)), NO_EVIDENCE, np.float32)
-    if not (count and len(vectors)):
+    best = np.full((count, len(some)), NO_EVIDENCE, np.float32)
+    if not (count and len(some)):
         return best
-    if vectors.shape[1] != block.image.shape[1]:
-        raise SpaceMismatch(f"query vectors have D={vectors.shape[1]}, the index has D={block.image.shape[1]}; "
+    if some.regions.shape[1] != block.image.shape[1]:
+        raise SpaceMismatch(f"query vectors have D={some.regions.shape[1]}, the index has D={block.image.shape[1]}; "
                             "search with the interface that the photos were ingested with")
     filled = np.flatnonzero(lengths > 0)
     if len(filled):
         # empty photos own no rows, so the starts of the filled ones alone cut the rows rightly
-        best[filled] = np.maximum.reduceat(block.regions @ vectors.T, block.offsets[filled], axis=0)
-    if whole.any():
-        best[:, whole] = np.maximum(best[:, whole], block.image @ vectors[whole].T)
+        best[filled] = np.maximum.reduceat(block.regions @ some.regions.T, block.offsets[filled], axis=0)
+    if some.whole.any():
+        best[:, some.whole] = np.maximum(best[:, some.whole], block.image @ some.regions[some.whole].T)
     return best
-
-
-def null_cosines(null: Block, vectors: Floats, whole: NDArray[np.bool_]) -> list[Floats]:
-    """For each of (Q, D) vectors its best cosine with every photo of the sample that has something to compare."""
-    found = best_cosines(null, vectors, whole)
-    return [line[~np.isneginf(line)] for line in found.T]
 
 
 def rank(photo_ids: NDArray[np.int64], total: Floats, top_k: int) -> NDArray[np.int64]:

@@ -1,9 +1,11 @@
-"""The dials of a search, with their defaults. Knows nothing else; what nobody turns is a constant where it is used."""
+"""The dials of a search, with their defaults. What nobody changes is a constant where it is used."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Protocol
+
+from .score import ENTITY_WEIGHT, NEGATIVE_WEIGHT
 
 
 class Dials(Protocol):
@@ -11,11 +13,11 @@ class Dials(Protocol):
 
     @property
     def entity_weight(self) -> float:
-        """w of the score: what the entities count beside the whole sentence, 0 or more."""
+        """What the entities count beside a long sentence, 0 or more."""
 
     @property
     def negative_weight(self) -> float:
-        """lambda of the score: what region evidence for negatives takes off, 0 or more."""
+        """What evidence for negatives takes off, 0 or more."""
 
     @property
     def candidates(self) -> int:
@@ -23,14 +25,14 @@ class Dials(Protocol):
 
     @property
     def cutoff(self) -> float | None:
-        """Relevance under which a hit is unlikely to be meant, 0 to 1; None takes the interface's own."""
+        """Relevance under which a hit is unlikely to be meant, 0 to 1; None lets the calibration decide."""
 
 
 @dataclass(frozen=True, slots=True)
 class QuerySettings:
     """The defaults of `Dials`."""
 
-    entity_weight: float = 0.5
-    negative_weight: float = 1.0
+    entity_weight: float = ENTITY_WEIGHT
+    negative_weight: float = NEGATIVE_WEIGHT
     candidates: int = 200
     cutoff: float | None = None

@@ -45,8 +45,9 @@ class Grounding:
 
     Attributes:
         source: ``stored`` (a stored region), ``exact`` (the interface looked again), ``none``.
-        present: whether the entity passes the presence threshold of the space.
-        score: the score that was judged.
+        present: whether the entity counts as being there: by a grounder that judges it, else by its chance.
+        score: how well the best mask answers the entity, a cosine less what captions in general score there.
+        probability: calibrated chance that the entity is in the photo, 0 to 1.
         rung: which way of several found the masks, as `grounding.ladder` names them; empty where there is only one.
     """
 
@@ -54,10 +55,11 @@ class Grounding:
     present: bool
     score: float
     rung: str = ""
+    probability: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values; ``rung`` is there only where there were several ways."""
-        found = {"source": self.source, "present": self.present, "score": self.score}
+        found = {"source": self.source, "present": self.present, "score": self.score, "probability": self.probability}
         return found | {"rung": self.rung} if self.rung else found
 
 
@@ -119,7 +121,7 @@ class Answer(Sequence[Hit]):
         path: ``exact`` when every eligible photo was scored, ``ann`` when candidates came from FAISS.
         hits: best first.
         notes: what the caller should know, such as stored vectors that stood in for lost pixels.
-        cutoff: relevance under which a hit is unlikely to be meant.
+        cutoff: relevance from which a hit counts as meant; above all of them where nothing of the library is.
     """
 
     query: str
@@ -138,9 +140,19 @@ class Answer(Sequence[Hit]):
     def __len__(self) -> int:
         return len(self.hits)
 
+    def meant(self, hit: Hit) -> bool:
+        """Whether a hit counts as meant: the one rule by which hits are greyed, counted and divided."""
+        return hit.relevance >= self.cutoff
+
+    @property
+    def meant_count(self) -> int:
+        """How many hits count as meant; they stand before all others."""
+        return sum(map(self.meant, self.hits))
+
     def to_json(self) -> dict[str, Any]:
         """The answer as plain JSON values; the form is frozen, see docs/cli.md."""
-        return {"query": self.query, "path": self.path, "hits": [hit.to_json() for hit in self.hits]}
+        return {"query": self.query, "path": self.path, "cutoff": self.cutoff, "notes": list(self.notes),
+                "hits": [hit.to_json() for hit in self.hits]}
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,7 +111,6 @@ class ResolvedPart:
         background: (H, W) bool of background points, or None.
         vector: (D,) float32 stored embedding when the part is already indexed, else None.
         weight: of the entity in the score.
-        bar: cosine of a region above which the part is there, as the library says; None where there is none to ask.
     """
 
     role: Literal["caption", "entity", "negative"]
@@ -122,7 +121,6 @@ class ResolvedPart:
     background: BoolMask | None = None
     vector: Floats | None = None
     weight: float = 1.0
-    bar: float | None = None
 
 
 ResolvedQuery: TypeAlias = tuple[ResolvedPart, ...]

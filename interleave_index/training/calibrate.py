@@ -1,148 +1,315 @@
-"""Banks and constants behind the relevance of a hit, fitted on photos that training never drew.
+"""Fits the curves of the judgement (`query/judgement.py`) on labelled photos, through the interface that a search asks.
 
-For every label of the held-out photos the model is asked for it as a caption, as an entity and by a region of
-another photo. Photos with and without the label tell how steeply relevance rises; it passes one half, the cut-off,
-where two labels in five find a photo that does not have it; on other photos, and in smaller libraries, fewer do.
+Questions of every kind are put to small and large libraries drawn from the photos, some of which hold what is meant and
+some of which do not. A library's best score tells how likely anything in it is meant; the scores in libraries that hold
+the thing tell how likely a photo is. The bars are set for both errors: the best F1 over photos among those bars that
+claim at most `FALSE_CLAIMS` of the things that are not there.
+
+Things that are not there are names of other photos, which no photo of the library is annotated for or captioned with.
+Sentences, pictures and parts, which no name stands for, are asked of the same library without its right photos.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import pairwise
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
+from scipy.optimize import minimize
 
-from ..geometry import unit
-from ..interface.find import tasks
-from ..interface.find.alike import Alike
-from ..interface.find.model import FindModel
-from ..interface.protocol import Calibration
-from ..models.vision import to_side
-from ..query.relevance import fit_constants, standardised
-from ..query.score import score, want
-from ..records import Floats, QueryEncoding, ResolvedPart
-from .generic import generic_captions
-from .samples import Samples
+from ..errors import ShapeError
+from ..evaluation.interleaved import Question as Sentence
+from ..evaluation.interleaved import questions as sentences_of
+from ..evaluation.labelled import References, masked
+from ..evaluation.labels import class_name
+from ..evaluation.library import Progress, asked, encode_library, totals
+from ..evaluation.packs import PackPhoto
+from ..evaluation.things import closed_lists, thing_areas, thing_names
+from ..evaluation.words import mentions
+from ..interface.protocol import KINDS, Curve, Interface, QueryKind, spread_of
+from ..records import BoolMask, Entity, Floats, Picture, ResolvedQuery, Rle
 
-PICTURES = 256
-ABSENT_PER_LABEL = 60
-FALSE_ANSWERS = 0.4  # share of labels whose best photo without them reaches relevance one half, among those fitted on
-UNFITTED = (2.0, -6.0)  # slope and offset where too few photos are held out: relevance one half at three deviations
+SIZES = (20, 60, 200, 700)  # photos of a drawn library
+DRAWS = 2  # libraries of each size
+FEWEST = 8  # photos of a library that are annotated for a question
+FALSE_CLAIMS = 0.17  # share of absent things that may be claimed, class names among photos of other classes included
+VISIBLE = 0.01  # share of the photo from which on a thing counts as shown; smaller ones are left out
+MOST_QUESTIONS = 400  # of each kind
+MOST_OF_A_NAME = 4  # pictures and parts that stand for one name
+RIDGE = 1e-4
+PHOTO_BARS = np.geomspace(0.01, 0.6, 40)
 
 
 @dataclass(frozen=True, slots=True)
-class Vectors:
-    """Vectors of n photos, as the score takes them; `first` is the best region of each photo."""
+class Question:
+    """One query, the photos that are annotated for it, and which of those are right.
 
-    image: Floats
-    regions: Floats
-    offsets: NDArray[np.int64]
+    `without` asks it once more of the same libraries without the right photos.
+    """
 
-
-def encode_samples(
-    model: FindModel, table: torch.Tensor, samples: Samples, rows: NDArray[np.int64], alike: Alike | None = None
-) -> Vectors:
-    """Image vectors and all proposals of some samples, in order, with what regions have alike."""
-    images, regions = [], []
-    for start in range(0, len(rows), 32):
-        some = rows[start : start + 32]
-        pixels = torch.as_tensor(samples.pixels[some]).permute(0, 3, 1, 2).float()
-        segments = tasks.segment(model, model.pyramid(to_side(pixels, model.config.side)), table)
-        images.append(segments.image.numpy())
-        best = segments.quality.argsort(1, descending=True)
-        regions.append(torch.gather(segments.vectors, 1, best[..., None].expand_as(segments.vectors)).numpy())
-    stacked = np.concatenate(regions)
-    count = stacked.shape[1]
-    flat = unit(stacked.reshape(-1, stacked.shape[2]))
-    return Vectors(
-        unit(np.concatenate(images)),
-        flat if alike is None else alike.regions(torch.as_tensor(flat)).numpy(),
-        np.arange(0, len(rows) * count + 1, count),
-    )
+    query: Callable[[], ResolvedQuery]
+    photos: NDArray[np.int64]
+    right: BoolMask
+    without: bool = True
 
 
-@torch.inference_mode()
-def calibrate(
-    model: FindModel,
-    table: torch.Tensor,
-    samples: Samples,
-    rows: NDArray[np.int64],
-    alike: Alike | None = None,
-    *,
-    seed: int = 0,
-) -> Calibration:
-    """Banks from generic captions and held-out photos, constants from their labels.
+@dataclass(frozen=True, slots=True)
+class Draws:
+    """Scores of photos in drawn libraries, M pairs of a library and a photo.
+
+    Attributes:
+        library: (M,) int64, rising, which library of L.
+        score: (M,) float32.
+        right: (M,) bool.
+        best, size: (L,) best score and number of photos of each library.
+        holds: (L,) bool, whether any of its photos is right.
+    """
+
+    library: NDArray[np.int64]
+    score: Floats
+    right: BoolMask
+    best: Floats
+    size: NDArray[np.int64]
+    holds: BoolMask
+
+
+def calibrate(interface: Interface, photos: Sequence[PackPhoto], *, seed: int = 0,
+              progress: Progress = lambda what, done, total: None) -> dict[QueryKind, Curve]:
+    """Curves of every kind of query.
 
     Args:
-        rows: positions of held-out photos; those used as a bank of pictures are not used for fitting.
-        alike: what regions have in common, or None.
+        interface: whose scores they are for.
+        photos: of training packs; the more of them the interface never saw, the better.
+        seed: of the libraries that are drawn.
+        progress: is told what is being done, how many are done, and of how many.
+    Raises:
+        ShapeError: the photos are too few to ask a kind of question.
+    """
+    library = encode_library(photos, interface, progress)
+    asking = _questions(library.photos)
+    curves: dict[QueryKind, Curve] = {}
+    for kind in KINDS:
+        some = _spread(asking[kind])
+        scores = totals(library, interface, (question.query() for question in some), f"{kind} questions", progress,
+                        count=len(some))
+        curves[kind] = fit(draw(scores, some, seed=seed), sentence=kind == "mixed")
+    return curves
+
+
+def fit(draws: Draws, *, sentence: bool = False) -> Curve:
+    """The curve of one kind.
+
+    Args:
+        draws: libraries with and without the thing.
+        sentence: only one photo is right, and others may fit nearly as well: the bars are then set so that four in five
+            of the right photos that rank among the first five are claimed.
+    """
+    absent, size = ~draws.holds, np.array([spread_of(int(count)) for count in draws.size])
+    growth = float(np.polyfit(size[absent], draws.best[absent], 1)[0])  # of the best score, where nothing is meant
+    lifted = draws.best - growth * size
+    a, c = logistic_regression(np.stack([lifted, np.ones(len(lifted))], 1), draws.holds, even=True)
+    held = draws.holds[draws.library]
+    slope, offset = logistic_regression(np.stack([draws.score[held], np.ones(int(held.sum()))], 1), draws.right[held])
+    curve = Curve(slope, offset, 0.5, a, -a * growth, c, 0.5)
+    return _with_sentence_bars(curve, draws) if sentence else _with_bars(curve, draws)
+
+
+def _with_bars(curve: Curve, draws: Draws) -> Curve:
+    """The most generous bar of `anything` that claims at most `FALSE_CLAIMS` of the absent things, and the bar of
+    photos with the best F1 over right photos behind it.
+    """
+    anything, photo = _chances(curve, draws)
+    anything_bar = float(np.quantile(anything[~draws.holds], 1 - FALSE_CLAIMS))
+    open_ = (anything >= anything_bar)[draws.library]
+    claimed, hits = (_at_least(photo[open_ & chosen]) for chosen in (np.ones_like(open_), draws.right))
+    f1 = 2 * hits / np.maximum(claimed + int(draws.right.sum()), 1)
+    return replace(curve, bar=float(PHOTO_BARS[f1.argmax()]), anything_bar=anything_bar)
+
+
+def _at_least(chances: NDArray[np.float64]) -> NDArray[np.int64]:
+    """How many of the chances reach each of `PHOTO_BARS`."""
+    return len(chances) - np.searchsorted(np.sort(chances), PHOTO_BARS)
+
+
+def _with_sentence_bars(curve: Curve, draws: Draws, wanted: float = 0.8) -> Curve:
+    """Bars that claim four in five of the right photos among the first five: both let nine in ten of them through."""
+    anything, photo = _chances(curve, draws)
+    above = np.zeros(len(draws.score), np.int64)
+    starts = np.searchsorted(draws.library, np.arange(len(draws.best) + 1))
+    for first, end in pairwise(starts.tolist()):
+        above[first:end] = np.argsort(np.argsort(-draws.score[first:end], kind="stable"), kind="stable")
+    near = draws.right & (above < 5)
+    through = 1 - np.sqrt(wanted)
+    return replace(curve, bar=float(np.quantile(photo[near], through)),
+                   anything_bar=float(np.quantile(anything[draws.library[near]], through)))
+
+
+def _chances(curve: Curve, draws: Draws) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    anything = np.array([curve.anything(float(best), int(size))
+                         for best, size in zip(draws.best, draws.size, strict=True)])
+    return anything, curve.photo(draws.score)
+
+
+def draw(scores: Floats, questions: Sequence[Question], *, seed: int = 0) -> Draws:
+    """Libraries of several sizes, each question asked of those with and without what it means.
+
+    Args:
+        scores: (Q, N) of every question for every photo.
+        questions: Q of them.
+    Raises:
+        ShapeError: no library holds enough photos that are annotated for a question.
     """
     rng = np.random.default_rng(seed)
-    order = rng.permutation(rows)
-    bank_rows, fit_rows = order[: min(PICTURES, len(order) // 2)], order[min(PICTURES, len(order) // 2) :]
-    generic = generic_captions()
-    bank = encode_samples(model, table, samples, bank_rows, alike)
-    blank = Calibration(
-        captions=unit(tasks.encode_text(model, generic).numpy()),
-        phrases=unit(tasks.encode_phrases(model, generic).numpy()),
-        pictures=bank.image,
-        regions=bank.regions[bank.offsets[:-1]],
-        slope=dict.fromkeys(("caption", "entity", "picture"), 1.0),
-        offset=dict.fromkeys(("caption", "entity", "picture"), 0.0),
-    )
-    photos = encode_samples(model, table, samples, fit_rows, alike)
-    names = [{*samples.labels[n], *(r.label for r in samples.regions[n] if r.label)} for n in fit_rows]
-    slope, offset = {}, {}
-    for kind in ("caption", "entity", "picture"):
-        z, present, strangers = _pairs(model, blank, photos, names, kind, rng)
-        slope[kind], offset[kind] = UNFITTED
-        if present.any():
-            slope[kind], _ = fit_constants(z, present)
-            offset[kind] = -slope[kind] * float(np.quantile(strangers, 1 - FALSE_ANSWERS))
-    return replace(blank, slope=slope, offset=offset)
+    found: list[tuple[Floats, BoolMask]] = []
+    total = scores.shape[1]
+    for size in sorted({min(size, total) for size in SIZES}):
+        for _ in range(DRAWS if size < total else 1):
+            drawn = np.zeros(total, bool)
+            drawn[rng.choice(total, size, replace=False)] = True
+            for row, question in zip(scores, questions, strict=True):
+                here = drawn[question.photos] | question.right if question.right.sum() == 1 else drawn[question.photos]
+                some, right = question.photos[here], question.right[here]
+                if len(some) < FEWEST or right.all():
+                    continue
+                if right.any() or not question.right.any():
+                    found.append((row[some], right))
+                if right.any() and question.without:
+                    found.append((row[some[~right]], np.zeros(int((~right).sum()), bool)))
+    if not found:
+        raise ShapeError(f"{len(questions)} questions over {total} photos give no library to fit on, "
+                         f"expected questions with at least {FEWEST} annotated photos")
+    counts = [len(some) for some, _ in found]
+    return Draws(library=np.repeat(np.arange(len(found)), counts), score=np.concatenate([some for some, _ in found]),
+                 right=np.concatenate([right for _, right in found]),
+                 best=np.array([some.max() for some, _ in found], np.float32), size=np.array(counts),
+                 holds=np.array([right.any() for _, right in found]))
 
 
-def _pairs(
-    model: FindModel,
-    blank: Calibration,
-    photos: Vectors,
-    names: Sequence[set[str]],
-    kind: str,
-    rng: np.random.Generator,
-) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.float64]]:
-    """z of pairs of a label and a photo, whether the photo has it, and the best z of each label among those without."""
-    values, flags, strangers = [], [], []
-    for label in sorted({name for found in names for name in found}):
-        there = np.array([label in found for found in names])
-        if there.sum() < 2 or there.all():
-            continue
-        source = int(rng.choice(np.flatnonzero(there)))
-        part, encoding = _question(model, photos, label, kind, source)
-        wanted = want([part], encoding, photos)
-        z = standardised(score(photos, wanted).total, photos, [part], blank)
-        there_too = there.copy()
-        there_too[source] = False
-        chosen = there_too if kind == "picture" else there
-        absent = rng.permutation(np.flatnonzero(~there))[:ABSENT_PER_LABEL]
-        values += [z[chosen], z[absent]]
-        flags += [np.ones(int(chosen.sum()), bool), np.zeros(len(absent), bool)]
-        strangers.append(float(z[~there].max()))
-    if not values:
-        return np.zeros(0), np.zeros(0, bool), np.zeros(0)
-    return np.concatenate(values).astype(np.float64), np.concatenate(flags), np.array(strangers)
+def logistic_regression(inputs: NDArray[np.floating], right: BoolMask, *, even: bool = False) -> list[float]:
+    """Weights that make 1 / (1 + exp(-inputs @ weights)) the likeliest chances of what is right.
+
+    Args:
+        inputs: (n, k); a column of ones where a constant is wanted.
+        right: (n,) bool, both values.
+        even: both classes count half, however many examples each has.
+    Raises:
+        ShapeError: only one class.
+
+    >>> slope, offset = logistic_regression(np.array([[0.0, 1], [1, 1], [3, 1], [4, 1]]), np.array([0, 0, 1, 1], bool))
+    >>> round(-offset / slope, 2)
+    2.0
+    """
+    if not (right.any() and (~right).any()):
+        raise ShapeError(f"fit got {len(right)} examples of one class, expected both")
+    weight = np.where(right, 0.5 / right.sum(), 0.5 / (~right).sum()) if even else np.full(len(right), 1 / len(right))
+    scale = np.maximum(np.abs(inputs).mean(0), 1e-9)
+    columns, sign = (inputs / scale).astype(np.float64), np.where(right, 1.0, -1.0)
+
+    def loss(theta: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        margin = sign * (columns @ theta)
+        wrong = 1 / (1 + np.exp(np.clip(margin, -500, 500)))
+        value = float(weight @ np.logaddexp(0, -margin) + RIDGE * (theta @ theta))
+        return value, -columns.T @ (weight * sign * wrong) + 2 * RIDGE * theta
+
+    theta = minimize(loss, np.zeros(inputs.shape[1]), jac=True, method="BFGS").x
+    return [float(value) for value in theta / scale]
 
 
-def _question(
-    model: FindModel, photos: Vectors, label: str, kind: str, source: int
-) -> tuple[ResolvedPart, QueryEncoding]:
-    nothing = np.zeros((0, photos.image.shape[1]), np.float32)
-    if kind == "picture":
-        vector = photos.image[source]
-        return ResolvedPart("entity", "picture", label, vector=vector), QueryEncoding(vector, vector[None], nothing)
-    legend = unit(tasks.encode_text(model, [label]).numpy())[0]
-    if kind == "caption":
-        return ResolvedPart("caption", "text", label), QueryEncoding(legend, nothing, nothing)
-    phrase = unit(tasks.encode_phrases(model, [label]).numpy())
-    return ResolvedPart("entity", "text", label), QueryEncoding(legend, phrase, nothing)
+# --- questions -------------------------------------------------------------------------------
+
+
+def _questions(photos: Sequence[PackPhoto]) -> dict[QueryKind, list[Question]]:
+    named = list(_named(photos))
+    return {
+        "caption": [Question(partial(asked, name), some, right, False) for name, some, right in named],
+        "mixed": list(_sentences(photos)),
+        "entity": [Question(partial(asked, Entity(name)), some, right, False) for name, some, right in named],
+        "picture": list(_pictures(photos)),
+        "region": list(_parts(photos)),
+    }
+
+
+def _named(photos: Sequence[PackPhoto]) -> Iterator[tuple[str, NDArray[np.int64], BoolMask]]:
+    """Names with the photos annotated for them: things over the photos whose things are all known, class names over the
+    photos that have one; and class names over the photos of things, which show none of them.
+    """
+    classes = _classes(photos)
+    for names, members in closed_lists(photos).values():
+        shown = [thing_areas(photos[n]) for n in members]
+        for name in names:
+            areas = np.array([areas.get(name, 0.0) for areas in shown])
+            clear = (areas == 0) | (areas >= VISIBLE)
+            yield name, np.array(members)[clear], areas[clear] > 0
+        told = " . ".join(caption for n in members for caption in photos[n].captions)
+        for name in sorted(set(classes.values()) - set(names)):
+            if not mentions(told, name):
+                yield name, np.array(members), np.zeros(len(members), bool)
+    for name in sorted(set(classes.values())):
+        yield name, np.array(list(classes)), np.array([known == name for known in classes.values()], bool)
+
+
+def _sentences(photos: Sequence[PackPhoto]) -> Iterator[Question]:
+    """Captions with a word in brackets, or a part of another photo in its place; they mean the captioned photo."""
+    references = References(photos)
+    captioned = np.array([n for n, photo in enumerate(photos) if photo.captions], np.int64)
+    for one in sentences_of(photos, references):
+        right = captioned == one.position
+        others = captioned != one.reference.position
+        yield Question(partial(_with_part, one, references), captioned[others], right[others])
+        yield Question(partial(asked, one.before, Entity(one.word), one.after), captioned, right)
+
+
+def _with_part(one: Sentence, references: References) -> ResolvedQuery:
+    return asked(one.before, references.picture(one.reference), one.after)
+
+
+def _with_picture(photo: PackPhoto, rle: Rle | None = None) -> ResolvedQuery:
+    return asked(Picture(photo.rgb(), mask=None if rle is None else rle.decode()))
+
+
+def _pictures(photos: Sequence[PackPhoto]) -> Iterator[Question]:
+    """Whole photos of a class, which mean the others of their class."""
+    classes = _classes(photos)
+    every, seen = np.array(list(classes)), defaultdict[str, int](int)
+    for n, name in classes.items():
+        others = every[every != n]
+        right = np.array([classes[int(other)] == name for other in others], bool)
+        seen[name] += 1
+        if right.any() and seen[name] <= MOST_OF_A_NAME:
+            yield Question(partial(_with_picture, photos[n]), others, right)
+
+
+def _parts(photos: Sequence[PackPhoto]) -> Iterator[Question]:
+    """Masked things, which mean the other photos with such a thing."""
+    for names, members in closed_lists(photos).values():
+        there = {n: thing_names(photos[n]) for n in members}
+        seen = defaultdict[str, int](int)
+        for n in sorted(members, key=lambda n: _number(photos[n].key)):
+            largest = {str(region.label): region for region in sorted(masked(photos[n]), key=lambda one: one.area)}
+            for name, region in largest.items():
+                others = np.array([other for other in members if other != n])
+                right = np.array([name in there[int(other)] for other in others], bool)
+                seen[name] += 1
+                if name in names and right.any() and region.rle and seen[name] <= MOST_OF_A_NAME:
+                    yield Question(partial(_with_picture, photos[n], region.rle), others, right)
+
+
+def _classes(photos: Sequence[PackPhoto]) -> dict[int, str]:
+    """Class names of the photos that have one, by position."""
+    names = {n: class_name(photo) for n, photo in enumerate(photos)}
+    return {n: name for n, name in names.items() if name is not None}
+
+
+def _spread(questions: list[Question]) -> list[Question]:
+    """At most `MOST_QUESTIONS` of them, evenly."""
+    step = max(1.0, len(questions) / MOST_QUESTIONS)
+    return [questions[int(n * step)] for n in range(min(len(questions), MOST_QUESTIONS))]
+
+
+def _number(key: str) -> int:
+    return int(hashlib.sha1(key.encode()).hexdigest(), 16)

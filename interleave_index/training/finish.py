@@ -1,32 +1,40 @@
-"""Makes a bundle of a trained network: class table, vocabulary, rating of regions, what they share, calibration."""
+"""Makes a bundle of a trained network: class table, vocabulary, rating of regions, banks and curves of calibration."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from ..interface.bundle import save_bundle
+from ..evaluation.library import Progress
+from ..evaluation.packs import read_pack
+from ..evaluation.things import closed_lists
+from ..geometry import unit
+from ..interface.bundle import save_bundle, save_curves
 from ..interface.find import tasks
-from ..interface.find.alike import Alike, quietest
 from ..interface.find.model import FindModel
 from ..interface.find.readings import Vocabulary
-from .calibrate import calibrate, encode_samples
+from ..interface.find_mini import FindMini
+from ..interface.protocol import Calibration
+from ..models.vision import to_side
+from .calibrate import calibrate
+from .generic import generic_captions
 from .rate import fit_rating
-from .samples import Samples, held_out
+from .samples import EXCLUDED_SOURCES, Samples, held_out
 
 TABLE_NAMES = 200  # most frequent label names of the masks, for the class table
 BATCH = 256  # names
+PICTURES, PHOTOS = 256, 32  # of the banks, and of a pass
 
 
 def finish(model: FindModel, train: Samples, folder: Path, trained_on: dict[str, object], *, seed: int) -> None:
-    """Write the bundle of a network in eval mode on the CPU.
+    """Write the bundle of a network in eval mode on the CPU; `fit_curves` gives it the curves of its judgement.
 
     Args:
-        train: photos; those held out by their key calibrate.
+        train: photos; those held out by their key become the banks of pictures.
         trained_on: what config.json says of the training.
         seed: of what is drawn.
     """
@@ -35,12 +43,28 @@ def finish(model: FindModel, train: Samples, folder: Path, trained_on: dict[str,
     with torch.inference_mode():
         table = tasks.encode_names(model, [*names, "background"])
         vocabulary = _vocabulary(model, words(train))
-    rows = train.where(lambda n: held_out(train.keys[n]))
-    alike = _alike(model, table, train, rows, vocabulary)
-    calibration = calibrate(model, table, train, rows, alike, seed=seed)
+    banks = _banks(model, table, train, seed=seed)
     rating = fit_rating(model, table, train, seed=seed)
     facts = {"name": "find-mini", "class_names": [*names, "background"], "trained_on": trained_on}
-    save_bundle(folder, model, table, calibration, facts, vocabulary, rating, alike)
+    save_bundle(folder, model, table, banks, facts, vocabulary, rating)
+
+
+def fit_curves(folder: Path, packs: Sequence[Path], *, limit: int | None = None, seed: int = 0,
+               progress: Progress = lambda what, done, total: None) -> None:
+    """Fit the curves of a bundle's judgement, through the interface that a search asks, and write them into it.
+
+    Args:
+        folder: a bundle.
+        packs: training packs: of their photos those whose things are all known, and those held out by their key.
+        limit: at most so many photos, for trials.
+        seed: of the libraries that are drawn.
+        progress: is told what is being done, how many are done, and of how many.
+    Raises:
+        ShapeError: the photos are too few to ask a kind of question; the bundle stays without curves.
+    """
+    photos = [photo for pack in packs for photo in read_pack(pack)
+              if photo.source not in EXCLUDED_SOURCES and (closed_lists([photo]) or held_out(photo.key))]
+    save_curves(folder, calibrate(FindMini(folder), photos[:limit], seed=seed, progress=progress))
 
 
 def words(train: Samples) -> tuple[str, ...]:
@@ -57,11 +81,16 @@ def _vocabulary(model: FindModel, names: tuple[str, ...]) -> Vocabulary | None:
 
 
 @torch.inference_mode()
-def _alike(
-    model: FindModel, table: torch.Tensor, train: Samples, rows: NDArray[np.int64], vocabulary: Vocabulary | None
-) -> Alike | None:
-    """Where neither regions of some photos nor names say anything; None where towers do not speak for themselves."""
-    if vocabulary is None or not len(rows) or not model.interface.config.towers:
-        return None
-    regions = encode_samples(model, table, train, rows).regions
-    return quietest(torch.as_tensor(regions), vocabulary.vectors)
+def _banks(model: FindModel, table: torch.Tensor, train: Samples, *, seed: int) -> Calibration:
+    """Generic captions, and photos that training never drew, each with its best proposal."""
+    held = np.random.default_rng(seed).permutation(train.where(lambda n: held_out(train.keys[n])))[:PICTURES]
+    images, regions = [], []
+    for start in range(0, len(held), PHOTOS):
+        pixels = torch.as_tensor(train.pixels[held[start : start + PHOTOS]]).permute(0, 3, 1, 2).float()
+        segments = tasks.segment(model, model.pyramid(to_side(pixels, model.config.side)), table)
+        best = segments.quality.argmax(1)
+        images.append(segments.image.numpy())
+        regions.append(segments.vectors[torch.arange(len(best)), best].numpy())
+    captions = unit(tasks.encode_text(model, generic_captions()).numpy())
+    return Calibration(captions=captions, phrases=captions, pictures=unit(np.concatenate(images)),
+                       regions=unit(np.concatenate(regions)))

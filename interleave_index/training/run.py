@@ -17,12 +17,12 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..errors import ConfigError, InputError
+from ..errors import ConfigError, InputError, ShapeError
 from ..interface.bundle import WEIGHTS, load_bundle
 from ..interface.find.model import FindModel, MiniConfig
 from ..models.text import load_tokenizer, train_tokenizer
 from .align_stage import AlignStage, own_places
-from .finish import finish, words
+from .finish import finish, fit_curves, words
 from .interface_stage import InterfaceStage
 from .loop import Progress, Stage, run_stage
 from .pseudo import boxed_regions, pseudo_regions
@@ -128,8 +128,18 @@ def _run(settings: TrainSettings, progress: Callable[[Progress | str], None]) ->
     if "bundle" in settings.stages:
         with nullcontext() if torch.get_default_device().type == "cpu" else torch.device("cpu"):
             finish(model.eval().cpu(), train, settings.out / "bundle", _provenance(settings), seed=settings.seed)
+            _fit_curves(settings, progress)
         progress(f"wrote {settings.out / 'bundle'}")
     return settings.out / "bundle"
+
+
+def _fit_curves(settings: TrainSettings, progress: Callable[[Progress | str], None]) -> None:
+    """Curves of the judgement; a trial with too few photos leaves them to what each library scores."""
+    try:
+        fit_curves(settings.out / "bundle", sorted(settings.data.glob("train-*.tar")), limit=settings.limit,
+                   seed=settings.seed)
+    except ShapeError as error:
+        progress(f"no curves of relevance were fitted: {error}")
 
 
 class _Course:

@@ -1,8 +1,7 @@
 """The calibration of a dual encoder: banks of generic captions and drawn pictures, made once, kept beside the models.
 
-No photos with labels come with a checkpoint, so that the curves are not fitted: relevance one half lies three
-deviations above what a photo scores for generic queries of the same kind. A library's own photos replace the drawn
-pictures.
+No photos with labels come with a checkpoint, so that no curves are fitted: they are made from what generic queries
+score in the library that is searched, and a library's own photos replace the drawn pictures.
 """
 
 from __future__ import annotations
@@ -21,8 +20,6 @@ from ..protocol import Calibration
 from .regions import RegionEncoder
 
 PICTURES = 32
-SLOPE, OFFSET = 2.0, -6.0
-_KINDS = ("caption", "entity", "picture")
 
 
 def calibration_of(space: Space, make: Callable[[], Calibration]) -> Calibration:
@@ -48,8 +45,7 @@ def make_calibration(encoder: DualEncoder, regions: RegionEncoder) -> Calibratio
     """Banks in the space of one encoder; one region in the middle of each drawn picture."""
     captions = encoder.texts(generic_captions())
     pictures, parts = _picture_banks(encoder, regions)
-    return Calibration(captions=captions, phrases=captions, pictures=pictures, regions=parts,
-                       slope=dict.fromkeys(_KINDS, SLOPE), offset=dict.fromkeys(_KINDS, OFFSET), stand_in=True)
+    return Calibration(captions=captions, phrases=captions, pictures=pictures, regions=parts, stand_in=True)
 
 
 def _picture_banks(encoder: DualEncoder, regions: RegionEncoder) -> tuple[Floats, Floats]:

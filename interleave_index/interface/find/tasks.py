@@ -5,7 +5,7 @@ Vectors that leave here are unit length; masks are logits at stride 4 of the squ
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -284,18 +284,29 @@ def ground_interleaved(
     sentence: Sentence,
     references: Sequence[Reference | None],
     vocabulary: Vocabulary | None = None,
+    *,
+    texts: Mapping[int, Tensor] | None = None,
+    mean: Tensor | None = None,
 ) -> list[Found]:
     """Masks of every entity of a sentence in one photo, from its entity proposals (find.md §6).
 
     As published, that of the best proposal; where proposals say how good they are, the mask to be expected of all.
+
+    Args:
+        texts: by entity, (D,) unit vectors that stand in for what the pass itself makes of text entities, or None.
+        mean: (D,) what is taken off an entity's vector before it is compared, for the scores only; None is nothing.
     """
     tokens = sample_references(model, references)
     output = model.see(pyramid, Prompts(interleave=model.interleave_prompt([sentence], tokens))).final
     if vocabulary is not None:
         entities = _entities(output["pred_entity_class"][0], sentence.visual, tokens, vocabulary)
         output.values["pred_entity_class"] = entities[None]
+    for entity, vector in (texts or {}).items():
+        output["pred_entity_class"][0, entity] = vector
     scores = mixed_entity_scores(output, [sentence.visual], _cosine_factor(model))[0]
-    cosines = _unit(output["pred_interleave_objects"][0]) @ _unit(output["pred_entity_class"][0]).T
+    own_vectors = _unit(output["pred_entity_class"][0])
+    objects = _unit(output["pred_interleave_objects"][0])
+    cosines = objects @ (own_vectors if mean is None else own_vectors - mean).T
     quality, masks = output.get("pred_iquality"), output["pred_imasks"][0]
     own = None if quality is None else quality[0]
     return [_found(masks, scores[:, n], cosines[:, n], own) for n in range(len(sentence.spans))]

@@ -40,9 +40,7 @@ from .network import PRESETS, PublishedSizes
 from .view import LONG, SHORT
 
 SHOWN = 8  # problems in one message
-UNFITTED = {"slope": 2.0, "offset": -6.0}  # relevance one half at three deviations above the bank
 PICTURES = 16
-CURVES = ("caption", "entity", "picture")
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
 
 
@@ -225,7 +223,6 @@ def _write_config(draft: Path, name: str, file: Path, sizes: PublishedSizes, lan
         "sizes": plain,
         "language": language,
         "class_names": list(COCO_PANOPTIC),
-        "calibration": {key: dict.fromkeys(CURVES, value) for key, value in UNFITTED.items()} | {"cutoff": 0.5},
     }
     (draft / CONFIG).write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
     record = {"name": name, "revision": None, "licence": None, "files": {WEIGHTS: weights}}
@@ -298,10 +295,7 @@ def read_prepared(folder: Path) -> tuple[Tensor, Calibration]:
         )
     content = load_file(file)
     banks = {name: content[f"bank.{name}"].numpy() for name in BANKS}
-    curves = config["calibration"]
-    return content["class_table"], Calibration(
-        **banks, slope=curves["slope"], offset=curves["offset"], cutoff=curves["cutoff"], stand_in=True
-    )
+    return content["class_table"], Calibration.of_banks(banks, stand_in=True)
 
 
 __all__ = ["Imported", "KeysDoNotFit", "import_checkpoint", "prepare", "preset_of", "read_prepared", "read_state"]

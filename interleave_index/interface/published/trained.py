@@ -20,7 +20,6 @@ from .index import PublishedFind, encode_segments
 from .pair import WEIGHTS, TrainedNetwork, load_pair
 
 PICTURES, EVERY = 16, 4  # pictures of the banks; every so many of the package's captions
-SLOPE, OFFSET = 2.0, -6.0  # not fitted: relevance one half at three deviations above the bank
 
 
 class TrainedFind(PublishedFind):
@@ -68,6 +67,5 @@ def _read_prepared(folder: Path) -> tuple[Tensor, Calibration]:
     if not (folder / PREPARED).is_file():
         raise WeightsMissing(f"{folder} has no {PREPARED}, which the training writes at its end; run it again")
     content = load_file(folder / PREPARED)
-    captions, phrases, pictures, regions = (content[f"bank.{name}"].numpy() for name in BANKS)
-    slope, offset = (dict.fromkeys(("caption", "entity", "picture"), value) for value in (SLOPE, OFFSET))
-    return content["class_table"], Calibration(captions, phrases, pictures, regions, slope, offset, stand_in=True)
+    banks = {name: content[f"bank.{name}"].numpy() for name in BANKS}
+    return content["class_table"], Calibration.of_banks(banks, stand_in=True)

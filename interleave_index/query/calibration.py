@@ -1,0 +1,90 @@
+"""The calibration in force for one library: the interface's own, or what the library's photos can give in its place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..interface.protocol import KINDS, Calibration, QueryKind
+from ..records import Floats
+from .blocks import bank_of
+from .judgement import library_curves
+from .score import ALONE, ENTITY_WEIGHT, IMAGE_CENTRING, Block, Terms, best_cosines, mean_of
+
+ENOUGH_PHOTOS = 16  # of a library, to be a better bank of pictures than drawn ones
+SAME = 0.999  # cosine from which on a picture of the bank is the photo itself
+MOST_PHOTOS = 200  # of a library that generic queries are asked of: their scores are all alike in kind
+W_OF_KIND: dict[QueryKind, float] = {"caption": 0.0, "mixed": ENTITY_WEIGHT, "entity": ALONE, "picture": ALONE,
+                                     "region": ALONE}
+
+
+@lru_cache(maxsize=2)
+def unpacked(kept: bytes) -> Calibration:
+    """The calibration that an index keeps of a space, unpacked once and not with every query."""
+    return Calibration.from_bytes(kept)
+
+
+def complete(calibration: Calibration, sample: Block | None) -> Calibration:
+    """The calibration with photos of the library in place of drawn ones, and with curves where none were fitted.
+
+    Args:
+        calibration: of the interface, or as an index keeps it.
+        sample: photos of the library that mean nothing in particular, or None where there is no library.
+    """
+    enough = sample is not None and len(sample.image) >= ENOUGH_PHOTOS
+    if sample is not None and enough and calibration.stand_in:
+        calibration = replace(calibration, pictures=sample.image, regions=first_regions(sample))
+    if calibration.curves:
+        return calibration
+    block: Block = _first(sample, MOST_PHOTOS) if sample is not None and enough else bank_of(calibration)
+    return replace(calibration, curves=library_curves(generic_scores(block, calibration)))
+
+
+def of_library(sample: Block) -> Calibration:
+    """A stand-in where an index keeps no calibration: without captions, only stored photos and regions can be asked."""
+    empty = np.zeros((0, sample.image.shape[1]), np.float32)
+    own = Calibration(captions=empty, phrases=empty, pictures=sample.image, regions=first_regions(sample))
+    return complete(own, sample)
+
+
+@dataclass(frozen=True, slots=True)
+class _Photos:
+    image: Floats
+    regions: Floats
+    offsets: NDArray[np.int64]
+
+
+def _first(block: Block, count: int) -> _Photos:
+    """The first photos of a block."""
+    offsets = block.offsets[: count + 1]
+    return _Photos(block.image[:count], block.regions[: offsets[-1]], offsets)
+
+
+def first_regions(block: Block) -> Floats:
+    """(m, D): the first region of every photo that has one; the images where no photo has any."""
+    firsts = block.offsets[:-1][np.diff(block.offsets) > 0]
+    return block.regions[firsts] if len(firsts) else block.image
+
+
+def generic_scores(block: Block, calibration: Calibration) -> dict[QueryKind, NDArray[np.float32]]:
+    """By kind, what the queries of the banks score over the photos of the block, flat; a photo never meets itself."""
+    found: dict[QueryKind, NDArray[np.float32]] = {}
+    dim = block.image.shape[1]
+    sentence, phrase = mean_of(calibration.captions, dim), mean_of(calibration.phrases, dim)
+    banks = {"picture": calibration.pictures, "region": calibration.regions}
+    for kind in KINDS:
+        legends = banks.get(kind, calibration.captions)
+        entities = banks.get(kind, calibration.phrases)
+        if not (len(legends) and len(entities)):  # an index without captions is asked by pictures only
+            legends = entities = calibration.pictures
+        whole = np.full(len(entities), kind == "picture")
+        some = Terms(entities - phrase, entities, np.ones(len(entities), np.float32), whole)
+        best = best_cosines(block, some)
+        scores = block.image @ (legends - np.float32(IMAGE_CENTRING) * sentence).T
+        scores += np.float32(W_OF_KIND[kind]) * np.where(np.isneginf(best), np.float32(0), best)
+        itself = block.image @ legends.T > SAME
+        found[kind] = scores[~itself] if not itself.all() else scores.ravel()
+    return found

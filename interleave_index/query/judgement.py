@@ -1,0 +1,132 @@
+"""The one judgement: how likely a photo, or an entity in it, is meant. Relevance, presence and cut-off are read here.
+
+Two questions, in this order, because a library may well hold nothing of what is asked:
+
+    anything    1 / (1 + exp(-(a * best + b * sqrt(2 ln n) + c)))   is any of the n photos meant, by the best score
+    photo       1 / (1 + exp(-(slope * S + offset)))                is this photo meant, if any is
+
+The chance that a photo is meant is their product. It rises with the score, so that within one answer nothing is less
+likely than what stands below it. A photo counts as meant when both chances reach their bars: `anything` a strict one,
+`photo` a generous one; the answer's cut-off is the chance at which that happens, 1 where no photo can reach it.
+
+An entity of a query is judged by its evidence (`score.py`): what it would score as a query of its own, with the curve
+of that query. A query that is one entity alone therefore says the same of its hits and of its entity.
+
+The curves come with the interface, fitted on labelled photos that training never saw, one for each kind of query
+(`training/calibrate.py`); where none were fitted, `library_curves` makes them from what captions in general score.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..interface.protocol import Calibration, Curve, QueryKind
+from ..records import Floats, ResolvedPart
+
+IMPOSSIBLE = 1.0  # cut-off of an answer in which nothing is meant
+_KINDS: dict[str, QueryKind] = {"text": "entity", "picture": "picture", "region": "region"}
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What one query, or one entity of it, is judged by in one library.
+
+    Attributes:
+        curve: of its kind.
+        anything: chance that any photo of the library is meant.
+        fixed: a cut-off that the user set, or None.
+    """
+
+    curve: Curve
+    anything: float
+    fixed: float | None = None
+
+    @property
+    def cutoff(self) -> float:
+        """Chance from which a photo counts as meant; above any chance there is where none does."""
+        if self.fixed is not None:
+            return self.fixed
+        return self.anything * self.curve.bar if self.anything >= self.curve.anything_bar else IMPOSSIBLE
+
+    def chances(self, scores: Floats) -> Floats:
+        """Chance that each photo is meant, (n,) float32, 0 to 1, never falling while the score rises."""
+        return (self.anything * self.curve.photo(scores)).astype(np.float32)
+
+    def meant(self, score: float) -> bool:
+        """Whether a photo of this score counts as meant."""
+        return bool(self.chances(np.array([score], np.float32))[0] >= np.float32(self.cutoff))
+
+
+def judge(curve: Curve, best: float, count: int, *, fixed: float | None = None) -> Judgement:
+    """The judgement over a library.
+
+    Args:
+        curve: of the query's kind, see `curve_of`.
+        best: score of the best photo.
+        count: photos that could have been the best.
+        fixed: a cut-off that the user set, or None.
+    """
+    return Judgement(curve, curve.anything(best, count) if count else 0.0, fixed)
+
+
+def judge_named(curve: Curve, *, fixed: float | None = None) -> Judgement:
+    """The judgement of one photo that the user named: whoever names a photo means it, so the first question is moot."""
+    return Judgement(curve, 1.0, fixed)
+
+
+def curve_of(parts: Sequence[ResolvedPart], calibration: Calibration) -> Curve:
+    """The curve of a query: that of captions without entities, else between `mixed` and those of its entities.
+
+    The larger the share of the sentence that stands in brackets, the nearer it is to the entities' curves.
+    """
+    entities = [part for part in parts if part.role == "entity"]
+    if not entities:
+        return calibration.curves["caption"]
+    share, total = sentence_share(parts), sum(part.weight for part in entities)
+    shares = [(calibration.curves["mixed"], 1 - share)]
+    shares += [(calibration.curves[kind_of_part(part)], share * part.weight / total) for part in entities]
+    return Curve.mixed(shares)
+
+
+def kind_of_part(part: ResolvedPart) -> QueryKind:
+    """The kind of the query that this part would be by itself."""
+    return _KINDS[part.kind]
+
+
+def sentence_share(parts: Sequence[ResolvedPart]) -> float:
+    """Share of a query's words that stand in brackets, 0 to 1; a picture counts as one word, negatives do not count.
+
+    >>> dog = ResolvedPart("entity", "text", "a dog")
+    >>> sentence_share([dog]), sentence_share([dog, ResolvedPart("caption", "text", "on a beach")])
+    (1.0, 0.4)
+    """
+    bracketed = sum(_words(part) for part in parts if part.role == "entity")
+    beside = sum(_words(part) for part in parts if part.role == "caption")
+    return bracketed / (bracketed + beside) if bracketed else 0.0
+
+
+def _words(part: ResolvedPart) -> int:
+    if part.kind != "text":
+        return 1
+    return sum(any(letter.isalnum() for letter in word) for word in part.label.split())
+
+
+def library_curves(scores: dict[QueryKind, NDArray[np.floating]]) -> dict[QueryKind, Curve]:
+    """Curves for a space whose interface has none: from what generic queries of each kind score in its own library.
+
+    The shape is that of the curves fitted for find-mini, in standard deviations above the mean of generic scores.
+
+    Args:
+        scores: by kind, of generic queries over photos that mean nothing in particular.
+    """
+    return {kind: STANDARD.scaled(float(np.mean(found)), max(float(np.std(found)), SMALLEST_DEVIATION))
+            for kind, found in scores.items()}
+
+
+SMALLEST_DEVIATION = 1e-3  # generic queries that score all alike must not make a curve infinitely steep
+STANDARD = Curve(slope=1.6, offset=-4.2, bar=0.15, anything_slope=1.2, anything_size=-0.2, anything_offset=-3.0,
+                 anything_bar=0.5)

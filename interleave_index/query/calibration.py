@@ -86,5 +86,7 @@ def generic_scores(block: Block, calibration: Calibration) -> dict[QueryKind, ND
         scores = block.image @ (legends - np.float32(IMAGE_CENTRING) * sentence).T
         scores += np.float32(W_OF_KIND[kind]) * np.where(np.isneginf(best), np.float32(0), best)
         itself = block.image @ legends.T > SAME
+        if kind == "region":
+            itself |= best_cosines(block, replace(some, regions=entities)) > SAME
         found[kind] = scores[~itself] if not itself.all() else scores.ravel()
     return found

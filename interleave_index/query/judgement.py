@@ -56,10 +56,6 @@ class Judgement:
         """Chance that each photo is meant, (n,) float32, 0 to 1, never falling while the score rises."""
         return (self.anything * self.curve.photo(scores)).astype(np.float32)
 
-    def meant(self, score: float) -> bool:
-        """Whether a photo of this score counts as meant."""
-        return bool(self.chances(np.array([score], np.float32))[0] >= np.float32(self.cutoff))
-
 
 def judge(curve: Curve, best: float, count: int, *, fixed: float | None = None) -> Judgement:
     """The judgement over a library.

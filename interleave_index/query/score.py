@@ -40,6 +40,7 @@ PENALTY = 5.0  # nats that a negative which is surely there takes off the log-od
 IMAGE_CENTRING = 0.5  # share of the mean caption that is taken off before images are compared
 NO_EVIDENCE = -np.inf  # the best cosine over no regions at all
 DECIMALS = 6
+SURE = 80.0  # nats; a chance so near to 0 or 1 goes no nearer, and its exponential fits into float32
 
 
 class Block(Protocol):
@@ -217,8 +218,8 @@ def fuse(found: Cosines, query: ScoringQuery) -> Scores:
         weights = query.entities.weights
         total = total + np.float32(query.entity_weight) * (entities @ (weights / weights.sum()))
     if len(query.negatives):
-        odds: Floats = np.exp(-query.slopes * (unwanted - query.middles), dtype=np.float32)
-        chances: Floats = (1 / (1 + odds)).astype(np.float32)
+        nats = np.clip(query.slopes * (unwanted - query.middles), -SURE, SURE)
+        chances: Floats = (1 / (1 + np.exp(-nats, dtype=np.float32))).astype(np.float32)
         total = total - chances @ query.penalties
     return Scores(_rounded(total), entities, _rounded(evidence), _rounded(unwanted))
 

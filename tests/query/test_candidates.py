@@ -9,7 +9,7 @@ import pytest
 
 from interleave_index.errors import InputError
 from interleave_index.query.candidates import every_cosine, nearest, plan
-from interleave_index.query.score import Wanted, cosines, fuse, score
+from interleave_index.query.score import ScoringQuery, Terms, cosines, fuse, score
 from interleave_index.records import PhotoFacts, Space
 from interleave_index.storage.store import Store
 
@@ -35,35 +35,43 @@ def random_store(tmp_path_factory, make_vectors):
         yield store, space_id
 
 
-def wanted(rng, make_vectors, entities=2, negatives=1, whole=0.5):
-    return Wanted(make_vectors(rng, D), make_vectors(rng, entities, D), np.ones(entities, np.float32),
-                  rng.random(entities) < whole, make_vectors(rng, negatives, D), np.ones(negatives, np.float32),
-                  rng.random(negatives) < whole, np.zeros(negatives, np.float32))
+def random_terms(rng, make_vectors, count, whole=0.5):
+    """Terms that are compared with images otherwise than with regions, as centring makes them."""
+    return Terms(make_vectors(rng, count, D), make_vectors(rng, count, D), np.ones(count, np.float32),
+                 rng.random(count) < whole)
+
+
+def asked(rng, make_vectors, entities=2, negatives=1, whole=0.5):
+    wanted, unwanted = (random_terms(rng, make_vectors, count, whole) for count in (entities, negatives))
+    return ScoringQuery(make_vectors(rng, D), wanted, unwanted, 0.3, np.ones(negatives, np.float32),
+                        np.full(negatives, 9, np.float32), np.zeros(negatives, np.float32))
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_the_exact_path_equals_the_score_over_stored_vectors(seed, random_store, make_vectors):
     store, space_id = random_store
     rng = np.random.default_rng(seed)
-    asked = wanted(rng, make_vectors, seed, seed % 3)
+    query = asked(rng, make_vectors, seed, seed % 3)
     allowed = None if seed == 0 else np.sort(rng.choice(np.arange(1, 301), 120, replace=False))
-    ids, found = every_cosine(store.indexes(space_id), asked, allowed)
+    ids, found = every_cosine(store.indexes(space_id), query, allowed)
     assert ids.tolist() == (list(range(1, 301)) if allowed is None else allowed.tolist())
     block = store.vectors(space_id, ids)
-    expected = cosines(block, asked)
-    for name in ("caption", "entities", "negatives"):
+    expected = cosines(block, query)
+    for name in ("legend", "entities", "entity_images", "negatives", "negative_images"):
         left, right = getattr(found, name), getattr(expected, name)
-        assert np.array_equal(np.isneginf(left), np.isneginf(right))
-        assert np.allclose(left, right, atol=1e-6)
-    assert np.allclose(fuse(found, asked).total, score(block, asked).total, atol=3e-6)
+        assert left.shape == right.shape and np.array_equal(np.isneginf(left), np.isneginf(right)), name
+        assert np.allclose(left, right, atol=1e-6), name
+    fused, scored = fuse(found, query), score(block, query)
+    for name in ("total", "entities", "evidence", "negative_evidence"):
+        assert np.allclose(getattr(fused, name), getattr(scored, name), atol=3e-6), name
 
 
 def test_the_ann_path_brings_the_nearest_of_every_part(random_store, make_vectors):
     store, space_id = random_store
-    asked = wanted(np.random.default_rng(1), make_vectors, entities=2, whole=0)
-    found = set(nearest(store.indexes(space_id), asked, None, 20).tolist())
-    ids, every = every_cosine(store.indexes(space_id), asked, None)
-    expected = set(ids[np.argsort(-every.caption)[:20]].tolist())
+    query = asked(np.random.default_rng(1), make_vectors, entities=2, whole=0)
+    found = set(nearest(store.indexes(space_id), query, None, 20).tolist())
+    ids, every = every_cosine(store.indexes(space_id), query, None)
+    expected = set(ids[np.argsort(-every.legend)[:20]].tolist())
     for column in every.entities.T:
         expected |= set(ids[np.argsort(-column)[:20]].tolist())
     assert found == expected
@@ -72,23 +80,24 @@ def test_the_ann_path_brings_the_nearest_of_every_part(random_store, make_vector
 def test_a_whole_picture_also_asks_the_image_index(random_store, make_vectors):
     store, space_id = random_store
     rng = np.random.default_rng(2)
-    asked = Wanted(make_vectors(rng, D), make_vectors(rng, 1, D), np.ones(1, np.float32), np.ones(1, bool))
-    found = nearest(store.indexes(space_id), asked, None, 5)
+    query = asked(rng, make_vectors, entities=1, whole=1)
+    found = nearest(store.indexes(space_id), query, None, 5)
     block = store.vectors(space_id, range(1, 301))
-    assert set(block.photo_ids[np.argsort(-(block.image @ asked.entities[0]))[:5]].tolist()) <= set(found.tolist())
+    likest = np.argsort(-(block.image @ query.entities.regions[0]))[:5]
+    assert set(block.photo_ids[likest].tolist()) <= set(found.tolist())
 
 
 def test_candidates_are_among_the_allowed_ones_and_stand_once(random_store, make_vectors):
     store, space_id = random_store
     allowed = np.arange(50, 260, 3)
-    found = nearest(store.indexes(space_id), wanted(np.random.default_rng(3), make_vectors), allowed, 30)
+    found = nearest(store.indexes(space_id), asked(np.random.default_rng(3), make_vectors), allowed, 30)
     assert set(found.tolist()) <= set(allowed.tolist())
     assert (np.diff(found) > 0).all() and len(found) >= 30
 
 
 def test_asking_for_more_than_there_is_brings_everything(random_store, make_vectors):
     store, space_id = random_store
-    found = nearest(store.indexes(space_id), wanted(np.random.default_rng(4), make_vectors), None, 1000)
+    found = nearest(store.indexes(space_id), asked(np.random.default_rng(4), make_vectors), None, 1000)
     assert found.tolist() == list(range(1, 301))
 
 
@@ -103,9 +112,10 @@ def test_many_near_equal_regions_of_one_photo_do_not_crowd_others_out(tmp_path, 
         store.write_encodings(space_id, facts, make_vectors(rng, 41, D), regions,
                               [np.zeros((n, 4), np.float32) for n in counts], [np.zeros(n, np.float32) for n in counts],
                               [np.zeros(n, np.float32) for n in counts])
-        asked = Wanted(-axis, axis[None], np.ones(1, np.float32), np.zeros(1, bool))
-        found = nearest(store.indexes(space_id), asked, None, 10)
-        ids, every = every_cosine(store.indexes(space_id), asked, None)
+        one = Terms(axis[None], axis[None], np.ones(1, np.float32), np.zeros(1, bool))
+        query = ScoringQuery(-axis, one, random_terms(rng, make_vectors, 0))
+        found = nearest(store.indexes(space_id), query, None, 10)
+        ids, every = every_cosine(store.indexes(space_id), query, None)
         assert set(ids[np.argsort(-every.entities[:, 0])[:10]].tolist()) <= set(found.tolist())
 
 

@@ -1,4 +1,4 @@
-"""Grounding: which regions are shown, at which size, and when an entity is present at all."""
+"""Grounding: which regions are shown, at which size; whether an entity is there was judged before."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from interleave_index.geometry import box_mask, encode_rle, mask_iou
+from interleave_index.geometry import box_mask, box_of, encode_rle, mask_iou
 from interleave_index.query.ground import AskedPart, StoredRegions, ground_exact, ground_stored
-from interleave_index.query.presence import presence_bar
-from interleave_index.records import GroundedMask, Photo, ResolvedPart, region_id
+from interleave_index.records import BoolMask, GroundedMask, Photo, ResolvedPart, region_id
 
 PHOTO = Photo(id=5, path=None, width=80, height=40)
 AXES = np.eye(2, dtype=np.float32)
@@ -31,14 +30,15 @@ def stored(*cosines: float, image: float = 0.0, masks: bool = True, scores: Sequ
                          np.array(scores or [0.5] * len(cosines), np.float32), lambda: small if masks else ())
 
 
-def asked(bar: float = 0.5, role: str = "entity", kind: str = "text") -> AskedPart:
-    return AskedPart(ResolvedPart(role, kind, "a dog", weight=2), AXES[0], bar)  # type: ignore[arg-type]
+def asked(present: bool = True, role: str = "entity", kind: str = "text") -> AskedPart:
+    part = ResolvedPart(role, kind, "a dog", weight=2)  # type: ignore[arg-type]
+    return AskedPart(part, AXES[0], 0.75 if present else 0.25, present)
 
 
 def test_the_best_region_comes_with_its_mask_and_box_at_the_size_of_the_photo():
     hit, = ground_stored(PHOTO, stored(0.2, 0.9), [asked()])
     assert (hit.text, hit.kind, hit.negative, hit.weight) == ("a dog", "text", False, 2)
-    assert (hit.grounding.source, hit.grounding.present) == ("stored", True)
+    assert (hit.grounding.source, hit.grounding.present, hit.grounding.probability) == ("stored", True, 0.75)
     assert hit.score == hit.grounding.score == pytest.approx(0.9)
     region, = hit.regions
     assert (region.region_id, region.box) == (region_id(5, 1), (40, 0, 80, 40))
@@ -66,14 +66,23 @@ def test_at_most_five_regions_are_shown():
     assert len(ground_stored(PHOTO, many, [asked()])[0].regions) == 5
 
 
+@pytest.mark.parametrize("cosine", [-0.5, 0.1, 0.9])
+@pytest.mark.parametrize("present", [False, True])
+def test_whether_an_entity_is_there_is_as_it_was_judged_and_not_read_from_its_regions(cosine, present):
+    hit, = ground_stored(PHOTO, stored(cosine), [asked(present)])
+    assert (hit.grounding.present, hit.grounding.probability) == (present, 0.75 if present else 0.25)
+    assert hit.score == hit.grounding.score == pytest.approx(cosine)
+
+
 def test_an_absent_entity_shows_its_best_guess_alone_and_says_so():
-    hit, = ground_stored(PHOTO, stored(0.42, 0.40), [asked(bar=0.5)])
-    assert not hit.grounding.present and hit.grounding.source == "stored"
-    assert [region.region_id for region in hit.regions] == [region_id(5, 0)]
+    present, absent = (ground_stored(PHOTO, stored(0.42, 0.40, 0, 0), [asked(there)])[0] for there in (True, False))
+    assert [region.region_id for region in present.regions] == [region_id(5, 0), region_id(5, 1)]
+    assert not absent.grounding.present and absent.grounding.source == "stored"
+    assert [region.region_id for region in absent.regions] == [region_id(5, 0)]
 
 
 def test_a_negative_shows_only_what_speaks_against_the_photo():
-    present, absent = (ground_stored(PHOTO, stored(0.42), [asked(bar, "negative")])[0] for bar in (0.3, 0.5))
+    present, absent = (ground_stored(PHOTO, stored(0.42), [asked(there, "negative")])[0] for there in (True, False))
     assert present.negative and present.grounding.present and len(present.regions) == 1
     assert absent.negative and not absent.grounding.present and absent.regions == ()
     assert absent.score == pytest.approx(0.42)
@@ -85,7 +94,7 @@ def test_a_photo_without_regions_is_grounded_by_nothing():
 
     bare = StoredRegions(AXES[0], AXES[:0], BOXES[:0], np.zeros(0, np.float32), never)
     text, picture = ground_stored(PHOTO, bare, [asked(), asked(kind="picture")])
-    assert (text.grounding.source, text.grounding.present, text.regions, text.score) == ("none", False, (), 0)
+    assert (text.grounding.source, text.grounding.present, text.regions, text.score) == ("none", True, (), 0)
     assert (picture.grounding.source, picture.regions, picture.score) == ("none", (), 1)
 
 
@@ -103,83 +112,67 @@ def test_regions_without_masks_show_their_box():
     assert np.array_equal(hit.regions[0].rle.decode(), box_mask((40, 0, 80, 40), (40, 80)))
 
 
+SMALL = box_mask((0, 0, 10, 10), (20, 40))  # half the photo's size
+
+
+def looked(entity: int, score: float, present: bool | None = None, mask: BoolMask = SMALL, rung: str = "",
+           ) -> GroundedMask:
+    return GroundedMask(entity, encode_rle(mask), box_of(mask), score, rung, present)
+
+
 def test_an_exact_look_replaces_masks_and_leaves_scores_and_negatives():
-    parts = [asked(role="negative"), asked(0.5), asked(0.95)]
+    parts = [asked(role="negative"), asked(), asked(False)]
     before = ground_stored(PHOTO, stored(0.9), parts)
-    small = box_mask((0, 0, 10, 10), (20, 40))
-    found = [GroundedMask(1, encode_rle(small), (0, 0, 10, 10), 0.8),
-             GroundedMask(0, encode_rle(small), (0, 0, 10, 10), 0.6),
-             GroundedMask(0, encode_rle(~small), (0, 0, 40, 20), 0.7)]
-    after = ground_exact(PHOTO, before, parts, found)
+    after = ground_exact(PHOTO, before, parts, [looked(1, 0.8), looked(0, 0.6), looked(0, 0.7, mask=~SMALL)])
     assert after[0] == before[0]
     assert [hit.score for hit in after] == [hit.score for hit in before]
-    assert [(hit.grounding.source, hit.grounding.present, hit.grounding.score) for hit in after[1:]] == [
-        ("exact", True, 0.7), ("exact", False, 0.8)]
+    assert [(hit.grounding.source, hit.grounding.score) for hit in after[1:]] == [("exact", 0.7), ("exact", 0.8)]
     assert [len(hit.regions) for hit in after[1:]] == [1, 1]  # 0.6 lies more than 0.05 under 0.7
     assert after[2].regions[0].box == (0, 0, 20, 20) and after[2].regions[0].region_id is None
     assert mask_iou(after[2].regions[0].rle.decode(), box_mask((0, 0, 20, 20), (40, 80))) == 1
 
 
+@pytest.mark.parametrize("score", [-0.9, 0.0, 0.99])
+def test_a_look_that_does_not_judge_leaves_the_verdict(score):
+    parts = [asked(), asked(False)]
+    before = ground_stored(PHOTO, stored(0.4), parts)
+    after = ground_exact(PHOTO, before, parts, [looked(0, score), looked(1, score)])
+    assert [(hit.grounding.present, hit.grounding.probability) for hit in after] == [(True, 0.75), (False, 0.25)]
+
+
+def test_a_look_that_judges_is_believed():
+    parts = [asked(), asked(False)]
+    before = ground_stored(PHOTO, stored(0.4), parts)
+    after = ground_exact(PHOTO, before, parts, [looked(0, 0.9, present=False), looked(1, 0.1, present=True)])
+    assert [(hit.grounding.present, hit.grounding.probability) for hit in after] == [(False, 0), (True, 1)]
+
+
+def test_masks_of_a_look_stand_by_their_score_but_where_a_judge_ordered_them():
+    one = [asked()]
+    before = ground_stored(PHOTO, stored(0.4), one)
+    for present, first in ((None, ~SMALL), (True, SMALL)):
+        found = [looked(0, 0.50, present), looked(0, 0.52, present, ~SMALL)]
+        hit, = ground_exact(PHOTO, before, one, found)
+        assert len(hit.regions) == 2
+        assert np.array_equal(hit.regions[0].rle.decode()[::2, ::2], first)
+        assert hit.grounding.score == hit.regions[0].score
+
+
+def test_a_look_that_found_nothing_shows_nothing_and_leaves_the_verdict():
+    nothing = looked(0, 0.3, mask=np.zeros((20, 40), bool))
+    hit, = ground_exact(PHOTO, ground_stored(PHOTO, stored(0.9), [asked()]), [asked()], [nothing])
+    assert (hit.regions, hit.grounding.source, hit.grounding.present) == ((), "exact", True)
+
+
 def test_a_picture_whose_pixels_are_lost_is_not_looked_for_by_its_name():
     lost = asked(kind="region")
-    shown = AskedPart(replace(lost.part, photo=np.zeros((4, 4, 3), np.uint8)), lost.vector, lost.bar)
+    shown = replace(lost, part=replace(lost.part, photo=np.zeros((4, 4, 3), np.uint8)))
     before = ground_stored(PHOTO, stored(0.9), [lost, shown])
-    small = box_mask((0, 0, 10, 10), (20, 40))
-    found = [GroundedMask(entity, encode_rle(small), (0, 0, 10, 10), 0.8) for entity in (0, 1)]
-    after = ground_exact(PHOTO, before, [lost, shown], found)
+    after = ground_exact(PHOTO, before, [lost, shown], [looked(0, 0.8), looked(1, 0.8)])
     assert after[0] == before[0]
     assert after[1].grounding.source == "exact"
-
-
-def test_a_look_does_not_judge_whether_a_whole_picture_is_there():
-    picture = asked(kind="picture")
-    part = replace(picture.part, photo=np.zeros((4, 4, 3), np.uint8))
-    parts = [AskedPart(part, picture.vector, bar) for bar in (0.5, 0.7)]
-    before = ground_stored(PHOTO, stored(0.1, image=0.6), parts)
-    small = box_mask((0, 0, 10, 10), (20, 40))
-    found = [GroundedMask(entity, encode_rle(small), (0, 0, 10, 10), score) for entity, score in ((0, 0.3), (1, 0.8))]
-    assert [hit.grounding.present for hit in ground_exact(PHOTO, before, parts, found)] == [True, False]
-    told = [replace(mask, present=not mask.entity == 0) for mask in found]
-    assert [hit.grounding.present for hit in ground_exact(PHOTO, before, parts, told)] == [False, True]
 
 
 def test_an_entity_that_the_look_did_not_find_keeps_its_stored_region():
     before = ground_stored(PHOTO, stored(0.9), [asked()])
     assert ground_exact(PHOTO, before, [asked()], []) == before
-
-
-# --- presence --------------------------------------------------------------------------------
-
-
-def test_the_bar_is_three_mirrored_lower_deviations_above_the_median():
-    rng = np.random.default_rng(0)
-    assert presence_bar(rng.normal(0.2, 0.05, 20_001)) == pytest.approx(0.35, abs=0.005)
-
-
-def test_a_thing_that_is_common_does_not_raise_its_own_bar():
-    rng = np.random.default_rng(0)
-    absent = rng.normal(0.2, 0.05, 600)
-    bar = presence_bar(np.concatenate([absent, np.full(400, 0.9)]))
-    assert presence_bar(absent) < bar < 0.5
-
-
-@pytest.mark.parametrize("share", [0.45, 0.5, 0.6, 0.7])
-@pytest.mark.parametrize("photos", [20, 1000])
-def test_what_about_half_of_the_library_shows_is_present_where_it_is_shown(share, photos):
-    rng = np.random.default_rng(0)
-    with_it = round(share * photos)
-    absent, present = rng.normal(0.1, 0.04, photos - with_it), np.full(with_it, 1.0)
-    assert absent.max() < presence_bar(np.concatenate([absent, present])) < 1
-
-
-def test_a_thing_that_nothing_shows_keeps_its_bar_however_the_sample_is_shaped():
-    for seed in range(20):
-        rng = np.random.default_rng(seed)
-        for null in (rng.normal(0.1, 0.05, 200), 0.1 + 0.04 * rng.gumbel(size=200), rng.uniform(0, 0.3, 400)):
-            below = null[null <= np.median(null)] - np.median(null)
-            assert presence_bar(null) == pytest.approx(np.median(null) + 3 * np.sqrt((below**2).mean()))
-
-
-def test_a_library_of_equals_has_nothing_present():
-    assert presence_bar(np.full(50, 0.5)) > 0.5
-    assert presence_bar(np.zeros(0)) == np.inf

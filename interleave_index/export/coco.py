@@ -20,11 +20,11 @@ def answer_to_coco(answer: Answer) -> dict[str, Any]:
     """The hits of one query as a COCO instance dictionary.
 
     * images: one a hit, in the order of the hits, id = photo id; besides COCO's keys ``rank``,
-      ``score``, ``relevance``;
+      ``score``, ``relevance`` and ``meant`` (whether it reaches the answer's cut-off);
     * categories: one an entity of the query, numbered from 1; ``supercategory`` is its kind
       (text, picture, region), ``negative`` tells what was asked to be absent;
-    * annotations: one a region; besides COCO's keys ``score``, ``present`` (whether the entity is
-      judged to be there), ``grounding`` (stored or exact) and ``region_id`` (or null).
+    * annotations: one a region; besides COCO's keys ``score``, ``present`` (whether the entity is judged to be
+      there), ``probability`` of that, ``grounding`` (stored or exact) and ``region_id`` (or null).
 
     A region whose mask has no pixel is left out; an answer without hits gives empty lists.
     """
@@ -32,11 +32,13 @@ def answer_to_coco(answer: Answer) -> dict[str, Any]:
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     for hit in answer:
-        images.append(_image(hit.photo) | {"rank": hit.rank, "score": hit.score, "relevance": hit.relevance})
+        images.append(_image(hit.photo) | {"rank": hit.rank, "score": hit.score, "relevance": hit.relevance,
+                                           "meant": answer.meant(hit)})
         for entity in hit.entities:
             key = (entity.text, entity.kind, entity.negative)
             category = categories.setdefault(key, len(categories) + 1)
-            extra = {"present": entity.grounding.present, "grounding": entity.grounding.source}
+            extra = {"present": entity.grounding.present, "probability": entity.grounding.probability,
+                     "grounding": entity.grounding.source}
             for region in entity.regions:
                 annotations += _annotation(hit.photo, region, category, len(annotations) + 1, extra)
     return {

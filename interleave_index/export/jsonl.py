@@ -17,6 +17,8 @@ from .masks import at_photo_size
 def write_jsonl(answer: Answer, file: Path | str) -> int:
     """Write one line a hit: the hit as `search --json` prints it, after the ``query`` that it answers.
 
+    Every line stands for itself, so it also holds the answer's ``cutoff`` and whether the hit is ``meant``.
+
     Returns:
         Number of lines.
     Raises:
@@ -24,7 +26,8 @@ def write_jsonl(answer: Answer, file: Path | str) -> int:
     """
     with whole_file(file) as out:
         for hit in answer:
-            out.write(to_json_text({"query": answer.query} | hit.to_json()) + "\n")
+            told = {"query": answer.query, "cutoff": answer.cutoff, "meant": answer.meant(hit)}
+            out.write(to_json_text(told | hit.to_json()) + "\n")
     return len(answer)
 
 

@@ -5,7 +5,7 @@ Knows records and pixels. Where the pixels of a photo come from is the caller's 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -53,7 +53,7 @@ def write_masks(answer: Answer, folder: Path | str, *, load_pixels: LoadPixels |
         answer: hits with their entities; an entity without a region gets no file.
         folder: made if missing; files of the same name are replaced.
         load_pixels: gives the upright photo; when given, each hit with a mask also gets a JPEG in
-            which the masks are painted, one colour an entity.
+            which the masks are painted, one colour an entity, dotted where it is doubtful.
     Returns:
         The files written, in the order of the hits.
     Raises:
@@ -67,7 +67,8 @@ def write_masks(answer: Answer, folder: Path | str, *, load_pixels: LoadPixels |
         for number, mask in masks.items():
             written.append(_write_png(mask, folder / mask_name(hit, number)))
         if load_pixels is not None and masks:
-            painted = paint(load_pixels(hit.photo), masks)
+            doubtful = {n for n in masks if not hit.entities[n].grounding.present}
+            painted = paint(load_pixels(hit.photo), masks, doubtful)
             written.append(_write_jpeg(painted, folder / f"{_stem(hit)}-painted.jpg"))
     return written
 
@@ -86,20 +87,36 @@ def write_library_masks(rows: Iterable[tuple[Photo, Sequence[Region]]], folder: 
             yield _write_png(at_photo_size(region.rle, photo).decode(), below / f"{photo.id:09d}-{ordinal:03d}.png")
 
 
-def paint(photo: RGB, masks: dict[int, BoolMask]) -> RGB:
+def paint(photo: RGB, masks: dict[int, BoolMask], doubtful: Collection[int] = ()) -> RGB:
     """A copy of the photo with masks tinted and outlined in the colours of their entities.
 
     Args:
         photo: (H, W, 3) uint8; not changed.
         masks: entity position -> mask; resized to the photo where the size differs.
+        doubtful: entities whose masks get a broken line and no tint.
     """
     painted = photo.astype(np.float32)
+    wide = 1 + max(photo.shape[:2]) // 500
     for entity, mask in masks.items():
         inside = mask if mask.shape == photo.shape[:2] else resize_mask(mask, (photo.shape[0], photo.shape[1]))
         colour = np.array(colour_of(entity), np.float32)
-        painted[inside] = painted[inside] * (1 - TINT) + colour * TINT
-        painted[_edge(inside, 1 + max(photo.shape[:2]) // 500)] = colour
+        line = _edge(inside, wide)
+        if entity in doubtful:
+            line = _edge(inside, wide + 1) & _dashes(inside, wide)
+        else:
+            painted[inside] = painted[inside] * (1 - TINT) + colour * TINT
+        painted[line] = colour
     return painted.round().astype(np.uint8)
+
+
+def _dashes(mask: BoolMask, width: int) -> BoolMask:
+    """Where a broken line along the border shows: every other step of x or y, whichever the border follows more."""
+    from scipy import ndimage
+
+    down, across = np.gradient(ndimage.gaussian_filter(mask.astype(np.float32), 2.0 * width))
+    rows, columns = np.indices(mask.shape)
+    dashes: BoolMask = np.where(np.abs(across) > np.abs(down), rows, columns) // (4 * width) % 2 == 0
+    return dashes
 
 
 def _edge(mask: BoolMask, width: int) -> BoolMask:

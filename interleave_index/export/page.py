@@ -24,12 +24,11 @@ from .files import printable, whole_file
 from .masks import LoadPixels
 from .outline import label_point, svg_path
 from .page_style import MOST_TOGGLES, STYLE, toggles
+from .words import UNDER, counted, name_of, percent, verdict
 
 DISPLAY_SIDE = 640  # pixels of the longer side of an embedded photo
 QUERY_SIDE = 376
 _JPEG_QUALITY = 82
-_UNDER = "under the cut-off: probably not what was meant"
-_NOTHING = "nothing matches well; the nearest photos"
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
@@ -55,22 +54,27 @@ HeatOf: TypeAlias = Callable[[Hit], Sequence[tuple[str, RGB]]]  # per map: what 
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """One answer on a page of several: a heading, a line of explanation, the pictures of the query, heat maps."""
+    """One answer on a page of several: a heading, a line of explanation, the pictures of the query, heat maps.
+
+    Attributes:
+        named: its photos were named by hand instead of found: no ranks, no counts, nothing is greyed.
+    """
 
     answer: Answer
     heading: str = ""
     note: str = ""
     pictures: tuple[QueryPicture, ...] = ()
     heat: HeatOf | None = None
+    named: bool = False
 
 
 def write_page(
     answer: Answer, file: Path | str, *, load_pixels: LoadPixels, pictures: Sequence[QueryPicture] = (),
-    heat: HeatOf | None = None,
+    heat: HeatOf | None = None, named: bool = False,
 ) -> Path:
-    """Write the answer to one query as a page; see `write_report`."""
-    section = Section(answer, pictures=tuple(pictures), heat=heat)
-    return write_report([section], file, title="Search", load_pixels=load_pixels)
+    """Write the answer to one query, or what was found in photos named by hand, as a page; see `write_report`."""
+    section = Section(answer, pictures=tuple(pictures), heat=heat, named=named)
+    return write_report([section], file, title="Grounding" if named else "Search", load_pixels=load_pixels)
 
 
 def write_report(
@@ -91,14 +95,15 @@ def write_report(
         OSError: the file cannot be written; nothing is left half written.
 
     Photos are embedded as JPEG with a longer side of at most 640 pixels. Every text is escaped, and
-    characters that would not show are written out. Hits under the answer's cut-off are greyed.
+    characters that would not show are written out. Hits under the answer's cut-off are greyed, and their masks show
+    when pointed at.
     """
     with whole_file(file) as out:
         out.write(_head(title, lead))
         for number, section in enumerate(sections):
             out.write(_section(section, number, load_pixels))
-        out.write("<footer>Filled masks are judged to be there; dotted outlines are the best place found for "
-                  "something that probably is not. Made by interleave-index.</footer>\n</main>\n</body>\n</html>\n")
+        out.write("<footer>A filled mask is judged to be there; a dotted outline is the best place for what may or may "
+                  "not be there. Made by interleave-index.</footer>\n</main>\n</body>\n</html>\n")
     return Path(file)
 
 
@@ -118,16 +123,14 @@ def _section(section: Section, number: int, load_pixels: LoadPixels) -> str:
     note = f'<p class="lead">{_text(section.note)}</p>\n' if section.note else ""
     notes = "".join(f"<li>{_text(line)}</li>" for line in answer.notes)
     return (f'<section>\n{heading}{note}<p class="query">{_text(answer.query)}</p>\n'
-            f"{_asked(section.pictures)}{_facts(answer)}"
+            f'{_asked(section.pictures)}{"" if section.named else _facts(answer)}'
             + (f'<ul class="notes">{notes}</ul>\n' if notes else "")
-            + _legend(entities, number) + _grid(answer, load_pixels, section.heat) + "</section>\n")
+            + _legend(entities, number) + _grid(section, load_pixels) + "</section>\n")
 
 
 def _facts(answer: Answer) -> str:
-    hits = "1 hit" if len(answer) == 1 else f"{len(answer)} hits"
     path = {"exact": "every eligible photo was scored", "ann": "candidates from the vector index were scored"}
-    likely = sum(hit.relevance >= answer.cutoff for hit in answer)
-    return f'<p class="facts">{hits}, {likely} above the cut-off; {path[answer.path]}.</p>\n'
+    return f'<p class="facts"><strong>{counted(answer)}.</strong> {path[answer.path].capitalize()}.</p>\n'
 
 
 def _asked(pictures: Sequence[QueryPicture]) -> str:
@@ -155,36 +158,45 @@ def _legend(entities: Sequence[EntityHit], number: int) -> str:
         negative = '<span class="not">not</span>' if entity.negative else ""
         target = f' for="s{number}e{n}"' if switch else ""
         labels.append(f'<li><label class="l{n}"{target} style="{_colours(n)}"><span class="dot">{n + 1}</span>'
-                      f"{negative}<bdi>{_text(entity.text)}</bdi></label></li>")
+                      f"{negative}<bdi>{_text(name_of(entity))}</bdi></label></li>")
     return f'{"".join(boxes)}\n<ul class="legend">{"".join(labels)}</ul>\n'
 
 
-def _grid(answer: Answer, load_pixels: LoadPixels, heat: HeatOf | None) -> str:
+def _grid(section: Section, load_pixels: LoadPixels) -> str:
+    answer, cards = section.answer, []
     if not len(answer):
         return '<p class="empty">No photo answers this query.</p>\n'
-    cards: list[str] = []
-    good = [hit.relevance >= answer.cutoff for hit in answer]
-    tail = max((n + 1 for n, passes in enumerate(good) if passes), default=0)  # a score may outrank a relevance
+    tail = len(answer) if section.named else answer.meant_count
     for n, hit in enumerate(answer):
-        if n == tail:
-            cards.append(f'<li class="tail">{_UNDER if n else _NOTHING}</li>')
-        cards.append(_card(hit, not good[n], load_pixels, heat))
-    return f'<ol class="grid">\n{"".join(cards)}</ol>\n'
+        if n and n == tail:  # above all of them stands what `_facts` says
+            cards.append(f'<li class="tail">{UNDER}</li>')
+        cards.append(_card(hit, section, section.named or answer.meant(hit), load_pixels))
+    return f'<ol class="grid{" few" if len(answer) == 1 else ""}">\n{"".join(cards)}</ol>\n'
 
 
-def _card(hit: Hit, below: bool, load_pixels: LoadPixels, heat: HeatOf | None) -> str:
-    photo, relevance = hit.photo, min(max(hit.relevance, 0.0), 1.0)
+def _card(hit: Hit, section: Section, meant: bool, load_pixels: LoadPixels) -> str:
+    photo = hit.photo
     path = PurePath(photo.path) if photo.path else PurePath(f"photo {photo.id}")
     folder = f'<div class="folder"><bdi>{_text(str(path.parent))}</bdi></div>' if photo.path else ""
-    found = "".join(_found(entity, n) for n, entity in enumerate(hit.entities))
+    found = "".join(_found(entity, n, meant) for n, entity in enumerate(hit.entities))
     more = f' <span class="rank">+{len(hit.stack)} alike</span>' if hit.stack else ""
+    rank = "" if section.named else f'<span class="rank">{hit.rank}</span>'
+    judged = "" if section.named else _relevance(hit, section.answer.cutoff)
     return (
-        f'<li class="card{" below" if below else ""}">{_picture(hit, load_pixels)}<div class="text">'
-        f'<div class="top"><span class="rank">{hit.rank}</span>'
+        f'<li class="card{"" if meant else " below"}">{_picture(hit, meant, load_pixels)}<div class="text">'
+        f'<div class="top">{rank}'
         f'<span class="name" title="{_text(str(path))}"><bdi>{_text(path.name)}</bdi></span>{more}</div>'
-        f'<div class="relevance" title="calibrated, 0 to 100 %">relevance {relevance:.0%}'
-        f'<span class="bar"><i style="width:{relevance:.0%}"></i></span>score {hit.score:.3f}</div>{folder}'
-        + (f'<ul class="found">{found}</ul>' if found else "") + _heat(hit, heat) + "</div></li>\n")
+        f"{judged}{folder}" + (f'<ul class="found">{found}</ul>' if found else "") + _heat(hit, section.heat)
+        + "</div></li>\n")
+
+
+def _relevance(hit: Hit, cutoff: float) -> str:
+    """How likely the hit is meant: a number, and a bar with a tick where the cut-off is, if it can be reached."""
+    share = min(max(hit.relevance, 0.0), 1.0)
+    line, told = ("", "") if not 0 < cutoff < 1 else (
+        f'<b style="left:{cutoff:.1%}"></b>', f"; from {percent(cutoff)} on it counts as meant")
+    return (f'<div class="relevance" title="chance that this photo is meant{told}">relevance {percent(share)}'
+            f'<span class="bar"><i style="width:{share:.1%}"></i>{line}</span>score {hit.score:.3f}</div>')
 
 
 def _heat(hit: Hit, heat: HeatOf | None) -> str:
@@ -195,32 +207,33 @@ def _heat(hit: Hit, heat: HeatOf | None) -> str:
     return f'<details class="heat"><summary>heat maps</summary>{shown}</details>' if shown else ""
 
 
-def _found(entity: EntityHit, n: int) -> str:
-    present, source = entity.grounding.present, entity.grounding.source
+def _found(entity: EntityHit, n: int, meant: bool) -> str:
+    source, word, chance = entity.grounding.source, verdict(entity, meant), percent(entity.grounding.probability)
     way = f", {entity.grounding.rung}" if entity.grounding.rung else ""
-    word = "there" if present else "not there"
+    told = f"{chance} likely to be there; grounding: {source}{way}, score {entity.score:.2f}"
     negative = '<span class="not">not</span> ' if entity.negative else ""
-    return (f'<li class="{"present" if present else "absent"}" style="{_colours(n)}"><span class="dot">{n + 1}</span>'
-            f'<span class="what" title="{_text(entity.text)}">{negative}<bdi>{_text(entity.text)}</bdi></span>'
-            f'<span class="how" title="grounding: {source}{way}">{word} · {entity.score:.2f}</span></li>')
+    return (f'<li class="{"present" if entity.grounding.present else "absent"}" style="{_colours(n)}">'
+            f'<span class="dot">{n + 1}</span>'
+            f'<span class="what" title="{_text(entity.text)}">{negative}<bdi>{_text(name_of(entity))}</bdi></span>'
+            f'<span class="how" title="{told}">{word} · {chance}</span></li>')
 
 
-def _picture(hit: Hit, load_pixels: LoadPixels) -> str:
+def _picture(hit: Hit, meant: bool, load_pixels: LoadPixels) -> str:
     photo = hit.photo
     size = fit((max(photo.height, 1), max(photo.width, 1)), DISPLAY_SIDE)
     taken: list[tuple[float, float]] = []
     shapes = [_entity_shape(entity, n, size, taken) for n, entity in enumerate(hit.entities)]
     try:
-        shown = _img(load_pixels(photo), size, _alternative(hit))
+        shown = _img(load_pixels(photo), size, _alternative(hit, meant))
     except (InterleaveError, OSError):
         shown = '<div class="gone">This photo cannot be read now.</div>'
     return f'<div class="photo">{shown}{_svg("".join(shapes), size)}</div>'
 
 
-def _alternative(hit: Hit) -> str:
+def _alternative(hit: Hit, meant: bool) -> str:
     name = PurePath(hit.photo.path).name if hit.photo.path else f"photo {hit.photo.id}"
-    there = [e.text for e in hit.entities if e.grounding.present and e.regions]
-    return f"Hit {hit.rank}: {name}" + (f", with masks of {', '.join(there)}" if there else "")
+    masked = [e.text for e in hit.entities if e.regions and (e.grounding.present or meant)]
+    return f"Hit {hit.rank}: {name}" + (f", with masks of {', '.join(masked)}" if masked else "")
 
 
 def _entity_shape(entity: EntityHit, n: int, size: tuple[int, int], taken: list[tuple[float, float]]) -> str:
@@ -239,13 +252,14 @@ def _shape(
     mask = _shrink(mask, size)
     if not mask.any():
         return ""
-    line, (x, y) = svg_path(mask), label_point(mask)
-    radius = max(size) / 40
+    radius, whole = max(size) / 40, bool(mask.all())
+    line, (x, y) = svg_path(mask), (0.0, 0.0) if whole else label_point(mask)
     while any((x - a) ** 2 + (y - b) ** 2 < 4 * radius**2 for a, b in taken):
         x += 2.2 * radius
     x, y = min(max(x, radius), size[1] - radius), min(max(y, radius), size[0] - radius)
     taken.append((x, y))
-    return (f'<g class="mask m{n}{"" if present else " absent"}" style="{_colours(n)}"><title>{_text(text)}</title>'
+    kind = " whole" if whole else "" if present else " absent"
+    return (f'<g class="mask m{n}{kind}" style="{_colours(n)}"><title>{_text(text)}</title>'
             f'<path class="halo" d="{line}"/><path d="{line}"/><circle cx="{x:.0f}" cy="{y:.0f}" r="{radius:.0f}"/>'
             f'<text x="{x:.0f}" y="{y:.0f}" font-size="{radius * 1.2:.0f}">{n + 1}</text></g>')
 

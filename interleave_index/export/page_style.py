@@ -20,6 +20,7 @@ h1+section,.lead+section{border-top:0;padding-top:0}
 background:var(--card);border:1px solid var(--line);border-radius:10px;padding:10px 14px;margin:10px 0 12px;
 overflow-wrap:anywhere;white-space:pre-wrap}
 .facts{color:var(--soft);font-size:.9rem;margin:0 0 12px}
+.facts strong{color:var(--ink);font-weight:650}
 .notes{color:var(--soft);font-size:.9rem;margin:0 0 12px;padding-left:1.2em}
 .asked{display:flex;flex-wrap:wrap;gap:14px;margin:0 0 14px}
 .asked figure{margin:0;width:188px}
@@ -37,6 +38,7 @@ border-radius:999px;background:var(--card);cursor:pointer;font-size:.92rem;user-
 background:var(--c);color:var(--k);font-size:.75rem;font-weight:700;line-height:1}
 .grid{display:grid;grid-template-columns:repeat(auto-fill,minmax(290px,1fr));gap:18px;margin:0;padding:0;
 list-style:none}
+.grid.few{grid-template-columns:minmax(290px,640px)}
 .card{background:var(--card);border:1px solid var(--line);border-radius:14px;overflow:hidden;
 box-shadow:var(--shade);display:flex;flex-direction:column;min-width:0}
 .photo{position:relative;background:var(--well);aspect-ratio:4/3;overflow:hidden}
@@ -47,8 +49,10 @@ text-align:center}
 .mask path{fill:var(--c);fill-opacity:.36;stroke:var(--c);stroke-width:2.5;stroke-linejoin:round;
 vector-effect:non-scaling-stroke;fill-rule:evenodd;transition:fill-opacity .12s}
 .mask path.halo{fill:none;stroke:#000;stroke-opacity:.55;stroke-width:4.5;pointer-events:none}
-.mask.absent path{fill-opacity:0;stroke-dasharray:3 5;stroke-width:2}
-.mask.absent path.halo{stroke-opacity:.35;stroke-width:3}
+.mask.absent path{fill-opacity:.06;stroke-dasharray:3 5;stroke-width:2.5}
+.mask.absent path.halo{stroke-opacity:.4;stroke-width:4}
+.mask.whole path{fill-opacity:0;stroke-width:7}
+.mask.whole path.halo{stroke-width:0}
 .mask:hover path{fill-opacity:.62}
 .mask:hover path.halo{fill-opacity:0}
 .mask text{font-weight:700;fill:var(--k);text-anchor:middle;
@@ -63,8 +67,9 @@ dominant-baseline:central;pointer-events:none}
 .folder{color:var(--soft);font-size:.8rem;overflow-wrap:anywhere;line-height:1.35}
 .relevance{display:flex;align-items:center;gap:10px;font-size:.86rem;color:var(--soft);
 font-variant-numeric:tabular-nums;white-space:nowrap}
-.bar{flex:1;height:6px;border-radius:3px;background:var(--well);overflow:hidden}
+.bar{flex:1;height:6px;border-radius:3px;background:var(--line);position:relative}
 .bar i{display:block;height:100%;background:var(--link);border-radius:3px}
+.bar b{position:absolute;top:-4px;bottom:-4px;width:2px;margin-left:-1px;background:var(--ink);border-radius:1px}
 .found{margin:0;padding:8px 0 0;border-top:1px solid var(--line);list-style:none;display:grid;gap:5px;
 font-size:.87rem}
 .found li{display:flex;align-items:center;gap:8px;min-width:0}
@@ -74,9 +79,10 @@ font-size:.87rem}
 .found .absent .what{color:var(--soft)}
 .found .absent .dot{background:none;color:var(--soft);border:1.5px dashed var(--c)}
 .tail{grid-column:1/-1;display:flex;align-items:center;gap:14px;color:var(--soft);font-size:.88rem;padding:6px 0}
-.tail::before,.tail::after{content:"";flex:1;border-top:1px dashed var(--line)}
-.below .photo,.below .bar{filter:grayscale(1);opacity:.62;transition:.15s}
-.below:hover .photo,.below:hover .bar{filter:none;opacity:1}
+.tail::before,.tail::after{content:"";flex:1;border-top:1px dashed var(--soft)}
+.below .photo,.below .bar i{filter:grayscale(1);opacity:.62;transition:.15s}
+.below:hover .photo,.below:hover .bar i{filter:none;opacity:1}
+.below:not(:hover) .photo svg{opacity:0}
 .below .name{color:var(--soft)}
 .empty{color:var(--soft);padding:32px;text-align:center;border:1px dashed var(--line);border-radius:14px;margin:0}
 footer{color:var(--soft);font-size:.85rem;border-top:1px solid var(--line);padding-top:14px}

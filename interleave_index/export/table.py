@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 import os
-import re
 from pathlib import Path
 
 from rich.table import Table
@@ -11,6 +11,7 @@ from rich.text import Text
 
 from ..records import Answer, EntityHit, Hit
 from .files import printable
+from .words import UNDER, name_of, percent, verdict
 
 BAR = 10  # characters of a relevance bar
 
@@ -24,40 +25,47 @@ def plain_table(*columns: str, title: str | None = None) -> Table:
 
 
 def answer_table(answer: Answer) -> Table:
-    """One row a hit, best first; hits under the cut-off are grey."""
+    """One row a hit, best first; where the meant ones end, a line at the cut-off, and grey hits under it."""
     table = plain_table("#", "relevance", "score#", "id#", "photo", "found")
-    for hit in answer:
-        table.add_row(str(hit.rank), relevance_bar(hit.relevance), f"{hit.score:.3f}", str(hit.photo.id),
-                      Text(shown_path(hit.photo.path)), Text(found(hit)),
-                      style="" if hit.relevance >= answer.cutoff else "bright_black")
+    divided = answer.meant_count
+    for number, hit in enumerate(answer):
+        meant = answer.meant(hit)
+        if number and number == divided:
+            table.add_row("", f"{'─' * (BAR + 1)} {answer.cutoff:.2f}", "", "", Text(UNDER), style="bright_black")
+        table.add_row(str(hit.rank), relevance_bar(hit.relevance, answer.cutoff, meant), f"{hit.score:.3f}",
+                      str(hit.photo.id), Text(shown_path(hit.photo.path)), Text(found(hit, meant)),
+                      style="" if meant else "bright_black")
     return table
 
 
-def relevance_bar(relevance: float) -> str:
-    """Ten characters and a number.
+def relevance_bar(relevance: float, cutoff: float, meant: bool) -> str:
+    """Ten characters and a number; a tick at a cut-off that can be reached, which the bar reaches if the hit is meant.
 
-    >>> relevance_bar(0.72)
-    '███████··· 0.72'
+    >>> relevance_bar(0.52, 0.31, True)
+    '████│██···· 0.52'
+    >>> relevance_bar(0.3, 0.31, False)
+    '███·│······ 0.30'
+    >>> relevance_bar(0.72, 1.0, False)
+    '███████···  0.72'
     """
-    full = round(max(0.0, min(1.0, relevance)) * BAR)
-    return f"{'█' * full}{'·' * (BAR - full)} {relevance:.2f}"
+    share = max(0.0, min(1.0, relevance)) * BAR
+    if not 0 < cutoff < 1:
+        return f"{'█' * round(share):·<{BAR}}  {relevance:.2f}"
+    bar, tick = f"{'█' * (math.ceil(share) if meant else math.floor(share)):·<{BAR}}", math.ceil(cutoff * BAR)
+    return f"{bar[:tick]}│{bar[tick:]} {relevance:.2f}"
 
 
-def found(hit: Hit) -> str:
-    """The entities of a hit in one cell: whether each is there, its phrase and its score."""
-    return "  ".join(f"{mark_of(entity)} {name_of(entity)} {entity.score:.2f}" for entity in hit.entities)
+def found(hit: Hit, meant: bool) -> str:
+    """The entities of a hit in one cell: whether each is there, its phrase and how likely that is."""
+    return "  ".join(f"{mark_of(entity, meant)} {name_of(entity)} {percent(entity.grounding.probability)}"
+                     for entity in hit.entities)
 
 
-def mark_of(entity: EntityHit) -> str:
-    """A tick when the entity is there, a cross when not; for a negative ``!`` and ``−``."""
+def mark_of(entity: EntityHit, meant: bool) -> str:
+    """A tick when the entity is there, else ``?`` in a hit that is meant and ``✗`` in others; negatives ``!`` and ``−``."""
     if entity.negative:
         return "!" if entity.grounding.present else "−"
-    return "✓" if entity.grounding.present else "✗"
-
-
-def name_of(entity: EntityHit) -> str:
-    """The phrase, or the part as it is written without the folders of its picture."""
-    return printable(entity.text if entity.kind == "text" else re.sub(r"(?<=image:).*/", "", entity.text))
+    return {"there": "✓", "unsure": "?", "not there": "✗"}[verdict(entity, meant)]
 
 
 def shown_path(path: str | None) -> str:

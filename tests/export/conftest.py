@@ -1,5 +1,7 @@
 """An answer drawn by hand: two photos, a positive and a negative entity, masks that can be counted."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -20,7 +22,8 @@ def region(photo_id, ordinal, mask, score=0.5):
 
 
 def entity(text, regions, *, negative=False, present=True, kind="text"):
-    return EntityHit(text, kind, negative, 1.0, 0.4, Grounding("stored" if regions else "none", present, 0.4), regions)
+    grounding = Grounding("stored" if regions else "none", present, 0.4, probability=0.7 if present else 0.2)
+    return EntityHit(text, kind, negative, 1.0, 0.4, grounding, regions)
 
 
 @pytest.fixture
@@ -34,6 +37,12 @@ def answer():
             Hit(2, second, 0.5, 0.1, (entity("red disc", (small, nothing), present=False),
                                       entity("a <b>", (small,), negative=True))))
     return Answer("[red disc] -[a <b>]", "exact", hits, ("stored vectors stood in",), cutoff=0.5)
+
+
+@pytest.fixture
+def doubtful(answer):
+    """The same photos, both meant; nobody is sure of the disc in the second."""
+    return replace(answer, cutoff=0.05)
 
 
 @pytest.fixture

@@ -38,6 +38,12 @@ def test_each_entity_is_a_category_and_empty_masks_are_left_out(answer):
     assert [a["id"] for a in made["annotations"]] == [1, 2, 3]
 
 
+def test_images_tell_whether_they_are_meant_and_annotations_how_likely_they_are(answer):
+    made = answer_to_coco(answer)
+    assert made["info"]["cutoff"] == 0.5 and [image["meant"] for image in made["images"]] == [True, False]
+    assert [a["probability"] for a in made["annotations"]] == [0.7, 0.2, 0.7]
+
+
 def test_images_carry_size_rank_and_a_reversible_name(answer, tmp_path):
     images = json.loads(write_coco(answer, tmp_path / "hits.json").read_text("ascii"))["images"]
     assert [(i["id"], i["height"], i["width"], i["rank"]) for i in images] == [(7, 30, 40, 1), (9, 50, 20, 2)]

@@ -9,9 +9,11 @@ from interleave_index.records import Photo
 def test_each_hit_is_one_line_in_the_form_of_search_json(answer, tmp_path):
     assert write_jsonl(answer, tmp_path / "hits.jsonl") == 2
     lines = [json.loads(line) for line in (tmp_path / "hits.jsonl").read_text("ascii").splitlines()]
-    assert [{k: v for k, v in line.items() if k != "query"} for line in lines] == [
+    told = {"query", "cutoff", "meant"}
+    assert [{k: v for k, v in line.items() if k not in told} for line in lines] == [
         json.loads(json.dumps(hit.to_json())) for hit in answer]
     assert {line["query"] for line in lines} == {"[red disc] -[a <b>]"}
+    assert [(line["cutoff"], line["meant"]) for line in lines] == [(0.5, True), (0.5, False)]
 
 
 def test_line_breaks_and_bad_bytes_in_a_name_stay_inside_their_line(answer, tmp_path):

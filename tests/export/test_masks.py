@@ -44,6 +44,16 @@ def test_painting_tints_the_inside_outlines_the_border_and_leaves_the_rest():
     assert painted[20, 20].tolist() == [round(100 * 0.55 + c * 0.45) for c in colour_of(0)]
 
 
+def test_a_doubtful_mask_has_a_broken_line_and_no_tint():
+    photo, mask = np.full((60, 60, 3), 100, np.uint8), np.zeros((60, 60), bool)
+    mask[10:50, 10:50] = True
+    painted = paint(photo, {0: mask}, doubtful={0})
+    line = (painted == colour_of(0)).all(-1)
+    assert (painted[~line] == 100).all() and not line[~mask].any()
+    for side in (line[10, 12:48], line[12:48, 10]):
+        assert 0.3 < side.mean() < 0.7 and np.abs(np.diff(side.astype(int))).sum() >= 4
+
+
 def test_library_masks_lie_in_folders_of_a_thousand(answer, tmp_path):
     photo = Photo(12345, "/x.jpg", 40, 30)
     regions = answer[0].entities[0].regions

@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -7,7 +8,8 @@ import pytest
 from interleave_index.errors import ImageUnreadable
 from interleave_index.export.colours import PALETTE, colour_of, hex_of, ink_on
 from interleave_index.export.page import QueryPicture, Section, write_page, write_report
-from interleave_index.records import Answer
+from interleave_index.geometry import encode_rle
+from interleave_index.records import Answer, Region
 
 VOID = {"meta", "link", "img", "input"}
 
@@ -84,16 +86,54 @@ def test_hits_under_the_cut_off_are_greyed_after_a_dividing_line(page):
     assert len(page.all("li", "card")) == 2 and len(page.all("li", "below")) == 1 and len(page.all("li", "tail")) == 1
 
 
-def test_a_doubtful_hit_between_good_ones_is_grey_but_begins_no_tail(answer, load_pixels, tmp_path):
-    turned = Answer(answer.query, "exact", (answer.hits[1], answer.hits[0]), cutoff=0.5)
-    page = Reader(write_page(turned, tmp_path / "p.html", load_pixels=load_pixels).read_text())
-    assert [("below" in a["class"]) for a in page.all("li", "card")] == [True, False] and not page.all("li", "tail")
+def test_hits_that_are_meant_are_counted_and_the_rest_is_near(page):
+    assert "1 photo matches; 1 more is near." in page.words
 
 
-def test_a_page_without_a_good_hit_says_so(answer, load_pixels, tmp_path):
-    poor = Answer(answer.query, "exact", answer.hits, cutoff=0.9)
-    words = "".join(Reader(write_page(poor, tmp_path / "p.html", load_pixels=load_pixels).read_text()).words)
-    assert "nothing matches well; the nearest photos" in words and "probably not what was meant" not in words
+def test_a_doubtful_entity_of_a_hit_that_is_meant_is_unsure_and_has_its_dotted_mask(doubtful, load_pixels, tmp_path):
+    page = Reader(write_page(doubtful, tmp_path / "p.html", load_pixels=load_pixels).read_text())
+    assert not page.all("li", "below") and not page.all("li", "tail") and "2 photos match." in page.words
+    assert ["absent" in a["class"] for a in page.all("g", "m0")] == [False, True]
+    said = [words for words in page.words if "\N{NO-BREAK SPACE}%" in words and "·" in words]
+    assert [words.split(" ·")[0] for words in said] == ["there", "not there", "unsure", "there"]
+    assert page.all("img")[1]["alt"].endswith("with masks of red disc, a <b>")
+    assert [a["title"][:26] for a in page.all("span", "how")][2] == "20\N{NO-BREAK SPACE}% likely to be there; g"
+
+
+def test_under_the_cut_off_a_doubtful_entity_is_not_there(page):
+    said = [words for words in page.words if "\N{NO-BREAK SPACE}%" in words and "·" in words]
+    assert [words.split(" ·")[0] for words in said] == ["there", "not there", "not there", "there"]
+
+
+def test_the_bar_has_a_tick_where_the_cut_off_is(page, answer, load_pixels, tmp_path):
+    assert [a["style"] for a in page.all("b")] == ["left:50.0%"] * 2
+    assert [a["style"] for a in page.all("i")] == ["width:80.0%", "width:10.0%"]
+    nothing = replace(answer, cutoff=1.0)  # which no hit can reach
+    assert not Reader(write_page(nothing, tmp_path / "p.html", load_pixels=load_pixels).read_text()).all("b")
+
+
+def test_a_page_without_a_good_hit_says_so_once(answer, load_pixels, tmp_path):
+    poor = replace(answer, cutoff=0.9)
+    page = Reader(write_page(poor, tmp_path / "p.html", load_pixels=load_pixels).read_text())
+    words = "".join(page.words)
+    assert words.count("Nothing here matches well; these are the nearest") == 1 and not page.all("li", "tail")
+    assert "probably not what was meant" not in words and len(page.all("li", "below")) == 2
+
+
+def test_a_photo_named_by_hand_is_never_grey_nor_counted_and_is_unsure_at_worst(answer, load_pixels, tmp_path):
+    alone = replace(answer, hits=answer.hits[1:], cutoff=0.9, notes=())
+    page = Reader(write_page(alone, tmp_path / "p.html", load_pixels=load_pixels, named=True).read_text())
+    words = "".join(page.words)
+    assert not page.all("li", "below") and not page.all("li", "tail") and not page.all("span", "bar")
+    assert "unsure · 20\N{NO-BREAK SPACE}%" in words and len(page.all("g", "mask")) == 2
+    assert "near" not in words and "match" not in words
+
+
+def test_a_mask_of_the_whole_photo_is_a_frame(answer, load_pixels, tmp_path):
+    everything = Region(None, 0.5, (0.0, 0.0, 40.0, 30.0), encode_rle(np.ones((30, 40), bool)))
+    hit = replace(answer[0], entities=(replace(answer[0].entities[0], regions=(everything,)),))
+    page = Reader(write_page(replace(answer, hits=(hit,)), tmp_path / "p.html", load_pixels=load_pixels).read_text())
+    assert [a["class"] for a in page.all("g")] == ["mask m0 whole"]
 
 
 def test_a_photo_that_cannot_be_read_is_said_so_with_its_masks_kept(answer, tmp_path):

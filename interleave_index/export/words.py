@@ -1,0 +1,54 @@
+"""What is said of an answer: how many of its hits are meant, and whether an entity is there. Shown alike everywhere.
+
+`Answer.meant` is the one rule; nothing is judged here.
+"""
+
+from __future__ import annotations
+
+import re
+
+from ..records import Answer, EntityHit
+from .files import printable
+
+NOTHING = "Nothing here matches well; these are the nearest"
+UNDER = "under the cut-off: probably not what was meant"
+
+
+def counted(answer: Answer) -> str:
+    """How many hits are meant, and how many more are shown.
+
+    >>> counted(Answer("red", "exact", ()))
+    'No photo was searched'
+    """
+    meant, more = answer.meant_count, len(answer) - answer.meant_count
+    if not len(answer):
+        return "No photo was searched"
+    if not meant:
+        return NOTHING
+    matching = "1 photo matches" if meant == 1 else f"{meant} photos match"
+    return matching + (f"; {more} more {'is' if more == 1 else 'are'} near" if more else "")
+
+
+def verdict(entity: EntityHit, meant: bool) -> str:
+    """Whether the entity is there, in a word: where the hit is meant, a doubtful entity is never called absent.
+
+    Args:
+        meant: whether the hit is, or its photo was named by hand.
+    """
+    if entity.grounding.present:
+        return "there"
+    return "unsure" if meant and not entity.negative else "not there"
+
+
+def percent(chance: float) -> str:
+    """A chance in whole percent, with a space that does not break.
+
+    >>> percent(0.724)
+    '72\\xa0%'
+    """
+    return f"{min(max(chance, 0.0), 1.0) * 100:.0f}\N{NO-BREAK SPACE}%"
+
+
+def name_of(entity: EntityHit) -> str:
+    """The phrase, or the part as it is written without the folders of its picture."""
+    return printable(entity.text if entity.kind == "text" else re.sub(r"(?<=image:).*/", "", entity.text))

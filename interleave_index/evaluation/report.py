@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..interface.protocol import Interface
-from .absence import absence
 from .grounding import grounding
 from .hard_negatives import hard_negatives as judge_pairs
 from .hard_negatives import read_pairs
@@ -76,7 +75,6 @@ def _parts(library: Library, interface: Interface, facts: TrainFacts, seed: int,
     yield from grounding(library, interface, references, facts.mean_mask, progress).items()
     yield "proposals", proposals(library)
     yield "labels", labels(library, interface, facts.names, progress)
-    yield "absence", absence(library, interface, progress)
 
 
 def _write(path: Path, outcomes: dict[str, Outcome], photos: list[PackPhoto]) -> None:

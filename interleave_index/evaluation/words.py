@@ -26,6 +26,15 @@ def plural(word: str) -> str:
     return word + "s"
 
 
+def with_article(name: str) -> str:
+    """A name as people ask for one of it.
+
+    >>> with_article("apple"), with_article("red car")
+    ('an apple', 'a red car')
+    """
+    return f"{'an' if name[:1].lower() in set('aeiou') else 'a'} {name}"
+
+
 def mentions(caption: str, label: str) -> list[tuple[int, int]]:
     """Where a caption names a label, as (start, end) character positions, in order.
 

@@ -34,9 +34,9 @@ def subject_of(interface: Interface, *, published_protocol: bool = False) -> Sub
     network, model = getattr(interface, "network", None), getattr(interface, "model", None)
     if isinstance(model, PublishedModel):
         model.published_protocol = published_protocol
-        return PublishedSubject(model, facts_of(interface))
+        return PublishedSubject(model, facts_of(interface), interface)
     if isinstance(network, FindModel):
-        return FindSubject(network, facts_of(interface))
+        return FindSubject(network, facts_of(interface), interface=interface)
     return None
 
 
@@ -97,10 +97,12 @@ class FindSubject:
         network: in eval mode.
         facts: for the report.
         canvas: how photos are brought to it; None squashes to its side.
+        interface: the same network as a search uses it.
     """
 
-    def __init__(self, network: FindModel, facts: dict[str, Any], canvas: Canvas | None = None) -> None:
-        self.network, self.canvas = network, canvas or Canvas(network.config.side)
+    def __init__(self, network: FindModel, facts: dict[str, Any], canvas: Canvas | None = None,
+                 interface: Interface | None = None) -> None:
+        self.network, self.canvas, self.interface = network, canvas or Canvas(network.config.side), interface
         self.device = next(network.parameters()).device
         self.facts = {**facts, "asked": f"all {network.interface.config.object_queries} proposals"}
 
@@ -210,8 +212,8 @@ class FindLook:
 class PublishedSubject:
     """A published checkpoint with all its 100 proposals."""
 
-    def __init__(self, model: PublishedModel, facts: dict[str, Any]) -> None:
-        self.model = model
+    def __init__(self, model: PublishedModel, facts: dict[str, Any], interface: Interface | None = None) -> None:
+        self.model, self.interface = model, interface
         self.facts = {**facts, "asked": f"all {model.network.predictor.config.object_queries} proposals",
                       "published_protocol": model.published_protocol}
 

@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ... import metrics
-from ...query.presence import presence_bar
-from ...records import BoolMask, Floats
+from ...interface.protocol import Calibration, Interface
+from ...query.blocks import block_of
+from ...query.calibration import complete
+from ...query.judgement import curve_of, judge
+from ...query.score import score, scoring_query
+from ...records import RGB, BoolMask, Floats, PhotoEncoding, ResolvedPart
 from .coco import PanopticSet
 from .entity import EntityBench, EntitySentence, Exemplar, ask
 from .figures import FALSE_PREMISE, FIND_GROUNDING, REASONSEG, Published, refer
@@ -147,15 +150,16 @@ class ReasonSeg:
 class FalsePremise:
     """FP-RefCOCO: expressions of which about half name what is not there.
 
-    A model without an answer "absent" is given one: a thing is there when its best region stands out from what the
-    same words score over a sample of the split's photos (`query.presence`), as a search judges it.
+    A model without an answer "absent" is given one: a thing is there when a search for its words alone, over a sample
+    of the split's photos and this one, counts this one as meant (`query.judgement`). For that the interface is asked as
+    a search asks it, with the regions that it stores. A model that only grounds says "absent" by an empty mask.
     """
 
     def __init__(self, name: str, split: str, photos: Sequence[ReferredPhoto], *, sample: int = SAMPLE) -> None:
         self.name = f"fp-{name} {split}"
         self.settings: dict[str, Any] = {"sample": min(sample, len(photos))}
         self.published: Sequence[Published] = FALSE_PREMISE.get(name, ()) if split == "val" else ()
-        self._photos, self._null = photos, _Null(photos, sample)
+        self._photos, self._sample = photos, _Sample(photos, sample)
 
     def items(self) -> list[tuple[str, ReferredPhoto]]:
         """Photos by their id."""
@@ -163,12 +167,9 @@ class FalsePremise:
 
     def measure(self, subject: Subject, item: ReferredPhoto, rng: np.random.Generator) -> Measured:
         """Overlap of both classes, and what was said about each expression."""
-        look = subject.look(item.rgb(), REFER_SIZES)
-        texts = [one.text for one in item.expressions]
-        vectors = subject.phrases(texts)
-        best = metrics.cosines(vectors, look.vectors()[1]).max(1)
-        said = np.array([score > presence_bar(null) for score, null in zip(best, self._null(subject, vectors),
-                                                                           strict=True)])
+        photo = item.rgb()
+        look, texts = subject.look(photo, REFER_SIZES), [one.text for one in item.expressions]
+        said = self._sample.there(subject.interface, photo, texts)
         found = np.concatenate([look.ground([text]) for text in texts]) & said[:, None, None]
         said &= found.any((1, 2))
         truth = np.array(item.masks(), np.uint8)
@@ -187,17 +188,30 @@ class FalsePremise:
                 "absent": int((~exists).sum()), "said absent": int((~said).sum())}
 
 
-class _Null:
-    """Best cosine of vectors with each photo of a sample, encoded on first use."""
+class _Sample:
+    """A sample of a split's photos as a library, encoded on first use."""
 
     def __init__(self, photos: Sequence[ReferredPhoto], count: int) -> None:
         step = max(1, len(photos) // max(1, count))
-        self._photos, self._objects = list(photos[::step])[:count], list[Floats]()
+        self._photos = list(photos[::step])[:count]
+        self._encodings: list[PhotoEncoding] = []
+        self._calibration: Calibration | None = None
 
-    def __call__(self, subject: Subject, vectors: Floats) -> NDArray[np.float32]:
-        if not self._objects:
-            self._objects = [subject.look(photo.rgb(), REFER_SIZES).vectors()[1] for photo in self._photos]
-        return np.stack([metrics.cosines(vectors, objects).max(1) for objects in self._objects], 1)
+    def there(self, interface: Interface | None, photo: RGB, texts: Sequence[str]) -> BoolMask:
+        """Whether each of the texts counts as there in one photo, (n,)."""
+        if interface is None or getattr(interface, "only_grounds", False):
+            return np.ones(len(texts), bool)
+        if self._calibration is None:
+            self._encodings = interface.encode_photos([one.rgb() for one in self._photos])
+            self._calibration = complete(interface.calibration, block_of(self._encodings))
+        parts = [ResolvedPart("entity", "text", text) for text in texts]
+        block = block_of([*self._encodings, *interface.encode_photos([photo])])
+        query = scoring_query(parts, interface.encode_query(tuple(parts)), self._calibration)
+        evidence: Floats = score(block, query).evidence
+        judgements = [judge(curve_of([part], self._calibration), float(best), len(block.image))
+                      for part, best in zip(parts, evidence.max(0), strict=True)]
+        return np.array([one.chances(own[None])[0] >= one.cutoff
+                         for one, own in zip(judgements, evidence[-1], strict=True)], bool)
 
 
 def _ground(subject: Subject, item: ReferredPhoto, *, together: bool) -> Masks:

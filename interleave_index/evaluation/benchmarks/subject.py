@@ -79,9 +79,11 @@ class Look(Protocol):
 
 
 class Subject(Protocol):
-    """A model under measurement."""
+    """A model under measurement: facts for the report, and the interface that a search would use, where there is one.
+    """
 
     facts: dict[str, Any]
+    interface: Interface | None
 
     def look(self, photo: RGB, sizes: Sizes) -> Look:
         """The heavy step, once a photo; `photo` is (H, W, 3) uint8."""
@@ -125,36 +127,38 @@ class PlainSubject:
     """Any interface, asked as a search asks it."""
 
     def __init__(self, interface: Interface) -> None:
-        self.interface, self.facts = interface, {**facts_of(interface), "asked": "through the interface protocol"}
+        self._interface, self.facts = interface, {**facts_of(interface), "asked": "through the interface protocol"}
+        self.interface: Interface | None = interface
 
     def look(self, photo: RGB, sizes: Sizes) -> PlainLook:
         """See `Subject`; the interface chooses its own size."""
-        return PlainLook(self.interface, photo)
+        return PlainLook(self._interface, photo)
 
     def classes(self, kinds: Sequence[str] | Sequence[Exemplar], *, descriptions: bool = False) -> Floats:
         """(K, D) entity vectors of the classes."""
         found = []
         for kind in kinds:
             asked = (ResolvedPart("entity", "text", kind) if isinstance(kind, str) else _part(kind),)
-            found.append(self.interface.encode_query(asked).entities[0])
+            found.append(self._interface.encode_query(asked).entities[0])
         return np.array(found, np.float32)
 
     def captions(self, texts: Sequence[str]) -> Floats:
         """See `Subject`: legends of plain text."""
-        return self._stacked([self.interface.encode_query((ResolvedPart("caption", "text", t),)).legend for t in texts])
+        rows = [self._interface.encode_query((ResolvedPart("caption", "text", t),)).legend for t in texts]
+        return self._stacked(rows)
 
     def phrases(self, texts: Sequence[str]) -> Floats:
         """See `Subject`: vectors of text entities."""
-        rows = [self.interface.encode_query((ResolvedPart("entity", "text", t),)).entities[0] for t in texts]
+        rows = [self._interface.encode_query((ResolvedPart("entity", "text", t),)).entities[0] for t in texts]
         return self._stacked(rows)
 
     def sentence(self, asked: Asked) -> tuple[Floats, Floats]:
         """See `Subject`."""
-        found = self.interface.encode_query(as_query(asked))
+        found = self._interface.encode_query(as_query(asked))
         return found.legend, found.entities
 
     def _stacked(self, rows: list[Floats]) -> Floats:
-        return np.array(rows, np.float32).reshape(len(rows), self.interface.space.dim)
+        return np.array(rows, np.float32).reshape(len(rows), self._interface.space.dim)
 
 
 class PlainLook:

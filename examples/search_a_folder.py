@@ -10,6 +10,7 @@ from pathlib import Path
 
 from interleave_index import Index
 from interleave_index.config import Config
+from interleave_index.export.words import verdict
 
 
 def main() -> None:
@@ -28,11 +29,11 @@ def main() -> None:
 
         answer = index.search(args.query, top_k=5)
         for hit in answer:
-            likely = "" if hit.relevance >= answer.cutoff else "  (probably not meant)"
+            likely = "" if answer.meant(hit) else "  (probably not meant)"
             print(f"{hit.rank}  {hit.score:.3f}  {hit.photo.path!r}{likely}")
             for entity in hit.entities:
                 where = [tuple(round(v) for v in region.box) for region in entity.regions]
-                print(f"      {entity.text}: {'there' if entity.grounding.present else 'not there'}, box {where}")
+                print(f"      {entity.text}: {verdict(entity, answer.meant(hit))}, box {where}")
 
 
 if __name__ == "__main__":

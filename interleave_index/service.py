@@ -176,7 +176,8 @@ class Index:
     # --- asking --------------------------------------------------------------------------------
 
     def search(self, query: Query | str, top_k: int | None = None, *, filters: Filters | None = None,
-               ground: Depth | None = "stored", mode: Mode = "auto", skip: int = 0) -> Answer:
+               ground: Depth | None = "stored", mode: Mode = "auto", skip: int = 0,
+               exclude_self: bool = False) -> Answer:
         """Rank the photos of the active space for one query.
 
         Args:
@@ -187,6 +188,7 @@ class Index:
                 `regions`), `exact` looks at every hit again, None leaves regions out.
             mode: `exact` scores every eligible photo, `ann` candidates of FAISS, `auto` chooses.
             skip: leave out so many of the best hits, which a page before has shown; ranks count from the best.
+            exclude_self: leave out the photos that the query names by `[photo:]` and `[region:]`.
         Returns:
             Hits, best first, ties by photo id; empty when nothing is indexed or the filters leave nothing.
         Raises:
@@ -201,7 +203,7 @@ class Index:
         return search(self._store, lambda: self.interface, _parsed(query),
                       top_k=dials.top_k if top_k is None else top_k, filters=filters,
                       load_picture=self.load_picture, mode=mode, ground=ground, settings=dials,
-                      cache=self._cache, skip=skip)
+                      cache=self._cache, skip=skip, exclude_self=exclude_self)
 
     def ground(self, photo: Path | str | int | RGB, query: Query | str) -> Hit:
         """Look at one photo, indexed or not, and mask what each entity of the query means in it.

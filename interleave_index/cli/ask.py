@@ -61,6 +61,8 @@ TopOption = Annotated[int | None, typer.Option("--top-k", "-k", min=1, help="Hit
 GroundOption = Annotated[
     Depth, typer.Option("--ground", help="Masks from stored regions, by a second look at every hit, or none.")]
 ModeOption = Annotated[Mode, typer.Option("--mode", help="Score every photo, or candidates of FAISS; auto chooses.")]
+SelfOption = Annotated[
+    bool, typer.Option("--exclude-self", help="Leave out the photos that the query names by [photo:] and [region:].")]
 HtmlOption = Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write a page with the masks painted.")]
 
 
@@ -68,16 +70,17 @@ def search(
     query: QueryWords, index: IndexOption = None, config: ConfigOption = None, top_k: TopOption = None,
     ground: GroundOption = Depth.stored, mode: ModeOption = Mode.auto, after: AfterOption = None,
     before: BeforeOption = None, camera: CameraOption = None, near: NearOption = None, folder: FolderOption = None,
-    include_missing: MissingOption = False, model: ModelOption = None, device: DeviceOption = None,
-    dtype: DtypeOption = None, grounders: GroundersOption = None, offline: OfflineOption = None,
-    html: HtmlOption = None, heatmap: HeatmapOption = None, as_json: JsonOption = False,
+    include_missing: MissingOption = False, exclude_self: SelfOption = False, model: ModelOption = None,
+    device: DeviceOption = None, dtype: DtypeOption = None, grounders: GroundersOption = None,
+    offline: OfflineOption = None, html: HtmlOption = None, heatmap: HeatmapOption = None, as_json: JsonOption = False,
 ) -> None:
     """Rank photos for a query of words and pictures. Shows what each bracketed part found."""
     filters = filters_of(after, before, camera, near, folder, include_missing)
     asked = Query.parse(" ".join(query))
     with opened(index, config, models_interface=model, models_device=device, models_dtype=dtype,
                 models_grounders=grounders, models_offline=offline) as found:
-        answer = found.search(asked, top_k, filters=filters, ground=_depth(ground), mode=mode.value)
+        answer = found.search(asked, top_k, filters=filters, ground=_depth(ground), mode=mode.value,
+                              exclude_self=exclude_self)
         heat = HeatMaps(heatmap, found.interface, asked, found.pixels, found.load_picture) if heatmap else None
         _write_pictures(answer, asked, html, heat, found.pixels, found.load_picture)
     _tell_notes(answer)
@@ -102,14 +105,14 @@ def ground(
         with Index.open(folder, config=effective) as found:
             hit = found.ground(named, asked)
             heat = HeatMaps(heatmap, found.interface, asked, found.pixels, found.load_picture) if heatmap else None
-            _write_pictures(_alone(hit, asked), asked, html, heat, found.pixels, found.load_picture)
+            _write_pictures(_alone(hit, asked), asked, html, heat, found.pixels, found.load_picture, named=True)
     except IndexNotFound:
         if index is not None or isinstance(named, int):
             raise
         interface, load = build_interface(effective), partial(load_picture, config=effective)
         hit = ground_picture(named, asked, config=effective, interface=interface)  # a picture file needs no index
         heat = HeatMaps(heatmap, interface, asked, lambda _: load(named), load) if heatmap else None
-        _write_pictures(_alone(hit, asked), asked, html, heat, lambda _: load(named), load)
+        _write_pictures(_alone(hit, asked), asked, html, heat, lambda _: load(named), load, named=True)
     if as_json:
         show.emit_json(hit.to_json())
     else:
@@ -125,8 +128,9 @@ def export(
     index: IndexOption = None, config: ConfigOption = None, top_k: TopOption = None,
     ground: GroundOption = Depth.stored, after: AfterOption = None, before: BeforeOption = None,
     camera: CameraOption = None, near: NearOption = None, folder: FolderOption = None,
-    include_missing: MissingOption = False, model: ModelOption = None, device: DeviceOption = None,
-    dtype: DtypeOption = None, offline: OfflineOption = None, as_json: JsonOption = False,
+    include_missing: MissingOption = False, exclude_self: SelfOption = False, model: ModelOption = None,
+    device: DeviceOption = None, dtype: DtypeOption = None, offline: OfflineOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Write hits, or all photos, as COCO JSON, PNGs or JSON lines. Without a query, all photos and regions."""
     if not (coco or masks or jsonl):
@@ -135,7 +139,8 @@ def export(
     with opened(index, config, models_interface=model, models_device=device, models_dtype=dtype,
                 models_offline=offline) as found:
         if query:
-            answer = found.search(" ".join(query), top_k, filters=filters, ground=_depth(ground))
+            answer = found.search(" ".join(query), top_k, filters=filters, ground=_depth(ground),
+                                  exclude_self=exclude_self)
             _tell_notes(answer)
             counts = _export_answer(answer, coco, masks, jsonl)
         else:
@@ -179,7 +184,8 @@ def _export_library(found: Index, filters: Filters, coco: Path | None, masks: Pa
 
 
 def _write_pictures(answer: Answer, query: Query, file: Path | None, heat: HeatMaps | None,
-                    load_pixels: Callable[[Photo], RGB], load: Callable[[str | Path | RGB], RGB]) -> None:
+                    load_pixels: Callable[[Photo], RGB], load: Callable[[str | Path | RGB], RGB], *,
+                    named: bool = False) -> None:
     """The page and the heat maps that were asked for."""
     if heat is not None:
         for hit in answer:
@@ -189,7 +195,7 @@ def _write_pictures(answer: Answer, query: Query, file: Path | None, heat: HeatM
     from ..export.asked import query_pictures
     from ..export.page import write_page
 
-    write_page(answer, file, load_pixels=load_pixels, pictures=query_pictures(query, load), heat=heat)
+    write_page(answer, file, load_pixels=load_pixels, pictures=query_pictures(query, load), heat=heat, named=named)
     show.note(f"page written to {file}")
 
 

@@ -14,7 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 from ..export.files import printable, to_json_text
-from ..export.table import answer_table, mark_of, name_of, plain_table, shown_path
+from ..export.table import answer_table, mark_of, plain_table, shown_path
+from ..export.words import counted, name_of, percent, verdict
 from ..records import Answer, Hit, IngestReport
 
 WIDE = 160  # columns when the output is no terminal
@@ -62,12 +63,11 @@ def emit_table(table: Table) -> None:
 
 
 def emit_answer(answer: Answer) -> None:
-    """The table of an answer, and a first line when nothing matches well."""
+    """The table of an answer under a line that says how much of it is meant."""
     if not len(answer):
         say("No photo was searched: the index is empty, or the filters leave nothing.")
     else:
-        if all(hit.relevance < answer.cutoff for hit in answer):
-            say("Nothing here matches well; the nearest photos:")
+        say(f"{counted(answer)}:")
         emit_table(answer_table(answer))
 
 
@@ -122,20 +122,21 @@ def emit_status(folder: str, facts: dict[str, Any]) -> None:
 
 
 def emit_grounding(hit: Hit) -> None:
-    """What each entity found in one photo: a tick or a cross, its score, and the box and share of its mask.
+    """What each entity found in one photo that was named: there or unsure, how likely, the box and share of its mask.
 
     Where there were several ways to find it, the one that did, too.
     """
     ways = any(entity.grounding.rung for entity in hit.entities)
-    table = plain_table("", "entity", "score#", "box", "share#", *(["found by"] if ways else []))
+    table = plain_table("", "entity", "judged", "chance#", "score#", "box", "share#", *(["found by"] if ways else []))
     for entity in hit.entities:
-        regions = entity.regions or (None,)
-        for region in regions:
+        for region in entity.regions or (None,):
             box = "" if region is None else " ".join(f"{corner:.0f}" for corner in region.box)
             share = "" if region is None else f"{region.rle.decode().mean():.1%}"
-            table.add_row(mark_of(entity), Text(name_of(entity)), f"{entity.score:.3f}", box, share,
+            table.add_row(mark_of(entity, True), Text(name_of(entity)), verdict(entity, True),
+                          percent(entity.grounding.probability), f"{entity.score:.3f}", box, share,
                           *([entity.grounding.rung] if ways else []))
     emit_table(table)
+
 
 def emit_figures(figures: dict[str, Any]) -> None:
     """A report of `evaluate`: one line a measure, its figures behind it, in percent."""

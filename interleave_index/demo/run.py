@@ -16,6 +16,7 @@ from ..export.asked import query_pictures
 from ..export.files import printable
 from ..export.page import Section, write_report
 from ..export.table import answer_table
+from ..export.words import counted
 from ..grammar import Query
 from ..records import Entity, Not, Picture
 from ..service import Index
@@ -107,6 +108,7 @@ def _ask(index: Index, question: Question, number: int, console: Console) -> Sec
     answer = index.search(question.query, TOP_K, ground="exact")
     console.print(f"[bold]{number}. {question.heading}[/bold]", highlight=False)
     console.print(printable(answer.query), style="cyan", highlight=False, markup=False, soft_wrap=True)
+    console.print(f"{counted(answer)}:", highlight=False)
     console.print(answer_table(answer))
     for note in answer.notes:
         console.print(f"note: {printable(note)}", style="bright_black", highlight=False, markup=False)

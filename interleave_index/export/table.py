@@ -62,7 +62,7 @@ def found(hit: Hit, meant: bool) -> str:
 
 
 def mark_of(entity: EntityHit, meant: bool) -> str:
-    """A tick when the entity is there, else ``?`` in a hit that is meant and ``✗`` in others; negatives ``!`` and ``−``."""
+    """A tick when the entity is there, else ``?`` in a hit that is meant, ``✗`` in others; negatives ``!``, ``−``."""
     if entity.negative:
         return "!" if entity.grounding.present else "−"
     return {"there": "✓", "unsure": "?", "not there": "✗"}[verdict(entity, meant)]

@@ -83,7 +83,8 @@ def test_search_prints_the_frozen_json_form(run, index, drawn_photos):
     status, out, _ = run("search", "[a red disc]", "on", "white", "--top-k", 2, "--json")
     answer = json.loads(out)
     assert status == 0
-    assert set(answer) == {"query", "path", "hits"}
+    assert set(answer) == {"query", "path", "cutoff", "notes", "hits"}
+    assert answer["notes"] == [] and 0 < answer["cutoff"] <= 1
     assert (answer["query"], answer["path"]) == ("[a red disc] on white", "exact")
     hit = answer["hits"][0]
     assert set(hit) == {"rank", "photo_id", "path", "score", "relevance", "stack", "entities"}
@@ -91,7 +92,7 @@ def test_search_prints_the_frozen_json_form(run, index, drawn_photos):
     assert hit["stack"] == {"count": 1, "photo_ids": [hit["photo_id"]]}
     entity = hit["entities"][0]
     assert set(entity) == {"text", "kind", "negative", "weight", "score", "grounding", "regions"}
-    assert set(entity["grounding"]) == {"source", "present", "score"}
+    assert set(entity["grounding"]) == {"source", "present", "score", "probability"}
     region = entity["regions"][0]
     assert set(region) == {"region_id", "score", "box", "mask"}
     assert region["mask"]["size"] == [96, 128]
@@ -113,7 +114,36 @@ def test_a_query_may_begin_with_a_negative(run, index):
 def test_when_nothing_matches_the_first_line_says_so(run, index, tmp_path):
     (tmp_path / "strict.yaml").write_text("models: {interface: toy}\nquery: {cutoff: 1.0}\n")
     _, out, _ = run("search", "orange", "--config", tmp_path / "strict.yaml")
-    assert out.startswith("Nothing here matches well")
+    assert out.startswith("Nothing here matches well; these are the nearest:\n")
+    assert "under the cut-off" not in out
+
+
+def test_the_first_line_counts_the_photos_that_match(run, index):
+    from interleave_index import Index
+
+    with Index.open(index) as opened:
+        count = opened.search("[a red disc]").meant_count
+    _, out, _ = run("search", "[a red disc]")
+    assert 0 < count < 6
+    assert out.startswith(f"{count} photo{'s match' if count > 1 else ' matches'}; {6 - count} more")
+    assert "under the cut-off" in out.splitlines()[2 + count]
+
+
+def test_notes_go_to_stderr(run, index, monkeypatch):
+    from interleave_index import Answer, Index
+
+    monkeypatch.setattr(Index, "search", lambda self, *_, **__: Answer("x", "exact", (), ("a word is unknown",)))
+    _, out, err = run("search", "x", "--json")
+    assert err == "note: a word is unknown\n" and json.loads(out)["notes"] == ["a word is unknown"]
+
+
+def test_the_photo_that_a_query_names_can_be_left_out(run, index, drawn_photos):
+    number = json.loads(run("ground", drawn_photos.red_disc.path, "red", "--json")[1])["photo_id"]
+    _, out, _ = run("search", f"[photo:{number}]", "--json")
+    first = json.loads(out)["hits"][0]
+    assert (first["photo_id"], first["relevance"]) == (number, 1.0)
+    _, out, _ = run("search", f"[photo:{number}]", "--exclude-self", "--json")
+    assert number not in [hit["photo_id"] for hit in json.loads(out)["hits"]]
 
 
 def test_filters_that_leave_nothing_say_so(run, index, tmp_path):
@@ -187,7 +217,17 @@ def test_ground_by_file_and_by_id_knows_the_indexed_photo(run, index, drawn_phot
 def test_ground_prints_a_row_an_entity(run, index, drawn_photos):
     status, out, _ = run("ground", drawn_photos.red_disc_and_blue_square.path, "[red]", "[blue]")
     assert status == 0
-    assert "✓ red" in " ".join(out.split()) and "70 30 110 70" in out
+    rows = [line.split() for line in out.splitlines()[1:]]
+    assert [row[1:3] in (["red", "there"], ["blue", "there"], ["red", "unsure"], ["blue", "unsure"]) for row in rows]
+    assert "70 30 110 70" in out and "%" in rows[0][4]
+
+
+def test_a_photo_named_by_hand_is_unsure_at_worst_and_never_judged_as_a_hit(run, index, drawn_photos, tmp_path):
+    status, out, _ = run("ground", drawn_photos.blue_triangle.path, "[orange]", "--html", tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text(encoding="utf-8").split("</style>")[1]
+    assert status == 0 and "✗" not in out and "not there" not in out
+    for word in ("below", "nearest", "matches", "not there", "cut-off"):
+        assert word not in page, word
 
 
 # --- tending ---------------------------------------------------------------------------------

@@ -60,18 +60,20 @@ def asked_json(search: Search) -> list[dict[str, Any]]:
 
 
 def hit_json(hit: Hit, search: Search | None = None) -> dict[str, Any]:
-    """One hit without its masks, which are fetched apart."""
+    """One hit without its masks, which are fetched apart; a photo that was named by hand, by no search, is meant."""
     stack = list(hit.stack) if search is None else search.stacks.get(hit.photo.id, [])
+    meant = search is None or search.answer is None or search.answer.meant(hit)
     return {
         "rank": hit.rank, "photo": photo_json(hit.photo), "score": hit.score, "relevance": hit.relevance,
-        "stack": stack, "entities": [entity_json(entity) for entity in hit.entities]}
+        "meant": meant, "stack": stack, "entities": [entity_json(entity) for entity in hit.entities]}
 
 
 def entity_json(entity: EntityHit) -> dict[str, Any]:
     """What one entity found in a photo."""
     return {
         "text": printable(entity.text), "negative": entity.negative, "score": entity.score,
-        "present": entity.grounding.present, "source": entity.grounding.source,
+        "present": entity.grounding.present, "probability": entity.grounding.probability,
+        "source": entity.grounding.source,
         "regions": [{"region": region_name(region), "score": region.score, "box": list(region.box)}
                     for region in entity.regions]}
 

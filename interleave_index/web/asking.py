@@ -39,7 +39,9 @@ async def search(request: Request) -> Response:
 
     def work() -> dict[str, Any]:
         query = state.query(body, own)
-        begun = state.searches.begin(query, body.filters.filters(), depth, body.mode, body.stacks)
+        begun = state.searches.begin(query, body.filters.filters(), depth, body.mode, fold=body.stacks,
+                                     exclude_self=body.exclude_self,
+                                     left_out=body.marked_photos if body.exclude_self else frozenset())
         return _page(state, begun, 0, body.limit)
 
     return Json(await state.gate.run(request, work))

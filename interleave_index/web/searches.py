@@ -33,6 +33,8 @@ class Search:
         name: under which further pages and exports speak of it.
         hits: best first, those that stand for themselves.
         stacks: photo ids that fell under a hit's photo.
+        exclude_self: leave out the photos that the query names by itself.
+        left_out: ids of photos that are no hits.
         asked: how many of the ranking were fetched.
         done: nothing is left.
     """
@@ -43,6 +45,8 @@ class Search:
     ground: Depth | None
     mode: Mode
     fold: bool
+    exclude_self: bool
+    left_out: frozenset[int]
     made: float
     answer: Answer | None = None
     hits: list[Hit] = field(default_factory=list)
@@ -78,12 +82,12 @@ class Search:
     def _fetch(self, index: Index, count: int, most: int) -> dict[int, list[int]]:
         count = min(count, most - self.asked, EXACT_AT_ONCE if self.ground == "exact" else most)
         found = index.search(self.query, count, filters=self.filters, ground=self.ground, mode=self.mode,
-                             skip=self.asked)
+                             skip=self.asked, exclude_self=self.exclude_self)
         if self.answer is None:  # an answer without hits is false
             self.answer = replace(found, hits=())
         self.asked += count
         self.done = len(found) < count or self.asked >= most
-        fresh = [_without_masks(hit) for hit in found if hit.photo.id not in self._seen]
+        fresh = [_without_masks(hit) for hit in found if hit.photo.id not in self._seen | self.left_out]
         self._seen.update(hit.photo.id for hit in fresh)
         shown, under = folded(fresh, self._stacks) if self.fold else (fresh, {})
         self.hits += shown
@@ -99,9 +103,11 @@ class Searches:
         self._held: OrderedDict[str, Search] = OrderedDict()
         self._lock = threading.Lock()
 
-    def begin(self, query: Query, filters: Filters, ground: Depth | None, mode: Mode, fold: bool) -> Search:
+    def begin(self, query: Query, filters: Filters, ground: Depth | None, mode: Mode, *, fold: bool,
+              exclude_self: bool = False, left_out: frozenset[int] = frozenset()) -> Search:
         """A new one, not asked yet."""
-        search = Search(secrets.token_urlsafe(12), query, filters, ground, mode, fold, time.monotonic())
+        search = Search(secrets.token_urlsafe(12), query, filters, ground, mode, fold, exclude_self, left_out,
+                        time.monotonic())
         with self._lock:
             self._held[search.name] = search
             while len(self._held) > 1 and (

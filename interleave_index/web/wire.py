@@ -132,6 +132,14 @@ class SearchBody(QueryBody):
     ground: Literal["stored", "exact", "none"] = "stored"
     mode: Literal["auto", "exact", "ann"] = "auto"
     stacks: Annotated[bool, Field(description="fold near-duplicates into one hit")] = True
+    exclude_self: Annotated[bool, Field(description="leave out the indexed photos that the query names, whole or in "
+                                                    "part")] = False
+
+    @property
+    def marked_photos(self) -> frozenset[int]:
+        """Ids of indexed photos of which a marked part is asked for: their query holds pixels, not their names."""
+        return frozenset(part.photo for part in self.parts or ()
+                         if part.photo is not None and part.marked and not part.absent)
 
 
 class GroundBody(QueryBody):

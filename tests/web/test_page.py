@@ -87,6 +87,116 @@ def test_words_in_brackets_become_a_phrase_whose_mask_is_painted_on_the_hits(pag
         assert (tinted & ~mask).sum() < 0.15 * mask.sum(), colour
 
 
+def judged(page, *hits):
+    """Let the server's next answers say so of their first hits: (meant, whether each entity is present)."""
+
+    def turn(route):
+        answer = route.fetch()
+        found = answer.json() | {"cutoff": 0.3, "notes": ["a word is unknown"]}
+        for hit, (meant, present) in zip(found["hits"], hits, strict=False):
+            hit["meant"] = meant
+            for entity, there in zip(hit["entities"], present, strict=True):
+                entity["present"] = there
+        found["hits"] = found["hits"][: len(hits)]
+        route.fulfill(response=answer, json=found)
+
+    page.route("**/api/search", turn)
+
+
+def blank(page, selector):
+    page.wait_for_timeout(500)
+    return page.evaluate(
+        """selector => { const canvas = document.querySelector(selector);
+        return !new Uint32Array(canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data.buffer)
+            .some(Boolean); }""",
+        selector,
+    )
+
+
+def coloured(canvas, ink):
+    """Pixels of a colour, as many as are opaque: the line, not the tint."""
+    return int(((np.abs(canvas[..., :3].astype(int) - ink).max(-1) < 24) & (canvas[..., 3] > 230)).sum())
+
+
+def test_a_doubtful_phrase_of_a_hit_that_is_meant_has_a_broken_line_and_no_tint(page):
+    judged(page, (True, [True, True]))
+    ask(page, "[red] with [blue]")
+    canvas = card("red_disc_and_blue_square.png") + " canvas"
+    sure = painted(page, canvas)
+    page.unroute("**/api/search")
+    judged(page, (True, [True, False]))
+    with page.expect_response(lambda answer: answer.url.endswith("/api/search")):
+        page.click("#go")
+    settle(page)
+    unsure = painted(page, canvas)
+    assert 0.3 < coloured(unsure, SKY) / coloured(sure, SKY) < 0.7
+    assert coloured(unsure, ORANGE) == coloured(sure, ORANGE)
+    middle = slice(sure.shape[0] // 2 - 3, sure.shape[0] // 2 + 3), slice(int(sure.shape[1] * 0.68), -80)
+    assert sure[middle][..., 3].max() > 60 and unsure[middle][..., 3].min() < 30
+    assert "blue: unsure" in page.locator(card("red_disc_and_blue_square.png") + " .found .dot").nth(1).get_attribute(
+        "title"
+    )
+
+
+def test_hits_are_counted_divided_and_grey_by_the_one_rule_and_those_below_paint_when_pointed_at(page):
+    judged(page, (True, [True]), (True, [False]), (False, [True]), (False, [False]))
+    ask(page, "[red]")
+    assert page.inner_text("#counted strong") == "2 photos match; 2 more are near"
+    assert page.inner_text(".note") == "a word is unknown"
+    assert page.locator(".divider").inner_text() == "Probably not what you asked for"
+    grey = page.eval_on_selector_all(
+        ".card", "cards => cards.map(card => [card.getAttribute('aria-posinset'), card.matches('.below')])"
+    )
+    assert sorted(grey) == [["1", False], ["2", False], ["3", True], ["4", True]]
+    assert page.locator(".meter.cut").count() == 4
+    third = ".card[aria-posinset='3']"
+    assert blank(page, third + " canvas")
+    page.hover(third)
+    assert painted(page, third + " canvas").any()
+    page.mouse.move(0, 0)
+    until(page, "selector => !document.querySelector(selector).matches(':hover')", third)
+    assert blank(page, third + " canvas")
+    page.click(third + " .open")
+    page.wait_for_selector("#all-regions")
+    assert "probably not meant" in page.inner_text(".viewer aside")
+    assert painted(page, ".viewer canvas").any()
+
+
+def test_where_nothing_is_meant_the_page_says_so_in_plain_words_once(page):
+    judged(page, (False, [False]), (False, [False]))
+    ask(page, "[red]")
+    assert page.inner_text("main").count("Nothing here matches well") == 1
+    assert page.locator(".divider").count() == 0 and page.locator(".card.below").count() == 2
+
+
+def test_a_photo_that_is_looked_at_closely_is_never_said_to_lack_what_is_asked_for(page):
+    judged(page, (False, [False]))
+    ask(page, "[orange]")
+    page.locator(".card .open").click()
+    page.wait_for_selector("#all-regions")
+    assert "not there" in page.inner_text(".viewer .entities")
+    with page.expect_response("**/api/ground"):
+        page.click(".viewer >> text=Look closely")
+    page.wait_for_selector("text=Looked closely")
+    said = page.inner_text(".viewer .entities")
+    assert "not there" not in said and ("unsure" in said or "there" in said) and "%" in said
+
+
+def test_the_photo_that_a_query_names_can_be_left_out(page):
+    ask(page, "[yellow]")
+    assert page.locator("text=Leave out its photo").count() == 0
+    page.locator(card("yellow_disc_on_black.png") + " .open").focus()
+    with page.expect_response(lambda answer: answer.url.endswith("/api/search")):
+        page.keyboard.press("m")
+    settle(page)
+    assert names(page)[0] == "yellow_disc_on_black.png"
+    with page.expect_request("**/api/search") as asked:
+        page.click("text=Leave out its photo")
+    assert json.loads(asked.value.post_data)["exclude_self"] is True
+    settle(page)
+    assert "yellow_disc_on_black.png" not in names(page) and len(names(page)) == 5
+
+
 def test_selected_words_become_a_phrase_by_a_key(page):
     page.fill(".words", "green square")
     page.evaluate("document.querySelector('.words').setSelectionRange(0, 5)")
@@ -502,8 +612,8 @@ FRAMES = 120
 TASK = "ThreadControllerImpl::RunTask"
 PIXEL = bytes.fromhex("47494638396101000100800000aaaaaaffffff2c00000000010001000002024401003b")
 FETCH_ALL = """async (wanted) => {
-  const said = () => document.querySelector("#facts .small").textContent;
-  const count = () => Number((said().match(/^[0-9,]+/) || ["0"])[0].replace(",", ""));
+  const said = () => document.querySelector("#counted strong").textContent;
+  const count = () => (said().match(/[0-9,]+/g) || []).reduce((sum, one) => sum + Number(one.replace(",", "")), 0);
   const until = performance.now() + 120000;
   while (count() < wanted && performance.now() < until) { scrollTo(0, document.body.scrollHeight);
     await new Promise((done) => setTimeout(done, 30)); }

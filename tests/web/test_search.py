@@ -65,6 +65,29 @@ def test_more_like_this_region_finds_it_in_its_own_photo_first(ask):
     assert names(ask({"region": region}))[0] == "yellow_disc_on_black.png"
 
 
+def test_the_photo_that_a_query_names_can_be_left_out_whole_or_in_part(ask):
+    hit = ask({"entity": "yellow"})["hits"][0]
+    own, region = hit["photo"]["id"], hit["entities"][0]["regions"][0]["region"]
+    for part in ({"photo": own}, {"region": region}, {"photo": own, "box": [15, 15, 65, 65]}):
+        kept, left = ask(part), ask(part, exclude_self=True)
+        assert own in [one["photo"]["id"] for one in kept["hits"]], part
+        assert own not in [one["photo"]["id"] for one in left["hits"]], part
+        assert len(left["hits"]) == 5
+    assert own in [one["photo"]["id"] for one in ask({"entity": "yellow"}, exclude_self=True)["hits"]]
+    assert ask({"photo": own})["hits"][0] | {"relevance": 1.0, "meant": True} == ask({"photo": own})["hits"][0]
+
+
+def test_hits_that_are_meant_come_first_and_reach_the_cut_off(ask, client):
+    answer = ask({"entity": "red"}, {"entity": "blue"})
+    meant = [hit["meant"] for hit in answer["hits"]]
+    assert meant == sorted(meant, reverse=True)
+    assert meant == [hit["relevance"] >= answer["cutoff"] for hit in answer["hits"]]
+    chances = [entity["probability"] for hit in answer["hits"] for entity in hit["entities"]]
+    assert all(0 <= chance <= 1 for chance in chances) and len(set(chances)) > 1
+    photo = answer["hits"][-1]["photo"]["id"]
+    assert client.post("/api/ground", json={"photo": photo, "query": "[orange]"}).json()["meant"] is True
+
+
 def test_filters_narrow_the_search(ask, drawn_photos, tmp_path):
     assert len(ask("red", filters={"folder": str(drawn_photos.folder)})["hits"]) == 6
     assert ask("red", filters={"folder": str(tmp_path)})["hits"] == []

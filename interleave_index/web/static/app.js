@@ -10,14 +10,14 @@ import { markPart } from "./mark.js";
 import { Viewer } from "./viewer.js";
 
 const PAGE = 100;
-const state = { items: [], search: null, answer: null, next: null, busy: false, chosen: new Set(), masks: true, only: -1, off: new Set(), stacks: true, exact: false, at: -1, looks: new Map() };
+const state = { items: [], search: null, answer: null, next: null, busy: false, chosen: new Set(), masks: true, only: -1, off: new Set(), stacks: true, exact: false, without: false, named: false, at: -1, looks: new Map() };
 
 const composer = new Composer($("#compose"), () => ask({ push: true }));
 const filters = new Filters($("#filters"), () => { drawFilterButton(); ask({ push: true }); });
 const ingest = new Ingest(() => { refreshLibrary(); if (!composer.body().length) ask(); });
 const grid = new Grid($("#hits"), {
   open: (index) => open(index), choose: (index) => choose(state.items[index].photo.id), chosen: (id) => state.chosen.has(id),
-  like: (index) => like(state.items[index].photo), more: () => more(), masks: (item) => shapes(item) });
+  like: (index) => like(state.items[index].photo), more: () => more(), masks: (item, pointed) => shapes(item, pointed) });
 const viewer = new Viewer({
   step: (by) => open(state.at + by), like, add: (part) => add(part), replace: (part) => add(part, true), chosen: (id) => state.chosen.has(id), choose,
   again: (item) => look(item), heat: (item) => api.post("/api/heat", { photo: item.photo.id, parts: composer.body() }), name: (n, entity) => nameOf(n, entity), closed: () => grid.focus(state.at),
@@ -45,7 +45,8 @@ async function ask({ push = false } = {}) {
   try {
     if (parts.length) {
       const began = performance.now();
-      const answer = await api.post("/api/search", { parts, filters: limits, limit: PAGE, stacks: state.stacks, ...(state.exact ? { ground: "exact" } : {}) }, signal);
+      state.named = composer.parts.some((part) => (part.photo || part.region) && !part.not);
+      const answer = await api.post("/api/search", { parts, filters: limits, limit: PAGE, stacks: state.stacks, ...(state.exact ? { ground: "exact" } : {}), ...(state.without && state.named ? { exclude_self: true } : {}) }, signal);
       Object.assign(state, { answer, search: answer.search, next: answer.next, items: answer.hits.map((hit) => ({ photo: hit.photo, hit })), took: performance.now() - began });
     } else {
       const folder = limits.folder ? `&folder=${encodeURIComponent(limits.folder)}` : "";
@@ -86,9 +87,7 @@ async function more() {
 }
 
 function show(reset = false) {
-  const cutoff = state.answer?.cutoff ?? 0;
-  const last = state.items.findLastIndex((item) => item.hit && item.hit.relevance >= cutoff); // a score may outrank a relevance
-  grid.show(state.items, { captions: Boolean(state.answer), tail: state.answer ? last + 1 : Infinity, reset });
+  grid.show(state.items, { captions: Boolean(state.answer), cutoff: state.answer?.cutoff, reset });
   facts();
   drawSelection();
   $("#end").textContent = !state.items.length ? nothing() : state.next === null && state.items.length > 20 ? "That is all." : "";
@@ -97,6 +96,15 @@ function show(reset = false) {
 function nothing() {
   if (state.answer) return filters.count ? "No photo passes the filters." : "No photo was searched: the index is empty.";
   return filters.count ? "No photo passes the filters." : "There are no photos yet. Take some in with the button above.";
+}
+
+// How many of the hits so far are meant; those stand first.
+function counted() {
+  const meant = state.items.filter((item) => item.hit.meant).length, more = state.items.length - meant;
+  const far = state.next ? " so far" : "";
+  if (!state.items.length) return "No photo was searched";
+  if (!meant) return `Nothing here matches well; ${more === 1 ? "this is" : `these ${more.toLocaleString("en")} are`} the nearest${far}`;
+  return `${count(meant, "photo")} ${meant === 1 ? "matches" : "match"}${more ? `; ${more.toLocaleString("en")} more ${more === 1 ? "is" : "are"} near` : ""}${far}`;
 }
 
 // What was asked, in its colours; and what can be done with all hits.
@@ -117,9 +125,10 @@ function facts() {
     toggle("Masks", "region", state.masks, (event) => { state.masks = !state.masks; event.currentTarget.setAttribute("aria-pressed", String(state.masks)); grid.refresh(); }),
     toggle("Look closely", "eye", state.exact, () => { state.exact = !state.exact; ask(); }),
     toggle("Stacks", "stack", state.stacks, () => { state.stacks = !state.stacks; ask(); }),
+    state.named ? toggle("Leave out its photo", "without", state.without, () => { state.without = !state.without; ask(); }) : null,
     button("Export", "export", (event) => exportMenu(event.currentTarget))),
-  el("p", { class: "soft small" }, `${count(state.items.length, "photo")}${state.next ? " so far" : ""} · ${answer.path === "exact" ? "every photo was scored" : "the nearest were scored"} · ${Math.round(state.took)} ms`),
-  answer.notes.map((note) => el("p", { class: "soft small" }, note)));
+  el("p", { class: "soft small", id: "counted" }, el("strong", {}, counted()), ` · ${answer.path === "exact" ? "every photo was scored" : "the nearest were scored"} · ${Math.round(state.took)} ms`),
+  answer.notes.map((note) => el("p", { class: "note small" }, note)));
 }
 
 function nameOf(n, entity) {
@@ -128,13 +137,15 @@ function nameOf(n, entity) {
   return part?.name ? `${part.mark || part.region ? "part of " : ""}${part.name.replace(/^part of /, "")}` : "the picture";
 }
 
-async function shapes(item) {
+// Masks of what the answer claims: of hits that are meant, dotted where an entity is doubtful. Others show when pointed at.
+async function shapes(item, pointed) {
   if (!state.search || !state.masks || !item.hit?.entities.some((entity) => entity.regions.length)) return [];
   const found = await api.masksOf(state.search, item.photo.id);
   return found.flatMap((masks, n) => {
     const entity = item.hit.entities[n];
-    if (state.only >= 0 ? state.only !== n && !entity.present : state.off.has(n) || !entity.present) return []; // what is not there shows when pointed at
-    return masks.map((rle) => ({ rle, n, present: entity.present, faint: state.only >= 0 && state.only !== n, strong: state.only === n }));
+    const alone = state.only === n, beside = state.only >= 0 && !alone;
+    if (!alone && (state.off.has(n) || !(item.hit.meant || pointed))) return [];
+    return masks.map((rle) => ({ rle, n, look: beside ? "faint" : !entity.present ? "doubtful" : alone ? "strong" : "there" }));
   });
 }
 

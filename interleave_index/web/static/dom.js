@@ -25,6 +25,7 @@ const ICONS = {
   fire: "M12 20c-3.600 0-6-2.300-6-5.500 0-3.300 2.700-4.700 3.200-9.500 3.300 1.500 4 4 3.800 6 1-.4 1.600-1.200 1.800-2.300 2.200 1.600 3.200 3.700 3.200 5.800 0 3.200-2.400 5.500-6 5.500z",
   size: "M4 4h7v7H4zM4 15h3v5H4zM11 15h4v5h-4zM15 4h5v7h-5z",
   stack: "M8 8h12v12H8zM5 16V5h11",
+  without: "M4 5h16v14H4zM4 21L20 3",
 };
 
 export function icon(name) {
@@ -69,6 +70,9 @@ export function clear(node, ...children) {
 }
 
 export const percent = (share) => `${Math.round(100 * Math.min(1, Math.max(0, share)))} %`;
+// Whether an entity is there, in a word; in a hit that is meant, a doubtful one is never called absent.
+export const verdict = (entity, meant) => entity.present ? "there" : meant && !entity.negative ? "unsure" : "not there";
+export const likely = (entity) => `${percent(entity.probability)} likely to be there, score ${entity.score.toFixed(2)}`;
 export const count = (number, one, many = `${one}s`) => `${number.toLocaleString("en")} ${number === 1 ? one : many}`;
 
 // Colours of entities by their position, told apart by most colour-blind eyes (Okabe and Ito 2008).

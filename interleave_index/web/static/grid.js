@@ -1,6 +1,6 @@
 // A justified grid of any length: only the rows near the window are in the document.
 
-import { button, colours, count, el, icon, percent } from "./dom.js";
+import { button, colours, count, el, icon, likely, percent, verdict } from "./dom.js";
 import * as api from "./api.js";
 import { paint } from "./masks.js";
 
@@ -8,7 +8,7 @@ const GAP = 10, STRIP = 30, DIVIDER = 46, AHEAD = 900;
 const REST = 90, BUDGET = 6; // ms: how long a card must stay before its masks are fetched; of painting in a frame
 
 export class Grid {
-  // acts: {open(index), choose(index, on), like(index), more(), masks(item) -> promise of shapes}
+  // acts: {open(index), choose(index, on), like(index), more(), masks(item, pointed) -> promise of shapes}
   constructor(list, acts) {
     this.list = list;
     this.acts = acts;
@@ -18,7 +18,7 @@ export class Grid {
     this.cards = new Map();
     this.unpainted = new Set();
     this.current = 0;
-    this.tail = Infinity;
+    this.tail = -1;
     this.captions = true;
     const redraw = () => { if (!this.waiting) this.waiting = requestAnimationFrame(() => { this.waiting = 0; this.draw(); }); };
     addEventListener("scroll", redraw, { passive: true });
@@ -26,11 +26,12 @@ export class Grid {
     list.addEventListener("keydown", (event) => this.#key(event));
   }
 
-  // items: [{photo, hit}]; tail: from which on nothing may match.
-  show(items, { captions = true, tail = Infinity, reset = false } = {}) {
+  // items: [{photo, hit}], those that are meant first; cutoff: relevance from which they are.
+  show(items, { captions = true, cutoff = 1, reset = false } = {}) {
     this.items = items;
     this.captions = captions;
-    this.tail = tail;
+    this.cutoff = cutoff;
+    this.tail = items.findIndex(({ hit }) => hit && !hit.meant) || -1; // no line above all of them
     if (reset) { this.current = 0; for (const card of this.cards.values()) card.node.remove(); this.cards.clear(); scrollTo(0, 0); }
     this.layout();
   }
@@ -94,7 +95,7 @@ export class Grid {
   }
 
   refresh() { // masks, selection: what stands in the cards
-    for (const [key, card] of this.cards) if (card.item) { this.#dress(card, key); this.#paint(card); }
+    for (const card of this.cards.values()) if (card.item) { this.#dress(card); this.#paint(card); }
   }
 
   focus(index) {
@@ -126,39 +127,44 @@ export class Grid {
     if (card.open) { card.open.style.height = `${height}px`; card.size = [width, height]; this.#paint(card); }
   }
 
-  #divider() {
-    const none = this.tail === 0;
-    return el("li", { class: "divider" }, el("span", {}, none ? "Nothing here matches well. The nearest are shown." : "Below this line, probably not what you asked for"));
+  #divider() { return el("li", { class: "divider" }, el("span", {}, "Probably not what you asked for")); }
+
+  // How likely the hit is meant, with a tick where the cut-off is, if that can be reached.
+  #meter(hit) {
+    const { cutoff } = this, reached = cutoff > 0 && cutoff < 1;
+    const told = `relevance ${percent(hit.relevance)}${reached ? `; from ${percent(cutoff)} on it counts as meant` : ""}; score ${hit.score.toFixed(3)}`;
+    return [el("span", { class: "share", title: told }, percent(hit.relevance)),
+      el("span", { class: `meter ${reached ? "cut" : ""}`, title: told, vars: { share: `${100 * hit.relevance}%`, cut: `${100 * cutoff}%` } })];
   }
 
   #card(item, index) {
     const { photo, hit } = item;
+    const point = (on) => () => { card.pointed = on; if (hit && !hit.meant) this.#paint(card); };
     const image = el("img", { src: api.thumbnail(photo.id), alt: "", loading: "eager", decoding: "async", draggable: true,
       on: { error: () => image.replaceWith(el("span", { class: "gone" }, "no picture left")), dragstart: (event) => event.dataTransfer.setData("application/x-photo", String(photo.id)) } });
     const canvas = el("canvas", { class: "over", "aria-hidden": "true" });
-    const open = el("button", { type: "button", class: "open", tabIndex: index === this.current ? 0 : -1, on: { click: () => { this.current = index; this.acts.open(index); } } }, image, canvas);
+    const open = el("button", { type: "button", class: "open", tabIndex: index === this.current ? 0 : -1, on: { click: () => { this.current = index; this.acts.open(index); }, focus: point(true), blur: point(false) } }, image, canvas);
     const pick = button("Select", "check", () => this.acts.choose(index), { quiet: true, class: "pick", tabIndex: -1, "aria-pressed": "false" });
     const like = button("More like this", "like", () => this.acts.like(index), { quiet: true, class: "like", tabIndex: -1 });
     const strip = hit && this.captions ? el("div", { class: "strip" },
-      el("span", { class: "share", title: `relevance ${percent(hit.relevance)}, score ${hit.score.toFixed(3)}` }, percent(hit.relevance)),
-      el("span", { class: "meter", vars: { share: percent(hit.relevance).replace(" ", "") } }),
-      el("span", { class: "found" }, hit.entities.map((entity, n) => el("i", { class: `dot ${entity.present ? "" : "absent"}`, vars: colours(n), title: `${entity.negative ? "not " : ""}${entity.text}: ${entity.present ? "there" : "not there"} (${entity.score.toFixed(2)})` }))),
+      this.#meter(hit),
+      el("span", { class: "found" }, hit.entities.map((entity, n) => el("i", { class: `dot ${entity.present ? "" : "absent"}`, vars: colours(n), title: `${entity.negative ? "not " : ""}${entity.text}: ${verdict(entity, hit.meant)}, ${likely(entity)}` }))),
       hit.stack.length ? el("span", { class: "alike", title: count(hit.stack.length, "near-duplicate") }, icon("stack"), `+${hit.stack.length}`) : null) : null;
-    const node = el("li", { class: "card", "aria-setsize": -1, "aria-posinset": index + 1 }, open, pick, like, strip);
+    const node = el("li", { class: "card", "aria-setsize": -1, "aria-posinset": index + 1, on: { pointerenter: point(true), pointerleave: point(false) } }, open, pick, like, strip);
     const card = { node, open, pick, canvas, item };
-    this.#dress(card, index);
+    this.#dress(card);
     return card;
   }
 
-  #dress(card, index) {
+  #dress(card) {
     const { photo, hit } = card.item;
     const found = hit ? hit.entities.filter((entity) => entity.present && !entity.negative).map((entity) => entity.text) : [];
-    card.open.setAttribute("aria-label", hit ? `Hit ${hit.rank}: ${photo.name}, relevance ${percent(hit.relevance)}${found.length ? `, with ${found.join(", ")}` : ""}` : photo.name);
+    card.open.setAttribute("aria-label", hit ? `Hit ${hit.rank}: ${photo.name}, relevance ${percent(hit.relevance)}${hit.meant ? "" : ", probably not meant"}${found.length ? `, with ${found.join(", ")}` : ""}` : photo.name);
     card.open.title = photo.name;
     const chosen = this.acts.chosen(photo.id);
     card.pick.setAttribute("aria-pressed", String(chosen));
     card.node.classList.toggle("chosen", chosen);
-    card.node.classList.toggle("below", index >= this.tail);
+    card.node.classList.toggle("below", Boolean(hit) && !hit.meant);
   }
 
   // Masks of cards that only fly by are not fetched, and a frame paints no more than it has time for.
@@ -166,7 +172,7 @@ export class Grid {
     clearTimeout(card.soon);
     card.soon = setTimeout(async () => {
       if (!card.node.isConnected) return;
-      card.shapes = await this.acts.masks(card.item).catch(() => []);
+      card.shapes = await this.acts.masks(card.item, card.pointed).catch(() => []);
       this.unpainted.add(card);
       if (!this.painting) this.painting = requestAnimationFrame(() => this.#paintSome());
     }, card.shapes ? 0 : REST);

@@ -67,8 +67,8 @@ function ground(rle) {
 
 // One mask at the size of the screen: tinted inside, a line in the full colour, a dark rim outside so that it shows on
 // any ground. Masks are coarser than screens, so the border is smoothed before it is followed.
-function picture(rle, n, w, h, { fill, line }) {
-  const key = `${n}/${w}/${h}/${fill}/${line}`;
+function picture(rle, n, w, h, { fill, line, dotted = false }) {
+  const key = `${n}/${w}/${h}/${fill}/${line}/${dotted}`;
   if (pictures.get(rle)?.key === key) return pictures.get(rle).canvas;
   const small = ground(rle);
   const canvas = new OffscreenCanvas(w, h);
@@ -79,16 +79,29 @@ function picture(rle, n, w, h, { fill, line }) {
   const data = pen.getImageData(0, 0, w, h), pixels = data.data, inside = new Uint8Array(w * h);
   for (let at = 0; at < inside.length; at++) inside[at] = pixels[4 * at + 3] > 127 ? 1 : 0;
   const [r, g, b] = colour(n), thick = Math.max(2, Math.round(Math.max(w, h) / 400));
+  const whole = inside.every(Boolean); // the photo itself: its frame alone is drawn
   const near = (x, y, value, far) => {
     for (const [dx, dy] of [[-far, 0], [far, 0], [0, -far], [0, far]]) {
       const [u, v] = [x + dx, y + dy];
-      if (u >= 0 && v >= 0 && u < w && v < h && inside[v * w + u] === value) return true;
+      const within = u >= 0 && v >= 0 && u < w && v < h;
+      if (within ? inside[v * w + u] === value : whole) return true;
     }
     return false;
   };
+  // Steps to the other side along a row or a column: a broken line counts its dashes along the border.
+  const reach = (x, y, dx, dy) => {
+    const value = inside[y * w + x];
+    for (let far = 1; far <= 3 * thick; far++) for (const side of [far, -far]) {
+      const [u, v] = [x + side * dx, y + side * dy];
+      if (u >= 0 && v >= 0 && u < w && v < h && inside[v * w + u] !== value) return far;
+    }
+    return Infinity;
+  };
+  const gap = (x, y) => Math.floor((reach(x, y, 1, 0) < reach(x, y, 0, 1) ? y : x) / (2.5 * thick)) % 2 === 1;
   for (let y = 0, at = 0; y < h; y++) {
     for (let x = 0; x < w; x++, at++) {
-      const alpha = inside[at] ? (near(x, y, 0, thick) ? line : fill) : near(x, y, 1, thick - 1) ? 0.5 * line : 0;
+      const edge = near(x, y, 1 - inside[at], whole ? 2 * thick : inside[at] ? thick : thick - 1) && !(dotted && gap(x, y));
+      const alpha = inside[at] ? (edge ? line : whole ? 0 : fill) : edge ? 0.5 * line : 0;
       pixels[4 * at] = inside[at] ? r : 0;
       pixels[4 * at + 1] = inside[at] ? g : 0;
       pixels[4 * at + 2] = inside[at] ? b : 0;
@@ -100,17 +113,21 @@ function picture(rle, n, w, h, { fill, line }) {
   return canvas;
 }
 
-// Paint masks over a canvas. shapes: [{rle, n, present, strong, faint}].
+// Paint masks over a canvas. shapes: [{rle, n, look}]; a look is one of these.
+const LOOKS = {
+  there: { fill: 0.36, line: 1 },
+  doubtful: { fill: 0.07, line: 1, dotted: true }, // the best place for what may not be there
+  strong: { fill: 0.55, line: 1 },
+  outline: { fill: 0, line: 0.8 },
+  faint: { fill: 0.05, line: 0.25 },
+};
 export function paint(canvas, width, height, shapes) {
   const ratio = Math.min(2, window.devicePixelRatio || 1);
   const [w, h] = [Math.max(1, Math.round(width * ratio)), Math.max(1, Math.round(height * ratio))];
   canvas.width = w;
   canvas.height = h;
   const pen = canvas.getContext("2d");
-  for (const { rle, n, present = true, strong = false, faint = false } of shapes) {
-    const look = faint ? { fill: 0.05, line: 0.25 } : strong ? { fill: 0.55, line: 1 } : present ? { fill: 0.36, line: 1 } : { fill: 0, line: 0.8 };
-    pen.drawImage(picture(rle, n, w, h, look), 0, 0);
-  }
+  for (const { rle, n, look = "there" } of shapes) pen.drawImage(picture(rle, n, w, h, LOOKS[look]), 0, 0);
 }
 
 // A heat map over a picture: black by violet and orange to yellow.

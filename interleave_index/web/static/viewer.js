@@ -1,6 +1,6 @@
 // One photo, large: its masks, all its regions, what was found, its facts, its near-duplicates.
 
-import { $, button, clear, colours, count, el, icon, percent, say } from "./dom.js";
+import { $, button, clear, colours, count, el, icon, likely, percent, say, verdict } from "./dom.js";
 import * as api from "./api.js";
 import { area, covers, fitted, paint, paintHeat } from "./masks.js";
 
@@ -41,7 +41,7 @@ export class Viewer {
       search && this.hit ? api.masksOf(search, photo.id).catch(() => []) : [],
       api.regionsOf(photo.id).catch(() => ({ regions: [] }))]);
     if (this.item !== mine) return;
-    if (!this.looked) this.entities = masks;
+    if (!this.hit?.looked) this.entities = masks;
     this.regions = stored.regions.map((region) => ({ ...region, area: area(region.mask) }));
     this.#panel();
     this.#draw();
@@ -63,13 +63,12 @@ export class Viewer {
     }
     const marked = [this.picked, this.hovered].filter((n) => n >= 0);
     const shapes = [];
-    if (this.all) this.regions.forEach((region, n) => shapes.push({ rle: region.mask, n: n % 7, present: false, faint: marked.length > 0 && !marked.includes(n) }));
+    if (this.all) this.regions.forEach((region, n) => shapes.push({ rle: region.mask, n: n % 7, look: marked.length > 0 && !marked.includes(n) ? "faint" : "outline" }));
     else this.entities.forEach((masks, n) => {
-      const entity = this.hit?.entities[n];
-      if (this.only >= 0 ? this.only !== n : this.off?.has(n) || entity?.present === false) return;
-      for (const rle of masks) shapes.push({ rle, n, present: entity ? entity.present : true, faint: marked.length > 0 });
+      if (this.only >= 0 ? this.only !== n : this.off?.has(n)) return;
+      for (const rle of masks) shapes.push({ rle, n, look: marked.length > 0 ? "faint" : this.hit.entities[n].present ? "there" : "doubtful" });
     });
-    for (const n of new Set(marked)) if (this.regions[n]) shapes.push({ rle: this.regions[n].mask, n: this.all ? n % 7 : 1, strong: true });
+    for (const n of new Set(marked)) if (this.regions[n]) shapes.push({ rle: this.regions[n].mask, n: this.all ? n % 7 : 1, look: "strong" });
     paint(this.canvas, w, h, shapes);
   }
 
@@ -140,13 +139,13 @@ export class Viewer {
     if (!hit) return null;
     this.off ||= new Set();
     return el("section", {}, el("h3", {}, "What was found"),
-      el("p", { class: "soft" }, `Rank ${hit.rank} · relevance ${percent(hit.relevance)} · score ${hit.score.toFixed(3)}`),
+      el("p", { class: "soft" }, `Rank ${hit.rank} · relevance ${percent(hit.relevance)}${this.item.hit.meant ? "" : ", probably not meant"}`),
       el("ul", { class: "entities" }, hit.entities.map((entity, n) => el("li", {},
         el("button", { type: "button", class: "entity", vars: colours(n), "aria-pressed": String(!this.off.has(n)), title: "Show or hide its mask",
           on: { click: () => { this.off.has(n) ? this.off.delete(n) : this.off.add(n); this.#panel(); this.#draw(); },
             pointerenter: () => { this.only = n; this.#draw(); }, pointerleave: () => { this.only = -1; this.#draw(); } } },
         el("i", { class: `dot ${entity.present ? "" : "absent"}` }), el("span", { class: "what", title: entity.text }, entity.negative ? el("b", {}, "not ") : null, this.acts.name(n, entity)),
-        el("span", { class: "soft" }, `${entity.present ? "there" : "not there"} · ${entity.score.toFixed(2)}`))))),
+        el("span", { class: "soft", title: likely(entity) }, `${verdict(entity, hit.meant)} · ${percent(entity.probability)}`))))),
       el("div", { class: "row wrap" }, button(this.looking ? "Looking …" : hit.looked ? "Looked closely" : "Look closely", "eye", () => this.#look(), { disabled: this.looking || hit.looked, title: "The model looks at this photo again, with the query in mind" }),
       button("Heat map", "fire", () => this.#warmth(), { "aria-pressed": String(Boolean(this.heat)), id: "heat", title: "How much every place resembles a part of the query" })),
       this.heat ? el("p", { class: "soft hint" }, this.#legend()) : null);

@@ -40,10 +40,11 @@ DIM = 16
 SMALLEST = 0.002  # share of the photo under which a patch is not a region
 MOST_REGIONS = 32
 _PALETTE = np.array(list(COLOURS.values()), np.float32)
-# By kind the score at which a photo is as likely meant as not: between what a match scores and what a stranger does.
-_MIDDLES: dict[QueryKind, float] = {"caption": 0.5, "mixed": 0.7, "entity": 1.0, "picture": 1.2, "region": 1.2}
-_CURVES = {kind: Curve(slope=8.0, offset=-8.0 * middle, bar=0.5, anything_slope=12.0, anything_size=0.0,
-                       anything_offset=-12.0 * (middle - 0.1), anything_bar=0.5) for kind, middle in _MIDDLES.items()}
+# By kind the score at which a photo is as likely meant as not. A photo without the colour scores below 0 but for whole
+# pictures, one with a patch of it little more by its image vector and about 1 by its best region.
+_MIDDLES: dict[QueryKind, float] = {"caption": 0.0, "mixed": 0.3, "entity": 0.6, "picture": 1.2, "region": 0.6}
+_CURVES = {kind: Curve(slope=20.0, offset=-20.0 * middle, bar=0.5, anything_slope=30.0, anything_size=0.0,
+                       anything_offset=-30.0 * middle, anything_bar=0.5) for kind, middle in _MIDDLES.items()}
 
 
 class ToyInterface:

@@ -2,22 +2,39 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from itertools import pairwise
+from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from interleave_index.errors import EmptyQuery, InputError, NotInIndex, SpaceMismatch
-from interleave_index.geometry import mask_iou
+from interleave_index.geometry import mask_iou, unit
 from interleave_index.grammar import Query
+from interleave_index.interface.protocol import Calibration, Interface
 from interleave_index.interface.toy import COLOURS, ToyInterface
 from interleave_index.query.engine import ground, search
-from interleave_index.query.resolve import resolve
-from interleave_index.query.score import rank, score, want
+from interleave_index.query.judgement import curve_of
+from interleave_index.query.resolve import resolve, stored_encoding
+from interleave_index.query.score import PENALTY, rank, score, scoring_query
 from interleave_index.query.settings import QuerySettings
-from interleave_index.records import Entity, Filters, Not, PhotoFacts, PhotoRef, Picture, RegionRef, Space
+from interleave_index.records import (
+    Entity,
+    Filters,
+    Not,
+    PhotoFacts,
+    PhotoRef,
+    Picture,
+    QueryEncoding,
+    RegionRef,
+    Space,
+)
 from interleave_index.storage.store import Store
 
 
@@ -65,8 +82,8 @@ def test_the_total_is_the_formula_over_stored_vectors(library, load):
     answer = library.ask(query, top_k=20)
     parts = resolve(query, library.store, library.space_id, load).parts
     block = library.store.vectors(library.space_id, sorted(library.ids.values()))
-    wanted = want(parts, library.interface.encode_query(parts), library.store.null_sample(library.space_id, 1000))
-    totals = score(block, wanted).total
+    totals = score(block, scoring_query(parts, library.interface.encode_query(parts),
+                                        library.interface.calibration)).total
     best = rank(block.photo_ids, totals, 20)
     assert [hit.photo.id for hit in answer] == block.photo_ids[best].tolist()
     assert [hit.score for hit in answer] == pytest.approx(totals[best].tolist())
@@ -88,30 +105,65 @@ def test_equal_photos_rank_by_id(empty, draw):
         assert len({hit.score for hit in answer}) == 1
 
 
-def test_a_negative_moves_photos_that_show_it_down(library):
-    plain, without = (library.names(library.ask(query)) for query in ("[red]", "[red] -[blue]"))
-    assert plain.index("red_and_blue") < plain.index("small_red")
-    assert without.index("red_and_blue") > without.index("small_red")
-
-
-def test_a_negative_reaches_further_with_its_weight(library):
-    scores = [next(hit.score for hit in library.ask(query) if hit.photo.id == library.ids["red_and_blue"])
-              for query in ("[red]", "[red] -[blue]^0.2", "[red] -[blue]^0.4")]
-    assert scores[0] - scores[1] == pytest.approx((scores[0] - scores[2]) / 2, abs=2e-6) and scores[0] > scores[1]
-
-
 def test_settings_are_the_dials_of_the_score(library):
-    plain = library.ask("white [red]", settings=QuerySettings(entity_weight=0.0))
-    caption = library.ask("white [red]", settings=QuerySettings(entity_weight=1.0))
-    by_id = {hit.photo.id: hit for hit in plain}
-    for hit in caption:
-        assert hit.score == pytest.approx(by_id[hit.photo.id].score + hit.entities[0].score, abs=2e-6)
+    # one of two words stands in brackets, so w is halfway between the dial and 1
+    none, all_ = (library.ask("white [red]", settings=QuerySettings(entity_weight=w)) for w in (0.0, 1.0))
+    by_id = {hit.photo.id: hit for hit in none}
+    for hit in all_:
+        assert hit.score == pytest.approx(by_id[hit.photo.id].score + 0.5 * hit.entities[0].score, abs=2e-6)
     assert library.ask("red", settings=QuerySettings(cutoff=0.9)).cutoff == 0.9
+    plain, bare = (library.ask(query, settings=QuerySettings(negative_weight=0.0))
+                   for query in ("[red] -[blue]", "[red]"))
+    assert [hit.score for hit in plain] == [hit.score for hit in bare]
 
 
 def test_weights_prefer_what_weighs_more(library):
     red, blue = (library.names(library.ask(query)) for query in ("[red]^9 [blue]", "[red] [blue]^9"))
     assert red.index("small_red") < red.index("blue") and blue.index("blue") < blue.index("small_red")
+
+
+# --- negatives -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def twins(library, draw):
+    """The library with two more photos that are alike but for the colour of one disc."""
+    library.add_all({"red_beside_green": draw(red=(20, 30, 14), green=(60, 30, 12)),
+                     "red_beside_blue": draw(red=(20, 30, 14), blue=(60, 30, 12))})
+    return library
+
+
+@pytest.mark.parametrize("mode", ["exact", "ann"])
+@pytest.mark.parametrize("query", ["[red]", "red", "a [red] disc on white"])
+def test_of_two_photos_alike_the_one_that_shows_what_is_not_wanted_falls_below(twins, query, mode):
+    def told(asked):
+        answer = twins.ask(asked, mode=mode, top_k=20)
+        found = dict(zip(twins.names(answer), answer, strict=True))
+        return found["red_beside_green"], found["red_beside_blue"], found["red_and_blue"]
+
+    green, blue, both = told(query)
+    assert blue.score == pytest.approx(green.score, abs=1e-5) and blue.relevance == pytest.approx(green.relevance, 1e-4)
+    without_green, without_blue, without_both = told(f"{query} -[blue]")
+    assert without_green.score == pytest.approx(green.score, abs=1e-5)
+    assert without_blue.rank > without_green.rank and without_both.rank > without_green.rank
+    # blue is surely there: five nats of the odds, by curves of slope 20
+    assert blue.score - without_blue.score == pytest.approx(PENALTY / 20, rel=0.1)
+    assert both.score - without_both.score == pytest.approx(PENALTY / 20, rel=0.1)
+
+
+def test_a_negative_takes_off_by_its_weight(library):
+    scores = [next(hit.score for hit in library.ask(query) if hit.photo.id == library.ids["red_and_blue"])
+              for query in ("[red]", "[red] -[blue]^0.2", "[red] -[blue]^0.4")]
+    assert scores[0] - scores[1] == pytest.approx(0.2 * PENALTY / 20, rel=0.1)
+    assert scores[0] - scores[2] == pytest.approx(2 * (scores[0] - scores[1]), abs=4e-6)
+
+
+def test_a_negative_that_no_photo_shows_changes_nothing_and_a_note_says_so(library):
+    plain, without = library.ask("[red]"), library.ask("[red] -[orange]")
+    assert [hit.photo.id for hit in plain] == [hit.photo.id for hit in without]
+    assert [hit.score for hit in without] == pytest.approx([hit.score for hit in plain], abs=1e-4)
+    assert without.notes == ("no photo here surely shows orange; leaving it out changes little",)
+    assert library.ask("[red] -[blue]").notes == plain.notes == ()
 
 
 # --- filters, limits -------------------------------------------------------------------------
@@ -190,18 +242,16 @@ def test_references_alone_never_build_the_model(library):
     assert [entity.negative for entity in answer[0].entities] == [False, False, True]
 
 
-def test_a_photo_finds_itself_first(library):
-    for name, photo_id in library.ids.items():
-        assert library.names(library.ask(Query(PhotoRef(photo_id)), top_k=1)) == [name]
-
-
 def test_the_kept_calibration_judges_references(library):
-    query = Query(RegionRef(library.ids["red"], 1))
     library.store.save_calibration(library.space_id, library.interface.calibration.to_bytes())
-    answer = library.ask(query)
-    assert library.built == 0 and answer.notes == () and answer.cutoff == library.interface.calibration.cutoff
-    relevance = dict(zip(library.names(answer), [hit.relevance for hit in answer], strict=True))
-    assert relevance["red"] > 0.5 > relevance["green"]
+    answer = library.ask(Query(RegionRef(library.ids["two_reds"], 1)))
+    curve = library.interface.calibration.curves["region"]
+    anything = curve.anything(max(hit.score for hit in answer[1:]), 9)
+    assert library.built == 0 and answer.notes == () and answer.cutoff == pytest.approx(anything * curve.bar)
+    for hit in answer[1:]:
+        assert hit.relevance == pytest.approx(anything * float(curve.photo(np.array(hit.score))), rel=1e-5)
+    assert {name for name, hit in zip(library.names(answer), answer, strict=True) if answer.meant(hit)} == {
+        "two_reds", "red", "red_and_blue", "small_red"}
 
 
 def test_without_a_kept_calibration_a_note_says_so(library):
@@ -209,28 +259,201 @@ def test_without_a_kept_calibration_a_note_says_so(library):
 
 
 def test_lost_pixels_are_noted_once(library):
-    answer = library.ask(Query(PhotoRef(library.ids["purple"]), "on white"))
+    answer = library.ask(Query(PhotoRef(library.ids["yellow_on_black"]), "on black"))
     assert len(answer.notes) == 1 and "stands in" in answer.notes[0]
-    assert library.names(answer)[0] == "purple"
+    assert library.names(answer)[0] == "yellow_on_black"
+
+
+# --- a photo of the index finds itself ------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def hubs(tmp_path_factory, make_vectors):
+    """300 photos that all look much alike, and a kept calibration whose captions look so too: centring moves a lot."""
+    rng = np.random.default_rng(0)
+    alike = make_vectors(rng, 16)
+
+    def near(*shape):
+        return unit(1.5 * alike * rng.uniform(0.2, 1, (*shape, 1)) + make_vectors(rng, *shape, 16))
+
+    with Store.open(tmp_path_factory.mktemp("hubs"), create=True) as store:
+        space_id = store.ensure_space(ToyInterface.space)
+        counts = rng.integers(0, 4, 300)
+        facts = [PhotoFacts(f"{n:064x}", 100, 80, "PNG") for n in range(300)]
+        single = [np.full(count, 0.5, np.float32) for count in counts]
+        store.write_encodings(space_id, facts, near(300), [near(int(count)) for count in counts],
+                              [np.tile(np.array([0, 0, 9, 9], np.float32), (count, 1)) for count in counts], single,
+                              single)
+        kept = replace(ToyInterface().calibration, captions=near(30), phrases=near(30))
+        store.save_calibration(space_id, kept.to_bytes())
+        yield store, space_id, [(n + 1, int(count)) for n, count in enumerate(counts)]
+
+
+def no_model():
+    raise AssertionError("the model was built")
+
+
+@pytest.mark.parametrize("mode", ["exact", "ann"])
+def test_a_query_that_is_one_photo_or_a_part_of_one_finds_that_photo_first_with_relevance_1(hubs, load, mode):
+    store, space_id, photos = hubs
+    block, few = store.vectors(space_id, [n for n, _ in photos]), QuerySettings(candidates=1)
+    calibration = Calibration.from_bytes(store.load_calibration(space_id))
+    beaten = 0
+    for photo_id, regions in photos:
+        references: list[PhotoRef | RegionRef] = [PhotoRef(photo_id), *(RegionRef(photo_id, n) for n in range(regions))]
+        for reference in references:
+            answer = search(store, no_model, Query(reference), load_picture=load, mode=mode, top_k=2, settings=few,
+                            ground=None)
+            assert answer.path == mode and answer[0].photo.id == photo_id and answer[0].relevance == 1, reference
+            assert answer.meant(answer[0]) and answer[1].relevance < 1
+            parts = resolve(Query(reference), store, space_id, load).parts
+            totals = score(block, scoring_query(parts, stored_encoding(parts), calibration)).total
+            beaten += block.photo_ids[totals.argmax()] != photo_id
+    assert beaten > 20  # by their scores alone others would stand first
+
+
+@pytest.mark.parametrize("mode", ["exact", "ann"])
+def test_a_photo_finds_itself_first_in_its_own_library(library, mode):
+    for name, photo_id in library.ids.items():
+        answer = library.ask(Query(PhotoRef(photo_id)), mode=mode)
+        assert library.names(answer)[0] == name and answer[0].relevance == 1 and len(answer) == 9
+        assert answer[0].entities[0].grounding.present and answer[0].entities[0].grounding.probability == 1
+
+
+def test_a_negative_beside_it_does_not_move_a_photo_from_its_own_first_place(library):
+    answer = library.ask(Query(PhotoRef(library.ids["red_and_blue"]), Not(PhotoRef(library.ids["red_and_blue"]))))
+    assert library.names(answer)[0] == "red_and_blue" and answer[0].relevance == 1
+
+
+def test_two_photos_together_are_no_photos_own_query(library):
+    answer = library.ask(Query(PhotoRef(library.ids["white"]), PhotoRef(library.ids["yellow_on_black"])))
+    assert all(hit.relevance < 1 for hit in answer)
+
+
+@pytest.mark.parametrize("mode", ["exact", "ann"])
+def test_a_photo_that_the_filters_leave_out_does_not_come_back_as_its_own(library, mode):
+    elsewhere = Filters(folder=Path("/nowhere"))
+    assert library.ask(Query(PhotoRef(1)), filters=elsewhere, mode=mode).hits == ()
+
+
+@pytest.mark.parametrize("mode", ["exact", "ann"])
+@pytest.mark.parametrize("beside", [(), ("on white",), (Entity("red"),)])
+def test_named_photos_can_be_left_out(library, mode, beside):
+    query = Query(RegionRef(library.ids["red"], 1), *beside, Not(PhotoRef(library.ids["green"])))
+    with_, without = (library.ask(query, mode=mode, exclude_self=flag) for flag in (False, True))
+    assert library.names(with_)[0] == "red" and "red" not in library.names(without)
+    assert library.names(without) == library.names(with_)[1:] and "green" in library.names(without)
+    assert [hit.rank for hit in without] == list(range(1, 9))
+    assert library.ask("red", mode=mode, exclude_self=True) == library.ask("red", mode=mode)
+
+
+def test_leaving_the_only_photo_out_leaves_nothing(empty, draw):
+    photo_id = empty.add("only", draw(red=(40, 30, 20)))
+    assert empty.ask(Query(PhotoRef(photo_id)), exclude_self=True).hits == ()
+    assert [hit.relevance for hit in empty.ask(Query(PhotoRef(photo_id)))] == [1]
 
 
 # --- relevance -------------------------------------------------------------------------------
 
+PICTURES = (np.full((20, 20, 3), COLOURS["red"], np.uint8), np.full((20, 20, 3), COLOURS["orange"], np.uint8))
+TERMS = st.one_of(
+    st.builds(Entity, st.sampled_from(["red", "a blue disc", "orange", "two white things"]), st.floats(0.5, 3)),
+    st.builds(Picture, st.sampled_from(PICTURES), box=st.sampled_from([None, (2, 2, 9, 9)])),
+    st.builds(PhotoRef, st.integers(1, 9)),
+    st.builds(RegionRef, st.integers(1, 8), st.just(0)))
+WANTED = st.one_of(st.sampled_from(["red", "white and purple", "nothing of the kind on black"]), TERMS)
+QUERIES = st.builds(lambda wanted, unwanted: Query(*wanted, *map(Not, unwanted)),
+                    st.lists(WANTED, min_size=1, max_size=3), st.lists(TERMS, max_size=2))
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(query=QUERIES, mode=st.sampled_from(["exact", "ann"]), cutoff=st.sampled_from([None, 0.2, 0.9]))
+def test_relevance_never_rises_down_an_answer_and_what_is_meant_stands_first(library, query, mode, cutoff):
+    dials = QuerySettings(cutoff=cutoff)
+    answer = library.ask(query, mode=mode, settings=dials)
+    relevance = [hit.relevance for hit in answer]
+    assert len(answer) == 9 and relevance == sorted(relevance, reverse=True) and 0 <= relevance[-1] <= relevance[0] <= 1
+    assert [answer.meant(hit) for hit in answer] == [n < answer.meant_count for n in range(9)]
+    pages = [hit for skip in (0, 4, 8) for hit in library.ask(query, mode=mode, settings=dials, top_k=4, skip=skip)]
+    assert [hit.photo.id for hit in pages] == [hit.photo.id for hit in answer]
+    assert [hit.relevance for hit in pages] == pytest.approx(relevance, abs=1e-5)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(part=WANTED, mode=st.sampled_from(["exact", "ann"]), cutoff=st.sampled_from([None, 0.2, 0.9]))
+def test_the_only_part_of_a_query_is_there_exactly_where_the_photo_is_meant(library, part, mode, cutoff):
+    answer = library.ask(Query(part), mode=mode, settings=QuerySettings(cutoff=cutoff))
+    for hit in answer:
+        grounding = hit.entities[0].grounding
+        assert (grounding.present, grounding.probability) == (answer.meant(hit), hit.relevance)
+
+
+def test_an_entity_is_judged_by_what_it_would_score_as_a_query_of_its_own(library):
+    together = {hit.photo.id: hit for hit in library.ask("[red] beside [blue]")}
+    for number, query in enumerate(("[red]", "[blue]")):
+        for hit in library.ask(query):
+            grounding = together[hit.photo.id].entities[number].grounding
+            assert grounding.present == hit.entities[0].grounding.present
+            assert grounding.probability == pytest.approx(hit.relevance, abs=1e-5)
+
 
 def test_what_is_not_there_stays_under_the_cutoff(library):
-    for query in ("orange", "[orange]"):
+    for query in ("orange", "[orange]", "an [orange] disc", "[orange] and [purple]^0.01"):
         answer = library.ask(query)
-        assert max(hit.relevance for hit in answer) < answer.cutoff
-    for query, name in (("purple", "purple"), ("[purple]", "purple")):
-        hit = library.ask(query)[0]
-        assert library.names([hit]) == [name] and hit.relevance > 0.5
+        assert answer.cutoff == 1 and answer.meant_count == 0, query
 
 
-def test_a_negative_lowers_the_relevance_of_what_shows_it(library):
-    both = library.ids["red_and_blue"]
-    plain, without = (next(hit.relevance for hit in library.ask(query) if hit.photo.id == both)
-                      for query in ("[red]", "[red] -[blue]"))
-    assert without < plain
+@pytest.mark.parametrize(("query", "meant"), [
+    ("purple", {"purple"}), ("[purple]", {"purple"}), ("[red]", {"red", "two_reds", "red_and_blue", "small_red"}),
+    ("a [red] disc beside a [blue] one", {"red_and_blue"}), ("[yellow] on black", {"yellow_on_black"})])
+def test_what_is_there_stands_above_the_cutoff(library, query, meant):
+    answer = library.ask(query)
+    assert {name for name, hit in zip(library.names(answer), answer, strict=True) if answer.meant(hit)} == meant
+
+
+class Uncalibrated:
+    """An interface without curves, whose words mean random directions; `planted` is what the word planted means."""
+
+    space = Space("uncalibrated", "0" * 64, "none", 64)
+
+    def __init__(self, make_vectors):
+        self.make = make_vectors
+        self.planted = make_vectors(np.random.default_rng(0), 64)
+
+    @property
+    def calibration(self):
+        captions, pictures = (self.make(np.random.default_rng(seed), 100, 64) for seed in (1, 2))
+        return Calibration(captions, captions, pictures[:12], pictures[12:24], stand_in=True)
+
+    def encode_query(self, query):
+        def meant(part):
+            return self.planted if part.label == "planted" else self.make(np.random.default_rng(len(part.label)), 64)
+
+        vectors = np.array([meant(part) for part in query if part.role == "entity"], np.float32).reshape(-1, 64)
+        return QueryEncoding(meant(query[0]), vectors, vectors[:0])
+
+
+@pytest.mark.parametrize("form", ["{}", "[{}]"])
+def test_without_curves_of_its_own_a_space_is_judged_by_its_library(tmp_path, make_vectors, load, form):
+    rng, interface = np.random.default_rng(5), Uncalibrated(make_vectors)
+    image, regions = make_vectors(rng, 200, 64), make_vectors(rng, 200, 2, 64)
+    image[17] = unit(interface.planted + make_vectors(rng, 64))
+    regions[17, 1] = interface.planted
+    one, boxes = np.full(2, 0.5, np.float32), np.tile(np.array([0, 0, 9, 9], np.float32), (2, 1))
+    with Store.open(tmp_path / "bare", create=True) as store:
+        facts = [PhotoFacts(f"{n:064x}", 100, 80, "PNG") for n in range(200)]
+        ids = store.write_encodings(store.ensure_space(interface.space), facts, image, list(regions), [boxes] * 200,
+                                    [one] * 200, [one] * 200)
+
+        def meant(word):
+            answer = search(store, lambda: cast(Interface, interface), Query.parse(form.format(word)),
+                            load_picture=load, ground=None, top_k=200)
+            return [hit.photo.id for hit in answer if answer.meant(hit)]
+
+        planted = meant("planted")
+        assert planted[0] == ids[17] and len(planted) < 20  # the bar of photos is a generous one
+        claimed = sum(bool(meant("x" * number)) for number in range(1, 41) if number != len("planted"))
+        assert claimed <= 8  # of 39 words that mean nothing here
 
 
 # --- grounding -------------------------------------------------------------------------------
@@ -263,6 +486,12 @@ def hit_rgb(library, hit):
     return library.pictures[library.names([hit])[0]]
 
 
+def test_a_hit_that_is_meant_may_lack_one_of_its_entities(library):
+    answer = library.ask("[red]^9 and [orange]")
+    assert library.names(answer)[0] == "red" and answer.meant(answer[0])
+    assert [entity.grounding.present for entity in answer[0].entities] == [True, False]
+
+
 def test_plain_text_is_grounded_and_scored_as_a_caption(library):
     bare, grounded = library.ask("red", ground=None), library.ask("red")
     assert [hit.score for hit in bare] == [hit.score for hit in grounded]
@@ -286,7 +515,7 @@ def test_a_photo_without_regions_is_listed_without_masks(empty):
     empty.store.write_encodings(empty.space_id, [PhotoFacts("0" * 64, 80, 60, "PNG")], encoding.image[None],
                                 [np.zeros((0, 16), np.float32)], [np.zeros((0, 4), np.float32)], [none], [none])
     entity = empty.ask("[white]")[0].entities[0]
-    assert (entity.grounding.source, entity.grounding.present, entity.score, entity.regions) == ("none", False, 0, ())
+    assert (entity.grounding.source, entity.score, entity.regions) == ("none", 0, ())
 
 
 class Looking(ToyInterface):
@@ -313,6 +542,24 @@ def test_an_exact_look_is_taken_at_the_hits_and_leaves_their_scores(library, dra
     assert (entity.grounding.source, entity.grounding.present, entity.regions[0].region_id) == ("exact", True, None)
     assert mask_iou(entity.regions[0].rle.decode(), pixels_of(library.pictures["saved"], "orange")) == 1
     assert library.interface.looks == [[("entity", "orange")]]
+
+
+class Judging(ToyInterface):
+    """The toy with a grounder that judges: whatever it is asked for is not there."""
+
+    def ground(self, photo, query):
+        return [replace(found, present=False) for found in super().ground(photo, query)]
+
+
+@pytest.mark.parametrize(("interface", "there"), [(ToyInterface, [True, False]), (Judging, [False, False])])
+def test_an_exact_look_leaves_the_verdict_unless_it_judges(library, draw, interface, there):
+    saved = library.add("saved", draw(orange=(60, 30, 20)), save=True)
+    library.interface = interface()
+    stored, exact = (next(hit for hit in library.ask("[orange] [purple]", ground=depth) if hit.photo.id == saved)
+                     for depth in ("stored", "exact"))
+    assert [entity.grounding.present for entity in stored.entities] == [True, False]
+    assert [entity.grounding.present for entity in exact.entities] == there
+    assert (exact.score, exact.relevance) == (stored.score, stored.relevance)
 
 
 def test_an_exact_look_for_plain_text_takes_it_as_one_entity(library, draw):
@@ -369,10 +616,31 @@ def test_a_photo_by_itself_scores_as_it_does_in_a_search(library, load):
                  photo=found.photo, depth="stored")
     assert hit.photo == found.photo
     assert hit.score == pytest.approx(found.score, abs=2e-3)  # stored vectors went through half precision
-    assert hit.relevance == pytest.approx(found.relevance, abs=2e-3)
+    curve = curve_of(resolve(query, library.store, library.space_id, load).parts, library.interface.calibration)
+    assert hit.relevance == pytest.approx(float(curve.photo(np.array(hit.score))), rel=1e-5)
     for left, right in zip(hit.entities, found.entities, strict=True):
         assert left.grounding.present == right.grounding.present
         assert [region.rle for region in left.regions] == [region.rle for region in right.regions]
+
+
+@pytest.mark.parametrize("depth", ["stored", "exact"])
+@pytest.mark.parametrize("query", ["[red]", "red", "[red] on white"])
+def test_a_photo_that_the_user_names_is_never_judged_by_its_library(library, load, draw, depth, query):
+    class Doubting(ToyInterface):
+        @property
+        def calibration(self):
+            known = super().calibration
+            return replace(known, curves={kind: replace(curve, anything_offset=-1e3)
+                                          for kind, curve in known.curves.items()})
+
+    library.interface = Doubting()
+    assert library.ask(query).cutoff == 1
+    hit = ground(Doubting(), draw(red=(40, 30, 20)), Query.parse(query), load_picture=load, store=library.store,
+                 depth=depth)
+    entity, = hit.entities
+    assert hit.relevance > 0.5 and entity.grounding.present and entity.regions
+    missing = ground(Doubting(), draw(green=(40, 30, 20)), Query.parse("[red]"), load_picture=load, depth=depth)
+    assert missing.relevance < 0.5 and not missing.entities[0].grounding.present
 
 
 def test_a_thumbnail_is_grounded_at_the_size_of_its_photo(library, load, draw):

@@ -192,17 +192,15 @@ class Index:
         Returns:
             Hits, best first, ties by photo id; empty when nothing is indexed or the filters leave nothing.
         Raises:
-            QueryError, EmptyQuery: the query does not parse.
-            ImageUnreadable, ImageTooLarge: a picture in the query.
+            QueryError, EmptyQuery, ImageUnreadable, ImageTooLarge: the query, or a picture in it.
             NotInIndex: it names a photo or region that is not there.
             SpaceMismatch: the active space was made by another model than the settings name.
         """
         from .query.engine import search
 
         dials = self._config.query
-        return search(self._store, lambda: self.interface, _parsed(query),
-                      top_k=dials.top_k if top_k is None else top_k, filters=filters,
-                      load_picture=self.load_picture, mode=mode, ground=ground, settings=dials,
+        return search(self._store, lambda: self.interface, _parsed(query), filters=filters, mode=mode, ground=ground,
+                      top_k=dials.top_k if top_k is None else top_k, load_picture=self.load_picture, settings=dials,
                       cache=self._cache, skip=skip, exclude_self=exclude_self)
 
     def ground(self, photo: Path | str | int | RGB, query: Query | str) -> Hit:

@@ -9,6 +9,8 @@ _IRREGULAR = {"person": "people", "man": "men", "woman": "women", "child": "chil
               "tooth": "teeth", "goose": "geese", "mouse": "mice", "knife": "knives", "leaf": "leaves",
               "loaf": "loaves", "shelf": "shelves", "scarf": "scarves", "wolf": "wolves", "sheep": "sheep",
               "deer": "deer", "fish": "fish", "potato": "potatoes", "tomato": "tomatoes"}
+_PLURALS = frozenset(_IRREGULAR.values())
+_SINGULAR_IN_S = frozenset({"lens", "gas", "canvas", "atlas", "iris", "tennis", "chess", "christmas", "pancreas"})
 
 
 def plural(word: str) -> str:
@@ -24,6 +26,18 @@ def plural(word: str) -> str:
     if word.endswith("y") and word[-2:-1] not in ("", *"aeiou"):
         return word[:-1] + "ies"
     return word + "s"
+
+
+def is_plural(name: str) -> bool:
+    """Whether the last word of a name looks like an English plural.
+
+    >>> [name for name in ("skis", "bus", "glass", "people", "dog", "wine glasses", "cactus") if is_plural(name)]
+    ['skis', 'people', 'wine glasses']
+    """
+    last = name.lower().split(" ")[-1]
+    if last in _SINGULAR_IN_S or last.endswith(("ss", "us")) or _IRREGULAR.get(last) == last:
+        return False
+    return last in _PLURALS or last.endswith("s")
 
 
 def with_article(name: str) -> str:

@@ -33,10 +33,10 @@ from ..records import (
 from .bundle import WORDS, load_bundle
 from .find import tasks
 from .find.model import FindModel, Sentence, compose
-from .find.names import name_of
+from .find.names import means_nothing, name_of
 from .find.pieces import varied
 from .find.rating import Rating
-from .protocol import Calibration
+from .protocol import Calibration, TextReading
 from .words import KnownWords
 
 MOST_REGIONS = 32
@@ -183,6 +183,18 @@ class FindMini:
         size = photo.shape[0], photo.shape[1]
         return [_grounded(number, one, size) for number, one in enumerate(found)]
 
+    def reading(self, text: str) -> TextReading:
+        """What the model cannot read of a text: words that training never met, and what lies beyond its last token."""
+        unknown = () if self._known is None else self._known.unknown(text)
+        near = {} if self._known is None else {word: self._known.near(word) for word in unknown}
+        left = self._left(text)
+        end = self._model.text.end_of(left)
+        return TextReading(unknown, near, left[end:].strip(), nothing=means_nothing(left))
+
+    def _left(self, text: str) -> str:
+        """A text without its unknown words."""
+        return text if self._known is None else self._known.without(text, self._known.unknown(text))
+
     # --- photos -------------------------------------------------------------------------------
 
     def _pyramid(self, photos: Sequence[RGB], side: int | None = None) -> Pyramid:
@@ -275,10 +287,19 @@ class FindMini:
         return _array(tasks.encode_region(self._model, self._reference(part, pyramids), vocabulary))
 
     def _texts(self, texts: Sequence[str]) -> Floats:
-        """(N, D) unit vectors of captions and of phrases; one that names a thing is read by that name alone."""
-        singular = None if self._known is None else self._known.singular
-        read = [name_of(text, singular) or text for text in texts]
-        return _array(tasks.encode_text(self._model, read)) if read else np.zeros((0, self.space.dim), np.float32)
+        """(N, D) vectors of captions and of phrases, unit length; one that names a thing is read by that name alone.
+
+        Unknown words are left out. A text that says nothing then is the mean caption, which is not of unit length: once
+        that is taken off there is nothing left of it.
+        """
+        vectors = np.tile(self._calibration.captions.mean(0), (len(texts), 1)).astype(np.float32)
+        known = [self._left(text) for text in texts]
+        told = [n for n, text in enumerate(known) if not means_nothing(text)]
+        if told:
+            singular = None if self._known is None else self._known.singular
+            read = [name_of(known[n], singular) or known[n] for n in told]
+            vectors[told] = _array(tasks.encode_text(self._model, read))
+        return vectors
 
     def _reference(self, part: ResolvedPart, pyramids: dict[int, Pyramid]) -> tasks.Reference:
         pyramid = pyramids[id(part)]

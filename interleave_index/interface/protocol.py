@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Literal, Protocol, TypeAlias
 
@@ -132,11 +132,40 @@ def read_curves(constants: dict[str, dict[str, float]]) -> dict[QueryKind, Curve
     return {kind: Curve(**constants[kind]) for kind in KINDS} if constants else {}
 
 
+@dataclass(frozen=True, slots=True)
+class TextReading:
+    """What a model cannot read of a text.
+
+    Attributes:
+        unknown: words that it leaves out, as they were written, in order.
+        near: by unknown word, known words that are spelt nearly alike.
+        cut: the end of the text that lies beyond what it reads; empty where nothing does.
+        nothing: no word is left that means anything.
+    """
+
+    unknown: tuple[str, ...] = ()
+    near: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    cut: str = ""
+    nothing: bool = False
+
+    def notes(self) -> list[str]:
+        """What the user should be told, a line each."""
+        told = []
+        for word in self.unknown:
+            others = self.near.get(word, ())
+            hint = f"; did you mean {' or '.join(others)}?" if others else ""
+            told.append(f"the model does not know the word {word!r} and leaves it out{hint}")
+        if self.cut:
+            told.append(f"the text is longer than the model reads; it leaves out {self.cut!r}")
+        return told
+
+
 class Interface(Protocol):
     """Photos and queries into one space, and a second look at one photo.
 
     One that runs best on large batches may also have an attribute `photos_at_a_time`; an ingest gives it as many, as
-    far as they fit into one transaction.
+    far as they fit into one transaction. One that knows what it cannot read may have a method ``reading(text)`` that
+    gives a `TextReading`.
     """
 
     @property

@@ -114,6 +114,12 @@ class TextTower(nn.Module):
             pad[row, : len(kept) + 1] = False
         return TokenBatch(ids, pad, spans)
 
+    def end_of(self, sentence: str) -> int:
+        """Where the part of a sentence ends that fits into `MOST_TOKENS` tokens, in characters."""
+        offsets = self.tokenizer.encode(sentence, add_special_tokens=False).offsets
+        kept = MOST_TOKENS - 1  # the beginning token takes one place
+        return len(sentence) if len(offsets) <= kept else int(offsets[kept][0])
+
     def placeholders(self, batch: TokenBatch) -> Tensor:
         """(B, T) bool, True where a visual entity stands."""
         return batch.ids == self._special[PLACEHOLDER]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from ..errors import SpaceMismatch
 from ..grammar import Query
-from ..interface.protocol import Calibration, Interface
+from ..interface.protocol import Calibration, Interface, TextReading
 from ..records import RGB, EntityHit, Floats, Photo, ResolvedPart, ResolvedQuery, Space
 from .calibration import complete, of_library, unpacked
 from .ground import AskedPart, StoredRegions, ground_exact, ground_stored
@@ -88,10 +88,25 @@ class Asking:
         self.load_picture, self.cache, self.depth = load_picture, cache, depth
         resolved = resolve(query, store, space_id, load_picture, cache, pixels=depth == "exact")
         self.parts, self.notes = resolved.parts, list(resolved.notes)
+        self.unreadable = False
+        if not resolved.stored:
+            self._read_words(model.get())
         encoding = stored_encoding(self.parts) if resolved.stored else model.get().encode_query(self.parts)
         self.scoring: ScoringQuery = scoring_query(self.parts, encoding, self.calibration,
                                                    entity_weight=settings.entity_weight,
                                                    negative_weight=settings.negative_weight)
+
+    def _read_words(self, interface: Interface) -> None:
+        """Note what the model cannot read; a query that says nothing to it has no answer."""
+        reading: Callable[[str], TextReading] | None = getattr(interface, "reading", None)
+        if reading is None:
+            return
+        wanted = [part for part in self.parts if part.role != "negative"]
+        found = {part.label: reading(part.label) for part in self.parts if part.kind == "text"}
+        for one in found.values():
+            self.notes += one.notes()
+        self.unreadable = all(part.kind == "text" and found[part.label].nothing and found[part.label].unknown
+                              for part in wanted if part.kind != "text" or part.label.strip())
 
     @cached_property
     def calibration(self) -> Calibration:
@@ -126,7 +141,7 @@ class Asking:
             best_evidence, best_negatives: (E,) and (N,) best evidence of each entity and negative over all photos.
             count: photos that could have been the best.
         """
-        fixed = self.settings.cutoff
+        fixed, count = self.settings.cutoff, 0 if self.unreadable else count
         entities, negatives = (
             tuple(judge(curve_of([replace(part, role="entity")], self.calibration), float(value), count, fixed=fixed)
                   for part, value in zip(self._of(role), bests, strict=True))

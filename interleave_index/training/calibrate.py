@@ -6,7 +6,7 @@ the thing tell how likely a photo is. The bars are set for both errors: the best
 claim at most `FALSE_CLAIMS` of the things that are not there.
 
 Things that are not there are names of other photos, which no photo of the library is annotated for or captioned with.
-Sentences, pictures and parts, which no name stands for, are asked of the same library without its right photos.
+Pictures and parts, which no name stands for, are asked of the same library without its right photos.
 """
 
 from __future__ import annotations
@@ -16,21 +16,18 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from ..errors import ShapeError
-from ..evaluation.interleaved import Question as Sentence
-from ..evaluation.interleaved import questions as sentences_of
-from ..evaluation.labelled import References, masked
+from ..evaluation.labelled import masked
 from ..evaluation.labels import class_name
 from ..evaluation.library import Progress, asked, encode_library, totals
 from ..evaluation.packs import PackPhoto
 from ..evaluation.things import closed_lists, thing_areas, thing_names
-from ..evaluation.words import mentions
+from ..evaluation.words import mentions, with_article
 from ..interface.protocol import KINDS, Curve, Interface, QueryKind, spread_of
 from ..records import BoolMask, Entity, Floats, Picture, ResolvedQuery, Rle
 
@@ -39,7 +36,9 @@ DRAWS = 2  # libraries of each size
 FEWEST = 8  # photos of a library that are annotated for a question
 FALSE_CLAIMS = 0.17  # share of absent things that may be claimed, class names among photos of other classes included
 VISIBLE = 0.01  # share of the photo from which on a thing counts as shown; smaller ones are left out
-MOST_QUESTIONS = 400  # of each kind
+MOST_QUESTIONS = 600  # of each kind
+TOGETHER = 4  # photos that show two things of a pair, at least
+MOST_PAIRS = 250
 MOST_OF_A_NAME = 4  # pictures and parts that stand for one name
 RIDGE = 1e-4
 PHOTO_BARS = np.geomspace(0.01, 0.6, 40)
@@ -97,18 +96,12 @@ def calibrate(interface: Interface, photos: Sequence[PackPhoto], *, seed: int = 
         some = _spread(asking[kind])
         scores = totals(library, interface, (question.query() for question in some), f"{kind} questions", progress,
                         count=len(some))
-        curves[kind] = fit(draw(scores, some, seed=seed), sentence=kind == "mixed")
+        curves[kind] = fit(draw(scores, some, seed=seed))
     return curves
 
 
-def fit(draws: Draws, *, sentence: bool = False) -> Curve:
-    """The curve of one kind.
-
-    Args:
-        draws: libraries with and without the thing.
-        sentence: only one photo is right, and others may fit nearly as well: the bars are then set so that four in five
-            of the right photos that rank among the first five are claimed.
-    """
+def fit(draws: Draws) -> Curve:
+    """The curve of one kind, from libraries with and without the thing."""
     absent, size = ~draws.holds, np.array([spread_of(int(count)) for count in draws.size])
     growth = float(np.polyfit(size[absent], draws.best[absent], 1)[0])  # of the best score, where nothing is meant
     lifted = draws.best - growth * size
@@ -116,7 +109,7 @@ def fit(draws: Draws, *, sentence: bool = False) -> Curve:
     held = draws.holds[draws.library]
     slope, offset = logistic_regression(np.stack([draws.score[held], np.ones(int(held.sum()))], 1), draws.right[held])
     curve = Curve(slope, offset, 0.5, a, -a * growth, c, 0.5)
-    return _with_sentence_bars(curve, draws) if sentence else _with_bars(curve, draws)
+    return _with_bars(curve, draws)
 
 
 def _with_bars(curve: Curve, draws: Draws) -> Curve:
@@ -134,19 +127,6 @@ def _with_bars(curve: Curve, draws: Draws) -> Curve:
 def _at_least(chances: NDArray[np.float64]) -> NDArray[np.int64]:
     """How many of the chances reach each of `PHOTO_BARS`."""
     return len(chances) - np.searchsorted(np.sort(chances), PHOTO_BARS)
-
-
-def _with_sentence_bars(curve: Curve, draws: Draws, wanted: float = 0.8) -> Curve:
-    """Bars that claim four in five of the right photos among the first five: both let nine in ten of them through."""
-    anything, photo = _chances(curve, draws)
-    above = np.zeros(len(draws.score), np.int64)
-    starts = np.searchsorted(draws.library, np.arange(len(draws.best) + 1))
-    for first, end in pairwise(starts.tolist()):
-        above[first:end] = np.argsort(np.argsort(-draws.score[first:end], kind="stable"), kind="stable")
-    near = draws.right & (above < 5)
-    through = 1 - np.sqrt(wanted)
-    return replace(curve, bar=float(np.quantile(photo[near], through)),
-                   anything_bar=float(np.quantile(anything[draws.library[near]], through)))
 
 
 def _chances(curve: Curve, draws: Draws) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -172,7 +152,7 @@ def draw(scores: Floats, questions: Sequence[Question], *, seed: int = 0) -> Dra
             drawn = np.zeros(total, bool)
             drawn[rng.choice(total, size, replace=False)] = True
             for row, question in zip(scores, questions, strict=True):
-                here = drawn[question.photos] | question.right if question.right.sum() == 1 else drawn[question.photos]
+                here = drawn[question.photos]
                 some, right = question.photos[here], question.right[here]
                 if len(some) < FEWEST or right.all():
                     continue
@@ -227,7 +207,7 @@ def _questions(photos: Sequence[PackPhoto]) -> dict[QueryKind, list[Question]]:
     named = list(_named(photos))
     return {
         "caption": [Question(partial(asked, name), some, right, False) for name, some, right in named],
-        "mixed": list(_sentences(photos)),
+        "mixed": list(_mixtures(photos)),
         "entity": [Question(partial(asked, Entity(name)), some, right, False) for name, some, right in named],
         "picture": list(_pictures(photos)),
         "region": list(_parts(photos)),
@@ -253,19 +233,21 @@ def _named(photos: Sequence[PackPhoto]) -> Iterator[tuple[str, NDArray[np.int64]
         yield name, np.array(list(classes)), np.array([known == name for known in classes.values()], bool)
 
 
-def _sentences(photos: Sequence[PackPhoto]) -> Iterator[Question]:
-    """Captions with a word in brackets, or a part of another photo in its place; they mean the captioned photo."""
-    references = References(photos)
-    captioned = np.array([n for n, photo in enumerate(photos) if photo.captions], np.int64)
-    for one in sentences_of(photos, references):
-        right = captioned == one.position
-        others = captioned != one.reference.position
-        yield Question(partial(_with_part, one, references), captioned[others], right[others])
-        yield Question(partial(asked, one.before, Entity(one.word), one.after), captioned, right)
-
-
-def _with_part(one: Sentence, references: References) -> ResolvedQuery:
-    return asked(one.before, references.picture(one.reference), one.after)
+def _mixtures(photos: Sequence[PackPhoto]) -> Iterator[Question]:
+    """Names in brackets among other words, and two things that photos show together, one of them in brackets."""
+    for name, some, right in _named(photos):
+        yield Question(partial(asked, "a photo with", Entity(with_article(name)), "in it"), some, right, False)
+    for names, members in closed_lists(photos).values():
+        shown = [thing_areas(photos[n]) for n in members]
+        areas = np.array([[one.get(name, 0.0) for name in names] for one in shown]).reshape(len(members), len(names))
+        clear = (areas == 0) | (areas >= VISIBLE)
+        pairs = [(first, second) for first in range(len(names)) for second in range(len(names)) if first != second
+                 and (clear[:, [first, second]] & (areas[:, [first, second]] > 0)).all(1).sum() >= TOGETHER]
+        for first, second in sorted(pairs, key=lambda pair: _number(f"{names[pair[0]]} {names[pair[1]]}"))[:MOST_PAIRS]:
+            here = clear[:, first] & clear[:, second]
+            both = (areas[here][:, [first, second]] > 0).all(1)
+            words = Entity(with_article(names[first])), f"with {with_article(names[second])}"
+            yield Question(partial(asked, *words), np.array(members)[here], both, False)
 
 
 def _with_picture(photo: PackPhoto, rle: Rle | None = None) -> ResolvedQuery:

@@ -12,12 +12,22 @@ from collections.abc import Callable
 LONGEST_NAME = 3  # words; more are a sentence, which is read as it stands
 _COUNTED = "one two three four five six seven eight nine ten a an the some any several many few no"
 _OWNED = "my your his her its our their this that these those"
+_EMPTY = frozenset(f"{_COUNTED} {_OWNED} and of in on at with by to".split())
 _BEFORE = re.compile(
     r"^(?:(?:(?:a|an|the|some|my|our)\s+)?(?:photo|photos|picture|pictures|image|images)\s+of\s+|\d+\s+|(?:"
     + "|".join(f"{_COUNTED} {_OWNED}".split())
     + r")\s+)+",
     re.IGNORECASE,
 )
+
+
+def means_nothing(text: str) -> bool:
+    """Whether no word is left in a text but articles, numbers and the like.
+
+    >>> [means_nothing(text) for text in ("a", "", "two dogs")]
+    [True, True, False]
+    """
+    return all(word.lower() in _EMPTY for word in text.split())
 
 
 def name_of(phrase: str, singular: Callable[[str], str] | None = None) -> str | None:

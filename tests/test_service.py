@@ -57,15 +57,23 @@ def test_every_entity_gets_the_mask_of_its_own_shape(drawn_photos, toy_index):
         assert entity.grounding.source == "stored"
 
 
-def test_a_negative_pushes_the_photo_that_shows_it_below_the_ones_that_do_not(
-        drawn_photos, toy_index, tmp_path, draw):
-    toy_index.forget([drawn_photos.blue_triangle.path])
-    for number in range(30):  # blue must be rare in a library before it counts against a photo
-        yellow = {"yellow": draw.rectangle(0, 0, 20 + number, 30)}
-        draw.save(draw.paint(yellow), tmp_path / "more" / f"{number}.png")
+def test_of_two_photos_alike_a_negative_pushes_the_one_that_shows_it_below_the_other(toy_index, tmp_path, draw):
+    shapes = {"red": draw.disc(30, 48, 20), "green": draw.rectangle(70, 30, 110, 70)}
+    draw.save(draw.paint(shapes), tmp_path / "more" / "red_disc_and_green_square.png")
     toy_index.ingest(tmp_path / "more")
-    assert names(toy_index.search("[red]", 2)) == ["red_disc", "red_disc_and_blue_square"]
-    assert names(toy_index.search("[red] -[blue]", 100)).index("red_disc_and_blue_square") > 1
+    for wanted in ("[red]", "red", "a [red] disc on white"):
+        for unwanted, order in (("blue", ("green", "blue")), ("green", ("blue", "green"))):
+            found = names(toy_index.search(f"{wanted} -[{unwanted}]", 100))
+            first, second = (found.index(f"red_disc_and_{colour}_square") for colour in order)
+            assert found.index("red_disc") < first < second, (wanted, unwanted)
+
+
+def test_what_is_asked_and_not_there_is_never_meant_and_a_photo_finds_itself(drawn_photos, toy_index):
+    for query in ("orange", "[orange]"):
+        assert toy_index.search(query).meant_count == 0
+    red = id_of(toy_index, drawn_photos.red_disc)
+    own, others = (toy_index.search(Query(PhotoRef(red)), 6, exclude_self=flag) for flag in (False, True))
+    assert own[0].relevance == 1 and [hit.photo.id for hit in own[1:]] == [hit.photo.id for hit in others]
 
 
 def test_an_outside_picture_finds_the_photo_of_its_colours(drawn_photos, toy_index, tmp_path):

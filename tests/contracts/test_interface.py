@@ -7,6 +7,7 @@ import pytest
 from interleave_index.errors import ShapeError
 from interleave_index.geometry import box_of
 from interleave_index.interface import load, names
+from interleave_index.interface.protocol import KINDS
 from interleave_index.records import ResolvedPart
 from tests.models import tiny
 
@@ -111,7 +112,7 @@ def test_lost_pixels_are_stood_in_for_by_a_stored_vector(interface):
     stored = ResolvedPart("entity", "region", "[region:1/0]", vector=encoding.regions[0])
     assert np.allclose(interface.encode_query((stored,)).entities[0], encoding.regions[0], atol=1e-5)
     query = interface.encode_query((ResolvedPart("caption", "text", "near"), stored))
-    assert (encoding.regions @ query.entities[0]).argmax() == 0  # words may make it less sure of itself
+    assert np.allclose(query.entities[0], encoding.regions[0], atol=1e-5)
     assert float(np.linalg.norm(query.legend)) == pytest.approx(1, abs=1e-4)
     with pytest.raises(ShapeError, match="neither pixels nor a stored vector"):
         interface.encode_query((ResolvedPart("entity", "region", "[region:1/0]"),))
@@ -137,5 +138,10 @@ def test_the_banks_are_unit_vectors_of_the_space(interface):
     for bank in (calibration.captions, calibration.phrases, calibration.pictures, calibration.regions):
         assert bank.ndim == 2 and len(bank) and bank.shape[1] == interface.space.dim
         assert np.allclose(np.linalg.norm(bank, axis=1), 1, atol=2e-3)
-    assert set(calibration.slope) == set(calibration.offset) == {"caption", "entity", "picture"}
-    assert all(value > 0 for value in calibration.slope.values()) and 0 < calibration.cutoff < 1
+
+
+def test_curves_are_there_for_every_kind_of_query_or_for_none(interface):
+    curves = interface.calibration.curves
+    assert tuple(curves) in ((), KINDS)
+    for curve in curves.values():
+        assert curve.slope > 0 and curve.anything_slope > 0 and 0 < curve.bar < 1 and 0 < curve.anything_bar < 1

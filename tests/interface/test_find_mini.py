@@ -10,17 +10,18 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from interleave_index.errors import ModelError, ShapeError, WeightsMissing
 from interleave_index.ingest.decode import decode
 from interleave_index.interface import BUNDLED, load
-from interleave_index.interface.bundle import fingerprint, load_bundle, save_bundle
+from interleave_index.interface.bundle import fingerprint, load_bundle, save_bundle, save_curves
 from interleave_index.interface.find import tasks
-from interleave_index.interface.find.alike import OWN, SHARED, SURE, quietest
 from interleave_index.interface.find.model import Sentence, compose
 from interleave_index.interface.find.rating import EVIDENCE, Rating
 from interleave_index.interface.find.readings import READINGS, SHARPNESS, Vocabulary
 from interleave_index.interface.find_mini import FindMini, closeup, squashed_mask, upsampled
+from interleave_index.interface.protocol import KINDS, Curve
 from interleave_index.models.vision import squashed
 from interleave_index.records import ResolvedPart
 
@@ -75,16 +76,68 @@ def test_the_bundle_is_small_and_never_loads_transformers():
 def test_a_bundle_survives_being_written_again(tmp_path):
     bundle = load_bundle(BUNDLED["find-mini"])
     facts = {key: bundle.config[key] for key in ("name", "class_names", "trained_on")}
-    more = bundle.vocabulary, bundle.rating, bundle.alike
-    save_bundle(tmp_path, bundle.model, bundle.class_table, bundle.calibration, facts, *more)
-    again = load_bundle(tmp_path)
-    assert again.checkpoint == bundle.checkpoint == fingerprint(tmp_path)
+    one = bundle
+    for folder in (tmp_path / "first", tmp_path / "second"):
+        save_bundle(folder, one.model, one.class_table, one.calibration, facts, one.vocabulary, one.rating)
+        one = load_bundle(folder)
+    again = one
+    assert again.checkpoint == fingerprint(tmp_path / "first") == fingerprint(tmp_path / "second")
+    assert not {"alike", "bank.phrases"} & set(load_file(tmp_path / "first" / "model.safetensors"))
     assert torch.equal(again.class_table, bundle.class_table)
     assert again.vocabulary and again.rating and bundle.vocabulary and bundle.rating
     assert again.vocabulary.names == bundle.vocabulary.names
     assert torch.equal(again.vocabulary.vectors, bundle.vocabulary.vectors)
     assert torch.equal(again.rating.weights, bundle.rating.weights)
-    assert again.alike and bundle.alike and torch.equal(again.alike.direction, bundle.alike.direction)
+    assert again.calibration.curves == bundle.calibration.curves and tuple(again.calibration.curves) == KINDS
+    for name in ("captions", "phrases", "pictures", "regions"):
+        assert np.array_equal(getattr(again.calibration, name), getattr(bundle.calibration, name)), name
+    assert again.calibration.phrases is again.calibration.captions  # phrases are read as captions are
+
+
+def copied(folder):
+    """The bundle as links; a file that is to be changed is unlinked first."""
+    for file in BUNDLED["find-mini"].iterdir():
+        (folder / file.name).symlink_to(file)
+    return folder
+
+
+def reworded(folder, **changes):
+    """The copied bundle with other facts in its config.json."""
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").unlink()
+    (folder / "config.json").write_text(json.dumps({**config, **changes}))
+
+
+def test_other_curves_leave_the_space_as_it_is(tmp_path):
+    before = load_bundle(copied(tmp_path))
+    (tmp_path / "config.json").unlink()
+    (tmp_path / "config.json").write_bytes((BUNDLED["find-mini"] / "config.json").read_bytes())
+    curves = dict.fromkeys(KINDS, Curve(7.25, -4.0, 0.2, 11.123456, -0.5, -3.0, 0.6))
+    save_curves(tmp_path, curves)
+    after = load_bundle(tmp_path)
+    assert after.checkpoint == before.checkpoint
+    assert after.calibration.curves == dict.fromkeys(KINDS, replace(curves["caption"], anything_slope=11.1235))
+    save_curves(tmp_path, {})
+    assert load_bundle(tmp_path).calibration.curves == {}
+
+
+@pytest.mark.parametrize("constants", [
+    {"slope": {"caption": 1.0}, "offset": {"caption": -2.0}, "cutoff": 0.5}, {"caption": {"slope": 1.0}}, [1.0]])
+def test_constants_of_another_release_are_one_clear_error(tmp_path, constants):
+    reworded(copied(tmp_path), calibration=constants)
+    with pytest.raises(WeightsMissing, match=f"{tmp_path.name} is damaged.*copy or train it again"):
+        load_bundle(tmp_path)
+
+
+def test_what_earlier_editions_kept_of_all_regions_is_not_looked_at(tmp_path):
+    copied(tmp_path)
+    tensors = load_file(tmp_path / "model.safetensors")
+    (tmp_path / "model.safetensors").unlink()
+    earlier = {**tensors, "alike": torch.ones(3, 3), "bank.phrases": torch.ones(2, 256)}
+    save_file(earlier, tmp_path / "model.safetensors")
+    bundle, shipped = load_bundle(tmp_path), load_bundle(BUNDLED["find-mini"])
+    assert np.array_equal(bundle.calibration.phrases, shipped.calibration.phrases)
+    assert torch.equal(bundle.class_table, shipped.class_table)
 
 
 def test_a_bundle_of_an_older_release_lacks_what_came_later(tmp_path):
@@ -94,16 +147,12 @@ def test_a_bundle_of_an_older_release_lacks_what_came_later(tmp_path):
     older = FindMini(tmp_path)
     (found,) = older.encode_photos([scene()])
     again = load_bundle(tmp_path)
-    assert again.vocabulary is None and again.rating is None and again.alike is None
+    assert again.vocabulary is None and again.rating is None
     assert 1 <= len(found.regions) <= 32 and (np.diff(found.scores) <= 0).all()
 
 
 def test_a_vocabulary_without_its_names_is_a_damaged_bundle(tmp_path):
-    for file in BUNDLED["find-mini"].iterdir():
-        (tmp_path / file.name).symlink_to(file)
-    config = json.loads((tmp_path / "config.json").read_text())
-    (tmp_path / "config.json").unlink()
-    (tmp_path / "config.json").write_text(json.dumps({**config, "vocabulary": config["vocabulary"][1:]}))
+    reworded(copied(tmp_path), vocabulary=load_bundle(BUNDLED["find-mini"]).config["vocabulary"][1:])
     with pytest.raises(WeightsMissing, match=r"names for .* vectors of the vocabulary"):
         load_bundle(tmp_path)
 
@@ -122,9 +171,7 @@ def test_a_bundle_that_does_not_fit_its_sizes_is_refused(tmp_path):
     ("config.json", b"{"), ("config.json", b"[]"), ("config.json", b'{"format": 1, "sizes": {"nonsense": 1}}'),
     ("model.safetensors", b"\x08\0\0\0"), ("tokenizer.json", b"{}")])
 def test_a_damaged_bundle_is_one_clear_error_that_names_its_folder(tmp_path, name, content):
-    for file in BUNDLED["find-mini"].iterdir():
-        (tmp_path / file.name).symlink_to(file)
-    (tmp_path / name).unlink()
+    (copied(tmp_path) / name).unlink()
     (tmp_path / name).write_bytes(content)
     with pytest.raises(WeightsMissing, match=f"{tmp_path.name} is damaged"):
         load_bundle(tmp_path)
@@ -232,36 +279,60 @@ def test_halved_weights_say_nearly_the_same():
         assert near.dtype == torch.float32 and float(exact @ near) > 0.99
 
 
-def test_an_unsure_entity_is_about_as_near_to_every_region_and_nearest_to_the_same_ones():
-    generator = torch.Generator().manual_seed(0)
-    regions, entities = (torch.nn.functional.normalize(torch.randn(n, 16, generator=generator)) for n in (40, 3))
-    alike = quietest(regions[:, :] * torch.tensor([1.0] * 15 + [0.01]))
-    assert abs(float(alike.direction[-1])) > 0.99
-    kept, unsure = alike.regions(regions), alike.unsure(entities)
-    for rows in (kept, unsure):
-        assert torch.allclose(rows.norm(dim=1), torch.ones(len(rows)), atol=1e-6)
-    assert torch.allclose(kept @ alike.direction, torch.full((40,), SHARED), atol=1e-6)
-    assert torch.allclose(alike.regions(kept), kept, atol=1e-6)  # they share it once
-    sure, near = alike.regions(entities) @ kept.T, unsure @ kept.T
-    plain = torch.nn.functional.normalize(regions - (regions @ alike.direction)[:, None] * alike.direction, dim=1)
-    clean = torch.nn.functional.normalize(entities - (entities @ alike.direction)[:, None] * alike.direction, dim=1)
-    for said, share in ((clean @ kept.T, 1.0), (sure, OWN), (near, SURE)):
-        assert float(said[0, 0]) == pytest.approx(alike.cosine(float(clean[0] @ plain[0]), entity=share), abs=1e-5)
-    assert torch.equal(near.argsort(1), sure.argsort(1)) and float(near.std()) < float(sure.std()) / 2
+# --- names -----------------------------------------------------------------------------------
 
 
-def test_beside_words_a_part_of_a_photo_leans_on_what_regions_have_alike_and_alone_it_does_not(find_mini):
+def entity(text, role="entity"):
+    return ResolvedPart(role, "text", text)
+
+
+@pytest.mark.parametrize(("name", "forms"), [
+    ("dog", ("a dog", "the dog", "The Dogs", "dogs", "two dogs", "12 dogs", "my dog", "a photo of a dog",
+             "some  pictures of the dogs")),
+    ("old dog", ("my old dog", "the old dogs", "an image of an old dog")),
+    ("wine bottle", ("wine bottles", "three wine bottles")),
+])
+def test_a_name_means_the_same_in_whatever_form_it_is_written(find_mini, name, forms):
+    for role in ("entity", "negative", "caption"):
+        one, *others = (find_mini.encode_query((entity(text, role),)) for text in (name, *forms))
+        for form, other in zip(forms, others, strict=True):
+            for said in ("legend", "entities", "negatives"):
+                assert np.allclose(getattr(one, said), getattr(other, said), atol=1e-6), (form, role)
+
+
+def test_what_is_said_of_a_thing_is_not_left_out(find_mini):
+    texts = ("dog", "old dog", "dog on a beach", "a man walks his dog", "hot dog", "glasses", "glass")
+    vectors = find_mini.encode_query(tuple(entity(text) for text in texts)).entities
+    assert (vectors @ vectors.T - np.eye(len(texts))).max() < 0.99
+
+
+@pytest.mark.parametrize("text", ["a dog", "two old dogs", "a man who walks his dog on the beach", "qxzzt"])
+def test_an_entity_alone_means_as_an_entity_what_it_means_as_a_sentence(find_mini, text):
+    alone, plain = find_mini.encode_query((entity(text),)), find_mini.encode_query((entity(text, "caption"),))
+    assert np.array_equal(alone.legend, alone.entities[0]) and np.array_equal(alone.legend, plain.legend)
+
+
+def test_text_entities_are_read_as_captions_are(find_mini):
+    text = "a red car in front of a house"
+    with torch.inference_mode():
+        (caption,) = tasks.encode_text(find_mini.network, [text]).float().numpy()
+    assert np.allclose(find_mini.encode_query((entity(text),)).entities[0], caption, atol=1e-6)
+
+
+def test_words_that_were_never_met_are_left_out_and_alone_mean_what_captions_mean_on_average(find_mini):
+    said, bare, nothing = (find_mini.encode_query((entity(text),)).entities[0]
+                           for text in ("a qxzzt dog", "a dog", "qxzzt"))
+    assert np.allclose(said, bare, atol=1e-6)
+    assert np.allclose(nothing, find_mini.calibration.captions.mean(0), atol=1e-6)
+
+
+def test_a_part_of_a_photo_is_the_same_alone_and_beside_words(find_mini):
     mask = np.zeros((300, 400), bool)
     mask[60:140, 220:340] = True
     part = ResolvedPart("entity", "region", "[part]", photo=scene(), mask=mask)
-    words = ResolvedPart("caption", "text", "on a lawn")
-    direction = find_mini._alike.direction.numpy()
-    (alone,), (beside,) = (find_mini.encode_query(query).entities for query in ((part,), (words, part)))
-    assert float(alone @ direction) == pytest.approx(SHARED, abs=1e-3)
-    assert float(beside @ direction) == pytest.approx((1 - SURE**2) ** 0.5, abs=1e-3)
-    regions = find_mini.encode_photos([scene()])[0].regions
-    assert (regions @ direction).tolist() == pytest.approx([SHARED] * len(regions), abs=1e-3)
-    assert (regions @ alone).argmax() == (regions @ beside).argmax()
+    queries = (part,), (entity("on a lawn", "caption"), part)
+    (alone,), (beside,) = (find_mini.encode_query(query).entities for query in queries)
+    assert np.allclose(alone, beside, atol=1e-5)
 
 
 def test_a_sentence_is_read_with_the_likeliest_names_of_its_pictures():

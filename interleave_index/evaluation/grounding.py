@@ -1,7 +1,7 @@
 """Grounding: the mask of a label in a photo that shows it once, asked by its name and by an exemplar.
 
-Every question is answered twice: by the best stored region, and by an exact look at the photo. Beside the
-figures stand two guesses that look at nothing: the whole photo, and one mean mask for every photo.
+Every question is answered twice: by the stored region that a search shows, and by an exact look at the photo. Beside
+the figures stand two guesses that look at nothing: the whole photo, and one mean mask for every photo.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ import numpy as np
 from .. import metrics
 from ..geometry import resize_mask
 from ..grounding.stored import answers
-from ..interface.protocol import Interface
+from ..interface.protocol import Calibration, Interface
+from ..query.score import scoring_query
 from ..records import BoolMask, Entity, GroundedMask, ResolvedQuery
 from .labelled import Labelled, References, lone_regions
-from .library import Library, Progress, asked
+from .library import Library, Progress, asked, calibrated
 from .outcome import Outcome
 
 Counts = tuple[int, int]  # pixels of the intersection and of the union
@@ -63,15 +64,17 @@ def _both(name: str, library: Library, interface: Interface, targets: Sequence[L
           queries: dict[int, ResolvedQuery] | _Pictures, mean_mask: BoolMask, progress: Progress) -> dict[str, Outcome]:
     exact, stored = np.zeros((len(targets), 2), np.int64), np.zeros((len(targets), 2), np.int64)
     whole, mean = np.zeros_like(exact), np.zeros_like(exact)
+    calibration = calibrated(library, interface)
     for number, target in enumerate(targets):
         truth, query = target.rle.decode(), queries[number]
         photo = library.photos[target.position]
-        exact[number] = _overlap(_best(interface.ground(photo.rgb(), query)), truth)
-        stored[number] = _overlap(_stored(library, target.position, interface, query), truth)
-        whole[number] = _overlap(np.ones((1, 1), bool), truth)
-        mean[number] = _overlap(mean_mask, truth)
+        exact[number] = overlap_of(exact_mask(interface.ground(photo.rgb(), query)), truth)
+        place = stored_place(library, target.position, interface, query, calibration)
+        stored[number] = overlap_of(None if place is None else library.masks[target.position][place].decode(), truth)
+        whole[number] = overlap_of(np.ones((1, 1), bool), truth)
+        mean[number] = overlap_of(mean_mask, truth)
         progress(name.replace("_", " "), number + 1, len(targets))
-    beside = {"whole_image_mIoU": _mean_iou(whole), "mean_mask_mIoU": _mean_iou(mean), "n": len(targets)}
+    beside = {"whole_image_mIoU": mean_iou(whole), "mean_mask_mIoU": mean_iou(mean), "n": len(targets)}
     keys = {f"{name}_keys": np.array([library.photos[target.position].key for target in targets], str),
             f"{name}_labels": np.array([target.label for target in targets], str)}
     first, second = _outcome(name, exact, beside), _outcome(f"{name}_stored", stored, beside)
@@ -86,20 +89,28 @@ def _outcome(name: str, counts: metrics.Counts, beside: dict[str, Any]) -> Outco
         f"{name}_iou": metrics.grounding_ious(intersection, union)})
 
 
-def _best(found: Sequence[GroundedMask]) -> BoolMask | None:
+def exact_mask(found: Sequence[GroundedMask]) -> BoolMask | None:
+    """The mask that a look shows for its first entity: the best by score, or, of a grounder that judges presence
+    itself, the one that it gives first (`query.ground`).
+    """
     masks = [mask for mask in found if mask.entity == 0]
-    return max(masks, key=lambda mask: mask.score).mask.decode() if masks else None
+    if any(mask.present is None for mask in masks):
+        masks.sort(key=lambda mask: -mask.score)
+    return masks[0].mask.decode() if masks else None
 
 
-def _stored(library: Library, position: int, interface: Interface, query: ResolvedQuery) -> BoolMask | None:
-    regions, masks = library.regions_of(position), library.masks[position]
+def stored_place(library: Library, position: int, interface: Interface, query: ResolvedQuery,
+                 calibration: Calibration) -> int | None:
+    """Ordinal of the stored region that a search shows for the first entity; None where the photo has no region."""
+    regions = library.regions_of(position)
     if not len(regions):
         return None
-    cosines = regions @ interface.encode_query(query).entities[0]
-    return masks[int(answers(cosines, library.scores_of(position))[0])].decode()
+    asking = scoring_query(query, interface.encode_query(query), calibration)
+    return int(answers(regions @ asking.entities.regions[0], library.scores_of(position))[0])
 
 
-def _overlap(found: BoolMask | None, truth: BoolMask) -> Counts:
+def overlap_of(found: BoolMask | None, truth: BoolMask) -> Counts:
+    """Pixels of the intersection and of the union; a mask of another size is resized, None is an empty one."""
     if found is None:
         return 0, int(truth.sum())
     size = (int(truth.shape[0]), int(truth.shape[1]))
@@ -107,5 +118,6 @@ def _overlap(found: BoolMask | None, truth: BoolMask) -> Counts:
     return int(intersection), int(union)
 
 
-def _mean_iou(counts: metrics.Counts) -> float:
+def mean_iou(counts: metrics.Counts) -> float:
+    """Mean IoU of (n, 2) intersections and unions, percent."""
     return metrics.grounding(counts[:, 0], counts[:, 1], ())["mIoU"]

@@ -23,6 +23,7 @@ from ..query.calibration import complete
 from ..query.resolve import resolve
 from ..records import RGB, BoolMask, Floats, Part, PhotoEncoding, ResolvedQuery, Rle
 from .packs import PackPhoto
+from .remembered import chunks, encoded
 
 Progress: TypeAlias = Callable[[str, int, int], None]  # what is being done, how many are done, of how many
 BATCH = 32  # photos decoded and handed to the interface at a time
@@ -105,9 +106,12 @@ def totals(library: Library, interface: Interface, queries: Iterable[ResolvedQue
         queries = list(queries)
         count = len(queries)
     found, calibration = np.empty((count, len(library.photos)), np.float32), calibrated(library, interface)
-    for number, query in enumerate(queries):
-        found[number] = scores_of(library, interface, query, calibration).total
-        progress(what, number + 1, count)
+    number = 0
+    for some in chunks(queries):
+        for query, encoding in zip(some, encoded(interface, some), strict=True):
+            found[number] = score.score(library, score.scoring_query(query, encoding, calibration)).total
+            number += 1
+            progress(what, number, count)
     return found
 
 
@@ -127,10 +131,11 @@ def asked(*parts: Part) -> ResolvedQuery:
     >>> [(part.role, part.label) for part in asked("a man", "with a dog")]
     [('caption', 'a man with a dog')]
     """
-    return resolve(Query(*parts), None, 0, _as_it_is).parts
+    return resolve(Query(*parts), None, 0, as_it_is).parts
 
 
-def _as_it_is(source: str | Path | RGB) -> RGB:
+def as_it_is(source: str | Path | RGB) -> RGB:
+    """The pixels of a picture that is given as such; an evaluation opens no other files."""
     if not isinstance(source, np.ndarray):
         raise InputError(f"picture is {source!r}, expected its pixels; an evaluation opens no other files")
     return source

@@ -15,25 +15,33 @@ from ..interface.protocol import Interface
 from .grounding import grounding
 from .hard_negatives import hard_negatives as judge_pairs
 from .hard_negatives import read_pairs
+from .in_forms import in_forms
 from .interleaved import interleaved
+from .judgement import judgement
 from .labelled import References
 from .labels import labels
 from .library import Library, Progress, encode_library
+from .negatives import negatives
 from .outcome import Outcome
+from .own_photo import own_photo
 from .packs import PackPhoto, read_pack
+from .plot import reliability_plot
 from .proposals import proposals
+from .remembered import Remembered
 from .retrieval import captions
 from .train_facts import TrainFacts, shipped_facts
 
 
 def evaluate(pack: Path, *, interface: Interface, hard_negatives: Path | None = None, facts: TrainFacts | None = None,
              dump: Path | None = None, seed: int = 0, limit: int | None = None,
-             exclude_sources: Collection[str] = (), progress: Progress | None = None) -> dict[str, Any]:
+             exclude_sources: Collection[str] = (), progress: Progress | None = None,
+             plot: Path | None = None) -> dict[str, Any]:
     """Measure an interface on a photo pack.
 
     Args:
         pack: tar file in the form of docs/evaluate.md; nothing of it may have been trained on.
-        interface: what is measured. Every photo is encoded once; queries rank through `query.score`.
+        interface: what is measured. Every photo is encoded once, and no query twice; queries rank through
+            `query.score` and are judged by `query.judgement`.
         hard_negatives: JSONL of true and false captions, or None.
         facts: of the training packs; None takes those of the packs behind the bundled model.
         dump: where score matrices, ids, ranks and IoUs are written as ``.npz``, or None.
@@ -41,6 +49,7 @@ def evaluate(pack: Path, *, interface: Interface, hard_negatives: Path | None = 
         limit: only the first so many photos of the pack, for a trial.
         exclude_sources: photos of these sources are left out.
         progress: is told what is being done, how many are done, and of how many.
+        plot: where a reliability plot of the judgement is drawn as ``.png``, or None.
     Returns:
         The report as plain JSON values, figures in percent; its keys are listed in docs/evaluate.md.
     Raises:
@@ -54,11 +63,14 @@ def evaluate(pack: Path, *, interface: Interface, hard_negatives: Path | None = 
         raise InputError(f"pack {pack} has no photo left to evaluate; check --limit and --exclude-source")
     known = facts or shipped_facts()
     library = encode_library(photos, interface, told)
-    outcomes = dict(_parts(library, interface, known, seed, told))
+    remembered = Remembered(interface)
+    outcomes = dict(_parts(library, remembered, known, seed, told))
     if pairs is not None:
-        outcomes["hard_negatives"] = judge_pairs(library, interface, pairs, told)
+        outcomes["hard_negatives"] = judge_pairs(library, remembered, pairs, told)
     if dump is not None:
         _write(dump, outcomes, photos)
+    if plot is not None:
+        reliability_plot(outcomes["judgement"].figures, plot)
     space = interface.space
     return {**{name: outcome.figures for name, outcome in outcomes.items()},
             "photos": len(photos), "photos_per_s": library.photos_per_s,
@@ -72,9 +84,16 @@ def _parts(library: Library, interface: Interface, facts: TrainFacts, seed: int,
     references = References(library.photos)
     yield "caption", captions(library, interface, progress)
     yield from interleaved(library, interface, references, seed=seed, progress=progress).items()
-    yield from grounding(library, interface, references, facts.mean_mask, progress).items()
+    grounded = grounding(library, interface, references, facts.mean_mask, progress)
+    yield from grounded.items()
+    by_name = grounded["grounding_text"].arrays
+    looks = np.stack([by_name[f"grounding_text_{counts}"] for counts in ("intersection", "union")], 1)
+    yield "forms", in_forms(library, interface, looks, progress)
     yield "proposals", proposals(library)
     yield "labels", labels(library, interface, facts.names, progress)
+    yield "judgement", judgement(library, interface, references, progress)
+    yield "negatives", negatives(library, interface, progress)
+    yield "own_photo", own_photo(library, interface, progress)
 
 
 def _write(path: Path, outcomes: dict[str, Outcome], photos: list[PackPhoto]) -> None:

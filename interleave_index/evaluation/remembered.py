@@ -1,0 +1,105 @@
+"""An interface that encodes no query twice: one evaluation asks the same words and pictures many times over."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..interface.protocol import Calibration, Interface
+from ..records import RGB, GroundedMask, PhotoEncoding, QueryEncoding, ResolvedPart, ResolvedQuery, Space
+
+TOGETHER = 64  # queries encoded at a time
+
+_Item = TypeVar("_Item")
+
+
+class Remembered:
+    """Another interface, whose encodings of queries are kept. Whatever else it can do, it still can.
+
+    Args:
+        interface: asked for what is new.
+    """
+
+    def __init__(self, interface: Interface) -> None:
+        self._interface, self._calibration = interface, interface.calibration
+        self._kept: dict[Hashable, QueryEncoding] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return getattr(self._interface, name)
+
+    def with_calibration(self, calibration: Calibration) -> Remembered:
+        """The same with another calibration; both keep the same encodings."""
+        other = copy.copy(self)
+        other._calibration = calibration
+        return other
+
+    @property
+    def space(self) -> Space:
+        """See `Interface`."""
+        return self._interface.space
+
+    @property
+    def calibration(self) -> Calibration:
+        """See `Interface`."""
+        return self._calibration
+
+    def encode_photos(self, photos: Sequence[RGB]) -> list[PhotoEncoding]:
+        """See `Interface`; photos are not kept."""
+        return self._interface.encode_photos(photos)
+
+    def encode_query(self, query: ResolvedQuery) -> QueryEncoding:
+        """See `Interface`."""
+        return self.encode_queries([query])[0]
+
+    def encode_queries(self, queries: Sequence[ResolvedQuery]) -> list[QueryEncoding]:
+        """`encode_query` of several, those that are new in one go."""
+        keys = [tuple(map(_key, query)) for query in queries]
+        new = {key: query for key, query in zip(keys, queries, strict=True) if key not in self._kept}
+        self._kept.update(zip(new, encoded(self._interface, list(new.values())), strict=True))
+        return [self._kept[key] for key in keys]
+
+    def ground(self, photo: RGB, query: ResolvedQuery) -> list[GroundedMask]:
+        """See `Interface`; looks are not kept."""
+        return self._interface.ground(photo, query)
+
+
+def encoded(interface: Interface, queries: Sequence[ResolvedQuery]) -> list[QueryEncoding]:
+    """Encodings of several queries, in one go where the interface can do that."""
+    together: Callable[[Sequence[ResolvedQuery]], list[QueryEncoding]] | None = getattr(
+        interface, "encode_queries", None)
+    if together is None or len(queries) < 2:
+        return [interface.encode_query(query) for query in queries]
+    found: list[QueryEncoding] = together(queries)
+    return found
+
+
+def learn(interface: Interface, queries: Iterable[ResolvedQuery]) -> None:
+    """Encode queries that will be asked one by one, in batches; a `Remembered` interface then knows them."""
+    for some in chunks(queries):
+        encoded(interface, some)
+
+
+def chunks(items: Iterable[_Item]) -> Iterator[list[_Item]]:
+    """The items in runs of `TOGETHER`; never more of them are drawn than asked for."""
+    rest = iter(items)
+    while some := list(islice(rest, TOGETHER)):
+        yield some
+
+
+def _key(part: ResolvedPart) -> Hashable:
+    return (part.role, part.kind, part.label, part.weight,
+            *(_digest(array) for array in (part.photo, part.mask, part.background, part.vector)))
+
+
+def _digest(array: NDArray[Any] | None) -> Hashable:
+    if array is None:
+        return None
+    return array.shape, array.dtype.str, hashlib.sha1(np.ascontiguousarray(array).tobytes()).digest()

@@ -1,0 +1,100 @@
+"""Figures of merit of a judgement: calibration error, precision, recall and F1, average precision. Pure numpy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..records import BoolMask
+
+BINS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Reliability:
+    """Chances against what came true, in bins of equal width that hold anything.
+
+    Attributes:
+        low: (b,) lower edge of each bin.
+        chance: (b,) mean chance of what is in it.
+        right: (b,) share of it that is right.
+        count: (b,) how much is in it.
+    """
+
+    low: NDArray[np.float64]
+    chance: NDArray[np.float64]
+    right: NDArray[np.float64]
+    count: NDArray[np.int64]
+
+    @property
+    def error(self) -> float:
+        """Expected calibration error, 0 to 1: mean over all of how far their bin's share is from its chance."""
+        total = int(self.count.sum())
+        return float((self.count * np.abs(self.chance - self.right)).sum() / total) if total else 0.0
+
+    def rows(self) -> list[list[float]]:
+        """One row a bin: low edge, mean chance, share right, count."""
+        return [[float(low), float(chance), float(right), int(count)] for low, chance, right, count
+                in zip(self.low, self.chance, self.right, self.count, strict=True)]
+
+
+def reliability(chances: NDArray[np.floating[Any]], right: BoolMask, bins: int = BINS) -> Reliability:
+    """The table behind a reliability plot.
+
+    Args:
+        chances: (n,) 0 to 1.
+        right: (n,) what came true.
+
+    >>> found = reliability(np.array([0.1, 0.15, 0.9, 1.0]), np.array([False, False, True, False]))
+    >>> found.rows()
+    [[0.1, 0.125, 0.0, 2], [0.9, 0.95, 0.5, 2]]
+    >>> round(found.error, 4)
+    0.2875
+    """
+    chances = np.asarray(chances, np.float64)
+    place = np.minimum((chances * bins + 1e-9).astype(np.int64), bins - 1)
+    count = np.bincount(place, minlength=bins)
+    held = np.flatnonzero(count)
+    means = [np.bincount(place, values, minlength=bins)[held] / count[held] for values in (chances, right)]
+    return Reliability(held / bins, means[0], means[1], count[held])
+
+
+def precision_recall(claimed: BoolMask, right: BoolMask) -> dict[str, float]:
+    """``precision``, ``recall`` and ``f1`` of what was claimed, percent; 0 where there is nothing to count.
+
+    >>> precision_recall(np.array([True, True, False, True]), np.array([True, False, True, True]))["recall"]
+    66.66666666666667
+    """
+    hits = float((claimed & right).sum())
+    return {"precision": 100 * hits / max(int(claimed.sum()), 1), "recall": 100 * hits / max(int(right.sum()), 1),
+            "f1": 200 * hits / max(int(claimed.sum() + right.sum()), 1)}
+
+
+def best_f1(values: NDArray[np.floating[Any]], right: BoolMask) -> float:
+    """The best F1 that any single cut of the values gives, percent; equal values are claimed together.
+
+    >>> best_f1(np.array([0.9, 0.8, 0.8, 0.1]), np.array([True, True, False, False]))
+    80.0
+    """
+    if not right.any():
+        return 0.0
+    order = np.argsort(-values, kind="stable")
+    last = np.append(values[order][1:] != values[order][:-1], True)  # only there a cut can lie
+    hits, claimed = np.cumsum(right[order]), np.arange(1, len(order) + 1)
+    return float((200 * hits / (claimed + int(right.sum())))[last].max())
+
+
+def average_precision(scores: NDArray[np.floating[Any]], right: BoolMask) -> float:
+    """Mean over the right ones, best first, of the precision at their rank, percent; ties in order of position.
+
+    >>> average_precision(np.array([0.9, 0.8, 0.7]), np.array([True, False, True]))
+    83.33333333333333
+    """
+    if not right.any():
+        return 0.0
+    sorted_ = right[np.argsort(-scores, kind="stable")]
+    precision = np.cumsum(sorted_) / np.arange(1, len(sorted_) + 1)
+    return 100 * float(precision[sorted_].mean())

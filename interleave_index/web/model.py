@@ -15,7 +15,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeVar, cast
 
-from ..interface.protocol import Calibration, Interface
+from ..interface.protocol import Calibration, Interface, TextReading
 from ..records import RGB, GroundedMask, PhotoEncoding, QueryEncoding, ResolvedQuery, Space
 
 T = TypeVar("T")
@@ -110,6 +110,11 @@ class SharedInterface:
                 self._encoded.pop(next(iter(self._encoded)), None)
             self._encoded[key] = found
         return found
+
+    def reading(self, text: str) -> TextReading:
+        """What the model cannot read of a text; nothing, for one that does not tell. A look-up, so it takes no turn."""
+        read: Callable[[str], TextReading] | None = getattr(self.built, "reading", None)
+        return TextReading() if read is None else read(text)
 
     def ground(self, photo: RGB, query: ResolvedQuery) -> list[GroundedMask]:
         """See `Interface.ground`."""

@@ -128,6 +128,26 @@ def test_an_error_of_one_question_is_not_that_of_its_neighbours(drawn_photos):
     shared.close()
 
 
+def test_a_model_that_knows_what_it_cannot_read_says_so_through_the_server(make_server):
+    class Reader(ToyInterface):
+        def reading(self, text):
+            from interleave_index.interface.protocol import TextReading
+
+            odd = tuple(word for word in text.split() if word not in ("red", "on"))
+            return TextReading(odd, nothing=len(odd) == len(text.split()))
+
+    client = make_server(Reader)
+    note = "the model does not know the word 'xyzzyq' and leaves it out"
+    for parts, some in (([{"entity": "red"}, {"text": "on xyzzyq"}], True), ([{"entity": "xyzzyq"}], False)):
+        answer = client.post("/api/search", json={"parts": parts}).json()
+        assert answer["notes"] == [note] and any(hit["meant"] for hit in answer["hits"]) <= some
+    assert client.server.shared.reading("a b").unknown == ("a", "b")
+
+
+def test_a_model_that_does_not_tell_what_it_cannot_read_is_taken_at_its_word(shared):
+    assert shared.reading("xyzzyq").unknown == ()
+
+
 def test_a_model_that_cannot_be_built_is_told_to_everyone_who_asks(make_server):
     from interleave_index.errors import WeightsMissing
 

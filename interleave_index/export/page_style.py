@@ -51,7 +51,7 @@ vector-effect:non-scaling-stroke;fill-rule:evenodd;transition:fill-opacity .12s}
 .mask path.halo{fill:none;stroke:#000;stroke-opacity:.55;stroke-width:4.5;pointer-events:none}
 .mask.absent path{fill-opacity:.06;stroke-dasharray:3 5;stroke-width:2.5}
 .mask.absent path.halo{stroke-opacity:.4;stroke-width:4}
-.mask.whole path{fill-opacity:0;stroke-width:7}
+.mask.whole path{fill-opacity:0;stroke-width:5}
 .mask.whole path.halo{stroke-width:0}
 .mask:hover path{fill-opacity:.62}
 .mask:hover path.halo{fill-opacity:0}

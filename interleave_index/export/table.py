@@ -31,7 +31,8 @@ def answer_table(answer: Answer) -> Table:
     for number, hit in enumerate(answer):
         meant = answer.meant(hit)
         if number and number == divided:
-            table.add_row("", f"{'─' * (BAR + 1)} {answer.cutoff:.2f}", "", "", Text(UNDER), style="bright_black")
+            reached = f" {answer.cutoff:.2f}" if answer.cutoff < 1 else ""
+            table.add_row("", f"{'─' * (BAR + 1)}{reached}", "", "", Text(UNDER), style="bright_black")
         table.add_row(str(hit.rank), relevance_bar(hit.relevance, answer.cutoff, meant), f"{hit.score:.3f}",
                       str(hit.photo.id), Text(shown_path(hit.photo.path)), Text(found(hit, meant)),
                       style="" if meant else "bright_black")

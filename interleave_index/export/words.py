@@ -11,7 +11,7 @@ from ..records import Answer, EntityHit
 from .files import printable
 
 NOTHING = "Nothing here matches well; these are the nearest"
-UNDER = "under the cut-off: probably not what was meant"
+UNDER = "under the cut-off: probably not meant"
 
 
 def counted(answer: Answer) -> str:

@@ -8,6 +8,7 @@ import pytest
 from interleave_index.errors import ImageUnreadable
 from interleave_index.export.colours import PALETTE, colour_of, hex_of, ink_on
 from interleave_index.export.page import QueryPicture, Section, write_page, write_report
+from interleave_index.export.words import UNDER
 from interleave_index.geometry import encode_rle
 from interleave_index.records import Answer, Region
 
@@ -117,7 +118,7 @@ def test_a_page_without_a_good_hit_says_so_once(answer, load_pixels, tmp_path):
     page = Reader(write_page(poor, tmp_path / "p.html", load_pixels=load_pixels).read_text())
     words = "".join(page.words)
     assert words.count("Nothing here matches well; these are the nearest") == 1 and not page.all("li", "tail")
-    assert "probably not what was meant" not in words and len(page.all("li", "below")) == 2
+    assert UNDER not in words and len(page.all("li", "below")) == 2
 
 
 def test_a_photo_named_by_hand_is_never_grey_nor_counted_and_is_unsure_at_worst(answer, load_pixels, tmp_path):

@@ -115,6 +115,8 @@ def pack(
         Path | None, typer.Option("--hard-negatives", metavar="FILE", help="JSON lines of true and false captions.")
     ] = None,
     dump: Annotated[Path | None, typer.Option("--dump", metavar="FILE", help="Scores and ranks as .npz.")] = None,
+    plot: Annotated[Path | None, typer.Option("--plot", metavar="FILE", help="Draw chances against what came true, "
+                                              "as .png.")] = None,
     seed: Annotated[int, typer.Option("--seed", help="Of the bootstrap intervals.")] = 0,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first photos, for a trial.")] = None,
     exclude_source: Annotated[
@@ -122,18 +124,43 @@ def pack(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure a model on a photo pack. Retrieval, grounding, proposals, labels, absence; figures in percent."""
+    """Measure a model on a photo pack: retrieval, grounding, labels, what answers claim and miss; in percent."""
     from ..evaluation import evaluate as measure
     _, effective = settings(index, config, models_interface=model, models_device=device, models_offline=offline)
     with show.progress_bar("evaluate") as update:
         figures = measure(
             pack, interface=build_interface(effective), hard_negatives=hard_negatives, dump=dump, seed=seed,
-            limit=limit, exclude_sources=exclude_source or (),
+            limit=limit, exclude_sources=exclude_source or (), plot=plot,
             progress=lambda what, done, total: update(done, total, what))
     if as_json:
         show.emit_json(figures)
     else:
-        show.emit_figures(figures)
+        show.emit_figures(_lines(figures))
+
+
+def _lines(report: dict[str, Any]) -> dict[str, Any]:
+    """A report with a line for every block of figures: tables are left to the JSON, and what lies deep comes up.
+
+    >>> _lines({"judgement": {"words": {"ece": 4.0, "reliability": [[0.1, 0.2]], "things": {"f1": 60.0}},
+    ...                       "all": {"ece": 4.0}}, "seed": 0})
+    {'judgement': {'all': {'ece': 4.0}}, 'judgement words': {'ece': 4.0, 'things': {'f1': 60.0}}, 'seed': 0}
+    """
+    lines: dict[str, Any] = {}
+    for name, value in report.items():
+        deep = [key for key, entry in value.items() if _depth(entry) > 1] if isinstance(value, dict) else []
+        lines[name] = _without_tables({key: value[key] for key in value if key not in deep} if deep else value)
+        lines |= {f"{name} {key}": _without_tables(value[key]) for key in deep}
+    return lines
+
+
+def _depth(value: Any) -> int:
+    return 1 + max(map(_depth, value.values()), default=0) if isinstance(value, dict) else 0
+
+
+def _without_tables(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    return {key: _without_tables(entry) for key, entry in value.items() if not isinstance(entry, list)}
 
 
 # --- the published benchmarks ------------------------------------------------------------------

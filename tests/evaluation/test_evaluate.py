@@ -102,7 +102,7 @@ def test_every_key_of_the_frozen_report_is_there_and_json_can_hold_it(report: di
     assert json.loads(json.dumps(report)) == report
     assert {"caption", "interleaved", "interleaved_word_kept", "interleaved_word_deleted", "grounding_text",
             "grounding_text_stored", "grounding_exemplar", "grounding_exemplar_stored", "proposals", "labels",
-            "absence", "hard_negatives", "photos_per_s", "model"} <= set(report)
+            "forms", "judgement", "negatives", "own_photo", "hard_negatives", "photos_per_s", "model"} <= set(report)
     for name in ("caption", "interleaved", "interleaved_word_kept", "interleaved_word_deleted"):
         assert {"IR@1", "IR@5", "IR@10", "chance", "n"} <= set(report[name])
     for name in ("grounding_text", "grounding_text_stored", "grounding_exemplar", "grounding_exemplar_stored"):
@@ -153,11 +153,39 @@ def test_class_names_are_told_apart_by_whether_training_saw_them(report: dict[st
     assert (unseen["top1"], unseen["top5"], unseen["chance"], unseen["n"]) == (0, 100, 50, 1)
 
 
-def test_relevance_tells_present_from_absent_and_no_absent_label_is_answered(report: dict[str, Any]) -> None:
-    found = report["absence"]
-    assert (found["auc"], found["auc_by_label"], found["false_answers"]) == (100, 100, 0)
-    assert (found["n"], found["pairs"], found["chance"]) == (2, 8, 50)
-    assert found["plain_text"]["auc"] == 100
+def test_every_form_of_a_label_is_grounded_and_looked_at_where_masks_are_few(report: dict[str, Any]) -> None:
+    forms = report["forms"]
+    assert forms["bare"]["stored"] == pytest.approx(report["grounding_text_stored"]["mIoU"])
+    assert forms["bare"]["exact"] == pytest.approx(report["grounding_text"]["mIoU"])
+    for form in ("a", "the", "photo_of"):  # the toy reads the colour out of all words
+        assert forms[form]["stored"] == forms[form]["exact"] == forms["bare"]["stored"]
+    assert forms["plural"]["stored"] < forms["bare"]["stored"]  # it does not know "reds"
+    assert forms["spread"] == forms["bare"]["stored"] - forms["plural"]["stored"]
+    assert (forms["n"], forms["labels"]) == (5, 0)  # no colour of the closed list is in three photos
+
+
+def test_colours_that_are_there_are_meant_and_those_that_are_not_are_not(report: dict[str, Any]) -> None:
+    for found in (report["judgement"]["bracketed"]["things"], report["judgement"]["parts"]):
+        assert (found["missed"], found["false"]) == (0, 0)
+    # of the two photos of a class, the yellow one lies on orange: "orange" is claimed where only yellow is annotated
+    assert report["judgement"]["bracketed"]["classes"]["false"] == 50
+    assert report["judgement"]["bracketed"]["things"]["n"] == 2
+    assert report["judgement"]["bracketed"]["classes"]["n"] == 2
+    for kind in ("mixed_part", "mixed_word"):
+        assert report["judgement"][kind]["first_five"] == 100 and report["judgement"][kind]["n"] == 4
+    assert report["judgement"]["all"]["monotone"] == 100
+    assert report["judgement"]["all"]["pairs"] == sum(
+        found["pairs"] for kind, found in report["judgement"].items() if kind not in ("all", "presence"))
+
+
+def test_every_photo_and_part_of_the_pack_finds_its_own_photo_first(report: dict[str, Any]) -> None:
+    found = report["own_photo"]
+    assert (found["photo"], found["region"], found["sure"]) == (100, 100, 100)
+    assert found["photos"] == 7 and found["regions"] > 7
+
+
+def test_no_pair_of_colours_occurs_often_enough_for_negatives(report: dict[str, Any]) -> None:
+    assert report["negatives"]["n"] == 0
 
 
 def test_hard_negatives_count_pairs_of_photos_in_the_pack(report: dict[str, Any]) -> None:
@@ -180,7 +208,10 @@ def test_the_dump_holds_scores_ids_ranks_and_ious(report: dict[str, Any], dumped
     assert arrays["grounding_text_iou"] == pytest.approx([1, 1, 1, 1, 1 / 3], abs=1e-5)
     assert arrays["grounding_text_labels"].tolist() == ["red", "blue", "blue", "red", "green"]
     assert arrays["proposal_best_iou_all"].tolist()[-1] == pytest.approx(1 / 3)
-    assert arrays["absence_present"].sum() == 4 and arrays["label_own"].tolist() == ["orange", "yellow"]
+    assert arrays["judgement_bracketed_labels"].tolist() == ["blue", "red", "orange", "yellow"]
+    assert arrays["judgement_bracketed_right"].sum() == 6 and arrays["label_own"].tolist() == ["orange", "yellow"]
+    assert arrays["forms"].tolist() == ["bare", "a", "the", "plural", "photo_of"]
+    assert arrays["forms_stored_union"].shape == (5, 5) and arrays["own_photo_first"].all()
     assert arrays["hard_scores"].shape == (2, 2) and len(arrays["keys"]) == 7
 
 

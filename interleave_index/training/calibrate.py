@@ -101,27 +101,37 @@ def calibrate(interface: Interface, photos: Sequence[PackPhoto], *, seed: int = 
 
 
 def fit(draws: Draws) -> Curve:
-    """The curve of one kind, from libraries with and without the thing."""
+    """The curve of one kind, from libraries with and without the thing.
+
+    Raises:
+        ShapeError: all libraries hold the thing or none does, or scores do not rise with what is right.
+    """
     absent, size = ~draws.holds, np.array([spread_of(int(count)) for count in draws.size])
-    growth = float(np.polyfit(size[absent], draws.best[absent], 1)[0])  # of the best score, where nothing is meant
+    growth = 0.0  # of the best score where nothing is meant, with the size of the library
+    if absent.any() and np.ptp(size[absent]) > 0:
+        growth = float(np.polyfit(size[absent], draws.best[absent], 1)[0])
     lifted = draws.best - growth * size
     a, c = logistic_regression(np.stack([lifted, np.ones(len(lifted))], 1), draws.holds, even=True)
     held = draws.holds[draws.library]
     slope, offset = logistic_regression(np.stack([draws.score[held], np.ones(int(held.sum()))], 1), draws.right[held])
-    curve = Curve(slope, offset, 0.5, a, -a * growth, c, 0.5)
-    return _with_bars(curve, draws)
+    if min(a, slope) <= 0:
+        raise ShapeError(f"slopes of the fit are {a:.3g} and {slope:.3g}, expected scores that rise with what is right")
+    return _with_bars(Curve(slope, offset, 0.5, a, -a * growth, c, 0.5), draws)
 
 
 def _with_bars(curve: Curve, draws: Draws) -> Curve:
     """The most generous bar of `anything` that claims at most `FALSE_CLAIMS` of the absent things, and the bar of
-    photos with the best F1 over right photos behind it.
+    photos with the best F1 over right photos behind it. Neither is more generous than it has to be: scores that part
+    wholly leave a gap, and the bars stand in it.
     """
     anything, photo = _chances(curve, draws)
-    anything_bar = float(np.quantile(anything[~draws.holds], 1 - FALSE_CLAIMS))
+    needed = min(0.5, float(anything[draws.holds].min()))
+    anything_bar = max(needed, float(np.quantile(anything[~draws.holds], 1 - FALSE_CLAIMS)))
     open_ = (anything >= anything_bar)[draws.library]
     claimed, hits = (_at_least(photo[open_ & chosen]) for chosen in (np.ones_like(open_), draws.right))
     f1 = 2 * hits / np.maximum(claimed + int(draws.right.sum()), 1)
-    return replace(curve, bar=float(PHOTO_BARS[f1.argmax()]), anything_bar=anything_bar)
+    equal = np.flatnonzero(f1 == f1.max())
+    return replace(curve, bar=float(PHOTO_BARS[equal[len(equal) // 2]]), anything_bar=anything_bar)
 
 
 def _at_least(chances: NDArray[np.float64]) -> NDArray[np.int64]:

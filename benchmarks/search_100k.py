@@ -34,7 +34,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from interleave_index.geometry import encode_rle, unit
-from interleave_index.interface.protocol import Calibration
+from interleave_index.interface.protocol import KINDS as QUERY_KINDS
+from interleave_index.interface.protocol import Calibration, Curve
 from interleave_index.records import Filters, PhotoFacts, Space
 from interleave_index.storage import calibrate, recipes, vectors
 from interleave_index.storage.backend import load_faiss, set_threads
@@ -272,8 +273,8 @@ def measure(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
         fill(store, space, world, args.photos, args.regions)
         write_s = time.perf_counter() - began
         bank = world.far(300)
-        flat = {"caption": 1.0, "entity": 1.0, "picture": 1.0}
-        store.save_calibration(space, Calibration(bank, bank, bank, bank, flat, flat).to_bytes())
+        curves = dict.fromkeys(QUERY_KINDS, Curve(8.0, -4.0, 0.25, 12.0, -0.5, -3.0, 0.5))
+        store.save_calibration(space, Calibration(bank, bank, bank, bank, curves).to_bytes())
         note("optimizing")
         began = time.perf_counter()
         made = store.optimize(space)

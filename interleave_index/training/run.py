@@ -389,11 +389,8 @@ def _tokenizer(settings: TrainSettings, train: Samples, sentences: Sentences | N
 
 
 def _provenance(settings: TrainSettings) -> dict[str, object]:
-    used = {
-        key: value
-        for key, value in asdict(settings).items()
-        if key.endswith("minutes") or key in ("batch", "backbone_rate", "seed", "limit")
-    }
+    used = {key: value for key, value in asdict(settings).items()
+            if key.endswith("minutes") or key in ("batch", "backbone_rate", "seed", "limit")}
     return {
         "packs": [pack.name for pack in sorted(settings.data.glob("train-*.tar"))],
         "more": [pack.name for pack in sorted(settings.more.glob("*.tar"))] if settings.more else [],

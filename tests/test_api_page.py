@@ -43,6 +43,15 @@ def test_every_function_of_geometry_and_member_of_an_interface_is_on_the_page():
     assert [name for name in wanted if name not in PAGE] == []
 
 
+def test_what_goes_in_and_out_of_an_interface_is_written_with_its_fields():
+    section = PAGE.split("## Interface")[1].split("\n## ")[0]
+    named = re.findall(r"`([A-Z]\w+)\(([^)`]+)\)`", section)
+    assert {"Space", "Calibration", "PhotoEncoding", "QueryEncoding", "ResolvedPart"} <= {name for name, _ in named}
+    for name, written in named:
+        thing = getattr(records, name, None) or getattr(protocol, name)
+        assert written.split(", ") == [field.name for field in dataclasses.fields(thing)], name
+
+
 def test_every_function_of_the_export_that_is_on_the_page_has_these_parameters():
     section = PAGE.split("## Export")[1].split("\n## ")[0]
     named = re.findall(r"`([a-z]\w+)\.(\w+)\(([^)]*)\)`", section)

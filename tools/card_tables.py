@@ -21,6 +21,19 @@ GROUNDING = {
     "grounding_exemplar": "by a part of another photo, exact",
     "grounding_exemplar_stored": "by a part of another photo, stored region",
 }
+FORMS = {"bare": "dog", "a": "a dog", "the": "the dog", "plural": "dogs", "photo_of": "a photo of a dog"}
+KINDS = {
+    "words": "words",
+    "bracketed": "words in brackets",
+    "pictures": "whole pictures",
+    "parts": "parts of pictures",
+    "mixed_part": "caption with a part of a picture",
+    "mixed_word": "caption with a word in brackets",
+}
+JUDGED = (
+    "missed", "false", "precision", "recall", "f1", "best_f1", "best_f1_score", "f1_share", "ece", "monotone", "n",
+)  # fmt: skip
+PRESENCE = {"stored": "presence, stored", "exact": "presence, exact look"}
 
 
 def row(*cells: object) -> str:
@@ -42,6 +55,24 @@ def main() -> None:
     for key, title in GROUNDING.items():
         f = report[key]
         print(row(title, f["mIoU"], f["cIoU"], f["P@0.5"], f["whole_image_mIoU"], f["mean_mask_mIoU"], f["n"]))
+    table("label as", "stored mIoU", "exact mIoU", "presence", "whole photo", "gain")
+    for key, title in FORMS.items():
+        f = report["forms"][key]
+        print(row(title, f["stored"], f.get("exact", ""), f["presence"], f["whole_photo"], f["gain"]))
+    table("query", *JUDGED)
+    for key, title in KINDS.items():
+        print(row(title, *(report["judgement"][key][name] for name in JUDGED)))
+    for key, title in PRESENCE.items():
+        print(row(title, *(report["judgement"]["presence"][key].get(name, "") for name in JUDGED)))
+    for name in ("negatives", "own_photo"):
+        table(*report[name])
+        print(row(*report[name].values()))
+
+
+def table(*names: str) -> None:
+    print()
+    print(row(*names))
+    print(f"|{'---|' * len(names)}")
 
 
 if __name__ == "__main__":

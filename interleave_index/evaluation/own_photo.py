@@ -19,12 +19,13 @@ from .outcome import Outcome
 if TYPE_CHECKING:
     from ..storage.store import Store
 
-MOST_PHOTOS = 200  # whose parts are asked
+MOST_PHOTOS = 300  # that are asked, evenly chosen: a search of an index takes its time
+MOST_LENDERS = 100  # of them, whose parts are asked as well
 MOST_PARTS = 3  # of each, the best
 
 
 def own_photo(library: Library, interface: Interface, progress: Progress) -> Outcome:
-    """Every photo, and the best parts of some, asked of a real index that holds the vectors of all.
+    """Photos, and the best parts of some of them, asked of a real index that holds the vectors of all.
 
     Returns:
         ``photo`` and ``region``: share whose answer has its own photo first; ``photo_by_score`` and
@@ -32,9 +33,9 @@ def own_photo(library: Library, interface: Interface, progress: Progress) -> Out
         ``regions`` asked; ``sure``: share of all these answers whose first hit has relevance 1. Arrays:
         ``own_photo_first``, ``own_photo_by_score`` (asked,) and ``own_photo_ordinal``, -1 for the photo as a whole.
     """
-    asked = [(position, -1) for position in range(len(library.photos))]
-    every = np.linspace(0, len(library.photos) - 1, min(MOST_PHOTOS, len(library.photos))).round().astype(np.int64)
-    asked += [(position, ordinal) for position in np.unique(every).tolist()
+    whole, lenders = (_evenly(len(library.photos), most) for most in (MOST_PHOTOS, MOST_LENDERS))
+    asked = [(position, -1) for position in whole]
+    asked += [(position, ordinal) for position in lenders
               for ordinal in range(min(MOST_PARTS, len(library.regions_of(position))))]
     first, sure, by_score = (np.zeros(len(asked), bool) for _ in range(3))
     asker, everyone = Asker(library, interface), np.arange(len(library.photos))
@@ -59,6 +60,16 @@ def own_photo(library: Library, interface: Interface, progress: Progress) -> Out
          "sure": _percent(sure), "photos": int((~parts).sum()), "regions": int(parts.sum())},
         {"own_photo_first": first, "own_photo_by_score": by_score,
          "own_photo_ordinal": np.array([ordinal for _, ordinal in asked], np.int64)})
+
+
+def _evenly(count: int, most: int) -> list[int]:
+    """At most so many of the numbers below `count`, evenly apart.
+
+    >>> _evenly(5, 3), _evenly(2, 3)
+    ([0, 2, 4], [0, 1])
+    """
+    chosen: list[int] = np.linspace(0, count - 1, min(most, count)).round().astype(int).tolist()
+    return chosen
 
 
 def _reference(photo_id: int, ordinal: int) -> PhotoRef | RegionRef:

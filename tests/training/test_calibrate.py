@@ -91,6 +91,8 @@ def test_libraries_are_drawn_in_several_sizes_and_a_name_with_absent_ones_of_its
     assert draws.score[draws.right].tolist() == [pytest.approx(float(scores[0, 7]))] * len(draws.size)
     again = draw(scores, [question(range(100), [7], without=False)], seed=3)
     assert again.score.tolist() == draws.score.tolist()
+    both = draw(scores, [question(range(100), [7])], seed=3)
+    assert both.size[both.holds].tolist() == draws.size.tolist() == (both.size[~both.holds] + 1).tolist()
 
 
 def test_too_few_annotated_photos_and_ones_that_are_all_right_are_no_library():

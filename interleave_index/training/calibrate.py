@@ -190,9 +190,9 @@ def logistic_regression(inputs: NDArray[np.floating], right: BoolMask, *, even: 
     Raises:
         ShapeError: only one class.
 
-    >>> slope, offset = logistic_regression(np.array([[0.0, 1], [1, 1], [3, 1], [4, 1]]), np.array([0, 0, 1, 1], bool))
-    >>> round(-offset / slope, 2)
-    2.0
+    >>> slope, offset = logistic_regression(np.array([[-2.0, 1], [-1, 1], [1, 1], [2, 1]]), np.array([0, 0, 1, 1], bool))
+    >>> slope > 1, abs(round(offset, 3))
+    (True, 0.0)
     """
     if not (right.any() and (~right).any()):
         raise ShapeError(f"fit got {len(right)} examples of one class, expected both")

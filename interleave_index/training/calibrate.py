@@ -190,7 +190,8 @@ def logistic_regression(inputs: NDArray[np.floating], right: BoolMask, *, even: 
     Raises:
         ShapeError: only one class.
 
-    >>> slope, offset = logistic_regression(np.array([[-2.0, 1], [-1, 1], [1, 1], [2, 1]]), np.array([0, 0, 1, 1], bool))
+    >>> inputs = np.array([[-2.0, 1], [-1, 1], [1, 1], [2, 1]])
+    >>> slope, offset = logistic_regression(inputs, np.array([0, 0, 1, 1], bool))
     >>> slope > 1, abs(round(offset, 3))
     (True, 0.0)
     """

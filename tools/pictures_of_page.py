@@ -76,7 +76,7 @@ def shoot(browser: Any, address: str, demo: Path, out: Path) -> None:
     page.wait_for_timeout(800)
     shot(page, out / "page-mark.png")
     page.click("#use-part")
-    page.locator(".words").last.fill("over mountains and [trees]")
+    page.locator(".words").last.fill("over mountains")
     ask(page)
     shot(page, out / "page-hits.png")
     page.locator(".card .open").first.click()

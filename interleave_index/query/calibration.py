@@ -74,7 +74,7 @@ def generic_scores(block: Block, calibration: Calibration) -> dict[QueryKind, ND
     found: dict[QueryKind, NDArray[np.float32]] = {}
     dim = block.image.shape[1]
     sentence, phrase = mean_of(calibration.captions, dim), mean_of(calibration.phrases, dim)
-    banks = {"picture": calibration.pictures, "region": calibration.regions}
+    banks = {"picture": calibration.pictures[:MOST_PHOTOS], "region": calibration.regions[:MOST_PHOTOS]}
     for kind in KINDS:
         legends = banks.get(kind, calibration.captions)
         entities = banks.get(kind, calibration.phrases)

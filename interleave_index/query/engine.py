@@ -91,7 +91,8 @@ def search(store: Store, interface_factory: Callable[[], Interface], query: Quer
             entities = asking.ground(photos[photo_id], _stored_regions(store, space_id, shown, row, masks), asked)
             total = float(found.scores.total[row])
             hits.append(Hit(skip + len(hits) + 1, photos[photo_id], total, relevance, entities))
-    notes = (*asking.notes, *_doubts(asking, found.verdicts))
+    doubts = _doubts(asking, found.verdicts) if found.path == "exact" else []  # else not every photo was looked at
+    notes = (*asking.notes, *doubts)
     return Answer(str(query), found.path, tuple(hits), tuple(dict.fromkeys(notes)), found.verdicts.whole.cutoff)
 
 

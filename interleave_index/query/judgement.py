@@ -124,5 +124,5 @@ def library_curves(scores: dict[QueryKind, NDArray[np.floating]]) -> dict[QueryK
 
 
 SMALLEST_DEVIATION = 1e-3  # generic queries that score all alike must not make a curve infinitely steep
-STANDARD = Curve(slope=1.6, offset=-4.2, bar=0.15, anything_slope=1.2, anything_size=-0.2, anything_offset=-3.0,
-                 anything_bar=0.5)
+STANDARD = Curve(slope=1.5, offset=-5.0, bar=0.25, anything_slope=1.9, anything_size=-2.2, anything_offset=0.9,
+                 anything_bar=0.45)

@@ -17,7 +17,7 @@ from .interleaved import Question as Asked
 from .interleaved import questions as interleaved_questions
 from .labelled import Labelled, References, sha1_number
 from .packs import PackPhoto
-from .truth import FEWEST, Named, classes, named, shown
+from .truth import FEWEST, Named, classes, named, shown, strangers
 
 Kind: TypeAlias = Literal["words", "bracketed", "pictures", "parts", "mixed_part", "mixed_word"]
 MOST_OF_A_NAME = 4  # parts that stand for one name
@@ -29,7 +29,7 @@ class Question:
     """One query and what is known of the photos that it is asked of.
 
     Attributes:
-        group: ``things``, ``classes``, or ``captions``.
+        group: that of its name, see `Named`, or ``captions``.
         label: the name behind it.
         query: makes it; pictures of a whole pack need not lie in memory.
         photos: (n,) positions in the pack.
@@ -37,7 +37,7 @@ class Question:
         enough: enough photos show the label for it to count in figures over right photos.
     """
 
-    group: Literal["things", "classes", "captions"]
+    group: Literal["things", "classes", "strangers", "captions"]
     label: str
     query: Callable[[], Query]
     photos: NDArray[np.int64]
@@ -54,8 +54,9 @@ class Question:
 def judged_questions(photos: Sequence[PackPhoto], references: References) -> dict[Kind, list[Question]]:
     """All questions of a pack, by kind."""
     known = named(photos)
-    return {"words": [_of_name(one, Query(one.name)) for one in known],
-            "bracketed": [_of_name(one, Query(Entity(one.name))) for one in known],
+    every = known + strangers(photos)
+    return {"words": [_of_name(one, Query(one.name)) for one in every],
+            "bracketed": [_of_name(one, Query(Entity(one.name))) for one in every],
             "pictures": list(_pictures(photos)),
             "parts": list(_parts(photos, references, known)),
             **_mixed(photos, references)}

@@ -27,6 +27,7 @@ from .verdicts import Reliability, best_f1, precision_recall, reliability
 
 SHOWN = 10  # hits of an answer that a user sees at first
 FIRST = 5  # where a good answer has its photo
+GROUPS = ("things", "classes", "strangers")
 PRESENCE_OF: tuple[Kind, ...] = ("bracketed", "mixed_word")
 
 
@@ -63,9 +64,9 @@ def judgement(library: Library, interface: Interface, references: References, pr
 
     Returns:
         By kind of query the figures of `_figures`; for mixtures also ``first_five`` and ``first_five_above``; for words
-        also ``things`` and ``classes``, the same of either; ``all``: calibration and order over all kinds;
-        ``presence``: see `presence`. Arrays by kind: ``judgement_KIND_`` with the fields of `Pairs` and ``_labels`` of
-        the questions; ``judgement_KIND_reliability`` (bins, 4).
+        also the counts of each of `GROUPS`; ``all``: calibration and order over all kinds; ``presence``: see
+        `presence`. Arrays by kind: ``judgement_KIND_`` with the fields of `Pairs` and ``_labels`` of the questions;
+        ``judgement_KIND_reliability`` (bins, 4).
     """
     asker = Asker(library, interface)
     figures: dict[str, Any] = {}
@@ -79,7 +80,7 @@ def judgement(library: Library, interface: Interface, references: References, pr
         figures[kind] = _figures(pairs, asked, monotone)
         groups = np.array([question.group for question in asked], str)
         if kind in ("words", "bracketed"):
-            for group in ("things", "classes"):
+            for group in GROUPS:
                 some = pairs.where((groups == group)[pairs.question]) if len(asked) else pairs
                 figures[kind][group] = _counted(some, asked)
         if kind in ("mixed_part", "mixed_word"):

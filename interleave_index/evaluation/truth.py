@@ -13,6 +13,7 @@ from ..records import BoolMask
 from .labels import class_name
 from .packs import PackPhoto
 from .things import closed_lists, thing_areas
+from .words import mentions
 
 VISIBLE = 0.01  # share of the photo from which on a thing counts as shown; photos where it is smaller are left out
 FEWEST = 3  # photos that show a name, for figures that need right photos
@@ -24,13 +25,14 @@ class Named:
 
     Attributes:
         name: as the annotators wrote it.
-        group: ``things`` of a closed list, or ``classes`` of photos that have one class name.
+        group: ``things`` of a closed list, ``classes`` of photos that have one class name, or ``strangers``: class
+            names over photos of things, which show none of them.
         photos: (n,) positions in the pack, rising.
         right: (n,) whether the photo shows it.
     """
 
     name: str
-    group: Literal["things", "classes"]
+    group: Literal["things", "classes", "strangers"]
     photos: NDArray[np.int64]
     right: BoolMask
 
@@ -90,3 +92,14 @@ def named(photos: Sequence[PackPhoto]) -> list[Named]:
              for part in shown(photos) for column, name in enumerate(part.names)]
     known, names = classes(photos)
     return found + [Named(str(name), "classes", known, names == name) for name in np.unique(names)]
+
+
+def strangers(photos: Sequence[PackPhoto]) -> list[Named]:
+    """Class names over the photos of a closed list that does not have them and whose captions never say them."""
+    found = []
+    names = np.unique(classes(photos)[1]).tolist()
+    for part in shown(photos):
+        told = " . ".join(caption for n in part.photos for caption in photos[n].captions)
+        found += [Named(name, "strangers", part.photos, np.zeros(len(part.photos), bool)) for name in names
+                  if name not in part.names and not mentions(told, name)]
+    return found

@@ -169,6 +169,9 @@ def test_colours_that_are_there_are_meant_and_those_that_are_not_are_not(report:
         assert (found["missed"], found["false"]) == (0, 0)
     # of the two photos of a class, the yellow one lies on orange: "orange" is claimed where only yellow is annotated
     assert report["judgement"]["bracketed"]["classes"]["false"] == 50
+    # class names are asked once more of the photos of the closed list, which show none of them
+    strangers = report["judgement"]["bracketed"]["strangers"]
+    assert (strangers["false"], strangers["absent"], strangers["n"]) == (0, 2, 0)
     assert report["judgement"]["bracketed"]["things"]["n"] == 2
     assert report["judgement"]["bracketed"]["classes"]["n"] == 2
     for kind in ("mixed_part", "mixed_word"):
@@ -208,7 +211,7 @@ def test_the_dump_holds_scores_ids_ranks_and_ious(report: dict[str, Any], dumped
     assert arrays["grounding_text_iou"] == pytest.approx([1, 1, 1, 1, 1 / 3], abs=1e-5)
     assert arrays["grounding_text_labels"].tolist() == ["red", "blue", "blue", "red", "green"]
     assert arrays["proposal_best_iou_all"].tolist()[-1] == pytest.approx(1 / 3)
-    assert arrays["judgement_bracketed_labels"].tolist() == ["blue", "red", "orange", "yellow"]
+    assert arrays["judgement_bracketed_labels"].tolist() == ["blue", "red", "orange", "yellow"] + ["orange", "yellow"]
     assert arrays["judgement_bracketed_right"].sum() == 6 and arrays["label_own"].tolist() == ["orange", "yellow"]
     assert arrays["forms"].tolist() == ["bare", "a", "the", "plural", "photo_of"]
     assert arrays["forms_stored_union"].shape == (5, 5) and arrays["own_photo_first"].all()

@@ -21,7 +21,7 @@ from interleave_index.evaluation.negatives import pairs, tally
 from interleave_index.evaluation.packs import PackPhoto, PackRegion
 from interleave_index.evaluation.plot import reliability_plot
 from interleave_index.evaluation.remembered import Remembered
-from interleave_index.evaluation.truth import named
+from interleave_index.evaluation.truth import named, strangers
 from interleave_index.evaluation.verdicts import average_precision, best_f1, precision_recall, reliability
 from interleave_index.grammar import Query
 from interleave_index.interface.protocol import BANKS, KINDS, Calibration, Curve
@@ -185,6 +185,13 @@ def test_names_are_known_over_closed_lists_and_class_names_over_photos_of_a_clas
     # e shows it too small to tell, f is not annotated
     assert (cat.name, cat.group, cat.photos.tolist()) == ("cat", "things", [0, 1, 2, 3])
     assert cat.right.tolist() == [True, True, True, False] and cat.enough
+
+
+def test_a_class_name_is_a_stranger_to_things_that_neither_their_list_nor_their_captions_name() -> None:
+    told = PackPhoto("a", "drawn", b"", 10, 10, ("A lobster on a cat.",), (), _photo("a", CAT).regions, "all 3 things")
+    others = [_photo(name, labels=(name,), closed=False) for name in ("cat", "lobster", "piano")]
+    (only,) = strangers([told, *others])
+    assert (only.name, only.photos.tolist(), only.right.tolist(), only.enough) == ("piano", [0], [False], False)
 
 
 def test_an_answer_over_some_photos_is_judged_by_the_best_of_those(library: Library) -> None:

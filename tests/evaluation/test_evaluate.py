@@ -211,7 +211,7 @@ def test_the_dump_holds_scores_ids_ranks_and_ious(report: dict[str, Any], dumped
     assert arrays["grounding_text_iou"] == pytest.approx([1, 1, 1, 1, 1 / 3], abs=1e-5)
     assert arrays["grounding_text_labels"].tolist() == ["red", "blue", "blue", "red", "green"]
     assert arrays["proposal_best_iou_all"].tolist()[-1] == pytest.approx(1 / 3)
-    assert arrays["judgement_bracketed_labels"].tolist() == ["blue", "red", "orange", "yellow"] + ["orange", "yellow"]
+    assert arrays["judgement_bracketed_labels"].tolist() == ["blue", "red", "orange", "yellow", "orange", "yellow"]
     assert arrays["judgement_bracketed_right"].sum() == 6 and arrays["label_own"].tolist() == ["orange", "yellow"]
     assert arrays["forms"].tolist() == ["bare", "a", "the", "plural", "photo_of"]
     assert arrays["forms_stored_union"].shape == (5, 5) and arrays["own_photo_first"].all()

@@ -34,7 +34,7 @@ from interleave_index.ingest.pipeline import IngestSettings, ingest, processors
 from interleave_index.ingest.tally import IngestProgress
 from interleave_index.ingest.worker import Recipe, Task
 from interleave_index.ingest.workers import WorkerPool
-from interleave_index.interface.protocol import Calibration
+from interleave_index.interface.protocol import KINDS, Calibration, Curve
 from interleave_index.records import RGB, PhotoEncoding, Space
 from interleave_index.storage.store import Store
 
@@ -61,8 +61,9 @@ class StandIn:
             torch.manual_seed(0)
             self._tower = VisionTower().eval()
         self._random = np.random.default_rng(0)
-        bank, kinds = np.zeros((1, 256), np.float32), ("caption", "entity", "picture")
-        self.calibration = Calibration(bank, bank, bank, bank, dict.fromkeys(kinds, 1.0), dict.fromkeys(kinds, 0.0))
+        bank = np.zeros((1, 256), np.float32)
+        curves = dict.fromkeys(KINDS, Curve(8.0, -4.0, 0.25, 12.0, -0.5, -3.0, 0.5))
+        self.calibration = Calibration(bank, bank, bank, bank, curves)
 
     def encode_photos(self, photos: Sequence[RGB]) -> list[PhotoEncoding]:
         if self._tower is not None:

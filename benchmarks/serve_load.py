@@ -33,7 +33,7 @@ import numpy as np
 from search_100k import World, fill
 
 from interleave_index.interface import load
-from interleave_index.interface.protocol import Calibration
+from interleave_index.interface.protocol import KINDS, Calibration, Curve
 from interleave_index.records import Space
 from interleave_index.storage.store import Store
 
@@ -83,8 +83,8 @@ def make_index(folder: Path, photos: int, regions: int, model: str) -> None:
         space = store.ensure_space(Space(*(getattr(interface.space, name) for name in Space.__slots__)))
         fill(store, space, world, photos, regions)
         bank = world.far(300)
-        flat = {"caption": 1.0, "entity": 1.0, "picture": 1.0}
-        store.save_calibration(space, Calibration(bank, bank, bank, bank, flat, flat).to_bytes())
+        curves = dict.fromkeys(KINDS, Curve(8.0, -4.0, 0.25, 12.0, -0.5, -3.0, 0.5))
+        store.save_calibration(space, Calibration(bank, bank, bank, bank, curves).to_bytes())
         store.optimize(space)
 
 

@@ -15,7 +15,7 @@ FEWEST = 5  # pairs in a bin; with fewer there is no point, as their share says 
 
 
 def reliability_plot(figures: Mapping[str, Any], path: Path) -> None:
-    """Draw one line a kind of query, chance across and share that is right upwards, over the diagonal of honesty.
+    """Draw one line a kind of query, chance across and share that is right upwards, over the diagonal of agreement.
 
     Args:
         figures: the ``judgement`` of a report: by kind of query ``ece`` and ``reliability``, rows of low edge, mean

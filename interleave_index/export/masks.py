@@ -113,6 +113,8 @@ def _dashes(mask: BoolMask, width: int) -> BoolMask:
     """Where a broken line along the border shows: every other step of x or y, whichever the border follows more."""
     from scipy import ndimage
 
+    if min(mask.shape) < 2:  # no slope to follow: a whole line
+        return np.ones_like(mask)
     down, across = np.gradient(ndimage.gaussian_filter(mask.astype(np.float32), 2.0 * width))
     rows, columns = np.indices(mask.shape)
     dashes: BoolMask = np.where(np.abs(across) > np.abs(down), rows, columns) // (4 * width) % 2 == 0

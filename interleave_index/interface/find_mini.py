@@ -289,8 +289,8 @@ class FindMini:
     def _texts(self, texts: Sequence[str]) -> Floats:
         """(N, D) vectors of captions and of phrases, unit length; one that names a thing is read by that name alone.
 
-        Unknown words are left out. A text that says nothing then is the mean caption, which is not of unit length: once
-        that is taken off there is nothing left of it.
+        Unknown words are left out. A text that says nothing then is the mean caption, which is not of unit length: with
+        that taken off it is no evidence of anything.
         """
         vectors = np.tile(self._calibration.captions.mean(0), (len(texts), 1)).astype(np.float32)
         known = [self._left(text) for text in texts]

@@ -1,4 +1,4 @@
-"""Generic captions and drawn pictures, which mean nothing in particular: scores are standardised against them.
+"""Generic captions and drawn pictures, which mean nothing in particular: scores are centred by their mean.
 
 The captions name things that photos in general show, put together from lists of our own so that they cover many
 subjects. The pictures are drawn: they stand in for photographs where a model comes without a bank of them.

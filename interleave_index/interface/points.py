@@ -31,7 +31,7 @@ from ..records import (
     Space,
 )
 from .dual.ground import Look
-from .protocol import Calibration, Interface
+from .protocol import Calibration, Interface, TextReading
 
 AROUND = 0.1  # of a marked part's box, shown to detectors around it
 
@@ -80,6 +80,11 @@ class PointsInterface:
     def encode_query(self, query: ResolvedQuery) -> QueryEncoding:
         """See `Interface.encode_query`."""
         return self._inner.encode_query(query)
+
+    def reading(self, text: str) -> TextReading:
+        """What the inner interface cannot read of a text; nothing where it does not tell."""
+        reading: Callable[[str], TextReading] = getattr(self._inner, "reading", lambda text: TextReading())
+        return reading(text)
 
     def ground(self, photo: RGB, query: ResolvedQuery) -> list[GroundedMask]:
         """See `Interface.ground` and `grounded`."""

@@ -27,7 +27,8 @@ class Curve:
     """Two logistic curves over scores: whether a library holds anything that is meant, and whether a photo is meant.
 
     Attributes:
-        slope, offset: of the photo's score; slope above 0.
+        slope, best_slope, offset: of the photo's score, slope above 0; of the library's best score, for a photo far
+            below the best is less likely meant; and the constant.
         bar: chance from which a photo counts as meant.
         anything_slope, anything_size, anything_offset: of the best score, of `spread_of` the photos, and the constant.
         anything_bar: chance from which a library counts as holding something that is meant.
@@ -40,15 +41,18 @@ class Curve:
     anything_size: float
     anything_offset: float
     anything_bar: float
+    best_slope: float = 0.0
 
     @property
     def middle(self) -> float:
-        """The score at which a photo just reaches its bar."""
-        return (math.log(self.bar / (1 - self.bar)) - self.offset) / self.slope
+        """The score at which a photo just reaches its bar, in a library of `TYPICAL` photos whose best just does."""
+        best = (_log_odds(self.anything_bar) - self.anything_size * spread_of(TYPICAL) - self.anything_offset
+                ) / self.anything_slope
+        return (_log_odds(self.bar) - self.offset - self.best_slope * best) / self.slope
 
-    def photo(self, scores: Floats) -> NDArray[np.float64]:
-        """Chance that each photo is meant, if any of the library is."""
-        return _logistic(self.slope * np.asarray(scores, np.float64) + self.offset)
+    def photo(self, scores: Floats, best: float | Floats) -> NDArray[np.float64]:
+        """Chance that each photo is meant, if any of the library is, of which the best scores `best`."""
+        return _logistic(self.slope * np.asarray(scores, np.float64) + self.best_slope * np.asarray(best) + self.offset)
 
     def anything(self, best: float, count: int) -> float:
         """Chance that any of `count` photos (1 or more) is meant, of which the best scores `best`."""
@@ -57,7 +61,8 @@ class Curve:
 
     def scaled(self, middle: float, deviation: float) -> Curve:
         """The curve for scores s where this one is meant for (s - middle) / deviation."""
-        return replace(self, slope=self.slope / deviation, offset=self.offset - self.slope * middle / deviation,
+        return replace(self, slope=self.slope / deviation, best_slope=self.best_slope / deviation,
+                       offset=self.offset - (self.slope + self.best_slope) * middle / deviation,
                        anything_slope=self.anything_slope / deviation,
                        anything_offset=self.anything_offset - self.anything_slope * middle / deviation)
 
@@ -66,6 +71,13 @@ class Curve:
         """The mean of curves, constant by constant, by shares that add up to 1."""
         return cls(**{name.name: sum(share * getattr(curve, name.name) for curve, share in shares)
                       for name in fields(cls)})
+
+
+TYPICAL = 500  # photos of a library
+
+
+def _log_odds(chance: float) -> float:
+    return math.log(chance / (1 - chance))
 
 
 def spread_of(count: int) -> float:

@@ -185,7 +185,7 @@ def words_of(text: str) -> Iterator[str]:
 
 
 def singulars_of(counts: Mapping[str, int], is_noun: Callable[[str, str], bool]) -> dict[str, str]:
-    """The singular of every plural among known words, where both are known and neither has a life of its own.
+    """The singular of every plural among known words, where both are known and neither means something of its own.
 
     Slow to begin with, as the dictionary behind it takes more than a second to load: done once, when a list is made.
 

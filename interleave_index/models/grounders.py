@@ -16,7 +16,7 @@ from .sam3 import KINDS as CONCEPT_KINDS
 
 @dataclass(frozen=True, slots=True)
 class Grounders:
-    """At most one model of a kind; None is a rung that is not there.
+    """At most one model of a kind; None is a way to a mask that is not there.
 
     Attributes:
         segmenter: masks of points and boxes.

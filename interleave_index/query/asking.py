@@ -105,8 +105,8 @@ class Asking:
         found = {part.label: reading(part.label) for part in self.parts if part.kind == "text"}
         for one in found.values():
             self.notes += one.notes()
-        self.unreadable = all(part.kind == "text" and found[part.label].nothing and found[part.label].unknown
-                              for part in wanted if part.kind != "text" or part.label.strip())
+        self.unreadable = (all(part.kind == "text" and found[part.label].nothing for part in wanted)
+                           and any(found[part.label].unknown for part in wanted if part.kind == "text"))
 
     @cached_property
     def calibration(self) -> Calibration:
@@ -133,28 +133,35 @@ class Asking:
 
     # --- judging -------------------------------------------------------------------------------
 
-    def verdicts(self, best: float, best_evidence: Floats, best_negatives: Floats, count: int) -> Verdicts:
+    def verdicts(self, best: float, best_evidence: Floats, best_negatives: Floats, count: int, *,
+                 looked_at: int) -> Verdicts:
         """The judgements over a library.
 
         Args:
             best: score of the best photo.
-            best_evidence, best_negatives: (E,) and (N,) best evidence of each entity and negative over all photos.
+            best_evidence, best_negatives: (E,) and (N,) best evidence of each entity and negative over the photos that
+                were looked at.
             count: photos that could have been the best.
+            looked_at: of them; on the ann path negatives bring none of their own, and are judged among these alone.
         """
         fixed, count = self.settings.cutoff, 0 if self.unreadable else count
         entities, negatives = (
-            tuple(judge(curve_of([replace(part, role="entity")], self.calibration), float(value), count, fixed=fixed)
+            tuple(judge(curve_of([replace(part, role="entity")], self.calibration), float(value), among, fixed=fixed)
                   for part, value in zip(self._of(role), bests, strict=True))
-            for role, bests in (("entity", best_evidence), ("negative", best_negatives)))
+            for role, bests, among in (("entity", best_evidence, count), ("negative", best_negatives, looked_at)))
         return Verdicts(judge(curve_of(self.parts, self.calibration), best, count, fixed=fixed), entities, negatives)
 
-    def verdicts_named(self) -> Verdicts:
-        """The judgements of one photo that the user named."""
+    def verdicts_named(self, scores: Scores) -> Verdicts:
+        """The judgements of one photo that the user named, with its scores."""
         fixed = self.settings.cutoff
         entities, negatives = (
-            tuple(judge_named(curve_of([replace(part, role="entity")], self.calibration), fixed=fixed)
-                  for part in self._of(role)) for role in ("entity", "negative"))
-        return Verdicts(judge_named(curve_of(self.parts, self.calibration), fixed=fixed), entities, negatives)
+            tuple(judge_named(curve_of([replace(part, role="entity")], self.calibration), float(value), fixed=fixed)
+                  for part, value in zip(self._of(role), evidence[0], strict=True))
+            for role, evidence in (("entity", scores.evidence), ("negative", scores.negative_evidence)))
+        whole = judge_named(curve_of(self.parts, self.calibration), float(scores.total[0]), fixed=fixed)
+        if self.unreadable:
+            whole, entities = replace(whole, anything=0.0), tuple(replace(one, anything=0.0) for one in entities)
+        return Verdicts(whole, entities, negatives)
 
     def _of(self, role: str) -> list[ResolvedPart]:
         return [part for part in self.parts if part.role == role]

@@ -16,7 +16,7 @@ import numpy as np
 from ..errors import InputError, NotInIndex
 from ..grammar import Query
 from ..interface.protocol import Interface
-from ..records import RGB, Answer, Filters, Floats, Hit, Photo, PhotoEncoding
+from ..records import Answer, EntityHit, Filters, Floats, Hit, Photo, PhotoEncoding, RGB
 from .alone import ground_alone
 from .asking import Asking, Depth, Model, Verdicts
 from .blocks import block_of, take
@@ -87,8 +87,10 @@ def search(store: Store, interface_factory: Callable[[], Interface], query: Quer
     for row, photo_id in enumerate(shown.photo_ids.tolist()):
         if photo_id in photos:  # else it was taken out just now
             relevance = float(found.relevance[row])
-            asked = asking.asked(found.verdicts, found.scores, row, relevance)
-            entities = asking.ground(photos[photo_id], _stored_regions(store, space_id, shown, row, masks), asked)
+            entities: tuple[EntityHit, ...] = ()
+            if ground is not None:
+                asked = asking.asked(found.verdicts, found.scores, row, relevance)
+                entities = asking.ground(photos[photo_id], _stored_regions(store, space_id, shown, row, masks), asked)
             total = float(found.scores.total[row])
             hits.append(Hit(skip + len(hits) + 1, photos[photo_id], total, relevance, entities))
     doubts = _doubts(asking, found.verdicts) if found.path == "exact" else []  # else not every photo was looked at
@@ -127,7 +129,7 @@ def ground(interface: Interface, rgb: RGB, query: Query, *, load_picture: LoadPi
                     _CACHE if cache is None else cache, depth, settings)
     encoding = interface.encode_photos([rgb])[0]
     scores = score(block_of([encoding]), asking.scoring)
-    verdicts = asking.verdicts_named()
+    verdicts = asking.verdicts_named(scores)
     relevance = float(verdicts.whole.chances(scores.total)[0])
     asked = asking.asked(verdicts, scores, 0, relevance)
     entities = asking.ground(known, _fresh_regions(encoding, known, rgb), asked, rgb)
@@ -158,20 +160,19 @@ def _ranked(store: Store, asking: Asking, filters: Filters, mode: Mode, span: tu
     chosen = plan(mode, photos=photos, regions=regions, eligible=eligible, entities=len(scoring.entities),
                   top_k=top_k, candidates=asking.settings.candidates)
     if not eligible:
-        block = store.vectors(asking.space_id, [])
-        scores = score(block, scoring)
-        none = np.zeros(len(scoring.entities), np.float32), np.zeros(len(scoring.negatives), np.float32)
-        return _Ranked(chosen.path, block, scores, scores.total, asking.verdicts(0.0, *none, 0))
+        return _nothing(store, asking, chosen.path)
     indexes = store.indexes(asking.space_id)
     if chosen.path == "ann":
         found = nearest(indexes, scoring, allowed, chosen.count)
         here = own is not None and (allowed is None or own in allowed)
         allowed = np.union1d(found, [own]) if here else found
     ids, cosines = every_cosine(indexes, scoring, allowed)
+    if not len(ids):  # what was eligible was taken out since
+        return _nothing(store, asking, chosen.path)
     every = fuse(cosines, scoring)
     others = ids != own if own is not None and len(ids) > 1 else np.ones(len(ids), bool)
     verdicts = asking.verdicts(float(every.total[others].max()), every.evidence[others].max(0),
-                               every.negative_evidence[others].max(0), eligible)
+                               every.negative_evidence[others].max(0), eligible, looked_at=len(ids))
     first = rank(ids, _own_first(ids, every.total, own), top_k + RESCORED)[passed:]
     block = store.vectors(asking.space_id, ids[first])
     scores = score(block, scoring)
@@ -179,6 +180,14 @@ def _ranked(store: Store, asking: Asking, filters: Filters, mode: Mode, span: tu
     relevance = verdicts.whole.chances(scores.total)
     relevance[block.photo_ids == own] = 1.0
     return _Ranked(chosen.path, take(block, best), scores.rows(best), relevance[best], verdicts)
+
+
+def _nothing(store: Store, asking: Asking, path: Path) -> _Ranked:
+    """The ranking of no photos."""
+    block = store.vectors(asking.space_id, [])
+    scores = score(block, asking.scoring)
+    terms = np.zeros(len(asking.scoring.entities), np.float32), np.zeros(len(asking.scoring.negatives), np.float32)
+    return _Ranked(path, block, scores, scores.total, asking.verdicts(0.0, *terms, 0, looked_at=0))
 
 
 def _own_first(ids: Ids, totals: Floats, own: int | None) -> Floats:

@@ -3,7 +3,7 @@
 Two questions, in this order, because a library may well hold nothing of what is asked:
 
     anything    1 / (1 + exp(-(a * best + b * sqrt(2 ln n) + c)))   is any of the n photos meant, by the best score
-    photo       1 / (1 + exp(-(slope * S + offset)))                is this photo meant, if any is
+    photo       1 / (1 + exp(-(slope * S + d * best + offset)))     is this photo meant, if any is
 
 The chance that a photo is meant is their product. It rises with the score, so that within one answer nothing is less
 likely than what stands below it. A photo counts as meant when both chances reach their bars: `anything` a strict one,
@@ -12,7 +12,7 @@ likely than what stands below it. A photo counts as meant when both chances reac
 An entity of a query is judged by its evidence (`score.py`): what it would score as a query of its own, with the curve
 of that query. A query that is one entity alone therefore says the same of its hits and of its entity.
 
-The curves come with the interface, fitted on labelled photos that training never saw, one for each kind of query
+The curves come with the interface, fitted on labelled training photos, one for each kind of query
 (`training/calibrate.py`); where none were fitted, `library_curves` makes them from what captions in general score.
 """
 
@@ -37,11 +37,13 @@ class Judgement:
 
     Attributes:
         curve: of its kind.
+        best: score of the best photo of the library.
         anything: chance that any photo of the library is meant.
         fixed: a cut-off that the user set, or None.
     """
 
     curve: Curve
+    best: float
     anything: float
     fixed: float | None = None
 
@@ -54,7 +56,7 @@ class Judgement:
 
     def chances(self, scores: Floats) -> Floats:
         """Chance that each photo is meant, (n,) float32, 0 to 1, never falling while the score rises."""
-        return (self.anything * self.curve.photo(scores)).astype(np.float32)
+        return (self.anything * self.curve.photo(scores, self.best)).astype(np.float32)
 
 
 def judge(curve: Curve, best: float, count: int, *, fixed: float | None = None) -> Judgement:
@@ -66,12 +68,14 @@ def judge(curve: Curve, best: float, count: int, *, fixed: float | None = None) 
         count: photos that could have been the best.
         fixed: a cut-off that the user set, or None.
     """
-    return Judgement(curve, curve.anything(best, count) if count else 0.0, fixed)
+    return Judgement(curve, best, curve.anything(best, count) if count else 0.0, fixed)
 
 
-def judge_named(curve: Curve, *, fixed: float | None = None) -> Judgement:
-    """The judgement of one photo that the user named: whoever names a photo means it, so the first question is moot."""
-    return Judgement(curve, 1.0, fixed)
+def judge_named(curve: Curve, score: float, *, fixed: float | None = None) -> Judgement:
+    """The judgement of one photo of this score that the user named: whoever names a photo means it, so the first
+    question is moot, and the photo is the best of those that are looked at.
+    """
+    return Judgement(curve, score, 1.0, fixed)
 
 
 def curve_of(parts: Sequence[ResolvedPart], calibration: Calibration) -> Curve:
@@ -124,5 +128,5 @@ def library_curves(scores: dict[QueryKind, NDArray[np.floating]]) -> dict[QueryK
 
 
 SMALLEST_DEVIATION = 1e-3  # generic queries that score all alike must not make a curve infinitely steep
-STANDARD = Curve(slope=1.5, offset=-5.0, bar=0.25, anything_slope=1.9, anything_size=-2.2, anything_offset=0.9,
-                 anything_bar=0.45)
+STANDARD = Curve(slope=1.6, best_slope=-0.45, offset=-3.3, bar=0.19, anything_slope=1.9, anything_size=-2.2,
+                 anything_offset=0.9, anything_bar=0.55)

@@ -34,13 +34,15 @@ from ..records import BoolMask, Entity, Floats, Picture, ResolvedQuery, Rle
 SIZES = (20, 60, 200, 700)  # photos of a drawn library
 DRAWS = 2  # libraries of each size
 FEWEST = 8  # photos of a library that are annotated for a question
-FALSE_CLAIMS = 0.17  # share of absent things that may be claimed, class names among photos of other classes included
+FALSE_CLAIMS = 0.1  # share of absent things that may be claimed; of photos that training never saw some more are
+MIXED_CLAIMS = 0.25  # of mixtures: longer sentences are rarely claimed by chance, and seldom asked of nothing
 VISIBLE = 0.01  # share of the photo from which on a thing counts as shown; smaller ones are left out
 MOST_QUESTIONS = 600  # of each kind
 TOGETHER = 4  # photos that show two things of a pair, at least
 MOST_PAIRS = 250
 MOST_OF_A_NAME = 4  # pictures and parts that stand for one name
 RIDGE = 1e-4
+SMALLEST_BAR = 1e-3  # a bar of 0 or 1 has no odds
 PHOTO_BARS = np.geomspace(0.01, 0.6, 40)
 
 
@@ -96,12 +98,12 @@ def calibrate(interface: Interface, photos: Sequence[PackPhoto], *, seed: int = 
         some = _spread(asking[kind])
         scores = totals(library, interface, (question.query() for question in some), f"{kind} questions", progress,
                         count=len(some))
-        curves[kind] = fit(draw(scores, some, seed=seed))
+        curves[kind] = fit(draw(scores, some, seed=seed), MIXED_CLAIMS if kind == "mixed" else FALSE_CLAIMS)
     return curves
 
 
-def fit(draws: Draws) -> Curve:
-    """The curve of one kind, from libraries with and without the thing.
+def fit(draws: Draws, false_claims: float = FALSE_CLAIMS) -> Curve:
+    """The curve of one kind, from libraries with and without the thing, of which `false_claims` may be claimed.
 
     Raises:
         ShapeError: all libraries hold the thing or none does, or scores do not rise with what is right.
@@ -113,24 +115,27 @@ def fit(draws: Draws) -> Curve:
     lifted = draws.best - growth * size
     a, c = logistic_regression(np.stack([lifted, np.ones(len(lifted))], 1), draws.holds, even=True)
     held = draws.holds[draws.library]
-    slope, offset = logistic_regression(np.stack([draws.score[held], np.ones(int(held.sum()))], 1), draws.right[held])
-    if min(a, slope) <= 0:
-        raise ShapeError(f"slopes of the fit are {a:.3g} and {slope:.3g}, expected scores that rise with what is right")
-    return _with_bars(Curve(slope, offset, 0.5, a, -a * growth, c, 0.5), draws)
+    inputs = np.stack([draws.score, draws.best[draws.library], np.ones(len(draws.score))], 1)
+    slope, best_slope, offset = logistic_regression(inputs[held], draws.right[held])
+    if min(a, slope, slope + best_slope) <= 0:
+        raise ShapeError(f"slopes of the fit are {a:.3g}, {slope:.3g} and {best_slope:.3g}, "
+                         "expected scores that rise with what is right")
+    return _with_bars(Curve(slope, offset, 0.5, a, -a * growth, c, 0.5, best_slope), draws, false_claims)
 
 
-def _with_bars(curve: Curve, draws: Draws) -> Curve:
-    """The most generous bar of `anything` that claims at most `FALSE_CLAIMS` of the absent things, and the bar of
+def _with_bars(curve: Curve, draws: Draws, false_claims: float) -> Curve:
+    """The most generous bar of `anything` that claims at most `false_claims` of the absent things, and the bar of
     photos with the best F1 over right photos behind it. Neither is more generous than it has to be: scores that part
     wholly leave a gap, and the bars stand in it.
     """
     anything, photo = _chances(curve, draws)
     needed = min(0.5, float(anything[draws.holds].min()))
-    anything_bar = max(needed, float(np.quantile(anything[~draws.holds], 1 - FALSE_CLAIMS)))
+    anything_bar = max(needed, float(np.quantile(anything[~draws.holds], 1 - false_claims)))
     open_ = (anything >= anything_bar)[draws.library]
     claimed, hits = (_at_least(photo[open_ & chosen]) for chosen in (np.ones_like(open_), draws.right))
     f1 = 2 * hits / np.maximum(claimed + int(draws.right.sum()), 1)
     equal = np.flatnonzero(f1 == f1.max())
+    anything_bar = float(np.clip(anything_bar, SMALLEST_BAR, 1 - SMALLEST_BAR))
     return replace(curve, bar=float(PHOTO_BARS[equal[len(equal) // 2]]), anything_bar=anything_bar)
 
 
@@ -142,7 +147,7 @@ def _at_least(chances: NDArray[np.float64]) -> NDArray[np.int64]:
 def _chances(curve: Curve, draws: Draws) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     anything = np.array([curve.anything(float(best), int(size))
                          for best, size in zip(draws.best, draws.size, strict=True)])
-    return anything, curve.photo(draws.score)
+    return anything, curve.photo(draws.score, draws.best[draws.library])
 
 
 def draw(scores: Floats, questions: Sequence[Question], *, seed: int = 0) -> Draws:

@@ -250,7 +250,7 @@ def test_the_kept_calibration_judges_references(library):
     anything = curve.anything(max(hit.score for hit in answer[1:]), 9)
     assert library.built == 0 and answer.notes == () and answer.cutoff == pytest.approx(anything * curve.bar)
     for hit in answer[1:]:
-        assert hit.relevance == pytest.approx(anything * float(curve.photo(np.array(hit.score))), rel=1e-5)
+        assert hit.relevance == pytest.approx(anything * float(curve.photo(np.array(hit.score), 0.0)), rel=1e-5)
     assert {name for name, hit in zip(library.names(answer), answer, strict=True) if answer.meant(hit)} == {
         "two_reds", "red", "red_and_blue", "small_red"}
 
@@ -625,7 +625,7 @@ def test_a_photo_by_itself_scores_as_it_does_in_a_search(library, load):
     assert hit.photo == found.photo
     assert hit.score == pytest.approx(found.score, abs=2e-3)  # stored vectors went through half precision
     curve = curve_of(resolve(query, library.store, library.space_id, load).parts, library.interface.calibration)
-    assert hit.relevance == pytest.approx(float(curve.photo(np.array(hit.score))), rel=1e-5)
+    assert hit.relevance == pytest.approx(float(curve.photo(np.array(hit.score), 0.0)), rel=1e-5)
     for left, right in zip(hit.entities, found.entities, strict=True):
         assert left.grounding.present == right.grounding.present
         assert [region.rle for region in left.regions] == [region.rle for region in right.regions]

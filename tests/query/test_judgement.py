@@ -83,27 +83,27 @@ def test_scores_beyond_all_measure_are_still_chances():
 @given(CURVES, SCORES, st.integers(1, 10**6))
 def test_a_photo_is_meant_where_both_chances_reach_their_bars(curve, scores, count):
     rows, judgement = np.array(scores, np.float32), judge(curve, max(scores), count)
-    photo = curve.photo(rows)
+    photo = curve.photo(rows, 0.0)
     clear = abs(photo - curve.bar) > 1e-5  # at the bar itself the rounding decides
     meant = (photo >= curve.bar) & (judgement.anything >= curve.anything_bar)
     assert ((judgement.chances(rows) >= judgement.cutoff) == meant)[clear].all()
 
 
 def test_where_nothing_is_there_no_score_is_enough():
-    judgement = Judgement(EVEN, anything=0.49)
+    judgement = Judgement(EVEN, 0.0, anything=0.49)
     assert judgement.cutoff == IMPOSSIBLE == 1
     assert float(judgement.chances(np.array([1e6], np.float32))[0]) == pytest.approx(0.49)
-    assert Judgement(EVEN, anything=0.5).cutoff == 0.25
+    assert Judgement(EVEN, 0.0, anything=0.5).cutoff == 0.25
 
 
 def test_the_cutoff_that_the_user_set_stands():
     for fixed in (0.0, 0.3, 1.0):
         assert judge(EVEN, -9.0, 100, fixed=fixed).cutoff == fixed
-        assert judge_named(EVEN, fixed=fixed).cutoff == fixed
+        assert judge_named(EVEN, 0.0, fixed=fixed).cutoff == fixed
 
 
 def test_whoever_names_a_photo_is_not_asked_whether_anything_is_there():
-    judgement = judge_named(replace(EVEN, anything_bar=0.99))
+    judgement = judge_named(replace(EVEN, anything_bar=0.99), 0.0)
     assert judgement.anything == 1 and judgement.cutoff == EVEN.bar
     assert judgement.chances(np.array([0.5], np.float32)).tolist() == [0.5]
 
@@ -115,7 +115,7 @@ def test_the_middle_is_the_score_that_just_reaches_the_bar():
     assert EVEN.middle == 0.5
     low = replace(EVEN, bar=0.2)
     assert low.middle == pytest.approx((math.log(0.25) + 1) / 2)
-    assert float(low.photo(np.array([low.middle], np.float64))[0]) == pytest.approx(0.2)
+    assert float(low.photo(np.array([low.middle], np.float64), 0.0)[0]) == pytest.approx(0.2)
 
 
 @given(CURVES, st.floats(-2, 2), st.floats(0.01, 5), st.floats(-3, 3), st.integers(1, 10**6))
@@ -123,7 +123,7 @@ def test_a_scaled_curve_says_of_a_score_what_the_plain_one_says_of_its_deviation
                                                                                   count):
     scaled = curve.scaled(middle, deviation)
     plain = np.array([(score - middle) / deviation])
-    assert scaled.photo(np.array([score])) == pytest.approx(curve.photo(plain), abs=1e-6)
+    assert scaled.photo(np.array([score]), 0.0) == pytest.approx(curve.photo(plain, 0.0), abs=1e-6)
     assert scaled.anything(score, count) == pytest.approx(curve.anything(float(plain[0]), count), abs=1e-6)
     assert (scaled.bar, scaled.anything_bar) == (curve.bar, curve.anything_bar)
 
@@ -173,14 +173,21 @@ def test_the_share_of_the_sentence_that_stands_in_brackets_is_counted_in_words(p
 # --- where none were fitted ------------------------------------------------------------------
 
 
+def test_a_photo_far_below_the_best_of_its_library_is_less_likely_meant():
+    curve = replace(EVEN, best_slope=-2.0)
+    near, far = (float(curve.photo(np.array([0.5]), best)[0]) for best in (0.5, 1.5))
+    assert near > far
+    assert far == pytest.approx(logistic(curve.slope * 0.5 - 2.0 * 1.5 + curve.offset))
+
+
 def test_curves_of_a_library_measure_in_its_own_deviations():
     curves = library_curves({"caption": np.array([0.1, 0.3]), "region": np.array([1.0, 2.0, 3.0, 4.0])})
     assert set(curves) == {"caption", "region"}
     for curve, mean, deviation in ((curves["caption"], 0.2, 0.1), (curves["region"], 2.5, math.sqrt(1.25))):
         for z in (-1.0, 0.0, 3.0):
             score = mean + z * deviation
-            assert float(curve.photo(np.array([score]))[0]) == pytest.approx(
-                logistic(STANDARD.slope * z + STANDARD.offset))
+            assert float(curve.photo(np.array([score]), 0.0)[0]) == pytest.approx(
+                logistic(STANDARD.slope * z + STANDARD.best_slope * -mean / deviation + STANDARD.offset))
             assert curve.anything(score, 1) == pytest.approx(
                 logistic(STANDARD.anything_slope * z + STANDARD.anything_offset))
 
@@ -188,4 +195,4 @@ def test_curves_of_a_library_measure_in_its_own_deviations():
 def test_equal_scores_make_a_steep_curve_and_not_an_infinite_one():
     curve = library_curves({"caption": np.full(5, 0.4)})["caption"]
     assert curve.slope == pytest.approx(STANDARD.slope / SMALLEST_DEVIATION)
-    assert 0 < float(curve.photo(np.array([0.4]))[0]) < STANDARD.bar < float(curve.photo(np.array([0.41]))[0])
+    assert 0 < float(curve.photo(np.array([0.4]), 0.4)[0]) < STANDARD.bar < float(curve.photo(np.array([0.41]), 0.4)[0])

@@ -259,7 +259,7 @@ def test_a_negative_that_is_surely_there_takes_the_penalty_off_the_log_odds_of_a
     query = scoring_query([part("caption"), part("negative")], encoded([1, 0], NONE, [[0, 1]]),
                           Calibration(NONE, NONE, NONE, NONE, sure))
     shows, lacks = score(photos, query).total.tolist()
-    chances = CURVES["caption"].photo(np.array([shows, lacks], np.float32))
+    chances = CURVES["caption"].photo(np.array([shows, lacks], np.float32), 0.0)
     odds = np.log(chances / (1 - chances))
     assert lacks == 1 and odds[1] - odds[0] == pytest.approx(PENALTY, abs=1e-4)
 
@@ -269,7 +269,7 @@ def test_the_bar_of_a_negatives_own_curve_is_where_its_chance_is_even():
     query = scoring_query([part("caption"), part("negative")], encoded([1, 0], NONE, [[0, 1]]),
                           Calibration(NONE, NONE, NONE, NONE, {**CURVES, "entity": curve}))
     assert query.middles.tolist() == pytest.approx([(np.log(0.25) + 3) / 4])
-    assert float(curve.photo(query.middles)[0]) == pytest.approx(0.2)
+    assert float(curve.photo(query.middles, 0.0)[0]) == pytest.approx(0.2)
 
 
 def test_a_query_of_negatives_only_is_empty():

@@ -122,9 +122,12 @@ def made_up(seed=0, per_size=60, share=0.1, apart=4.0):
 
 def test_the_fit_finds_the_chance_of_a_photo_in_libraries_that_hold_the_thing():
     # two bell curves of deviation 1, 2 apart, one of ten photos right: log-odds 2 (s - 1) + log(1 / 9)
-    curve = fit(made_up(apart=2))
+    draws = made_up(apart=2)
+    curve = fit(draws)
     assert curve.slope == pytest.approx(2, rel=0.05)
-    assert curve.offset == pytest.approx(-2 - np.log(9), rel=0.05)
+    assert curve.best_slope == pytest.approx(0, abs=0.3)  # here the best photo tells nothing of the others
+    typical = float(draws.best[draws.library[draws.holds[draws.library]]].mean())
+    assert curve.offset + curve.best_slope * typical == pytest.approx(-2 - np.log(9), rel=0.05)
 
 
 def test_the_larger_the_library_the_higher_its_best_photo_must_score():
@@ -145,7 +148,8 @@ def test_the_bars_claim_no_more_absent_things_than_they_may_and_the_best_f1_behi
     assert np.mean(anything[draws.holds] >= curve.anything_bar) > 0.7
 
     def f1(bar):
-        claimed = (anything >= curve.anything_bar)[draws.library] & (curve.photo(draws.score) >= bar)
+        chances = curve.photo(draws.score, draws.best[draws.library])
+        claimed = (anything >= curve.anything_bar)[draws.library] & (chances >= bar)
         return 2 * (claimed & draws.right).sum() / (claimed.sum() + draws.right.sum())
 
     assert curve.bar in PHOTO_BARS and f1(curve.bar) == max(map(f1, PHOTO_BARS)) > 0.5

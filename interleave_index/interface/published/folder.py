@@ -1,6 +1,6 @@
 """A published model on disk, and how it is loaded.
 
-config.json             kind, sizes, where it came from, its language model, class names, curves of relevance
+config.json             kind, sizes, where it came from, its language model, class names
 model.safetensors       backbone, pixel decoder and interface under the published names, as precise as they came
 language/               tokenizer.json, and weights and config.json where the released file brought them
 prepared.safetensors    class table and banks of calibration, which the language model makes

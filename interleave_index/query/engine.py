@@ -16,7 +16,7 @@ import numpy as np
 from ..errors import InputError, NotInIndex
 from ..grammar import Query
 from ..interface.protocol import Interface
-from ..records import Answer, EntityHit, Filters, Floats, Hit, Photo, PhotoEncoding, RGB
+from ..records import RGB, Answer, EntityHit, Filters, Floats, Hit, Photo, PhotoEncoding
 from .alone import ground_alone
 from .asking import Asking, Depth, Model, Verdicts
 from .blocks import block_of, take

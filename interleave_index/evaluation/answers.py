@@ -93,7 +93,7 @@ class Answered:
         count = len(photos)
         evidence, negatives = ((some.max(0) if count else np.zeros(some.shape[1], np.float32))
                                for some in (self.scores.evidence, self.scores.negative_evidence))
-        best = float(self.scores.total.max()) if count else 0.0
+        best = float(self.scores.wanted.max()) if count else 0.0
         self.verdicts: Verdicts = found.asking.verdicts(best, evidence, negatives, count, looked_at=count)
         self.chances: Floats = self.verdicts.whole.chances(self.scores.total)
         self.above: BoolMask = self.chances >= self.verdicts.whole.cutoff

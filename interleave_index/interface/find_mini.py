@@ -185,7 +185,7 @@ class FindMini:
 
     def reading(self, text: str) -> TextReading:
         """What the model cannot read of a text: words that training never met, and what lies beyond its last token."""
-        unknown = () if self._known is None else self._known.unknown(text)
+        unknown = self._unknown(text)
         near = {} if self._known is None else {word: self._known.near(word) for word in unknown}
         left = self._left(text)
         end = self._model.text.end_of(left)
@@ -193,7 +193,13 @@ class FindMini:
 
     def _left(self, text: str) -> str:
         """A text without its unknown words."""
-        return text if self._known is None else self._known.without(text, self._known.unknown(text))
+        return text if self._known is None else self._known.without(text, self._unknown(text))
+
+    def _unknown(self, text: str) -> tuple[str, ...]:
+        """Words of a text that the model does not know; those around a name that say nothing of it are no loss."""
+        if self._known is None:
+            return ()
+        return tuple(word for word in self._known.unknown(text) if not means_nothing(word))
 
     # --- photos -------------------------------------------------------------------------------
 

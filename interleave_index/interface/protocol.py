@@ -73,6 +73,7 @@ class Curve:
                       for name in fields(cls)})
 
 
+SHOWN_CUT = 60  # characters of what lies beyond, in a note
 TYPICAL = 500  # photos of a library
 
 
@@ -168,7 +169,8 @@ class TextReading:
             hint = f"; did you mean {' or '.join(others)}?" if others else ""
             told.append(f"the model does not know the word {word!r} and leaves it out{hint}")
         if self.cut:
-            told.append(f"the text is longer than the model reads; it leaves out {self.cut!r}")
+            start = self.cut if len(self.cut) <= SHOWN_CUT else f"{self.cut[:SHOWN_CUT]}..."
+            told.append(f"the text is longer than the model reads; it leaves out {start!r}")
         return told
 
 

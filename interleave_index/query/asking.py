@@ -105,6 +105,10 @@ class Asking:
         found = {part.label: reading(part.label) for part in self.parts if part.kind == "text"}
         for one in found.values():
             self.notes += one.notes()
+        left = tuple(part for part in self.parts
+                     if part.kind != "text" or not (found[part.label].nothing and found[part.label].unknown))
+        if any(part.role != "negative" for part in left):
+            self.parts = left  # a part of unknown words alone is left out, as its note says
         self.unreadable = (all(part.kind == "text" and found[part.label].nothing for part in wanted)
                            and any(found[part.label].unknown for part in wanted if part.kind == "text"))
 
@@ -174,13 +178,14 @@ class Asking:
         whole = whole_text(self.parts)
         return self.parts if whole is None else (whole, *(part for part in self.parts if part.role == "negative"))
 
-    def asked(self, verdicts: Verdicts, scores: Scores, row: int, relevance: float) -> list[AskedPart]:
+    def asked(self, verdicts: Verdicts, scores: Scores, row: int, relevance: float, *, own: bool = False
+              ) -> list[AskedPart]:
         """Entities and negatives in the order of the query, with what is judged of each in one photo.
 
         The only entity of a query that is nothing else is there exactly if the photo is meant; so is plain text alone,
-        which is grounded as one entity.
+        which is grounded as one entity. In its `own` photo the part that a query names is there.
         """
-        alone = len(self.grounded) == 1
+        alone = own or len(self.grounded) == 1
         asked: list[AskedPart] = []
         places = {"entity": 0, "negative": 0}
         for part in self.grounded:

@@ -89,7 +89,8 @@ def search(store: Store, interface_factory: Callable[[], Interface], query: Quer
             relevance = float(found.relevance[row])
             entities: tuple[EntityHit, ...] = ()
             if ground is not None:
-                asked = asking.asked(found.verdicts, found.scores, row, relevance)
+                own = photo_id == own_photo(query)
+                asked = asking.asked(found.verdicts, found.scores, row, relevance, own=own)
                 entities = asking.ground(photos[photo_id], _stored_regions(store, space_id, shown, row, masks), asked)
             total = float(found.scores.total[row])
             hits.append(Hit(skip + len(hits) + 1, photos[photo_id], total, relevance, entities))
@@ -171,8 +172,9 @@ def _ranked(store: Store, asking: Asking, filters: Filters, mode: Mode, span: tu
         return _nothing(store, asking, chosen.path)
     every = fuse(cosines, scoring)
     others = ids != own if own is not None and len(ids) > 1 else np.ones(len(ids), bool)
-    verdicts = asking.verdicts(float(every.total[others].max()), every.evidence[others].max(0),
-                               every.negative_evidence[others].max(0), eligible, looked_at=len(ids))
+    # what negatives take off lowers photos, and says nothing of whether the library holds what is wanted
+    verdicts = asking.verdicts(float(every.wanted[others].max()), every.evidence[others].max(0),
+                               every.negative_evidence.max(0), eligible, looked_at=len(ids))
     first = rank(ids, _own_first(ids, every.total, own), top_k + RESCORED)[passed:]
     block = store.vectors(asking.space_id, ids[first])
     scores = score(block, scoring)

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from ..interface.protocol import Calibration, Curve, QueryKind
 from ..records import Floats, ResolvedPart
 
+_FRAMING = frozenset("a an the some my of photo photos picture pictures image images".split())
 IMPOSSIBLE = 1.0  # cut-off of an answer in which nothing is meant
 _KINDS: dict[str, QueryKind] = {"text": "entity", "picture": "picture", "region": "region"}
 
@@ -100,12 +101,16 @@ def kind_of_part(part: ResolvedPart) -> QueryKind:
 def sentence_share(parts: Sequence[ResolvedPart]) -> float:
     """Share of a query's words that stand in brackets, 0 to 1; a picture counts as one word, negatives do not count.
 
+    Words that only frame the brackets, as in "a photo of a [dog]", do not count either.
+
     >>> dog = ResolvedPart("entity", "text", "a dog")
     >>> sentence_share([dog]), sentence_share([dog, ResolvedPart("caption", "text", "on a beach")])
     (1.0, 0.4)
     """
     bracketed = sum(_words(part) for part in parts if part.role == "entity")
-    beside = sum(_words(part) for part in parts if part.role == "caption")
+    captions = [part for part in parts if part.role == "caption"]
+    framing = all(word.lower() in _FRAMING for part in captions for word in part.label.split())
+    beside = 0 if framing else sum(map(_words, captions))
     return bracketed / (bracketed + beside) if bracketed else 0.0
 
 

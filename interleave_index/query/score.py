@@ -36,6 +36,7 @@ from .judgement import curve_of, kind_of_part, sentence_share
 ENTITY_WEIGHT = 0.3  # w beside a long sentence
 ALONE = 1.0  # w of entities without a sentence
 NEGATIVE_WEIGHT = 1.0
+MOST_WEIGHT = np.float32(1000)  # of a negative: it outweighs everything long before
 PENALTY = 5.0  # nats that a negative which is surely there takes off the log-odds
 IMAGE_CENTRING = 0.5  # share of the mean caption that is taken off before images are compared
 NO_EVIDENCE = -np.inf  # the best cosine over no regions at all
@@ -123,19 +124,19 @@ class Scores:
 
     Attributes:
         total: (n,) float32, S.
-        entities: (n, E) float32, s_e; 0 where the photo has nothing to compare with.
+        wanted: (n,) float32, S without what negatives take off.
         evidence: (n, E) float32, what each entity would score as a query of its own.
         negative_evidence: (n, N) float32, the same of negatives.
     """
 
     total: Floats
-    entities: Floats
+    wanted: Floats
     evidence: Floats
     negative_evidence: Floats
 
     def rows(self, chosen: NDArray[np.int64]) -> Scores:
         """The photos at these positions, in that order."""
-        return Scores(self.total[chosen], self.entities[chosen], self.evidence[chosen], self.negative_evidence[chosen])
+        return Scores(self.total[chosen], self.wanted[chosen], self.evidence[chosen], self.negative_evidence[chosen])
 
 
 def scoring_query(parts: Sequence[ResolvedPart], encoding: QueryEncoding, calibration: Calibration, *,
@@ -168,7 +169,7 @@ def scoring_query(parts: Sequence[ResolvedPart], encoding: QueryEncoding, calibr
         legend=encoding.legend - np.float32(IMAGE_CENTRING) * mean_of(calibration.captions, dim),
         entities=terms(entities, encoding.entities, mean), negatives=unwanted,
         entity_weight=entity_weight + (ALONE - entity_weight) * sentence_share(parts),
-        penalties=np.float32(scale) * unwanted.weights,
+        penalties=np.float32(scale) * np.minimum(unwanted.weights, MOST_WEIGHT),
         slopes=np.array([curve.slope for curve in own], np.float32),
         middles=np.array([curve.middle for curve in own], np.float32))
 
@@ -215,13 +216,14 @@ def fuse(found: Cosines, query: ScoringQuery) -> Scores:
     unwanted = found.negative_images + np.float32(ALONE) * negatives
     total: Floats = found.legend
     if len(query.entities):
-        weights = query.entities.weights
+        weights = query.entities.weights / query.entities.weights.max()  # very large ones must not overflow their sum
         total = total + np.float32(query.entity_weight) * (entities @ (weights / weights.sum()))
+    wanted = total
     if len(query.negatives):
         nats = np.clip(query.slopes * (unwanted - query.middles), -SURE, SURE)
         chances: Floats = (1 / (1 + np.exp(-nats, dtype=np.float32))).astype(np.float32)
         total = total - chances @ query.penalties
-    return Scores(_rounded(total), entities, _rounded(evidence), _rounded(unwanted))
+    return Scores(_rounded(total), _rounded(wanted), _rounded(evidence), _rounded(unwanted))
 
 
 def _evident(best: Floats) -> Floats:

@@ -62,7 +62,7 @@ def test_the_exact_path_equals_the_score_over_stored_vectors(seed, random_store,
         assert left.shape == right.shape and np.array_equal(np.isneginf(left), np.isneginf(right)), name
         assert np.allclose(left, right, atol=1e-6), name
     fused, scored = fuse(found, query), score(block, query)
-    for name in ("total", "entities", "evidence", "negative_evidence"):
+    for name in ("total", "wanted", "evidence", "negative_evidence"):
         assert np.allclose(getattr(fused, name), getattr(scored, name), atol=3e-6), name
 
 

@@ -711,3 +711,9 @@ def test_named_regions_are_the_stored_ones_without_masks(library):
                 (r.region_id, r.score, r.box) for r in bare.regions]
             assert all(region.rle.counts == "" for region in bare.regions)
             assert (entity.score, entity.grounding) == (bare.score, bare.grounding)
+
+
+def test_a_negative_lowers_photos_and_not_whether_the_library_holds_what_is_wanted(library):
+    plain, without = library.ask("[red]"), library.ask("[red] -[green]^20")
+    assert {hit.photo.id for hit in without if without.meant(hit)} <= {hit.photo.id for hit in plain if plain.meant(hit)}
+    assert without.cutoff == pytest.approx(plain.cutoff)

@@ -71,7 +71,7 @@ def test_without_entities_the_score_is_the_product_with_the_image():
 def test_one_entity_adds_w_times_its_best_region():
     # best regions along (1, 0): 0.6, none, 1, -1
     found = score(PHOTOS, asked([1, 0], terms([[1, 0]], [1])))
-    assert found.entities[:, 0].tolist() == pytest.approx([0.6, 0, 1, -1])
+    assert (found.evidence[:, 0] - PHOTOS.image @ [1, 0]).tolist() == pytest.approx([0.6, 0, 1, -1], abs=1e-6)
     assert found.total.tolist() == pytest.approx([1.3, 0, 1.1, 0.3])
     assert score(PHOTOS, asked([1, 0], terms([[1, 0]], [1]), w=2)).total.tolist() == pytest.approx([2.2, 0, 2.6, -1.2])
 
@@ -94,8 +94,9 @@ def test_evidence_is_what_an_entity_would_score_as_a_query_of_its_own():
 
 def test_a_whole_picture_also_meets_the_image_vector():
     part, whole = (score(PHOTOS, asked([1, 0], terms([[0, 1]], [1], [flag]))) for flag in (False, True))
-    assert part.entities[:, 0].tolist() == pytest.approx([1, 0, 0, 0])
-    assert whole.entities[:, 0].tolist() == pytest.approx([1, 1, 0.8, 0])
+    beside = PHOTOS.image @ [0, 1]
+    assert (part.evidence[:, 0] - beside).tolist() == pytest.approx([1, 0, 0, 0], abs=1e-6)
+    assert (whole.evidence[:, 0] - beside).tolist() == pytest.approx([1, 1, 0.8, 0], abs=1e-6)
 
 
 def test_an_opposite_region_counts_as_evidence_and_not_as_none():
@@ -227,7 +228,8 @@ def test_centring_takes_off_every_photo_and_region_what_it_scores_for_captions_o
     images = photos.image @ legend - IMAGE_CENTRING * (photos.image @ captions.T).mean(1)
     regions = photos.regions @ entity - (photos.regions @ phrases.T).mean(1)
     best = [max(regions[photos.offsets[n]:photos.offsets[n + 1]], default=0.0) for n in range(40)]
-    assert found.entities[:, 0] == pytest.approx(np.array(best), abs=1e-5)
+    beside = photos.image @ entity - IMAGE_CENTRING * (photos.image @ phrases.T).mean(1)
+    assert found.evidence[:, 0] - beside == pytest.approx(np.array(best), abs=1e-5)
     assert found.total == pytest.approx(images + query.entity_weight * np.array(best), abs=1e-5)
 
 

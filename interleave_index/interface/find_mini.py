@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
@@ -46,6 +47,7 @@ STORED_LONG_SIDE = 256  # of masks; the network's own grid is much coarser
 BATCH = 16
 LOOK = 1.2  # sides of an exact look to those of an ingest: masks lie better on what the network sees larger
 MARGIN = 0.15  # of a part's sides that a closeup shows around it
+LATIN = re.compile(r"[A-Za-zÀ-ɏ]")  # a letter of the script that the text tower was trained with
 SMALLEST_CLOSEUP = 16  # pixels; of a point or a thin line only its cells are looked at
 
 
@@ -185,15 +187,24 @@ class FindMini:
 
     def reading(self, text: str) -> TextReading:
         """What the model cannot read of a text: words that training never met, and what lies beyond its last token."""
-        unknown = self._unknown(text)
-        near = {} if self._known is None else {word: self._known.near(word) for word in unknown}
-        left = self._left(text)
+        left, unknown = self._left(text), self._unknown(text)
         end = self._model.text.end_of(left)
-        return TextReading(unknown, near, left[end:].strip(), nothing=means_nothing(left))
+        if self._known is None:
+            return TextReading(cut=left[end:].strip())
+        misread = tuple(word for word in unknown if LATIN.search(word))
+        return TextReading(
+            unknown=misread,
+            left_out=tuple(word for word in unknown if word not in misread),
+            near={word: self._known.near(word) for word in misread},
+            cut=left[end:].strip(),
+            nothing=means_nothing(self._known.without(text, unknown)),
+            empty=means_nothing(left),
+        )
 
     def _left(self, text: str) -> str:
-        """A text without its unknown words."""
-        return text if self._known is None else self._known.without(text, self._unknown(text))
+        """A text without what cannot be read of it: other scripts and signs. Unknown words are read by their pieces."""
+        unreadable = [word for word in self._unknown(text) if not LATIN.search(word)]
+        return text if self._known is None else self._known.without(text, unreadable)
 
     def _unknown(self, text: str) -> tuple[str, ...]:
         """Words of a text that the model does not know; those around a name that say nothing of it are no loss."""
@@ -295,8 +306,8 @@ class FindMini:
     def _texts(self, texts: Sequence[str]) -> Floats:
         """(N, D) vectors of captions and of phrases, unit length; one that names a thing is read by that name alone.
 
-        Unknown words are left out. A text that says nothing then is the mean caption, which is not of unit length: with
-        that taken off it is no evidence of anything.
+        Other scripts and signs are left out. A text that says nothing then is the mean caption, which is not of unit
+        length: with that taken off it is no evidence of anything.
         """
         vectors = np.tile(self._calibration.captions.mean(0), (len(texts), 1)).astype(np.float32)
         known = [self._left(text) for text in texts]

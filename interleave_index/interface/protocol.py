@@ -150,16 +150,20 @@ class TextReading:
     """What a model cannot read of a text.
 
     Attributes:
-        unknown: words that it leaves out, as they were written, in order.
+        unknown: words that it never met, as they were written, in order; it reads them by their pieces.
+        left_out: those of another script, and signs, which it cannot read at all.
         near: by unknown word, known words that are spelt nearly alike.
         cut: the end of the text that lies beyond what it reads; empty where nothing does.
-        nothing: no word is left that means anything.
+        nothing: no word that it knows means anything.
+        empty: nothing is left to be read at all.
     """
 
     unknown: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
     near: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     cut: str = ""
     nothing: bool = False
+    empty: bool = False
 
     def notes(self) -> list[str]:
         """What the user should be told, a line each."""
@@ -167,7 +171,8 @@ class TextReading:
         for word in self.unknown:
             others = self.near.get(word, ())
             hint = f"; did you mean {' or '.join(others)}?" if others else ""
-            told.append(f"the model does not know the word {word!r} and leaves it out{hint}")
+            told.append(f"the model does not know the word {word!r} and may misread it{hint}")
+        told += [f"the model cannot read {word!r} and leaves it out" for word in self.left_out]
         if self.cut:
             start = self.cut if len(self.cut) <= SHOWN_CUT else f"{self.cut[:SHOWN_CUT]}..."
             told.append(f"the text is longer than the model reads; it leaves out {start!r}")

@@ -106,11 +106,12 @@ class Asking:
         for one in found.values():
             self.notes += one.notes()
         left = tuple(part for part in self.parts
-                     if part.kind != "text" or not (found[part.label].nothing and found[part.label].unknown))
+                     if part.kind != "text" or not (found[part.label].empty and found[part.label].left_out))
         if any(part.role != "negative" for part in left):
-            self.parts = left  # a part of unknown words alone is left out, as its note says
+            self.parts = left  # a part that cannot be read at all is left out, as its note says
         self.unreadable = (all(part.kind == "text" and found[part.label].nothing for part in wanted)
-                           and any(found[part.label].unknown for part in wanted if part.kind == "text"))
+                           and any(found[part.label].unknown or found[part.label].left_out
+                                   for part in wanted if part.kind == "text"))
 
     @cached_property
     def calibration(self) -> Calibration:

@@ -89,8 +89,7 @@ def search(store: Store, interface_factory: Callable[[], Interface], query: Quer
             relevance = float(found.relevance[row])
             entities: tuple[EntityHit, ...] = ()
             if ground is not None:
-                own = photo_id == own_photo(query)
-                asked = asking.asked(found.verdicts, found.scores, row, relevance, own=own)
+                asked = asking.asked(found.verdicts, found.scores, row, relevance, own=photo_id == own_photo(query))
                 entities = asking.ground(photos[photo_id], _stored_regions(store, space_id, shown, row, masks), asked)
             total = float(found.scores.total[row])
             hits.append(Hit(skip + len(hits) + 1, photos[photo_id], total, relevance, entities))

@@ -319,11 +319,19 @@ def test_text_entities_are_read_as_captions_are(find_mini):
     assert np.allclose(find_mini.encode_query((entity(text),)).entities[0], caption, atol=1e-6)
 
 
-def test_words_that_were_never_met_are_left_out_and_alone_mean_what_captions_mean_on_average(find_mini):
+def test_what_cannot_be_read_is_left_out_and_alone_means_what_captions_mean_on_average(find_mini):
     said, bare, nothing = (find_mini.encode_query((entity(text),)).entities[0]
-                           for text in ("a qxzzt dog", "a dog", "qxzzt"))
+                           for text in ("a собака dog", "a dog", "собака"))
     assert np.allclose(said, bare, atol=1e-6)
     assert np.allclose(nothing, find_mini.calibration.captions.mean(0), atol=1e-6)
+
+
+def test_a_reading_tells_unknown_words_from_what_cannot_be_read(find_mini):
+    reading = find_mini.reading("a dgo 狗")
+    assert (reading.unknown, reading.left_out) == (("dgo",), ("狗",))
+    assert "dog" in reading.near["dgo"] and reading.nothing and not reading.empty
+    assert find_mini.reading("my old dog").notes() == []
+    assert find_mini.reading("собака").empty
 
 
 def test_a_part_of_a_photo_is_the_same_alone_and_beside_words(find_mini):

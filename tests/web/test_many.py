@@ -137,7 +137,7 @@ def test_a_model_that_knows_what_it_cannot_read_says_so_through_the_server(make_
             return TextReading(odd, nothing=len(odd) == len(text.split()))
 
     client = make_server(Reader)
-    note = "the model does not know the word 'xyzzyq' and leaves it out"
+    note = "the model does not know the word 'xyzzyq' and may misread it"
     for parts, some in (([{"entity": "red"}, {"text": "on xyzzyq"}], True), ([{"entity": "xyzzyq"}], False)):
         answer = client.post("/api/search", json={"parts": parts}).json()
         assert answer["notes"] == [note] and any(hit["meant"] for hit in answer["hits"]) <= some

@@ -2,7 +2,7 @@
 #   make setup   .venv with the extras cpu, hub, demo, dev, web under constraints.txt
 #   make demo    ingest and query real photos, write demo/report.html
 #   make test    the tests (PYTEST_ARGS="-k name" passes arguments on)
-#   make check   ruff, mypy and the import law
+#   make check   ruff (lint and format), mypy and the import contracts
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -30,6 +30,7 @@ test: $(STAMP)
 
 check: $(STAMP)
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 

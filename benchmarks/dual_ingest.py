@@ -28,9 +28,9 @@ import torch
 
 from interleave_index.grounding.record import pack
 from interleave_index.ingest.pipeline import IngestSettings
-from interleave_index.interface import torch_device
 from interleave_index.interface.dual import DualInterface
 from interleave_index.interface.generic import drawn_pictures
+from interleave_index.interface.registry import torch_device
 from interleave_index.storage.blobs import encoding_columns, pack_masks
 
 SIZES = {  # width, layers, heads, patch, side

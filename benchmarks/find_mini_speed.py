@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 
 from interleave_index.ingest.decode import decode
-from interleave_index.interface import load
 from interleave_index.interface.find import tasks
+from interleave_index.interface.registry import load
 from interleave_index.records import ResolvedPart
 
-FOLDER = Path(__file__).parents[1] / "interleave_index" / "interface" / "weights" / "find-mini"
+FOLDER = Path(__file__).parents[1] / "interleave_index" / "interface" / "find_mini" / "weights"
 QUERIES = ("a dog runs on the beach", "two people on a bench", "a red car in front of a house", "food on a white plate")
 
 

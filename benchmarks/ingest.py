@@ -30,10 +30,10 @@ import numpy as np
 
 from interleave_index.geometry import box_mask, encode_rle, unit
 from interleave_index.ingest.decode import decode
+from interleave_index.ingest.decode_pool import WorkerPool
+from interleave_index.ingest.decode_task import Recipe, Task
 from interleave_index.ingest.pipeline import IngestSettings, ingest, processors
 from interleave_index.ingest.tally import IngestProgress
-from interleave_index.ingest.worker import Recipe, Task
-from interleave_index.ingest.workers import WorkerPool
 from interleave_index.interface.protocol import KINDS, Calibration, Curve
 from interleave_index.records import RGB, PhotoEncoding, Space
 from interleave_index.storage.store import Store
@@ -56,7 +56,7 @@ class StandIn:
         if network:
             import torch
 
-            from interleave_index.models.vision import VisionTower
+            from interleave_index.models.vision.tower import VisionTower
 
             torch.manual_seed(0)
             self._tower = VisionTower().eval()
@@ -88,7 +88,7 @@ def build(name: str) -> Any:
     """The model to measure with."""
     if name in ("stand-in", "none"):
         return StandIn(network=name == "stand-in")
-    from interleave_index.interface import load
+    from interleave_index.interface.registry import load
 
     return load(name)
 

@@ -16,12 +16,12 @@ import torch
 from torch import Tensor, nn
 
 from interleave_index.interface.find.config import FindConfig
-from interleave_index.interface.find.module import FindInterface
+from interleave_index.interface.find.network import FindInterface
 from interleave_index.interface.find.outputs import Pass
-from interleave_index.interface.find.published import prompts_from_published
+from interleave_index.interface.find.published_inputs import prompts_from_published
 from interleave_index.interface.published.keys import backbone_sizes
 from interleave_index.interface.published.network import backbone_of
-from interleave_index.models.pixel_decoder import PixelDecoder, channels_of
+from interleave_index.models.vision.pixel_decoder import PixelDecoder, channels_of
 
 PREDICTOR, DECODER, BACKBONE = "sem_seg_head.predictor.", "sem_seg_head.pixel_decoder.", "backbone."
 MAPS = ("res2", "res3", "res4", "res5")

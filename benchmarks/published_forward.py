@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from interleave_index.interface.published.model import PublishedModel
 from interleave_index.interface.published.network import PRESETS, PublishedNetwork
+from interleave_index.interface.published.preparation import to_photo
 from interleave_index.interface.published.text import Prompter, TextCache
-from interleave_index.interface.published.view import to_photo
-from interleave_index.interface.published.wrapper import PublishedModel
-from interleave_index.models.language import LanguageTower
+from interleave_index.models.text.language import LanguageTower
 
 CLASSES = 133
 

@@ -32,10 +32,10 @@ from interleave_index.grounding.grid import PatchGrid
 from interleave_index.grounding.record import pack, unpack
 from interleave_index.grounding.similarity import Scene, scene_of
 from interleave_index.grounding.stored import answers
-from interleave_index.interface import load, torch_device
 from interleave_index.interface.points import models_for, target_of
 from interleave_index.interface.protocol import Interface
-from interleave_index.models.grounders import Grounders, load_grounders
+from interleave_index.interface.registry import load, torch_device
+from interleave_index.models.segmenters.grounders import Grounders, load_grounders
 from interleave_index.records import BoolMask, Entity, Floats, GroundedMask, PhotoEncoding, ResolvedPart
 from interleave_index.storage.blobs import pack_masks
 

@@ -24,8 +24,8 @@ from interleave_index.evaluation.proposals import _ious
 from interleave_index.evaluation.things import closed_lists, thing_areas
 from interleave_index.evaluation.words import plural, with_article
 from interleave_index.grounding.stored import answers
-from interleave_index.interface import load
 from interleave_index.interface.find import tasks
+from interleave_index.interface.registry import load
 from interleave_index.query.score import ALONE, IMAGE_CENTRING, Terms, best_cosines
 from interleave_index.training.samples import EXCLUDED_SOURCES, held_out
 

@@ -384,7 +384,7 @@ def build_interface(config: Config) -> Interface:
     Raises:
         WeightsMissing, BackendMissing, ConfigError: it cannot be built.
     """
-    from .interface import load
+    from .interface.registry import load
 
     dials = asdict(config.models)
     return load(dials.pop("interface"), **dials)

@@ -165,10 +165,10 @@ def built_wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def toys():
-    """The module `interface/published_toys.py`: checkpoints of the published form with random weights."""
+    """The module `interface/published/published_toys.py`: checkpoints of the published form with random weights."""
     import importlib.util
 
-    file = Path(__file__).parent / "interface" / "published_toys.py"
+    file = Path(__file__).parent / "interface" / "published" / "published_toys.py"
     spec = importlib.util.spec_from_file_location("published_toys", file)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)

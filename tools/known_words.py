@@ -1,6 +1,6 @@
 """Writes the list of words that a model was trained with into its folder, as words.txt.
 
-    python tools/known_words.py --model interleave_index/interface/weights/find-mini train-*.tar
+    python tools/known_words.py --model interleave_index/interface/find_mini/weights train-*.tar
 
 A word is known that captions hold twice, a label or the name of a region once, or a name in config.json. Sources that
 training leaves out are left out here too. The form of the file is that of `KnownWords` in interface/words.py.
@@ -17,8 +17,8 @@ from itertools import pairwise
 from pathlib import Path
 
 from interleave_index.evaluation.packs import read_pack
-from interleave_index.interface.bundle import CONFIG
-from interleave_index.interface.words import KnownWords, singulars_of, words_of
+from interleave_index.interface.find_mini.bundle import CONFIG
+from interleave_index.interface.find_mini.words import KnownWords, singulars_of, words_of
 from interleave_index.training.samples import EXCLUDED_SOURCES, NEAR_HELD_OUT
 
 BEFORE_NOUNS = "a an the his her their its of with one two three four five six some several many few these those other"

@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 from interleave_index.export.masks import paint
 from interleave_index.grammar import Query
 from interleave_index.ingest.decode import decode
-from interleave_index.interface import load
+from interleave_index.interface.registry import load
 from interleave_index.query.resolve import resolve
 
 ASKED = (

@@ -78,7 +78,7 @@ def benchmark(name: str) -> Callable[[Callable[..., Opened]], Callable[..., None
 def _run(opens: Callable[[], Opened], *, work: Path | None, seed: int, limit: int | None,
          published_protocol: bool, index: str | None, config: Path | None, model: str | None, device: str | None,
          offline: bool | None, as_json: bool) -> None:
-    from ..evaluation.benchmarks import Run, subject_of
+    from ..evaluation.published import Run, subject_of
 
     _, effective = settings(index, config, models_interface=model, models_device=device, models_offline=offline)
     benchmarks = opens()
@@ -195,9 +195,9 @@ def find_bench(
     published_protocol: bool = False,
 ) -> Opened:
     """FIND-Bench: interleaved grounding and retrieval on COCO-Entity."""
-    from ..evaluation.benchmarks import grounding, retrieval
-    from ..evaluation.benchmarks.coco import read_panoptic
-    from ..evaluation.benchmarks.entity import read_entities
+    from ..evaluation.published import grounding, retrieval
+    from ..evaluation.published.coco import read_panoptic
+    from ..evaluation.published.entity import read_entities
 
     wanted = part or [Part.grounding, Part.text, Part.caption, *([Part.interleaved] if interleave else [])]
     photos = read_panoptic(coco, split)
@@ -238,7 +238,7 @@ def _refer(name: str) -> None:
               protocol: Annotated[Protocol, typer.Option(
                   "--protocol", help="read: every sentence by itself; find: the first of each thing, in one pass.")
               ] = Protocol.by_read) -> Opened:
-        from ..evaluation.benchmarks import grounding
+        from ..evaluation.published import grounding
 
         together = protocol is Protocol.by_find
         found = _referred(refs, instances, photos, split, sentences="first" if together else "all", lower=together)
@@ -267,7 +267,7 @@ def false_premise(
     kind: Annotated[Referred, typer.Option("--set", help="Which set the file belongs to.")] = Referred.refcoco,
 ) -> Opened:
     """FP-RefCOCO: expressions that may name what is not there (See, Segment)."""
-    from ..evaluation.benchmarks import grounding
+    from ..evaluation.published import grounding
 
     return [grounding.FalsePremise(kind.value, split, _referred(refs, instances, photos, split))]
 
@@ -278,8 +278,8 @@ def reasonseg(
     split: Annotated[str, typer.Option("--split", help="val or test.")] = "val",
 ) -> Opened:
     """ReasonSeg: a mask for a question (gIoU, cIoU), of all texts, of short and of long ones."""
-    from ..evaluation.benchmarks.grounding import ReasonSeg
-    from ..evaluation.benchmarks.reasonseg import read_reasonseg
+    from ..evaluation.published.grounding import ReasonSeg
+    from ..evaluation.published.reasonseg import read_reasonseg
 
     return [ReasonSeg(split, read_reasonseg(folder / split))]
 
@@ -290,8 +290,8 @@ def karpathy(
     split: Annotated[str, typer.Option("--split", help="test, val, train or restval.")] = "test",
 ) -> Opened:
     """Karpathy's split of COCO captions: photos by caption and captions by photo."""
-    from ..evaluation.benchmarks.karpathy import read_karpathy
-    from ..evaluation.benchmarks.retrieval import Karpathy
+    from ..evaluation.published.karpathy import read_karpathy
+    from ..evaluation.published.retrieval import Karpathy
 
     return [Karpathy(split, read_karpathy(annotations, photos, split))]
 
@@ -314,8 +314,8 @@ def voc_interactive(
     split: Annotated[str, typer.Option("--split", help="Of ImageSets/Segmentation.")] = "val",
 ) -> Opened:
     """Interactive segmentation of VOC objects: mean IoU and clicks needed."""
-    from ..evaluation.benchmarks.interactive import VocInteractive
-    from ..evaluation.benchmarks.voc import read_voc
+    from ..evaluation.published.interactive import VocInteractive
+    from ..evaluation.published.voc import read_voc
 
     items = read_voc(folder, split)
     return [VocInteractive(items, prompt=one.value, clicks=clicks) for one in prompt or list(Prompt)]
@@ -349,8 +349,8 @@ def coco_panoptic(
     split: Annotated[str, typer.Option("--split", help="Of COCO.")] = "val2017",
 ) -> Opened:
     """Generic segmentation of COCO: PQ, mask AP and mIoU, classes by name, by exemplar or by description."""
-    from ..evaluation.benchmarks import generic
-    from ..evaluation.benchmarks.coco import read_instances, read_panoptic
+    from ..evaluation.published import generic
+    from ..evaluation.published.coco import read_instances, read_panoptic
 
     photos = read_panoptic(coco, split)
     usual = coco / "annotations" / f"instances_{split}.json"
@@ -363,7 +363,7 @@ def coco_panoptic(
 
 
 def _referred(refs: Path, instances: Path | None, photos: Path, split: str, **how: Any) -> Any:
-    from ..evaluation.benchmarks.refer import read_refer
+    from ..evaluation.published.refer import read_refer
 
     beside = refs.with_name("instances.json")
     return read_refer(refs, instances or (beside if beside.exists() and beside != refs else None), photos, split, **how)

@@ -28,7 +28,7 @@ def list_models(
     index: IndexOption = None, config: ConfigOption = None, as_json: JsonOption = False,
 ) -> None:
     """List the models of the package, those that were pulled, and the one in force."""
-    from ..models.hub import pulled
+    from ..models.hub.local import pulled
 
     _, effective = settings(index, config)
     names = dict.fromkeys([*BUNDLED, effective.models.interface, *(model.name for model in pulled())])
@@ -53,7 +53,7 @@ def pull(
     index: IndexOption = None, config: ConfigOption = None, offline: OfflineOption = None, as_json: JsonOption = False,
 ) -> None:
     """Get a model from the hub. Goes on where it was stopped; checksums are checked and kept."""
-    from ..models.pulling import pull as pull_model
+    from ..models.hub.pull import pull as pull_model
 
     _, effective = settings(index, config, models_offline=offline)
     with show.progress_bar("pull") as update:
@@ -72,8 +72,8 @@ group.command()(published.info)
 
 def _row(config: Config, name: str, measure: bool) -> dict[str, Any]:
     """One model: the bundled ones and the one in force are tried, of others only their files are looked at."""
-    from ..interface import described
-    from ..models.hub import speeds
+    from ..interface.registry import described
+    from ..models.hub.local import speeds
 
     found = described(name)
     row: dict[str, Any] = {

@@ -23,8 +23,8 @@ def import_model(
     index: IndexOption = None, config: ConfigOption = None, device: DeviceOption = None, as_json: JsonOption = False,
 ) -> None:
     """Take in a released checkpoint of FIND. Every key must fit; nothing but tensors is read from it."""
-    from ..interface import torch_device
     from ..interface.published.importing import KeysDoNotFit, import_checkpoint, prepare
+    from ..interface.registry import torch_device
 
     _, effective = settings(index, config, models_device=device)
     try:
@@ -55,7 +55,7 @@ def info(
     index: IndexOption = None, config: ConfigOption = None, as_json: JsonOption = False,
 ) -> None:
     """Show what is inside a model. Its files are looked at, it is not built."""
-    from ..interface.inside import inside
+    from ..interface.model_files import inside
 
     settings(index, config)
     facts = inside(name)

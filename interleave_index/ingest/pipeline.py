@@ -20,12 +20,12 @@ from ..records import IngestReport
 from ..storage.store import Store
 from .decode import MAX_PIXELS
 from .plan import Claim, Plan
-from .run import Job, Run
+from .scheduler import (Job, Run)
 from .scan import Scanner
 from .tally import IngestProgress, Tally
 from .thumbnail import thumbnail_file
-from .worker import Recipe
-from .workers import Decoders, InProcess, WorkerPool
+from .decode_task import Recipe
+from .decode_pool import (Decoders, InProcess, WorkerPool)
 
 __all__ = ["IngestProgress", "IngestSettings", "ingest"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from datetime import datetime
 
-from ..models.hub import Speed, keep_speed
+from ..models.hub.local import Speed, keep_speed
 from .generic import drawn_pictures
 from .protocol import Interface
 

@@ -16,8 +16,8 @@ from ..geometry import box_of
 from ..grounding.cascade import GroundingModels, Target, ground_targets
 from ..grounding.record import GroundingRecord
 from ..grounding.similarity import scene_of
-from ..models.grounders import Grounders
-from ..models.sam3 import ConceptSegmenter
+from ..models.segmenters.grounders import Grounders
+from ..models.segmenters.sam3 import ConceptSegmenter
 from ..records import (
     RGB,
     BoolMask,

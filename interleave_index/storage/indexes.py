@@ -13,7 +13,7 @@ import numpy as np
 from ..errors import ShapeError
 from ..records import Floats
 from .files import Generation, Kind
-from .halves import ScanBlock, top
+from .fp16 import (ScanBlock, top)
 from .recipes import FLAT
 from .rows import Ids
 from .segment import Segment, Selection

@@ -16,7 +16,7 @@ from ..records import REGIONS_PER_PHOTO
 from . import generations, vectors
 from .blobs import unpack_masks
 from .files import Generation, open_file, sha256_of
-from .halves import widen
+from .fp16 import widen
 from .rows import Check, SpaceRow
 from .spaces import all_spaces
 from .tables import EncodingRow, LocationRow, PhotoRow, RegionMaskRow, SpaceTable

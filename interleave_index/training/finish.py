@@ -13,13 +13,13 @@ from ..evaluation.library import Progress
 from ..evaluation.packs import read_pack
 from ..evaluation.things import closed_lists
 from ..geometry import unit
-from ..interface.bundle import save_bundle, save_curves
 from ..interface.find import tasks
 from ..interface.find.model import FindModel
-from ..interface.find.readings import Vocabulary
-from ..interface.find_mini import FindMini
+from ..interface.find_mini.bundle import save_bundle, save_curves
+from ..interface.find_mini.caption_expansion import Vocabulary
+from ..interface.find_mini.interface import FindMini
 from ..interface.protocol import Calibration
-from ..models.vision import to_side
+from ..models.vision.tower import to_side
 from .calibrate import calibrate
 from .generic import generic_captions
 from .rate import fit_rating

@@ -19,10 +19,10 @@ from torch.nn import functional as F
 
 from ..interface.find.model import FindModel, Sentence, gather_visual
 from ..interface.find.outputs import MASKS, QUALITY, Output
+from ..interface.find.prompts import MaskPrompt, Prompts, SpatialPrompt, VisualTokens
 from ..interface.find.tasks import mixed_entity_scores
-from ..interface.find.variables import MaskPrompt, Prompts, SpatialPrompt, VisualTokens
-from ..models.pixel_decoder import Pyramid
-from ..models.vision import COARSEST
+from ..models.vision.pixel_decoder import Pyramid
+from ..models.vision.tower import COARSEST
 from .align_stage import Targets, random_captions
 from .augment import jitter, random_crop
 from .batches import Batch, Pools, draw_batch, label_table, picked

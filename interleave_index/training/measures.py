@@ -10,9 +10,9 @@ from torch.nn import functional as F
 
 from ..interface.find.model import FindModel
 from ..interface.find.outputs import Output
+from ..interface.find.prompts import Prompts
 from ..interface.find.tasks import encode_text
-from ..interface.find.variables import Prompts
-from ..models.vision import to_side
+from ..models.vision.tower import to_side
 from .samples import Samples
 
 PHOTOS = 400

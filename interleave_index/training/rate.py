@@ -9,10 +9,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..interface.find import tasks
-from ..interface.find.candidates import candidates
 from ..interface.find.model import FindModel
-from ..interface.find.rating import EVIDENCE, Rating
-from ..models.vision import to_side
+from ..interface.find_mini.candidates import candidates
+from ..interface.find_mini.region_scorer import EVIDENCE, Rating
+from ..models.vision.tower import to_side
 from .batches import COMPLETE
 from .losses import overlaps
 from .samples import MASK_SIDE, Samples

@@ -18,9 +18,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..errors import ConfigError, InputError, ShapeError
-from ..interface.bundle import WEIGHTS, load_bundle
 from ..interface.find.model import FindModel, MiniConfig
-from ..models.text import load_tokenizer, train_tokenizer
+from ..interface.find_mini.bundle import WEIGHTS, load_bundle
+from ..models.text.tower import load_tokenizer, train_tokenizer
 from .align_stage import AlignStage, own_places
 from .finish import finish, fit_curves, words
 from .interface_stage import InterfaceStage

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from ..errors import InputError
 from ..evaluation.packs import PackPhoto, read_pack
-from ..models.vision import SQUARE, squashed
+from ..models.vision.tower import SQUARE, squashed
 from ..records import Floats
 
 PAINTED_GRID = 48  # side of the maps that the segmenters painted

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..interface.find.module import FindInterface
-from ..interface.find.seeds import Cells
+from ..interface.find.network import FindInterface
+from ..interface.find.proposal_selector import Cells
 from .losses import overlaps
 
 FINE_DRAWN, COARSE_DRAWN = 4, 2  # cells of each level that learn a mask

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..interface.find.model import FindModel
-from ..interface.find.paths import Head
+from ..interface.find.tower_paths import Head
 from .sentences import KINDS, Sentences
 from .space_stage import SENTENCE_DIM, Space
 

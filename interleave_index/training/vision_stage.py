@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..errors import InputError
-from ..interface.find.module import FindInterface
-from ..interface.find.paths import Head
-from ..models.vision import VisionTower
+from ..interface.find.network import FindInterface
+from ..interface.find.tower_paths import Head
+from ..models.vision.tower import VisionTower
 from .augment import Crop, jitter, random_crop, view_crop, whole
 from .batches import COMPLETE, cropped_masks
 from .samples import Samples, Views, project_targets, target_directions

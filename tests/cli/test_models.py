@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("transformers")
 
 from interleave_index.cli import main
-from interleave_index.models import hub
+from interleave_index.models.hub import local as hub
 from tests.models import tiny
 
 NAME = "someone/tiny-siglip"

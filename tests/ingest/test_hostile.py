@@ -47,7 +47,7 @@ def test_hostile_files_become_failures_with_reasons_and_the_rest_is_taken_in(lib
         return real(path)
 
     # Tests may run as root, whom no file refuses.
-    monkeypatch.setattr("interleave_index.ingest.worker.read_file", refuse)
+    monkeypatch.setattr("interleave_index.ingest.decode_task.read_file", refuse)
     library.put("broken exif.jpg", pictures.encoded(pictures.drawn(2), "JPEG", exif=b"Exif\0\0MM\0*" + b"\xff" * 60))
     (library.folder / "loop").symlink_to(library.folder)
     (library.folder / "self.jpg").symlink_to("self.jpg")

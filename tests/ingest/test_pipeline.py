@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from interleave_index.errors import BackendMissing, ConfigError, IndexBusy, InputError, ModelError
-from interleave_index.ingest import run as run_module
+from interleave_index.ingest import scheduler as run_module
 from interleave_index.ingest.pipeline import IngestProgress, IngestSettings, ingest
 from interleave_index.records import Photo, Space
 from interleave_index.storage.store import Store

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from interleave_index.ingest import workers
+from interleave_index.ingest import decode_pool as workers
 from interleave_index.ingest.decode import decode
-from interleave_index.ingest.worker import Recipe, Task, work
-from interleave_index.ingest.workers import InProcess, WorkerPool
+from interleave_index.ingest.decode_task import (Recipe, Task, work)
+from interleave_index.ingest.decode_pool import (InProcess, WorkerPool)
 
 
 @pytest.fixture
@@ -158,8 +158,8 @@ def test_a_worker_does_not_outlive_a_parent_that_is_killed(tmp_path):
     import sys
 
     script = (
-        "import sys, time\nfrom interleave_index.ingest.worker import Recipe, Task\n"
-        "from interleave_index.ingest.workers import WorkerPool\n"
+        "import sys, time\nfrom interleave_index.ingest.decode_task import Recipe, Task\n"
+        "from interleave_index.ingest.decode_pool import WorkerPool\n"
         f"pool = WorkerPool(Recipe({str(tmp_path)!r}, 1000, 100, 32), 1, 2)\n"
         "pool.submit(Task(0, '/nowhere.jpg'))\nwhile pool.next(0.1) is None: pass\n"
         "print(pool._servants[0]._process.pid, pool._memory.name, flush=True)\ntime.sleep(60)\n")

@@ -8,11 +8,11 @@ import pytest
 
 from interleave_index.config import Config
 from interleave_index.geometry import encode_rle, mask_iou
-from interleave_index.interface import load
 from interleave_index.interface.dual import DualInterface
 from interleave_index.interface.points import PointGrounder, PointsInterface
+from interleave_index.interface.registry import load
 from interleave_index.interface.toy import ToyInterface
-from interleave_index.models.grounders import Grounders
+from interleave_index.models.segmenters.grounders import Grounders
 from interleave_index.records import Detected, ResolvedPart, Segmented
 from interleave_index.service import Index, ground_picture
 

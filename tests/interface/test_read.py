@@ -12,10 +12,10 @@ import torch
 from interleave_index.config import Config
 from interleave_index.errors import InputError, ModelError, WeightsMissing
 from interleave_index.grounding.compatible import read_points, read_similarity
-from interleave_index.interface import load
 from interleave_index.interface.read.keys import place_of
 from interleave_index.interface.read.model import Read
-from interleave_index.models.framing import IMAGENET, Frame
+from interleave_index.interface.registry import load
+from interleave_index.models.segmenters.framing import IMAGENET, Frame
 from interleave_index.service import ground_picture
 
 pytest.importorskip("transformers")

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from interleave_index.errors import WeightsMissing
-from interleave_index.models.any_pair import HubBackbone, HubLanguage, MiniLanguage, llama_layer
-from interleave_index.models.text import TextTower, train_tokenizer
+from interleave_index.models.hub.backbones import HubBackbone, HubLanguage, MiniLanguage, llama_layer
+from interleave_index.models.text.tower import TextTower, train_tokenizer
 
 transformers = pytest.importorskip("transformers")
 

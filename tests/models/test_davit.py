@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from interleave_index.models.davit import DAVIT_D3, DAVIT_D5, Davit, DavitSizes
+from interleave_index.models.vision.davit import DAVIT_D3, DAVIT_D5, Davit, DavitSizes
 
 SIZES = {
     "d3": DavitSizes(widths=(32, 64, 64, 96), depths=(1, 1, 2, 1)),

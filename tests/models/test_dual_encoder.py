@@ -10,8 +10,8 @@ import torch
 pytest.importorskip("transformers")
 
 from interleave_index.errors import ModelError, WeightsMissing
-from interleave_index.models import hub
-from interleave_index.models.dual_encoder import DualEncoder, checkpoint_of, dim_of
+from interleave_index.models.hub import local as hub
+from interleave_index.models.hub.dual_encoder import DualEncoder, checkpoint_of, dim_of
 from tests.models import tiny
 
 FAMILIES = ("clip", "metaclip_2", "siglip", "siglip2-fixed", "siglip2")

@@ -6,7 +6,14 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from interleave_index.models.focal import FOCAL_L, FOCAL_T, FocalSizes, Modulation, focal_backbone, published_name
+from interleave_index.models.vision.focal import (
+    FOCAL_L,
+    FOCAL_T,
+    FocalSizes,
+    Modulation,
+    focal_backbone,
+    published_name,
+)
 
 TINY = {kind: FocalSizes(kind, 16, (1, 1, 2, 1), 3) for kind in ("focal", "focal_dw")}
 

@@ -9,8 +9,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from interleave_index.errors import ModelError, WeightsMissing
-from interleave_index.models import hub
-from interleave_index.models.pulling import pull
+from interleave_index.models.hub import local as hub
+from interleave_index.models.hub.pull import pull
 
 pytest.importorskip("huggingface_hub")
 COMMIT, NAME = "a" * 40, "someone/tiny-clip"

@@ -8,11 +8,11 @@ import torch
 from torch import nn
 
 from interleave_index.models.attention import Attention
-from interleave_index.models.backbone import MiniBackbone
-from interleave_index.models.pixel_decoder import PixelDecoder, channels_of
-from interleave_index.models.positions import sine_positions
-from interleave_index.models.text import PLACEHOLDER, TextTower, train_tokenizer
-from interleave_index.models.vision import SQUARE, VisionTower, squashed
+from interleave_index.models.text.tower import PLACEHOLDER, TextTower, train_tokenizer
+from interleave_index.models.vision.conv import MiniBackbone
+from interleave_index.models.vision.pixel_decoder import PixelDecoder, channels_of
+from interleave_index.models.vision.positions import sine_positions
+from interleave_index.models.vision.tower import SQUARE, VisionTower, squashed
 
 
 def test_attention_equals_torchs_own_module():

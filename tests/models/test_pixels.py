@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from interleave_index.errors import ModelError
-from interleave_index.models.pixels import CLIP_MEAN, HALF, Preprocessing, read_preprocessing
+from interleave_index.models.hub.pixels import CLIP_MEAN, HALF, Preprocessing, read_preprocessing
 
 CLIP = {"model_type": "clip", "vision_config": {"image_size": 224, "patch_size": 32}}
 SIGLIP = {"model_type": "siglip", "vision_config": {"image_size": 384, "patch_size": 14}}

@@ -14,10 +14,10 @@ sys.path.insert(0, str(Path(__file__).parent))
 import tiny_prompted as tiny
 
 from interleave_index.errors import ConfigError, ShapeError, WeightsMissing
-from interleave_index.models import detectors, sam3
-from interleave_index.models.framing import HALF, IMAGENET, Frame
-from interleave_index.models.grounders import load_grounders
-from interleave_index.models.sam import SamSegmenter
+from interleave_index.models.segmenters import detectors, sam3
+from interleave_index.models.segmenters.framing import HALF, IMAGENET, Frame
+from interleave_index.models.segmenters.grounders import load_grounders
+from interleave_index.models.segmenters.sam import SamSegmenter
 from interleave_index.records import Prompt
 
 PHOTO = np.random.default_rng(0).integers(0, 255, (90, 120, 3), dtype=np.uint8)

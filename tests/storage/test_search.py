@@ -17,7 +17,7 @@ from interleave_index.storage import calibrate as calibration
 from interleave_index.storage import recipes
 from interleave_index.storage.backend import load_faiss
 from interleave_index.storage.calibrate import PROMISE, calibrate
-from interleave_index.storage.halves import photo_blocks, top, widen
+from interleave_index.storage.fp16 import (photo_blocks, top, widen)
 from interleave_index.storage.recipes import Probe, Recipe, new_index, recipe_for
 from interleave_index.storage.segment import Segment
 

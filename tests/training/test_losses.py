@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from interleave_index.interface.find.config import FindConfig
-from interleave_index.interface.find.module import FindInterface
-from interleave_index.interface.find.variables import Prompts
+from interleave_index.interface.find.network import FindInterface
+from interleave_index.interface.find.prompts import Prompts
 from interleave_index.training.losses import Matches, choice_loss, overlaps, score_contrast
 from interleave_index.training.seed_losses import owners, quality_loss, seed_losses
 from interleave_index.training.task_losses import blend_loss

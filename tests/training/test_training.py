@@ -15,13 +15,14 @@ from torch import nn
 
 from interleave_index.errors import ConfigError, InputError, InterleaveError, WeightsMissing
 from interleave_index.geometry import encode_rle
-from interleave_index.interface import BUNDLED, load
-from interleave_index.interface.bundle import load_bundle
 from interleave_index.interface.find import tasks
 from interleave_index.interface.find.model import FindModel, MiniConfig
-from interleave_index.interface.find.rating import EVIDENCE
-from interleave_index.models.text import train_tokenizer
-from interleave_index.models.vision import SQUARE, to_side
+from interleave_index.interface.find_mini import WEIGHTS
+from interleave_index.interface.find_mini.bundle import load_bundle
+from interleave_index.interface.find_mini.region_scorer import EVIDENCE
+from interleave_index.interface.registry import load
+from interleave_index.models.text.tower import train_tokenizer
+from interleave_index.models.vision.tower import SQUARE, to_side
 from interleave_index.training.align_stage import Targets, pooled_features
 from interleave_index.training.augment import random_crop, view_crop, whole
 from interleave_index.training.batches import name_pattern
@@ -454,7 +455,7 @@ def _is_fitted_anew(settings, before, tuned):
 def test_a_fitted_path_says_what_the_earlier_one_said_of_other_features(tmp_path):
     drawn_pack(tmp_path / "train-drawn.tar", 60)
     samples = load_samples([tmp_path / "train-drawn.tar"])
-    earlier, model = (load_bundle(BUNDLED["find-mini"]).model for _ in range(2))
+    earlier, model = (load_bundle(WEIGHTS).model for _ in range(2))
     with torch.no_grad():
         for parameter in model.vision.backbone.stages[3].parameters():
             parameter.mul_(1.1)
@@ -476,7 +477,7 @@ def test_a_rating_is_the_logistic_regression_of_what_was_met():
 
 
 def test_what_is_rated_best_meets_masks_most_often():
-    bundle = load_bundle(BUNDLED["find-mini"])
+    bundle = load_bundle(WEIGHTS)
     samples = Samples()
     for n in range(12):
         rgb = np.full((SQUARE, SQUARE, 3), 200, np.uint8)

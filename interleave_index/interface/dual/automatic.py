@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ...geometry import box_of, encode_rle, mask_iou, resize_mask
-from ...models.sam import Segmenter
+from ...models.segmenters.sam import Segmenter
 from ...records import RGB, BoolMask, Box, Prompt
 from .proposals import Proposals
 

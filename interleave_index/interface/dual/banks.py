@@ -12,8 +12,8 @@ from collections.abc import Callable
 import numpy as np
 
 from ...geometry import box_mask
-from ...models import hub
-from ...models.dual_encoder import DualEncoder
+from ...models.hub import local as hub
+from ...models.hub.dual_encoder import DualEncoder
 from ...records import Floats, Space
 from ..generic import drawn_pictures, generic_captions
 from ..protocol import Calibration

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ...errors import ShapeError
 from ...grounding.record import pack, unpack
 from ...models.batching import Batcher
-from ...models.dual_encoder import DualEncoder
+from ...models.hub.dual_encoder import DualEncoder
 from ...records import (
     RGB,
     BoolMask,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...models import hub
+from ...models.hub import local as hub
 from .automatic import AutomaticMasks
 from .proposals import InterfaceProposals, Proposer
 
@@ -16,8 +16,8 @@ def named_proposer(name: str, *, device: str = "cpu", offline: bool = False) -> 
     Raises:
         WeightsMissing, ModelError, BackendMissing: it cannot be built.
     """
-    from ...models.sam import KINDS, SamSegmenter
-    from .. import load, names
+    from ...models.segmenters.sam import KINDS, SamSegmenter
+    from ..registry import load, names
 
     if name not in names():
         folder = hub.find(name)

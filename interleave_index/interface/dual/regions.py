@@ -20,7 +20,7 @@ from ...errors import ConfigError
 from ...geometry import box_of
 from ...grounding.grid import PatchGrid
 from ...models.batching import Batcher
-from ...models.dual_encoder import DualEncoder, Looked
+from ...models.hub.dual_encoder import DualEncoder, Looked
 from ...records import RGB, BoolMask, Floats
 
 Method = Literal["attention", "patches", "crop"]

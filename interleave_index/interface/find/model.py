@@ -12,14 +12,14 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
-from ...models.pixel_decoder import Pyramid
-from ...models.text import PLACEHOLDER, TextTower
-from ...models.vision import VisionTower
+from ...models.text.tower import PLACEHOLDER, TextTower
+from ...models.vision.pixel_decoder import Pyramid
+from ...models.vision.tower import VisionTower
+from .attention import halve
 from .config import FindConfig
-from .layers import halve
-from .module import FindInterface
+from .network import FindInterface
 from .outputs import Output, Pass
-from .variables import (
+from .prompts import (
     NO_ENTITY,
     PAD_QUERY,
     GroundingPrompt,

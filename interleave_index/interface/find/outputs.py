@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from .seeds import Cells
-from .variables import VisualTokens
+from .prompts import VisualTokens
+from .proposal_selector import Cells
 
 # variable -> published names of its semantic vectors, pixel vectors and masks
 SEMANTIC = {

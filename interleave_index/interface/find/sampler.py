@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .variables import PAD_VISUAL, MaskPrompt, VisualTokens
+from .prompts import PAD_VISUAL, MaskPrompt, VisualTokens
 
 
 def mask_points(masks: Tensor, most: int, generator: torch.Generator | None = None) -> Tensor:

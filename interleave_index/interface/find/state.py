@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .outputs import MASKS
-from .variables import VISION_GROUP, Level, Prompts, TextTokens, Variable, VisualTokens
+from .prompts import VISION_GROUP, Level, Prompts, TextTokens, Variable, VisualTokens
 
 
 @dataclass(slots=True)

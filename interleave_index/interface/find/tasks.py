@@ -13,16 +13,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ...models.pixel_decoder import Pyramid
-from .blend import best_cut, blend
-from .candidates import Candidates, Drawn, candidates
+from ...models.vision.pixel_decoder import Pyramid
+from ..find_mini.blend import best_cut, blend
+from ..find_mini.candidates import Candidates, Drawn, candidates
+from ..find_mini.caption_expansion import READ, Vocabulary, said
+from ..find_mini.region_scorer import Rating, Witnesses
 from .model import FindModel, Sentence, compose, gather_visual
 from .outputs import Output
-from .paths import loudness
-from .rating import Rating, Witnesses
-from .readings import READ, Vocabulary, said
-from .seeds import Cells
-from .variables import MaskPrompt, Prompts, SpatialPrompt, VisualTokens
+from .prompts import MaskPrompt, Prompts, SpatialPrompt, VisualTokens
+from .proposal_selector import Cells
+from .tower_paths import loudness
 
 READINGS = ("{}", "this is a {}", "a photo of a {}")
 LONGEST_NAME = 3  # words; more are a sentence of their own

@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from ...records import BoolMask
-from .view import View
+from .preparation import View
 
 
 @dataclass(frozen=True, slots=True)

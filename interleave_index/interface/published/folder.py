@@ -18,12 +18,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from ...errors import WeightsMissing
-from ...models import hub
-from ...models.language import LanguageTower, LlamaTower, UniclTower, read_tokenizer
+from ...models.hub import local as hub
+from ...models.text.language import LanguageTower, LlamaTower, UniclTower, read_tokenizer
 from .keys import unicl_network
+from .model import PublishedModel
 from .network import PublishedNetwork, PublishedSizes
 from .text import Prompter, TextCache
-from .wrapper import PublishedModel
 
 CONFIG, WEIGHTS, PREPARED, LANGUAGE, TEXTS = (
     "config.json",

@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ...errors import InputError, ModelError, WeightsMissing
-from ...models import hub
+from ...models.hub import local as hub
 from ...records import RGB
 from ..generic import drawn_pictures, generic_captions
 from ..protocol import BANKS, Calibration
@@ -37,7 +37,7 @@ from .folder import (
 )
 from .keys import Sorted, sizes_of, sort_keys
 from .network import PRESETS, PublishedSizes
-from .view import LONG, SHORT
+from .preparation import LONG, SHORT
 
 SHOWN = 8  # problems in one message
 PICTURES = 16
@@ -250,7 +250,7 @@ def prepare(
             takes every third of the package's own captions, and drawn pictures.
         progress: called with steps done and steps in all.
     """
-    from .index import encode_segments
+    from .interface import encode_segments
 
     captions = generic_captions()[::3] if captions is None else captions
     pictures = drawn_pictures(PICTURES) if pictures is None else pictures

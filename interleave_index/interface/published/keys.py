@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from ...errors import ModelError
-from ...models.davit import DavitSizes
-from ...models.focal import STAGES, FocalSizes
-from ...models.language import LLAMA_LAYER, UniclNetwork
-from ...models.pixel_decoder import channels_of
+from ...models.text.language import LLAMA_LAYER, UniclNetwork
+from ...models.vision.davit import DavitSizes
+from ...models.vision.focal import STAGES, FocalSizes
+from ...models.vision.pixel_decoder import channels_of
 from ..find.config import FindConfig
 from .network import PublishedNetwork, PublishedSizes
 

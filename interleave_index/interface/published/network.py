@@ -8,12 +8,12 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from ...models.davit import DAVIT_D3, DAVIT_D5, Davit, DavitSizes
-from ...models.focal import FOCAL_L, FOCAL_T, FocalSizes, focal_backbone
-from ...models.pixel_decoder import PixelDecoder, Pyramid
+from ...models.vision.davit import DAVIT_D3, DAVIT_D5, Davit, DavitSizes
+from ...models.vision.focal import FOCAL_L, FOCAL_T, FocalSizes, focal_backbone
+from ...models.vision.pixel_decoder import PixelDecoder, Pyramid
 from ..find.config import FindConfig
-from ..find.module import FindInterface
-from .view import LONG, SHORT
+from ..find.network import FindInterface
+from .preparation import LONG, SHORT
 
 PUBLISHED = ("width", "features", "heads", "ffn", "layers", "object_queries", "text_width", "memories", "most_points")
 LanguageKind = Literal["llama", "unicl"]

@@ -23,24 +23,25 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from ...errors import ConfigError, InputError, WeightsMissing
-from ...models import hub
-from ...models.any_pair import HubBackbone, HubLanguage, MiniLanguage, llama_layer
-from ...models.focal import FOCAL_L, FOCAL_T, focal_backbone
-from ...models.language import LanguageTower, LlamaTower
-from ...models.pixel_decoder import PixelDecoder, Pyramid
-from ...models.pretrained import read_config
-from ...models.vision import PIXEL_MEAN, PIXEL_STD
-from ..bundle import load_bundle
+from ...models.hub import local as hub
+from ...models.hub.backbones import HubBackbone, HubLanguage, MiniLanguage, llama_layer
+from ...models.hub.load import read_config
+from ...models.text.language import LanguageTower, LlamaTower
+from ...models.vision.focal import FOCAL_L, FOCAL_T, focal_backbone
+from ...models.vision.pixel_decoder import PixelDecoder, Pyramid
+from ...models.vision.tower import PIXEL_MEAN, PIXEL_STD
 from ..find.config import FindConfig
-from ..find.module import FindInterface
+from ..find.network import FindInterface
+from ..find_mini import WEIGHTS as WEIGHTS_OF_MINI
+from ..find_mini.bundle import load_bundle
 from .folder import is_published, load_tower
+from .model import PublishedModel
 from .text import Prompter, TextCache
-from .wrapper import PublishedModel
 
 FOCAL = {"focal-t": FOCAL_T, "focal-l": FOCAL_L}
 HEAD, DECODER, PREDICTOR = "sem_seg_head.", "sem_seg_head.pixel_decoder.", "sem_seg_head.predictor."
 MEMORIES = 32
-BUNDLE = Path(__file__).parents[1] / "weights" / "find-mini"
+
 WEIGHTS, CONFIG, TEXTS = "model.safetensors", "config.json", "text"
 KIND, FORMAT = "find-pair", 1
 CONTEXT, CLASS_CONTEXT = 77, 150
@@ -178,7 +179,7 @@ def build_network(pair: Pair, text_width: int) -> TrainedNetwork:
 def _vision(pair: Pair) -> tuple[nn.Module, tuple[int, int, int, int], dict[str, Any]]:
     """Backbone, channels of its maps, and its pixel decoder where there is one."""
     if pair.vision == "find-mini":
-        tower = load_bundle(BUNDLE).model.vision
+        tower = load_bundle(WEIGHTS_OF_MINI).model.vision
         widths = tower.widths
         return tower.backbone, (widths[0], widths[1], widths[2], widths[3]), {"decoder": tower.pixel_decoder}
     if pair.vision not in FOCAL:
@@ -227,7 +228,7 @@ def language_of(pair: Pair, device: str) -> tuple[str, Callable[[], LanguageTowe
         WeightsMissing: no such folder or name.
     """
     if pair.language == "find-mini":
-        bundle = load_bundle(BUNDLE)
+        bundle = load_bundle(WEIGHTS_OF_MINI)
         return f"find-mini-{bundle.checkpoint[:16]}", lambda: MiniLanguage(bundle.model.text)
     folder = hub.find(pair.language)
     name, layer = f"{folder.name}-{pair.language_layer}", pair.language_layer

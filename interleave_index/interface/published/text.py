@@ -14,17 +14,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from ...models.language import LanguageTower, TokenStates
+from ...models.text.language import LanguageTower, TokenStates
 from ..find.model import Sentence
-from ..find.variables import (
-    NO_ENTITY,
-    PAD_QUERY,
-    GroundingPrompt,
-    InterleavePrompt,
-    MaskPrompt,
-    TextTokens,
-    VisualTokens,
-)
+from ..find.prompts import NO_ENTITY, PAD_QUERY, GroundingPrompt, InterleavePrompt, MaskPrompt, TextTokens, VisualTokens
 
 PAD_DESCRIPTION, PAD_LEGEND, PAD_ENTITY = -2, -5, -6
 TEMPLATE = "Describe the concept of {}."

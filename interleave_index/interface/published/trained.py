@@ -16,7 +16,7 @@ from ...records import Space
 from ..generic import drawn_pictures, generic_captions
 from ..protocol import BANKS, Calibration
 from .folder import PREPARED
-from .index import PublishedFind, encode_segments
+from .interface import PublishedFind, encode_segments
 from .pair import WEIGHTS, TrainedNetwork, load_pair
 
 PICTURES, EVERY = 16, 4  # pictures of the banks; every so many of the package's captions

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ...errors import InputError, ModelError, WeightsMissing
 from ...geometry import box_of, box_rle, encode_rle
-from ...models import hub
+from ...models.hub import local as hub
 from ...records import RGB, GroundedMask, PhotoEncoding, QueryEncoding, ResolvedQuery, Space
 from ..protocol import Calibration
 from .loading import checksum

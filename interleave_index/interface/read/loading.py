@@ -14,7 +14,8 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from ...errors import WeightsMissing
-from ...models import hub, pretrained
+from ...models.hub import load as pretrained
+from ...models.hub import local as hub
 from .keys import HEAD, LLAVA, SAM, place_of, sam_sizes
 
 CLIP = "openai/clip-vit-large-patch14-336"

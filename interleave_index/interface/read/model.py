@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from ...grounding.compatible import ReadPoints, ReadSettings, read_points, read_similarity
-from ...models.framing import IMAGENET, Frame
-from ...models.pixels import Preprocessing
+from ...models.hub.pixels import Preprocessing
+from ...models.segmenters.framing import IMAGENET, Frame
 from ...records import RGB, BoolMask, Floats
 from .loading import SPECIAL, Parts, load_parts
 

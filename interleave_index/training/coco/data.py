@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import InputError
-from ...evaluation.benchmarks.coco import PanopticSet, read_captions, read_panoptic
-from ...evaluation.benchmarks.entity import (
+from ...evaluation.published.coco import PanopticSet, read_captions, read_panoptic
+from ...evaluation.published.entity import (
     MOST_PHRASES,
     Asked,
     EntityPhrase,
@@ -25,9 +25,9 @@ from ...evaluation.benchmarks.entity import (
     ask,
     read_entities,
 )
-from ...evaluation.benchmarks.files import read_json
-from ...evaluation.benchmarks.prompts import random_prompt
-from ...evaluation.benchmarks.refer import ReferredPhoto, read_refer
+from ...evaluation.published.files import read_json
+from ...evaluation.published.prompts import random_prompt
+from ...evaluation.published.refer import ReferredPhoto, read_refer
 from ...records import RGB, BoolMask
 
 Masks = NDArray[np.bool_]

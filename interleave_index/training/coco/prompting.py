@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ...interface.find.model import Sentence
-from ...interface.find.variables import (
+from ...interface.find.prompts import (
     NO_ENTITY,
     PAD_QUERY,
     GroundingPrompt,

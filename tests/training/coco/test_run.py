@@ -16,12 +16,12 @@ import pytest
 import torch
 
 from interleave_index.errors import ConfigError, InputError, WeightsMissing
-from interleave_index.evaluation.benchmarks import Run, generic, grounding
-from interleave_index.evaluation.benchmarks.coco import read_panoptic
-from interleave_index.evaluation.benchmarks.entity import read_entities
-from interleave_index.evaluation.benchmarks.find_like import PublishedSubject
-from interleave_index.interface import load
+from interleave_index.evaluation.published import Run, generic, grounding
+from interleave_index.evaluation.published.coco import read_panoptic
+from interleave_index.evaluation.published.entity import read_entities
+from interleave_index.evaluation.published.find_like import PublishedSubject
 from interleave_index.interface.published.pair import Pair, build_network, is_pair, load_pair
+from interleave_index.interface.registry import load
 from interleave_index.training.coco.data import Drawing
 from interleave_index.training.coco.run import run
 from interleave_index.training.coco.settings import CocoSettings

@@ -1,0 +1,273 @@
+"""The loop between decoders, model and store, and the book-keeping of every file that is under way."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from ..errors import BackendMissing, InterleaveError, ModelError, WeightsMissing
+from ..interface.protocol import Interface
+from ..records import RGB, PhotoEncoding, PhotoFacts
+from ..storage.rows import LocationWrite, PhotoWrite, ShaKnown, WriteBatch
+from ..storage.store import Store
+from .plan import Claim, Need, Plan
+from .tally import Tally
+from .decode_task import (Reply, Task)
+from .decode_pool import (Decoders, Outcome)
+
+HASHES_AT_A_TIME = 64  # looked up by one statement
+LOCATIONS_AT_A_TIME = 1024  # of one transaction, when no photo comes with them
+LOST_IN_A_ROW = 64  # photos that a model may refuse one after the other before it is taken to be broken
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A file and what it needs."""
+
+    claim: Claim
+    need: Need
+
+
+@dataclass(slots=True)
+class _Ready:
+    """A decoded picture waiting for the model, and every file that has this content."""
+
+    outcome: Outcome
+    facts: PhotoFacts
+    claims: list[Claim]
+    since: float
+
+
+@dataclass(slots=True)
+class _Pending:
+    """The transaction that is being gathered."""
+
+    photos: dict[str, PhotoWrite] = field(default_factory=dict)
+    locations: list[LocationWrite] = field(default_factory=list)
+    since: float = 0.0
+
+
+@dataclass(slots=True)
+class Run:
+    """One run over a list of jobs.
+
+    Attributes:
+        vanished: paths that were gone when they were to be read.
+    """
+
+    store: Store
+    interface: Interface
+    space_id: int
+    decoders: Decoders
+    plan: Plan
+    tally: Tally
+    batch: int
+    model_batch: int
+    commit_seconds: float
+    vanished: set[str] = field(default_factory=set)
+    _jobs: deque[Job] = field(default_factory=deque)
+    _under_way: dict[int, Job] = field(default_factory=dict)
+    _hashed: list[tuple[Claim, str]] = field(default_factory=list)
+    _ready: dict[str, _Ready] = field(default_factory=dict)
+    _pending: _Pending = field(default_factory=_Pending)
+    _number: int = 0
+    _lost: int = 0
+
+    def all(self, jobs: Sequence[Job], stop: threading.Event) -> None:
+        """Work through the jobs; when `stop` is set, finish what is decoded, write it and return."""
+        self._jobs.extend(jobs)
+        try:
+            while not stop.is_set() and self._step():
+                self.tally.tell()
+            self._encode()
+        finally:
+            self._write()
+
+    def _step(self) -> bool:
+        """One answer of the decoders, and whatever has become due by it; False when nothing is left."""
+        while self._jobs and self.decoders.room > 0:
+            self._submit(self._jobs.popleft())
+        if self.decoders.outstanding:
+            with self.tally.during("decode"):
+                outcome = self.decoders.next(timeout=0.2)
+            if outcome is not None:
+                self._take(outcome)
+        idle = not self.decoders.outstanding
+        if len(self._hashed) >= HASHES_AT_A_TIME or (idle and self._hashed):
+            self._look_up()
+        stuck = idle and (not self._jobs or self.decoders.room == 0)
+        if len(self._ready) >= self.model_batch or stuck or self._waited(self._oldest()):
+            self._encode()
+        if (len(self._pending.photos) + self.model_batch > self.batch
+                or len(self._pending.locations) >= LOCATIONS_AT_A_TIME or self._waited(self._pending.since)):
+            self._write()
+        return bool(self._jobs or self.decoders.outstanding or self._hashed or self._ready)
+
+    def _oldest(self) -> float:
+        return next(iter(self._ready.values())).since if self._ready else 0.0
+
+    def _waited(self, since: float) -> bool:
+        return bool(since) and time.monotonic() - since > self.commit_seconds
+
+    def _submit(self, job: Job) -> None:
+        self._number += 1
+        self._under_way[self._number] = job
+        self.decoders.submit(Task(self._number, job.claim.path, pixels=job.need != "hash"))
+
+    # --- answers of the decoders -------------------------------------------------------------
+
+    def _take(self, outcome: Outcome) -> None:
+        job = self._under_way.pop(outcome.task.number)
+        reply = outcome.reply
+        self.tally.spent(reply.seconds)
+        claim = replace(job.claim, bytes=reply.bytes, mtime_ns=reply.mtime_ns)
+        if not self._wanted(job, claim, reply):
+            self.decoders.release(outcome)
+        elif reply.facts is None or reply.sha256 is None:
+            self.decoders.release(outcome)
+            self._hashed.append((claim, str(reply.sha256)))
+        elif reply.sha256 in self._ready:
+            self.decoders.release(outcome)
+            self._ready[reply.sha256].claims.append(claim)
+        else:
+            self._ready[reply.sha256] = _Ready(outcome, reply.facts, [claim], time.monotonic())
+
+    def _wanted(self, job: Job, claim: Claim, reply: Reply) -> bool:
+        """Settle a file that goes no further: gone, unreadable, or only in need of its thumbnail."""
+        if reply.gone:
+            self.vanished.add(claim.path)
+            self.tally.went_away()
+        elif reply.reason is not None:
+            self._fail(claim, reply.reason, reply.detail or "", lasting=reply.lasting)
+        elif job.need == "thumbnail" and claim.prior is not None and reply.sha256 == claim.prior.sha256:
+            self.tally.count("present")
+        else:
+            return True
+        return False
+
+    def _look_up(self) -> None:
+        """Settle hashed files whose content is known; the others have to be decoded after all."""
+        known = self.store.photos_by_sha([sha for _, sha in self._hashed], space_id=self.space_id)
+        for claim, sha in self._hashed:
+            found = known.get(sha)
+            if sha in self._ready:
+                self._ready[sha].claims.append(claim)
+            elif found is not None and found.encoded:
+                self._settle(claim, sha, found)
+            else:
+                self._jobs.appendleft(Job(claim, "pixels"))
+        self._hashed.clear()
+
+    # --- the model ---------------------------------------------------------------------------
+
+    def _encode(self) -> None:
+        """Put the waiting pictures through the model, but for those whose content is known by now."""
+        if not self._ready:
+            return
+        ready, self._ready = self._ready, {}
+        if any(sha in self._pending.photos for sha in ready):
+            self._write()  # so that the look-up tells what this run has found before
+        with self.tally.during("read"):
+            known = self.store.photos_by_sha(list(ready), space_id=self.space_id)
+        due = [sha for sha in ready if not (sha in known and known[sha].encoded)]
+        with self.tally.during("model"):
+            encoded = dict(zip(due, self._encodings([_pixels(ready[sha]) for sha in due]), strict=True))
+        for sha, item in ready.items():
+            self._finish(item, known.get(sha), encoded.get(sha))
+            self.decoders.release(item.outcome)
+        self.tally.encoded_more(sum(not isinstance(e, Exception) for e in encoded.values()))
+
+    def _finish(self, item: _Ready, known: ShaKnown | None, encoded: PhotoEncoding | Exception | None) -> None:
+        sha = item.facts.sha256
+        if isinstance(encoded, Exception):
+            for claim in item.claims:
+                words = f"{type(encoded).__name__}: {' '.join(str(encoded).split())[:300]}"
+                if known is None:
+                    self._fail(claim, "ModelError", words)
+                else:  # another space holds this photo: its place is known all the same
+                    self._add(self.plan.settle(claim, sha, known.photo_id, known.present_paths, first=True)[1])
+                    self.tally.fail(claim.path, "ModelError", words)
+            return
+        if encoded is not None:
+            shape = item.outcome.reply.shape
+            self._pending.photos[sha] = PhotoWrite(item.facts, to_photo_pixels(encoded, shape, item.facts))
+        for number, claim in enumerate(item.claims):
+            self._settle(claim, sha, known, first=number == 0)
+
+    def _encodings(self, photos: list[RGB]) -> list[PhotoEncoding | Exception]:
+        """Encodings in order; when the batch fails, each photo on its own, so that only the bad one is lost."""
+        if not photos:
+            return []
+        answers: list[PhotoEncoding | Exception]
+        try:
+            answers = [*self._checked(photos)]
+        except (WeightsMissing, BackendMissing):
+            raise
+        except Exception as trouble:  # a model may raise anything; one photo must not take its neighbours with it
+            answers = [trouble] if len(photos) == 1 else [self._alone(photo) for photo in photos]
+        for answer in answers:
+            self._lost = self._lost + 1 if isinstance(answer, Exception) else 0
+            if self._lost >= LOST_IN_A_ROW and isinstance(answer, Exception):
+                raise ModelError(f"{self._lost} photos in a row failed in {self.interface.space.interface}; the last "
+                                 f"one with {type(answer).__name__}: {answer}") from answer
+        return answers
+
+    def _alone(self, photo: RGB) -> PhotoEncoding | Exception:
+        try:
+            return self._checked([photo])[0]
+        except (WeightsMissing, BackendMissing):
+            raise
+        except Exception as trouble:
+            return trouble
+
+    def _checked(self, photos: list[RGB]) -> list[PhotoEncoding]:
+        encodings = self.interface.encode_photos(photos)
+        if len(encodings) != len(photos):
+            raise ModelError(f"the model gave {len(encodings)} encodings for {len(photos)} photos")
+        for encoding in encodings:
+            if not (np.isfinite(encoding.image).all() and np.isfinite(encoding.regions).all()):
+                raise ModelError("the model gave a vector that is not finite")
+        return encodings
+
+    # --- rows --------------------------------------------------------------------------------
+
+    def _settle(self, claim: Claim, sha: str, known: ShaKnown | None, first: bool = True) -> None:
+        photo_id, paths = (known.photo_id, known.present_paths) if known else (None, 0)
+        kind, row = self.plan.settle(claim, sha, photo_id, paths, first)
+        self._add(row)
+        self.tally.count(kind)
+
+    def _fail(self, claim: Claim, reason: str, detail: str, *, lasting: bool = False) -> None:
+        """Report a failure; the row stays as it is when the catalog holds the photo of this very file."""
+        self.tally.fail(claim.path, reason, detail)
+        if not claim.unchanged:
+            self._add(self.plan.failure(claim, reason, detail, lasting=lasting))
+
+    def _add(self, row: LocationWrite) -> None:
+        self._pending.since = self._pending.since or time.monotonic()
+        self._pending.locations.append(row)
+
+    def _write(self) -> None:
+        pending, self._pending = self._pending, _Pending()
+        if pending.photos or pending.locations:
+            with self.tally.during("write"):
+                self.store.write(WriteBatch(self.space_id, list(pending.photos.values()), pending.locations))
+
+
+def to_photo_pixels(encoding: PhotoEncoding, shape: Sequence[int], facts: PhotoFacts) -> PhotoEncoding:
+    """Boxes in pixels of the array that the model saw become boxes in pixels of the upright photo."""
+    if tuple(shape[:2]) == (facts.height, facts.width):
+        return encoding
+    across, down = facts.width / shape[1], facts.height / shape[0]
+    return replace(encoding, boxes=encoding.boxes * np.array([across, down, across, down], np.float32))
+
+
+def _pixels(item: _Ready) -> RGB:
+    if item.outcome.rgb is None:
+        raise InterleaveError("a decoded picture was released before the model saw it")
+    return item.outcome.rgb

@@ -1,0 +1,398 @@
+"""The interface network: nine layers (or fewer) of content and condition attention, and the heads.
+
+Parameter names are those of the published release under `sem_seg_head.predictor.`, its spelling included.
+Everything inside is batch-first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from ...models.vision.positions import sine_positions
+from .attention import ConditionLayer, ContentLayer, Ffn, Language, MaskEmbed, Pointwise, Stack
+from .config import FindConfig
+from .outputs import MASKS, PIXEL, QUALITY, SEMANTIC, Output, Pass
+from .prompts import (
+    CONTENT,
+    PROPOSALS,
+    VISION_GROUP,
+    InterleavePrompt,
+    Level,
+    MaskPrompt,
+    Prompts,
+    SpatialPrompt,
+    Variable,
+    VisualTokens,
+    condition_groups,
+    content_mask,
+)
+from .proposal_selector import FURTHER, Cells, Seeds
+from .sampler import sample_tokens
+from .state import (
+    State,
+    Towers,
+    attention_mask,
+    batch_size,
+    cosines,
+    joined,
+    mask_logits,
+    token_variable,
+    visual_variables,
+)
+from .tower_paths import TowerPaths, loudness
+
+MOST_SCALE = 100.0
+LEVELS = 3
+
+
+class FindInterface(nn.Module):
+    """Proposals, queries and prompts into one space.
+
+    Args:
+        config: sizes.
+    """
+
+    def __init__(self, config: FindConfig) -> None:
+        super().__init__()
+        width = config.width
+        self.config = config
+        self.content_attention = Stack([ContentLayer(width, config.heads) for _ in range(config.layers)])
+        self.condition_attention = Stack([ConditionLayer(width, config.heads) for _ in range(config.layers)])
+        self.transformer_ffn_layers = nn.ModuleList(Ffn(width, config.ffn) for _ in range(config.layers))
+        self.decoder_norm = nn.LayerNorm(width)
+        self.query_feat = nn.Embedding(config.object_queries + 1, width)
+        self.query_embed = nn.Embedding(config.object_queries + 1, width)
+        self.pn_indicator = nn.Embedding(2, width)
+        self.level_embed = nn.Embedding(LEVELS, width)
+        if config.features != width:
+            self.input_proj = nn.ModuleList(Pointwise(config.features, width) for _ in range(LEVELS))
+        self.mask_embed = MaskEmbed(width, config.features)
+        self.class_embed = nn.Parameter(torch.empty(width, width))
+        self.mask_sptial_embed = nn.ParameterList(torch.empty(width, width) for _ in range(LEVELS))
+        self.spatial_embed = nn.Embedding(config.memories, width)
+        self.spatial_featured = nn.Embedding(config.memories, width)
+        self.lang_encoder = Language(config.text_width, width)
+        if config.towers:
+            self.paths = TowerPaths(config.towers, config.features, width)
+        if config.seeds:
+            self.seeds = Seeds(width, config.features)
+            self.quality = nn.Linear(width, 1)
+        self._start()
+
+    def _start(self) -> None:
+        """Random start in which photos and words are louder than the learned constants they are added to."""
+        for table in (self.level_embed, self.query_feat, self.query_embed, self.pn_indicator):
+            nn.init.normal_(table.weight, std=0.2)
+        for matrix in (self.class_embed, self.lang_encoder.lang_proj, *self.mask_sptial_embed):
+            nn.init.normal_(matrix, std=matrix.shape[0] ** -0.5)
+        if self.config.towers:  # the towers are right from the start, the interface is not
+            with torch.no_grad():
+                self.class_embed.mul_(0.15)
+                nn.init.eye_(self.lang_encoder.lang_proj)
+        if hasattr(self, "input_proj"):
+            for parameter in self.input_proj.parameters():
+                if parameter.ndim > 1:
+                    nn.init.kaiming_normal_(parameter, nonlinearity="linear")
+                else:
+                    nn.init.zeros_(parameter)
+
+    # --- doors --------------------------------------------------------------------------------
+
+    def project_text(self, states: Tensor) -> Tensor:
+        """(B, T, text_width) states of the language tower to (B, T, C) tokens."""
+        return states.to(self.lang_encoder.lang_proj.dtype) @ self.lang_encoder.lang_proj
+
+    @property
+    def scale(self) -> Tensor:
+        """Factor of every cosine in a contrastive loss: min(exp(logit scale), 100)."""
+        return self.lang_encoder.logit_scale.exp().clamp(max=MOST_SCALE)
+
+    def forward(
+        self,
+        levels: Sequence[Tensor] | None,
+        mask_features: Tensor | None,
+        prompts: Prompts,
+        *,
+        deep: Tensor | None = None,
+        class_table: Tensor | None = None,
+        earlier: bool | Collection[int] = False,
+        segment_sees_queries: bool = False,
+        generator: torch.Generator | None = None,
+    ) -> Pass:
+        """One pass over all prompts.
+
+        Args:
+            levels: (B, F, h, w) at strides 32, 16, 8; None runs the language side alone.
+            mask_features: (B, F, h, w) at stride 4, or None with `levels`.
+            prompts: what is asked.
+            deep: (B, T, h, w) the backbone's deep maps, wanted with `levels` where the configuration has `towers`.
+            class_table: (K, C) class vectors for `pred_logits`, or None.
+            earlier: also keep the predictions before these layers (True: before each), for deep supervision.
+            segment_sees_queries: see `condition_groups`.
+            generator: of the point draws of the sampler.
+        Returns:
+            a Pass; image outputs do not depend on the prompts (but for rounding).
+        """
+        features = self.features(levels) if levels is not None else None
+        towers = Towers(deep, mask_features) if self.config.towers else None
+        cells = None
+        if self.config.seeds and features is not None and mask_features is not None:
+            cells, mask_features = self.seeds.cells(features), self.seeds.placed(mask_features)
+        seeded = None if cells is None or mask_features is None else self._seeded(cells, mask_features)
+        variables, sampled = self._variables(features, prompts, generator, towers, seeded)
+        ordered, groups = condition_groups(variables, segment_sees_queries=segment_sees_queries)
+        state = State(ordered, features, mask_features, class_table, prompts, groups, towers)
+        if towers is not None:
+            towers.said = self.paths.sentences(prompts) | self.paths.interleaved(prompts, sampled[1])
+            if deep is not None:
+                towers.said["queries_vision_image"] = self.paths.photos(deep)
+        kept = range(self.config.layers) if earlier is True else earlier or ()
+        predictions = {0: self._heads(state, 0, outputs=0 in kept)} if kept or features is not None else {}
+        for number in range(self.config.layers):
+            self._layer(state, number)
+            after = number + 1
+            level = after % LEVELS if after < self.config.layers else None
+            if level is None or after in kept or features is not None:
+                predictions[after] = self._heads(state, level, outputs=level is None or after in kept)
+        final = predictions[self.config.layers]
+        return Pass(final, [predictions[number] for number in sorted(kept)], *sampled, cells, mask_features)
+
+    def sample(
+        self,
+        levels: Sequence[Tensor],
+        prompt: MaskPrompt,
+        generator: torch.Generator | None = None,
+        *,
+        deep: Tensor | None = None,
+        mask_features: Tensor | None = None,
+    ) -> VisualTokens:
+        """Visual tokens of user masks on images, to be used in a pass over other images or none.
+
+        `deep` and `mask_features` are wanted where the configuration has `towers`.
+        """
+        towers = Towers(deep, mask_features) if self.config.towers else None
+        return self._sample(self.features(levels), prompt, generator, towers)
+
+    # --- variables ----------------------------------------------------------------------------
+
+    def features(self, levels: Sequence[Tensor]) -> list[Level]:
+        """(B, F, h, w) maps of a pyramid as tokens of the stream's width."""
+        out = []
+        for number, level in enumerate(levels):
+            height, width = level.shape[-2:]
+            own = hasattr(self, "input_proj")
+            tokens = self.input_proj[number](level) if own else level.flatten(2).transpose(1, 2)
+            source = tokens + self.level_embed.weight[number]
+            place = sine_positions(height, width, self.config.width, level.device).flatten(1).T[None].to(source.dtype)
+            out.append(Level(source, source + place, (height, width)))
+        return out
+
+    def _sample(
+        self,
+        features: Sequence[Level],
+        prompt: MaskPrompt,
+        generator: torch.Generator | None,
+        towers: Towers | None,
+    ) -> VisualTokens:
+        maps = [level.source.unflatten(1, level.size) for level in features]
+        sampled = sample_tokens(
+            maps,
+            list(self.mask_sptial_embed),
+            self.pn_indicator.weight,
+            prompt,
+            most=self.config.most_points,
+            generator=generator,
+        )
+        if towers is not None and towers.deep is not None and towers.mask_features is not None:
+            sampled.vectors = self.paths.prompts(prompt.positive, towers.deep, towers.mask_features)
+        return sampled
+
+    def _learned(self, name: str, batch: int, index: Tensor | None = None) -> Variable:
+        """Proposals are the object queries; any other learned variable repeats the image query, once an index."""
+        objects = self.config.object_queries
+        rows = slice(0, objects) if name in PROPOSALS else slice(objects, None)
+        content, position = self.query_feat.weight[rows], self.query_embed.weight[rows]
+        if index is not None:
+            content, position = content.expand(index.shape[1], -1), position.expand(index.shape[1], -1)
+        return Variable(name, content.expand(batch, -1, -1), position.expand(batch, -1, -1), index=index)
+
+    def _seeded(self, cells: Cells, mask_features: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, seeds, C) contents and positions of the cells that proposals start from."""
+        count = self.config.seeds
+        looked = cells.looked = self.seeds.look(cells, max(count, FURTHER), self.pixel, mask_features)
+        chosen = looked.rows.gather(1, looked.chosen[:, :count])[..., None].expand(-1, -1, self.config.width)
+        return cells.content.gather(1, chosen), cells.position.gather(1, chosen)
+
+    def _proposals(self, name: str, *, batch: int, seeded: tuple[Tensor, Tensor] | None, there: bool) -> list[Variable]:
+        """Object proposals where there is a photo; the first of them start from chosen cells if there are any."""
+        if not there:
+            return []
+        learned = self._learned(name, batch)
+        if seeded is not None:
+            count = self.config.seeds
+            learned.content = torch.cat([seeded[0], learned.content[:, count:]], 1)
+            learned.position = torch.cat([seeded[1], learned.position[:, count:]], 1)
+        return [learned]
+
+    def _variables(
+        self,
+        features: Sequence[Level] | None,
+        prompts: Prompts,
+        generator: torch.Generator | None,
+        towers: Towers | None,
+        seeded: tuple[Tensor, Tensor] | None,
+    ) -> tuple[list[Variable], tuple[VisualTokens | None, VisualTokens | None]]:
+        batch = batch_size(features, prompts)
+        found: list[Variable] = []
+        proposals = partial(self._proposals, batch=batch, seeded=seeded, there=features is not None)
+        found += proposals("proposals_vision_object")
+        if features is not None:
+            found.append(self._learned("queries_vision_image", batch))
+        for kind, text in (("caption", prompts.caption), ("class", prompts.class_name)):
+            if text is not None:
+                found += [
+                    self._learned(f"queries_language_{kind}", batch),
+                    token_variable(f"tokens_language_{kind}", text),
+                ]
+        if (grounding := prompts.grounding) is not None:
+            found += proposals("proposals_vision_grounding")
+            found.append(self._learned("queries_language_description", batch, grounding.query_index))
+            found.append(token_variable("tokens_language_description", grounding.text, grounding.token_index))
+        spatial = self._visual_tokens(features, prompts.spatial.masks if prompts.spatial else None, generator, towers)
+        if prompts.spatial is not None:
+            found += self._spatial(prompts.spatial, batch, proposals)
+            found += visual_variables("tokens_vision_spatial", spatial)
+        parts = prompts.interleave.masks if prompts.interleave else None
+        legend = self._visual_tokens(features, parts, generator, towers)
+        if prompts.interleave is not None:
+            found += self._interleaved(prompts.interleave, batch, proposals)
+            found += visual_variables("tokens_vision_spatial_", legend)
+        return found, (spatial, legend)
+
+    def _spatial(self, prompt: SpatialPrompt, batch: int, proposals: Callable[[str], list[Variable]]) -> list[Variable]:
+        segments = proposals("proposals_vision_segment")
+        found = [self._learned("queries_vision_spatial", batch, prompt.query_index), *segments]
+        if segments and prompt.previous is not None:
+            tables = self.spatial_featured, self.spatial_embed
+            content, position = (table.weight.expand(batch, -1, -1) for table in tables)
+            found.append(Variable("memories_vision_spatial", content, position))
+        return found
+
+    def _interleaved(
+        self, prompt: InterleavePrompt, batch: int, proposals: Callable[[str], list[Variable]]
+    ) -> list[Variable]:
+        found = proposals("proposals_interleave_entity")
+        found.append(self._learned("queries_interleave_legend", batch))
+        found.append(self._learned("queries_interleave_entity", batch, prompt.query_index))
+        words, visual = prompt.text.tokens, prompt.visual[:, :, None].to(prompt.text.tokens.dtype)
+        content, position = (
+            words + visual * table.weight[self.config.object_queries] for table in (self.query_feat, self.query_embed)
+        )
+        found.append(Variable("tokens_interleave_legend", content, position, prompt.text.pad, prompt.token_index))
+        return found
+
+    def _visual_tokens(
+        self,
+        features: Sequence[Level] | None,
+        masks: MaskPrompt | VisualTokens | None,
+        generator: torch.Generator | None,
+        towers: Towers | None,
+    ) -> VisualTokens | None:
+        if masks is None or isinstance(masks, VisualTokens):
+            return masks
+        if features is None:
+            raise TypeError("masks were given without the image features that they are sampled from")
+        return self._sample(features, masks, generator, towers)
+
+    # --- one layer ----------------------------------------------------------------------------
+
+    def _layer(self, state: State, number: int) -> None:
+        level = number % LEVELS
+        for variable in state.variables:
+            if variable.levels is not None:
+                variable.content = variable.levels[level]
+                variable.position = variable.levels[level].detach()
+        self._content(state, number, level)
+        stream = torch.cat([v.content for v in state.variables], 1)
+        place = torch.cat([v.position for v in state.variables], 1)
+        stream = self.condition_attention.layers[number](stream, place, state.condition)
+        stream = self.transformer_ffn_layers[number](stream)
+        sizes = [v.content.shape[1] for v in state.variables]
+        for variable, content in zip(state.variables, stream.split(sizes, 1), strict=True):
+            variable.content = content
+
+    def _content(self, state: State, number: int, level: int) -> None:
+        layer = self.content_attention.layers[number]
+        readers = [v for v in state.variables if v.name in CONTENT]
+        keys = [v for v in state.variables if v.name in CONTENT.values()]
+        updated: list[tuple[list[Variable], Tensor]] = []
+        if readers:
+            stream, place = joined(readers)
+            value, key_place = joined(keys) if keys else (stream[:, :0], place[:, :0])
+            if state.content is None:
+                state.content = content_mask(readers, keys)
+            updated.append((readers, layer(stream, place, value + key_place, value, state.content)))
+        if state.features is not None and state.blocked is not None:
+            seen = state.features[level]
+            looking = [v for v in state.variables if v.name in VISION_GROUP]
+            updated.append((looking, layer(*joined(looking), seen.key, seen.source, state.blocked)))
+        for group, stream in updated:
+            for variable, content in zip(group, stream.split([v.content.shape[1] for v in group], 1), strict=True):
+                variable.content = content
+
+    # --- heads --------------------------------------------------------------------------------
+
+    def _heads(self, state: State, next_level: int | None, *, outputs: bool) -> Output:
+        with torch.set_grad_enabled(outputs and torch.is_grad_enabled()):  # masks for attention alone need none
+            return self._predicted(state, next_level, outputs=outputs)
+
+    def _predicted(self, state: State, next_level: int | None, *, outputs: bool) -> Output:
+        normed = {v.name: self.decoder_norm(v.content) for v in state.variables if not v.name.startswith("tokens_")}
+        if "queries_vision_image" in normed:
+            objects = normed["proposals_vision_object"]
+            weight = cosines(normed["queries_vision_image"], objects).softmax(-1).detach()
+            normed["queries_vision_image"] = weight @ objects
+        pixel = {name: self.mask_embed(rows) for name, rows in normed.items() if outputs or name in VISION_GROUP}
+        size = None if state.features is None or next_level is None else state.features[next_level].size
+        masks: dict[str, Tensor] = {}
+        if state.features is not None:
+            masks = mask_logits(pixel, state.mask_features if outputs or size is None else state.mask_features_at(size))
+        values: dict[str, Tensor] = {}
+        if outputs:
+            for name, rows in normed.items():
+                for key in SEMANTIC.get(name, ()):
+                    values[key] = self._semantic(state, name, rows, masks.get(name))
+                if self.config.seeds and name in QUALITY:
+                    values[QUALITY[name]] = self.quality(rows)[..., 0]
+            if state.class_table is not None and "pred_captions" in values:
+                values["pred_logits"] = self.lang_encoder.logit_scale.exp() * cosines(
+                    values["pred_captions"], state.class_table.expand(len(values["pred_captions"]), -1, -1)
+                )
+            values |= {PIXEL[name]: rows for name, rows in pixel.items() if name in PIXEL}
+            values |= {MASKS[name]: logits for name, logits in masks.items()}
+        if size is not None and state.mask_features is not None:
+            state.blocked = attention_mask(state, masks, size)
+        return Output(values)
+
+    def _semantic(self, state: State, name: str, rows: Tensor, masks: Tensor | None) -> Tensor:
+        """(B, N, C) semantic vectors; where there are towers, with what they say of the same mask, photo or phrase."""
+        own, towers = rows @ self.class_embed, state.towers
+        if towers is None:
+            return own
+        said = towers.said.get(name)
+        if masks is not None and towers.deep is not None and towers.mask_features is not None:
+            said = self.paths.masks(masks.detach().float().sigmoid(), towers.deep, towers.mask_features)
+        return own if said is None else own + loudness(name) * said
+
+    def masks_of(self, rows: Tensor, mask_features: Tensor) -> Tensor:
+        """(B, n, C) contents to (B, n, h, w) mask logits; the mask features are those of a `Pass`."""
+        return torch.einsum("bnc,bchw->bnhw", self.pixel(rows), mask_features)
+
+    def pixel(self, rows: Tensor) -> Tensor:
+        """(..., C) contents to (..., F) vectors whose products with the mask features are masks."""
+        out: Tensor = self.mask_embed(self.decoder_norm(rows))
+        return out

@@ -1,0 +1,170 @@
+"""A find-mini bundle on disk: weights, sizes, tokenizer and calibration in one folder.
+
+config.json         sizes, preprocessing, names of the class table and of the vocabulary, calibration constants, what
+                    it was trained on
+model.safetensors   weights, the class table (`class_table`), vectors of the vocabulary (`vocabulary`), weights of the
+                    rating (`rating`) and the calibration banks (`bank.*`), float16
+tokenizer.json      the text tower's vocabulary
+words.txt           the words that it was trained with, and how often they occurred; may be left out
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from ...errors import WeightsMissing
+from ...models.text.tower import load_tokenizer
+from ..find.model import FindModel, MiniConfig
+from ..protocol import Calibration, Curve, QueryKind, read_curves
+from .caption_expansion import Vocabulary
+from .region_scorer import Rating
+
+CONFIG, WEIGHTS, TOKENIZER, WORDS = "config.json", "model.safetensors", "tokenizer.json", "words.txt"
+FORMAT = 1
+DIGITS = 4  # of the constants in config.json
+UNUSED = ("alike", "bank.phrases")  # tensors that files written for earlier editions still hold
+EDITION = 7  # raised when the same weights give other vectors
+VOCABULARY, RATING = "vocabulary", "rating"
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """What a folder holds.
+
+    Attributes:
+        model: in eval mode, float32.
+        class_table: (K + 1, C) name vectors, background last.
+        calibration: banks and constants.
+        vocabulary: names that pictures in a sentence are read as, or None.
+        rating: what masks are worth as regions, or None.
+        config: the whole of config.json.
+        checkpoint: sha256 of weights, sizes and vocabulary together, hex.
+    """
+
+    model: FindModel
+    class_table: Tensor
+    calibration: Calibration
+    vocabulary: Vocabulary | None
+    rating: Rating | None
+    config: dict[str, Any]
+    checkpoint: str
+
+
+def load_bundle(folder: Path) -> Bundle:
+    """Read a bundle.
+
+    Raises:
+        WeightsMissing: a file is not there, is damaged, or is of another format.
+    """
+    for name in (CONFIG, WEIGHTS, TOKENIZER):
+        if not (folder / name).is_file():
+            raise WeightsMissing(
+                f"no {name} in {folder}; expected a folder with {CONFIG}, {WEIGHTS} and {TOKENIZER}, "
+                "as `interleave-index train` writes it"
+            )
+    try:
+        return _read(folder)
+    except (ValueError, KeyError, TypeError, AttributeError, SafetensorError, OSError) as error:
+        raise WeightsMissing(f"bundle {folder} is damaged: {' '.join(repr(error).split())}; copy or train it again"
+                             ) from error
+
+
+def _read(folder: Path) -> Bundle:
+    config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    if config.get("format") != FORMAT:
+        raise WeightsMissing(
+            f"{folder / CONFIG} is of format {config.get('format')}, expected {FORMAT}; "
+            "train again or use the release that wrote it"
+        )
+    content = {name: value.float() for name, value in load_file(folder / WEIGHTS).items()}
+    banks = {name: content.pop(f"bank.{name}").numpy() for name in ("captions", "pictures", "regions")}
+    for name in UNUSED:
+        content.pop(name, None)
+    table, words = content.pop("class_table"), content.pop(VOCABULARY, None)
+    vocabulary = None if words is None else _vocabulary(config[VOCABULARY], words)
+    weights = content.pop(RATING, None)
+    rating = None if weights is None else Rating(weights)
+    model = FindModel(MiniConfig(**config["sizes"]), load_tokenizer(folder / TOKENIZER))
+    try:
+        model.load_state_dict(content)
+    except RuntimeError as error:
+        raise WeightsMissing(
+            f"{folder / WEIGHTS} does not fit the sizes in {CONFIG}: {str(error).splitlines()[-1].strip()}"
+        ) from error
+    banks["phrases"] = banks["captions"]  # phrases are read as captions are
+    calibration = Calibration.of_banks(banks, curves=read_curves(config["calibration"]))
+    model.eval().requires_grad_(False)
+    model.vision.channels_last()
+    return Bundle(model, table, calibration, vocabulary, rating, config, fingerprint(folder))
+
+
+def _vocabulary(names: list[str], vectors: Tensor) -> Vocabulary:
+    if len(names) != len(vectors):
+        raise ValueError(f"{len(names)} names for {len(vectors)} vectors of the vocabulary")
+    return Vocabulary(tuple(names), vectors)
+
+
+def save_bundle(
+    folder: Path,
+    model: FindModel,
+    class_table: Tensor,
+    calibration: Calibration,
+    facts: dict[str, Any],
+    vocabulary: Vocabulary | None = None,
+    rating: Rating | None = None,
+) -> None:
+    """Write a bundle, every tensor in float16.
+
+    Args:
+        facts: what else belongs into config.json: ``class_names``, ``trained_on``, ``preprocessing``, ``name``.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {name: value.detach() for name, value in model.state_dict().items()} | {
+        "class_table": class_table.detach()
+    }
+    if vocabulary is not None:
+        tensors[VOCABULARY], facts = vocabulary.vectors, {**facts, VOCABULARY: list(vocabulary.names)}
+    if rating is not None:
+        tensors[RATING] = rating.weights
+    banks = {"captions": calibration.captions, "pictures": calibration.pictures, "regions": calibration.regions}
+    tensors |= {f"bank.{name}": torch.from_numpy(np.asarray(bank)) for name, bank in banks.items()}
+    halves = {
+        name: (value.half() if value.is_floating_point() else value).contiguous() for name, value in tensors.items()
+    }
+    save_file(halves, folder / WEIGHTS)
+    (folder / WEIGHTS).chmod(0o644)  # safetensors leaves it to its owner alone
+    model.text.tokenizer.save(str(folder / TOKENIZER))
+    config = {"format": FORMAT, **facts, "sizes": model.config.to_json(), "calibration": {}}
+    (folder / CONFIG).write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
+    save_curves(folder, calibration.curves)
+
+
+def save_curves(folder: Path, curves: dict[QueryKind, Curve]) -> None:
+    """Put other curves into a bundle; its vectors, and so its space, stay what they are."""
+    config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    config["calibration"] = {
+        kind: {name: round(value, DIGITS) for name, value in asdict(curve).items()} for kind, curve in curves.items()
+    }
+    (folder / CONFIG).write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
+
+
+def fingerprint(folder: Path) -> str:
+    """sha256 over weights, sizes, tokenizer and vocabulary: two bundles with one fingerprint give the same vectors."""
+    digest = hashlib.sha256(str(EDITION).encode())
+    config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    digest.update(json.dumps(config["sizes"], sort_keys=True).encode())
+    if VOCABULARY in config:
+        digest.update(json.dumps(config[VOCABULARY]).encode())
+    for name in (WEIGHTS, TOKENIZER):
+        digest.update((folder / name).read_bytes())
+    return digest.hexdigest()

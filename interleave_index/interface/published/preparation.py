@@ -1,0 +1,136 @@
+"""Photos into the published model and masks back out: resize, normalise, pad, and the way back (find.md §6)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ...errors import ShapeError
+from ...geometry import resize_mask
+from ...models.vision.pixel_decoder import Pyramid
+from ...models.vision.tower import PIXEL_MEAN, PIXEL_STD
+from ...records import RGB, BoolMask
+
+STRIDE = 32  # input sides are padded to a multiple of it
+SHORT, LONG = 640, 1024  # what the authors evaluate with
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One photo as the interface sees it; made once, asked often.
+
+    Attributes:
+        pyramid: features of a batch of one.
+        photo: (height, width) of the upright photo.
+        resized: (height, width) of the model's input without padding.
+        padded: (height, width) with padding at the bottom and the right.
+    """
+
+    pyramid: Pyramid
+    photo: tuple[int, int]
+    resized: tuple[int, int]
+    padded: tuple[int, int]
+
+
+def resized_size(size: tuple[int, int], short: int = SHORT, long: int = LONG) -> tuple[int, int]:
+    """Size whose shorter side is `short`, unless the longer one would then pass `long`.
+
+    >>> resized_size((480, 640)), resized_size((300, 900))
+    ((640, 853), (341, 1024))
+    """
+    scale = min(short / min(size), long / max(size))
+    return max(1, int(size[0] * scale + 0.5)), max(1, int(size[1] * scale + 0.5))
+
+
+def padded_size(size: tuple[int, int], stride: int = STRIDE) -> tuple[int, int]:
+    """The next multiples of the stride.
+
+    >>> padded_size((640, 853))
+    (640, 864)
+    """
+    return -(-size[0] // stride) * stride, -(-size[1] // stride) * stride
+
+
+def prepare(photo: RGB, short: int = SHORT, long: int = LONG) -> tuple[Tensor, tuple[int, int]]:
+    """One photo as the backbone takes it.
+
+    Args:
+        photo: (H, W, 3) uint8, upright RGB.
+    Returns:
+        (1, 3, h', w') float32, normalised, zeros where padded; and (h, w) without padding.
+    Raises:
+        ShapeError: not such an array.
+    """
+    from PIL import Image
+
+    if photo.ndim != 3 or photo.shape[2] != 3 or photo.dtype != np.uint8 or 0 in photo.shape:
+        raise ShapeError(f"photo has shape {photo.shape} and dtype {photo.dtype}, expected (H, W, 3) uint8")
+    height, width = resized_size((photo.shape[0], photo.shape[1]), short, long)
+    picture = Image.fromarray(np.ascontiguousarray(photo)).resize((width, height), Image.Resampling.BILINEAR)
+    pixels = torch.from_numpy(np.asarray(picture).copy()).permute(2, 0, 1).float()
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (PIXEL_MEAN, PIXEL_STD))
+    full = padded_size((height, width))
+    normalised = F.pad((pixels - mean) / std, (0, full[1] - width, 0, full[0] - height))
+    return normalised[None], (height, width)
+
+
+def prompt_mask(mask: BoolMask, view: View, *, padded: bool = True) -> Tensor:
+    """A mask of the photo as a prompt of the model.
+
+    Args:
+        mask: (H, W) bool in pixels of the photo, or of the model's unpadded input.
+        padded: add the padding of the input; the published interleaved grounding leaves it out.
+    Returns:
+        (h', w') bool; a mask with pixels keeps at least one.
+    Raises:
+        ShapeError: neither size.
+    """
+    size = (mask.shape[0], mask.shape[1]) if mask.ndim == 2 else None
+    if mask.dtype != np.bool_ or size not in (view.photo, view.resized):
+        raise ShapeError(
+            f"mask has shape {mask.shape} and dtype {mask.dtype}, expected {view.photo} bool, as the photo"
+        )
+    found = mask if size == view.resized else resize_mask(mask, view.resized)
+    if not found.any() and mask.any():
+        found = F.adaptive_max_pool2d(torch.from_numpy(mask.astype(np.float32))[None], view.resized)[0].numpy() > 0
+    tensor = torch.from_numpy(np.ascontiguousarray(found))
+    if not padded:
+        return tensor
+    return F.pad(tensor, (0, view.padded[1] - view.resized[1], 0, view.padded[0] - view.resized[0]))
+
+
+Mode = Literal["bilinear", "bicubic"]
+
+
+def to_photo(
+    logits: Tensor, view: View, *, size: tuple[int, int] | None = None, first: Mode = "bilinear", antialias: bool = True
+) -> Tensor:
+    """Mask logits from the stride-4 grid to the photo: up to the padded input, crop, bicubic to the photo.
+
+    Args:
+        logits: (n, h, w), on the padded grid.
+        size: (height, width) wanted instead of the photo's, of the same aspect.
+        first: interpolation of the first step.
+        antialias: of the second.
+    Returns:
+        (n, H, W) logits.
+    """
+    if not len(logits):
+        return logits.new_zeros((0, *(size or view.photo)))
+    grown = F.interpolate(logits[None].float(), size=view.padded, mode=first, align_corners=False)
+    return _cropped(grown, view.resized, size or view.photo, antialias=antialias)
+
+
+def stretched(logits: Tensor, view: View) -> Tensor:
+    """Mask logits to the photo as the published interleaved grounding does it: the padded grid, stretched."""
+    return _cropped(logits[None].float(), view.resized, view.photo, antialias=True)
+
+
+def _cropped(maps: Tensor, crop: tuple[int, int], size: tuple[int, int], *, antialias: bool) -> Tensor:
+    kept = maps[:, :, : crop[0], : crop[1]]
+    return F.interpolate(kept, size=size, mode="bicubic", align_corners=False, antialias=antialias)[0]

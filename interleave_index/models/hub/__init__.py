@@ -1,0 +1,1 @@
+"""Models of a hub: getting them, finding them on this machine, loading them, and what they give."""

@@ -1,0 +1,219 @@
+"""Dual encoders from a checkpoint folder: CLIP, MetaCLIP 2, SigLIP and SigLIP 2, through transformers.
+
+Whole photos and texts get the vectors that the model itself gives. Regions and patches come from the opened tower (see
+`dual_towers`). Nothing is ever downloaded here and no program of a checkpoint is run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ...errors import ModelError, WeightsMissing
+from ...geometry import unit
+from ...records import RGB, Floats
+from . import local as hub
+from .dual_towers import ClassTokenTower, PoolingTower, Tower
+from .load import build, reader
+from .pixels import Preprocessing, read_preprocessing
+
+FAMILIES = {"clip": "CLIPModel", "metaclip_2": "MetaClip2Model", "siglip": "SiglipModel", "siglip2": "Siglip2Model"}
+TEXTS_AT_A_TIME = 64
+VOCABULARIES = ("tokenizer.json", "vocab.json")
+_POOLING = ("siglip", "siglip2")
+
+Method = Literal["attention", "patches"]
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What an encoder saw of one photo; rows are unit vectors.
+
+    Attributes:
+        image: (D,) float32.
+        regions: (R, D) float32.
+        patches: (h * w, D) float32, or None when they were not asked for.
+    """
+
+    image: Floats
+    regions: Floats
+    patches: Floats | None = None
+
+
+def family_of(config: dict[str, Any]) -> str | None:
+    """The family of a checkpoint by its config.json, or None when it is no dual encoder."""
+    family = config.get("model_type")
+    return family if family in FAMILIES else None
+
+
+def dim_of(config: dict[str, Any]) -> int | None:
+    """D of a checkpoint by its config.json, without loading it."""
+    if family_of(config) in _POOLING:
+        text = config.get("text_config", {})
+        width = text.get("projection_size") or config.get("vision_config", {}).get("hidden_size")
+        return int(width) if width else None
+    return int(config["projection_dim"]) if "projection_dim" in config else None
+
+
+def checkpoint_of(folder: Path) -> str:
+    """SHA-256 that names the weights of a folder: of their file, or of the list of names and sums of several.
+
+    Sums that a pull kept are trusted while the files have not been touched since.
+
+    Raises:
+        WeightsMissing: there are none.
+    """
+    from fnmatch import fnmatch
+
+    names = sorted(file.name for file in folder.iterdir() if file.is_file())
+    weights = [name for name in names if any(fnmatch(name, form) for form in hub.WEIGHTS)]
+    weights = weights or [name for name in names if any(fnmatch(name, form) for form in hub.PICKLED)]
+    if not weights:
+        raise WeightsMissing(f"{folder} holds no weights, expected model.safetensors; get the model again")
+    record = folder / hub.RECORD
+    kept = hub.describe(folder).files if record.is_file() else {}
+    sums = {name: kept[name] if name in kept and (folder / name).stat().st_mtime <= record.stat().st_mtime
+            else hub.sha256_of(folder / name) for name in weights}
+    if len(sums) == 1:
+        return next(iter(sums.values()))
+    return hashlib.sha256("\n".join(f"{name} {told}" for name, told in sums.items()).encode()).hexdigest()
+
+
+class DualEncoder:
+    """A frozen dual encoder.
+
+    Args:
+        folder: config.json, weights, tokenizer and preprocessor files.
+        device: ``cpu``, ``cuda`` or ``mps``.
+        dtype: ``auto``, ``float32``, ``bfloat16`` or ``float16``.
+    Raises:
+        WeightsMissing: a file is not there.
+        ModelError: it is no dual encoder, or its files do not fit each other.
+        BackendMissing: transformers is not installed.
+
+    Attributes:
+        name: of the checkpoint on the hub, else the name of its folder.
+        checkpoint: SHA-256 of the weights.
+        dim: D.
+        preprocessing: of photos.
+    """
+
+    def __init__(self, folder: Path, *, device: str = "cpu", dtype: str = "auto") -> None:
+        facts = hub.describe(folder)
+        family = family_of(facts.config)
+        if family is None:
+            raise ModelError(f"{folder} has model_type {facts.config.get('model_type')!r} in its config.json, expected "
+                             f"one of {', '.join(FAMILIES)}")
+        self.name = facts.name if facts.revision else folder.name
+        self.checkpoint = checkpoint_of(folder)
+        self.preprocessing: Preprocessing = read_preprocessing(folder, facts.config)
+        self.device, self.dtype = torch.device(device), torch_dtype(dtype, device)
+        self._lower = family in _POOLING  # these were trained on lower-case text
+        self._model = build(folder, FAMILIES[family], device, self.dtype)
+        self._check_input(folder, facts.config)
+        self._tower: Tower = PoolingTower(self._model) if family in _POOLING else ClassTokenTower(self._model)
+        self._tokenizer = _tokenizer(folder)
+        self._text_length = int(self._model.config.text_config.max_position_embeddings)
+        self.dim = self._tower.dim
+
+    @torch.inference_mode()
+    def texts(self, texts: Sequence[str]) -> Floats:
+        """(N, D) float32 unit vectors of texts; what is longer than the model reads is cut off."""
+        found = [np.zeros((0, self.dim), np.float32)]
+        for start in range(0, len(texts), TEXTS_AT_A_TIME):
+            some = [text.lower() if self._lower else text for text in texts[start : start + TEXTS_AT_A_TIME]]
+            padding: Any = "max_length" if self._lower else True
+            tokens = self._tokenizer(some, padding=padding, truncation=True, max_length=self._text_length,
+                                     return_tensors="pt")
+            wanted = ("input_ids",) if self._lower else ("input_ids", "attention_mask")
+            inputs = {name: tokens[name].to(self.device) for name in wanted}
+            found.append(_array(self._model.get_text_features(**inputs).pooler_output))
+        return unit(np.concatenate(found))
+
+    def prepare(self, photo: RGB) -> NDArray[np.uint8]:
+        """A photo at the size of the model's input; may run in another thread than the model."""
+        return self.preprocessing.prepare(photo)
+
+    @torch.inference_mode()
+    def look(self, prepared: Sequence[NDArray[np.uint8]], coverages: Sequence[Floats] | None = None, *,
+             method: Method = "attention", patches: bool = False) -> list[Looked]:
+        """Encode prepared photos and parts of them in one forward pass.
+
+        Args:
+            prepared: from `prepare`.
+            coverages: per photo (R, h, w) float32, 0 to 1, of its patch grid; None asks for no regions.
+            method: ``attention`` or ``patches``; see `dual_towers`.
+            patches: also give every patch's vector.
+        """
+        seen = self._tower.see(self._inputs(prepared))
+        images = unit(_array(seen.image))
+        none = np.zeros((0, self.dim), np.float32)
+        dense = unit(_array(self._tower.patches(seen))) if patches or method == "patches" else None
+        regions = [none] * len(prepared)
+        if coverages is not None and any(len(rows) for rows in coverages):
+            padded = _padded(coverages, seen.there.shape[1])
+            if method == "attention":
+                pooled = _array(self._tower.pool(seen, padded.to(self.device)))
+            else:
+                pooled = padded.numpy() @ dense
+            regions = [unit(rows[: len(wanted)]) for rows, wanted in zip(pooled, coverages, strict=True)]
+        cells = seen.there.sum(1).tolist()
+        return [Looked(images[n], regions[n], dense[n, : cells[n]] if patches and dense is not None else None)
+                for n in range(len(prepared))]
+
+    def _inputs(self, prepared: Sequence[NDArray[np.uint8]]) -> dict[str, Tensor]:
+        inputs = self.preprocessing.tensors(prepared, self.device)
+        inputs["pixel_values"] = inputs["pixel_values"].to(self.dtype)
+        return inputs
+
+    def _check_input(self, folder: Path, config: dict[str, Any]) -> None:
+        vision = self._model.config.vision_config
+        if self.preprocessing.mode != "native" and self.preprocessing.input != (vision.image_size,) * 2:
+            high, wide = self.preprocessing.input
+            raise ModelError(f"{folder} prepares photos at {high}x{wide}, but its model takes "
+                             f"{vision.image_size}x{vision.image_size}; its preprocessor file is not of this model")
+        if not getattr(vision, "vision_use_head", True):
+            raise ModelError(f"{folder} has no pooling head, expected a vision tower that gives image vectors")
+
+
+def torch_dtype(name: str, device: str) -> torch.dtype:
+    """A dtype by name; ``auto`` is half precision where the device is made for it.
+
+    >>> torch_dtype("auto", "cpu"), torch_dtype("float16", "cuda")
+    (torch.float32, torch.float16)
+    """
+    if name != "auto":
+        found: torch.dtype = getattr(torch, name)
+        return found
+    if device == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    return torch.float16 if device == "mps" else torch.float32
+
+
+def _padded(coverages: Sequence[Floats], cells: int) -> Tensor:
+    """(N, R, P) float32: coverages side by side, with rows and cells that are in none of them left 0."""
+    padded = torch.zeros(len(coverages), max(len(rows) for rows in coverages), cells)
+    for n, rows in enumerate(coverages):
+        flat = rows.reshape(len(rows), -1)
+        padded[n, : len(rows), : flat.shape[1]] = torch.from_numpy(flat)
+    return padded
+
+
+def _tokenizer(folder: Path) -> Any:
+    if not any(file.name in VOCABULARIES or file.suffix == ".model" for file in folder.iterdir()):
+        # the library would make an empty one up
+        raise WeightsMissing(f"{folder} holds no tokenizer, expected tokenizer.json, vocab.json or spiece.model; "
+                             "get the model again")
+    return reader(folder, "AutoTokenizer")
+
+
+def _array(rows: Tensor) -> Floats:
+    return rows.float().cpu().numpy()

@@ -1,0 +1,187 @@
+"""Models on this machine that came from a hub: where they lie, what is known of each, and how fast each was.
+
+A pulled model is a plain folder that may be copied to a machine without a network. Beside its files lies
+``pulled.json``: where they came from, at which commit, under which licence, and the SHA-256 of each. Nothing here
+opens a connection; `pulling` does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ...errors import WeightsMissing
+
+HOME_VARIABLE = "INTERLEAVE_MODELS"
+RECORD = "pulled.json"
+WEIGHTS = ("model.safetensors", "model-*-of-*.safetensors")
+PICKLED = ("pytorch_model.bin", "pytorch_model-*-of-*.bin")  # read without unpickling anything but tensors
+_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Pulled:
+    """What is known of a model folder.
+
+    Attributes:
+        name: ``owner/name`` on the hub, or the folder as it was named.
+        folder: where its files are.
+        revision: commit of the hub, or None for a folder that was never pulled.
+        licence: as its card says, or None.
+        files: SHA-256 by file name, of a pulled model.
+        bytes: of all its files.
+        config: its ``config.json``.
+    """
+
+    name: str
+    folder: Path
+    revision: str | None = None
+    licence: str | None = None
+    files: dict[str, str] = field(default_factory=dict)
+    bytes: int = 0
+    config: dict[str, Any] = field(default_factory=dict)
+
+
+def home() -> Path:
+    """Folder of the pulled models: the variable INTERLEAVE_MODELS, else a folder of the user's cache."""
+    if named := os.environ.get(HOME_VARIABLE):
+        return Path(named)
+    cache = os.environ.get("XDG_CACHE_HOME")
+    return (Path(cache) if cache else Path.home() / ".cache") / "interleave-index" / "models"
+
+
+def is_hub_name(name: str) -> bool:
+    """Whether a name has the form of one on the hub: ``owner/name``.
+
+    >>> [is_hub_name(name) for name in ("openai/clip-vit-base-patch32", "./models/mine", "find-mini", "/a/b")]
+    [True, False, False, False]
+    """
+    return _NAME.fullmatch(name) is not None
+
+
+def folder_of(name: str) -> Path:
+    """Where a pulled model lies, whether it is there or not."""
+    return home() / name.replace("/", "--")
+
+
+def find(name: str) -> Path:
+    """Folder of a model that is named by folder, hub name, or the name it was imported under. Opens no connection.
+
+    Raises:
+        WeightsMissing: it is neither a folder nor pulled or imported, nor in the cache that other programs fill.
+    """
+    if Path(name).is_dir():
+        return Path(name)
+    if is_imported(name):
+        return home() / name
+    if is_hub_name(name):
+        folder = folder_of(name)
+        if (folder / RECORD).is_file():
+            return folder
+        if (cached := _in_shared_cache(name)) is not None:
+            return cached
+        begun = "was pulled only in part" if folder.is_dir() else "is not on this machine"
+        raise WeightsMissing(f"model {name} {begun}; get it with: interleave-index models pull {name}")
+    raise WeightsMissing(f"no model {name!r}, expected a folder, or a name of the hub such as owner/name")
+
+
+def is_imported(name: str) -> bool:
+    """Whether `models import` made a model of this name."""
+    return "/" not in name and (home() / name / RECORD).is_file()
+
+
+def pulled() -> list[Pulled]:
+    """Every model that was pulled in full or imported, by name."""
+    records = sorted(home().glob(f"*/{RECORD}")) if home().is_dir() else []
+    return [describe(record.parent) for record in records]
+
+
+def describe(folder: Path) -> Pulled:
+    """What is known of a model folder, without loading it."""
+    record, config = _json(folder / RECORD), _json(folder / "config.json")
+    size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file() and ".cache" not in file.parts)
+    return Pulled(name=record.get("name", str(folder)), folder=folder, revision=record.get("revision"),
+                  licence=record.get("licence") or licence_of(folder / "README.md"), files=record.get("files", {}),
+                  bytes=size, config=config)
+
+
+def damaged(model: Pulled) -> list[str]:
+    """Files of a pulled model that are gone or are not what was pulled; reads all of them."""
+    return [name for name, wanted in model.files.items()
+            if not (model.folder / name).is_file() or sha256_of(model.folder / name) != wanted]
+
+
+def sha256_of(file: Path) -> str:
+    """SHA-256 of a file, hex."""
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def _in_shared_cache(name: str) -> Path | None:
+    """A model that another program has put into the hub's own cache, complete enough to load."""
+    try:
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import LocalEntryNotFoundError
+    except ImportError:
+        return None
+    try:
+        folder = Path(snapshot_download(name, local_files_only=True))
+    except (LocalEntryNotFoundError, OSError, ValueError):
+        return None
+    there = (folder / "config.json").is_file() and any(folder.glob("*.safetensors"))
+    return folder if there else None
+
+
+def licence_of(card: Path) -> str | None:
+    """The licence named in the head of a model card."""
+    if not card.is_file():
+        return None
+    head = re.match(r"---\n(.*?)\n---", card.read_text(encoding="utf-8", errors="replace"), re.S)
+    found = re.search(r"^license:\s*[\"']?([\w.+-]+)", head[1], re.M) if head else None
+    return found[1] if found else None
+
+
+def _json(file: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+# --- measured speeds -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """Photos a second of one model on one device of this machine."""
+
+    checkpoint: str
+    device: str
+    dtype: str
+    photos_per_s: float
+    measured_at: str
+
+
+def keep_speed(speed: Speed) -> None:
+    """Remember a measurement; a newer one of the same model, device and dtype takes its place."""
+    kept = [row for row in speeds() if (row.checkpoint, row.device, row.dtype)
+            != (speed.checkpoint, speed.device, speed.dtype)]
+    home().mkdir(parents=True, exist_ok=True)
+    draft = home() / f".speeds.{os.getpid()}.tmp"
+    draft.write_text(json.dumps([asdict(row) for row in [*kept, speed]], indent=1), encoding="utf-8")
+    draft.replace(home() / "speeds.json")
+
+
+def speeds() -> list[Speed]:
+    """Every measurement that is kept."""
+    try:
+        rows = json.loads((home() / "speeds.json").read_text(encoding="utf-8"))
+        return [Speed(**row) for row in rows]
+    except (OSError, ValueError, TypeError):
+        return []

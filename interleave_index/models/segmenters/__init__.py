@@ -1,0 +1,1 @@
+"""Segmenters and detectors behind two seams: masks for prompts, boxes for phrases."""

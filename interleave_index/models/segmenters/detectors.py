@@ -1,0 +1,118 @@
+"""Detectors that box what a phrase names, or what looks like a picture of one: Grounding DINO, OWLv2."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from ...errors import WeightsMissing
+from ...records import RGB, Box, Detected
+from ..hub import load as pretrained
+
+DINO_KINDS = {"grounding-dino": "GroundingDinoForObjectDetection",
+              "mm-grounding-dino": "MMGroundingDinoForObjectDetection"}
+DINO_THRESHOLD, OWL_THRESHOLD, OWL_PICTURE_THRESHOLD, SAME = 0.25, 0.1, 0.6, 0.5
+SMALLEST_SIDE = 160  # pixels; Grounding DINO has no grid for less
+
+
+class Detector(Protocol):
+    """Anything that boxes things."""
+
+    def find(self, photo: RGB, phrase: str | None, exemplar: RGB | None = None) -> list[Detected]:
+        """Boxes of what a phrase names, or of what looks like a crop of one thing; best first, none where it cannot."""
+
+
+class GroundingDino:
+    """Grounding DINO or MM Grounding DINO from a folder; reads phrases only.
+
+    Args:
+        folder: with config.json, weights, tokenizer and processor.
+        device: where it runs, as torch names it.
+    """
+
+    def __init__(self, folder: Path, *, device: str = "cpu") -> None:
+        kind = pretrained.read_config(folder).get("model_type")
+        if kind not in DINO_KINDS:
+            raise WeightsMissing(f"{folder} holds a model of type {kind!r}, expected one of {', '.join(DINO_KINDS)}")
+        self._device = device
+        self._model = pretrained.build(folder, DINO_KINDS[kind], device)
+        self._processor = pretrained.reader(folder, "AutoProcessor")
+
+    def find(self, photo: RGB, phrase: str | None, exemplar: RGB | None = None) -> list[Detected]:
+        """See `Detector.find`."""
+        import torch
+
+        if phrase is None:
+            return []
+        prompt = f"{phrase.lower().strip().rstrip('.')}."
+        shown = _large_enough(photo)
+        given = self._processor(images=shown, text=prompt, return_tensors="pt").to(self._device)
+        with torch.inference_mode():
+            outputs = self._model(**given)
+        (found,) = self._processor.post_process_grounded_object_detection(
+            outputs, given["input_ids"], threshold=DINO_THRESHOLD, text_threshold=DINO_THRESHOLD,
+            target_sizes=[shown.shape[:2]])
+        return _detected(found["boxes"], found["scores"], photo)
+
+
+class Owl:
+    """OWLv2 from a folder; reads phrases, and finds what looks like a crop of another photo.
+
+    Args:
+        folder: with config.json, weights, tokenizer and processor.
+        device: where it runs, as torch names it.
+    """
+
+    def __init__(self, folder: Path, *, device: str = "cpu") -> None:
+        kind = pretrained.read_config(folder).get("model_type")
+        if kind != "owlv2":
+            raise WeightsMissing(f"{folder} holds a model of type {kind!r}, expected owlv2")
+        self._device = device
+        self._model = pretrained.build(folder, "Owlv2ForObjectDetection", device)
+        self._processor = pretrained.reader(folder, "AutoProcessor")
+
+    def find(self, photo: RGB, phrase: str | None, exemplar: RGB | None = None) -> list[Detected]:
+        """See `Detector.find`; a phrase wins over a crop where both are given."""
+        import torch
+
+        sizes = [photo.shape[:2]]
+        with torch.inference_mode():
+            if phrase is not None:
+                given = self._processor(images=photo, text=[[phrase.lower()]], return_tensors="pt").to(self._device)
+                (found,) = self._processor.post_process_grounded_object_detection(
+                    self._model(**given), threshold=OWL_THRESHOLD, target_sizes=sizes)
+            elif exemplar is not None:
+                given = self._processor(images=photo, query_images=exemplar, return_tensors="pt").to(self._device)
+                outputs = self._model.image_guided_detection(**given)
+                (found,) = self._processor.post_process_image_guided_detection(
+                    outputs, threshold=OWL_PICTURE_THRESHOLD, nms_threshold=SAME, target_sizes=torch.tensor(sizes))
+            else:
+                return []
+        return _detected(found["boxes"], found["scores"], photo)
+
+
+def _large_enough(photo: RGB) -> RGB:
+    """The photo with its border repeated until both sides are long enough; boxes keep their places."""
+    missing = [max(0, SMALLEST_SIDE - side) for side in photo.shape[:2]]
+    if not any(missing):
+        return photo
+    grown: RGB = np.pad(photo, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="edge")
+    return grown
+
+
+def _detected(boxes: Any, scores: Any, photo: RGB) -> list[Detected]:
+    """Boxes clipped to the photo, best first; what lies outside is dropped."""
+    height, width = photo.shape[:2]
+    limit = np.array([width, height, width, height], np.float32)
+    rows: Sequence[Any] = np.clip(boxes.float().cpu().numpy().reshape(-1, 4), 0, limit)
+    found = [Detected(_box(row), float(score)) for row, score in zip(rows, scores.tolist(), strict=True)
+             if row[2] > row[0] and row[3] > row[1]]
+    return sorted(found, key=lambda one: -one.score)
+
+
+def _box(row: Any) -> Box:
+    x0, y0, x1, y1 = (float(value) for value in row)
+    return x0, y0, x1, y1

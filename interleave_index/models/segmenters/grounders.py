@@ -1,0 +1,78 @@
+"""The models that may help to ground a thing, told apart by what their folders say they are. Knows no grounding."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...errors import ConfigError, WeightsMissing
+from ..hub import load as pretrained
+from ..hub import local as hub
+from .detectors import DINO_KINDS, Detector, GroundingDino, Owl
+from .sam import KINDS, SamSegmenter, Segmenter
+from .sam3 import GATED, ConceptSegmenter, Sam3
+from .sam3 import KINDS as CONCEPT_KINDS
+
+
+@dataclass(frozen=True, slots=True)
+class Grounders:
+    """At most one model of a kind; None is a way to a mask that is not there.
+
+    Attributes:
+        segmenter: masks of points and boxes.
+        concept: masks of all instances of a phrase.
+        phrases: boxes of what a phrase names.
+        pictures: boxes of what looks like a crop.
+    """
+
+    segmenter: Segmenter | None = None
+    concept: ConceptSegmenter | None = None
+    phrases: Detector | None = None
+    pictures: Detector | None = None
+
+    def __bool__(self) -> bool:
+        return any((self.segmenter, self.concept, self.phrases, self.pictures))
+
+
+def load_grounders(names: Sequence[str], *, device: str = "cpu") -> Grounders:
+    """Build models by folder or hub name; opens no connection.
+
+    Args:
+        names: such as ``facebook/sam2.1-hiera-tiny``; of two of one kind, the one that stands first is used.
+        device: where they run, as torch names it.
+    Raises:
+        WeightsMissing: one is not here; how it is got.
+        BackendMissing: the extra ``hub`` is not installed.
+        ConfigError: a folder holds something else.
+    """
+    segmenter: Segmenter | None = None
+    concept: ConceptSegmenter | None = None
+    phrases: Detector | None = None
+    pictures: Detector | None = None
+    for name in names:
+        folder = _folder(name)
+        kind = str(pretrained.read_config(folder).get("model_type"))
+        if kind in KINDS:
+            segmenter = segmenter or SamSegmenter(folder, device=device)
+        elif kind in CONCEPT_KINDS:
+            concept = concept or Sam3(folder, device=device)
+        elif kind in DINO_KINDS:
+            phrases = phrases or GroundingDino(folder, device=device)
+        elif kind == "owlv2":
+            owl = Owl(folder, device=device)
+            phrases, pictures = phrases or owl, pictures or owl
+        else:
+            known = ", ".join([*KINDS, *CONCEPT_KINDS, *DINO_KINDS, "owlv2"])
+            raise ConfigError(f"models.grounders names {name}, which holds a model of type {kind!r}, expected one of "
+                              f"{known}")
+    return Grounders(segmenter, concept, phrases, pictures)
+
+
+def _folder(name: str) -> Path:
+    try:
+        return hub.find(name)
+    except WeightsMissing as trouble:
+        if name.rpartition("/")[2].lower().startswith("sam3"):
+            raise WeightsMissing(f"model {name} is not on this machine; {GATED}") from trouble
+        raise

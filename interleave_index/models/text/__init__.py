@@ -1,0 +1,1 @@
+"""Text towers: words to token states."""

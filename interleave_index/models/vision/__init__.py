@@ -1,0 +1,1 @@
+"""Vision backbones and towers: pixels to feature maps."""

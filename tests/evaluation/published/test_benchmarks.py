@@ -1,0 +1,332 @@
+"""Whole benchmarks over the miniature COCO with an interface that knows colours: every figure by hand."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from interleave_index.errors import ConfigError, InputError
+from interleave_index.evaluation.published import PlainSubject, Run, generic, grounding, prompts, retrieval
+from interleave_index.evaluation.published.coco import PanopticSet, read_panoptic
+from interleave_index.evaluation.published.entity import Asked, EntityBench, Exemplar, read_entities
+from interleave_index.evaluation.published.interactive import VocInteractive
+from interleave_index.evaluation.published.journal import Journal
+from interleave_index.evaluation.published.karpathy import CaptionedPhoto
+from interleave_index.evaluation.published.reasonseg import ReasonPhoto
+from interleave_index.evaluation.published.refer import Expression, ReferredPhoto
+from interleave_index.evaluation.published.subject import Sizes, as_query
+from interleave_index.evaluation.published.voc import VocItem
+from interleave_index.geometry import encode_rle
+from interleave_index.interface.toy import ToyInterface
+
+
+@pytest.fixture
+def subject() -> PlainSubject:
+    return PlainSubject(ToyInterface())
+
+
+@pytest.fixture
+def panoptic(coco: Path) -> PanopticSet:
+    return read_panoptic(coco)
+
+
+@pytest.fixture
+def entities(coco: Path) -> EntityBench:
+    return read_entities(coco / "annotations" / "entity_val2017.json")
+
+
+# --- grounding -------------------------------------------------------------------------------
+
+
+def test_every_phrase_said_or_shown_finds_its_segment(
+        subject: PlainSubject, panoptic: PanopticSet, entities: EntityBench) -> None:
+    for visual in (0.0, 1.0):
+        found = Run()(grounding.FindBenchGrounding(entities, panoptic, visual=visual), subject)
+        # black of photo 3 is annotated without its last 8 columns: 64 x 40 of 64 x 48; all else is met
+        assert found["figures"]["n"] == 5 and found["figures"]["P@0.9"] == pytest.approx(80)
+        assert found["figures"]["mIoU"] == pytest.approx(100 * (4 + 40 / 48) / 5, abs=1e-4)
+        assert found["complete"] and found["published"] == []
+
+
+def test_published_figures_stand_beside_ours_with_the_difference(
+        subject: PlainSubject, panoptic: PanopticSet, entities: EntityBench) -> None:
+    report = Run()(grounding.FindBenchGrounding(entities, panoptic, long=True), subject)
+    beside = {one["model"]: one for one in report["published"]}["FIND Focal-L"]
+    assert beside["source"] == "README of UX-Decoder/FIND" and beside["figures"]["cIoU"]["published"] == 74.8
+    assert beside["figures"]["cIoU"]["difference"] == pytest.approx(report["figures"]["cIoU"] - 74.8)
+    assert json.loads(json.dumps(report)) == report
+
+
+def _referred(coco: Path, photo: int, texts: Sequence[tuple[str, tuple[slice, slice] | None]]) -> ReferredPhoto:
+    pieces: list[tuple[Any, ...]] = []
+    for _, place in texts:
+        mask = np.zeros((64, 96), bool)
+        if place is not None:
+            mask[place] = True
+        pieces.append((encode_rle(mask).to_json(),) if place is not None else ())
+    expressions = tuple(Expression(text, place is not None, n) for n, (text, place) in enumerate(texts))
+    return ReferredPhoto(photo, coco / "val2017" / f"{photo:012d}.jpg", (64, 96), expressions, tuple(pieces))
+
+
+RED, BLUE = (slice(0, 40), slice(0, 40)), (slice(0, 40), slice(56, 96))
+
+
+def test_expressions_are_pooled_over_photos_and_averaged_over_sentences(subject: PlainSubject, coco: Path) -> None:
+    half = (slice(0, 20), slice(0, 40))
+    photos = [_referred(coco, 1, [("the red one", RED), ("blue", BLUE), ("red", half)]),
+              _referred(coco, 2, [("green", (slice(16, 48), slice(16, 48)))])]
+    report = Run()(grounding.Refer("refcoco", "val", photos, together=False), subject)
+    figures = report["figures"]
+    assert figures["cIoU"] == pytest.approx(100 * (1600 + 1600 + 800 + 1024) / (1600 * 3 + 1024))
+    assert figures["gIoU"] == pytest.approx(100 * 3.5 / 4, abs=1e-3)
+    assert (figures["P@0.5"], figures["P@0.6"]) == (100, 75)  # one half is met in float32
+    assert {one["model"] for one in report["published"]} == {"LISA-7B", "SESAME-7B", "READ-7B"}
+    together = Run()(grounding.Refer("refcoco", "val", photos, together=True), subject)
+    assert together["figures"] == figures and together["published"] == []
+
+
+def test_questions_are_judged_without_the_ignored_pixels_and_by_their_length(
+        subject: PlainSubject, coco: Path) -> None:
+    def box(place: tuple[slice, slice]) -> Any:
+        (y0, y1), (x0, x1) = ((side.start, side.stop - 1) for side in place)
+        return np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]], float)
+
+    upper, lower = (slice(0, 20), slice(0, 40)), (slice(20, 40), slice(0, 40))
+    file = coco / "val2017" / "000000000001.jpg"
+    photos = [ReasonPhoto("a", file, "red", False, (("target", box(upper)), ("ignore", box(lower)))),
+              ReasonPhoto("b", file, "what is red ?", True, (("target", box(upper)),))]
+    figures = Run()(grounding.ReasonSeg("val", photos), subject)["figures"]
+    assert figures["cIoU short"] == pytest.approx(100) and figures["cIoU long"] == pytest.approx(50)
+    assert figures["cIoU"] == pytest.approx(100 * 1600 / 2400) and figures["gIoU"] == pytest.approx(75, abs=1e-2)
+
+
+def test_what_is_not_there_is_told_from_what_is(subject: PlainSubject, coco: Path) -> None:
+    others = [_referred(coco, 2, [("green", (slice(16, 48), slice(16, 48))), ("purple", None)]),
+              _referred(coco, 3, [("yellow", None)])]
+    photos = [_referred(coco, 1, [("blue", BLUE), ("purple", None), ("orange", None)]), *others]
+    figures = Run()(grounding.FalsePremise("refcoco", "val", photos), subject)["figures"]
+    assert (figures["n"], figures["absent"]) == (6, 4)
+    assert figures["See"] == pytest.approx(100) and figures["Segment"] == pytest.approx(100)
+
+
+# --- interaction -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def voc(coco: Path, tmp_path: Path) -> list[VocItem]:
+    ids = np.zeros((64, 96), np.uint8)
+    ids[RED], ids[0:20, 56:96] = 1, 2  # the second object is the upper half of what is blue
+    ids[40, :] = 255
+    mask = Image.fromarray(ids, "L")
+    mask.putpalette([n % 256 for n in range(768)])
+    mask.save(tmp_path / "objects.png")
+    return [VocItem("a", coco / "val2017" / "000000000001.jpg", tmp_path / "objects.png", (1, 2))]
+
+
+@pytest.mark.parametrize("kind", prompts.KINDS)
+def test_every_prompt_finds_the_patch_that_it_was_drawn_on(
+        subject: PlainSubject, voc: list[VocItem], kind: str) -> None:
+    figures = Run()(VocInteractive(voc, prompt=kind), subject)["figures"]
+    assert figures["mIoU@1"] == pytest.approx(75) and figures["n"] == 2
+    assert figures["NoC@50"] == 1 and figures["NoC@90"] == 1  # one click is all there is
+
+
+def test_clicks_go_on_where_the_answer_errs(subject: PlainSubject, voc: list[VocItem]) -> None:
+    figures = Run()(VocInteractive(voc, prompt="Point", clicks=4), subject)["figures"]
+    assert figures["NoC@90"] == pytest.approx((1 + 4) / 2) and figures["mIoU@4"] == pytest.approx(75)
+
+
+def test_prompts_lie_where_they_should_and_repeat_with_their_seed() -> None:
+    mask = np.zeros((80, 100), bool)
+    mask[20:60, 30:90] = True
+    point = prompts.first_prompt(mask, "Point", np.random.default_rng(0))
+    assert point.sum() == 9 and np.argwhere(point).mean(0).round().tolist()[0] in (39, 40)
+    ring = mask.copy()
+    ring[25:55, 35:85] = False
+    assert prompts.first_prompt(ring, "Box", np.random.default_rng(0))[39:41, 48:72].any()  # the middle of its box
+    assert not prompts.first_prompt(ring, "Point", np.random.default_rng(0))[30:50, 40:80].any()
+    for kind in ("Circle", "Scribble"):
+        drawn = [prompts.first_prompt(ring, kind, np.random.default_rng(n)) for n in (1, 1, 2)]
+        assert drawn[0].any() and not (drawn[0] & ~ring).any()
+        assert (drawn[0] == drawn[1]).all() and (drawn[0] != drawn[2]).any()
+    curve = prompts.first_prompt(mask, "Polygon", np.random.default_rng(3))
+    assert curve.any() and curve.sum() < mask.sum() / 3 and not (curve & ~mask).any()  # drawn, not filled
+    with pytest.raises(ConfigError, match="prompt is 'Blob'"):
+        prompts.first_prompt(mask, "Blob", np.random.default_rng(0))
+
+
+def test_random_prompts_stay_inside_and_tiny_things_get_none() -> None:
+    mask = np.zeros((60, 60), bool)
+    mask[10:40, 15:50] = True
+    drawn = [prompts.random_prompt(mask, np.random.default_rng(n)) for n in range(60)]
+    assert all(one.any() and not (one & ~mask).any() for one in drawn)
+    sizes = sorted(int(one.sum()) for one in drawn)
+    assert sizes[0] <= 20 and sizes[-1] > 200
+    mask[:] = False
+    mask[0, :9] = True
+    assert not prompts.random_prompt(mask, np.random.default_rng(0)).any()
+
+
+# --- retrieval -------------------------------------------------------------------------------
+
+
+def test_sentences_find_their_photos(subject: PlainSubject, panoptic: PanopticSet, entities: EntityBench) -> None:
+    for mode in retrieval.MODES:
+        report = Run()(retrieval.FindBenchText(entities, panoptic, mode=mode), subject)
+        assert (report["figures"]["IR@1"], report["figures"]["n"]) == (100, 3)
+        assert report["figures"]["TR@1"] == pytest.approx(100 * 2 / 3)  # photo 2 is mostly white and fits that better
+        assert bool(report["published"]) == (mode == "text")
+
+
+def test_a_shown_phrase_finds_the_photo_and_its_lender_pays_the_penalty(
+        subject: PlainSubject, coco: Path, panoptic: PanopticSet) -> None:
+    linked = read_entities(coco / "annotations" / "interleave_val2017.json")
+    figures = Run()(retrieval.FindBenchInterleaved(linked, panoptic, visual=1.0), subject)["figures"]
+    assert (figures["IR@1"], figures["n"], figures["shown"], figures["phrases"]) == (100, 3, 2, 5)
+    none = Run()(retrieval.FindBenchInterleaved(linked, panoptic, visual=0.0), subject)["figures"]
+    assert none["shown"] == 0 and none["IR@1"] == 100
+
+
+def test_captions_are_ranked_over_all_of_the_split(subject: PlainSubject, coco: Path) -> None:
+    files = [coco / "val2017" / f"{n:012d}.jpg" for n in (1, 2, 3)]
+    photos = [CaptionedPhoto(1, files[0], ("red blue white", "blue")), CaptionedPhoto(2, files[1], ("green", "white")),
+              CaptionedPhoto(3, files[2], ("black", "green"))]
+    figures = Run()(retrieval.Karpathy("test", photos), subject)["figures"]
+    assert (figures["n"], figures["photos"]) == (6, 3)
+    assert figures["IR@1"] == pytest.approx(100 * 5 / 6)  # "green" of photo 3 finds photo 2
+    assert figures["TR@1"] == pytest.approx(100)
+
+
+# --- generic segmentation --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("classes", generic.KINDS)
+def test_classes_by_name_by_exemplar_and_by_description(
+        subject: PlainSubject, panoptic: PanopticSet, coco: Path, tmp_path: Path, classes: str) -> None:
+    sentences = {c.name: f"something {c.name} as can be" for c in panoptic.categories}
+    if classes == "visual":  # blue is only there as a group
+        with pytest.raises(InputError, match="no segment of 'blue'"):
+            generic.draw_exemplars(panoptic, panoptic.categories, 0)
+        panoptic = _with_a_single_blue(panoptic)
+    bench = generic.CocoPanoptic(panoptic, classes=classes, descriptions=sentences, predictions=tmp_path / "maps")
+    figures = Run()(bench, subject)["figures"]
+    assert figures["mIoU"] == pytest.approx(100)  # of the pixels that were annotated
+    assert figures["mAP"] == pytest.approx(100, abs=1) and figures["AP50"] == pytest.approx(100, abs=1)
+    written = json.loads((tmp_path / "maps.json").read_text())["annotations"]
+    assert [one["image_id"] for one in written] == [1, 2, 3]
+    assert (tmp_path / "maps" / "000000000002.png").exists()
+
+
+def _with_a_single_blue(panoptic: PanopticSet) -> PanopticSet:
+    segments = {photo: tuple(type(s)(s.id, s.category) for s in rows) for photo, rows in panoptic.segments.items()}
+    return PanopticSet(panoptic.photos, panoptic.categories, segments, panoptic.maps, panoptic.annotation)
+
+
+class _Sure(ToyInterface):
+    """The colours with regions that are sure of themselves, so that all of them become panoptic segments."""
+
+    def encode_photos(self, photos: Any) -> Any:
+        return [type(one)(one.image, one.regions, one.boxes, one.areas, np.ones_like(one.scores), one.masks)
+                for one in super().encode_photos(photos)]
+
+
+def test_panoptic_quality_of_perfect_regions_is_perfect(panoptic: PanopticSet) -> None:
+    figures = Run()(generic.CocoPanoptic(panoptic), PlainSubject(_Sure()))["figures"]
+    assert figures["PQ"] == pytest.approx(100) and figures["RQ stuff"] == pytest.approx(100)
+    assert figures["SQ things"] == pytest.approx(100) and figures["n"] == 3
+
+
+def test_a_class_without_a_description_is_named(subject: PlainSubject, panoptic: PanopticSet) -> None:
+    with pytest.raises(InputError, match="descriptions lack 4 of 5 classes, the first is 'blue'"):
+        Run()(generic.CocoPanoptic(panoptic, classes="descriptions", descriptions={"red": "x"}), subject)
+
+
+def test_average_precision_by_hand() -> None:
+    mask, half = np.zeros((10, 10), bool), np.zeros((10, 10), bool)
+    mask[:, :6], half[:, :3] = True, True
+
+    def row(place: Any, **more: Any) -> dict[str, Any]:
+        return {"image_id": 1, "category_id": 4, "segmentation": encode_rle(place).to_json(), **more}
+
+    truth = {"images": [{"id": 1, "height": 10, "width": 10}], "categories": [{"id": 4, "name": "x"}],
+             "annotations": [row(mask, id=1, iscrowd=0, area=60, bbox=[0, 0, 6, 10])]}
+    # an IoU of 0.5 counts at the first of ten thresholds alone
+    assert generic.average_precision(truth, [row(half, score=0.9)], [1]) == {
+        "mAP": pytest.approx(10), "AP50": pytest.approx(100)}
+    assert generic.average_precision(truth, [], [1])["mAP"] == 0
+
+
+# --- runs ------------------------------------------------------------------------------------
+
+
+class _Dies(PlainSubject):
+    looks = 0
+    at = 2
+
+    def look(self, photo: Any, sizes: Sizes) -> Any:
+        type(self).looks += 1
+        if type(self).looks == type(self).at:
+            raise KeyboardInterrupt
+        return super().look(photo, sizes)
+
+
+def test_a_stopped_run_goes_on_and_gives_the_same_figures(
+        panoptic: PanopticSet, entities: EntityBench, tmp_path: Path) -> None:
+    bench = grounding.FindBenchGrounding(entities, panoptic)
+    subject = _Dies(ToyInterface())
+    with pytest.raises(KeyboardInterrupt):
+        Run(work=tmp_path)(bench, subject)
+    file = next(tmp_path.rglob("records.jsonl"))
+    file.write_text(file.read_text() + '{"key": "2", "inters')  # cut off by a kill
+    again = Run(work=tmp_path)(bench, subject)
+    assert again["n"] == 3 and _Dies.looks == 4  # one before, the one that died, two more
+    assert again["figures"] == Run()(bench, PlainSubject(ToyInterface()))["figures"]
+
+
+def test_vectors_survive_a_stop_too(panoptic: PanopticSet, entities: EntityBench, tmp_path: Path) -> None:
+    bench = retrieval.FindBenchText(entities, panoptic)
+    first = Run(work=tmp_path)(bench, PlainSubject(ToyInterface()))
+    told: list[tuple[str, int, int]] = []
+    again = Run(work=tmp_path, progress=lambda *one: told.append(one))(bench, PlainSubject(ToyInterface()))
+    assert again["figures"] == first["figures"] and told == [(bench.name, 3, 3)]
+
+
+def test_records_of_another_run_are_refused_and_nothing_is_lost(
+        subject: PlainSubject, panoptic: PanopticSet, entities: EntityBench, tmp_path: Path) -> None:
+    Run(work=tmp_path)(grounding.FindBenchGrounding(entities, panoptic), subject)
+    with pytest.raises(InputError, match="holds a run with other seed"):
+        Run(work=tmp_path, seed=1)(grounding.FindBenchGrounding(entities, panoptic), subject)
+    with pytest.raises(InputError, match="other settings"):
+        Run(work=tmp_path)(grounding.FindBenchGrounding(entities, panoptic, visual=0.1), subject)
+    assert Journal(next(tmp_path.iterdir()), json.loads(
+        next(tmp_path.rglob("records.jsonl")).read_text().split("\n")[0])).records.keys() == {"1", "2", "3"}
+
+
+def test_a_part_of_the_set_says_so(subject: PlainSubject, panoptic: PanopticSet, entities: EntityBench) -> None:
+    report = Run(limit=1)(grounding.FindBenchGrounding(entities, panoptic), subject)
+    assert (report["n"], report["complete"]) == (1, False)
+    with pytest.raises(InputError, match="no item"):
+        Run()(grounding.FindBenchGrounding(EntityBench({}, {}), panoptic), subject)
+
+
+def test_a_sentence_becomes_a_query_of_captions_and_entities() -> None:
+    shown = Exemplar(np.zeros((4, 4, 3), np.uint8), np.ones((4, 4), bool))
+    query = as_query(Asked("a [INTERACTIVE] beside the red ball.", ((2, 15), (27, 35)), (shown, None)))
+    assert [(part.role, part.kind, part.label) for part in query] == [
+        ("caption", "text", "a"), ("entity", "region", "[image:exemplar]"), ("caption", "text", "beside the"),
+        ("entity", "text", "red ball")]
+
+
+def test_importing_the_benchmarks_loads_no_torch() -> None:
+    import subprocess
+
+    code = "import interleave_index.evaluation.published as b, sys; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "False", done.stdout + done.stderr

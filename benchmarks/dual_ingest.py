@@ -34,8 +34,11 @@ from interleave_index.interface.registry import torch_device
 from interleave_index.storage.blobs import encoding_columns, pack_masks
 
 SIZES = {  # width, layers, heads, patch, side
-    "tiny": (64, 2, 4, 16, 64), "base-32": (768, 12, 12, 32, 224), "base-16": (768, 12, 12, 16, 224),
-    "large-14": (1024, 24, 16, 14, 224)}
+    "tiny": (64, 2, 4, 16, 64),
+    "base-32": (768, 12, 12, 32, 224),
+    "base-16": (768, 12, 12, 16, 224),
+    "large-14": (1024, 24, 16, 14, 224),
+}
 
 
 def other(name: str) -> Any:
@@ -54,28 +57,54 @@ def save_model(folder: Path, family: str, size: str) -> Path:
     from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
     width, layers, heads, patch, side = SIZES[size]
-    tower = {"hidden_size": width, "intermediate_size": 4 * width, "num_hidden_layers": layers,
-             "num_attention_heads": heads}
-    text = {**tower, "hidden_size": min(width, 512), "intermediate_size": 2048, "num_attention_heads": 8,
-            "vocab_size": 200, "max_position_embeddings": 64}
+    tower = {
+        "hidden_size": width,
+        "intermediate_size": 4 * width,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+    }
+    text = {
+        **tower,
+        "hidden_size": min(width, 512),
+        "intermediate_size": 2048,
+        "num_attention_heads": 8,
+        "vocab_size": 200,
+        "max_position_embeddings": 64,
+    }
     torch.manual_seed(0)
     if family == "clip":
-        made: Any = transformers.CLIPModel(transformers.CLIPConfig(
-            text_config={**text, "eos_token_id": 1, "bos_token_id": 0, "pad_token_id": 1},
-            vision_config={**tower, "image_size": side, "patch_size": patch}, projection_dim=512))
+        made: Any = transformers.CLIPModel(
+            transformers.CLIPConfig(
+                text_config={**text, "eos_token_id": 1, "bos_token_id": 0, "pad_token_id": 1},
+                vision_config={**tower, "image_size": side, "patch_size": patch},
+                projection_dim=512,
+            )
+        )
     else:
-        made = transformers.SiglipModel(transformers.SiglipConfig(
-            text_config={**text, "hidden_size": width, "projection_size": width},
-            vision_config={**tower, "image_size": side, "patch_size": patch}))
+        made = transformers.SiglipModel(
+            transformers.SiglipConfig(
+                text_config={**text, "hidden_size": width, "projection_size": width},
+                vision_config={**tower, "image_size": side, "patch_size": patch},
+            )
+        )
     made.save_pretrained(folder)
     vocabulary = Tokenizer(models.BPE(unk_token="<unk>"))
     vocabulary.pre_tokenizer = pre_tokenizers.Whitespace()
-    vocabulary.train_from_iterator(["a photo of a dog", "two cats"], trainers.BpeTrainer(
-        vocab_size=100, special_tokens=["<s>", "</s>", "<pad>", "<unk>"]))
+    vocabulary.train_from_iterator(
+        ["a photo of a dog", "two cats"],
+        trainers.BpeTrainer(vocab_size=100, special_tokens=["<s>", "</s>", "<pad>", "<unk>"]),
+    )
     vocabulary.save(str(folder / "tokenizer.json"))
-    (folder / "tokenizer_config.json").write_text(json.dumps(
-        {"tokenizer_class": "PreTrainedTokenizerFast", "pad_token": "<pad>", "unk_token": "<unk>",
-         "eos_token": "</s>"}))
+    (folder / "tokenizer_config.json").write_text(
+        json.dumps(
+            {
+                "tokenizer_class": "PreTrainedTokenizerFast",
+                "pad_token": "<pad>",
+                "unk_token": "<unk>",
+                "eos_token": "</s>",
+            }
+        )
+    )
     return folder
 
 
@@ -112,9 +141,13 @@ def measure_parts(model: DualInterface, batch: int, rounds: int) -> dict[str, fl
         "resizing": timed(device, lambda: [(encoder.prepare(p), regions.prepare(p)) for p in photos], rounds),
         "bare forward": timed(device, bare, rounds),
         "second view with regions and patches": timed(device, lambda: regions.look(photos, whole, masks), rounds),
-        "record": timed(device, lambda: [pack(p.grid, some, "0" * 64, p.patches) for p, some in
-                                         zip(parts, masks, strict=True)], rounds),
-        "all of encode_photos": timed(device, lambda: model.encode_photos(photos), rounds)}
+        "record": timed(
+            device,
+            lambda: [pack(p.grid, some, "0" * 64, p.patches) for p, some in zip(parts, masks, strict=True)],
+            rounds,
+        ),
+        "all of encode_photos": timed(device, lambda: model.encode_photos(photos), rounds),
+    }
     found = {f"{name} (ms a photo)": round(1000 * spent / batch, 2) for name, spent in seconds.items()}
     found["regions a photo"] = round(float(np.mean([len(p.scores) for p in proposals])), 1)
     found["bare forward (photos/s)"] = round(batch / seconds["bare forward"], 1)
@@ -153,12 +186,20 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "model"
         folder.mkdir()
-        model = DualInterface.load(save_model(folder, chosen.family, chosen.size), device=torch_device(chosen.device),
-                                   dtype=chosen.dtype, method=chosen.method, proposals=chosen.proposals)
+        model = DualInterface.load(
+            save_model(folder, chosen.family, chosen.size),
+            device=torch_device(chosen.device),
+            dtype=chosen.dtype,
+            method=chosen.method,
+            proposals=chosen.proposals,
+        )
         _ = model.calibration  # made once a model, not once an ingest
-        figures: dict[str, Any] = {"model": f"{chosen.family} {chosen.size}, random weights",
-                                   "device": str(model.device), "batch": chosen.batch,
-                                   "dtype": str(model.dtype).removeprefix("torch.")}
+        figures: dict[str, Any] = {
+            "model": f"{chosen.family} {chosen.size}, random weights",
+            "device": str(model.device),
+            "batch": chosen.batch,
+            "dtype": str(model.dtype).removeprefix("torch."),
+        }
         figures.update(measure_parts(model, chosen.batch, chosen.rounds))
         print(json.dumps(figures, indent=1), file=sys.stderr)
         figures["bytes a photo"] = measure_bytes(model)

@@ -130,8 +130,9 @@ def make_variants(folder: Path, bases: Sequence[RGB], count: int, side: int) -> 
         rgb = np.ascontiguousarray(rgb[:, ::-1] if number % 2 else rgb)
         place = folder / f"{number // 1000:03}"
         place.mkdir(exist_ok=True)
-        data = simplejpeg.encode_jpeg(rgb, quality=int(random.integers(82, 96)), colorspace="RGB",
-                                      colorsubsampling="420")
+        data = simplejpeg.encode_jpeg(
+            rgb, quality=int(random.integers(82, 96)), colorspace="RGB", colorsubsampling="420"
+        )
         (place / f"{number:06}.jpg").write_bytes(data)
 
 
@@ -188,12 +189,18 @@ def measure_speed(folder: Path, model: Any, settings: IngestSettings, rounds: in
             speed, share = whole_ingest(folder, len(paths), model, settings, Path(scratch) / "index")
             whole.append(speed)
             shares.append(share)
-        print(f"round {number + 1}: decode + model {alone[-1]:.1f} photos/s, whole ingest {speed:.1f}, "
-              f"ratio {speed / alone[-1]:.3f}, besides {100 * share:.1f} %", file=sys.stderr)
-    return {"photos": len(paths), "decode_and_model_photos_per_s": round(statistics.median(alone), 1),
-            "ingest_photos_per_s": round(statistics.median(whole), 1),
-            "ratio": round(statistics.median(w / a for w, a in zip(whole, alone, strict=True)), 3),
-            "besides_decode_and_model_percent": round(100 * statistics.median(shares), 1)}
+        print(
+            f"round {number + 1}: decode + model {alone[-1]:.1f} photos/s, whole ingest {speed:.1f}, "
+            f"ratio {speed / alone[-1]:.3f}, besides {100 * share:.1f} %",
+            file=sys.stderr,
+        )
+    return {
+        "photos": len(paths),
+        "decode_and_model_photos_per_s": round(statistics.median(alone), 1),
+        "ingest_photos_per_s": round(statistics.median(whole), 1),
+        "ratio": round(statistics.median(w / a for w, a in zip(whole, alone, strict=True)), 3),
+        "besides_decode_and_model_percent": round(100 * statistics.median(shares), 1),
+    }
 
 
 # --- memory ----------------------------------------------------------------------------------
@@ -227,9 +234,22 @@ def proportional_mib(pids: Sequence[int]) -> float:
 def measure_memory(photos: Path, count: int, arguments: argparse.Namespace) -> dict[str, float]:
     """Peak MiB of an ingest of so many photos in a process of its own: until the last photo, and with `optimize`."""
     with tempfile.TemporaryDirectory() as scratch:
-        command = [sys.executable, __file__, "--run", str(photos), "--photos", str(count), "--model", arguments.model,
-                   "--index", f"{scratch}/index", "--workers", str(arguments.workers),
-                   "--long-side", str(arguments.long_side)]
+        command = [
+            sys.executable,
+            __file__,
+            "--run",
+            str(photos),
+            "--photos",
+            str(count),
+            "--model",
+            arguments.model,
+            "--index",
+            f"{scratch}/index",
+            "--workers",
+            str(arguments.workers),
+            "--long-side",
+            str(arguments.long_side),
+        ]
         program = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         peaks, stage = {"ingest": 0.0, "optimize": 0.0}, ["ingest"]
 
@@ -246,8 +266,12 @@ def measure_memory(photos: Path, count: int, arguments: argparse.Namespace) -> d
         seconds = time.perf_counter() - start
         if program.returncode:
             raise SystemExit(f"the ingest of {count} photos ended with status {program.returncode}")
-    return {"photos": count, "peak_mib": round(peaks["ingest"]), "peak_mib_with_optimize": round(max(peaks.values())),
-            "photos_per_s": round(count / seconds, 1)}
+    return {
+        "photos": count,
+        "peak_mib": round(peaks["ingest"]),
+        "peak_mib_with_optimize": round(max(peaks.values())),
+        "photos_per_s": round(count / seconds, 1),
+    }
 
 
 def run_one(arguments: argparse.Namespace) -> None:
@@ -262,8 +286,13 @@ def run_one(arguments: argparse.Namespace) -> None:
             print(stage, flush=True)
 
     with Store.open(arguments.index, create=True) as store:
-        report = ingest(store, build(arguments.model), folders, progress=tell,
-                        settings=IngestSettings(workers=arguments.workers, long_side=arguments.long_side))
+        report = ingest(
+            store,
+            build(arguments.model),
+            folders,
+            progress=tell,
+            settings=IngestSettings(workers=arguments.workers, long_side=arguments.long_side),
+        )
     if report.added < arguments.photos:
         raise SystemExit(f"only {report.added} of {arguments.photos} photos were added: {report.failed[:3]}")
 
@@ -288,8 +317,13 @@ def main() -> None:
         photos.mkdir()
         make_variants(photos, real_pictures(arguments.pictures), arguments.photos, arguments.side)
         settings = IngestSettings(workers=arguments.workers, long_side=arguments.long_side)
-        result: dict[str, Any] = {"model": arguments.model, "processors": processors(), "workers": settings.processes,
-                                  "mean_side": arguments.side, "long_side": arguments.long_side}
+        result: dict[str, Any] = {
+            "model": arguments.model,
+            "processors": processors(),
+            "workers": settings.processes,
+            "mean_side": arguments.side,
+            "long_side": arguments.long_side,
+        }
         result["speed"] = measure_speed(photos / "000", build(arguments.model), settings, arguments.rounds)
         sizes = sorted({min(FEW, arguments.photos), arguments.photos})
         result["memory"] = [measure_memory(photos, count, arguments) for count in sizes]

@@ -33,29 +33,47 @@ def retrieval(file: Arrays) -> Computed:
 
 def interleave(file: Arrays) -> Computed:
     found = metrics.interleaved_scores(
-        file["legend_embeds"], file["entity_embeds"], file["entity_offsets"], file["entity_ref_ids"],
-        file["image_embeds"], file["object_embeds"], file["image_ids"])
+        file["legend_embeds"],
+        file["entity_embeds"],
+        file["entity_offsets"],
+        file["entity_ref_ids"],
+        file["image_embeds"],
+        file["object_embeds"],
+        file["image_ids"],
+    )
     ranks = metrics.first_ranks(found.total, np.eye(len(found.total), dtype=bool))
-    return {"legend_image_scores": found.legend, "entity_object_scores": found.entity,
-            "reference_penalty": found.penalty, "scores": found.total,
-            **{f"interleave2ir{k}": metrics.recall_at(ranks, k) for k in metrics.CUTOFFS}}
+    return {
+        "legend_image_scores": found.legend,
+        "entity_object_scores": found.entity,
+        "reference_penalty": found.penalty,
+        "scores": found.total,
+        **{f"interleave2ir{k}": metrics.recall_at(ranks, k) for k in metrics.CUTOFFS},
+    }
 
 
 def grounding(file: Arrays) -> Computed:
-    counts = {number: metrics.overlap(logits > 0, truth > 0)
-              for number, logits, truth in _images(file, "pred_logits", "gt_masks")}
+    counts = {
+        number: metrics.overlap(logits > 0, truth > 0)
+        for number, logits, truth in _images(file, "pred_logits", "gt_masks")
+    }
     intersection, union = (np.concatenate([pair[side] for pair in counts.values()]) for side in (0, 1))
     found = metrics.grounding(intersection, union)
-    return {**{f"iou_{number}": metrics.grounding_ious(*pair) for number, pair in counts.items()},
-            "cum_intersection": intersection.sum(), "cum_union": union.sum(),
-            **{name.replace("P@", "precision@"): value for name, value in found.items()}}
+    return {
+        **{f"iou_{number}": metrics.grounding_ious(*pair) for number, pair in counts.items()},
+        "cum_intersection": intersection.sum(),
+        "cum_union": union.sum(),
+        **{name.replace("P@", "precision@"): value for name, value in found.items()},
+    }
 
 
 def interactive(file: Arrays) -> Computed:
     ious, most, click = file["mask_iou"], int(file["max_clicks"]), int(file["iou_iter"])
     needed = {t: metrics.clicks_needed(ious, t, most) for t in (0.5, 0.8, 0.85, 0.9)}
-    return {**{f"noc_per_item@{t}": value for t, value in needed.items()},
-            **{f"noc@{t}": value.mean() for t, value in needed.items()}, f"miou@iter{click}": ious[:, click - 1].mean()}
+    return {
+        **{f"noc_per_item@{t}": value for t, value in needed.items()},
+        **{f"noc@{t}": value.mean() for t, value in needed.items()},
+        f"miou@iter{click}": ious[:, click - 1].mean(),
+    }
 
 
 def interactive_iou(file: Arrays) -> Computed:
@@ -66,25 +84,45 @@ def read_ious(file: Arrays) -> Computed:
     pairs = [metrics.class_overlap(logits > 0, truth) for _, logits, truth in _images(file, "pred_logits", "gt_masks")]
     intersection, union = (np.concatenate(side) for side in zip(*pairs, strict=True))
     found = metrics.read_iou(intersection, union)
-    return {"intersection": intersection, "union": union, "intersection_sum": intersection.sum(0),
-            "union_sum": union.sum(0), "ciou": found.ciou, "giou": found.giou, "giou_meter_sum": found.giou_sums,
-            "giou_meter_count": len(union)}
+    return {
+        "intersection": intersection,
+        "union": union,
+        "intersection_sum": intersection.sum(0),
+        "union_sum": union.sum(0),
+        "ciou": found.ciou,
+        "giou": found.giou,
+        "giou_meter_sum": found.giou_sums,
+        "giou_meter_count": len(union),
+    }
 
 
 def see_segment(file: Arrays) -> Computed:
     pairs = [metrics.class_overlap(found > 0, truth) for _, found, truth in _images(file, "pred_masks", "gt_masks")]
     intersection, union = (np.stack([part.sum(0) for part in side]) for side in zip(*pairs, strict=True))
     flags = list(_images(file, "pred_exists", "gt_exists"))
-    found = metrics.see_segment(intersection, union, np.concatenate([said for _, said, _ in flags]),
-                                np.concatenate([exists for _, _, exists in flags]))
-    return {"see": found.see, "segment": found.segment, "iou_class": found.class_iou, "intersection": intersection,
-            "union": union, "intersection_sum": intersection.sum(0), "union_sum": union.sum(0)}
+    found = metrics.see_segment(
+        intersection,
+        union,
+        np.concatenate([said for _, said, _ in flags]),
+        np.concatenate([exists for _, _, exists in flags]),
+    )
+    return {
+        "see": found.see,
+        "segment": found.segment,
+        "iou_class": found.class_iou,
+        "intersection": intersection,
+        "union": union,
+        "intersection_sum": intersection.sum(0),
+        "union_sum": union.sum(0),
+    }
 
 
 def similarity_map(file: Arrays) -> Computed:
     pairs = zip(file["image_tokens"], file["query_tokens"], strict=True)
-    return {"similarity": np.stack([read_similarity(tokens, query) for tokens, query in pairs]),
-            "similarity_multi": read_similarity(file["image_tokens"][0], file["query_tokens_multi"])}
+    return {
+        "similarity": np.stack([read_similarity(tokens, query) for tokens, query in pairs]),
+        "similarity_multi": read_similarity(file["image_tokens"][0], file["query_tokens_multi"]),
+    }
 
 
 def similarity_points(file: Arrays) -> Computed:
@@ -94,8 +132,14 @@ def similarity_points(file: Arrays) -> Computed:
         name, (downsample, count, positive, negative) = key.removesuffix("_settings"), file[key].tolist()
         settings = ReadSettings(int(downsample), int(count), positive, negative)
         found = [[read_points(one, size, settings) for size in sizes] for one in maps]
-        for ours, theirs in (("cells", "cell_index"), ("labels", "labels"), ("whole", "points_int"),
-                             ("soft", "points_soft"), ("sam", "points_sam1024"), ("counts", "class_counts")):
+        for ours, theirs in (
+            ("cells", "cell_index"),
+            ("labels", "labels"),
+            ("whole", "points_int"),
+            ("soft", "points_soft"),
+            ("sam", "points_sam1024"),
+            ("counts", "class_counts"),
+        ):
             computed[f"{name}_{theirs}"] = np.array([[getattr(points, ours) for points in row] for row in found])
         computed[f"{name}_grid_hw"] = np.array([points.grid for points in found[0]])
         computed[f"{name}_pad_hw"] = np.array([points.padding for points in found[0]])
@@ -103,10 +147,16 @@ def similarity_points(file: Arrays) -> Computed:
 
 
 KINDS: tuple[tuple[str, Callable[[Arrays], Computed]], ...] = (  # the longer name of two comes first
-    ("find_retrieval", retrieval), ("find_interleave", interleave), ("find_grounding", grounding),
-    ("find_interactive_iou", interactive_iou), ("find_interactive", interactive), ("read_giou_ciou", read_ious),
-    ("read_see_segment", see_segment), ("read_similarity_map", similarity_map),
-    ("read_similarity_to_points", similarity_points))
+    ("find_retrieval", retrieval),
+    ("find_interleave", interleave),
+    ("find_grounding", grounding),
+    ("find_interactive_iou", interactive_iou),
+    ("find_interactive", interactive),
+    ("read_giou_ciou", read_ious),
+    ("read_see_segment", see_segment),
+    ("read_similarity_map", similarity_map),
+    ("read_similarity_to_points", similarity_points),
+)
 COUNTS = ("cum_", "intersection", "union", "giou_meter_count")
 PERCENT = ("ir", "tr", "interleave2ir", "cIoU", "mIoU", "precision@")
 

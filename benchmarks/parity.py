@@ -137,7 +137,6 @@ def compare(content: dict[str, Any], interface_heads: int, decoder_heads: int) -
                 yield from differences(made.earlier[number].values, one, f"{key}.{number}")
 
 
-
 def main() -> int:
     """Print a table a file; 1 when anything differs by more than the tolerance."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])

@@ -72,8 +72,10 @@ def main() -> int:
     start = time.perf_counter()
     model = build(args.model)
     parameters = sum(p.numel() for p in model.network.parameters()) / 1e6
-    print(f"{args.model}: {parameters:.1f} M parameters, built in {time.perf_counter() - start:.1f} s, "
-          f"{torch.get_num_threads()} threads, {peak_gib():.2f} GiB")
+    print(
+        f"{args.model}: {parameters:.1f} M parameters, built in {time.perf_counter() - start:.1f} s, "
+        f"{torch.get_num_threads()} threads, {peak_gib():.2f} GiB"
+    )
     photo, table = photo_of(args), torch.randn(CLASSES + 1, model.network.predictor.config.width)
     for number in range(args.runs):
         marks, busy = [time.perf_counter()], time.process_time()
@@ -84,11 +86,17 @@ def main() -> int:
         with torch.inference_mode():
             masks = to_photo(found.masks, view)
         marks.append(time.perf_counter())
-        steps = [f"{name} {later - earlier:.2f} s" for name, earlier, later in
-                 zip(("backbone and pixel decoder", "interface", "masks"), marks, marks[1:], strict=False)]
-        print(f"run {number + 1}: photo {photo.shape[1]}x{photo.shape[0]}, input {view.padded[1]}x{view.padded[0]}: "
-              f"{', '.join(steps)}; together {marks[-1] - marks[0]:.2f} s, of the processor "
-              f"{time.process_time() - busy:.2f} s")
+        steps = [
+            f"{name} {later - earlier:.2f} s"
+            for name, earlier, later in zip(
+                ("backbone and pixel decoder", "interface", "masks"), marks, marks[1:], strict=False
+            )
+        ]
+        print(
+            f"run {number + 1}: photo {photo.shape[1]}x{photo.shape[0]}, input {view.padded[1]}x{view.padded[0]}: "
+            f"{', '.join(steps)}; together {marks[-1] - marks[0]:.2f} s, of the processor "
+            f"{time.process_time() - busy:.2f} s"
+        )
         if masks.shape != (len(found.masks), *photo.shape[:2]) or not bool(torch.isfinite(masks).all()):
             print(f"masks have shape {tuple(masks.shape)} or are not finite")
             return 1

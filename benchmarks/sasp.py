@@ -113,8 +113,12 @@ def present(bench: Bench, questions: Sequence[Question]) -> dict[str, Any]:
         ious["best_region"].append(iou(best, truth))
         ious["whole_photo"].append(float(truth.mean()))
     found = {"judged": len(verdicts), "judged_there": percent(verdicts)} if verdicts else {}
-    return {"n": methods.total(), **{f"mIoU_{name}": percent(values) for name, values in ious.items()}, **found,
-            "methods": {name: 100 * number / methods.total() for name, number in methods.most_common()}}
+    return {
+        "n": methods.total(),
+        **{f"mIoU_{name}": percent(values) for name, values in ious.items()},
+        **found,
+        "methods": {name: 100 * number / methods.total() for name, number in methods.most_common()},
+    }
 
 
 def answer(bench: Bench, question: Question) -> GroundedMask:
@@ -125,8 +129,9 @@ def answer(bench: Bench, question: Question) -> GroundedMask:
 
 def absent(bench: Bench, questions: Sequence[Question]) -> dict[str, Any]:
     """How often a grounder says that a thing is in a photo that does not show it, of those that it judges."""
-    verdicts = [found.present for found in (answer(bench, question) for question in questions)
-                if found.present is not None]
+    verdicts = [
+        found.present for found in (answer(bench, question) for question in questions) if found.present is not None
+    ]
     return {"judged": len(verdicts), "false_positives": percent(verdicts)}
 
 
@@ -171,22 +176,36 @@ def bytes_a_photo(encodings: Sequence[PhotoEncoding]) -> dict[str, dict[str, flo
         patches = unit((smooth + random.normal(size=(576, 512)) * 0.5).astype(np.float32))
         grid = PatchGrid.stretched((480, 640), (24, 24))
         record = pack(grid, [mask.decode() for mask in masks], "0" * 64, patches)
-        big = PhotoEncoding(np.zeros(512, np.float32), np.zeros((32, 512), np.float32), np.zeros((32, 4), np.float32),
-                            np.zeros(32, np.float32), np.zeros(32, np.float32), masks)
+        big = PhotoEncoding(
+            np.zeros(512, np.float32),
+            np.zeros((32, 512), np.float32),
+            np.zeros((32, 4), np.float32),
+            np.zeros(32, np.float32),
+            np.zeros(32, np.float32),
+            masks,
+        )
         full.append(_parts(big, 512, record))
-    return {name: {part: float(np.mean([row[part] for row in rows])) / 1024 for part in rows[0]}
-            for name, rows in (("as_made", actual), ("at_32_regions_of_512", full)) if rows}
+    return {
+        name: {part: float(np.mean([row[part] for row in rows])) / 1024 for part in rows[0]}
+        for name, rows in (("as_made", actual), ("at_32_regions_of_512", full))
+        if rows
+    }
 
 
 def _parts(encoding: PhotoEncoding, dim: int, record: bytes) -> dict[str, int]:
     count = len(encoding.masks)
-    parts = {"image_vector": 2 * dim, "region_vectors": 2 * dim * count, "boxes_areas_scores": 24 * count,
-             "masks": len(pack_masks(encoding.masks)), "grounding_record": len(record)}
+    parts = {
+        "image_vector": 2 * dim,
+        "region_vectors": 2 * dim * count,
+        "boxes_areas_scores": 24 * count,
+        "masks": len(pack_masks(encoding.masks)),
+        "grounding_record": len(record),
+    }
     return {**parts, "total": sum(parts.values())}
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
-    photos = [photo for photo in read_pack(options.pack) if photo.regions][options.skip:][: options.limit]
+    photos = [photo for photo in read_pack(options.pack) if photo.regions][options.skip :][: options.limit]
     device = torch_device(options.device)
     interface = load(options.model, device=device, grounding="own")
     started = time.perf_counter()
@@ -200,8 +219,11 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         return models_for(photos[position].rgb(), grounders) if grounders else GroundingModels()
 
     bench = Bench(photos, scenes, interface, models)
-    report: dict[str, Any] = {"photos": len(photos), "model": interface.space.interface,
-                              "photos_per_s": len(photos) / seconds}
+    report: dict[str, Any] = {
+        "photos": len(photos),
+        "model": interface.space.interface,
+        "photos_per_s": len(photos) / seconds,
+    }
     started = time.perf_counter()
     for kind in ("text", "exemplar"):
         asker = Asker(bench, kind)

@@ -101,8 +101,9 @@ def fill(store: Store, space: int, world: World, photos: int, regions: int, firs
     for start in range(first, first + photos, CHUNK):
         n = min(CHUNK, first + photos - start)
         subject, image, found = world.photos(n, regions)
-        facts = [PhotoFacts(f"{start + i:064x}", 1024, 768, "JPEG", camera=f"subject {subject[i]:03d}")
-                 for i in range(n)]
+        facts = [
+            PhotoFacts(f"{start + i:064x}", 1024, 768, "JPEG", camera=f"subject {subject[i]:03d}") for i in range(n)
+        ]
         boxes = np.tile(np.array([0, 0, 512, 384], np.float32), (n, regions, 1))
         level = np.full((n, regions), 0.5, np.float32)
         store.write_encodings(space, facts, image, found, boxes, level, level, [[mask] * regions] * n)
@@ -112,8 +113,12 @@ def fill(store: Store, space: int, world: World, photos: int, regions: int, firs
 
 def opening(folder: Path) -> dict[str, float]:
     """The best of three openings in processes of their own."""
-    runs = [json.loads(subprocess.run([sys.executable, "-c", OPEN, str(folder)], check=True, capture_output=True,
-                                      text=True).stdout) for _ in range(3)]
+    runs = [
+        json.loads(
+            subprocess.run([sys.executable, "-c", OPEN, str(folder)], check=True, capture_output=True, text=True).stdout
+        )
+        for _ in range(3)
+    ]
     return {key: min(run[key] for run in runs) for key in runs[0]}
 
 
@@ -135,9 +140,12 @@ def parts(kind: str, ids: NDArray[np.int64], rng: np.random.Generator, regions: 
     """A query of this kind from stored photos and regions."""
     photo, other, third = rng.choice(ids, 3, replace=False).tolist()
     part = int(rng.integers(0, max(regions, 1)))
-    return {"photo": f"[photo:{photo}]", "region": f"[region:{photo}/{part}]",
-            "photo + region": f"[photo:{photo}] [region:{other}/{part}]",
-            "2 regions - region": f"[region:{photo}/{part}] [region:{other}/{part}] -[region:{third}/{part}]"}[kind]
+    return {
+        "photo": f"[photo:{photo}]",
+        "region": f"[region:{photo}/{part}]",
+        "photo + region": f"[photo:{photo}] [region:{other}/{part}]",
+        "2 regions - region": f"[region:{photo}/{part}] [region:{other}/{part}] -[region:{third}/{part}]",
+    }[kind]
 
 
 def queries(store: Store, args: argparse.Namespace) -> list[dict[str, Any]]:
@@ -154,8 +162,13 @@ def queries(store: Store, args: argparse.Namespace) -> list[dict[str, Any]]:
     told = []
     half = Filters(camera="subject 1")
     cases: list[tuple[Mode, str, Filters | None]] = [
-        ("auto", "photo", None), ("auto", "region", None), ("auto", "photo + region", None),
-        ("auto", "2 regions - region", None), ("auto", "photo + region", half), ("exact", "region", None)]
+        ("auto", "photo", None),
+        ("auto", "region", None),
+        ("auto", "photo + region", None),
+        ("auto", "2 regions - region", None),
+        ("auto", "photo + region", half),
+        ("exact", "region", None),
+    ]
     for mode, kind, filters in cases:
         times, work, path = [], [], ""
         for _ in range(args.queries + 3 if mode == "auto" else 8):
@@ -166,10 +179,17 @@ def queries(store: Store, args: argparse.Namespace) -> list[dict[str, Any]]:
             work.append(1000 * (time.process_time() - spent))
             path = answer.path
         del times[:3], work[:3]  # the first ones read the files and the null sample
-        told.append({"query": kind, "filter": "camera" if filters else "", "mode": mode, "path": path,
-                     "p50_ms": round(float(np.percentile(times, 50)), 2),
-                     "p95_ms": round(float(np.percentile(times, 95)), 2),
-                     "cpu_p50_ms": round(float(np.percentile(work, 50)), 2)})
+        told.append(
+            {
+                "query": kind,
+                "filter": "camera" if filters else "",
+                "mode": mode,
+                "path": path,
+                "p50_ms": round(float(np.percentile(times, 50)), 2),
+                "p95_ms": round(float(np.percentile(times, 95)), 2),
+                "cpu_p50_ms": round(float(np.percentile(work, 50)), 2),
+            }
+        )
     return told
 
 
@@ -190,8 +210,12 @@ def bound(store: Store, space: int) -> dict[str, float]:
         began = time.perf_counter()
         np.bitwise_or.reduce(words, axis=None)
         reads.append(time.perf_counter() - began)
-    return {"exact_scan_ms": round(1000 * min(scans), 2), "read_ms": round(1000 * min(reads), 2),
-            "megabytes": round(copy.nbytes / 1e6, 1), "threads": faiss.omp_get_max_threads()}
+    return {
+        "exact_scan_ms": round(1000 * min(scans), 2),
+        "read_ms": round(1000 * min(reads), 2),
+        "megabytes": round(copy.nbytes / 1e6, 1),
+        "threads": faiss.omp_get_max_threads(),
+    }
 
 
 # --- recall ----------------------------------------------------------------------------------
@@ -239,9 +263,15 @@ def recall(store: Store, space: int, world: World, per_kind: int, k: int = 10) -
             found = indexes.of(kind).search(asked, k, allowed)[0]
             spent = time.perf_counter() - began
             hits = (found >= floor).reshape(3, -1).mean(1)
-            told.append({"kind": kind, "recipe": indexes.of(kind).recipe, "filter": name,
-                         **dict(zip(("near", "mixed", "far"), (round(100 * float(hit), 2) for hit in hits),
-                                    strict=True)), "ms_a_query": round(1000 * spent / len(asked), 2)})
+            told.append(
+                {
+                    "kind": kind,
+                    "recipe": indexes.of(kind).recipe,
+                    "filter": name,
+                    **dict(zip(("near", "mixed", "far"), (round(100 * float(hit), 2) for hit in hits), strict=True)),
+                    "ms_a_query": round(1000 * spent / len(asked), 2),
+                }
+            )
     return told
 
 
@@ -281,11 +311,16 @@ def measure(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
         optimize_s = time.perf_counter() - began
     note("opening")
     told: dict[str, Any] = {
-        "photos": args.photos, "regions": args.photos * args.regions, "dim": args.dim, "threads": args.threads,
-        "write_photos_per_s": round(args.photos / write_s), "optimize_s": round(optimize_s, 1),
+        "photos": args.photos,
+        "regions": args.photos * args.regions,
+        "dim": args.dim,
+        "threads": args.threads,
+        "write_photos_per_s": round(args.photos / write_s),
+        "optimize_s": round(optimize_s, 1),
         "files_mb": {row.kind: round(row.bytes / 1e6, 1) for row in made},
         "catalog_mb": round(sum(path.stat().st_size for path in folder.glob("catalog.sqlite*")) / 1e6, 1),
-        "opening": opening(folder)}
+        "opening": opening(folder),
+    }
     with Store.open(folder) as store:
         note("asking")
         told["queries"] = queries(store, args)
@@ -324,12 +359,22 @@ def table(rows: list[dict[str, Any]]) -> str:
 def main() -> None:
     """Parse, measure, print."""
     parser = argparse.ArgumentParser(description="speed and recall of a search over many photos")
-    for name, default in (("photos", 100_000), ("regions", 12), ("dim", 256), ("queries", 120), ("recall-queries", 50),
-                          ("threads", 2)):
+    for name, default in (
+        ("photos", 100_000),
+        ("regions", 12),
+        ("dim", 256),
+        ("queries", 120),
+        ("recall-queries", 50),
+        ("threads", 2),
+    ):
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--index", type=Path, help="folder to keep the index in; a temporary one by default")
-    parser.add_argument("--worth", type=float, default=calibrate.WORTH,
-                        help="largest share of an exact scan that an inverted index may cost; tests raise it")
+    parser.add_argument(
+        "--worth",
+        type=float,
+        default=calibrate.WORTH,
+        help="largest share of an exact scan that an inverted index may cost; tests raise it",
+    )
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     set_threads(args.threads)

@@ -1,6 +1,6 @@
 """Turn the hits of a query into a COCO file and mask pictures, and read the file back with pycocotools.
 
-    python examples/export_to_coco.py my.index "[a dog]" out/
+python examples/export_to_coco.py my.index "[a dog]" out/
 """
 
 import argparse

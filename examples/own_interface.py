@@ -52,8 +52,11 @@ class Colours:
     def encode_query(self, query: ResolvedQuery) -> QueryEncoding:
         vectors = {role: [_part(p) for p in query if p.role == role] for role in ("caption", "entity", "negative")}
         positive = vectors["caption"] + vectors["entity"]
-        return QueryEncoding(legend=unit(np.sum(positive, axis=0)), entities=_stack(vectors["entity"]),
-                             negatives=_stack(vectors["negative"]))
+        return QueryEncoding(
+            legend=unit(np.sum(positive, axis=0)),
+            entities=_stack(vectors["entity"]),
+            negatives=_stack(vectors["negative"]),
+        )
 
     def ground(self, photo: RGB, query: ResolvedQuery) -> list[GroundedMask]:
         encoded, found = self._encode(photo), []
@@ -67,11 +70,15 @@ class Colours:
         size = (photo.shape[0], photo.shape[1])
         small = fit(size, 512)  # masks are stored with a long side of at most 512
         boxes = _tiles(size)
-        regions = [_embed(photo[int(y0):int(y1), int(x0):int(x1)]) for x0, y0, x1, y1 in boxes]
+        regions = [_embed(photo[int(y0) : int(y1), int(x0) : int(x1)]) for x0, y0, x1, y1 in boxes]
         return PhotoEncoding(
-            image=_embed(photo), regions=_stack(regions), boxes=np.array(boxes, np.float32),
-            areas=np.full(len(boxes), 1 / len(boxes), np.float32), scores=np.ones(len(boxes), np.float32),
-            masks=tuple(encode_rle(box_mask(box, small)) for box in _tiles(small)))
+            image=_embed(photo),
+            regions=_stack(regions),
+            boxes=np.array(boxes, np.float32),
+            areas=np.full(len(boxes), 1 / len(boxes), np.float32),
+            scores=np.ones(len(boxes), np.float32),
+            masks=tuple(encode_rle(box_mask(box, small)) for box in _tiles(small)),
+        )
 
 
 def _part(part: ResolvedPart) -> Floats:
@@ -91,8 +98,11 @@ def _embed(pixels: RGB) -> Floats:
 
 def _tiles(size: tuple[int, ...]) -> list[Box]:
     rows, columns = (np.linspace(0, side, TILES + 1).round() for side in size[:2])
-    return [(float(columns[c]), float(rows[r]), float(columns[c + 1]), float(rows[r + 1]))
-            for r in range(TILES) for c in range(TILES)]
+    return [
+        (float(columns[c]), float(rows[r]), float(columns[c + 1]), float(rows[r + 1]))
+        for r in range(TILES)
+        for c in range(TILES)
+    ]
 
 
 def _stack(vectors: list[Floats]) -> Floats:

@@ -55,8 +55,12 @@ class ModelSettings:
             raise ConfigError("models.interface is empty, expected find-mini, toy or a folder with a checkpoint")
         if not self.proposals.strip():
             raise ConfigError("models.proposals is empty, expected find-mini, toy or a folder with a checkpoint")
-        for name, known in (("device", DEVICES), ("dtype", DTYPES), ("regions", REGION_METHODS),
-                            ("grounding", GROUNDINGS)):
+        for name, known in (
+            ("device", DEVICES),
+            ("dtype", DTYPES),
+            ("regions", REGION_METHODS),
+            ("grounding", GROUNDINGS),
+        ):
             if getattr(self, name) not in known:
                 raise ConfigError(f"models.{name} is {getattr(self, name)!r}, expected one of {', '.join(known)}")
 
@@ -234,8 +238,11 @@ def _build(cls: type[_Section], values: object, source: str, prefix: str) -> _Se
             near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.0)
             raise ConfigError(f"{source}: unknown setting {prefix}{key}; the nearest known one is {prefix}{near[0]}")
         kind = kinds[key]
-        given[key] = (_build(kind, value, source, f"{prefix}{key}.") if hasattr(kind, "__dataclass_fields__")
-                      else _value(value, kind, source, f"{prefix}{key}"))
+        given[key] = (
+            _build(kind, value, source, f"{prefix}{key}.")
+            if hasattr(kind, "__dataclass_fields__")
+            else _value(value, kind, source, f"{prefix}{key}")
+        )
     try:
         return cls(**given)
     except ConfigError as trouble:
@@ -243,8 +250,12 @@ def _build(cls: type[_Section], values: object, source: str, prefix: str) -> _Se
 
 
 def _value(value: object, kind: Any, source: str, name: str) -> object:
-    wanted, word = {str: ((str,), "a text"), bool: ((bool,), "true or false"), int: ((int,), "a whole number"),
-                    float: ((int, float), "a number")}.get(kind, ((int, float, type(None)), "a number or null"))
+    wanted, word = {
+        str: ((str,), "a text"),
+        bool: ((bool,), "true or false"),
+        int: ((int,), "a whole number"),
+        float: ((int, float), "a number"),
+    }.get(kind, ((int, float, type(None)), "a number or null"))
     if not isinstance(value, wanted) or (isinstance(value, bool) and kind is not bool):
         raise ConfigError(f"{source}: {name} is {_shown(value)}, expected {word}")
     return float(value) if kind is float and isinstance(value, int) else value

@@ -154,8 +154,11 @@ class _Parser:
             return False
         before = self._peek(-1)
         if before is not None and not before.value.isspace() and self.position != self.closed:
-            self._fail("-[ inside a word can mean two things, expected a blank before - to leave it out, "
-                       "or a blank after - to keep it", char.at)
+            self._fail(
+                "-[ inside a word can mean two things, expected a blank before - to leave it out, "
+                "or a blank after - to keep it",
+                char.at,
+            )
         return True
 
     def _plain(self) -> str:
@@ -163,8 +166,11 @@ class _Parser:
         if char.means("]"):
             self._fail(r"] closes nothing, expected [ before it; write \] for the character", char.at)
         if char.means("^"):
-            self._fail(r"weight on plain text, expected it behind a bracket such as [a dog]^2; "
-                       r"write \^ for the character", char.at)
+            self._fail(
+                r"weight on plain text, expected it behind a bracket such as [a dog]^2; "
+                r"write \^ for the character",
+                char.at,
+            )
         self.position += 1
         return char.value
 
@@ -176,8 +182,11 @@ class _Parser:
             if self.chars[end].means("["):
                 self._fail(r"[ inside brackets, expected ] first; write \[ for the character", self.chars[end].at)
             if self.chars[end].means("^"):
-                self._fail(r"^ inside brackets, expected the weight behind ] as in [a dog]^2; "
-                           r"write \^ for the character", self.chars[end].at)
+                self._fail(
+                    r"^ inside brackets, expected the weight behind ] as in [a dog]^2; "
+                    r"write \^ for the character",
+                    self.chars[end].at,
+                )
             end += 1
         if end == len(self.chars):
             self._fail(r"[ is never closed, expected ]; write \[ for the character", opened)
@@ -199,8 +208,10 @@ class _Parser:
             self._fail("weight is not a number, expected one such as [a dog]^2 or [a dog]^0.5", mark.at + 1)
         value = float(found.group())
         if not (math.isfinite(value) and value > 0):
-            self._fail(f"weight is {found.group()}, expected a number above 0; "
-                       "use -[...] for what should be absent", mark.at + 1)
+            self._fail(
+                f"weight is {found.group()}, expected a number above 0; use -[...] for what should be absent",
+                mark.at + 1,
+            )
         self.position += 1 + len(found.group())
         return value
 
@@ -239,22 +250,29 @@ class _Parser:
 
     def _setting(self, key: str, equals: str, chars: list[_Char], value: str, at: int, fields: dict[str, Any]) -> None:
         if key == "array":
-            self._fail("a picture or mask given as an array has no string form, "
-                       "expected a path; keep the query in Python", at)
+            self._fail(
+                "a picture or mask given as an array has no string form, expected a path; keep the query in Python", at
+            )
         if key not in ("box", "point", "mask") or not equals:
             self._fail(rf"unknown #{key or value}, expected #box=, #point= or #mask=; write \# for the character", at)
         if key in fields or (key == "point" and "points" in fields):
             self._fail(f"#{key} is given twice, expected it once", at)
         if key == "mask":
             fields["mask"] = _text(_stripped(chars)) or self._fail(
-                "#mask= names no file, expected a form such as #mask=mask.png", at)
+                "#mask= names no file, expected a form such as #mask=mask.png", at
+            )
         elif key == "box":
             fields["box"] = self._numbers(value, 4, "#box=10,20,200,180", at)
         else:
             items = [item.strip() for item in value.split(";")]
             fields["points"], fields["background"] = (
-                tuple(self._numbers(item.removeprefix("-"), 2, "#point=40,60;-5,6", at) for item in items
-                      if item.startswith("-") == behind) for behind in (False, True))
+                tuple(
+                    self._numbers(item.removeprefix("-"), 2, "#point=40,60;-5,6", at)
+                    for item in items
+                    if item.startswith("-") == behind
+                )
+                for behind in (False, True)
+            )
 
     def _numbers(self, value: str, count: int, form: str, at: int) -> tuple[float, ...]:
         items = [item.strip() for item in value.split(",")]

@@ -48,8 +48,9 @@ class Index:
         self._pixels: PixelCache | None = None
 
     @classmethod
-    def open(cls, path: Path | str, *, config: Config | None = None, interface: Interface | None = None,
-             create: bool = False) -> Index:
+    def open(
+        cls, path: Path | str, *, config: Config | None = None, interface: Interface | None = None, create: bool = False
+    ) -> Index:
         """Open the index in a folder.
 
         Args:
@@ -83,8 +84,9 @@ class Index:
     def __enter__(self) -> Index:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     @property
@@ -110,9 +112,13 @@ class Index:
 
     # --- putting photos in ---------------------------------------------------------------------
 
-    def ingest(self, paths: Sequence[Path | str] | Path | str, *,
-               progress: Callable[[IngestProgress], None] | None = None,
-               stop: threading.Event | None = None) -> IngestReport:
+    def ingest(
+        self,
+        paths: Sequence[Path | str] | Path | str,
+        *,
+        progress: Callable[[IngestProgress], None] | None = None,
+        stop: threading.Event | None = None,
+    ) -> IngestReport:
         """Take in every picture in files and folders, in transactions of at most `config.ingest.batch` photos.
 
         Runs again for free: what is known by size and time, then by content, is skipped. A model other
@@ -136,8 +142,13 @@ class Index:
             raise InputError("ingest was given no path, expected at least one file or folder")
         dials = self._config.ingest
         at_a_time = min(getattr(self.interface, "photos_at_a_time", 16), dials.batch)
-        settings = IngestSettings(dials.workers, dials.batch, model_batch=at_a_time, max_pixels=dials.max_pixels,
-                                  thumbnail_side=dials.thumbnail_side)
+        settings = IngestSettings(
+            dials.workers,
+            dials.batch,
+            model_batch=at_a_time,
+            max_pixels=dials.max_pixels,
+            thumbnail_side=dials.thumbnail_side,
+        )
         report = ingest(self._store, self.interface, roots, settings=settings, progress=progress, stop=stop)
         self._keep_config()
         return report
@@ -175,9 +186,17 @@ class Index:
 
     # --- asking --------------------------------------------------------------------------------
 
-    def search(self, query: Query | str, top_k: int | None = None, *, filters: Filters | None = None,
-               ground: Depth | None = "stored", mode: Mode = "auto", skip: int = 0,
-               exclude_self: bool = False) -> Answer:
+    def search(
+        self,
+        query: Query | str,
+        top_k: int | None = None,
+        *,
+        filters: Filters | None = None,
+        ground: Depth | None = "stored",
+        mode: Mode = "auto",
+        skip: int = 0,
+        exclude_self: bool = False,
+    ) -> Answer:
         """Rank the photos of the active space for one query.
 
         Args:
@@ -199,9 +218,20 @@ class Index:
         from .query.engine import search
 
         dials = self._config.query
-        return search(self._store, lambda: self.interface, _parsed(query), filters=filters, mode=mode, ground=ground,
-                      top_k=dials.top_k if top_k is None else top_k, load_picture=self.load_picture, settings=dials,
-                      cache=self._cache, skip=skip, exclude_self=exclude_self)
+        return search(
+            self._store,
+            lambda: self.interface,
+            _parsed(query),
+            filters=filters,
+            mode=mode,
+            ground=ground,
+            top_k=dials.top_k if top_k is None else top_k,
+            load_picture=self.load_picture,
+            settings=dials,
+            cache=self._cache,
+            skip=skip,
+            exclude_self=exclude_self,
+        )
 
     def ground(self, photo: Path | str | int | RGB, query: Query | str) -> Hit:
         """Look at one photo, indexed or not, and mask what each entity of the query means in it.
@@ -222,8 +252,16 @@ class Index:
         else:
             rgb = self.load_picture(photo)
             known = self._indexed(photo) or _stranger(photo, rgb)
-        return ground(self.interface, rgb, _parsed(query), load_picture=self.load_picture, photo=known,
-                      store=self._store, settings=self._config.query, cache=self._cache)
+        return ground(
+            self.interface,
+            rgb,
+            _parsed(query),
+            load_picture=self.load_picture,
+            photo=known,
+            store=self._store,
+            settings=self._config.query,
+            cache=self._cache,
+        )
 
     def load_picture(self, source: Path | str | RGB) -> RGB:
         """A picture from a path, an http(s) URL (not when offline) or an array, upright (H, W, 3) uint8.
@@ -255,8 +293,10 @@ class Index:
             return self.load_picture(known.path)  # a picture that was only grounded
         found = indexed_pixels(self._store, known, self.load_picture, self._cache)
         if found is None:
-            raise ImageUnreadable(f"neither the original nor the thumbnail of photo {known.id} is left "
-                                  f"(last seen at {known.path}); put the file back and ingest again")
+            raise ImageUnreadable(
+                f"neither the original nor the thumbnail of photo {known.id} is left "
+                f"(last seen at {known.path}); put the file back and ingest again"
+            )
         return found
 
     def library(self, filters: Filters | None = None) -> Iterator[tuple[Photo, tuple[Region, ...]]]:
@@ -364,8 +404,9 @@ def load_picture(source: Path | str | RGB, config: Config) -> RGB:
     return decode.load_picture(source, offline=config.models.offline, max_pixels=config.ingest.max_pixels)
 
 
-def ground_picture(photo: Path | str | RGB, query: Query | str, *, config: Config,
-                   interface: Interface | None = None) -> Hit:
+def ground_picture(
+    photo: Path | str | RGB, query: Query | str, *, config: Config, interface: Interface | None = None
+) -> Hit:
     """`Index.ground` for a picture where there is no index: the query cannot name indexed photos.
 
     Args:
@@ -374,8 +415,14 @@ def ground_picture(photo: Path | str | RGB, query: Query | str, *, config: Confi
     from .query.engine import ground
 
     rgb = load_picture(photo, config)
-    return ground(interface or build_interface(config), rgb, _parsed(query), photo=_stranger(photo, rgb),
-                  load_picture=lambda source: load_picture(source, config), settings=config.query)
+    return ground(
+        interface or build_interface(config),
+        rgb,
+        _parsed(query),
+        photo=_stranger(photo, rgb),
+        load_picture=lambda source: load_picture(source, config),
+        settings=config.query,
+    )
 
 
 def build_interface(config: Config) -> Interface:

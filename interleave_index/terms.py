@@ -41,8 +41,9 @@ def checked(part: Part) -> Part:
 def checked_term(term: Term) -> Term:
     """`checked` for a part that is not plain text and not negative."""
     if not isinstance(term, Entity | Picture | PhotoRef | RegionRef):
-        raise TypeError(f"query part is {type(term).__name__}, "
-                        "expected text, Entity, Picture, PhotoRef, RegionRef or Not")
+        raise TypeError(
+            f"query part is {type(term).__name__}, expected text, Entity, Picture, PhotoRef, RegionRef or Not"
+        )
     weight = float(term.weight)
     if not (math.isfinite(weight) and weight > 0):
         raise InputError(f"weight is {term.weight}, expected a number above 0; use Not for what should be absent")
@@ -66,8 +67,10 @@ def _checked_picture(term: Picture, weight: float) -> Picture:
     if isinstance(mask, str) and not mask:
         raise InputError("mask has no name, expected a path or an (H, W) bool array")
     box = None if term.box is None else _checked_box(term.box)
-    points, background = (tuple((float(x) + 0.0, float(y) + 0.0) for x, y in group)  # + 0.0 turns -0.0 into 0.0
-                          for group in (term.points, term.background))
+    points, background = (
+        tuple((float(x) + 0.0, float(y) + 0.0) for x, y in group)  # + 0.0 turns -0.0 into 0.0
+        for group in (term.points, term.background)
+    )
     for x, y in points + background:
         if not (0 <= x < math.inf and 0 <= y < math.inf):
             raise InputError(f"point is ({x}, {y}), expected pixels from the upper left corner, 0 or more")
@@ -89,8 +92,10 @@ def keys(parts: tuple[Part, ...]) -> list[Any]:
 def _key(part: Any) -> Any:
     if not isinstance(part, Picture):
         return part
-    arrays = [(value.shape, value.dtype.str, value.tobytes()) if isinstance(value, np.ndarray) else value
-              for value in (part.source, part.mask)]
+    arrays = [
+        (value.shape, value.dtype.str, value.tobytes()) if isinstance(value, np.ndarray) else value
+        for value in (part.source, part.mask)
+    ]
     return (*arrays, part.box, part.points, part.background, part.weight)
 
 
@@ -132,8 +137,11 @@ def _part_of(picture: Picture) -> str:
         return f"{'' if isinstance(picture.mask, np.ndarray) else '#mask='}{_named(picture.mask)}"
     if picture.box is not None:
         return f"#box={','.join(map(_number, picture.box))}"
-    points = [f"{sign}{_number(x)},{_number(y)}"
-              for sign, group in (("", picture.points), ("-", picture.background)) for x, y in group]
+    points = [
+        f"{sign}{_number(x)},{_number(y)}"
+        for sign, group in (("", picture.points), ("-", picture.background))
+        for x, y in group
+    ]
     return f"#point={';'.join(points)}" if points else ""
 
 

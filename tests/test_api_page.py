@@ -13,8 +13,26 @@ from interleave_index import geometry, records
 from interleave_index.interface import protocol
 
 PAGE = (Path(__file__).parents[1] / "docs" / "api.md").read_text("utf-8")
-RECORDS = ("Answer", "Hit", "Photo", "EntityHit", "Grounding", "Region", "Rle", "IngestReport", "FailedFile", "Filters",
-           "Space", "PhotoEncoding", "QueryEncoding", "GroundedMask", "ResolvedPart", "Entity", "Picture", "PhotoRef")
+RECORDS = (
+    "Answer",
+    "Hit",
+    "Photo",
+    "EntityHit",
+    "Grounding",
+    "Region",
+    "Rle",
+    "IngestReport",
+    "FailedFile",
+    "Filters",
+    "Space",
+    "PhotoEncoding",
+    "QueryEncoding",
+    "GroundedMask",
+    "ResolvedPart",
+    "Entity",
+    "Picture",
+    "PhotoRef",
+)
 
 
 def public(thing):

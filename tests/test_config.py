@@ -20,15 +20,24 @@ def test_the_commented_file_holds_exactly_the_defaults_of_the_code():
 
 def test_every_setting_has_a_comment_above_it():
     lines = (ROOT / "config.yaml").read_text(encoding="utf-8").splitlines()
-    bare = [line for before, line in pairwise(lines)
-            if line.strip() and not line.lstrip().startswith("#") and not line.endswith(":")
-            and not before.lstrip().startswith("#")]
+    bare = [
+        line
+        for before, line in pairwise(lines)
+        if line.strip()
+        and not line.lstrip().startswith("#")
+        and not line.endswith(":")
+        and not before.lstrip().startswith("#")
+    ]
     assert bare == []
 
 
 def test_what_is_dumped_loads_back_equal(tmp_path):
-    config = Config(index="here", models=ModelSettings(device="cuda", offline=True),
-                    ingest=IngestSettings(workers=0, batch=7), query=QuerySettings(cutoff=0.25))
+    config = Config(
+        index="here",
+        models=ModelSettings(device="cuda", offline=True),
+        ingest=IngestSettings(workers=0, batch=7),
+        query=QuerySettings(cutoff=0.25),
+    )
     (tmp_path / "config.yaml").write_text(config.dump(), encoding="utf-8")
     assert Config.load(tmp_path / "config.yaml") == config
 
@@ -45,24 +54,27 @@ def test_flags_win_over_the_file_and_none_leaves_it_alone():
     assert (flagged.ingest.max_pixels, flagged.index) == (1000, "there")
 
 
-@pytest.mark.parametrize(("values", "words"), [
-    ({"querry": {}}, ["my.yaml", "unknown setting querry", "query"]),
-    ({"query": {"topk": 3}}, ["my.yaml", "query.topk", "query.top_k"]),
-    ({"query": {"top_k": "ten"}}, ["my.yaml", "query.top_k", "'ten'", "whole number"]),
-    ({"query": {"top_k": True}}, ["query.top_k", "whole number"]),
-    ({"query": {"top_k": 0}}, ["my.yaml", "query.top_k is 0", "expected 1 to"]),
-    ({"query": {"entity_weight": float("nan")}}, ["query.entity_weight is nan"]),
-    ({"query": {"cutoff": 1.5}}, ["query.cutoff is 1.5", "expected 0 to 1"]),
-    ({"query": 3}, ["query is 3", "expected keys"]),
-    ({"models": {"device": "gpu"}}, ["models.device", "'gpu'", "cuda"]),
-    ({"models": {"dtype": "int8"}}, ["models.dtype", "'int8'", "bfloat16"]),
-    ({"models": {"regions": "boxes"}}, ["models.regions", "'boxes'", "patches"]),
-    ({"models": {"proposals": ""}}, ["models.proposals is empty", "find-mini"]),
-    ({"models": {"offline": 1}}, ["models.offline", "true or false"]),
-    ({"models": {"interface": " "}}, ["models.interface is empty"]),
-    ({"ingest": {"batch": 257}}, ["ingest.batch is 257", "256"]),
-    ([1, 2], ["my.yaml", "the file is [1, 2]"]),
-])
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"querry": {}}, ["my.yaml", "unknown setting querry", "query"]),
+        ({"query": {"topk": 3}}, ["my.yaml", "query.topk", "query.top_k"]),
+        ({"query": {"top_k": "ten"}}, ["my.yaml", "query.top_k", "'ten'", "whole number"]),
+        ({"query": {"top_k": True}}, ["query.top_k", "whole number"]),
+        ({"query": {"top_k": 0}}, ["my.yaml", "query.top_k is 0", "expected 1 to"]),
+        ({"query": {"entity_weight": float("nan")}}, ["query.entity_weight is nan"]),
+        ({"query": {"cutoff": 1.5}}, ["query.cutoff is 1.5", "expected 0 to 1"]),
+        ({"query": 3}, ["query is 3", "expected keys"]),
+        ({"models": {"device": "gpu"}}, ["models.device", "'gpu'", "cuda"]),
+        ({"models": {"dtype": "int8"}}, ["models.dtype", "'int8'", "bfloat16"]),
+        ({"models": {"regions": "boxes"}}, ["models.regions", "'boxes'", "patches"]),
+        ({"models": {"proposals": ""}}, ["models.proposals is empty", "find-mini"]),
+        ({"models": {"offline": 1}}, ["models.offline", "true or false"]),
+        ({"models": {"interface": " "}}, ["models.interface is empty"]),
+        ({"ingest": {"batch": 257}}, ["ingest.batch is 257", "256"]),
+        ([1, 2], ["my.yaml", "the file is [1, 2]"]),
+    ],
+)
 def test_a_bad_setting_names_file_key_and_what_was_expected(values, words):
     with pytest.raises(ConfigError) as trouble:
         Config.from_mapping(values, "my.yaml")

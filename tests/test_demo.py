@@ -16,7 +16,8 @@ from interleave_index.errors import BackendMissing
 from interleave_index.interface.toy import ToyInterface
 
 needs_photos = pytest.mark.skipif(
-    find_spec("skimage") is None or find_spec("sklearn") is None, reason="the extra [demo] is not installed")
+    find_spec("skimage") is None or find_spec("sklearn") is None, reason="the extra [demo] is not installed"
+)
 
 
 @pytest.mark.parametrize("name", SCENES)
@@ -72,8 +73,9 @@ def test_the_demo_asks_five_queries_and_writes_a_report(tmp_path, monkeypatch):
     monkeypatch.setattr(run, "TOP_K", 2)
     screen = Console(file=io.StringIO(), width=140)
     for _ in range(2):  # the second run finds the folder of the first
-        page = run.run_demo(tmp_path / "demo", interface=ToyInterface(), console=screen,
-                            config=Config().with_flags(ingest_workers=0))
+        page = run.run_demo(
+            tmp_path / "demo", interface=ToyInterface(), console=screen, config=Config().with_flags(ingest_workers=0)
+        )
     shown = screen.file.getvalue()  # type: ignore[attr-defined]
     assert page == tmp_path / "demo" / "report.html" and "4 added, 0 failed" in shown
     for question in run.questions(photos.write_query_pictures(tmp_path / "q")):

@@ -14,8 +14,13 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
 def run(name, *words):
-    found = subprocess.run([sys.executable, str(EXAMPLES / name), *map(str, words)], capture_output=True, text=True,
-                           check=False, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    found = subprocess.run(
+        [sys.executable, str(EXAMPLES / name), *map(str, words)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
     assert found.returncode == 0, found.stdout + found.stderr
     return found.stdout
 

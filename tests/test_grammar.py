@@ -162,11 +162,19 @@ def test_entities_and_negatives_stand_apart():
     assert [label(term) for term in query.entities] == ["a dog", "[region:3/1]"]
 
 
-@pytest.mark.parametrize("part", [
-    Picture("a.jpg", box=(5, 0, 5, 9)), Picture("a.jpg", box=(0, 0, float("nan"), 9)), Picture(""),
-    Picture("a.jpg", points=((-1, 2),)), PhotoRef(-1), PhotoRef(1, weight=0), RegionRef(1, 300),
-    Not(Not("a dog")),  # type: ignore[arg-type]
-])
+@pytest.mark.parametrize(
+    "part",
+    [
+        Picture("a.jpg", box=(5, 0, 5, 9)),
+        Picture("a.jpg", box=(0, 0, float("nan"), 9)),
+        Picture(""),
+        Picture("a.jpg", points=((-1, 2),)),
+        PhotoRef(-1),
+        PhotoRef(1, weight=0),
+        RegionRef(1, 300),
+        Not(Not("a dog")),  # type: ignore[arg-type]
+    ],
+)
 def test_a_part_that_cannot_mean_anything_is_refused(part):
     with pytest.raises(InputError):
         Query(part)
@@ -213,11 +221,41 @@ def test_every_query_reads_back_as_it_was_written(some, term):
     assert str(Query.parse(str(query))) == str(query)
 
 
-pieces = st.lists(st.sampled_from([
-    "[", "]", "-[", "^", "2", "\\", "#", "a dog", " ", "image:", "photo:", "region:", "1", "/", "box=", "point=",
-    "mask=", "1,2", "3,4", ";", "-", ",", ".", "x.jpg"]) | st.characters(), max_size=14).map("".join)
+pieces = st.lists(
+    st.sampled_from(
+        [
+            "[",
+            "]",
+            "-[",
+            "^",
+            "2",
+            "\\",
+            "#",
+            "a dog",
+            " ",
+            "image:",
+            "photo:",
+            "region:",
+            "1",
+            "/",
+            "box=",
+            "point=",
+            "mask=",
+            "1,2",
+            "3,4",
+            ";",
+            "-",
+            ",",
+            ".",
+            "x.jpg",
+        ]
+    )
+    | st.characters(),
+    max_size=14,
+).map("".join)
 bracketed = st.lists(st.tuples(st.sampled_from(["[{}]", "-[{}]", "[{}]^2", "{} ", " "]), pieces), max_size=4).map(
-    lambda some: "".join(form.replace("{}", inside) for form, inside in some))
+    lambda some: "".join(form.replace("{}", inside) for form, inside in some)
+)
 
 
 @given(pieces | bracketed)

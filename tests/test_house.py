@@ -37,17 +37,25 @@ def tracked(*patterns: str) -> list[str]:
 # --- imports ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("statement", [
-    "import interleave_index", "import interleave_index.cli.app", "import interleave_index.service",
-    "from interleave_index import Index, Query"])
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import interleave_index",
+        "import interleave_index.cli.app",
+        "import interleave_index.service",
+        "from interleave_index import Index, Query",
+    ],
+)
 def test_importing_the_front_door_and_the_commands_loads_nothing_heavy(statement):
     found = run(sys.executable, "-c", f"import sys; {statement}; print([m for m in {HEAVY} if m in sys.modules])")
     assert found.stdout.strip() == "[]", found.stdout + found.stderr
 
 
 def test_help_loads_nothing_heavy():
-    code = ("import sys\nfrom interleave_index.cli import main\ntry:\n    main(['search', '--help'])\n"
-            f"except SystemExit as end:\n    print([m for m in {HEAVY} if m in sys.modules], end.code)")
+    code = (
+        "import sys\nfrom interleave_index.cli import main\ntry:\n    main(['search', '--help'])\n"
+        f"except SystemExit as end:\n    print([m for m in {HEAVY} if m in sys.modules], end.code)"
+    )
     found = run(sys.executable, "-c", code)
     assert found.stdout.strip().endswith("[] 0"), found.stdout + found.stderr
 
@@ -61,12 +69,19 @@ def test_imports_go_only_down_the_layers():
 
 
 def test_inside_the_package_imports_are_relative():
-    absolute = [f"{path.relative_to(ROOT)}:{node.lineno}" for path in SOURCES
-                for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-                if (isinstance(node, ast.ImportFrom) and not node.level
-                    and (node.module or "").split(".")[0] == "interleave_index")
-                or (isinstance(node, ast.Import)
-                    and any(alias.name.split(".")[0] == "interleave_index" for alias in node.names))]
+    absolute = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in SOURCES
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if (
+            isinstance(node, ast.ImportFrom)
+            and not node.level
+            and (node.module or "").split(".")[0] == "interleave_index"
+        )
+        or (
+            isinstance(node, ast.Import) and any(alias.name.split(".")[0] == "interleave_index" for alias in node.names)
+        )
+    ]
     assert absolute == []
 
 
@@ -78,8 +93,11 @@ def test_all_names_of_the_front_door_are_listed_sorted_and_there():
     assert listed == sorted(listed)
     for name in listed:
         assert hasattr(interleave_index, name), name
-    public = {name for name, value in vars(interleave_index).items()
-              if not name.startswith("_") and getattr(value, "__module__", "").startswith("interleave_index")}
+    public = {
+        name
+        for name, value in vars(interleave_index).items()
+        if not name.startswith("_") and getattr(value, "__module__", "").startswith("interleave_index")
+    }
     assert public <= set(listed)
 
 
@@ -97,8 +115,11 @@ def test_the_version_is_the_same_everywhere():
 
 
 def test_every_module_says_what_it_is():
-    silent = [str(path.relative_to(ROOT)) for path in SOURCES
-              if not ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))]
+    silent = [
+        str(path.relative_to(ROOT))
+        for path in SOURCES
+        if not ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+    ]
     assert silent == []
 
 
@@ -182,15 +203,18 @@ def test_every_setting_is_documented():
 
     text = (ROOT / "docs" / "config.md").read_text(encoding="utf-8")
     for section, value in Config().to_mapping().items():
-        for name in ([f"{section}.{key}" for key in value] if isinstance(value, dict) else [section]):
+        for name in [f"{section}.{key}" for key in value] if isinstance(value, dict) else [section]:
             assert f"`{name}`" in text, f"docs/config.md lacks {name}"
 
 
 def test_links_between_pages_lead_somewhere():
     pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
-    broken = [f"{page.name} -> {target}" for page in pages for target in
-              re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", page.read_text(encoding="utf-8"))
-              if not (page.parent / target).exists()]
+    broken = [
+        f"{page.name} -> {target}"
+        for page in pages
+        for target in re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", page.read_text(encoding="utf-8"))
+        if not (page.parent / target).exists()
+    ]
     assert broken == []
 
 

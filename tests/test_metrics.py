@@ -36,8 +36,13 @@ def test_a_wrong_reference_value_ends_with_status_one(tmp_path: Path) -> None:
 
 
 def test_files_of_boundary_values_are_information_and_undefined_values_are_not_compared(tmp_path: Path) -> None:
-    file: dict[str, Any] = {"mask_iou": np.array([[0.5, 0.9]], np.float32), "max_clicks": 2, "iou_iter": 1,
-                            "exp_miou@iter1": 0.7, "exp_noc@0.5": np.nan}
+    file: dict[str, Any] = {
+        "mask_iou": np.array([[0.5, 0.9]], np.float32),
+        "max_clicks": 2,
+        "iou_iter": 1,
+        "exp_miou@iter1": 0.7,
+        "exp_noc@0.5": np.nan,
+    }
     np.savez(tmp_path / "find_interactive_boundary.npz", allow_pickle=False, **file)
     np.savez(tmp_path / "find_interactive_x.npz", allow_pickle=False, **file)
     done = _parity(tmp_path / "find_interactive_boundary.npz")
@@ -53,12 +58,20 @@ def test_false_premise_figures_pool_all_sentences_of_all_images(tmp_path: Path) 
         "num_images": 2,
         "pred_masks_00": np.array([[[1, 1, 0, 0]], [[0, 0, 0, 0]]], np.uint8),
         "gt_masks_00": np.array([[[0, 1, 1, 0]], [[0, 0, 0, 0]]], np.uint8),
-        "gt_exists_00": np.array([True, False]), "pred_exists_00": np.array([True, False]),
-        "pred_masks_01": np.array([[[1, 0, 0, 0]]], np.uint8), "gt_masks_01": np.zeros((1, 1, 4), np.uint8),
-        "gt_exists_01": np.array([False]), "pred_exists_01": np.array([True]),
-        "exp_see": 2 / 3, "exp_segment": 1 / 4, "exp_iou_class": np.array([8 / 11, 1 / 4]),
-        "exp_intersection": np.array([[5, 1], [3, 0]]), "exp_union": np.array([[7, 3], [4, 1]]),
-        "exp_intersection_sum": np.array([8, 1]), "exp_union_sum": np.array([11, 4])}
+        "gt_exists_00": np.array([True, False]),
+        "pred_exists_00": np.array([True, False]),
+        "pred_masks_01": np.array([[[1, 0, 0, 0]]], np.uint8),
+        "gt_masks_01": np.zeros((1, 1, 4), np.uint8),
+        "gt_exists_01": np.array([False]),
+        "pred_exists_01": np.array([True]),
+        "exp_see": 2 / 3,
+        "exp_segment": 1 / 4,
+        "exp_iou_class": np.array([8 / 11, 1 / 4]),
+        "exp_intersection": np.array([[5, 1], [3, 0]]),
+        "exp_union": np.array([[7, 3], [4, 1]]),
+        "exp_intersection_sum": np.array([8, 1]),
+        "exp_union_sum": np.array([11, 4]),
+    }
     np.savez(tmp_path / "read_see_segment.npz", allow_pickle=False, **file)
     done = _parity(tmp_path / "read_see_segment.npz")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -107,8 +120,9 @@ def test_interleaved_score_by_hand() -> None:
     objects = np.array([[[1, 0], [0, 1]], [[-1, 0], [1, 1]]], np.float32)
     legends = np.array([[3, 0], [1, 1]], np.float32)
     entities = np.array([[1, 0], [0, 5]], np.float32)
-    found = metrics.interleaved_scores(legends, entities, np.array([0, 2, 2]), np.array([11, 99]), images, objects,
-                                       np.array([10, 11]))
+    found = metrics.interleaved_scores(
+        legends, entities, np.array([0, 2, 2]), np.array([11, 99]), images, objects, np.array([10, 11])
+    )
     root = 2**-0.5
     assert found.legend == pytest.approx(np.array([[1, 0], [root, root]]))
     assert found.entity == pytest.approx(np.array([[1, root], [0, 0]]))  # the second query has no entity
@@ -123,8 +137,9 @@ def test_between_exact_copies_only_the_reference_penalty_decides() -> None:
     images, objects = np.concatenate([images, images]), np.concatenate([objects, objects])
     own = np.arange(20)
     copied = np.where(own % 2 == 0, own + 20, own)  # the copy is the reference of even queries
-    found = metrics.interleaved_scores(images[:20], objects[:20, 0], np.arange(21), copied, images, objects,
-                                       np.arange(40))
+    found = metrics.interleaved_scores(
+        images[:20], objects[:20, 0], np.arange(21), copied, images, objects, np.arange(40)
+    )
     ranks = metrics.first_ranks(found.total, own[:, None] == np.arange(40)[None])
     assert ranks.tolist() == [1, 2] * 10
 
@@ -212,8 +227,14 @@ def test_panoptic_quality_by_hand_with_void_groups_and_a_wrong_class() -> None:
     truth = np.array([[1, 1, 1, 1, 2, 2], [1, 1, 1, 1, 2, 2], [0, 0, 0, 3, 3, 3], [0, 0, 0, 3, 3, 3]])
     found = np.array([[1, 1, 1, 4, 2, 2], [1, 1, 1, 4, 2, 2], [1, 1, 5, 6, 6, 6], [1, 1, 5, 6, 6, 6]])
     segments = [metrics.Segment(1, 10), metrics.Segment(2, 20), metrics.Segment(3, 30, crowd=True)]
-    mine = [metrics.Segment(1, 10), metrics.Segment(2, 99), metrics.Segment(4, 10), metrics.Segment(5, 10),
-            metrics.Segment(6, 30), metrics.Segment(7, 10)]
+    mine = [
+        metrics.Segment(1, 10),
+        metrics.Segment(2, 99),
+        metrics.Segment(4, 10),
+        metrics.Segment(5, 10),
+        metrics.Segment(6, 30),
+        metrics.Segment(7, 10),
+    ]
     counts = metrics.panoptic_counts(found, mine, truth, segments)
     # 1 matches: 6 shared, 4 of its pixels void, 6 / (10 + 8 - 6 - 4); 4 is false; 5 lies in void; 7 has no pixel
     assert counts[10] == metrics.PanopticCounts(iou=6 / 8, matched=1, false=1, missed=0)
@@ -226,8 +247,9 @@ def test_panoptic_quality_by_hand_with_void_groups_and_a_wrong_class() -> None:
 
 
 def test_an_iou_of_exactly_one_half_does_not_match() -> None:
-    counts = metrics.panoptic_counts(np.array([[1, 1]]), [metrics.Segment(1, 1)], np.array([[5, 6]]),
-                                     [metrics.Segment(5, 1), metrics.Segment(6, 2)])
+    counts = metrics.panoptic_counts(
+        np.array([[1, 1]]), [metrics.Segment(1, 1)], np.array([[5, 6]]), [metrics.Segment(5, 1), metrics.Segment(6, 2)]
+    )
     assert counts == {1: metrics.PanopticCounts(false=1, missed=1), 2: metrics.PanopticCounts(missed=1)}
 
 
@@ -235,7 +257,9 @@ def test_mean_iou_leaves_out_unlabelled_pixels_and_classes_that_do_not_occur() -
     truth, found = np.array([[0, 0, 1, 1, 255]]), np.array([[0, 1, 1, 9, 0]])
     confusion = metrics.class_confusion(found, truth, 3)
     assert confusion.tolist() == [[1, 1, 0, 0], [0, 1, 0, 1], [0, 0, 0, 0]]
-    assert metrics.semantic_figures(confusion) == {"mIoU": pytest.approx(100 * (1 / 2 + 1 / 3) / 2),
-                                                   "pixel accuracy": 50.0}
+    assert metrics.semantic_figures(confusion) == {
+        "mIoU": pytest.approx(100 * (1 / 2 + 1 / 3) / 2),
+        "pixel accuracy": 50.0,
+    }
     with pytest.raises(ShapeError):
         metrics.class_confusion(found, truth[:, 1:], 3)

@@ -159,8 +159,10 @@ def test_pixels_are_the_original_while_it_is_there_and_the_thumbnail_after(toy_i
 def test_the_library_gives_every_photo_once_with_its_regions(drawn_photos, toy_index):
     library = {photo.path: regions for photo, regions in toy_index.library()}
     assert set(library) == {photo.path for photo in drawn_photos}
-    best = max(library[drawn_photos.green_square.path],
-               key=lambda region: mask_iou(region.rle.decode(), drawn_photos.green_square.mask))
+    best = max(
+        library[drawn_photos.green_square.path],
+        key=lambda region: mask_iou(region.rle.decode(), drawn_photos.green_square.mask),
+    )
     assert best.box == (30, 20, 80, 70)
 
 

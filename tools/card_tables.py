@@ -1,7 +1,7 @@
 """Print the tables of docs/model-card.md from the report of an evaluation.
 
-    interleave-index evaluate val-0.tar --hard-negatives val-hardneg.jsonl --json > report.json
-    python tools/card_tables.py report.json
+interleave-index evaluate val-0.tar --hard-negatives val-hardneg.jsonl --json > report.json
+python tools/card_tables.py report.json
 """
 
 import argparse

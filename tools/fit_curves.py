@@ -1,6 +1,6 @@
 """Fit the curves of a bundle's judgement anew, from training packs; weights and vectors stay what they are.
 
-    python tools/fit_curves.py --model interleave_index/interface/find_mini/weights PACK.tar ...
+python tools/fit_curves.py --model interleave_index/interface/find_mini/weights PACK.tar ...
 """
 
 from __future__ import annotations

@@ -17,8 +17,13 @@ from interleave_index.interface.registry import load
 from interleave_index.query.resolve import resolve
 
 ASKED = (
-    ("cat.png", "the eyes"), ("motorcycle.png", "a wheel"), ("coffee.png", "a spoon"), ("astronaut.png", "a rocket"),
-    ("temple.jpg", "a person"), ("photographer.png", "a camera"), ("astronaut.png", "a helmet"),
+    ("cat.png", "the eyes"),
+    ("motorcycle.png", "a wheel"),
+    ("coffee.png", "a spoon"),
+    ("astronaut.png", "a rocket"),
+    ("temple.jpg", "a person"),
+    ("photographer.png", "a camera"),
+    ("astronaut.png", "a helmet"),
     ("coins.png", "a coin"),
 )
 WIDE, HIGH, LINE, COLUMNS = 300, 220, 22, 4
@@ -36,7 +41,7 @@ def main() -> None:
     sheet = Image.new("RGB", (COLUMNS * WIDE, rows * (HIGH + LINE)), "white")
     for number, (file, words) in enumerate(asked):
         photo = decode((args.demo / "photos" / file).read_bytes()).rgb
-        found, = model.ground(photo, resolve(Query.parse(f"[{words}]"), None, 0, Path).parts)
+        (found,) = model.ground(photo, resolve(Query.parse(f"[{words}]"), None, 0, Path).parts)
         cell = Image.fromarray(paint(photo, {0: found.mask.decode()}))
         cell.thumbnail((WIDE - 8, HIGH - 4))
         left, top = number % COLUMNS * WIDE, number // COLUMNS * (HIGH + LINE)

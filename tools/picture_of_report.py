@@ -40,9 +40,20 @@ def main() -> None:
         section = Section(answer, question.heading, question.note, query_pictures(question.query, index.load_picture))
         page = write_report([section], Path(folder) / "page.html", title="interleave-index", load_pixels=index.pixels)
         shot = Path(folder) / "shot.png"
-        subprocess.run([browser, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars",
-                        f"--window-size={WIDTH},{TALLEST}", f"--screenshot={shot}", page.as_uri()],
-                       check=True, capture_output=True)
+        subprocess.run(
+            [
+                browser,
+                "--headless",
+                "--no-sandbox",
+                "--disable-gpu",
+                "--hide-scrollbars",
+                f"--window-size={WIDTH},{TALLEST}",
+                f"--screenshot={shot}",
+                page.as_uri(),
+            ],
+            check=True,
+            capture_output=True,
+        )
         with Image.open(shot) as picture:
             whole = picture.convert("RGB")
     args.out.parent.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,6 @@
 """Writes interleave_index/evaluation/train_facts.json from the packs that the bundled model was trained on.
 
-    python tools/train_facts.py train-*.tar
+python tools/train_facts.py train-*.tar
 """
 
 from __future__ import annotations

@@ -11,9 +11,13 @@ from . import ask, collect, measure, model, models, serve, train
 from .options import QueryCommand
 
 app = typer.Typer(
-    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Search a folder of photos with words and pictures mixed, and see which pixels answered which phrase.")
+    help="Search a folder of photos with words and pictures mixed, and see which pixels answered which phrase.",
+)
 
 
 def _print_version(wanted: bool) -> None:
@@ -25,7 +29,8 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def _program(
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version.")] = False,
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version.")
+    ] = False,
 ) -> None: ...
 
 

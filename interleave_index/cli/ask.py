@@ -56,31 +56,57 @@ class Mode(StrEnum):
 
 
 QueryWords = Annotated[
-    list[str], typer.Argument(metavar="QUERY", help="Words and parts such as [a dog] [image:dog.jpg] -[a person].")]
+    list[str], typer.Argument(metavar="QUERY", help="Words and parts such as [a dog] [image:dog.jpg] -[a person].")
+]
 TopOption = Annotated[int | None, typer.Option("--top-k", "-k", min=1, help="Hits to show.")]
 GroundOption = Annotated[
-    Depth, typer.Option("--ground", help="Masks from stored regions, by a second look at every hit, or none.")]
+    Depth, typer.Option("--ground", help="Masks from stored regions, by a second look at every hit, or none.")
+]
 ModeOption = Annotated[Mode, typer.Option("--mode", help="Score every photo, or candidates of FAISS; auto chooses.")]
 SelfOption = Annotated[
-    bool, typer.Option("--exclude-self", help="Leave out the photos that the query names by [photo:] and [region:].")]
+    bool, typer.Option("--exclude-self", help="Leave out the photos that the query names by [photo:] and [region:].")
+]
 HtmlOption = Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write a page with the masks painted.")]
 
 
 def search(
-    query: QueryWords, index: IndexOption = None, config: ConfigOption = None, top_k: TopOption = None,
-    ground: GroundOption = Depth.stored, mode: ModeOption = Mode.auto, after: AfterOption = None,
-    before: BeforeOption = None, camera: CameraOption = None, near: NearOption = None, folder: FolderOption = None,
-    include_missing: MissingOption = False, exclude_self: SelfOption = False, model: ModelOption = None,
-    device: DeviceOption = None, dtype: DtypeOption = None, grounders: GroundersOption = None,
-    offline: OfflineOption = None, html: HtmlOption = None, heatmap: HeatmapOption = None, as_json: JsonOption = False,
+    query: QueryWords,
+    index: IndexOption = None,
+    config: ConfigOption = None,
+    top_k: TopOption = None,
+    ground: GroundOption = Depth.stored,
+    mode: ModeOption = Mode.auto,
+    after: AfterOption = None,
+    before: BeforeOption = None,
+    camera: CameraOption = None,
+    near: NearOption = None,
+    folder: FolderOption = None,
+    include_missing: MissingOption = False,
+    exclude_self: SelfOption = False,
+    model: ModelOption = None,
+    device: DeviceOption = None,
+    dtype: DtypeOption = None,
+    grounders: GroundersOption = None,
+    offline: OfflineOption = None,
+    html: HtmlOption = None,
+    heatmap: HeatmapOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Rank photos for a query of words and pictures. Shows what each bracketed part found."""
     filters = filters_of(after, before, camera, near, folder, include_missing)
     asked = Query.parse(" ".join(query))
-    with opened(index, config, models_interface=model, models_device=device, models_dtype=dtype,
-                models_grounders=grounders, models_offline=offline) as found:
-        answer = found.search(asked, top_k, filters=filters, ground=_depth(ground), mode=mode.value,
-                              exclude_self=exclude_self)
+    with opened(
+        index,
+        config,
+        models_interface=model,
+        models_device=device,
+        models_dtype=dtype,
+        models_grounders=grounders,
+        models_offline=offline,
+    ) as found:
+        answer = found.search(
+            asked, top_k, filters=filters, ground=_depth(ground), mode=mode.value, exclude_self=exclude_self
+        )
         heat = HeatMaps(heatmap, found.interface, asked, found.pixels, found.load_picture) if heatmap else None
         _write_pictures(answer, asked, html, heat, found.pixels, found.load_picture)
     _tell_notes(answer)
@@ -92,15 +118,29 @@ def search(
 
 def ground(
     photo: Annotated[str, typer.Argument(metavar="PHOTO", help="A picture file, a URL, or an indexed photo's id.")],
-    query: QueryWords, index: IndexOption = None, config: ConfigOption = None, model: ModelOption = None,
-    device: DeviceOption = None, dtype: DtypeOption = None, grounders: GroundersOption = None,
-    offline: OfflineOption = None, html: HtmlOption = None, heatmap: HeatmapOption = None,
+    query: QueryWords,
+    index: IndexOption = None,
+    config: ConfigOption = None,
+    model: ModelOption = None,
+    device: DeviceOption = None,
+    dtype: DtypeOption = None,
+    grounders: GroundersOption = None,
+    offline: OfflineOption = None,
+    html: HtmlOption = None,
+    heatmap: HeatmapOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Mask what each part of a query means in one photo. Any picture file will do; no index is needed."""
     asked, named = Query.parse(" ".join(query)), photo_argument(photo)
-    folder, effective = settings(index, config, models_interface=model, models_device=device, models_dtype=dtype,
-                                 models_grounders=grounders, models_offline=offline)
+    folder, effective = settings(
+        index,
+        config,
+        models_interface=model,
+        models_device=device,
+        models_dtype=dtype,
+        models_grounders=grounders,
+        models_offline=offline,
+    )
     try:
         with Index.open(folder, config=effective) as found:
             hit = found.ground(named, asked)
@@ -120,27 +160,40 @@ def ground(
 
 
 def export(
-    query: Annotated[list[str] | None, typer.Argument(metavar="QUERY", help="Hits of a query; else all photos.")]
-    = None,
+    query: Annotated[
+        list[str] | None, typer.Argument(metavar="QUERY", help="Hits of a query; else all photos.")
+    ] = None,
     coco: Annotated[Path | None, typer.Option(metavar="FILE", help="COCO instances, for pycocotools.")] = None,
     masks: Annotated[Path | None, typer.Option(metavar="DIR", help="One PNG a mask.")] = None,
     jsonl: Annotated[Path | None, typer.Option(metavar="FILE", help="One JSON line a hit, or a photo.")] = None,
-    index: IndexOption = None, config: ConfigOption = None, top_k: TopOption = None,
-    ground: GroundOption = Depth.stored, after: AfterOption = None, before: BeforeOption = None,
-    camera: CameraOption = None, near: NearOption = None, folder: FolderOption = None,
-    include_missing: MissingOption = False, exclude_self: SelfOption = False, model: ModelOption = None,
-    device: DeviceOption = None, dtype: DtypeOption = None, offline: OfflineOption = None,
+    index: IndexOption = None,
+    config: ConfigOption = None,
+    top_k: TopOption = None,
+    ground: GroundOption = Depth.stored,
+    after: AfterOption = None,
+    before: BeforeOption = None,
+    camera: CameraOption = None,
+    near: NearOption = None,
+    folder: FolderOption = None,
+    include_missing: MissingOption = False,
+    exclude_self: SelfOption = False,
+    model: ModelOption = None,
+    device: DeviceOption = None,
+    dtype: DtypeOption = None,
+    offline: OfflineOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Write hits, or all photos, as COCO JSON, PNGs or JSON lines. Without a query, all photos and regions."""
     if not (coco or masks or jsonl):
         raise typer.BadParameter("export was told nothing to write, expected --coco FILE, --masks DIR or --jsonl FILE")
     filters = filters_of(after, before, camera, near, folder, include_missing)
-    with opened(index, config, models_interface=model, models_device=device, models_dtype=dtype,
-                models_offline=offline) as found:
+    with opened(
+        index, config, models_interface=model, models_device=device, models_dtype=dtype, models_offline=offline
+    ) as found:
         if query:
-            answer = found.search(" ".join(query), top_k, filters=filters, ground=_depth(ground),
-                                  exclude_self=exclude_self)
+            answer = found.search(
+                " ".join(query), top_k, filters=filters, ground=_depth(ground), exclude_self=exclude_self
+            )
             _tell_notes(answer)
             counts = _export_answer(answer, coco, masks, jsonl)
         else:
@@ -167,8 +220,9 @@ def _export_answer(answer: Answer, coco: Path | None, masks: Path | None, jsonl:
     return counts
 
 
-def _export_library(found: Index, filters: Filters, coco: Path | None, masks: Path | None,
-                    jsonl: Path | None) -> dict[str, int]:
+def _export_library(
+    found: Index, filters: Filters, coco: Path | None, masks: Path | None, jsonl: Path | None
+) -> dict[str, int]:
     from ..export.coco import write_library_coco
     from ..export.jsonl import write_library_jsonl
     from ..export.masks import write_library_masks
@@ -183,9 +237,16 @@ def _export_library(found: Index, filters: Filters, coco: Path | None, masks: Pa
     return counts
 
 
-def _write_pictures(answer: Answer, query: Query, file: Path | None, heat: HeatMaps | None,
-                    load_pixels: Callable[[Photo], RGB], load: Callable[[str | Path | RGB], RGB], *,
-                    named: bool = False) -> None:
+def _write_pictures(
+    answer: Answer,
+    query: Query,
+    file: Path | None,
+    heat: HeatMaps | None,
+    load_pixels: Callable[[Photo], RGB],
+    load: Callable[[str | Path | RGB], RGB],
+    *,
+    named: bool = False,
+) -> None:
     """The page and the heat maps that were asked for."""
     if heat is not None:
         for hit in answer:

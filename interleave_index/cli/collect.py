@@ -27,19 +27,34 @@ INTERRUPTED = 130  # by Ctrl-C
 
 def ingest(
     paths: Annotated[
-        list[Path], typer.Argument(metavar="PATH", exists=True, readable=False, help="Photos, or folders of photos.")],
-    index: IndexOption = None, config: ConfigOption = None, model: ModelOption = None, device: DeviceOption = None,
-    dtype: DtypeOption = None, offline: OfflineOption = None,
+        list[Path], typer.Argument(metavar="PATH", exists=True, readable=False, help="Photos, or folders of photos.")
+    ],
+    index: IndexOption = None,
+    config: ConfigOption = None,
+    model: ModelOption = None,
+    device: DeviceOption = None,
+    dtype: DtypeOption = None,
+    offline: OfflineOption = None,
     workers: Annotated[int | None, typer.Option(help="Processes that decode; 0 none, -1 by processors.")] = None,
     batch: Annotated[int | None, typer.Option(help="Photos of one transaction, 1 to 256.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Take photos into the index. Runs again for free; what changed, moved or vanished is noticed."""
-    dials = {"models_interface": model, "models_device": device, "models_dtype": dtype, "models_offline": offline,
-             "ingest_workers": workers, "ingest_batch": batch}
+    dials = {
+        "models_interface": model,
+        "models_device": device,
+        "models_dtype": dtype,
+        "models_offline": offline,
+        "ingest_workers": workers,
+        "ingest_batch": batch,
+    }
     with opened(index, config, create=True, **dials) as found, show.progress_bar("ingest") as update:
-        report = found.ingest(paths, progress=lambda step: update(
-            step.done, step.total or 0, f"{step.stage}  {step.photos_per_s:.0f} photos/s  {step.failed} failed"))
+        report = found.ingest(
+            paths,
+            progress=lambda step: update(
+                step.done, step.total or 0, f"{step.stage}  {step.photos_per_s:.0f} photos/s  {step.failed} failed"
+            ),
+        )
     if as_json:
         show.emit_json(report.to_json())
     else:
@@ -67,8 +82,9 @@ def verify(index: IndexOption = None, config: ConfigOption = None, as_json: Json
         checks = found.verify()
     good = all(check.ok for check in checks)
     if as_json:
-        show.emit_json({"ok": good, "checks": [
-            {"name": check.name, "ok": check.ok, "detail": check.detail} for check in checks]})
+        show.emit_json(
+            {"ok": good, "checks": [{"name": check.name, "ok": check.ok, "detail": check.detail} for check in checks]}
+        )
     else:
         for check in checks:
             show.say(f"{'ok    ' if check.ok else 'FAILED'} {check.name}{': ' if check.detail else ''}{check.detail}")
@@ -90,7 +106,9 @@ def optimize(index: IndexOption = None, config: ConfigOption = None, as_json: Js
 
 def forget(
     what: Annotated[list[str], typer.Argument(metavar="PATH|ID", help="Photo ids, photos, or folders.")],
-    index: IndexOption = None, config: ConfigOption = None, as_json: JsonOption = False,
+    index: IndexOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Take photos out of the catalog. Files on the disk are never touched."""
     with opened(index, config) as found:
@@ -114,8 +132,17 @@ def prune(index: IndexOption = None, config: ConfigOption = None, as_json: JsonO
 def spaces(index: IndexOption = None, config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """List the embedding spaces. There is one a model that photos were taken in with."""
     with opened(index, config) as found:
-        rows = [{"id": row.id, "interface": row.space.interface, "dim": row.space.dim, "state": row.state,
-                 "encodings": row.encodings, "checkpoint": row.space.checkpoint} for row in found.spaces()]
+        rows = [
+            {
+                "id": row.id,
+                "interface": row.space.interface,
+                "dim": row.space.dim,
+                "state": row.state,
+                "encodings": row.encodings,
+                "checkpoint": row.space.checkpoint,
+            }
+            for row in found.spaces()
+        ]
     if as_json:
         show.emit_json({"spaces": rows})
         return
@@ -127,7 +154,9 @@ def spaces(index: IndexOption = None, config: ConfigOption = None, as_json: Json
 
 def activate(
     space: Annotated[int, typer.Argument(metavar="SPACE", help="Id of the space, as `spaces` lists it.")],
-    index: IndexOption = None, config: ConfigOption = None, as_json: JsonOption = False,
+    index: IndexOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Search another space from now on. The old one stays, and activating it again goes back."""
     with opened(index, config) as found:

@@ -27,8 +27,14 @@ class HeatMaps:
         load: gives upright RGB for a path, a URL or an array.
     """
 
-    def __init__(self, folder: Path, interface: Interface, query: Query, pixels: Callable[[Photo], RGB],
-                 load: Callable[[str | Path | RGB], RGB]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        interface: Interface,
+        query: Query,
+        pixels: Callable[[Photo], RGB],
+        load: Callable[[str | Path | RGB], RGB],
+    ) -> None:
         self._folder, self._interface, self._query = folder, interface, query
         self._pixels, self._load = pixels, load
         self._made: dict[int, list[tuple[str, RGB]]] = {}

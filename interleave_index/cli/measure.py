@@ -33,9 +33,13 @@ class PackGroup(TyperGroup):
 
 
 app = typer.Typer(
-    cls=PackGroup, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
+    cls=PackGroup,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
     help="Measure a model: on a photo pack (the word `pack` may be left out), or on a published benchmark. "
-         "Figures are in percent.")
+    "Figures are in percent.",
+)
 
 
 def _shared(
@@ -45,9 +49,14 @@ def _shared(
     seed: Annotated[int, typer.Option("--seed", help="Of everything that is drawn.")] = 0,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only so many items, for a trial.")] = None,
     published_protocol: Annotated[
-        bool, typer.Option("--published-protocol", help="Replay the published evaluation with its oddities.")] = False,
-    index: IndexOption = None, config: ConfigOption = None, model: ModelOption = None, device: DeviceOption = None,
-    offline: OfflineOption = None, as_json: JsonOption = False,
+        bool, typer.Option("--published-protocol", help="Replay the published evaluation with its oddities.")
+    ] = False,
+    index: IndexOption = None,
+    config: ConfigOption = None,
+    model: ModelOption = None,
+    device: DeviceOption = None,
+    offline: OfflineOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Options of all benchmarks."""
 
@@ -75,9 +84,20 @@ def benchmark(name: str) -> Callable[[Callable[..., Opened]], Callable[..., None
     return register
 
 
-def _run(opens: Callable[[], Opened], *, work: Path | None, seed: int, limit: int | None,
-         published_protocol: bool, index: str | None, config: Path | None, model: str | None, device: str | None,
-         offline: bool | None, as_json: bool) -> None:
+def _run(
+    opens: Callable[[], Opened],
+    *,
+    work: Path | None,
+    seed: int,
+    limit: int | None,
+    published_protocol: bool,
+    index: str | None,
+    config: Path | None,
+    model: str | None,
+    device: str | None,
+    offline: bool | None,
+    as_json: bool,
+) -> None:
     from ..evaluation.published import Run, subject_of
 
     _, effective = settings(index, config, models_interface=model, models_device=device, models_offline=offline)
@@ -85,8 +105,7 @@ def _run(opens: Callable[[], Opened], *, work: Path | None, seed: int, limit: in
     subject = subject_of(build_interface(effective), published_protocol=published_protocol)
     reports = []
     with show.progress_bar("evaluate") as update:
-        measure = Run(work=work, seed=seed, limit=limit,
-                           progress=lambda what, done, total: update(done, total, what))
+        measure = Run(work=work, seed=seed, limit=limit, progress=lambda what, done, total: update(done, total, what))
         for one in benchmarks:
             reports.append(measure(one, subject))
             if not as_json:
@@ -101,22 +120,31 @@ def _print(report: dict[str, Any]) -> None:
     table = plain_table("figure", "here#", *(f"{one['model']}#" for one in report["published"]))
     for name, value in report["figures"].items():
         cells = [one["figures"][name]["published"] if name in one["figures"] else None for one in report["published"]]
-        table.add_row(Text(name), *("" if cell is None else f"{cell:.1f}" if isinstance(cell, float) else str(cell)
-                                    for cell in (value, *cells)))
+        table.add_row(
+            Text(name),
+            *(
+                "" if cell is None else f"{cell:.1f}" if isinstance(cell, float) else str(cell)
+                for cell in (value, *cells)
+            ),
+        )
     show.emit_table(table)
 
 
 @app.command(PACK)
 def pack(
     pack: Annotated[Path, typer.Argument(metavar="PACK.tar", help="Photos with captions, labels and masks.")],
-    index: IndexOption = None, config: ConfigOption = None, model: ModelOption = None, device: DeviceOption = None,
+    index: IndexOption = None,
+    config: ConfigOption = None,
+    model: ModelOption = None,
+    device: DeviceOption = None,
     offline: OfflineOption = None,
     hard_negatives: Annotated[
         Path | None, typer.Option("--hard-negatives", metavar="FILE", help="JSON lines of true and false captions.")
     ] = None,
     dump: Annotated[Path | None, typer.Option("--dump", metavar="FILE", help="Scores and ranks as .npz.")] = None,
-    plot: Annotated[Path | None, typer.Option("--plot", metavar="FILE", help="Draw chances against what came true, "
-                                              "as .png.")] = None,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", metavar="FILE", help="Draw chances against what came true, as .png.")
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Of the bootstrap intervals.")] = 0,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first photos, for a trial.")] = None,
     exclude_source: Annotated[
@@ -126,12 +154,20 @@ def pack(
 ) -> None:
     """Measure a model on a photo pack: retrieval, grounding, labels, what answers claim and miss; in percent."""
     from ..evaluation import evaluate as measure
+
     _, effective = settings(index, config, models_interface=model, models_device=device, models_offline=offline)
     with show.progress_bar("evaluate") as update:
         figures = measure(
-            pack, interface=build_interface(effective), hard_negatives=hard_negatives, dump=dump, seed=seed,
-            limit=limit, exclude_sources=exclude_source or (), plot=plot,
-            progress=lambda what, done, total: update(done, total, what))
+            pack,
+            interface=build_interface(effective),
+            hard_negatives=hard_negatives,
+            dump=dump,
+            seed=seed,
+            limit=limit,
+            exclude_sources=exclude_source or (),
+            plot=plot,
+            progress=lambda what, done, total: update(done, total, what),
+        )
     if as_json:
         show.emit_json(figures)
     else:
@@ -188,8 +224,9 @@ def find_bench(
         Path | None, typer.Option("--interleave", metavar="FILE", help="interleave_val2017[_long].json, for that part.")
     ] = None,
     long: Annotated[bool, typer.Option("--long", help="The long sentences.")] = False,
-    part: Annotated[list[Part] | None, typer.Option("--part", help="Only these parts; else all whose files are given.")
-                    ] = None,
+    part: Annotated[
+        list[Part] | None, typer.Option("--part", help="Only these parts; else all whose files are given.")
+    ] = None,
     visual: Annotated[float, typer.Option("--visual", min=0, max=1, help="Chance that a phrase is shown.")] = 0.5,
     split: Annotated[str, typer.Option("--split", help="Of COCO.")] = "val2017",
     published_protocol: bool = False,
@@ -206,22 +243,39 @@ def find_bench(
     if set(wanted) - {Part.interleaved}:
         sentences = read_entities(own)
         if Part.grounding in wanted:
-            found.append(grounding.FindBenchGrounding(
-                sentences, photos, long=long, visual=visual, published_protocol=published_protocol))
-        found += [retrieval.FindBenchText(sentences, photos, long=long, mode=mode.value)
-                  for mode in (Part.text, Part.caption) if mode in wanted]
+            found.append(
+                grounding.FindBenchGrounding(
+                    sentences, photos, long=long, visual=visual, published_protocol=published_protocol
+                )
+            )
+        found += [
+            retrieval.FindBenchText(sentences, photos, long=long, mode=mode.value)
+            for mode in (Part.text, Part.caption)
+            if mode in wanted
+        ]
     if Part.interleaved in wanted:
         if interleave is None:
             raise InputError("the part interleaved needs --interleave, a file whose phrases have references")
-        found.append(retrieval.FindBenchInterleaved(
-            read_entities(interleave), photos, long=long, visual=visual, published_protocol=published_protocol))
+        found.append(
+            retrieval.FindBenchInterleaved(
+                read_entities(interleave), photos, long=long, visual=visual, published_protocol=published_protocol
+            )
+        )
     return found
 
 
-RefsOption = Annotated[Path, typer.Option("--refs", metavar="FILE", help="refs(unc).p, the same as JSON, or one JSON "
-                                          "file with images and annotations.")]
-InstancesOption = Annotated[Path | None, typer.Option(
-    "--instances", metavar="FILE", help="Else instances.json beside --refs; not needed for one JSON file.")]
+RefsOption = Annotated[
+    Path,
+    typer.Option(
+        "--refs", metavar="FILE", help="refs(unc).p, the same as JSON, or one JSON file with images and annotations."
+    ),
+]
+InstancesOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--instances", metavar="FILE", help="Else instances.json beside --refs; not needed for one JSON file."
+    ),
+]
 PhotosOption = Annotated[Path, typer.Option("--photos", metavar="DIR", help="Folder with the photos.")]
 SplitOption = Annotated[str, typer.Option("--split", help="val, testA, testB or test.")]
 
@@ -234,10 +288,18 @@ class Protocol(StrEnum):
 
 
 def _refer(name: str) -> None:
-    def opens(refs: RefsOption, photos: PhotosOption, instances: InstancesOption = None, split: SplitOption = "val",
-              protocol: Annotated[Protocol, typer.Option(
-                  "--protocol", help="read: every sentence by itself; find: the first of each thing, in one pass.")
-              ] = Protocol.by_read) -> Opened:
+    def opens(
+        refs: RefsOption,
+        photos: PhotosOption,
+        instances: InstancesOption = None,
+        split: SplitOption = "val",
+        protocol: Annotated[
+            Protocol,
+            typer.Option(
+                "--protocol", help="read: every sentence by itself; find: the first of each thing, in one pass."
+            ),
+        ] = Protocol.by_read,
+    ) -> Opened:
         from ..evaluation.published import grounding
 
         together = protocol is Protocol.by_find
@@ -263,7 +325,10 @@ class Referred(StrEnum):
 
 @benchmark("fp-refcoco")
 def false_premise(
-    refs: RefsOption, photos: PhotosOption, instances: InstancesOption = None, split: SplitOption = "val",
+    refs: RefsOption,
+    photos: PhotosOption,
+    instances: InstancesOption = None,
+    split: SplitOption = "val",
     kind: Annotated[Referred, typer.Option("--set", help="Which set the file belongs to.")] = Referred.refcoco,
 ) -> Opened:
     """FP-RefCOCO: expressions that may name what is not there (See, Segment)."""
@@ -286,7 +351,8 @@ def reasonseg(
 
 @benchmark("karpathy")
 def karpathy(
-    annotations: Annotated[Path, typer.Argument(metavar="FILE", help="dataset_coco.json.")], photos: PhotosOption,
+    annotations: Annotated[Path, typer.Argument(metavar="FILE", help="dataset_coco.json.")],
+    photos: PhotosOption,
     split: Annotated[str, typer.Option("--split", help="test, val, train or restval.")] = "test",
 ) -> Opened:
     """Karpathy's split of COCO captions: photos by caption and captions by photo."""
@@ -332,8 +398,9 @@ class Classes(StrEnum):
 @benchmark("coco-panoptic")
 def coco_panoptic(
     coco: CocoOption,
-    classes: Annotated[list[Classes] | None, typer.Option("--classes", help="How classes are given; else by name.")
-                       ] = None,
+    classes: Annotated[
+        list[Classes] | None, typer.Option("--classes", help="How classes are given; else by name.")
+    ] = None,
     descriptions: Annotated[
         Path | None, typer.Option("--descriptions", metavar="FILE", help="JSON object: class name to sentence.")
     ] = None,
@@ -341,8 +408,13 @@ def coco_panoptic(
         str | None, typer.Option("--exemplars", metavar="SPLIT", help="Where classes are shown from; else --split.")
     ] = None,
     instances: Annotated[
-        Path | None, typer.Option("--instances", metavar="FILE", help="For AP; else annotations/instances_SPLIT.json "
-                                  "if it is there, else the things of the maps.")] = None,
+        Path | None,
+        typer.Option(
+            "--instances",
+            metavar="FILE",
+            help="For AP; else annotations/instances_SPLIT.json if it is there, else the things of the maps.",
+        ),
+    ] = None,
     predictions: Annotated[
         Path | None, typer.Option("--predictions", metavar="DIR", help="Write maps and JSON as panopticapi reads them.")
     ] = None,
@@ -357,9 +429,17 @@ def coco_panoptic(
     truth = read_instances(instances or usual) if instances or usual.exists() else None
     words = generic.read_descriptions(descriptions) if descriptions else None
     shown = read_panoptic(coco, exemplars) if exemplars and exemplars != split else None
-    return [generic.CocoPanoptic(photos, classes=kind.value, descriptions=words, exemplars=shown, instances=truth,
-                                 predictions=predictions and predictions / kind.value)
-            for kind in classes or [Classes.names]]
+    return [
+        generic.CocoPanoptic(
+            photos,
+            classes=kind.value,
+            descriptions=words,
+            exemplars=shown,
+            instances=truth,
+            predictions=predictions and predictions / kind.value,
+        )
+        for kind in classes or [Classes.names]
+    ]
 
 
 def _referred(refs: Path, instances: Path | None, photos: Path, split: str, **how: Any) -> Any:

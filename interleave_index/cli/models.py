@@ -24,8 +24,11 @@ group = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List mode
 @group.command("list")
 def list_models(
     measure: Annotated[
-        bool, typer.Option("--measure", help="Time each usable model on this machine, and remember it.")] = False,
-    index: IndexOption = None, config: ConfigOption = None, as_json: JsonOption = False,
+        bool, typer.Option("--measure", help="Time each usable model on this machine, and remember it.")
+    ] = False,
+    index: IndexOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """List the models of the package, those that were pulled, and the one in force."""
     from ..models.hub.local import pulled
@@ -39,10 +42,16 @@ def list_models(
     table = plain_table("model", "in force", "dim#", "MiB#", "licence", "photos/s#", "checkpoint", "what")
     for row in rows:
         speed = max((entry["photos_per_s"] for entry in row["speeds"]), default=None)
-        table.add_row(row["name"], "yes" if row["in_force"] else "", str(row["dim"] or ""),
-                      f"{row['bytes'] / 2**20:.0f}" if row["bytes"] else "", row["licence"] or "",
-                      "" if speed is None else f"{speed:.1f}", (row["checkpoint"] or "")[:12],
-                      row["error"] or row["what"])
+        table.add_row(
+            row["name"],
+            "yes" if row["in_force"] else "",
+            str(row["dim"] or ""),
+            f"{row['bytes'] / 2**20:.0f}" if row["bytes"] else "",
+            row["licence"] or "",
+            "" if speed is None else f"{speed:.1f}",
+            (row["checkpoint"] or "")[:12],
+            row["error"] or row["what"],
+        )
     show.emit_table(table)
 
 
@@ -50,7 +59,10 @@ def list_models(
 def pull(
     name: Annotated[str, typer.Argument(metavar="NAME", help="owner/name on the hub.")],
     revision: Annotated[str | None, typer.Option("--revision", help="Branch, tag or commit.")] = None,
-    index: IndexOption = None, config: ConfigOption = None, offline: OfflineOption = None, as_json: JsonOption = False,
+    index: IndexOption = None,
+    config: ConfigOption = None,
+    offline: OfflineOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Get a model from the hub. Goes on where it was stopped; checksums are checked and kept."""
     from ..models.hub.pull import pull as pull_model
@@ -59,11 +71,21 @@ def pull(
     with show.progress_bar("pull") as update:
         found = pull_model(name, revision=revision, offline=effective.models.offline, progress=update)
     if as_json:
-        show.emit_json({"name": found.name, "folder": str(found.folder), "revision": found.revision,
-                        "licence": found.licence, "bytes": found.bytes, "files": found.files})
+        show.emit_json(
+            {
+                "name": found.name,
+                "folder": str(found.folder),
+                "revision": found.revision,
+                "licence": found.licence,
+                "bytes": found.bytes,
+                "files": found.files,
+            }
+        )
     else:
-        show.say(f"{found.name} is in {found.folder} ({found.bytes / 2**20:.0f} MiB, licence "
-                 f"{found.licence or 'not told'}); use it with --model {found.name}")
+        show.say(
+            f"{found.name} is in {found.folder} ({found.bytes / 2**20:.0f} MiB, licence "
+            f"{found.licence or 'not told'}); use it with --model {found.name}"
+        )
 
 
 group.command("import")(published.import_model)
@@ -77,9 +99,17 @@ def _row(config: Config, name: str, measure: bool) -> dict[str, Any]:
 
     found = described(name)
     row: dict[str, Any] = {
-        "name": name, "in_force": name == config.models.interface, "usable": found.error is None, "dim": found.dim,
-        "checkpoint": found.checkpoint, "error": found.error, "bytes": found.bytes, "licence": found.licence,
-        "what": BUNDLED.get(name, found.what), "speeds": []}
+        "name": name,
+        "in_force": name == config.models.interface,
+        "usable": found.error is None,
+        "dim": found.dim,
+        "checkpoint": found.checkpoint,
+        "error": found.error,
+        "bytes": found.bytes,
+        "licence": found.licence,
+        "what": BUNDLED.get(name, found.what),
+        "speeds": [],
+    }
     if found.error is None and (measure or row["in_force"] or name in BUNDLED):
         try:
             interface = build_interface(config.with_flags(models_interface=name))
@@ -90,6 +120,14 @@ def _row(config: Config, name: str, measure: bool) -> dict[str, Any]:
                 measure_speed(interface)
         except InterleaveError as trouble:
             row.update(usable=False, error=str(trouble))
-    row["speeds"] = [{"device": speed.device, "dtype": speed.dtype, "photos_per_s": speed.photos_per_s,
-                      "measured_at": speed.measured_at} for speed in speeds() if speed.checkpoint == row["checkpoint"]]
+    row["speeds"] = [
+        {
+            "device": speed.device,
+            "dtype": speed.dtype,
+            "photos_per_s": speed.photos_per_s,
+            "measured_at": speed.measured_at,
+        }
+        for speed in speeds()
+        if speed.checkpoint == row["checkpoint"]
+    ]
     return row

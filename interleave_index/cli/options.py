@@ -19,28 +19,35 @@ from ..service import Index
 
 IndexOption = Annotated[
     str | None,
-    typer.Option("--index", metavar="DIR", help="Folder of the index; else INTERLEAVE_INDEX, else the config.")]
+    typer.Option("--index", metavar="DIR", help="Folder of the index; else INTERLEAVE_INDEX, else the config."),
+]
 ConfigOption = Annotated[
     Path | None,
-    typer.Option("--config", metavar="FILE", help="Settings; else INTERLEAVE_CONFIG, else those kept in the index.")]
+    typer.Option("--config", metavar="FILE", help="Settings; else INTERLEAVE_CONFIG, else those kept in the index."),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 ModelOption = Annotated[
-    str | None, typer.Option("--model", metavar="NAME", help="find-mini, toy, a folder with a model, or one of a hub.")]
+    str | None, typer.Option("--model", metavar="NAME", help="find-mini, toy, a folder with a model, or one of a hub.")
+]
 DeviceOption = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda or mps.")]
 DtypeOption = Annotated[
-    str | None, typer.Option("--dtype", help="Of models from a hub: auto, float32, bfloat16 or float16.")]
+    str | None, typer.Option("--dtype", help="Of models from a hub: auto, float32, bfloat16 or float16.")
+]
 GroundersOption = Annotated[
     str | None,
-    typer.Option("--grounders", metavar="NAMES", help="Models that segment or detect, by commas: SAM 2, OWLv2 …")]
+    typer.Option("--grounders", metavar="NAMES", help="Models that segment or detect, by commas: SAM 2, OWLv2 …"),
+]
 HeatmapOption = Annotated[
-    Path | None, typer.Option("--heatmap", metavar="DIR", help="Write a heat map of every entity as PNG.")]
+    Path | None, typer.Option("--heatmap", metavar="DIR", help="Write a heat map of every entity as PNG.")
+]
 OfflineOption = Annotated[bool | None, typer.Option("--offline/--online", help="Never open a network connection.")]
 
 AfterOption = Annotated[str | None, typer.Option("--after", metavar="DATE", help="Taken on this date or later.")]
 BeforeOption = Annotated[str | None, typer.Option("--before", metavar="DATE", help="Taken before this date.")]
 CameraOption = Annotated[str | None, typer.Option("--camera", help="Part of the camera's name.")]
 NearOption = Annotated[
-    str | None, typer.Option("--near", metavar="LAT,LON,KM", help="Taken within so many kilometres of a place.")]
+    str | None, typer.Option("--near", metavar="LAT,LON,KM", help="Taken within so many kilometres of a place.")
+]
 FolderOption = Annotated[Path | None, typer.Option("--in", metavar="FOLDER", help="Lies in this folder or below.")]
 MissingOption = Annotated[bool, typer.Option("--include-missing", help="Also photos whose files are gone.")]
 
@@ -79,12 +86,23 @@ def opened(index: str | None, config: Path | None, *, create: bool = False, **fl
         yield found
 
 
-def filters_of(after: str | None, before: str | None, camera: str | None, near: str | None, folder: Path | None,
-               include_missing: bool) -> Filters:
+def filters_of(
+    after: str | None,
+    before: str | None,
+    camera: str | None,
+    near: str | None,
+    folder: Path | None,
+    include_missing: bool,
+) -> Filters:
     """Filters from their options; a value that cannot be read is wrong usage (status 2)."""
     return Filters(
-        after=_date("--after", after), before=_date("--before", before), camera=camera,
-        near=_place(near), folder=folder.absolute() if folder else None, include_missing=include_missing)
+        after=_date("--after", after),
+        before=_date("--before", before),
+        camera=camera,
+        near=_place(near),
+        folder=folder.absolute() if folder else None,
+        include_missing=include_missing,
+    )
 
 
 def _date(option: str, text: str | None) -> datetime | None:
@@ -96,7 +114,8 @@ def _date(option: str, text: str | None) -> datetime | None:
         except ValueError:
             continue
     raise typer.BadParameter(
-        f"{option} is {text!r}, expected a date such as 2024, 2024-07, 2024-07-31 or 2024-07-31T18:30")
+        f"{option} is {text!r}, expected a date such as 2024, 2024-07, 2024-07-31 or 2024-07-31T18:30"
+    )
 
 
 def _place(text: str | None) -> tuple[float, float, float] | None:
@@ -108,7 +127,8 @@ def _place(text: str | None) -> tuple[float, float, float] | None:
         raise typer.BadParameter(f"--near is {text!r}, expected LAT,LON,KM such as 48.14,11.58,25") from None
     if not (abs(latitude) <= 90 and abs(longitude) <= 180 and 0 < radius < float("inf")):
         raise typer.BadParameter(
-            f"--near is {text!r}, expected latitude -90 to 90, longitude -180 to 180, kilometres above 0")
+            f"--near is {text!r}, expected latitude -90 to 90, longitude -180 to 180, kilometres above 0"
+        )
     return latitude, longitude, radius
 
 

@@ -20,7 +20,10 @@ def import_model(
     heads: Annotated[int, typer.Option("--heads", min=1, help="Attention heads of the interface.")] = 8,
     short_side: Annotated[int, typer.Option("--short-side", min=32, help="Photos are resized to it.")] = 640,
     long_side: Annotated[int, typer.Option("--long-side", min=32, help="The longer side is never larger.")] = 1024,
-    index: IndexOption = None, config: ConfigOption = None, device: DeviceOption = None, as_json: JsonOption = False,
+    index: IndexOption = None,
+    config: ConfigOption = None,
+    device: DeviceOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Take in a released checkpoint of FIND. Every key must fit; nothing but tensors is read from it."""
     from ..interface.published.importing import KeysDoNotFit, import_checkpoint, prepare
@@ -35,24 +38,41 @@ def import_model(
         raise
     if found.language != "none":
         with show.progress_bar("class table and banks") as update:
-            prepare(found.folder, device=torch_device(effective.models.device),
-                    progress=lambda done, total: update(done, total, ""))
-    facts = {"name": name, "folder": str(found.folder), "preset": found.preset, "tensors": found.tensors,
-             "parameters": found.parameters, "language": found.language, "left_out": list(found.left_out)}
+            prepare(
+                found.folder,
+                device=torch_device(effective.models.device),
+                progress=lambda done, total: update(done, total, ""),
+            )
+    facts = {
+        "name": name,
+        "folder": str(found.folder),
+        "preset": found.preset,
+        "tensors": found.tensors,
+        "parameters": found.parameters,
+        "language": found.language,
+        "left_out": list(found.left_out),
+    }
     if as_json:
         show.emit_json(facts)
         return
-    show.say(f"{name}: {found.tensors} tensors, {found.parameters / 1e6:.1f} M parameters, sizes of "
-             f"{found.preset or 'no released model'}, in {found.folder}")
+    show.say(
+        f"{name}: {found.tensors} tensors, {found.parameters / 1e6:.1f} M parameters, sizes of "
+        f"{found.preset or 'no released model'}, in {found.folder}"
+    )
     if found.left_out:
         show.say(f"left out, as not needed: {len(found.left_out)} keys")
-    show.say(f"use it with --model {name}" if found.language != "none"
-             else "it cannot read text yet: import it again with --language and the folder of its language model")
+    show.say(
+        f"use it with --model {name}"
+        if found.language != "none"
+        else "it cannot read text yet: import it again with --language and the folder of its language model"
+    )
 
 
 def info(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A model, as --model takes it.")],
-    index: IndexOption = None, config: ConfigOption = None, as_json: JsonOption = False,
+    index: IndexOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Show what is inside a model. Its files are looked at, it is not built."""
     from ..interface.model_files import inside

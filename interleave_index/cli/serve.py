@@ -16,20 +16,31 @@ LARGEST_UPLOAD = 1024  # MiB
 
 
 def serve(
-    index: IndexOption = None, config: ConfigOption = None, model: ModelOption = None, device: DeviceOption = None,
+    index: IndexOption = None,
+    config: ConfigOption = None,
+    model: ModelOption = None,
+    device: DeviceOption = None,
     offline: OfflineOption = None,
-    host: Annotated[str, typer.Option(help="Address to listen at; beyond this machine, a token is needed.")]
-    = "127.0.0.1",
+    host: Annotated[
+        str, typer.Option(help="Address to listen at; beyond this machine, a token is needed.")
+    ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen at; 0 takes a free one.")] = 8765,
-    token: Annotated[str | None, typer.Option(help="What every request must carry; better by INTERLEAVE_TOKEN.")]
-    = None,
-    root: Annotated[list[Path] | None, typer.Option(
-        metavar="FOLDER", exists=True, file_okay=False, help="Photos below may be taken in by the page. Repeatable.")]
-    = None,
-    name: Annotated[list[str] | None, typer.Option(
-        metavar="HOST", help="A further host name under which the server is reached. Repeatable.")] = None,
-    queue: Annotated[int, typer.Option(min=0, max=10_000, help="Requests that may wait; more are told to come back.")]
-    = 64,
+    token: Annotated[
+        str | None, typer.Option(help="What every request must carry; better by INTERLEAVE_TOKEN.")
+    ] = None,
+    root: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FOLDER", exists=True, file_okay=False, help="Photos below may be taken in by the page. Repeatable."
+        ),
+    ] = None,
+    name: Annotated[
+        list[str] | None,
+        typer.Option(metavar="HOST", help="A further host name under which the server is reached. Repeatable."),
+    ] = None,
+    queue: Annotated[
+        int, typer.Option(min=0, max=10_000, help="Requests that may wait; more are told to come back.")
+    ] = 64,
     upload_mb: Annotated[int, typer.Option(min=1, max=LARGEST_UPLOAD, help="Largest picture of a query, MiB.")] = 32,
 ) -> None:
     """Open the page and the REST API, on this machine unless told otherwise. Ctrl-C ends it."""
@@ -37,9 +48,15 @@ def serve(
     folder, effective = settings(index, config, models_interface=model, models_device=device, models_offline=offline)
     roots = tuple(path.absolute() for path in root or ())
     try:
-        told = web.ServeSettings(host=host, port=port, token=token or os.environ.get(web.TOKEN_VARIABLE) or None,
-                                 roots=roots, names=tuple(name or ()), waiting=queue,
-                                 upload_bytes=upload_mb * web.MIB)
+        told = web.ServeSettings(
+            host=host,
+            port=port,
+            token=token or os.environ.get(web.TOKEN_VARIABLE) or None,
+            roots=roots,
+            names=tuple(name or ()),
+            waiting=queue,
+            upload_bytes=upload_mb * web.MIB,
+        )
     except ConfigError as trouble:
         raise typer.BadParameter(str(trouble)) from None
 
@@ -59,6 +76,8 @@ def _room() -> Any:
         from ..web.serve import serve as run
         from ..web.settings import MIB, TOKEN_VARIABLE, ServeSettings
     except ModuleNotFoundError as missing:
-        raise BackendMissing(f"{missing.name} is not installed, which the page needs; "
-                             'install it by `pip install "interleave-index[web]"`') from missing
+        raise BackendMissing(
+            f"{missing.name} is not installed, which the page needs; "
+            'install it by `pip install "interleave-index[web]"`'
+        ) from missing
     return SimpleNamespace(serve=run, ServeSettings=ServeSettings, TOKEN_VARIABLE=TOKEN_VARIABLE, MIB=MIB)

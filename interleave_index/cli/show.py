@@ -73,9 +73,15 @@ def emit_answer(answer: Answer) -> None:
 
 def emit_report(report: IngestReport) -> None:
     """What a run of ingest did, its failures last."""
-    counts = (f"{report.added} added", f"{report.changed} changed", f"{report.present} already there",
-              f"{report.moved} moved", f"{report.duplicate} duplicate", f"{report.missing} missing",
-              f"{len(report.failed)} failed")
+    counts = (
+        f"{report.added} added",
+        f"{report.changed} changed",
+        f"{report.present} already there",
+        f"{report.moved} moved",
+        f"{report.duplicate} duplicate",
+        f"{report.missing} missing",
+        f"{len(report.failed)} failed",
+    )
     say(", ".join(counts))
     spent = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in report.seconds.items())
     say(f"{report.photos_per_s:.1f} photos/s ({spent})")
@@ -92,8 +98,13 @@ def progress_bar(verb: str) -> Iterator[Callable[[int, int, str], None]]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-               TextColumn("{task.fields[detail]}"))
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[detail]}"),
+    )
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
         task = bars.add_task(verb, total=None, detail="")
 
@@ -112,12 +123,21 @@ def emit_status(folder: str, facts: dict[str, Any]) -> None:
             table.add_row(name, str(value))
     space = facts["space"]
     if space:
-        table.add_row("space", Text(f"{space['id']}: {printable(space['interface'])}, D={space['dim']}, "
-                                    f"checkpoint {space['checkpoint'][:12]}"))
+        table.add_row(
+            "space",
+            Text(
+                f"{space['id']}: {printable(space['interface'])}, D={space['dim']}, "
+                f"checkpoint {space['checkpoint'][:12]}"
+            ),
+        )
     for generation in facts["generations"]:
-        table.add_row("generation", Text(
-            f"{generation['kind']} of space {generation['space']}: {generation['rows']} rows, "
-            f"{generation['recipe']}, {generation['delta']} written or removed since"))
+        table.add_row(
+            "generation",
+            Text(
+                f"{generation['kind']} of space {generation['space']}: {generation['rows']} rows, "
+                f"{generation['recipe']}, {generation['delta']} written or removed since"
+            ),
+        )
     emit_table(table)
 
 
@@ -132,9 +152,16 @@ def emit_grounding(hit: Hit) -> None:
         for region in entity.regions or (None,):
             box = "" if region is None else " ".join(f"{corner:.0f}" for corner in region.box)
             share = "" if region is None else f"{region.rle.decode().mean():.1%}"
-            table.add_row(mark_of(entity, True), Text(name_of(entity)), verdict(entity, True),
-                          percent(entity.grounding.probability), f"{entity.score:.3f}", box, share,
-                          *([entity.grounding.rung] if ways else []))
+            table.add_row(
+                mark_of(entity, True),
+                Text(name_of(entity)),
+                verdict(entity, True),
+                percent(entity.grounding.probability),
+                f"{entity.score:.3f}",
+                box,
+                share,
+                *([entity.grounding.rung] if ways else []),
+            )
     emit_table(table)
 
 

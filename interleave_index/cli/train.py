@@ -35,9 +35,13 @@ class DataGroup(TyperGroup):
 
 
 app = typer.Typer(
-    cls=DataGroup, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
+    cls=DataGroup,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
     help="Train a model: find-mini on photo packs, or with --data coco a FIND interface on COCO over any pair of "
-         "models. `train --data coco --help` shows the options of the latter.")
+    "models. `train --data coco --help` shows the options of the latter.",
+)
 app.command(PACKS)(model.train)
 
 
@@ -49,14 +53,24 @@ def coco(
     entity: Annotated[Path | None, typer.Option("--entity", metavar="FILE", help="entity_train2017.json.")] = None,
     refs: Annotated[Path | None, typer.Option("--refs", metavar="FILE", help="refs(...).p of a RefCOCO set.")] = None,
     instances: Annotated[Path | None, typer.Option("--instances", metavar="FILE", help="Of the references.")] = None,
-    leave_out: Annotated[list[Path] | None, typer.Option(
-        "--leave-out", metavar="FILE", help="Do not train on photos of this benchmark file.")] = None,
-    vision: Annotated[str, typer.Option("--vision", metavar="NAME", help="focal-t, focal-l, find-mini, or a backbone's "
-                                        "folder or hub name.")] = "focal-t",
-    vision_weights: Annotated[str | None, typer.Option(
-        "--vision-weights", metavar="FILE", help="State dict with backbone.*, for focal-t and focal-l.")] = None,
-    language: Annotated[str, typer.Option("--language", metavar="NAME", help="find-mini, or the folder or hub name of "
-                                          "a language model.")] = "find-mini",
+    leave_out: Annotated[
+        list[Path] | None,
+        typer.Option("--leave-out", metavar="FILE", help="Do not train on photos of this benchmark file."),
+    ] = None,
+    vision: Annotated[
+        str,
+        typer.Option(
+            "--vision", metavar="NAME", help="focal-t, focal-l, find-mini, or a backbone's folder or hub name."
+        ),
+    ] = "focal-t",
+    vision_weights: Annotated[
+        str | None,
+        typer.Option("--vision-weights", metavar="FILE", help="State dict with backbone.*, for focal-t and focal-l."),
+    ] = None,
+    language: Annotated[
+        str,
+        typer.Option("--language", metavar="NAME", help="find-mini, or the folder or hub name of a language model."),
+    ] = "find-mini",
     language_layer: Annotated[int, typer.Option("--language-layer", help="Hidden state; -1 is the last.")] = -12,
     size: Annotated[int, typer.Option("--size", min=32, help="Side of the crops, a multiple of 32.")] = 1024,
     batch: Annotated[int, typer.Option("--batch", min=1, help="Photos a step, over all processes.")] = 18,
@@ -70,7 +84,10 @@ def coco(
     seed: Annotated[int, typer.Option("--seed", help="Of everything that is drawn.")] = 0,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only so many photos, for a trial.")] = None,
     bf16: Annotated[bool, typer.Option("--bf16/--fp32", help="Mixed precision.")] = False,
-    device: DeviceOption = None, index: IndexOption = None, config: ConfigOption = None, as_json: JsonOption = False,
+    device: DeviceOption = None,
+    index: IndexOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Train a FIND interface on COCO over a frozen pair of models. Under torchrun in several processes."""
     from ..training.coco.data import Drawing
@@ -78,11 +95,34 @@ def coco(
     from ..training.coco.settings import CocoSettings
 
     settings(index, config)  # a config file that cannot be read is an error here too
-    found = run(CocoSettings(
-        data=data, out=out, split=split, entity=entity, refs=refs, instances=instances,
-        leave_out=tuple(leave_out or ()), vision=vision, vision_weights=vision_weights, language=language,
-        language_layer=language_layer, drawing=Drawing(size=size), batch=batch, epochs=epochs, steps=steps, lr=rate,
-        width=width, layers=layers, object_queries=object_queries, points=points, seed=seed, limit=limit, bf16=bf16,
-        device=device or "auto"), progress=show.note if as_json else show.say)
+    found = run(
+        CocoSettings(
+            data=data,
+            out=out,
+            split=split,
+            entity=entity,
+            refs=refs,
+            instances=instances,
+            leave_out=tuple(leave_out or ()),
+            vision=vision,
+            vision_weights=vision_weights,
+            language=language,
+            language_layer=language_layer,
+            drawing=Drawing(size=size),
+            batch=batch,
+            epochs=epochs,
+            steps=steps,
+            lr=rate,
+            width=width,
+            layers=layers,
+            object_queries=object_queries,
+            points=points,
+            seed=seed,
+            limit=limit,
+            bf16=bf16,
+            device=device or "auto",
+        ),
+        progress=show.note if as_json else show.say,
+    )
     if as_json:
         show.emit_json({"model": str(found)})

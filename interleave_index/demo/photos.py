@@ -14,11 +14,22 @@ from .scenes import SCENES, Sheet, harbour
 
 # Name in demo/photos <- file in the wheel. All of them lie in the wheel itself.
 FROM_SKIMAGE = {
-    "astronaut.png": "astronaut.png", "bricks.png": "brick.png", "cat.png": "chelsea.png",
-    "coffee.png": "coffee.png", "coins.png": "coins.png", "galaxies.jpg": "hubble_deep_field.jpg",
-    "grass.png": "grass.png", "gravel.png": "gravel.png", "moon.png": "moon.png",
-    "motorcycle.png": "motorcycle_left.png", "page.png": "page.png", "photographer.png": "camera.png",
-    "retina.jpg": "retina.jpg", "rocket.jpg": "rocket.jpg", "tissue.png": "ihc.png"}
+    "astronaut.png": "astronaut.png",
+    "bricks.png": "brick.png",
+    "cat.png": "chelsea.png",
+    "coffee.png": "coffee.png",
+    "coins.png": "coins.png",
+    "galaxies.jpg": "hubble_deep_field.jpg",
+    "grass.png": "grass.png",
+    "gravel.png": "gravel.png",
+    "moon.png": "moon.png",
+    "motorcycle.png": "motorcycle_left.png",
+    "page.png": "page.png",
+    "photographer.png": "camera.png",
+    "retina.jpg": "retina.jpg",
+    "rocket.jpg": "rocket.jpg",
+    "tissue.png": "ihc.png",
+}
 FROM_SKLEARN = {"flower.jpg": "flower.jpg", "temple.jpg": "china.jpg"}
 OTHER_MOTORCYCLE = "motorcycle_right.png"  # the same motorcycle from a step to the right
 

@@ -30,8 +30,10 @@ if TYPE_CHECKING:
 
 TOP_K = 8
 WIDE = 120
-LEAD = ("Photos that come with scikit-image and scikit-learn, and scenes drawn by code. "
-        "Point at a mask to see what it answers; click a phrase to hide its masks.")
+LEAD = (
+    "Photos that come with scikit-image and scikit-learn, and scenes drawn by code. "
+    "Point at a mask to see what it answers; click a phrase to hide its masks."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,21 +53,31 @@ def questions(pictures: dict[str, Path]) -> list[Question]:
     """
     sky = Picture(pictures["harbour"], box=SKY_OF_HARBOUR)
     return [
-        Question("Words", "The phrase in brackets asks for a mask.",
-                 Query(Entity("a cat"))),
-        Question("A picture", "Another photo of something that is in the collection.",
-                 Query(Picture(pictures["motorcycle"]))),
-        Question("A part of a picture", "Only the sky is meant, not the boat or the house below it.",
-                 Query(sky)),
-        Question("Words and a part of a picture", "One sentence, in which a part of a picture stands for a noun.",
-                 Query(sky, "over mountains")),
-        Question("Something that should not be there", "A negative takes off where its own region is found.",
-                 Query(Entity("the sky"), Not(Entity("a house")))),
+        Question("Words", "The phrase in brackets asks for a mask.", Query(Entity("a cat"))),
+        Question(
+            "A picture", "Another photo of something that is in the collection.", Query(Picture(pictures["motorcycle"]))
+        ),
+        Question("A part of a picture", "Only the sky is meant, not the boat or the house below it.", Query(sky)),
+        Question(
+            "Words and a part of a picture",
+            "One sentence, in which a part of a picture stands for a noun.",
+            Query(sky, "over mountains"),
+        ),
+        Question(
+            "Something that should not be there",
+            "A negative takes off where its own region is found.",
+            Query(Entity("the sky"), Not(Entity("a house"))),
+        ),
     ]
 
 
-def run_demo(folder: Path | str = "demo", *, interface: Interface | None = None, config: Config | None = None,
-             console: Console | None = None) -> Path:
+def run_demo(
+    folder: Path | str = "demo",
+    *,
+    interface: Interface | None = None,
+    config: Config | None = None,
+    console: Console | None = None,
+) -> Path:
     """Write the photos, take them in, ask the five queries, and write the report.
 
     Args:
@@ -93,14 +105,24 @@ def run_demo(folder: Path | str = "demo", *, interface: Interface | None = None,
         report = index.ingest(folder / "photos")
         if report.interrupted:
             raise KeyboardInterrupt
-        console.print(f"{report.added} added, {len(report.failed)} failed, {report.photos_per_s:.1f} photos/s\n",
-                      highlight=False)
-        sections = [_ask(index, question, number, console)
-                    for number, question in enumerate(questions(pictures), start=1)]
-        page = write_report(sections, folder / "report.html", title="interleave-index: five queries",
-                            lead=LEAD, load_pixels=index.pixels)
-    console.print(f"The same with pictures and masks: {page}  ({time.perf_counter() - begun:.0f} s in all)",
-                  highlight=False, soft_wrap=True)
+        console.print(
+            f"{report.added} added, {len(report.failed)} failed, {report.photos_per_s:.1f} photos/s\n", highlight=False
+        )
+        sections = [
+            _ask(index, question, number, console) for number, question in enumerate(questions(pictures), start=1)
+        ]
+        page = write_report(
+            sections,
+            folder / "report.html",
+            title="interleave-index: five queries",
+            lead=LEAD,
+            load_pixels=index.pixels,
+        )
+    console.print(
+        f"The same with pictures and masks: {page}  ({time.perf_counter() - begun:.0f} s in all)",
+        highlight=False,
+        soft_wrap=True,
+    )
     return page
 
 
@@ -113,8 +135,9 @@ def _ask(index: Index, question: Question, number: int, console: Console) -> Sec
     for note in answer.notes:
         console.print(f"note: {printable(note)}", style="bright_black", highlight=False, markup=False)
     console.print()
-    return Section(answer, f"{number}. {question.heading}", question.note,
-                   query_pictures(question.query, index.load_picture))
+    return Section(
+        answer, f"{number}. {question.heading}", question.note, query_pictures(question.query, index.load_picture)
+    )
 
 
 def _remove_index(folder: Path) -> None:

@@ -87,8 +87,13 @@ def _boat(sheet: Sheet, x: float, y: float, size: float, sail: Colour, hull: Col
     sheet.line(BLACK, (x, y), (x, y - 0.9 * size), width=0.006)
     sheet.area(sail, (x + 0.02, y - 0.88 * size), (x + 0.02, y - 0.1 * size), (x + 0.5 * size, y - 0.1 * size))
     sheet.area(WHITE, (x - 0.02, y - 0.7 * size), (x - 0.02, y - 0.1 * size), (x - 0.32 * size, y - 0.1 * size))
-    sheet.area(hull, (x - 0.45 * size, y - 0.04 * size), (x + 0.55 * size, y - 0.04 * size),
-               (x + 0.38 * size, y + 0.14 * size), (x - 0.3 * size, y + 0.14 * size))
+    sheet.area(
+        hull,
+        (x - 0.45 * size, y - 0.04 * size),
+        (x + 0.55 * size, y - 0.04 * size),
+        (x + 0.38 * size, y + 0.14 * size),
+        (x - 0.3 * size, y + 0.14 * size),
+    )
 
 
 def _house(sheet: Sheet, x: float, y: float, size: float, wall: Colour, roof: Colour) -> None:
@@ -110,13 +115,22 @@ def _tree(sheet: Sheet, x: float, y: float, size: float, leaves: Colour = GREEN)
 def _fir(sheet: Sheet, x: float, y: float, size: float) -> None:
     sheet.block(BROWN, x - 0.03 * size, y - 0.15 * size, x + 0.03 * size, y)
     for low, half in ((0.1, 0.3), (0.35, 0.24), (0.6, 0.17)):
-        sheet.area((34, 92, 62), (x - half * size, y - low * size), (x, y - (low + 0.42) * size),
-                   (x + half * size, y - low * size))
+        sheet.area(
+            (34, 92, 62),
+            (x - half * size, y - low * size),
+            (x, y - (low + 0.42) * size),
+            (x + half * size, y - low * size),
+        )
 
 
 def _car(sheet: Sheet, x: float, y: float, size: float, paint: Colour) -> None:
-    sheet.area(paint, (x - 0.26 * size, y - 0.28 * size), (x - 0.15 * size, y - 0.5 * size),
-               (x + 0.15 * size, y - 0.5 * size), (x + 0.29 * size, y - 0.28 * size))
+    sheet.area(
+        paint,
+        (x - 0.26 * size, y - 0.28 * size),
+        (x - 0.15 * size, y - 0.5 * size),
+        (x + 0.15 * size, y - 0.5 * size),
+        (x + 0.29 * size, y - 0.28 * size),
+    )
     sheet.block(paint, x - 0.5 * size, y - 0.3 * size, x + 0.5 * size, y - 0.08 * size)
     for left, right in ((-0.2, -0.02), (0.02, 0.2)):
         sheet.block((186, 214, 230), x + left * size, y - 0.46 * size, x + right * size, y - 0.31 * size)
@@ -259,8 +273,9 @@ def mountain_lake() -> Sheet:
     sheet = Sheet(*DAY)
     for x, top, half in ((0.25, 0.16, 0.34), (0.7, 0.24, 0.36), (0.98, 0.3, 0.26)):
         sheet.area((104, 112, 128), (x - half, 0.62), (x, top), (x + half, 0.62))
-        sheet.area(WHITE, (x - 0.26 * half, top + 0.26 * (0.62 - top)), (x, top),
-                   (x + 0.26 * half, top + 0.26 * (0.62 - top)))
+        sheet.area(
+            WHITE, (x - 0.26 * half, top + 0.26 * (0.62 - top)), (x, top), (x + 0.26 * half, top + 0.26 * (0.62 - top))
+        )
     _sea(sheet, (64, 122, 150), 0.6)
     for x, size in ((0.06, 0.44), (0.2, 0.34), (0.88, 0.48)):
         _fir(sheet, x, 0.66, size)
@@ -281,7 +296,15 @@ def harbour() -> Sheet:
 SKY_OF_HARBOUR = (0.0, 0.0, 640.0, 144.0)  # box in pixels around the sky of `harbour`, above the sail
 
 SCENES: dict[str, Callable[[], Sheet]] = {
-    "sailing-boat-by-day": sailing_boat_by_day, "sailing-boat-by-night": sailing_boat_by_night,
-    "red-house": red_house, "house-in-snow": house_in_snow, "red-car": red_car,
-    "yellow-car-by-night": yellow_car_by_night, "hot-air-balloon": hot_air_balloon,
-    "balloons-at-dusk": balloons_at_dusk, "fruit": fruit, "beach-ball": beach_ball, "mountain-lake": mountain_lake}
+    "sailing-boat-by-day": sailing_boat_by_day,
+    "sailing-boat-by-night": sailing_boat_by_night,
+    "red-house": red_house,
+    "house-in-snow": house_in_snow,
+    "red-car": red_car,
+    "yellow-car-by-night": yellow_car_by_night,
+    "hot-air-balloon": hot_air_balloon,
+    "balloons-at-dusk": balloons_at_dusk,
+    "fruit": fruit,
+    "beach-ball": beach_ball,
+    "mountain-lake": mountain_lake,
+}

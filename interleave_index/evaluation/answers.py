@@ -91,8 +91,10 @@ class Answered:
         self._found, self.photos = found, photos
         self.scores = found.scores.rows(photos)
         count = len(photos)
-        evidence, negatives = ((some.max(0) if count else np.zeros(some.shape[1], np.float32))
-                               for some in (self.scores.evidence, self.scores.negative_evidence))
+        evidence, negatives = (
+            (some.max(0) if count else np.zeros(some.shape[1], np.float32))
+            for some in (self.scores.evidence, self.scores.negative_evidence)
+        )
         best = float(self.scores.wanted.max()) if count else 0.0
         self.verdicts: Verdicts = found.asking.verdicts(best, evidence, negatives, count, looked_at=count)
         self.chances: Floats = self.verdicts.whole.chances(self.scores.total)
@@ -118,8 +120,13 @@ class Answered:
         record = library.photos[position]
         photo = Photo(id=int(library.photo_ids[position]), path=None, width=record.width, height=record.height)
         regions = library.regions_of(position)
-        stored = StoredRegions(library.image[position], regions, np.zeros((len(regions), 4), np.float32),
-                               library.scores_of(position), lambda: library.masks[position])
+        stored = StoredRegions(
+            library.image[position],
+            regions,
+            np.zeros((len(regions), 4), np.float32),
+            library.scores_of(position),
+            lambda: library.masks[position],
+        )
         return self._found.asking.ground(photo, stored, self.asked(row), record.rgb())
 
 
@@ -129,8 +136,15 @@ class _Vectors:
     def __init__(self, library: Library) -> None:
         rows = len(library.regions)
         nothing = np.zeros(rows, np.float32)
-        self._block = StoredVectors(library.photo_ids, library.image, library.regions, library.offsets,
-                                    np.zeros((rows, 4), np.float32), nothing, library.scores)
+        self._block = StoredVectors(
+            library.photo_ids,
+            library.image,
+            library.regions,
+            library.offsets,
+            np.zeros((rows, 4), np.float32),
+            nothing,
+            library.scores,
+        )
 
     def vectors(self, space_id: int, photo_ids: Sequence[int]) -> StoredVectors:
         """See `Store.vectors`."""

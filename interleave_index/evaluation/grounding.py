@@ -24,8 +24,9 @@ from .outcome import Outcome
 Counts = tuple[int, int]  # pixels of the intersection and of the union
 
 
-def grounding(library: Library, interface: Interface, references: References, mean_mask: BoolMask,
-              progress: Progress) -> dict[str, Outcome]:
+def grounding(
+    library: Library, interface: Interface, references: References, mean_mask: BoolMask, progress: Progress
+) -> dict[str, Outcome]:
     """Every label that has exactly one masked region in a photo, asked of that photo.
 
     Args:
@@ -43,10 +44,12 @@ def grounding(library: Library, interface: Interface, references: References, me
     chosen = [(target, references.choose(target.position, target.label)) for target in targets]
     shown = [(target, reference) for target, reference in chosen if reference is not None]
     by_picture = _Pictures(references, [reference for _, reference in shown])
-    outcomes |= _both("grounding_exemplar", library, interface, [target for target, _ in shown], by_picture,
-                      mean_mask, progress)
+    outcomes |= _both(
+        "grounding_exemplar", library, interface, [target for target, _ in shown], by_picture, mean_mask, progress
+    )
     outcomes["grounding_exemplar"].arrays["grounding_exemplar_reference_keys"] = np.array(
-        [library.photos[reference.position].key for _, reference in shown], str)
+        [library.photos[reference.position].key for _, reference in shown], str
+    )
     return outcomes
 
 
@@ -60,8 +63,15 @@ class _Pictures:
         return asked(self._references.picture(self._chosen[number]))
 
 
-def _both(name: str, library: Library, interface: Interface, targets: Sequence[Labelled],
-          queries: dict[int, ResolvedQuery] | _Pictures, mean_mask: BoolMask, progress: Progress) -> dict[str, Outcome]:
+def _both(
+    name: str,
+    library: Library,
+    interface: Interface,
+    targets: Sequence[Labelled],
+    queries: dict[int, ResolvedQuery] | _Pictures,
+    mean_mask: BoolMask,
+    progress: Progress,
+) -> dict[str, Outcome]:
     exact, stored = np.zeros((len(targets), 2), np.int64), np.zeros((len(targets), 2), np.int64)
     whole, mean = np.zeros_like(exact), np.zeros_like(exact)
     calibration = calibrated(library, interface)
@@ -75,8 +85,10 @@ def _both(name: str, library: Library, interface: Interface, targets: Sequence[L
         mean[number] = overlap_of(mean_mask, truth)
         progress(name.replace("_", " "), number + 1, len(targets))
     beside = {"whole_image_mIoU": mean_iou(whole), "mean_mask_mIoU": mean_iou(mean), "n": len(targets)}
-    keys = {f"{name}_keys": np.array([library.photos[target.position].key for target in targets], str),
-            f"{name}_labels": np.array([target.label for target in targets], str)}
+    keys = {
+        f"{name}_keys": np.array([library.photos[target.position].key for target in targets], str),
+        f"{name}_labels": np.array([target.label for target in targets], str),
+    }
     first, second = _outcome(name, exact, beside), _outcome(f"{name}_stored", stored, beside)
     first.arrays.update(keys)
     return {name: first, f"{name}_stored": second}
@@ -84,9 +96,14 @@ def _both(name: str, library: Library, interface: Interface, targets: Sequence[L
 
 def _outcome(name: str, counts: metrics.Counts, beside: dict[str, Any]) -> Outcome:
     intersection, union = counts[:, 0], counts[:, 1]
-    return Outcome({**metrics.grounding(intersection, union, (0.5,)), **beside}, {
-        f"{name}_intersection": intersection, f"{name}_union": union,
-        f"{name}_iou": metrics.grounding_ious(intersection, union)})
+    return Outcome(
+        {**metrics.grounding(intersection, union, (0.5,)), **beside},
+        {
+            f"{name}_intersection": intersection,
+            f"{name}_union": union,
+            f"{name}_iou": metrics.grounding_ious(intersection, union),
+        },
+    )
 
 
 def exact_mask(found: Sequence[GroundedMask]) -> BoolMask | None:
@@ -99,8 +116,9 @@ def exact_mask(found: Sequence[GroundedMask]) -> BoolMask | None:
     return masks[0].mask.decode() if masks else None
 
 
-def stored_place(library: Library, position: int, interface: Interface, query: ResolvedQuery,
-                 calibration: Calibration) -> int | None:
+def stored_place(
+    library: Library, position: int, interface: Interface, query: ResolvedQuery, calibration: Calibration
+) -> int | None:
     """Ordinal of the stored region that a search shows for the first entity; None where the photo has no region."""
     regions = library.regions_of(position)
     if not len(regions):

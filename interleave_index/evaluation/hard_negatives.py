@@ -42,8 +42,10 @@ def read_pairs(path: Path) -> list[Pair]:
             record = json.loads(line)
             pairs.append(Pair(*(str(record[name]) for name in ("key", "kind", "caption", "negative"))))
         except (ValueError, KeyError, TypeError) as error:
-            raise InputError(f"hard negatives {path}, line {number}: {line[:60]!r} cannot be used ({error!r}), "
-                             f"expected an object with key, kind, caption and negative") from error
+            raise InputError(
+                f"hard negatives {path}, line {number}: {line[:60]!r} cannot be used ({error!r}), "
+                f"expected an object with key, kind, caption and negative"
+            ) from error
     return pairs
 
 
@@ -65,12 +67,20 @@ def hard_negatives(library: Library, interface: Interface, pairs: list[Pair], pr
         progress("hard negatives", number + 1, len(kept))
     above, tied = scores[:, 0] > scores[:, 1], scores[:, 0] == scores[:, 1]
     kinds = np.array([pair.kind for pair in kept], str)
-    by_kind = {str(kind): {"above": 100.0 * float(above[kinds == kind].mean()), "n": int((kinds == kind).sum())}
-               for kind in np.unique(kinds)}
+    by_kind = {
+        str(kind): {"above": 100.0 * float(above[kinds == kind].mean()), "n": int((kinds == kind).sum())}
+        for kind in np.unique(kinds)
+    }
     return Outcome(
-        {"above": 100.0 * float(above.mean()) if kept else 0.0, "tied": 100.0 * float(tied.mean()) if kept else 0.0,
-         "chance": 50.0, "n": len(kept), "kinds": by_kind},
-        {"hard_scores": scores, "hard_kinds": kinds, "hard_keys": np.array([pair.key for pair in kept], str)})
+        {
+            "above": 100.0 * float(above.mean()) if kept else 0.0,
+            "tied": 100.0 * float(tied.mean()) if kept else 0.0,
+            "chance": 50.0,
+            "n": len(kept),
+            "kinds": by_kind,
+        },
+        {"hard_scores": scores, "hard_kinds": kinds, "hard_keys": np.array([pair.key for pair in kept], str)},
+    )
 
 
 def _quiet(what: str, done: int, total: int) -> None:

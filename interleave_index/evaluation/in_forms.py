@@ -53,18 +53,30 @@ def in_forms(library: Library, interface: Interface, exact_bare: NDArray[np.int6
         exact = exact_bare if form == "bare" else None
         if exact is None and (form in LOOKED_AT or len(targets) <= FEW):
             exact = _exact(library, interface, targets, form, progress)
-        found[form] = {"stored": mean_iou(stored[row]), **({} if exact is None else {"exact": mean_iou(exact)}),
-                       "presence": _mean(presence[row]), "whole_photo": _mean(whole[row]),
-                       "gain": _mean(presence[row] - whole[row])}
+        found[form] = {
+            "stored": mean_iou(stored[row]),
+            **({} if exact is None else {"exact": mean_iou(exact)}),
+            "presence": _mean(presence[row]),
+            "whole_photo": _mean(whole[row]),
+            "gain": _mean(presence[row] - whole[row]),
+        }
     means = [one["stored"] for one in found.values()]
-    return Outcome({**found, "spread": max(means) - min(means), "n": len(targets), "labels": len(shown)}, {
-        "forms": np.array(list(FORMS), str), "forms_labels": np.array([one.name for one in shown], str),
-        "forms_presence": presence, "forms_whole_photo": whole,
-        "forms_stored_intersection": stored[..., 0], "forms_stored_union": stored[..., 1]})
+    return Outcome(
+        {**found, "spread": max(means) - min(means), "n": len(targets), "labels": len(shown)},
+        {
+            "forms": np.array(list(FORMS), str),
+            "forms_labels": np.array([one.name for one in shown], str),
+            "forms_presence": presence,
+            "forms_whole_photo": whole,
+            "forms_stored_intersection": stored[..., 0],
+            "forms_stored_union": stored[..., 1],
+        },
+    )
 
 
-def _stored(library: Library, interface: Interface, targets: Sequence[Labelled], calibration: Calibration,
-            progress: Progress) -> NDArray[np.int64]:
+def _stored(
+    library: Library, interface: Interface, targets: Sequence[Labelled], calibration: Calibration, progress: Progress
+) -> NDArray[np.int64]:
     """(forms, targets, 2) intersection and union of the stored region that answers each form."""
     counts = np.zeros((len(FORMS), len(targets), 2), np.int64)
     for number, target in enumerate(targets):
@@ -79,8 +91,9 @@ def _stored(library: Library, interface: Interface, targets: Sequence[Labelled],
     return counts
 
 
-def _exact(library: Library, interface: Interface, targets: Sequence[Labelled], form: str,
-           progress: Progress) -> NDArray[np.int64]:
+def _exact(
+    library: Library, interface: Interface, targets: Sequence[Labelled], form: str, progress: Progress
+) -> NDArray[np.int64]:
     counts = np.zeros((len(targets), 2), np.int64)
     for number, target in enumerate(targets):
         found = interface.ground(library.photos[target.position].rgb(), asked(Entity(FORMS[form](target.label))))
@@ -89,8 +102,14 @@ def _exact(library: Library, interface: Interface, targets: Sequence[Labelled], 
     return counts
 
 
-def _presence(library: Library, interface: Interface, shown: Sequence[Named], form: str,
-              calibration: Calibration, progress: Progress) -> tuple[Floats, Floats]:
+def _presence(
+    library: Library,
+    interface: Interface,
+    shown: Sequence[Named],
+    form: str,
+    calibration: Calibration,
+    progress: Progress,
+) -> tuple[Floats, Floats]:
     """(labels,) average precision of the entity's evidence, and of the whole photo's plain cosine."""
     presence, whole = np.zeros(len(shown), np.float32), np.zeros(len(shown), np.float32)
     for number, one in enumerate(shown):

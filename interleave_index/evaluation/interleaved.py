@@ -46,15 +46,19 @@ def questions(photos: Sequence[PackPhoto], references: References) -> list[Quest
     """
     found = []
     for label in references.labels():
-        possible = [question for position in references.positions(label)
-                    if (question := _question(photos[position], position, label, references)) is not None]
+        possible = [
+            question
+            for position in references.positions(label)
+            if (question := _question(photos[position], position, label, references)) is not None
+        ]
         possible.sort(key=lambda question: sha1_number(photos[question.position].key))
         found += possible[:MOST_PHOTOS]
     return found
 
 
-def interleaved(library: Library, interface: Interface, references: References, *, seed: int,
-                progress: Progress) -> dict[str, Outcome]:
+def interleaved(
+    library: Library, interface: Interface, references: References, *, seed: int, progress: Progress
+) -> dict[str, Outcome]:
     """The three forms as ``interleaved``, ``interleaved_word_kept`` and ``interleaved_word_deleted``.
 
     Args:
@@ -75,9 +79,11 @@ def interleaved(library: Library, interface: Interface, references: References, 
     forms = {
         "interleaved": [asked(ask.before, references.picture(ask.reference), ask.after) for ask in asks],
         "interleaved_word_kept": [asked(ask.before, Entity(ask.word), ask.after) for ask in asks],
-        "interleaved_word_deleted": [asked(f"{ask.before} {ask.after}") for ask in asks]}
-    scores = {name: totals(gallery, interface, queries, name.replace("_", " "), progress)
-              for name, queries in forms.items()}
+        "interleaved_word_deleted": [asked(f"{ask.before} {ask.after}") for ask in asks],
+    }
+    scores = {
+        name: totals(gallery, interface, queries, name.replace("_", " "), progress) for name, queries in forms.items()
+    }
     scores["interleaved"] -= np.float32(REFERENCE_PENALTY) * lent
     ranks = {name: metrics.first_ranks(table, wanted) for name, table in scores.items()}
     outcomes = {name: _outcome(name, scores[name], ranks[name], labels) for name in forms}
@@ -87,7 +93,8 @@ def interleaved(library: Library, interface: Interface, references: References, 
         interleaved_photo_keys=np.array([photo.key for photo in gallery.photos], str),
         interleaved_keys=np.array([library.photos[ask.position].key for ask in asks], str),
         interleaved_labels=labels,
-        interleaved_reference_keys=np.array([library.photos[ask.reference.position].key for ask in asks], str))
+        interleaved_reference_keys=np.array([library.photos[ask.reference.position].key for ask in asks], str),
+    )
     return outcomes
 
 
@@ -119,4 +126,3 @@ def _gain(ranks: metrics.Counts, deleted: metrics.Counts, labels: NDArray[Any], 
 def _is(gallery: Library, positions: Sequence[int]) -> BoolMask:
     same: BoolMask = np.array(positions, np.int64)[:, None] == gallery.photo_ids[None, :]
     return same
-

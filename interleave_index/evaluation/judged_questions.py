@@ -55,11 +55,13 @@ def judged_questions(photos: Sequence[PackPhoto], references: References) -> dic
     """All questions of a pack, by kind."""
     known = named(photos)
     every = known + strangers(photos)
-    return {"words": [_of_name(one, Query(one.name)) for one in every],
-            "bracketed": [_of_name(one, Query(Entity(one.name))) for one in every],
-            "pictures": list(_pictures(photos)),
-            "parts": list(_parts(photos, references, known)),
-            **_mixed(photos, references)}
+    return {
+        "words": [_of_name(one, Query(one.name)) for one in every],
+        "bracketed": [_of_name(one, Query(Entity(one.name))) for one in every],
+        "pictures": list(_pictures(photos)),
+        "parts": list(_parts(photos, references, known)),
+        **_mixed(photos, references),
+    }
 
 
 def _of_name(one: Named, query: Query) -> Question:
@@ -73,8 +75,14 @@ def _pictures(photos: Sequence[PackPhoto]) -> Iterator[Question]:
     for position, name in zip(positions, names, strict=True):
         others = positions != position
         if count[name] > 1:
-            yield Question("classes", str(name), partial(Query, PhotoRef(int(position))), positions[others],
-                           (names == name)[others].astype(np.int8), count[name] >= FEWEST)
+            yield Question(
+                "classes",
+                str(name),
+                partial(Query, PhotoRef(int(position))),
+                positions[others],
+                (names == name)[others].astype(np.int8),
+                count[name] >= FEWEST,
+            )
 
 
 def _parts(photos: Sequence[PackPhoto], references: References, known: Sequence[Named]) -> Iterator[Question]:
@@ -88,8 +96,14 @@ def _parts(photos: Sequence[PackPhoto], references: References, known: Sequence[
         for reference in list(apart.values())[:MOST_OF_A_NAME]:
             others = one.photos != reference.position
             if one.right[others].any():
-                yield Question("things", one.name, partial(_part, references, reference), one.photos[others],
-                               one.right[others].astype(np.int8), one.enough)
+                yield Question(
+                    "things",
+                    one.name,
+                    partial(_part, references, reference),
+                    one.photos[others],
+                    one.right[others].astype(np.int8),
+                    one.enough,
+                )
 
 
 def _mixed(photos: Sequence[PackPhoto], references: References) -> dict[Kind, list[Question]]:

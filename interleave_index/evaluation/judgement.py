@@ -96,8 +96,9 @@ def judgement(library: Library, interface: Interface, references: References, pr
     return Outcome(figures, arrays | there.arrays)
 
 
-def _asked(asker: Asker, kind: Kind, asked: Sequence[Question],
-           progress: Progress) -> tuple[Pairs, list[bool], list[Hit]]:
+def _asked(
+    asker: Asker, kind: Kind, asked: Sequence[Question], progress: Progress
+) -> tuple[Pairs, list[bool], list[Hit]]:
     """Every question over its photos, and over those without what it means."""
     found: list[Pairs] = []
     monotone: list[bool] = []
@@ -128,15 +129,25 @@ def _pairs(answer: Answered, truth: NDArray[np.int8], number: int, absent: bool)
     places[answer.order] = np.arange(1, len(truth) + 1)
     known = truth != UNKNOWN
     count = int(known.sum())
-    return Pairs(np.full(count, number), answer.photos[known], np.full(count, absent), answer.scores.total[known],
-                 answer.chances[known], truth[known] == RIGHT, answer.above[known], places[known])
+    return Pairs(
+        np.full(count, number),
+        answer.photos[known],
+        np.full(count, absent),
+        answer.scores.total[known],
+        answer.chances[known],
+        truth[known] == RIGHT,
+        answer.above[known],
+        places[known],
+    )
 
 
 def _joined(found: Sequence[Pairs]) -> Pairs:
-    none = Pairs(*(np.zeros(0, kind) for kind in (np.int64, np.int64, bool, np.float32, np.float32, bool, bool,
-                                                  np.int64)))
-    return Pairs(*(np.concatenate([getattr(none, name), *(getattr(pairs, name) for pairs in found)])
-                   for name in Pairs.__slots__))
+    none = Pairs(
+        *(np.zeros(0, kind) for kind in (np.int64, np.int64, bool, np.float32, np.float32, bool, bool, np.int64))
+    )
+    return Pairs(
+        *(np.concatenate([getattr(none, name), *(getattr(pairs, name) for pairs in found)]) for name in Pairs.__slots__)
+    )
 
 
 def _entity_hits(answer: Answered, question: Question) -> Iterator[Hit]:
@@ -171,16 +182,27 @@ def _counted(pairs: Pairs, asked: Sequence[Question]) -> dict[str, Any]:
     f1 = precision_recall(some.above, some.right)
     best, by_score = best_f1(some.chance, some.right), best_f1(some.score, some.right)
     claimed = [bool(absent.above[start:end].any()) for start, end in _runs(absent.question)]
-    return {"missed": _percent(~there.above[there.right]), "false": _percent(np.array(claimed, bool)), **f1,
-            "best_f1": best, "best_f1_score": by_score, "f1_share": 100 * f1["f1"] / max(best, by_score, 1e-9),
-            "n": len(np.unique(there.question)), "absent": len(claimed)}
+    return {
+        "missed": _percent(~there.above[there.right]),
+        "false": _percent(np.array(claimed, bool)),
+        **f1,
+        "best_f1": best,
+        "best_f1_score": by_score,
+        "f1_share": 100 * f1["f1"] / max(best, by_score, 1e-9),
+        "n": len(np.unique(there.question)),
+        "absent": len(claimed),
+    }
 
 
 def _calibration(pairs: Pairs, monotone: Sequence[bool]) -> dict[str, Any]:
     """``ece`` over the first hits of all answers, its ``reliability`` table, their number ``pairs``, ``monotone``."""
     found = _shown(pairs)
-    return {"ece": 100 * found.error, "monotone": _percent(np.array(monotone, bool)), "pairs": int(found.count.sum()),
-            "reliability": found.rows()}
+    return {
+        "ece": 100 * found.error,
+        "monotone": _percent(np.array(monotone, bool)),
+        "pairs": int(found.count.sum()),
+        "reliability": found.rows(),
+    }
 
 
 def _targets(pairs: Pairs) -> dict[str, float]:

@@ -38,8 +38,11 @@ def lone_regions(photos: Sequence[PackPhoto]) -> list[Labelled]:
         by_label: dict[str, list[PackRegion]] = defaultdict(list)
         for region in masked(photo):
             by_label[str(region.label)].append(region)
-        found += [Labelled(position, label, regions[0].rle) for label, regions in by_label.items()
-                  if len(regions) == 1 and not regions[0].crowd and regions[0].rle]
+        found += [
+            Labelled(position, label, regions[0].rle)
+            for label, regions in by_label.items()
+            if len(regions) == 1 and not regions[0].crowd and regions[0].rle
+        ]
     return found
 
 

@@ -40,13 +40,28 @@ def labels(library: Library, interface: Interface, train_names: Collection[str],
     ranks = metrics.first_ranks(scores, own[:, None] == np.array(classes, str)[None, :])
     seen = np.array([name in train_names for name in own.tolist()], bool)
     return Outcome(
-        {"seen": _figures(ranks[seen], len(classes)), "unseen": _figures(ranks[~seen], len(classes)),
-         "classes": len(classes)},
-        {"label_scores": scores, "label_ranks": ranks, "label_own": own, "label_names": np.array(classes, str),
-         "label_keys": np.array([photo.key for photo in gallery.photos], str)})
+        {
+            "seen": _figures(ranks[seen], len(classes)),
+            "unseen": _figures(ranks[~seen], len(classes)),
+            "classes": len(classes),
+        },
+        {
+            "label_scores": scores,
+            "label_ranks": ranks,
+            "label_own": own,
+            "label_names": np.array(classes, str),
+            "label_keys": np.array([photo.key for photo in gallery.photos], str),
+        },
+    )
 
 
 def _figures(ranks: NDArray[Any], classes: int) -> dict[str, Any]:
     chance = {k: 100.0 * min(k, classes) / classes if classes else 0.0 for k in (1, 5)}
-    return {"top1": metrics.recall_at(ranks, 1), "top5": metrics.recall_at(ranks, 5), "chance": chance[1],
-            "chance_top1": chance[1], "chance_top5": chance[5], "n": len(ranks)}
+    return {
+        "top1": metrics.recall_at(ranks, 1),
+        "top5": metrics.recall_at(ranks, 5),
+        "chance": chance[1],
+        "chance_top1": chance[1],
+        "chance_top5": chance[5],
+        "n": len(ranks),
+    }

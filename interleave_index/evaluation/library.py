@@ -56,20 +56,27 @@ class Library:
 
     def regions_of(self, position: int) -> Floats:
         """(R, D) float32 regions of the photo at a position."""
-        return self.regions[self.offsets[position]:self.offsets[position + 1]]
+        return self.regions[self.offsets[position] : self.offsets[position + 1]]
 
     def scores_of(self, position: int) -> Floats:
         """(R,) float32 scores of the regions of the photo at a position."""
-        return self.scores[self.offsets[position]:self.offsets[position + 1]]
+        return self.scores[self.offsets[position] : self.offsets[position + 1]]
 
     def only(self, wanted: BoolMask) -> Library:
         """The photos where `wanted` (N,) is True, in the same order."""
         kept = np.flatnonzero(wanted)
         rows = np.repeat(wanted, np.diff(self.offsets))
         offsets = np.concatenate([[0], np.cumsum(np.diff(self.offsets)[kept])])
-        return Library(tuple(self.photos[n] for n in kept), self.photo_ids[kept], self.image[kept], self.regions[rows],
-                       offsets.astype(np.int64), tuple(self.masks[n] for n in kept), self.scores[rows],
-                       self.photos_per_s)
+        return Library(
+            tuple(self.photos[n] for n in kept),
+            self.photo_ids[kept],
+            self.image[kept],
+            self.regions[rows],
+            offsets.astype(np.int64),
+            tuple(self.masks[n] for n in kept),
+            self.scores[rows],
+            self.photos_per_s,
+        )
 
 
 def encode_library(photos: Sequence[PackPhoto], interface: Interface, progress: Progress) -> Library:
@@ -81,22 +88,31 @@ def encode_library(photos: Sequence[PackPhoto], interface: Interface, progress: 
     encodings: list[PhotoEncoding] = []
     started = time.perf_counter()
     for start in range(0, len(photos), BATCH):
-        encodings += interface.encode_photos([photo.rgb() for photo in photos[start:start + BATCH]])
+        encodings += interface.encode_photos([photo.rgb() for photo in photos[start : start + BATCH]])
         progress("photos", len(encodings), len(photos))
     seconds, dim = time.perf_counter() - started, interface.space.dim
     kept = [encoding.regions[:MOST_REGIONS] for encoding in encodings]
     return Library(
-        photos=tuple(photos), photo_ids=np.arange(len(photos)),
+        photos=tuple(photos),
+        photo_ids=np.arange(len(photos)),
         image=_stored(np.array([encoding.image for encoding in encodings], np.float32).reshape(-1, dim)),
         regions=_stored(np.concatenate([np.zeros((0, dim), np.float32), *kept])),
         offsets=np.concatenate([[0], np.cumsum([len(regions) for regions in kept])]).astype(np.int64),
         masks=tuple(encoding.masks[:MOST_REGIONS] for encoding in encodings),
         scores=np.concatenate([np.zeros(0, np.float32), *(encoding.scores[:MOST_REGIONS] for encoding in encodings)]),
-        photos_per_s=len(photos) / seconds if photos else 0.0)
+        photos_per_s=len(photos) / seconds if photos else 0.0,
+    )
 
 
-def totals(library: Library, interface: Interface, queries: Iterable[ResolvedQuery], what: str,
-           progress: Progress, *, count: int | None = None) -> Floats:
+def totals(
+    library: Library,
+    interface: Interface,
+    queries: Iterable[ResolvedQuery],
+    what: str,
+    progress: Progress,
+    *,
+    count: int | None = None,
+) -> Floats:
     """Score of every photo for every query as a search would give it, (Q, N) float32.
 
     Args:

@@ -77,8 +77,10 @@ def negatives(library: Library, interface: Interface, progress: Progress) -> Out
             counts.append(tally(pair.shows, before, after))
             progress("negatives", len(counts), len(asked))
     table = np.array(counts, np.int64).reshape(-1, 7)
-    return Outcome(figures(table), {"negatives_pairs": np.array([(p.wanted, p.unwanted) for p in asked], str),
-                                    "negatives_counts": table})
+    return Outcome(
+        figures(table),
+        {"negatives_pairs": np.array([(p.wanted, p.unwanted) for p in asked], str), "negatives_counts": table},
+    )
 
 
 def _queries(pair: Pair) -> tuple[Query, Query]:
@@ -93,16 +95,31 @@ def tally(shows: BoolMask, before: NDArray[np.int64], after: NDArray[np.int64]) 
         before, after: rows of the first hits of both queries.
     """
     alone = before[shows[before, 0] & ~shows[before, 1]]
-    return np.array([len(before), shows[before, 1].sum(), shows[after, 1].sum(), shows[before, 0].sum(),
-                     shows[after, 0].sum(), len(alone), np.isin(alone, after).sum()], np.int64)
+    return np.array(
+        [
+            len(before),
+            shows[before, 1].sum(),
+            shows[after, 1].sum(),
+            shows[before, 0].sum(),
+            shows[after, 0].sum(),
+            len(alone),
+            np.isin(alone, after).sum(),
+        ],
+        np.int64,
+    )
 
 
 def figures(counts: NDArray[np.int64]) -> dict[str, float]:
     """The figures of `negatives` from its counts."""
     hits, before, after, right, still_right, alone, still_alone = counts.sum(0).tolist()
-    return {"shows_before": _percent(before, hits), "shows_after": _percent(after, hits),
-            "falls_by": _percent(before - after, before), "right_lost": _percent(right - still_right, right),
-            "right_alone_lost": _percent(alone - still_alone, alone), "n": len(counts)}
+    return {
+        "shows_before": _percent(before, hits),
+        "shows_after": _percent(after, hits),
+        "falls_by": _percent(before - after, before),
+        "right_lost": _percent(right - still_right, right),
+        "right_alone_lost": _percent(alone - still_alone, alone),
+        "n": len(counts),
+    }
 
 
 def _percent(part: int, whole: int) -> float:

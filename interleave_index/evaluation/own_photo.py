@@ -35,8 +35,11 @@ def own_photo(library: Library, interface: Interface, progress: Progress) -> Out
     """
     whole, lenders = (_evenly(len(library.photos), most) for most in (MOST_PHOTOS, MOST_LENDERS))
     asked = [(position, -1) for position in whole]
-    asked += [(position, ordinal) for position in lenders
-              for ordinal in range(min(MOST_PARTS, len(library.regions_of(position))))]
+    asked += [
+        (position, ordinal)
+        for position in lenders
+        for ordinal in range(min(MOST_PARTS, len(library.regions_of(position))))
+    ]
     first, sure, by_score = (np.zeros(len(asked), bool) for _ in range(3))
     asker, everyone = Asker(library, interface), np.arange(len(library.photos))
     with TemporaryDirectory() as folder:
@@ -55,11 +58,21 @@ def own_photo(library: Library, interface: Interface, progress: Progress) -> Out
                 progress("own photo", number + 1, len(asked))
     parts = np.array([ordinal >= 0 for _, ordinal in asked], bool)
     return Outcome(
-        {"photo": _percent(first[~parts]), "region": _percent(first[parts]),
-         "photo_by_score": _percent(by_score[~parts]), "region_by_score": _percent(by_score[parts]),
-         "sure": _percent(sure), "photos": int((~parts).sum()), "regions": int(parts.sum())},
-        {"own_photo_first": first, "own_photo_by_score": by_score,
-         "own_photo_ordinal": np.array([ordinal for _, ordinal in asked], np.int64)})
+        {
+            "photo": _percent(first[~parts]),
+            "region": _percent(first[parts]),
+            "photo_by_score": _percent(by_score[~parts]),
+            "region_by_score": _percent(by_score[parts]),
+            "sure": _percent(sure),
+            "photos": int((~parts).sum()),
+            "regions": int(parts.sum()),
+        },
+        {
+            "own_photo_first": first,
+            "own_photo_by_score": by_score,
+            "own_photo_ordinal": np.array([ordinal for _, ordinal in asked], np.int64),
+        },
+    )
 
 
 def _evenly(count: int, most: int) -> list[int]:
@@ -80,13 +93,21 @@ def _fill(store: Store, library: Library, interface: Interface) -> list[int]:
     """Write the vectors of a library into an empty index; gives the ids of its photos, in order."""
     space_id = store.ensure_space(interface.space)
     store.save_calibration(space_id, calibrated(library, interface).to_bytes())
-    facts = [PhotoFacts(hashlib.sha256(photo.key.encode()).hexdigest(), photo.width, photo.height, "JPEG")
-             for photo in library.photos]
+    facts = [
+        PhotoFacts(hashlib.sha256(photo.key.encode()).hexdigest(), photo.width, photo.height, "JPEG")
+        for photo in library.photos
+    ]
     regions = [library.regions_of(n) for n in range(len(library.photos))]
     nothing: list[Floats] = [np.zeros(len(rows), np.float32) for rows in regions]
-    ids = store.write_encodings(space_id, facts, library.image, regions,
-                                [np.zeros((len(rows), 4), np.float32) for rows in regions], nothing,
-                                [library.scores_of(n) for n in range(len(library.photos))])
+    ids = store.write_encodings(
+        space_id,
+        facts,
+        library.image,
+        regions,
+        [np.zeros((len(rows), 4), np.float32) for rows in regions],
+        nothing,
+        [library.scores_of(n) for n in range(len(library.photos))],
+    )
     store.optimize(space_id)
     return ids
 

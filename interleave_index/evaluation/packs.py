@@ -76,8 +76,10 @@ class PackPhoto:
         except InputError as error:
             raise ImageUnreadable(f"photo {self.key} of the pack does not decode: {error}") from error
         if pixels.shape != (self.height, self.width, 3):
-            raise ImageUnreadable(f"photo {self.key} of the pack is {pixels.shape[1]} x {pixels.shape[0]} pixels, "
-                                  f"expected {self.width} x {self.height} as its record says; the pack is damaged")
+            raise ImageUnreadable(
+                f"photo {self.key} of the pack is {pixels.shape[1]} x {pixels.shape[0]} pixels, "
+                f"expected {self.width} x {self.height} as its record says; the pack is damaged"
+            )
         return pixels
 
 
@@ -118,8 +120,10 @@ def _pairs(tar: tarfile.TarFile, path: Path) -> Iterator[PackPhoto]:
             held = None
         else:
             before = f"after {held[0]}.jpg" if held else "where a new KEY.jpg should begin"
-            raise InputError(f"pack {path} holds {member.name} {before}, "
-                             f"expected KEY.jpg directly followed by KEY.json, each key once")
+            raise InputError(
+                f"pack {path} holds {member.name} {before}, "
+                f"expected KEY.jpg directly followed by KEY.json, each key once"
+            )
     if held is not None:
         raise InputError(f"pack {path} ends after {held[0]}.jpg, expected {held[0]}.json; copy it again")
 
@@ -130,8 +134,9 @@ def _check_end(tar: tarfile.TarFile, path: Path) -> None:
     if stream is not None:
         stream.seek(tar.offset)
         if stream.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
-            raise InputError(f"pack {path} is damaged at byte {tar.offset}, expected a header or the end mark; "
-                             f"copy it again")
+            raise InputError(
+                f"pack {path} is damaged at byte {tar.offset}, expected a header or the end mark; copy it again"
+            )
 
 
 def _content(tar: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> bytes:
@@ -149,10 +154,17 @@ def _photo(key: str, jpeg: bytes, text: bytes, path: Path) -> PackPhoto:
             raise ValueError(f"key is {record['key']!r}")
         size = int(record["height"]), int(record["width"])
         return PackPhoto(
-            key=key, source=str(record["source"]), jpeg=jpeg, width=size[1], height=size[0],
-            captions=tuple(map(str, record.get("captions", ()))), labels=tuple(map(str, record.get("labels", ()))),
+            key=key,
+            source=str(record["source"]),
+            jpeg=jpeg,
+            width=size[1],
+            height=size[0],
+            captions=tuple(map(str, record.get("captions", ()))),
+            labels=tuple(map(str, record.get("labels", ()))),
             regions=tuple(_region(region, size) for region in record.get("regions", ())),
-            regions_scope=record.get("regions_scope"), squashed=record.get("aspect") == "squashed")
+            regions_scope=record.get("regions_scope"),
+            squashed=record.get("aspect") == "squashed",
+        )
     except KeyError as error:
         raise InputError(f"pack {path}: record {key}.json has no {error}; see docs/evaluate.md for the form") from error
     except (ValueError, TypeError, AttributeError) as error:
@@ -165,6 +177,10 @@ def _region(region: dict[str, Any], size: tuple[int, int]) -> PackRegion:
     if rle is not None and tuple(rle["size"]) != size:
         raise ValueError(f"a mask has size {rle['size']}, the photo {list(size)}")
     return PackRegion(
-        label=region.get("label"), kind=str(region["kind"]), box=(x, y, x + width, y + height),
-        area=float(region.get("area", width * height)), rle=Rle(size, str(rle["counts"])) if rle else None,
-        crowd=bool(region.get("iscrowd", 0)))
+        label=region.get("label"),
+        kind=str(region["kind"]),
+        box=(x, y, x + width, y + height),
+        area=float(region.get("area", width * height)),
+        rle=Rle(size, str(rle["counts"])) if rle else None,
+        crowd=bool(region.get("iscrowd", 0)),
+    )

@@ -9,8 +9,15 @@ from typing import Any
 from ..errors import InputError
 
 SIDE, MARGIN, LEGEND = 480, 56, 190  # pixels: of the square of chances, around it, and to the right of it
-COLOURS = {"words": "#1b6ca8", "bracketed": "#d1495b", "pictures": "#2e933c", "parts": "#b57ba6",
-           "mixed_part": "#e08e1b", "mixed_word": "#5f6caf", "all": "#111111"}
+COLOURS = {
+    "words": "#1b6ca8",
+    "bracketed": "#d1495b",
+    "pictures": "#2e933c",
+    "parts": "#b57ba6",
+    "mixed_part": "#e08e1b",
+    "mixed_word": "#5f6caf",
+    "all": "#111111",
+}
 FEWEST = 5  # pairs in a bin; with fewer there is no point, as their share says nothing
 
 

@@ -40,22 +40,36 @@ def presence(asker: Asker, hits: Sequence[Hit], progress: Progress) -> Outcome:
         Arrays: ``presence_probability``, ``_present``, ``_right``, ``_keys``, ``_labels`` (hits,) and, for the looks,
         ``presence_looked_at`` (looks,) numbers of hits, ``presence_exact_present``, ``_probability``, ``_score``.
     """
-    probability, present, right = (np.array([getattr(hit, name) for hit in hits], kind) for name, kind in (
-        ("probability", np.float32), ("present", bool), ("right", bool)))
+    probability, present, right = (
+        np.array([getattr(hit, name) for hit in hits], kind)
+        for name, kind in (("probability", np.float32), ("present", bool), ("right", bool))
+    )
     some = np.unique(np.linspace(0, len(hits) - 1, min(MOST_LOOKS, len(hits))).round().astype(np.int64))
     looks = np.zeros((len(some), 3), np.float32)  # present, probability, score
     for number, place in enumerate(some.tolist()):
         looks[number] = _look(asker, hits[place])
         progress("exact presence", number + 1, len(some))
     said = looks[:, 0] > 0
-    figures = {"stored": _figures(present, right, probability), "exact": _figures(said, right[some], *looks[:, 1:].T),
-               "stored_same": _figures(present[some], right[some], probability[some])}
+    figures = {
+        "stored": _figures(present, right, probability),
+        "exact": _figures(said, right[some], *looks[:, 1:].T),
+        "stored_same": _figures(present[some], right[some], probability[some]),
+    }
     photos = asker.library.photos
-    return Outcome(figures, {
-        "presence_probability": probability, "presence_present": present, "presence_right": right,
-        "presence_keys": np.array([photos[hit.position].key for hit in hits], str),
-        "presence_labels": np.array([hit.question.label for hit in hits], str), "presence_looked_at": some,
-        "presence_exact_present": said, "presence_exact_probability": looks[:, 1], "presence_exact_score": looks[:, 2]})
+    return Outcome(
+        figures,
+        {
+            "presence_probability": probability,
+            "presence_present": present,
+            "presence_right": right,
+            "presence_keys": np.array([photos[hit.position].key for hit in hits], str),
+            "presence_labels": np.array([hit.question.label for hit in hits], str),
+            "presence_looked_at": some,
+            "presence_exact_present": said,
+            "presence_exact_probability": looks[:, 1],
+            "presence_exact_score": looks[:, 2],
+        },
+    )
 
 
 def _look(asker: Asker, hit: Hit) -> tuple[bool, float, float]:
@@ -66,7 +80,8 @@ def _look(asker: Asker, hit: Hit) -> tuple[bool, float, float]:
     return entity.grounding.present, entity.grounding.probability, entity.grounding.score
 
 
-def _figures(present: NDArray[np.bool_], right: NDArray[np.bool_],
-             *values: NDArray[np.floating[Any]]) -> dict[str, float]:
+def _figures(
+    present: NDArray[np.bool_], right: NDArray[np.bool_], *values: NDArray[np.floating[Any]]
+) -> dict[str, float]:
     found, best = precision_recall(present, right), max(best_f1(some, right) for some in values)
     return {**found, "best_f1": best, "f1_share": 100 * found["f1"] / max(best, 1e-9), "n": len(right)}

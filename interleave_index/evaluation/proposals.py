@@ -31,12 +31,18 @@ def proposals(library: Library) -> Outcome:
         if truths:
             tables.append(_ious(truths, masks))
             keys += [photo.key] * len(truths)
-    best = {name: np.concatenate([np.zeros(0, np.float32), *(_best(table[:, :most]) for table in tables)])
-            for name, most in (("10", FEW), ("all", None))}
+    best = {
+        name: np.concatenate([np.zeros(0, np.float32), *(_best(table[:, :most]) for table in tables)])
+        for name, most in (("10", FEW), ("all", None))
+    }
     return Outcome(
-        {f"recall@{FEW}": metrics.proposal_recall(tables, FEW, THRESHOLD),
-         "recall@all": metrics.proposal_recall(tables, None, THRESHOLD), "n": len(keys)},
-        {"proposal_keys": np.array(keys, str), **{f"proposal_best_iou_{name}": ious for name, ious in best.items()}})
+        {
+            f"recall@{FEW}": metrics.proposal_recall(tables, FEW, THRESHOLD),
+            "recall@all": metrics.proposal_recall(tables, None, THRESHOLD),
+            "n": len(keys),
+        },
+        {"proposal_keys": np.array(keys, str), **{f"proposal_best_iou_{name}": ious for name, ious in best.items()}},
+    )
 
 
 def _ious(truths: Sequence[Rle], masks: Sequence[Rle]) -> Floats:

@@ -74,7 +74,8 @@ class Remembered:
 def encoded(interface: Interface, queries: Sequence[ResolvedQuery]) -> list[QueryEncoding]:
     """Encodings of several queries, in one go where the interface can do that."""
     together: Callable[[Sequence[ResolvedQuery]], list[QueryEncoding]] | None = getattr(
-        interface, "encode_queries", None)
+        interface, "encode_queries", None
+    )
     if together is None or len(queries) < 2:
         return [interface.encode_query(query) for query in queries]
     found: list[QueryEncoding] = together(queries)
@@ -95,8 +96,13 @@ def chunks(items: Iterable[_Item]) -> Iterator[list[_Item]]:
 
 
 def _key(part: ResolvedPart) -> Hashable:
-    return (part.role, part.kind, part.label, part.weight,
-            *(_digest(array) for array in (part.photo, part.mask, part.background, part.vector)))
+    return (
+        part.role,
+        part.kind,
+        part.label,
+        part.weight,
+        *(_digest(array) for array in (part.photo, part.mask, part.background, part.vector)),
+    )
 
 
 def _digest(array: NDArray[Any] | None) -> Hashable:

@@ -32,10 +32,19 @@ from .retrieval import captions
 from .train_facts import TrainFacts, shipped_facts
 
 
-def evaluate(pack: Path, *, interface: Interface, hard_negatives: Path | None = None, facts: TrainFacts | None = None,
-             dump: Path | None = None, seed: int = 0, limit: int | None = None,
-             exclude_sources: Collection[str] = (), progress: Progress | None = None,
-             plot: Path | None = None) -> dict[str, Any]:
+def evaluate(
+    pack: Path,
+    *,
+    interface: Interface,
+    hard_negatives: Path | None = None,
+    facts: TrainFacts | None = None,
+    dump: Path | None = None,
+    seed: int = 0,
+    limit: int | None = None,
+    exclude_sources: Collection[str] = (),
+    progress: Progress | None = None,
+    plot: Path | None = None,
+) -> dict[str, Any]:
     """Measure an interface on a photo pack.
 
     Args:
@@ -72,15 +81,24 @@ def evaluate(pack: Path, *, interface: Interface, hard_negatives: Path | None = 
     if plot is not None:
         reliability_plot(outcomes["judgement"].figures, plot)
     space = interface.space
-    return {**{name: outcome.figures for name, outcome in outcomes.items()},
-            "photos": len(photos), "photos_per_s": library.photos_per_s,
-            "model": {"interface": space.interface, "checkpoint": space.checkpoint,
-                      "preprocessing": space.preprocessing, "dim": space.dim},
-            "pack": Path(pack).name, "seed": seed}
+    return {
+        **{name: outcome.figures for name, outcome in outcomes.items()},
+        "photos": len(photos),
+        "photos_per_s": library.photos_per_s,
+        "model": {
+            "interface": space.interface,
+            "checkpoint": space.checkpoint,
+            "preprocessing": space.preprocessing,
+            "dim": space.dim,
+        },
+        "pack": Path(pack).name,
+        "seed": seed,
+    }
 
 
-def _parts(library: Library, interface: Interface, facts: TrainFacts, seed: int,
-           progress: Progress) -> Iterator[tuple[str, Outcome]]:
+def _parts(
+    library: Library, interface: Interface, facts: TrainFacts, seed: int, progress: Progress
+) -> Iterator[tuple[str, Outcome]]:
     references = References(library.photos)
     yield "caption", captions(library, interface, progress)
     yield from interleaved(library, interface, references, seed=seed, progress=progress).items()

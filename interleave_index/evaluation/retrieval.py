@@ -28,8 +28,13 @@ def captions(library: Library, interface: Interface, progress: Progress) -> Outc
     found = metrics.retrieval(scores, np.arange(count), owner)
     own = np.arange(count)[:, None] == owner[None, :]
     chance = {**image_chance(count), **text_chance(own.sum(1), len(pairs))}
-    return Outcome({**with_chance(found, chance, len(pairs)), "photos": count}, {
-        "caption_scores": scores, "caption_of": owner,
-        "caption_photo_keys": np.array([photo.key for photo in gallery.photos], str),
-        "caption_image_ranks": metrics.first_ranks(scores.T, own.T),
-        "caption_text_ranks": metrics.first_ranks(scores, own)})
+    return Outcome(
+        {**with_chance(found, chance, len(pairs)), "photos": count},
+        {
+            "caption_scores": scores,
+            "caption_of": owner,
+            "caption_photo_keys": np.array([photo.key for photo in gallery.photos], str),
+            "caption_image_ranks": metrics.first_ranks(scores.T, own.T),
+            "caption_text_ranks": metrics.first_ranks(scores, own),
+        },
+    )

@@ -46,8 +46,12 @@ def shipped_facts() -> TrainFacts:
     """The facts of the packs that the bundled model was trained on."""
     record = json.loads(SHIPPED.read_text(encoding="utf-8"))
     mask = record["mean_mask"]
-    return TrainFacts(frozenset(record["names"]), Rle((mask["size"][0], mask["size"][1]), mask["counts"]).decode(),
-                      float(record["cut"]), tuple((pack["file"], pack["sha256"]) for pack in record["packs"]))
+    return TrainFacts(
+        frozenset(record["names"]),
+        Rle((mask["size"][0], mask["size"][1]), mask["counts"]).decode(),
+        float(record["cut"]),
+        tuple((pack["file"], pack["sha256"]) for pack in record["packs"]),
+    )
 
 
 def read_facts(packs: Sequence[Path]) -> TrainFacts:
@@ -67,8 +71,10 @@ def read_facts(packs: Sequence[Path]) -> TrainFacts:
             names.update(region.label for region in photo.regions if region.label is not None)
             squares += _squares(photo)
     if not squares:
-        raise ConfigError(f"training packs {', '.join(map(str, packs)) or '(none)'} hold no labelled mask, "
-                          "expected packs with masks to take the constant guess from")
+        raise ConfigError(
+            f"training packs {', '.join(map(str, packs)) or '(none)'} hold no labelled mask, "
+            "expected packs with masks to take the constant guess from"
+        )
     cut, mask = _best_guess(np.array(squares))
     digests = tuple((Path(path).name, hashlib.sha256(Path(path).read_bytes()).hexdigest()) for path in packs)
     return TrainFacts(frozenset(names), mask, cut, digests)
@@ -76,8 +82,12 @@ def read_facts(packs: Sequence[Path]) -> TrainFacts:
 
 def write_facts(facts: TrainFacts, path: Path) -> None:
     """Write facts as JSON, in a fixed order."""
-    record = {"packs": [{"file": name, "sha256": digest} for name, digest in facts.packs], "cut": facts.cut,
-              "mean_mask": encode_rle(facts.mean_mask).to_json(), "names": sorted(facts.names)}
+    record = {
+        "packs": [{"file": name, "sha256": digest} for name, digest in facts.packs],
+        "cut": facts.cut,
+        "mean_mask": encode_rle(facts.mean_mask).to_json(),
+        "names": sorted(facts.names),
+    }
     path.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

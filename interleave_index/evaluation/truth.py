@@ -88,8 +88,11 @@ def classes(photos: Sequence[PackPhoto]) -> tuple[NDArray[np.int64], NDArray[np.
 
 def named(photos: Sequence[PackPhoto]) -> list[Named]:
     """Every name of a closed list, over the photos annotated by it; every class name, over the photos that have one."""
-    found = [Named(name, "things", part.photos[part.clear[:, column]], part.right[part.clear[:, column], column])
-             for part in shown(photos) for column, name in enumerate(part.names)]
+    found = [
+        Named(name, "things", part.photos[part.clear[:, column]], part.right[part.clear[:, column], column])
+        for part in shown(photos)
+        for column, name in enumerate(part.names)
+    ]
     known, names = classes(photos)
     return found + [Named(str(name), "classes", known, names == name) for name in np.unique(names)]
 
@@ -100,6 +103,9 @@ def strangers(photos: Sequence[PackPhoto]) -> list[Named]:
     names = np.unique(classes(photos)[1]).tolist()
     for part in shown(photos):
         told = " . ".join(caption for n in part.photos for caption in photos[n].captions)
-        found += [Named(name, "strangers", part.photos, np.zeros(len(part.photos), bool)) for name in names
-                  if name not in part.names and not mentions(told, name)]
+        found += [
+            Named(name, "strangers", part.photos, np.zeros(len(part.photos), bool))
+            for name in names
+            if name not in part.names and not mentions(told, name)
+        ]
     return found

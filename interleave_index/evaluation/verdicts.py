@@ -37,8 +37,10 @@ class Reliability:
 
     def rows(self) -> list[list[float]]:
         """One row a bin: low edge, mean chance, share right, count."""
-        return [[float(low), float(chance), float(right), int(count)] for low, chance, right, count
-                in zip(self.low, self.chance, self.right, self.count, strict=True)]
+        return [
+            [float(low), float(chance), float(right), int(count)]
+            for low, chance, right, count in zip(self.low, self.chance, self.right, self.count, strict=True)
+        ]
 
 
 def reliability(chances: NDArray[np.floating[Any]], right: BoolMask, bins: int = BINS) -> Reliability:
@@ -69,8 +71,11 @@ def precision_recall(claimed: BoolMask, right: BoolMask) -> dict[str, float]:
     66.66666666666667
     """
     hits = float((claimed & right).sum())
-    return {"precision": 100 * hits / max(int(claimed.sum()), 1), "recall": 100 * hits / max(int(right.sum()), 1),
-            "f1": 200 * hits / max(int(claimed.sum() + right.sum()), 1)}
+    return {
+        "precision": 100 * hits / max(int(claimed.sum()), 1),
+        "recall": 100 * hits / max(int(right.sum()), 1),
+        "f1": 200 * hits / max(int(claimed.sum() + right.sum()), 1),
+    }
 
 
 def best_f1(values: NDArray[np.floating[Any]], right: BoolMask) -> float:

@@ -5,10 +5,27 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-_IRREGULAR = {"person": "people", "man": "men", "woman": "women", "child": "children", "foot": "feet",
-              "tooth": "teeth", "goose": "geese", "mouse": "mice", "knife": "knives", "leaf": "leaves",
-              "loaf": "loaves", "shelf": "shelves", "scarf": "scarves", "wolf": "wolves", "sheep": "sheep",
-              "deer": "deer", "fish": "fish", "potato": "potatoes", "tomato": "tomatoes"}
+_IRREGULAR = {
+    "person": "people",
+    "man": "men",
+    "woman": "women",
+    "child": "children",
+    "foot": "feet",
+    "tooth": "teeth",
+    "goose": "geese",
+    "mouse": "mice",
+    "knife": "knives",
+    "leaf": "leaves",
+    "loaf": "loaves",
+    "shelf": "shelves",
+    "scarf": "scarves",
+    "wolf": "wolves",
+    "sheep": "sheep",
+    "deer": "deer",
+    "fish": "fish",
+    "potato": "potatoes",
+    "tomato": "tomatoes",
+}
 _PLURALS = frozenset(_IRREGULAR.values())
 _SINGULAR_IN_S = frozenset({"lens", "gas", "canvas", "atlas", "iris", "tennis", "chess", "christmas", "pancreas"})
 

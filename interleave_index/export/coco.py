@@ -32,21 +32,35 @@ def answer_to_coco(answer: Answer) -> dict[str, Any]:
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     for hit in answer:
-        images.append(_image(hit.photo) | {"rank": hit.rank, "score": hit.score, "relevance": hit.relevance,
-                                           "meant": answer.meant(hit)})
+        images.append(
+            _image(hit.photo)
+            | {"rank": hit.rank, "score": hit.score, "relevance": hit.relevance, "meant": answer.meant(hit)}
+        )
         for entity in hit.entities:
             key = (entity.text, entity.kind, entity.negative)
             category = categories.setdefault(key, len(categories) + 1)
-            extra = {"present": entity.grounding.present, "probability": entity.grounding.probability,
-                     "grounding": entity.grounding.source}
+            extra = {
+                "present": entity.grounding.present,
+                "probability": entity.grounding.probability,
+                "grounding": entity.grounding.source,
+            }
             for region in entity.regions:
                 annotations += _annotation(hit.photo, region, category, len(annotations) + 1, extra)
     return {
-        "info": {"description": "Hits of an interleave-index query", "query": answer.query, "path": answer.path,
-                 "cutoff": answer.cutoff},
-        "licenses": [], "images": images, "annotations": annotations,
-        "categories": [{"id": number, "name": text, "supercategory": kind, "negative": negative}
-                       for (text, kind, negative), number in categories.items()]}
+        "info": {
+            "description": "Hits of an interleave-index query",
+            "query": answer.query,
+            "path": answer.path,
+            "cutoff": answer.cutoff,
+        },
+        "licenses": [],
+        "images": images,
+        "annotations": annotations,
+        "categories": [
+            {"id": number, "name": text, "supercategory": kind, "negative": negative}
+            for (text, kind, negative), number in categories.items()
+        ],
+    }
 
 
 def write_coco(answer: Answer, file: Path | str) -> Path:
@@ -100,8 +114,16 @@ def _annotations(photo: Photo, regions: Sequence[Region], before: int) -> Iterat
 
 def _image(photo: Photo) -> dict[str, Any]:
     taken = photo.taken_at.isoformat(sep=" ") if photo.taken_at else ""
-    return {"id": photo.id, "file_name": photo.path or "", "width": photo.width, "height": photo.height,
-            "date_captured": taken, "license": 0, "coco_url": "", "flickr_url": ""}
+    return {
+        "id": photo.id,
+        "file_name": photo.path or "",
+        "width": photo.width,
+        "height": photo.height,
+        "date_captured": taken,
+        "license": 0,
+        "coco_url": "",
+        "flickr_url": "",
+    }
 
 
 def _annotation(
@@ -116,5 +138,17 @@ def _annotation(
     if not area:
         return []
     box = [float(v) for v in coco.toBbox(coded)]
-    return [{"id": number, "image_id": photo.id, "category_id": category, "segmentation": rle.to_json(),
-             "bbox": box, "area": area, "iscrowd": 0, "score": region.score, "region_id": region.region_id} | extra]
+    return [
+        {
+            "id": number,
+            "image_id": photo.id,
+            "category_id": category,
+            "segmentation": rle.to_json(),
+            "bbox": box,
+            "area": area,
+            "iscrowd": 0,
+            "score": region.score,
+            "region_id": region.region_id,
+        }
+        | extra
+    ]

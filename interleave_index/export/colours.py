@@ -7,7 +7,14 @@ from __future__ import annotations
 
 # The qualitative palette of Okabe and Ito (2008) without black, brightest against photos first.
 PALETTE: tuple[tuple[int, int, int], ...] = (
-    (230, 159, 0), (86, 180, 233), (0, 158, 115), (204, 121, 167), (240, 228, 66), (0, 114, 178), (213, 94, 0))
+    (230, 159, 0),
+    (86, 180, 233),
+    (0, 158, 115),
+    (204, 121, 167),
+    (240, 228, 66),
+    (0, 114, 178),
+    (213, 94, 0),
+)
 
 
 def colour_of(entity: int) -> tuple[int, int, int]:

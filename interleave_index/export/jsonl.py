@@ -51,10 +51,25 @@ def write_library_jsonl(rows: Iterable[tuple[Photo, Sequence[Region]]], file: Pa
 def photo_to_json(photo: Photo, regions: Sequence[Region]) -> dict[str, Any]:
     """One photo of the library as plain JSON values: ``photo_id``, ``path``, facts, ``regions``."""
     return {
-        "photo_id": photo.id, "path": photo.path, "sha256": photo.sha256, "width": photo.width,
-        "height": photo.height, "format": photo.format,
+        "photo_id": photo.id,
+        "path": photo.path,
+        "sha256": photo.sha256,
+        "width": photo.width,
+        "height": photo.height,
+        "format": photo.format,
         "taken_at": photo.taken_at.isoformat() if photo.taken_at else None,
-        "camera": photo.camera, "lens": photo.lens, "latitude": photo.latitude, "longitude": photo.longitude,
+        "camera": photo.camera,
+        "lens": photo.lens,
+        "latitude": photo.latitude,
+        "longitude": photo.longitude,
         "phash": None if photo.phash is None else f"{photo.phash:016x}",
-        "regions": [{"region_id": r.region_id, "score": r.score, "box": list(r.box),
-                     "mask": at_photo_size(r.rle, photo).to_json()} for r in regions]}
+        "regions": [
+            {
+                "region_id": r.region_id,
+                "score": r.score,
+                "box": list(r.box),
+                "mask": at_photo_size(r.rle, photo).to_json(),
+            }
+            for r in regions
+        ],
+    }

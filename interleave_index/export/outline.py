@@ -78,7 +78,7 @@ def simplify(loop: Loop, tolerance: float) -> Loop:
         first, last = spans.pop()
         if last - first < 2:
             continue
-        distances = _from_line(line[first + 1:last], line[first], line[last])
+        distances = _from_line(line[first + 1 : last], line[first], line[last])
         worst = int(distances.argmax())
         if distances[worst] > tolerance:
             middle = first + 1 + worst

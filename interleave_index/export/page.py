@@ -69,8 +69,13 @@ class Section:
 
 
 def write_page(
-    answer: Answer, file: Path | str, *, load_pixels: LoadPixels, pictures: Sequence[QueryPicture] = (),
-    heat: HeatOf | None = None, named: bool = False,
+    answer: Answer,
+    file: Path | str,
+    *,
+    load_pixels: LoadPixels,
+    pictures: Sequence[QueryPicture] = (),
+    heat: HeatOf | None = None,
+    named: bool = False,
 ) -> Path:
     """Write the answer to one query, or what was found in photos named by hand, as a page; see `write_report`."""
     section = Section(answer, pictures=tuple(pictures), heat=heat, named=named)
@@ -102,18 +107,22 @@ def write_report(
         out.write(_head(title, lead))
         for number, section in enumerate(sections):
             out.write(_section(section, number, load_pixels))
-        out.write("<footer>A filled mask is judged to be there; a dotted outline is the best place for what may or may "
-                  "not be there. Made by interleave-index.</footer>\n</main>\n</body>\n</html>\n")
+        out.write(
+            "<footer>A filled mask is judged to be there; a dotted outline is the best place for what may or may "
+            "not be there. Made by interleave-index.</footer>\n</main>\n</body>\n</html>\n"
+        )
     return Path(file)
 
 
 def _head(title: str, lead: str) -> str:
     lead = f'<p class="lead">{_text(lead)}</p>\n' if lead else ""
-    return (f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-            f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
-            f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-            f'<link rel="icon" href="data:,">\n<title>{_text(title)}</title>\n'
-            f"<style>{STYLE}{toggles()}</style>\n</head>\n<body>\n<main>\n<h1>{_text(title)}</h1>\n{lead}")
+    return (
+        f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f'<link rel="icon" href="data:,">\n<title>{_text(title)}</title>\n'
+        f"<style>{STYLE}{toggles()}</style>\n</head>\n<body>\n<main>\n<h1>{_text(title)}</h1>\n{lead}"
+    )
 
 
 def _section(section: Section, number: int, load_pixels: LoadPixels) -> str:
@@ -122,10 +131,14 @@ def _section(section: Section, number: int, load_pixels: LoadPixels) -> str:
     heading = f"<h2>{_text(section.heading)}</h2>\n" if section.heading else ""
     note = f'<p class="lead">{_text(section.note)}</p>\n' if section.note else ""
     notes = "".join(f"<li>{_text(line)}</li>" for line in answer.notes)
-    return (f'<section>\n{heading}{note}<p class="query">{_text(answer.query)}</p>\n'
-            f'{_asked(section.pictures)}{"" if section.named else _facts(answer)}'
-            + (f'<ul class="notes">{notes}</ul>\n' if notes else "")
-            + _legend(entities, number) + _grid(section, load_pixels) + "</section>\n")
+    return (
+        f'<section>\n{heading}{note}<p class="query">{_text(answer.query)}</p>\n'
+        f"{_asked(section.pictures)}{'' if section.named else _facts(answer)}"
+        + (f'<ul class="notes">{notes}</ul>\n' if notes else "")
+        + _legend(entities, number)
+        + _grid(section, load_pixels)
+        + "</section>\n"
+    )
 
 
 def _facts(answer: Answer) -> str:
@@ -140,8 +153,10 @@ def _asked(pictures: Sequence[QueryPicture]) -> str:
     for picture in pictures:
         size = fit(picture.photo.shape[:2], QUERY_SIDE)
         mask = "" if picture.mask is None else _shape(picture.mask, size, picture.entity, picture.label, [])
-        figures.append(f'<figure><div class="photo">{_img(picture.photo, size, "Picture of the query")}'
-                       f"{_svg(mask, size)}</div><figcaption>{_text(picture.label)}</figcaption></figure>")
+        figures.append(
+            f'<figure><div class="photo">{_img(picture.photo, size, "Picture of the query")}'
+            f"{_svg(mask, size)}</div><figcaption>{_text(picture.label)}</figcaption></figure>"
+        )
     return f'<div class="asked">{"".join(figures)}</div>\n'
 
 
@@ -153,12 +168,16 @@ def _legend(entities: Sequence[EntityHit], number: int) -> str:
     for n, entity in enumerate(entities):
         switch = n < MOST_TOGGLES
         if switch:
-            boxes.append(f'<input type="checkbox" class="toggle t{n}" id="s{number}e{n}" checked '
-                         f'aria-label="Show masks of {_text(entity.text)}">')
+            boxes.append(
+                f'<input type="checkbox" class="toggle t{n}" id="s{number}e{n}" checked '
+                f'aria-label="Show masks of {_text(entity.text)}">'
+            )
         negative = '<span class="not">not</span>' if entity.negative else ""
         target = f' for="s{number}e{n}"' if switch else ""
-        labels.append(f'<li><label class="l{n}"{target} style="{_colours(n)}"><span class="dot">{n + 1}</span>'
-                      f"{negative}<bdi>{_text(name_of(entity))}</bdi></label></li>")
+        labels.append(
+            f'<li><label class="l{n}"{target} style="{_colours(n)}"><span class="dot">{n + 1}</span>'
+            f"{negative}<bdi>{_text(name_of(entity))}</bdi></label></li>"
+        )
     return f'{"".join(boxes)}\n<ul class="legend">{"".join(labels)}</ul>\n'
 
 
@@ -186,24 +205,35 @@ def _card(hit: Hit, section: Section, meant: bool, load_pixels: LoadPixels) -> s
         f'<li class="card{"" if meant else " below"}">{_picture(hit, meant, load_pixels)}<div class="text">'
         f'<div class="top">{rank}'
         f'<span class="name" title="{_text(str(path))}"><bdi>{_text(path.name)}</bdi></span>{more}</div>'
-        f"{judged}{folder}" + (f'<ul class="found">{found}</ul>' if found else "") + _heat(hit, section.heat)
-        + "</div></li>\n")
+        f"{judged}{folder}"
+        + (f'<ul class="found">{found}</ul>' if found else "")
+        + _heat(hit, section.heat)
+        + "</div></li>\n"
+    )
 
 
 def _relevance(hit: Hit, cutoff: float) -> str:
     """How likely the hit is meant: a number, and a bar with a tick where the cut-off is, if it can be reached."""
     share = min(max(hit.relevance, 0.0), 1.0)
-    line, told = ("", "") if not 0 < cutoff < 1 else (
-        f'<b style="left:{cutoff:.1%}"></b>', f"; from {percent(cutoff)} on it counts as meant")
-    return (f'<div class="relevance" title="chance that this photo is meant{told}">relevance {percent(share)}'
-            f'<span class="bar"><i style="width:{share:.1%}"></i>{line}</span>score {hit.score:.3f}</div>')
+    line, told = (
+        ("", "")
+        if not 0 < cutoff < 1
+        else (f'<b style="left:{cutoff:.1%}"></b>', f"; from {percent(cutoff)} on it counts as meant")
+    )
+    return (
+        f'<div class="relevance" title="chance that this photo is meant{told}">relevance {percent(share)}'
+        f'<span class="bar"><i style="width:{share:.1%}"></i>{line}</span>score {hit.score:.3f}</div>'
+    )
 
 
 def _heat(hit: Hit, heat: HeatOf | None) -> str:
     """The maps behind the masks, folded away until they are asked for."""
     maps = () if heat is None else heat(hit)
-    shown = "".join(f"<figure>{_img(picture, fit(picture.shape[:2], QUERY_SIDE), f'Heat map of {text}')}"
-                    f"<figcaption>{_text(text)}</figcaption></figure>" for text, picture in maps)
+    shown = "".join(
+        f"<figure>{_img(picture, fit(picture.shape[:2], QUERY_SIDE), f'Heat map of {text}')}"
+        f"<figcaption>{_text(text)}</figcaption></figure>"
+        for text, picture in maps
+    )
     return f'<details class="heat"><summary>heat maps</summary>{shown}</details>' if shown else ""
 
 
@@ -212,10 +242,12 @@ def _found(entity: EntityHit, n: int, meant: bool) -> str:
     way = f", {entity.grounding.rung}" if entity.grounding.rung else ""
     told = f"{chance} likely to be there; grounding: {source}{way}, score {entity.score:.2f}"
     negative = '<span class="not">not</span> ' if entity.negative else ""
-    return (f'<li class="{"present" if entity.grounding.present else "absent"}" style="{_colours(n)}">'
-            f'<span class="dot">{n + 1}</span>'
-            f'<span class="what" title="{_text(entity.text)}">{negative}<bdi>{_text(name_of(entity))}</bdi></span>'
-            f'<span class="how" title="{told}">{word} · {chance}</span></li>')
+    return (
+        f'<li class="{"present" if entity.grounding.present else "absent"}" style="{_colours(n)}">'
+        f'<span class="dot">{n + 1}</span>'
+        f'<span class="what" title="{_text(entity.text)}">{negative}<bdi>{_text(name_of(entity))}</bdi></span>'
+        f'<span class="how" title="{told}">{word} · {chance}</span></li>'
+    )
 
 
 def _picture(hit: Hit, meant: bool, load_pixels: LoadPixels) -> str:
@@ -259,9 +291,11 @@ def _shape(
     x, y = min(max(x, radius), size[1] - radius), min(max(y, radius), size[0] - radius)
     taken.append((x, y))
     kind = " whole" if whole else "" if present else " absent"
-    return (f'<g class="mask m{n}{kind}" style="{_colours(n)}"><title>{_text(text)}</title>'
-            f'<path class="halo" d="{line}"/><path d="{line}"/><circle cx="{x:.0f}" cy="{y:.0f}" r="{radius:.0f}"/>'
-            f'<text x="{x:.0f}" y="{y:.0f}" font-size="{radius * 1.2:.0f}">{n + 1}</text></g>')
+    return (
+        f'<g class="mask m{n}{kind}" style="{_colours(n)}"><title>{_text(text)}</title>'
+        f'<path class="halo" d="{line}"/><path d="{line}"/><circle cx="{x:.0f}" cy="{y:.0f}" r="{radius:.0f}"/>'
+        f'<text x="{x:.0f}" y="{y:.0f}" font-size="{radius * 1.2:.0f}">{n + 1}</text></g>'
+    )
 
 
 def _shrink(mask: BoolMask, size: tuple[int, int]) -> BoolMask:
@@ -291,8 +325,7 @@ def _img(photo: RGB, size: tuple[int, int], alternative: str) -> str:
     buffer = io.BytesIO()
     picture.save(buffer, format="JPEG", quality=_JPEG_QUALITY)
     data = base64.b64encode(buffer.getvalue()).decode("ascii")
-    return (f'<img alt="{_text(alternative)}" width="{size[1]}" height="{size[0]}" '
-            f'src="data:image/jpeg;base64,{data}">')
+    return f'<img alt="{_text(alternative)}" width="{size[1]}" height="{size[0]}" src="data:image/jpeg;base64,{data}">'
 
 
 def _colours(n: int) -> str:

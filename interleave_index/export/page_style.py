@@ -97,7 +97,9 @@ def toggles() -> str:
     """Rules that hide the masks of an entity whose box is not ticked, and show focus and state in the legend."""
     rules = []
     for n in range(MOST_TOGGLES):
-        rules.append(f".t{n}:not(:checked)~.grid .m{n}{{display:none}}"
-                     f".t{n}:not(:checked)~.legend .l{n}{{opacity:.45;text-decoration:line-through}}"
-                     f".t{n}:focus-visible~.legend .l{n}{{outline:3px solid var(--link);outline-offset:2px}}")
+        rules.append(
+            f".t{n}:not(:checked)~.grid .m{n}{{display:none}}"
+            f".t{n}:not(:checked)~.legend .l{n}{{opacity:.45;text-decoration:line-through}}"
+            f".t{n}:focus-visible~.legend .l{n}{{outline:3px solid var(--link);outline-offset:2px}}"
+        )
     return "\n".join(rules)

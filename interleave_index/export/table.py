@@ -33,9 +33,15 @@ def answer_table(answer: Answer) -> Table:
         if number and number == divided:
             reached = f" {answer.cutoff:.2f}" if answer.cutoff < 1 else ""
             table.add_row("", f"{'─' * (BAR + 1)}{reached}", "", "", Text(UNDER), style="bright_black")
-        table.add_row(str(hit.rank), relevance_bar(hit.relevance, answer.cutoff, meant), f"{hit.score:.3f}",
-                      str(hit.photo.id), Text(shown_path(hit.photo.path)), Text(found(hit, meant)),
-                      style="" if meant else "bright_black")
+        table.add_row(
+            str(hit.rank),
+            relevance_bar(hit.relevance, answer.cutoff, meant),
+            f"{hit.score:.3f}",
+            str(hit.photo.id),
+            Text(shown_path(hit.photo.path)),
+            Text(found(hit, meant)),
+            style="" if meant else "bright_black",
+        )
     return table
 
 
@@ -58,8 +64,9 @@ def relevance_bar(relevance: float, cutoff: float, meant: bool) -> str:
 
 def found(hit: Hit, meant: bool) -> str:
     """The entities of a hit in one cell: whether each is there, its phrase and how likely that is."""
-    return "  ".join(f"{mark_of(entity, meant)} {name_of(entity)} {percent(entity.grounding.probability)}"
-                     for entity in hit.entities)
+    return "  ".join(
+        f"{mark_of(entity, meant)} {name_of(entity)} {percent(entity.grounding.probability)}" for entity in hit.entities
+    )
 
 
 def mark_of(entity: EntityHit, meant: bool) -> str:

@@ -108,8 +108,9 @@ class _View:
         return self.found[0].peak if self.found and self.own[self.found[0].peak] else None
 
 
-def ground_targets(scene: Scene, targets: Sequence[Target], models: GroundingModels | None = None
-                   ) -> list[GroundedMask]:
+def ground_targets(
+    scene: Scene, targets: Sequence[Target], models: GroundingModels | None = None
+) -> list[GroundedMask]:
     """Ground every target in one photo.
 
     Args:
@@ -179,12 +180,15 @@ def _masks_of_boxes(scene: Scene, detected: Sequence[Detected], segment: Segment
     if not detected:
         return []
     prompts = [Prompt(np.zeros((0, 2), np.float32), np.zeros(0, np.int8), one.box) for one in detected]
-    return [made.mask if _sure(made) else box_mask(one.box, scene.grid.size)
-            for one, made in zip(detected, segment(prompts), strict=True)]
+    return [
+        made.mask if _sure(made) else box_mask(one.box, scene.grid.size)
+        for one, made in zip(detected, segment(prompts), strict=True)
+    ]
 
 
-def _believed(scene: Scene, view: _View, masks: Sequence[BoolMask], method: Method,
-              models: GroundingModels) -> list[GroundedMask]:
+def _believed(
+    scene: Scene, view: _View, masks: Sequence[BoolMask], method: Method, models: GroundingModels
+) -> list[GroundedMask]:
     """The masks of a judge, in their order; without any, one without pixels that says so.
 
     Too small or too large masks are left out beside others; one of them alone still says that the thing is there.
@@ -195,15 +199,18 @@ def _believed(scene: Scene, view: _View, masks: Sequence[BoolMask], method: Meth
         best = (scene.regions @ view.target.vector).max(initial=-1.0)
         return [GroundedMask(view.number, box_rle(NOWHERE, scene.grid.size), NOWHERE, float(best), "absent", False)]
     kept = [kept[n] for n in _distinct(kept)]
-    return [replace(_made(view, encode_rle(mask), cosine, method), present=True)
-            for mask, cosine in zip(kept, _cosines(scene, view, kept, models), strict=True)]
+    return [
+        replace(_made(view, encode_rle(mask), cosine, method), present=True)
+        for mask, cosine in zip(kept, _cosines(scene, view, kept, models), strict=True)
+    ]
 
 
 # --- methods that say where only --------------------------------------------------------------
 
 
-def _located(scene: Scene, view: _View, others: Sequence[_View],
-             models: GroundingModels) -> Iterator[list[GroundedMask]]:
+def _located(
+    scene: Scene, view: _View, others: Sequence[_View], models: GroundingModels
+) -> Iterator[list[GroundedMask]]:
     """The answers of the methods in their order, each asked only when those before it gave none; the last has one."""
     if models.empty:
         yield _stored(scene, view, agreeing=True)
@@ -227,12 +234,14 @@ def _prompts(scene: Scene, view: _View, others: Sequence[_View]) -> list[Prompt]
     """One prompt a component; peaks of the other components and of other targets are points beside it."""
     peaks = [part.peak for part in view.found] + [other.peak for other in others if other.peak is not None]
     every = np.array(peaks, np.int64).reshape(-1, 2)
-    return [prompt_of(part, view.stretched, view.use, scene.grid, every[(every != part.peak).any(1)])
-            for part in view.found]
+    return [
+        prompt_of(part, view.stretched, view.use, scene.grid, every[(every != part.peak).any(1)]) for part in view.found
+    ]
 
 
-def _ranked(scene: Scene, view: _View, made: Sequence[Segmented], method: Method,
-            models: GroundingModels) -> list[GroundedMask]:
+def _ranked(
+    scene: Scene, view: _View, made: Sequence[Segmented], method: Method, models: GroundingModels
+) -> list[GroundedMask]:
     """The masks that their segmenter is sure of, best first by cosine times quality, none twice."""
     sure = [one for one in made if _sure(one) and _sized(one.mask)]
     cosines = _cosines(scene, view, [one.mask for one in sure], models)
@@ -257,12 +266,21 @@ def _stored(scene: Scene, view: _View, *, agreeing: bool = False) -> list[Ground
     chosen: list[int] = []
     for one in order[cosines[order] >= cosines[best] - NEARLY].tolist():
         if len(chosen) < INSTANCES and all(
-                _shared(scene.coverage[one], scene.coverage[other], view.use) <= OVERLAP for other in chosen):
+            _shared(scene.coverage[one], scene.coverage[other], view.use) <= OVERLAP for other in chosen
+        ):
             chosen.append(one)
     if agreeing:
         chosen = [one for one in chosen if one == best or _inside(scene.coverage[one], shown, view.use) >= HALF]
-    return [_made(view, resize_rle(scene.masks[one], scene.grid.size), float(cosines[one]), "stored",
-                  box_row(scene.boxes[one])) for one in chosen]
+    return [
+        _made(
+            view,
+            resize_rle(scene.masks[one], scene.grid.size),
+            float(cosines[one]),
+            "stored",
+            box_row(scene.boxes[one]),
+        )
+        for one in chosen
+    ]
 
 
 def _coarse(scene: Scene, view: _View) -> list[GroundedMask]:

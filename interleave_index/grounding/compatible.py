@@ -107,8 +107,9 @@ def read_points(similarity: Floats, size: tuple[int, int], settings: ReadSetting
     soft = _softened(whole, square, size)
     scale = SAM_SIDE / max(size)
     framed = [int(length * scale + 0.5) / length for length in (size[1], size[0])]
-    return ReadPoints(cells.astype(np.int32), labels, whole, soft, (soft * np.array(framed)).astype(np.float32),
-                      counts, grid, padding)
+    return ReadPoints(
+        cells.astype(np.int32), labels, whole, soft, (soft * np.array(framed)).astype(np.float32), counts, grid, padding
+    )
 
 
 def _stretched(values: Floats) -> Floats:
@@ -122,21 +123,27 @@ def _uncropped(values: Floats, size: tuple[int, int], filler: float) -> tuple[Fl
     side = values.shape[0]
     per_pixel = side / min(size)
     rows, columns = ((int(length * per_pixel) - side) // 2 for length in size)
-    cut = values[max(0, -rows):side - max(0, -rows), max(0, -columns):side - max(0, -columns)]
+    cut = values[max(0, -rows) : side - max(0, -rows), max(0, -columns) : side - max(0, -columns)]
     around = ((max(0, rows),) * 2, (max(0, columns),) * 2)
     return np.pad(cut, around, constant_values=filler), (rows, columns)
 
 
-def _classes(values: Floats, settings: ReadSettings) -> tuple[NDArray[np.int64], NDArray[np.int8],
-                                                              tuple[int, int, int]]:
+def _classes(
+    values: Floats, settings: ReadSettings
+) -> tuple[NDArray[np.int64], NDArray[np.int8], tuple[int, int, int]]:
     """The first N of: positive cells falling, negative ones rising, neutral ones as they come."""
     positive = np.flatnonzero(values >= settings.positive)
     negative = np.flatnonzero((values >= 0) & (values <= settings.negative))
     neutral = np.flatnonzero((values > settings.negative) & (values < settings.positive))
-    order = np.concatenate([positive[np.argsort(-values[positive], kind="stable")],
-                            negative[np.argsort(values[negative], kind="stable")], neutral])
+    order = np.concatenate(
+        [
+            positive[np.argsort(-values[positive], kind="stable")],
+            negative[np.argsort(values[negative], kind="stable")],
+            neutral,
+        ]
+    )
     labels = np.repeat(np.array([1, 0, -1], np.int8), [len(positive), len(negative), len(neutral)])
-    return order[:settings.count], labels[:settings.count], (len(positive), len(negative), len(neutral))
+    return order[: settings.count], labels[: settings.count], (len(positive), len(negative), len(neutral))
 
 
 def _softened(points: NDArray[np.int32], square: Floats, size: tuple[int, int]) -> Floats:
@@ -149,8 +156,9 @@ def _softened(points: NDArray[np.int32], square: Floats, size: tuple[int, int]) 
     for n, (x, y) in enumerate(points):
         columns = np.arange(max(0, x - REACH), min(size[1], x + REACH + 1))
         rows = np.arange(max(0, y - REACH), min(size[0], y + REACH + 1))
-        values = bilinear(picture, (rows + 0.5) * picture.shape[0] / size[0] - 0.5,
-                          (columns + 0.5) * picture.shape[1] / size[1] - 0.5).astype(np.float64)
+        values = bilinear(
+            picture, (rows + 0.5) * picture.shape[0] / size[0] - 0.5, (columns + 0.5) * picture.shape[1] / size[1] - 0.5
+        ).astype(np.float64)
         weights = np.exp(values - (rows[:, None] - y) ** 2 - (columns[None] - x) ** 2)
         weights /= weights.sum()
         soft[n] = (weights.sum(0) @ columns, weights.sum(1) @ rows)

@@ -41,8 +41,10 @@ class PatchGrid:
     def __post_init__(self) -> None:
         x0, y0, x1, y1 = self.window
         if min(*self.size, *self.grid) < 1 or not (x1 > x0 and y1 > y0):
-            raise ShapeError(f"patch grid has photo {self.size}, cells {self.grid}, window {self.window}; "
-                             "expected sizes of at least 1 and x0 < x1, y0 < y1")
+            raise ShapeError(
+                f"patch grid has photo {self.size}, cells {self.grid}, window {self.window}; "
+                "expected sizes of at least 1 and x0 < x1, y0 < y1"
+            )
 
     @classmethod
     def stretched(cls, size: tuple[int, int], grid: tuple[int, int]) -> PatchGrid:
@@ -55,8 +57,9 @@ class PatchGrid:
         return cls(size, grid, (0.0, 0.0, float(size[1]), float(size[0])), "native")
 
     @classmethod
-    def cropped(cls, size: tuple[int, int], grid: tuple[int, int], resized: tuple[int, int],
-                crop: tuple[int, int]) -> PatchGrid:
+    def cropped(
+        cls, size: tuple[int, int], grid: tuple[int, int], resized: tuple[int, int], crop: tuple[int, int]
+    ) -> PatchGrid:
         """The photo was resized to `resized` (height, width), then `crop` (height, width) was cut from its centre.
 
         The offset is floored to whole pixels of the resized photo, as image processors do.
@@ -69,12 +72,22 @@ class PatchGrid:
         return cls(size, grid, (x * across, y * down, (x + crop[1]) * across, (y + crop[0]) * down), "crop")
 
     @classmethod
-    def letterboxed(cls, size: tuple[int, int], grid: tuple[int, int], resized: tuple[int, int],
-                    canvas: tuple[int, int], pad: tuple[int, int] = (0, 0)) -> PatchGrid:
+    def letterboxed(
+        cls,
+        size: tuple[int, int],
+        grid: tuple[int, int],
+        resized: tuple[int, int],
+        canvas: tuple[int, int],
+        pad: tuple[int, int] = (0, 0),
+    ) -> PatchGrid:
         """The photo was resized to `resized` and laid on a `canvas`, `pad` (top, left) pixels from its corner."""
         down, across = size[0] / resized[0], size[1] / resized[1]
-        return cls(size, grid, (-pad[1] * across, -pad[0] * down, (canvas[1] - pad[1]) * across,
-                                (canvas[0] - pad[0]) * down), "letterbox")
+        return cls(
+            size,
+            grid,
+            (-pad[1] * across, -pad[0] * down, (canvas[1] - pad[1]) * across, (canvas[0] - pad[0]) * down),
+            "letterbox",
+        )
 
     @property
     def cells(self) -> int:

@@ -103,9 +103,9 @@ def prompt_of(component: Component, stretched: Floats, use: BoolMask, grid: Patc
     distance = _steps_from(component.cells, RING[1])
     hard = np.argwhere((distance >= RING[0]) & (distance <= RING[1]) & (stretched <= NEAR) & use)
     far = np.argwhere((distance > 1) & (stretched <= AWAY) & use)
-    rivals = others[~component.cells[others[:, 0], others[:, 1]]][:NEGATIVES // 2]
+    rivals = others[~component.cells[others[:, 0], others[:, 1]]][: NEGATIVES // 2]
     half = NEGATIVES // 2
-    beside = np.concatenate([rivals, _spread(hard, rivals, half)[len(rivals):]])
+    beside = np.concatenate([rivals, _spread(hard, rivals, half)[len(rivals) :]])
     beside = _spread(far, beside, len(beside) + half) if len(far) else beside
     cells = np.concatenate([positive, beside])
     labels = np.repeat(np.array([1, 0], np.int8), [len(positive), len(beside)])
@@ -130,7 +130,7 @@ def _spread(candidates: Cells, chosen: Cells, count: int) -> Cells:
             break
         picked.append(tuple(candidates[far].tolist()))
         distance = np.minimum(distance, np.hypot(*(candidates - candidates[far]).T))
-    return np.array(picked[:max(count, len(chosen))], np.int64).reshape(-1, 2)
+    return np.array(picked[: max(count, len(chosen))], np.int64).reshape(-1, 2)
 
 
 def _steps_from(cells: BoolMask, most: int) -> NDArray[np.int64]:
@@ -142,7 +142,7 @@ def _steps_from(cells: BoolMask, most: int) -> NDArray[np.int64]:
         grown = np.zeros_like(reached)
         for down in range(3):
             for across in range(3):
-                grown |= around[down:down + cells.shape[0], across:across + cells.shape[1]]
+                grown |= around[down : down + cells.shape[0], across : across + cells.shape[1]]
         steps = np.where(grown & ~reached, step, steps)
         reached = grown
     return steps

@@ -94,8 +94,9 @@ class GroundingRecord:
         return found.reshape(-1, *self.grid.grid)
 
 
-def pack(grid: PatchGrid, masks: Sequence[BoolMask], checkpoint: str, patches: Floats | None = None, *,
-         rank: int = 16) -> bytes:
+def pack(
+    grid: PatchGrid, masks: Sequence[BoolMask], checkpoint: str, patches: Floats | None = None, *, rank: int = 16
+) -> bytes:
     """The record of one photo as bytes.
 
     Args:
@@ -111,11 +112,29 @@ def pack(grid: PatchGrid, masks: Sequence[BoolMask], checkpoint: str, patches: F
     left, right = _factors(patches, rank) if patches is not None else (NOTHING, NOTHING)
     across, down = _scales(left, 0), _scales(right, 1)
     coverage = np.rint(grid.coverage(masks) * 255).astype(np.uint8)
-    parts = [coverage.tobytes(), across.astype("<f4").tobytes(), down.astype("<f4").tobytes(),
-             _rounded(left, across[None]), _rounded(right, down[:, None])]
+    parts = [
+        coverage.tobytes(),
+        across.astype("<f4").tobytes(),
+        down.astype("<f4").tobytes(),
+        _rounded(left, across[None]),
+        _rounded(right, down[:, None]),
+    ]
     body = b"".join(parts)
-    head = HEAD.pack(MAGIC, VERSION, MODES.index(grid.mode), UPRIGHT, *grid.size, *grid.window, *grid.grid, len(masks),
-                     right.shape[1], right.shape[0], 0, bytes.fromhex(checkpoint[:16].ljust(16, "0")), len(body))
+    head = HEAD.pack(
+        MAGIC,
+        VERSION,
+        MODES.index(grid.mode),
+        UPRIGHT,
+        *grid.size,
+        *grid.window,
+        *grid.grid,
+        len(masks),
+        right.shape[1],
+        right.shape[0],
+        0,
+        bytes.fromhex(checkpoint[:16].ljust(16, "0")),
+        len(body),
+    )
     return head + zlib.compress(body, 6)
 
 
@@ -130,17 +149,19 @@ def unpack(data: bytes) -> GroundingRecord:
     (_, version, mode, _, height, width, *rest) = HEAD.unpack_from(data)
     window, (h, w, count, dim, rank, _, encoder, length) = tuple(rest[:4]), rest[4:]
     if version != VERSION or mode >= len(MODES):
-        raise InputError(f"grounding record has version {version} and mode {mode}, expected version {VERSION}; "
-                         "ingest the photo again, or use a newer version of this program")
+        raise InputError(
+            f"grounding record has version {version} and mode {mode}, expected version {VERSION}; "
+            "ingest the photo again, or use a newer version of this program"
+        )
     try:
-        body = zlib.decompress(data[HEAD.size:])
+        body = zlib.decompress(data[HEAD.size :])
     except zlib.error as trouble:
         raise InputError(f"grounding record is damaged ({trouble}); ingest the photo again") from trouble
     if len(body) != length or length != count * h * w + rank * (8 + h * w + dim):
         raise InputError(f"grounding record holds {len(body)} bytes, expected {length}; ingest the photo again")
     coverage = np.frombuffer(body, np.uint8, count * h * w).reshape(count, h, w).astype(np.float32) / np.float32(255)
     grid = PatchGrid((height, width), (h, w), window, MODES[mode])
-    left, right = _read_factors(body[coverage.size:], h * w, rank, dim) if rank else (None, None)
+    left, right = _read_factors(body[coverage.size :], h * w, rank, dim) if rank else (None, None)
     return GroundingRecord(grid, coverage, encoder.hex(), left, right)
 
 

@@ -78,8 +78,14 @@ class Scene:
         return np.where(total > 0, cosines, -1).astype(np.float32)
 
 
-def scene_of(size: tuple[int, int], regions: Floats, boxes: Floats, masks: Sequence[Rle],
-             record: GroundingRecord | None = None, scores: Floats | None = None) -> Scene:
+def scene_of(
+    size: tuple[int, int],
+    regions: Floats,
+    boxes: Floats,
+    masks: Sequence[Rle],
+    record: GroundingRecord | None = None,
+    scores: Floats | None = None,
+) -> Scene:
     """A scene from what an index keeps of a photo.
 
     Args:
@@ -93,8 +99,10 @@ def scene_of(size: tuple[int, int], regions: Floats, boxes: Floats, masks: Seque
         ShapeError: the record or the masks belong to other regions.
     """
     if len(masks) != len(regions) or (record is not None and len(record.coverage) != len(regions)):
-        raise ShapeError(f"photo has {len(regions)} regions, {len(masks)} masks and a record of "
-                         f"{0 if record is None else len(record.coverage)}, expected as many of each")
+        raise ShapeError(
+            f"photo has {len(regions)} regions, {len(masks)} masks and a record of "
+            f"{0 if record is None else len(record.coverage)}, expected as many of each"
+        )
     if record is not None:
         return Scene(record.grid, regions, record.coverage, tuple(masks), boxes, record.patches(), scores)
     grid = PatchGrid.native(size, square_cells(size))
@@ -137,8 +145,10 @@ def contrast(maps: Sequence[Floats]) -> list[Floats]:
     """
     if len(maps) < 2:
         return [np.asarray(one) for one in maps]
-    return [np.asarray(one - np.max([other for m, other in enumerate(maps) if m != n], axis=0))
-            for n, one in enumerate(maps)]
+    return [
+        np.asarray(one - np.max([other for m, other in enumerate(maps) if m != n], axis=0))
+        for n, one in enumerate(maps)
+    ]
 
 
 def normalised(values: Floats, use: BoolMask) -> Floats:

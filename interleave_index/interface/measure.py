@@ -27,8 +27,12 @@ def measure_speed(interface: Interface, *, seconds: float | None = None, batch: 
     while (spent := time.perf_counter() - start) < seconds or not done:
         interface.encode_photos(photos)
         done += batch
-    found = Speed(checkpoint=interface.space.checkpoint, device=str(getattr(interface, "device", "cpu")),
-                  dtype=str(getattr(interface, "dtype", "float32")).removeprefix("torch."),
-                  photos_per_s=round(done / spent, 2), measured_at=datetime.now().isoformat(timespec="seconds"))
+    found = Speed(
+        checkpoint=interface.space.checkpoint,
+        device=str(getattr(interface, "device", "cpu")),
+        dtype=str(getattr(interface, "dtype", "float32")).removeprefix("torch."),
+        photos_per_s=round(done / spent, 2),
+        measured_at=datetime.now().isoformat(timespec="seconds"),
+    )
     keep_speed(found)
     return found

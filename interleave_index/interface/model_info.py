@@ -56,9 +56,13 @@ def _of_folder(facts: hub.Pulled) -> Described:
         sizes = facts.config["sizes"]
         return Described(
             f"FIND as published ({facts.config['preset'] or sizes['backbone']['kind']}, {sizes['language']})",
-            facts.folder, dim=sizes["interface"]["width"], licence=facts.licence, bytes=facts.bytes,
+            facts.folder,
+            dim=sizes["interface"]["width"],
+            licence=facts.licence,
+            bytes=facts.bytes,
             checkpoint=facts.config["checkpoint"],
-            error=None if facts.config["language"] else "imported without its language model, see models info")
+            error=None if facts.config["language"] else "imported without its language model, see models info",
+        )
     family = facts.config.get("model_type")
     if family is None:
         return Described("a checkpoint folder", facts.folder, licence=facts.licence, bytes=facts.bytes)
@@ -66,7 +70,11 @@ def _of_folder(facts: hub.Pulled) -> Described:
 
     known = family_of(facts.config) is not None
     return Described(
-        f"a dual encoder ({family})" if known else f"{family}, no dual encoder", facts.folder,
-        dim=dim_of(facts.config) if known else None, licence=facts.licence, bytes=facts.bytes,
+        f"a dual encoder ({family})" if known else f"{family}, no dual encoder",
+        facts.folder,
+        dim=dim_of(facts.config) if known else None,
+        licence=facts.licence,
+        bytes=facts.bytes,
         checkpoint=checkpoint_of(facts.folder) if known else None,
-        error=None if known else f"{family} encodes no photos and texts together: a part for grounding, if anything")
+        error=None if known else f"{family} encodes no photos and texts together: a part for grounding, if anything",
+    )

@@ -48,8 +48,9 @@ class PointGrounder:
 
     def ground(self, look: Look) -> list[GroundedMask]:
         """See `Grounder.ground` and `grounded`."""
-        return grounded(look.photo, look.parts, look.vectors, look.encoding, self._grounders(), record=look.record,
-                        embed=look.embed)
+        return grounded(
+            look.photo, look.parts, look.vectors, look.encoding, self._grounders(), record=look.record, embed=look.embed
+        )
 
 
 class PointsInterface:
@@ -96,9 +97,16 @@ class PointsInterface:
         return grounded(photo, parts, vectors, encoding, self._grounders())
 
 
-def grounded(photo: RGB, parts: Sequence[ResolvedPart], vectors: Floats, encoding: PhotoEncoding,
-             grounders: Grounders, *, record: GroundingRecord | None = None,
-             embed: Callable[[Sequence[BoolMask]], Floats] | None = None) -> list[GroundedMask]:
+def grounded(
+    photo: RGB,
+    parts: Sequence[ResolvedPart],
+    vectors: Floats,
+    encoding: PhotoEncoding,
+    grounders: Grounders,
+    *,
+    record: GroundingRecord | None = None,
+    embed: Callable[[Sequence[BoolMask]], Floats] | None = None,
+) -> list[GroundedMask]:
     """Ground every entity in one photo by the cascade.
 
     Args:
@@ -140,8 +148,9 @@ def _exemplar(part: ResolvedPart) -> RGB | None:
     return np.ascontiguousarray(cut)
 
 
-def models_for(photo: RGB, grounders: Grounders,
-               embed: Callable[[Sequence[BoolMask]], Floats] | None = None) -> GroundingModels:
+def models_for(
+    photo: RGB, grounders: Grounders, embed: Callable[[Sequence[BoolMask]], Floats] | None = None
+) -> GroundingModels:
     """The models bound to one photo; nothing is embedded before it is asked for.
 
     A concept model takes phrases, and boxes in the photo itself. By a phrase it can tell whether the thing is there. A
@@ -159,7 +168,8 @@ def models_for(photo: RGB, grounders: Grounders,
         concept=None if concept is None else partial(_find_phrase, photo, concept),
         detect=partial(_detect, photo, grounders) if grounders.phrases or grounders.pictures else None,
         alike=None if concept is None else partial(concept.find, photo, None),
-        embed=embed)
+        embed=embed,
+    )
 
 
 def _find_phrase(photo: RGB, concept: ConceptSegmenter, target: Target) -> Sequence[Detected] | None:

@@ -46,8 +46,9 @@ class Curve:
     @property
     def middle(self) -> float:
         """The score at which a photo just reaches its bar, in a library of `TYPICAL` photos whose best just does."""
-        best = (_log_odds(self.anything_bar) - self.anything_size * spread_of(TYPICAL) - self.anything_offset
-                ) / self.anything_slope
+        best = (
+            _log_odds(self.anything_bar) - self.anything_size * spread_of(TYPICAL) - self.anything_offset
+        ) / self.anything_slope
         return (_log_odds(self.bar) - self.offset - self.best_slope * best) / self.slope
 
     def photo(self, scores: Floats, best: float | Floats) -> NDArray[np.float64]:
@@ -61,16 +62,21 @@ class Curve:
 
     def scaled(self, middle: float, deviation: float) -> Curve:
         """The curve for scores s where this one is meant for (s - middle) / deviation."""
-        return replace(self, slope=self.slope / deviation, best_slope=self.best_slope / deviation,
-                       offset=self.offset - (self.slope + self.best_slope) * middle / deviation,
-                       anything_slope=self.anything_slope / deviation,
-                       anything_offset=self.anything_offset - self.anything_slope * middle / deviation)
+        return replace(
+            self,
+            slope=self.slope / deviation,
+            best_slope=self.best_slope / deviation,
+            offset=self.offset - (self.slope + self.best_slope) * middle / deviation,
+            anything_slope=self.anything_slope / deviation,
+            anything_offset=self.anything_offset - self.anything_slope * middle / deviation,
+        )
 
     @classmethod
     def mixed(cls, shares: Sequence[tuple[Curve, float]]) -> Curve:
         """The mean of curves, constant by constant, by shares that add up to 1."""
-        return cls(**{name.name: sum(share * getattr(curve, name.name) for curve, share in shares)
-                      for name in fields(cls)})
+        return cls(
+            **{name.name: sum(share * getattr(curve, name.name) for curve, share in shares) for name in fields(cls)}
+        )
 
 
 SHOWN_CUT = 60  # characters of what lies beyond, in a note
@@ -125,13 +131,14 @@ class Calibration:
         with np.load(io.BytesIO(data), allow_pickle=False) as file:
             constants = json.loads(str(file["curves"]))
             banks = {name: file[name].astype(np.float32) for name in BANKS}
-        return cls.of_banks(banks, read_curves(constants.get("fitted", {})),
-                            stand_in=bool(constants.get("stand_in", False)))
-
+        return cls.of_banks(
+            banks, read_curves(constants.get("fitted", {})), stand_in=bool(constants.get("stand_in", False))
+        )
 
     @classmethod
-    def of_banks(cls, banks: dict[str, Floats], curves: dict[QueryKind, Curve] | None = None, *,
-                 stand_in: bool = False) -> Calibration:
+    def of_banks(
+        cls, banks: dict[str, Floats], curves: dict[QueryKind, Curve] | None = None, *, stand_in: bool = False
+    ) -> Calibration:
         """From banks by name, of which others are not looked at."""
         return cls(banks["captions"], banks["phrases"], banks["pictures"], banks["regions"], curves or {}, stand_in)
 

@@ -69,7 +69,11 @@ def load(
         from .points import PointGrounder
 
         return DualInterface.load(
-            _folder_of(name), device=torch_device(device), dtype=dtype, method=regions, proposals=proposals,
+            _folder_of(name),
+            device=torch_device(device),
+            dtype=dtype,
+            method=regions,
+            proposals=proposals,
             offline=offline,
             grounder=BestRegion() if grounding == "own" else PointGrounder(lambda: _grounders(named, device)),
         )

@@ -43,8 +43,18 @@ _PALETTE = np.array(list(COLOURS.values()), np.float32)
 # By kind the score at which a photo is as likely meant as not. A photo without the colour scores below 0 but for whole
 # pictures, one with a patch of it little more by its image vector and about 1 by its best region.
 _MIDDLES: dict[QueryKind, float] = {"caption": 0.0, "mixed": 0.3, "entity": 0.6, "picture": 1.2, "region": 0.6}
-_CURVES = {kind: Curve(slope=20.0, offset=-20.0 * middle, bar=0.5, anything_slope=30.0, anything_size=0.0,
-                       anything_offset=-30.0 * middle, anything_bar=0.5) for kind, middle in _MIDDLES.items()}
+_CURVES = {
+    kind: Curve(
+        slope=20.0,
+        offset=-20.0 * middle,
+        bar=0.5,
+        anything_slope=30.0,
+        anything_size=0.0,
+        anything_offset=-30.0 * middle,
+        anything_bar=0.5,
+    )
+    for kind, middle in _MIDDLES.items()
+}
 
 
 class ToyInterface:

@@ -39,8 +39,9 @@ def macro(values: NDArray[Any], groups: NDArray[Any]) -> float:
     return float((np.bincount(place, values.astype(float)) / np.bincount(place)).mean())
 
 
-def bootstrap_interval(gains: NDArray[Any], groups: NDArray[Any], *, seed: int, samples: int = 2000,
-                       level: float = 0.95) -> tuple[float, float]:
+def bootstrap_interval(
+    gains: NDArray[Any], groups: NDArray[Any], *, seed: int, samples: int = 2000, level: float = 0.95
+) -> tuple[float, float]:
     """Percentile interval of the macro-average of paired differences, by resampling groups, then members.
 
     Args:

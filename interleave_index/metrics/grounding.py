@@ -48,8 +48,11 @@ def grounding(intersection: Counts, union: Counts, thresholds: Sequence[float] =
     """
     ious, total = grounding_ious(intersection, union), float(union.sum())
     met = {f"P@{t:g}": 100.0 * float((ious >= t).mean()) if len(ious) else 0.0 for t in thresholds}
-    return {"cIoU": 100.0 * float(intersection.sum()) / total if total else 0.0,
-            "mIoU": 100.0 * float(ious.mean()) if len(ious) else 0.0, **met}
+    return {
+        "cIoU": 100.0 * float(intersection.sum()) / total if total else 0.0,
+        "mIoU": 100.0 * float(ious.mean()) if len(ious) else 0.0,
+        **met,
+    }
 
 
 def proposal_recall(ious: Sequence[Floats], most: int | None = None, threshold: float = 0.5) -> float:

@@ -63,8 +63,9 @@ def recall_at(ranks: Counts, cutoff: int) -> float:
     return 100.0 * float((ranks <= cutoff).mean()) if len(ranks) else 0.0
 
 
-def retrieval(scores: Floats, image_ids: NDArray[Any], text_ids: NDArray[Any],
-              cutoffs: Sequence[int] = CUTOFFS) -> dict[str, float]:
+def retrieval(
+    scores: Floats, image_ids: NDArray[Any], text_ids: NDArray[Any], cutoffs: Sequence[int] = CUTOFFS
+) -> dict[str, float]:
     """Image and text retrieval by ids, percent.
 
     Args:
@@ -94,9 +95,18 @@ class InterleavedScores:
     total: Floats
 
 
-def interleaved_scores(legends: Floats, entities: Floats, offsets: Counts, references: NDArray[Any], images: Floats,
-                       objects: Floats, image_ids: NDArray[Any], *, weight: float = 0.5,
-                       penalty: float = 1e-6) -> InterleavedScores:
+def interleaved_scores(
+    legends: Floats,
+    entities: Floats,
+    offsets: Counts,
+    references: NDArray[Any],
+    images: Floats,
+    objects: Floats,
+    image_ids: NDArray[Any],
+    *,
+    weight: float = 0.5,
+    penalty: float = 1e-6,
+) -> InterleavedScores:
     """FIND's score of interleaved queries: cos(legend, image) + penalty + weight * mean of best objects.
 
     Args:
@@ -111,8 +121,8 @@ def interleaved_scores(legends: Floats, entities: Floats, offsets: Counts, refer
     best = np.empty((len(entities), len(images)), np.float32)
     flat = _unit(objects).reshape(-1, objects.shape[-1])
     for start in range(0, len(entities), 256):  # bounded memory: 256 x N x R cosines at a time
-        block = _unit(entities[start:start + 256]) @ flat.T
-        best[start:start + 256] = block.reshape(len(block), len(images), -1).max(2)
+        block = _unit(entities[start : start + 256]) @ flat.T
+        best[start : start + 256] = block.reshape(len(block), len(images), -1).max(2)
     entity, minus = np.zeros_like(legend), np.zeros_like(legend)
     for query, (start, stop) in enumerate(pairwise(offsets)):
         if stop > start:

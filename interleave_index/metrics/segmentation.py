@@ -34,12 +34,14 @@ class PanopticCounts:
     missed: int = 0
 
     def __add__(self, other: PanopticCounts) -> PanopticCounts:
-        return PanopticCounts(self.iou + other.iou, self.matched + other.matched, self.false + other.false,
-                              self.missed + other.missed)
+        return PanopticCounts(
+            self.iou + other.iou, self.matched + other.matched, self.false + other.false, self.missed + other.missed
+        )
 
 
-def panoptic_counts(found: Counts, found_segments: Iterable[Segment], truth: Counts,
-                    truth_segments: Iterable[Segment]) -> dict[int, PanopticCounts]:
+def panoptic_counts(
+    found: Counts, found_segments: Iterable[Segment], truth: Counts, truth_segments: Iterable[Segment]
+) -> dict[int, PanopticCounts]:
     """What one photo adds to the panoptic quality, by class.
 
     Args:
@@ -144,8 +146,10 @@ def semantic_figures(confusion: Counts) -> dict[str, float]:
     there = truth > 0
     ious = right[there] / union[there]
     total = float(truth.sum())
-    return {"mIoU": 100 * float(ious.mean()) if len(ious) else 0.0,
-            "pixel accuracy": 100 * float(right.sum()) / total if total else 0.0}
+    return {
+        "mIoU": 100 * float(ious.mean()) if len(ious) else 0.0,
+        "pixel accuracy": 100 * float(right.sum()) / total if total else 0.0,
+    }
 
 
 def _shared(found: Counts, truth: Counts) -> dict[tuple[int, int], int]:

@@ -64,8 +64,9 @@ def out_of_memory(trouble: BaseException) -> bool:
     if isinstance(trouble, torch.OutOfMemoryError | MemoryError):
         return True
     words = str(trouble).lower()
-    return isinstance(trouble, RuntimeError) and ("out of memory" in words or "can't allocate memory" in words
-                                                  or "not enough memory" in words)
+    return isinstance(trouble, RuntimeError) and (
+        "out of memory" in words or "can't allocate memory" in words or "not enough memory" in words
+    )
 
 
 def _free() -> None:

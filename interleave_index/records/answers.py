@@ -100,15 +100,27 @@ class Hit:
     def to_json(self) -> dict[str, Any]:
         """The hit as plain JSON values; see docs/cli.md for the frozen form."""
         return {
-            "rank": self.rank, "photo_id": self.photo.id, "path": self.photo.path, "score": self.score,
+            "rank": self.rank,
+            "photo_id": self.photo.id,
+            "path": self.photo.path,
+            "score": self.score,
             "relevance": self.relevance,
             "stack": {"count": 1 + len(self.stack), "photo_ids": [self.photo.id, *self.stack]},
             "entities": [
-                {"text": e.text, "kind": e.kind, "negative": e.negative, "weight": e.weight, "score": e.score,
-                 "grounding": e.grounding.to_json(),
-                 "regions": [{"region_id": r.region_id, "score": r.score, "box": list(r.box),
-                              "mask": r.rle.to_json()} for r in e.regions]}
-                for e in self.entities],
+                {
+                    "text": e.text,
+                    "kind": e.kind,
+                    "negative": e.negative,
+                    "weight": e.weight,
+                    "score": e.score,
+                    "grounding": e.grounding.to_json(),
+                    "regions": [
+                        {"region_id": r.region_id, "score": r.score, "box": list(r.box), "mask": r.rle.to_json()}
+                        for r in e.regions
+                    ],
+                }
+                for e in self.entities
+            ],
         }
 
 
@@ -151,8 +163,13 @@ class Answer(Sequence[Hit]):
 
     def to_json(self) -> dict[str, Any]:
         """The answer as plain JSON values; the form is frozen, see docs/cli.md."""
-        return {"query": self.query, "path": self.path, "cutoff": self.cutoff, "notes": list(self.notes),
-                "hits": [hit.to_json() for hit in self.hits]}
+        return {
+            "query": self.query,
+            "path": self.path,
+            "cutoff": self.cutoff,
+            "notes": list(self.notes),
+            "hits": [hit.to_json() for hit in self.hits],
+        }
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,8 +53,13 @@ class IngestReport:
     def to_json(self) -> dict[str, Any]:
         """The report as plain JSON values; the form is frozen, see docs/cli.md."""
         return {
-            "added": self.added, "changed": self.changed, "present": self.present, "moved": self.moved,
-            "duplicate": self.duplicate, "missing": self.missing,
+            "added": self.added,
+            "changed": self.changed,
+            "present": self.present,
+            "moved": self.moved,
+            "duplicate": self.duplicate,
+            "missing": self.missing,
             "failed": [{"path": f.path, "reason": f.reason, "detail": f.detail} for f in self.failed],
-            "photos_per_s": self.photos_per_s, "seconds": dict(self.seconds),
+            "photos_per_s": self.photos_per_s,
+            "seconds": dict(self.seconds),
         }

@@ -79,8 +79,13 @@ class Draws:
     holds: BoolMask
 
 
-def calibrate(interface: Interface, photos: Sequence[PackPhoto], *, seed: int = 0,
-              progress: Progress = lambda what, done, total: None) -> dict[QueryKind, Curve]:
+def calibrate(
+    interface: Interface,
+    photos: Sequence[PackPhoto],
+    *,
+    seed: int = 0,
+    progress: Progress = lambda what, done, total: None,
+) -> dict[QueryKind, Curve]:
     """Curves of every kind of query.
 
     Args:
@@ -96,8 +101,9 @@ def calibrate(interface: Interface, photos: Sequence[PackPhoto], *, seed: int = 
     curves: dict[QueryKind, Curve] = {}
     for kind in KINDS:
         some = _spread(asking[kind])
-        scores = totals(library, interface, (question.query() for question in some), f"{kind} questions", progress,
-                        count=len(some))
+        scores = totals(
+            library, interface, (question.query() for question in some), f"{kind} questions", progress, count=len(some)
+        )
         curves[kind] = fit(draw(scores, some, seed=seed), MIXED_CLAIMS if kind == "mixed" else FALSE_CLAIMS)
     return curves
 
@@ -118,8 +124,10 @@ def fit(draws: Draws, false_claims: float = FALSE_CLAIMS) -> Curve:
     inputs = np.stack([draws.score, draws.best[draws.library], np.ones(len(draws.score))], 1)
     slope, best_slope, offset = logistic_regression(inputs[held], draws.right[held])
     if min(a, slope, slope + best_slope) <= 0:
-        raise ShapeError(f"slopes of the fit are {a:.3g}, {slope:.3g} and {best_slope:.3g}, "
-                         "expected scores that rise with what is right")
+        raise ShapeError(
+            f"slopes of the fit are {a:.3g}, {slope:.3g} and {best_slope:.3g}, "
+            "expected scores that rise with what is right"
+        )
     return _with_bars(Curve(slope, offset, 0.5, a, -a * growth, c, 0.5, best_slope), draws, false_claims)
 
 
@@ -145,8 +153,9 @@ def _at_least(chances: NDArray[np.float64]) -> NDArray[np.int64]:
 
 
 def _chances(curve: Curve, draws: Draws) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    anything = np.array([curve.anything(float(best), int(size))
-                         for best, size in zip(draws.best, draws.size, strict=True)])
+    anything = np.array(
+        [curve.anything(float(best), int(size)) for best, size in zip(draws.best, draws.size, strict=True)]
+    )
     return anything, curve.photo(draws.score, draws.best[draws.library])
 
 
@@ -176,13 +185,19 @@ def draw(scores: Floats, questions: Sequence[Question], *, seed: int = 0) -> Dra
                 if right.any() and question.without:
                     found.append((row[some[~right]], np.zeros(int((~right).sum()), bool)))
     if not found:
-        raise ShapeError(f"{len(questions)} questions over {total} photos give no library to fit on, "
-                         f"expected questions with at least {FEWEST} annotated photos")
+        raise ShapeError(
+            f"{len(questions)} questions over {total} photos give no library to fit on, "
+            f"expected questions with at least {FEWEST} annotated photos"
+        )
     counts = [len(some) for some, _ in found]
-    return Draws(library=np.repeat(np.arange(len(found)), counts), score=np.concatenate([some for some, _ in found]),
-                 right=np.concatenate([right for _, right in found]),
-                 best=np.array([some.max() for some, _ in found], np.float32), size=np.array(counts),
-                 holds=np.array([right.any() for _, right in found]))
+    return Draws(
+        library=np.repeat(np.arange(len(found)), counts),
+        score=np.concatenate([some for some, _ in found]),
+        right=np.concatenate([right for _, right in found]),
+        best=np.array([some.max() for some, _ in found], np.float32),
+        size=np.array(counts),
+        holds=np.array([right.any() for _, right in found]),
+    )
 
 
 def logistic_regression(inputs: NDArray[np.floating], right: BoolMask, *, even: bool = False) -> list[float]:
@@ -257,8 +272,13 @@ def _mixtures(photos: Sequence[PackPhoto]) -> Iterator[Question]:
         shown = [thing_areas(photos[n]) for n in members]
         areas = np.array([[one.get(name, 0.0) for name in names] for one in shown]).reshape(len(members), len(names))
         clear = (areas == 0) | (areas >= VISIBLE)
-        pairs = [(first, second) for first in range(len(names)) for second in range(len(names)) if first != second
-                 and (clear[:, [first, second]] & (areas[:, [first, second]] > 0)).all(1).sum() >= TOGETHER]
+        pairs = [
+            (first, second)
+            for first in range(len(names))
+            for second in range(len(names))
+            if first != second
+            and (clear[:, [first, second]] & (areas[:, [first, second]] > 0)).all(1).sum() >= TOGETHER
+        ]
         for first, second in sorted(pairs, key=lambda pair: _number(f"{names[pair[0]]} {names[pair[1]]}"))[:MOST_PAIRS]:
             here = clear[:, first] & clear[:, second]
             both = (areas[here][:, [first, second]] > 0).all(1)

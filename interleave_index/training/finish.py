@@ -49,8 +49,14 @@ def finish(model: FindModel, train: Samples, folder: Path, trained_on: dict[str,
     save_bundle(folder, model, table, banks, facts, vocabulary, rating)
 
 
-def fit_curves(folder: Path, packs: Sequence[Path], *, limit: int | None = None, seed: int = 0,
-               progress: Progress = lambda what, done, total: None) -> None:
+def fit_curves(
+    folder: Path,
+    packs: Sequence[Path],
+    *,
+    limit: int | None = None,
+    seed: int = 0,
+    progress: Progress = lambda what, done, total: None,
+) -> None:
     """Fit the curves of a bundle's judgement, through the interface that a search asks, and write them into it.
 
     Args:
@@ -62,8 +68,12 @@ def fit_curves(folder: Path, packs: Sequence[Path], *, limit: int | None = None,
     Raises:
         ShapeError: the photos are too few to ask a kind of question; the bundle stays without curves.
     """
-    photos = [photo for pack in packs for photo in read_pack(pack)
-              if photo.source not in EXCLUDED_SOURCES and (closed_lists([photo]) or held_out(photo.key))]
+    photos = [
+        photo
+        for pack in packs
+        for photo in read_pack(pack)
+        if photo.source not in EXCLUDED_SOURCES and (closed_lists([photo]) or held_out(photo.key))
+    ]
     save_curves(folder, calibrate(FindMini(folder), photos[:limit], seed=seed, progress=progress))
 
 
@@ -92,5 +102,9 @@ def _banks(model: FindModel, table: torch.Tensor, train: Samples, *, seed: int) 
         images.append(segments.image.numpy())
         regions.append(segments.vectors[torch.arange(len(best)), best].numpy())
     captions = unit(tasks.encode_text(model, generic_captions()).numpy())
-    return Calibration(captions=captions, phrases=captions, pictures=unit(np.concatenate(images)),
-                       regions=unit(np.concatenate(regions)))
+    return Calibration(
+        captions=captions,
+        phrases=captions,
+        pictures=unit(np.concatenate(images)),
+        regions=unit(np.concatenate(regions)),
+    )

@@ -136,8 +136,9 @@ def _run(settings: TrainSettings, progress: Callable[[Progress | str], None]) ->
 def _fit_curves(settings: TrainSettings, progress: Callable[[Progress | str], None]) -> None:
     """Curves of the judgement; a trial with too few photos leaves them to what each library scores."""
     try:
-        fit_curves(settings.out / "bundle", sorted(settings.data.glob("train-*.tar")), limit=settings.limit,
-                   seed=settings.seed)
+        fit_curves(
+            settings.out / "bundle", sorted(settings.data.glob("train-*.tar")), limit=settings.limit, seed=settings.seed
+        )
     except ShapeError as error:
         progress(f"no curves of relevance were fitted: {error}")
 
@@ -389,8 +390,11 @@ def _tokenizer(settings: TrainSettings, train: Samples, sentences: Sentences | N
 
 
 def _provenance(settings: TrainSettings) -> dict[str, object]:
-    used = {key: value for key, value in asdict(settings).items()
-            if key.endswith("minutes") or key in ("batch", "backbone_rate", "seed", "limit")}
+    used = {
+        key: value
+        for key, value in asdict(settings).items()
+        if key.endswith("minutes") or key in ("batch", "backbone_rate", "seed", "limit")
+    }
     return {
         "packs": [pack.name for pack in sorted(settings.data.glob("train-*.tar"))],
         "more": [pack.name for pack in sorted(settings.more.glob("*.tar"))] if settings.more else [],

@@ -34,29 +34,48 @@ def photo_json(photo: Photo) -> dict[str, Any]:
     """Facts of one photo."""
     path = PurePath(photo.path) if photo.path else None
     return {
-        "id": photo.id, "name": printable(path.name) if path else f"photo {photo.id}",
-        "folder": printable(str(path.parent)) if path else None, "path": photo.path,
-        "width": photo.width, "height": photo.height, "format": photo.format,
-        "taken_at": photo.taken_at.isoformat() if photo.taken_at else None, "camera": photo.camera, "lens": photo.lens,
-        "latitude": photo.latitude, "longitude": photo.longitude}
+        "id": photo.id,
+        "name": printable(path.name) if path else f"photo {photo.id}",
+        "folder": printable(str(path.parent)) if path else None,
+        "path": photo.path,
+        "width": photo.width,
+        "height": photo.height,
+        "format": photo.format,
+        "taken_at": photo.taken_at.isoformat() if photo.taken_at else None,
+        "camera": photo.camera,
+        "lens": photo.lens,
+        "latitude": photo.latitude,
+        "longitude": photo.longitude,
+    }
 
 
 def page_json(search: Search, hits: list[Hit], told: dict[int, list[int]], following: str | None) -> dict[str, Any]:
     """One page of a search."""
     answer = search.answer if search.answer is not None else Answer(str(search.query), "exact", ())
     return {
-        "search": search.name, "query": answer.query, "path": answer.path, "cutoff": answer.cutoff,
-        "notes": list(answer.notes), "entities": asked_json(search), "hits": [hit_json(hit, search) for hit in hits],
-        "stacked": {str(photo_id): ids for photo_id, ids in told.items()}, "next": following}
+        "search": search.name,
+        "query": answer.query,
+        "path": answer.path,
+        "cutoff": answer.cutoff,
+        "notes": list(answer.notes),
+        "entities": asked_json(search),
+        "hits": [hit_json(hit, search) for hit in hits],
+        "stacked": {str(photo_id): ids for photo_id, ids in told.items()},
+        "next": following,
+    }
 
 
 def asked_json(search: Search) -> list[dict[str, Any]]:
     """What masks are for, in the order of their colours; plain text alone is one entity."""
     if search.hits and search.hits[0].entities:
-        return [{"text": printable(entity.text), "kind": entity.kind, "negative": entity.negative,
-                 "weight": entity.weight} for entity in search.hits[0].entities]
-    return [{"text": printable(label(term)), "kind": "text", "negative": False, "weight": term.weight}
-            for term in search.query.entities]
+        return [
+            {"text": printable(entity.text), "kind": entity.kind, "negative": entity.negative, "weight": entity.weight}
+            for entity in search.hits[0].entities
+        ]
+    return [
+        {"text": printable(label(term)), "kind": "text", "negative": False, "weight": term.weight}
+        for term in search.query.entities
+    ]
 
 
 def hit_json(hit: Hit, search: Search | None = None) -> dict[str, Any]:
@@ -64,18 +83,29 @@ def hit_json(hit: Hit, search: Search | None = None) -> dict[str, Any]:
     stack = list(hit.stack) if search is None else search.stacks.get(hit.photo.id, [])
     meant = search is None or search.answer is None or search.answer.meant(hit)
     return {
-        "rank": hit.rank, "photo": photo_json(hit.photo), "score": hit.score, "relevance": hit.relevance,
-        "meant": meant, "stack": stack, "entities": [entity_json(entity) for entity in hit.entities]}
+        "rank": hit.rank,
+        "photo": photo_json(hit.photo),
+        "score": hit.score,
+        "relevance": hit.relevance,
+        "meant": meant,
+        "stack": stack,
+        "entities": [entity_json(entity) for entity in hit.entities],
+    }
 
 
 def entity_json(entity: EntityHit) -> dict[str, Any]:
     """What one entity found in a photo."""
     return {
-        "text": printable(entity.text), "negative": entity.negative, "score": entity.score,
-        "present": entity.grounding.present, "probability": entity.grounding.probability,
+        "text": printable(entity.text),
+        "negative": entity.negative,
+        "score": entity.score,
+        "present": entity.grounding.present,
+        "probability": entity.grounding.probability,
         "source": entity.grounding.source,
-        "regions": [{"region": region_name(region), "score": region.score, "box": list(region.box)}
-                    for region in entity.regions]}
+        "regions": [
+            {"region": region_name(region), "score": region.score, "box": list(region.box)} for region in entity.regions
+        ],
+    }
 
 
 def region_name(region: Region) -> str | None:
@@ -85,8 +115,12 @@ def region_name(region: Region) -> str | None:
 
 def region_json(region: Region, photo: Photo) -> dict[str, Any]:
     """One stored region with its mask."""
-    return {"region": region_name(region), "score": region.score, "box": list(region.box),
-            "mask": shown_mask(region.rle, photo).to_json()}
+    return {
+        "region": region_name(region),
+        "score": region.score,
+        "box": list(region.box),
+        "mask": shown_mask(region.rle, photo).to_json(),
+    }
 
 
 def shown_mask(rle: Rle, photo: Photo) -> Rle:
@@ -98,15 +132,22 @@ def shown_mask(rle: Rle, photo: Photo) -> Rle:
 
 def masks_json(hit: Hit) -> list[list[dict[str, Any]]]:
     """The masks of a hit: one list an entity, one mask a region."""
-    return [[shown_mask(region.rle, hit.photo).to_json() for region in entity.regions if all(region.rle.size)]
-            for entity in hit.entities]
+    return [
+        [shown_mask(region.rle, hit.photo).to_json() for region in entity.regions if all(region.rle.size)]
+        for entity in hit.entities
+    ]
 
 
 def heat_json(heat: Heat) -> dict[str, Any]:
     """One map; places that the model did not look at are 0."""
     levels = np.rint(255 * np.nan_to_num(heat.picture)).astype(np.uint8)
-    return {"text": printable(heat.text), "low": heat.low, "high": heat.high, "size": list(levels.shape),
-            "values": base64.b64encode(levels.tobytes()).decode("ascii")}
+    return {
+        "text": printable(heat.text),
+        "low": heat.low,
+        "high": heat.high,
+        "size": list(levels.shape),
+        "values": base64.b64encode(levels.tobytes()).decode("ascii"),
+    }
 
 
 def whole_size(rle: Rle, photo: Photo) -> Rle:

@@ -19,8 +19,10 @@ from .model import Cancelled
 from .problems import problem
 from .state import State
 
-ABOUT = ("Search photos with words and pictures mixed. Boxes and points are in pixels of the upright photo; "
-         "masks are COCO run lengths. Errors are application/problem+json.")
+ABOUT = (
+    "Search photos with words and pictures mixed. Boxes and points are in pixels of the upright photo; "
+    "masks are COCO run lengths. Errors are application/problem+json."
+)
 PICTURES = ("/thumbnail", "/display", "/original", ".png")
 
 
@@ -32,8 +34,16 @@ def create_app(state: State) -> ASGIApp:
         yield
         state.close()
 
-    app = FastAPI(title="interleave-index", version=__version__, description=ABOUT, lifespan=life, docs_url=None,
-                  redoc_url=None, openapi_url="/openapi.json", redirect_slashes=False)
+    app = FastAPI(
+        title="interleave-index",
+        version=__version__,
+        description=ABOUT,
+        lifespan=life,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/openapi.json",
+        redirect_slashes=False,
+    )
     app.state.server = state
     for room in (asking, photos, taking, exporting, pages):
         app.include_router(room.router)

@@ -22,11 +22,20 @@ HEAT_SIDE = 160  # pixels of a map, which is smooth
 UploadName = Annotated[str, Path(min_length=1, max_length=100)]
 EXAMPLES: dict[str, Any] = {
     "string": {"summary": "the string form", "value": {"query": "[a dog] on a beach -[a person]", "limit": 20}},
-    "parts": {"summary": "parts, in the order of the sentence", "value": {
-        "parts": [{"text": "a dog like"}, {"photo": 12, "box": [10, 20, 200, 180]}, {"entity": "the sea", "weight": 2},
-                  {"entity": "a person", "not": True}],
-        "filters": {"after": "2023-06-01", "camera": "pixel"}}},
-    "stored": {"summary": "more like this region", "value": {"parts": [{"region": "12/3"}]}}}
+    "parts": {
+        "summary": "parts, in the order of the sentence",
+        "value": {
+            "parts": [
+                {"text": "a dog like"},
+                {"photo": 12, "box": [10, 20, 200, 180]},
+                {"entity": "the sea", "weight": 2},
+                {"entity": "a person", "not": True},
+            ],
+            "filters": {"after": "2023-06-01", "camera": "pixel"},
+        },
+    },
+    "stored": {"summary": "more like this region", "value": {"parts": [{"region": "12/3"}]}},
+}
 
 
 @router.post("/api/search", openapi_extra=json_body(SearchBody, EXAMPLES, form=True), response_class=Json)
@@ -39,17 +48,26 @@ async def search(request: Request) -> Response:
 
     def work() -> dict[str, Any]:
         query = state.query(body, own)
-        begun = state.searches.begin(query, body.filters.filters(), depth, body.mode, fold=body.stacks,
-                                     exclude_self=body.exclude_self,
-                                     left_out=body.marked_photos if body.exclude_self else frozenset())
+        begun = state.searches.begin(
+            query,
+            body.filters.filters(),
+            depth,
+            body.mode,
+            fold=body.stacks,
+            exclude_self=body.exclude_self,
+            left_out=body.marked_photos if body.exclude_self else frozenset(),
+        )
         return _page(state, begun, 0, body.limit)
 
     return Json(await state.gate.run(request, work))
 
 
 @router.get("/api/search", response_class=Json)
-async def further(request: Request, cursor: Annotated[str, Query(max_length=100, pattern=r"^[\w-]{1,60}\.\d{1,5}$")],
-                  limit: Annotated[int, Query(ge=1, le=200)] = 50) -> Response:
+async def further(
+    request: Request,
+    cursor: Annotated[str, Query(max_length=100, pattern=r"^[\w-]{1,60}\.\d{1,5}$")],
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+) -> Response:
     """The next page of a search. A search is held for half an hour; after that, 410."""
     state = state_of(request)
     name, _, start = cursor.rpartition(".")
@@ -68,8 +86,11 @@ def _page(state: State, search: Search, start: int, limit: int) -> dict[str, Any
 
 LOOK: dict[str, Any] = {
     "photo": {"summary": "an indexed photo", "value": {"photo": 12, "query": "[a dog] on [a beach]"}},
-    "mark": {"summary": "what a box means", "value": {
-        "photo": 12, "parts": [{"photo": 12, "box": [10, 20, 200, 180]}]}}}
+    "mark": {
+        "summary": "what a box means",
+        "value": {"photo": 12, "parts": [{"photo": 12, "box": [10, 20, 200, 180]}]},
+    },
+}
 
 
 @router.post("/api/ground", openapi_extra=json_body(GroundBody, LOOK, form=True), response_class=Json)
@@ -107,8 +128,7 @@ def _look(hit: Hit, upload: Upload | None = None) -> dict[str, Any]:
     return told
 
 
-@router.post("/api/heat", openapi_extra=json_body(GroundBody, {"photo": LOOK["photo"]}, form=True),
-             response_class=Json)
+@router.post("/api/heat", openapi_extra=json_body(GroundBody, {"photo": LOOK["photo"]}, form=True), response_class=Json)
 async def heat(request: Request) -> Response:
     """How much every place of one picture resembles each part of a query: one map an entity.
 
@@ -130,26 +150,45 @@ async def heat(request: Request) -> Response:
 
 
 @router.get("/api/search/{name}/photos/{photo_id}/masks", response_class=Json)
-async def masks(request: Request, name: Annotated[str, Path(max_length=60)],
-                photo_id: Annotated[int, Path(ge=1, le=2**55 - 1)]) -> Response:
+async def masks(
+    request: Request, name: Annotated[str, Path(max_length=60)], photo_id: Annotated[int, Path(ge=1, le=2**55 - 1)]
+) -> Response:
     """The masks of one hit of a search: one list an entity, in order, with one mask a region (COCO run lengths)."""
     state = state_of(request)
     found = state.searches.get(name)
     return Json(await state.gate.read(lambda: masks_json(with_masks(found.hit(photo_id), state.index))))
 
 
-@router.post("/api/uploads", status_code=201, response_class=Json, openapi_extra={"requestBody": {
-    "required": True, "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
-                                  "multipart/form-data": {"schema": {
-                                      "type": "object", "required": ["file"],
-                                      "properties": {"file": {"type": "string", "format": "binary"}}}}}}})
+@router.post(
+    "/api/uploads",
+    status_code=201,
+    response_class=Json,
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+                "multipart/form-data": {
+                    "schema": {
+                        "type": "object",
+                        "required": ["file"],
+                        "properties": {"file": {"type": "string", "format": "binary"}},
+                    }
+                },
+            },
+        }
+    },
+)
 async def upload(request: Request) -> Response:
     """Hold a picture for queries, in memory and for an hour; gives the name that queries call it by."""
     state = state_of(request)
     data = await picture_of(request, state)
     held = await state.gate.run(request, lambda: take(state, data))
-    return Json({"upload": held.name, "width": held.width, "height": held.height}, status_code=201,
-                headers={"Location": f"/api/uploads/{held.name}"})
+    return Json(
+        {"upload": held.name, "width": held.width, "height": held.height},
+        status_code=201,
+        headers={"Location": f"/api/uploads/{held.name}"},
+    )
 
 
 @router.get("/api/uploads/{name}", responses={200: {"content": {"image/jpeg": {}}}}, response_class=Response)
@@ -164,5 +203,3 @@ async def forget(request: Request, name: UploadName) -> Response:
     """Forget an uploaded picture now."""
     state_of(request).uploads.drop(name)
     return Response(status_code=204)
-
-

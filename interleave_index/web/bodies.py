@@ -84,11 +84,13 @@ def _checked(kind: type[B], data: bytes) -> B:
     try:
         return kind.model_validate(json.loads(data))
     except ValidationError as trouble:
-        raise RequestValidationError(trouble.errors(include_url=False, include_context=False,
-                                                    include_input=False)) from None
+        raise RequestValidationError(
+            trouble.errors(include_url=False, include_context=False, include_input=False)
+        ) from None
     except (ValueError, RecursionError) as trouble:
-        raise RequestValidationError([
-            {"loc": ("body",), "msg": f"is not JSON: {trouble}"[:200], "type": "json"}]) from None
+        raise RequestValidationError(
+            [{"loc": ("body",), "msg": f"is not JSON: {trouble}"[:200], "type": "json"}]
+        ) from None
 
 
 # --- OpenAPI ---------------------------------------------------------------------------------
@@ -99,11 +101,20 @@ def json_body(kind: type[BaseModel], example: Any, *, form: bool = False) -> dic
     schema = {"$ref": _REF + kind.__name__}
     content: dict[str, Any] = {"application/json": {"schema": schema, "examples": example}}
     if form:
-        content["multipart/form-data"] = {"schema": {
-            "type": "object", "required": ["request"],
-            "properties": {"request": {"type": "string", "contentMediaType": "application/json",
-                                       "description": f"the JSON of {kind.__name__}"}},
-            "additionalProperties": {"type": "string", "format": "binary"}}}
+        content["multipart/form-data"] = {
+            "schema": {
+                "type": "object",
+                "required": ["request"],
+                "properties": {
+                    "request": {
+                        "type": "string",
+                        "contentMediaType": "application/json",
+                        "description": f"the JSON of {kind.__name__}",
+                    }
+                },
+                "additionalProperties": {"type": "string", "format": "binary"},
+            }
+        }
     return {"requestBody": {"required": True, "content": content}}
 
 
@@ -125,7 +136,9 @@ def describe(app: FastAPI) -> None:
                 for operation in path.values():
                     operation["responses"].pop("422", None)
                     operation["responses"]["default"] = {
-                        "description": "What went wrong", "content": {KIND: {"schema": {"$ref": _REF + "Problem"}}}}
+                        "description": "What went wrong",
+                        "content": {KIND: {"schema": {"$ref": _REF + "Problem"}}},
+                    }
             for unused in ("HTTPValidationError", "ValidationError"):
                 schemas.pop(unused, None)
             app.openapi_schema = found
@@ -135,10 +148,16 @@ def describe(app: FastAPI) -> None:
 
 
 PROBLEM = {
-    "type": "object", "required": ["type", "title", "status", "detail"],
-    "properties": {"type": {"type": "string"}, "title": {"type": "string"}, "status": {"type": "integer"},
-                   "detail": {"type": "string", "description": "what, got, expected, remedy"},
-                   "error": {"type": "string", "description": "class of the error, as in Python"},
-                   "column": {"type": "integer", "description": "where a query does not parse, counted from 0"},
-                   "pointer": {"type": "string", "description": "the query and a caret under that column"},
-                   "errors": {"type": "array", "items": {"type": "object"}}}}
+    "type": "object",
+    "required": ["type", "title", "status", "detail"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string", "description": "what, got, expected, remedy"},
+        "error": {"type": "string", "description": "class of the error, as in Python"},
+        "column": {"type": "integer", "description": "where a query does not parse, counted from 0"},
+        "pointer": {"type": "string", "description": "the query and a caret under that column"},
+        "errors": {"type": "array", "items": {"type": "object"}},
+    },
+}

@@ -25,12 +25,20 @@ from .wire import ExportBody
 
 router = APIRouter(tags=["export"])
 MOST_MASKED = 500  # hits whose masks are written as pictures at once
-EXAMPLES: dict[str, Any] = {"coco": {"summary": "some hits as COCO instances", "value": {
-    "search": "name-of-a-search", "photos": [12, 40], "form": "coco"}}}
+EXAMPLES: dict[str, Any] = {
+    "coco": {
+        "summary": "some hits as COCO instances",
+        "value": {"search": "name-of-a-search", "photos": [12, 40], "form": "coco"},
+    }
+}
 
 
-@router.post("/api/export", openapi_extra=json_body(ExportBody, EXAMPLES), response_class=Response,
-             responses={200: {"content": {"application/json": {}, "application/zip": {}, "text/plain": {}}}})
+@router.post(
+    "/api/export",
+    openapi_extra=json_body(ExportBody, EXAMPLES),
+    response_class=Response,
+    responses={200: {"content": {"application/json": {}, "application/zip": {}, "text/plain": {}}}},
+)
 async def export(request: Request) -> Response:
     """Hits of a search as COCO instances, mask PNGs in a ZIP, JSON lines, or a list of paths."""
     state = state_of(request)

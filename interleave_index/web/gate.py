@@ -49,8 +49,11 @@ class Gate:
         if self.waiting >= self._most and self.working >= self._running:
             self.refused += 1
             seconds = max(1, math.ceil(self.waiting * self._usual / self._running))
-            raise Refused(429, f"{self.waiting} requests wait already, expected at most {self._most}; "
-                               f"come back in {seconds} s", retry_after=seconds)
+            raise Refused(
+                429,
+                f"{self.waiting} requests wait already, expected at most {self._most}; come back in {seconds} s",
+                retry_after=seconds,
+            )
         gone, begun = threading.Event(), threading.Event()
         task = asyncio.create_task(self._in_turn(work, gone, begun))
         watcher = asyncio.create_task(_leaves(request))

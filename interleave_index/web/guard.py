@@ -19,13 +19,20 @@ from .settings import MIB, ServeSettings
 COOKIE = "interleave_session"
 SMALL_BODY = MIB  # of a request without pictures
 OPEN = ("/", "/docs", "/openapi.json", "/favicon.ico", "/api/session")  # hold no data of the collection
-POLICY = ("default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
-          "manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
-          "require-trusted-types-for 'script'")
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
+    "manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+    "require-trusted-types-for 'script'"
+)
 HEADERS = {
-    "content-security-policy": POLICY, "x-content-type-options": "nosniff", "referrer-policy": "no-referrer",
-    "cross-origin-resource-policy": "same-origin", "cross-origin-opener-policy": "same-origin",
-    "x-frame-options": "DENY", "permissions-policy": "camera=(), microphone=(), geolocation=()"}
+    "content-security-policy": POLICY,
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cross-origin-resource-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
+    "x-frame-options": "DENY",
+    "permissions-policy": "camera=(), microphone=(), geolocation=()",
+}
 
 
 class Keys:
@@ -84,8 +91,9 @@ class Guard:
         host = headers.get("host", "").lower()
         name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
         if not self._settings.knows_host(name):
-            raise Refused(421, f"host is {host[:80]!r}, which is not a name of this server; "
-                               "start it with --name to add one")
+            raise Refused(
+                421, f"host is {host[:80]!r}, which is not a name of this server; start it with --name to add one"
+            )
         _check_origin(scope, headers, host)
         path = scope["path"]
         if path in OPEN or path.startswith("/static/"):
@@ -140,8 +148,10 @@ def _dressed(send: Send) -> Send:
     async def dressed(message: Message) -> None:
         if message["type"] == "http.response.start":
             there = {name.lower() for name, _ in message.get("headers", [])}
-            message["headers"] = [*message.get("headers", []), *(
-                (name.encode(), value.encode()) for name, value in HEADERS.items() if name.encode() not in there)]
+            message["headers"] = [
+                *message.get("headers", []),
+                *((name.encode(), value.encode()) for name, value in HEADERS.items() if name.encode() not in there),
+            ]
         await send(message)
 
     return dressed

@@ -54,10 +54,19 @@ class Job:
     def to_json(self) -> dict[str, Any]:
         """The job as plain JSON values; `report` once it has ended."""
         report = None if self.report is None else self.report.to_json()
-        return {"job": self.name, "folders": [printable(str(folder)) for folder in self.folders], "state": self.state,
-                "stage": self.stage, "done": self.done, "total": self.total, "encoded": self.encoded,
-                "failed": self.failures, "photos_per_s": round(self.photos_per_s, 2), "detail": self.detail,
-                "report": report}
+        return {
+            "job": self.name,
+            "folders": [printable(str(folder)) for folder in self.folders],
+            "state": self.state,
+            "stage": self.stage,
+            "done": self.done,
+            "total": self.total,
+            "encoded": self.encoded,
+            "failed": self.failures,
+            "photos_per_s": round(self.photos_per_s, 2),
+            "detail": self.detail,
+            "report": report,
+        }
 
 
 class Jobs:

@@ -17,23 +17,46 @@ class Measures:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.requests = Counter("interleave_requests", "Requests by route and status.", ["method", "route", "status"],
-                                registry=self.registry)
-        self.seconds = Histogram("interleave_request_seconds", "Seconds to the end of an answer.", ["method", "route"],
-                                 buckets=SECONDS, registry=self.registry)
-        self.model_seconds = Histogram("interleave_model_seconds", "Seconds of the model by kind of work.", ["kind"],
-                                       buckets=SECONDS, registry=self.registry)
-        self.model_batch = Histogram("interleave_model_batch", "Queries that the model was given at once.",
-                                     buckets=MANY, registry=self.registry)
-        self.refused = Counter("interleave_refused", "Requests refused because too many waited.",
-                               registry=self.registry)
-        gauges = {"waiting": "Requests that wait for a thread.", "working": "Requests at work.",
-                  "photos": "Photos of the catalog.", "regions": "Regions of the active space.",
-                  "uploads": "Pictures of queries that are held.", "upload_bytes": "Bytes of them.",
-                  "ingest_running": "1 while an ingest runs.", "ingest_done": "Files settled by the last ingest.",
-                  "ingest_failed": "Files that failed in the last ingest."}
-        self.gauges = {name: Gauge(f"interleave_{name}", words, registry=self.registry)
-                       for name, words in gauges.items()}
+        self.requests = Counter(
+            "interleave_requests",
+            "Requests by route and status.",
+            ["method", "route", "status"],
+            registry=self.registry,
+        )
+        self.seconds = Histogram(
+            "interleave_request_seconds",
+            "Seconds to the end of an answer.",
+            ["method", "route"],
+            buckets=SECONDS,
+            registry=self.registry,
+        )
+        self.model_seconds = Histogram(
+            "interleave_model_seconds",
+            "Seconds of the model by kind of work.",
+            ["kind"],
+            buckets=SECONDS,
+            registry=self.registry,
+        )
+        self.model_batch = Histogram(
+            "interleave_model_batch", "Queries that the model was given at once.", buckets=MANY, registry=self.registry
+        )
+        self.refused = Counter(
+            "interleave_refused", "Requests refused because too many waited.", registry=self.registry
+        )
+        gauges = {
+            "waiting": "Requests that wait for a thread.",
+            "working": "Requests at work.",
+            "photos": "Photos of the catalog.",
+            "regions": "Regions of the active space.",
+            "uploads": "Pictures of queries that are held.",
+            "upload_bytes": "Bytes of them.",
+            "ingest_running": "1 while an ingest runs.",
+            "ingest_done": "Files settled by the last ingest.",
+            "ingest_failed": "Files that failed in the last ingest.",
+        }
+        self.gauges = {
+            name: Gauge(f"interleave_{name}", words, registry=self.registry) for name, words in gauges.items()
+        }
 
     def model(self, kind: str, count: int, seconds: float) -> None:
         """One piece of work of the model."""

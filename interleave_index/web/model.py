@@ -65,8 +65,13 @@ class SharedInterface:
         seen: told of every piece of work: its kind, how many at once, seconds.
     """
 
-    def __init__(self, build: Callable[[], Interface], *, gather_seconds: float = 0.004,
-                 seen: Callable[[str, int, float], None] = lambda kind, count, seconds: None) -> None:
+    def __init__(
+        self,
+        build: Callable[[], Interface],
+        *,
+        gather_seconds: float = 0.004,
+        seen: Callable[[str, int, float], None] = lambda kind, count, seconds: None,
+    ) -> None:
         self._build, self._gather, self._seen = build, gather_seconds, seen
         self._turns: queue.PriorityQueue[_Turn] = queue.PriorityQueue()
         self._number = itertools.count()

@@ -21,8 +21,12 @@ from .state import State, state_of
 from .wire import SessionBody
 
 router = APIRouter(tags=["server"])
-MEDIA = {"html": "text/html; charset=utf-8", "js": "text/javascript; charset=utf-8", "css": "text/css; charset=utf-8",
-         "svg": "image/svg+xml"}
+MEDIA = {
+    "html": "text/html; charset=utf-8",
+    "js": "text/javascript; charset=utf-8",
+    "css": "text/css; charset=utf-8",
+    "svg": "image/svg+xml",
+}
 WRONG_TOKEN_SECONDS = 0.5
 
 
@@ -36,11 +40,18 @@ async def status(request: Request) -> Response:
 def _status(state: State) -> dict[str, Any]:
     settings, job = state.settings, state.jobs.last
     return state.index.status() | {
-        "version": __version__, "model": state.config.models.interface,
+        "version": __version__,
+        "model": state.config.models.interface,
         "roots": [{"name": printable(root.name or str(root)), "path": printable(str(root))} for root in settings.roots],
         "job": None if job is None else job.name,
-        "limits": {"upload_bytes": settings.upload_bytes, "upload_pixels": settings.upload_pixels,
-                   "parts": settings.parts, "hits": settings.hits, "waiting": settings.waiting}}
+        "limits": {
+            "upload_bytes": settings.upload_bytes,
+            "upload_pixels": settings.upload_pixels,
+            "parts": settings.parts,
+            "hits": settings.hits,
+            "waiting": settings.waiting,
+        },
+    }
 
 
 @router.get("/api/facets", response_class=Json)
@@ -66,8 +77,12 @@ async def session(request: Request) -> Response:
     return Json({"needed": keys.needed, "open": admitted or not keys.needed})
 
 
-@router.post("/api/session", status_code=204, openapi_extra=json_body(SessionBody, {
-    "token": {"value": {"token": "the token of the server"}}}), response_class=Response)
+@router.post(
+    "/api/session",
+    status_code=204,
+    openapi_extra=json_body(SessionBody, {"token": {"value": {"token": "the token of the server"}}}),
+    response_class=Response,
+)
 async def enter(request: Request) -> Response:
     """Give a browser a cookie for the token, so that pictures load; another 401 for a wrong one."""
     state = state_of(request)
@@ -76,8 +91,9 @@ async def enter(request: Request) -> Response:
         await asyncio.sleep(WRONG_TOKEN_SECONDS)  # guessing gets no faster by asking often
         raise Refused(401, "this is not the token of the server")
     answer = Response(status_code=204)
-    answer.set_cookie(COOKIE, state.keys.cookie, httponly=True, samesite="strict", path="/",
-                      secure=request.url.scheme == "https")
+    answer.set_cookie(
+        COOKIE, state.keys.cookie, httponly=True, samesite="strict", path="/", secure=request.url.scheme == "https"
+    )
     return answer
 
 

@@ -23,8 +23,16 @@ from .wire import FiltersBody
 
 router = APIRouter(tags=["photos"])
 PhotoPath = Annotated[int, Path(ge=1, le=2**55 - 1)]
-MEDIA = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp", "HEIF": "image/heif", "AVIF": "image/avif",
-         "TIFF": "image/tiff", "GIF": "image/gif", "BMP": "image/bmp"}
+MEDIA = {
+    "JPEG": "image/jpeg",
+    "PNG": "image/png",
+    "WEBP": "image/webp",
+    "HEIF": "image/heif",
+    "AVIF": "image/avif",
+    "TIFF": "image/tiff",
+    "GIF": "image/gif",
+    "BMP": "image/bmp",
+}
 KEPT = "private, max-age=604800"  # what an id shows never changes
 DISPLAY_SIDE = 2048
 MOST_BYTES = 2**30
@@ -32,9 +40,12 @@ PICTURE: dict[int | str, dict[str, Any]] = {200: {"content": {"image/jpeg": {}}}
 
 
 @router.get("/api/photos", response_class=Json)
-async def photos(request: Request, cursor: Annotated[int, Query(ge=0, le=10**9)] = 0,
-                 limit: Annotated[int, Query(ge=1, le=200)] = 60,
-                 folder: Annotated[str | None, Query(max_length=4096)] = None) -> Response:
+async def photos(
+    request: Request,
+    cursor: Annotated[int, Query(ge=0, le=10**9)] = 0,
+    limit: Annotated[int, Query(ge=1, le=200)] = 60,
+    folder: Annotated[str | None, Query(max_length=4096)] = None,
+) -> Response:
     """Photos of the catalog, newest in it first."""
     state = state_of(request)
 
@@ -42,8 +53,11 @@ async def photos(request: Request, cursor: Annotated[int, Query(ge=0, le=10**9)]
         ids = state.index.ids(FiltersBody(folder=folder).filters())[::-1]
         some = [state.index.photo(int(photo_id)) for photo_id in ids[cursor : cursor + limit]]
         end = cursor + len(some)
-        return {"total": len(ids), "photos": [photo_json(photo) for photo in some],
-                "next": end if end < len(ids) else None}
+        return {
+            "total": len(ids),
+            "photos": [photo_json(photo) for photo in some],
+            "next": end if end < len(ids) else None,
+        }
 
     return Json(await state.gate.read(work))
 
@@ -62,8 +76,10 @@ async def regions(request: Request, photo_id: PhotoPath) -> Response:
 
     def work() -> dict[str, Any]:
         known = state.index.photo(photo_id)
-        return {"photo": photo_json(known), "regions": [region_json(one, known)
-                                                        for one in state.index.regions(photo_id)]}
+        return {
+            "photo": photo_json(known),
+            "regions": [region_json(one, known) for one in state.index.regions(photo_id)],
+        }
 
     return Json(await state.gate.read(work))
 
@@ -92,14 +108,27 @@ async def original(request: Request, photo_id: PhotoPath) -> Response:
     data, known = await state.gate.read(work)
     name = hashlib.sha256(str(known.path).encode("utf-8", "surrogateescape")).hexdigest()[:12]
     kind = MEDIA.get(known.format, "application/octet-stream")
-    return Response(data, media_type=kind, headers={
-        "Cache-Control": KEPT, "Content-Disposition": f'inline; filename="{photo_id}-{name}.{known.format.lower()}"'})
+    return Response(
+        data,
+        media_type=kind,
+        headers={
+            "Cache-Control": KEPT,
+            "Content-Disposition": f'inline; filename="{photo_id}-{name}.{known.format.lower()}"',
+        },
+    )
 
 
-@router.get("/api/photos/{photo_id}/masks/{entity}.png", responses={200: {"content": {"image/png": {}}}},
-            response_class=Response)
-async def mask(request: Request, photo_id: PhotoPath, entity: Annotated[int, Path(ge=0, le=255)],
-               search: Annotated[str | None, Query(max_length=60)] = None) -> Response:
+@router.get(
+    "/api/photos/{photo_id}/masks/{entity}.png",
+    responses={200: {"content": {"image/png": {}}}},
+    response_class=Response,
+)
+async def mask(
+    request: Request,
+    photo_id: PhotoPath,
+    entity: Annotated[int, Path(ge=0, le=255)],
+    search: Annotated[str | None, Query(max_length=60)] = None,
+) -> Response:
     """A mask at the size of the photo: 255 inside, 0 outside.
 
     `entity` counts the entities of a search from 0; without `search` it is the number of a stored region.

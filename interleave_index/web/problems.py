@@ -17,13 +17,36 @@ from ..grammar import point_at
 log = logging.getLogger("interleave_index.web")
 KIND = "application/problem+json"
 STATUS: dict[type[Exception], int] = {
-    errors.InputError: 422, errors.IndexNotFound: 404, errors.NotInIndex: 404, errors.IndexBusy: 409,
-    errors.SpaceMismatch: 409, errors.SchemaTooNew: 409, errors.IndexDamaged: 500, errors.StorageError: 503,
-    errors.ModelError: 503, errors.ConfigError: 422}
-TITLES = {400: "Bad request", 401: "Token needed", 403: "Not allowed", 404: "Not found", 405: "Method not allowed",
-          408: "Too slow", 409: "Conflict", 410: "Gone", 411: "Length needed", 413: "Too large", 415: "Unknown form",
-          421: "Another host", 422: "Cannot be used", 429: "Too many requests", 499: "Left", 500: "Our mistake",
-          503: "Not available"}
+    errors.InputError: 422,
+    errors.IndexNotFound: 404,
+    errors.NotInIndex: 404,
+    errors.IndexBusy: 409,
+    errors.SpaceMismatch: 409,
+    errors.SchemaTooNew: 409,
+    errors.IndexDamaged: 500,
+    errors.StorageError: 503,
+    errors.ModelError: 503,
+    errors.ConfigError: 422,
+}
+TITLES = {
+    400: "Bad request",
+    401: "Token needed",
+    403: "Not allowed",
+    404: "Not found",
+    405: "Method not allowed",
+    408: "Too slow",
+    409: "Conflict",
+    410: "Gone",
+    411: "Length needed",
+    413: "Too large",
+    415: "Unknown form",
+    421: "Another host",
+    422: "Cannot be used",
+    429: "Too many requests",
+    499: "Left",
+    500: "Our mistake",
+    503: "Not available",
+}
 
 
 class Refused(Exception):
@@ -43,8 +66,13 @@ class Refused(Exception):
 
 def problem(status: int, detail: str, *, headers: dict[str, str] | None = None, **more: Any) -> Response:
     """An answer that says what went wrong."""
-    body = {"type": "about:blank", "title": TITLES.get(status, "Error"), "status": status, "detail": printable(detail),
-            **more}
+    body = {
+        "type": "about:blank",
+        "title": TITLES.get(status, "Error"),
+        "status": status,
+        "detail": printable(detail),
+        **more,
+    }
     return Response(to_json_text(body), status_code=status, media_type=KIND, headers=headers)
 
 

@@ -81,8 +81,15 @@ class Search:
 
     def _fetch(self, index: Index, count: int, most: int) -> dict[int, list[int]]:
         count = min(count, most - self.asked, EXACT_AT_ONCE if self.ground == "exact" else most)
-        found = index.search(self.query, count, filters=self.filters, ground=self.ground, mode=self.mode,
-                             skip=self.asked, exclude_self=self.exclude_self)
+        found = index.search(
+            self.query,
+            count,
+            filters=self.filters,
+            ground=self.ground,
+            mode=self.mode,
+            skip=self.asked,
+            exclude_self=self.exclude_self,
+        )
         if self.answer is None:  # an answer without hits is false
             self.answer = replace(found, hits=())
         self.asked += count
@@ -103,15 +110,26 @@ class Searches:
         self._held: OrderedDict[str, Search] = OrderedDict()
         self._lock = threading.Lock()
 
-    def begin(self, query: Query, filters: Filters, ground: Depth | None, mode: Mode, *, fold: bool,
-              exclude_self: bool = False, left_out: frozenset[int] = frozenset()) -> Search:
+    def begin(
+        self,
+        query: Query,
+        filters: Filters,
+        ground: Depth | None,
+        mode: Mode,
+        *,
+        fold: bool,
+        exclude_self: bool = False,
+        left_out: frozenset[int] = frozenset(),
+    ) -> Search:
         """A new one, not asked yet."""
-        search = Search(secrets.token_urlsafe(12), query, filters, ground, mode, fold, exclude_self, left_out,
-                        time.monotonic())
+        search = Search(
+            secrets.token_urlsafe(12), query, filters, ground, mode, fold, exclude_self, left_out, time.monotonic()
+        )
         with self._lock:
             self._held[search.name] = search
             while len(self._held) > 1 and (
-                    len(self._held) > HELD or sum(len(one.hits) for one in self._held.values()) > MOST_HITS):
+                len(self._held) > HELD or sum(len(one.hits) for one in self._held.values()) > MOST_HITS
+            ):
                 self._held.popitem(last=False)
         return search
 
@@ -128,8 +146,9 @@ class Searches:
 
 def with_masks(hit: Hit, index: Index) -> Hit:
     """The hit with the masks of its stored regions put back."""
-    ordinals = {region.region_id % 256 for entity in hit.entities for region in entity.regions
-                if region.region_id is not None}
+    ordinals = {
+        region.region_id % 256 for entity in hit.entities for region in entity.regions if region.region_id is not None
+    }
     if not ordinals:
         return hit
     stored = index.regions(hit.photo.id)
@@ -144,8 +163,15 @@ def with_masks(hit: Hit, index: Index) -> Hit:
 
 
 def _without_masks(hit: Hit) -> Hit:
-    return _mapped(hit, lambda entity: replace(entity, regions=tuple(
-        region if region.region_id is None else replace(region, rle=_NO_MASK) for region in entity.regions)))
+    return _mapped(
+        hit,
+        lambda entity: replace(
+            entity,
+            regions=tuple(
+                region if region.region_id is None else replace(region, rle=_NO_MASK) for region in entity.regions
+            ),
+        ),
+    )
 
 
 def _mapped(hit: Hit, change: Callable[[EntityHit], EntityHit]) -> Hit:

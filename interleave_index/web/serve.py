@@ -16,8 +16,14 @@ from .settings import ServeSettings
 from .state import State
 
 
-def serve(folder: str, config: Config, settings: ServeSettings, *, ready: Callable[[str], None],
-          stop: threading.Event | None = None) -> None:
+def serve(
+    folder: str,
+    config: Config,
+    settings: ServeSettings,
+    *,
+    ready: Callable[[str], None],
+    stop: threading.Event | None = None,
+) -> None:
     """Serve until Ctrl-C, SIGTERM, or `stop`.
 
     Args:
@@ -61,15 +67,26 @@ def _bound(settings: ServeSettings) -> socket.socket:
         listening.bind((settings.host, settings.port))
     except OSError as trouble:
         listening.close()
-        raise ConfigError(f"cannot listen at {settings.host} port {settings.port}: {trouble.strerror}; "
-                          "choose another by --port") from trouble
+        raise ConfigError(
+            f"cannot listen at {settings.host} port {settings.port}: {trouble.strerror}; choose another by --port"
+        ) from trouble
     return listening
 
 
 async def _run(state: State, listening: socket.socket, ready: Callable[[], None], stop: threading.Event | None) -> None:
-    server = uvicorn.Server(uvicorn.Config(create_app(state), log_level="warning", access_log=False,
-                                           server_header=False, date_header=False, timeout_keep_alive=10,
-                                           timeout_graceful_shutdown=5, ws="none", lifespan="on"))
+    server = uvicorn.Server(
+        uvicorn.Config(
+            create_app(state),
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            date_header=False,
+            timeout_keep_alive=10,
+            timeout_graceful_shutdown=5,
+            ws="none",
+            lifespan="on",
+        )
+    )
     serving = asyncio.create_task(server.serve(sockets=[listening]))
     while not server.started and not serving.done():
         await asyncio.sleep(0.01)

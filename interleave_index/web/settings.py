@@ -57,12 +57,20 @@ class ServeSettings:
         if self.waiting < 0:
             raise ConfigError(f"waiting is {self.waiting}, expected 0 or more")
         if not self.loopback and not self.token:
-            raise ConfigError(f"host is {self.host}, which others can reach, and there is no token; give one by "
-                              f"{TOKEN_VARIABLE} or --token, or leave --host out")
-        if self.token is not None and (len(self.token) < SHORTEST_TOKEN or not self.token.isascii()
-                                       or not self.token.isprintable() or " " in self.token):
-            raise ConfigError(f"token has {len(self.token)} characters, expected at least {SHORTEST_TOKEN} of "
-                              "printable ASCII without blanks, such as `openssl rand -hex 16` prints")
+            raise ConfigError(
+                f"host is {self.host}, which others can reach, and there is no token; give one by "
+                f"{TOKEN_VARIABLE} or --token, or leave --host out"
+            )
+        if self.token is not None and (
+            len(self.token) < SHORTEST_TOKEN
+            or not self.token.isascii()
+            or not self.token.isprintable()
+            or " " in self.token
+        ):
+            raise ConfigError(
+                f"token has {len(self.token)} characters, expected at least {SHORTEST_TOKEN} of "
+                "printable ASCII without blanks, such as `openssl rand -hex 16` prints"
+            )
         for root in self.roots:
             if not root.is_dir():
                 raise ConfigError(f"root {root} is not a folder, expected one below which photos lie")

@@ -35,12 +35,20 @@ class State:
         create: make an empty index where there is none.
     """
 
-    def __init__(self, folder: str, config: Config, settings: ServeSettings, *,
-                 build: Callable[[], Interface] | None = None, create: bool = False) -> None:
+    def __init__(
+        self,
+        folder: str,
+        config: Config,
+        settings: ServeSettings,
+        *,
+        build: Callable[[], Interface] | None = None,
+        create: bool = False,
+    ) -> None:
         self.settings, self.config = settings, config
         self.measures = Measures()
-        self.shared = SharedInterface(build or partial(build_interface, config), gather_seconds=settings.gather_seconds,
-                                      seen=self.measures.model)
+        self.shared = SharedInterface(
+            build or partial(build_interface, config), gather_seconds=settings.gather_seconds, seen=self.measures.model
+        )
         model = cast(Interface, self.shared)
         try:
             self.index = Index.open(folder, config=config, interface=model, create=create)
@@ -65,10 +73,17 @@ class State:
     def gauge(self) -> None:
         """Bring the gauges up to date."""
         facts, gauges, job = self.index.status(), self.measures.gauges, self.jobs.last
-        values = {"waiting": self.gate.waiting, "working": self.gate.working, "photos": facts["photos"],
-                  "regions": facts["regions"], "uploads": len(self.uploads), "upload_bytes": self.uploads.held_bytes,
-                  "ingest_running": int(job is not None and job.state == "running"),
-                  "ingest_done": job.done if job else 0, "ingest_failed": job.failures if job else 0}
+        values = {
+            "waiting": self.gate.waiting,
+            "working": self.gate.working,
+            "photos": facts["photos"],
+            "regions": facts["regions"],
+            "uploads": len(self.uploads),
+            "upload_bytes": self.uploads.held_bytes,
+            "ingest_running": int(job is not None and job.state == "running"),
+            "ingest_done": job.done if job else 0,
+            "ingest_failed": job.failures if job else 0,
+        }
         for name, value in values.items():
             gauges[name].set(value)
 

@@ -19,8 +19,10 @@ from .wire import IngestBody
 router = APIRouter(tags=["ingest"])
 JobName = Annotated[str, Path(min_length=1, max_length=40)]
 LOOK_SECONDS, ALIVE_SECONDS = 0.2, 15.0
-EXAMPLES: dict[str, Any] = {"folder": {"summary": "one folder below a root", "value": {"folder": "2024/summer"}},
-                            "all": {"summary": "all roots", "value": {}}}
+EXAMPLES: dict[str, Any] = {
+    "folder": {"summary": "one folder below a root", "value": {"folder": "2024/summer"}},
+    "all": {"summary": "all roots", "value": {}},
+}
 
 
 @router.post("/api/ingest", status_code=202, openapi_extra=json_body(IngestBody, EXAMPLES), response_class=Json)
@@ -46,13 +48,15 @@ async def stop(request: Request, name: JobName) -> Response:
     return Json(job.to_json(), status_code=202)
 
 
-@router.get("/api/ingest/{name}/events", responses={200: {"content": {"text/event-stream": {}}}},
-            response_class=Response)
+@router.get(
+    "/api/ingest/{name}/events", responses={200: {"content": {"text/event-stream": {}}}}, response_class=Response
+)
 async def events(request: Request, name: JobName) -> Response:
     """Server-sent events: `progress` with every change, `end` with the report; each holds the whole state."""
     job = state_of(request).jobs.get(name)
-    return StreamingResponse(_told(job), media_type="text/event-stream",
-                             headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
+    return StreamingResponse(
+        _told(job), media_type="text/event-stream", headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    )
 
 
 async def _told(job: Job) -> AsyncIterator[str]:

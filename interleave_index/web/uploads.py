@@ -73,8 +73,9 @@ class Uploads:
         with self._decoding:
             found = decode(data, max_pixels=self._settings.upload_pixels, long_side=LONG_SIDE)
             preview = jpeg(found.rgb, PREVIEW_SIDE)
-        upload = Upload(f"u-{secrets.token_urlsafe(12)}", found.rgb, found.width, found.height, preview,
-                        time.monotonic())
+        upload = Upload(
+            f"u-{secrets.token_urlsafe(12)}", found.rgb, found.width, found.height, preview, time.monotonic()
+        )
         with self._lock:
             self._held[upload.name] = upload
             self._sweep(upload.made)

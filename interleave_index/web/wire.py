@@ -49,8 +49,10 @@ class MaskBody(Strict):
         """(H, W) bool."""
         high, wide = self.size
         if high * wide > MASK_PIXELS or sum(self.counts) != high * wide:
-            raise InputError(f"mask of size {self.size} has counts that sum to {sum(self.counts)}, expected "
-                             f"{high * wide}, and at most {MASK_PIXELS}")
+            raise InputError(
+                f"mask of size {self.size} has counts that sum to {sum(self.counts)}, expected "
+                f"{high * wide}, and at most {MASK_PIXELS}"
+            )
         values = np.arange(len(self.counts)) % 2 == 1
         return np.repeat(values, self.counts).reshape(wide, high).T
 
@@ -77,8 +79,9 @@ class PartBody(Strict):
     def _one_kind(self) -> Self:
         kinds = [name for name in ("text", "entity", "upload", "photo", "region") if getattr(self, name) is not None]
         if len(kinds) != 1:
-            raise ValueError(f"part has {' and '.join(kinds) or 'nothing'}, expected one of text, entity, upload, "
-                             "photo, region")
+            raise ValueError(
+                f"part has {' and '.join(kinds) or 'nothing'}, expected one of text, entity, upload, photo, region"
+            )
         if self.marked and kinds[0] not in ("upload", "photo"):
             raise ValueError(f"part is a {kinds[0]} with a box, points or a mask, expected an upload or a photo")
         if self.text is not None and (self.weight is not None or self.absent):
@@ -97,18 +100,37 @@ class FiltersBody(Strict):
     after: Annotated[datetime | None, Field(description="taken then or later")] = None
     before: Annotated[datetime | None, Field(description="taken before")] = None
     camera: Annotated[str, Field(max_length=200)] | None = None
-    near: tuple[Annotated[float, Field(ge=-90, le=90)], Annotated[float, Field(ge=-180, le=180)],
-                Annotated[float, Field(gt=0, le=20040)]] | None = None
-    within: tuple[Annotated[float, Field(ge=-90, le=90)], Annotated[float, Field(ge=-180, le=180)],
-                  Annotated[float, Field(ge=-90, le=90)], Annotated[float, Field(ge=-180, le=180)]] | None = None
+    near: (
+        tuple[
+            Annotated[float, Field(ge=-90, le=90)],
+            Annotated[float, Field(ge=-180, le=180)],
+            Annotated[float, Field(gt=0, le=20040)],
+        ]
+        | None
+    ) = None
+    within: (
+        tuple[
+            Annotated[float, Field(ge=-90, le=90)],
+            Annotated[float, Field(ge=-180, le=180)],
+            Annotated[float, Field(ge=-90, le=90)],
+            Annotated[float, Field(ge=-180, le=180)],
+        ]
+        | None
+    ) = None
     folder: Annotated[str, Field(max_length=4096)] | None = None
     include_missing: bool = False
 
     def filters(self) -> Filters:
         """As the library takes them."""
-        return Filters(after=_wall(self.after), before=_wall(self.before), camera=self.camera or None, near=self.near,
-                       within=self.within, folder=Path(self.folder) if self.folder else None,
-                       include_missing=self.include_missing)
+        return Filters(
+            after=_wall(self.after),
+            before=_wall(self.before),
+            camera=self.camera or None,
+            near=self.near,
+            within=self.within,
+            folder=Path(self.folder) if self.folder else None,
+            include_missing=self.include_missing,
+        )
 
 
 class QueryBody(Strict):
@@ -132,14 +154,16 @@ class SearchBody(QueryBody):
     ground: Literal["stored", "exact", "none"] = "stored"
     mode: Literal["auto", "exact", "ann"] = "auto"
     stacks: Annotated[bool, Field(description="fold near-duplicates into one hit")] = True
-    exclude_self: Annotated[bool, Field(description="leave out the indexed photos that the query names, whole or in "
-                                                    "part")] = False
+    exclude_self: Annotated[
+        bool, Field(description="leave out the indexed photos that the query names, whole or in part")
+    ] = False
 
     @property
     def marked_photos(self) -> frozenset[int]:
         """Ids of indexed photos of which a marked part is asked for: their query holds pixels, not their names."""
-        return frozenset(part.photo for part in self.parts or ()
-                         if part.photo is not None and part.marked and not part.absent)
+        return frozenset(
+            part.photo for part in self.parts or () if part.photo is not None and part.marked and not part.absent
+        )
 
 
 class GroundBody(QueryBody):
@@ -166,7 +190,8 @@ class ExportBody(Strict):
 
     search: Name
     photos: Annotated[list[PhotoId], Field(max_length=5000, description="empty takes every hit so far")] = Field(
-        default_factory=list)
+        default_factory=list
+    )
     form: Literal["coco", "masks", "paths", "jsonl"] = "coco"
 
 
@@ -211,8 +236,9 @@ def with_pixels(query: Query, index: Index) -> Query:
         if isinstance(part, RegionRef):
             stored, rgb = index.regions(part.photo_id), index.pixels(part.photo_id)
             if part.ordinal >= len(stored):
-                raise NotInIndex(f"photo {part.photo_id} has {len(stored)} regions, number {part.ordinal} from 0 is "
-                                 "not there")
+                raise NotInIndex(
+                    f"photo {part.photo_id} has {len(stored)} regions, number {part.ordinal} from 0 is not there"
+                )
             mask = resize_mask(stored[part.ordinal].rle.decode(), (rgb.shape[0], rgb.shape[1]))
             return Picture(rgb, mask=mask, weight=part.weight)
         return part
@@ -247,11 +273,14 @@ def _picture(rgb: RGB, width: int, height: int, body: PartBody, weight: float) -
     if body.box is not None:
         x0, y0, x1, y1 = body.box
         if min(x0, y0) < -1 or x1 > width + 1 or y1 > height + 1:
-            raise InputError(f"box {body.box} reaches out of its picture, expected x within 0 to {width} and y within "
-                             f"0 to {height}")
+            raise InputError(
+                f"box {body.box} reaches out of its picture, expected x within 0 to {width} and y within 0 to {height}"
+            )
         box = (max(0.0, x0 * wide), max(0.0, y0 * high), min(x1 * wide, rgb.shape[1]), min(y1 * high, rgb.shape[0]))
-    points, background = (tuple((_inside(x * wide), _inside(y * high)) for x, y in group or ())
-                          for group in (body.points, body.background))
+    points, background = (
+        tuple((_inside(x * wide), _inside(y * high)) for x, y in group or ())
+        for group in (body.points, body.background)
+    )
     mask = None
     if body.mask is not None:
         mask = body.mask.decode()
@@ -277,8 +306,13 @@ def _named(part: Part, upload: FindUpload) -> Part:
     if part.mask is not None:
         given = np.asarray((upload(str(part.mask)).rgb > 0).any(axis=2))
         mask = MaskBody(**_runs(resize_mask(given, (found.rgb.shape[0], found.rgb.shape[1]))))
-    body = PartBody(upload=str(part.source)[:200], box=part.box, points=list(part.points) or None,
-                    background=list(part.background) or None, mask=mask)
+    body = PartBody(
+        upload=str(part.source)[:200],
+        box=part.box,
+        points=list(part.points) or None,
+        background=list(part.background) or None,
+        mask=mask,
+    )
     return _picture(found.rgb, found.width, found.height, body, part.weight)
 
 

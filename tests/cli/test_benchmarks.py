@@ -55,19 +55,31 @@ def coco(tmp_path: Path, photo: Path) -> Path:
     ids[:40, :40] = 70001
     (tmp_path / "panoptic_val2017").mkdir()
     Image.fromarray(np.stack([ids % 256, ids // 256 % 256, ids // 65536], -1).astype(np.uint8)).save(
-        tmp_path / "panoptic_val2017" / "a.png")
+        tmp_path / "panoptic_val2017" / "a.png"
+    )
     images = [{"id": 5, "file_name": "a.jpg", "height": 64, "width": 96}]
     segments = [{"id": 70001, "category_id": 1}, {"id": 300, "category_id": 2}]
     (tmp_path / "annotations").mkdir()
-    (tmp_path / "annotations" / "panoptic_val2017.json").write_text(json.dumps({
-        "images": images, "categories": [{"id": 1, "name": "red", "isthing": 1},
-                                         {"id": 2, "name": "white", "isthing": 0}],
-        "annotations": [{"image_id": 5, "file_name": "a.png", "segments_info": segments}]}))
+    (tmp_path / "annotations" / "panoptic_val2017.json").write_text(
+        json.dumps(
+            {
+                "images": images,
+                "categories": [{"id": 1, "name": "red", "isthing": 1}, {"id": 2, "name": "white", "isthing": 0}],
+                "annotations": [{"image_id": 5, "file_name": "a.png", "segments_info": segments}],
+            }
+        )
+    )
     phrase = {"annotation_id": 70001, "phrase": "red", "_start_idx": 2, "start_idx": 1, "end_idx": 5}
     for name in ("entity_val2017", "entity_val2017_long", "linked"):
         more = {"reference": {"image_id": 5, "annotation_id": 70001, "prob": 1.0}} if name == "linked" else {}
-        (tmp_path / "annotations" / f"{name}.json").write_text(json.dumps({"images": images, "annotations": [
-            {"image_id": 5, "sentence": "a red thing", "phrase": [{**phrase, **more}]}]}))
+        (tmp_path / "annotations" / f"{name}.json").write_text(
+            json.dumps(
+                {
+                    "images": images,
+                    "annotations": [{"image_id": 5, "sentence": "a red thing", "phrase": [{**phrase, **more}]}],
+                }
+            )
+        )
     return tmp_path
 
 
@@ -76,8 +88,20 @@ def test_find_bench_runs_every_part_whose_files_are_there(run, coco):
     names = [one["benchmark"] for one in json.loads(out)["benchmarks"]]
     assert names == ["find-bench grounding", "find-bench retrieval text", "find-bench retrieval caption"]
     assert figures(answer)["figures"]["mIoU"] == pytest.approx(100, abs=1e-3)
-    found = figures(run("find-bench", "--coco", coco, "--part", "interleaved", "--interleave",
-                        coco / "annotations" / "linked.json", "--visual", 1, "--json"))
+    found = figures(
+        run(
+            "find-bench",
+            "--coco",
+            coco,
+            "--part",
+            "interleaved",
+            "--interleave",
+            coco / "annotations" / "linked.json",
+            "--visual",
+            1,
+            "--json",
+        )
+    )
     assert found["figures"]["shown"] == 1 and found["settings"]["visual"] == 1
     status, out, _ = run("find-bench", "--coco", coco, "--long", "--part", "grounding")
     assert status == 0 and "FIND Focal-L" in out and "73.2" in out and "100.0" in out
@@ -95,13 +119,25 @@ def test_a_run_can_be_stopped_and_refuses_to_mix_with_another(run, coco, tmp_pat
 
 @pytest.mark.parametrize("name", ["refcoco", "refcoco+", "refcocog"])
 def test_the_refcoco_family(run, photo, tmp_path, name):
-    rows = [{"ref_id": 0, "ann_id": 9, "image_id": 5, "split": "val",
-             "sentences": [{"sent": "red"}, {"sent": "the red part"}]}]
+    rows = [
+        {
+            "ref_id": 0,
+            "ann_id": 9,
+            "image_id": 5,
+            "split": "val",
+            "sentences": [{"sent": "red"}, {"sent": "the red part"}],
+        }
+    ]
     (tmp_path / "refs.json").write_text(json.dumps(rows))
     runs = [0, *[40, 24] * 39, 40, 24 + 56 * 64]
-    (tmp_path / "instances.json").write_text(json.dumps({
-        "images": [{"id": 5, "file_name": "a.jpg", "height": 64, "width": 96}],
-        "annotations": [{"id": 9, "segmentation": {"size": [64, 96], "counts": runs}}]}))
+    (tmp_path / "instances.json").write_text(
+        json.dumps(
+            {
+                "images": [{"id": 5, "file_name": "a.jpg", "height": 64, "width": 96}],
+                "annotations": [{"id": 9, "segmentation": {"size": [64, 96], "counts": runs}}],
+            }
+        )
+    )
     words = (name, "--refs", tmp_path / "refs.json", "--photos", photo.parent, "--json")
     found = figures(run(*words))
     assert found["figures"]["n"] == 2 and found["figures"]["P@0.9"] == 100
@@ -112,20 +148,42 @@ def test_the_refcoco_family(run, photo, tmp_path, name):
 
 def test_false_premises_reasons_captions_and_objects(run, photo, tmp_path):
     whole = [[0, 0, 40, 0, 40, 40, 0, 40]]
-    (tmp_path / "fp.json").write_text(json.dumps({
-        "images": [{"id": 5, "file_name": "a.jpg", "height": 64, "width": 96}],
-        "annotations": [{"ann_id": 1, "image_id": 5, "segmentation": whole,
-                         "sentences": [{"sent": "purple", "is_false_premise": True}]}]}))
-    found = figures(run("fp-refcoco", "--refs", tmp_path / "fp.json", "--photos", photo.parent, "--set", "refcocog",
-                        "--json"))
+    (tmp_path / "fp.json").write_text(
+        json.dumps(
+            {
+                "images": [{"id": 5, "file_name": "a.jpg", "height": 64, "width": 96}],
+                "annotations": [
+                    {
+                        "ann_id": 1,
+                        "image_id": 5,
+                        "segmentation": whole,
+                        "sentences": [{"sent": "purple", "is_false_premise": True}],
+                    }
+                ],
+            }
+        )
+    )
+    found = figures(
+        run("fp-refcoco", "--refs", tmp_path / "fp.json", "--photos", photo.parent, "--set", "refcocog", "--json")
+    )
     assert found["figures"]["absent"] == 1 and found["figures"]["See"] == 100
     (tmp_path / "val").mkdir()
     (tmp_path / "val" / "a.jpg").write_bytes(photo.read_bytes())
-    (tmp_path / "val" / "a.json").write_text(json.dumps({"text": ["red"], "is_sentence": False, "shapes": [
-        {"label": "target", "points": [[0, 0], [39, 0], [39, 39], [0, 39]]}]}))
+    (tmp_path / "val" / "a.json").write_text(
+        json.dumps(
+            {
+                "text": ["red"],
+                "is_sentence": False,
+                "shapes": [{"label": "target", "points": [[0, 0], [39, 0], [39, 39], [0, 39]]}],
+            }
+        )
+    )
     assert figures(run("reasonseg", tmp_path, "--json"))["figures"]["gIoU"] == pytest.approx(100, abs=1e-2)
-    (tmp_path / "dataset_coco.json").write_text(json.dumps({"images": [
-        {"filename": "a.jpg", "split": "test", "cocoid": 5, "sentences": [{"raw": "red on white"}]}]}))
+    (tmp_path / "dataset_coco.json").write_text(
+        json.dumps(
+            {"images": [{"filename": "a.jpg", "split": "test", "cocoid": 5, "sentences": [{"raw": "red on white"}]}]}
+        )
+    )
     found = figures(run("karpathy", tmp_path / "dataset_coco.json", "--photos", photo.parent, "--json"))
     assert found["figures"]["IR@1"] == found["figures"]["TR@1"] == 100
     ids = np.zeros(SIZE, np.uint8)
@@ -139,8 +197,9 @@ def test_false_premises_reasons_captions_and_objects(run, photo, tmp_path):
 
 
 def test_coco_panoptic_writes_what_panopticapi_reads(run, coco, tmp_path):
-    found = figures(run("coco-panoptic", "--coco", coco, "--classes", "visual", "--predictions", tmp_path / "maps",
-                        "--json"))
+    found = figures(
+        run("coco-panoptic", "--coco", coco, "--classes", "visual", "--predictions", tmp_path / "maps", "--json")
+    )
     assert found["benchmark"] == "coco-panoptic visual" and found["figures"]["mIoU"] == pytest.approx(100)
     assert (tmp_path / "maps" / "visual.json").exists() and (tmp_path / "maps" / "visual" / "000000000005.png").exists()
     status, _, err = run("coco-panoptic", "--coco", tmp_path / "none")

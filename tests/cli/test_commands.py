@@ -45,8 +45,17 @@ def test_ingest_makes_an_index_reports_counts_as_json_and_again_finds_all_presen
     status, out, _ = run(*words)
     report = json.loads(out)
     assert (status, report["added"], report["failed"]) == (0, 6, [])
-    assert set(report) == {"added", "changed", "present", "moved", "duplicate", "missing", "failed", "photos_per_s",
-                           "seconds"}
+    assert set(report) == {
+        "added",
+        "changed",
+        "present",
+        "moved",
+        "duplicate",
+        "missing",
+        "failed",
+        "photos_per_s",
+        "seconds",
+    }
     assert set(report["seconds"]) == {"read", "decode", "model", "write"}
     status, out, _ = run(*words)
     assert (status, json.loads(out)["present"], json.loads(out)["added"]) == (0, 6, 0)
@@ -151,25 +160,49 @@ def test_filters_that_leave_nothing_say_so(run, index, tmp_path):
     assert (status, out) == (0, "No photo was searched: the index is empty, or the filters leave nothing.\n")
 
 
-@pytest.mark.parametrize("words", [
-    ("search",), ("search", "red", "--after", "yesterday"), ("search", "red", "--near", "48,11"),
-    ("search", "red", "--near", "95,11,5"), ("search", "red", "--ground", "deep"), ("search", "red", "--top-k", "0"),
-    ("search", "red", "--nonsense"), ("nonsense",), ("forget",), ("activate", "first"), ("export", "red")])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("search",),
+        ("search", "red", "--after", "yesterday"),
+        ("search", "red", "--near", "48,11"),
+        ("search", "red", "--near", "95,11,5"),
+        ("search", "red", "--ground", "deep"),
+        ("search", "red", "--top-k", "0"),
+        ("search", "red", "--nonsense"),
+        ("nonsense",),
+        ("forget",),
+        ("activate", "first"),
+        ("export", "red"),
+    ],
+)
 def test_wrong_usage_gives_status_2_and_a_line_that_helps(run, index, words):
     status, out, err = run(*words)
     assert (status, out) == (2, "")
     assert "Traceback" not in err and len(err) > 20
 
 
-@pytest.mark.parametrize(("words", "said"), [
-    (("search", "[red"), "never closed"), (("search", " "), "query is empty"), (("search", "-[red]"), "negatives only"),
-    (("search", "[image:/absent/dog.jpg]"), "/absent/dog.jpg"), (("search", "[photo:999]"), "999"),
-    (("forget", "999"), "999"), (("search", "red", "--model", "/absent/checkpoint"), "/absent/checkpoint"),
-    (("search", "red", "--device", "gpu"), "models.device"),
-    (("search", "red", "--config", "/absent.yaml"), "/absent.yaml"),
-    (("status", "--index", "/absent/index"), "no index"), (("activate", "99"), "99"),
-    (("activate", "9" * 20), "9" * 20), (("forget", "9" * 20), "9" * 20), (("ground", "9" * 20, "red"), "9" * 20),
-    (("ground", "99", "red"), "99"), (("status", "--index", "postgresql://host/photos"), "PostgreSQL")])
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("search", "[red"), "never closed"),
+        (("search", " "), "query is empty"),
+        (("search", "-[red]"), "negatives only"),
+        (("search", "[image:/absent/dog.jpg]"), "/absent/dog.jpg"),
+        (("search", "[photo:999]"), "999"),
+        (("forget", "999"), "999"),
+        (("search", "red", "--model", "/absent/checkpoint"), "/absent/checkpoint"),
+        (("search", "red", "--device", "gpu"), "models.device"),
+        (("search", "red", "--config", "/absent.yaml"), "/absent.yaml"),
+        (("status", "--index", "/absent/index"), "no index"),
+        (("activate", "99"), "99"),
+        (("activate", "9" * 20), "9" * 20),
+        (("forget", "9" * 20), "9" * 20),
+        (("ground", "9" * 20, "red"), "9" * 20),
+        (("ground", "99", "red"), "99"),
+        (("status", "--index", "postgresql://host/photos"), "PostgreSQL"),
+    ],
+)
 def test_an_error_of_ours_gives_status_1_and_one_line(run, index, words, said):
     status, out, err = run(*words)
     assert (status, out) == (1, "")
@@ -195,8 +228,9 @@ def test_a_page_with_painted_masks_is_written(run, index, tmp_path):
 def test_ground_gives_one_hit_for_any_picture_file_without_an_index(run, drawn_photos, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("INTERLEAVE_INDEX", raising=False)
-    status, out, err = run("ground", drawn_photos.green_square.path, "[green]", "--model", "toy", "--json",
-                           "--html", "page.html")
+    status, out, err = run(
+        "ground", drawn_photos.green_square.path, "[green]", "--model", "toy", "--json", "--html", "page.html"
+    )
     assert status == 0, err
     hit = json.loads(out)
     assert (hit["rank"], hit["photo_id"], hit["path"]) == (1, 0, drawn_photos.green_square.path)
@@ -289,8 +323,16 @@ def test_spaces_and_activate_switch_to_the_same_space_again(run, index):
 def test_export_of_the_library_loads_in_pycocotools(run, index, tmp_path, capsys):
     from pycocotools.coco import COCO
 
-    status, out, _ = run("export", "--coco", tmp_path / "all.json", "--masks", tmp_path / "masks", "--jsonl",
-                         tmp_path / "all.jsonl", "--json")
+    status, out, _ = run(
+        "export",
+        "--coco",
+        tmp_path / "all.json",
+        "--masks",
+        tmp_path / "masks",
+        "--jsonl",
+        tmp_path / "all.jsonl",
+        "--json",
+    )
     counts = json.loads(out)
     assert (status, counts["coco_images"], counts["json_lines"]) == (0, 6, 6)
     loaded = COCO(str(tmp_path / "all.json"))
@@ -389,8 +431,22 @@ def test_evaluate_hands_its_options_over_and_prints_the_figures(run, monkeypatch
         return {"caption": {"IR@1": 12.5, "chance": 1.0, "n": 8}, "labels": {"seen": {"top1": 50.0}}, "seed": 3}
 
     monkeypatch.setattr("interleave_index.evaluation.evaluate", measure)
-    words = ("evaluate", tmp_path / "val.tar", "--model", "toy", "--seed", 3, "--limit", 9, "--exclude-source", "a",
-             "--exclude-source", "b", "--dump", tmp_path / "scores.npz")
+    words = (
+        "evaluate",
+        tmp_path / "val.tar",
+        "--model",
+        "toy",
+        "--seed",
+        3,
+        "--limit",
+        9,
+        "--exclude-source",
+        "a",
+        "--exclude-source",
+        "b",
+        "--dump",
+        tmp_path / "scores.npz",
+    )
     status, out, _ = run(*words, "--json")
     assert (status, json.loads(out)["caption"]["IR@1"]) == (0, 12.5)
     assert (asked["pack"], asked["seed"], asked["limit"]) == (tmp_path / "val.tar", 3, 9)
@@ -409,12 +465,28 @@ def test_train_hands_its_options_over_and_names_the_finished_model(run, monkeypa
         return settings.out / "bundle"
 
     monkeypatch.setattr("interleave_index.training.run.run", train)
-    words = ("train", tmp_path, "--out", tmp_path / "out", "--stage", "bundle", "--stage", "align", "--minutes", 2,
-             "--align-minutes", 3)
+    words = (
+        "train",
+        tmp_path,
+        "--out",
+        tmp_path / "out",
+        "--stage",
+        "bundle",
+        "--stage",
+        "align",
+        "--minutes",
+        2,
+        "--align-minutes",
+        3,
+    )
     status, out, err = run(*words, "--json")
     assert (status, json.loads(out)) == (0, {"model": str(tmp_path / "out" / "bundle")})
     assert (asked[0].stages, asked[0].minutes, asked[0].align_minutes, asked[0].bf16) == (
-        ("align", "bundle"), 2.0, 3.0, True)
+        ("align", "bundle"),
+        2.0,
+        3.0,
+        True,
+    )
     assert "9 photos/s" in err
     assert "9 photos/s" in run(*words)[1]
 

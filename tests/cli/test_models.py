@@ -32,9 +32,16 @@ def home(tmp_path_factory):
     place, patch = tmp_path_factory.mktemp("home"), pytest.MonkeyPatch()
     patch.setenv(hub.HOME_VARIABLE, str(place))
     folder = tiny.save(hub.folder_of(NAME), "siglip")
-    (folder / "pulled.json").write_text(json.dumps(
-        {"name": NAME, "revision": "b" * 40, "licence": "apache-2.0",
-         "files": {"model.safetensors": hub.sha256_of(folder / "model.safetensors")}}))
+    (folder / "pulled.json").write_text(
+        json.dumps(
+            {
+                "name": NAME,
+                "revision": "b" * 40,
+                "licence": "apache-2.0",
+                "files": {"model.safetensors": hub.sha256_of(folder / "model.safetensors")},
+            }
+        )
+    )
     tiny.save(place.parent / "my-clip", "clip")
     patch.delenv("INTERLEAVE_INDEX", raising=False)
     patch.delenv("INTERLEAVE_CONFIG", raising=False)
@@ -103,7 +110,9 @@ def test_a_model_by_name_and_one_by_folder_fill_spaces_of_one_index(run, home, s
     assert status == 0 and json.loads(out)["present"] == 6
     spaces = json.loads(run("spaces", "--json", "--index", tmp_path / "index")[1])["spaces"]
     assert [(row["interface"], row["dim"], row["state"], row["encodings"]) for row in spaces] == [
-        (NAME, 32, "active", 6), ("my-clip", 24, "building", 6)]
+        (NAME, 32, "active", 6),
+        ("my-clip", 24, "building", 6),
+    ]
 
     status, _, err = run("search", "a dog", "--model", folder, *index)
     assert status == 1 and "SpaceMismatch" not in err and NAME in err and "my-clip" in err

@@ -1,6 +1,5 @@
 """What every interface promises (interface/protocol.py), asked of toys and of tiny models of every kind."""
 
-
 import numpy as np
 import pytest
 

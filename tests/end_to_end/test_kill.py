@@ -51,9 +51,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run_and_kill(index: Path, folder: Path, workers: int, chance: random.Random) -> None:
     """Start an ingest, wait until it is a random number of files on its way and a little longer, and kill it."""
-    program = subprocess.Popen([sys.executable, "-c", PROGRAM, str(index), str(folder), str(workers)],
-                               stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-                               env={**os.environ, "OMP_NUM_THREADS": "1"})
+    program = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, str(index), str(folder), str(workers)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
     assert program.stdout is not None
     steps = chance.randrange(1, 9)
     for line in program.stdout:
@@ -84,8 +88,22 @@ def test_an_ingest_that_is_killed_again_and_again_loses_nothing_and_doubles_noth
         after = state(index)
         assert all(now >= then for now, then in zip(after, before, strict=True))
         before = after
-    done = subprocess.run([sys.executable, "-m", "interleave_index", "ingest", str(folder), "--index", str(index),
-                           "--model", "toy", "--json"], capture_output=True, text=True)
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "interleave_index",
+            "ingest",
+            str(folder),
+            "--index",
+            str(index),
+            "--model",
+            "toy",
+            "--json",
+        ],
+        capture_output=True,
+        text=True,
+    )
     report = json.loads(done.stdout)
     assert report["added"] + report["present"] == PHOTOS and len(report["failed"]) == 1 and done.returncode == 3
     assert state(index) == (PHOTOS, PHOTOS, PHOTOS + 1)

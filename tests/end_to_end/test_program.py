@@ -29,8 +29,16 @@ def program(tmp_path, environment):
     """Run the program in an empty folder; gives the finished process."""
 
     def program(*words, **options):
-        return subprocess.run([*PROGRAM, *map(str, words)], cwd=tmp_path, env=environment, capture_output=True,
-                              text=True, timeout=120, check=False, **options)
+        return subprocess.run(
+            [*PROGRAM, *map(str, words)],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+            **options,
+        )
 
     return program
 
@@ -51,8 +59,14 @@ def test_from_a_folder_of_photos_to_a_grounded_hit(ingested, drawn_photos):
 
 
 def test_a_reader_that_leaves_early_ends_the_program_quietly(ingested, tmp_path, environment):
-    with subprocess.Popen([*PROGRAM, "search", "red", "--json"], cwd=tmp_path, env=environment, stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        [*PROGRAM, "search", "red", "--json"],
+        cwd=tmp_path,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
         assert process.stdout is not None and process.stderr is not None
         process.stdout.close()
         said = process.stderr.read()
@@ -72,8 +86,9 @@ def test_ctrl_c_finishes_the_batch_and_the_next_run_goes_on(program, tmp_path, e
         green = {"green": draw.rectangle(0, 0, 10 + number % 100, 10 + number // 100)}
         draw.save(draw.paint(green), folder / f"{number:03d}.png")
     words = [*PROGRAM, "ingest", str(folder), "--model", "toy", "--workers", "0", "--batch", "4"]
-    with subprocess.Popen(words, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                          text=True) as process:
+    with subprocess.Popen(
+        words, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
         wait_for_photos(tmp_path / "photos.index" / "catalog.sqlite")
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=60)
@@ -110,8 +125,15 @@ def test_the_wheel_works_in_a_clean_environment(built_wheel, tmp_path, environme
     (site / "dependencies.pth").write_text(str(Path(np.__file__).parents[1]) + "\n")
 
     def run(*words):
-        return subprocess.run([str(word) for word in words], cwd=tmp_path, env=environment, capture_output=True,
-                              text=True, timeout=120, check=False)
+        return subprocess.run(
+            [str(word) for word in words],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
 
     where = run(python, "-c", "import interleave_index; print(interleave_index.__file__)").stdout
     assert where.startswith(str(site))

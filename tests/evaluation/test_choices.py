@@ -16,8 +16,9 @@ from interleave_index.evaluation.words import mentions
 from interleave_index.geometry import encode_rle
 
 
-def _region(label: str | None, *, area: float = 4, crowd: bool = False, mask: bool = True, kind: str = "instance"
-            ) -> PackRegion:
+def _region(
+    label: str | None, *, area: float = 4, crowd: bool = False, mask: bool = True, kind: str = "instance"
+) -> PackRegion:
     rle = encode_rle(np.ones((2, 2), bool)) if mask else None
     return PackRegion(label, kind, (0, 0, 2, 2), area, rle, crowd)
 
@@ -26,33 +27,41 @@ def _photo(key: str, *regions: PackRegion, captions: tuple[str, ...] = (), label
     return PackPhoto(key, "drawn", b"", 2, 2, captions, labels, regions)
 
 
-@pytest.mark.parametrize("caption, label, words", [
-    ("A Dog and two dogs.", "dog", ["Dog", "dogs"]),
-    ("hotdog dogma bulldog dog's", "dog", ["dog"]),
-    ("People and a person", "person", ["People", "person"]),
-    ("two men", "man", ["men"]),
-    ("potted plants, a potted  plant; plants", "potted plant", ["potted plants", "potted  plant"]),
-    ("a T-shirt, t shirts", "t-shirt", ["T-shirt", "t shirts"]),
-    ("buses and a bus", "bus", ["buses", "bus"]),
-    ("a sofa", "couch", []),
-    ("a c++ book", "c++", ["c"]),
-])
+@pytest.mark.parametrize(
+    "caption, label, words",
+    [
+        ("A Dog and two dogs.", "dog", ["Dog", "dogs"]),
+        ("hotdog dogma bulldog dog's", "dog", ["dog"]),
+        ("People and a person", "person", ["People", "person"]),
+        ("two men", "man", ["men"]),
+        ("potted plants, a potted  plant; plants", "potted plant", ["potted plants", "potted  plant"]),
+        ("a T-shirt, t shirts", "t-shirt", ["T-shirt", "t shirts"]),
+        ("buses and a bus", "bus", ["buses", "bus"]),
+        ("a sofa", "couch", []),
+        ("a c++ book", "c++", ["c"]),
+    ],
+)
 def test_a_label_is_named_by_its_whole_words_or_their_plural_and_by_no_synonym(
-        caption: str, label: str, words: list[str]) -> None:
+    caption: str, label: str, words: list[str]
+) -> None:
     assert [caption[start:end] for start, end in mentions(caption, label)] == words
 
 
 def test_only_a_lone_masked_region_is_asked_for_and_a_group_never() -> None:
-    photos = [_photo("a", _region("cat"), _region("dog"), _region("dog")),
-              _photo("b", _region("cat"), _region("cat", mask=False), _region(None)),
-              _photo("c", _region("cat", crowd=True)),
-              _photo("d", _region("cat"), _region("cat", crowd=True))]
+    photos = [
+        _photo("a", _region("cat"), _region("dog"), _region("dog")),
+        _photo("b", _region("cat"), _region("cat", mask=False), _region(None)),
+        _photo("c", _region("cat", crowd=True)),
+        _photo("d", _region("cat"), _region("cat", crowd=True)),
+    ]
     assert [(found.position, found.label) for found in lone_regions(photos)] == [(0, "cat"), (1, "cat")]
 
 
 def test_the_reference_follows_from_the_sha1_of_the_key_and_is_the_largest_region_there() -> None:
-    photos = [_photo(key, _region("cat", area=3), _region("cat", area=9), _region("cat", area=99, crowd=True))
-              for key in "abcde"] + [_photo("f", _region("dog"))]
+    photos = [
+        _photo(key, _region("cat", area=3), _region("cat", area=9), _region("cat", area=99, crowd=True))
+        for key in "abcde"
+    ] + [_photo("f", _region("dog"))]
     references = References(photos)
     for position, photo in enumerate(photos[:5]):
         others = [other for other in range(5) if other != position]
@@ -65,8 +74,10 @@ def test_the_reference_follows_from_the_sha1_of_the_key_and_is_the_largest_regio
 
 def test_a_question_takes_the_first_caption_that_names_the_label_once() -> None:
     captions = ("A pet.", "A cat and a cat.", "Cats", "Two cats, asleep.", "The cat.")
-    asked = questions([_photo("a", _region("cat"), captions=captions), _photo("b", _region("cat"))],
-                      References([_photo("a", _region("cat"), captions=captions), _photo("b", _region("cat"))]))
+    asked = questions(
+        [_photo("a", _region("cat"), captions=captions), _photo("b", _region("cat"))],
+        References([_photo("a", _region("cat"), captions=captions), _photo("b", _region("cat"))]),
+    )
     (only,) = asked
     assert (only.before, only.word, only.after, only.reference.position) == ("Two ", "cats", ", asleep.", 1)
 

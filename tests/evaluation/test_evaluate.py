@@ -34,18 +34,45 @@ def _blocks(rows: slice, columns: slice) -> BoolMask:
     return mask.repeat(BLOCK, 0).repeat(BLOCK, 1)
 
 
-def _photo(tar: tarfile.TarFile, key: str, ground: str, patches: dict[str, BoolMask], *, annotated: Any = None,
-           source: str = "drawn", **record: Any) -> None:
+def _photo(
+    tar: tarfile.TarFile,
+    key: str,
+    ground: str,
+    patches: dict[str, BoolMask],
+    *,
+    annotated: Any = None,
+    source: str = "drawn",
+    **record: Any,
+) -> None:
     pixels = np.empty((*(side * BLOCK for side in SHAPE), 3), np.uint8)
     pixels[:] = COLOURS[ground]
     for colour, mask in patches.items():
         pixels[mask] = COLOURS[colour]
     stream = io.BytesIO()
     Image.fromarray(pixels).save(stream, "JPEG", quality=95, subsampling=0)
-    regions = [{"label": label, "kind": "instance", "bbox": [0, 0, 1, 1], "area": int(mask.sum()),
-                "rle": encode_rle(mask).to_json()} for label, mask in (annotated or {}).items()]
-    text = json.dumps({"key": key, "source": source, "width": 96, "height": 64, "aspect": "true", "captions": [],
-                       "labels": list(annotated or ()), "regions": regions, **record}).encode()
+    regions = [
+        {
+            "label": label,
+            "kind": "instance",
+            "bbox": [0, 0, 1, 1],
+            "area": int(mask.sum()),
+            "rle": encode_rle(mask).to_json(),
+        }
+        for label, mask in (annotated or {}).items()
+    ]
+    text = json.dumps(
+        {
+            "key": key,
+            "source": source,
+            "width": 96,
+            "height": 64,
+            "aspect": "true",
+            "captions": [],
+            "labels": list(annotated or ()),
+            "regions": regions,
+            **record,
+        }
+    ).encode()
     for name, content in ((f"{key}.jpg", stream.getvalue()), (f"{key}.json", text)):
         info = tarfile.TarInfo(name)
         info.size = len(content)
@@ -56,27 +83,45 @@ def _photo(tar: tarfile.TarFile, key: str, ground: str, patches: dict[str, BoolM
 def pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("pack") / "drawn.tar"
     left, right = slice(0, 6), slice(6, 12)
-    drawn = {"a": ("white", "red", _blocks(slice(0, 4), left)), "b": ("white", "blue", _blocks(slice(0, 2), right)),
-             "c": ("black", "blue", _blocks(slice(0, 4), slice(3, 9))),
-             "d": ("black", "red", _blocks(slice(0, 2), left))}
+    drawn = {
+        "a": ("white", "red", _blocks(slice(0, 4), left)),
+        "b": ("white", "blue", _blocks(slice(0, 2), right)),
+        "c": ("black", "blue", _blocks(slice(0, 4), slice(3, 9))),
+        "d": ("black", "red", _blocks(slice(0, 2), left)),
+    }
     with tarfile.open(path, "w") as tar:
         for key, (ground, colour, mask) in drawn.items():
-            _photo(tar, key, ground, {colour: mask}, annotated={colour: mask}, regions_scope="all 2 colours",
-                   captions=[f"{colour} on {ground}"])
-        _photo(tar, "third", "white", {"green": _blocks(slice(0, 4), left)},
-               annotated={"green": _blocks(slice(0, 2), slice(0, 4))})
+            _photo(
+                tar,
+                key,
+                ground,
+                {colour: mask},
+                annotated={colour: mask},
+                regions_scope="all 2 colours",
+                captions=[f"{colour} on {ground}"],
+            )
+        _photo(
+            tar,
+            "third",
+            "white",
+            {"green": _blocks(slice(0, 4), left)},
+            annotated={"green": _blocks(slice(0, 2), slice(0, 4))},
+        )
         _photo(tar, "orange", "orange", {}, labels=["orange"], source="classes")
-        _photo(tar, "mixed", "orange", {"yellow": _blocks(slice(0, 2), slice(0, 12))}, labels=["yellow"],
-               source="classes")
+        _photo(
+            tar, "mixed", "orange", {"yellow": _blocks(slice(0, 2), slice(0, 12))}, labels=["yellow"], source="classes"
+        )
     return path
 
 
 @pytest.fixture(scope="module")
 def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("pairs") / "pairs.jsonl"
-    lines = [{"key": "a", "kind": "swap", "caption": "red on white", "negative": "blue on white"},
-             {"key": "a", "kind": "add", "caption": "green on black", "negative": "red on white"},
-             {"key": "unknown", "kind": "add", "caption": "x", "negative": "y"}]
+    lines = [
+        {"key": "a", "kind": "swap", "caption": "red on white", "negative": "blue on white"},
+        {"key": "a", "kind": "add", "caption": "green on black", "negative": "red on white"},
+        {"key": "unknown", "kind": "add", "caption": "x", "negative": "y"},
+    ]
     path.write_text("\n".join(map(json.dumps, lines)) + "\n\n")
     return path
 
@@ -100,9 +145,25 @@ def report(pack: Path, pairs: Path, facts: TrainFacts, dumped: Path) -> dict[str
 
 def test_every_key_of_the_frozen_report_is_there_and_json_can_hold_it(report: dict[str, Any]) -> None:
     assert json.loads(json.dumps(report)) == report
-    assert {"caption", "interleaved", "interleaved_word_kept", "interleaved_word_deleted", "grounding_text",
-            "grounding_text_stored", "grounding_exemplar", "grounding_exemplar_stored", "proposals", "labels",
-            "forms", "judgement", "negatives", "own_photo", "hard_negatives", "photos_per_s", "model"} <= set(report)
+    assert {
+        "caption",
+        "interleaved",
+        "interleaved_word_kept",
+        "interleaved_word_deleted",
+        "grounding_text",
+        "grounding_text_stored",
+        "grounding_exemplar",
+        "grounding_exemplar_stored",
+        "proposals",
+        "labels",
+        "forms",
+        "judgement",
+        "negatives",
+        "own_photo",
+        "hard_negatives",
+        "photos_per_s",
+        "model",
+    } <= set(report)
     for name in ("caption", "interleaved", "interleaved_word_kept", "interleaved_word_deleted"):
         assert {"IR@1", "IR@5", "IR@10", "chance", "n"} <= set(report[name])
     for name in ("grounding_text", "grounding_text_stored", "grounding_exemplar", "grounding_exemplar_stored"):
@@ -178,7 +239,8 @@ def test_colours_that_are_there_are_meant_and_those_that_are_not_are_not(report:
         assert report["judgement"][kind]["first_five"] == 100 and report["judgement"][kind]["n"] == 4
     assert report["judgement"]["all"]["monotone"] == 100
     assert report["judgement"]["all"]["pairs"] == sum(
-        found["pairs"] for kind, found in report["judgement"].items() if kind not in ("all", "presence"))
+        found["pairs"] for kind, found in report["judgement"].items() if kind not in ("all", "presence")
+    )
 
 
 def test_every_photo_and_part_of_the_pack_finds_its_own_photo_first(report: dict[str, Any]) -> None:
@@ -205,8 +267,9 @@ def test_the_dump_holds_scores_ids_ranks_and_ious(report: dict[str, Any], dumped
     assert arrays["interleaved_labels"].tolist() == ["blue", "blue", "red", "red"]
     other = {"a": "d", "d": "a", "b": "c", "c": "b"}
     assert [other[key] for key in arrays["interleaved_keys"]] == arrays["interleaved_reference_keys"].tolist()
-    deleted = dict(zip(arrays["interleaved_keys"].tolist(), arrays["interleaved_word_deleted_ranks"].tolist(),
-                       strict=True))
+    deleted = dict(
+        zip(arrays["interleaved_keys"].tolist(), arrays["interleaved_word_deleted_ranks"].tolist(), strict=True)
+    )
     assert deleted == {"a": 2, "b": 1, "c": 2, "d": 1}
     assert arrays["grounding_text_iou"] == pytest.approx([1, 1, 1, 1, 1 / 3], abs=1e-5)
     assert arrays["grounding_text_labels"].tolist() == ["red", "blue", "blue", "red", "green"]
@@ -227,8 +290,13 @@ def test_the_same_seed_gives_the_same_report(pack: Path, facts: TrainFacts, repo
 
 def test_limit_and_excluded_sources_leave_photos_out_and_progress_is_told(pack: Path, facts: TrainFacts) -> None:
     told: list[tuple[str, int, int]] = []
-    small = evaluate(pack, interface=ToyInterface(), facts=facts, limit=2,
-                     progress=lambda what, done, total: told.append((what, done, total)))
+    small = evaluate(
+        pack,
+        interface=ToyInterface(),
+        facts=facts,
+        limit=2,
+        progress=lambda what, done, total: told.append((what, done, total)),
+    )
     assert small["photos"] == 2 and small["caption"]["n"] == 2 and small["interleaved"]["n"] == 0
     assert small["interleaved"]["IR@1"] == 0 and small["labels"]["seen"]["n"] == 0
     assert ("photos", 2, 2) in told and ("captions", 2, 2) in told
@@ -268,7 +336,9 @@ def test_the_facts_beside_the_code_name_their_packs() -> None:
 
 
 def test_importing_the_room_loads_no_heavy_package() -> None:
-    code = ("import sys, interleave_index.evaluation; "
-            "print([name for name in ('torch', 'faiss', 'sqlalchemy', 'scipy', 'PIL') if name in sys.modules])")
+    code = (
+        "import sys, interleave_index.evaluation; "
+        "print([name for name in ('torch', 'faiss', 'sqlalchemy', 'scipy', 'PIL') if name in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

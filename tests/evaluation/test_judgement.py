@@ -46,19 +46,23 @@ class Axes:
     """Every name is an axis, so that a photo's vector is what it scores for each of them."""
 
     space = Space("axes", "0" * 64, "none", len(NAMES))
-    calibration = Calibration.of_banks({name: np.zeros((0, len(NAMES)), np.float32) for name in BANKS},
-                                       dict.fromkeys(KINDS, EVEN))
+    calibration = Calibration.of_banks(
+        {name: np.zeros((0, len(NAMES)), np.float32) for name in BANKS}, dict.fromkeys(KINDS, EVEN)
+    )
 
     def __init__(self) -> None:
         self.encoded: list[ResolvedQuery] = []
 
     def encode_query(self, query: ResolvedQuery) -> QueryEncoding:
         self.encoded.append(query)
-        rows = {role: [_axis(part.label) for part in query if part.role == role]
-                for role in ("caption", "entity", "negative")}
+        rows = {
+            role: [_axis(part.label) for part in query if part.role == role]
+            for role in ("caption", "entity", "negative")
+        }
         stacked = {role: np.array(some, np.float32).reshape(-1, len(NAMES)) for role, some in rows.items()}
-        return QueryEncoding(stacked["caption"].sum(0) + stacked["entity"].sum(0), stacked["entity"],
-                             stacked["negative"])
+        return QueryEncoding(
+            stacked["caption"].sum(0) + stacked["entity"].sum(0), stacked["entity"], stacked["negative"]
+        )
 
     def encode_photos(self, photos: Sequence[RGB]) -> list[PhotoEncoding]:
         raise NotImplementedError
@@ -89,9 +93,15 @@ def _jpeg() -> bytes:
 
 def _library(*photos: tuple[PackPhoto, tuple[float, float, float]]) -> Library:
     count = len(photos)
-    return Library(tuple(photo for photo, _ in photos), np.arange(count), np.array([v for _, v in photos], np.float32),
-                   np.zeros((0, len(NAMES)), np.float32), np.zeros(count + 1, np.int64), ((),) * count,
-                   np.zeros(0, np.float32))
+    return Library(
+        tuple(photo for photo, _ in photos),
+        np.arange(count),
+        np.array([v for _, v in photos], np.float32),
+        np.zeros((0, len(NAMES)), np.float32),
+        np.zeros(count + 1, np.int64),
+        ((),) * count,
+        np.zeros(0, np.float32),
+    )
 
 
 CAT = ("cat", 50.0)
@@ -100,9 +110,14 @@ CAT = ("cat", 50.0)
 @pytest.fixture
 def library() -> Library:
     """Cats that score .9, .8 and .3, a photo without that scores .6, and one whose cat is too small to count."""
-    return _library((_photo("a", CAT), (0.9, 0, 0)), (_photo("b", CAT), (0.8, 0, 0)), (_photo("c", CAT), (0.3, 0, 0)),
-                    (_photo("d"), (0.6, 0, 0)), (_photo("e", ("cat", 0.5)), (1.0, 0, 0)),
-                    (_photo("f", closed=False), (1.0, 0, 0)))
+    return _library(
+        (_photo("a", CAT), (0.9, 0, 0)),
+        (_photo("b", CAT), (0.8, 0, 0)),
+        (_photo("c", CAT), (0.3, 0, 0)),
+        (_photo("d"), (0.6, 0, 0)),
+        (_photo("e", ("cat", 0.5)), (1.0, 0, 0)),
+        (_photo("f", closed=False), (1.0, 0, 0)),
+    )
 
 
 def _judged(library: Library) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -130,8 +145,13 @@ def test_missed_and_false_answers_are_counted_at_the_cut_off(library: Library) -
 
 def test_chances_of_the_first_hits_are_held_against_what_came_true(library: Library) -> None:
     figures, arrays = _judged(library)
-    shown = [(_chance(0.9, 0.9), 1), (_chance(0.8, 0.9), 1), (_chance(0.6, 0.9), 0), (_chance(0.3, 0.9), 1),
-             (_chance(0.6, 0.6), 0)]  # the last one from the library without cats
+    shown = [
+        (_chance(0.9, 0.9), 1),
+        (_chance(0.8, 0.9), 1),
+        (_chance(0.6, 0.9), 0),
+        (_chance(0.3, 0.9), 1),
+        (_chance(0.6, 0.6), 0),
+    ]  # the last one from the library without cats
     assert sorted(arrays["judgement_words_chance"].tolist()) == pytest.approx(sorted(chance for chance, _ in shown))
     # .96 and .94 share a bin and are both right; all others are alone in theirs
     first = abs(sum(chance for chance, _ in shown[:2]) / 2 - 1) * 2
@@ -166,16 +186,19 @@ def test_presence_over_the_first_hits_is_what_the_answer_says_of_its_entity(libr
 
 
 def test_whole_pictures_mean_the_others_of_their_class() -> None:
-    photos = [_photo(key, labels=(name,), closed=False) for key, name in zip("abcd", ("cat", "cat", "cat", "dog"),
-                                                                             strict=True)]
+    photos = [
+        _photo(key, labels=(name,), closed=False)
+        for key, name in zip("abcd", ("cat", "cat", "cat", "dog"), strict=True)
+    ]
     # photos are not of unit length here: what counts is the image's cosine with the photo itself, twice
     vectors = ((0.7, 0.0, 0), (0.7, 0.1, 0), (0.7, 0.0, 0), (0.0, 0.7, 0))
     figures, arrays = _judged(_library(*zip(photos, vectors, strict=True)))
     found = figures["pictures"]
     assert found["n"] == 3 and found["recall"] == found["precision"] == 100
     assert found["false"] == 0 and found["absent"] == 3  # the dog is asked alone, and not claimed
-    own = set(zip(arrays["judgement_pictures_question"].tolist(), arrays["judgement_pictures_position"].tolist(),
-                  strict=True))
+    own = set(
+        zip(arrays["judgement_pictures_question"].tolist(), arrays["judgement_pictures_position"].tolist(), strict=True)
+    )
     assert not own & {(0, 0), (1, 1), (2, 2)}  # a photo is never among its own answers
     assert figures["words"]["classes"]["n"] == 2
 
@@ -238,8 +261,14 @@ def test_a_negative_moves_the_photos_that_show_it_down() -> None:
     both = [(_photo(f"both{n}", CAT, dog), (0.9, 0.9, 0)) for n in range(10)]
     alone = [(_photo(f"cat{n}", CAT), (0.8, 0.0, 0)) for n in range(10)]
     found = negatives.negatives(_library(*both, *alone), Axes(), lambda what, done, total: None)
-    assert found.figures == {"shows_before": 100, "shows_after": 0, "falls_by": 100, "right_lost": 0,
-                             "right_alone_lost": 0, "n": 1}
+    assert found.figures == {
+        "shows_before": 100,
+        "shows_after": 0,
+        "falls_by": 100,
+        "right_lost": 0,
+        "right_alone_lost": 0,
+        "n": 1,
+    }
     assert found.arrays["negatives_pairs"].tolist() == [["cat", "dog"]]
 
 
@@ -281,14 +310,17 @@ def test_a_plot_is_drawn_for_every_kind_that_was_measured(tmp_path: Path, librar
 # --- forms and memory ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name, forms", [
-    ("dog", ["dog", "a dog", "the dog", "dogs", "a photo of a dog"]),
-    ("orange", ["orange", "an orange", "the orange", "oranges", "a photo of an orange"]),
-    ("wine glass", ["wine glass", "a wine glass", "the wine glass", "wine glasses", "a photo of a wine glass"]),
-    ("skis", ["skis", "skis", "the skis", "skis", "a photo of skis"]),
-    ("person", ["person", "a person", "the person", "people", "a photo of a person"]),
-    ("sheep", ["sheep", "a sheep", "the sheep", "sheep", "a photo of a sheep"]),
-])
+@pytest.mark.parametrize(
+    "name, forms",
+    [
+        ("dog", ["dog", "a dog", "the dog", "dogs", "a photo of a dog"]),
+        ("orange", ["orange", "an orange", "the orange", "oranges", "a photo of an orange"]),
+        ("wine glass", ["wine glass", "a wine glass", "the wine glass", "wine glasses", "a photo of a wine glass"]),
+        ("skis", ["skis", "skis", "the skis", "skis", "a photo of skis"]),
+        ("person", ["person", "a person", "the person", "people", "a photo of a person"]),
+        ("sheep", ["sheep", "a sheep", "the sheep", "sheep", "a photo of a sheep"]),
+    ],
+)
 def test_a_label_is_written_in_five_forms(name: str, forms: list[str]) -> None:
     assert [write(name) for write in FORMS.values()] == forms
 

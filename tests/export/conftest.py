@@ -33,9 +33,16 @@ def answer():
     disc = region(7, 0, square((30, 40), 10, 5, 20, 15))
     small = region(9, 1, square((25, 10), 0, 0, 5, 5))  # stored at half the photo's size
     nothing = Region(9 * 256 + 2, 0.1, (0, 0, 0, 0), encode_rle(np.zeros((50, 20), bool)))
-    hits = (Hit(1, first, 0.9, 0.8, (entity("red disc", (disc,)), entity("a <b>", (), negative=True, present=False))),
-            Hit(2, second, 0.5, 0.1, (entity("red disc", (small, nothing), present=False),
-                                      entity("a <b>", (small,), negative=True))))
+    hits = (
+        Hit(1, first, 0.9, 0.8, (entity("red disc", (disc,)), entity("a <b>", (), negative=True, present=False))),
+        Hit(
+            2,
+            second,
+            0.5,
+            0.1,
+            (entity("red disc", (small, nothing), present=False), entity("a <b>", (small,), negative=True)),
+        ),
+    )
     return Answer("[red disc] -[a <b>]", "exact", hits, ("stored vectors stood in",), cutoff=0.5)
 
 

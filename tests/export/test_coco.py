@@ -31,10 +31,15 @@ def test_stored_masks_are_brought_to_photo_size(answer, tmp_path):
 
 def test_each_entity_is_a_category_and_empty_masks_are_left_out(answer):
     made = answer_to_coco(answer)
-    assert [(c["id"], c["name"], c["negative"]) for c in made["categories"]] == [(1, "red disc", False),
-                                                                                (2, "a <b>", True)]
+    assert [(c["id"], c["name"], c["negative"]) for c in made["categories"]] == [
+        (1, "red disc", False),
+        (2, "a <b>", True),
+    ]
     assert [(a["image_id"], a["category_id"], a["present"]) for a in made["annotations"]] == [
-        (7, 1, True), (9, 1, False), (9, 2, True)]
+        (7, 1, True),
+        (9, 1, False),
+        (9, 2, True),
+    ]
     assert [a["id"] for a in made["annotations"]] == [1, 2, 3]
 
 
@@ -58,8 +63,10 @@ def test_an_answer_without_hits_is_a_valid_file(tmp_path):
 def library(count):
     mask = encode_rle(resize_mask(np.eye(4, dtype=bool), (12, 16)))
     for n in range(1, count + 1):
-        yield (Photo(n, f"/pics/{n}.jpg", 16, 12),
-               tuple(Region(n * 256 + r, 0.5, (0.0, 0.0, 16.0, 12.0), mask) for r in range(n % 4)))
+        yield (
+            Photo(n, f"/pics/{n}.jpg", 16, 12),
+            tuple(Region(n * 256 + r, 0.5, (0.0, 0.0, 16.0, 12.0), mask) for r in range(n % 4)),
+        )
 
 
 def test_a_library_holds_every_photo_and_region_even_photos_without_one(tmp_path):

@@ -68,12 +68,21 @@ def test_files_are_pngs_named_by_photo_and_phrase(blue_corner, tmp_path):
 def test_the_page_shows_the_maps_of_each_hit(blue_corner, tmp_path):
     rgb, _ = blue_corner
     hit = Hit(1, Photo(1, None, 128, 96), 0.5, 0.9)
-    page = write_page(Answer("blue", "exact", (hit,)), tmp_path / "page.html", load_pixels=lambda _: rgb,
-                      heat=lambda _: [("a <blue> thing", rgb)]).read_text()
-    assert re.search(r'<details class="heat"><summary>heat maps</summary><figure><img alt="Heat map of a &lt;blue',
-                     page)
-    assert "heat maps" not in write_page(Answer("blue", "exact", (hit,)), tmp_path / "page.html",
-                                         load_pixels=lambda _: rgb).read_text()
+    page = write_page(
+        Answer("blue", "exact", (hit,)),
+        tmp_path / "page.html",
+        load_pixels=lambda _: rgb,
+        heat=lambda _: [("a <blue> thing", rgb)],
+    ).read_text()
+    assert re.search(
+        r'<details class="heat"><summary>heat maps</summary><figure><img alt="Heat map of a &lt;blue', page
+    )
+    assert (
+        "heat maps"
+        not in write_page(
+            Answer("blue", "exact", (hit,)), tmp_path / "page.html", load_pixels=lambda _: rgb
+        ).read_text()
+    )
 
 
 def test_the_command_writes_a_map_for_every_entity(drawn_photos, tmp_path, capsys, monkeypatch):
@@ -81,10 +90,24 @@ def test_the_command_writes_a_map_for_every_entity(drawn_photos, tmp_path, capsy
 
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as end:
-        main(["ground", drawn_photos.red_disc.path, "[red] [white]", "--model", "toy", "--heatmap", "maps",
-              "--html", "page.html", "--json"])
+        main(
+            [
+                "ground",
+                drawn_photos.red_disc.path,
+                "[red] [white]",
+                "--model",
+                "toy",
+                "--heatmap",
+                "maps",
+                "--html",
+                "page.html",
+                "--json",
+            ]
+        )
     assert end.value.code == 0
     assert sorted(file.name for file in (tmp_path / "maps").iterdir()) == [
-        "001-0-red-disc-e1-red-heat.png", "001-0-red-disc-e2-white-heat.png"]
+        "001-0-red-disc-e1-red-heat.png",
+        "001-0-red-disc-e2-white-heat.png",
+    ]
     assert (tmp_path / "page.html").read_text().count("Heat map of") == 2
     assert json.loads(capsys.readouterr().out)["entities"][0]["text"] == "red"

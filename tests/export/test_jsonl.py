@@ -11,7 +11,8 @@ def test_each_hit_is_one_line_in_the_form_of_search_json(answer, tmp_path):
     lines = [json.loads(line) for line in (tmp_path / "hits.jsonl").read_text("ascii").splitlines()]
     told = {"query", "cutoff", "meant"}
     assert [{k: v for k, v in line.items() if k not in told} for line in lines] == [
-        json.loads(json.dumps(hit.to_json())) for hit in answer]
+        json.loads(json.dumps(hit.to_json())) for hit in answer
+    ]
     assert {line["query"] for line in lines} == {"[red disc] -[a <b>]"}
     assert [(line["cutoff"], line["meant"]) for line in lines] == [(0.5, True), (0.5, False)]
 
@@ -23,8 +24,9 @@ def test_line_breaks_and_bad_bytes_in_a_name_stay_inside_their_line(answer, tmp_
 
 
 def test_a_photo_of_the_library_carries_its_facts_and_regions(answer, tmp_path):
-    photo = Photo(9, "/pics/9.jpg", 20, 50, "JPEG", datetime(2020, 5, 6, 7, 8, 9), "Cam", None, 1.5, float("nan"),
-                  "ab" * 32, 255)
+    photo = Photo(
+        9, "/pics/9.jpg", 20, 50, "JPEG", datetime(2020, 5, 6, 7, 8, 9), "Cam", None, 1.5, float("nan"), "ab" * 32, 255
+    )
     assert write_library_jsonl([(photo, answer[1].entities[0].regions)], tmp_path / "all.jsonl") == 1
     line = json.loads((tmp_path / "all.jsonl").read_text())
     assert line["taken_at"] == "2020-05-06T07:08:09" and line["longitude"] is None

@@ -10,8 +10,11 @@ from interleave_index.records import Photo
 
 def test_one_png_for_each_hit_and_entity_that_has_a_region(answer, tmp_path):
     names = [path.name for path in write_masks(answer, tmp_path / "masks")]
-    assert names == ["001-7-red-disc-e1-red-disc.png", "002-9-caf-img-src-x-onerror-alert-1-e1-red-disc.png",
-                     "002-9-caf-img-src-x-onerror-alert-1-e2-not-a-b.png"]
+    assert names == [
+        "001-7-red-disc-e1-red-disc.png",
+        "002-9-caf-img-src-x-onerror-alert-1-e1-red-disc.png",
+        "002-9-caf-img-src-x-onerror-alert-1-e2-not-a-b.png",
+    ]
 
 
 def test_mask_files_are_lossless_and_have_one_channel(answer, tmp_path):
@@ -19,8 +22,9 @@ def test_mask_files_are_lossless_and_have_one_channel(answer, tmp_path):
     with Image.open(path) as picture:
         assert (picture.format, picture.mode, picture.size) == ("PNG", "L", (40, 30))
         pixels = np.asarray(picture)
-    assert set(np.unique(pixels)) == {0, 255} and np.array_equal(pixels == 255, entity_mask(
-        answer[0].entities[0], answer[0].photo))
+    assert set(np.unique(pixels)) == {0, 255} and np.array_equal(
+        pixels == 255, entity_mask(answer[0].entities[0], answer[0].photo)
+    )
 
 
 def test_names_are_safe_on_every_file_system(answer):

@@ -32,8 +32,11 @@ def test_signed_areas_of_all_loops_add_up_to_the_mask_within_the_cut_corners(mas
     loops = border_loops(mask)
     points = sum(len(loop) for loop in loops)
     assert abs(sum(area(loop) for loop in loops) - mask.sum()) <= points / 8
-    assert points == np.abs(np.diff(np.pad(mask, 1).astype(int), axis=0)).sum() + np.abs(
-        np.diff(np.pad(mask, 1).astype(int), axis=1)).sum()
+    assert (
+        points
+        == np.abs(np.diff(np.pad(mask, 1).astype(int), axis=0)).sum()
+        + np.abs(np.diff(np.pad(mask, 1).astype(int), axis=1)).sum()
+    )
 
 
 @given(st.floats(0.1, 3), st.integers(0, 1000))

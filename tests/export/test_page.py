@@ -75,7 +75,8 @@ def test_an_entity_keeps_its_colour_in_legend_masks_and_lists(page):
     first, second = (f"--c:{hex_of(colour_of(n))};--k:{ink_on(colour_of(n))}" for n in (0, 1))
     assert [a["style"] for a in page.all("label")] == [first, second]
     assert [a["style"] for a in page.all("g", "m0")] == [first, first] and [
-        a["style"] for a in page.all("g", "m1")] == [second]
+        a["style"] for a in page.all("g", "m1")
+    ] == [second]
     assert len(page.all("input", "toggle")) == 2
 
 

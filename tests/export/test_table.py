@@ -44,5 +44,7 @@ def test_hits_are_counted_in_words(answer, doubtful):
 def test_a_negative_is_never_called_unsure(answer):
     wanted, unwanted = answer[0].entities
     assert [verdict(replace(wanted, grounding=unwanted.grounding), meant) for meant in (True, False)] == [
-        "unsure", "not there"]
+        "unsure",
+        "not there",
+    ]
     assert verdict(unwanted, True) == verdict(unwanted, False) == "not there"

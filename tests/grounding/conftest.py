@@ -57,8 +57,14 @@ class Drawn:
         masks = [self.mask(n) for n in regions]
         vectors = unit(np.array([axis(n) * 0.6 + 0.1 + axis(0) * 0.7 for n in regions]).reshape(-1, DIM))
         boxes = np.array([box_of_mask(mask) for mask in masks], np.float32).reshape(-1, 4)
-        return Scene(grid, vectors, grid.coverage(masks), tuple(map(encode_rle, masks)), boxes,
-                     patches.astype(np.float32) if dense else None)
+        return Scene(
+            grid,
+            vectors,
+            grid.coverage(masks),
+            tuple(map(encode_rle, masks)),
+            boxes,
+            patches.astype(np.float32) if dense else None,
+        )
 
     def flood(self, prompts: Sequence[Prompt]) -> list[Segmented]:
         """The connected region of one thing under the points; what holds a point beside the thing is left out.
@@ -108,9 +114,11 @@ def grids(size: tuple[int, int], side: int = 24) -> dict[str, PatchGrid]:
     short, long = 336 / min(size), 336 / max(size)
     cropped = (round(height * short), round(width * short))
     boxed = (max(1, round(height * long)), max(1, round(width * long)))
-    return {"stretch": PatchGrid.stretched(size, (side, side)),
-            "crop": PatchGrid.cropped(size, (side, side), cropped, (336, 336)),
-            "letterbox": PatchGrid.letterboxed(size, (side, side), boxed, (336, 336))}
+    return {
+        "stretch": PatchGrid.stretched(size, (side, side)),
+        "crop": PatchGrid.cropped(size, (side, side), cropped, (336, 336)),
+        "letterbox": PatchGrid.letterboxed(size, (side, side), boxed, (336, 336)),
+    }
 
 
 class Bench:

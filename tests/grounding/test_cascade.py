@@ -53,8 +53,10 @@ def test_where_no_model_judges_a_thing_that_is_not_there_has_a_place_and_no_verd
 @pytest.mark.parametrize("aspect", ASPECTS)
 def test_two_objects_of_one_kind_become_two_masks(bench, aspect):
     height, width = bench.SIZES[aspect]
-    pair = [bench.ellipse((height, width), width * place, height * 0.5, height * 0.2, height * 0.25)
-            for place in (0.25, 0.75)]
+    pair = [
+        bench.ellipse((height, width), width * place, height * 0.5, height * 0.2, height * 0.25)
+        for place in (0.25, 0.75)
+    ]
     drawn = bench.draw((height, width), (1, pair[0]), (1, pair[1]))
     scene = drawn.scene(bench.grids((height, width))["stretch"])
     found = ground_targets(scene, [bench.target(1)], GroundingModels(segment=drawn.flood))
@@ -64,8 +66,9 @@ def test_two_objects_of_one_kind_become_two_masks(bench, aspect):
 
 
 def test_each_of_two_things_gets_its_own_pixels(bench):
-    drawn = bench.draw((300, 400), (1, bench.ellipse((300, 400), 120, 150, 60, 60)),
-                       (2, bench.ellipse((300, 400), 230, 150, 50, 70)))
+    drawn = bench.draw(
+        (300, 400), (1, bench.ellipse((300, 400), 120, 150, 60, 60)), (2, bench.ellipse((300, 400), 230, 150, 50, 70))
+    )
     scene = drawn.scene(bench.grids((300, 400))["stretch"])
     found = ground_targets(scene, [bench.target(1), bench.target(2)], GroundingModels(segment=drawn.flood))
     assert [mask.entity for mask in found] == [0, 1]
@@ -85,8 +88,13 @@ def test_of_stored_regions_that_lie_in_each_other_one_is_shown(bench):
     away = bench.ellipse(size, 120, 60, 30, 40)
     drawn = bench.draw(size, (1, whole), (2, part), (3, away))
     scene = drawn.scene(bench.grids(size)["stretch"], regions=[1, 2, 3], dense=False)
-    alike = type(scene)(scene.grid, np.repeat(scene.regions[:1], 3, 0), scene.coverage + scene.coverage[[1, 1, 1]]
-                        * np.array([1, 0, 0])[:, None, None], scene.masks, scene.boxes)
+    alike = type(scene)(
+        scene.grid,
+        np.repeat(scene.regions[:1], 3, 0),
+        scene.coverage + scene.coverage[[1, 1, 1]] * np.array([1, 0, 0])[:, None, None],
+        scene.masks,
+        scene.boxes,
+    )
     found = ground_targets(alike, [bench.target(1)])
     assert [one.box for one in found] == [tuple(alike.boxes[n].tolist()) for n in (0, 2)]
 
@@ -127,6 +135,7 @@ def test_masks_of_points_come_in_order_of_cosine_times_quality(bench, quality, f
 
 def oracle(drawn, names):
     """A concept model that answers from the drawing: every connected piece of the thing of that name."""
+
     def find(target):
         pieces, count = ndimage.label(drawn.mask(names[target.phrase]))
         return [Detected((0.0, 0.0, 1.0, 1.0), 0.9, pieces == n + 1) for n in range(count)]
@@ -142,8 +151,9 @@ def never(*_):
 @pytest.mark.parametrize("regions", [[], [1, 2]])
 def test_an_oracle_gives_its_own_masks_whatever_the_space_says(bench, meant, regions):
     size = (300, 400)
-    drawn = bench.draw(size, *((1, bench.ellipse(size, x, 150, 50, 60)) for x in (100, 250)),
-                       (2, bench.ellipse(size, 350, 60, 40, 50)))
+    drawn = bench.draw(
+        size, *((1, bench.ellipse(size, x, 150, 50, 60)) for x in (100, 250)), (2, bench.ellipse(size, 350, 60, 40, 50))
+    )
     scene = drawn.scene(bench.grids(size)["letterbox"], regions=regions)
     models = GroundingModels(segment=never, concept=oracle(drawn, {"a disc": 1}), alike=never, detect=never)
     found = ground_targets(scene, [bench.target(meant, "a disc")], models)
@@ -159,8 +169,11 @@ def test_a_judge_that_finds_nothing_is_believed_where_the_space_sees_the_thing(b
     def finds_nothing(target):
         return []
 
-    models = (GroundingModels(segment=drawn.flood, alike=never, concept=finds_nothing) if way == "concept" else
-              GroundingModels(segment=drawn.flood, alike=never, detect=finds_nothing))
+    models = (
+        GroundingModels(segment=drawn.flood, alike=never, concept=finds_nothing)
+        if way == "concept"
+        else GroundingModels(segment=drawn.flood, alike=never, detect=finds_nothing)
+    )
     (found,) = ground_targets(scene, [bench.target(1, "a disc")], models)
     assert (found.rung, found.present) == ("absent", False)
     assert not found.mask.decode().any() and found.mask.size == drawn.things.shape
@@ -181,8 +194,10 @@ def test_masks_of_a_judge_come_in_the_order_of_its_own_scores_and_none_twice(ben
     likes, dislikes = drawn.mask(1), drawn.mask(2)
     speck = np.zeros_like(likes)
     speck[0, 0] = True
-    detected = [Detected((0.0, 0.0, 1.0, 1.0), score, mask)
-                for score, mask in ((0.4, likes), (0.95, speck), (0.3, likes), (0.9, dislikes))]
+    detected = [
+        Detected((0.0, 0.0, 1.0, 1.0), score, mask)
+        for score, mask in ((0.4, likes), (0.95, speck), (0.3, likes), (0.9, dislikes))
+    ]
     found = ground_targets(scene, [bench.target(1, "a disc")], GroundingModels(concept=lambda target: detected))
     assert [mask_iou(one.mask.decode(), want) for one, want in zip(found, (dislikes, likes), strict=True)] == [1, 1]
     assert found[0].score < 0.3 < 0.6 < found[1].score  # the cosine is told, and does not order
@@ -242,7 +257,10 @@ def test_a_model_that_cannot_be_asked_for_a_target_leaves_it_to_the_next(bench):
     models = GroundingModels(segment=drawn.flood, concept=reads, detect=looks)
     found = ground_targets(scene, targets, models)
     assert [(one.entity, one.rung, one.present) for one in found] == [
-        (0, "absent", False), (1, "detector", True), (2, "points", None)]
+        (0, "absent", False),
+        (1, "detector", True),
+        (2, "points", None),
+    ]
 
 
 def test_a_detector_without_a_segmenter_is_not_asked(bench):
@@ -342,8 +360,14 @@ def test_a_mask_is_scored_by_its_own_vector_where_one_can_be_made(bench):
 def test_a_flat_map_is_the_whole_photo(bench):
     drawn = bench.draw((60, 80), (1, np.ones((60, 80), bool)))
     scene = drawn.scene(bench.grids((60, 80))["stretch"], dense=False)
-    even = type(scene)(scene.grid, scene.regions, scene.coverage, scene.masks, scene.boxes,
-                       np.tile(bench.axis(1), (scene.grid.cells, 1)))
+    even = type(scene)(
+        scene.grid,
+        scene.regions,
+        scene.coverage,
+        scene.masks,
+        scene.boxes,
+        np.tile(bench.axis(1), (scene.grid.cells, 1)),
+    )
     (found,) = ground_targets(even, [bench.target(1)])
     assert found.rung == "coarse" and found.mask.decode().all()
 

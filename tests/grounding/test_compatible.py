@@ -41,9 +41,15 @@ def reference(similarity: np.ndarray, size: tuple[int, int], downsample: int, co
     beside = [int(n) for n in rising if 0 <= flat[n] <= 0.2]
     neutral = [n for n in range(len(flat)) if 0.2 < flat[n] < 0.8]
     cells, labels = (cells + beside + neutral)[:count], (labels + [0] * len(beside) + [-1] * len(neutral))[:count]
-    points = torch.tensor([[min((n % columns_of_grid + 0.5) * width / columns_of_grid, width - 1),
-                            min((n // columns_of_grid + 0.5) * height / values.shape[0], height - 1)]
-                           for n in cells]).int()
+    points = torch.tensor(
+        [
+            [
+                min((n % columns_of_grid + 0.5) * width / columns_of_grid, width - 1),
+                min((n // columns_of_grid + 0.5) * height / values.shape[0], height - 1),
+            ]
+            for n in cells
+        ]
+    ).int()
     picture = padded(F.interpolate(stretched(square), (336, 336), mode="bilinear", align_corners=False), 0.0)
     weights = F.interpolate(picture, size, mode="bilinear", align_corners=False)[0, 0].double().flatten().softmax(0)
     rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")

@@ -19,8 +19,9 @@ NONE = np.zeros((0, 2), np.int64)
 
 def hills(*places, width=1.5):
     rows, columns = np.mgrid[:12, :12]
-    return np.max([np.exp(-((rows - r) ** 2 + (columns - c) ** 2) / (2 * width**2)) for r, c in places],
-                  axis=0).astype(np.float32)
+    return np.max([np.exp(-((rows - r) ** 2 + (columns - c) ** 2) / (2 * width**2)) for r, c in places], axis=0).astype(
+        np.float32
+    )
 
 
 def test_two_hills_are_two_components_and_a_lone_cell_is_none():
@@ -72,12 +73,22 @@ def test_a_cell_comes_back_from_its_pixel_for_every_way_of_seeing(height, width,
     shape = data.draw(st.tuples(st.integers(1, 30), st.integers(1, 30)))
     short = 224 / min(height, width)
     long = 224 / max(height, width)
-    grid = data.draw(st.sampled_from([
-        PatchGrid.stretched((height, width), shape),
-        PatchGrid.cropped((height, width), shape, (max(224, round(height * short)), max(224, round(width * short))),
-                          (224, 224)),
-        PatchGrid.letterboxed((height, width), shape, (max(1, round(height * long)), max(1, round(width * long))),
-                              (224, 224))]))
+    grid = data.draw(
+        st.sampled_from(
+            [
+                PatchGrid.stretched((height, width), shape),
+                PatchGrid.cropped(
+                    (height, width),
+                    shape,
+                    (max(224, round(height * short)), max(224, round(width * short))),
+                    (224, 224),
+                ),
+                PatchGrid.letterboxed(
+                    (height, width), shape, (max(1, round(height * long)), max(1, round(width * long))), (224, 224)
+                ),
+            ]
+        )
+    )
     columns_rows = grid.cell_of(grid.centres())
     numbers = np.stack([np.tile(np.arange(shape[1]), shape[0]), np.repeat(np.arange(shape[0]), shape[1])], 1)
     assert np.abs(columns_rows - 0.5 - numbers).max() < 1e-6
@@ -125,7 +136,8 @@ def test_a_map_of_regions_ranks_cells_much_as_a_map_of_patches_does(bench):
     size = bench.SIZES["4:3"]
     drawn = bench.draw(size, (1, bench.ellipse(size, 90, 120, 60, 70)), (2, bench.ellipse(size, 250, 100, 40, 60)))
     grid = bench.grids(size)["stretch"]
-    dense, factored = (drawn.scene(grid, regions=[1, 2], dense=kind).map_of(bench.axis(1)).ravel()
-                       for kind in (True, False))
+    dense, factored = (
+        drawn.scene(grid, regions=[1, 2], dense=kind).map_of(bench.axis(1)).ravel() for kind in (True, False)
+    )
     assert spearmanr(dense, factored).statistic > 0.5
     assert spearmanr(dense, drawn.scene(grid, regions=[2], dense=False).map_of(bench.axis(1)).ravel()).statistic < 0.3

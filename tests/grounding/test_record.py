@@ -114,10 +114,17 @@ def test_no_regions_and_no_patches_is_a_record_too():
     assert found.factorised(np.ones((2, 4), np.float32), np.zeros((0, 4), np.float32)).shape == (2, 1, 1)
 
 
-@pytest.mark.parametrize("spoil", [
-    lambda data: b"", lambda data: b"XXXX" + data[4:], lambda data: data[:4] + b"\x63" + data[5:],
-    lambda data: data[:-3], lambda data: data[:52] + struct.pack("<H", 7) + data[54:], lambda data: data[: HEAD.size],
-])
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda data: b"",
+        lambda data: b"XXXX" + data[4:],
+        lambda data: data[:4] + b"\x63" + data[5:],
+        lambda data: data[:-3],
+        lambda data: data[:52] + struct.pack("<H", 7) + data[54:],
+        lambda data: data[: HEAD.size],
+    ],
+)
 def test_bytes_that_are_no_record_are_one_clear_error(spoil):
     data = pack(GRIDS["crop"], [drawn()], CHECKPOINT)
     with pytest.raises(InputError, match="ingest the photo again"):

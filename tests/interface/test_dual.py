@@ -95,8 +95,14 @@ def collection(count=24):
     return made
 
 
-@pytest.mark.parametrize("query", [(text("a photo of a beach"),), (text("a red dog", "entity"),),
-                                   (text("two people"), text("a bench", "entity", 3.0))])
+@pytest.mark.parametrize(
+    "query",
+    [
+        (text("a photo of a beach"),),
+        (text("a red dog", "entity"),),
+        (text("two people"), text("a bench", "entity", 3.0)),
+    ],
+)
 def test_plain_text_ranks_photos_exactly_as_the_encoder_does(interface, folders, query):
     photos = collection()
     encoder = DualEncoder(folders[interface.space.interface])
@@ -131,12 +137,15 @@ def test_an_index_ranks_plain_text_as_the_encoder_does_with_half_of_the_mean_cap
 def test_an_index_of_other_regions_says_in_what_they_differ(folders, home, tmp_path):
     Image.fromarray(drawn()).save(tmp_path / "one.png")
     config = Config.from_mapping({"ingest": {"workers": 0}})
-    made, other = (DualInterface.load(folders["clip"], proposals="toy", method=method)
-                   for method in ("attention", "patches"))
+    made, other = (
+        DualInterface.load(folders["clip"], proposals="toy", method=method) for method in ("attention", "patches")
+    )
     with Index.open(tmp_path / "index", config=config, interface=made, create=True) as index:
         index.ingest(tmp_path)
-    with Index.open(tmp_path / "index", interface=other) as index, pytest.raises(
-            SpaceMismatch, match=r"regions attention.*regions patches.*models.regions and models.proposals"):
+    with (
+        Index.open(tmp_path / "index", interface=other) as index,
+        pytest.raises(SpaceMismatch, match=r"regions attention.*regions patches.*models.regions and models.proposals"),
+    ):
         index.search("a dog")
 
 
@@ -210,11 +219,13 @@ def test_every_method_gives_regions_in_a_space_of_its_own(folders, home, family,
 
 
 def test_the_space_tells_weights_preprocessing_method_and_proposals_apart(folders, home):
-    spaces = {DualInterface.load(folders["siglip"], proposals="toy").space,
-              DualInterface.load(folders["siglip"], proposals="toy", method="patches").space,
-              DualInterface.load(folders["siglip"], proposals="find-mini").space,
-              DualInterface.load(folders["clip"], proposals="toy").space,
-              DualInterface.load(tiny.save(home / "other" / "siglip", "siglip", seed=7), proposals="toy").space}
+    spaces = {
+        DualInterface.load(folders["siglip"], proposals="toy").space,
+        DualInterface.load(folders["siglip"], proposals="toy", method="patches").space,
+        DualInterface.load(folders["siglip"], proposals="find-mini").space,
+        DualInterface.load(folders["clip"], proposals="toy").space,
+        DualInterface.load(tiny.save(home / "other" / "siglip", "siglip", seed=7), proposals="toy").space,
+    }
     assert len(spaces) == 5
     again = DualInterface.load(folders["siglip"], proposals="toy", dtype="bfloat16").space
     assert again in spaces  # precision does not part a library on a GPU from its queries on a CPU

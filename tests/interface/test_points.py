@@ -60,8 +60,10 @@ def test_a_segmenter_is_shown_points_on_the_thing_and_its_mask_is_taken(two_disc
 
             def segment(prompts):
                 given_prompts.extend(prompts)
-                return [Segmented(next(disc for disc in discs if disc[int(p.points[0, 1]), int(p.points[0, 0])]), 0.9)
-                        for p in prompts]
+                return [
+                    Segmented(next(disc for disc in discs if disc[int(p.points[0, 1]), int(p.points[0, 0])]), 0.9)
+                    for p in prompts
+                ]
 
             return segment
 
@@ -95,7 +97,8 @@ def test_a_concept_model_gives_its_own_masks_and_its_not_there_stands(two_discs,
     found = ground(photo, query, Grounders(concept=oracle))
     by_entity = [[one for one in found if one.entity == n] for n in range(4)]
     assert [[one.mask.counts for one in masks] for masks in by_entity[:3]] == [
-        [encode_rle(disc).counts for disc in wanted] for wanted in (discs, discs[:1], discs[1:])]
+        [encode_rle(disc).counts for disc in wanted] for wanted in (discs, discs[:1], discs[1:])
+    ]
     assert all(one.present and one.rung == "concept" for masks in by_entity[:3] for one in masks)
     (green,) = by_entity[3]
     assert (green.rung, green.present) == ("absent", False) and not green.mask.decode().any()
@@ -122,8 +125,10 @@ def test_a_detector_is_believed_for_the_kinds_of_parts_that_it_can_be_asked_for(
     photo, _ = two_discs
     of_pictures = Oracle({None: oracle.masks["blue"]})
     query = (entity("blue"), entity("green"), shown(draw.paint({"blue": draw.disc(60, 40, 20)}), draw.disc(60, 40, 20)))
-    for grounders, verdicts in ((Grounders(Boxed(), phrases=oracle), [True, False, None]),
-                                (Grounders(Boxed(), pictures=of_pictures), [None, None, True])):
+    for grounders, verdicts in (
+        (Grounders(Boxed(), phrases=oracle), [True, False, None]),
+        (Grounders(Boxed(), pictures=of_pictures), [None, None, True]),
+    ):
         found = ground(photo, query, grounders)
         assert [(one.entity, one.present) for one in found] == list(enumerate(verdicts))
         assert all((one.rung == "detector") == bool(one.present) for one in found)
@@ -163,13 +168,16 @@ def test_a_hit_tells_its_method_in_json_and_other_hits_stay_as_they_were(drawn_p
 
 def test_a_search_looks_again_by_points_and_its_verdicts_stay(toy_index, drawn_photos):
     with Index.open(toy_index.folder, interface=PointsInterface(ToyInterface())) as index:
-        stored, exact = ({hit.photo.path: hit.entities[0] for hit in index.search("[purple]", top_k=6, ground=way)}
-                         for way in ("stored", "exact"))
+        stored, exact = (
+            {hit.photo.path: hit.entities[0] for hit in index.search("[purple]", top_k=6, ground=way)}
+            for way in ("stored", "exact")
+        )
     found = exact[drawn_photos.purple_stripe.path]
     assert found.grounding.rung == "stored"
     assert mask_iou(found.regions[0].rle.decode(), drawn_photos.purple_stripe.mask) > 0.95
-    assert len(exact) == 6 and all(one.grounding.present == stored[path].grounding.present
-                                   for path, one in exact.items())
+    assert len(exact) == 6 and all(
+        one.grounding.present == stored[path].grounding.present for path, one in exact.items()
+    )
 
 
 def test_the_bundled_model_grounds_by_points():

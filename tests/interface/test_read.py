@@ -27,17 +27,29 @@ PHOTO = np.random.default_rng(3).integers(0, 255, (60, 90, 3), dtype=np.uint8)
 
 def released_shapes():
     """Every weight of the release, by its own name: LLaVA without its vision tower, SAM, the head between them."""
-    found = {"model.embed_tokens.weight": (WORDS, WIDE), "model.norm.weight": (WIDE,), "lm_head.weight": (WORDS, WIDE),
-             "model.mm_projector.0.weight": (WIDE, 16), "model.mm_projector.0.bias": (WIDE,),
-             "model.mm_projector.2.weight": (WIDE, WIDE), "model.mm_projector.2.bias": (WIDE,),
-             "model.text_hidden_fcs.0.0.weight": (WIDE, WIDE), "model.text_hidden_fcs.0.0.bias": (WIDE,),
-             "model.text_hidden_fcs.0.2.weight": (SAM_WIDE, WIDE), "model.text_hidden_fcs.0.2.bias": (SAM_WIDE,)}
+    found = {
+        "model.embed_tokens.weight": (WORDS, WIDE),
+        "model.norm.weight": (WIDE,),
+        "lm_head.weight": (WORDS, WIDE),
+        "model.mm_projector.0.weight": (WIDE, 16),
+        "model.mm_projector.0.bias": (WIDE,),
+        "model.mm_projector.2.weight": (WIDE, WIDE),
+        "model.mm_projector.2.bias": (WIDE,),
+        "model.text_hidden_fcs.0.0.weight": (WIDE, WIDE),
+        "model.text_hidden_fcs.0.0.bias": (WIDE,),
+        "model.text_hidden_fcs.0.2.weight": (SAM_WIDE, WIDE),
+        "model.text_hidden_fcs.0.2.bias": (SAM_WIDE,),
+    }
     for n in range(2):
         layer = f"model.layers.{n}"
         found |= {f"{layer}.self_attn.{name}_proj.weight": (WIDE, WIDE) for name in "qkvo"}
-        found |= {f"{layer}.mlp.gate_proj.weight": (24, WIDE), f"{layer}.mlp.up_proj.weight": (24, WIDE),
-                  f"{layer}.mlp.down_proj.weight": (WIDE, 24), f"{layer}.input_layernorm.weight": (WIDE,),
-                  f"{layer}.post_attention_layernorm.weight": (WIDE,)}
+        found |= {
+            f"{layer}.mlp.gate_proj.weight": (24, WIDE),
+            f"{layer}.mlp.up_proj.weight": (24, WIDE),
+            f"{layer}.mlp.down_proj.weight": (WIDE, 24),
+            f"{layer}.input_layernorm.weight": (WIDE,),
+            f"{layer}.post_attention_layernorm.weight": (WIDE,),
+        }
     return found | {f"model.visual_model.{name}": shape for name, shape in sam_shapes().items()}
 
 
@@ -51,9 +63,15 @@ def norm(name, wide):
 
 def sam_shapes():
     deep, grid, wide = 16, SAM_SIDE // 8, SAM_WIDE
-    found = {"pixel_mean": (3, 1, 1), "pixel_std": (3, 1, 1), "image_encoder.pos_embed": (1, grid, grid, deep),
-             "image_encoder.patch_embed.proj.weight": (deep, 3, 8, 8), "image_encoder.patch_embed.proj.bias": (deep,),
-             "image_encoder.neck.0.weight": (wide, deep, 1, 1), "image_encoder.neck.2.weight": (wide, wide, 3, 3)}
+    found = {
+        "pixel_mean": (3, 1, 1),
+        "pixel_std": (3, 1, 1),
+        "image_encoder.pos_embed": (1, grid, grid, deep),
+        "image_encoder.patch_embed.proj.weight": (deep, 3, 8, 8),
+        "image_encoder.patch_embed.proj.bias": (deep,),
+        "image_encoder.neck.0.weight": (wide, deep, 1, 1),
+        "image_encoder.neck.2.weight": (wide, wide, 3, 3),
+    }
     found |= norm("image_encoder.neck.1", wide) | norm("image_encoder.neck.3", wide)
     for n, span in enumerate((4, grid)):  # a window, then the whole
         block = f"image_encoder.blocks.{n}"
@@ -62,19 +80,28 @@ def sam_shapes():
         found |= {f"{block}.attn.rel_pos_{axis}": (2 * span - 1, 8) for axis in "hw"}
         found |= pair(f"{block}.mlp.lin1", 32, deep) | pair(f"{block}.mlp.lin2", deep, 32)
     prompts = "prompt_encoder"
-    found |= {f"{prompts}.pe_layer.positional_encoding_gaussian_matrix": (2, wide // 2),
-              f"{prompts}.not_a_point_embed.weight": (1, wide), f"{prompts}.no_mask_embed.weight": (1, wide),
-              f"{prompts}.mask_downscaling.0.weight": (1, 1, 2, 2), f"{prompts}.mask_downscaling.0.bias": (1,),
-              f"{prompts}.mask_downscaling.3.weight": (4, 1, 2, 2), f"{prompts}.mask_downscaling.3.bias": (4,),
-              f"{prompts}.mask_downscaling.6.weight": (wide, 4, 1, 1), f"{prompts}.mask_downscaling.6.bias": (wide,)}
+    found |= {
+        f"{prompts}.pe_layer.positional_encoding_gaussian_matrix": (2, wide // 2),
+        f"{prompts}.not_a_point_embed.weight": (1, wide),
+        f"{prompts}.no_mask_embed.weight": (1, wide),
+        f"{prompts}.mask_downscaling.0.weight": (1, 1, 2, 2),
+        f"{prompts}.mask_downscaling.0.bias": (1,),
+        f"{prompts}.mask_downscaling.3.weight": (4, 1, 2, 2),
+        f"{prompts}.mask_downscaling.3.bias": (4,),
+        f"{prompts}.mask_downscaling.6.weight": (wide, 4, 1, 1),
+        f"{prompts}.mask_downscaling.6.bias": (wide,),
+    }
     found |= {f"{prompts}.point_embeddings.{n}.weight": (1, wide) for n in range(4)}
     found |= norm(f"{prompts}.mask_downscaling.1", 1) | norm(f"{prompts}.mask_downscaling.4", 4)
     decoder = "mask_decoder"
-    found |= {f"{decoder}.iou_token.weight": (1, wide), f"{decoder}.mask_tokens.weight": (4, wide),
-              f"{decoder}.output_upscaling.0.weight": (wide, wide // 4, 2, 2),
-              f"{decoder}.output_upscaling.0.bias": (wide // 4,),
-              f"{decoder}.output_upscaling.3.weight": (wide // 4, wide // 8, 2, 2),
-              f"{decoder}.output_upscaling.3.bias": (wide // 8,)}
+    found |= {
+        f"{decoder}.iou_token.weight": (1, wide),
+        f"{decoder}.mask_tokens.weight": (4, wide),
+        f"{decoder}.output_upscaling.0.weight": (wide, wide // 4, 2, 2),
+        f"{decoder}.output_upscaling.0.bias": (wide // 4,),
+        f"{decoder}.output_upscaling.3.weight": (wide // 4, wide // 8, 2, 2),
+        f"{decoder}.output_upscaling.3.bias": (wide // 8,),
+    }
     found |= norm(f"{decoder}.output_upscaling.1", wide // 4) | norm(f"{decoder}.transformer.norm_final_attn", wide)
     for n in range(2):
         layer = f"{decoder}.transformer.layers.{n}"
@@ -107,8 +134,11 @@ def make(folder, *, seg=None, shards=False):
 
     folder.mkdir(parents=True)
     torch.manual_seed(0)
-    weights = {name: torch.randn(shape) * (0.4 if len(shape) > 1 else 0.1) + (1.0 if "norm" in name and "weight" in name
-               else 0.0) for name, shape in released_shapes().items()}
+    weights = {
+        name: torch.randn(shape) * (0.4 if len(shape) > 1 else 0.1)
+        + (1.0 if "norm" in name and "weight" in name else 0.0)
+        for name, shape in released_shapes().items()
+    }
     spoken = "what is cat dog in this image please output segmentation mask user assistant"
     words = ["<unk>", "<s>", "</s>", *spoken.split()]
     made = Tokenizer(models.WordLevel({word: n for n, word in enumerate(words)}, unk_token="<unk>"))
@@ -122,13 +152,34 @@ def make(folder, *, seg=None, shards=False):
     head[tokenizer.convert_tokens_to_ids("[SEG]")] = head[3]  # of two that are alike the first is said
     for token, state in (seg or {}).items():
         head[token] = state * 50
-    tower = t.CLIPVisionModel(t.CLIPVisionConfig(hidden_size=16, intermediate_size=24, num_hidden_layers=3,
-                                                 num_attention_heads=2, image_size=SIDE, patch_size=PATCH))
+    tower = t.CLIPVisionModel(
+        t.CLIPVisionConfig(
+            hidden_size=16,
+            intermediate_size=24,
+            num_hidden_layers=3,
+            num_attention_heads=2,
+            image_size=SIDE,
+            patch_size=PATCH,
+        )
+    )
     tower.save_pretrained(folder / "vision_tower")
-    (folder / "config.json").write_text(json.dumps({
-        "model_type": "llava", "architectures": ["READForCausalLM"], "hidden_size": WIDE, "intermediate_size": 24,
-        "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 2, "rms_norm_eps": 1e-5,
-        "vocab_size": WORDS, "mm_vision_select_layer": -2, "vision_tower": "openai/clip-vit-large-patch14-336"}))
+    (folder / "config.json").write_text(
+        json.dumps(
+            {
+                "model_type": "llava",
+                "architectures": ["READForCausalLM"],
+                "hidden_size": WIDE,
+                "intermediate_size": 24,
+                "num_hidden_layers": 2,
+                "num_attention_heads": 2,
+                "num_key_value_heads": 2,
+                "rms_norm_eps": 1e-5,
+                "vocab_size": WORDS,
+                "mm_vision_select_layer": -2,
+                "vision_tower": "openai/clip-vit-large-patch14-336",
+            }
+        )
+    )
     if shards:
         names = sorted(weights)
         for n, some in enumerate((names[::2], names[1::2])):
@@ -209,7 +260,7 @@ def test_the_image_stands_between_its_marks_and_the_image_tokens_are_llavas_own(
     model = Read(silent, dtype=torch.float32)
     before, after = model._prompt("What cuts bread?")
     tokenizer = model._parts.tokenizer
-    assert tokenizer.convert_ids_to_tokens(before[0].tolist())[::len(before[0]) - 1] == ["<s>", "<im_start>"]
+    assert tokenizer.convert_ids_to_tokens(before[0].tolist())[:: len(before[0]) - 1] == ["<s>", "<im_start>"]
     assert tokenizer.convert_ids_to_tokens(after[0].tolist())[0] == "<im_end>"
     ids = torch.cat([before, torch.zeros(1, 144, dtype=torch.long), after], 1)  # token 0 stands for the image
     ids[:, : before.shape[1]][ids[:, : before.shape[1]] == 0] = 3
@@ -249,15 +300,19 @@ def test_the_decoder_is_given_points_then_padding_then_the_projected_state(speak
         where = encoder.shared_embedding(placed[None, None], (SAM_SIDE, SAM_SIDE))[0, 0]
         rows = []
         for place, label in zip(where, segment.points.labels.tolist(), strict=True):
-            rows.append(encoder.not_a_point_embed.weight[0] if label == -1
-                        else place + encoder.point_embed[label].weight[0])
+            rows.append(
+                encoder.not_a_point_embed.weight[0] if label == -1 else place + encoder.point_embed[label].weight[0]
+            )
         sparse = torch.stack([*rows, encoder.not_a_point_embed.weight[0], token])
         assert sparse.shape == (32, SAM_WIDE)
         dense = encoder.no_mask_embed.weight.reshape(1, -1, 1, 1).expand(1, -1, 8, 8)
         logits, _ = sam.mask_decoder(
             image_embeddings=sam.get_image_embeddings(frame.pixels(PHOTO, *IMAGENET, "cpu")),
             image_positional_embeddings=sam.get_image_wide_positional_embeddings(),
-            sparse_prompt_embeddings=sparse[None, None], dense_prompt_embeddings=dense, multimask_output=False)
+            sparse_prompt_embeddings=sparse[None, None],
+            dense_prompt_embeddings=dense,
+            multimask_output=False,
+        )
     (expected,) = frame.masks(logits[0, 0])
     assert np.mean(expected == segment.mask) > 0.999
 

@@ -17,8 +17,9 @@ transformers = pytest.importorskip("transformers")
 
 
 def _swin() -> Any:
-    config = transformers.SwinConfig(image_size=64, embed_dim=8, depths=[1, 1, 1, 1], num_heads=[1, 1, 2, 2],
-                                     window_size=4)
+    config = transformers.SwinConfig(
+        image_size=64, embed_dim=8, depths=[1, 1, 1, 1], num_heads=[1, 1, 2, 2], window_size=4
+    )
     return transformers.SwinBackbone(config)
 
 
@@ -27,13 +28,15 @@ def _convnext() -> Any:
 
 
 def _dinov2() -> Any:
-    config = transformers.Dinov2Config(hidden_size=16, num_hidden_layers=6, num_attention_heads=2, image_size=56,
-                                       patch_size=14)
+    config = transformers.Dinov2Config(
+        hidden_size=16, num_hidden_layers=6, num_attention_heads=2, image_size=56, patch_size=14
+    )
     return transformers.Dinov2Backbone(config)
 
 
-@pytest.mark.parametrize(("make", "channels"), [
-    (_swin, (8, 16, 32, 64)), (_convnext, (8, 16, 24, 32)), (_dinov2, (16, 16, 16, 16))])
+@pytest.mark.parametrize(
+    ("make", "channels"), [(_swin, (8, 16, 32, 64)), (_convnext, (8, 16, 24, 32)), (_dinov2, (16, 16, 16, 16))]
+)
 def test_any_backbone_gives_four_maps_at_the_four_strides(make: Any, channels: tuple[int, ...], tmp_path: Path) -> None:
     torch.manual_seed(0)
     make().save_pretrained(tmp_path)
@@ -42,10 +45,12 @@ def test_any_backbone_gives_four_maps_at_the_four_strides(make: Any, channels: t
     with torch.no_grad():
         maps = backbone(torch.randn(1, 3, 64, 96))
     assert [tuple(one.shape) for one in maps] == [
-        (1, width, 64 // stride, 96 // stride) for width, stride in zip(channels, (4, 8, 16, 32), strict=True)]
+        (1, width, 64 // stride, 96 // stride) for width, stride in zip(channels, (4, 8, 16, 32), strict=True)
+    ]
     if make is _dinov2:  # four layers spread over its depth, not four times the last
-        assert not torch.allclose(maps[2], torch.nn.functional.interpolate(
-            maps[3], maps[2].shape[2:], mode="bilinear"), atol=1e-2)
+        assert not torch.allclose(
+            maps[2], torch.nn.functional.interpolate(maps[3], maps[2].shape[2:], mode="bilinear"), atol=1e-2
+        )
 
 
 def test_the_weights_of_a_classifier_are_those_of_its_backbone(tmp_path: Path) -> None:
@@ -65,8 +70,9 @@ def test_the_weights_of_a_classifier_are_those_of_its_backbone(tmp_path: Path) -
 def bert(tmp_path: Path) -> Path:
     torch.manual_seed(0)
     train_tokenizer(["a red thing on white", "the green one"] * 4, size=90).save(str(tmp_path / "tokenizer.json"))
-    config = transformers.BertConfig(vocab_size=96, hidden_size=16, num_hidden_layers=3, num_attention_heads=2,
-                                     intermediate_size=24)
+    config = transformers.BertConfig(
+        vocab_size=96, hidden_size=16, num_hidden_layers=3, num_attention_heads=2, intermediate_size=24
+    )
     transformers.BertModel(config).save_pretrained(tmp_path)
     return tmp_path
 

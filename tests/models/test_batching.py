@@ -54,9 +54,15 @@ def test_other_errors_pass_and_no_items_are_no_work():
     assert Batcher(4, 8).run([], broken) == []
 
 
-@pytest.mark.parametrize(("trouble", "expected"), [
-    (MemoryError(), True), (RuntimeError("MPS backend out of memory (MPS allocated: 9 GB)"), True),
-    (RuntimeError("[enforce fail at alloc_cpu.cpp:114] DefaultCPUAllocator: can't allocate memory"), True),
-    (RuntimeError("shapes do not match"), False), (OSError("out of memory"), False)])
+@pytest.mark.parametrize(
+    ("trouble", "expected"),
+    [
+        (MemoryError(), True),
+        (RuntimeError("MPS backend out of memory (MPS allocated: 9 GB)"), True),
+        (RuntimeError("[enforce fail at alloc_cpu.cpp:114] DefaultCPUAllocator: can't allocate memory"), True),
+        (RuntimeError("shapes do not match"), False),
+        (OSError("out of memory"), False),
+    ],
+)
 def test_errors_of_every_device_are_told_apart(trouble, expected):
     assert out_of_memory(trouble) is expected

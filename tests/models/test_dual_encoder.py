@@ -99,8 +99,9 @@ def test_a_region_takes_nothing_from_the_cells_outside_its_mask(encoder):
         kept = torch.from_numpy(left.reshape(-1) > 0)
         start = seen.values[0].shape[1] - seen.there.shape[1]
         chosen = torch.cat([torch.ones(start, dtype=torch.bool), kept])
-        cut = type(seen)(seen.image, [k[:, chosen] for k in seen.keys], [v[:, chosen] for v in seen.values],
-                         seen.there[:, kept])
+        cut = type(seen)(
+            seen.image, [k[:, chosen] for k in seen.keys], [v[:, chosen] for v in seen.values], seen.there[:, kept]
+        )
         alone = tower.pool(cut, torch.ones(1, 1, int(kept.sum())))[0]
     (looked,) = encoder.look(prepared, [left])
     assert np.allclose(looked.regions[0], torch.nn.functional.normalize(alone, dim=-1)[0], atol=1e-5)
@@ -110,8 +111,10 @@ def test_a_region_takes_nothing_from_the_cells_outside_its_mask(encoder):
 def test_regions_do_not_depend_on_their_neighbours_in_the_batch(encoder):
     pictures = photos(*SIZES)
     random = np.random.default_rng(1)
-    wanted = [random.uniform(size=(n + 1, *encoder.preprocessing.grid(p.shape[:2]))).astype(np.float32)
-              for n, p in enumerate(pictures)]
+    wanted = [
+        random.uniform(size=(n + 1, *encoder.preprocessing.grid(p.shape[:2]))).astype(np.float32)
+        for n, p in enumerate(pictures)
+    ]
     prepared = [encoder.prepare(p) for p in pictures]
     for method in ("attention", "patches"):
         together = encoder.look(prepared, wanted, method=method, patches=True)
@@ -182,8 +185,10 @@ def test_weights_that_lack_a_layer_are_refused_instead_of_drawn_at_random(folder
         DualEncoder(target)
 
 
-@pytest.mark.parametrize(("file", "words"), [
-    ("model.safetensors", "holds no weights"), ("tokenizer.json", "tokenizer"), ("config.json", "model_type None")])
+@pytest.mark.parametrize(
+    ("file", "words"),
+    [("model.safetensors", "holds no weights"), ("tokenizer.json", "tokenizer"), ("config.json", "model_type None")],
+)
 def test_a_missing_file_is_one_clear_error(folders, tmp_path, file, words):
     target = changed(folders["siglip2"], tmp_path / "less")
     (target / file).unlink()

@@ -15,9 +15,16 @@ from interleave_index.models.hub.pull import pull
 pytest.importorskip("huggingface_hub")
 COMMIT, NAME = "a" * 40, "someone/tiny-clip"
 CARD = "---\nlicense: apache-2.0\ntags:\n- x\n---\n# Tiny\n"
-FILES = {"config.json": json.dumps({"model_type": "clip", "projection_dim": 24}).encode(), "README.md": CARD.encode(),
-         "model.safetensors": bytes(range(256)) * 8192, "tokenizer.json": b"{}", "pytorch_model.bin": b"pickled",
-         "onnx/model.onnx": b"other form", "flax_model.msgpack": b"other form", "train.py": b"print('no')"}
+FILES = {
+    "config.json": json.dumps({"model_type": "clip", "projection_dim": 24}).encode(),
+    "README.md": CARD.encode(),
+    "model.safetensors": bytes(range(256)) * 8192,
+    "tokenizer.json": b"{}",
+    "pytorch_model.bin": b"pickled",
+    "onnx/model.onnx": b"other form",
+    "flax_model.msgpack": b"other form",
+    "train.py": b"print('no')",
+}
 
 
 class Server(ThreadingHTTPServer):
@@ -55,28 +62,63 @@ class Hub(BaseHTTPRequestHandler):
         if start and place.refuse_ranges:
             return self.reply(503, b"busy")
         cut = place.cut if file == "model.safetensors" and body else None
-        self.reply(206 if start else 200, data[start:], {"ETag": f'"{etag}"', "X-Repo-Commit": COMMIT,
-                   "Accept-Ranges": "bytes", "X-Linked-Size": str(len(data)), "X-Linked-Etag": f'"{etag}"',
-                   **({"Content-Range": f"bytes {start}-{len(data) - 1}/{len(data)}"} if start else {})}, body, cut)
+        self.reply(
+            206 if start else 200,
+            data[start:],
+            {
+                "ETag": f'"{etag}"',
+                "X-Repo-Commit": COMMIT,
+                "Accept-Ranges": "bytes",
+                "X-Linked-Size": str(len(data)),
+                "X-Linked-Etag": f'"{etag}"',
+                **({"Content-Range": f"bytes {start}-{len(data) - 1}/{len(data)}"} if start else {}),
+            },
+            body,
+            cut,
+        )
 
     def refuse(self):
         code = {"X-Error-Code": "GatedRepo"} if self.server.place.guarded else {"X-Error-Code": "RepoNotFound"}
         self.reply(403 if self.server.place.guarded else 404, b"{}", {**code, "X-Error-Message": "no"})
 
     def facts(self):
-        siblings = [{"rfilename": name, "size": len(data), "blobId": git_sha(data),
-                     **({"lfs": {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data), "pointerSize": 130}}
-                        if name == "model.safetensors" else {})} for name, data in FILES.items()]
-        return {"id": NAME, "modelId": NAME, "sha": COMMIT, "private": False, "gated": False, "disabled": False,
-                "downloads": 1, "likes": 0, "tags": [], "siblings": siblings, "cardData": {"license": "apache-2.0"}}
+        siblings = [
+            {
+                "rfilename": name,
+                "size": len(data),
+                "blobId": git_sha(data),
+                **(
+                    {"lfs": {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data), "pointerSize": 130}}
+                    if name == "model.safetensors"
+                    else {}
+                ),
+            }
+            for name, data in FILES.items()
+        ]
+        return {
+            "id": NAME,
+            "modelId": NAME,
+            "sha": COMMIT,
+            "private": False,
+            "gated": False,
+            "disabled": False,
+            "downloads": 1,
+            "likes": 0,
+            "tags": [],
+            "siblings": siblings,
+            "cardData": {"license": "apache-2.0"},
+        }
 
     def tree(self):
         return [{"type": "file", "path": name, "size": len(data), "oid": git_sha(data)} for name, data in FILES.items()]
 
     def reply(self, status, data, headers=None, body=True, cut=None):
         self.send_response(status)
-        for name, value in {"Content-Length": str(len(data)), "Content-Type": "application/json",
-                            **(headers or {})}.items():
+        for name, value in {
+            "Content-Length": str(len(data)),
+            "Content-Type": "application/json",
+            **(headers or {}),
+        }.items():
             self.send_header(name, value)
         self.end_headers()
         if body:
@@ -165,9 +207,14 @@ def test_pulling_again_fetches_no_file_twice(place):
     assert not any(line.startswith("GET") and "/resolve/" in line for line in place.asked)
 
 
-@pytest.mark.parametrize(("name", "guarded", "words"), [
-    ("someone/else", False, r"no model someone/else"), (NAME, True, r"guarded: accept its licence"),
-    ("./folder", False, "expected owner/name")])
+@pytest.mark.parametrize(
+    ("name", "guarded", "words"),
+    [
+        ("someone/else", False, r"no model someone/else"),
+        (NAME, True, r"guarded: accept its licence"),
+        ("./folder", False, "expected owner/name"),
+    ],
+)
 def test_a_name_that_cannot_be_pulled_is_one_clear_error(place, name, guarded, words):
     place.guarded = guarded
     with pytest.raises(WeightsMissing, match=words):

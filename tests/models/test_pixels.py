@@ -13,16 +13,39 @@ SIGLIP = {"model_type": "siglip", "vision_config": {"image_size": 384, "patch_si
 NAFLEX = {"model_type": "siglip2", "vision_config": {"num_patches": 256, "patch_size": 16}}
 
 
-@pytest.mark.parametrize(("told", "config", "words", "mean"), [
-    ({"do_resize": True, "size": 224, "do_center_crop": True, "crop_size": 224, "resample": 3,
-      "image_mean": list(CLIP_MEAN)}, CLIP, "crop 224 of short side 224, pillow bicubic", CLIP_MEAN),
-    ({"size": {"shortest_edge": 256}, "crop_size": {"height": 224, "width": 224}, "do_center_crop": True}, CLIP,
-     "crop 224 of short side 256, pillow bicubic", CLIP_MEAN),
-    ({"size": {"height": 384, "width": 384}, "resample": 2, "image_std": [0.5, 0.5, 0.5]}, SIGLIP,
-     "stretch 384, pillow bilinear", HALF),
-    ({"max_num_patches": 1024, "resample": 2}, NAFLEX, "native 1024, pillow bilinear", HALF),
-    (None, CLIP, "crop 224 of short side 224, pillow bicubic", CLIP_MEAN),
-    (None, SIGLIP, "stretch 384, pillow bicubic", HALF)])
+@pytest.mark.parametrize(
+    ("told", "config", "words", "mean"),
+    [
+        (
+            {
+                "do_resize": True,
+                "size": 224,
+                "do_center_crop": True,
+                "crop_size": 224,
+                "resample": 3,
+                "image_mean": list(CLIP_MEAN),
+            },
+            CLIP,
+            "crop 224 of short side 224, pillow bicubic",
+            CLIP_MEAN,
+        ),
+        (
+            {"size": {"shortest_edge": 256}, "crop_size": {"height": 224, "width": 224}, "do_center_crop": True},
+            CLIP,
+            "crop 224 of short side 256, pillow bicubic",
+            CLIP_MEAN,
+        ),
+        (
+            {"size": {"height": 384, "width": 384}, "resample": 2, "image_std": [0.5, 0.5, 0.5]},
+            SIGLIP,
+            "stretch 384, pillow bilinear",
+            HALF,
+        ),
+        ({"max_num_patches": 1024, "resample": 2}, NAFLEX, "native 1024, pillow bilinear", HALF),
+        (None, CLIP, "crop 224 of short side 224, pillow bicubic", CLIP_MEAN),
+        (None, SIGLIP, "stretch 384, pillow bicubic", HALF),
+    ],
+)
 @pytest.mark.parametrize("nested", [False, True])
 def test_every_form_of_the_file_is_understood(tmp_path, told, config, words, mean, nested):
     if told is not None:
@@ -32,10 +55,15 @@ def test_every_form_of_the_file_is_understood(tmp_path, told, config, words, mea
     assert str(found) == words and found.mean == mean and found.patch == config["vision_config"]["patch_size"]
 
 
-@pytest.mark.parametrize(("told", "words"), [
-    ({"do_resize": False}, "without resizing"), ({"rescale_factor": 1.0}, "rescaling by 1/255"),
-    ({"do_normalize": False}, "normalising"),
-    ({"size": {"shortest_edge": 200}, "crop_size": 224, "do_center_crop": True}, "short side of 200")])
+@pytest.mark.parametrize(
+    ("told", "words"),
+    [
+        ({"do_resize": False}, "without resizing"),
+        ({"rescale_factor": 1.0}, "rescaling by 1/255"),
+        ({"do_normalize": False}, "normalising"),
+        ({"size": {"shortest_edge": 200}, "crop_size": 224, "do_center_crop": True}, "short side of 200"),
+    ],
+)
 def test_a_preprocessing_that_no_such_model_has_is_refused(tmp_path, told, words):
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(told))
     with pytest.raises(ModelError, match=words):

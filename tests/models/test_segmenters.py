@@ -112,15 +112,21 @@ def test_a_box_prompt_gives_what_the_library_gives_through_its_own_processor(fol
         embedded = model.get_image_embeddings(pixels)
         boxes = given["input_boxes"].float()
         first = model(image_embeddings=embedded, input_boxes=boxes, multimask_output=False)
-        second = model(image_embeddings=embedded, input_boxes=boxes, multimask_output=False,
-                       input_masks=first.pred_masks[:, 0].clamp(-32, 32))
-    (expected,) = processor.post_process_masks(second.pred_masks, given["original_sizes"],
-                                               given["reshaped_input_sizes"])
+        second = model(
+            image_embeddings=embedded,
+            input_boxes=boxes,
+            multimask_output=False,
+            input_masks=first.pred_masks[:, 0].clamp(-32, 32),
+        )
+    (expected,) = processor.post_process_masks(
+        second.pred_masks, given["original_sizes"], given["reshaped_input_sizes"]
+    )
     # their boxes count from the centre of the first pixel of the square, ours from the corner of the photo
     half = 0.5 * 120 / 64
     x0, y0, x1, y1 = (value + half for value in inside)
-    ours = SamSegmenter(folders["sam"]).look(PHOTO)([
-        Prompt(np.zeros((0, 2), np.float32), np.zeros(0, np.int8), (x0, y0, x1, y1))])
+    ours = SamSegmenter(folders["sam"]).look(PHOTO)(
+        [Prompt(np.zeros((0, 2), np.float32), np.zeros(0, np.int8), (x0, y0, x1, y1))]
+    )
     assert np.mean(ours[0].mask == expected[0, 0].numpy()) > 0.99
     assert ours[0].quality == pytest.approx(float(second.iou_scores[0, 0, 0]), abs=1e-5)
 

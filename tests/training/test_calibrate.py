@@ -49,8 +49,9 @@ def test_where_both_classes_count_half_it_does_not_matter_how_many_there_are():
     rng = np.random.default_rng(1)
     there, absent = rng.normal(2, 1, 500), rng.normal(0, 1, 500)
     few = logistic_regression(with_constant(np.concatenate([there, absent])), np.arange(1000) < 500, even=True)
-    many = logistic_regression(with_constant(np.concatenate([there, np.tile(absent, 20)])), np.arange(10_500) < 500,
-                               even=True)
+    many = logistic_regression(
+        with_constant(np.concatenate([there, np.tile(absent, 20)])), np.arange(10_500) < 500, even=True
+    )
     assert few == pytest.approx(many, rel=1e-2) and -few[1] / few[0] == pytest.approx(1, abs=0.1)
 
 
@@ -116,8 +117,14 @@ def made_up(seed=0, per_size=60, share=0.1, apart=4.0):
     counts = [len(scores) for scores, _ in found]
     scores, right = (np.concatenate(column) for column in zip(*found, strict=True))
     best = np.array([some.max() for some, _ in found], np.float32)
-    return Draws(np.repeat(np.arange(len(found)), counts), scores.astype(np.float32), right, best, np.array(counts),
-                 np.array([some.any() for _, some in found]))
+    return Draws(
+        np.repeat(np.arange(len(found)), counts),
+        scores.astype(np.float32),
+        right,
+        best,
+        np.array(counts),
+        np.array([some.any() for _, some in found]),
+    )
 
 
 def test_the_fit_finds_the_chance_of_a_photo_in_libraries_that_hold_the_thing():
@@ -142,8 +149,9 @@ def test_the_larger_the_library_the_higher_its_best_photo_must_score():
 def test_the_bars_claim_no_more_absent_things_than_they_may_and_the_best_f1_behind_it():
     draws = made_up(apart=2)
     curve = fit(draws)
-    anything = np.array([curve.anything(float(best), int(size))
-                         for best, size in zip(draws.best, draws.size, strict=True)])
+    anything = np.array(
+        [curve.anything(float(best), int(size)) for best, size in zip(draws.best, draws.size, strict=True)]
+    )
     assert np.mean(anything[~draws.holds] >= curve.anything_bar) == pytest.approx(FALSE_CLAIMS, abs=0.01)
     assert np.mean(anything[draws.holds] >= curve.anything_bar) > 0.7
 
@@ -157,8 +165,9 @@ def test_the_bars_claim_no_more_absent_things_than_they_may_and_the_best_f1_behi
 
 def test_a_library_that_holds_the_thing_is_told_from_one_that_does_not():
     curve, fresh = fit(made_up()), made_up(seed=1)
-    claimed = np.array([judge(curve, float(best), int(size)).cutoff < 1
-                        for best, size in zip(fresh.best, fresh.size, strict=True)])
+    claimed = np.array(
+        [judge(curve, float(best), int(size)).cutoff < 1 for best, size in zip(fresh.best, fresh.size, strict=True)]
+    )
     assert claimed[fresh.holds].mean() > 0.95 and claimed[~fresh.holds].mean() < FALSE_CLAIMS + 0.1
 
 
@@ -173,8 +182,16 @@ def test_libraries_of_one_size_say_nothing_of_growth():
     draws = made_up()
     few = draws.size == SIZES[1]
     rows = few[draws.library]
-    curve = fit(Draws(np.unique(draws.library[rows], return_inverse=True)[1], draws.score[rows], draws.right[rows],
-                      draws.best[few], draws.size[few], draws.holds[few]))
+    curve = fit(
+        Draws(
+            np.unique(draws.library[rows], return_inverse=True)[1],
+            draws.score[rows],
+            draws.right[rows],
+            draws.best[few],
+            draws.size[few],
+            draws.holds[few],
+        )
+    )
     assert curve.anything_size == 0 and curve.anything_slope > 0
 
 
@@ -211,8 +228,9 @@ def drawn_things(count=60):
             mask[4 + number % 5 : 34, 3 + 30 * place : 27 + 30 * place] = True
             rgb[mask] = COLOURS[colour]
             regions.append(PackRegion(colour, "instance", box_of(mask), float(mask.sum()), encode_rle(mask)))
-        yield PackPhoto(f"thing {number}", "drawn", png(rgb), 60, 40, regions=tuple(regions),
-                        regions_scope="all 5 colours")
+        yield PackPhoto(
+            f"thing {number}", "drawn", png(rgb), 60, 40, regions=tuple(regions), regions_scope="all 5 colours"
+        )
 
 
 def drawn_classes(each=5):
@@ -225,8 +243,11 @@ def drawn_classes(each=5):
 
 def test_the_toy_is_calibrated_on_drawn_photos():
     told = []
-    curves = calibrate(ToyInterface(), [*drawn_things(), *drawn_classes()],
-                       progress=lambda what, done, total: told.append((what, done == total)))
+    curves = calibrate(
+        ToyInterface(),
+        [*drawn_things(), *drawn_classes()],
+        progress=lambda what, done, total: told.append((what, done == total)),
+    )
     assert tuple(curves) == KINDS
     assert [what for what, last in told if last] == ["photos", *(f"{kind} questions" for kind in KINDS)]
     for kind, curve in curves.items():
@@ -242,14 +263,18 @@ def test_questions_are_asked_as_a_user_would_ask_them():
     from interleave_index.training.calibrate import _questions
 
     questions = _questions([*drawn_things(), *drawn_classes()])
-    asked = {kind: {tuple((part.role, part.kind, part.label) for part in one.query()) for one in some}
-             for kind, some in questions.items()}
+    asked = {
+        kind: {tuple((part.role, part.kind, part.label) for part in one.query()) for one in some}
+        for kind, some in questions.items()
+    }
     assert (("caption", "text", "red"),) in asked["caption"]
     assert (("entity", "text", "red"),) in asked["entity"]
     assert {tuple(kind for _, kind, _ in parts) for parts in asked["picture"]} == {("picture",)}
     assert {tuple(kind for _, kind, _ in parts) for parts in asked["region"]} == {("region",)}
-    assert all("caption" in [role for role, _, _ in parts] and "entity" in [role for role, _, _ in parts]
-               for parts in asked["mixed"])
+    assert all(
+        "caption" in [role for role, _, _ in parts] and "entity" in [role for role, _, _ in parts]
+        for parts in asked["mixed"]
+    )
 
 
 def test_what_no_photo_of_things_is_annotated_for_is_asked_as_absent():

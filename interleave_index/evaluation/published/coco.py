@@ -100,21 +100,30 @@ def read_panoptic(root: Path, split: str = "val2017") -> PanopticSet:
     if folder is None:
         raise InputError(f"no folder {folders[0]} with the PNG files of {path.name}; unpack panoptic_{split}.zip there")
     try:
-        photos = {int(one["id"]): PhotoInfo(int(one["id"]), root / split / one["file_name"],
-                                            (int(one["height"]), int(one["width"]))) for one in content["images"]}
-        categories = tuple(Category(int(one["id"]), str(one["name"]), bool(one.get("isthing", 1)))
-                           for one in content["categories"])
-        segments = {int(one["image_id"]): tuple(
-            Segment(int(s["id"]), int(s["category_id"]), bool(s.get("iscrowd", 0))) for s in one["segments_info"])
-            for one in content["annotations"]}
+        photos = {
+            int(one["id"]): PhotoInfo(
+                int(one["id"]), root / split / one["file_name"], (int(one["height"]), int(one["width"]))
+            )
+            for one in content["images"]
+        }
+        categories = tuple(
+            Category(int(one["id"]), str(one["name"]), bool(one.get("isthing", 1))) for one in content["categories"]
+        )
+        segments = {
+            int(one["image_id"]): tuple(
+                Segment(int(s["id"]), int(s["category_id"]), bool(s.get("iscrowd", 0))) for s in one["segments_info"]
+            )
+            for one in content["annotations"]
+        }
         maps = {int(one["image_id"]): folder / one["file_name"] for one in content["annotations"]}
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path} is not of the form of COCO panoptic: {error!r}") from error
     known = {category.id for category in categories}
     strange = {s.category for rows in segments.values() for s in rows} - known
     if strange or not maps.keys() <= photos.keys():
-        raise InputError(f"{path} names classes {sorted(strange)[:5]} or photos that it does not list; "
-                         "download it again")
+        raise InputError(
+            f"{path} names classes {sorted(strange)[:5]} or photos that it does not list; download it again"
+        )
     return PanopticSet({n: photos[n] for n in maps}, categories, segments, maps, path)
 
 
@@ -135,8 +144,12 @@ def read_captions(root: Path, split: str = "val2017") -> Captions:
     path = root / "annotations" / f"captions_{split}.json"
     content = read_json(path)
     try:
-        photos = {int(one["id"]): PhotoInfo(int(one["id"]), root / split / one["file_name"],
-                                            (int(one["height"]), int(one["width"]))) for one in content["images"]}
+        photos = {
+            int(one["id"]): PhotoInfo(
+                int(one["id"]), root / split / one["file_name"], (int(one["height"]), int(one["width"]))
+            )
+            for one in content["images"]
+        }
         texts: dict[int, list[str]] = defaultdict(list)
         for one in content["annotations"]:
             texts[int(one["image_id"])].append(str(one["caption"]).strip())

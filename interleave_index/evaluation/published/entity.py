@@ -137,7 +137,7 @@ def ask(sentence: EntitySentence, exemplars: Sequence[Exemplar | None], *, publi
         if exemplar is not None and published:
             text = text.replace(phrase.text, PLACEHOLDER)
         elif exemplar is not None:
-            text = text[:start] + PLACEHOLDER + text[phrase.end + shift:]
+            text = text[:start] + PLACEHOLDER + text[phrase.end + shift :]
         if exemplar is not None:
             shift += len(PLACEHOLDER) - (phrase.end - phrase.start)
         spans.append((max(0, start - phrase.lead) if published else start, phrase.end + shift))
@@ -156,5 +156,6 @@ def _phrase(sentence: str, row: dict[str, Any], path: Path) -> EntityPhrase:
     start += len(sentence[start:end]) - len(sentence[start:end].lstrip())
     reference = row.get("reference")
     linked = None if reference is None else Reference(int(reference["image_id"]), int(reference["annotation_id"]))
-    return EntityPhrase(words.strip(), start, start + len(words.strip()), int(row["annotation_id"]), linked,
-                        max(0, start - marked))
+    return EntityPhrase(
+        words.strip(), start, start + len(words.strip()), int(row["annotation_id"]), linked, max(0, start - marked)
+    )

@@ -58,11 +58,14 @@ def _rows(lisa: float, read: float, sesame: float | None = None) -> tuple[Publis
 
 
 REFER = {
-    ("refcoco", "val"): _rows(74.9, 78.1, 74.7), ("refcoco", "testA"): _rows(79.1, 80.2),
+    ("refcoco", "val"): _rows(74.9, 78.1, 74.7),
+    ("refcoco", "testA"): _rows(79.1, 80.2),
     ("refcoco", "testB"): _rows(72.3, 73.2),
-    ("refcoco+", "val"): _rows(65.1, 68.4, 64.9), ("refcoco+", "testA"): _rows(70.8, 73.7),
+    ("refcoco+", "val"): _rows(65.1, 68.4, 64.9),
+    ("refcoco+", "testA"): _rows(70.8, 73.7),
     ("refcoco+", "testB"): _rows(58.1, 60.4),
-    ("refcocog", "val"): _rows(67.9, 70.1, 66.1), ("refcocog", "test"): _rows(70.6, 71.4),
+    ("refcocog", "val"): _rows(67.9, 70.1, 66.1),
+    ("refcocog", "test"): _rows(70.6, 71.4),
 }
 REFER_GIOU = {"refcoco": 79.05, "refcoco+": 71.20, "refcocog": 71.74}  # READ-7B on val
 
@@ -83,12 +86,17 @@ def _reason(model: str, *values: float) -> Published:
 
 
 REASONSEG = {
-    "val": (_reason("LISA-7B LLaVA-1.5 (ft)", 61.3, 62.9), _reason("SESAME-7B", 34.8, 39.1),
-            _reason("READ-7B", 59.8, 67.6)),
-    "test": (_reason("LISA-7B LLaVA-1.5 (ft)", 55.6, 56.9, 48.3, 46.3, 57.9, 59.7),
-             _reason("SESAME-7B", 30.5, 30.4, 28.3, 27.6, 31.6, 32.7),
-             _reason("READ-7B", 58.5, 58.6, 52.6, 49.5, 60.4, 61.0),
-             _reason("READ-13B", 62.2, 62.8, 55.4, 53.7, 64.4, 65.1)),
+    "val": (
+        _reason("LISA-7B LLaVA-1.5 (ft)", 61.3, 62.9),
+        _reason("SESAME-7B", 34.8, 39.1),
+        _reason("READ-7B", 59.8, 67.6),
+    ),
+    "test": (
+        _reason("LISA-7B LLaVA-1.5 (ft)", 55.6, 56.9, 48.3, 46.3, 57.9, 59.7),
+        _reason("SESAME-7B", 30.5, 30.4, 28.3, 27.6, 31.6, 32.7),
+        _reason("READ-7B", 58.5, 58.6, 52.6, 49.5, 60.4, 61.0),
+        _reason("READ-13B", 62.2, 62.8, 55.4, 53.7, 64.4, 65.1),
+    ),
 }
 
 

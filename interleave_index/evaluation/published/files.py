@@ -47,16 +47,19 @@ def read_bytes(path: Path) -> bytes:
     try:
         return Path(path).read_bytes()
     except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror or error}; see docs/reproduce.md for the files wanted"
-                         ) from error
+        raise InputError(
+            f"{path} cannot be read: {error.strerror or error}; see docs/reproduce.md for the files wanted"
+        ) from error
 
 
 class _Plain(pickle.Unpickler):
     """Dictionaries, lists, tuples, sets, texts, numbers, truth values and None; nothing that has to be looked up."""
 
     def find_class(self, module_name: str, global_name: str, /) -> NoReturn:
-        raise InputError(f"the pickle asks for {module_name}.{global_name}, expected plain values only; "
-                         "it is not a file of the data set, do not trust it")
+        raise InputError(
+            f"the pickle asks for {module_name}.{global_name}, expected plain values only; "
+            "it is not a file of the data set, do not trust it"
+        )
 
     def persistent_load(self, pid: Any, /) -> NoReturn:
         raise InputError("the pickle refers to something outside, expected plain values only")
@@ -99,8 +102,10 @@ def read_photo(path: Path, size: tuple[int, int] | None = None) -> RGB:
     except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
         raise ImageUnreadable(f"photo {path} does not decode: {error}; download it again") from error
     if size is not None and pixels.shape[:2] != size:
-        raise ImageUnreadable(f"photo {path} is {pixels.shape[1]} x {pixels.shape[0]} pixels, expected {size[1]} x "
-                              f"{size[0]} as its annotations say; photos and annotations are of two releases")
+        raise ImageUnreadable(
+            f"photo {path} is {pixels.shape[1]} x {pixels.shape[0]} pixels, expected {size[1]} x "
+            f"{size[0]} as its annotations say; photos and annotations are of two releases"
+        )
     return pixels
 
 
@@ -140,8 +145,11 @@ def rasterise(segmentation: Any, size: tuple[int, int]) -> BoolMask:
     try:
         if isinstance(segmentation, Mapping):
             counts = segmentation["counts"]
-            rle = dict(segmentation) if isinstance(counts, str | bytes) else coco.frPyObjects(
-                dict(segmentation), height, width)
+            rle = (
+                dict(segmentation)
+                if isinstance(counts, str | bytes)
+                else coco.frPyObjects(dict(segmentation), height, width)
+            )
         elif not segmentation:
             return np.zeros(size, bool)
         else:
@@ -149,8 +157,9 @@ def rasterise(segmentation: Any, size: tuple[int, int]) -> BoolMask:
             rle = coco.merge(coco.frPyObjects(pieces, height, width)) if pieces else None
         mask = np.zeros(size, bool) if rle is None else coco.decode(rle).astype(bool)
     except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise InputError(f"a segmentation cannot be used: {error!r}, expected polygons or run lengths of COCO"
-                         ) from error
+        raise InputError(
+            f"a segmentation cannot be used: {error!r}, expected polygons or run lengths of COCO"
+        ) from error
     if mask.shape != size:
         raise InputError(f"a segmentation has size {mask.shape}, expected {size} as its photo")
     return mask

@@ -100,8 +100,13 @@ class FindSubject:
         interface: the same network as a search uses it.
     """
 
-    def __init__(self, network: FindModel, facts: dict[str, Any], canvas: Canvas | None = None,
-                 interface: Interface | None = None) -> None:
+    def __init__(
+        self,
+        network: FindModel,
+        facts: dict[str, Any],
+        canvas: Canvas | None = None,
+        interface: Interface | None = None,
+    ) -> None:
         self.network, self.canvas, self.interface = network, canvas or Canvas(network.config.side), interface
         self.device = next(network.parameters()).device
         self.facts = {**facts, "asked": f"all {network.interface.config.object_queries} proposals"}
@@ -137,8 +142,11 @@ class FindSubject:
         entities = []
         for (start, end), reference in zip(asked.spans, references, strict=True):
             words = asked.text[start:end].strip() or asked.text
-            entities.append(tasks.encode_phrases(self.network, [words])[0] if reference is None
-                            else tasks.encode_region(self.network, reference))
+            entities.append(
+                tasks.encode_phrases(self.network, [words])[0]
+                if reference is None
+                else tasks.encode_region(self.network, reference)
+            )
         return _array(legend), _array(torch.stack(entities)) if entities else np.zeros((0, len(legend)), np.float32)
 
     def reference(self, exemplar: Exemplar, pyramid: Pyramid | None = None) -> tasks.Reference:
@@ -150,7 +158,7 @@ class FindSubject:
         return self.network.pyramid(self.canvas.pixels(photo).to(self.device))
 
     def _by_batches(self, encode: Callable[[FindModel, Sequence[str]], Tensor], texts: Sequence[str]) -> Floats:
-        rows = [_array(encode(self.network, texts[start:start + 64])) for start in range(0, len(texts), 64)]
+        rows = [_array(encode(self.network, texts[start : start + 64])) for start in range(0, len(texts), 64)]
         return np.concatenate(rows) if rows else np.zeros((0, self.network.interface.config.width), np.float32)
 
 
@@ -180,8 +188,10 @@ class FindLook:
         """See `Look`."""
         if not asked.spans:
             return np.zeros((0, *self._size), bool)
-        references = [None if e is None else self._subject.reference(
-            e, self._pyramid if e.photo is self._photo else None) for e in asked.exemplars]
+        references = [
+            None if e is None else self._subject.reference(e, self._pyramid if e.photo is self._photo else None)
+            for e in asked.exemplars
+        ]
         found = tasks.ground_interleaved(self._subject.network, self._pyramid, _sentence(asked), references)
         return self._masks([one.mask for one in found])
 
@@ -190,8 +200,9 @@ class FindLook:
         """See `Look`; the memory of several prompts is their union."""
         canvas = self._subject.canvas
         positive, negative = (torch.stack([canvas.prompt(mask) for mask in rows]) for rows in (prompts, background))
-        logits = tasks.interact(self._subject.network, self._pyramid, [positive], [negative] if background.any()
-                                else None, memory)[0]
+        logits = tasks.interact(
+            self._subject.network, self._pyramid, [positive], [negative] if background.any() else None, memory
+        )[0]
         return self._masks(list(logits)), logits.amax(0)[None, None]
 
     @torch.inference_mode()
@@ -214,8 +225,11 @@ class PublishedSubject:
 
     def __init__(self, model: PublishedModel, facts: dict[str, Any], interface: Interface | None = None) -> None:
         self.model, self.interface = model, interface
-        self.facts = {**facts, "asked": f"all {model.network.predictor.config.object_queries} proposals",
-                      "published_protocol": model.published_protocol}
+        self.facts = {
+            **facts,
+            "asked": f"all {model.network.predictor.config.object_queries} proposals",
+            "published_protocol": model.published_protocol,
+        }
 
     def look(self, photo: RGB, sizes: Sizes) -> PublishedLook:
         """See `Subject`."""
@@ -223,8 +237,11 @@ class PublishedSubject:
 
     def classes(self, kinds: Sequence[str] | Sequence[Exemplar], *, descriptions: bool = False) -> Tensor:
         """See `Subject`: names are put into the one published sentence, descriptions are taken as they are."""
-        shown = [self.model.example_table([Example(self.model.view(kind.photo), kind.mask)])  # one view in memory
-                 for kind in kinds if isinstance(kind, Exemplar)]
+        shown = [
+            self.model.example_table([Example(self.model.view(kind.photo), kind.mask)])  # one view in memory
+            for kind in kinds
+            if isinstance(kind, Exemplar)
+        ]
         if shown:
             return torch.cat([*(rows[:1] for rows in shown), shown[0][1:]])
         return self.model.class_table([kind for kind in kinds if isinstance(kind, str)], descriptions=descriptions)
@@ -263,8 +280,9 @@ class PublishedLook:
     def ground_sentence(self, asked: Asked) -> Masks:
         """See `Look`."""
         examples = [None if e is None else Example(self._seen(e), e.mask) for e in asked.exemplars]
-        return self._stacked([one.mask for one in self._model.ground_interleaved(self._view, _sentence(asked), examples)
-                              ])
+        return self._stacked(
+            [one.mask for one in self._model.ground_interleaved(self._view, _sentence(asked), examples)]
+        )
 
     def interact(self, prompts: Masks, background: Masks, memory: Any = None) -> tuple[Masks, Any]:
         """See `Look`."""

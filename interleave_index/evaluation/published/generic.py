@@ -41,9 +41,17 @@ class CocoPanoptic:
         predictions: folder that gets the panoptic maps in the form that panopticapi reads, or None.
     """
 
-    def __init__(self, panoptic: PanopticSet, *, classes: str = "names", descriptions: Mapping[str, str] | None = None,
-                 exemplars: PanopticSet | None = None, instances: Mapping[str, Any] | None = None, seed: int = 0,
-                 predictions: Path | None = None) -> None:
+    def __init__(
+        self,
+        panoptic: PanopticSet,
+        *,
+        classes: str = "names",
+        descriptions: Mapping[str, str] | None = None,
+        exemplars: PanopticSet | None = None,
+        instances: Mapping[str, Any] | None = None,
+        seed: int = 0,
+        predictions: Path | None = None,
+    ) -> None:
         self.name = f"coco-panoptic {classes}"
         self.settings: dict[str, Any] = {"classes": classes, "AP from": "maps" if instances is None else "instances"}
         self.published: Sequence[Published] = ()
@@ -69,11 +77,14 @@ class CocoPanoptic:
         confusion = metrics.class_confusion(found.semantic, self._panoptic.classes(item, ids), len(categories))
         if self._predictions is not None:
             _write_map(self._predictions / f"{item:012d}.png", found.ids)
-        return Measured({
-            "panoptic": {str(k): [c.iou, c.matched, c.false, c.missed] for k, c in counts.items()},
-            "confusion": [[int(a), int(b), int(confusion[a, b])] for a, b in np.argwhere(confusion)],
-            "segments": [{"id": s.id, "category_id": s.category} for s in segments],
-            "instances": _instances(found, categories)})
+        return Measured(
+            {
+                "panoptic": {str(k): [c.iou, c.matched, c.false, c.missed] for k, c in counts.items()},
+                "confusion": [[int(a), int(b), int(confusion[a, b])] for a, b in np.argwhere(confusion)],
+                "segments": [{"id": s.id, "category_id": s.category} for s in segments],
+                "instances": _instances(found, categories),
+            }
+        )
 
     def figures(self, journal: Journal, subject: Subject) -> dict[str, Any]:
         """PQ, SQ, RQ (all classes, things, stuff), mAP, AP50 and mIoU."""
@@ -86,10 +97,17 @@ class CocoPanoptic:
                 counts[int(name)] = counts.get(int(name), metrics.PanopticCounts()) + metrics.PanopticCounts(*row)
             for true, guess, pixels in record["confusion"]:
                 confusion[true, guess] += pixels
-        kinds = {"": categories, " things": [c for c in categories if c.thing],
-                 " stuff": [c for c in categories if not c.thing]}
-        quality = {f"{name}{kind}": value for kind, some in kinds.items() for name, value in
-                   metrics.panoptic_quality(counts, [c.id for c in some]).items() if name != "classes"}
+        kinds = {
+            "": categories,
+            " things": [c for c in categories if c.thing],
+            " stuff": [c for c in categories if not c.thing],
+        }
+        quality = {
+            f"{name}{kind}": value
+            for kind, some in kinds.items()
+            for name, value in metrics.panoptic_quality(counts, [c.id for c in some]).items()
+            if name != "classes"
+        }
         if self._predictions is not None:
             self._write_json(rows)
         return {**quality, **self._average_precision(rows), **metrics.semantic_figures(confusion), "n": len(rows)}
@@ -101,8 +119,9 @@ class CocoPanoptic:
         if self._kind == "descriptions":
             missing = [name for name in names if name not in self._descriptions]
             if missing:
-                raise InputError(f"descriptions lack {len(missing)} of {len(names)} classes, "
-                                 f"the first is {missing[0]!r}")
+                raise InputError(
+                    f"descriptions lack {len(missing)} of {len(names)} classes, the first is {missing[0]!r}"
+                )
             return subject.classes([self._descriptions[name] for name in names], descriptions=True)
         if self._kind == "visual":
             return subject.classes(draw_exemplars(self._exemplars, self._panoptic.categories, self._seed))
@@ -114,8 +133,9 @@ class CocoPanoptic:
         found = [{**one, "image_id": int(key)} for key, record in rows for one in record["instances"]]
         truth = self._truth([int(key) for key, _ in rows])
         known = {one["id"] for one in truth["categories"]}
-        return average_precision(truth, [one for one in found if one["category_id"] in known],
-                                 [int(key) for key, _ in rows])
+        return average_precision(
+            truth, [one for one in found if one["category_id"] in known], [int(key) for key, _ in rows]
+        )
 
     def _truth(self, photos: Sequence[int]) -> dict[str, Any]:
         things = [{"id": c.id, "name": c.name} for c in self._panoptic.categories if c.thing]
@@ -128,17 +148,29 @@ class CocoPanoptic:
             for segment in self._panoptic.segments[photo]:
                 if segment.category in countable:
                     mask = ids == segment.id
-                    annotations.append({"id": len(annotations) + 1, "image_id": photo, "category_id": segment.category,
-                                        "iscrowd": int(segment.crowd), "area": int(mask.sum()),
-                                        "bbox": [0, 0, 1, 1], "segmentation": encode_rle(mask).to_json()})
-        images = [{"id": n, "height": self._panoptic.photos[n].size[0], "width": self._panoptic.photos[n].size[1]}
-                  for n in photos]
+                    annotations.append(
+                        {
+                            "id": len(annotations) + 1,
+                            "image_id": photo,
+                            "category_id": segment.category,
+                            "iscrowd": int(segment.crowd),
+                            "area": int(mask.sum()),
+                            "bbox": [0, 0, 1, 1],
+                            "segmentation": encode_rle(mask).to_json(),
+                        }
+                    )
+        images = [
+            {"id": n, "height": self._panoptic.photos[n].size[0], "width": self._panoptic.photos[n].size[1]}
+            for n in photos
+        ]
         return {"images": images, "annotations": annotations, "categories": things}
 
     def _write_json(self, rows: Sequence[tuple[str, dict[str, Any]]]) -> None:
         if self._predictions is not None:
-            annotations = [{"image_id": int(key), "file_name": f"{int(key):012d}.png",
-                            "segments_info": record["segments"]} for key, record in rows]
+            annotations = [
+                {"image_id": int(key), "file_name": f"{int(key):012d}.png", "segments_info": record["segments"]}
+                for key, record in rows
+            ]
             self._predictions.with_suffix(".json").write_text(json.dumps({"annotations": annotations}))
 
 
@@ -157,8 +189,10 @@ def draw_exemplars(panoptic: PanopticSet, categories: Sequence[Category], seed: 
     for category in categories:
         places = owners.get(category.id)
         if not places:
-            raise InputError(f"no segment of {category.name!r} in {panoptic.annotation.name}, expected one to show it; "
-                             "take exemplars from a larger split")
+            raise InputError(
+                f"no segment of {category.name!r} in {panoptic.annotation.name}, expected one to show it; "
+                "take exemplars from a larger split"
+            )
         for photo, segment in [places[n] for n in rng.permutation(len(places))[:20]]:
             mask = panoptic.mask(photo, segment)
             if mask.mean() >= LEAST_EXEMPLAR:
@@ -206,8 +240,11 @@ def read_descriptions(path: Path) -> dict[str, str]:
 
 
 def _instances(found: Segmented, categories: Sequence[Category]) -> list[dict[str, Any]]:
-    return [{"category_id": categories[one.category].id, "score": one.score,
-             "segmentation": encode_rle(one.mask).to_json()} for one in found.instances if one.mask.any()]
+    return [
+        {"category_id": categories[one.category].id, "score": one.score, "segmentation": encode_rle(one.mask).to_json()}
+        for one in found.instances
+        if one.mask.any()
+    ]
 
 
 def _write_map(path: Path, ids: NDArray[np.int64]) -> None:

@@ -36,8 +36,10 @@ def _counts(found: Masks, truth: Sequence[BoolMask]) -> dict[str, Any]:
 
 def _pooled(journal: Journal) -> tuple[metrics.Counts, metrics.Counts]:
     rows = [record for _, record in journal.each()]
-    return tuple(np.array([n for row in rows for n in row[name]], np.int64)  # type: ignore[return-value]
-                 for name in ("intersection", "union"))
+    return tuple(
+        np.array([n for row in rows for n in row[name]], np.int64)  # type: ignore[return-value]
+        for name in ("intersection", "union")
+    )
 
 
 def _read_figures(inside: metrics.Counts, union: metrics.Counts) -> dict[str, float]:
@@ -56,8 +58,15 @@ class FindBenchGrounding:
         published_protocol: replace words as the published evaluation does, see `entity.ask`.
     """
 
-    def __init__(self, entities: EntityBench, panoptic: PanopticSet, *, long: bool = False,
-                 visual: float = VISUAL_CHANCE, published_protocol: bool = False) -> None:
+    def __init__(
+        self,
+        entities: EntityBench,
+        panoptic: PanopticSet,
+        *,
+        long: bool = False,
+        visual: float = VISUAL_CHANCE,
+        published_protocol: bool = False,
+    ) -> None:
         self.name = "find-bench grounding" + (" long" if long else "")
         self.settings = {"visual": visual, "published_protocol": published_protocol}
         self.published: Sequence[Published] = FIND_GROUNDING[long] if visual == VISUAL_CHANCE else ()
@@ -65,8 +74,11 @@ class FindBenchGrounding:
 
     def items(self) -> list[tuple[str, EntitySentence]]:
         """Photos with a sentence and a panoptic map, by their id."""
-        return [(str(photo), self._entities.sentences[photo][0]) for photo in self._panoptic.photos
-                if self._entities.sentences.get(photo) and self._entities.sentences[photo][0].phrases]
+        return [
+            (str(photo), self._entities.sentences[photo][0])
+            for photo in self._panoptic.photos
+            if self._entities.sentences.get(photo) and self._entities.sentences[photo][0].phrases
+        ]
 
     def measure(self, subject: Subject, item: EntitySentence, rng: np.random.Generator) -> Measured:
         """Pixels shared and in the union, one pair a phrase."""
@@ -78,8 +90,9 @@ class FindBenchGrounding:
         if published:  # two phrases of one segment are shown together
             shown = {phrase.segment for phrase, on in zip(item.phrases, chosen, strict=True) if on}
             chosen = np.array([phrase.segment in shown for phrase in item.phrases])
-        exemplars = [Exemplar(photo, random_prompt(mask, rng)) if on else None
-                     for mask, on in zip(masks, chosen, strict=True)]
+        exemplars = [
+            Exemplar(photo, random_prompt(mask, rng)) if on else None for mask, on in zip(masks, chosen, strict=True)
+        ]
         asked = ask(item, exemplars, published=published)
         return Measured(_counts(subject.look(photo, COCO_SIZES).ground_sentence(asked), masks))
 
@@ -174,18 +187,31 @@ class FalsePremise:
         said &= found.any((1, 2))
         truth = np.array(item.masks(), np.uint8)
         inside, union = metrics.class_overlap(found, truth)
-        return Measured({"intersection": inside.tolist(), "union": union.tolist(), "said": said.tolist(),
-                         "exists": [one.exists for one in item.expressions]})
+        return Measured(
+            {
+                "intersection": inside.tolist(),
+                "union": union.tolist(),
+                "said": said.tolist(),
+                "exists": [one.exists for one in item.expressions],
+            }
+        )
 
     def figures(self, journal: Journal, subject: Subject) -> dict[str, Any]:
         """See and Segment."""
         rows = [record for _, record in journal.each()]
-        inside, union = (np.array([n for row in rows for n in row[name]], np.int64).reshape(-1, 2)
-                         for name in ("intersection", "union"))
+        inside, union = (
+            np.array([n for row in rows for n in row[name]], np.int64).reshape(-1, 2)
+            for name in ("intersection", "union")
+        )
         said, exists = (np.array([n for row in rows for n in row[name]], bool) for name in ("said", "exists"))
         found = metrics.see_segment(inside, union, said, exists)
-        return {"See": 100 * found.see, "Segment": 100 * found.segment, "n": len(said),
-                "absent": int((~exists).sum()), "said absent": int((~said).sum())}
+        return {
+            "See": 100 * found.see,
+            "Segment": 100 * found.segment,
+            "n": len(said),
+            "absent": int((~exists).sum()),
+            "said absent": int((~said).sum()),
+        }
 
 
 class _Sample:
@@ -208,10 +234,13 @@ class _Sample:
         block = block_of([*self._encodings, *interface.encode_photos([photo])])
         query = scoring_query(parts, interface.encode_query(tuple(parts)), self._calibration)
         evidence: Floats = score(block, query).evidence
-        judgements = [judge(curve_of([part], self._calibration), float(best), len(block.image))
-                      for part, best in zip(parts, evidence.max(0), strict=True)]
-        return np.array([one.chances(own[None])[0] >= one.cutoff
-                         for one, own in zip(judgements, evidence[-1], strict=True)], bool)
+        judgements = [
+            judge(curve_of([part], self._calibration), float(best), len(block.image))
+            for part, best in zip(parts, evidence.max(0), strict=True)
+        ]
+        return np.array(
+            [one.chances(own[None])[0] >= one.cutoff for one, own in zip(judgements, evidence[-1], strict=True)], bool
+        )
 
 
 def _ground(subject: Subject, item: ReferredPhoto, *, together: bool) -> Masks:

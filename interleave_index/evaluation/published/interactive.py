@@ -63,5 +63,9 @@ class VocInteractive:
         most = int(self.settings["clicks"])
         ious = np.array([row for _, record in journal.each() for row in record["ious"]], np.float32).reshape(-1, most)
         needed = {f"NoC@{100 * t:g}": float(metrics.clicks_needed(ious, t, most).mean()) for t in TARGETS}
-        return {"mIoU@1": 100 * float(ious[:, 0].mean()), f"mIoU@{most}": 100 * float(ious[:, -1].mean()), **needed,
-                "n": len(ious)}
+        return {
+            "mIoU@1": 100 * float(ious[:, 0].mean()),
+            f"mIoU@{most}": 100 * float(ious[:, -1].mean()),
+            **needed,
+            "n": len(ious),
+        }

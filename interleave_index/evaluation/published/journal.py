@@ -41,8 +41,9 @@ class Journal:
             else:
                 self._file.write_text(line + "\n", encoding="utf-8")
         except OSError as error:
-            raise InputError(f"{folder} cannot be written to: {error.strerror or error}; name another --work"
-                             ) from error
+            raise InputError(
+                f"{folder} cannot be written to: {error.strerror or error}; name another --work"
+            ) from error
 
     def add(self, key: str, record: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]] | None = None) -> None:
         """Keep what was measured of one item; it is on disk when this returns, its vectors before its line."""
@@ -69,8 +70,10 @@ class Journal:
         if lines[0] != head:
             was, now = json.loads(lines[0] or "{}"), json.loads(head)
             differs = sorted(name for name in was.keys() | now.keys() if was.get(name) != now.get(name))
-            raise InputError(f"{self._folder} holds a run with other {', '.join(differs)}; name another --work, or "
-                             "delete that folder")
+            raise InputError(
+                f"{self._folder} holds a run with other {', '.join(differs)}; name another --work, or "
+                "delete that folder"
+            )
         kept = [lines[0]]
         for line in lines[1:]:
             try:

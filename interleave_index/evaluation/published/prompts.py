@@ -67,7 +67,7 @@ def first_prompt(mask: BoolMask, kind: str, rng: np.random.Generator) -> BoolMas
     if kind == "Box":
         rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
         mask = np.zeros_like(mask)
-        mask[rows[0]:rows[-1] + 1, columns[0]:columns[-1] + 1] = True
+        mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] = True
     row, column = centre_of(mask)
     if kind in ("Point", "Box"):
         return _dot(mask.shape, row, column)
@@ -106,7 +106,7 @@ def _some_pixels(mask: BoolMask, count: int, rng: np.random.Generator) -> NDArra
 
 def _dot(size: tuple[int, ...], row: int, column: int) -> BoolMask:
     drawn = np.zeros(size, bool)
-    drawn[max(0, row - 1):row + 2, max(0, column - 1):column + 2] = True
+    drawn[max(0, row - 1) : row + 2, max(0, column - 1) : column + 2] = True
     return drawn
 
 
@@ -140,8 +140,12 @@ def _curve(mask: BoolMask, rng: np.random.Generator) -> BoolMask:
     before, after, later = np.roll(corners, 1, 0), np.roll(corners, -1, 0), np.roll(corners, -2, 0)
     share = np.linspace(0, 1, 100)[:, None, None]
     first, second = corners + (after - before) / 6, after - (later - corners) / 6
-    points = ((1 - share) ** 3 * corners + 3 * (1 - share) ** 2 * share * first
-              + 3 * (1 - share) * share**2 * second + share**3 * after).reshape(-1, 2)
+    points = (
+        (1 - share) ** 3 * corners
+        + 3 * (1 - share) ** 2 * share * first
+        + 3 * (1 - share) * share**2 * second
+        + share**3 * after
+    ).reshape(-1, 2)
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     points = np.clip(np.rint(points), (rows[0], columns[0]), (rows[-1], columns[-1])).astype(int)
     drawn = np.zeros_like(mask)

@@ -44,8 +44,9 @@ class ReasonPhoto:
         draw = ImageDraw.Draw(canvas)
         painted = sorted((one for one in self.shapes if one[0] != "flag"), key=lambda one: -_area(one[1], size))
         for label, corners in painted:
-            draw.polygon(_corners(corners), fill=1 if label == "target" else IGNORED, outline=1 if label == "target"
-                         else IGNORED)
+            draw.polygon(
+                _corners(corners), fill=1 if label == "target" else IGNORED, outline=1 if label == "target" else IGNORED
+            )
         return np.array(canvas)
 
 

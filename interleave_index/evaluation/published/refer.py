@@ -60,8 +60,9 @@ class ReferredPhoto:
         return found
 
 
-def read_refer(refs: Path, instances: Path | None, photos: Path, split: str, *, sentences: str = "all",
-               lower: bool = False) -> list[ReferredPhoto]:
+def read_refer(
+    refs: Path, instances: Path | None, photos: Path, split: str, *, sentences: str = "all", lower: bool = False
+) -> list[ReferredPhoto]:
     """Read the expressions of one split, photo by photo in the order of the file.
 
     Args:
@@ -82,8 +83,10 @@ def read_refer(refs: Path, instances: Path | None, photos: Path, split: str, *, 
         images = {int(one["id"]): one for one in content["images"]}
         annotations = {int(one["id"]): one for one in content["annotations"]}
     if not rows:
-        raise InputError(f"{refs} has no reference of split {split!r}; RefCOCO and RefCOCO+ have val, testA, testB, "
-                         "RefCOCOg has val, test")
+        raise InputError(
+            f"{refs} has no reference of split {split!r}; RefCOCO and RefCOCO+ have val, testA, testB, "
+            "RefCOCOg has val, test"
+        )
     grouped: dict[int, list[tuple[Expression, tuple[Any, ...]]]] = {}
     for number, row in enumerate(rows):
         kept = _sentences(row, sentences, refs)
@@ -107,11 +110,16 @@ def _rows(path: Path) -> list[dict[str, Any]]:
 
 def _single(content: Any, path: Path) -> tuple[list[dict[str, Any]], dict[int, Any], dict[int, Any]]:
     if not isinstance(content, dict) or not {"images", "annotations"} <= content.keys():
-        raise InputError(f"{path} is not of the form expected: one file with `images` and `annotations`; with "
-                         "refs(SPLITBY).p give the instances too")
+        raise InputError(
+            f"{path} is not of the form expected: one file with `images` and `annotations`; with "
+            "refs(SPLITBY).p give the instances too"
+        )
     rows = list(content["annotations"])
-    return (rows, {int(one["id"]): one for one in content["images"]},
-            {int(_field(one, "ann_id", path)): one for one in rows})
+    return (
+        rows,
+        {int(one["id"]): one for one in content["images"]},
+        {int(_field(one, "ann_id", path)): one for one in rows},
+    )
 
 
 def _field(row: dict[str, Any], name: str, path: Path) -> Any:
@@ -146,11 +154,17 @@ def _text(sentence: dict[str, Any], path: Path, *, raw: bool) -> tuple[str, bool
     return text.strip(), not sentence.get("is_false_premise", False)
 
 
-def _photo(photo: int, found: list[tuple[Expression, tuple[Any, ...]]], images: dict[int, Any], folder: Path,
-           path: Path) -> ReferredPhoto:
+def _photo(
+    photo: int, found: list[tuple[Expression, tuple[Any, ...]]], images: dict[int, Any], folder: Path, path: Path
+) -> ReferredPhoto:
     if photo not in images:
         raise InputError(f"{path} refers to photo {photo}, which its instances lack; both must be of one release")
     image = images[photo]
     expressions, pieces = zip(*found, strict=True)
-    return ReferredPhoto(photo, folder / image["file_name"], (int(image["height"]), int(image["width"])),
-                         tuple(expressions), tuple(pieces))
+    return ReferredPhoto(
+        photo,
+        folder / image["file_name"],
+        (int(image["height"]), int(image["width"])),
+        tuple(expressions),
+        tuple(pieces),
+    )

@@ -64,8 +64,15 @@ class FindBenchInterleaved:
         visual: chance that a phrase with a reference is shown.
     """
 
-    def __init__(self, entities: EntityBench, panoptic: PanopticSet, *, long: bool = False,
-                 visual: float = VISUAL_CHANCE, published_protocol: bool = False) -> None:
+    def __init__(
+        self,
+        entities: EntityBench,
+        panoptic: PanopticSet,
+        *,
+        long: bool = False,
+        visual: float = VISUAL_CHANCE,
+        published_protocol: bool = False,
+    ) -> None:
         self.name = "find-bench retrieval interleaved" + (" long" if long else "")
         self.settings: dict[str, Any] = {"visual": visual, "published_protocol": published_protocol}
         self.published: Sequence[Published] = ()
@@ -92,8 +99,10 @@ class FindBenchInterleaved:
                 lenders[-1] = linked.photo
         asked = ask(item, exemplars, published=bool(self.settings["published_protocol"]))
         legend, entities = subject.sentence(asked)
-        return Measured({"photo": item.photo, "lenders": lenders},
-                        {"image": image, "objects": objects, "legend": legend, "entities": entities})
+        return Measured(
+            {"photo": item.photo, "lenders": lenders},
+            {"image": image, "objects": objects, "legend": legend, "entities": entities},
+        )
 
     def figures(self, journal: Journal, subject: Subject) -> dict[str, Any]:
         """IR@k of the interleaved score, ``n`` queries and how many of their phrases were shown."""
@@ -105,15 +114,22 @@ class FindBenchInterleaved:
         legends = np.stack([journal.array(key, "legend") for key, _ in rows])
         columns = []
         for start in range(0, len(rows), GALLERY):
-            keys = [key for key, _ in rows[start:start + GALLERY]]
+            keys = [key for key, _ in rows[start : start + GALLERY]]
             images = np.stack([journal.array(key, "image") for key in keys])
             objects = _level([journal.array(key, "objects") for key in keys])
-            columns.append(metrics.interleaved_scores(legends, entities, offsets, lenders, images, objects,
-                                                      photos[start:start + GALLERY]).total)
+            columns.append(
+                metrics.interleaved_scores(
+                    legends, entities, offsets, lenders, images, objects, photos[start : start + GALLERY]
+                ).total
+            )
         scores = np.concatenate(columns, 1)
         ranks = metrics.first_ranks(scores, np.eye(len(rows), dtype=bool))
-        return {**{f"IR@{k}": metrics.recall_at(ranks, k) for k in metrics.CUTOFFS}, "n": len(rows),
-                "shown": int((lenders != OUTSIDE).sum()), "phrases": len(lenders)}
+        return {
+            **{f"IR@{k}": metrics.recall_at(ranks, k) for k in metrics.CUTOFFS},
+            "n": len(rows),
+            "shown": int((lenders != OUTSIDE).sum()),
+            "phrases": len(lenders),
+        }
 
 
 class Karpathy:
@@ -140,8 +156,11 @@ class Karpathy:
 
 
 def _first_sentences(entities: EntityBench, panoptic: PanopticSet) -> list[tuple[str, EntitySentence]]:
-    return [(str(photo), rows[0]) for photo, rows in entities.sentences.items()
-            if rows and rows[0].phrases and photo in panoptic.photos]
+    return [
+        (str(photo), rows[0])
+        for photo, rows in entities.sentences.items()
+        if rows and rows[0].phrases and photo in panoptic.photos
+    ]
 
 
 def _ranked(journal: Journal) -> dict[str, Any]:

@@ -76,21 +76,34 @@ class Run:
             raise InputError(f"{benchmark.name} has no item to measure; check its files")
         if self.limit is not None and self.limit < whole:
             items = [items[n * whole // self.limit] for n in range(self.limit)]
-        head = {"benchmark": benchmark.name, "settings": benchmark.settings, "model": subject.facts, "seed": self.seed,
-                "items": [len(items), whole]}
+        head = {
+            "benchmark": benchmark.name,
+            "settings": benchmark.settings,
+            "model": subject.facts,
+            "seed": self.seed,
+            "items": [len(items), whole],
+        }
         with ExitStack() as stack:
             folder = self.work or Path(stack.enter_context(tempfile.TemporaryDirectory()))
             journal, started = Journal(folder / _folder(benchmark.name), head), time.perf_counter()
             self._measure(benchmark, subject, items, journal)
             figures = benchmark.figures(journal, subject)
         complete = len(items) == whole
-        return {"benchmark": benchmark.name, "figures": figures, "n": len(items), "complete": complete,
-                "published": [one.beside(figures) for one in benchmark.published],
-                "settings": benchmark.settings, "model": subject.facts, "seed": self.seed,
-                "seconds": round(time.perf_counter() - started, 1)}
+        return {
+            "benchmark": benchmark.name,
+            "figures": figures,
+            "n": len(items),
+            "complete": complete,
+            "published": [one.beside(figures) for one in benchmark.published],
+            "settings": benchmark.settings,
+            "model": subject.facts,
+            "seed": self.seed,
+            "seconds": round(time.perf_counter() - started, 1),
+        }
 
-    def _measure(self, benchmark: Benchmark[Any], subject: Subject, items: Sequence[tuple[str, Any]],
-                 journal: Journal) -> None:
+    def _measure(
+        self, benchmark: Benchmark[Any], subject: Subject, items: Sequence[tuple[str, Any]], journal: Journal
+    ) -> None:
         told = self.progress or (lambda what, done, total: None)
         told(benchmark.name, len(journal.records), len(items))
         for key, item in items:

@@ -79,8 +79,7 @@ class Look(Protocol):
 
 
 class Subject(Protocol):
-    """A model under measurement: facts for the report, and the interface that a search would use, where there is one.
-    """
+    """A model under measurement: facts for the report, and the interface a search would use, if there is one."""
 
     facts: dict[str, Any]
     interface: Interface | None
@@ -119,8 +118,12 @@ def subject_of(interface: Interface, *, published_protocol: bool = False) -> Sub
 def facts_of(interface: Interface) -> dict[str, Any]:
     """Name, checkpoint, preprocessing and width of an interface, as reports carry them."""
     space = interface.space
-    return {"interface": space.interface, "checkpoint": space.checkpoint, "preprocessing": space.preprocessing,
-            "dim": space.dim}
+    return {
+        "interface": space.interface,
+        "checkpoint": space.checkpoint,
+        "preprocessing": space.preprocessing,
+        "dim": space.dim,
+    }
 
 
 class PlainSubject:
@@ -186,8 +189,14 @@ class PlainLook:
         """See `Look`: the prompt as a part of the photo itself; there is no memory."""
         found = []
         for mask, other in zip(prompts, background, strict=True):
-            part = ResolvedPart("entity", "region", "[image:photo]", photo=self._photo, mask=mask,
-                                background=other if other.any() else None)
+            part = ResolvedPart(
+                "entity",
+                "region",
+                "[image:photo]",
+                photo=self._photo,
+                mask=mask,
+                background=other if other.any() else None,
+            )
             found.append(self._masks((part,), 1)[0])
         return self._stacked(found), None
 
@@ -227,9 +236,12 @@ def segmented(logits: Any, masks: Any, things: Collection[int]) -> Segmented:
     semantic = segmentation.semantic(chances, maps).argmax(0).cpu().numpy()
     panoptic = segmentation.panoptic(chances, maps, things)
     instances = segmentation.instances(chances, maps, things)
-    return Segmented(semantic.astype(np.int64), panoptic.ids.astype(np.int64),
-                     tuple((one.id, one.category) for one in panoptic.segments),
-                     tuple(FoundInstance(one.category, one.score, one.mask) for one in instances))
+    return Segmented(
+        semantic.astype(np.int64),
+        panoptic.ids.astype(np.int64),
+        tuple((one.id, one.category) for one in panoptic.segments),
+        tuple(FoundInstance(one.category, one.score, one.mask) for one in instances),
+    )
 
 
 def as_query(asked: Asked) -> ResolvedQuery:

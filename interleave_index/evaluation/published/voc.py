@@ -54,8 +54,9 @@ def read_voc(root: Path, split: str = "val") -> list[VocItem]:
         mask = root / "SegmentationObject" / f"{name}.png"
         numbers = [int(n) for n in np.unique(read_indexed(mask)) if n not in (0, BORDER)]
         for start in range(0, len(numbers), MOST_OBJECTS):
-            items.append(VocItem(name, root / "JPEGImages" / f"{name}.jpg", mask,
-                                 tuple(numbers[start:start + MOST_OBJECTS])))
+            items.append(
+                VocItem(name, root / "JPEGImages" / f"{name}.jpg", mask, tuple(numbers[start : start + MOST_OBJECTS]))
+            )
     if not items:
         raise InputError(f"{path} names no photo with an object, expected a split of VOC 2012")
     return items

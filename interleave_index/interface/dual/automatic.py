@@ -57,7 +57,8 @@ class AutomaticMasks:
             masks=tuple(encode_rle(one[3]) for one in kept),
             boxes=np.array([one[2] for one in kept], np.float32).reshape(-1, 4),
             areas=np.array([one[1] for one in kept], np.float32),
-            scores=np.array([one[0] for one in kept], np.float32))
+            scores=np.array([one[0] for one in kept], np.float32),
+        )
 
 
 def grid_prompts(size: tuple[int, int], points: int) -> list[Prompt]:

@@ -64,8 +64,9 @@ class DualInterface:
         batcher: how many photos go through the model at a time.
     """
 
-    def __init__(self, encoder: DualEncoder, proposer: Proposer, *, method: str = "attention",
-                 grounder: Grounder | None = None) -> None:
+    def __init__(
+        self, encoder: DualEncoder, proposer: Proposer, *, method: str = "attention", grounder: Grounder | None = None
+    ) -> None:
         start, most = ON_CPU if encoder.device.type == "cpu" else ON_ACCELERATOR
         self.batcher = Batcher(start, most)
         self._encoder, self._proposer, self._grounder = encoder, proposer, grounder or BestRegion()
@@ -73,21 +74,32 @@ class DualInterface:
         self._one_view = self._regions.view == encoder.preprocessing
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="resize")
         self.space = Space(
-            interface=encoder.name, checkpoint=encoder.checkpoint, dim=encoder.dim,
+            interface=encoder.name,
+            checkpoint=encoder.checkpoint,
+            dim=encoder.dim,
             preprocessing=f"{encoder.preprocessing}; regions {method} of {self._regions.view}; "
-                          f"proposals {proposer.name}")
+            f"proposals {proposer.name}",
+        )
 
     @classmethod
-    def load(cls, folder: Path, *, device: str = "cpu", dtype: str = "auto", method: str = "attention",
-             proposals: str = "find-mini", offline: bool = False, grounder: Grounder | None = None) -> DualInterface:
+    def load(
+        cls,
+        folder: Path,
+        *,
+        device: str = "cpu",
+        dtype: str = "auto",
+        method: str = "attention",
+        proposals: str = "find-mini",
+        offline: bool = False,
+        grounder: Grounder | None = None,
+    ) -> DualInterface:
         """From a checkpoint folder; `proposals` names the interface, or the segmenter, whose masks become the regions.
 
         Raises:
             WeightsMissing, ModelError, BackendMissing, ConfigError.
         """
         encoder = DualEncoder(folder, device=device, dtype=dtype)
-        return cls(encoder, named_proposer(proposals, device=device, offline=offline), method=method,
-                   grounder=grounder)
+        return cls(encoder, named_proposer(proposals, device=device, offline=offline), method=method, grounder=grounder)
 
     @property
     def device(self) -> torch.device:
@@ -118,8 +130,13 @@ class DualInterface:
     def _encoded(self, photos: Sequence[RGB]) -> list[tuple[PhotoEncoding, Parts]]:
         """Encodings, and the parts that they were made of."""
         # Resizing runs in threads while the proposals are made, and while the model works on the batch before.
-        resized = [(None if self._one_view else self._threads.submit(self._encoder.prepare, photo),
-                    self._threads.submit(self._regions.prepare, photo)) for photo in photos]
+        resized = [
+            (
+                None if self._one_view else self._threads.submit(self._encoder.prepare, photo),
+                self._threads.submit(self._regions.prepare, photo),
+            )
+            for photo in photos
+        ]
         proposals = self._proposer.propose(photos)
         items = [_Item(photo, found, *views) for photo, found, views in zip(photos, proposals, resized, strict=True)]
         return self.batcher.run(items, self._batch)
@@ -133,9 +150,20 @@ class DualInterface:
         found = []
         for item, one, part, some in zip(items, looked, parts, masks, strict=True):
             record = pack(part.grid, some, self.space.checkpoint, part.patches, rank=RANK)
-            found.append((PhotoEncoding(
-                image=one.image, regions=part.regions, boxes=item.proposals.boxes, areas=item.proposals.areas,
-                scores=item.proposals.scores, masks=item.proposals.masks, grounding=record), part))
+            found.append(
+                (
+                    PhotoEncoding(
+                        image=one.image,
+                        regions=part.regions,
+                        boxes=item.proposals.boxes,
+                        areas=item.proposals.areas,
+                        scores=item.proposals.scores,
+                        masks=item.proposals.masks,
+                        grounding=record,
+                    ),
+                    part,
+                )
+            )
         return found
 
     # --- queries ------------------------------------------------------------------------------
@@ -155,8 +183,11 @@ class DualInterface:
             found = [vector(part) for part in query if part.role == role]
             return np.stack(found) if found else np.zeros((0, self.space.dim), np.float32)
 
-        return QueryEncoding(legend=compose(asked, self.space.dim, self._text, vector), entities=rows("entity"),
-                             negatives=rows("negative"))
+        return QueryEncoding(
+            legend=compose(asked, self.space.dim, self._text, vector),
+            entities=rows("entity"),
+            negatives=rows("negative"),
+        )
 
     def _text(self, words: str) -> Floats:
         found: Floats = self._encoder.texts([words])[0]
@@ -191,9 +222,19 @@ class DualInterface:
             return []
         encoding, parts = self._encoded([photo])[0]
         full = min(parts.patches.shape)
-        record = unpack(pack(parts.grid, [mask.decode() for mask in encoding.masks], self.space.checkpoint,
-                             parts.patches, rank=full))
-        return self._grounder.ground(Look(
-            photo=photo, parts=entities, vectors=np.stack([self._vector(part) for part in entities]),
-            encoding=encoding, record=record, calibration=lambda: self.calibration,
-            embed=lambda masks: self._regions.vectors(photo, masks)))
+        record = unpack(
+            pack(
+                parts.grid, [mask.decode() for mask in encoding.masks], self.space.checkpoint, parts.patches, rank=full
+            )
+        )
+        return self._grounder.ground(
+            Look(
+                photo=photo,
+                parts=entities,
+                vectors=np.stack([self._vector(part) for part in entities]),
+                encoding=encoding,
+                record=record,
+                calibration=lambda: self.calibration,
+                embed=lambda masks: self._regions.vectors(photo, masks),
+            )
+        )

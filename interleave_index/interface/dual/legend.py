@@ -21,8 +21,9 @@ def words_of(parts: Sequence[ResolvedPart]) -> str:
     return " ".join(part.label for part in parts if part.kind == "text")
 
 
-def compose(parts: Sequence[ResolvedPart], dim: int, text: Callable[[str], Floats],
-            visual: Callable[[ResolvedPart], Floats]) -> Floats:
+def compose(
+    parts: Sequence[ResolvedPart], dim: int, text: Callable[[str], Floats], visual: Callable[[ResolvedPart], Floats]
+) -> Floats:
     """(D,) float32 legend of captions and entities, of unit length; zeros for no parts.
 
     Args:

@@ -74,8 +74,11 @@ def meant(mask: BoolMask, background: BoolMask | None, proposals: Proposals) -> 
     best: tuple[int, BoolMask] | None = None
     for candidate in proposals.decoded():
         size = int(candidate.sum())
-        if _held(mask, candidate) > 0.5 and (background is None or _held(background, candidate) < 0.5) and (
-                best is None or size < best[0]):
+        if (
+            _held(mask, candidate) > 0.5
+            and (background is None or _held(background, candidate) < 0.5)
+            and (best is None or size < best[0])
+        ):
             best = size, candidate
     return None if best is None else best[1]
 

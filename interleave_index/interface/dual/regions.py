@@ -70,8 +70,9 @@ class RegionEncoder:
         """The photo as a whole at the size of the model's input; may run in another thread."""
         return self.view.prepare(photo)
 
-    def look(self, photos: Sequence[RGB], prepared: Sequence[NDArray[np.uint8]],
-             masks: Sequence[Sequence[BoolMask]]) -> tuple[list[Parts], list[Looked]]:
+    def look(
+        self, photos: Sequence[RGB], prepared: Sequence[NDArray[np.uint8]], masks: Sequence[Sequence[BoolMask]]
+    ) -> tuple[list[Parts], list[Looked]]:
         """Regions and patches of one batch; what the forward pass gave is there too, for its image vectors.
 
         Args:
@@ -87,8 +88,9 @@ class RegionEncoder:
             covered = [grid.coverage(some) for grid, some in zip(grids, masks, strict=True)]
             looked = self._encoder.look(prepared, covered, method=self.method, patches=True)
             regions = [one.regions for one in looked]
-        return [Parts(rows, _there(one.patches), grid)
-                for rows, one, grid in zip(regions, looked, grids, strict=True)], looked
+        return [
+            Parts(rows, _there(one.patches), grid) for rows, one, grid in zip(regions, looked, grids, strict=True)
+        ], looked
 
     def vectors(self, photo: RGB, masks: Sequence[BoolMask]) -> Floats:
         """(M, D) float32 unit vectors of some masks in one photo."""

@@ -32,7 +32,12 @@ from .prompts import (
 
 # Parts of an interface that photos pass through; what is asked outside of a pass stays float32.
 MULTIPLYING = (
-    "content_attention", "condition_attention", "transformer_ffn_layers", "mask_embed", "input_proj", "seeds",
+    "content_attention",
+    "condition_attention",
+    "transformer_ffn_layers",
+    "mask_embed",
+    "input_proj",
+    "seeds",
 )
 
 

@@ -75,8 +75,9 @@ def load_bundle(folder: Path) -> Bundle:
     try:
         return _read(folder)
     except (ValueError, KeyError, TypeError, AttributeError, SafetensorError, OSError) as error:
-        raise WeightsMissing(f"bundle {folder} is damaged: {' '.join(repr(error).split())}; copy or train it again"
-                             ) from error
+        raise WeightsMissing(
+            f"bundle {folder} is damaged: {' '.join(repr(error).split())}; copy or train it again"
+        ) from error
 
 
 def _read(folder: Path) -> Bundle:

@@ -50,9 +50,7 @@ def pieces(masks: Tensor) -> tuple[NDArray[np.int64], Tensor, Tensor]:
     return rows, torch.where(hidden, -own_masks.abs(), own_masks), masks.new_tensor(shares)
 
 
-def varied(
-    masks: Tensor, quality: Floats, *, most: int, same: float, smallest: float
-) -> tuple[list[int], list[float]]:
+def varied(masks: Tensor, quality: Floats, *, most: int, same: float, smallest: float) -> tuple[list[int], list[float]]:
     """Which masks to keep, in the order in which each says most that is new, and what each is worth there.
 
     What is left falls in worth, from its quality on, by exp(-IoU^2 / APART) with every mask that is taken.

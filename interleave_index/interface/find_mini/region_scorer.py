@@ -69,8 +69,9 @@ def evidence(masks: Tensor, quality: Tensor, share: Tensor, proposals: int, witn
     flat = small.flatten(1)
     own, cells = flat[:proposals], flat.sum(1)
     iou, _ = _overlap(flat, witnesses.on)
-    levels = [flat if size == small.shape[-2:] else F.adaptive_avg_pool2d(small, size).flatten(1)
-              for size in witnesses.sizes]
+    levels = [
+        flat if size == small.shape[-2:] else F.adaptive_avg_pool2d(small, size).flatten(1) for size in witnesses.sizes
+    ]
     inside = torch.cat(levels, 1)[:, witnesses.rows]
     inside = inside / inside.sum(1, keepdim=True).clamp(min=1e-3)
     with_proposals, shared = _overlap(flat, own)

@@ -16,7 +16,7 @@ from .model import Read
 
 NAME, RELEASED = "read", "rui-qian/READ-LLaVA-v1.5-7B-for-ReasonSeg-valset"
 NOWHERE = (0.0, 0.0, 0.0, 0.0)  # box of a mask without pixels
-_HINT = "interleave-index ground PHOTO \"What cuts bread?\" --model read"
+_HINT = 'interleave-index ground PHOTO "What cuts bread?" --model read'
 
 
 def is_read(name: str) -> bool:
@@ -45,9 +45,11 @@ class ReadInterface:
         try:
             self._folder = hub.find(wanted)
         except WeightsMissing as trouble:
-            raise WeightsMissing(f"READ is not on this machine ({wanted}); get it, about 17 GB, and its vision tower "
-                                 f"with: interleave-index models pull {RELEASED}, and: interleave-index models pull "
-                                 "openai/clip-vit-large-patch14-336") from trouble
+            raise WeightsMissing(
+                f"READ is not on this machine ({wanted}); get it, about 17 GB, and its vision tower "
+                f"with: interleave-index models pull {RELEASED}, and: interleave-index models pull "
+                "openai/clip-vit-large-patch14-336"
+            ) from trouble
         self._device = device
 
     @cached_property
@@ -87,8 +89,9 @@ class ReadInterface:
                 raise InputError(f"READ reads words only, {part.label} is a picture; leave --model read out for it")
             said = self._model.ask(photo, part.label)
             seen = [(segment.mask, segment.quality) for segment in said.segments if segment.mask.any()]
-            found += [GroundedMask(number, encode_rle(mask), box_of(mask), quality, "read", True)
-                      for mask, quality in seen]
+            found += [
+                GroundedMask(number, encode_rle(mask), box_of(mask), quality, "read", True) for mask, quality in seen
+            ]
             if not seen:
                 found.append(GroundedMask(number, box_rle(NOWHERE, size), NOWHERE, 0.0, "absent", False))
         return found

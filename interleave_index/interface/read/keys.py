@@ -83,17 +83,29 @@ def sam_sizes(shapes: dict[str, tuple[int, ...]]) -> dict[str, dict[str, object]
     side = grid * patch
     return {
         "vision": {
-            "hidden_size": hidden, "num_hidden_layers": layers, "num_attention_heads": hidden // spans[0][1],
-            "image_size": side, "patch_size": patch, "output_channels": wide,
-            "mlp_dim": shapes["vision_encoder.layers.0.mlp.lin1.weight"][0], "window_size": (local[0] + 1) // 2
-            if local else 0, "num_pos_feats": shapes["shared_image_embedding.positional_embedding"][1],
-            "global_attn_indexes": [n for n, span in enumerate(spans) if span[0] == 2 * grid - 1]},
-        "prompt": {"hidden_size": wide, "image_size": side, "patch_size": patch,
-                   "mask_input_channels": shapes["prompt_encoder.mask_embed.conv3.weight"][1]},
+            "hidden_size": hidden,
+            "num_hidden_layers": layers,
+            "num_attention_heads": hidden // spans[0][1],
+            "image_size": side,
+            "patch_size": patch,
+            "output_channels": wide,
+            "mlp_dim": shapes["vision_encoder.layers.0.mlp.lin1.weight"][0],
+            "window_size": (local[0] + 1) // 2 if local else 0,
+            "num_pos_feats": shapes["shared_image_embedding.positional_embedding"][1],
+            "global_attn_indexes": [n for n, span in enumerate(spans) if span[0] == 2 * grid - 1],
+        },
+        "prompt": {
+            "hidden_size": wide,
+            "image_size": side,
+            "patch_size": patch,
+            "mask_input_channels": shapes["prompt_encoder.mask_embed.conv3.weight"][1],
+        },
         "decoder": {
-            "hidden_size": wide, "num_hidden_layers": _count(shapes, r"mask_decoder\.transformer\.layers\.(\d+)\."),
+            "hidden_size": wide,
+            "num_hidden_layers": _count(shapes, r"mask_decoder\.transformer\.layers\.(\d+)\."),
             "mlp_dim": shapes["mask_decoder.transformer.layers.0.mlp.lin1.weight"][0],
-            "iou_head_hidden_dim": shapes["mask_decoder.iou_prediction_head.proj_in.weight"][0]},
+            "iou_head_hidden_dim": shapes["mask_decoder.iou_prediction_head.proj_in.weight"][0],
+        },
     }
 
 

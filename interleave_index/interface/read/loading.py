@@ -20,8 +20,17 @@ from .keys import HEAD, LLAVA, SAM, place_of, sam_sizes
 
 CLIP = "openai/clip-vit-large-patch14-336"
 SPECIAL = ("[SEG]", "<im_start>", "<im_end>")
-_LLAMA = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads",
-          "rms_norm_eps", "max_position_embeddings", "rope_theta", "hidden_act")
+_LLAMA = (
+    "hidden_size",
+    "intermediate_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "num_key_value_heads",
+    "rms_norm_eps",
+    "max_position_embeddings",
+    "rope_theta",
+    "hidden_act",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +66,10 @@ def load_parts(folder: Path, *, device: str, dtype: torch.dtype | None = None) -
     """
     config = pretrained.read_config(folder)
     if "mm_vision_tower" not in config and "vision_tower" not in config:
-        raise WeightsMissing(f"{folder} is not a READ: its config.json names no vision tower; get it with: "
-                             "interleave-index models pull rui-qian/READ-LLaVA-v1.5-7B-for-ReasonSeg-valset")
+        raise WeightsMissing(
+            f"{folder} is not a READ: its config.json names no vision tower; get it with: "
+            "interleave-index models pull rui-qian/READ-LLaVA-v1.5-7B-for-ReasonSeg-valset"
+        )
     tokenizer = pretrained.reader(folder, "AutoTokenizer")
     tokenizer.add_tokens(list(SPECIAL[:1]))
     tokenizer.add_tokens(list(SPECIAL[1:]), special_tokens=True)
@@ -83,8 +94,9 @@ def weight_files(folder: Path) -> list[Path]:
     for pattern in ("model*.safetensors", "pytorch_model*.bin"):
         if files := sorted(folder.glob(pattern)):
             return files
-    raise WeightsMissing(f"{folder} holds no weights, expected model*.safetensors or pytorch_model*.bin; "
-                         "get the model again")
+    raise WeightsMissing(
+        f"{folder} holds no weights, expected model*.safetensors or pytorch_model*.bin; get the model again"
+    )
 
 
 def _tensors(file: Path) -> Iterator[tuple[str, Tensor]]:
@@ -127,17 +139,26 @@ def _llava(config: dict[str, Any], vision: Any, words: int) -> Any:
     transformers = pretrained.library()
     told = {key: config[key] for key in _LLAMA if config.get(key) is not None}
     text = transformers.LlamaConfig(vocab_size=words, **told)
-    return transformers.LlavaForConditionalGeneration(transformers.LlavaConfig(
-        vision_config=vision.to_dict(), text_config=text.to_dict(), image_token_index=0,
-        vision_feature_layer=int(config.get("mm_vision_select_layer", -2)), vision_feature_select_strategy="default"))
+    return transformers.LlavaForConditionalGeneration(
+        transformers.LlavaConfig(
+            vision_config=vision.to_dict(),
+            text_config=text.to_dict(),
+            image_token_index=0,
+            vision_feature_layer=int(config.get("mm_vision_select_layer", -2)),
+            vision_feature_select_strategy="default",
+        )
+    )
 
 
 def _sam(shapes: dict[str, tuple[int, ...]]) -> Any:
     transformers, sizes = pretrained.library(), sam_sizes(shapes)
-    made = transformers.SamModel(transformers.SamConfig(
-        vision_config=transformers.SamVisionConfig(**sizes["vision"]).to_dict(),
-        prompt_encoder_config=transformers.SamPromptEncoderConfig(**sizes["prompt"]).to_dict(),
-        mask_decoder_config=transformers.SamMaskDecoderConfig(**sizes["decoder"]).to_dict()))
+    made = transformers.SamModel(
+        transformers.SamConfig(
+            vision_config=transformers.SamVisionConfig(**sizes["vision"]).to_dict(),
+            prompt_encoder_config=transformers.SamPromptEncoderConfig(**sizes["prompt"]).to_dict(),
+            mask_decoder_config=transformers.SamMaskDecoderConfig(**sizes["decoder"]).to_dict(),
+        )
+    )
     # one table of positions for the photo and for the points
     made.prompt_encoder.shared_embedding.positional_embedding = made.shared_image_embedding.positional_embedding
     return made
@@ -159,8 +180,12 @@ def _made(dtype: torch.dtype) -> Iterator[None]:
 
 def _fill(folder: Path, parts: dict[str, Any]) -> None:
     """Copy every released weight to its place; each place must be filled once."""
-    places = {(part, name): weight for part, module in parts.items() for name, weight in module.named_parameters()
-              if not name.startswith("model.vision_tower.")}
+    places = {
+        (part, name): weight
+        for part, module in parts.items()
+        for name, weight in module.named_parameters()
+        if not name.startswith("model.vision_tower.")
+    }
     waiting = set(places)
     for file in weight_files(folder):
         for key, tensor in _tensors(file):
@@ -168,14 +193,17 @@ def _fill(folder: Path, parts: dict[str, Any]) -> None:
             if place is None or place not in places:
                 continue
             if places[place].shape != tensor.shape:
-                raise WeightsMissing(f"{file.name}: {key} has shape {tuple(tensor.shape)}, expected "
-                                     f"{tuple(places[place].shape)}; get the model again")
+                raise WeightsMissing(
+                    f"{file.name}: {key} has shape {tuple(tensor.shape)}, expected "
+                    f"{tuple(places[place].shape)}; get the model again"
+                )
             places[place].data.copy_(tensor)
             waiting.discard(place)
     if waiting:
         part, name = min(waiting)
-        raise WeightsMissing(f"{folder} lacks {len(waiting)} weights of READ, the first is {name} of {part}; "
-                             "get the model again")
+        raise WeightsMissing(
+            f"{folder} lacks {len(waiting)} weights of READ, the first is {name} of {part}; get the model again"
+        )
 
 
 def checksum(folder: Path) -> str:

@@ -23,8 +23,10 @@ from ...records import RGB, BoolMask, Floats
 from .loading import SPECIAL, Parts, load_parts
 
 MOST_TOKENS = 64  # of an answer
-SYSTEM = ("A chat between a curious human and an artificial intelligence assistant. The assistant gives helpful, "
-          "detailed, and polite answers to the human's questions.")
+SYSTEM = (
+    "A chat between a curious human and an artificial intelligence assistant. The assistant gives helpful, "
+    "detailed, and polite answers to the human's questions."
+)
 PHRASE, SENTENCE = ("What is {} in this image? Please output segmentation mask.", "{} Please output segmentation mask.")
 LARGE = 5120  # width of the 13B language model; its points come from the grid as it is
 
@@ -69,8 +71,14 @@ class Read:
         settings: of the points; None takes those of the model's size.
     """
 
-    def __init__(self, folder: Path, *, device: str = "cpu", dtype: torch.dtype | None = None,
-                 settings: ReadSettings | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        device: str = "cpu",
+        dtype: torch.dtype | None = None,
+        settings: ReadSettings | None = None,
+    ) -> None:
         self._parts: Parts = load_parts(folder, device=device, dtype=dtype)
         self._device, self._dtype = device, dtype or torch.bfloat16
         wide = self._parts.llava.config.text_config.hidden_size
@@ -78,8 +86,9 @@ class Read:
         tokenizer = self._parts.tokenizer
         self._seg, self._start = (tokenizer.convert_tokens_to_ids(word) for word in SPECIAL[:2])
         side, mean, std = self._parts.clip
-        self._view = Preprocessing("crop", (side, side), self._parts.llava.config.vision_config.patch_size, side,
-                                   mean=mean, std=std)
+        self._view = Preprocessing(
+            "crop", (side, side), self._parts.llava.config.vision_config.patch_size, side, mean=mean, std=std
+        )
 
     @torch.inference_mode()
     def ask(self, photo: RGB, question: str) -> Said:
@@ -118,7 +127,8 @@ class Read:
         """(1, g * g, D) projected patches of the photo's middle square."""
         given = self._view.tensors([self._view.prepare(photo)], torch.device(self._device))
         found = self._parts.llava.get_image_features(
-            given["pixel_values"].to(self._dtype), return_dict=True).pooler_output
+            given["pixel_values"].to(self._dtype), return_dict=True
+        ).pooler_output
         return torch.stack(list(found))
 
     def _continue(self, given: Tensor) -> tuple[Tensor, list[int]]:
@@ -160,9 +170,12 @@ class Read:
         sparse, dense = sam.prompt_encoder(input_points=placed, input_labels=labels, input_boxes=None, input_masks=None)
         token = self._parts.head(query)[None, None, None]
         logits, quality = sam.mask_decoder(
-            image_embeddings=seen, image_positional_embeddings=sam.get_image_wide_positional_embeddings(),
+            image_embeddings=seen,
+            image_positional_embeddings=sam.get_image_wide_positional_embeddings(),
             sparse_prompt_embeddings=torch.cat([sparse.to(token.dtype), token], dim=2),
-            dense_prompt_embeddings=dense.to(token.dtype), multimask_output=False)
+            dense_prompt_embeddings=dense.to(token.dtype),
+            multimask_output=False,
+        )
         (mask,) = frame.masks(logits[0, 0])
         side = round(len(similarity) ** 0.5)
         return Segment(mask, float(quality.flatten()[0]), similarity.reshape(side, side), points)

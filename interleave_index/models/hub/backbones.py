@@ -48,8 +48,10 @@ class HubBackbone(nn.Module):
         maps = list(self.net(pixels).feature_maps)
         maps = [maps[0]] * (4 - len(maps)) + maps
         sizes = [(pixels.shape[2] // stride, pixels.shape[3] // stride) for stride in STRIDES]
-        return tuple(one if one.shape[2:] == size else F.interpolate(one, size, mode="bilinear", align_corners=False)
-                     for one, size in zip(maps, sizes, strict=True))
+        return tuple(
+            one if one.shape[2:] == size else F.interpolate(one, size, mode="bilinear", align_corners=False)
+            for one, size in zip(maps, sizes, strict=True)
+        )
 
 
 def _backbone(folder: Path, stages: list[str]) -> Any:
@@ -62,12 +64,14 @@ def _backbone(folder: Path, stages: list[str]) -> Any:
         with torch.device("meta"):  # AutoBackbone itself asks the hub about every folder; its class does not
             kind = type(auto.from_config(config.from_pretrained(folder, local_files_only=True)))
         with _quiet(library()):
-            model, facts = kind.from_pretrained(folder, local_files_only=True, dtype=torch.float32,
-                                                output_loading_info=True, out_features=stages)
+            model, facts = kind.from_pretrained(
+                folder, local_files_only=True, dtype=torch.float32, output_loading_info=True, out_features=stages
+            )
     except (OSError, ValueError, RuntimeError, KeyError, TypeError) as trouble:
         words = " ".join(str(trouble).split())[:300]
-        raise WeightsMissing(f"{folder} cannot be loaded as a backbone: {words}; name one that AutoBackbone knows"
-                             ) from trouble
+        raise WeightsMissing(
+            f"{folder} cannot be loaded as a backbone: {words}; name one that AutoBackbone knows"
+        ) from trouble
     missing = sorted(name for name in facts["missing_keys"] if not name.startswith(OUTPUT_NORMS))
     if missing:
         raise WeightsMissing(f"{folder} lacks {len(missing)} weights of its backbone, the first is {missing[0]}")
@@ -112,8 +116,9 @@ class HubLanguage:
             coded = [tokens_of(self._tokenizer, text, context) for text in texts[start : start + BATCH]]
             ids = nn.utils.rnn.pad_sequence([ids for ids, _ in coded], batch_first=True)
             real = (torch.arange(ids.shape[1])[None] < torch.tensor([len(ids) for ids, _ in coded])[:, None]).long()
-            out = self._model(input_ids=ids.to(self._device), attention_mask=real.to(self._device),
-                              output_hidden_states=True)
+            out = self._model(
+                input_ids=ids.to(self._device), attention_mask=real.to(self._device), output_hidden_states=True
+            )
             rows = out.hidden_states[self._layer].float().cpu()
             found += [TokenStates(rows[n, : len(ids)], spans) for n, (ids, spans) in enumerate(coded)]
         return found

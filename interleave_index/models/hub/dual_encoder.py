@@ -80,8 +80,12 @@ def checkpoint_of(folder: Path) -> str:
         raise WeightsMissing(f"{folder} holds no weights, expected model.safetensors; get the model again")
     record = folder / hub.RECORD
     kept = hub.describe(folder).files if record.is_file() else {}
-    sums = {name: kept[name] if name in kept and (folder / name).stat().st_mtime <= record.stat().st_mtime
-            else hub.sha256_of(folder / name) for name in weights}
+    sums = {
+        name: kept[name]
+        if name in kept and (folder / name).stat().st_mtime <= record.stat().st_mtime
+        else hub.sha256_of(folder / name)
+        for name in weights
+    }
     if len(sums) == 1:
         return next(iter(sums.values()))
     return hashlib.sha256("\n".join(f"{name} {told}" for name, told in sums.items()).encode()).hexdigest()
@@ -110,8 +114,10 @@ class DualEncoder:
         facts = hub.describe(folder)
         family = family_of(facts.config)
         if family is None:
-            raise ModelError(f"{folder} has model_type {facts.config.get('model_type')!r} in its config.json, expected "
-                             f"one of {', '.join(FAMILIES)}")
+            raise ModelError(
+                f"{folder} has model_type {facts.config.get('model_type')!r} in its config.json, expected "
+                f"one of {', '.join(FAMILIES)}"
+            )
         self.name = facts.name if facts.revision else folder.name
         self.checkpoint = checkpoint_of(folder)
         self.preprocessing: Preprocessing = read_preprocessing(folder, facts.config)
@@ -131,8 +137,9 @@ class DualEncoder:
         for start in range(0, len(texts), TEXTS_AT_A_TIME):
             some = [text.lower() if self._lower else text for text in texts[start : start + TEXTS_AT_A_TIME]]
             padding: Any = "max_length" if self._lower else True
-            tokens = self._tokenizer(some, padding=padding, truncation=True, max_length=self._text_length,
-                                     return_tensors="pt")
+            tokens = self._tokenizer(
+                some, padding=padding, truncation=True, max_length=self._text_length, return_tensors="pt"
+            )
             wanted = ("input_ids",) if self._lower else ("input_ids", "attention_mask")
             inputs = {name: tokens[name].to(self.device) for name in wanted}
             found.append(_array(self._model.get_text_features(**inputs).pooler_output))
@@ -143,8 +150,14 @@ class DualEncoder:
         return self.preprocessing.prepare(photo)
 
     @torch.inference_mode()
-    def look(self, prepared: Sequence[NDArray[np.uint8]], coverages: Sequence[Floats] | None = None, *,
-             method: Method = "attention", patches: bool = False) -> list[Looked]:
+    def look(
+        self,
+        prepared: Sequence[NDArray[np.uint8]],
+        coverages: Sequence[Floats] | None = None,
+        *,
+        method: Method = "attention",
+        patches: bool = False,
+    ) -> list[Looked]:
         """Encode prepared photos and parts of them in one forward pass.
 
         Args:
@@ -166,8 +179,10 @@ class DualEncoder:
                 pooled = padded.numpy() @ dense
             regions = [unit(rows[: len(wanted)]) for rows, wanted in zip(pooled, coverages, strict=True)]
         cells = seen.there.sum(1).tolist()
-        return [Looked(images[n], regions[n], dense[n, : cells[n]] if patches and dense is not None else None)
-                for n in range(len(prepared))]
+        return [
+            Looked(images[n], regions[n], dense[n, : cells[n]] if patches and dense is not None else None)
+            for n in range(len(prepared))
+        ]
 
     def _inputs(self, prepared: Sequence[NDArray[np.uint8]]) -> dict[str, Tensor]:
         inputs = self.preprocessing.tensors(prepared, self.device)
@@ -178,8 +193,10 @@ class DualEncoder:
         vision = self._model.config.vision_config
         if self.preprocessing.mode != "native" and self.preprocessing.input != (vision.image_size,) * 2:
             high, wide = self.preprocessing.input
-            raise ModelError(f"{folder} prepares photos at {high}x{wide}, but its model takes "
-                             f"{vision.image_size}x{vision.image_size}; its preprocessor file is not of this model")
+            raise ModelError(
+                f"{folder} prepares photos at {high}x{wide}, but its model takes "
+                f"{vision.image_size}x{vision.image_size}; its preprocessor file is not of this model"
+            )
         if not getattr(vision, "vision_use_head", True):
             raise ModelError(f"{folder} has no pooling head, expected a vision tower that gives image vectors")
 
@@ -210,8 +227,9 @@ def _padded(coverages: Sequence[Floats], cells: int) -> Tensor:
 def _tokenizer(folder: Path) -> Any:
     if not any(file.name in VOCABULARIES or file.suffix == ".model" for file in folder.iterdir()):
         # the library would make an empty one up
-        raise WeightsMissing(f"{folder} holds no tokenizer, expected tokenizer.json, vocab.json or spiece.model; "
-                             "get the model again")
+        raise WeightsMissing(
+            f"{folder} holds no tokenizer, expected tokenizer.json, vocab.json or spiece.model; get the model again"
+        )
     return reader(folder, "AutoTokenizer")
 
 

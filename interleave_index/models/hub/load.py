@@ -26,8 +26,9 @@ def library() -> Any:
     try:
         import transformers
     except ImportError as trouble:
-        raise BackendMissing("models from a hub need the package transformers; "
-                             'install it with: pip install "interleave-index[hub]"') from trouble
+        raise BackendMissing(
+            'models from a hub need the package transformers; install it with: pip install "interleave-index[hub]"'
+        ) from trouble
     return transformers
 
 
@@ -40,8 +41,10 @@ def read_config(folder: Path) -> dict[str, Any]:
     try:
         found = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as trouble:
-        raise WeightsMissing(f"{folder} has no config.json that can be read ({trouble}), expected a model folder as "
-                             "`interleave-index models pull` makes it") from trouble
+        raise WeightsMissing(
+            f"{folder} has no config.json that can be read ({trouble}), expected a model folder as "
+            "`interleave-index models pull` makes it"
+        ) from trouble
     if not isinstance(found, dict):
         raise WeightsMissing(f"{folder}/config.json is no JSON object; get the model again")
     return found
@@ -64,19 +67,24 @@ def build(folder: Path, kind: str, device: str, dtype: Any = None, **more: Any) 
 
     transformers = library()
     if not hasattr(transformers, kind):
-        raise BackendMissing(f"transformers {transformers.__version__} has no {kind}; "
-                             'install a newer one with: pip install --upgrade "interleave-index[hub]"')
+        raise BackendMissing(
+            f"transformers {transformers.__version__} has no {kind}; "
+            'install a newer one with: pip install --upgrade "interleave-index[hub]"'
+        )
     try:
         with _quiet(transformers):
             model, facts = getattr(transformers, kind).from_pretrained(
-                folder, local_files_only=True, dtype=dtype or torch.float32, output_loading_info=True, **more)
+                folder, local_files_only=True, dtype=dtype or torch.float32, output_loading_info=True, **more
+            )
     except _TROUBLE as trouble:
-        raise WeightsMissing(f"{folder} cannot be loaded as {kind}: {_words(trouble)}; get the model again"
-                             ) from trouble
+        raise WeightsMissing(
+            f"{folder} cannot be loaded as {kind}: {_words(trouble)}; get the model again"
+        ) from trouble
     missing = sorted(facts["missing_keys"])
     if missing:
-        raise WeightsMissing(f"{folder} lacks {len(missing)} weights of {kind}, the first is {missing[0]}; "
-                             "get the model again")
+        raise WeightsMissing(
+            f"{folder} lacks {len(missing)} weights of {kind}, the first is {missing[0]}; get the model again"
+        )
     return model.to(device).eval().requires_grad_(False)
 
 
@@ -92,11 +100,14 @@ def reader(folder: Path, kind: str) -> Any:
         with _quiet(transformers):
             return getattr(transformers, kind).from_pretrained(folder, local_files_only=True)
     except ImportError as trouble:
-        raise BackendMissing(f"{kind} of {folder} needs a package that is not installed ({_words(trouble)}); "
-                             'install it with: pip install "interleave-index[hub]"') from trouble
+        raise BackendMissing(
+            f"{kind} of {folder} needs a package that is not installed ({_words(trouble)}); "
+            'install it with: pip install "interleave-index[hub]"'
+        ) from trouble
     except _TROUBLE as trouble:
-        raise WeightsMissing(f"{folder} has no {kind} that can be read: {_words(trouble)}; get the model again"
-                             ) from trouble
+        raise WeightsMissing(
+            f"{folder} has no {kind} that can be read: {_words(trouble)}; get the model again"
+        ) from trouble
 
 
 @contextmanager

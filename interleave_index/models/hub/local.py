@@ -105,15 +105,24 @@ def describe(folder: Path) -> Pulled:
     """What is known of a model folder, without loading it."""
     record, config = _json(folder / RECORD), _json(folder / "config.json")
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file() and ".cache" not in file.parts)
-    return Pulled(name=record.get("name", str(folder)), folder=folder, revision=record.get("revision"),
-                  licence=record.get("licence") or licence_of(folder / "README.md"), files=record.get("files", {}),
-                  bytes=size, config=config)
+    return Pulled(
+        name=record.get("name", str(folder)),
+        folder=folder,
+        revision=record.get("revision"),
+        licence=record.get("licence") or licence_of(folder / "README.md"),
+        files=record.get("files", {}),
+        bytes=size,
+        config=config,
+    )
 
 
 def damaged(model: Pulled) -> list[str]:
     """Files of a pulled model that are gone or are not what was pulled; reads all of them."""
-    return [name for name, wanted in model.files.items()
-            if not (model.folder / name).is_file() or sha256_of(model.folder / name) != wanted]
+    return [
+        name
+        for name, wanted in model.files.items()
+        if not (model.folder / name).is_file() or sha256_of(model.folder / name) != wanted
+    ]
 
 
 def sha256_of(file: Path) -> str:
@@ -170,8 +179,11 @@ class Speed:
 
 def keep_speed(speed: Speed) -> None:
     """Remember a measurement; a newer one of the same model, device and dtype takes its place."""
-    kept = [row for row in speeds() if (row.checkpoint, row.device, row.dtype)
-            != (speed.checkpoint, speed.device, speed.dtype)]
+    kept = [
+        row
+        for row in speeds()
+        if (row.checkpoint, row.device, row.dtype) != (speed.checkpoint, speed.device, speed.dtype)
+    ]
     home().mkdir(parents=True, exist_ok=True)
     draft = home() / f".speeds.{os.getpid()}.tmp"
     draft.write_text(json.dumps([asdict(row) for row in [*kept, speed]], indent=1), encoding="utf-8")

@@ -57,8 +57,11 @@ class Preprocessing:
         >>> str(Preprocessing("crop", (224, 224), 32, 224))
         'crop 224 of short side 224, pillow bicubic'
         """
-        what = {"crop": f"crop {self.input[0]} of short side {self.size}", "native": f"native {self.max_patches}",
-                "stretch": f"stretch {self.input[0]}"}[self.mode]
+        what = {
+            "crop": f"crop {self.input[0]} of short side {self.size}",
+            "native": f"native {self.max_patches}",
+            "stretch": f"stretch {self.input[0]}",
+        }[self.mode]
         return f"{what}, pillow {FILTERS[self.filter]}"
 
     def whole(self) -> Preprocessing:
@@ -127,12 +130,22 @@ def read_preprocessing(folder: Path, config: dict[str, Any]) -> Preprocessing:
     patch, side = int(vision.get("patch_size", 16)), int(vision.get("image_size", 224))
     told = _told(folder)
     mean, std = (CLIP_MEAN, CLIP_STD) if family in ("clip", "metaclip_2") else (HALF, HALF)
-    usual: dict[str, Any] = {"mean": tuple(told.get("image_mean", mean)), "std": tuple(told.get("image_std", std)),
-                             "patch": patch, "filter": int(told.get("resample", 2 if family == "siglip2" else 3))}
-    if not (told.get("do_rescale", True) and math.isclose(told.get("rescale_factor", 1 / 255), 1 / 255)
-            and told.get("do_normalize", True) and told.get("do_resize", True)):
-        raise ModelError(f"{folder} asks for a preprocessing without resizing, rescaling by 1/255 or normalising, "
-                         "expected all three; its preprocessor_config.json is not one of a dual encoder")
+    usual: dict[str, Any] = {
+        "mean": tuple(told.get("image_mean", mean)),
+        "std": tuple(told.get("image_std", std)),
+        "patch": patch,
+        "filter": int(told.get("resample", 2 if family == "siglip2" else 3)),
+    }
+    if not (
+        told.get("do_rescale", True)
+        and math.isclose(told.get("rescale_factor", 1 / 255), 1 / 255)
+        and told.get("do_normalize", True)
+        and told.get("do_resize", True)
+    ):
+        raise ModelError(
+            f"{folder} asks for a preprocessing without resizing, rescaling by 1/255 or normalising, "
+            "expected all three; its preprocessor_config.json is not one of a dual encoder"
+        )
     if family == "siglip2":
         most = int(told.get("max_num_patches", vision.get("num_patches", 256)))
         return Preprocessing("native", (0, 0), max_patches=most, **usual)

@@ -62,8 +62,9 @@ def pull(name: str, *, revision: str | None = None, offline: bool = False, progr
     if not is_hub_name(name):
         raise WeightsMissing(f"model name is {name!r}, expected owner/name as on the hub; a folder needs no pull")
     if offline:
-        raise ModelError(f"model {name} cannot be pulled offline; leave out --offline, or copy its folder to "
-                         f"{folder_of(name)}")
+        raise ModelError(
+            f"model {name} cannot be pulled offline; leave out --offline, or copy its folder to {folder_of(name)}"
+        )
     hub, endpoint, folder = _library(), os.environ.get("HF_ENDPOINT"), folder_of(name)
     with _said(name):
         facts = hub.HfApi(endpoint=endpoint).model_info(name, revision=revision, files_metadata=True)
@@ -74,8 +75,12 @@ def pull(name: str, *, revision: str | None = None, offline: bool = False, progr
             _fetch(hub, url, file, folder, partial(_tell, progress, done, total, file.name))
             done += file.size
     card = facts.card_data.to_dict() if facts.card_data is not None else {}
-    record = {"name": name, "revision": facts.sha, "licence": card.get("license") or licence_of(folder / "README.md"),
-              "files": {file.name: file.sha256 or sha256_of(folder / file.name) for file in wanted}}
+    record = {
+        "name": name,
+        "revision": facts.sha,
+        "licence": card.get("license") or licence_of(folder / "README.md"),
+        "files": {file.name: file.sha256 or sha256_of(folder / file.name) for file in wanted},
+    }
     draft = folder / f".{RECORD}.tmp"
     draft.write_text(json.dumps(record, indent=1), encoding="utf-8")
     draft.replace(folder / RECORD)
@@ -95,8 +100,10 @@ def _chosen(name: str, siblings: Any) -> list[_File]:
     if not weights:
         raise WeightsMissing(f"model {name} has no weights of a known form, expected model.safetensors")
     names = {*weights, *(file for file in top if any(fnmatch(file, form) for form in WANTED))}
-    found = [_File(file, top[file].size or 0, top[file].lfs.sha256 if top[file].lfs is not None else None,
-                   top[file].blob_id) for file in names]
+    found = [
+        _File(file, top[file].size or 0, top[file].lfs.sha256 if top[file].lfs is not None else None, top[file].blob_id)
+        for file in names
+    ]
     return sorted(found, key=lambda file: (file.size, file.name))
 
 
@@ -118,8 +125,9 @@ def _fetch(hub: Any, url: str, file: _File, folder: Path, told: Callable[[int], 
                 raise
     if not file.is_whole(part):
         part.unlink()
-        raise ModelError(f"{file.name} came with another checksum than the hub promises for {url}; it was thrown away, "
-                         "pull again")
+        raise ModelError(
+            f"{file.name} came with another checksum than the hub promises for {url}; it was thrown away, pull again"
+        )
     part.replace(target)
 
 
@@ -127,8 +135,9 @@ def _more(hub: Any, url: str, part: Path, start: int, told: Callable[[int], obje
     """Append what is still missing; from the beginning where the server does not send parts."""
     headers = {**hub.utils.build_hf_headers(), **({"Range": f"bytes={start}-"} if start else {})}
     # "identity": lengths and ranges are those of the file itself
-    with hub.get_session().stream("GET", url, headers={**headers, "Accept-Encoding": "identity"},
-                                  follow_redirects=True) as answer:
+    with hub.get_session().stream(
+        "GET", url, headers={**headers, "Accept-Encoding": "identity"}, follow_redirects=True
+    ) as answer:
         hub.utils.hf_raise_for_status(answer)
         again = start > 0 and answer.status_code != 206
         with part.open("wb" if again else "ab") as opened:
@@ -143,8 +152,9 @@ def _library() -> Any:
     try:
         import huggingface_hub
     except ImportError as trouble:
-        raise BackendMissing("models of a hub need the package huggingface-hub; "
-                             'install it with: pip install "interleave-index[hub]"') from trouble
+        raise BackendMissing(
+            'models of a hub need the package huggingface-hub; install it with: pip install "interleave-index[hub]"'
+        ) from trouble
     return huggingface_hub
 
 
@@ -171,12 +181,16 @@ def _said(name: str) -> Iterator[None]:
     try:
         yield
     except errors.GatedRepoError as trouble:
-        raise WeightsMissing(f"model {name} is guarded: accept its licence at its page on the hub, then sign in with "
-                             "the hub's own program (hf auth login) or set HF_TOKEN, and pull again") from trouble
+        raise WeightsMissing(
+            f"model {name} is guarded: accept its licence at its page on the hub, then sign in with "
+            "the hub's own program (hf auth login) or set HF_TOKEN, and pull again"
+        ) from trouble
     except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError) as trouble:
-        raise WeightsMissing(f"the hub has no model {name} at this revision, or only for those who are signed in; "
-                             "check the name") from trouble
+        raise WeightsMissing(
+            f"the hub has no model {name} at this revision, or only for those who are signed in; check the name"
+        ) from trouble
     except _unreachable() as trouble:
         words = " ".join(str(trouble).split())[:200]
-        raise WeightsMissing(f"model {name} could not be pulled ({type(trouble).__name__}: {words}); "
-                             "run the same command again to go on") from trouble
+        raise WeightsMissing(
+            f"model {name} could not be pulled ({type(trouble).__name__}: {words}); run the same command again to go on"
+        ) from trouble

@@ -12,8 +12,10 @@ from ...errors import WeightsMissing
 from ...records import RGB, Box, Detected
 from ..hub import load as pretrained
 
-DINO_KINDS = {"grounding-dino": "GroundingDinoForObjectDetection",
-              "mm-grounding-dino": "MMGroundingDinoForObjectDetection"}
+DINO_KINDS = {
+    "grounding-dino": "GroundingDinoForObjectDetection",
+    "mm-grounding-dino": "MMGroundingDinoForObjectDetection",
+}
 DINO_THRESHOLD, OWL_THRESHOLD, OWL_PICTURE_THRESHOLD, SAME = 0.25, 0.1, 0.6, 0.5
 SMALLEST_SIDE = 160  # pixels; Grounding DINO has no grid for less
 
@@ -53,8 +55,12 @@ class GroundingDino:
         with torch.inference_mode():
             outputs = self._model(**given)
         (found,) = self._processor.post_process_grounded_object_detection(
-            outputs, given["input_ids"], threshold=DINO_THRESHOLD, text_threshold=DINO_THRESHOLD,
-            target_sizes=[shown.shape[:2]])
+            outputs,
+            given["input_ids"],
+            threshold=DINO_THRESHOLD,
+            text_threshold=DINO_THRESHOLD,
+            target_sizes=[shown.shape[:2]],
+        )
         return _detected(found["boxes"], found["scores"], photo)
 
 
@@ -83,12 +89,14 @@ class Owl:
             if phrase is not None:
                 given = self._processor(images=photo, text=[[phrase.lower()]], return_tensors="pt").to(self._device)
                 (found,) = self._processor.post_process_grounded_object_detection(
-                    self._model(**given), threshold=OWL_THRESHOLD, target_sizes=sizes)
+                    self._model(**given), threshold=OWL_THRESHOLD, target_sizes=sizes
+                )
             elif exemplar is not None:
                 given = self._processor(images=photo, query_images=exemplar, return_tensors="pt").to(self._device)
                 outputs = self._model.image_guided_detection(**given)
                 (found,) = self._processor.post_process_image_guided_detection(
-                    outputs, threshold=OWL_PICTURE_THRESHOLD, nms_threshold=SAME, target_sizes=torch.tensor(sizes))
+                    outputs, threshold=OWL_PICTURE_THRESHOLD, nms_threshold=SAME, target_sizes=torch.tensor(sizes)
+                )
             else:
                 return []
         return _detected(found["boxes"], found["scores"], photo)
@@ -108,8 +116,11 @@ def _detected(boxes: Any, scores: Any, photo: RGB) -> list[Detected]:
     height, width = photo.shape[:2]
     limit = np.array([width, height, width, height], np.float32)
     rows: Sequence[Any] = np.clip(boxes.float().cpu().numpy().reshape(-1, 4), 0, limit)
-    found = [Detected(_box(row), float(score)) for row, score in zip(rows, scores.tolist(), strict=True)
-             if row[2] > row[0] and row[3] > row[1]]
+    found = [
+        Detected(_box(row), float(score))
+        for row, score in zip(rows, scores.tolist(), strict=True)
+        if row[2] > row[0] and row[3] > row[1]
+    ]
     return sorted(found, key=lambda one: -one.score)
 
 

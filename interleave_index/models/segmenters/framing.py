@@ -65,7 +65,8 @@ class Frame:
         resized = Image.fromarray(np.ascontiguousarray(photo)).resize((width, height), Image.Resampling.BILINEAR)
         values = torch.from_numpy(np.array(resized)).to(device).permute(2, 0, 1).float() / 255
         values = (values - torch.tensor(mean, device=device)[:, None, None]) / torch.tensor(std, device=device)[
-            :, None, None]
+            :, None, None
+        ]
         return torch.nn.functional.pad(values, (0, self.side - width, 0, self.side - height))[None]
 
     def masks(self, logits: Tensor, cut: float = 0.0) -> list[BoolMask]:

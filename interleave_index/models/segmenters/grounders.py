@@ -64,8 +64,9 @@ def load_grounders(names: Sequence[str], *, device: str = "cpu") -> Grounders:
             phrases, pictures = phrases or owl, pictures or owl
         else:
             known = ", ".join([*KINDS, *CONCEPT_KINDS, *DINO_KINDS, "owlv2"])
-            raise ConfigError(f"models.grounders names {name}, which holds a model of type {kind!r}, expected one of "
-                              f"{known}")
+            raise ConfigError(
+                f"models.grounders names {name}, which holds a model of type {kind!r}, expected one of {known}"
+            )
     return Grounders(segmenter, concept, phrases, pictures)
 
 

@@ -100,8 +100,12 @@ class SamSegmenter:
         lone = len(prompt.points) == 1 and bool(prompt.labels[0] == 1) and prompt.box is None
         first = self._model(image_embeddings=embedded, multimask_output=lone, **given)  # one point means many things
         best = int(first.iou_scores[0, 0].argmax())
-        second = self._model(image_embeddings=embedded, multimask_output=False,
-                             input_masks=first.pred_masks[:, 0, best : best + 1].clamp(-32, 32), **given)
+        second = self._model(
+            image_embeddings=embedded,
+            multimask_output=False,
+            input_masks=first.pred_masks[:, 0, best : best + 1].clamp(-32, 32),
+            **given,
+        )
         (mask,) = frame.masks(second.pred_masks[0, 0, :1])
         there = getattr(second, "object_score_logits", None)
         return Segmented(mask, float(second.iou_scores[0, 0, 0]), None if there is None else float(there.flatten()[0]))
@@ -110,8 +114,10 @@ class SamSegmenter:
         import torch
 
         if len(prompt.points) != len(prompt.labels) or not (len(prompt.points) or prompt.box):
-            raise ShapeError(f"prompt has {len(prompt.points)} points, {len(prompt.labels)} labels and "
-                             f"{'a' if prompt.box else 'no'} box, expected a label a point, and a point or a box")
+            raise ShapeError(
+                f"prompt has {len(prompt.points)} points, {len(prompt.labels)} labels and "
+                f"{'a' if prompt.box else 'no'} box, expected a label a point, and a point or a box"
+            )
         given: dict[str, Tensor] = {}
         if len(prompt.points):
             points = torch.from_numpy(frame.points(prompt.points) - np.float32(0.5))

@@ -22,15 +22,18 @@ KINDS = ("sam3", "sam3_video")
 THRESHOLD = 0.3  # of a detection's score times that of presence
 TOKENS = 32
 SHOWN = "visual"  # the phrase that stands for a thing given by boxes alone
-GATED = ("SAM 3 is handed out under its own licence: ask for it on the page of facebook/sam3, log in with "
-         "`hf auth login`, then run: interleave-index models pull facebook/sam3")
+GATED = (
+    "SAM 3 is handed out under its own licence: ask for it on the page of facebook/sam3, log in with "
+    "`hf auth login`, then run: interleave-index models pull facebook/sam3"
+)
 
 
 class ConceptSegmenter(Protocol):
     """Anything that finds and masks all instances of a phrase, or of what boxes in the photo show."""
 
-    def find(self, photo: RGB, phrase: str | None, on: Sequence[Box] = (), beside: Sequence[Box] = ()
-             ) -> list[Detected]:
+    def find(
+        self, photo: RGB, phrase: str | None, on: Sequence[Box] = (), beside: Sequence[Box] = ()
+    ) -> list[Detected]:
         """Masks of all instances, best first; none when there is no such thing, or nothing it can be asked by."""
 
 
@@ -58,8 +61,9 @@ class Sam3:
         self._boxes = find_spec("torchvision") is not None
         self._seen: tuple[RGB, Any] | None = None
 
-    def find(self, photo: RGB, phrase: str | None, on: Sequence[Box] = (), beside: Sequence[Box] = ()
-             ) -> list[Detected]:
+    def find(
+        self, photo: RGB, phrase: str | None, on: Sequence[Box] = (), beside: Sequence[Box] = ()
+    ) -> list[Detected]:
         """See `ConceptSegmenter.find`. The photo of the last call is not encoded again."""
         import torch
 
@@ -67,8 +71,9 @@ class Sam3:
         if phrase is None and not boxes:
             return []
         frame = Frame((int(photo.shape[0]), int(photo.shape[1])), self._side, False)
-        words = self._tokenizer([(phrase or SHOWN).lower()], padding="max_length", truncation=True, max_length=TOKENS,
-                                return_tensors="pt").to(self._device)
+        words = self._tokenizer(
+            [(phrase or SHOWN).lower()], padding="max_length", truncation=True, max_length=TOKENS, return_tensors="pt"
+        ).to(self._device)
         given: dict[str, Any] = {"input_ids": words["input_ids"], "attention_mask": words["attention_mask"]}
         if boxes:
             given["input_boxes"] = torch.tensor([_centred(boxes, frame.size)], device=self._device)
@@ -82,8 +87,10 @@ class Sam3:
             order = [n for n in scores.argsort(descending=True).tolist() if scores[n] > THRESHOLD]
             masks = frame.masks(found.pred_masks[0, order].sigmoid(), 0.5)
         scale = np.array([frame.size[1], frame.size[0]] * 2)
-        return [Detected(_box(found.pred_boxes[0, n].float().cpu().numpy() * scale), float(scores[n]), mask)
-                for n, mask in zip(order, masks, strict=True)]
+        return [
+            Detected(_box(found.pred_boxes[0, n].float().cpu().numpy() * scale), float(scores[n]), mask)
+            for n, mask in zip(order, masks, strict=True)
+        ]
 
     def _vision(self, photo: RGB, frame: Frame) -> Any:
         if self._seen is None or self._seen[0] is not photo:
@@ -93,8 +100,10 @@ class Sam3:
 
 def _centred(boxes: Sequence[Box], size: tuple[int, int]) -> list[list[float]]:
     """Corners in pixels to centre and extent, each from 0 to 1."""
-    return [[(x0 + x1) / 2 / size[1], (y0 + y1) / 2 / size[0], (x1 - x0) / size[1], (y1 - y0) / size[0]]
-            for x0, y0, x1, y1 in boxes]
+    return [
+        [(x0 + x1) / 2 / size[1], (y0 + y1) / 2 / size[0], (x1 - x0) / size[1], (y1 - y0) / size[0]]
+        for x0, y0, x1, y1 in boxes
+    ]
 
 
 def _box(corners: np.ndarray[Any, Any]) -> Box:

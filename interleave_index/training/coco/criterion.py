@@ -57,8 +57,9 @@ def match(logits: Tensor, targets: Sequence[Tensor], chances: Sequence[Tensor], 
     return Pairs(table[:, 0], table[:, 1], table[:, 2])
 
 
-def mask_losses(logits: Tensor, targets: Sequence[Tensor], pairs: Pairs, *, points: int = POINTS,
-                over: Tensor | None = None) -> tuple[Tensor, Tensor]:
+def mask_losses(
+    logits: Tensor, targets: Sequence[Tensor], pairs: Pairs, *, points: int = POINTS, over: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Binary cross-entropy and dice of matched masks at points where the prediction is unsure.
 
     Args:
@@ -102,7 +103,8 @@ def class_loss(logits: Tensor, pairs: Pairs, classes: Sequence[Tensor]) -> Tenso
     wanted = torch.full(logits.shape[:2], background, device=logits.device)
     if len(pairs):
         wanted[pairs.photo, pairs.proposal] = torch.stack(
-            [classes[i][t] for i, t in zip(pairs.photo.tolist(), pairs.target.tolist(), strict=True)])
+            [classes[i][t] for i, t in zip(pairs.photo.tolist(), pairs.target.tolist(), strict=True)]
+        )
     weight = torch.ones(background + 1, device=logits.device)
     weight[background] = BACKGROUND_WEIGHT
     return F.cross_entropy(logits.float().transpose(1, 2), wanted, weight)
@@ -115,8 +117,9 @@ def choice_loss(scores: Tensor, pairs: Pairs, query_of: Sequence[Tensor]) -> Ten
         scores: (B, Q, E); query_of: one (T,) int64 a photo, the query that each target answers.
     """
     target = torch.zeros(scores.shape, device=scores.device)
-    for photo, proposal, chosen in zip(pairs.photo.tolist(), pairs.proposal.tolist(), pairs.target.tolist(),
-                                       strict=True):
+    for photo, proposal, chosen in zip(
+        pairs.photo.tolist(), pairs.proposal.tolist(), pairs.target.tolist(), strict=True
+    ):
         target[photo, proposal, int(query_of[photo][chosen])] = 1
     total = target.sum(1, keepdim=True)
     asked = (total > 0).squeeze(1)

@@ -34,9 +34,19 @@ Masks = NDArray[np.bool_]
 MOST_EXPRESSIONS, MOST_PROMPTS = 4, 9
 NO_SENTENCE = "N/A"
 TEMPLATES = (  # ways to ask for a class, one is drawn
-    "Describe the concept of {}.", "What does {} look like?", "Show me {} in this picture.", "Where is {}?",
-    "Point at {}.", "Find everything that is {}.", "Is there {}, and where?", "Which part of this picture is {}?",
-    "Tell me about {}.", "Segment {}.", "{}.", "A photo with {}.")
+    "Describe the concept of {}.",
+    "What does {} look like?",
+    "Show me {} in this picture.",
+    "Where is {}?",
+    "Point at {}.",
+    "Find everything that is {}.",
+    "Is there {}, and where?",
+    "Which part of this picture is {}?",
+    "Tell me about {}.",
+    "Segment {}.",
+    "{}.",
+    "A photo with {}.",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +61,11 @@ class Photos:
 
     def ids(self) -> list[int]:
         """Photos with a segment that is no group, in the order of the file."""
-        return [photo for photo, segments in self.panoptic.segments.items()
-                if photo not in self.left_out and any(not s.crowd for s in segments)]
+        return [
+            photo
+            for photo, segments in self.panoptic.segments.items()
+            if photo not in self.left_out and any(not s.crowd for s in segments)
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +99,15 @@ class Sample:
     targets: NDArray[np.int64]
 
 
-def read_photos(root: Path, split: str = "train2017", *, entity: Path | None = None, refs: Path | None = None,
-                instances: Path | None = None, leave_out: Sequence[Path] = ()) -> Photos:
+def read_photos(
+    root: Path,
+    split: str = "train2017",
+    *,
+    entity: Path | None = None,
+    refs: Path | None = None,
+    instances: Path | None = None,
+    leave_out: Sequence[Path] = (),
+) -> Photos:
     """Read what a COCO folder holds for training.
 
     Args:
@@ -145,19 +165,37 @@ def draw_sample(photos: Photos, photo: int, drawing: Drawing, rng: np.random.Gen
     classes = np.array([place[s.category] for s in segments], np.int64)
     captions = photos.captions.get(photo, ())
     expressions, spoken, answers, by_text = _expressions(photos, photo, crop, masks, classes, names, rng)
-    chosen = rng.permutation(len(segments))[:int(rng.integers(1, MOST_PROMPTS + 1))]
+    chosen = rng.permutation(len(segments))[: int(rng.integers(1, MOST_PROMPTS + 1))]
     prompts = [random_prompt(masks[n], rng) for n in chosen]
     kept = [n for n, prompt in enumerate(prompts) if prompt.any()]
     asked, shown, targets = _sentence(photos, photo, [s.id for s in segments], masks, drawing, rng)
     return Sample(
-        crop.pixels(panoptic.photos[photo].rgb()), crop.real(), masks, classes,
-        captions[int(rng.integers(len(captions)))] if captions else None, expressions, spoken, answers, by_text,
-        _stack([prompts[n] for n in kept], drawing.size), chosen[kept].astype(np.int64), asked, shown, targets)
+        crop.pixels(panoptic.photos[photo].rgb()),
+        crop.real(),
+        masks,
+        classes,
+        captions[int(rng.integers(len(captions)))] if captions else None,
+        expressions,
+        spoken,
+        answers,
+        by_text,
+        _stack([prompts[n] for n in kept], drawing.size),
+        chosen[kept].astype(np.int64),
+        asked,
+        shown,
+        targets,
+    )
 
 
-def _expressions(photos: Photos, photo: int, crop: _Crop, masks: Masks, classes: NDArray[np.int64],
-                 names: Sequence[str], rng: np.random.Generator
-                 ) -> tuple[tuple[str, ...], Masks, NDArray[np.int64], bool]:
+def _expressions(
+    photos: Photos,
+    photo: int,
+    crop: _Crop,
+    masks: Masks,
+    classes: NDArray[np.int64],
+    names: Sequence[str],
+    rng: np.random.Generator,
+) -> tuple[tuple[str, ...], Masks, NDArray[np.int64], bool]:
     """Expressions, masks that answer them, the expression of each mask, and whether people wrote them."""
     referred = photos.referred.get(photo)
     if referred is not None:
@@ -165,7 +203,7 @@ def _expressions(photos: Photos, photo: int, crop: _Crop, masks: Masks, classes:
         for number, one in enumerate(referred.expressions):
             if one.exists:
                 things.setdefault(one.reference, []).append(number)
-        drawn = [things[n] for n in rng.permutation(list(things))[:int(rng.integers(1, MOST_EXPRESSIONS + 1))]]
+        drawn = [things[n] for n in rng.permutation(list(things))[: int(rng.integers(1, MOST_EXPRESSIONS + 1))]]
         picked = [rows[int(rng.integers(len(rows)))] for rows in drawn]
         whole = referred.masks()
         found = [(referred.expressions[n].text.lower(), crop.labels(whole[n].astype(np.int64)) > 0) for n in picked]
@@ -188,8 +226,9 @@ def template(name: str, rng: np.random.Generator) -> str:
     return TEMPLATES[int(rng.integers(len(TEMPLATES)))].format(name)
 
 
-def _sentence(photos: Photos, photo: int, segments: Sequence[int], masks: Masks, drawing: Drawing,
-              rng: np.random.Generator) -> tuple[Asked | None, Masks, NDArray[np.int64]]:
+def _sentence(
+    photos: Photos, photo: int, segments: Sequence[int], masks: Masks, drawing: Drawing, rng: np.random.Generator
+) -> tuple[Asked | None, Masks, NDArray[np.int64]]:
     rows = [one for one in photos.entities.get(photo, ()) if one.phrases]
     nothing = np.zeros((0, drawing.size, drawing.size), bool)
     if not rows:
@@ -250,8 +289,8 @@ class _Crop:
     def _cut(self, grown: NDArray[Any], out: NDArray[Any]) -> NDArray[Any]:
         if self.mirrored:
             grown = grown[:, ::-1]
-        kept = grown[self.corner[0]:self.corner[0] + self.size, self.corner[1]:self.corner[1] + self.size]
-        out[:kept.shape[0], :kept.shape[1]] = kept
+        kept = grown[self.corner[0] : self.corner[0] + self.size, self.corner[1] : self.corner[1] + self.size]
+        out[: kept.shape[0], : kept.shape[1]] = kept
         return out
 
 

@@ -44,8 +44,10 @@ def class_prompts(prompter: Prompter, sentences: Sequence[str]) -> Prompts:
 
 def _grounding(rows: Sequence[GroundingPrompt]) -> GroundingPrompt:
     return GroundingPrompt(
-        _joined([row.text for row in rows]), _padded([row.token_index for row in rows], PAD_DESCRIPTION),
-        _padded([row.query_index for row in rows], PAD_QUERY))
+        _joined([row.text for row in rows]),
+        _padded([row.token_index for row in rows], PAD_DESCRIPTION),
+        _padded([row.query_index for row in rows], PAD_QUERY),
+    )
 
 
 def _spatial(samples: Sequence[Sample], device: torch.device) -> SpatialPrompt:
@@ -54,8 +56,9 @@ def _spatial(samples: Sequence[Sample], device: torch.device) -> SpatialPrompt:
         count = len(sample.prompts)
         drawn = torch.from_numpy(sample.prompts) if count else torch.zeros((1, *sample.real.shape), dtype=torch.bool)
         masks.append(drawn.to(device))
-        index.append(torch.arange(count, device=device)[None] if count
-                     else torch.full((1, 1), PAD_QUERY, device=device))
+        index.append(
+            torch.arange(count, device=device)[None] if count else torch.full((1, 1), PAD_QUERY, device=device)
+        )
     return SpatialPrompt(MaskPrompt(masks), _padded(index, PAD_QUERY))
 
 
@@ -67,12 +70,18 @@ def _interleave(samples: Sequence[Sample], prompter: Prompter, device: torch.dev
         rows.append(prompter.sentence(sentence))
         shown = torch.from_numpy(sample.shown)
         masks.append((shown if len(shown) else torch.zeros((1, *sample.real.shape), dtype=torch.bool)).to(device))
-    visual = torch.cat([F.pad(row.visual, (0, max(r.visual.shape[1] for r in rows) - row.visual.shape[1]))
-                        for row in rows])
+    visual = torch.cat(
+        [F.pad(row.visual, (0, max(r.visual.shape[1] for r in rows) - row.visual.shape[1])) for row in rows]
+    )
     index = _padded([row.token_index for row in rows], PAD_LEGEND)
     text = _joined([row.text for row in rows])
-    return InterleavePrompt(text, torch.where(text.pad & (index == NO_ENTITY), PAD_LEGEND, index),
-                            _padded([row.query_index for row in rows], PAD_ENTITY), visual, MaskPrompt(masks))
+    return InterleavePrompt(
+        text,
+        torch.where(text.pad & (index == NO_ENTITY), PAD_LEGEND, index),
+        _padded([row.query_index for row in rows], PAD_ENTITY),
+        visual,
+        MaskPrompt(masks),
+    )
 
 
 def _joined(rows: Sequence[TextTokens]) -> TextTokens:

@@ -46,22 +46,35 @@ def run(settings: CocoSettings, progress: Callable[[str], None] = print) -> Path
     """
     with _processes(settings) as (rank, count, device):
         told = progress if rank == 0 else (lambda line: None)
-        photos = read_photos(settings.data, settings.split, entity=settings.entity, refs=settings.refs,
-                             instances=settings.instances, leave_out=settings.leave_out)
+        photos = read_photos(
+            settings.data,
+            settings.split,
+            entity=settings.entity,
+            refs=settings.refs,
+            instances=settings.instances,
+            leave_out=settings.leave_out,
+        )
         torch.manual_seed(settings.seed)
         model = model_of(settings.pair(), device, settings.out / TEXTS)
         network = cast(TrainedNetwork, model.network)
         names = [category.name for category in photos.panoptic.categories]
         drawn = settings.batch // count if settings.drawn_classes is None else settings.drawn_classes
-        step = Step(network, model.prompter, names, points=settings.points, drawn_classes=drawn,
-                    drawn_sentences=settings.drawn_sentences)
+        step = Step(
+            network,
+            model.prompter,
+            names,
+            points=settings.points,
+            drawn_classes=drawn,
+            drawn_sentences=settings.drawn_sentences,
+        )
         step = step.to(device)
-        told(f"{len(photos.ids())} photos, {sum(p.numel() for p in step.parameters() if p.requires_grad):,} parameters "
-             f"are trained, {count} process{'es' if count > 1 else ''} on {device.type}")
+        told(
+            f"{len(photos.ids())} photos, {sum(p.numel() for p in step.parameters() if p.requires_grad):,} parameters "
+            f"are trained, {count} process{'es' if count > 1 else ''} on {device.type}"
+        )
         _Training(settings, photos, step, rank, count, device, told)()
         if rank == 0:
-            write_pair(settings.out, settings.pair(), network,
-                       {"class_names": names, "settings": settings.to_json()})
+            write_pair(settings.out, settings.pair(), network, {"class_names": names, "settings": settings.to_json()})
             prepare_pair(settings.out)
             told(f"wrote {settings.out}")
     return settings.out
@@ -70,10 +83,18 @@ def run(settings: CocoSettings, progress: Callable[[str], None] = print) -> Path
 class _Training:
     """The loop of one process."""
 
-    def __init__(self, settings: CocoSettings, photos: Photos, step: Step, rank: int, count: int,
-                 device: torch.device, told: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        settings: CocoSettings,
+        photos: Photos,
+        step: Step,
+        rank: int,
+        count: int,
+        device: torch.device,
+        told: Callable[[str], None],
+    ) -> None:
         self.settings, self.photos, self.step, self.rank, self.count = settings, photos, step, rank, count
-        self.device, self.told, self.ids = device, told, photos.ids()[:settings.limit]
+        self.device, self.told, self.ids = device, told, photos.ids()[: settings.limit]
         if settings.batch % count:
             raise InputError(f"batch is {settings.batch}, expected a multiple of the {count} processes")
         self.steps = settings.steps or max(1, round(settings.epochs * len(self.ids) / settings.batch))
@@ -83,8 +104,9 @@ class _Training:
         self.parallel: nn.Module = step
         if count > 1:
             places = [device.index] if device.type == "cuda" else None
-            self.parallel = DistributedDataParallel(step, device_ids=places, find_unused_parameters=True,
-                                                    broadcast_buffers=False)
+            self.parallel = DistributedDataParallel(
+                step, device_ids=places, find_unused_parameters=True, broadcast_buffers=False
+            )
 
     def __call__(self) -> None:
         """Train to the last step."""
@@ -116,8 +138,10 @@ class _Training:
             losses: dict[str, Tensor] = self.parallel(self._samples(seed), seed)
         total = torch.stack([loss.float() for loss in losses.values()]).sum()
         if not torch.isfinite(total):
-            raise InterleaveError(f"loss is {float(total.detach())} at step {self.done}; the last checkpoint is "
-                                  f"{self.settings.out / CHECKPOINT}, lower the learning rate and go on from it")
+            raise InterleaveError(
+                f"loss is {float(total.detach())} at step {self.done}; the last checkpoint is "
+                f"{self.settings.out / CHECKPOINT}, lower the learning rate and go on from it"
+            )
         self.optimiser.zero_grad(set_to_none=True)
         total.backward()
         nn.utils.clip_grad_norm_([p for p in self.step.parameters() if p.requires_grad], self.settings.clip)
@@ -145,8 +169,16 @@ class _Training:
             self.settings.out.mkdir(parents=True, exist_ok=True)
             path = self.settings.out / CHECKPOINT
             part = path.with_suffix(".part")
-            torch.save({"head": self._head(), "done": self.done, "trained": self.step.network.trained(),
-                        "table": self.step.table, "optimiser": self.optimiser.state_dict()}, part)
+            torch.save(
+                {
+                    "head": self._head(),
+                    "done": self.done,
+                    "trained": self.step.network.trained(),
+                    "table": self.step.table,
+                    "optimiser": self.optimiser.state_dict(),
+                },
+                part,
+            )
             os.replace(part, path)
 
     def _restore(self) -> None:

@@ -26,9 +26,22 @@ from .criterion import (
 from .data import Sample, template
 from .prompting import class_prompts, prompts_of
 
-WEIGHTS = {"mask_ce": 2.0, "mask_bce": 5.0, "mask_dice": 5.0, "retrieval": 8.0, "grounding_ce": 0.4,
-           "grounding_bce": 1.0, "grounding_dice": 1.0, "spatial_ce": 0.4, "spatial_bce": 1.0, "spatial_dice": 1.0,
-           "interleave_itc": 8.0, "interleave_ce": 0.4, "interleave_bce": 1.0, "interleave_dice": 1.0}
+WEIGHTS = {
+    "mask_ce": 2.0,
+    "mask_bce": 5.0,
+    "mask_dice": 5.0,
+    "retrieval": 8.0,
+    "grounding_ce": 0.4,
+    "grounding_bce": 1.0,
+    "grounding_dice": 1.0,
+    "spatial_ce": 0.4,
+    "spatial_bce": 1.0,
+    "spatial_dice": 1.0,
+    "interleave_itc": 8.0,
+    "interleave_ce": 0.4,
+    "interleave_bce": 1.0,
+    "interleave_dice": 1.0,
+}
 FINE, TEXT_WEIGHT, NAME_WEIGHT = 0.5, 2.0, 0.5
 QUERIES_FOR_TOKENS = 0.3  # chance that segment proposals read the spatial queries instead of the tokens
 
@@ -47,8 +60,16 @@ class Step(nn.Module):
 
     table: Tensor
 
-    def __init__(self, network: TrainedNetwork, prompter: Prompter, names: Sequence[str], *, points: int = POINTS,
-                 drawn_classes: int = 1, drawn_sentences: bool = True) -> None:
+    def __init__(
+        self,
+        network: TrainedNetwork,
+        prompter: Prompter,
+        names: Sequence[str],
+        *,
+        points: int = POINTS,
+        drawn_classes: int = 1,
+        drawn_sentences: bool = True,
+    ) -> None:
         super().__init__()
         self.network, self._prompter, self._points = network, prompter, points
         self._names = (*names, "background")
@@ -60,7 +81,7 @@ class Step(nn.Module):
     def refresh_table(self) -> None:
         """Encode all class names anew, in pieces; the table is what proposals are compared with."""
         sentences = [class_sentence(name) for name in self._names]
-        rows = [self._class_vectors(sentences[n:n + 32]) for n in range(0, len(sentences), 32)]
+        rows = [self._class_vectors(sentences[n : n + 32]) for n in range(0, len(sentences), 32)]
         self.table = torch.cat(rows).detach()
 
     def forward(self, samples: Sequence[Sample], seed: int) -> dict[str, Tensor]:
@@ -72,9 +93,14 @@ class Step(nn.Module):
         pyramid = network.pyramid(network.normalise(pixels, real))
         prompts = prompts_of(samples, self._prompter, device)
         run = network.predictor(
-            pyramid.levels, pyramid.mask_features, prompts, class_table=self._class_table(rng), earlier=True,
+            pyramid.levels,
+            pyramid.mask_features,
+            prompts,
+            class_table=self._class_table(rng),
+            earlier=True,
             segment_sees_queries=bool(rng.random() < QUERIES_FOR_TOKENS),
-            generator=torch.Generator(device).manual_seed(seed))
+            generator=torch.Generator(device).manual_seed(seed),
+        )
         targets = _Targets.of(samples, device)
         total: dict[str, Tensor] = {}
         for output in (*run.earlier, run.final):
@@ -85,16 +111,18 @@ class Step(nn.Module):
     # --- classes ------------------------------------------------------------------------------
 
     def _class_vectors(self, sentences: Sequence[str]) -> Tensor:
-        out: Tensor = self.network.predictor(None, None, class_prompts(self._prompter, sentences)
-                                             ).final["pred_retrievals_class"][:, 0]
+        out: Tensor = self.network.predictor(None, None, class_prompts(self._prompter, sentences)).final[
+            "pred_retrievals_class"
+        ][:, 0]
         return out
 
     def _class_table(self, rng: np.random.Generator) -> Tensor:
         """The table with some rows encoded with gradient; those of all processes stay in it for the steps to come."""
-        drawn = rng.permutation(len(self._names))[:self._drawn]
+        drawn = rng.permutation(len(self._names))[: self._drawn]
         names = [self._names[n] for n in drawn]
-        fresh = self._class_vectors([template(name, rng) if self._drawn_sentences else class_sentence(name)
-                                     for name in names]).float()
+        fresh = self._class_vectors(
+            [template(name, rng) if self._drawn_sentences else class_sentence(name) for name in names]
+        ).float()
         rows = torch.from_numpy(drawn).to(self.table.device)
         with torch.no_grad():
             numbers, _ = gathered(rows[:, None].float())
@@ -111,7 +139,8 @@ class Step(nn.Module):
         found = {"mask_ce": class_loss(logits, pairs, targets.classes)}
         count = mean_over_processes(sum(map(len, targets.masks)), logits.device)
         found["mask_bce"], found["mask_dice"] = mask_losses(
-            output["pred_masks"], targets.masks, pairs, points=self._points, over=count)
+            output["pred_masks"], targets.masks, pairs, points=self._points, over=count
+        )
         found["retrieval"] = self._retrieval(output, targets, caption, scale)
         if "pred_gmasks" in output:
             scores = scale * _unit(output["pred_gtexts"]) @ _unit(output["pred_grounding_query"]).transpose(1, 2)
@@ -129,21 +158,23 @@ class Step(nn.Module):
         images, texts = output["pred_retrievals"][:, 0], output["pred_retrievals_lang"][:, 0]
         loss = contrast(images[targets.captioned], texts[targets.captioned], scale)
         tokens, pad = caption.tokens, caption.pad  # type: ignore[attr-defined]
-        fine = fine_contrast(output["pred_captions"][targets.captioned], tokens[targets.captioned],
-                             pad[targets.captioned], scale)
+        fine = fine_contrast(
+            output["pred_captions"][targets.captioned], tokens[targets.captioned], pad[targets.captioned], scale
+        )
         return loss + FINE * fine
 
     def _interleaved(self, output: Output, targets: _Targets, scale: Tensor) -> dict[str, Tensor]:
         pixel = output["pred_imaskembs"].float() @ output["pred_entity_pixel"].float().transpose(1, 2)
         meaning = output["pred_interleave_objects"].float() @ output["pred_entity_class"].float().transpose(1, 2)
-        scores = torch.where(targets.visual[:, None, :pixel.shape[2]], pixel, meaning)
+        scores = torch.where(targets.visual[:, None, : pixel.shape[2]], pixel, meaning)
         found = self._chosen("interleave", output["pred_imasks"], scores, targets.entity_masks, targets.entities)
         images, legends = output["pred_retrievals"][:, 0], output["pred_interleave_image"][:, 0]
         found["interleave_itc"] = contrast(images[targets.told], legends[targets.told], scale)
         return found
 
-    def _chosen(self, name: str, logits: Tensor, scores: Tensor, masks: Sequence[Tensor],
-                queries: Sequence[Tensor]) -> dict[str, Tensor]:
+    def _chosen(
+        self, name: str, logits: Tensor, scores: Tensor, masks: Sequence[Tensor], queries: Sequence[Tensor]
+    ) -> dict[str, Tensor]:
         odds = scores.detach().float().softmax(1)
         pairs = match(logits, masks, [odds[n][:, rows] for n, rows in enumerate(queries)], points=self._points)
         bce, dice = mask_losses(logits, masks, pairs, points=self._points)
@@ -171,7 +202,7 @@ class _Targets:
         visual = np.zeros((len(samples), most), bool)
         for row, sample in enumerate(samples):
             if sample.asked is not None:
-                visual[row, :len(sample.targets)] = sample.asked.visual
+                visual[row, : len(sample.targets)] = sample.asked.visual
         (self.visual,) = tensors([visual])
         (self.captioned,) = tensors([np.array([s.caption is not None for s in samples])])
         (self.told,) = tensors([np.array([s.asked is not None for s in samples])])

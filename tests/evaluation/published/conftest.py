@@ -1,8 +1,8 @@
 """A COCO in miniature, in the form of its own files: three drawn photos whose segments are known by hand.
 
-    1  red 0:40 x 0:40 and blue 0:40 x 56:96 on white; blue is a group drawn as one
-    2  green 16:48 x 16:48 on white
-    3  red 0:64 x 0:48 on black; a strip of 8 columns at the right was not annotated
+1  red 0:40 x 0:40 and blue 0:40 x 56:96 on white; blue is a group drawn as one
+2  green 16:48 x 16:48 on white
+3  red 0:64 x 0:48 on black; a strip of 8 columns at the right was not annotated
 """
 
 from __future__ import annotations
@@ -19,9 +19,13 @@ from interleave_index.interface.toy import COLOURS
 from interleave_index.records import RGB
 
 SIZE = (64, 96)
-CATEGORIES = [{"id": 1, "name": "red", "isthing": 1}, {"id": 2, "name": "blue", "isthing": 1},
-              {"id": 3, "name": "green", "isthing": 1}, {"id": 100, "name": "white", "isthing": 0},
-              {"id": 101, "name": "black", "isthing": 0}]
+CATEGORIES = [
+    {"id": 1, "name": "red", "isthing": 1},
+    {"id": 2, "name": "blue", "isthing": 1},
+    {"id": 3, "name": "green", "isthing": 1},
+    {"id": 100, "name": "white", "isthing": 0},
+    {"id": 101, "name": "black", "isthing": 0},
+]
 SCENES: dict[int, tuple[str, dict[str, tuple[slice, slice]]]] = {
     1: ("white", {"red": (slice(0, 40), slice(0, 40)), "blue": (slice(0, 40), slice(56, 96))}),
     2: ("white", {"green": (slice(16, 48), slice(16, 48))}),
@@ -58,17 +62,31 @@ def coco(tmp_path_factory: pytest.TempPathFactory) -> Path:
             ids[place] = segment_id(photo, numbers[colour])
         if photo == 3:
             ids[:, 88:] = 0
-        write_png(root / "panoptic_val2017" / f"{photo:012d}.png",
-                  np.stack([ids % 256, ids // 256 % 256, ids // 65536], -1).astype(np.uint8))
+        write_png(
+            root / "panoptic_val2017" / f"{photo:012d}.png",
+            np.stack([ids % 256, ids // 256 % 256, ids // 65536], -1).astype(np.uint8),
+        )
         images.append({"id": photo, "file_name": f"{photo:012d}.jpg", "height": 64, "width": 96})
-        segments = [{"id": int(n), "category_id": int(n) % 1000, "iscrowd": int(photo == 1 and n % 1000 == 2),
-                     "area": int((ids == n).sum()), "bbox": [0, 0, 1, 1]} for n in np.unique(ids) if n]
+        segments = [
+            {
+                "id": int(n),
+                "category_id": int(n) % 1000,
+                "iscrowd": int(photo == 1 and n % 1000 == 2),
+                "area": int((ids == n).sum()),
+                "bbox": [0, 0, 1, 1],
+            }
+            for n in np.unique(ids)
+            if n
+        ]
         annotations.append({"image_id": photo, "file_name": f"{photo:012d}.png", "segments_info": segments})
     (root / "annotations").mkdir()
     (root / "annotations" / "panoptic_val2017.json").write_text(
-        json.dumps({"images": images, "annotations": annotations, "categories": CATEGORIES}))
-    captions = [{"id": n, "image_id": n, "caption": f" {' '.join(patches)} on {ground} \n"}
-                for n, (ground, patches) in SCENES.items()]
+        json.dumps({"images": images, "annotations": annotations, "categories": CATEGORIES})
+    )
+    captions = [
+        {"id": n, "image_id": n, "caption": f" {' '.join(patches)} on {ground} \n"}
+        for n, (ground, patches) in SCENES.items()
+    ]
     (root / "annotations" / "captions_val2017.json").write_text(json.dumps({"images": images, "annotations": captions}))
     _write_entities(root, images)
     return root
@@ -76,8 +94,15 @@ def coco(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _phrase(sentence: str, words: str, photo: int, category: int, **more: Any) -> dict[str, Any]:
     start = sentence.index(words)
-    return {"annotation_id": str(segment_id(photo, category)), "phrase": words, "_start_idx": start,
-            "start_idx": max(0, start - 1), "end_idx": start + len(words), "phrase_raw": words, **more}
+    return {
+        "annotation_id": str(segment_id(photo, category)),
+        "phrase": words,
+        "_start_idx": start,
+        "start_idx": max(0, start - 1),
+        "end_idx": start + len(words),
+        "phrase_raw": words,
+        **more,
+    }
 
 
 def _write_entities(root: Path, images: list[dict[str, Any]]) -> None:
@@ -90,8 +115,11 @@ def _write_entities(root: Path, images: list[dict[str, Any]]) -> None:
             rows = []
             for words, category in phrases[photo]:
                 other = references.get((photo, category)) if linked else None
-                more = {} if other is None else {"reference": {
-                    "image_id": other[0], "annotation_id": segment_id(*other), "prob": 0.9}}
+                more = (
+                    {}
+                    if other is None
+                    else {"reference": {"image_id": other[0], "annotation_id": segment_id(*other), "prob": 0.9}}
+                )
                 rows.append(_phrase(text, words, photo, category, **more))
             annotations.append({"image_id": str(photo), "sentence": text, "phrase": rows, "sentence_raw": text})
         (root / "annotations" / f"{name}.json").write_text(json.dumps({"images": images, "annotations": annotations}))

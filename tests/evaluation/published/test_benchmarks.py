@@ -46,7 +46,8 @@ def entities(coco: Path) -> EntityBench:
 
 
 def test_every_phrase_said_or_shown_finds_its_segment(
-        subject: PlainSubject, panoptic: PanopticSet, entities: EntityBench) -> None:
+    subject: PlainSubject, panoptic: PanopticSet, entities: EntityBench
+) -> None:
     for visual in (0.0, 1.0):
         found = Run()(grounding.FindBenchGrounding(entities, panoptic, visual=visual), subject)
         # black of photo 3 is annotated without its last 8 columns: 64 x 40 of 64 x 48; all else is met
@@ -56,7 +57,8 @@ def test_every_phrase_said_or_shown_finds_its_segment(
 
 
 def test_published_figures_stand_beside_ours_with_the_difference(
-        subject: PlainSubject, panoptic: PanopticSet, entities: EntityBench) -> None:
+    subject: PlainSubject, panoptic: PanopticSet, entities: EntityBench
+) -> None:
     report = Run()(grounding.FindBenchGrounding(entities, panoptic, long=True), subject)
     beside = {one["model"]: one for one in report["published"]}["FIND Focal-L"]
     assert beside["source"] == "README of UX-Decoder/FIND" and beside["figures"]["cIoU"]["published"] == 74.8
@@ -80,8 +82,10 @@ RED, BLUE = (slice(0, 40), slice(0, 40)), (slice(0, 40), slice(56, 96))
 
 def test_expressions_are_pooled_over_photos_and_averaged_over_sentences(subject: PlainSubject, coco: Path) -> None:
     half = (slice(0, 20), slice(0, 40))
-    photos = [_referred(coco, 1, [("the red one", RED), ("blue", BLUE), ("red", half)]),
-              _referred(coco, 2, [("green", (slice(16, 48), slice(16, 48)))])]
+    photos = [
+        _referred(coco, 1, [("the red one", RED), ("blue", BLUE), ("red", half)]),
+        _referred(coco, 2, [("green", (slice(16, 48), slice(16, 48)))]),
+    ]
     report = Run()(grounding.Refer("refcoco", "val", photos, together=False), subject)
     figures = report["figures"]
     assert figures["cIoU"] == pytest.approx(100 * (1600 + 1600 + 800 + 1024) / (1600 * 3 + 1024))
@@ -92,24 +96,27 @@ def test_expressions_are_pooled_over_photos_and_averaged_over_sentences(subject:
     assert together["figures"] == figures and together["published"] == []
 
 
-def test_questions_are_judged_without_the_ignored_pixels_and_by_their_length(
-        subject: PlainSubject, coco: Path) -> None:
+def test_questions_are_judged_without_the_ignored_pixels_and_by_their_length(subject: PlainSubject, coco: Path) -> None:
     def box(place: tuple[slice, slice]) -> Any:
         (y0, y1), (x0, x1) = ((side.start, side.stop - 1) for side in place)
         return np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]], float)
 
     upper, lower = (slice(0, 20), slice(0, 40)), (slice(20, 40), slice(0, 40))
     file = coco / "val2017" / "000000000001.jpg"
-    photos = [ReasonPhoto("a", file, "red", False, (("target", box(upper)), ("ignore", box(lower)))),
-              ReasonPhoto("b", file, "what is red ?", True, (("target", box(upper)),))]
+    photos = [
+        ReasonPhoto("a", file, "red", False, (("target", box(upper)), ("ignore", box(lower)))),
+        ReasonPhoto("b", file, "what is red ?", True, (("target", box(upper)),)),
+    ]
     figures = Run()(grounding.ReasonSeg("val", photos), subject)["figures"]
     assert figures["cIoU short"] == pytest.approx(100) and figures["cIoU long"] == pytest.approx(50)
     assert figures["cIoU"] == pytest.approx(100 * 1600 / 2400) and figures["gIoU"] == pytest.approx(75, abs=1e-2)
 
 
 def test_what_is_not_there_is_told_from_what_is(subject: PlainSubject, coco: Path) -> None:
-    others = [_referred(coco, 2, [("green", (slice(16, 48), slice(16, 48))), ("purple", None)]),
-              _referred(coco, 3, [("yellow", None)])]
+    others = [
+        _referred(coco, 2, [("green", (slice(16, 48), slice(16, 48))), ("purple", None)]),
+        _referred(coco, 3, [("yellow", None)]),
+    ]
     photos = [_referred(coco, 1, [("blue", BLUE), ("purple", None), ("orange", None)]), *others]
     figures = Run()(grounding.FalsePremise("refcoco", "val", photos), subject)["figures"]
     assert (figures["n"], figures["absent"]) == (6, 4)
@@ -132,7 +139,8 @@ def voc(coco: Path, tmp_path: Path) -> list[VocItem]:
 
 @pytest.mark.parametrize("kind", prompts.KINDS)
 def test_every_prompt_finds_the_patch_that_it_was_drawn_on(
-        subject: PlainSubject, voc: list[VocItem], kind: str) -> None:
+    subject: PlainSubject, voc: list[VocItem], kind: str
+) -> None:
     figures = Run()(VocInteractive(voc, prompt=kind), subject)["figures"]
     assert figures["mIoU@1"] == pytest.approx(75) and figures["n"] == 2
     assert figures["NoC@50"] == 1 and figures["NoC@90"] == 1  # one click is all there is
@@ -186,7 +194,8 @@ def test_sentences_find_their_photos(subject: PlainSubject, panoptic: PanopticSe
 
 
 def test_a_shown_phrase_finds_the_photo_and_its_lender_pays_the_penalty(
-        subject: PlainSubject, coco: Path, panoptic: PanopticSet) -> None:
+    subject: PlainSubject, coco: Path, panoptic: PanopticSet
+) -> None:
     linked = read_entities(coco / "annotations" / "interleave_val2017.json")
     figures = Run()(retrieval.FindBenchInterleaved(linked, panoptic, visual=1.0), subject)["figures"]
     assert (figures["IR@1"], figures["n"], figures["shown"], figures["phrases"]) == (100, 3, 2, 5)
@@ -196,8 +205,11 @@ def test_a_shown_phrase_finds_the_photo_and_its_lender_pays_the_penalty(
 
 def test_captions_are_ranked_over_all_of_the_split(subject: PlainSubject, coco: Path) -> None:
     files = [coco / "val2017" / f"{n:012d}.jpg" for n in (1, 2, 3)]
-    photos = [CaptionedPhoto(1, files[0], ("red blue white", "blue")), CaptionedPhoto(2, files[1], ("green", "white")),
-              CaptionedPhoto(3, files[2], ("black", "green"))]
+    photos = [
+        CaptionedPhoto(1, files[0], ("red blue white", "blue")),
+        CaptionedPhoto(2, files[1], ("green", "white")),
+        CaptionedPhoto(3, files[2], ("black", "green")),
+    ]
     figures = Run()(retrieval.Karpathy("test", photos), subject)["figures"]
     assert (figures["n"], figures["photos"]) == (6, 3)
     assert figures["IR@1"] == pytest.approx(100 * 5 / 6)  # "green" of photo 3 finds photo 2
@@ -209,7 +221,8 @@ def test_captions_are_ranked_over_all_of_the_split(subject: PlainSubject, coco: 
 
 @pytest.mark.parametrize("classes", generic.KINDS)
 def test_classes_by_name_by_exemplar_and_by_description(
-        subject: PlainSubject, panoptic: PanopticSet, coco: Path, tmp_path: Path, classes: str) -> None:
+    subject: PlainSubject, panoptic: PanopticSet, coco: Path, tmp_path: Path, classes: str
+) -> None:
     sentences = {c.name: f"something {c.name} as can be" for c in panoptic.categories}
     if classes == "visual":  # blue is only there as a group
         with pytest.raises(InputError, match="no segment of 'blue'"):
@@ -233,8 +246,10 @@ class _Sure(ToyInterface):
     """The colours with regions that are sure of themselves, so that all of them become panoptic segments."""
 
     def encode_photos(self, photos: Any) -> Any:
-        return [type(one)(one.image, one.regions, one.boxes, one.areas, np.ones_like(one.scores), one.masks)
-                for one in super().encode_photos(photos)]
+        return [
+            type(one)(one.image, one.regions, one.boxes, one.areas, np.ones_like(one.scores), one.masks)
+            for one in super().encode_photos(photos)
+        ]
 
 
 def test_panoptic_quality_of_perfect_regions_is_perfect(panoptic: PanopticSet) -> None:
@@ -255,11 +270,16 @@ def test_average_precision_by_hand() -> None:
     def row(place: Any, **more: Any) -> dict[str, Any]:
         return {"image_id": 1, "category_id": 4, "segmentation": encode_rle(place).to_json(), **more}
 
-    truth = {"images": [{"id": 1, "height": 10, "width": 10}], "categories": [{"id": 4, "name": "x"}],
-             "annotations": [row(mask, id=1, iscrowd=0, area=60, bbox=[0, 0, 6, 10])]}
+    truth = {
+        "images": [{"id": 1, "height": 10, "width": 10}],
+        "categories": [{"id": 4, "name": "x"}],
+        "annotations": [row(mask, id=1, iscrowd=0, area=60, bbox=[0, 0, 6, 10])],
+    }
     # an IoU of 0.5 counts at the first of ten thresholds alone
     assert generic.average_precision(truth, [row(half, score=0.9)], [1]) == {
-        "mAP": pytest.approx(10), "AP50": pytest.approx(100)}
+        "mAP": pytest.approx(10),
+        "AP50": pytest.approx(100),
+    }
     assert generic.average_precision(truth, [], [1])["mAP"] == 0
 
 
@@ -278,7 +298,8 @@ class _Dies(PlainSubject):
 
 
 def test_a_stopped_run_goes_on_and_gives_the_same_figures(
-        panoptic: PanopticSet, entities: EntityBench, tmp_path: Path) -> None:
+    panoptic: PanopticSet, entities: EntityBench, tmp_path: Path
+) -> None:
     bench = grounding.FindBenchGrounding(entities, panoptic)
     subject = _Dies(ToyInterface())
     with pytest.raises(KeyboardInterrupt):
@@ -299,14 +320,16 @@ def test_vectors_survive_a_stop_too(panoptic: PanopticSet, entities: EntityBench
 
 
 def test_records_of_another_run_are_refused_and_nothing_is_lost(
-        subject: PlainSubject, panoptic: PanopticSet, entities: EntityBench, tmp_path: Path) -> None:
+    subject: PlainSubject, panoptic: PanopticSet, entities: EntityBench, tmp_path: Path
+) -> None:
     Run(work=tmp_path)(grounding.FindBenchGrounding(entities, panoptic), subject)
     with pytest.raises(InputError, match="holds a run with other seed"):
         Run(work=tmp_path, seed=1)(grounding.FindBenchGrounding(entities, panoptic), subject)
     with pytest.raises(InputError, match="other settings"):
         Run(work=tmp_path)(grounding.FindBenchGrounding(entities, panoptic, visual=0.1), subject)
-    assert Journal(next(tmp_path.iterdir()), json.loads(
-        next(tmp_path.rglob("records.jsonl")).read_text().split("\n")[0])).records.keys() == {"1", "2", "3"}
+    assert Journal(
+        next(tmp_path.iterdir()), json.loads(next(tmp_path.rglob("records.jsonl")).read_text().split("\n")[0])
+    ).records.keys() == {"1", "2", "3"}
 
 
 def test_a_part_of_the_set_says_so(subject: PlainSubject, panoptic: PanopticSet, entities: EntityBench) -> None:
@@ -320,8 +343,11 @@ def test_a_sentence_becomes_a_query_of_captions_and_entities() -> None:
     shown = Exemplar(np.zeros((4, 4, 3), np.uint8), np.ones((4, 4), bool))
     query = as_query(Asked("a [INTERACTIVE] beside the red ball.", ((2, 15), (27, 35)), (shown, None)))
     assert [(part.role, part.kind, part.label) for part in query] == [
-        ("caption", "text", "a"), ("entity", "region", "[image:exemplar]"), ("caption", "text", "beside the"),
-        ("entity", "text", "red ball")]
+        ("caption", "text", "a"),
+        ("entity", "region", "[image:exemplar]"),
+        ("caption", "text", "beside the"),
+        ("entity", "text", "red ball"),
+    ]
 
 
 def test_importing_the_benchmarks_loads_no_torch() -> None:

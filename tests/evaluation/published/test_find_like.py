@@ -36,8 +36,18 @@ def network() -> FindModel:
         side=64,
         vision={"widths": [32, 32, 32, 32], "depths": [1, 1, 1, 1], "width": 32, "heads": 4, "ffn": 32, "layers": 1},
         text={"width": 32, "heads": 2, "ffn": 32, "layers": 1},
-        interface={"width": 32, "features": 32, "heads": 4, "ffn": 32, "layers": 3, "object_queries": 6,
-                   "text_width": 32, "memories": 4, "most_points": 16})
+        interface={
+            "width": 32,
+            "features": 32,
+            "heads": 4,
+            "ffn": 32,
+            "layers": 3,
+            "object_queries": 6,
+            "text_width": 32,
+            "memories": 4,
+            "most_points": 16,
+        },
+    )
     tokenizer = train_tokenizer(["a red dog on white", "the green square beside black and blue"] * 3, size=120)
     return FindModel(config, tokenizer).eval().requires_grad_(False)
 
@@ -55,8 +65,10 @@ class _Words:
                 start = text.index(word, at)
                 at = start + len(word)
                 spans.append((start, at))
-            rows = [torch.randn(self.width, generator=torch.Generator().manual_seed(sum(text[a:b].encode())))
-                    for a, b in spans]
+            rows = [
+                torch.randn(self.width, generator=torch.Generator().manual_seed(sum(text[a:b].encode())))
+                for a, b in spans
+            ]
             found.append(TokenStates(torch.stack(rows)[:context], torch.tensor(spans)[:context]))
         return found
 
@@ -99,8 +111,11 @@ def test_every_question_is_answered_at_the_size_of_the_photo(subject: Subject, p
     first, memory = look.interact(prompts, np.zeros_like(prompts))
     again, _ = look.interact(prompts, ~prompts, memory)
     assert first.shape == again.shape == (2, 50, 70) and first.dtype == np.bool_
-    for table in (subject.classes(["red", "white", "dog"]), subject.classes([shown, shown, shown]),
-                  subject.classes(["a red thing.", "what is white.", "a dog."], descriptions=True)):
+    for table in (
+        subject.classes(["red", "white", "dog"]),
+        subject.classes([shown, shown, shown]),
+        subject.classes(["a red thing.", "what is white.", "a dog."], descriptions=True),
+    ):
         assert table.shape == (4, 32)  # background is added
         found = look.segment(table, {0, 2})
         assert found.semantic.shape == found.ids.shape == (50, 70) and set(np.unique(found.semantic)) <= {0, 1, 2}
@@ -155,10 +170,13 @@ def test_masks_come_back_from_the_canvas_where_they_were(padded: bool) -> None:
 def test_every_benchmark_runs_over_a_model(subject: Subject, coco: Path) -> None:
     panoptic, entities = read_panoptic(coco), read_entities(coco / "annotations" / "interleave_val2017.json")
     benchmarks: list[Any] = [
-        grounding.FindBenchGrounding(entities, panoptic), grounding.FindBenchGrounding(entities, panoptic, visual=1.0),
+        grounding.FindBenchGrounding(entities, panoptic),
+        grounding.FindBenchGrounding(entities, panoptic, visual=1.0),
         grounding.FindBenchGrounding(entities, panoptic, visual=1.0, published_protocol=True),
-        retrieval.FindBenchText(entities, panoptic), retrieval.FindBenchInterleaved(entities, panoptic, visual=1.0),
-        generic.CocoPanoptic(panoptic)]
+        retrieval.FindBenchText(entities, panoptic),
+        retrieval.FindBenchInterleaved(entities, panoptic, visual=1.0),
+        generic.CocoPanoptic(panoptic),
+    ]
     for benchmark in benchmarks:
         report = Run()(benchmark, subject)
         assert report["n"] == 3 and all(np.isfinite(value) for value in report["figures"].values())
@@ -166,15 +184,29 @@ def test_every_benchmark_runs_over_a_model(subject: Subject, coco: Path) -> None
 
 @pytest.mark.slow
 def test_an_imported_checkpoint_is_measured_by_its_name(
-        coco: Path, toys: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-        capsys: pytest.CaptureFixture[str]) -> None:
+    coco: Path, toys: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     from interleave_index.cli import main
 
     folder = toys.imported_model(tmp_path / "models")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as end:
-        main(["evaluate", "find-bench", "--coco", str(coco), "--part", "grounding", "--published-protocol", "--json",
-              "--model", str(folder), "--device", "cpu"])
+        main(
+            [
+                "evaluate",
+                "find-bench",
+                "--coco",
+                str(coco),
+                "--part",
+                "grounding",
+                "--published-protocol",
+                "--json",
+                "--model",
+                str(folder),
+                "--device",
+                "cpu",
+            ]
+        )
     out, err = capsys.readouterr()
     assert not end.value.code, err
     (report,) = json.loads(out)["benchmarks"]

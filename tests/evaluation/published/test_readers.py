@@ -63,9 +63,12 @@ def test_segmentations_come_as_polygons_or_run_lengths_in_both_forms() -> None:
     assert square[12:18, 12:28].all() and not square[:9].any() and square.sum() == pytest.approx(200, abs=30)
     two = rasterise([SQUARE, [0, 0, 4, 0, 4, 4, 0, 4]], (40, 50))
     assert two[:4, :4].all() and (two & square).sum() == square.sum()
-    assert rasterise({"size": [2, 3], "counts": [1, 2, 3]}, (2, 3)).tolist() == [[False, True, False],
-                                                                               [True, False, False]]
+    assert rasterise({"size": [2, 3], "counts": [1, 2, 3]}, (2, 3)).tolist() == [
+        [False, True, False],
+        [True, False, False],
+    ]
     from interleave_index.geometry import encode_rle
+
     assert (rasterise(encode_rle(square).to_json(), (40, 50)) == square).all()
     assert not rasterise([], (4, 4)).any()
     with pytest.raises(InputError, match="cannot be used"):
@@ -109,20 +112,48 @@ def _refs() -> list[dict[str, Any]]:
         return {"tokens": text.split(), "raw": text.title(), "sent_id": number, "sent": text, **more}
 
     return [
-        {"ref_id": 0, "ann_id": 11, "image_id": 7, "category_id": 1, "split": "val", "sent_ids": [0, 1],
-         "file_name": "COCO_train2014_000000000007_11.jpg", "sentences": [sentence("left one", 0), sentence("red", 1)]},
-        {"ref_id": 1, "ann_id": 12, "image_id": 7, "category_id": 1, "split": "val", "sent_ids": [2],
-         "file_name": "COCO_train2014_000000000007_12.jpg", "sentences": [sentence("right one", 2)]},
-        {"ref_id": 2, "ann_id": 12, "image_id": 7, "category_id": 1, "split": "testA", "sent_ids": [3],
-         "file_name": "COCO_train2014_000000000007_12.jpg", "sentences": [sentence("other", 3)]}]
+        {
+            "ref_id": 0,
+            "ann_id": 11,
+            "image_id": 7,
+            "category_id": 1,
+            "split": "val",
+            "sent_ids": [0, 1],
+            "file_name": "COCO_train2014_000000000007_11.jpg",
+            "sentences": [sentence("left one", 0), sentence("red", 1)],
+        },
+        {
+            "ref_id": 1,
+            "ann_id": 12,
+            "image_id": 7,
+            "category_id": 1,
+            "split": "val",
+            "sent_ids": [2],
+            "file_name": "COCO_train2014_000000000007_12.jpg",
+            "sentences": [sentence("right one", 2)],
+        },
+        {
+            "ref_id": 2,
+            "ann_id": 12,
+            "image_id": 7,
+            "category_id": 1,
+            "split": "testA",
+            "sent_ids": [3],
+            "file_name": "COCO_train2014_000000000007_12.jpg",
+            "sentences": [sentence("other", 3)],
+        },
+    ]
 
 
 @pytest.fixture
 def refcoco(tmp_path: Path) -> Path:
-    instances = {"images": [{"id": 7, "file_name": "COCO_train2014_000000000007.jpg", "height": 40, "width": 50}],
-                 "annotations": [{"id": 11, "image_id": 7, "segmentation": [SQUARE], "category_id": 1},
-                                 {"id": 12, "image_id": 7, "segmentation": [[40, 0, 48, 0, 48, 30, 40, 30]],
-                                  "category_id": 1}]}
+    instances = {
+        "images": [{"id": 7, "file_name": "COCO_train2014_000000000007.jpg", "height": 40, "width": 50}],
+        "annotations": [
+            {"id": 11, "image_id": 7, "segmentation": [SQUARE], "category_id": 1},
+            {"id": 12, "image_id": 7, "segmentation": [[40, 0, 48, 0, 48, 30, 40, 30]], "category_id": 1},
+        ],
+    }
     (tmp_path / "instances.json").write_text(json.dumps(instances))
     (tmp_path / "refs(unc).p").write_bytes(pickle.dumps(_refs(), 2))
     return tmp_path
@@ -171,14 +202,21 @@ def test_shapes_are_painted_largest_first_and_flags_never(tmp_path: Path) -> Non
     def box(x0: int, y0: int, x1: int, y1: int) -> list[list[float]]:
         return [[x0, y0], [x1, y0], [x1, y1], [x0, y1]]
 
-    content = {"text": ["what keeps the rain off?", "second"], "is_sentence": True, "shapes": [
-        {"label": "ignore", "points": box(10, 10, 14, 14)}, {"label": "target", "points": box(5, 5, 25, 25)},
-        {"label": "flag", "points": box(0, 0, 30, 30)}]}
+    content = {
+        "text": ["what keeps the rain off?", "second"],
+        "is_sentence": True,
+        "shapes": [
+            {"label": "ignore", "points": box(10, 10, 14, 14)},
+            {"label": "target", "points": box(5, 5, 25, 25)},
+            {"label": "flag", "points": box(0, 0, 30, 30)},
+        ],
+    }
     Image.new("RGB", (40, 32)).save(tmp_path / "a.jpg", "PNG")
     (tmp_path / "a.json").write_text(json.dumps(content))
     Image.new("RGB", (40, 32)).save(tmp_path / "b.jpg", "PNG")
-    (tmp_path / "b.json").write_bytes(json.dumps({"text": ["café"], "is_sentence": False, "shapes": []},
-                                                 ensure_ascii=False).encode("cp1252"))
+    (tmp_path / "b.json").write_bytes(
+        json.dumps({"text": ["café"], "is_sentence": False, "shapes": []}, ensure_ascii=False).encode("cp1252")
+    )
     long, short = read_reasonseg(tmp_path)
     truth = long.truth((32, 40))
     assert (truth == 1).sum() == 21 * 21 - 25 and (truth == 255).sum() == 25 and truth[12, 12] == 255
@@ -196,11 +234,19 @@ def test_shapes_are_painted_largest_first_and_flags_never(tmp_path: Path) -> Non
 
 def test_karpathy_splits_keep_all_captions_and_find_photos_in_either_layout(tmp_path: Path) -> None:
     def image(name: str, split: str, number: int) -> dict[str, Any]:
-        return {"filename": name, "filepath": "val2014", "split": split, "cocoid": number, "imgid": 0,
-                "sentences": [{"raw": f"caption  {n} of {number}\n", "tokens": []} for n in range(5)]}
+        return {
+            "filename": name,
+            "filepath": "val2014",
+            "split": split,
+            "cocoid": number,
+            "imgid": 0,
+            "sentences": [{"raw": f"caption  {n} of {number}\n", "tokens": []} for n in range(5)],
+        }
 
-    content = {"dataset": "coco", "images": [image("a.jpg", "test", 1), image("b.jpg", "restval", 2),
-                                             image("c.jpg", "test", 3)]}
+    content = {
+        "dataset": "coco",
+        "images": [image("a.jpg", "test", 1), image("b.jpg", "restval", 2), image("c.jpg", "test", 3)],
+    }
     (tmp_path / "dataset_coco.json").write_text(json.dumps(content))
     (tmp_path / "val2014").mkdir()
     (tmp_path / "val2014" / "a.jpg").write_bytes(b"")
@@ -214,7 +260,7 @@ def test_karpathy_splits_keep_all_captions_and_find_photos_in_either_layout(tmp_
 def test_voc_items_hold_five_objects_and_outlines_are_ignored(tmp_path: Path) -> None:
     ids = np.zeros((20, 30), np.uint8)
     for number in range(1, 8):
-        ids[5:15, 4 * number - 3:4 * number] = number
+        ids[5:15, 4 * number - 3 : 4 * number] = number
     ids[4, :] = 255
     (tmp_path / "ImageSets" / "Segmentation").mkdir(parents=True)
     (tmp_path / "ImageSets" / "Segmentation" / "val.txt").write_text("2007_000033\n")
@@ -237,8 +283,10 @@ def test_voc_items_hold_five_objects_and_outlines_are_ignored(tmp_path: Path) ->
 def test_phrases_are_tied_to_their_characters_without_the_blank_before(coco: Path) -> None:
     bench = entity.read_entities(coco / "annotations" / "entity_val2017.json")
     sentence = bench.sentences[1][0]
-    assert [(p.text, sentence.text[p.start:p.end], p.segment, p.lead) for p in sentence.phrases] == [
-        ("red thing", "red thing", 71001, 1), ("white", "white", 71100, 1)]
+    assert [(p.text, sentence.text[p.start : p.end], p.segment, p.lead) for p in sentence.phrases] == [
+        ("red thing", "red thing", 71001, 1),
+        ("white", "white", 71100, 1),
+    ]
     assert bench.files[2] == "000000000002.jpg"
     assert [p.text for p in bench.sentences[3][0].phrases] == ["black", "red"]  # in the order of the sentence
     linked = entity.read_entities(coco / "annotations" / "interleave_val2017.json").sentences[1][0]
@@ -267,8 +315,10 @@ def test_the_published_replacement_hits_every_occurrence_and_loses_its_spans() -
 
 def test_a_phrase_that_is_not_in_its_sentence_is_an_error(tmp_path: Path) -> None:
     strange = {"annotation_id": 5, "phrase": "cat", "start_idx": 0, "_start_idx": 0, "end_idx": 3}
-    content: dict[str, Any] = {"images": [{"id": 1, "file_name": "a.jpg"}],
-                               "annotations": [{"image_id": 1, "sentence": "a dog", "phrase": [strange]}]}
+    content: dict[str, Any] = {
+        "images": [{"id": 1, "file_name": "a.jpg"}],
+        "annotations": [{"image_id": 1, "sentence": "a dog", "phrase": [strange]}],
+    }
     (tmp_path / "entity.json").write_text(json.dumps(content))
     with pytest.raises(InputError, match="phrase 'cat' does not stand in 'a dog'"):
         entity.read_entities(tmp_path / "entity.json")

@@ -69,8 +69,10 @@ def test_a_photo_stored_in_any_orientation_gives_one_embedding(find_mini):
 def test_the_bundle_is_small_and_never_loads_transformers():
     folder = WEIGHTS
     assert sum(file.stat().st_size for file in folder.iterdir()) <= SIZE_LIMIT
-    code = "import sys; from interleave_index.interface.registry import load; load(); print(\"transformers\" in sys.modules)"
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    code = (
+        'import sys; from interleave_index.interface.registry import load; load(); print("transformers" in sys.modules)'
+    )
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "False"
 
 
@@ -122,8 +124,10 @@ def test_other_curves_leave_the_space_as_it_is(tmp_path):
     assert load_bundle(tmp_path).calibration.curves == {}
 
 
-@pytest.mark.parametrize("constants", [
-    {"slope": {"caption": 1.0}, "offset": {"caption": -2.0}, "cutoff": 0.5}, {"caption": {"slope": 1.0}}, [1.0]])
+@pytest.mark.parametrize(
+    "constants",
+    [{"slope": {"caption": 1.0}, "offset": {"caption": -2.0}, "cutoff": 0.5}, {"caption": {"slope": 1.0}}, [1.0]],
+)
 def test_constants_of_another_release_are_one_clear_error(tmp_path, constants):
     reworded(copied(tmp_path), calibration=constants)
     with pytest.raises(WeightsMissing, match=f"{tmp_path.name} is damaged.*copy or train it again"):
@@ -168,9 +172,16 @@ def test_a_bundle_that_does_not_fit_its_sizes_is_refused(tmp_path):
         load_bundle(tmp_path)
 
 
-@pytest.mark.parametrize(("name", "content"), [
-    ("config.json", b"{"), ("config.json", b"[]"), ("config.json", b'{"format": 1, "sizes": {"nonsense": 1}}'),
-    ("model.safetensors", b"\x08\0\0\0"), ("tokenizer.json", b"{}")])
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("config.json", b"{"),
+        ("config.json", b"[]"),
+        ("config.json", b'{"format": 1, "sizes": {"nonsense": 1}}'),
+        ("model.safetensors", b"\x08\0\0\0"),
+        ("tokenizer.json", b"{}"),
+    ],
+)
 def test_a_damaged_bundle_is_one_clear_error_that_names_its_folder(tmp_path, name, content):
     (copied(tmp_path) / name).unlink()
     (tmp_path / name).write_bytes(content)
@@ -263,8 +274,9 @@ def test_a_region_far_from_its_proposal_says_what_lies_under_it_and_not_what_the
         kin = found.kin.clone()
         kin[last] = 0.0
         (alone,) = tasks.vectors_of(network, pyramid, segments, 0, replace(found, kin=kin), [last])
-        under = network.interface.paths.masks(found.masks[last].sigmoid()[None, None], pyramid.deep,
-                                              pyramid.mask_features)[0, 0]
+        under = network.interface.paths.masks(
+            found.masks[last].sigmoid()[None, None], pyramid.deep, pyramid.mask_features
+        )[0, 0]
     assert torch.allclose(alone, under, atol=1e-5)
 
 
@@ -273,9 +285,14 @@ def test_halved_weights_say_nearly_the_same():
     halved.halve()
     pixels = torch.tensor(squashed(scene(), 192)).permute(2, 0, 1)[None].float()
     with torch.inference_mode():
-        said = [(tasks.segment(model, model.pyramid(pixels), torch.zeros(1, 256)).image[0],
-                 *tasks.encode_text(model, ["a dog on the beach"]), *tasks.encode_phrases(model, ["a red car"]))
-                for model in (whole, halved)]
+        said = [
+            (
+                tasks.segment(model, model.pyramid(pixels), torch.zeros(1, 256)).image[0],
+                *tasks.encode_text(model, ["a dog on the beach"]),
+                *tasks.encode_phrases(model, ["a red car"]),
+            )
+            for model in (whole, halved)
+        ]
     for exact, near in zip(*said, strict=True):
         assert near.dtype == torch.float32 and float(exact @ near) > 0.99
 
@@ -287,12 +304,27 @@ def entity(text, role="entity"):
     return ResolvedPart(role, "text", text)
 
 
-@pytest.mark.parametrize(("name", "forms"), [
-    ("dog", ("a dog", "the dog", "The Dogs", "dogs", "two dogs", "12 dogs", "my dog", "a photo of a dog",
-             "some  pictures of the dogs")),
-    ("old dog", ("my old dog", "the old dogs", "an image of an old dog")),
-    ("wine bottle", ("wine bottles", "three wine bottles")),
-])
+@pytest.mark.parametrize(
+    ("name", "forms"),
+    [
+        (
+            "dog",
+            (
+                "a dog",
+                "the dog",
+                "The Dogs",
+                "dogs",
+                "two dogs",
+                "12 dogs",
+                "my dog",
+                "a photo of a dog",
+                "some  pictures of the dogs",
+            ),
+        ),
+        ("old dog", ("my old dog", "the old dogs", "an image of an old dog")),
+        ("wine bottle", ("wine bottles", "three wine bottles")),
+    ],
+)
 def test_a_name_means_the_same_in_whatever_form_it_is_written(find_mini, name, forms):
     for role in ("entity", "negative", "caption"):
         one, *others = (find_mini.encode_query((entity(text, role),)) for text in (name, *forms))
@@ -321,8 +353,9 @@ def test_text_entities_are_read_as_captions_are(find_mini):
 
 
 def test_what_cannot_be_read_is_left_out_and_alone_means_what_captions_mean_on_average(find_mini):
-    said, bare, nothing = (find_mini.encode_query((entity(text),)).entities[0]
-                           for text in ("a собака dog", "a dog", "собака"))
+    said, bare, nothing = (
+        find_mini.encode_query((entity(text),)).entities[0] for text in ("a собака dog", "a dog", "собака")
+    )
     assert np.allclose(said, bare, atol=1e-6)
     assert np.allclose(nothing, find_mini.calibration.captions.mean(0), atol=1e-6)
 
@@ -475,6 +508,7 @@ def test_a_bare_name_is_read_as_captions_would_say_it_and_a_sentence_as_it_stand
         together = tasks.encode_text(find_mini.network, texts)
         monkeypatch.setattr(tasks, "READINGS", ("{}",))
         article, name, sentence, *said = tasks.encode_text(
-            find_mini.network, [*texts, "this is a dog", "a photo of a dog"])
+            find_mini.network, [*texts, "this is a dog", "a photo of a dog"]
+        )
     both = torch.nn.functional.normalize(name + sum(said), dim=0)
     assert torch.allclose(together, torch.stack([article, both, sentence]), atol=1e-5)

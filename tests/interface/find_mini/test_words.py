@@ -111,14 +111,32 @@ def test_without_its_unknown_words_a_text_is_known(text):
 # --- near ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("word", "near"), [("dgo", "dog"), ("umbrela", "umbrella"), ("giraff", "giraffe"),
-                                            ("kettel", "kettle"), ("Giráff", "giraffe"), ("umbrrela", "umbrella")])
+@pytest.mark.parametrize(
+    ("word", "near"),
+    [
+        ("dgo", "dog"),
+        ("umbrela", "umbrella"),
+        ("giraff", "giraffe"),
+        ("kettel", "kettle"),
+        ("Giráff", "giraffe"),
+        ("umbrrela", "umbrella"),
+    ],
+)
 def test_the_nearest_spelling_comes_first(word, near):
     assert FEW.near(word)[0] == near
 
 
-@pytest.mark.parametrize(("word", "near"), [("dgo", "dog"), ("umbrela", "umbrella"), ("giraff", "giraffe"),
-                                            ("bycicle", "bicycle"), ("skatebord", "skateboard"), ("wierd", "weird")])
+@pytest.mark.parametrize(
+    ("word", "near"),
+    [
+        ("dgo", "dog"),
+        ("umbrela", "umbrella"),
+        ("giraff", "giraffe"),
+        ("bycicle", "bicycle"),
+        ("skatebord", "skateboard"),
+        ("wierd", "weird"),
+    ],
+)
 def test_the_bundled_list_knows_what_was_meant(word, near):
     assert SHIPPED.unknown(word) == (word,) and SHIPPED.near(word)[0] == near
 
@@ -147,8 +165,30 @@ def test_plurals_have_a_singular(plural, singular):
     assert SHIPPED.singular(plural) == singular
 
 
-@pytest.mark.parametrize("word", ["bus", "dress", "glasses", "pants", "scissors", "grass", "tennis", "jeans", "shorts",
-                                  "sunglasses", "sheep", "his", "they", "runs", "sits", "Dog", "xyzzys", "собаки", ""])
+@pytest.mark.parametrize(
+    "word",
+    [
+        "bus",
+        "dress",
+        "glasses",
+        "pants",
+        "scissors",
+        "grass",
+        "tennis",
+        "jeans",
+        "shorts",
+        "sunglasses",
+        "sheep",
+        "his",
+        "they",
+        "runs",
+        "sits",
+        "Dog",
+        "xyzzys",
+        "собаки",
+        "",
+    ],
+)
 def test_other_words_stay_as_they_are(word):
     assert SHIPPED.singular(word) == word
 

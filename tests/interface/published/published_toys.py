@@ -76,8 +76,9 @@ def llama_tokenizer() -> Tokenizer:
     tokenizer = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True))
     tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
     letters = [chr(n) for n in range(33, 127)]
-    trainer = trainers.BpeTrainer(vocab_size=220, special_tokens=["<unk>", "<s>", "</s>"],
-                                  initial_alphabet=["▁", *letters], show_progress=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=220, special_tokens=["<unk>", "<s>", "</s>"], initial_alphabet=["▁", *letters], show_progress=False
+    )
     tokenizer.train_from_iterator([word for s in SENTENCES * 3 for word in s.split()], trainer)  # no token of two words
     tokenizer.post_processor = processors.TemplateProcessing("<s> $A", special_tokens=[("<s>", 1)])
     tokenizer.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.Strip(" ", 1, 0)])
@@ -91,8 +92,16 @@ def llama_state(
     from transformers import LlamaConfig, LlamaForCausalLM
 
     torch.manual_seed(seed)
-    config = LlamaConfig(vocab_size=256, hidden_size=width, intermediate_size=64, num_hidden_layers=LLAMA_LAYERS,
-                         num_attention_heads=4, num_key_value_heads=4, head_dim=head_width, initializer_range=0.3)
+    config = LlamaConfig(
+        vocab_size=256,
+        hidden_size=width,
+        intermediate_size=64,
+        num_hidden_layers=LLAMA_LAYERS,
+        num_attention_heads=4,
+        num_key_value_heads=4,
+        head_dim=head_width,
+        initializer_range=0.3,
+    )
     model = LlamaForCausalLM(config)
     folder.mkdir(parents=True, exist_ok=True)
     llama_tokenizer().save(str(folder / "tokenizer.json"))
@@ -108,11 +117,13 @@ def clip_tokenizer() -> Tokenizer:
     tokenizer = Tokenizer(models.BPE(unk_token="<end>", end_of_word_suffix="</w>"))
     tokenizer.normalizer = normalizers.Lowercase()
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    trainer = trainers.BpeTrainer(vocab_size=120, special_tokens=["<start>", "<end>"], end_of_word_suffix="</w>",
-                                  show_progress=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=120, special_tokens=["<start>", "<end>"], end_of_word_suffix="</w>", show_progress=False
+    )
     tokenizer.train_from_iterator([s.lower() for s in SENTENCES * 3], trainer)
     tokenizer.post_processor = processors.TemplateProcessing(
-        "<start> $A <end>", special_tokens=[("<start>", 0), ("<end>", 1)])
+        "<start> $A <end>", special_tokens=[("<start>", 0), ("<end>", 1)]
+    )
     return tokenizer
 
 

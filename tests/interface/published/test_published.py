@@ -152,9 +152,7 @@ def test_an_import_that_was_not_finished_is_taken_up_again(state, llama, tmp_pat
     first = import_checkpoint(tmp_path / "released.pt", "late", sides=(64, 96), home=tmp_path)
     (first.folder / "text").mkdir()
     (first.folder / "text" / "kept").touch()
-    again = import_checkpoint(
-        tmp_path / "released.pt", "late", language=str(llama[0]), sides=(64, 96), home=tmp_path
-    )
+    again = import_checkpoint(tmp_path / "released.pt", "late", language=str(llama[0]), sides=(64, 96), home=tmp_path)
     assert (first.language, again.language) == ("none", "referred") and (again.folder / "text" / "kept").exists()
     torch.save(dict(state, dilation_kernel=torch.zeros(1, 1, 3, 3)), tmp_path / "other.pt")
     with pytest.raises(InputError, match="there is a model late already"):  # another file does not take its place

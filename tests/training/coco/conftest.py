@@ -42,21 +42,37 @@ def write_coco(root: Path, photos: int, split: str = "train2017") -> Path:
             ids[mask], pixels[mask] = 1000 * number + kind, THINGS[kind][1]
         Image.fromarray(pixels).save(root / split / f"{number:012d}.jpg", "PNG")
         Image.fromarray(np.stack([ids % 256, ids // 256 % 256, ids // 65536], -1).astype(np.uint8)).save(
-            root / f"panoptic_{split}" / f"{number:012d}.png")
+            root / f"panoptic_{split}" / f"{number:012d}.png"
+        )
         images.append({"id": number, "file_name": f"{number:012d}.jpg", "height": SIZE, "width": SIZE})
-        maps.append({"image_id": number, "file_name": f"{number:012d}.png", "segments_info": [
-            {"id": int(n), "category_id": int(n) % 1000, "iscrowd": 0} for n in np.unique(ids)]})
+        maps.append(
+            {
+                "image_id": number,
+                "file_name": f"{number:012d}.png",
+                "segments_info": [{"id": int(n), "category_id": int(n) % 1000, "iscrowd": 0} for n in np.unique(ids)],
+            }
+        )
         names = [THINGS[kind][0] for kind in kinds if (ids == 1000 * number + kind).any()]
         text = f"a {' thing and a '.join(names)} thing on {STUFF[ground][0].removesuffix('-stuff')}"
         captions.append({"id": number, "image_id": number, "caption": text})
-        phrases = [{"annotation_id": 1000 * number + kind, "phrase": f"{THINGS[kind][0]} thing",
-                    "_start_idx": (at := text.index(f"{THINGS[kind][0]} thing")), "start_idx": at - 1,
-                    "end_idx": at + len(THINGS[kind][0]) + 6} for kind in kinds if THINGS[kind][0] in names]
+        phrases = [
+            {
+                "annotation_id": 1000 * number + kind,
+                "phrase": f"{THINGS[kind][0]} thing",
+                "_start_idx": (at := text.index(f"{THINGS[kind][0]} thing")),
+                "start_idx": at - 1,
+                "end_idx": at + len(THINGS[kind][0]) + 6,
+            }
+            for kind in kinds
+            if THINGS[kind][0] in names
+        ]
         sentences.append({"image_id": number, "sentence": text, "phrase": phrases})
     categories = [{"id": n, "name": name, "isthing": int(n in THINGS)} for n, (name, _) in {**THINGS, **STUFF}.items()]
-    files = {f"panoptic_{split}": {"images": images, "annotations": maps, "categories": categories},
-             f"captions_{split}": {"images": images, "annotations": captions},
-             f"entity_{split}": {"images": images, "annotations": sentences}}
+    files = {
+        f"panoptic_{split}": {"images": images, "annotations": maps, "categories": categories},
+        f"captions_{split}": {"images": images, "annotations": captions},
+        f"entity_{split}": {"images": images, "annotations": sentences},
+    }
     for name, content in files.items():
         (root / "annotations" / f"{name}.json").write_text(json.dumps(content))
     return root

@@ -49,8 +49,9 @@ def test_masks_cost_nothing_when_they_are_right_and_much_when_they_are_not() -> 
     assert float(bad[0]) > 5 and float(bad[1]) > 0.9
     unsure = criterion.mask_losses(torch.zeros(1, 1, 64, 64), [mask[None]], _pairs((0, 0, 0)), points=512)
     assert float(unsure[0]) == pytest.approx(math.log(2), rel=1e-4)
-    half = criterion.mask_losses(torch.zeros(1, 1, 64, 64), [mask[None]], _pairs((0, 0, 0)), points=512,
-                                 over=torch.tensor(4.0))
+    half = criterion.mask_losses(
+        torch.zeros(1, 1, 64, 64), [mask[None]], _pairs((0, 0, 0)), points=512, over=torch.tensor(4.0)
+    )
     assert float(half[0]) == pytest.approx(math.log(2) / 4, rel=1e-4)
 
 
@@ -75,8 +76,9 @@ def test_a_choice_is_shared_by_all_proposals_of_one_query() -> None:
     pairs = _pairs((0, 0, 0), (0, 1, 1))
     loss = criterion.choice_loss(scores, pairs, [torch.tensor([0, 0])])
     assert float(loss) == pytest.approx(math.log(2 * math.exp(2) + 1) - 2, rel=1e-5)
-    nothing = criterion.choice_loss(scores, Pairs(*(torch.zeros(0, dtype=torch.long) for _ in range(3))),
-                                    [torch.zeros(0, dtype=torch.long)])
+    nothing = criterion.choice_loss(
+        scores, Pairs(*(torch.zeros(0, dtype=torch.long) for _ in range(3))), [torch.zeros(0, dtype=torch.long)]
+    )
     assert float(nothing) == 0
 
 

@@ -44,7 +44,7 @@ def test_prompts_lie_in_the_segments_that_they_name(photos: Photos) -> None:
         for prompt, number in zip(sample.prompts, sample.prompted, strict=True):
             assert (prompt & sample.masks[number]).any()  # a curve between its pixels may leave it, as published
             rows, columns = (np.flatnonzero(sample.masks[number].any(side)) for side in (1, 0))
-            assert not prompt[: rows[0]].any() and not prompt[:, columns[-1] + 1:].any()
+            assert not prompt[: rows[0]].any() and not prompt[:, columns[-1] + 1 :].any()
         seen.add(len(sample.prompts))
     assert len(seen) > 1
 
@@ -96,14 +96,21 @@ def test_photos_of_a_benchmark_are_left_out(drawn_coco: Path, tmp_path: Path) ->
 
 
 def test_expressions_of_people_come_before_class_names(drawn_coco: Path, tmp_path: Path) -> None:
-    rows = [{"ref_id": 0, "ann_id": 1, "image_id": 1, "split": "train", "sentences": [{"sent": "The Left One"}]},
-            {"ref_id": 1, "ann_id": 2, "image_id": 1, "split": "train", "sentences": [{"sent": "the left one"}]}]
+    rows = [
+        {"ref_id": 0, "ann_id": 1, "image_id": 1, "split": "train", "sentences": [{"sent": "The Left One"}]},
+        {"ref_id": 1, "ann_id": 2, "image_id": 1, "split": "train", "sentences": [{"sent": "the left one"}]},
+    ]
     (tmp_path / "refs.json").write_text(json.dumps(rows))
     box = [[2, 2, 40, 2, 40, 40, 2, 40]]
     other = [[50, 50, 90, 50, 90, 90, 50, 90]]
-    (tmp_path / "instances.json").write_text(json.dumps({
-        "images": [{"id": 1, "file_name": "000000000001.jpg", "height": 96, "width": 96}],
-        "annotations": [{"id": 1, "segmentation": box}, {"id": 2, "segmentation": other}]}))
+    (tmp_path / "instances.json").write_text(
+        json.dumps(
+            {
+                "images": [{"id": 1, "file_name": "000000000001.jpg", "height": 96, "width": 96}],
+                "annotations": [{"id": 1, "segmentation": box}, {"id": 2, "segmentation": other}],
+            }
+        )
+    )
     found = read_photos(drawn_coco, refs=tmp_path / "refs.json", instances=tmp_path / "instances.json")
     for seed in range(6):
         sample = _draw(found, 1, seed)

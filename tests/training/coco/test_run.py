@@ -30,10 +30,28 @@ SPLIT = "train2017"
 
 
 def _settings(coco: Path, out: Path, **more: Any) -> CocoSettings:
-    return replace(CocoSettings(
-        data=coco, out=out, entity=coco / "annotations" / f"entity_{SPLIT}.json", vision="find-mini",
-        language="find-mini", width=32, layers=2, heads=4, ffn=64, object_queries=8, points=128, batch=2, steps=2,
-        drawing=Drawing(64, (1.0, 1.0), False, 0.5), lr=1e-3, clip=0.1, drawn_classes=2), **more)
+    return replace(
+        CocoSettings(
+            data=coco,
+            out=out,
+            entity=coco / "annotations" / f"entity_{SPLIT}.json",
+            vision="find-mini",
+            language="find-mini",
+            width=32,
+            layers=2,
+            heads=4,
+            ffn=64,
+            object_queries=8,
+            points=128,
+            batch=2,
+            steps=2,
+            drawing=Drawing(64, (1.0, 1.0), False, 0.5),
+            lr=1e-3,
+            clip=0.1,
+            drawn_classes=2,
+        ),
+        **more,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -60,8 +78,9 @@ def test_only_the_interface_was_trained(trained: Path) -> None:
     after = load_file(trained / "model.safetensors")
     model, config = load_pair(trained)
     assert config["pair"]["vision"] == "find-mini" and config["class_names"][0] == "red"
-    before = build_network(Pair("find-mini", "find-mini", width=32, layers=2, heads=4, ffn=64, object_queries=8),
-                           256).state_dict()
+    before = build_network(
+        Pair("find-mini", "find-mini", width=32, layers=2, heads=4, ffn=64, object_queries=8), 256
+    ).state_dict()
     names = {name for name in after if name in before and after[name].shape == before[name].shape}
     frozen = {name for name in names if not name.startswith("sem_seg_head.predictor.")}
     assert len(frozen) > 50 and all(torch.equal(after[name], before[name]) for name in frozen)
@@ -74,8 +93,18 @@ def test_what_is_trained_on_a_focal_backbone_can_be_imported_like_a_released_che
     from interleave_index.interface.published.importing import import_checkpoint
 
     torch.manual_seed(0)
-    pair = Pair("focal-t", "find-mini", vision_weights="random", width=64, layers=2, heads=8, ffn=64, object_queries=8,
-                decoder_width=64, decoder_layers=1)
+    pair = Pair(
+        "focal-t",
+        "find-mini",
+        vision_weights="random",
+        width=64,
+        layers=2,
+        heads=8,
+        ffn=64,
+        object_queries=8,
+        decoder_width=64,
+        decoder_layers=1,
+    )
     state = {name: value.contiguous() for name, value in build_network(pair, 48).state_dict().items()}
     save_file(state, tmp_path / "model.safetensors")
     found = import_checkpoint(tmp_path / "model.safetensors", "mine", sides=(64, 96), home=tmp_path / "models")
@@ -136,8 +165,10 @@ def test_what_cannot_be_is_said_before_anything_is_trained(drawn_coco: Path, tmp
         run(_settings(drawn_coco, tmp_path, vision="focal-t"), progress=lambda line: None)
     torch.save({"backbone.nothing": torch.ones(1)}, tmp_path / "weights.pt")
     with pytest.raises(InputError, match=r"backbone\.\* of .*weights.pt does not fit"):
-        run(_settings(drawn_coco, tmp_path, vision="focal-t", vision_weights=str(tmp_path / "weights.pt")),
-            progress=lambda line: None)
+        run(
+            _settings(drawn_coco, tmp_path, vision="focal-t", vision_weights=str(tmp_path / "weights.pt")),
+            progress=lambda line: None,
+        )
 
 
 def test_the_rate_falls_twice_near_the_end(drawn_coco: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,15 +190,52 @@ def test_the_rate_falls_twice_near_the_end(drawn_coco: Path, tmp_path: Path, mon
 
 def _command(coco: Path, out: Path, *more: str) -> list[str]:
     entity = coco / "annotations" / f"entity_{SPLIT}.json"
-    return ["-m", "interleave_index", "train", "--data", "coco", str(coco), "--out", str(out), "--vision", "find-mini",
-            "--language", "find-mini", "--entity", str(entity), "--size", "64", "--batch", "2", "--steps", "2",
-            "--width", "32", "--layers", "2", "--object-queries", "8", "--points", "128", "--device", "cpu", *more]
+    return [
+        "-m",
+        "interleave_index",
+        "train",
+        "--data",
+        "coco",
+        str(coco),
+        "--out",
+        str(out),
+        "--vision",
+        "find-mini",
+        "--language",
+        "find-mini",
+        "--entity",
+        str(entity),
+        "--size",
+        "64",
+        "--batch",
+        "2",
+        "--steps",
+        "2",
+        "--width",
+        "32",
+        "--layers",
+        "2",
+        "--object-queries",
+        "8",
+        "--points",
+        "128",
+        "--device",
+        "cpu",
+        *more,
+    ]
 
 
 @pytest.mark.slow
 def test_two_processes_train_one_model(drawn_coco: Path, tmp_path: Path) -> None:
-    words = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
-             *_command(drawn_coco, tmp_path / "out")]
+    words = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+        *_command(drawn_coco, tmp_path / "out"),
+    ]
     one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(words, capture_output=True, text=True, check=False, env=one_thread)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
@@ -177,8 +245,9 @@ def test_two_processes_train_one_model(drawn_coco: Path, tmp_path: Path) -> None
 
 @pytest.mark.slow
 def test_the_command_trains_and_prints_where(drawn_coco: Path, tmp_path: Path) -> None:
-    done = subprocess.run([sys.executable, *_command(drawn_coco, tmp_path / "out", "--json")], capture_output=True,
-                          text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, *_command(drawn_coco, tmp_path / "out", "--json")], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     assert json.loads(done.stdout) == {"model": str(tmp_path / "out")} and "photos/s" in done.stderr
 
@@ -187,8 +256,20 @@ def test_the_command_trains_and_prints_where(drawn_coco: Path, tmp_path: Path) -
 def test_a_drawn_set_is_learned_by_heart(drawn_coco: Path, tmp_path: Path) -> None:
     """The whole chain: COCO's files, training, the result as a model, and the benchmarks that measure it."""
     sizes = {"width": 64, "layers": 3, "ffn": 128, "object_queries": 12, "points": 400}
-    out = run(_settings(drawn_coco, tmp_path / "out", **sizes, batch=4, steps=STEPS, lr=3e-3, drawn_classes=0,
-                        drawn_sentences=False, drawing=Drawing(96, (1.0, 1.0), False, 0.5)), progress=print)
+    out = run(
+        _settings(
+            drawn_coco,
+            tmp_path / "out",
+            **sizes,
+            batch=4,
+            steps=STEPS,
+            lr=3e-3,
+            drawn_classes=0,
+            drawn_sentences=False,
+            drawing=Drawing(96, (1.0, 1.0), False, 0.5),
+        ),
+        progress=print,
+    )
     subject = PublishedSubject(load_pair(out)[0], {"interface": "overfitted"})
     panoptic = read_panoptic(drawn_coco, SPLIT)
     figures = Run()(generic.CocoPanoptic(panoptic), subject)["figures"]

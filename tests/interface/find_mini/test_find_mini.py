@@ -69,7 +69,7 @@ def test_a_photo_stored_in_any_orientation_gives_one_embedding(find_mini):
 def test_the_bundle_is_small_and_never_loads_transformers():
     folder = WEIGHTS
     assert sum(file.stat().st_size for file in folder.iterdir()) <= SIZE_LIMIT
-    code = (
+    script = (
         'import sys; from interleave_index.interface.registry import load; load(); print("transformers" in sys.modules)'
     )
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

@@ -34,7 +34,7 @@ from interleave_index.ingest.decode_pool import WorkerPool
 from interleave_index.ingest.decode_task import Recipe, Task
 from interleave_index.ingest.pipeline import IngestSettings, ingest, processors
 from interleave_index.ingest.tally import IngestProgress
-from interleave_index.interface.protocol import KINDS, Calibration, Curve
+from interleave_index.interface.calibration import KINDS, Calibration, Curve
 from interleave_index.records import RGB, PhotoEncoding, Space
 from interleave_index.storage.store import Store
 

@@ -34,8 +34,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from interleave_index.geometry import encode_rle, unit
-from interleave_index.interface.protocol import KINDS as QUERY_KINDS
-from interleave_index.interface.protocol import Calibration, Curve
+from interleave_index.interface.calibration import KINDS as QUERY_KINDS
+from interleave_index.interface.calibration import Calibration, Curve
 from interleave_index.records import Filters, PhotoFacts, Space
 from interleave_index.storage import calibrate, recipes, vectors
 from interleave_index.storage.backend import load_faiss, set_threads

@@ -32,7 +32,7 @@ import httpx
 import numpy as np
 from search_100k import World, fill
 
-from interleave_index.interface.protocol import KINDS, Calibration, Curve
+from interleave_index.interface.calibration import KINDS, Calibration, Curve
 from interleave_index.interface.registry import load
 from interleave_index.records import Space
 from interleave_index.storage.store import Store

@@ -3,7 +3,7 @@
     python examples/own_interface.py PHOTOS PICTURE
 
 An interface embeds photos, regions and queries into one space, and can look at one photo again. Storage, search,
-filters, export and the page work with any class that has these members; see docs/api.md, "Interface".
+filters, export and the page work with any class that derives from `Interface`; see docs/api.md, "Interface".
 """
 
 import argparse
@@ -16,7 +16,8 @@ import numpy as np
 from interleave_index import Index, Picture, Query
 from interleave_index.errors import InputError
 from interleave_index.geometry import box_mask, encode_rle, fit, unit
-from interleave_index.interface.protocol import Calibration
+from interleave_index.interface.calibration import Calibration
+from interleave_index.interface.protocol import Interface
 from interleave_index.records import (
     RGB,
     Box,
@@ -33,7 +34,7 @@ LEVELS, TILES = 4, 3  # levels of each colour channel; tiles of each side
 DIM = LEVELS**3
 
 
-class Colours:
+class Colours(Interface):
     """Pictures only: a query with words is refused with a reason."""
 
     # Vectors of two spaces are never compared: change `checkpoint` whenever the numbers would change.

@@ -141,7 +141,7 @@ class Index:
         if not roots:
             raise InputError("ingest was given no path, expected at least one file or folder")
         dials = self._config.ingest
-        at_a_time = min(getattr(self.interface, "photos_at_a_time", 16), dials.batch)
+        at_a_time = min(self.interface.capabilities.photos_at_a_time, dials.batch)
         settings = IngestSettings(
             dials.workers,
             dials.batch,

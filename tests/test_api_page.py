@@ -10,7 +10,7 @@ import pytest
 
 import interleave_index
 from interleave_index import geometry, records
-from interleave_index.interface import protocol
+from interleave_index.interface import calibration, protocol
 
 PAGE = (Path(__file__).parents[1] / "docs" / "api.md").read_text("utf-8")
 RECORDS = (
@@ -57,7 +57,7 @@ def test_every_field_of_a_record_is_on_the_page(name):
 
 def test_every_function_of_geometry_and_member_of_an_interface_is_on_the_page():
     functions = [name for name, thing in vars(geometry).items() if inspect.isfunction(thing) and name[0] != "_"]
-    wanted = [*functions, *public(protocol.Interface), *(f.name for f in dataclasses.fields(protocol.Calibration))]
+    wanted = [*functions, *public(protocol.Interface), *(f.name for f in dataclasses.fields(calibration.Calibration))]
     assert [name for name in wanted if name not in PAGE] == []
 
 

@@ -103,7 +103,7 @@ def test_a_folder_that_holds_nothing_leaves_no_hit(toy_index, tmp_path):
 
 def test_a_query_of_stored_photos_never_builds_the_model(toy_index, monkeypatch):
     lazy = Index(toy_index._store, toy_index.config)
-    monkeypatch.setattr("interleave_index.interface.load", lambda *_, **__: pytest.fail("the model was built"))
+    monkeypatch.setattr("interleave_index.interface.registry.load", lambda *_, **__: pytest.fail("the model was built"))
     first = toy_index.search("green", 1)[0]
     assert lazy.search(Query(PhotoRef(first.photo.id)), 1)[0].photo == first.photo
     assert lazy.status()["photos"] == 6

@@ -14,7 +14,8 @@ import numpy as np
 from .. import metrics
 from ..geometry import resize_mask
 from ..grounding.stored import answers
-from ..interface.protocol import Calibration, Interface
+from ..interface.calibration import Calibration
+from ..interface.protocol import Interface
 from ..query.score import scoring_query
 from ..records import BoolMask, Entity, GroundedMask, ResolvedQuery
 from .labelled import Labelled, References, lone_regions

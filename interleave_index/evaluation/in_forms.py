@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..interface.protocol import Calibration, Interface
+from ..interface.calibration import Calibration
+from ..interface.protocol import Interface
 from ..query.score import score, scoring_query
 from ..records import Entity, Floats
 from .forms import FORMS

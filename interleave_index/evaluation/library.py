@@ -17,13 +17,14 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..grammar import Query
-from ..interface.protocol import Calibration, Interface
+from ..interface.calibration import Calibration
+from ..interface.protocol import Interface
 from ..query import score
 from ..query.calibration import complete
 from ..query.resolve import resolve
 from ..records import RGB, BoolMask, Floats, Part, PhotoEncoding, ResolvedQuery, Rle
 from .packs import PackPhoto
-from .remembered import chunks, encoded
+from .remembered import chunks
 
 Progress: TypeAlias = Callable[[str, int, int], None]  # what is being done, how many are done, of how many
 BATCH = 32  # photos decoded and handed to the interface at a time
@@ -124,7 +125,7 @@ def totals(
     found, calibration = np.empty((count, len(library.photos)), np.float32), calibrated(library, interface)
     number = 0
     for some in chunks(queries):
-        for query, encoding in zip(some, encoded(interface, some), strict=True):
+        for query, encoding in zip(some, interface.encode_queries(some), strict=True):
             found[number] = score.score(library, score.scoring_query(query, encoding, calibration)).total
             number += 1
             progress(what, number, count)

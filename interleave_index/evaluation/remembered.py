@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..interface.protocol import Calibration, Interface
+from ..interface.calibration import Calibration
+from ..interface.protocol import Capabilities, Interface, TextReading
 from ..records import RGB, GroundedMask, PhotoEncoding, QueryEncoding, ResolvedPart, ResolvedQuery, Space
 
 TOGETHER = 64  # queries encoded at a time
@@ -19,7 +20,7 @@ TOGETHER = 64  # queries encoded at a time
 _Item = TypeVar("_Item")
 
 
-class Remembered:
+class Remembered(Interface):
     """Another interface, whose encodings of queries are kept. Whatever else it can do, it still can.
 
     Args:
@@ -29,11 +30,6 @@ class Remembered:
     def __init__(self, interface: Interface) -> None:
         self._interface, self._calibration = interface, interface.calibration
         self._kept: dict[Hashable, QueryEncoding] = {}
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):
-            raise AttributeError(name)
-        return getattr(self._interface, name)
 
     def with_calibration(self, calibration: Calibration) -> Remembered:
         """The same with another calibration; both keep the same encodings."""
@@ -51,6 +47,15 @@ class Remembered:
         """See `Interface`."""
         return self._calibration
 
+    @property
+    def capabilities(self) -> Capabilities:
+        """See `Interface`."""
+        return self._interface.capabilities
+
+    def reading(self, text: str) -> TextReading:
+        """See `Interface`."""
+        return self._interface.reading(text)
+
     def encode_photos(self, photos: Sequence[RGB]) -> list[PhotoEncoding]:
         """See `Interface`; photos are not kept."""
         return self._interface.encode_photos(photos)
@@ -63,7 +68,7 @@ class Remembered:
         """`encode_query` of several, those that are new in one go."""
         keys = [tuple(map(_key, query)) for query in queries]
         new = {key: query for key, query in zip(keys, queries, strict=True) if key not in self._kept}
-        self._kept.update(zip(new, encoded(self._interface, list(new.values())), strict=True))
+        self._kept.update(zip(new, self._interface.encode_queries(list(new.values())), strict=True))
         return [self._kept[key] for key in keys]
 
     def ground(self, photo: RGB, query: ResolvedQuery) -> list[GroundedMask]:
@@ -71,21 +76,10 @@ class Remembered:
         return self._interface.ground(photo, query)
 
 
-def encoded(interface: Interface, queries: Sequence[ResolvedQuery]) -> list[QueryEncoding]:
-    """Encodings of several queries, in one go where the interface can do that."""
-    together: Callable[[Sequence[ResolvedQuery]], list[QueryEncoding]] | None = getattr(
-        interface, "encode_queries", None
-    )
-    if together is None or len(queries) < 2:
-        return [interface.encode_query(query) for query in queries]
-    found: list[QueryEncoding] = together(queries)
-    return found
-
-
 def learn(interface: Interface, queries: Iterable[ResolvedQuery]) -> None:
     """Encode queries that will be asked one by one, in batches; a `Remembered` interface then knows them."""
     for some in chunks(queries):
-        encoded(interface, some)
+        interface.encode_queries(some)
 
 
 def chunks(items: Iterable[_Item]) -> Iterator[list[_Item]]:

@@ -51,8 +51,18 @@ class Decoded:
 
     def facts(self, sha256: str, phash: int | None) -> PhotoFacts:
         """The row that the catalog keeps of this photo."""
-        return PhotoFacts(sha256, self.width, self.height, self.format, self.taken_at, self.camera, self.lens,
-                          self.latitude, self.longitude, phash)
+        return PhotoFacts(
+            sha256,
+            self.width,
+            self.height,
+            self.format,
+            self.taken_at,
+            self.camera,
+            self.lens,
+            self.latitude,
+            self.longitude,
+            phash,
+        )
 
 
 def decode(source: Path | str | bytes, *, max_pixels: int = MAX_PIXELS, long_side: int | None = None) -> Decoded:
@@ -105,8 +115,14 @@ def read_file(path: Path | str) -> bytes:
         return file.read()
 
 
-def load_picture(source: str | Path | RGB, *, offline: bool = False, max_pixels: int = MAX_PIXELS,
-                 max_bytes: int = 64 * 2**20, timeout: float = 20.0) -> RGB:
+def load_picture(
+    source: str | Path | RGB,
+    *,
+    offline: bool = False,
+    max_pixels: int = MAX_PIXELS,
+    max_bytes: int = 64 * 2**20,
+    timeout: float = 20.0,
+) -> RGB:
     """Upright pixels of a query's picture, in full size.
 
     Args:
@@ -149,8 +165,11 @@ def os_words(trouble: OSError) -> str:
 def _kind(head: bytes) -> str:
     kind = sniff(head[:HEAD])
     if kind is None:
-        raise ImageUnreadable("file is empty" if not head else f"not a picture: begins with {head[:12]!r}, "
-                              "expected JPEG, PNG, WebP, HEIF, AVIF, TIFF, GIF or BMP")
+        raise ImageUnreadable(
+            "file is empty"
+            if not head
+            else f"not a picture: begins with {head[:12]!r}, expected JPEG, PNG, WebP, HEIF, AVIF, TIFF, GIF or BMP"
+        )
     if kind == "RAW":
         raise ImageUnreadable("a camera's raw file is not supported; keep the JPEG or HEIF beside it")
     return kind
@@ -176,8 +195,17 @@ def _decode(kind: str, data: bytes, max_pixels: int, long_side: int | None) -> D
 
 
 def _decoded(rgb: RGB, width: int, height: int, kind: str, exif: ExifFacts) -> Decoded:
-    return Decoded(np.ascontiguousarray(rgb), width, height, kind, exif.taken_at, exif.camera, exif.lens,
-                   exif.latitude, exif.longitude)
+    return Decoded(
+        np.ascontiguousarray(rgb),
+        width,
+        height,
+        kind,
+        exif.taken_at,
+        exif.camera,
+        exif.lens,
+        exif.latitude,
+        exif.longitude,
+    )
 
 
 def upright(rgb: RGB, orientation: int) -> RGB:
@@ -209,8 +237,10 @@ def _check_pixels(size: tuple[int, int], max_pixels: int) -> None:
     if width < 1 or height < 1:
         raise ImageUnreadable(f"picture is {width} x {height}, expected at least one pixel")
     if width * height > max_pixels:
-        raise ImageTooLarge(f"picture has {width} x {height} = {width * height} pixels, expected at most {max_pixels}; "
-                            "raise ingest.max_pixels to take it")
+        raise ImageTooLarge(
+            f"picture has {width} x {height} = {width * height} pixels, expected at most {max_pixels}; "
+            "raise ingest.max_pixels to take it"
+        )
 
 
 def _open(kind: str, data: bytes) -> Any:
@@ -229,9 +259,14 @@ def _open(kind: str, data: bytes) -> Any:
     )
 
     readers: dict[str, Any] = {
-        "JPEG": JpegImagePlugin.JpegImageFile, "PNG": PngImagePlugin.PngImageFile, "GIF": GifImagePlugin.GifImageFile,
-        "WEBP": WebPImagePlugin.WebPImageFile, "AVIF": AvifImagePlugin.AvifImageFile,
-        "TIFF": TiffImagePlugin.TiffImageFile, "BMP": BmpImagePlugin.BmpImageFile}
+        "JPEG": JpegImagePlugin.JpegImageFile,
+        "PNG": PngImagePlugin.PngImageFile,
+        "GIF": GifImagePlugin.GifImageFile,
+        "WEBP": WebPImagePlugin.WebPImageFile,
+        "AVIF": AvifImagePlugin.AvifImageFile,
+        "TIFF": TiffImagePlugin.TiffImageFile,
+        "BMP": BmpImagePlugin.BmpImageFile,
+    }
     image = readers[kind](file)
     if kind == "TIFF" and (int(image.tag_v2.get(_SUBFILE_TYPE, 0)) & _REDUCED_IMAGE or _DNG_VERSION in image.tag_v2):
         raise ImageUnreadable("a camera's raw file is not supported; keep the JPEG or HEIF beside it")

@@ -24,8 +24,8 @@ import numpy as np
 
 from ..errors import BackendMissing
 from ..records import RGB
-from .decode_process import (receive, send)
-from .decode_task import (Recipe, Reply, Task, work)
+from .decode_process import receive, send
+from .decode_task import Recipe, Reply, Task, work
 
 IN_PIPE = 2  # tasks given to a process at a time: one to work on, one so that it need not wait
 TRIES = 2  # a process may be killed for what another did; a file that kills two is the culprit
@@ -272,8 +272,9 @@ class _Servant(threading.Thread):
             size, mtime = _facts(culprit.path)
             # Memory may be there next time; a decoder that crashes on this content will crash again.
             lasting = not self._hung and code != -getattr(signal, "SIGKILL", 9)
-            self.pool._answers.put((culprit, Reply(culprit.number, size, mtime, reason="ImageUnreadable",
-                                                   detail=detail, lasting=lasting)))
+            self.pool._answers.put(
+                (culprit, Reply(culprit.number, size, mtime, reason="ImageUnreadable", detail=detail, lasting=lasting))
+            )
         self._hung = False
 
     def _start(self) -> None:
@@ -285,8 +286,10 @@ class _Servant(threading.Thread):
                 return
             except (EOFError, OSError):
                 code = self._end()
-        raise BackendMissing(f"decode processes do not start: {process.args!r} {_how_it_ended(code)}; "
-                             "run `python -m interleave_index.ingest.decode_process` to see why, or set ingest.workers to 0")
+        raise BackendMissing(
+            f"decode processes do not start: {process.args!r} {_how_it_ended(code)}; "
+            "run `python -m interleave_index.ingest.decode_process` to see why, or set ingest.workers to 0"
+        )
 
     def _stream(self, name: str) -> Any:
         return getattr(self._process, name)
@@ -311,10 +314,20 @@ def _spawn() -> subprocess.Popen[bytes]:
     """Start one process; nothing of the folder that the user stands in may be imported by it."""
     package_home = str(Path(__file__).resolve().parents[2])
     inherited = os.environ.get("PYTHONPATH")
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1",
-                   "PYTHONPATH": os.pathsep.join([package_home, *([inherited] if inherited else [])])}
-    return subprocess.Popen([sys.executable, "-P", "-m", "interleave_index.ingest.decode_process"], stdin=subprocess.PIPE,
-                            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment, start_new_session=True)
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        "PYTHONPATH": os.pathsep.join([package_home, *([inherited] if inherited else [])]),
+    }
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", "interleave_index.ingest.decode_process"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=environment,
+        start_new_session=True,
+    )
 
 
 def _affordable(slots: int, slot_bytes: int) -> int:

@@ -1,8 +1,9 @@
 """The decode process: a small program that turns tasks into replies, and the frames that it speaks.
 
-Run as `python -m interleave_index.ingest.decode_process` by `workers.py`, and talked to in pickled frames over its standard
-input and output. It is a program of its own, not a child of `multiprocessing`, so that the caller's main module is
-never run again and scripts need no guard. It ends when its input ends, so it never outlives its parent.
+Run as `python -m interleave_index.ingest.decode_process` by `decode_pool`, and talked to in pickled
+frames over its standard input and output. It is a program of its own, not a child of `multiprocessing`, so that the
+caller's main module is never run again and scripts need no guard. It ends when its input ends, so it never outlives
+its parent.
 """
 
 from __future__ import annotations

@@ -49,7 +49,10 @@ def read_exif(image: Image.Image) -> ExifFacts:
         taken_at=next((when for when in map(parse_time, taken) if when), None),
         camera=_named(_text(main.get(MAKE)), _text(main.get(MODEL))),
         lens=_named(_text(detail.get(LENS_MAKE)), _text(detail.get(LENS_MODEL))),
-        latitude=latitude, longitude=longitude, orientation=_orientation(main.get(ORIENTATION)))
+        latitude=latitude,
+        longitude=longitude,
+        orientation=_orientation(main.get(ORIENTATION)),
+    )
 
 
 def parse_time(value: object) -> datetime | None:

@@ -19,13 +19,13 @@ from ..interface.protocol import Interface
 from ..records import IngestReport
 from ..storage.store import Store
 from .decode import MAX_PIXELS
+from .decode_pool import Decoders, InProcess, WorkerPool
+from .decode_task import Recipe
 from .plan import Claim, Plan
-from .scheduler import (Job, Run)
 from .scan import Scanner
+from .scheduler import Job, Run
 from .tally import IngestProgress, Tally
 from .thumbnail import thumbnail_file
-from .decode_task import Recipe
-from .decode_pool import (Decoders, InProcess, WorkerPool)
 
 __all__ = ["IngestProgress", "IngestSettings", "ingest"]
 
@@ -55,8 +55,14 @@ class IngestSettings:
     commit_seconds: float = 5.0
 
     def __post_init__(self) -> None:
-        for name, low, high in (("workers", -1, 256), ("batch", 1, 256), ("model_batch", 1, 4096),
-                                ("max_pixels", 1, 2**40), ("long_side", 64, 8192), ("thumbnail_side", 16, 4096)):
+        for name, low, high in (
+            ("workers", -1, 256),
+            ("batch", 1, 256),
+            ("model_batch", 1, 4096),
+            ("max_pixels", 1, 2**40),
+            ("long_side", 64, 8192),
+            ("thumbnail_side", 16, 4096),
+        ):
             if not low <= getattr(self, name) <= high:
                 raise ConfigError(f"ingest.{name} is {getattr(self, name)}, expected {low} to {high}")
 
@@ -71,9 +77,15 @@ def processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def ingest(store: Store, interface: Interface, roots: Sequence[Path | str], *,
-           settings: IngestSettings | None = None, progress: Callable[[IngestProgress], None] | None = None,
-           stop: threading.Event | None = None) -> IngestReport:
+def ingest(
+    store: Store,
+    interface: Interface,
+    roots: Sequence[Path | str],
+    *,
+    settings: IngestSettings | None = None,
+    progress: Callable[[IngestProgress], None] | None = None,
+    stop: threading.Event | None = None,
+) -> IngestReport:
     """Bring the index up to date with everything below some roots.
 
     Files known by size and time are skipped, then those known by content; the rest is decoded, encoded and written,
@@ -103,8 +115,17 @@ def ingest(store: Store, interface: Interface, roots: Sequence[Path | str], *,
         recipe = Recipe(thumbnails, settings.max_pixels, settings.long_side, settings.thumbnail_side)
         if jobs:
             decoders = _decoders(recipe, settings, len(jobs))
-            run = Run(store, interface, space_id, decoders, plan, tally, settings.batch, settings.model_batch,
-                      settings.commit_seconds)
+            run = Run(
+                store,
+                interface,
+                space_id,
+                decoders,
+                plan,
+                tally,
+                settings.batch,
+                settings.model_batch,
+                settings.commit_seconds,
+            )
             try:
                 run.all(jobs, stop)
             finally:
@@ -130,11 +151,11 @@ def _keep_calibration(store: Store, space_id: int, interface: Interface) -> None
         store.save_calibration(space_id, data)
 
 
-def _survey(store: Store, space_id: int, roots: Sequence[Path | str], tally: Tally,
-            stop: threading.Event) -> tuple[Plan, list[Job], set[str], list[str]]:
+def _survey(
+    store: Store, space_id: int, roots: Sequence[Path | str], tally: Tally, stop: threading.Event
+) -> tuple[Plan, list[Job], set[str], list[str]]:
     """List everything, count what needs nothing, and say what is left to do and which files are not missing."""
-    known = {path: row for some in _runs(roots)
-             for path, row in store.known_locations(some, space_id=space_id).items()}
+    known = {path: row for some in _runs(roots) for path, row in store.known_locations(some, space_id=space_id).items()}
     plan, scanner = Plan(known), Scanner(known)
     folder = store.thumbnail_path("00").parent.parent
     jobs: list[Job] = []
@@ -157,8 +178,13 @@ def _survey(store: Store, space_id: int, roots: Sequence[Path | str], tally: Tal
         tally.fail(unlisted, "InputError", f"cannot be listed: {words}", file=False)
     tally.total = len(seen)
     if not stop.is_set():
-        seen.update([path for path, prior in known.items()
-                     if prior.state != "missing" and path not in seen and scanner.may_be_there(path)])
+        seen.update(
+            [
+                path
+                for path, prior in known.items()
+                if prior.state != "missing" and path not in seen and scanner.may_be_there(path)
+            ]
+        )
     plan.scanned(seen, scanner.unlisted)
     tally.tell("ingest")
     return plan, jobs, seen, list(scanner.unlisted)

@@ -35,8 +35,11 @@ class Claim:
     def unchanged(self) -> bool:
         """Whether the catalog has a photo at this path, with this size and time."""
         prior = self.prior
-        return (prior is not None and prior.state == "present"
-                and (prior.bytes, prior.mtime_ns) == (self.bytes, self.mtime_ns))
+        return (
+            prior is not None
+            and prior.state == "present"
+            and (prior.bytes, prior.mtime_ns) == (self.bytes, self.mtime_ns)
+        )
 
 
 @dataclass(slots=True)
@@ -89,8 +92,9 @@ class Plan:
         self.known = {}
         self._sizes, self._begun = set(), set()
 
-    def settle(self, claim: Claim, sha256: str, photo_id: int | None, present_paths: int,
-               first: bool) -> tuple[Kind, LocationWrite]:
+    def settle(
+        self, claim: Claim, sha256: str, photo_id: int | None, present_paths: int, first: bool
+    ) -> tuple[Kind, LocationWrite]:
         """What a readable file is, and its row.
 
         Args:
@@ -119,5 +123,6 @@ class Plan:
     @staticmethod
     def failure(claim: Claim, reason: str, detail: str, *, lasting: bool) -> LocationWrite:
         """The row of a file that could not be taken in."""
-        return LocationWrite(claim.path, None, claim.bytes, claim.mtime_ns if lasting else TRY_AGAIN,
-                             "failed", reason, detail)
+        return LocationWrite(
+            claim.path, None, claim.bytes, claim.mtime_ns if lasting else TRY_AGAIN, "failed", reason, detail
+        )

@@ -26,10 +26,43 @@ from ..errors import InputError
 from .decode import os_words
 from .sniff import HEAD, sniff
 
-PICTURE_SUFFIXES = frozenset((
-    ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".heic", ".heif", ".hif", ".avif",
-    ".tif", ".tiff", ".gif", ".bmp", ".dib", ".dng", ".nef", ".nrw", ".arw", ".srf", ".sr2", ".cr2", ".cr3",
-    ".crw", ".raf", ".rw2", ".orf", ".pef", ".srw", ".3fr", ".iiq"))
+PICTURE_SUFFIXES = frozenset(
+    (
+        ".jpg",
+        ".jpeg",
+        ".jpe",
+        ".jfif",
+        ".mpo",
+        ".png",
+        ".apng",
+        ".webp",
+        ".heic",
+        ".heif",
+        ".hif",
+        ".avif",
+        ".tif",
+        ".tiff",
+        ".gif",
+        ".bmp",
+        ".dib",
+        ".dng",
+        ".nef",
+        ".nrw",
+        ".arw",
+        ".srf",
+        ".sr2",
+        ".cr2",
+        ".cr3",
+        ".crw",
+        ".raf",
+        ".rw2",
+        ".orf",
+        ".pef",
+        ".srw",
+        ".3fr",
+        ".iiq",
+    )
+)
 SYSTEM_FOLDERS = frozenset(("@eadir", "__macosx", "$recycle.bin", "system volume information", "lost+found"))
 CATALOG = "catalog.sqlite"  # a folder that holds one is an index
 INDEX_FOLDERS = frozenset(("thumbnails", "faiss"))  # what an index keeps beside its catalog

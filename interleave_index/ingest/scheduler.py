@@ -15,10 +15,10 @@ from ..interface.protocol import Interface
 from ..records import RGB, PhotoEncoding, PhotoFacts
 from ..storage.rows import LocationWrite, PhotoWrite, ShaKnown, WriteBatch
 from ..storage.store import Store
+from .decode_pool import Decoders, Outcome
+from .decode_task import Reply, Task
 from .plan import Claim, Need, Plan
 from .tally import Tally
-from .decode_task import (Reply, Task)
-from .decode_pool import (Decoders, Outcome)
 
 HASHES_AT_A_TIME = 64  # looked up by one statement
 LOCATIONS_AT_A_TIME = 1024  # of one transaction, when no photo comes with them
@@ -103,8 +103,11 @@ class Run:
         stuck = idle and (not self._jobs or self.decoders.room == 0)
         if len(self._ready) >= self.model_batch or stuck or self._waited(self._oldest()):
             self._encode()
-        if (len(self._pending.photos) + self.model_batch > self.batch
-                or len(self._pending.locations) >= LOCATIONS_AT_A_TIME or self._waited(self._pending.since)):
+        if (
+            len(self._pending.photos) + self.model_batch > self.batch
+            or len(self._pending.locations) >= LOCATIONS_AT_A_TIME
+            or self._waited(self._pending.since)
+        ):
             self._write()
         return bool(self._jobs or self.decoders.outstanding or self._hashed or self._ready)
 
@@ -213,8 +216,10 @@ class Run:
         for answer in answers:
             self._lost = self._lost + 1 if isinstance(answer, Exception) else 0
             if self._lost >= LOST_IN_A_ROW and isinstance(answer, Exception):
-                raise ModelError(f"{self._lost} photos in a row failed in {self.interface.space.interface}; the last "
-                                 f"one with {type(answer).__name__}: {answer}") from answer
+                raise ModelError(
+                    f"{self._lost} photos in a row failed in {self.interface.space.interface}; the last "
+                    f"one with {type(answer).__name__}: {answer}"
+                ) from answer
         return answers
 
     def _alone(self, photo: RGB) -> PhotoEncoding | Exception:

@@ -51,10 +51,10 @@ class Tally:
     missing: int = 0
     interrupted: bool = False
     counts: dict[str, int] = field(
-        default_factory=lambda: dict.fromkeys(("added", "changed", "present", "moved", "duplicate"), 0))
+        default_factory=lambda: dict.fromkeys(("added", "changed", "present", "moved", "duplicate"), 0)
+    )
     failed: list[FailedFile] = field(default_factory=list)
-    seconds: dict[str, float] = field(
-        default_factory=lambda: dict.fromkeys(("read", "decode", "model", "write"), 0.0))
+    seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(("read", "decode", "model", "write"), 0.0))
     decoder_seconds: dict[str, float] = field(default_factory=dict)
     _start: float = field(default_factory=time.perf_counter)
     _told: float = 0.0
@@ -104,8 +104,17 @@ class Tally:
         if self.progress is None or (not changed and now - self._told < EVERY):
             return
         self._told = now
-        self.progress(IngestProgress(self.stage, self.done, self.total, self.encoded, len(self.failed),
-                                     self._rate(now), dict(self.decoder_seconds)))
+        self.progress(
+            IngestProgress(
+                self.stage,
+                self.done,
+                self.total,
+                self.encoded,
+                len(self.failed),
+                self._rate(now),
+                dict(self.decoder_seconds),
+            )
+        )
 
     def _rate(self, now: float) -> float:
         if not self._lately:
@@ -121,9 +130,14 @@ class Tally:
         self._told = 0.0
         self.tell()
         return IngestReport(
-            added=self.counts["added"], changed=self.counts["changed"], present=self.counts["present"],
-            moved=self.counts["moved"], duplicate=self.counts["duplicate"], missing=self.missing,
+            added=self.counts["added"],
+            changed=self.counts["changed"],
+            present=self.counts["present"],
+            moved=self.counts["moved"],
+            duplicate=self.counts["duplicate"],
+            missing=self.missing,
             failed=tuple(sorted(self.failed, key=lambda failure: failure.path)),
             photos_per_s=round(self.encoded / wall, 3) if self.encoded else 0.0,
             seconds={stage: round(seconds, 3) for stage, seconds in self.seconds.items()},
-            interrupted=self.interrupted)
+            interrupted=self.interrupted,
+        )

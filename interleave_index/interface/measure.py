@@ -29,8 +29,8 @@ def measure_speed(interface: Interface, *, seconds: float | None = None, batch: 
         done += batch
     found = Speed(
         checkpoint=interface.space.checkpoint,
-        device=str(getattr(interface, "device", "cpu")),
-        dtype=str(getattr(interface, "dtype", "float32")).removeprefix("torch."),
+        device=interface.capabilities.device,
+        dtype=interface.capabilities.dtype,
         photos_per_s=round(done / spent, 2),
         measured_at=datetime.now().isoformat(timespec="seconds"),
     )

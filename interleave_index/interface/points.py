@@ -30,8 +30,9 @@ from ..records import (
     ResolvedQuery,
     Space,
 )
+from .calibration import Calibration
 from .dual.ground import Look
-from .protocol import Calibration, Interface, TextReading
+from .protocol import Capabilities, Interface, TextReading
 
 AROUND = 0.1  # of a marked part's box, shown to detectors around it
 
@@ -53,7 +54,7 @@ class PointGrounder:
         )
 
 
-class PointsInterface:
+class PointsInterface(Interface):
     """An interface whose second look at a photo goes by points; all else is its own.
 
     Args:
@@ -82,10 +83,18 @@ class PointsInterface:
         """See `Interface.encode_query`."""
         return self._inner.encode_query(query)
 
+    @property
+    def capabilities(self) -> Capabilities:
+        """Those of the inner interface."""
+        return self._inner.capabilities
+
     def reading(self, text: str) -> TextReading:
-        """What the inner interface cannot read of a text; nothing where it does not tell."""
-        reading: Callable[[str], TextReading] = getattr(self._inner, "reading", lambda text: TextReading())
-        return reading(text)
+        """What the inner interface cannot read of a text."""
+        return self._inner.reading(text)
+
+    def encode_queries(self, queries: Sequence[ResolvedQuery]) -> list[QueryEncoding]:
+        """See `Interface.encode_queries`."""
+        return self._inner.encode_queries(queries)
 
     def ground(self, photo: RGB, query: ResolvedQuery) -> list[GroundedMask]:
         """See `Interface.ground` and `grounded`."""

@@ -24,7 +24,8 @@ from ..records import (
     ResolvedQuery,
     Space,
 )
-from .protocol import Calibration, Curve, QueryKind
+from .calibration import Calibration, Curve, QueryKind
+from .protocol import Interface
 
 COLOURS = {
     "red": (220, 40, 40),
@@ -57,7 +58,7 @@ _CURVES = {
 }
 
 
-class ToyInterface:
+class ToyInterface(Interface):
     """Eight colours, D = 16: dimension i is colour i, the other eight a faint constant so that nothing is zero."""
 
     space = Space(interface="toy", checkpoint="0" * 64, preprocessing="nearest of eight colours", dim=DIM)

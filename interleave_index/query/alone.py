@@ -30,8 +30,10 @@ def ground_alone(interface: Interface, rgb: RGB, query: Query, photo: Photo, loa
     whole = whole_text(parts)
     looked_for = parts if whole is None else (whole,)
     asked = [AskedPart(part, _NO_VECTOR, 0.0, False) for part in looked_for if part.role == "entity"]
-    blank = [EntityHit(one.part.label, one.part.kind, False, one.part.weight, 0.0, Grounding("none", False, 0.0), ())
-             for one in asked]
+    blank = [
+        EntityHit(one.part.label, one.part.kind, False, one.part.weight, 0.0, Grounding("none", False, 0.0), ())
+        for one in asked
+    ]
     hits = ground_exact(photo, blank, asked, interface.ground(rgb, looked_for))
     share = float(np.mean([hit.grounding.present for hit in hits])) if hits else 0.0
     return Hit(1, photo, share, share, hits)

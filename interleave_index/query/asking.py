@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from ..errors import SpaceMismatch
 from ..grammar import Query
-from ..interface.protocol import Calibration, Interface, TextReading
+from ..interface.calibration import Calibration
+from ..interface.protocol import Interface
 from ..records import RGB, EntityHit, Floats, Photo, ResolvedPart, ResolvedQuery, Space
 from .calibration import complete, of_library, unpacked
 from .ground import AskedPart, StoredRegions, ground_exact, ground_stored
@@ -41,11 +42,14 @@ class Model:
             if interface.space != self._space:
                 mine, theirs = self._space, interface.space
                 alike = (mine.interface, mine.checkpoint, mine.dim) == (theirs.interface, theirs.checkpoint, theirs.dim)
-                held, got = (space.preprocessing if alike else
-                             f"{space.interface} {space.checkpoint[:8]} (D={space.dim})" for space in (mine, theirs))
+                held, got = (
+                    space.preprocessing if alike else f"{space.interface} {space.checkpoint[:8]} (D={space.dim})"
+                    for space in (mine, theirs)
+                )
                 raise SpaceMismatch(
                     f"index holds space {held}, the interface is {got}; ingest again, or set models.interface"
-                    f"{', models.regions and models.proposals as they were' if alike else ''}")
+                    f"{', models.regions and models.proposals as they were' if alike else ''}"
+                )
             self.built = interface
         return self.built
 
@@ -82,8 +86,17 @@ class Asking:
         notes: what the caller should know; grows as photos are grounded.
     """
 
-    def __init__(self, query: Query, store: Store | None, space_id: int, model: Model, load_picture: LoadPicture,
-                 cache: PixelCache, depth: Depth | None, settings: Dials) -> None:
+    def __init__(
+        self,
+        query: Query,
+        store: Store | None,
+        space_id: int,
+        model: Model,
+        load_picture: LoadPicture,
+        cache: PixelCache,
+        depth: Depth | None,
+        settings: Dials,
+    ) -> None:
         self.query, self.store, self.space_id, self.model, self.settings = query, store, space_id, model, settings
         self.load_picture, self.cache, self.depth = load_picture, cache, depth
         resolved = resolve(query, store, space_id, load_picture, cache, pixels=depth == "exact")
@@ -92,26 +105,30 @@ class Asking:
         if not resolved.stored:
             self._read_words(model.get())
         encoding = stored_encoding(self.parts) if resolved.stored else model.get().encode_query(self.parts)
-        self.scoring: ScoringQuery = scoring_query(self.parts, encoding, self.calibration,
-                                                   entity_weight=settings.entity_weight,
-                                                   negative_weight=settings.negative_weight)
+        self.scoring: ScoringQuery = scoring_query(
+            self.parts,
+            encoding,
+            self.calibration,
+            entity_weight=settings.entity_weight,
+            negative_weight=settings.negative_weight,
+        )
 
     def _read_words(self, interface: Interface) -> None:
         """Note what the model cannot read; a query that says nothing to it has no answer."""
-        reading: Callable[[str], TextReading] | None = getattr(interface, "reading", None)
-        if reading is None:
-            return
         wanted = [part for part in self.parts if part.role != "negative"]
-        found = {part.label: reading(part.label) for part in self.parts if part.kind == "text"}
+        found = {part.label: interface.reading(part.label) for part in self.parts if part.kind == "text"}
         for one in found.values():
             self.notes += one.notes()
-        left = tuple(part for part in self.parts
-                     if part.kind != "text" or not (found[part.label].empty and found[part.label].left_out))
+        left = tuple(
+            part
+            for part in self.parts
+            if part.kind != "text" or not (found[part.label].empty and found[part.label].left_out)
+        )
         if any(part.role != "negative" for part in left):
             self.parts = left  # a part that cannot be read at all is left out, as its note says
-        self.unreadable = (all(part.kind == "text" and found[part.label].nothing for part in wanted)
-                           and any(found[part.label].unknown or found[part.label].left_out
-                                   for part in wanted if part.kind == "text"))
+        self.unreadable = all(part.kind == "text" and found[part.label].nothing for part in wanted) and any(
+            found[part.label].unknown or found[part.label].left_out for part in wanted if part.kind == "text"
+        )
 
     @cached_property
     def calibration(self) -> Calibration:
@@ -132,14 +149,16 @@ class Asking:
             return unpacked(kept)
         if self._sample is None or not len(self._sample.image):
             return self.model.get().calibration
-        self.notes.append("the index keeps no calibration: relevance is judged against its own photos; ingest again "
-                          "to keep one")
+        self.notes.append(
+            "the index keeps no calibration: relevance is judged against its own photos; ingest again to keep one"
+        )
         return of_library(self._sample)
 
     # --- judging -------------------------------------------------------------------------------
 
-    def verdicts(self, best: float, best_evidence: Floats, best_negatives: Floats, count: int, *,
-                 looked_at: int) -> Verdicts:
+    def verdicts(
+        self, best: float, best_evidence: Floats, best_negatives: Floats, count: int, *, looked_at: int
+    ) -> Verdicts:
         """The judgements over a library.
 
         Args:
@@ -151,18 +170,24 @@ class Asking:
         """
         fixed, count = self.settings.cutoff, 0 if self.unreadable else count
         entities, negatives = (
-            tuple(judge(curve_of([replace(part, role="entity")], self.calibration), float(value), among, fixed=fixed)
-                  for part, value in zip(self._of(role), bests, strict=True))
-            for role, bests, among in (("entity", best_evidence, count), ("negative", best_negatives, looked_at)))
+            tuple(
+                judge(curve_of([replace(part, role="entity")], self.calibration), float(value), among, fixed=fixed)
+                for part, value in zip(self._of(role), bests, strict=True)
+            )
+            for role, bests, among in (("entity", best_evidence, count), ("negative", best_negatives, looked_at))
+        )
         return Verdicts(judge(curve_of(self.parts, self.calibration), best, count, fixed=fixed), entities, negatives)
 
     def verdicts_named(self, scores: Scores) -> Verdicts:
         """The judgements of one photo that the user named, with its scores."""
         fixed = self.settings.cutoff
         entities, negatives = (
-            tuple(judge_named(curve_of([replace(part, role="entity")], self.calibration), float(value), fixed=fixed)
-                  for part, value in zip(self._of(role), evidence[0], strict=True))
-            for role, evidence in (("entity", scores.evidence), ("negative", scores.negative_evidence)))
+            tuple(
+                judge_named(curve_of([replace(part, role="entity")], self.calibration), float(value), fixed=fixed)
+                for part, value in zip(self._of(role), evidence[0], strict=True)
+            )
+            for role, evidence in (("entity", scores.evidence), ("negative", scores.negative_evidence))
+        )
         whole = judge_named(curve_of(self.parts, self.calibration), float(scores.total[0]), fixed=fixed)
         if self.unreadable:
             whole, entities = replace(whole, anything=0.0), tuple(replace(one, anything=0.0) for one in entities)
@@ -179,8 +204,9 @@ class Asking:
         whole = whole_text(self.parts)
         return self.parts if whole is None else (whole, *(part for part in self.parts if part.role == "negative"))
 
-    def asked(self, verdicts: Verdicts, scores: Scores, row: int, relevance: float, *, own: bool = False
-              ) -> list[AskedPart]:
+    def asked(
+        self, verdicts: Verdicts, scores: Scores, row: int, relevance: float, *, own: bool = False
+    ) -> list[AskedPart]:
         """Entities and negatives in the order of the query, with what is judged of each in one photo.
 
         The only entity of a query that is nothing else is there exactly if the photo is meant; so is plain text alone,
@@ -199,8 +225,10 @@ class Asking:
                 asked.append(AskedPart(part, vector, relevance, relevance >= verdicts.whole.cutoff))
                 continue
             some, judgements, evidence = (
-                (self.scoring.entities, verdicts.entities, scores.evidence) if part.role == "entity" else
-                (self.scoring.negatives, verdicts.negatives, scores.negative_evidence))
+                (self.scoring.entities, verdicts.entities, scores.evidence)
+                if part.role == "entity"
+                else (self.scoring.negatives, verdicts.negatives, scores.negative_evidence)
+            )
             chance = float(judgements[number].chances(evidence[row : row + 1, number])[0])
             asked.append(AskedPart(part, some.regions[number], chance, chance >= judgements[number].cutoff))
         return asked
@@ -208,12 +236,14 @@ class Asking:
     @cached_property
     def _whole_text_vector(self) -> Floats:
         encoding = self.model.get().encode_query(self.grounded[:1])
-        found: Floats = terms(self.grounded[:1], encoding.entities,
-                              mean_of(self.calibration.phrases, len(encoding.legend))).regions[0]
+        found: Floats = terms(
+            self.grounded[:1], encoding.entities, mean_of(self.calibration.phrases, len(encoding.legend))
+        ).regions[0]
         return found
 
-    def ground(self, photo: Photo, stored: StoredRegions, asked: Sequence[AskedPart],
-               rgb: RGB | None = None) -> tuple[EntityHit, ...]:
+    def ground(
+        self, photo: Photo, stored: StoredRegions, asked: Sequence[AskedPart], rgb: RGB | None = None
+    ) -> tuple[EntityHit, ...]:
         """The parts tied to one photo, as deep as was asked for; `rgb` are its pixels where they are at hand."""
         if self.depth is None:
             return ()
@@ -223,7 +253,8 @@ class Asking:
         if rgb is None and self.store is not None:
             rgb = indexed_pixels(self.store, photo, self.load_picture, self.cache)
         if rgb is None:
-            self.notes.append(f"neither the original nor the thumbnail of photo {photo.id} is left; "
-                              "its stored regions are shown")
+            self.notes.append(
+                f"neither the original nor the thumbnail of photo {photo.id} is left; its stored regions are shown"
+            )
             return hits
         return ground_exact(photo, hits, asked, self.model.get().ground(rgb, self.grounded))

@@ -9,7 +9,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from ..interface.protocol import KINDS, Calibration, QueryKind
+from ..interface.calibration import KINDS, Calibration, QueryKind
 from ..records import Floats
 from .blocks import bank_of
 from .judgement import library_curves
@@ -18,8 +18,13 @@ from .score import ALONE, ENTITY_WEIGHT, IMAGE_CENTRING, Block, Terms, best_cosi
 ENOUGH_PHOTOS = 16  # of a library, to be a better bank of pictures than drawn ones
 SAME = 0.999  # cosine from which on a picture of the bank is the photo itself
 MOST_PHOTOS = 200  # of a library that generic queries are asked of: their scores are all alike in kind
-W_OF_KIND: dict[QueryKind, float] = {"caption": 0.0, "mixed": ENTITY_WEIGHT, "entity": ALONE, "picture": ALONE,
-                                     "region": ALONE}
+W_OF_KIND: dict[QueryKind, float] = {
+    "caption": 0.0,
+    "mixed": ENTITY_WEIGHT,
+    "entity": ALONE,
+    "picture": ALONE,
+    "region": ALONE,
+}
 
 
 @lru_cache(maxsize=2)

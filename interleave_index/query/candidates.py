@@ -101,8 +101,9 @@ def every_cosine(indexes: SpaceIndexes, query: ScoringQuery, allowed: Ids | None
         with_regions, found = indexes.region.best(parts, allowed)
         best[np.searchsorted(ids, with_regions)] = found
         best[:, whole] = np.maximum(best[:, whole], as_regions)
-    return ids, Cosines(np.ascontiguousarray(legend), best[:, :split], images[:, :split], best[:, split:],
-                        images[:, split:])
+    return ids, Cosines(
+        np.ascontiguousarray(legend), best[:, :split], images[:, :split], best[:, split:], images[:, split:]
+    )
 
 
 def nearest(indexes: SpaceIndexes, query: ScoringQuery, allowed: Ids | None, count: int) -> Ids:

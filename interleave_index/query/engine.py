@@ -36,10 +36,21 @@ _CACHE = PixelCache()
 _DEFAULTS = QuerySettings()
 
 
-def search(store: Store, interface_factory: Callable[[], Interface], query: Query, *, top_k: int = 10,
-           filters: Filters | None = None, load_picture: LoadPicture, mode: Mode = "auto",
-           ground: Depth | None = "stored", settings: Dials = _DEFAULTS, cache: PixelCache | None = None,
-           skip: int = 0, exclude_self: bool = False) -> Answer:
+def search(
+    store: Store,
+    interface_factory: Callable[[], Interface],
+    query: Query,
+    *,
+    top_k: int = 10,
+    filters: Filters | None = None,
+    load_picture: LoadPicture,
+    mode: Mode = "auto",
+    ground: Depth | None = "stored",
+    settings: Dials = _DEFAULTS,
+    cache: PixelCache | None = None,
+    skip: int = 0,
+    exclude_self: bool = False,
+) -> Answer:
     """Rank the photos of the active space for one query, and tie its parts to the hits.
 
     Args:
@@ -66,15 +77,25 @@ def search(store: Store, interface_factory: Callable[[], Interface], query: Quer
         ImageUnreadable, ImageTooLarge, ShapeError, InputError: a picture of the query, or one of the arguments.
     """
     if ground not in ("stored", "named", "exact", None) or top_k < 0 or skip < 0:
-        raise InputError(f"ground is {ground!r}, top_k is {top_k} and skip {skip}, expected stored, "
-                         "named, exact or None, and 0 or more")
+        raise InputError(
+            f"ground is {ground!r}, top_k is {top_k} and skip {skip}, expected stored, "
+            "named, exact or None, and 0 or more"
+        )
     active = store.active_space()
     if active is None:
         resolve(query, None, 0, load_picture)  # a query that could never be answered is still an error
         return Answer(str(query), "exact", (), notes=("nothing is indexed yet",))
     space_id, space = active
-    asking = Asking(query, store, space_id, Model(interface_factory, space), load_picture,
-                    _CACHE if cache is None else cache, ground, settings)
+    asking = Asking(
+        query,
+        store,
+        space_id,
+        Model(interface_factory, space),
+        load_picture,
+        _CACHE if cache is None else cache,
+        ground,
+        settings,
+    )
     options = (filters or Filters(), mode, (skip, skip + top_k), exclude_self)
     try:
         found = _ranked(store, asking, *options)
@@ -98,9 +119,18 @@ def search(store: Store, interface_factory: Callable[[], Interface], query: Quer
     return Answer(str(query), found.path, tuple(hits), tuple(dict.fromkeys(notes)), found.verdicts.whole.cutoff)
 
 
-def ground(interface: Interface, rgb: RGB, query: Query, *, load_picture: LoadPicture, photo: Photo | None = None,
-           store: Store | None = None, depth: Depth = "exact", settings: Dials = _DEFAULTS,
-           cache: PixelCache | None = None) -> Hit:
+def ground(
+    interface: Interface,
+    rgb: RGB,
+    query: Query,
+    *,
+    load_picture: LoadPicture,
+    photo: Photo | None = None,
+    store: Store | None = None,
+    depth: Depth = "exact",
+    settings: Dials = _DEFAULTS,
+    cache: PixelCache | None = None,
+) -> Hit:
     """Look at one picture, indexed or not, and mask what each entity of the query means in it.
 
     Args:
@@ -118,15 +148,23 @@ def ground(interface: Interface, rgb: RGB, query: Query, *, load_picture: LoadPi
         as `search`.
     """
     known = photo or Photo(id=0, path=None, width=int(rgb.shape[1]), height=int(rgb.shape[0]))
-    if getattr(interface, "only_grounds", False):
+    if not interface.capabilities.encodes:
         return ground_alone(interface, rgb, query, known, load_picture)
     active = store.active_space() if store is not None else None
     if active is not None and active[1] != interface.space:
         if names_indexed(query):  # their vectors mean nothing to this interface
             Model(lambda: interface, active[1]).get()
         store, active = None, None
-    asking = Asking(query, store, active[0] if active else 0, Model(lambda: interface, interface.space), load_picture,
-                    _CACHE if cache is None else cache, depth, settings)
+    asking = Asking(
+        query,
+        store,
+        active[0] if active else 0,
+        Model(lambda: interface, interface.space),
+        load_picture,
+        _CACHE if cache is None else cache,
+        depth,
+        settings,
+    )
     encoding = interface.encode_photos([rgb])[0]
     scores = score(block_of([encoding]), asking.scoring)
     verdicts = asking.verdicts_named(scores)
@@ -147,8 +185,9 @@ class _Ranked:
     verdicts: Verdicts
 
 
-def _ranked(store: Store, asking: Asking, filters: Filters, mode: Mode, span: tuple[int, int],
-            exclude_self: bool) -> _Ranked:
+def _ranked(
+    store: Store, asking: Asking, filters: Filters, mode: Mode, span: tuple[int, int], exclude_self: bool
+) -> _Ranked:
     """The photos that rank in this span, judged by the best of all."""
     passed, top_k = max(0, span[0] - RESCORED), span[1]  # what ranks far above the span is not looked at again
     scoring, own = asking.scoring, own_photo(asking.query)
@@ -157,8 +196,15 @@ def _ranked(store: Store, asking: Asking, filters: Filters, mode: Mode, span: tu
         allowed = _without(store.encoded(asking.space_id) if allowed is None else allowed, named_photos(asking.query))
     photos, regions = store.count(asking.space_id)
     eligible = photos if allowed is None else len(allowed)
-    chosen = plan(mode, photos=photos, regions=regions, eligible=eligible, entities=len(scoring.entities),
-                  top_k=top_k, candidates=asking.settings.candidates)
+    chosen = plan(
+        mode,
+        photos=photos,
+        regions=regions,
+        eligible=eligible,
+        entities=len(scoring.entities),
+        top_k=top_k,
+        candidates=asking.settings.candidates,
+    )
     if not eligible:
         return _nothing(store, asking, chosen.path)
     indexes = store.indexes(asking.space_id)
@@ -172,8 +218,13 @@ def _ranked(store: Store, asking: Asking, filters: Filters, mode: Mode, span: tu
     every = fuse(cosines, scoring)
     others = ids != own if own is not None and len(ids) > 1 else np.ones(len(ids), bool)
     # what negatives take off lowers photos, and says nothing of whether the library holds what is wanted
-    verdicts = asking.verdicts(float(every.wanted[others].max()), every.evidence[others].max(0),
-                               every.negative_evidence.max(0), eligible, looked_at=len(ids))
+    verdicts = asking.verdicts(
+        float(every.wanted[others].max()),
+        every.evidence[others].max(0),
+        every.negative_evidence.max(0),
+        eligible,
+        looked_at=len(ids),
+    )
     first = rank(ids, _own_first(ids, every.total, own), top_k + RESCORED)[passed:]
     block = store.vectors(asking.space_id, ids[first])
     scores = score(block, scoring)
@@ -205,22 +256,31 @@ def _without(ids: Ids, gone: Collection[int]) -> Ids:
 def _doubts(asking: Asking, verdicts: Verdicts) -> list[str]:
     """What the caller should know of the judgement: a negative that nothing here surely shows changes little."""
     unwanted = [part for part in asking.parts if part.role == "negative"]
-    return [f"no photo here surely shows {part.label}; leaving it out changes little"
-            for part, verdict in zip(unwanted, verdicts.negatives, strict=True)
-            if verdict.anything < verdict.curve.anything_bar]
+    return [
+        f"no photo here surely shows {part.label}; leaving it out changes little"
+        for part, verdict in zip(unwanted, verdicts.negatives, strict=True)
+        if verdict.anything < verdict.curve.anything_bar
+    ]
 
 
-def _stored_regions(store: Store, space_id: int, block: StoredVectors, row: int,
-                    masks: Mapping[int, LoadMasks]) -> StoredRegions:
+def _stored_regions(
+    store: Store, space_id: int, block: StoredVectors, row: int, masks: Mapping[int, LoadMasks]
+) -> StoredRegions:
     first, end = block.offsets[row], block.offsets[row + 1]
     photo_id = int(block.photo_ids[row])
-    return StoredRegions(block.image[row], block.regions[first:end], block.boxes[first:end], block.scores[first:end],
-                         masks.get(photo_id) or partial(store.masks, space_id, photo_id))
+    return StoredRegions(
+        block.image[row],
+        block.regions[first:end],
+        block.boxes[first:end],
+        block.scores[first:end],
+        masks.get(photo_id) or partial(store.masks, space_id, photo_id),
+    )
 
 
 def _fresh_regions(encoding: PhotoEncoding, photo: Photo, rgb: RGB) -> StoredRegions:
     """Regions of a picture that was encoded just now; its pixels may be a thumbnail of the photo."""
     wide, high = photo.width / rgb.shape[1], photo.height / rgb.shape[0]
     boxes = encoding.boxes * np.array([wide, high, wide, high], np.float32)
-    return StoredRegions(encoding.image, encoding.regions, boxes, encoding.scores, lambda: encoding.masks,
-                         indexed=False)
+    return StoredRegions(
+        encoding.image, encoding.regions, boxes, encoding.scores, lambda: encoding.masks, indexed=False
+    )

@@ -80,8 +80,9 @@ class StoredRegions:
     indexed: bool = True
 
 
-def ground_stored(photo: Photo, stored: StoredRegions, asked: Sequence[AskedPart], *,
-                  masks: bool = True) -> tuple[EntityHit, ...]:
+def ground_stored(
+    photo: Photo, stored: StoredRegions, asked: Sequence[AskedPart], *, masks: bool = True
+) -> tuple[EntityHit, ...]:
     """Tie every asked part to the stored regions of one photo.
 
     Args:
@@ -110,13 +111,15 @@ def _ground_part(photo: Photo, stored: StoredRegions, asked: AskedPart, masks: L
         regions = (_everything(photo, as_whole),)
     else:
         chosen = _instances(cosines, stored.scores, masks(), many=asked.present)
-        regions = tuple(_region(photo, stored, number, float(cosines[number]), masks() if shown else None)
-                        for number in chosen)
+        regions = tuple(
+            _region(photo, stored, number, float(cosines[number]), masks() if shown else None) for number in chosen
+        )
     return _entity_hit(asked, score, "stored", regions)
 
 
-def ground_exact(photo: Photo, hits: Sequence[EntityHit], asked: Sequence[AskedPart],
-                 found: Sequence[GroundedMask]) -> tuple[EntityHit, ...]:
+def ground_exact(
+    photo: Photo, hits: Sequence[EntityHit], asked: Sequence[AskedPart], found: Sequence[GroundedMask]
+) -> tuple[EntityHit, ...]:
     """Put the masks that an interface found in place of the stored ones; the entities' scores stay.
 
     Args:
@@ -149,9 +152,15 @@ def _seen(photo: Photo, hit: EntityHit, masks: Sequence[GroundedMask]) -> Entity
     if best.present is not None:
         present, probability = best.present, float(best.present)
     kept = [mask for mask in masks if mask.rung or mask.score >= best.score - INSTANCE_MARGIN][:INSTANCES]
-    return EntityHit(hit.text, hit.kind, hit.negative, hit.weight, hit.score,
-                     Grounding("exact", present, best.score, best.rung, probability),
-                     tuple(_looked_at(photo, mask) for mask in kept if mask.box != NOWHERE))
+    return EntityHit(
+        hit.text,
+        hit.kind,
+        hit.negative,
+        hit.weight,
+        hit.score,
+        Grounding("exact", present, best.score, best.rung, probability),
+        tuple(_looked_at(photo, mask) for mask in kept if mask.box != NOWHERE),
+    )
 
 
 def _instances(cosines: Floats, scores: Floats, masks: Sequence[Rle], *, many: bool) -> list[int]:
@@ -181,8 +190,12 @@ def _region(photo: Photo, stored: StoredRegions, number: int, score: float, mask
 def _looked_at(photo: Photo, found: GroundedMask) -> Region:
     high, wide = photo.height / found.mask.size[0], photo.width / found.mask.size[1]
     x0, y0, x1, y1 = found.box
-    return Region(None, found.score, (x0 * wide, y0 * high, x1 * wide, y1 * high),
-                  resize_rle(found.mask, (photo.height, photo.width)))
+    return Region(
+        None,
+        found.score,
+        (x0 * wide, y0 * high, x1 * wide, y1 * high),
+        resize_rle(found.mask, (photo.height, photo.width)),
+    )
 
 
 def _everything(photo: Photo, score: float) -> Region:
@@ -192,8 +205,15 @@ def _everything(photo: Photo, score: float) -> Region:
 
 def _entity_hit(asked: AskedPart, score: float, source: Source, regions: tuple[Region, ...]) -> EntityHit:
     part = asked.part
-    return EntityHit(part.label, part.kind, part.role == "negative", part.weight, score,
-                     Grounding(source, asked.present, score, probability=asked.probability), regions)
+    return EntityHit(
+        part.label,
+        part.kind,
+        part.role == "negative",
+        part.weight,
+        score,
+        Grounding(source, asked.present, score, probability=asked.probability),
+        regions,
+    )
 
 
 def _box(row: Floats) -> Box:

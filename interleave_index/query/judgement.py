@@ -24,10 +24,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..interface.protocol import Calibration, Curve, QueryKind
+from ..interface.calibration import Calibration, Curve, QueryKind
 from ..records import Floats, ResolvedPart
 
-_FRAMING = frozenset("a an the some my of photo photos picture pictures image images".split())
+_FRAMING = frozenset(
+    ["a", "an", "the", "some", "my", "of", "photo", "photos", "picture", "pictures", "image", "images"]
+)
 IMPOSSIBLE = 1.0  # cut-off of an answer in which nothing is meant
 _KINDS: dict[str, QueryKind] = {"text": "entity", "picture": "picture", "region": "region"}
 
@@ -128,10 +130,20 @@ def library_curves(scores: dict[QueryKind, NDArray[np.floating]]) -> dict[QueryK
     Args:
         scores: by kind, of generic queries over photos that mean nothing in particular.
     """
-    return {kind: STANDARD.scaled(float(np.mean(found)), max(float(np.std(found)), SMALLEST_DEVIATION))
-            for kind, found in scores.items()}
+    return {
+        kind: STANDARD.scaled(float(np.mean(found)), max(float(np.std(found)), SMALLEST_DEVIATION))
+        for kind, found in scores.items()
+    }
 
 
 SMALLEST_DEVIATION = 1e-3  # generic queries that score all alike must not make a curve infinitely steep
-STANDARD = Curve(slope=1.6, best_slope=-0.45, offset=-3.3, bar=0.19, anything_slope=1.9, anything_size=-2.2,
-                 anything_offset=0.9, anything_bar=0.55)
+STANDARD = Curve(
+    slope=1.6,
+    best_slope=-0.45,
+    offset=-3.3,
+    bar=0.19,
+    anything_slope=1.9,
+    anything_size=-2.2,
+    anything_offset=0.9,
+    anything_bar=0.55,
+)

@@ -102,15 +102,19 @@ def marked(picture: Picture, photo: RGB, load_picture: LoadPicture) -> tuple[Boo
     if picture.box is not None:
         x0, y0, x1, y1 = picture.box
         if min(x0, y0) < -ROUNDING or x1 > size[1] + ROUNDING or y1 > size[0] + ROUNDING:
-            raise InputError(f"box {picture.box} reaches out of picture {name}, expected x within 0 to {size[1]} and "
-                             f"y within 0 to {size[0]} pixels of the upright picture")
+            raise InputError(
+                f"box {picture.box} reaches out of picture {name}, expected x within 0 to {size[1]} and "
+                f"y within 0 to {size[0]} pixels of the upright picture"
+            )
         return _something(box_mask(picture.box, size), f"box {picture.box}", name), None
     if picture.points:
         radius = max(SMALLEST_RADIUS, POINT_RADIUS * max(size))
         for x, y in (*picture.points, *picture.background):
             if not (x < size[1] and y < size[0]):
-                raise InputError(f"point ({x}, {y}) is outside picture {name}, expected x under {size[1]} and "
-                                 f"y under {size[0]} pixels of the upright picture")
+                raise InputError(
+                    f"point ({x}, {y}) is outside picture {name}, expected x under {size[1]} and "
+                    f"y under {size[0]} pixels of the upright picture"
+                )
         behind = point_mask(picture.background, size, radius) if picture.background else None
         return point_mask(picture.points, size, radius), behind
     if picture.mask is None:
@@ -121,8 +125,9 @@ def marked(picture: Picture, photo: RGB, load_picture: LoadPicture) -> tuple[Boo
 def _mask_of(given: str | Path | BoolMask, size: tuple[int, int], name: str, load_picture: LoadPicture) -> BoolMask:
     if isinstance(given, np.ndarray):
         if given.shape != size or given.dtype != np.bool_:
-            raise ShapeError(f"mask of picture {name} has shape {given.shape} and dtype {given.dtype}, "
-                             f"expected {size} bool")
+            raise ShapeError(
+                f"mask of picture {name} has shape {given.shape} and dtype {given.dtype}, expected {size} bool"
+            )
         return given
     mask: BoolMask = np.asarray((load_picture(given) > 0).any(axis=2))
     if mask.shape != size:

@@ -54,8 +54,15 @@ class Resolved:
     notes: tuple[str, ...] = ()
 
 
-def resolve(query: Query, store: Store | None, space_id: int, load_picture: LoadPicture,
-            cache: PixelCache | None = None, *, pixels: bool = False) -> Resolved:
+def resolve(
+    query: Query,
+    store: Store | None,
+    space_id: int,
+    load_picture: LoadPicture,
+    cache: PixelCache | None = None,
+    *,
+    pixels: bool = False,
+) -> Resolved:
     """Fetch what the parts of a query name.
 
     Args:
@@ -76,8 +83,7 @@ def resolve(query: Query, store: Store | None, space_id: int, load_picture: Load
     terms = [part.term if isinstance(part, Not) else part for part in query]
     references = [term for term in terms if isinstance(term, PhotoRef | RegionRef)]
     stored = len(references) == len(terms)
-    look_up = _References(store, space_id, load_picture, cache or PixelCache(), references,
-                          pixels=pixels or not stored)
+    look_up = _References(store, space_id, load_picture, cache or PixelCache(), references, pixels=pixels or not stored)
     parts = tuple(_part(part, look_up, load_picture) for part in query)
     return Resolved(parts, stored, tuple(look_up.notes))
 
@@ -136,18 +142,40 @@ def _part(part: str | Term | Not, look_up: _References, load_picture: LoadPictur
     if isinstance(term, Picture):
         photo = _rgb(load_picture(term.source), label(term))
         mask, background = marked(term, photo, load_picture)
-        return ResolvedPart(role, "picture" if mask is None else "region", label(term), photo=photo, mask=mask,
-                            background=background, weight=term.weight)
+        return ResolvedPart(
+            role,
+            "picture" if mask is None else "region",
+            label(term),
+            photo=photo,
+            mask=mask,
+            background=background,
+            weight=term.weight,
+        )
     pixels, inside = look_up.pixels(term)
-    return ResolvedPart(role, "picture" if isinstance(term, PhotoRef) else "region", label(term), photo=pixels,
-                        mask=inside, vector=look_up.vector(term), weight=term.weight)
+    return ResolvedPart(
+        role,
+        "picture" if isinstance(term, PhotoRef) else "region",
+        label(term),
+        photo=pixels,
+        mask=inside,
+        vector=look_up.vector(term),
+        weight=term.weight,
+    )
 
 
 class _References:
     """Vectors and, when wanted, pixels of the photos and regions that a query names."""
 
-    def __init__(self, store: Store | None, space_id: int, load_picture: LoadPicture, cache: PixelCache,
-                 terms: Sequence[PhotoRef | RegionRef], *, pixels: bool) -> None:
+    def __init__(
+        self,
+        store: Store | None,
+        space_id: int,
+        load_picture: LoadPicture,
+        cache: PixelCache,
+        terms: Sequence[PhotoRef | RegionRef],
+        *,
+        pixels: bool,
+    ) -> None:
         self.notes: list[str] = []
         self._store, self._space_id, self._pixels = store, space_id, pixels
         self._load_picture, self._cache = load_picture, cache
@@ -164,8 +192,10 @@ class _References:
             return photo_vector
         first, end = vectors.offsets[row : row + 2]
         if term.ordinal >= end - first:
-            raise NotInIndex(f"photo {term.photo_id} has {end - first} regions, {label(term)} asks for number "
-                             f"{term.ordinal} counted from 0")
+            raise NotInIndex(
+                f"photo {term.photo_id} has {end - first} regions, {label(term)} asks for number "
+                f"{term.ordinal} counted from 0"
+            )
         region: Floats = vectors.regions[first + term.ordinal]
         return region
 
@@ -176,8 +206,10 @@ class _References:
         self.vector(term)  # a region that is not there is an error before any file is opened
         photo = indexed_pixels(self._store, self._store.photo(term.photo_id), self._load_picture, self._cache)
         if photo is None:
-            self.notes.append(f"neither the original nor the thumbnail of photo {term.photo_id} is left; "
-                              f"its stored vector stands in for {label(term)}")
+            self.notes.append(
+                f"neither the original nor the thumbnail of photo {term.photo_id} is left; "
+                f"its stored vector stands in for {label(term)}"
+            )
             return None, None
         if isinstance(term, PhotoRef):
             return photo, None

@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import EmptyQuery, ShapeError, SpaceMismatch
-from ..interface.protocol import Calibration
+from ..interface.calibration import Calibration
 from ..records import Floats, QueryEncoding, ResolvedPart
 from .judgement import curve_of, kind_of_part, sentence_share
 
@@ -139,8 +139,14 @@ class Scores:
         return Scores(self.total[chosen], self.wanted[chosen], self.evidence[chosen], self.negative_evidence[chosen])
 
 
-def scoring_query(parts: Sequence[ResolvedPart], encoding: QueryEncoding, calibration: Calibration, *,
-                  entity_weight: float = ENTITY_WEIGHT, negative_weight: float = NEGATIVE_WEIGHT) -> ScoringQuery:
+def scoring_query(
+    parts: Sequence[ResolvedPart],
+    encoding: QueryEncoding,
+    calibration: Calibration,
+    *,
+    entity_weight: float = ENTITY_WEIGHT,
+    negative_weight: float = NEGATIVE_WEIGHT,
+) -> ScoringQuery:
     """Put together what the score needs.
 
     Args:
@@ -158,8 +164,10 @@ def scoring_query(parts: Sequence[ResolvedPart], encoding: QueryEncoding, calibr
     if len(negatives) == len(parts):
         raise EmptyQuery("query has negatives only, expected also something to look for; add text or a part to it")
     if (len(encoding.entities), len(encoding.negatives)) != (len(entities), len(negatives)):
-        raise ShapeError(f"query encoding has {len(encoding.entities)} entities and {len(encoding.negatives)} "
-                         f"negatives, expected {len(entities)} and {len(negatives)}")
+        raise ShapeError(
+            f"query encoding has {len(encoding.entities)} entities and {len(encoding.negatives)} "
+            f"negatives, expected {len(entities)} and {len(negatives)}"
+        )
     dim = len(encoding.legend)
     mean = mean_of(calibration.phrases, dim)
     unwanted = terms(negatives, encoding.negatives, mean)
@@ -167,11 +175,13 @@ def scoring_query(parts: Sequence[ResolvedPart], encoding: QueryEncoding, calibr
     scale = negative_weight * PENALTY / curve_of(parts, calibration).slope
     return ScoringQuery(
         legend=encoding.legend - np.float32(IMAGE_CENTRING) * mean_of(calibration.captions, dim),
-        entities=terms(entities, encoding.entities, mean), negatives=unwanted,
+        entities=terms(entities, encoding.entities, mean),
+        negatives=unwanted,
         entity_weight=entity_weight + (ALONE - entity_weight) * sentence_share(parts),
         penalties=np.float32(scale) * np.minimum(unwanted.weights, MOST_WEIGHT),
         slopes=np.array([curve.slope for curve in own], np.float32),
-        middles=np.array([curve.middle for curve in own], np.float32))
+        middles=np.array([curve.middle for curve in own], np.float32),
+    )
 
 
 def mean_of(bank: Floats, dim: int) -> Floats:
@@ -183,9 +193,12 @@ def mean_of(bank: Floats, dim: int) -> Floats:
 def terms(parts: Sequence[ResolvedPart], vectors: Floats, mean: Floats) -> Terms:
     """Parts with their (k, D) unit vectors as terms, centred by the (D,) mean phrase."""
     rows = vectors.reshape(-1, len(mean)).astype(np.float32)
-    return Terms(regions=rows - mean, images=rows - np.float32(IMAGE_CENTRING) * mean,
-                 weights=np.array([part.weight for part in parts], np.float32),
-                 whole=np.array([part.kind == "picture" for part in parts], bool))
+    return Terms(
+        regions=rows - mean,
+        images=rows - np.float32(IMAGE_CENTRING) * mean,
+        weights=np.array([part.weight for part in parts], np.float32),
+        whole=np.array([part.kind == "picture" for part in parts], bool),
+    )
 
 
 def score(block: Block, query: ScoringQuery) -> Scores:
@@ -205,8 +218,13 @@ def score(block: Block, query: ScoringQuery) -> Scores:
 def cosines(block: Block, query: ScoringQuery) -> Cosines:
     """The cosines of every photo of the block with every part of the query."""
     entities, negatives = query.entities, query.negatives
-    return Cosines(block.image @ query.legend, best_cosines(block, entities), block.image @ entities.images.T,
-                   best_cosines(block, negatives), block.image @ negatives.images.T)
+    return Cosines(
+        block.image @ query.legend,
+        best_cosines(block, entities),
+        block.image @ entities.images.T,
+        best_cosines(block, negatives),
+        block.image @ negatives.images.T,
+    )
 
 
 def fuse(found: Cosines, query: ScoringQuery) -> Scores:
@@ -250,8 +268,10 @@ def best_cosines(block: Block, some: Terms) -> Floats:
     if not (count and len(some)):
         return best
     if some.regions.shape[1] != block.image.shape[1]:
-        raise SpaceMismatch(f"query vectors have D={some.regions.shape[1]}, the index has D={block.image.shape[1]}; "
-                            "search with the interface that the photos were ingested with")
+        raise SpaceMismatch(
+            f"query vectors have D={some.regions.shape[1]}, the index has D={block.image.shape[1]}; "
+            "search with the interface that the photos were ingested with"
+        )
     filled = np.flatnonzero(lengths > 0)
     if len(filled):
         # empty photos own no rows, so the starts of the filled ones alone cut the rows rightly
@@ -273,4 +293,4 @@ def rank(photo_ids: NDArray[np.int64], total: Floats, top_k: int) -> NDArray[np.
     else:
         kept = np.arange(len(total))
     order = np.lexsort((photo_ids[kept], -total[kept]))
-    return kept[order[:max(top_k, 0)]]
+    return kept[order[: max(top_k, 0)]]

@@ -31,8 +31,9 @@ class Stacks:
             return photo.id
         count, aspect = len(self._ids), np.log(max(photo.width, 1) / max(photo.height, 1))
         value = np.uint64(photo.phash)
-        near = ((np.bitwise_count(self._hashes[:count] ^ value) <= ALIKE)
-                & (np.abs(self._aspects[:count] - aspect) <= ASPECT))
+        near = (np.bitwise_count(self._hashes[:count] ^ value) <= ALIKE) & (
+            np.abs(self._aspects[:count] - aspect) <= ASPECT
+        )
         if near.any():
             return self._ids[int(near.argmax())]
         if count == len(self._hashes):

@@ -33,8 +33,11 @@ def encoding_columns(encoding: PhotoEncoding, dim: int) -> dict[str, Any]:
     if len(encoding.masks) not in (0, count):
         raise ShapeError(f"photo has {len(encoding.masks)} masks for {count} regions, expected one each")
     return {
-        "region_count": count, "image": _half(image), "regions": _half(regions),
-        "boxes": _single("boxes", encoding.boxes, (count, 4)), "areas": _single("areas", encoding.areas, (count,)),
+        "region_count": count,
+        "image": _half(image),
+        "regions": _half(regions),
+        "boxes": _single("boxes", encoding.boxes, (count, 4)),
+        "areas": _single("areas", encoding.areas, (count,)),
         "scores": _single("scores", encoding.scores, (count,)),
     }
 

@@ -76,8 +76,9 @@ class _Coarse:
         return self.index if calibrated else load_faiss().downcast_index(self.index.refine_index)
 
 
-def build(connection: Connection, folder: Path, space_id: int, kinds: Sequence[Kind],
-          progress: Progress | None = None) -> list[Generation]:
+def build(
+    connection: Connection, folder: Path, space_id: int, kinds: Sequence[Kind], progress: Progress | None = None
+) -> list[Generation]:
     """Write one new file per kind with everything that the connection's snapshot holds.
 
     Args:
@@ -91,8 +92,9 @@ def build(connection: Connection, folder: Path, space_id: int, kinds: Sequence[K
         for kind in kinds:
             recipe = recipe_for(photos if kind == "image" else regions, dim)
             spool = None if recipe.coarse else files.enter_context(tempfile.TemporaryFile(dir=folder))
-            growing[kind] = _Flat(recipe, spool) if spool else _coarse(
-                connection, space_id, dim, kind, recipe, photos, regions)
+            growing[kind] = (
+                _Flat(recipe, spool) if spool else _coarse(connection, space_id, dim, kind, recipe, photos, regions)
+            )
         done = 0
         for block in stream(connection, space_id, dim):
             if "image" in growing:
@@ -111,8 +113,9 @@ def _written(folder: Path, space_id: int, kind: Kind, mark: int, dim: int, grown
     return write_file(folder, Generation(0, space_id, kind, "", "", 0, len(ids), mark, dim, grown.recipe), ids, index)
 
 
-def _coarse(connection: Connection, space_id: int, dim: int, kind: Kind, recipe: Recipe, photos: int,
-            regions: int) -> _Coarse:
+def _coarse(
+    connection: Connection, space_id: int, dim: int, kind: Kind, recipe: Recipe, photos: int, regions: int
+) -> _Coarse:
     wanted = photos * min(1.0, TRAIN_PER_LIST * recipe.lists / (photos if kind == "image" else regions))
     some = halves(connection, space_id, dim, sample_ids(encoded_ids(connection, space_id), round(wanted)))
     return _Coarse(recipe, dim, (some.image if kind == "image" else some.regions).astype(np.float32))

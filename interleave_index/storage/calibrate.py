@@ -73,13 +73,14 @@ def calibrate(index: Any, recipe: Recipe, sample: Floats) -> Recipe | None:
     first = best[levels[0]]
     if first.failed or first.cost > WORTH * index.ntotal * 2 * index.d:
         return None
-    return replace(recipe, search={k: found.probe for k, found in best.items()},
-                   recall={k: round(found.recall, 4) for k, found in best.items()})
+    return replace(
+        recipe,
+        search={k: found.probe for k, found in best.items()},
+        recall={k: round(found.recall, 4) for k, found in best.items()},
+    )
 
 
-def _ranks(
-    index: Any, recipe: Recipe, asked: Floats, truth: Ids, pool: int
-) -> Iterator[tuple[int, NDArray[np.int64]]]:
+def _ranks(index: Any, recipe: Recipe, asked: Floats, truth: Ids, pool: int) -> Iterator[tuple[int, NDArray[np.int64]]]:
     """For growing effort, the place that each true neighbour takes among the coarse index's candidates."""
     faiss = load_faiss()
     base = faiss.downcast_index(index.base_index)

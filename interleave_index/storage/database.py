@@ -15,9 +15,32 @@ from ..errors import ConfigError
 CATALOG = "catalog.sqlite"
 PAGE_BYTES = 16384  # a photo's vectors fit one page or two; scans are 1.7 times as fast as with SQLite's 4096
 BUSY_MS = 30_000
-NETWORK = {"nfs", "nfs3", "nfs4", "cifs", "smb", "smb2", "smb3", "smbfs", "ncpfs", "afs", "9p", "ceph", "glusterfs",
-           "lustre", "beegfs", "gpfs", "fuse.sshfs", "fuse.glusterfs", "fuse.ceph", "fuse.s3fs", "fuse.rclone",
-           "fuse.gcsfuse", "davfs", "fuse.davfs2"}
+NETWORK = {
+    "nfs",
+    "nfs3",
+    "nfs4",
+    "cifs",
+    "smb",
+    "smb2",
+    "smb3",
+    "smbfs",
+    "ncpfs",
+    "afs",
+    "9p",
+    "ceph",
+    "glusterfs",
+    "lustre",
+    "beegfs",
+    "gpfs",
+    "fuse.sshfs",
+    "fuse.glusterfs",
+    "fuse.ceph",
+    "fuse.s3fs",
+    "fuse.rclone",
+    "fuse.gcsfuse",
+    "davfs",
+    "fuse.davfs2",
+}
 
 
 def folder_of(place: Path | str) -> Path:
@@ -35,7 +58,8 @@ def folder_of(place: Path | str) -> Path:
         return path.parent if path.suffix == ".sqlite" else path
     if scheme.split("+")[0] in ("postgresql", "postgres"):
         raise ConfigError(
-            f"index is {scheme}://…, catalogs in PostgreSQL are not supported yet; name a local folder instead")
+            f"index is {scheme}://…, catalogs in PostgreSQL are not supported yet; name a local folder instead"
+        )
     raise ConfigError(f"index is {scheme}://…, expected a folder or sqlite:///path/of/folder")
 
 
@@ -67,7 +91,8 @@ def refuse_network(folder: Path, mounts: str | None = None) -> None:
     if kind in NETWORK:
         raise ConfigError(
             f"index folder {folder} lies on a network file system ({kind}); the catalog's write-ahead log needs "
-            "memory shared between processes of one machine; put the index on a local disk, photos may stay remote")
+            "memory shared between processes of one machine; put the index on a local disk, photos may stay remote"
+        )
 
 
 def connect(folder: Path) -> Engine:
@@ -78,8 +103,13 @@ def connect(folder: Path) -> Engine:
     """
 
     def open_file() -> sqlite3.Connection:
-        return sqlite3.connect(folder / CATALOG, isolation_level=None, check_same_thread=False,
-                               timeout=BUSY_MS / 1000, cached_statements=256)
+        return sqlite3.connect(
+            folder / CATALOG,
+            isolation_level=None,
+            check_same_thread=False,
+            timeout=BUSY_MS / 1000,
+            cached_statements=256,
+        )
 
     engine = create_engine("sqlite://", creator=open_file, poolclass=QueuePool)
     event.listen(engine, "connect", _set_up)
@@ -89,8 +119,13 @@ def connect(folder: Path) -> Engine:
 
 def _set_up(connection: Any, _record: Any) -> None:
     cursor = connection.cursor()
-    for pragma in (f"page_size = {PAGE_BYTES}", "journal_mode = WAL", "synchronous = NORMAL", "foreign_keys = ON",
-                   f"busy_timeout = {BUSY_MS}"):
+    for pragma in (
+        f"page_size = {PAGE_BYTES}",
+        "journal_mode = WAL",
+        "synchronous = NORMAL",
+        "foreign_keys = ON",
+        f"busy_timeout = {BUSY_MS}",
+    ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 

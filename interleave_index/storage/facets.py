@@ -26,8 +26,12 @@ def facets(connection: Connection) -> dict[str, Any]:
     there = select(LocationRow.photo_id).where(LocationRow.state == "present").distinct().subquery()
     here = PhotoRow.id.in_(select(there.c.photo_id))
     cameras = connection.execute(
-        select(PhotoRow.camera, func.count()).where(here, PhotoRow.camera.is_not(None)).group_by(PhotoRow.camera)
-        .order_by(func.count().desc(), PhotoRow.camera).limit(MOST))
+        select(PhotoRow.camera, func.count())
+        .where(here, PhotoRow.camera.is_not(None))
+        .group_by(PhotoRow.camera)
+        .order_by(func.count().desc(), PhotoRow.camera)
+        .limit(MOST)
+    )
     # The month by string functions of SQL differs between databases: dates are few bytes, so count them here.
     taken = connection.execute(select(PhotoRow.taken_at).where(here, PhotoRow.taken_at.is_not(None))).scalars()
     months = Counter(f"{moment:%Y-%m}" for moment in taken if moment is not None)

@@ -121,11 +121,14 @@ def open_file(folder: Path, row: Generation) -> Segment:
         ids = np.memmap(path, "<i8", "r", start, (row.rows,)) if row.rows else np.empty(0, np.int64)
         index = _read_index(path)
     except (OSError, RuntimeError, ValueError, struct.error) as error:
-        raise IndexDamaged(f"FAISS file {path} cannot be used ({error}); `interleave-index optimize` rebuilds it"
-                           ) from error
+        raise IndexDamaged(
+            f"FAISS file {path} cannot be used ({error}); `interleave-index optimize` rebuilds it"
+        ) from error
     if (index.ntotal, index.d) != (row.rows, row.dim):
-        raise IndexDamaged(f"FAISS file {path} holds {index.ntotal} rows of {index.d}, expected {row.rows} of "
-                           f"{row.dim}; `interleave-index optimize` rebuilds it")
+        raise IndexDamaged(
+            f"FAISS file {path} holds {index.ntotal} rows of {index.d}, expected {row.rows} of "
+            f"{row.dim}; `interleave-index optimize` rebuilds it"
+        )
     return Segment(np.asarray(ids), index, row.recipe, regions=row.kind == "region")
 
 

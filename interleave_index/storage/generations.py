@@ -45,14 +45,28 @@ def live(connection: Connection, space_id: int | None = None) -> list[Generation
     query = query.where(columns.state == "live").order_by(columns.id)
     if space_id is not None:
         query = query.where(columns.space_id == space_id)
-    return [Generation(row.id, row.space_id, cast(Kind, row.kind), row.file, row.sha256, row.bytes, row.rows, row.mark,
-                       row.dim, Recipe.from_json(row.recipe)) for row in connection.execute(query)]
+    return [
+        Generation(
+            row.id,
+            row.space_id,
+            cast(Kind, row.kind),
+            row.file,
+            row.sha256,
+            row.bytes,
+            row.rows,
+            row.mark,
+            row.dim,
+            Recipe.from_json(row.recipe),
+        )
+        for row in connection.execute(query)
+    ]
 
 
 def removed(connection: Connection, space_id: int, after: int) -> Ids:
     """Photos taken out or encoded again past a mark, ascending."""
-    rows = connection.execute(select(RemovalRow.photo_id).where(
-        RemovalRow.space_id == space_id, RemovalRow.seq > after))
+    rows = connection.execute(
+        select(RemovalRow.photo_id).where(RemovalRow.space_id == space_id, RemovalRow.seq > after)
+    )
     return np.unique(np.fromiter(rows.scalars(), np.int64))
 
 
@@ -75,8 +89,12 @@ def load(connection: Connection, folder: Path, space_id: int, before: SpaceIndex
     for row in rows:
         known = before.of(row.kind) if before else None
         try:
-            opened[row.kind] = (known.generation[0] if known and known.generation and known.generation[1].id == row.id
-                                else open_file(folder, row), row)
+            opened[row.kind] = (
+                known.generation[0]
+                if known and known.generation and known.generation[1].id == row.id
+                else open_file(folder, row),
+                row,
+            )
         except IndexDamaged:
             lost.append(row.kind)
     marks = {kind: opened[kind][1].mark if kind in opened else 0 for kind in KINDS}
@@ -85,8 +103,16 @@ def load(connection: Connection, folder: Path, space_id: int, before: SpaceIndex
     for kind in KINDS:
         dead = removed(connection, space_id, marks[kind]) if kind in opened else NONE
         made[kind] = VectorIndex(kind, dim, opened.get(kind), dead, _delta(pending, kind, marks[kind]))
-    return SpaceIndexes(space_id, seq, min(marks.values()), made["image"], made["region"], pending, tuple(lost),
-                        frozenset(row.id for row in rows))
+    return SpaceIndexes(
+        space_id,
+        seq,
+        min(marks.values()),
+        made["image"],
+        made["region"],
+        pending,
+        tuple(lost),
+        frozenset(row.id for row in rows),
+    )
 
 
 def _pending(connection: Connection, space_id: int, dim: int, mark: int, before: SpaceIndexes | None) -> Halves:
@@ -112,14 +138,32 @@ def _delta(pending: Halves, kind: Kind, mark: int) -> Segment:
 def commit(connection: Connection, made: Iterable[Generation]) -> None:
     """Put new generations in the place of the live ones of their kinds, in the caller's transaction."""
     for new in made:
-        connection.execute(update(GenerationRow).where(
-            GenerationRow.space_id == new.space_id, GenerationRow.kind == new.kind, GenerationRow.state == "live"
-        ).values(state="retired"))
-        connection.execute(insert(GenerationRow).values(
-            space_id=new.space_id, kind=new.kind, file=new.file, sha256=new.sha256, bytes=new.bytes, rows=new.rows,
-            mark=new.mark, recipe=new.recipe.to_json(), state="live", made_at=now()))
-        oldest = select(func.min(GenerationRow.mark)).where(
-            GenerationRow.space_id == new.space_id, GenerationRow.state == "live").scalar_subquery()
+        connection.execute(
+            update(GenerationRow)
+            .where(
+                GenerationRow.space_id == new.space_id, GenerationRow.kind == new.kind, GenerationRow.state == "live"
+            )
+            .values(state="retired")
+        )
+        connection.execute(
+            insert(GenerationRow).values(
+                space_id=new.space_id,
+                kind=new.kind,
+                file=new.file,
+                sha256=new.sha256,
+                bytes=new.bytes,
+                rows=new.rows,
+                mark=new.mark,
+                recipe=new.recipe.to_json(),
+                state="live",
+                made_at=now(),
+            )
+        )
+        oldest = (
+            select(func.min(GenerationRow.mark))
+            .where(GenerationRow.space_id == new.space_id, GenerationRow.state == "live")
+            .scalar_subquery()
+        )
         connection.execute(delete(RemovalRow).where(RemovalRow.space_id == new.space_id, RemovalRow.seq <= oldest))
     raise_change(connection)
 
@@ -128,5 +172,6 @@ def strays(connection: Connection, folder: Path) -> list[Path]:
     """Files of the FAISS folder that no live generation owns: left by a crash, or retired."""
     owned = {row.file for row in live(connection)}
     found = folder.glob("*") if folder.is_dir() else ()
-    return sorted(path for path in found
-                  if path.name not in owned and (path.suffix == ".faiss" or path.name.endswith(TEMPORARY)))
+    return sorted(
+        path for path in found if path.name not in owned and (path.suffix == ".faiss" or path.name.endswith(TEMPORARY))
+    )

@@ -13,7 +13,7 @@ import numpy as np
 from ..errors import ShapeError
 from ..records import Floats
 from .files import Generation, Kind
-from .fp16 import (ScanBlock, top)
+from .fp16 import ScanBlock, top
 from .recipes import FLAT
 from .rows import Ids
 from .segment import Segment, Selection
@@ -34,8 +34,9 @@ class VectorIndex:
         delta: vectors written since.
     """
 
-    def __init__(self, kind: Kind, dim: int, generation: tuple[Segment, Generation] | None, dead: Ids,
-                 delta: Segment) -> None:
+    def __init__(
+        self, kind: Kind, dim: int, generation: tuple[Segment, Generation] | None, dead: Ids, delta: Segment
+    ) -> None:
         self.kind, self.dim, self.delta = kind, dim, delta
         self.generation = generation
         self.info = generation[1] if generation else None
@@ -68,8 +69,10 @@ class VectorIndex:
         queries = np.ascontiguousarray(queries, np.float32)
         if queries.ndim != 2 or queries.shape[1] != self.dim or k < 1:
             raise ShapeError(f"queries have shape {queries.shape} and k is {k}, expected (Q, {self.dim}) and k >= 1")
-        found = [segment.search(queries, k, chosen)
-                 for (segment, _), chosen in zip(self._segments, self._chosen(allowed), strict=True)]
+        found = [
+            segment.search(queries, k, chosen)
+            for (segment, _), chosen in zip(self._segments, self._chosen(allowed), strict=True)
+        ]
         if len(found) == 1:
             return found[0]
         return top(np.hstack([scores for scores, _ in found]), np.hstack([ids for _, ids in found]), k)

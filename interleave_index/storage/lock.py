@@ -101,8 +101,12 @@ class WriteLock:
                 os.close(fd)
                 raise IndexBusy(self._busy(purpose))
             time.sleep(0.02)
-        said = {"pid": os.getpid(), "host": socket.gethostname(), "purpose": purpose,
-                "since": datetime.now().astimezone().isoformat(timespec="seconds")}
+        said = {
+            "pid": os.getpid(),
+            "host": socket.gethostname(),
+            "purpose": purpose,
+            "since": datetime.now().astimezone().isoformat(timespec="seconds"),
+        }
         with suppress(OSError):  # on a full disk nobody learns the name, but the lock holds
             os.ftruncate(fd, 0)
             os.lseek(fd, 0, os.SEEK_SET)
@@ -117,6 +121,9 @@ class WriteLock:
 
     def _busy(self, purpose: str) -> str:
         who = self.holder()
-        named = (f"process {who.get('pid')} on {who.get('host')} ({who.get('purpose')}, since {who.get('since')})"
-                 if who else "another process")
+        named = (
+            f"process {who.get('pid')} on {who.get('host')} ({who.get('purpose')}, since {who.get('since')})"
+            if who
+            else "another process"
+        )
         return f"cannot write to {self.path.parent} ({purpose}): {named} is writing; wait until it has finished"

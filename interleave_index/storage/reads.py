@@ -21,7 +21,8 @@ LARGEST_ID = 2**63 - 1  # that SQL can be asked for
 # Made once: every query asks these for its hits.
 PHOTOS = select(PhotoRow.__table__).where(PhotoRow.id.in_(bindparam("photos", expanding=True)))
 PATHS = select(LocationRow.photo_id, LocationRow.state, LocationRow.path).where(
-    LocationRow.photo_id.in_(bindparam("photos", expanding=True)))
+    LocationRow.photo_id.in_(bindparam("photos", expanding=True))
+)
 PRESENT_FIRST = {"present": 0, "missing": 1, "failed": 2}
 
 
@@ -29,23 +30,44 @@ def known_locations(connection: Connection, roots: Sequence[Path], space_id: int
     """Every location at or below the roots, by path; `encoded` is about the given space."""
     join = and_(EncodingRow.photo_id == LocationRow.photo_id, EncodingRow.space_id == (space_id or 0))
     rows = connection.execute(
-        select(LocationRow.path, LocationRow.photo_id, LocationRow.bytes, LocationRow.mtime_ns, LocationRow.state,
-               EncodingRow.seq, PhotoRow.sha256, LocationRow.reason, LocationRow.detail)
-        .outerjoin(EncodingRow, join).outerjoin(PhotoRow, PhotoRow.id == LocationRow.photo_id).where(below(roots)))
-    return {real_path(path): KnownLocation(photo_id, size, mtime, cast(LocationState, state), seq is not None, sha,
-                                           reason, detail)
-            for path, photo_id, size, mtime, state, seq, sha, reason, detail in rows}
+        select(
+            LocationRow.path,
+            LocationRow.photo_id,
+            LocationRow.bytes,
+            LocationRow.mtime_ns,
+            LocationRow.state,
+            EncodingRow.seq,
+            PhotoRow.sha256,
+            LocationRow.reason,
+            LocationRow.detail,
+        )
+        .outerjoin(EncodingRow, join)
+        .outerjoin(PhotoRow, PhotoRow.id == LocationRow.photo_id)
+        .where(below(roots))
+    )
+    return {
+        real_path(path): KnownLocation(
+            photo_id, size, mtime, cast(LocationState, state), seq is not None, sha, reason, detail
+        )
+        for path, photo_id, size, mtime, state, seq, sha, reason, detail in rows
+    }
 
 
 def photos_by_sha(connection: Connection, shas: Sequence[str], space_id: int | None) -> dict[str, ShaKnown]:
     """Those of the contents that are photos of the catalog; `encoded` is about the given space."""
     found: dict[str, ShaKnown] = {}
-    here = (select(func.count()).where(LocationRow.photo_id == PhotoRow.id, LocationRow.state == "present")
-            .scalar_subquery())
+    here = (
+        select(func.count())
+        .where(LocationRow.photo_id == PhotoRow.id, LocationRow.state == "present")
+        .scalar_subquery()
+    )
     join = and_(EncodingRow.photo_id == PhotoRow.id, EncodingRow.space_id == (space_id or 0))
     for some in chunks(shas):
-        rows = connection.execute(select(PhotoRow.sha256, PhotoRow.id, EncodingRow.seq, here)
-                                  .outerjoin(EncodingRow, join).where(PhotoRow.sha256.in_(some)))
+        rows = connection.execute(
+            select(PhotoRow.sha256, PhotoRow.id, EncodingRow.seq, here)
+            .outerjoin(EncodingRow, join)
+            .where(PhotoRow.sha256.in_(some))
+        )
         found.update((sha, ShaKnown(photo_id, seq is not None, paths)) for sha, photo_id, seq, paths in rows)
     return found
 
@@ -73,9 +95,19 @@ def _paths(connection: Connection, photo_ids: Sequence[int]) -> dict[int, str]:
 
 def _photo(row: Row[Any], path: str | None) -> Photo:
     return Photo(
-        id=row.id, path=path, width=row.width, height=row.height, format=row.format, taken_at=row.taken_at,
-        camera=row.camera, lens=row.lens, latitude=row.latitude, longitude=row.longitude, sha256=row.sha256,
-        phash=None if row.phash is None else row.phash % (1 << 64))
+        id=row.id,
+        path=path,
+        width=row.width,
+        height=row.height,
+        format=row.format,
+        taken_at=row.taken_at,
+        camera=row.camera,
+        lens=row.lens,
+        latitude=row.latitude,
+        longitude=row.longitude,
+        sha256=row.sha256,
+        phash=None if row.phash is None else row.phash % (1 << 64),
+    )
 
 
 def photo_id_at(connection: Connection, path: Path | str) -> int | None:
@@ -149,14 +181,18 @@ def _near(connection: Connection, near: tuple[float, float, float]) -> Ids:
         raise InputError(f"near is {near}, expected latitude -90 to 90, longitude -180 to 180, kilometres from 0")
     band = np.degrees(kilometres / EARTH_KM) + 1e-6
     rows = connection.execute(
-        select(PhotoRow.id, PhotoRow.latitude, PhotoRow.longitude)
-        .where(PhotoRow.latitude.between(latitude - band, latitude + band), PhotoRow.longitude.is_not(None))).all()
+        select(PhotoRow.id, PhotoRow.latitude, PhotoRow.longitude).where(
+            PhotoRow.latitude.between(latitude - band, latitude + band), PhotoRow.longitude.is_not(None)
+        )
+    ).all()
     if not rows:
         return np.empty(0, np.int64)
     ids = np.array([row[0] for row in rows], np.int64)
     there = np.radians(np.array([(row[1], row[2]) for row in rows], np.float64))
     here = np.radians([latitude, longitude])
-    half = (np.sin((there[:, 0] - here[0]) / 2) ** 2
-            + np.cos(here[0]) * np.cos(there[:, 0]) * np.sin((there[:, 1] - here[1]) / 2) ** 2)
+    half = (
+        np.sin((there[:, 0] - here[0]) / 2) ** 2
+        + np.cos(here[0]) * np.cos(there[:, 0]) * np.sin((there[:, 1] - here[1]) / 2) ** 2
+    )
     distance = 2 * EARTH_KM * np.arcsin(np.sqrt(np.clip(half, 0, 1)))
     return np.sort(ids[distance <= kilometres])

@@ -19,7 +19,7 @@ from ..errors import StorageError
 from .backend import load_faiss
 
 FLAT = "SQfp16"
-# 1.2 million rows of D = 256 were scanned in 18.6 ms, so that these take about a third; the file is made without holding it
+# 1.2 million rows of D = 256 were scanned in 18.6 ms, so these take about a third; the file is made without holding it
 FLAT_ROWS = 400_000
 TRAIN_PER_LIST = 64  # vectors for each inverted list in training
 
@@ -93,8 +93,12 @@ class Recipe:
     def from_json(text: str) -> Recipe:
         """What `to_json` wrote."""
         plain = json.loads(text)
-        return Recipe(plain["factory"], plain["lists"], {int(k): Probe(*v) for k, v in plain["search"].items()},
-                      {int(k): v for k, v in plain["recall"].items()})
+        return Recipe(
+            plain["factory"],
+            plain["lists"],
+            {int(k): Probe(*v) for k, v in plain["search"].items()},
+            {int(k): v for k, v in plain["recall"].items()},
+        )
 
 
 def recipe_for(rows: int, dim: int) -> Recipe:
@@ -123,8 +127,10 @@ def flat_head(rows: int, dim: int) -> bytes:
     head = bytearray(faiss.serialize_index(index)[: -2 * dim].tobytes())
     for place, one, wanted in ((8, 1, rows), (len(head) - 8, 2 * dim, 2 * dim * rows)):
         if struct.unpack_from("<q", head, place) != (one,):
-            raise StorageError(f"FAISS {faiss.__version__} writes a flat index otherwise than expected; "
-                               "install a version that the package names")
+            raise StorageError(
+                f"FAISS {faiss.__version__} writes a flat index otherwise than expected; "
+                "install a version that the package names"
+            )
         struct.pack_into("<q", head, place, wanted)
     return bytes(head)
 

@@ -52,21 +52,28 @@ def is_current(engine: Engine, folder: Path) -> bool:
     except OperationalError:  # locked, read-only, out of space: that says nothing about the file
         raise
     except DatabaseError as error:
-        raise IndexDamaged(f"catalog of {folder} cannot be read ({error.orig}); restore it from a copy, or ingest "
-                           "into a new folder") from error
+        raise IndexDamaged(
+            f"catalog of {folder} cannot be read ({error.orig}); restore it from a copy, or ingest into a new folder"
+        ) from error
     if revision is None and known:
         raise IndexDamaged(f"catalog of {folder} has tables but no schema version; restore it from a copy")
     if revision is not None and revision not in REVISIONS:
-        raise SchemaTooNew(f"catalog of {folder} has schema {revision}, this version knows up to {REVISIONS[-1]}; "
-                           "install a newer interleave-index")
+        raise SchemaTooNew(
+            f"catalog of {folder} has schema {revision}, this version knows up to {REVISIONS[-1]}; "
+            "install a newer interleave-index"
+        )
     return revision == REVISIONS[-1]
 
 
 def create(connection: Connection) -> None:
     """Make every table of an empty catalog, in the caller's transaction."""
     Base.metadata.create_all(connection)
-    version = Table("alembic_version", MetaData(), Column("version_num", String(32), nullable=False),
-                    PrimaryKeyConstraint("version_num", name="alembic_version_pkc"))
+    version = Table(
+        "alembic_version",
+        MetaData(),
+        Column("version_num", String(32), nullable=False),
+        PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
+    )
     version.create(connection)
     connection.execute(insert(version).values(version_num=REVISIONS[-1]))
     connection.execute(insert(CatalogRow).values(id=1, change=0, created_at=now()))

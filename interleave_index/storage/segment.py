@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ..records import REGIONS_PER_PHOTO, Floats
 from .backend import load_faiss
-from .fp16 import (BLOCK_ROWS, ScanBlock, scan_codes, top, widen)
+from .fp16 import BLOCK_ROWS, ScanBlock, scan_codes, top, widen
 from .recipes import Recipe, new_index
 from .rows import Ids
 

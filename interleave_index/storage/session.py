@@ -81,8 +81,12 @@ class Session:
     @contextmanager
     def writing(self, purpose: str) -> Iterator[Connection]:
         """A connection in a writing transaction, under the write lock; committed when the body ends well."""
-        with (self.writer(purpose), self._worded(),
-              self._engine.connect().execution_options(interleave_write=True) as connection, connection.begin()):
+        with (
+            self.writer(purpose),
+            self._worded(),
+            self._engine.connect().execution_options(interleave_write=True) as connection,
+            connection.begin(),
+        ):
             yield connection
 
     @contextmanager
@@ -91,13 +95,17 @@ class Session:
         try:
             yield
         except OperationalError as error:
-            raise StorageError(f"catalog of {self.folder} cannot be used just now ({error.orig}); see that the disk is "
-                               "neither full nor read-only and that no other program holds the file") from error
+            raise StorageError(
+                f"catalog of {self.folder} cannot be used just now ({error.orig}); see that the disk is "
+                "neither full nor read-only and that no other program holds the file"
+            ) from error
         except IntegrityError:
             raise
         except DatabaseError as error:
-            raise IndexDamaged(f"catalog of {self.folder} is damaged ({error.orig}); `interleave-index verify` says "
-                               "more; restore it from a copy, or ingest into a new folder") from error
+            raise IndexDamaged(
+                f"catalog of {self.folder} is damaged ({error.orig}); `interleave-index verify` says "
+                "more; restore it from a copy, or ingest into a new folder"
+            ) from error
 
     def remembered(self, key: Hashable, read: Callable[[Connection], T]) -> T:
         """What `read` gives, kept until the next transaction that changes the catalog, by whatever process."""

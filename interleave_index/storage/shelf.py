@@ -50,13 +50,17 @@ def library(store: Store, space_id: int, photo_ids: Sequence[int]) -> Iterator[t
         stored, photos = store.vectors(space_id, some), store.photos(some)
         for row, photo_id in enumerate(some):
             rows = slice(stored.offsets[row], stored.offsets[row + 1])
-            yield photos[photo_id], _regions(photo_id, stored.scores[rows], stored.boxes[rows],
-                                             store.masks(space_id, photo_id))
+            yield (
+                photos[photo_id],
+                _regions(photo_id, stored.scores[rows], stored.boxes[rows], store.masks(space_id, photo_id)),
+            )
 
 
 def _regions(photo_id: int, scores: Floats, boxes: Floats, masks: Sequence[Rle]) -> tuple[Region, ...]:
-    return tuple(Region(region_id(photo_id, ordinal), float(score), _box(box), mask)
-                 for ordinal, (score, box, mask) in enumerate(zip(scores, boxes, masks, strict=False)))
+    return tuple(
+        Region(region_id(photo_id, ordinal), float(score), _box(box), mask)
+        for ordinal, (score, box, mask) in enumerate(zip(scores, boxes, masks, strict=False))
+    )
 
 
 def _box(corners: Floats) -> Box:

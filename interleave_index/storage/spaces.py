@@ -15,9 +15,14 @@ from .writes import raise_change
 
 def find(connection: Connection, space: Space) -> int | None:
     """Id of this very space, or None."""
-    return connection.execute(select(SpaceTable.id).where(
-        SpaceTable.interface == space.interface, SpaceTable.checkpoint == space.checkpoint,
-        SpaceTable.preprocessing == space.preprocessing, SpaceTable.dim == space.dim)).scalar()
+    return connection.execute(
+        select(SpaceTable.id).where(
+            SpaceTable.interface == space.interface,
+            SpaceTable.checkpoint == space.checkpoint,
+            SpaceTable.preprocessing == space.preprocessing,
+            SpaceTable.dim == space.dim,
+        )
+    ).scalar()
 
 
 def ensure(connection: Connection, space: Space) -> int:
@@ -25,9 +30,16 @@ def ensure(connection: Connection, space: Space) -> int:
     found = find(connection, space)
     if found is not None:
         return found
-    connection.execute(insert(SpaceTable).values(
-        interface=space.interface, checkpoint=space.checkpoint, preprocessing=space.preprocessing, dim=space.dim,
-        state="active" if active_id(connection) is None else "building", seq=0))
+    connection.execute(
+        insert(SpaceTable).values(
+            interface=space.interface,
+            checkpoint=space.checkpoint,
+            preprocessing=space.preprocessing,
+            dim=space.dim,
+            state="active" if active_id(connection) is None else "building",
+            seq=0,
+        )
+    )
     raise_change(connection)
     return int(connection.execute(select(func.max(SpaceTable.id))).scalar_one())
 
@@ -42,8 +54,9 @@ def activate(connection: Connection, space_id: int) -> None:
     known = connection.execute(select(SpaceTable.id)).scalars().all()
     if space_id not in known:
         raise NotInIndex(f"space {space_id} is not in the catalog; `interleave-index spaces` lists them")
-    connection.execute(update(SpaceTable).where(SpaceTable.state == "active", SpaceTable.id != space_id)
-                       .values(state="retired"))
+    connection.execute(
+        update(SpaceTable).where(SpaceTable.state == "active", SpaceTable.id != space_id).values(state="retired")
+    )
     connection.execute(update(SpaceTable).where(SpaceTable.id == space_id).values(state="active"))
     raise_change(connection)
 
@@ -52,6 +65,12 @@ def all_spaces(connection: Connection) -> list[SpaceRow]:
     """Every space, oldest first, with the number of its encodings."""
     encoded = connection.execute(select(EncodingRow.space_id, func.count()).group_by(EncodingRow.space_id))
     counts = {int(row[0]): int(row[1]) for row in encoded}
-    return [SpaceRow(row.id, Space(row.interface, row.checkpoint, row.preprocessing, row.dim),
-                     cast(SpaceState, row.state), counts.get(row.id, 0))
-            for row in connection.execute(select(SpaceTable.__table__).order_by(SpaceTable.id))]
+    return [
+        SpaceRow(
+            row.id,
+            Space(row.interface, row.checkpoint, row.preprocessing, row.dim),
+            cast(SpaceState, row.state),
+            counts.get(row.id, 0),
+        )
+        for row in connection.execute(select(SpaceTable.__table__).order_by(SpaceTable.id))
+    ]

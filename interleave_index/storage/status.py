@@ -13,8 +13,10 @@ from .tables import LocationRow, PhotoRow
 
 def status(connection: Connection) -> dict[str, Any]:
     """Counts, the active space (None before the first ingest) and one entry per live FAISS file."""
-    states = {str(row[0]): int(row[1]) for row in connection.execute(
-        select(LocationRow.state, func.count()).group_by(LocationRow.state))}
+    states = {
+        str(row[0]): int(row[1])
+        for row in connection.execute(select(LocationRow.state, func.count()).group_by(LocationRow.state))
+    }
     active = next((row for row in spaces.all_spaces(connection) if row.state == "active"), None)
     encodings, regions = vectors.count(connection, active.id) if active else (0, 0)
     return {
@@ -24,16 +26,28 @@ def status(connection: Connection) -> dict[str, Any]:
         "failed": states.get("failed", 0),
         "encodings": encodings,
         "regions": regions,
-        "space": None if active is None else {
-            "id": active.id, "interface": active.space.interface, "checkpoint": active.space.checkpoint,
-            "preprocessing": active.space.preprocessing, "dim": active.space.dim},
+        "space": None
+        if active is None
+        else {
+            "id": active.id,
+            "interface": active.space.interface,
+            "checkpoint": active.space.checkpoint,
+            "preprocessing": active.space.preprocessing,
+            "dim": active.space.dim,
+        },
         "generations": [_generation(connection, row) for row in generations.live(connection)],
     }
 
 
 def _generation(connection: Connection, row: Generation) -> dict[str, Any]:
     return {
-        "space": row.space_id, "kind": row.kind, "file": row.file, "rows": row.rows, "bytes": row.bytes,
-        "mark": row.mark, "delta": generations.moved(connection, row.space_id, row.mark),
-        "recipe": row.recipe.factory, "recall": {str(k): share for k, share in row.recipe.recall.items()},
+        "space": row.space_id,
+        "kind": row.kind,
+        "file": row.file,
+        "rows": row.rows,
+        "bytes": row.bytes,
+        "mark": row.mark,
+        "delta": generations.moved(connection, row.space_id, row.mark),
+        "recipe": row.recipe.factory,
+        "recall": {str(k): share for k, share in row.recipe.recall.items()},
     }

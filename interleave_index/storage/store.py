@@ -82,8 +82,9 @@ class Store:
     def __enter__(self) -> Store:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def writer(self, purpose: str, wait: float = 2.0) -> AbstractContextManager[None]:
@@ -138,8 +139,12 @@ class Store:
 
     def load_calibration(self, space_id: int) -> bytes | None:
         """What `save_calibration` was given last, or None."""
-        return self._session.remembered(("calibration", space_id), lambda connection: connection.execute(
-            select(CalibrationRow.data).where(CalibrationRow.space_id == space_id)).scalar())
+        return self._session.remembered(
+            ("calibration", space_id),
+            lambda connection: connection.execute(
+                select(CalibrationRow.data).where(CalibrationRow.space_id == space_id)
+            ).scalar(),
+        )
 
     # --- what ingest needs -------------------------------------------------------------------
 
@@ -172,9 +177,16 @@ class Store:
             return writes.write_batch(connection, batch)
 
     def write_encodings(
-        self, space_id: int, facts: Sequence[PhotoFacts], image: Floats, regions: Floats | Sequence[Floats],
-        boxes: Sequence[Floats] | Floats, areas: Sequence[Floats] | Floats, scores: Sequence[Floats] | Floats,
-        masks: Sequence[Sequence[Rle]] | None = None, paths: Sequence[str] | None = None,
+        self,
+        space_id: int,
+        facts: Sequence[PhotoFacts],
+        image: Floats,
+        regions: Floats | Sequence[Floats],
+        boxes: Sequence[Floats] | Floats,
+        areas: Sequence[Floats] | Floats,
+        scores: Sequence[Floats] | Floats,
+        masks: Sequence[Sequence[Rle]] | None = None,
+        paths: Sequence[str] | None = None,
     ) -> list[int]:
         """Bulk writer for encodings made elsewhere, in transactions of 1,000 photos.
 
@@ -261,16 +273,18 @@ class Store:
 
     def encoded(self, space_id: int) -> Ids:
         """Ids of every photo with an encoding in the space, ascending."""
-        return self._session.remembered(("encoded", space_id),
-                                        lambda connection: vectors.encoded_ids(connection, space_id))
+        return self._session.remembered(
+            ("encoded", space_id), lambda connection: vectors.encoded_ids(connection, space_id)
+        )
 
     def eligible(self, space_id: int, filters: Filters) -> Ids | None:
         """Ids of the encoded photos that pass the filters, ascending; None when no encoded photo is left out.
 
         Unless `include_missing`, a photo must have a present location.
         """
-        return self._session.remembered(("eligible", space_id, filters),
-                                lambda connection: reads.eligible(connection, space_id, filters))
+        return self._session.remembered(
+            ("eligible", space_id, filters), lambda connection: reads.eligible(connection, space_id, filters)
+        )
 
     def count(self, space_id: int) -> tuple[int, int]:
         """Photos and regions encoded in the space."""

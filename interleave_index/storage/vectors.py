@@ -20,11 +20,14 @@ ENCODING: Table = EncodingRow.__table__  # type: ignore[assignment]
 E = ENCODING.c
 # Made once: putting a statement together takes longer than running it.
 VECTORS = select(E.photo_id, E.region_count, E.image, E.regions, E.boxes, E.areas, E.scores).where(
-    E.space_id == bindparam("space"), E.photo_id.in_(bindparam("photos", expanding=True)))
+    E.space_id == bindparam("space"), E.photo_id.in_(bindparam("photos", expanding=True))
+)
 MASKS = select(RegionMaskRow.masks, RegionMaskRow.grounding).where(
-    RegionMaskRow.space_id == bindparam("space"), RegionMaskRow.photo_id == bindparam("photo"))
+    RegionMaskRow.space_id == bindparam("space"), RegionMaskRow.photo_id == bindparam("photo")
+)
 MANY_MASKS = select(RegionMaskRow.photo_id, RegionMaskRow.masks).where(
-    RegionMaskRow.space_id == bindparam("space"), RegionMaskRow.photo_id.in_(bindparam("photos", expanding=True)))
+    RegionMaskRow.space_id == bindparam("space"), RegionMaskRow.photo_id.in_(bindparam("photos", expanding=True))
+)
 
 
 def fetch(connection: Connection, space_id: int, dim: int, photo_ids: Sequence[int] | Ids) -> StoredVectors:
@@ -48,10 +51,13 @@ def _joined(rows: Sequence[Any], dim: int) -> StoredVectors:
     counts = np.array([row[1] for row in rows], np.int64)
     return StoredVectors(
         photo_ids=np.array([row[0] for row in rows], np.int64),
-        image=floats([row[2] for row in rows], "<f2", dim), regions=floats([row[3] for row in rows], "<f2", dim),
+        image=floats([row[2] for row in rows], "<f2", dim),
+        regions=floats([row[3] for row in rows], "<f2", dim),
         offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
-        boxes=floats([row[4] for row in rows], "<f4", 4), areas=floats([row[5] for row in rows], "<f4", 0),
-        scores=floats([row[6] for row in rows], "<f4", 0))
+        boxes=floats([row[4] for row in rows], "<f4", 4),
+        areas=floats([row[5] for row in rows], "<f4", 0),
+        scores=floats([row[6] for row in rows], "<f4", 0),
+    )
 
 
 class Halves:
@@ -64,8 +70,9 @@ class Halves:
         regions: (sum counts, D) fp16.
     """
 
-    def __init__(self, photo_ids: Ids, seqs: Ids, counts: Ids, image: NDArray[np.float16],
-                 regions: NDArray[np.float16]) -> None:
+    def __init__(
+        self, photo_ids: Ids, seqs: Ids, counts: Ids, image: NDArray[np.float16], regions: NDArray[np.float16]
+    ) -> None:
         self.photo_ids, self.seqs, self.counts, self.image, self.regions = photo_ids, seqs, counts, image, regions
 
     @property
@@ -76,8 +83,13 @@ class Halves:
 
     def keep(self, rows: NDArray[np.bool_]) -> Halves:
         """Those photos for which `rows` is True."""
-        return Halves(self.photo_ids[rows], self.seqs[rows], self.counts[rows], self.image[rows],
-                      self.regions[np.repeat(rows, self.counts)])
+        return Halves(
+            self.photo_ids[rows],
+            self.seqs[rows],
+            self.counts[rows],
+            self.image[rows],
+            self.regions[np.repeat(rows, self.counts)],
+        )
 
     def merged(self, other: Halves) -> Halves:
         """Both together, sorted by photo id; no photo may be in both."""
@@ -88,9 +100,12 @@ class Halves:
         starts = np.cumsum(counts) - counts
         within = np.arange(int(counts.sum())) - np.repeat(np.cumsum(counts[order]) - counts[order], counts[order])
         return Halves(
-            np.concatenate([self.photo_ids, other.photo_ids])[order], np.concatenate([self.seqs, other.seqs])[order],
-            counts[order], np.concatenate([self.image, other.image])[order],
-            np.concatenate([self.regions, other.regions])[np.repeat(starts[order], counts[order]) + within])
+            np.concatenate([self.photo_ids, other.photo_ids])[order],
+            np.concatenate([self.seqs, other.seqs])[order],
+            counts[order],
+            np.concatenate([self.image, other.image])[order],
+            np.concatenate([self.regions, other.regions])[np.repeat(starts[order], counts[order]) + within],
+        )
 
     @staticmethod
     def empty(dim: int) -> Halves:
@@ -99,8 +114,15 @@ class Halves:
         return Halves(none, none, none, np.empty((0, dim), np.float16), np.empty((0, dim), np.float16))
 
 
-def stream(connection: Connection, space_id: int, dim: int, *, after_seq: int = 0, until_seq: int | None = None,
-           photos: int = 2048) -> Iterator[Halves]:
+def stream(
+    connection: Connection,
+    space_id: int,
+    dim: int,
+    *,
+    after_seq: int = 0,
+    until_seq: int | None = None,
+    photos: int = 2048,
+) -> Iterator[Halves]:
     """Stored vectors with ``after_seq < seq <= until_seq``, sorted by photo id, in blocks of at most `photos`."""
     limits = [E.space_id == space_id, E.seq > after_seq]
     if until_seq is not None:
@@ -115,8 +137,11 @@ def halves(connection: Connection, space_id: int, dim: int, photo_ids: Ids) -> H
     """Stored vectors of these photos (ascending ids); those without an encoding are left out."""
     rows: list[Any] = []
     for some in chunks(photo_ids.tolist()):
-        rows += connection.execute(select(E.photo_id, E.seq, E.region_count, E.image, E.regions)
-                                   .where(E.space_id == space_id, E.photo_id.in_(some)).order_by(E.photo_id)).all()
+        rows += connection.execute(
+            select(E.photo_id, E.seq, E.region_count, E.image, E.regions)
+            .where(E.space_id == space_id, E.photo_id.in_(some))
+            .order_by(E.photo_id)
+        ).all()
     numbers = np.array([row[:3] for row in rows], np.int64).reshape(-1, 3)
     image = np.frombuffer(b"".join([row[3] for row in rows]), "<f2").reshape(-1, dim)
     regions = np.frombuffer(b"".join([row[4] for row in rows]), "<f2").reshape(-1, dim)
@@ -132,8 +157,9 @@ def encoded_ids(connection: Connection, space_id: int) -> Ids:
 
 def count(connection: Connection, space_id: int) -> tuple[int, int]:
     """Photos and regions encoded in the space."""
-    found = connection.execute(select(func.count(), func.coalesce(func.sum(E.region_count), 0))
-                               .where(E.space_id == space_id)).one()
+    found = connection.execute(
+        select(func.count(), func.coalesce(func.sum(E.region_count), 0)).where(E.space_id == space_id)
+    ).one()
     return int(found[0]), int(found[1])
 
 

@@ -67,12 +67,18 @@ def _count(connection: Connection, *tests: object) -> int:
 
 
 def _locations(connection: Connection) -> Outcome:
-    states = {str(row[0]): int(row[1]) for row in connection.execute(
-        select(LocationRow.state, func.count()).group_by(LocationRow.state))}
+    states = {
+        str(row[0]): int(row[1])
+        for row in connection.execute(select(LocationRow.state, func.count()).group_by(LocationRow.state))
+    }
     present, missing, failed = (states.pop(name, 0) for name in ("present", "missing", "failed"))
-    wrong = sum(states.values()) + _count(connection, or_(
-        and_(LocationRow.state == "present", LocationRow.photo_id.is_(None)),
-        and_(LocationRow.state == "failed", or_(LocationRow.photo_id.is_not(None), LocationRow.reason.is_(None)))))
+    wrong = sum(states.values()) + _count(
+        connection,
+        or_(
+            and_(LocationRow.state == "present", LocationRow.photo_id.is_(None)),
+            and_(LocationRow.state == "failed", or_(LocationRow.photo_id.is_not(None), LocationRow.reason.is_(None))),
+        ),
+    )
     return wrong == 0, f"{present} present, {missing} missing, {failed} failed, {wrong} in no proper state"
 
 
@@ -94,10 +100,17 @@ def _complete(connection: Connection, space: SpaceRow) -> Outcome:
 
 def _vectors(connection: Connection, space: SpaceRow) -> Outcome:
     dim, regions = space.space.dim, EncodingRow.region_count
-    wrong = _count(connection, EncodingRow.space_id == space.id, or_(
-        func.length(EncodingRow.image) != 2 * dim, func.length(EncodingRow.regions) != 2 * dim * regions,
-        func.length(EncodingRow.boxes) != 16 * regions, func.length(EncodingRow.areas) != 4 * regions,
-        func.length(EncodingRow.scores) != 4 * regions))
+    wrong = _count(
+        connection,
+        EncodingRow.space_id == space.id,
+        or_(
+            func.length(EncodingRow.image) != 2 * dim,
+            func.length(EncodingRow.regions) != 2 * dim * regions,
+            func.length(EncodingRow.boxes) != 16 * regions,
+            func.length(EncodingRow.areas) != 4 * regions,
+            func.length(EncodingRow.scores) != 4 * regions,
+        ),
+    )
     if wrong:
         return False, f"{wrong} encodings have arrays of a wrong length"
     ids = vectors.sample_ids(vectors.encoded_ids(connection, space.id), SAMPLE)
@@ -113,9 +126,11 @@ def _masks(connection: Connection, space: SpaceRow) -> Outcome:
     if lost or loose:
         return False, f"{lost} encodings without a row of masks, {loose} rows of masks without an encoding"
     ids = vectors.sample_ids(vectors.encoded_ids(connection, space.id), SAMPLE).tolist()
-    rows = connection.execute(select(EncodingRow.photo_id, EncodingRow.region_count, RegionMaskRow.masks)
-                              .join(RegionMaskRow, and_(*key))
-                              .where(EncodingRow.space_id == space.id, EncodingRow.photo_id.in_(ids))).all()
+    rows = connection.execute(
+        select(EncodingRow.photo_id, EncodingRow.region_count, RegionMaskRow.masks)
+        .join(RegionMaskRow, and_(*key))
+        .where(EncodingRow.space_id == space.id, EncodingRow.photo_id.in_(ids))
+    ).all()
     wrong = [row[0] for row in rows if len(unpack_masks(row[2])) not in (0, row[1])]
     return not wrong, f"{len(rows)} photos looked at, {len(wrong)} with another number of masks than regions"
 
@@ -123,8 +138,10 @@ def _masks(connection: Connection, space: SpaceRow) -> Outcome:
 def _sequence(connection: Connection, space: SpaceRow) -> Outcome:
     head = int(connection.execute(select(SpaceTable.seq).where(SpaceTable.id == space.id)).scalar_one())
     rows, distinct, last = connection.execute(
-        select(func.count(), func.count(EncodingRow.seq.distinct()), func.coalesce(func.max(EncodingRow.seq), 0))
-        .where(EncodingRow.space_id == space.id)).one()
+        select(func.count(), func.count(EncodingRow.seq.distinct()), func.coalesce(func.max(EncodingRow.seq), 0)).where(
+            EncodingRow.space_id == space.id
+        )
+    ).one()
     return rows == distinct and last <= head, f"counter at {head}, last used {last}, {rows - distinct} used twice"
 
 
@@ -141,8 +158,14 @@ def _ids(connection: Connection, folder: Path, row: Generation) -> Outcome:
     ascending = bool((np.diff(segment.ids) > 0).all())
     dead = generations.removed(connection, row.space_id, row.mark)
     photos = segment.ids // REGIONS_PER_PHOTO if segment.regions else segment.ids
-    counts = np.array(connection.execute(select(EncodingRow.photo_id, EncodingRow.region_count).where(
-        EncodingRow.space_id == row.space_id, EncodingRow.seq <= row.mark)).all(), np.int64).reshape(-1, 2)
+    counts = np.array(
+        connection.execute(
+            select(EncodingRow.photo_id, EncodingRow.region_count).where(
+                EncodingRow.space_id == row.space_id, EncodingRow.seq <= row.mark
+            )
+        ).all(),
+        np.int64,
+    ).reshape(-1, 2)
     expected = counts[:, 0]
     if segment.regions:
         ordinals = np.arange(counts[:, 1].max(initial=0))

@@ -88,10 +88,16 @@ def photo_ids_by_sha(connection: Connection, shas: Sequence[str]) -> dict[str, i
 def _photo_columns(facts: PhotoFacts) -> dict[str, Any]:
     phash = facts.phash
     return {
-        "sha256": facts.sha256, "width": facts.width, "height": facts.height, "format": facts.format,
+        "sha256": facts.sha256,
+        "width": facts.width,
+        "height": facts.height,
+        "format": facts.format,
         # The camera's wall clock is what people filter by; EXIF seldom knows a time zone.
         "taken_at": None if facts.taken_at is None else facts.taken_at.replace(tzinfo=None),
-        "camera": facts.camera, "lens": facts.lens, "latitude": facts.latitude, "longitude": facts.longitude,
+        "camera": facts.camera,
+        "lens": facts.lens,
+        "latitude": facts.latitude,
+        "longitude": facts.longitude,
         "phash": phash - (1 << 64) if phash is not None and phash >= 1 << 63 else phash,
         "added_at": now(),
     }
@@ -101,8 +107,11 @@ def _write_encodings(connection: Connection, space_id: int, dim: int, writes: Se
     given = [(photo_id, write) for photo_id, write in writes if write.encoding is not None]
     known: set[int] = set()
     for some in chunks([photo_id for photo_id, _ in given]):
-        known.update(connection.execute(select(EncodingRow.photo_id).where(
-            EncodingRow.space_id == space_id, EncodingRow.photo_id.in_(some))).scalars())
+        known.update(
+            connection.execute(
+                select(EncodingRow.photo_id).where(EncodingRow.space_id == space_id, EncodingRow.photo_id.in_(some))
+            ).scalars()
+        )
     again = [photo_id for photo_id, write in given if photo_id in known and write.replace]
     if again:
         take_out(connection, space_id, again)
@@ -129,8 +138,10 @@ def take_out(connection: Connection, space_id: int, photo_ids: Sequence[int]) ->
         for model in (RegionMaskRow, EncodingRow):
             connection.execute(delete(model).where(model.space_id == space_id, model.photo_id.in_(some)))
     first = raise_seq(connection, space_id, len(photo_ids))
-    connection.execute(insert(table(RemovalRow)), [
-        {"space_id": space_id, "seq": seq, "photo_id": photo_id} for seq, photo_id in enumerate(photo_ids, first)])
+    connection.execute(
+        insert(table(RemovalRow)),
+        [{"space_id": space_id, "seq": seq, "photo_id": photo_id} for seq, photo_id in enumerate(photo_ids, first)],
+    )
 
 
 # --- locations -------------------------------------------------------------------------------
@@ -153,8 +164,11 @@ def _write_locations(
     if old:
         names = [name.removeprefix("new_") for name in old[0] if name != "new_path"]
         connection.execute(
-            update(table(LocationRow)).where(table(LocationRow).c.path == bindparam("new_path"))
-            .values({name: bindparam(f"new_{name}") for name in names}), old)
+            update(table(LocationRow))
+            .where(table(LocationRow).c.path == bindparam("new_path"))
+            .values({name: bindparam(f"new_{name}") for name in names}),
+            old,
+        )
     return len(new), len(old)
 
 
@@ -163,14 +177,21 @@ def _location_columns(location: LocationWrite, ids: dict[str, int]) -> dict[str,
     if location.state != "failed" and location.sha256 is not None:
         photo_id = ids.get(location.sha256)
     if location.state == "present" and photo_id is None:
-        raise InputError(f"location {location.path!r} is present with content {location.sha256}, which no photo of "
-                         "the catalog or of this batch has; write its photo in the same batch")
+        raise InputError(
+            f"location {location.path!r} is present with content {location.sha256}, which no photo of "
+            "the catalog or of this batch has; write its photo in the same batch"
+        )
     if location.state == "failed" and not location.reason:
         raise InputError(f"location {location.path!r} failed without a reason, expected the name of an error class")
     return {
-        "path": stored_path(location.path), "photo_id": photo_id, "bytes": location.bytes,
-        "mtime_ns": location.mtime_ns, "state": location.state, "reason": location.reason,
-        "detail": location.detail, "seen_at": now(),
+        "path": stored_path(location.path),
+        "photo_id": photo_id,
+        "bytes": location.bytes,
+        "mtime_ns": location.mtime_ns,
+        "state": location.state,
+        "reason": location.reason,
+        "detail": location.detail,
+        "seen_at": now(),
     }
 
 
@@ -184,9 +205,7 @@ def below(roots: Iterable[str | Path]) -> Any:
     return or_(False, *tests)
 
 
-def mark_missing(
-    connection: Connection, roots: Sequence[Path], seen: Set[str], unlisted: Sequence[Path]
-) -> int:
+def mark_missing(connection: Connection, roots: Sequence[Path], seen: Set[str], unlisted: Sequence[Path]) -> int:
     """Call every location below the roots missing that was not seen, but for those below unlisted folders."""
     gone = []
     found = connection.execute(select(LocationRow.path).where(below(roots), LocationRow.state != "missing"))
@@ -196,8 +215,9 @@ def mark_missing(
         if not hidden and real_path(path) not in seen:
             gone.append(path)
     for some in chunks(gone):
-        connection.execute(update(LocationRow).where(LocationRow.path.in_(some))
-                           .values(state="missing", reason=None, detail=None))
+        connection.execute(
+            update(LocationRow).where(LocationRow.path.in_(some)).values(state="missing", reason=None, detail=None)
+        )
     if gone:
         raise_change(connection)
     return len(gone)
@@ -223,8 +243,9 @@ def forget(connection: Connection, photo_ids: Sequence[int]) -> list[str]:
     for space_id in connection.execute(select(SpaceTable.id)).scalars().all():
         encoded: list[int] = []
         for some in chunks(wanted):
-            encoded += connection.execute(select(EncodingRow.photo_id).where(
-                EncodingRow.space_id == space_id, EncodingRow.photo_id.in_(some))).scalars()
+            encoded += connection.execute(
+                select(EncodingRow.photo_id).where(EncodingRow.space_id == space_id, EncodingRow.photo_id.in_(some))
+            ).scalars()
         take_out(connection, space_id, encoded)
     for some in chunks(wanted):
         connection.execute(delete(LocationRow).where(LocationRow.photo_id.in_(some)))

@@ -28,7 +28,8 @@ from ..evaluation.library import Progress, asked, encode_library, totals
 from ..evaluation.packs import PackPhoto
 from ..evaluation.things import closed_lists, thing_areas, thing_names
 from ..evaluation.words import mentions, with_article
-from ..interface.protocol import KINDS, Curve, Interface, QueryKind, spread_of
+from ..interface.calibration import KINDS, Curve, QueryKind, spread_of
+from ..interface.protocol import Interface
 from ..records import BoolMask, Entity, Floats, Picture, ResolvedQuery, Rle
 
 SIZES = (20, 60, 200, 700)  # photos of a drawn library

@@ -13,12 +13,12 @@ from ..evaluation.library import Progress
 from ..evaluation.packs import read_pack
 from ..evaluation.things import closed_lists
 from ..geometry import unit
+from ..interface.calibration import Calibration
 from ..interface.find import tasks
 from ..interface.find.model import FindModel
 from ..interface.find_mini.bundle import save_bundle, save_curves
 from ..interface.find_mini.caption_expansion import Vocabulary
 from ..interface.find_mini.interface import FindMini
-from ..interface.protocol import Calibration
 from ..models.vision.tower import to_side
 from .calibrate import calibrate
 from .generic import generic_captions

@@ -13,9 +13,10 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast
 
-from ..interface.protocol import Calibration, Interface, TextReading
+from ..interface.calibration import Calibration
+from ..interface.protocol import Capabilities, Interface, TextReading
 from ..records import RGB, GroundedMask, PhotoEncoding, QueryEncoding, ResolvedQuery, Space
 
 T = TypeVar("T")
@@ -39,13 +40,6 @@ def check_left() -> None:
         raise Cancelled
 
 
-class ManyQueries(Protocol):
-    """An interface that can encode several queries in one pass; others are asked one by one."""
-
-    def encode_queries(self, queries: Sequence[ResolvedQuery]) -> list[QueryEncoding]:
-        """As `encode_query` for each, in order."""
-
-
 @dataclass(order=True)
 class _Turn:
     rank: tuple[int, int]
@@ -56,7 +50,7 @@ class _Turn:
     future: Future[Any] = field(compare=False, default_factory=Future)
 
 
-class SharedInterface:
+class SharedInterface(Interface):
     """An interface in a thread of its own, which any number of threads may use as if it were theirs.
 
     Args:
@@ -116,10 +110,14 @@ class SharedInterface:
             self._encoded[key] = found
         return found
 
+    @property
+    def capabilities(self) -> Capabilities:
+        """See `Interface.capabilities`."""
+        return self.built.capabilities
+
     def reading(self, text: str) -> TextReading:
-        """What the model cannot read of a text; nothing, for one that does not tell. A look-up, so it takes no turn."""
-        read: Callable[[str], TextReading] | None = getattr(self.built, "reading", None)
-        return TextReading() if read is None else read(text)
+        """See `Interface.reading`; a look-up, so it takes no turn."""
+        return self.built.reading(text)
 
     def ground(self, photo: RGB, query: ResolvedQuery) -> list[GroundedMask]:
         """See `Interface.ground`."""
@@ -202,9 +200,7 @@ class SharedInterface:
         queries = [turn.query for turn in turns if turn.query is not None]
         if not queries:
             return [turn.work() if turn.work is not None else None for turn in turns]
-        if len(queries) > 1 and hasattr(model, "encode_queries"):
-            return list(cast(ManyQueries, model).encode_queries(queries))
-        return [model.encode_query(query) for query in queries]
+        return model.encode_queries(queries)
 
 
 def _dropped(turn: _Turn) -> bool:

@@ -414,7 +414,7 @@ def test_searching_with_another_model_than_the_index_holds_is_one_clear_line(run
     class Other(ToyInterface):
         space = type(ToyInterface.space)("other", "2" * 64, "none", 16)
 
-    monkeypatch.setattr("interleave_index.interface.load", lambda *_, **__: Other())
+    monkeypatch.setattr("interleave_index.interface.registry.load", lambda *_, **__: Other())
     status, _, err = run("search", "red")
     assert status == 1
     assert "space toy" in err and "other" in err

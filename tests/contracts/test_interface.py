@@ -5,7 +5,7 @@ import pytest
 
 from interleave_index.errors import ShapeError
 from interleave_index.geometry import box_of
-from interleave_index.interface.protocol import KINDS
+from interleave_index.interface.calibration import KINDS
 from interleave_index.interface.registry import load, names
 from interleave_index.records import ResolvedPart
 from tests.models import tiny

@@ -24,7 +24,8 @@ from interleave_index.evaluation.remembered import Remembered
 from interleave_index.evaluation.truth import named, strangers
 from interleave_index.evaluation.verdicts import average_precision, best_f1, precision_recall, reliability
 from interleave_index.grammar import Query
-from interleave_index.interface.protocol import BANKS, KINDS, Calibration, Curve
+from interleave_index.interface.calibration import BANKS, KINDS, Calibration, Curve
+from interleave_index.interface.protocol import Interface, TextReading
 from interleave_index.records import (
     RGB,
     Entity,
@@ -42,7 +43,7 @@ NAMES = ("cat", "dog", "bus")
 EVEN = Curve(slope=10, offset=-5, bar=0.5, anything_slope=10, anything_size=0, anything_offset=-5, anything_bar=0.5)
 
 
-class Axes:
+class Axes(Interface):
     """Every name is an axis, so that a photo's vector is what it scores for each of them."""
 
     space = Space("axes", "0" * 64, "none", len(NAMES))
@@ -359,7 +360,8 @@ def test_pictures_are_told_apart_by_their_pixels_and_marks() -> None:
 
 
 def test_what_else_the_interface_can_do_is_still_there() -> None:
-    inner = Axes()
-    inner.reading = "of words"  # type: ignore[attr-defined]
-    assert Remembered(inner).reading == "of words"
-    assert getattr(Remembered(inner), "only_grounds", None) is None
+    class Reads(Axes):
+        def reading(self, text: str) -> TextReading:
+            return TextReading(cut=text)
+
+    assert Remembered(Reads()).reading("of words").cut == "of words"

@@ -90,8 +90,9 @@ class Library:
         path.write_bytes(data)
         return path
 
-    def ingest(self, *roots: Path, workers: int = 0, model: ToyInterface | None = None,
-               **settings: int) -> IngestReport:
+    def ingest(
+        self, *roots: Path, workers: int = 0, model: ToyInterface | None = None, **settings: int
+    ) -> IngestReport:
         """Take the folder (or other roots) in."""
         chosen = IngestSettings(workers=workers, **settings)
         return ingest(self.store, model or self.model, roots or (self.folder,), settings=chosen)

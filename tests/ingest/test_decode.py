@@ -18,14 +18,25 @@ from interleave_index.ingest.sniff import sniff
 
 # How each orientation is stored, by hand: what has to be done to the upright picture so that EXIF undoes it.
 STORED = {
-    1: lambda a: a, 2: lambda a: a[:, ::-1], 3: lambda a: a[::-1, ::-1], 4: lambda a: a[::-1],
-    5: lambda a: a.transpose(1, 0, 2), 6: lambda a: np.rot90(a, 1), 7: lambda a: a[::-1, ::-1].transpose(1, 0, 2),
+    1: lambda a: a,
+    2: lambda a: a[:, ::-1],
+    3: lambda a: a[::-1, ::-1],
+    4: lambda a: a[::-1],
+    5: lambda a: a.transpose(1, 0, 2),
+    6: lambda a: np.rot90(a, 1),
+    7: lambda a: a[::-1, ::-1].transpose(1, 0, 2),
     8: lambda a: np.rot90(a, -1),
 }
 FORMATS: dict[str, tuple[str, dict[str, Any]]] = {
-    "JPEG": ("JPEG", {"quality": 95, "subsampling": 0}), "PNG": ("PNG", {}), "WEBP": ("WEBP", {"lossless": True}),
-    "HEIF": ("HEIF", {}), "AVIF": ("AVIF", {"quality": 95}), "TIFF": ("TIFF", {}), "GIF": ("GIF", {}),
-    "BMP": ("BMP", {}), "TIFF-lzw": ("TIFF", {"compression": "tiff_lzw"}),
+    "JPEG": ("JPEG", {"quality": 95, "subsampling": 0}),
+    "PNG": ("PNG", {}),
+    "WEBP": ("WEBP", {"lossless": True}),
+    "HEIF": ("HEIF", {}),
+    "AVIF": ("AVIF", {"quality": 95}),
+    "TIFF": ("TIFF", {}),
+    "GIF": ("GIF", {}),
+    "BMP": ("BMP", {}),
+    "TIFF-lzw": ("TIFF", {"compression": "tiff_lzw"}),
     "TIFF-jpeg": ("TIFF", {"compression": "jpeg", "quality": 95}),
 }
 
@@ -188,7 +199,8 @@ def test_of_an_animation_the_first_frame_is_taken(pictures):
 
 
 @pytest.mark.parametrize(
-    "size, shrunk", [((900, 1300), (225, 325)), ((600, 999), (200, 333)), ((500, 599), (500, 599))])
+    "size, shrunk", [((900, 1300), (225, 325)), ((600, 999), (200, 333)), ((500, 599), (500, 599))]
+)
 def test_a_long_side_shrinks_by_a_whole_factor_and_keeps_the_facts(size, shrunk, pictures):
     picture = pictures.smooth(size)
     got = decode(pictures.encoded(picture, "PNG"), long_side=300)
@@ -208,8 +220,16 @@ def test_scaled_jpeg_decoding_shows_the_same_picture(long_side, shrunk, near, pi
 
 def test_the_limit_on_pixels_is_read_from_the_header(pictures):
     header = struct.pack(">IIBBBBB", 50_000, 50_000, 8, 2, 0, 0, 0)
-    png = (b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + b"IHDR" + header
-           + struct.pack(">I", zlib.crc32(b"IHDR" + header)) + struct.pack(">I", 10) + b"IDAT" + bytes(14))
+    png = (
+        b"\x89PNG\r\n\x1a\n"
+        + struct.pack(">I", 13)
+        + b"IHDR"
+        + header
+        + struct.pack(">I", zlib.crc32(b"IHDR" + header))
+        + struct.pack(">I", 10)
+        + b"IDAT"
+        + bytes(14)
+    )
     jpeg = bytearray(pictures.encoded(pictures.smooth(), "JPEG"))
     frame = jpeg.index(b"\xff\xc0")
     jpeg[frame + 5 : frame + 9] = struct.pack(">HH", 50_000, 50_000)
@@ -237,10 +257,15 @@ def test_harmless_irregularities_do_not_cost_the_picture(pictures):
         assert difference(decode(odd).rgb, wanted) < 3
 
 
-@pytest.mark.parametrize("data, words", [
-    (b"", "file is empty"), (b"just some text, not a picture at all", "not a picture: begins with b'just some te'"),
-    (b"II*\0\x10\0\0\0CR\2\0" + bytes(40), "raw file is not supported"), (b"\xff\xd8\xff", "damaged or cut off"),
-])
+@pytest.mark.parametrize(
+    "data, words",
+    [
+        (b"", "file is empty"),
+        (b"just some text, not a picture at all", "not a picture: begins with b'just some te'"),
+        (b"II*\0\x10\0\0\0CR\2\0" + bytes(40), "raw file is not supported"),
+        (b"\xff\xd8\xff", "damaged or cut off"),
+    ],
+)
 def test_what_is_no_picture_says_why(data, words):
     with pytest.raises(ImageUnreadable, match=words):
         decode(data)

@@ -24,9 +24,12 @@ def written(pictures, kind="JPEG", main=None, detail=None, gps=None):
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "HEIF", "AVIF", "TIFF"])
 def test_time_camera_lens_and_place_are_read_from_every_format_that_carries_them(kind, pictures):
     got = written(
-        pictures, kind, main={0x010F: "Canon", 0x0110: "Canon EOS R5", 0x0132: "2023:01:01 00:00:00"},
+        pictures,
+        kind,
+        main={0x010F: "Canon", 0x0110: "Canon EOS R5", 0x0132: "2023:01:01 00:00:00"},
         detail={0x9003: "2021:07:04 18:05:09", 0xA434: "RF50mm F1.2 L USM"},
-        gps={1: "S", 2: (33.0, 51.0, 24.0), 3: "E", 4: (151.0, 12.0, 36.0)})
+        gps={1: "S", 2: (33.0, 51.0, 24.0), 3: "E", 4: (151.0, 12.0, 36.0)},
+    )
     assert got.taken_at == datetime(2021, 7, 4, 18, 5, 9)
     assert (got.camera, got.lens) == ("Canon EOS R5", "RF50mm F1.2 L USM")
     assert (got.latitude, got.longitude) == pytest.approx((-33.856667, 151.21), abs=1e-6)
@@ -40,28 +43,42 @@ def test_a_maker_that_the_model_does_not_name_is_put_before_it(pictures):
 
 def test_without_the_time_of_the_shutter_the_next_best_time_is_taken(pictures):
     assert written(pictures, main={0x0132: "2019:03:02 01:00:00"}).taken_at == datetime(2019, 3, 2, 1)
-    late = written(pictures, main={0x0132: "2019:03:02 01:00:00"}, detail={0x9003: "    :  :     :  :  ",
-                                                                           0x9004: "2018:03:02 01:00:00"})
+    late = written(
+        pictures,
+        main={0x0132: "2019:03:02 01:00:00"},
+        detail={0x9003: "    :  :     :  :  ", 0x9004: "2018:03:02 01:00:00"},
+    )
     assert late.taken_at == datetime(2018, 3, 2, 1)
 
 
-@pytest.mark.parametrize("text, when", [
-    ("2021:07:04 18:05:09", datetime(2021, 7, 4, 18, 5, 9)),
-    ("2021-07-04T18:05:09+02:00", datetime(2021, 7, 4, 18, 5, 9)),
-    ("2021/07/04 18:05", datetime(2021, 7, 4, 18, 5)), (b"2021:07:04 18:05:09\0", datetime(2021, 7, 4, 18, 5, 9)),
-    ("0000:00:00 00:00:00", None), ("2021:13:04 18:05:09", None), ("yesterday", None),
-    ("", None), (None, None), (7, None),
-])
+@pytest.mark.parametrize(
+    "text, when",
+    [
+        ("2021:07:04 18:05:09", datetime(2021, 7, 4, 18, 5, 9)),
+        ("2021-07-04T18:05:09+02:00", datetime(2021, 7, 4, 18, 5, 9)),
+        ("2021/07/04 18:05", datetime(2021, 7, 4, 18, 5)),
+        (b"2021:07:04 18:05:09\0", datetime(2021, 7, 4, 18, 5, 9)),
+        ("0000:00:00 00:00:00", None),
+        ("2021:13:04 18:05:09", None),
+        ("yesterday", None),
+        ("", None),
+        (None, None),
+        (7, None),
+    ],
+)
 def test_times_are_read_as_cameras_write_them(text, when):
     assert parse_time(text) == when
 
 
-@pytest.mark.parametrize("gps", [
-    {1: "N", 2: (0.0, 0.0, 0.0), 3: "E", 4: (0.0, 0.0, 0.0)},  # no fix
-    {1: "N", 2: (91.0, 0.0, 0.0), 3: "E", 4: (10.0, 0.0, 0.0)},
-    {1: "N", 2: (10.0, 0.0, 0.0)},
-    {1: "N", 2: (IFDRational(0, 0), 0.0, 0.0), 3: "E", 4: (10.0, 0.0, 0.0)},
-])
+@pytest.mark.parametrize(
+    "gps",
+    [
+        {1: "N", 2: (0.0, 0.0, 0.0), 3: "E", 4: (0.0, 0.0, 0.0)},  # no fix
+        {1: "N", 2: (91.0, 0.0, 0.0), 3: "E", 4: (10.0, 0.0, 0.0)},
+        {1: "N", 2: (10.0, 0.0, 0.0)},
+        {1: "N", 2: (IFDRational(0, 0), 0.0, 0.0), 3: "E", 4: (10.0, 0.0, 0.0)},
+    ],
+)
 def test_a_place_that_cannot_be_is_no_place(gps, pictures):
     got = written(pictures, gps=gps)
     assert (got.latitude, got.longitude) == (None, None)

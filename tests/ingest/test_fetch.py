@@ -56,9 +56,15 @@ def test_a_picture_comes_by_url_also_after_a_redirect(server, pictures):
     assert np.array_equal(load_picture(f"{server}/moved"), wanted)
 
 
-@pytest.mark.parametrize("path, words", [
-    ("/long", "more than 5000 bytes"), ("/gone", "answers 404"), ("/away", "expected http"),
-    ("/slow", "too slow|timed out")])
+@pytest.mark.parametrize(
+    "path, words",
+    [
+        ("/long", "more than 5000 bytes"),
+        ("/gone", "answers 404"),
+        ("/away", "expected http"),
+        ("/slow", "too slow|timed out"),
+    ],
+)
 def test_what_goes_wrong_says_so(server, path, words):
     with pytest.raises(InputError, match=words):
         fetch(server + path, max_bytes=5000, timeout=0.3)

@@ -12,8 +12,14 @@ from PIL import Image
 
 from interleave_index.ingest.decode import read_file
 
-NAMES = [b"caf\xe9.png", b"-[quoted].png", b"#;%20.png", "日本 🐕 \u202e.png".encode(), b"x" * 246 + b".png",
-         b"new\nline.png"]
+NAMES = [
+    b"caf\xe9.png",
+    b"-[quoted].png",
+    b"#;%20.png",
+    "日本 🐕 \u202e.png".encode(),
+    b"x" * 246 + b".png",
+    b"new\nline.png",
+]
 
 
 def path_of(folder, name):
@@ -22,8 +28,16 @@ def path_of(folder, name):
 
 def header_of_a_monster():
     head = struct.pack(">IIBBBBB", 50_000, 50_000, 8, 2, 0, 0, 0)
-    return (b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + b"IHDR" + head
-            + struct.pack(">I", zlib.crc32(b"IHDR" + head)) + struct.pack(">I", 10) + b"IDAT" + bytes(14))
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + struct.pack(">I", 13)
+        + b"IHDR"
+        + head
+        + struct.pack(">I", zlib.crc32(b"IHDR" + head))
+        + struct.pack(">I", 10)
+        + b"IDAT"
+        + bytes(14)
+    )
 
 
 def test_hostile_files_become_failures_with_reasons_and_the_rest_is_taken_in(library, pictures, monkeypatch):
@@ -81,15 +95,23 @@ def test_the_same_hostile_files_do_no_harm_to_worker_processes(library, pictures
 
 def test_one_photo_in_all_eight_orientations_gives_one_embedding(library, pictures):
     upright = pictures.drawn(4, (240, 320))
-    turns = {1: None, 2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180,
-             4: Image.Transpose.FLIP_TOP_BOTTOM, 5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_90,
-             7: Image.Transpose.TRANSVERSE, 8: Image.Transpose.ROTATE_270}
+    turns = {
+        1: None,
+        2: Image.Transpose.FLIP_LEFT_RIGHT,
+        3: Image.Transpose.ROTATE_180,
+        4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE,
+        6: Image.Transpose.ROTATE_90,
+        7: Image.Transpose.TRANSVERSE,
+        8: Image.Transpose.ROTATE_270,
+    }
     for orientation, turn in turns.items():
         image = Image.fromarray(upright)
         exif = Image.Exif()
         exif[0x0112] = orientation
         (image if turn is None else image.transpose(turn)).save(
-            library.put(f"{orientation}.jpg", b""), "JPEG", quality=92, exif=exif)
+            library.put(f"{orientation}.jpg", b""), "JPEG", quality=92, exif=exif
+        )
     library.ingest()
     space_id, _ = library.store.active_space()
     ids = [library.store.photo_by_path(library.folder / f"{n}.jpg").id for n in turns]

@@ -67,8 +67,9 @@ def test_worker_processes_give_what_decoding_in_this_process_gives(library, tmp_
         for number in range(6):
             here, there = (photo_at(store, library.folder / f"{number}.png") for store in (library.store, other))
             assert here.sha256 == there.sha256 and here.phash == there.phash
-            assert np.array_equal(library.store.vectors(space_id, [here.id]).regions,
-                                  other.vectors(space_id, [there.id]).regions)
+            assert np.array_equal(
+                library.store.vectors(space_id, [here.id]).regions, other.vectors(space_id, [there.id]).regions
+            )
 
 
 def test_a_renamed_photo_moves_its_one_row_and_sees_no_model(library):

@@ -28,9 +28,20 @@ def names(scanner, folder, *roots):
 
 
 def test_a_photo_is_what_has_the_name_or_the_content_of_one(tmp_path):
-    put(tmp_path, a_dot_jpg=b"not a picture", b_dot_png=PNG, IMG_1234=PNG, c_dot_txt=PNG, e_dot_NEF=b"",
-        d_dot_xmp=b"<x:xmpmeta/>", f_dot_json=b"{}", g_dot_txt=b"notes", h_dot_mp4=b"\0\0\0\x18ftypisom", i_dot_xmp=b"",
-        sub__deeper__j_dot_jpeg=PNG)
+    put(
+        tmp_path,
+        a_dot_jpg=b"not a picture",
+        b_dot_png=PNG,
+        IMG_1234=PNG,
+        c_dot_txt=PNG,
+        e_dot_NEF=b"",
+        d_dot_xmp=b"<x:xmpmeta/>",
+        f_dot_json=b"{}",
+        g_dot_txt=b"notes",
+        h_dot_mp4=b"\0\0\0\x18ftypisom",
+        i_dot_xmp=b"",
+        sub__deeper__j_dot_jpeg=PNG,
+    )
     assert names(Scanner(), tmp_path) == ["IMG_1234", "a.jpg", "b.png", "c.txt", "e.NEF", "sub/deeper/j.jpeg"]
 
 
@@ -127,8 +138,10 @@ def test_a_root_that_leads_nowhere_or_is_no_file_is_remembered_and_the_rest_is_l
     os.mkfifo(tmp_path / "pipe")
     scanner = Scanner()
     assert names(scanner, tmp_path, tmp_path / "a", tmp_path / "drive", tmp_path / "pipe") == ["a/x.jpg"]
-    assert scanner.unlisted == {str(tmp_path / "drive"): "no such file",
-                                str(tmp_path / "pipe"): "neither a folder nor a regular file"}
+    assert scanner.unlisted == {
+        str(tmp_path / "drive"): "no such file",
+        str(tmp_path / "pipe"): "neither a folder nor a regular file",
+    }
 
 
 class Shut:

@@ -19,8 +19,17 @@ def by_hand(rgb):
     """The hash by its definition: a DCT-II written out, 8 x 8 lowest frequencies against their median."""
     grey = np.asarray(Image.fromarray(rgb).convert("L").resize((32, 32), Image.Resampling.LANCZOS, reducing_gap=2.0))
     bits = []
-    waves = [[sum(float(grey[y, x]) * np.cos(np.pi * v * (2 * y + 1) / 64) * np.cos(np.pi * u * (2 * x + 1) / 64)
-                  for y in range(32) for x in range(32)) for u in range(8)] for v in range(8)]
+    waves = [
+        [
+            sum(
+                float(grey[y, x]) * np.cos(np.pi * v * (2 * y + 1) / 64) * np.cos(np.pi * u * (2 * x + 1) / 64)
+                for y in range(32)
+                for x in range(32)
+            )
+            for u in range(8)
+        ]
+        for v in range(8)
+    ]
     middle = np.median(waves)
     for row in waves:
         bits += [int(value > middle) for value in row]

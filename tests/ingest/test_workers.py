@@ -13,8 +13,8 @@ import pytest
 
 from interleave_index.ingest import decode_pool as workers
 from interleave_index.ingest.decode import decode
-from interleave_index.ingest.decode_task import (Recipe, Task, work)
-from interleave_index.ingest.decode_pool import (InProcess, WorkerPool)
+from interleave_index.ingest.decode_pool import InProcess, WorkerPool
+from interleave_index.ingest.decode_task import Recipe, Task, work
 
 
 @pytest.fixture
@@ -107,7 +107,8 @@ def test_a_process_that_dies_twice_over_a_file_costs_that_file_only(recipe, pict
         "import hashlib, os, signal\nreal = hashlib.sha256\n"
         "def crashing(data=b'', **k):\n"
         "    if b'CRASH' in bytes(data): os.kill(os.getpid(), signal.SIGSEGV)\n"
-        "    return real(data, **k)\nhashlib.sha256 = crashing\n")
+        "    return real(data, **k)\nhashlib.sha256 = crashing\n"
+    )
     monkeypatch.setenv("PYTHONPATH", str(crash.parent))
     bad = tmp_path / "bad.png"
     bad.write_bytes(good.read_bytes() + b"CRASH")
@@ -125,7 +126,8 @@ def test_a_process_that_dies_twice_over_a_file_costs_that_file_only(recipe, pict
 
 
 def test_a_process_that_hangs_is_ended_and_its_file_may_be_tried_again_by_the_next_run(
-        recipe, pictures, tmp_path, monkeypatch):
+    recipe, pictures, tmp_path, monkeypatch
+):
     monkeypatch.setattr(workers, "SECONDS_A_FILE", 1.0)
     (good,) = write(tmp_path, pictures, 1)
     os.mkfifo(tmp_path / "pipe.jpg")
@@ -162,7 +164,8 @@ def test_a_worker_does_not_outlive_a_parent_that_is_killed(tmp_path):
         "from interleave_index.ingest.decode_pool import WorkerPool\n"
         f"pool = WorkerPool(Recipe({str(tmp_path)!r}, 1000, 100, 32), 1, 2)\n"
         "pool.submit(Task(0, '/nowhere.jpg'))\nwhile pool.next(0.1) is None: pass\n"
-        "print(pool._servants[0]._process.pid, pool._memory.name, flush=True)\ntime.sleep(60)\n")
+        "print(pool._servants[0]._process.pid, pool._memory.name, flush=True)\ntime.sleep(60)\n"
+    )
     parent: Any = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     pid, name = parent.stdout.readline().split()
     parent.send_signal(signal.SIGKILL)

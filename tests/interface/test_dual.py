@@ -14,11 +14,11 @@ from interleave_index.config import Config
 from interleave_index.errors import ConfigError, SpaceMismatch, WeightsMissing
 from interleave_index.geometry import mask_iou, unit
 from interleave_index.grounding.record import unpack
+from interleave_index.interface.calibration import Calibration
 from interleave_index.interface.dual import DualInterface, Look
 from interleave_index.interface.dual.automatic import AutomaticMasks
 from interleave_index.interface.dual.proposals import InterfaceProposals, meant
 from interleave_index.interface.dual.regions import square_around
-from interleave_index.interface.protocol import Calibration
 from interleave_index.interface.registry import load
 from interleave_index.interface.toy import ToyInterface
 from interleave_index.models.hub.dual_encoder import DualEncoder

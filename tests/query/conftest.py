@@ -72,12 +72,21 @@ class Library:
     def add_all(self, pictures: dict[str, RGB], facts: list[PhotoFacts] | None = None) -> None:
         """Encode pictures and write them in one transaction."""
         found = self.interface.encode_photos(list(pictures.values()))
-        facts = facts or [PhotoFacts(hashlib.sha256(name.encode()).hexdigest(), rgb.shape[1], rgb.shape[0], "PNG")
-                          for name, rgb in pictures.items()]
+        facts = facts or [
+            PhotoFacts(hashlib.sha256(name.encode()).hexdigest(), rgb.shape[1], rgb.shape[0], "PNG")
+            for name, rgb in pictures.items()
+        ]
         ids = self.store.write_encodings(
-            self.space_id, facts, np.stack([one.image for one in found]), [one.regions for one in found],
-            [one.boxes for one in found], [one.areas for one in found], [one.scores for one in found],
-            [one.masks for one in found], [str(self.folder / f"{name}.png") for name in pictures])
+            self.space_id,
+            facts,
+            np.stack([one.image for one in found]),
+            [one.regions for one in found],
+            [one.boxes for one in found],
+            [one.areas for one in found],
+            [one.scores for one in found],
+            [one.masks for one in found],
+            [str(self.folder / f"{name}.png") for name in pictures],
+        )
         self.ids.update(zip(pictures, ids, strict=True))
         self.pictures.update(pictures)
 
@@ -108,10 +117,15 @@ def empty(tmp_path: Path) -> Iterator[Library]:
 def library(empty: Library) -> Library:
     """Nine photos: eight scenes of coloured discs, and one that is all white."""
     scenes = {
-        "red": scene(red=(40, 30, 20)), "green": scene(green=(30, 30, 20)), "blue": scene(blue=(50, 30, 20)),
-        "red_and_blue": scene(red=(20, 30, 14), blue=(60, 30, 14)), "small_red": scene(red=(40, 30, 8)),
-        "two_reds": scene(red=(18, 30, 14), red_=(60, 30, 13)), "yellow_on_black": scene("black", yellow=(40, 30, 18)),
-        "purple": scene(purple=(40, 30, 20)), "white": scene(),
+        "red": scene(red=(40, 30, 20)),
+        "green": scene(green=(30, 30, 20)),
+        "blue": scene(blue=(50, 30, 20)),
+        "red_and_blue": scene(red=(20, 30, 14), blue=(60, 30, 14)),
+        "small_red": scene(red=(40, 30, 8)),
+        "two_reds": scene(red=(18, 30, 14), red_=(60, 30, 13)),
+        "yellow_on_black": scene("black", yellow=(40, 30, 18)),
+        "purple": scene(purple=(40, 30, 20)),
+        "white": scene(),
     }
     empty.add_all(scenes)
     return empty

@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
-from interleave_index.interface.protocol import KINDS, Calibration, Curve, read_curves
+from interleave_index.interface.calibration import KINDS, Calibration, Curve, read_curves
 from interleave_index.query.blocks import bank_of, block_of
 from interleave_index.query.calibration import (
     ENOUGH_PHOTOS,
@@ -35,16 +35,19 @@ def encoded(image, regions) -> PhotoEncoding:
 
 
 TWO = block_of([encoded(AXES[0], AXES[:2]), encoded(AXES[1], [])])
-BANKS = Calibration(captions=np.array([[0.6, 0.8, 0], [0.8, 0.6, 0]], np.float32),
-                    phrases=np.array([[0, 0.6, 0.8], [0, 0.8, 0.6]], np.float32),
-                    pictures=np.array([[0.6, 0.8, 0], [0.8, 0.6, 0]], np.float32),
-                    regions=np.array([[0.6, 0.8, 0], [0, 0.6, 0.8]], np.float32))
+BANKS = Calibration(
+    captions=np.array([[0.6, 0.8, 0], [0.8, 0.6, 0]], np.float32),
+    phrases=np.array([[0, 0.6, 0.8], [0, 0.8, 0.6]], np.float32),
+    pictures=np.array([[0.6, 0.8, 0], [0.8, 0.6, 0]], np.float32),
+    regions=np.array([[0.6, 0.8, 0], [0, 0.6, 0.8]], np.float32),
+)
 
 
 def library(make_vectors, photos: int, seed: int = 0):
     rng = np.random.default_rng(seed)
-    return block_of([encoded(make_vectors(rng, 8), make_vectors(rng, int(rng.integers(0, 4)), 8))
-                     for _ in range(photos)])
+    return block_of(
+        [encoded(make_vectors(rng, 8), make_vectors(rng, int(rng.integers(0, 4)), 8)) for _ in range(photos)]
+    )
 
 
 def banks(make_vectors, seed: int = 1, **more) -> Calibration:
@@ -68,8 +71,9 @@ def test_a_calibration_survives_being_kept_in_an_index():
 def test_constants_of_an_older_form_count_as_not_fitted():
     file = io.BytesIO()
     old = {"slope": {"caption": 1.0}, "offset": {"caption": -2.0}, "cutoff": 0.5}
-    np.savez_compressed(file, curves=np.array(json.dumps(old)), captions=AXES, phrases=AXES, pictures=AXES,
-                        regions=AXES)
+    np.savez_compressed(
+        file, curves=np.array(json.dumps(old)), captions=AXES, phrases=AXES, pictures=AXES, regions=AXES
+    )
     kept = Calibration.from_bytes(file.getvalue())
     assert kept.curves == {} and np.array_equal(kept.captions, AXES)
 
@@ -114,8 +118,13 @@ def test_a_handful_of_photos_is_no_better_than_drawn_ones(make_vectors):
 def test_curves_that_are_missing_are_those_of_the_library(make_vectors):
     own, photos = banks(make_vectors), library(make_vectors, MOST_PHOTOS)
     assert complete(own, photos).curves == library_curves(generic_scores(photos, own))
-    more = block_of([encoded(photos.image[n], photos.regions[photos.offsets[n]:photos.offsets[n + 1]])
-                     for n in range(MOST_PHOTOS)] + [encoded(AXES[0].repeat([1, 1, 6]), [])] * 50)
+    more = block_of(
+        [
+            encoded(photos.image[n], photos.regions[photos.offsets[n] : photos.offsets[n + 1]])
+            for n in range(MOST_PHOTOS)
+        ]
+        + [encoded(AXES[0].repeat([1, 1, 6]), [])] * 50
+    )
     assert complete(own, more).curves == complete(own, photos).curves  # the first ones are enough
 
 

@@ -28,8 +28,9 @@ def random_store(tmp_path_factory, make_vectors):
         boxes = [np.tile(np.array([0, 0, 9, 9], np.float32), (count, 1)) for count in counts]
         single = [np.full(count, 0.5, np.float32) for count in counts]
         for part in (slice(0, 200), slice(200, 300)):
-            store.write_encodings(space_id, facts[part], image[part], regions[part], boxes[part], single[part],
-                                  single[part])
+            store.write_encodings(
+                space_id, facts[part], image[part], regions[part], boxes[part], single[part], single[part]
+            )
             if part.start == 0:
                 store.optimize(space_id)
         yield store, space_id
@@ -37,14 +38,22 @@ def random_store(tmp_path_factory, make_vectors):
 
 def random_terms(rng, make_vectors, count, whole=0.5):
     """Terms that are compared with images otherwise than with regions, as centring makes them."""
-    return Terms(make_vectors(rng, count, D), make_vectors(rng, count, D), np.ones(count, np.float32),
-                 rng.random(count) < whole)
+    return Terms(
+        make_vectors(rng, count, D), make_vectors(rng, count, D), np.ones(count, np.float32), rng.random(count) < whole
+    )
 
 
 def asked(rng, make_vectors, entities=2, negatives=1, whole=0.5):
     wanted, unwanted = (random_terms(rng, make_vectors, count, whole) for count in (entities, negatives))
-    return ScoringQuery(make_vectors(rng, D), wanted, unwanted, 0.3, np.ones(negatives, np.float32),
-                        np.full(negatives, 9, np.float32), np.zeros(negatives, np.float32))
+    return ScoringQuery(
+        make_vectors(rng, D),
+        wanted,
+        unwanted,
+        0.3,
+        np.ones(negatives, np.float32),
+        np.full(negatives, 9, np.float32),
+        np.zeros(negatives, np.float32),
+    )
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -109,9 +118,15 @@ def test_many_near_equal_regions_of_one_photo_do_not_crowd_others_out(tmp_path, 
         counts = [60, *[1] * 40]
         regions = [np.tile(axis, (60, 1)), *(make_vectors(rng, 1, D) for _ in range(40))]
         facts = [PhotoFacts(hashlib.sha256(bytes([n])).hexdigest(), 10, 10, "PNG") for n in range(41)]
-        store.write_encodings(space_id, facts, make_vectors(rng, 41, D), regions,
-                              [np.zeros((n, 4), np.float32) for n in counts], [np.zeros(n, np.float32) for n in counts],
-                              [np.zeros(n, np.float32) for n in counts])
+        store.write_encodings(
+            space_id,
+            facts,
+            make_vectors(rng, 41, D),
+            regions,
+            [np.zeros((n, 4), np.float32) for n in counts],
+            [np.zeros(n, np.float32) for n in counts],
+            [np.zeros(n, np.float32) for n in counts],
+        )
         one = Terms(axis[None], axis[None], np.ones(1, np.float32), np.zeros(1, bool))
         query = ScoringQuery(-axis, one, random_terms(rng, make_vectors, 0))
         found = nearest(store.indexes(space_id), query, None, 10)
@@ -124,8 +139,10 @@ def test_many_near_equal_regions_of_one_photo_do_not_crowd_others_out(tmp_path, 
 BIG = {"photos": 1_000_000, "regions": 12_000_000, "entities": 1, "top_k": 10, "candidates": 200}
 
 
-@pytest.mark.parametrize(("eligible", "path"), [
-    (1_000_000, "ann"), (100_000, "ann"), (20_000, "exact"), (3_000, "exact"), (300, "exact"), (0, "exact")])
+@pytest.mark.parametrize(
+    ("eligible", "path"),
+    [(1_000_000, "ann"), (100_000, "ann"), (20_000, "exact"), (3_000, "exact"), (300, "exact"), (0, "exact")],
+)
 def test_auto_scores_everything_where_the_filters_leave_little(eligible, path):
     assert plan("auto", eligible=eligible, **BIG).path == path
 

@@ -17,7 +17,8 @@ from PIL import Image
 from interleave_index.errors import EmptyQuery, InputError, NotInIndex, SpaceMismatch
 from interleave_index.geometry import mask_iou, unit
 from interleave_index.grammar import Query
-from interleave_index.interface.protocol import Calibration, Interface
+from interleave_index.interface.calibration import Calibration
+from interleave_index.interface.protocol import Interface
 from interleave_index.interface.toy import COLOURS, ToyInterface
 from interleave_index.query.candidates import nearest
 from interleave_index.query.engine import ground, search
@@ -46,10 +47,15 @@ def pixels_of(rgb, colour):
 # --- ranking ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("query", "first"), [
-    ("blue", "blue"), ("[purple]", "purple"), ("[red] and [blue]", "red_and_blue"),
-    ("[yellow] on black", "yellow_on_black"),
-])
+@pytest.mark.parametrize(
+    ("query", "first"),
+    [
+        ("blue", "blue"),
+        ("[purple]", "purple"),
+        ("[red] and [blue]", "red_and_blue"),
+        ("[yellow] on black", "yellow_on_black"),
+    ],
+)
 def test_words_find_what_was_planted(library, query, first):
     answer = library.ask(query)
     assert library.names(answer)[0] == first
@@ -83,8 +89,9 @@ def test_the_total_is_the_formula_over_stored_vectors(library, load):
     answer = library.ask(query, top_k=20)
     parts = resolve(query, library.store, library.space_id, load).parts
     block = library.store.vectors(library.space_id, sorted(library.ids.values()))
-    totals = score(block, scoring_query(parts, library.interface.encode_query(parts),
-                                        library.interface.calibration)).total
+    totals = score(
+        block, scoring_query(parts, library.interface.encode_query(parts), library.interface.calibration)
+    ).total
     best = rank(block.photo_ids, totals, 20)
     assert [hit.photo.id for hit in answer] == block.photo_ids[best].tolist()
     assert [hit.score for hit in answer] == pytest.approx(totals[best].tolist())
@@ -113,8 +120,9 @@ def test_settings_are_the_dials_of_the_score(library):
     for hit in all_:
         assert hit.score == pytest.approx(by_id[hit.photo.id].score + 0.5 * hit.entities[0].score, abs=2e-6)
     assert library.ask("red", settings=QuerySettings(cutoff=0.9)).cutoff == 0.9
-    plain, bare = (library.ask(query, settings=QuerySettings(negative_weight=0.0))
-                   for query in ("[red] -[blue]", "[red]"))
+    plain, bare = (
+        library.ask(query, settings=QuerySettings(negative_weight=0.0)) for query in ("[red] -[blue]", "[red]")
+    )
     assert [hit.score for hit in plain] == [hit.score for hit in bare]
 
 
@@ -129,8 +137,12 @@ def test_weights_prefer_what_weighs_more(library):
 @pytest.fixture
 def twins(library, draw):
     """The library with two more photos that are alike but for the colour of one disc."""
-    library.add_all({"red_beside_green": draw(red=(20, 30, 14), green=(60, 30, 12)),
-                     "red_beside_blue": draw(red=(20, 30, 14), blue=(60, 30, 12))})
+    library.add_all(
+        {
+            "red_beside_green": draw(red=(20, 30, 14), green=(60, 30, 12)),
+            "red_beside_blue": draw(red=(20, 30, 14), blue=(60, 30, 12)),
+        }
+    )
     return library
 
 
@@ -153,8 +165,10 @@ def test_of_two_photos_alike_the_one_that_shows_what_is_not_wanted_falls_below(t
 
 
 def test_a_negative_takes_off_by_its_weight(library):
-    scores = [next(hit.score for hit in library.ask(query) if hit.photo.id == library.ids["red_and_blue"])
-              for query in ("[red]", "[red] -[blue]^0.2", "[red] -[blue]^0.4")]
+    scores = [
+        next(hit.score for hit in library.ask(query) if hit.photo.id == library.ids["red_and_blue"])
+        for query in ("[red]", "[red] -[blue]^0.2", "[red] -[blue]^0.4")
+    ]
     assert scores[0] - scores[1] == pytest.approx(0.2 * PENALTY / 20, rel=0.1)
     assert scores[0] - scores[2] == pytest.approx(2 * (scores[0] - scores[1]), abs=4e-6)
 
@@ -235,8 +249,13 @@ def test_a_photo_that_goes_away_during_a_search_does_not_break_it(library, monke
 
 
 def test_references_alone_never_build_the_model(library):
-    answer = library.ask(Query(RegionRef(library.ids["red_and_blue"], 1), PhotoRef(library.ids["red"]),
-                               Not(RegionRef(library.ids["green"], 1))))
+    answer = library.ask(
+        Query(
+            RegionRef(library.ids["red_and_blue"], 1),
+            PhotoRef(library.ids["red"]),
+            Not(RegionRef(library.ids["green"], 1)),
+        )
+    )
     assert library.built == 0
     assert library.names(answer)[0] in ("red", "two_reds", "red_and_blue")
     assert [entity.kind for entity in answer[0].entities] == ["region", "picture", "region"]
@@ -252,7 +271,11 @@ def test_the_kept_calibration_judges_references(library):
     for hit in answer[1:]:
         assert hit.relevance == pytest.approx(anything * float(curve.photo(np.array(hit.score), 0.0)), rel=1e-5)
     assert {name for name, hit in zip(library.names(answer), answer, strict=True) if answer.meant(hit)} == {
-        "two_reds", "red", "red_and_blue", "small_red"}
+        "two_reds",
+        "red",
+        "red_and_blue",
+        "small_red",
+    }
 
 
 def test_without_a_kept_calibration_a_note_says_so(library):
@@ -282,9 +305,15 @@ def hubs(tmp_path_factory, make_vectors):
         counts = rng.integers(0, 4, 300)
         facts = [PhotoFacts(f"{n:064x}", 100, 80, "PNG") for n in range(300)]
         single = [np.full(count, 0.5, np.float32) for count in counts]
-        store.write_encodings(space_id, facts, near(300), [near(int(count)) for count in counts],
-                              [np.tile(np.array([0, 0, 9, 9], np.float32), (count, 1)) for count in counts], single,
-                              single)
+        store.write_encodings(
+            space_id,
+            facts,
+            near(300),
+            [near(int(count)) for count in counts],
+            [np.tile(np.array([0, 0, 9, 9], np.float32), (count, 1)) for count in counts],
+            single,
+            single,
+        )
         kept = replace(ToyInterface().calibration, captions=alike[None], phrases=alike[None])
         store.save_calibration(space_id, kept.to_bytes())
         yield store, space_id, [(n + 1, int(count)) for n, count in enumerate(counts)]
@@ -303,8 +332,9 @@ def test_a_query_that_is_one_photo_or_a_part_of_one_finds_that_photo_first_with_
     for photo_id, regions in photos:
         references: list[PhotoRef | RegionRef] = [PhotoRef(photo_id), *(RegionRef(photo_id, n) for n in range(regions))]
         for reference in references:
-            answer = search(store, no_model, Query(reference), load_picture=load, mode=mode, top_k=1, settings=few,
-                            ground=None)
+            answer = search(
+                store, no_model, Query(reference), load_picture=load, mode=mode, top_k=1, settings=few, ground=None
+            )
             assert answer.path == mode and answer[0].photo.id == photo_id, reference
             assert answer[0].relevance == 1 and answer.meant(answer[0])
             parts = resolve(Query(reference), store, space_id, load).parts
@@ -324,7 +354,7 @@ def test_a_photo_finds_itself_first_in_its_own_library(library, mode):
 
 def test_whether_anything_is_meant_is_told_by_the_other_photos(library):
     yellow, red = (library.ask(Query(RegionRef(library.ids[name], 1))) for name in ("yellow_on_black", "red"))
-    assert yellow.cutoff == 1 and library.names(yellow[:yellow.meant_count]) == ["yellow_on_black"]
+    assert yellow.cutoff == 1 and library.names(yellow[: yellow.meant_count]) == ["yellow_on_black"]
     assert red.cutoff < 1 and red.meant_count == 4
 
 
@@ -368,10 +398,14 @@ TERMS = st.one_of(
     st.builds(Entity, st.sampled_from(["red", "a blue disc", "orange", "two white things"]), st.floats(0.5, 3)),
     st.builds(Picture, st.sampled_from(PICTURES), box=st.sampled_from([None, (2, 2, 9, 9)])),
     st.builds(PhotoRef, st.integers(1, 9)),
-    st.builds(RegionRef, st.integers(1, 8), st.just(0)))
+    st.builds(RegionRef, st.integers(1, 8), st.just(0)),
+)
 WANTED = st.one_of(st.sampled_from(["red", "white and purple", "nothing of the kind on black"]), TERMS)
-QUERIES = st.builds(lambda wanted, unwanted: Query(*wanted, *map(Not, unwanted)),
-                    st.lists(WANTED, min_size=1, max_size=3), st.lists(TERMS, max_size=2))
+QUERIES = st.builds(
+    lambda wanted, unwanted: Query(*wanted, *map(Not, unwanted)),
+    st.lists(WANTED, min_size=1, max_size=3),
+    st.lists(TERMS, max_size=2),
+)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -411,9 +445,16 @@ def test_what_is_not_there_stays_under_the_cutoff(library):
         assert answer.cutoff == 1 and answer.meant_count == 0, query
 
 
-@pytest.mark.parametrize(("query", "meant"), [
-    ("purple", {"purple"}), ("[purple]", {"purple"}), ("[red]", {"red", "two_reds", "red_and_blue", "small_red"}),
-    ("a [red] disc beside a [blue] one", {"red_and_blue"}), ("[yellow] on black", {"yellow_on_black"})])
+@pytest.mark.parametrize(
+    ("query", "meant"),
+    [
+        ("purple", {"purple"}),
+        ("[purple]", {"purple"}),
+        ("[red]", {"red", "two_reds", "red_and_blue", "small_red"}),
+        ("a [red] disc beside a [blue] one", {"red_and_blue"}),
+        ("[yellow] on black", {"yellow_on_black"}),
+    ],
+)
 def test_what_is_there_stands_above_the_cutoff(library, query, meant):
     answer = library.ask(query)
     assert {name for name, hit in zip(library.names(answer), answer, strict=True) if answer.meant(hit)} == meant
@@ -450,12 +491,19 @@ def test_without_curves_of_its_own_a_space_is_judged_by_its_library(tmp_path, ma
     one, boxes = np.full(2, 0.5, np.float32), np.tile(np.array([0, 0, 9, 9], np.float32), (2, 1))
     with Store.open(tmp_path / "bare", create=True) as store:
         facts = [PhotoFacts(f"{n:064x}", 100, 80, "PNG") for n in range(200)]
-        ids = store.write_encodings(store.ensure_space(interface.space), facts, image, list(regions), [boxes] * 200,
-                                    [one] * 200, [one] * 200)
+        ids = store.write_encodings(
+            store.ensure_space(interface.space), facts, image, list(regions), [boxes] * 200, [one] * 200, [one] * 200
+        )
 
         def meant(word):
-            answer = search(store, lambda: cast(Interface, interface), Query.parse(form.format(word)),
-                            load_picture=load, ground=None, top_k=200)
+            answer = search(
+                store,
+                lambda: cast(Interface, interface),
+                Query.parse(form.format(word)),
+                load_picture=load,
+                ground=None,
+                top_k=200,
+            )
             return [hit.photo.id for hit in answer if answer.meant(hit)]
 
         planted = meant("planted")
@@ -520,8 +568,15 @@ def test_negatives_are_listed_with_what_speaks_against_the_photo(library):
 def test_a_photo_without_regions_is_listed_without_masks(empty):
     encoding = empty.interface.encode_photos([np.full((60, 80, 3), 255, np.uint8)])[0]
     none = np.zeros(0, np.float32)
-    empty.store.write_encodings(empty.space_id, [PhotoFacts("0" * 64, 80, 60, "PNG")], encoding.image[None],
-                                [np.zeros((0, 16), np.float32)], [np.zeros((0, 4), np.float32)], [none], [none])
+    empty.store.write_encodings(
+        empty.space_id,
+        [PhotoFacts("0" * 64, 80, 60, "PNG")],
+        encoding.image[None],
+        [np.zeros((0, 16), np.float32)],
+        [np.zeros((0, 4), np.float32)],
+        [none],
+        [none],
+    )
     entity = empty.ask("[white]")[0].entities[0]
     assert (entity.grounding.source, entity.score, entity.regions) == ("none", 0, ())
 
@@ -563,8 +618,10 @@ class Judging(ToyInterface):
 def test_an_exact_look_leaves_the_verdict_unless_it_judges(library, draw, interface, there):
     saved = library.add("saved", draw(orange=(60, 30, 20)), save=True)
     library.interface = interface()
-    stored, exact = (next(hit for hit in library.ask("[orange] [purple]", ground=depth) if hit.photo.id == saved)
-                     for depth in ("stored", "exact"))
+    stored, exact = (
+        next(hit for hit in library.ask("[orange] [purple]", ground=depth) if hit.photo.id == saved)
+        for depth in ("stored", "exact")
+    )
     assert [entity.grounding.present for entity in stored.entities] == [True, False]
     assert [entity.grounding.present for entity in exact.entities] == there
     assert (exact.score, exact.relevance) == (stored.score, stored.relevance)
@@ -620,8 +677,15 @@ def test_a_photo_by_itself_scores_as_it_does_in_a_search(library, load):
     query = Query.parse("[red] on white -[blue]")
     name = "red_and_blue"
     found = next(hit for hit in library.ask(query) if hit.photo.id == library.ids[name])
-    hit = ground(library.interface, library.pictures[name], query, load_picture=load, store=library.store,
-                 photo=found.photo, depth="stored")
+    hit = ground(
+        library.interface,
+        library.pictures[name],
+        query,
+        load_picture=load,
+        store=library.store,
+        photo=found.photo,
+        depth="stored",
+    )
     assert hit.photo == found.photo
     assert hit.score == pytest.approx(found.score, abs=2e-3)  # stored vectors went through half precision
     curve = curve_of(resolve(query, library.store, library.space_id, load).parts, library.interface.calibration)
@@ -638,14 +702,16 @@ def test_a_photo_that_the_user_names_is_never_judged_by_its_library(library, loa
         @property
         def calibration(self):
             known = super().calibration
-            return replace(known, curves={kind: replace(curve, anything_offset=-1e3)
-                                          for kind, curve in known.curves.items()})
+            return replace(
+                known, curves={kind: replace(curve, anything_offset=-1e3) for kind, curve in known.curves.items()}
+            )
 
     library.interface = Doubting()
     assert library.ask(query).cutoff == 1
-    hit = ground(Doubting(), draw(red=(40, 30, 20)), Query.parse(query), load_picture=load, store=library.store,
-                 depth=depth)
-    entity, = hit.entities
+    hit = ground(
+        Doubting(), draw(red=(40, 30, 20)), Query.parse(query), load_picture=load, store=library.store, depth=depth
+    )
+    (entity,) = hit.entities
     assert hit.relevance > 0.5 and entity.grounding.present and entity.regions
     missing = ground(Doubting(), draw(green=(40, 30, 20)), Query.parse("[red]"), load_picture=load, depth=depth)
     assert missing.relevance < 0.5 and not missing.entities[0].grounding.present
@@ -655,8 +721,9 @@ def test_a_thumbnail_is_grounded_at_the_size_of_its_photo(library, load, draw):
     rgb = draw(blue=(60, 30, 14))
     photo = library.store.photo(library.add("blue aside", rgb))
     for depth in ("stored", "exact"):
-        hit = ground(library.interface, rgb[::2, ::2], Query(Entity("blue")), load_picture=load, photo=photo,
-                     depth=depth)
+        hit = ground(
+            library.interface, rgb[::2, ::2], Query(Entity("blue")), load_picture=load, photo=photo, depth=depth
+        )
         region = hit.entities[0].regions[0]
         assert region.rle.size == (60, 80) and region.box == pytest.approx((46, 16, 74, 44), abs=2)
         assert mask_iou(region.rle.decode(), pixels_of(rgb, "blue")) > 0.85
@@ -700,7 +767,8 @@ def test_pages_put_together_are_the_whole_answer(library, query):
     hits = [hit for page in pages for hit in page]
     assert [(hit.rank, hit.photo.id) for hit in hits] == [(hit.rank, hit.photo.id) for hit in whole]
     assert [(hit.score, hit.relevance) for hit in hits] == [
-        pytest.approx((hit.score, hit.relevance), abs=1e-5) for hit in whole]
+        pytest.approx((hit.score, hit.relevance), abs=1e-5) for hit in whole
+    ]
 
 
 def test_named_regions_are_the_stored_ones_without_masks(library):
@@ -708,12 +776,15 @@ def test_named_regions_are_the_stored_ones_without_masks(library):
     for one, other in zip(stored, named, strict=True):
         for entity, bare in zip(one.entities, other.entities, strict=True):
             assert [(r.region_id, r.score, r.box) for r in entity.regions] == [
-                (r.region_id, r.score, r.box) for r in bare.regions]
+                (r.region_id, r.score, r.box) for r in bare.regions
+            ]
             assert all(region.rle.counts == "" for region in bare.regions)
             assert (entity.score, entity.grounding) == (bare.score, bare.grounding)
 
 
 def test_a_negative_lowers_photos_and_not_whether_the_library_holds_what_is_wanted(library):
     plain, without = library.ask("[red]"), library.ask("[red] -[green]^20")
-    assert {hit.photo.id for hit in without if without.meant(hit)} <= {hit.photo.id for hit in plain if plain.meant(hit)}
+    assert {hit.photo.id for hit in without if without.meant(hit)} <= {
+        hit.photo.id for hit in plain if plain.meant(hit)
+    }
     assert without.cutoff == pytest.approx(plain.cutoff)

@@ -24,10 +24,15 @@ def toward(cosine: float) -> list[float]:
 
 def stored(*cosines: float, image: float = 0.0, masks: bool = True, scores: Sequence[float] = ()) -> StoredRegions:
     """Regions of the four boxes, equally well drawn unless told, masks kept at a quarter of the photo's size."""
-    small = tuple(encode_rle(box_mask(tuple(box / 4), (10, 20))) for box in BOXES[:len(cosines)])
+    small = tuple(encode_rle(box_mask(tuple(box / 4), (10, 20))) for box in BOXES[: len(cosines)])
     regions = np.array([toward(c) for c in cosines], np.float32).reshape(-1, 2)
-    return StoredRegions(np.array(toward(image), np.float32), regions, BOXES[:len(cosines)],
-                         np.array(scores or [0.5] * len(cosines), np.float32), lambda: small if masks else ())
+    return StoredRegions(
+        np.array(toward(image), np.float32),
+        regions,
+        BOXES[: len(cosines)],
+        np.array(scores or [0.5] * len(cosines), np.float32),
+        lambda: small if masks else (),
+    )
 
 
 def asked(present: bool = True, role: str = "entity", kind: str = "text") -> AskedPart:
@@ -36,25 +41,25 @@ def asked(present: bool = True, role: str = "entity", kind: str = "text") -> Ask
 
 
 def test_the_best_region_comes_with_its_mask_and_box_at_the_size_of_the_photo():
-    hit, = ground_stored(PHOTO, stored(0.2, 0.9), [asked()])
+    (hit,) = ground_stored(PHOTO, stored(0.2, 0.9), [asked()])
     assert (hit.text, hit.kind, hit.negative, hit.weight) == ("a dog", "text", False, 2)
     assert (hit.grounding.source, hit.grounding.present, hit.grounding.probability) == ("stored", True, 0.75)
     assert hit.score == hit.grounding.score == pytest.approx(0.9)
-    region, = hit.regions
+    (region,) = hit.regions
     assert (region.region_id, region.box) == (region_id(5, 1), (40, 0, 80, 40))
     assert region.rle.size == (40, 80)
     assert np.array_equal(region.rle.decode(), box_mask((40, 0, 80, 40), (40, 80)))
 
 
 def test_of_two_regions_that_answer_alike_the_better_drawn_is_shown_and_the_score_stays():
-    hit, = ground_stored(PHOTO, stored(0.8, 0.801, scores=[0.9, 0.4]), [asked()])
+    (hit,) = ground_stored(PHOTO, stored(0.8, 0.801, scores=[0.9, 0.4]), [asked()])
     assert hit.regions[0].region_id == region_id(5, 0) and hit.score == pytest.approx(0.801)
-    hit, = ground_stored(PHOTO, stored(0.2, 0.82, scores=[0.5, 0.4]), [asked()])
+    (hit,) = ground_stored(PHOTO, stored(0.2, 0.82, scores=[0.5, 0.4]), [asked()])
     assert hit.regions[0].region_id == region_id(5, 1)
 
 
 def test_further_regions_are_near_in_score_and_apart_in_place():
-    hit, = ground_stored(PHOTO, stored(0.90, 0.92, 0.91, 0.80), [asked()])
+    (hit,) = ground_stored(PHOTO, stored(0.90, 0.92, 0.91, 0.80), [asked()])
     # the third lies inside the second, the fourth scores too low
     assert [region.region_id for region in hit.regions] == [region_id(5, 1), region_id(5, 0)]
 
@@ -69,7 +74,7 @@ def test_at_most_five_regions_are_shown():
 @pytest.mark.parametrize("cosine", [-0.5, 0.1, 0.9])
 @pytest.mark.parametrize("present", [False, True])
 def test_whether_an_entity_is_there_is_as_it_was_judged_and_not_read_from_its_regions(cosine, present):
-    hit, = ground_stored(PHOTO, stored(cosine), [asked(present)])
+    (hit,) = ground_stored(PHOTO, stored(cosine), [asked(present)])
     assert (hit.grounding.present, hit.grounding.probability) == (present, 0.75 if present else 0.25)
     assert hit.score == hit.grounding.score == pytest.approx(cosine)
 
@@ -99,24 +104,29 @@ def test_a_photo_without_regions_is_grounded_by_nothing():
 
 
 def test_a_whole_picture_answered_by_the_whole_photo_is_the_whole_photo():
-    hit, = ground_stored(PHOTO, stored(0.2, image=0.8), [asked(kind="picture")])
+    (hit,) = ground_stored(PHOTO, stored(0.2, image=0.8), [asked(kind="picture")])
     assert hit.score == pytest.approx(0.8)
     assert (hit.regions[0].region_id, hit.regions[0].box) == (None, (0, 0, 80, 40))
     assert hit.regions[0].rle.decode().all()
-    part, = ground_stored(PHOTO, stored(0.9, image=0.8), [asked(kind="picture")])
+    (part,) = ground_stored(PHOTO, stored(0.9, image=0.8), [asked(kind="picture")])
     assert part.regions[0].region_id == region_id(5, 0)
 
 
 def test_regions_without_masks_show_their_box():
-    hit, = ground_stored(PHOTO, stored(0.2, 0.9, masks=False), [asked()])
+    (hit,) = ground_stored(PHOTO, stored(0.2, 0.9, masks=False), [asked()])
     assert np.array_equal(hit.regions[0].rle.decode(), box_mask((40, 0, 80, 40), (40, 80)))
 
 
 SMALL = box_mask((0, 0, 10, 10), (20, 40))  # half the photo's size
 
 
-def looked(entity: int, score: float, present: bool | None = None, mask: BoolMask = SMALL, rung: str = "",
-           ) -> GroundedMask:
+def looked(
+    entity: int,
+    score: float,
+    present: bool | None = None,
+    mask: BoolMask = SMALL,
+    rung: str = "",
+) -> GroundedMask:
     return GroundedMask(entity, encode_rle(mask), box_of(mask), score, rung, present)
 
 
@@ -152,7 +162,7 @@ def test_masks_of_a_look_stand_by_their_score_but_where_a_judge_ordered_them():
     before = ground_stored(PHOTO, stored(0.4), one)
     for present, first in ((None, ~SMALL), (True, SMALL)):
         found = [looked(0, 0.50, present), looked(0, 0.52, present, ~SMALL)]
-        hit, = ground_exact(PHOTO, before, one, found)
+        (hit,) = ground_exact(PHOTO, before, one, found)
         assert len(hit.regions) == 2
         assert np.array_equal(hit.regions[0].rle.decode()[::2, ::2], first)
         assert hit.grounding.score == hit.regions[0].score
@@ -160,7 +170,7 @@ def test_masks_of_a_look_stand_by_their_score_but_where_a_judge_ordered_them():
 
 def test_a_look_that_found_nothing_shows_nothing_and_leaves_the_verdict():
     nothing = looked(0, 0.3, mask=np.zeros((20, 40), bool))
-    hit, = ground_exact(PHOTO, ground_stored(PHOTO, stored(0.9), [asked()]), [asked()], [nothing])
+    (hit,) = ground_exact(PHOTO, ground_stored(PHOTO, stored(0.9), [asked()]), [asked()], [nothing])
     assert (hit.regions, hit.grounding.source, hit.grounding.present) == ((), "exact", True)
 
 

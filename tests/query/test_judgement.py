@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from interleave_index.interface.protocol import KINDS, Calibration, Curve, spread_of
+from interleave_index.interface.calibration import KINDS, Calibration, Curve, spread_of
 from interleave_index.query.judgement import (
     IMPOSSIBLE,
     SMALLEST_DEVIATION,
@@ -25,12 +25,21 @@ from interleave_index.query.judgement import (
 )
 from interleave_index.records import ResolvedPart
 
-EVEN = Curve(slope=2.0, offset=-1.0, bar=0.5, anything_slope=4.0, anything_size=-1.0, anything_offset=0.0,
-             anything_bar=0.5)
+EVEN = Curve(
+    slope=2.0, offset=-1.0, bar=0.5, anything_slope=4.0, anything_size=-1.0, anything_offset=0.0, anything_bar=0.5
+)
 BARS = st.floats(0.01, 0.99)
 CONSTANTS = st.floats(-20, 20)
-CURVES = st.builds(Curve, slope=st.floats(0.1, 200), offset=CONSTANTS, bar=BARS, anything_slope=st.floats(0.1, 200),
-                   anything_size=CONSTANTS, anything_offset=CONSTANTS, anything_bar=BARS)
+CURVES = st.builds(
+    Curve,
+    slope=st.floats(0.1, 200),
+    offset=CONSTANTS,
+    bar=BARS,
+    anything_slope=st.floats(0.1, 200),
+    anything_size=CONSTANTS,
+    anything_offset=CONSTANTS,
+    anything_bar=BARS,
+)
 SCORES = st.lists(st.floats(-3, 3, width=32), min_size=1, max_size=30)
 
 
@@ -119,8 +128,9 @@ def test_the_middle_is_the_score_that_just_reaches_the_bar():
 
 
 @given(CURVES, st.floats(-2, 2), st.floats(0.01, 5), st.floats(-3, 3), st.integers(1, 10**6))
-def test_a_scaled_curve_says_of_a_score_what_the_plain_one_says_of_its_deviations(curve, middle, deviation, score,
-                                                                                  count):
+def test_a_scaled_curve_says_of_a_score_what_the_plain_one_says_of_its_deviations(
+    curve, middle, deviation, score, count
+):
     scaled = curve.scaled(middle, deviation)
     plain = np.array([(score - middle) / deviation])
     assert scaled.photo(np.array([score]), 0.0) == pytest.approx(curve.photo(plain, 0.0), abs=1e-6)
@@ -137,8 +147,13 @@ def test_curves_mix_constant_by_constant():
 # --- the curve of a query --------------------------------------------------------------------
 
 NONE = np.zeros((0, 2), np.float32)
-BY_KIND = Calibration(NONE, NONE, NONE, NONE, {kind: replace(EVEN, slope=slope) for kind, slope in zip(
-    KINDS, (1.0, 2.0, 4.0, 8.0, 16.0), strict=True)})  # caption, mixed, entity, picture, region
+BY_KIND = Calibration(
+    NONE,
+    NONE,
+    NONE,
+    NONE,
+    {kind: replace(EVEN, slope=slope) for kind, slope in zip(KINDS, (1.0, 2.0, 4.0, 8.0, 16.0), strict=True)},
+)  # caption, mixed, entity, picture, region
 DOG = ResolvedPart("entity", "text", "a dog")
 BEACH = ResolvedPart("caption", "text", "on a beach")
 PICTURE = ResolvedPart("entity", "picture", "[photo:1]")
@@ -146,13 +161,21 @@ PART = ResolvedPart("entity", "region", "[region:1/0]", weight=3)
 NOT = ResolvedPart("negative", "text", "a very long negative")
 
 
-@pytest.mark.parametrize(("parts", "slope"), [
-    ([BEACH], 1), ([BEACH, NOT], 1), ([DOG], 4), ([PICTURE], 8), ([PART], 16), ([DOG, NOT], 4),
-    ([DOG, BEACH], 0.6 * 2 + 0.4 * 4),  # two of five words stand in brackets
-    ([PART, BEACH], 0.75 * 2 + 0.25 * 16),  # a picture counts as one word
-    ([PICTURE, PART], 8 / 4 + 16 * 3 / 4),
-    ([DOG, PICTURE, BEACH], 0.5 * 2 + 0.25 * 4 + 0.25 * 8),
-])
+@pytest.mark.parametrize(
+    ("parts", "slope"),
+    [
+        ([BEACH], 1),
+        ([BEACH, NOT], 1),
+        ([DOG], 4),
+        ([PICTURE], 8),
+        ([PART], 16),
+        ([DOG, NOT], 4),
+        ([DOG, BEACH], 0.6 * 2 + 0.4 * 4),  # two of five words stand in brackets
+        ([PART, BEACH], 0.75 * 2 + 0.25 * 16),  # a picture counts as one word
+        ([PICTURE, PART], 8 / 4 + 16 * 3 / 4),
+        ([DOG, PICTURE, BEACH], 0.5 * 2 + 0.25 * 4 + 0.25 * 8),
+    ],
+)
 def test_the_curve_of_a_query_lies_between_those_of_its_parts(parts, slope):
     assert curve_of(parts, BY_KIND).slope == pytest.approx(slope)
 
@@ -161,11 +184,19 @@ def test_a_part_is_of_the_kind_that_it_would_be_alone():
     assert [kind_of_part(part) for part in (DOG, PICTURE, PART, NOT)] == ["entity", "picture", "region", "entity"]
 
 
-@pytest.mark.parametrize(("parts", "share"), [
-    ([], 0), ([BEACH], 0), ([DOG], 1), ([DOG, BEACH], 0.4), ([PICTURE, PART], 1), ([PART, BEACH], 0.25),
-    ([DOG, ResolvedPart("caption", "text", ", - & !")], 1),  # what holds no letter is no word
-    ([DOG, BEACH, NOT], 0.4),
-])
+@pytest.mark.parametrize(
+    ("parts", "share"),
+    [
+        ([], 0),
+        ([BEACH], 0),
+        ([DOG], 1),
+        ([DOG, BEACH], 0.4),
+        ([PICTURE, PART], 1),
+        ([PART, BEACH], 0.25),
+        ([DOG, ResolvedPart("caption", "text", ", - & !")], 1),  # what holds no letter is no word
+        ([DOG, BEACH, NOT], 0.4),
+    ],
+)
 def test_the_share_of_the_sentence_that_stands_in_brackets_is_counted_in_words(parts, share):
     assert sentence_share(parts) == pytest.approx(share)
 
@@ -187,9 +218,11 @@ def test_curves_of_a_library_measure_in_its_own_deviations():
         for z in (-1.0, 0.0, 3.0):
             score = mean + z * deviation
             assert float(curve.photo(np.array([score]), 0.0)[0]) == pytest.approx(
-                logistic(STANDARD.slope * z + STANDARD.best_slope * -mean / deviation + STANDARD.offset))
+                logistic(STANDARD.slope * z + STANDARD.best_slope * -mean / deviation + STANDARD.offset)
+            )
             assert curve.anything(score, 1) == pytest.approx(
-                logistic(STANDARD.anything_slope * z + STANDARD.anything_offset))
+                logistic(STANDARD.anything_slope * z + STANDARD.anything_offset)
+            )
 
 
 def test_equal_scores_make_a_steep_curve_and_not_an_infinite_one():

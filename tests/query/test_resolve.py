@@ -24,7 +24,10 @@ def one(part: Any, load: Any) -> Any:
 def test_texts_become_captions_entities_and_negatives_in_order(load):
     found: Any = resolve(Query("a man with", Entity("a dog", weight=2), Not("a cat")), None, 0, load)
     assert [(p.role, p.kind, p.label, p.weight) for p in found.parts] == [
-        ("caption", "text", "a man with", 1), ("entity", "text", "a dog", 2), ("negative", "text", "a cat", 1)]
+        ("caption", "text", "a man with", 1),
+        ("entity", "text", "a dog", 2),
+        ("negative", "text", "a cat", 1),
+    ]
     assert (found.stored, found.notes) == (False, ())
 
 
@@ -79,11 +82,14 @@ def test_a_mask_file_marks_its_pixels_that_are_not_black(load, tmp_path):
     assert np.array_equal(one(Picture(GREY, mask=tmp_path / "half.png"), load).mask, mask.any(2))
 
 
-@pytest.mark.parametrize(("mask", "error", "words"), [
-    (np.ones((40, 81), bool), ShapeError, r"expected \(40, 80\) bool"),
-    (np.ones((40, 80), np.uint8), ShapeError, "dtype uint8"),
-    (np.zeros((40, 80), bool), InputError, "marks no pixel"),
-])
+@pytest.mark.parametrize(
+    ("mask", "error", "words"),
+    [
+        (np.ones((40, 81), bool), ShapeError, r"expected \(40, 80\) bool"),
+        (np.ones((40, 80), np.uint8), ShapeError, "dtype uint8"),
+        (np.zeros((40, 80), bool), InputError, "marks no pixel"),
+    ],
+)
 def test_a_mask_that_does_not_fit_is_refused(mask, error, words, load):
     with pytest.raises(error, match=words):
         one(Picture(GREY, mask=mask), load)
@@ -132,8 +138,10 @@ def test_references_alone_bring_their_stored_vectors_and_no_pixels(library, load
 def test_the_legend_of_references_is_their_weighted_mean():
     rng = np.random.default_rng(0)
     vectors = rng.standard_normal((3, 5)).astype(np.float32)
-    parts = [ResolvedPart(role, "region", "", vector=vector, weight=weight)  # type: ignore[arg-type]
-             for role, vector, weight in zip(("entity", "negative", "entity"), vectors, (1, 9, 2), strict=True)]
+    parts = [
+        ResolvedPart(role, "region", "", vector=vector, weight=weight)  # type: ignore[arg-type]
+        for role, vector, weight in zip(("entity", "negative", "entity"), vectors, (1, 9, 2), strict=True)
+    ]
     encoding = stored_encoding(parts)
     mean = vectors[0] + 2 * vectors[2]
     assert np.allclose(encoding.legend, mean / np.linalg.norm(mean), atol=1e-6)

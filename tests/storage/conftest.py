@@ -58,12 +58,15 @@ class Library:
         """Facts of a picture whose content is this name."""
         return PhotoFacts(sha(name), 40, 30, "JPEG", **more)
 
-    def add(self, *names: str, regions: int | Sequence[int] = 2, replace: bool = False, path: bool = True,
-            **facts: Any) -> list[int]:
+    def add(
+        self, *names: str, regions: int | Sequence[int] = 2, replace: bool = False, path: bool = True, **facts: Any
+    ) -> list[int]:
         """Write photos with one location each, and return their ids."""
         counts = [regions] * len(names) if isinstance(regions, int) else list(regions)
-        writes = [PhotoWrite(self.facts(name, **facts), self.encoding(count), replace)
-                  for name, count in zip(names, counts, strict=True)]
+        writes = [
+            PhotoWrite(self.facts(name, **facts), self.encoding(count), replace)
+            for name, count in zip(names, counts, strict=True)
+        ]
         places = [LocationWrite(f"/photos/{name}.jpg", sha(name), 1, 1) for name in names] if path else []
         self.store.write(WriteBatch(self.space, writes, places))
         ids = [self.id(name) for name in names]

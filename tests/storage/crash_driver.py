@@ -55,8 +55,13 @@ def act(store: Store, what: str) -> None:
         store.forget([2, 3])
     else:
         facts = [PhotoFacts(f"{i:064x}", 1, 1, "PNG") for i in range(3)]
-        store.write(WriteBatch(1, [PhotoWrite(fact, encoding(i, i)) for i, fact in enumerate(facts)],
-                               [LocationWrite(f"/photos/{i}.png", f"{i:064x}", 1, 1) for i in range(3)]))
+        store.write(
+            WriteBatch(
+                1,
+                [PhotoWrite(fact, encoding(i, i)) for i, fact in enumerate(facts)],
+                [LocationWrite(f"/photos/{i}.png", f"{i:064x}", 1, 1) for i in range(3)],
+            )
+        )
 
 
 def dying(real: Callable[..., Any], when: str) -> Callable[..., Any]:

@@ -100,8 +100,12 @@ def test_kill_at_any_moment_loses_at_most_the_batch_in_flight(another_library: C
     library.store.close()
     moments, written = random.Random(5), 0
     for _ in range(4):
-        with subprocess.Popen([sys.executable, "-c", WORK, str(library.folder), str(DRIVER.parent), str(written)],
-                              stdout=subprocess.PIPE, text=True, env=ENVIRONMENT) as process:
+        with subprocess.Popen(
+            [sys.executable, "-c", WORK, str(library.folder), str(DRIVER.parent), str(written)],
+            stdout=subprocess.PIPE,
+            text=True,
+            env=ENVIRONMENT,
+        ) as process:
             assert process.stdout is not None and process.stdout.readline() == "open\n"
             time.sleep(moments.uniform(0.05, 0.6))
             process.kill()

@@ -42,8 +42,13 @@ def test_photos_without_a_present_location_are_left_out_unless_asked_for(library
 
 def test_photos_without_an_encoding_are_never_eligible(library: Any) -> None:
     library.add("a", lens="a")
-    library.store.write(WriteBatch(library.space, [PhotoWrite(library.facts("b"))], [
-        LocationWrite("/photos/b.jpg", library.facts("b").sha256, 1, 1)]))
+    library.store.write(
+        WriteBatch(
+            library.space,
+            [PhotoWrite(library.facts("b"))],
+            [LocationWrite("/photos/b.jpg", library.facts("b").sha256, 1, 1)],
+        )
+    )
     assert library.store.eligible(library.space, Filters()) is None
     assert left(library) == ["a"]
 
@@ -71,15 +76,28 @@ def test_a_camera_is_found_by_part_of_its_name_whatever_the_case(library: Any) -
     assert left(library, camera="nikon") == []
 
 
-PLACES = {"paris": (48.8566, 2.3522), "versailles": (48.8049, 2.1204), "london": (51.5074, -0.1278),
-          "taveuni": (-16.85, 179.95), "vanua levu": (-16.6, -179.9), "pole": (89.99, 10.0)}
+PLACES = {
+    "paris": (48.8566, 2.3522),
+    "versailles": (48.8049, 2.1204),
+    "london": (51.5074, -0.1278),
+    "taveuni": (-16.85, 179.95),
+    "vanua levu": (-16.6, -179.9),
+    "pole": (89.99, 10.0),
+}
 
 
-@pytest.mark.parametrize(("near", "expected"), [
-    ((48.8566, 2.3522, 20), ["paris", "versailles"]), ((48.8566, 2.3522, 17), ["paris"]),
-    ((48.8566, 2.3522, 344), ["paris", "versailles", "london"]), ((48.8566, 2.3522, 343), ["paris", "versailles"]),
-    ((-16.7, 180.0, 40), ["taveuni", "vanua levu"]), ((90.0, -120.0, 2), ["pole"]),
-    ((0.0, 0.0, 20016), ["paris", "versailles", "london", "taveuni", "vanua levu", "pole"])])
+@pytest.mark.parametrize(
+    ("near", "expected"),
+    [
+        ((48.8566, 2.3522, 20), ["paris", "versailles"]),
+        ((48.8566, 2.3522, 17), ["paris"]),
+        ((48.8566, 2.3522, 344), ["paris", "versailles", "london"]),
+        ((48.8566, 2.3522, 343), ["paris", "versailles"]),
+        ((-16.7, 180.0, 40), ["taveuni", "vanua levu"]),
+        ((90.0, -120.0, 2), ["pole"]),
+        ((0.0, 0.0, 20016), ["paris", "versailles", "london", "taveuni", "vanua levu", "pole"]),
+    ],
+)
 def test_near_is_a_great_circle_also_over_the_date_line_and_the_pole(
     library: Any, near: tuple[float, float, float], expected: list[str]
 ) -> None:

@@ -40,9 +40,11 @@ def holder(path: Path) -> Iterator[subprocess.Popen[str]]:
 
 def test_a_busy_index_names_who_writes_and_why(tmp_path: Path) -> None:
     path = tmp_path / "writer.lock"
-    with (holder(path) as process,
-          pytest.raises(IndexBusy, match=rf"process {process.pid} on .*a long ingest, since 20"),
-          WriteLock(path).held("optimize", wait=0)):
+    with (
+        holder(path) as process,
+        pytest.raises(IndexBusy, match=rf"process {process.pid} on .*a long ingest, since 20"),
+        WriteLock(path).held("optimize", wait=0),
+    ):
         pass
 
 
@@ -122,6 +124,9 @@ def test_a_full_disk_costs_the_name_of_the_holder_and_not_the_lock(
     monkeypatch.setattr(os, "write", full)
     lock = WriteLock(tmp_path / "writer.lock")
     for _ in range(2):
-        with lock.held("forget", wait=0):
-            with pytest.raises(IndexBusy, match="another process"), WriteLock(lock.path).held("ingest", wait=0):
-                pass
+        with (
+            lock.held("forget", wait=0),
+            pytest.raises(IndexBusy, match="another process"),
+            WriteLock(lock.path).held("ingest", wait=0),
+        ):
+            pass

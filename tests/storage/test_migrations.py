@@ -22,8 +22,10 @@ def dump(folder: Path) -> list[tuple[Any, ...]]:
         names = connection.execute("SELECT type, name FROM sqlite_master WHERE name NOT LIKE 'sqlite_%'").fetchall()
         found: list[tuple[Any, ...]] = []
         for kind, name in sorted(names):
-            about = [connection.execute(f"PRAGMA {pragma}('{name}')").fetchall()
-                     for pragma in ("table_info", "index_info", "foreign_key_list")]
+            about = [
+                connection.execute(f"PRAGMA {pragma}('{name}')").fetchall()
+                for pragma in ("table_info", "index_info", "foreign_key_list")
+            ]
             sql = connection.execute("SELECT sql FROM sqlite_master WHERE name = ?", (name,)).fetchone()[0]
             found.append((kind, name, about, sorted(part.strip(", ") for part in sql.splitlines())))
     return found
@@ -81,7 +83,9 @@ def test_an_older_catalog_is_brought_up_to_date_when_it_is_opened_and_keeps_its_
     library.reopen()
     with library.store.reading() as connection:
         assert connection.exec_driver_sql("SELECT sha256, stars FROM photo").all() == [
-            (library.facts("a").sha256, None), (library.facts("b").sha256, None)]
+            (library.facts("a").sha256, None),
+            (library.facts("b").sha256, None),
+        ]
         assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
     assert library.names_of_checks_that_fail() == []
     library.check(library.vectors(2), 3)

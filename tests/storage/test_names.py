@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from interleave_index.storage.names import folder_range, real_path, stored_path
 
-NAMES = st.binary(min_size=1, max_size=24).filter(lambda raw: b"/" not in raw and b"\0" not in raw
-                                                  and raw not in (b".", b".."))
+NAMES = st.binary(min_size=1, max_size=24).filter(
+    lambda raw: b"/" not in raw and b"\0" not in raw and raw not in (b".", b"..")
+)
 
 
 @given(NAMES)

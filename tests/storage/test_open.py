@@ -103,9 +103,16 @@ tmpfs /mnt/photos/cache tmpfs rw 0 0
 """
 
 
-@pytest.mark.parametrize(("folder", "kind"), [
-    ("/home/me/index", "ext4"), ("/mnt/photos/index", "nfs4"), ("/mnt/photo album/index", "cifs"),
-    ("/mnt/photos/cache/index", "tmpfs"), ("/mnt/photosphere", "ext4")])
+@pytest.mark.parametrize(
+    ("folder", "kind"),
+    [
+        ("/home/me/index", "ext4"),
+        ("/mnt/photos/index", "nfs4"),
+        ("/mnt/photo album/index", "cifs"),
+        ("/mnt/photos/cache/index", "tmpfs"),
+        ("/mnt/photosphere", "ext4"),
+    ],
+)
 def test_the_file_system_is_that_of_the_innermost_mount(folder: str, kind: str) -> None:
     assert database.filesystem_of(Path(folder), MOUNTS) == kind
 
@@ -125,9 +132,11 @@ def test_the_catalog_is_in_write_ahead_mode_with_foreign_keys(tmp_path: Path) ->
 
 def test_opening_a_current_index_imports_neither_alembic_nor_faiss(tmp_path: Path) -> None:
     Store.open(tmp_path, create=True).close()
-    code = ("import sys; from interleave_index.storage.store import Store; "
-            "store = Store.open(sys.argv[1]); store.status(); store.spaces(); store.close(); "
-            "print(sorted({'alembic', 'faiss', 'torch'} & set(sys.modules)))")
+    code = (
+        "import sys; from interleave_index.storage.store import Store; "
+        "store = Store.open(sys.argv[1]); store.status(); store.spaces(); store.close(); "
+        "print(sorted({'alembic', 'faiss', 'torch'} & set(sys.modules)))"
+    )
     said = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
     assert said.stdout == "[]\n"
 

@@ -17,7 +17,7 @@ from interleave_index.storage import calibrate as calibration
 from interleave_index.storage import recipes
 from interleave_index.storage.backend import load_faiss
 from interleave_index.storage.calibrate import PROMISE, calibrate
-from interleave_index.storage.fp16 import (photo_blocks, top, widen)
+from interleave_index.storage.fp16 import photo_blocks, top, widen
 from interleave_index.storage.recipes import Probe, Recipe, new_index, recipe_for
 from interleave_index.storage.segment import Segment
 
@@ -61,15 +61,18 @@ def built() -> dict[str, tuple[Segment, NDArray[np.float32]]]:
         patch.setattr(calibration, "WORTH", np.inf)
         calibrated = calibrate(index, coarse, rows[::2])
     assert calibrated is not None
-    return {"flat": (Segment.of(ids, vectors, regions=True), rows),
-            "inverted lists": (Segment(ids, index, calibrated, regions=True), rows)}
+    return {
+        "flat": (Segment.of(ids, vectors, regions=True), rows),
+        "inverted lists": (Segment(ids, index, calibrated, regions=True), rows),
+    }
 
 
 RECIPES = ("flat", "inverted lists")
 
 
-def brute(segment: Segment, rows: NDArray[np.float32], queries: NDArray[np.float32], allowed: Ids | None, dead: Ids
-          ) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
+def brute(
+    segment: Segment, rows: NDArray[np.float32], queries: NDArray[np.float32], allowed: Ids | None, dead: Ids
+) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
     """Which rows may be found, and every score with the others at -inf."""
     photos = segment.ids // 256
     keep = ~np.isin(photos, dead) & (np.isin(photos, allowed) if allowed is not None else True)
@@ -78,10 +81,18 @@ def brute(segment: Segment, rows: NDArray[np.float32], queries: NDArray[np.float
 
 @pytest.mark.parametrize("name", RECIPES)
 @settings(max_examples=25, deadline=None)
-@given(share=st.sampled_from([None, 0.0, 0.001, 0.02, 0.055, 0.07, 0.3, 0.9]), gone=st.sampled_from([0.0, 0.01, 0.5]),
-       k=st.sampled_from([1, 7, 60, 9000]), seed=st.integers(0, 999))
+@given(
+    share=st.sampled_from([None, 0.0, 0.001, 0.02, 0.055, 0.07, 0.3, 0.9]),
+    gone=st.sampled_from([0.0, 0.01, 0.5]),
+    k=st.sampled_from([1, 7, 60, 9000]),
+    seed=st.integers(0, 999),
+)
 def test_a_search_finds_allowed_rows_only_with_their_own_scores_at_the_promised_recall(
-    built: dict[str, tuple[Segment, NDArray[np.float32]]], name: str, share: float | None, gone: float, k: int,
+    built: dict[str, tuple[Segment, NDArray[np.float32]]],
+    name: str,
+    share: float | None,
+    gone: float,
+    k: int,
     seed: int,
 ) -> None:
     segment, rows = built[name]
@@ -121,7 +132,7 @@ def test_the_promised_recall_holds_on_average_with_and_without_a_filter(
 
 
 def test_a_filter_against_the_grain_of_the_clusters_still_fills_its_answer(
-    built: dict[str, tuple[Segment, NDArray[np.float32]]]
+    built: dict[str, tuple[Segment, NDArray[np.float32]]],
 ) -> None:
     segment, rows = built["inverted lists"]
     query = rows[:1]
@@ -187,8 +198,9 @@ def test_widening_is_exact_for_every_finite_half() -> None:
     every = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
     finite = every[np.isfinite(every)].reshape(-1, 2)
     out = np.empty(finite.shape, np.float32)
-    np.testing.assert_array_equal(widen(finite.view(np.uint8), out).view(np.uint32),
-                                  finite.astype(np.float32).view(np.uint32))
+    np.testing.assert_array_equal(
+        widen(finite.view(np.uint8), out).view(np.uint32), finite.astype(np.float32).view(np.uint32)
+    )
 
 
 @given(st.lists(st.integers(1, 9), max_size=40), st.integers(1, 20))
@@ -200,8 +212,10 @@ def test_blocks_hold_whole_photos_and_leave_none_out(counts: list[int], rows: in
     assert all(starts[past] - starts[first] <= max(rows, max(counts)) for first, past in blocks)
 
 
-@given(st.lists(st.lists(st.sampled_from([0.0, 0.25, 0.5, -np.inf]), min_size=300, max_size=300), min_size=1,
-                max_size=3), st.integers(1, 8))
+@given(
+    st.lists(st.lists(st.sampled_from([0.0, 0.25, 0.5, -np.inf]), min_size=300, max_size=300), min_size=1, max_size=3),
+    st.integers(1, 8),
+)
 @settings(max_examples=30, deadline=None)
 def test_the_top_of_many_ties_is_in_order_of_id(values: list[list[float]], k: int) -> None:
     scores = np.array(values, np.float32)
@@ -212,8 +226,11 @@ def test_the_top_of_many_ties_is_in_order_of_id(values: list[list[float]], k: in
         np.testing.assert_array_equal(best, line[order])
 
 
-OPERATIONS = st.lists(st.tuples(st.sampled_from(["add", "forget", "replace", "optimize", "reopen", "lose"]),
-                                st.integers(0, 1000)), min_size=1, max_size=8)
+OPERATIONS = st.lists(
+    st.tuples(st.sampled_from(["add", "forget", "replace", "optimize", "reopen", "lose"]), st.integers(0, 1000)),
+    min_size=1,
+    max_size=8,
+)
 
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

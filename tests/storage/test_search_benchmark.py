@@ -13,9 +13,32 @@ SCRIPT = Path(__file__).parents[2] / "benchmarks" / "search_100k.py"
 
 def test_the_benchmark_of_search_finds_every_recipe_true_to_its_promise(tmp_path: Path) -> None:
     said = subprocess.run(
-        [sys.executable, str(SCRIPT), "--photos", "700", "--regions", "3", "--dim", "32", "--queries", "2",
-         "--recall-queries", "8", "--threads", "1", "--worth", "1e9", "--json", "--index", str(tmp_path / "index")],
-        check=True, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+        [
+            sys.executable,
+            str(SCRIPT),
+            "--photos",
+            "700",
+            "--regions",
+            "3",
+            "--dim",
+            "32",
+            "--queries",
+            "2",
+            "--recall-queries",
+            "8",
+            "--threads",
+            "1",
+            "--worth",
+            "1e9",
+            "--json",
+            "--index",
+            str(tmp_path / "index"),
+        ],
+        check=True,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
     told = json.loads(said.stdout)
     assert told["verify"] and told["exact_path_difference"] < 1e-6
     assert {row["path"] for row in told["queries"]} <= {"exact", "ann"} and told["opening"]["open_s"] < 2

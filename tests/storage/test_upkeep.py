@@ -47,8 +47,10 @@ def test_files_that_were_deleted_are_rebuilt_by_the_next_open(folded: Any) -> No
 @pytest.mark.parametrize("harm", ["short", "empty", "longer", "another"])
 def test_a_file_that_was_cut_or_replaced_is_rebuilt_by_the_next_open(folded: Any, kind: str, harm: str) -> None:
     folded.store.close()
-    mine, other = [next(path for path in faiss_files(folded) if path.name.startswith(name))
-                   for name in (kind, "region" if kind == "image" else "image")]
+    mine, other = [
+        next(path for path in faiss_files(folded) if path.name.startswith(name))
+        for name in (kind, "region" if kind == "image" else "image")
+    ]
     data = mine.read_bytes()
     mine.write_bytes({"short": data[:-100], "empty": b"", "longer": data + b"x", "another": other.read_bytes()}[harm])
     folded.reopen()
@@ -99,17 +101,20 @@ def test_verify_changes_nothing(folded: Any) -> None:
     assert folded.store.status() == status
 
 
-@pytest.mark.parametrize(("sql", "check"), [
-    ("DELETE FROM encoding WHERE photo_id = 3", "encodings"),
-    ("UPDATE encoding SET image = x'00' WHERE photo_id = 3", "vectors of space 1"),
-    ("DELETE FROM region_mask WHERE photo_id = 3", "masks of space 1"),
-    ("UPDATE encoding SET seq = 4 WHERE photo_id = 3", "sequence of space 1"),
-    ("UPDATE encoding SET seq = 99 WHERE photo_id = 3", "image ids of space 1"),
-    ("UPDATE encoding SET image = regions WHERE photo_id = 2", "image vectors of space 1"),
-    ("UPDATE generation SET rows = 29 WHERE kind = 'region'", "region file of space 1"),
-    ("UPDATE location SET photo_id = 999 WHERE photo_id = 3", "references"),
-    ("DELETE FROM photo WHERE id = 3", "references"),
-])
+@pytest.mark.parametrize(
+    ("sql", "check"),
+    [
+        ("DELETE FROM encoding WHERE photo_id = 3", "encodings"),
+        ("UPDATE encoding SET image = x'00' WHERE photo_id = 3", "vectors of space 1"),
+        ("DELETE FROM region_mask WHERE photo_id = 3", "masks of space 1"),
+        ("UPDATE encoding SET seq = 4 WHERE photo_id = 3", "sequence of space 1"),
+        ("UPDATE encoding SET seq = 99 WHERE photo_id = 3", "image ids of space 1"),
+        ("UPDATE encoding SET image = regions WHERE photo_id = 2", "image vectors of space 1"),
+        ("UPDATE generation SET rows = 29 WHERE kind = 'region'", "region file of space 1"),
+        ("UPDATE location SET photo_id = 999 WHERE photo_id = 3", "references"),
+        ("DELETE FROM photo WHERE id = 3", "references"),
+    ],
+)
 def test_verify_names_what_does_not_hold(folded: Any, sql: str, check: str) -> None:
     with sqlite3.connect(folded.folder / CATALOG) as connection:
         connection.execute(sql)
@@ -124,8 +129,10 @@ def test_verify_names_a_file_with_an_id_that_no_region_has(folded: Any) -> None:
     ids[-1] += 100
     false = files.write_file(folded.folder / "faiss", row, ids, segment.index)
     with sqlite3.connect(folded.folder / CATALOG) as connection:
-        connection.execute("UPDATE generation SET file = ?, sha256 = ?, bytes = ? WHERE kind = 'region'",
-                           (false.file, false.sha256, false.bytes))
+        connection.execute(
+            "UPDATE generation SET file = ?, sha256 = ?, bytes = ? WHERE kind = 'region'",
+            (false.file, false.sha256, false.bytes),
+        )
     assert "region ids of space 1" in {said.split(": ")[0] for said in folded.names_of_checks_that_fail()}
 
 
@@ -215,10 +222,18 @@ def test_status_counts_what_there_is(folded: Any) -> None:
     folded.store.mark_missing([Path("/photos")], {f"/photos/n{i}.jpg" for i in range(30)})
     status = folded.store.status()
     assert {key: status[key] for key in ("photos", "locations", "missing", "failed", "encodings", "regions")} == {
-        "photos": 32, "locations": 32, "missing": 2, "failed": 0, "encodings": 32, "regions": 47}
+        "photos": 32,
+        "locations": 32,
+        "missing": 2,
+        "failed": 0,
+        "encodings": 32,
+        "regions": 47,
+    }
     assert status["space"] == {"id": 1, "interface": "toy", "checkpoint": "0" * 64, "preprocessing": "none", "dim": 16}
     assert [(row["kind"], row["rows"], row["delta"], row["recipe"]) for row in status["generations"]] == [
-        ("image", 30, 2, "SQfp16"), ("region", 43, 2, "SQfp16")]
+        ("image", 30, 2, "SQfp16"),
+        ("region", 43, 2, "SQfp16"),
+    ]
 
 
 def test_the_status_of_an_empty_index_has_no_space(tmp_path: Path) -> None:
@@ -238,9 +253,16 @@ def fill(library: Any, space_id: int, dim: int) -> None:
     rows = np.eye(dim, dtype=np.float32)[np.arange(len(facts)) % dim]
     none = [np.empty((0, width), np.float32) for width in (dim, 4)]
     flat = np.empty(0, np.float32)
-    library.store.write_encodings(space_id, facts, rows, [none[0]] * len(facts), [none[1]] * len(facts),
-                                  [flat] * len(facts), [flat] * len(facts),
-                                  paths=[library.store.photo(photo).path for photo in sorted(library.image)])
+    library.store.write_encodings(
+        space_id,
+        facts,
+        rows,
+        [none[0]] * len(facts),
+        [none[1]] * len(facts),
+        [flat] * len(facts),
+        [flat] * len(facts),
+        paths=[library.store.photo(photo).path for photo in sorted(library.image)],
+    )
 
 
 def test_a_new_space_is_filled_beside_the_active_one_and_switched_to_and_back(folded: Any) -> None:
@@ -258,8 +280,10 @@ def test_a_new_space_is_filled_beside_the_active_one_and_switched_to_and_back(fo
     folded.forget([2])
     folded.store.activate(folded.space)
     folded.check(folded.vectors(2), 10)
-    assert folded.store.indexes(new).image.rows == 32 and 2 not in folded.store.indexes(new).image.best(
-        np.eye(8, dtype=np.float32))[0]
+    assert (
+        folded.store.indexes(new).image.rows == 32
+        and 2 not in folded.store.indexes(new).image.best(np.eye(8, dtype=np.float32))[0]
+    )
     assert folded.names_of_checks_that_fail() == []
 
 

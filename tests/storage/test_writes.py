@@ -26,8 +26,11 @@ def rows(store: Store, model: Any) -> int:
 
 
 def test_writing_the_same_batch_again_changes_nothing(library: Any) -> None:
-    batch = WriteBatch(library.space, [PhotoWrite(library.facts("a"), library.encoding(3))],
-                       [LocationWrite("/p/a.jpg", library.facts("a").sha256, 10, 20)])
+    batch = WriteBatch(
+        library.space,
+        [PhotoWrite(library.facts("a"), library.encoding(3))],
+        [LocationWrite("/p/a.jpg", library.facts("a").sha256, 10, 20)],
+    )
     assert library.store.write(batch) == WriteCounts(1, 1, 1, 0)
     assert library.store.write(batch) == WriteCounts(0, 0, 0, 1)
     assert [rows(library.store, model) for model in (PhotoRow, EncodingRow, LocationRow)] == [1, 1, 1]
@@ -35,9 +38,16 @@ def test_writing_the_same_batch_again_changes_nothing(library: Any) -> None:
 
 def test_two_copies_in_one_batch_are_one_photo_with_two_locations(library: Any) -> None:
     write = PhotoWrite(library.facts("a"), library.encoding(1))
-    library.store.write(WriteBatch(library.space, [write, write], [
-        LocationWrite("/p/one.jpg", library.facts("a").sha256, 1, 1),
-        LocationWrite("/p/two.jpg", library.facts("a").sha256, 1, 1)]))
+    library.store.write(
+        WriteBatch(
+            library.space,
+            [write, write],
+            [
+                LocationWrite("/p/one.jpg", library.facts("a").sha256, 1, 1),
+                LocationWrite("/p/two.jpg", library.facts("a").sha256, 1, 1),
+            ],
+        )
+    )
     known = library.store.photos_by_sha([library.facts("a").sha256, "f" * 64])
     assert list(known.values()) == [next(iter(known.values()))]
     assert known[library.facts("a").sha256].present_paths == 2 and known[library.facts("a").sha256].encoded
@@ -47,8 +57,12 @@ def test_two_copies_in_one_batch_are_one_photo_with_two_locations(library: Any) 
 def test_a_batch_with_one_bad_encoding_writes_nothing(library: Any) -> None:
     bad = replace(library.encoding(2), regions=np.zeros((2, 5), np.float32))
     with pytest.raises(ShapeError, match=r"region vectors: shape is \(2, 5\), expected \(2, 16\)"):
-        library.store.write(WriteBatch(library.space, [PhotoWrite(library.facts("good"), library.encoding(1)),
-                                                       PhotoWrite(library.facts("bad"), bad)]))
+        library.store.write(
+            WriteBatch(
+                library.space,
+                [PhotoWrite(library.facts("good"), library.encoding(1)), PhotoWrite(library.facts("bad"), bad)],
+            )
+        )
     assert rows(library.store, PhotoRow) == 0
 
 
@@ -66,8 +80,13 @@ def test_a_location_of_an_unknown_content_is_refused(library: Any) -> None:
 
 def test_a_failed_location_keeps_its_reason_and_no_photo(library: Any) -> None:
     library.add("a")
-    library.store.write(WriteBatch(library.space, [], [
-        LocationWrite("/photos/a.jpg", None, 5, 6, "failed", "ImageUnreadable", "not a picture")]))
+    library.store.write(
+        WriteBatch(
+            library.space,
+            [],
+            [LocationWrite("/photos/a.jpg", None, 5, 6, "failed", "ImageUnreadable", "not a picture")],
+        )
+    )
     known = library.store.known_locations([Path("/photos")])["/photos/a.jpg"]
     assert (known.photo_id, known.state, known.bytes, known.mtime_ns) == (None, "failed", 5, 6)
     assert (known.reason, known.detail) == ("ImageUnreadable", "not a picture")
@@ -88,8 +107,9 @@ def test_an_edited_file_is_a_new_photo_at_the_old_path(library: Any) -> None:
     (before,) = library.add("before", path=False)
     (after,) = library.add("after", path=False)
     for name in ("before", "after"):
-        library.store.write(WriteBatch(library.space, [], [
-            LocationWrite("/photos/x.jpg", library.facts(name).sha256, 1, 1)]))
+        library.store.write(
+            WriteBatch(library.space, [], [LocationWrite("/photos/x.jpg", library.facts(name).sha256, 1, 1)])
+        )
     assert library.store.photo_by_path("/photos/x.jpg").id == after
     assert library.store.photo(before).path is None
     np.testing.assert_array_equal(library.store.eligible(library.space, Filters()), [after])
@@ -100,8 +120,12 @@ def test_only_listed_folders_make_files_missing(library: Any) -> None:
     seen = {"/photos/a.jpg", "/photos/subway.jpg"}
     assert library.store.mark_missing([Path("/photos")], seen, [Path("/photos/sub/deep")]) == 1
     states = {path: known.state for path, known in library.store.known_locations([Path("/")]).items()}
-    assert states == {"/photos/a.jpg": "present", "/photos/sub/b.jpg": "missing", "/photos/sub/deep/c.jpg": "present",
-                      "/photos/subway.jpg": "present"}
+    assert states == {
+        "/photos/a.jpg": "present",
+        "/photos/sub/b.jpg": "missing",
+        "/photos/sub/deep/c.jpg": "present",
+        "/photos/subway.jpg": "present",
+    }
     assert library.store.mark_missing([Path("/photos")], seen, [Path("/photos/sub/deep")]) == 0
 
 
@@ -157,8 +181,9 @@ def test_a_thumbnail_that_cannot_be_removed_does_not_keep_the_photo(library: Any
 
 def test_prune_forgets_what_lies_nowhere_and_missing_paths(library: Any) -> None:
     ids = library.add("a", "b", "c")
-    library.store.write(WriteBatch(library.space, [], [
-        LocationWrite("/elsewhere/b.jpg", library.facts("b").sha256, 1, 1)]))
+    library.store.write(
+        WriteBatch(library.space, [], [LocationWrite("/elsewhere/b.jpg", library.facts("b").sha256, 1, 1)])
+    )
     library.store.mark_missing([Path("/photos")], {"/photos/a.jpg"})
     assert library.store.prune() == 1
     assert set(library.store.photos(ids)) == {ids[0], ids[1]}
@@ -176,8 +201,12 @@ def test_a_photo_encoded_again_has_the_new_vectors_everywhere(library: Any) -> N
 
 
 def test_another_process_cannot_write_while_one_writes(library: Any) -> None:
-    with Store.open(library.folder) as other, other.writer("a long ingest"), \
-            pytest.raises(IndexBusy, match="a long ingest"), library.store.writer("forget", wait=0):
+    with (
+        Store.open(library.folder) as other,
+        other.writer("a long ingest"),
+        pytest.raises(IndexBusy, match="a long ingest"),
+        library.store.writer("forget", wait=0),
+    ):
         pass
 
 
@@ -186,9 +215,15 @@ def test_the_bulk_writer_gives_ids_in_order_and_takes_ragged_regions(another_lib
     names, counts = [f"n{i}" for i in range(2300)], [i % 4 for i in range(2300)]
     made = [library.encoding(count) for count in counts]
     ids = library.store.write_encodings(
-        library.space, [library.facts(name) for name in names], np.stack([one.image for one in made]),
-        [one.regions for one in made], [one.boxes for one in made], [one.areas for one in made],
-        [one.scores for one in made], paths=[f"/photos/{name}" for name in names])
+        library.space,
+        [library.facts(name) for name in names],
+        np.stack([one.image for one in made]),
+        [one.regions for one in made],
+        [one.boxes for one in made],
+        [one.areas for one in made],
+        [one.scores for one in made],
+        paths=[f"/photos/{name}" for name in names],
+    )
     assert ids == list(range(1, 2301))
     assert library.store.count(library.space) == (2300, sum(counts))
     found = library.store.vectors(library.space, [7, 3, 4, 3])

@@ -12,7 +12,7 @@ from PIL import Image
 from interleave_index.errors import ShapeError
 from interleave_index.evaluation.packs import PackPhoto, PackRegion
 from interleave_index.geometry import box_of, encode_rle
-from interleave_index.interface.protocol import KINDS, spread_of
+from interleave_index.interface.calibration import KINDS, spread_of
 from interleave_index.interface.toy import COLOURS, ToyInterface
 from interleave_index.query.judgement import judge
 from interleave_index.training.calibrate import (

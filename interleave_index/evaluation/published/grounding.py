@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from ... import metrics
-from ...interface.protocol import Calibration, Interface
+from ...interface.calibration import Calibration
+from ...interface.protocol import Interface
 from ...query.blocks import block_of
 from ...query.calibration import complete
 from ...query.judgement import curve_of, judge
@@ -225,7 +226,7 @@ class _Sample:
 
     def there(self, interface: Interface | None, photo: RGB, texts: Sequence[str]) -> BoolMask:
         """Whether each of the texts counts as there in one photo, (n,)."""
-        if interface is None or getattr(interface, "only_grounds", False):
+        if interface is None or not interface.capabilities.encodes:
             return np.ones(len(texts), bool)
         if self._calibration is None:
             self._encodings = interface.encode_photos([one.rgb() for one in self._photos])

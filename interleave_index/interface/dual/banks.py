@@ -15,8 +15,8 @@ from ...geometry import box_mask
 from ...models.hub import local as hub
 from ...models.hub.dual_encoder import DualEncoder
 from ...records import Floats, Space
+from ..calibration import Calibration
 from ..generic import drawn_pictures, generic_captions
-from ..protocol import Calibration
 from .regions import RegionEncoder
 
 PICTURES = 32

@@ -11,7 +11,7 @@ import numpy as np
 from ...geometry import box_rle, resize_rle
 from ...grounding.record import GroundingRecord
 from ...records import RGB, BoolMask, Box, Floats, GroundedMask, PhotoEncoding, ResolvedPart
-from ..protocol import Calibration
+from ..calibration import Calibration
 
 
 @dataclass(frozen=True, slots=True)

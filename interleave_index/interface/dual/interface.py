@@ -9,7 +9,6 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from ...errors import ShapeError
@@ -27,7 +26,8 @@ from ...records import (
     ResolvedQuery,
     Space,
 )
-from ..protocol import Calibration
+from ..calibration import Calibration
+from ..protocol import Capabilities, Interface
 from .banks import calibration_of, make_calibration
 from .ground import BestRegion, Grounder, Look
 from .legend import compose
@@ -51,7 +51,7 @@ class _Item:
     whole: Future[NDArray[np.uint8]]
 
 
-class DualInterface:
+class DualInterface(Interface):
     """CLIP, MetaCLIP 2, SigLIP or SigLIP 2 with regions.
 
     Args:
@@ -60,7 +60,6 @@ class DualInterface:
         method: how a mask becomes a vector: ``attention``, ``patches`` or ``crop``.
         grounder: takes the second look at a photo; None takes its best region.
     Attributes:
-        space: the checkpoint's hash, the preprocessing and its backend, the method, and the proposals' own hash.
         batcher: how many photos go through the model at a time.
     """
 
@@ -73,7 +72,7 @@ class DualInterface:
         self._regions = RegionEncoder(encoder, method, Batcher(start, most))
         self._one_view = self._regions.view == encoder.preprocessing
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="resize")
-        self.space = Space(
+        self._space = Space(
             interface=encoder.name,
             checkpoint=encoder.checkpoint,
             dim=encoder.dim,
@@ -102,19 +101,18 @@ class DualInterface:
         return cls(encoder, named_proposer(proposals, device=device, offline=offline), method=method, grounder=grounder)
 
     @property
-    def device(self) -> torch.device:
-        """Where the model runs."""
-        return self._encoder.device
+    def space(self) -> Space:
+        """The checkpoint's hash, the preprocessing and its backend, the method, and the proposals' own hash."""
+        return self._space
 
     @property
-    def dtype(self) -> torch.dtype:
-        """In which precision."""
-        return self._encoder.dtype
-
-    @property
-    def photos_at_a_time(self) -> int:
-        """How many photos it would like to be given in one call; it splits them as memory allows."""
-        return max(ON_CPU[1], self.batcher.most)
+    def capabilities(self) -> Capabilities:
+        """Many photos in one call: they are split as memory allows."""
+        return Capabilities(
+            photos_at_a_time=max(ON_CPU[1], self.batcher.most),
+            device=str(self._encoder.device),
+            dtype=str(self._encoder.dtype).removeprefix("torch."),
+        )
 
     @cached_property
     def calibration(self) -> Calibration:

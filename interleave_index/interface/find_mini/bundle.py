@@ -24,8 +24,8 @@ from torch import Tensor
 
 from ...errors import WeightsMissing
 from ...models.text.tower import load_tokenizer
+from ..calibration import Calibration, Curve, QueryKind, read_curves
 from ..find.model import FindModel, MiniConfig
-from ..protocol import Calibration, Curve, QueryKind, read_curves
 from .caption_expansion import Vocabulary
 from .region_scorer import Rating
 

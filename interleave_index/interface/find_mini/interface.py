@@ -31,9 +31,10 @@ from ...records import (
     ResolvedQuery,
     Space,
 )
+from ..calibration import Calibration
 from ..find import tasks
 from ..find.model import FindModel, Sentence, compose
-from ..protocol import Calibration, TextReading
+from ..protocol import Capabilities, Interface, TextReading
 from .bundle import WORDS, load_bundle
 from .connected_components import varied
 from .names import means_nothing, name_of
@@ -65,7 +66,7 @@ def _placed(method: _Method) -> _Method:
     return cast(_Method, run)
 
 
-class FindMini:
+class FindMini(Interface):
     """The bundled model, or one of the same kind trained by the user.
 
     Args:
@@ -88,12 +89,22 @@ class FindMini:
         self._known = KnownWords.from_file(folder / WORDS) if (folder / WORDS).is_file() else None
         self._side = bundle.model.config.side
         self._look = round(LOOK * self._side / COARSEST) * COARSEST
-        self.space = Space(
+        self._space = Space(
             interface=str(bundle.config.get("name", folder.name)),
             checkpoint=bundle.checkpoint,
             preprocessing=f"squash {SQUARE}, then bilinear {self._side}",
             dim=bundle.model.interface.config.width,
         )
+
+    @property
+    def space(self) -> Space:
+        """Named by the bundle, told apart by the hash of its files."""
+        return self._space
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """See `Interface.capabilities`."""
+        return Capabilities(photos_at_a_time=BATCH, device=str(self._device))
 
     @property
     def calibration(self) -> Calibration:

@@ -20,8 +20,8 @@ from torch import Tensor
 from ...errors import InputError, ModelError, WeightsMissing
 from ...models.hub import local as hub
 from ...records import RGB
+from ..calibration import BANKS, Calibration
 from ..generic import drawn_pictures, generic_captions
-from ..protocol import BANKS, Calibration
 from .classes import COCO_PANOPTIC
 from .folder import (
     CONFIG,

@@ -23,8 +23,9 @@ from ...records import (
     ResolvedQuery,
     Space,
 )
+from ..calibration import Calibration
 from ..find.model import Sentence, compose
-from ..protocol import Calibration
+from ..protocol import Capabilities, Interface
 from .folder import load_published, read_config
 from .importing import read_prepared
 from .model import Example, PublishedModel
@@ -65,7 +66,7 @@ def encode_segments(model: PublishedModel, photo: RGB, table: Tensor) -> Segment
     return Segments(F.normalize(found.image.float(), dim=-1), vectors, found.masks.float(), named * certainty, view)
 
 
-class PublishedFind:
+class PublishedFind(Interface):
     """An imported checkpoint as an index uses it.
 
     Args:
@@ -79,13 +80,23 @@ class PublishedFind:
         self._table, self._calibration = read_prepared(folder)
         self.model = load_published(folder, device=device, dtype=kind)
         config, sizes = read_config(folder), self.model.network.sizes
-        self.space = Space(
+        self._space = Space(
             interface=str(config["name"]),
             checkpoint=str(config["checkpoint"]),
             preprocessing=f"short side {sizes.short}, long side at most {sizes.long}, pillow bilinear, padded to 32"
             + ("" if kind == "float32" else f", {kind}"),
             dim=self.model.network.predictor.config.width,
         )
+
+    @property
+    def space(self) -> Space:
+        """Named by the folder, told apart by the hash of its weights and by how photos are prepared."""
+        return self._space
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """See `Interface.capabilities`."""
+        return Capabilities(device=str(self.model.device), dtype=str(self.model.dtype).removeprefix("torch."))
 
     @property
     def calibration(self) -> Calibration:

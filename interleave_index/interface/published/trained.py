@@ -13,8 +13,8 @@ from torch.nn import functional as F
 
 from ...errors import WeightsMissing
 from ...records import Space
+from ..calibration import BANKS, Calibration
 from ..generic import drawn_pictures, generic_captions
-from ..protocol import BANKS, Calibration
 from .folder import PREPARED
 from .interface import PublishedFind, encode_segments
 from .pair import WEIGHTS, TrainedNetwork, load_pair
@@ -35,7 +35,7 @@ class TrainedFind(PublishedFind):
         self._table, self._calibration = _read_prepared(folder)
         sizes = cast(TrainedNetwork, self.model.network).sizes
         digest = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
-        self.space = Space(
+        self._space = Space(
             interface=folder.resolve().name,
             checkpoint=digest,
             preprocessing=f"long side at most {sizes.long}, pillow bilinear, padded to 32; "

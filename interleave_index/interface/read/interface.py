@@ -10,7 +10,8 @@ from ...errors import InputError, ModelError, WeightsMissing
 from ...geometry import box_of, box_rle, encode_rle
 from ...models.hub import local as hub
 from ...records import RGB, GroundedMask, PhotoEncoding, QueryEncoding, ResolvedQuery, Space
-from ..protocol import Calibration
+from ..calibration import Calibration
+from ..protocol import Capabilities, Interface
 from .loading import checksum
 from .model import Read
 
@@ -28,8 +29,8 @@ def is_read(name: str) -> bool:
     return name == NAME or name.startswith(f"{NAME}:")
 
 
-class ReadInterface:
-    """READ for `ground` alone; `only_grounds` tells it from interfaces that also make vectors.
+class ReadInterface(Interface):
+    """READ for `ground` alone; see `capabilities`.
 
     Args:
         name: see `is_read`; ``read`` alone is the released 7B model, where it was pulled.
@@ -37,8 +38,6 @@ class ReadInterface:
     Raises:
         WeightsMissing: it is not on this machine; the message says how it is got.
     """
-
-    only_grounds = True
 
     def __init__(self, name: str = NAME, *, device: str = "cpu") -> None:
         wanted = name.partition(":")[2] or RELEASED
@@ -60,6 +59,11 @@ class ReadInterface:
     def space(self) -> Space:
         """No vectors are ever of it."""
         return Space(NAME, checksum(Path(self._folder)), "READ: one photo at a time", 1)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """It only grounds."""
+        return Capabilities(encodes=False, photos_at_a_time=1, device=self._device, dtype="float16")
 
     @property
     def calibration(self) -> Calibration:

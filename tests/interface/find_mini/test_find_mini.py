@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from interleave_index.errors import ModelError, ShapeError, WeightsMissing
 from interleave_index.ingest.decode import decode
+from interleave_index.interface.calibration import KINDS, Curve
 from interleave_index.interface.find import tasks
 from interleave_index.interface.find.model import Sentence, compose
 from interleave_index.interface.find_mini import WEIGHTS
@@ -21,7 +22,6 @@ from interleave_index.interface.find_mini.bundle import fingerprint, load_bundle
 from interleave_index.interface.find_mini.caption_expansion import READINGS, SHARPNESS, Vocabulary
 from interleave_index.interface.find_mini.interface import FindMini, closeup, squashed_mask, upsampled
 from interleave_index.interface.find_mini.region_scorer import EVIDENCE, Rating
-from interleave_index.interface.protocol import KINDS, Curve
 from interleave_index.interface.registry import load
 from interleave_index.models.vision.tower import squashed
 from interleave_index.records import ResolvedPart

@@ -28,8 +28,17 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Take every table away, and all that they hold."""
-    for name in ("generation", "removal", "region_mask", "encoding", "calibration", "space", "location", "photo",
-                 "catalog"):
+    for name in (
+        "generation",
+        "removal",
+        "region_mask",
+        "encoding",
+        "calibration",
+        "space",
+        "location",
+        "photo",
+        "catalog",
+    ):
         op.drop_table(name)
 
 
@@ -70,8 +79,9 @@ def _catalog_and_photos() -> None:
         sa.Column("reason", sa.String(length=64), nullable=True),
         sa.Column("detail", sa.Text(), nullable=True),
         sa.Column("seen_at", sa.DateTime(), nullable=False),
-        sa.CheckConstraint("state <> 'failed' OR (photo_id IS NULL AND reason IS NOT NULL)",
-                           name=op.f("ck_location_failed_has_reason")),
+        sa.CheckConstraint(
+            "state <> 'failed' OR (photo_id IS NULL AND reason IS NOT NULL)", name=op.f("ck_location_failed_has_reason")
+        ),
         sa.CheckConstraint("state <> 'present' OR photo_id IS NOT NULL", name=op.f("ck_location_present_has_photo")),
         sa.CheckConstraint("state IN ('present', 'missing', 'failed')", name=op.f("ck_location_state")),
         sa.ForeignKeyConstraint(["photo_id"], ["photo.id"], name=op.f("fk_location_photo_id_photo")),
@@ -92,8 +102,13 @@ def _spaces() -> None:
         sa.Column("seq", sa.BigInteger(), nullable=False),
         sa.CheckConstraint("state IN ('building', 'active', 'retired')", name=op.f("ck_space_state")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_space")),
-        sa.UniqueConstraint("interface", "checkpoint", "preprocessing", "dim",
-                            name=op.f("uq_space_interface_checkpoint_preprocessing_dim")),
+        sa.UniqueConstraint(
+            "interface",
+            "checkpoint",
+            "preprocessing",
+            "dim",
+            name=op.f("uq_space_interface_checkpoint_preprocessing_dim"),
+        ),
     )
     op.create_table(
         "calibration",
@@ -121,8 +136,9 @@ def _encodings() -> None:
         sa.ForeignKeyConstraint(["space_id"], ["space.id"], name=op.f("fk_encoding_space_id_space")),
         sa.PrimaryKeyConstraint("photo_id", "space_id", name=op.f("pk_encoding")),
     )
-    op.create_index("ix_encoding_space_id_seq", "encoding", ["space_id", "seq", "photo_id", "region_count"],
-                    unique=False)
+    op.create_index(
+        "ix_encoding_space_id_seq", "encoding", ["space_id", "seq", "photo_id", "region_count"], unique=False
+    )
     op.create_table(
         "region_mask",
         sa.Column("photo_id", BIG_ID, autoincrement=False, nullable=False),

@@ -200,7 +200,7 @@ class SharedInterface(Interface):
         queries = [turn.query for turn in turns if turn.query is not None]
         if not queries:
             return [turn.work() if turn.work is not None else None for turn in turns]
-        return model.encode_queries(queries)
+        return [model.encode_query(queries[0])] if len(queries) == 1 else model.encode_queries(queries)
 
 
 def _dropped(turn: _Turn) -> bool:

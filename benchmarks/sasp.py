@@ -31,7 +31,7 @@ from interleave_index.grounding.cascade import GroundingModels, ground_targets
 from interleave_index.grounding.grid import PatchGrid
 from interleave_index.grounding.record import pack, unpack
 from interleave_index.grounding.similarity import Scene, scene_of
-from interleave_index.grounding.stored import answers
+from interleave_index.grounding.instances import rank_regions
 from interleave_index.interface.points import models_for, target_of
 from interleave_index.interface.protocol import Interface
 from interleave_index.interface.registry import load, torch_device
@@ -107,7 +107,7 @@ def present(bench: Bench, questions: Sequence[Question]) -> dict[str, Any]:
         mask = answer(bench, question)
         methods[mask.rung] += 1
         verdicts += [] if mask.present is None else [mask.present]
-        order = answers(scene.regions @ question.vector, scene.scores)
+        order = rank_regions(scene.regions @ question.vector, scene.scores)
         best = scene.masks[int(order[0])].decode() if len(order) else np.zeros((1, 1), bool)
         ious["cascade"].append(iou(mask.mask.decode(), truth))
         ious["best_region"].append(iou(best, truth))

@@ -23,7 +23,7 @@ from interleave_index.evaluation.packs import read_pack
 from interleave_index.evaluation.proposals import _ious
 from interleave_index.evaluation.things import closed_lists, thing_areas
 from interleave_index.evaluation.words import plural, with_article
-from interleave_index.grounding.stored import answers
+from interleave_index.grounding.instances import rank_regions
 from interleave_index.interface.find import tasks
 from interleave_index.interface.registry import load
 from interleave_index.query.score import ALONE, IMAGE_CENTRING, Terms, best_cosines
@@ -89,7 +89,7 @@ class Bench:
         form: str,
         read: Callable[[list[str]], np.ndarray],
         centre: float = 1.0,
-        choose: Callable[[np.ndarray, np.ndarray], int] = lambda cosines, scores: int(answers(cosines, scores)[0]),
+        choose: Callable[[np.ndarray, np.ndarray], int] = lambda cosines, scores: int(rank_regions(cosines, scores)[0]),
     ) -> np.ndarray:
         names = sorted({label for _, label, _ in self.targets})
         vectors = dict(zip(names, read([FORMS[form](name) for name in names]) - centre * self.mean, strict=True))

@@ -13,7 +13,7 @@ import numpy as np
 
 from .. import metrics
 from ..geometry import resize_mask
-from ..grounding.stored import answers
+from ..grounding.instances import rank_regions
 from ..interface.calibration import Calibration
 from ..interface.protocol import Interface
 from ..query.score import scoring_query
@@ -125,7 +125,7 @@ def stored_place(
     if not len(regions):
         return None
     asking = scoring_query(query, interface.encode_query(query), calibration)
-    return int(answers(regions @ asking.entities.regions[0], library.scores_of(position))[0])
+    return int(rank_regions(regions @ asking.entities.regions[0], library.scores_of(position))[0])
 
 
 def overlap_of(found: BoolMask | None, truth: BoolMask) -> Counts:

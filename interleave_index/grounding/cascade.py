@@ -25,10 +25,10 @@ import numpy as np
 
 from ..geometry import box_mask, box_rle, encode_rle, fit, mask_iou, resize_rle
 from ..records import RGB, BoolMask, Box, Detected, Floats, GroundedMask, Prompt, Rle, Segmented
+from .instances import rank_regions
 from .points import Component, components, prompt_of
 from .resample import box_around, enlarged, usable
 from .similarity import Scene, box_row, normalised
-from .stored import answers
 
 Method = Literal["concept", "detector", "points", "stored", "coarse", "box", "absent"]
 
@@ -259,7 +259,7 @@ def _stored(scene: Scene, view: _View, *, agreeing: bool = False) -> list[Ground
     cosines = scene.regions @ view.target.vector
     if not len(cosines):
         return []
-    order = answers(cosines, scene.scores)
+    order = rank_regions(cosines, scene.scores)
     best, shown = int(order[0]), view.stretched >= HALF
     if agreeing and _soft_iou(scene.coverage[best], shown, view.use) < AGREES:
         return []

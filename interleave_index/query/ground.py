@@ -13,10 +13,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Literal, TypeAlias
 
-import numpy as np
-
-from ..geometry import box_rle, overlap, resize_rle
-from ..grounding.stored import answers
+from ..geometry import box_rle, resize_rle
+from ..grounding.instances import MARGIN, MOST_INSTANCES, rank_regions, select_instances
 from ..records import (
     Box,
     EntityHit,
@@ -31,11 +29,7 @@ from ..records import (
 )
 from .score import NO_EVIDENCE
 
-INSTANCE_MARGIN = 0.05  # further regions of an entity score at most this much below its best
-INSTANCE_SPREAD = 0.5  # nor more than so many standard deviations of the photo's cosines
-INSTANCES = 5  # most regions shown for one entity
 NOWHERE = (0.0, 0.0, 0.0, 0.0)  # box of a mask without pixels
-OVERLAP = 0.1  # of the smaller mask; more than that is the same thing masked twice
 
 LoadMasks: TypeAlias = Callable[[], Sequence[Rle]]
 Source = Literal["stored", "exact", "none"]
@@ -110,7 +104,10 @@ def _ground_part(photo: Photo, stored: StoredRegions, asked: AskedPart, masks: L
     elif as_whole > best:
         regions = (_everything(photo, as_whole),)
     else:
-        chosen = _instances(cosines, stored.scores, masks(), many=asked.present)
+        if asked.present and len(masks()) == len(cosines):
+            chosen = select_instances(cosines, stored.scores, masks())
+        else:
+            chosen = [int(rank_regions(cosines, stored.scores)[0])]
         regions = tuple(
             _region(photo, stored, number, float(cosines[number]), masks() if shown else None) for number in chosen
         )
@@ -151,7 +148,7 @@ def _seen(photo: Photo, hit: EntityHit, masks: Sequence[GroundedMask]) -> Entity
     present, probability = before.present, before.probability
     if best.present is not None:
         present, probability = best.present, float(best.present)
-    kept = [mask for mask in masks if mask.rung or mask.score >= best.score - INSTANCE_MARGIN][:INSTANCES]
+    kept = [mask for mask in masks if mask.rung or mask.score >= best.score - MARGIN][:MOST_INSTANCES]
     return EntityHit(
         hit.text,
         hit.kind,
@@ -161,20 +158,6 @@ def _seen(photo: Photo, hit: EntityHit, masks: Sequence[GroundedMask]) -> Entity
         Grounding("exact", present, best.score, best.rung, probability),
         tuple(_looked_at(photo, mask) for mask in kept if mask.box != NOWHERE),
     )
-
-
-def _instances(cosines: Floats, scores: Floats, masks: Sequence[Rle], *, many: bool) -> list[int]:
-    """Ordinals of the regions to show, best first: near the best one, and apart from those already taken."""
-    order = answers(cosines, scores)
-    chosen = [int(order[0])]
-    if not many or len(masks) < len(cosines):
-        return chosen
-    margin = min(INSTANCE_MARGIN, INSTANCE_SPREAD * float(np.std(cosines)))
-    near = order[1:][cosines[order[1:]] >= cosines[order[0]] - margin]
-    for number in near.tolist():
-        if len(chosen) < INSTANCES and all(overlap(masks[number], masks[other]) <= OVERLAP for other in chosen):
-            chosen.append(number)
-    return chosen
 
 
 def _region(photo: Photo, stored: StoredRegions, number: int, score: float, masks: Sequence[Rle] | None) -> Region:

@@ -32,7 +32,7 @@ def class_overlap(found: BoolMask, truth: NDArray[np.integer[Any]]) -> tuple[Cou
 
 @dataclass(frozen=True, slots=True)
 class ReadIou:
-    """READ's summary: gIoU and cIoU of the target, 0 to 1, and gIoU's numerator per class (2,)."""
+    """READ's summary: gIoU and cIoU of the target, 0 to 1, and gIoU's numerator per class (C,)."""
 
     giou: float
     ciou: float
@@ -43,7 +43,7 @@ def read_iou(intersection: Counts, union: Counts) -> ReadIou:
     """gIoU (mean over masks, an empty union counts 1) and cIoU of the target class, 0 to 1.
 
     Args:
-        intersection, union: (N, 2) as `class_overlap` counts them.
+        intersection, union: (N, 2) as `class_overlap` counts them, or (N, 1), the target alone.
     Source: READ, `validate`.
 
     >>> read_iou(np.array([[4, 1], [5, 0]]), np.array([[5, 2], [5, 0]])).ciou
@@ -52,7 +52,7 @@ def read_iou(intersection: Counts, union: Counts) -> ReadIou:
     per_mask = intersection / (union + 1e-5) + (union == 0)
     sums = per_mask.sum(0)
     total = intersection.sum(0) / (union.sum(0) + 1e-10)
-    return ReadIou(float(sums[1] / (len(union) + 1e-5)), float(total[1]), sums)
+    return ReadIou(float(sums[-1] / (len(union) + 1e-5)), float(total[-1]), sums)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,12 @@
 """Published benchmarks: readers of their official files, what is asked, and the figures.
 
 `files` and the readers (`coco`, `entity`, `refer`, `reasonseg`, `karpathy`, `voc`) know data alone; `subject` is what
-a model must answer and how any interface answers it; `grounding`, `interactive`, `retrieval` and `generic` are the
-benchmarks; `run` measures one of them, resumable; `figures` are the published ones.
+a model must answer and how any interface answers it, `find` how released FIND checkpoints do; `grounding`,
+`interactive`, `retrieval` and `generic` are the benchmarks; `run` measures one of them, resumable; `figures` are the
+published ones.
 """
 
 from .run import Benchmark, Measured, Run
-from .subject import Look, PlainSubject, Sizes, Subject, subject_of
+from .subject import PlainSubject, Subject, subject_of
 
-__all__ = ["Benchmark", "Look", "Measured", "PlainSubject", "Run", "Sizes", "Subject", "subject_of"]
+__all__ = ["Benchmark", "Measured", "PlainSubject", "Run", "Subject", "subject_of"]

@@ -7,7 +7,7 @@ in `val2017/`. Files are opened when they are asked for, photo by photo.
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import InputError
-from ...metrics import Segment
+from ...metrics import IGNORED, Segment
 from ...records import RGB, BoolMask
-from .files import read_ids, read_json, read_photo
+from .files import expected_form, read_ids, read_json, read_photo
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +31,20 @@ class Category:
 
 @dataclass(frozen=True, slots=True)
 class PhotoInfo:
-    """One photo of an annotation file."""
+    """One photo of an annotation file.
+
+    Attributes:
+        size: (height, width).
+    """
 
     id: int
     file: Path
-    size: tuple[int, int]  # height, width
+    size: tuple[int, int]
+
+    @classmethod
+    def from_json(cls, image: dict[str, Any], folder: Path) -> PhotoInfo:
+        """From an entry of `images`; its file lies in `folder`."""
+        return cls(int(image["id"]), folder / image["file_name"], (int(image["height"]), int(image["width"])))
 
     def rgb(self) -> RGB:
         """Its pixels, (H, W, 3) uint8."""
@@ -51,13 +60,14 @@ class PanopticSet:
         categories: in the order of the file.
         segments: by photo id, groups included.
         maps: PNG file by photo id.
+        annotation: the annotation file itself.
     """
 
     photos: dict[int, PhotoInfo]
     categories: tuple[Category, ...]
     segments: dict[int, tuple[Segment, ...]]
     maps: dict[int, Path]
-    annotation: Path = field(default=Path())
+    annotation: Path
 
     def ids(self, photo: int) -> NDArray[np.int64]:
         """(H, W) segment ids of a photo, 0 where nothing was annotated.
@@ -65,26 +75,27 @@ class PanopticSet:
         Raises:
             InputError: the map is of another size than the photo.
         """
-        found = read_ids(self.maps[photo])
-        if found.shape != self.photos[photo].size:
-            raise InputError(f"map {self.maps[photo]} has size {found.shape}, expected {self.photos[photo].size}")
-        return found
+        ids, size = read_ids(self.maps[photo]), self.photos[photo].size
+        if ids.shape != size:
+            raise InputError(f"map {self.maps[photo]} has size {ids.shape}, expected {size}")
+        return ids
 
     def mask(self, photo: int, segment: int, ids: NDArray[np.int64] | None = None) -> BoolMask:
         """(H, W) mask of one segment; empty where there is no such segment or it is a group drawn as one."""
-        there = any(s.id == segment and not s.crowd for s in self.segments[photo])
-        found = self.ids(photo) if ids is None else ids
-        mask: BoolMask = (found == segment) & there
+        if ids is None:
+            ids = self.ids(photo)
+        single = any(s.id == segment and not s.crowd for s in self.segments[photo])
+        mask: BoolMask = (ids == segment) & single
         return mask
 
-    def classes(self, photo: int, ids: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
+    def classes(self, photo: int) -> NDArray[np.int64]:
         """(H, W) position of the class in `categories`, 255 where there is none; groups count."""
-        found = self.ids(photo) if ids is None else ids
-        place = {category.id: number for number, category in enumerate(self.categories)}
-        names = np.full(found.shape, 255, np.int64)
+        ids = self.ids(photo)
+        position = {category.id: number for number, category in enumerate(self.categories)}
+        classes = np.full(ids.shape, IGNORED, np.int64)
         for segment in self.segments[photo]:
-            names[found == segment.id] = place[segment.category]
-        return names
+            classes[ids == segment.id] = position[segment.category]
+        return classes
 
 
 def read_panoptic(root: Path, split: str = "val2017") -> PanopticSet:
@@ -95,74 +106,56 @@ def read_panoptic(root: Path, split: str = "val2017") -> PanopticSet:
     """
     path = root / "annotations" / f"panoptic_{split}.json"
     content = read_json(path)
-    folders = [root / f"panoptic_{split}", root / "annotations" / f"panoptic_{split}"]
-    folder = next((one for one in folders if one.is_dir()), None)
-    if folder is None:
-        raise InputError(f"no folder {folders[0]} with the PNG files of {path.name}; unpack panoptic_{split}.zip there")
-    try:
-        photos = {
-            int(one["id"]): PhotoInfo(
-                int(one["id"]), root / split / one["file_name"], (int(one["height"]), int(one["width"]))
-            )
-            for one in content["images"]
-        }
-        categories = tuple(
-            Category(int(one["id"]), str(one["name"]), bool(one.get("isthing", 1))) for one in content["categories"]
-        )
-        segments = {
-            int(one["image_id"]): tuple(
-                Segment(int(s["id"]), int(s["category_id"]), bool(s.get("iscrowd", 0))) for s in one["segments_info"]
-            )
-            for one in content["annotations"]
-        }
-        maps = {int(one["image_id"]): folder / one["file_name"] for one in content["annotations"]}
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path} is not of the form of COCO panoptic: {error!r}") from error
-    known = {category.id for category in categories}
-    strange = {s.category for rows in segments.values() for s in rows} - known
-    if strange or not maps.keys() <= photos.keys():
+    folder = root / f"panoptic_{split}"
+    if not folder.is_dir():
+        folder = root / "annotations" / f"panoptic_{split}"
+    if not folder.is_dir():
         raise InputError(
-            f"{path} names classes {sorted(strange)[:5]} or photos that it does not list; download it again"
+            f"no folder {root / folder.name} with the PNG files of {path.name}; unpack panoptic_{split}.zip there"
         )
-    return PanopticSet({n: photos[n] for n in maps}, categories, segments, maps, path)
+    segments, maps = {}, {}
+    with expected_form(path, "COCO panoptic"):
+        listed = {int(image["id"]): PhotoInfo.from_json(image, root / split) for image in content["images"]}
+        categories = tuple(
+            Category(int(row["id"]), str(row["name"]), bool(row.get("isthing", 1))) for row in content["categories"]
+        )
+        for annotation in content["annotations"]:
+            photo = int(annotation["image_id"])
+            maps[photo] = folder / annotation["file_name"]
+            segments[photo] = tuple(
+                Segment(int(row["id"]), int(row["category_id"]), bool(row.get("iscrowd", 0)))
+                for row in annotation["segments_info"]
+            )
+    known = {category.id for category in categories}
+    unknown = {segment.category for row in segments.values() for segment in row} - known
+    if unknown or not maps.keys() <= listed.keys():
+        raise InputError(
+            f"{path} names classes {sorted(unknown)[:5]} or photos that it does not list; download it again"
+        )
+    photos = {photo: listed[photo] for photo in maps}
+    return PanopticSet(photos, categories, segments, maps, path)
 
 
-@dataclass(frozen=True, slots=True)
-class Captions:
-    """Photos and their captions, `texts` by photo id, in the order of the file."""
-
-    photos: dict[int, PhotoInfo]
-    texts: dict[int, tuple[str, ...]]
-
-
-def read_captions(root: Path, split: str = "val2017") -> Captions:
-    """Read `annotations/captions_SPLIT.json` below a COCO folder.
+def read_captions(root: Path, split: str = "val2017") -> dict[int, tuple[str, ...]]:
+    """Captions by photo id, from `annotations/captions_SPLIT.json` below a COCO folder.
 
     Raises:
         InputError: it is missing or of another form.
     """
     path = root / "annotations" / f"captions_{split}.json"
     content = read_json(path)
-    try:
-        photos = {
-            int(one["id"]): PhotoInfo(
-                int(one["id"]), root / split / one["file_name"], (int(one["height"]), int(one["width"]))
-            )
-            for one in content["images"]
-        }
-        texts: dict[int, list[str]] = defaultdict(list)
-        for one in content["annotations"]:
-            texts[int(one["image_id"])].append(str(one["caption"]).strip())
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path} is not of the form of COCO captions: {error!r}") from error
-    return Captions(photos, {photo: tuple(texts[photo]) for photo in photos if texts.get(photo)})
+    captions: dict[int, list[str]] = defaultdict(list)
+    with expected_form(path, "COCO captions"):
+        for annotation in content["annotations"]:
+            captions[int(annotation["image_id"])].append(str(annotation["caption"]).strip())
+    return {photo: tuple(texts) for photo, texts in captions.items()}
 
 
 def read_instances(path: Path) -> dict[str, Any]:
     """An instances file as pycocotools takes it, with its `images`, `annotations` and `categories`.
 
     Raises:
-        InputError: it is missing or lacks one of them.
+        InputError: it is missing or lacks one of the first two.
     """
     content = read_json(path)
     if not isinstance(content, dict) or not {"images", "annotations"} <= content.keys():

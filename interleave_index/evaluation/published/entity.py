@@ -7,17 +7,16 @@ phrase also has a `reference`: a segment of the same class in another photo.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ...errors import InputError
 from ...records import RGB, BoolMask
-from .files import read_json
+from .files import expected_form, read_json
 
 PLACEHOLDER = "[INTERACTIVE]"  # stands in a sentence where a picture is meant
-MOST_PHRASES = 6  # of a sentence while training
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +57,6 @@ class EntitySentence:
 
 
 @dataclass(frozen=True, slots=True)
-class EntityBench:
-    """What an entity file holds: file names and sentences by photo id, in the order of the file."""
-
-    files: dict[int, str]
-    sentences: dict[int, tuple[EntitySentence, ...]]
-
-
-@dataclass(frozen=True, slots=True)
 class Exemplar:
     """A part of a photo that stands for a phrase; an empty mask shows nothing."""
 
@@ -93,28 +84,33 @@ class Asked:
         return tuple(exemplar is not None for exemplar in self.exemplars)
 
 
-def read_entities(path: Path) -> EntityBench:
-    """Read an entity or interleave file.
+def read_entities(path: Path) -> dict[int, tuple[EntitySentence, ...]]:
+    """Sentences by photo id, in the order of an entity or interleave file.
 
     Raises:
         InputError: it is missing or of another form, or a phrase does not stand where it says.
     """
     content = read_json(path)
     sentences: dict[int, list[EntitySentence]] = defaultdict(list)
-    try:
-        files = {int(one["id"]): str(one["file_name"]) for one in content["images"]}
-        for one in content["annotations"]:
-            text = str(one["sentence"])
-            phrases = sorted((_phrase(text, phrase, path) for phrase in one["phrase"]), key=lambda p: p.start)
-            sentences[int(one["image_id"])].append(EntitySentence(int(one["image_id"]), text, tuple(phrases)))
-    except (KeyError, TypeError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{path} is not of the form of FIND-Bench: {error!r}") from error
-    lost = sentences.keys() - files.keys()
-    if lost:
-        raise InputError(f"{path} has sentences of photo {min(lost)}, which it does not list; download it again")
-    return EntityBench(files, {photo: tuple(rows) for photo, rows in sentences.items()})
+    with expected_form(path, "FIND-Bench"):
+        listed = {int(image["id"]) for image in content["images"]}
+        for annotation in content["annotations"]:
+            photo, text = int(annotation["image_id"]), str(annotation["sentence"])
+            phrases = [_phrase(text, row, path) for row in annotation["phrase"]]
+            phrases.sort(key=lambda phrase: phrase.start)
+            sentences[photo].append(EntitySentence(photo, text, tuple(phrases)))
+    unlisted = sentences.keys() - listed
+    if unlisted:
+        raise InputError(f"{path} has sentences of photo {min(unlisted)}, which it does not list; download it again")
+    return {photo: tuple(rows) for photo, rows in sentences.items()}
+
+
+def first_sentences(
+    sentences: Mapping[int, Sequence[EntitySentence]], photos: Collection[int]
+) -> list[tuple[str, EntitySentence]]:
+    """The first sentence of each of the photos, where it has phrases, by the photo's id."""
+    firsts = {photo: sentences[photo][0] for photo in photos if photo in sentences}
+    return [(str(photo), sentence) for photo, sentence in firsts.items() if sentence.phrases]
 
 
 def ask(sentence: EntitySentence, exemplars: Sequence[Exemplar | None], *, published: bool = False) -> Asked:
@@ -131,31 +127,32 @@ def ask(sentence: EntitySentence, exemplars: Sequence[Exemplar | None], *, publi
     >>> ask(two, [None, picture]).text, ask(two, [None, picture], published=True).text
     ('a dog by [INTERACTIVE]', '[INTERACTIVE] by [INTERACTIVE]')
     """
-    text, shift, spans = sentence.text, 0, []
+    text, spans = sentence.text, []
+    shift = 0  # characters by which what follows has moved
     for phrase, exemplar in zip(sentence.phrases, exemplars, strict=True):
-        start = phrase.start + shift
-        if exemplar is not None and published:
-            text = text.replace(phrase.text, PLACEHOLDER)
-        elif exemplar is not None:
-            text = text[:start] + PLACEHOLDER + text[phrase.end + shift :]
+        start, end = phrase.start + shift, phrase.end + shift
         if exemplar is not None:
-            shift += len(PLACEHOLDER) - (phrase.end - phrase.start)
-        spans.append((max(0, start - phrase.lead) if published else start, phrase.end + shift))
+            text = text.replace(phrase.text, PLACEHOLDER) if published else text[:start] + PLACEHOLDER + text[end:]
+            shift += len(PLACEHOLDER) - (end - start)
+        if published:
+            start = max(0, start - phrase.lead)
+        spans.append((start, phrase.end + shift))
     return Asked(text, tuple(spans), tuple(exemplars))
 
 
 def _phrase(sentence: str, row: dict[str, Any], path: Path) -> EntityPhrase:
-    words, end = str(row["phrase"]), int(row["end_idx"])
-    marked = int(row["start_idx"])
+    """A phrase of a file: `start_idx` counts the blank before it, `_start_idx` does not; either may be a little off."""
+    words, marked = str(row["phrase"]).strip(), int(row["start_idx"])
     start = int(row.get("_start_idx", marked))
-    if sentence[start:end].strip() != words.strip():
-        start = sentence.find(words.strip(), max(0, min(marked, start) - 1))
-        if start < 0:
-            raise InputError(f"{path}: phrase {words!r} does not stand in {sentence!r} from character {marked} on")
-        end = start + len(words.strip())
-    start += len(sentence[start:end]) - len(sentence[start:end].lstrip())
-    reference = row.get("reference")
-    linked = None if reference is None else Reference(int(reference["image_id"]), int(reference["annotation_id"]))
-    return EntityPhrase(
-        words.strip(), start, start + len(words.strip()), int(row["annotation_id"]), linked, max(0, start - marked)
-    )
+    inside = sentence[start : int(row["end_idx"])]
+    if inside.strip() == words:
+        start += len(inside) - len(inside.lstrip())
+    else:
+        start = sentence.find(words, max(0, min(marked, start) - 1))
+    if start < 0:
+        raise InputError(f"{path}: phrase {words!r} does not stand in {sentence!r} from character {marked} on")
+    reference = None
+    if row.get("reference") is not None:
+        reference = Reference(int(row["reference"]["image_id"]), int(row["reference"]["annotation_id"]))
+    lead = max(0, start - marked)
+    return EntityPhrase(words, start, start + len(words), int(row["annotation_id"]), reference, lead)

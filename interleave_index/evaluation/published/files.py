@@ -6,11 +6,13 @@ dictionaries, lists, texts and numbers, so the reader here refuses to look up an
 
 from __future__ import annotations
 
+import io
 import json
 import pickle
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,24 +20,8 @@ from numpy.typing import NDArray
 from ...errors import ImageUnreadable, InputError
 from ...records import RGB, BoolMask
 
-
-def read_json(path: Path, *, encodings: Sequence[str] = ("utf-8",)) -> Any:
-    """The content of a JSON file.
-
-    Args:
-        encodings: tried in their order.
-    Raises:
-        InputError: it is missing or no JSON.
-    """
-    content = read_bytes(path)
-    for encoding in encodings:
-        try:
-            return json.loads(content.decode(encoding))
-        except UnicodeDecodeError:
-            continue
-        except ValueError as error:
-            raise InputError(f"{path} is no JSON: {error}; download it again") from error
-    raise InputError(f"{path} is no text in {' or '.join(encodings)}; download it again")
+if TYPE_CHECKING:
+    from PIL import Image
 
 
 def read_bytes(path: Path) -> bytes:
@@ -45,14 +31,44 @@ def read_bytes(path: Path) -> bytes:
         InputError: it is missing or cannot be read.
     """
     try:
-        return Path(path).read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise InputError(
             f"{path} cannot be read: {error.strerror or error}; see docs/reproduce.md for the files wanted"
         ) from error
 
 
-class _Plain(pickle.Unpickler):
+def read_json(path: Path, *, fallback: str = "utf-8") -> Any:
+    """The content of a JSON file.
+
+    Args:
+        fallback: encoding of a file that is not UTF-8.
+    Raises:
+        InputError: it is missing or no JSON.
+    """
+    content = read_bytes(path)
+    try:
+        try:
+            text = content.decode("utf-8")
+        except UnicodeDecodeError:
+            text = content.decode(fallback)
+        return json.loads(text)
+    except ValueError as error:
+        raise InputError(f"{path} is no JSON: {error}; download it again") from error
+
+
+@contextmanager
+def expected_form(path: Path, form: str) -> Iterator[None]:
+    """Turn errors of taking a file's content apart into an `InputError` that names the file and its `form`."""
+    try:
+        yield
+    except InputError:
+        raise
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        raise InputError(f"{path} is not of the form of {form}: {error!r}") from error
+
+
+class _PlainUnpickler(pickle.Unpickler):
     """Dictionaries, lists, tuples, sets, texts, numbers, truth values and None; nothing that has to be looked up."""
 
     def find_class(self, module_name: str, global_name: str, /) -> NoReturn:
@@ -71,13 +87,11 @@ def read_plain_pickle(path: Path) -> Any:
     Raises:
         InputError: it is missing, damaged, or wants a class or function.
     """
+    content = io.BytesIO(read_bytes(path))
     try:
-        with open(path, "rb") as file:
-            return _Plain(file, encoding="latin1").load()  # some were written by Python 2
+        return _PlainUnpickler(content, encoding="latin1").load()  # some were written by Python 2
     except InputError as error:
         raise InputError(f"{path} cannot be used: {error}") from error
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror or error}; see docs/reproduce.md") from error
     except Exception as error:  # a damaged pickle raises nearly anything
         raise InputError(f"{path} is no whole pickle: {error!r}; download it again") from error
 
@@ -92,15 +106,7 @@ def read_photo(path: Path, size: tuple[int, int] | None = None) -> RGB:
     Raises:
         ImageUnreadable: missing, damaged, or of another size.
     """
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with Image.open(path) as picture:
-            pixels = np.array(picture.convert("RGB"))
-    except FileNotFoundError as error:
-        raise ImageUnreadable(f"no photo {path}; see docs/reproduce.md for the files wanted") from error
-    except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
-        raise ImageUnreadable(f"photo {path} does not decode: {error}; download it again") from error
+    pixels = np.array(_read_picture(path).convert("RGB"))
     if size is not None and pixels.shape[:2] != size:
         raise ImageUnreadable(
             f"photo {path} is {pixels.shape[1]} x {pixels.shape[0]} pixels, expected {size[1]} x "
@@ -115,22 +121,38 @@ def read_indexed(path: Path) -> NDArray[np.uint8]:
     Raises:
         ImageUnreadable: missing, damaged, or of another kind.
     """
-    from PIL import Image, UnidentifiedImageError
+    picture = _read_picture(path)
+    if picture.mode not in ("P", "L"):
+        raise ImageUnreadable(f"mask {path} is of mode {picture.mode}, expected an indexed PNG as VOC has it")
+    return np.array(picture)
+
+
+def _read_picture(path: Path) -> Image.Image:
+    from PIL import Image
 
     try:
         with Image.open(path) as picture:
-            if picture.mode not in ("P", "L"):
-                raise ImageUnreadable(f"mask {path} is of mode {picture.mode}, expected an indexed PNG as VOC has it")
-            return np.array(picture)
-    except (OSError, UnidentifiedImageError, SyntaxError) as error:
-        raise ImageUnreadable(f"mask {path} cannot be read: {error}") from error
+            picture.load()
+            return picture
+    except FileNotFoundError as error:
+        raise ImageUnreadable(f"no photo {path}; see docs/reproduce.md for the files wanted") from error
+    except (OSError, SyntaxError, ValueError) as error:
+        raise ImageUnreadable(f"photo {path} does not decode: {error}; download it again") from error
 
 
 def read_ids(path: Path) -> NDArray[np.int64]:
     """The segment ids of a panoptic PNG, (H, W) int64: R + 256 G + 256² B."""
-    pixels = read_photo(path).astype(np.int64)
-    ids: NDArray[np.int64] = pixels[..., 0] + 256 * pixels[..., 1] + 65536 * pixels[..., 2]
+    ids: NDArray[np.int64] = read_photo(path).astype(np.int64) @ np.array([1, 256, 65536])
     return ids
+
+
+def write_ids(path: Path, ids: NDArray[np.int64]) -> None:
+    """Write segment ids (H, W) as a panoptic PNG; see `read_ids`."""
+    from PIL import Image
+
+    colours = np.stack([ids % 256, ids // 256 % 256, ids // 65536], -1).astype(np.uint8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(colours).save(path)
 
 
 def rasterise(segmentation: Any, size: tuple[int, int]) -> BoolMask:
@@ -141,20 +163,16 @@ def rasterise(segmentation: Any, size: tuple[int, int]) -> BoolMask:
     """
     from pycocotools import mask as coco
 
-    height, width = size
+    rle = None
     try:
         if isinstance(segmentation, Mapping):
-            counts = segmentation["counts"]
-            rle = (
-                dict(segmentation)
-                if isinstance(counts, str | bytes)
-                else coco.frPyObjects(dict(segmentation), height, width)
-            )
-        elif not segmentation:
-            return np.zeros(size, bool)
+            rle = dict(segmentation)
+            if isinstance(rle["counts"], list):
+                rle = coco.frPyObjects(rle, *size)
         else:
-            pieces = [piece for piece in segmentation if len(piece) >= 6]
-            rle = coco.merge(coco.frPyObjects(pieces, height, width)) if pieces else None
+            polygons = [polygon for polygon in segmentation if len(polygon) >= 6]  # x, y of three corners at least
+            if polygons:
+                rle = coco.merge(coco.frPyObjects(polygons, *size))
         mask = np.zeros(size, bool) if rle is None else coco.decode(rle).astype(bool)
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise InputError(

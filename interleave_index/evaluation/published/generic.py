@@ -5,30 +5,29 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ... import metrics
 from ...errors import InputError
 from ...geometry import encode_rle
 from .coco import Category, PanopticSet
 from .entity import Exemplar
-from .figures import Published
-from .files import read_json
+from .files import read_json, write_ids
 from .journal import Journal
-from .run import Measured
-from .subject import Segmented, Sizes, Subject, Table
+from .run import Benchmark, Measured
+from .subject import Subject, Table
 
-SIZES = Sizes(640, 1024)
 KINDS = ("names", "visual", "descriptions")
 LEAST_EXEMPLAR = 0.01  # share of its photo that an exemplar covers at least, where a class has one so large
+TRIES = 20  # segments of a class that are looked at for one so large
 
 
-class CocoPanoptic:
+class CocoPanoptic(Benchmark[int]):
     """PQ, mask AP and mIoU on a panoptic split.
 
     Args:
@@ -52,17 +51,13 @@ class CocoPanoptic:
         seed: int = 0,
         predictions: Path | None = None,
     ) -> None:
-        self.name = f"coco-panoptic {classes}"
-        self.settings: dict[str, Any] = {"classes": classes, "AP from": "maps" if instances is None else "instances"}
-        self.published: Sequence[Published] = ()
+        items = [(str(photo), photo) for photo in panoptic.photos]
+        source = "maps" if instances is None else "instances"
+        super().__init__(f"coco-panoptic {classes}", items, {"classes": classes, "AP from": source})
         self._panoptic, self._kind, self._descriptions = panoptic, classes, descriptions or {}
         self._exemplars, self._instances, self._seed = exemplars or panoptic, instances, seed
         self._predictions = predictions
-        self._table: Table = None
-
-    def items(self) -> list[tuple[str, int]]:
-        """Photos by their id."""
-        return [(str(photo), photo) for photo in self._panoptic.photos]
+        self._table: Table = None  # made with the first photo
 
     def measure(self, subject: Subject, item: int, rng: np.random.Generator) -> Measured:
         """Panoptic counts by class, the confusion of classes, and the instances of one photo."""
@@ -70,108 +65,102 @@ class CocoPanoptic:
             self._table = self._classes(subject)
         categories = self._panoptic.categories
         things = {number for number, category in enumerate(categories) if category.thing}
-        found = subject.look(self._panoptic.photos[item].rgb(), SIZES).segment(self._table, things)
-        ids = self._panoptic.ids(item)
-        segments = [metrics.Segment(number, categories[place].id) for number, place in found.segments]
-        counts = metrics.panoptic_counts(found.ids, segments, ids, self._panoptic.segments[item])
-        confusion = metrics.class_confusion(found.semantic, self._panoptic.classes(item, ids), len(categories))
+        answer = subject.segment(self._panoptic.photos[item].rgb(), self._table, things)
+        ids = answer.panoptic.ids.astype(np.int64)
+        segments = [metrics.Segment(one.id, categories[one.category].id) for one in answer.panoptic.segments]
+        counts = metrics.panoptic_counts(ids, segments, self._panoptic.ids(item), self._panoptic.segments[item])
+        confusion = metrics.class_confusion(answer.semantic, self._panoptic.classes(item), len(categories))
+        instances = []
+        for instance in answer.instances:
+            if instance.mask.any():
+                category, mask = categories[instance.category].id, encode_rle(instance.mask).to_json()
+                instances.append({"category_id": category, "score": instance.score, "segmentation": mask})
         if self._predictions is not None:
-            _write_map(self._predictions / f"{item:012d}.png", found.ids)
+            write_ids(self._predictions / _map_name(item), ids)
         return Measured(
             {
                 "panoptic": {str(k): [c.iou, c.matched, c.false, c.missed] for k, c in counts.items()},
                 "confusion": [[int(a), int(b), int(confusion[a, b])] for a, b in np.argwhere(confusion)],
-                "segments": [{"id": s.id, "category_id": s.category} for s in segments],
-                "instances": _instances(found, categories),
+                "segments": [{"id": segment.id, "category_id": segment.category} for segment in segments],
+                "instances": instances,
             }
         )
 
-    def figures(self, journal: Journal, subject: Subject) -> dict[str, Any]:
+    def figures(self, journal: Journal) -> dict[str, Any]:
         """PQ, SQ, RQ (all classes, things, stuff), mAP, AP50 and mIoU."""
-        categories = self._panoptic.categories
-        counts: dict[int, metrics.PanopticCounts] = {}
+        categories, rows = self._panoptic.categories, journal.rows()
+        counts: dict[int, metrics.PanopticCounts] = defaultdict(metrics.PanopticCounts)
         confusion = np.zeros((len(categories), len(categories) + 1), np.int64)
-        rows = list(journal.each())
         for _, record in rows:
-            for name, row in record["panoptic"].items():
-                counts[int(name)] = counts.get(int(name), metrics.PanopticCounts()) + metrics.PanopticCounts(*row)
-            for true, guess, pixels in record["confusion"]:
-                confusion[true, guess] += pixels
-        kinds = {
-            "": categories,
-            " things": [c for c in categories if c.thing],
-            " stuff": [c for c in categories if not c.thing],
-        }
-        quality = {
-            f"{name}{kind}": value
-            for kind, some in kinds.items()
-            for name, value in metrics.panoptic_quality(counts, [c.id for c in some]).items()
-            if name != "classes"
-        }
+            for category, row in record["panoptic"].items():
+                counts[int(category)] += metrics.PanopticCounts(*row)
+            for true, answered, pixels in record["confusion"]:
+                confusion[true, answered] += pixels
+        things = [category.id for category in categories if category.thing]
+        stuff = [category.id for category in categories if not category.thing]
+        quality = {}
+        for kind, ids in (("", things + stuff), (" things", things), (" stuff", stuff)):
+            for name, value in metrics.panoptic_quality(counts, ids).items():
+                if name != "classes":
+                    quality[name + kind] = value
         if self._predictions is not None:
-            self._write_json(rows)
+            annotations = [
+                {"image_id": int(key), "file_name": _map_name(int(key)), "segments_info": record["segments"]}
+                for key, record in rows
+            ]
+            self._predictions.with_suffix(".json").write_text(json.dumps({"annotations": annotations}))
         return {**quality, **self._average_precision(rows), **metrics.semantic_figures(confusion), "n": len(rows)}
-
-    # --- classes ------------------------------------------------------------------------------
 
     def _classes(self, subject: Subject) -> Table:
         names = [category.name for category in self._panoptic.categories]
-        if self._kind == "descriptions":
-            missing = [name for name in names if name not in self._descriptions]
-            if missing:
-                raise InputError(
-                    f"descriptions lack {len(missing)} of {len(names)} classes, the first is {missing[0]!r}"
-                )
-            return subject.classes([self._descriptions[name] for name in names], descriptions=True)
         if self._kind == "visual":
             return subject.classes(draw_exemplars(self._exemplars, self._panoptic.categories, self._seed))
-        return subject.classes(names)
-
-    # --- instances ----------------------------------------------------------------------------
+        if self._kind == "names":
+            return subject.classes(names)
+        missing = [name for name in names if name not in self._descriptions]
+        if missing:
+            raise InputError(f"descriptions lack {len(missing)} of {len(names)} classes, the first is {missing[0]!r}")
+        return subject.classes([self._descriptions[name] for name in names], descriptions=True)
 
     def _average_precision(self, rows: Sequence[tuple[str, dict[str, Any]]]) -> dict[str, float]:
-        found = [{**one, "image_id": int(key)} for key, record in rows for one in record["instances"]]
-        truth = self._truth([int(key) for key, _ in rows])
-        known = {one["id"] for one in truth["categories"]}
-        return average_precision(
-            truth, [one for one in found if one["category_id"] in known], [int(key) for key, _ in rows]
-        )
-
-    def _truth(self, photos: Sequence[int]) -> dict[str, Any]:
+        photos = [int(key) for key, _ in rows]
         things = [{"id": c.id, "name": c.name} for c in self._panoptic.categories if c.thing]
-        if self._instances is not None:
-            return {**self._instances, "categories": self._instances.get("categories", things)}
-        countable = {one["id"] for one in things}
+        if self._instances is None:
+            truth = self._instances_of_maps(photos, things)
+        else:
+            truth = {"categories": things, **self._instances}
+        counted = {category["id"] for category in truth["categories"]}
+        results = []
+        for photo, (_, record) in zip(photos, rows, strict=True):
+            for instance in record["instances"]:
+                if instance["category_id"] in counted:
+                    results.append({**instance, "image_id": photo})
+        return average_precision(truth, results, photos)
+
+    def _instances_of_maps(self, photos: Sequence[int], things: list[dict[str, Any]]) -> dict[str, Any]:
+        """The things of panoptic maps as an instances file has them."""
+        counted = {category["id"] for category in things}
         annotations: list[dict[str, Any]] = []
         for photo in photos:
             ids = self._panoptic.ids(photo)
             for segment in self._panoptic.segments[photo]:
-                if segment.category in countable:
-                    mask = ids == segment.id
-                    annotations.append(
-                        {
-                            "id": len(annotations) + 1,
-                            "image_id": photo,
-                            "category_id": segment.category,
-                            "iscrowd": int(segment.crowd),
-                            "area": int(mask.sum()),
-                            "bbox": [0, 0, 1, 1],
-                            "segmentation": encode_rle(mask).to_json(),
-                        }
-                    )
-        images = [
-            {"id": n, "height": self._panoptic.photos[n].size[0], "width": self._panoptic.photos[n].size[1]}
-            for n in photos
-        ]
+                if segment.category not in counted:
+                    continue
+                mask = ids == segment.id
+                annotations.append(
+                    {
+                        "id": len(annotations) + 1,
+                        "image_id": photo,
+                        "category_id": segment.category,
+                        "iscrowd": int(segment.crowd),
+                        "area": int(mask.sum()),
+                        "bbox": [0, 0, 1, 1],  # pycocotools wants one, and makes no use of it for masks
+                        "segmentation": encode_rle(mask).to_json(),
+                    }
+                )
+        sizes = {photo: self._panoptic.photos[photo].size for photo in photos}
+        images = [{"id": photo, "height": height, "width": width} for photo, (height, width) in sizes.items()]
         return {"images": images, "annotations": annotations, "categories": things}
-
-    def _write_json(self, rows: Sequence[tuple[str, dict[str, Any]]]) -> None:
-        if self._predictions is not None:
-            annotations = [
-                {"image_id": int(key), "file_name": f"{int(key):012d}.png", "segments_info": record["segments"]}
-                for key, record in rows
-            ]
-            self._predictions.with_suffix(".json").write_text(json.dumps({"annotations": annotations}))
 
 
 def draw_exemplars(panoptic: PanopticSet, categories: Sequence[Category], seed: int) -> list[Exemplar]:
@@ -180,51 +169,53 @@ def draw_exemplars(panoptic: PanopticSet, categories: Sequence[Category], seed: 
     Raises:
         InputError: a class has no segment at all.
     """
-    owners: dict[int, list[tuple[int, int]]] = {}
+    places: dict[int, list[tuple[int, int]]] = defaultdict(list)  # (photo, segment) by category
     for photo, segments in panoptic.segments.items():
         for segment in segments:
             if not segment.crowd:
-                owners.setdefault(segment.category, []).append((photo, segment.id))
-    rng, found = np.random.default_rng(seed), []
+                places[segment.category].append((photo, segment.id))
+    rng, exemplars = np.random.default_rng(seed), []
     for category in categories:
-        places = owners.get(category.id)
-        if not places:
+        if category.id not in places:
             raise InputError(
                 f"no segment of {category.name!r} in {panoptic.annotation.name}, expected one to show it; "
                 "take exemplars from a larger split"
             )
-        for photo, segment in [places[n] for n in rng.permutation(len(places))[:20]]:
-            mask = panoptic.mask(photo, segment)
+        for number in rng.permutation(len(places[category.id]))[:TRIES]:
+            photo, segment_id = places[category.id][number]
+            mask = panoptic.mask(photo, segment_id)
             if mask.mean() >= LEAST_EXEMPLAR:
                 break
-        found.append(Exemplar(panoptic.photos[photo].rgb(), mask))
-    return found
+        exemplars.append(Exemplar(panoptic.photos[photo].rgb(), mask))
+    return exemplars
 
 
-def average_precision(truth: Mapping[str, Any], found: list[dict[str, Any]], photos: Sequence[int]) -> dict[str, float]:
+def average_precision(
+    truth: Mapping[str, Any], results: list[dict[str, Any]], photos: Sequence[int]
+) -> dict[str, float]:
     """COCO's mask AP over IoU 0.5 to 0.95, and AP at 0.5, percent; by pycocotools itself.
 
     Args:
         truth: an instances file's content.
-        found: COCO results: image_id, category_id, segmentation (run lengths), score.
+        results: in COCO's form: image_id, category_id, segmentation (run lengths), score.
         photos: ids of the photos that count.
     """
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
-    if not found or not truth["annotations"]:
+    if not results or not truth["annotations"]:
         return {"mAP": 0.0, "AP50": 0.0}
     with contextlib.redirect_stdout(io.StringIO()):
         coco = COCO()
         coco.dataset = dict(truth)
         coco.createIndex()
-        results = coco.loadRes(found)
-        judged = COCOeval(coco, results, "segm")
-        judged.params.imgIds = sorted(photos)
-        judged.evaluate()
-        judged.accumulate()
-        judged.summarize()
-    return {"mAP": 100 * max(0.0, float(judged.stats[0])), "AP50": 100 * max(0.0, float(judged.stats[1]))}
+        evaluation = COCOeval(coco, coco.loadRes(results), "segm")
+        evaluation.params.imgIds = sorted(photos)
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    # -1 stands for "nothing to measure"
+    return {"mAP": 100 * max(0.0, float(evaluation.stats[0])), "AP50": 100 * max(0.0, float(evaluation.stats[1]))}
 
 
 def read_descriptions(path: Path) -> dict[str, str]:
@@ -239,16 +230,5 @@ def read_descriptions(path: Path) -> dict[str, str]:
     return content
 
 
-def _instances(found: Segmented, categories: Sequence[Category]) -> list[dict[str, Any]]:
-    return [
-        {"category_id": categories[one.category].id, "score": one.score, "segmentation": encode_rle(one.mask).to_json()}
-        for one in found.instances
-        if one.mask.any()
-    ]
-
-
-def _write_map(path: Path, ids: NDArray[np.int64]) -> None:
-    from PIL import Image
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.stack([ids % 256, ids // 256 % 256, ids // 65536], -1).astype(np.uint8)).save(path)
+def _map_name(photo: int) -> str:
+    return f"{photo:012d}.png"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,45 +14,26 @@ from ...query.blocks import block_of
 from ...query.calibration import complete
 from ...query.judgement import curve_of, judge
 from ...query.score import score, scoring_query
-from ...records import RGB, BoolMask, Floats, PhotoEncoding, ResolvedPart
+from ...records import RGB, BoolMask, PhotoEncoding, ResolvedPart
 from .coco import PanopticSet
-from .entity import EntityBench, EntitySentence, Exemplar, ask
-from .figures import FALSE_PREMISE, FIND_GROUNDING, REASONSEG, Published, refer
+from .entity import EntitySentence, Exemplar, ask, first_sentences
+from .figures import FALSE_PREMISE, FIND_GROUNDING, REASONSEG, refer
 from .journal import Journal
 from .prompts import random_prompt
 from .reasonseg import ReasonPhoto
 from .refer import ReferredPhoto
-from .run import Measured
-from .subject import Masks, Sizes, Subject
+from .run import Benchmark, Measured
+from .subject import Masks, Subject
 
-COCO_SIZES, REFER_SIZES = Sizes(640, 1024), Sizes(512, 1024)
 VISUAL_CHANCE = 0.5  # that a phrase of FIND-Bench is shown instead of said
 SAMPLE = 200  # photos that the presence of a thing is judged against
 
 
-def _counts(found: Masks, truth: Sequence[BoolMask]) -> dict[str, Any]:
-    inside, union = metrics.overlap(found, np.array(truth, bool).reshape(found.shape))
-    return {"intersection": inside.tolist(), "union": union.tolist()}
-
-
-def _pooled(journal: Journal) -> tuple[metrics.Counts, metrics.Counts]:
-    rows = [record for _, record in journal.each()]
-    return tuple(
-        np.array([n for row in rows for n in row[name]], np.int64)  # type: ignore[return-value]
-        for name in ("intersection", "union")
-    )
-
-
-def _read_figures(inside: metrics.Counts, union: metrics.Counts) -> dict[str, float]:
-    both = metrics.read_iou(np.stack([inside, inside], 1), np.stack([union, union], 1))
-    return {"gIoU": 100 * both.giou, "cIoU": 100 * both.ciou}
-
-
-class FindBenchGrounding:
+class FindBenchGrounding(Benchmark[EntitySentence]):
     """COCO-Entity: the first sentence of each photo, phrases said or shown at random.
 
     Args:
-        entities: of the validation split.
+        sentences: by photo, of the validation split.
         panoptic: the same photos with their segments.
         long: the sentences are those of the long file.
         visual: chance that a phrase is shown by a stroke on its own segment.
@@ -61,49 +42,42 @@ class FindBenchGrounding:
 
     def __init__(
         self,
-        entities: EntityBench,
+        sentences: Mapping[int, Sequence[EntitySentence]],
         panoptic: PanopticSet,
         *,
         long: bool = False,
         visual: float = VISUAL_CHANCE,
         published_protocol: bool = False,
     ) -> None:
-        self.name = "find-bench grounding" + (" long" if long else "")
-        self.settings = {"visual": visual, "published_protocol": published_protocol}
-        self.published: Sequence[Published] = FIND_GROUNDING[long] if visual == VISUAL_CHANCE else ()
-        self._entities, self._panoptic = entities, panoptic
-
-    def items(self) -> list[tuple[str, EntitySentence]]:
-        """Photos with a sentence and a panoptic map, by their id."""
-        return [
-            (str(photo), self._entities.sentences[photo][0])
-            for photo in self._panoptic.photos
-            if self._entities.sentences.get(photo) and self._entities.sentences[photo][0].phrases
-        ]
+        super().__init__(
+            "find-bench grounding" + (" long" if long else ""),
+            first_sentences(sentences, panoptic.photos),
+            {"visual": visual, "published_protocol": published_protocol},
+            FIND_GROUNDING[long] if visual == VISUAL_CHANCE else (),
+        )
+        self._panoptic, self._visual, self._published_protocol = panoptic, visual, published_protocol
 
     def measure(self, subject: Subject, item: EntitySentence, rng: np.random.Generator) -> Measured:
         """Pixels shared and in the union, one pair a phrase."""
-        photo = self._panoptic.photos[item.photo].rgb()
-        ids = self._panoptic.ids(item.photo)
+        photo, ids = self._panoptic.photos[item.photo].rgb(), self._panoptic.ids(item.photo)
         masks = [self._panoptic.mask(item.photo, phrase.segment, ids) for phrase in item.phrases]
-        chosen = rng.random(len(masks)) < self.settings["visual"]
-        published = bool(self.settings["published_protocol"])
-        if published:  # two phrases of one segment are shown together
-            shown = {phrase.segment for phrase, on in zip(item.phrases, chosen, strict=True) if on}
-            chosen = np.array([phrase.segment in shown for phrase in item.phrases])
-        exemplars = [
-            Exemplar(photo, random_prompt(mask, rng)) if on else None for mask, on in zip(masks, chosen, strict=True)
-        ]
-        asked = ask(item, exemplars, published=published)
-        return Measured(_counts(subject.look(photo, COCO_SIZES).ground_sentence(asked), masks))
+        shown = rng.random(len(masks)) < self._visual
+        if self._published_protocol:  # two phrases of one segment are shown together
+            segments = np.array([phrase.segment for phrase in item.phrases])
+            shown = np.isin(segments, segments[shown])
+        exemplars = []
+        for mask, visual in zip(masks, shown, strict=True):
+            exemplars.append(Exemplar(photo, random_prompt(mask, rng)) if visual else None)
+        asked = ask(item, exemplars, published=self._published_protocol)
+        return Measured(_overlaps(subject.ground_sentence(photo, asked), masks))
 
-    def figures(self, journal: Journal, subject: Subject) -> dict[str, Any]:
+    def figures(self, journal: Journal) -> dict[str, Any]:
         """cIoU, mIoU, P@t and `n` phrases; the README of FIND calls P@0.5 AP50."""
-        inside, union = _pooled(journal)
-        return {**metrics.grounding(inside, union), "n": len(inside)}
+        intersection, union = _pooled(journal)
+        return {**metrics.grounding(intersection, union), "n": len(union)}
 
 
-class Refer:
+class Refer(Benchmark[ReferredPhoto]):
     """RefCOCO, RefCOCO+ or RefCOCOg.
 
     Args:
@@ -111,57 +85,50 @@ class Refer:
     """
 
     def __init__(self, name: str, split: str, photos: Sequence[ReferredPhoto], *, together: bool) -> None:
-        self.name = f"{name} {split}"
-        self.settings: dict[str, Any] = {"together": together}
-        self.published: Sequence[Published] = () if together else refer(name, split)
-        self._photos = photos
-
-    def items(self) -> list[tuple[str, ReferredPhoto]]:
-        """Photos by their id."""
-        return [(str(photo.id), photo) for photo in self._photos]
+        items = [(str(photo.id), photo) for photo in photos]
+        published = () if together else refer(name, split)
+        super().__init__(f"{name} {split}", items, {"together": together}, published)
+        self._together = together
 
     def measure(self, subject: Subject, item: ReferredPhoto, rng: np.random.Generator) -> Measured:
         """Pixels shared and in the union, one pair an expression."""
-        found = _ground(subject, item, together=bool(self.settings["together"]))
-        return Measured(_counts(found, item.masks()))
+        texts = [expression.text for expression in item.expressions]
+        return Measured(_overlaps(subject.ground(item.rgb(), texts, together=self._together), item.masks()))
 
-    def figures(self, journal: Journal, subject: Subject) -> dict[str, Any]:
+    def figures(self, journal: Journal) -> dict[str, Any]:
         """FIND's and READ's figures over expressions; cIoU is the same in both but for READ's 1e-10."""
-        inside, union = _pooled(journal)
-        return {**metrics.grounding(inside, union), **_read_figures(inside, union), "n": len(inside)}
+        intersection, union = _pooled(journal)
+        return {**metrics.grounding(intersection, union), **_read_figures(intersection, union), "n": len(union)}
 
 
-class ReasonSeg:
+class ReasonSeg(Benchmark[ReasonPhoto]):
     """ReasonSeg: the first text of each photo, ignored pixels blanked."""
 
     def __init__(self, split: str, photos: Sequence[ReasonPhoto]) -> None:
-        self.name = f"reasonseg {split}"
-        self.settings: dict[str, Any] = {}
-        self.published: Sequence[Published] = REASONSEG.get(split, ())
-        self._photos = photos
-
-    def items(self) -> list[tuple[str, ReasonPhoto]]:
-        """Photos by their name."""
-        return [(photo.name, photo) for photo in self._photos]
+        items = [(photo.name, photo) for photo in photos]
+        super().__init__(f"reasonseg {split}", items, {}, REASONSEG.get(split, ()))
 
     def measure(self, subject: Subject, item: ReasonPhoto, rng: np.random.Generator) -> Measured:
         """Pixels of the target shared and in the union, and whether the text is a long one."""
         photo = item.rgb()
-        found = subject.look(photo, REFER_SIZES).ground([item.text])
-        inside, union = metrics.class_overlap(found, item.truth((photo.shape[0], photo.shape[1]))[None])
-        return Measured({"intersection": int(inside[0, 1]), "union": int(union[0, 1]), "long": item.long})
+        masks = subject.ground(photo, [item.text], together=False)
+        intersection, union = metrics.class_overlap(masks, item.truth((photo.shape[0], photo.shape[1]))[None])
+        return Measured({"intersection": int(intersection[0, 1]), "union": int(union[0, 1]), "long": item.long})
 
-    def figures(self, journal: Journal, subject: Subject) -> dict[str, Any]:
+    def figures(self, journal: Journal) -> dict[str, Any]:
         """gIoU and cIoU of all texts, of the short and of the long ones."""
-        rows = np.array([[record["intersection"], record["union"], record["long"]] for _, record in journal.each()])
-        found: dict[str, Any] = {}
-        for kind, some in (("", rows), (" short", rows[rows[:, 2] == 0]), (" long", rows[rows[:, 2] == 1])):
-            if len(some):
-                found |= {f"{name}{kind}": value for name, value in _read_figures(some[:, 0], some[:, 1]).items()}
-        return {**found, "n": len(rows)}
+        records = [record for _, record in journal.rows()]
+        intersection, union = (np.array([record[name] for record in records]) for name in ("intersection", "union"))
+        long = np.array([record["long"] for record in records], bool)
+        figures: dict[str, Any] = {}
+        for kind, rows in (("", long | True), (" short", ~long), (" long", long)):
+            if rows.any():
+                for name, value in _read_figures(intersection[rows], union[rows]).items():
+                    figures[name + kind] = value
+        return {**figures, "n": len(records)}
 
 
-class FalsePremise:
+class FalsePremise(Benchmark[ReferredPhoto]):
     """FP-RefCOCO: expressions of which about half name what is not there.
 
     A model without an answer "absent" is given one: a thing is there when a search for its words alone, over a sample
@@ -169,81 +136,71 @@ class FalsePremise:
     a search asks it, with the regions that it stores. A model that only grounds says "absent" by an empty mask.
     """
 
-    def __init__(self, name: str, split: str, photos: Sequence[ReferredPhoto], *, sample: int = SAMPLE) -> None:
-        self.name = f"fp-{name} {split}"
-        self.settings: dict[str, Any] = {"sample": min(sample, len(photos))}
-        self.published: Sequence[Published] = FALSE_PREMISE.get(name, ()) if split == "val" else ()
-        self._photos, self._sample = photos, _Sample(photos, sample)
-
-    def items(self) -> list[tuple[str, ReferredPhoto]]:
-        """Photos by their id."""
-        return [(str(photo.id), photo) for photo in self._photos]
+    def __init__(self, name: str, split: str, photos: Sequence[ReferredPhoto]) -> None:
+        items = [(str(photo.id), photo) for photo in photos]
+        published = FALSE_PREMISE.get(name, ()) if split == "val" else ()
+        super().__init__(f"fp-{name} {split}", items, {"sample": min(SAMPLE, len(photos))}, published)
+        step = max(1, len(photos) // SAMPLE)
+        self._sample = photos[::step][:SAMPLE]
+        self._library: tuple[list[PhotoEncoding], Calibration] | None = None  # made when it is needed
 
     def measure(self, subject: Subject, item: ReferredPhoto, rng: np.random.Generator) -> Measured:
         """Overlap of both classes, and what was said about each expression."""
-        photo = item.rgb()
-        look, texts = subject.look(photo, REFER_SIZES), [one.text for one in item.expressions]
-        said = self._sample.there(subject.interface, photo, texts)
-        found = np.concatenate([look.ground([text]) for text in texts]) & said[:, None, None]
-        said &= found.any((1, 2))
-        truth = np.array(item.masks(), np.uint8)
-        inside, union = metrics.class_overlap(found, truth)
+        photo, texts = item.rgb(), [expression.text for expression in item.expressions]
+        said = self._present(subject.interface, photo, texts)
+        masks = subject.ground(photo, texts, together=False) & said[:, None, None]
+        said &= masks.any((1, 2))
+        intersection, union = metrics.class_overlap(masks, np.array(item.masks(), np.uint8))
         return Measured(
             {
-                "intersection": inside.tolist(),
+                "intersection": intersection.tolist(),
                 "union": union.tolist(),
                 "said": said.tolist(),
-                "exists": [one.exists for one in item.expressions],
+                "exists": [expression.exists for expression in item.expressions],
             }
         )
 
-    def figures(self, journal: Journal, subject: Subject) -> dict[str, Any]:
+    def figures(self, journal: Journal) -> dict[str, Any]:
         """See and Segment."""
-        rows = [record for _, record in journal.each()]
-        inside, union = (
-            np.array([n for row in rows for n in row[name]], np.int64).reshape(-1, 2)
-            for name in ("intersection", "union")
-        )
-        said, exists = (np.array([n for row in rows for n in row[name]], bool) for name in ("said", "exists"))
-        found = metrics.see_segment(inside, union, said, exists)
+        intersection, union = _pooled(journal)
+        said, exists = (np.array(journal.pooled(name), bool) for name in ("said", "exists"))
+        summary = metrics.see_segment(intersection, union, said, exists)
         return {
-            "See": 100 * found.see,
-            "Segment": 100 * found.segment,
+            "See": 100 * summary.see,
+            "Segment": 100 * summary.segment,
             "n": len(said),
             "absent": int((~exists).sum()),
             "said absent": int((~said).sum()),
         }
 
-
-class _Sample:
-    """A sample of a split's photos as a library, encoded on first use."""
-
-    def __init__(self, photos: Sequence[ReferredPhoto], count: int) -> None:
-        step = max(1, len(photos) // max(1, count))
-        self._photos = list(photos[::step])[:count]
-        self._encodings: list[PhotoEncoding] = []
-        self._calibration: Calibration | None = None
-
-    def there(self, interface: Interface | None, photo: RGB, texts: Sequence[str]) -> BoolMask:
+    def _present(self, interface: Interface | None, photo: RGB, texts: Sequence[str]) -> BoolMask:
         """Whether each of the texts counts as there in one photo, (n,)."""
         if interface is None or not interface.capabilities.encodes:
             return np.ones(len(texts), bool)
-        if self._calibration is None:
-            self._encodings = interface.encode_photos([one.rgb() for one in self._photos])
-            self._calibration = complete(interface.calibration, block_of(self._encodings))
+        if self._library is None:
+            encodings = interface.encode_photos([sample.rgb() for sample in self._sample])
+            self._library = encodings, complete(interface.calibration, block_of(encodings))
+        encodings, calibration = self._library
+        block = block_of([*encodings, *interface.encode_photos([photo])])
         parts = [ResolvedPart("entity", "text", text) for text in texts]
-        block = block_of([*self._encodings, *interface.encode_photos([photo])])
-        query = scoring_query(parts, interface.encode_query(tuple(parts)), self._calibration)
-        evidence: Floats = score(block, query).evidence
-        judgements = [
-            judge(curve_of([part], self._calibration), float(best), len(block.image))
-            for part, best in zip(parts, evidence.max(0), strict=True)
-        ]
-        return np.array(
-            [one.chances(own[None])[0] >= one.cutoff for one, own in zip(judgements, evidence[-1], strict=True)], bool
-        )
+        query = scoring_query(parts, interface.encode_query(tuple(parts)), calibration)
+        evidence = score(block, query).evidence  # (photos, texts), the photo in question last
+        present = []
+        for part, scores in zip(parts, evidence.T, strict=True):
+            judgement = judge(curve_of([part], calibration), float(scores.max()), len(scores))
+            present.append(judgement.chances(scores[-1:])[0] >= judgement.cutoff)
+        return np.array(present, bool)
 
 
-def _ground(subject: Subject, item: ReferredPhoto, *, together: bool) -> Masks:
-    look, texts = subject.look(item.rgb(), REFER_SIZES), [one.text for one in item.expressions]
-    return look.ground(texts) if together else np.concatenate([look.ground([text]) for text in texts])
+def _overlaps(masks: Masks, truth: Sequence[BoolMask]) -> dict[str, Any]:
+    intersection, union = metrics.overlap(masks, np.stack(truth))
+    return {"intersection": intersection.tolist(), "union": union.tolist()}
+
+
+def _pooled(journal: Journal) -> tuple[metrics.Counts, metrics.Counts]:
+    return np.array(journal.pooled("intersection"), np.int64), np.array(journal.pooled("union"), np.int64)
+
+
+def _read_figures(intersection: metrics.Counts, union: metrics.Counts) -> dict[str, float]:
+    summary = metrics.read_iou(intersection[:, None], union[:, None])
+    return {"gIoU": 100 * summary.giou, "cIoU": 100 * summary.ciou}

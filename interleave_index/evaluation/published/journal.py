@@ -1,14 +1,14 @@
 """What a benchmark has measured so far, on disk, so that a stopped run goes on where it was.
 
 One folder a run: `records.jsonl`, a head line that says what is measured of what, then one line an item; vectors
-that are too large for that lie in `vectors/`, one `.npz` an item.
+that are too large for that lie in `vectors/`, one `.npz` an item, in half precision.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,8 @@ class Journal:
     Args:
         folder: made when it is not there.
         head: what is measured of which model with which settings; plain JSON values.
+    Attributes:
+        records: of each item by its key.
     Raises:
         InputError: the folder holds records of something else, or cannot be written to.
     """
@@ -45,36 +47,45 @@ class Journal:
                 f"{folder} cannot be written to: {error.strerror or error}; name another --work"
             ) from error
 
-    def add(self, key: str, record: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]] | None = None) -> None:
+    def add(self, key: str, record: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
         """Keep what was measured of one item; it is on disk when this returns, its vectors before its line."""
         if arrays:
-            draft = self._vectors(key).with_suffix(".part")
+            path = self._vectors(key)
+            draft = path.with_suffix(".part")
             with open(draft, "wb") as file:
-                np.savez(file, allow_pickle=False, **{name: _narrow(rows) for name, rows in arrays.items()})
-            draft.replace(self._vectors(key))
+                halves = {name: rows.astype(np.float16) for name, rows in arrays.items()}
+                np.savez(file, allow_pickle=False, **halves)
+            draft.replace(path)
         self.records[key] = dict(record)
         with open(self._file, "a", encoding="utf-8") as file:
             file.write(json.dumps({"key": key, **record}) + "\n")
 
-    def array(self, key: str, name: str) -> NDArray[Any]:
-        """One array of one item, floats as float32; the others of the item are not read."""
-        with np.load(self._vectors(key), allow_pickle=False) as file:
-            return _wide(file[name])
-
-    def each(self) -> Iterator[tuple[str, dict[str, Any]]]:
+    def rows(self) -> list[tuple[str, dict[str, Any]]]:
         """Keys and records in the order of their keys, whatever the order of the runs."""
-        yield from sorted(self.records.items())
+        return sorted(self.records.items())
+
+    def pooled(self, name: str) -> list[Any]:
+        """The lists of this name in all records as one, in the order of `rows`."""
+        return [value for _, record in self.rows() for value in record[name]]
+
+    def arrays(self, name: str, part: slice = slice(None)) -> list[NDArray[np.float32]]:
+        """The arrays of this name of all items or a part of them, in the order of `rows`."""
+        arrays = []
+        for key, _ in self.rows()[part]:
+            with np.load(self._vectors(key), allow_pickle=False) as file:
+                arrays.append(file[name].astype(np.float32))
+        return arrays
 
     def _read(self, head: str) -> None:
         lines = self._file.read_text(encoding="utf-8").split("\n")
         if lines[0] != head:
-            was, now = json.loads(lines[0] or "{}"), json.loads(head)
-            differs = sorted(name for name in was.keys() | now.keys() if was.get(name) != now.get(name))
+            before, now = json.loads(lines[0] or "{}"), json.loads(head)
+            differs = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
             raise InputError(
                 f"{self._folder} holds a run with other {', '.join(differs)}; name another --work, or "
                 "delete that folder"
             )
-        kept = [lines[0]]
+        kept = [head]
         for line in lines[1:]:
             try:
                 record = json.loads(line)
@@ -86,11 +97,3 @@ class Journal:
 
     def _vectors(self, key: str) -> Path:
         return self._folder / VECTORS / f"{hashlib.sha1(key.encode()).hexdigest()}.npz"
-
-
-def _narrow(rows: NDArray[Any]) -> NDArray[Any]:
-    return rows.astype(np.float16) if rows.dtype == np.float32 else rows
-
-
-def _wide(rows: NDArray[Any]) -> NDArray[Any]:
-    return rows.astype(np.float32) if rows.dtype == np.float16 else rows

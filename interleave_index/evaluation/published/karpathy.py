@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ...errors import InputError
 from ...records import RGB
-from .files import read_json, read_photo
+from .files import expected_form, read_json, read_photo
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,28 +23,28 @@ class CaptionedPhoto:
         return read_photo(self.file)
 
 
-def read_karpathy(path: Path, photos: Path, split: str = "test") -> list[CaptionedPhoto]:
+def read_karpathy(path: Path, folder: Path, split: str = "test") -> list[CaptionedPhoto]:
     """Read one split in the order of the file.
 
     Args:
         path: `dataset_coco.json`.
-        photos: the folder that holds `val2014/` and `train2014/`, or all photos in one folder.
+        folder: holds `val2014/` and `train2014/`, or all photos itself.
         split: ``test`` (the 5,000 photos that retrieval is measured on), ``val``, ``train``, ``restval``.
     Raises:
         InputError: the file is missing or of another form, or the split is empty.
     """
     content = read_json(path)
-    found = []
-    try:
-        for number, one in enumerate(content["images"]):
-            if one["split"] != split:
+    photos = []
+    with expected_form(path, "dataset_coco.json"):
+        for image in content["images"]:
+            if image["split"] != split:
                 continue
-            captions = tuple(" ".join(str(sentence["raw"]).split()) for sentence in one["sentences"])
-            nested = photos / str(one.get("filepath", "")) / str(one["filename"])
-            file = nested if nested.exists() else photos / str(one["filename"])
-            found.append(CaptionedPhoto(int(one.get("cocoid", one.get("imgid", number))), file, captions))
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path} is not of the form of dataset_coco.json: {error!r}") from error
-    if not found:
+            captions = tuple(" ".join(sentence["raw"].split()) for sentence in image["sentences"])
+            file = folder / image.get("filepath", "") / image["filename"]
+            if not file.exists():
+                file = folder / image["filename"]
+            number = int(image.get("cocoid", image.get("imgid")))
+            photos.append(CaptionedPhoto(number, file, captions))
+    if not photos:
         raise InputError(f"{path} has no photo of split {split!r}, expected test, val, train or restval")
-    return found
+    return photos

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import InputError
 from ...metrics import IGNORED
-from ...records import RGB
-from .files import read_json, read_photo
+from ...records import RGB, BoolMask
+from .files import expected_form, read_json, read_photo
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +22,7 @@ class ReasonPhoto:
         name: of its files.
         text: what is asked; only the first of several takes part, as in the published evaluation.
         long: a whole sentence, else a short phrase.
-        shapes: (label, corners) in the order of the file.
+        shapes: (label, (n, 2) corners) in the order of the file; labels are ``target``, ``ignore`` and ``flag``.
     """
 
     name: str
@@ -38,16 +37,12 @@ class ReasonPhoto:
 
     def truth(self, size: tuple[int, int]) -> NDArray[np.uint8]:
         """(H, W) uint8: 1 target, 255 ignored, 0 elsewhere. Larger shapes are painted first, `flag` never."""
-        from PIL import Image, ImageDraw
-
-        canvas = Image.new("L", (size[1], size[0]))
-        draw = ImageDraw.Draw(canvas)
-        painted = sorted((one for one in self.shapes if one[0] != "flag"), key=lambda one: -_area(one[1], size))
-        for label, corners in painted:
-            draw.polygon(
-                _corners(corners), fill=1 if label == "target" else IGNORED, outline=1 if label == "target" else IGNORED
-            )
-        return np.array(canvas)
+        painted = [(label, _paint(corners, size)) for label, corners in self.shapes if label != "flag"]
+        painted.sort(key=lambda shape: -int(shape[1].sum()))
+        truth = np.zeros(size, np.uint8)
+        for label, mask in painted:
+            truth[mask] = 1 if label == "target" else IGNORED
+        return truth
 
 
 def read_reasonseg(folder: Path) -> list[ReasonPhoto]:
@@ -56,43 +51,39 @@ def read_reasonseg(folder: Path) -> list[ReasonPhoto]:
     Raises:
         InputError: the folder has no pair of files, or a file is of another form.
     """
-    found = []
+    photos = []
     for file in sorted(folder.glob("*.jpg")):
-        found.append(_read(file))
-    if not found:
+        path = file.with_suffix(".json")
+        content = read_json(path, fallback="cp1252")
+        with expected_form(path, "ReasonSeg"):
+            text = content["text"]
+            if not isinstance(text, str):
+                text = text[0]
+            shapes = []
+            for shape in content["shapes"]:
+                corners = np.array(shape["points"], float).reshape(-1, 2)
+                shapes.append((_label(shape["label"]), corners))
+            photos.append(ReasonPhoto(file.stem, file, text.strip(), bool(content["is_sentence"]), tuple(shapes)))
+    if not photos:
         raise InputError(f"{folder} holds no NAME.jpg with its NAME.json, expected a split of ReasonSeg such as val/")
-    return found
-
-
-def _read(file: Path) -> ReasonPhoto:
-    path = file.with_suffix(".json")
-    content: dict[str, Any] = read_json(path, encodings=("utf-8", "cp1252"))
-    try:
-        texts = content["text"]
-        shapes = []
-        for shape in content["shapes"]:
-            shapes.append((_label(str(shape["label"])), np.array(shape["points"], float).reshape(-1, 2)))
-        text = texts if isinstance(texts, str) else str(texts[0])
-        return ReasonPhoto(file.stem, file, text.strip(), bool(content["is_sentence"]), tuple(shapes))
-    except (KeyError, IndexError, TypeError, ValueError) as error:
-        raise InputError(f"{path} is not of the form of ReasonSeg: {error!r}") from error
+    return photos
 
 
 def _label(name: str) -> str:
-    """``flag``, ``ignore`` or ``target``: what is neither of the first two is meant, as the published reader has it."""
+    """What is neither `flag` nor something with `ignore` in it is a target, as the published reader has it."""
     name = name.lower()
-    return "flag" if name == "flag" else "ignore" if "ignore" in name else "target"
+    if name == "flag":
+        return "flag"
+    return "ignore" if "ignore" in name else "target"
 
 
-def _corners(points: NDArray[np.float64]) -> list[tuple[int, int]]:
-    corners = [(int(x), int(y)) for x, y in points]
-    return corners if len(corners) > 1 else corners * 2
-
-
-def _area(points: NDArray[np.float64], size: tuple[int, int]) -> int:
-    """Pixels of one shape when it is painted."""
+def _paint(points: NDArray[np.float64], size: tuple[int, int]) -> BoolMask:
+    """One filled polygon, (H, W)."""
     from PIL import Image, ImageDraw
 
-    canvas = Image.new("1", (size[1], size[0]))
-    ImageDraw.Draw(canvas).polygon(_corners(points), fill=1, outline=1)
-    return int(np.array(canvas).sum())
+    corners = [(int(x), int(y)) for x, y in points]
+    if len(corners) == 1:
+        corners *= 2  # Pillow draws no polygon of one corner
+    canvas = Image.new("1", size[::-1])
+    ImageDraw.Draw(canvas).polygon(corners, fill=1, outline=1)
+    return np.array(canvas)

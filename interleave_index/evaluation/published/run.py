@@ -1,15 +1,17 @@
-"""Runs one benchmark over a subject: item by item, resumable, with the published figures beside what was found."""
+"""Runs one benchmark over a subject: item by item, resumable, with the published figures beside the measured ones."""
 
 from __future__ import annotations
 
+import re
 import tempfile
 import time
 import zlib
-from collections.abc import Callable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,20 +33,30 @@ class Measured:
     arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
 
 
-class Benchmark(Protocol[ItemT]):
-    """A data set and what is measured on it."""
+class Benchmark(ABC, Generic[ItemT]):
+    """A data set and what is measured on it.
 
-    name: str
-    settings: dict[str, Any]  # plain JSON values; part of what a resumed run must agree in
-    published: Sequence[Published]
+    Args:
+        items: with keys that stay the same from run to run.
+        settings: plain JSON values; part of what a resumed run must agree in.
+        published: figures of published models on it.
+    """
 
-    def items(self) -> Sequence[tuple[str, ItemT]]:
-        """All items with keys that stay the same from run to run."""
+    def __init__(
+        self,
+        name: str,
+        items: Sequence[tuple[str, ItemT]],
+        settings: Mapping[str, Any],
+        published: Sequence[Published] = (),
+    ) -> None:
+        self.name, self.items, self.settings, self.published = name, items, settings, published
 
+    @abstractmethod
     def measure(self, subject: Subject, item: ItemT, rng: np.random.Generator) -> Measured:
         """Ask the subject about one item; `rng` depends on the seed and the key alone."""
 
-    def figures(self, journal: Journal, subject: Subject) -> dict[str, Any]:
+    @abstractmethod
+    def figures(self, journal: Journal) -> dict[str, Any]:
         """The figures of everything measured."""
 
 
@@ -56,13 +68,13 @@ class Run:
         work: folder of its records, for a run that can be stopped; None keeps nothing.
         seed: of everything that is drawn.
         limit: only so many items, spread over the whole set, for a trial.
-        progress: is told how far it is.
+        progress: is called with how far it is.
     """
 
     work: Path | None = None
     seed: int = 0
     limit: int | None = None
-    progress: Progress | None = None
+    progress: Progress = lambda what, done, total: None
 
     def __call__(self, benchmark: Benchmark[Any], subject: Subject) -> dict[str, Any]:
         """The report: figures, the published ones beside them, settings, model, items, seconds of this run.
@@ -70,7 +82,7 @@ class Run:
         Raises:
             InputError: nothing to measure, or `work` holds another run.
         """
-        items = list(benchmark.items())
+        items = benchmark.items
         whole = len(items)
         if not items:
             raise InputError(f"{benchmark.name} has no item to measure; check its files")
@@ -81,38 +93,26 @@ class Run:
             "settings": benchmark.settings,
             "model": subject.facts,
             "seed": self.seed,
-            "items": [len(items), whole],
         }
+        started = time.perf_counter()
         with ExitStack() as stack:
-            folder = self.work or Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            journal, started = Journal(folder / _folder(benchmark.name), head), time.perf_counter()
-            self._measure(benchmark, subject, items, journal)
-            figures = benchmark.figures(journal, subject)
-        complete = len(items) == whole
+            work = self.work or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            folder = work / re.sub(r"\W", "-", benchmark.name)
+            journal = Journal(folder, {**head, "items": [len(items), whole]})
+            self.progress(benchmark.name, len(journal.records), len(items))
+            for key, item in items:
+                if key in journal.records:
+                    continue
+                rng = np.random.default_rng((self.seed, zlib.crc32(key.encode())))
+                measured = benchmark.measure(subject, item, rng)
+                journal.add(key, measured.record, measured.arrays)
+                self.progress(benchmark.name, len(journal.records), len(items))
+            figures = benchmark.figures(journal)
         return {
-            "benchmark": benchmark.name,
+            **head,
             "figures": figures,
             "n": len(items),
-            "complete": complete,
-            "published": [one.beside(figures) for one in benchmark.published],
-            "settings": benchmark.settings,
-            "model": subject.facts,
-            "seed": self.seed,
+            "complete": len(items) == whole,
+            "published": [published.beside(figures) for published in benchmark.published],
             "seconds": round(time.perf_counter() - started, 1),
         }
-
-    def _measure(
-        self, benchmark: Benchmark[Any], subject: Subject, items: Sequence[tuple[str, Any]], journal: Journal
-    ) -> None:
-        told = self.progress or (lambda what, done, total: None)
-        told(benchmark.name, len(journal.records), len(items))
-        for key, item in items:
-            if key not in journal.records:
-                rng = np.random.default_rng((self.seed, zlib.crc32(key.encode())))
-                found = benchmark.measure(subject, item, rng)
-                journal.add(key, found.record, found.arrays)
-                told(benchmark.name, len(journal.records), len(items))
-
-
-def _folder(name: str) -> str:
-    return "".join(character if character.isalnum() else "-" for character in name)

@@ -37,9 +37,9 @@ class VocItem:
     def truth(self) -> NDArray[np.int16]:
         """(n, H, W): 1 inside an object, 0 outside, -1 on the outlines that are ignored."""
         ids = read_indexed(self.mask)
-        masks = np.stack([(ids == number).astype(np.int16) for number in self.objects])
-        masks[:, ids == BORDER] = -1
-        return masks
+        truth: NDArray[np.int16] = (ids == np.array(self.objects)[:, None, None]).astype(np.int16)
+        truth[:, ids == BORDER] = -1
+        return truth
 
 
 def read_voc(root: Path, split: str = "val") -> list[VocItem]:
@@ -51,12 +51,10 @@ def read_voc(root: Path, split: str = "val") -> list[VocItem]:
     path = root / "ImageSets" / "Segmentation" / f"{split}.txt"
     items = []
     for name in read_bytes(path).decode("utf-8", "replace").split():
-        mask = root / "SegmentationObject" / f"{name}.png"
-        numbers = [int(n) for n in np.unique(read_indexed(mask)) if n not in (0, BORDER)]
-        for start in range(0, len(numbers), MOST_OBJECTS):
-            items.append(
-                VocItem(name, root / "JPEGImages" / f"{name}.jpg", mask, tuple(numbers[start : start + MOST_OBJECTS]))
-            )
+        photo, mask = root / "JPEGImages" / f"{name}.jpg", root / "SegmentationObject" / f"{name}.png"
+        objects = [int(n) for n in np.unique(read_indexed(mask)) if n not in (0, BORDER)]
+        for start in range(0, len(objects), MOST_OBJECTS):
+            items.append(VocItem(name, photo, mask, tuple(objects[start : start + MOST_OBJECTS])))
     if not items:
         raise InputError(f"{path} names no photo with an object, expected a split of VOC 2012")
     return items

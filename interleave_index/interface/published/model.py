@@ -14,7 +14,7 @@ All 100 proposals take part; what an index keeps is another matter (`published.i
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
 import torch
@@ -104,7 +104,7 @@ class PublishedModel:
         return torch.cat([self._speak(Prompts(class_name=text))["pred_retrievals_class"][:, 0] for text in batches])
 
     @torch.inference_mode()
-    def example_table(self, examples: Sequence[Example]) -> Tensor:
+    def example_table(self, examples: Iterable[Example]) -> Tensor:
         """(K + 1, D) class vectors where each class is shown by one exemplar region; background added in words.
 
         The vector of a class is the semantic vector of the proposal that its region selects.

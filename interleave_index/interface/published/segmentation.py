@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ...records import BoolMask
+from ...records import BoolMask, Floats
 
 OBJECT_MASK, OVERLAP, MOST_INSTANCES = 0.8, 0.8, 100
 
@@ -50,6 +50,28 @@ class Instance:
     mask: BoolMask
     category: int
     score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Segmentation:
+    """All three pictures of generic segmentation.
+
+    Attributes:
+        semantic: (H, W) int64, position of the class in the table.
+        panoptic: where each pixel belongs to one segment at most.
+        instances: best first.
+    """
+
+    semantic: NDArray[np.int64]
+    panoptic: Panoptic
+    instances: list[Instance]
+
+
+def segment(logits: Tensor | Floats, masks: Tensor | Floats, things: Collection[int]) -> Segmentation:
+    """Everything at once, see `semantic`, `panoptic` and `instances`; arrays are taken too."""
+    logits, masks = (torch.as_tensor(rows, dtype=torch.float32) for rows in (logits, masks))
+    classes: NDArray[np.int64] = semantic(logits, masks).argmax(0).cpu().numpy()
+    return Segmentation(classes, panoptic(logits, masks, things), instances(logits, masks, things))
 
 
 def semantic(logits: Tensor, masks: Tensor) -> Tensor:

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from ...errors import InputError
 from ...evaluation.published.coco import PanopticSet, read_captions, read_panoptic
 from ...evaluation.published.entity import (
-    MOST_PHRASES,
     Asked,
     EntityPhrase,
     EntitySentence,
@@ -31,7 +30,7 @@ from ...evaluation.published.refer import ReferredPhoto, read_refer
 from ...records import RGB, BoolMask
 
 Masks = NDArray[np.bool_]
-MOST_EXPRESSIONS, MOST_PROMPTS = 4, 9
+MOST_EXPRESSIONS, MOST_PROMPTS, MOST_PHRASES = 4, 9, 6
 NO_SENTENCE = "N/A"
 TEMPLATES = (  # ways to ask for a class, one is drawn
     "Describe the concept of {}.",
@@ -118,8 +117,8 @@ def read_photos(
         InputError: a file is missing or of another form, or no photo is left.
     """
     panoptic = read_panoptic(root, split)
-    captions = read_captions(root, split).texts
-    entities = read_entities(entity).sentences if entity else {}
+    captions = read_captions(root, split)
+    entities = read_entities(entity) if entity else {}
     referred = {one.id: one for one in read_refer(refs, instances, root / split, "train")} if refs else {}
     found = Photos(panoptic, captions, entities, referred, frozenset(n for file in leave_out for n in _ids(file)))
     if not found.ids():

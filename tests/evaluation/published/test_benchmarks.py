@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pytest
@@ -15,16 +15,18 @@ from PIL import Image
 from interleave_index.errors import ConfigError, InputError
 from interleave_index.evaluation.published import PlainSubject, Run, generic, grounding, prompts, retrieval
 from interleave_index.evaluation.published.coco import PanopticSet, read_panoptic
-from interleave_index.evaluation.published.entity import Asked, EntityBench, Exemplar, read_entities
+from interleave_index.evaluation.published.entity import Asked, EntitySentence, Exemplar, read_entities
 from interleave_index.evaluation.published.interactive import VocInteractive
 from interleave_index.evaluation.published.journal import Journal
 from interleave_index.evaluation.published.karpathy import CaptionedPhoto
 from interleave_index.evaluation.published.reasonseg import ReasonPhoto
 from interleave_index.evaluation.published.refer import Expression, ReferredPhoto
-from interleave_index.evaluation.published.subject import Sizes, as_query
+from interleave_index.evaluation.published.subject import as_query
 from interleave_index.evaluation.published.voc import VocItem
 from interleave_index.geometry import encode_rle
 from interleave_index.interface.toy import ToyInterface
+
+Entities: TypeAlias = dict[int, tuple[EntitySentence, ...]]
 
 
 @pytest.fixture
@@ -38,7 +40,7 @@ def panoptic(coco: Path) -> PanopticSet:
 
 
 @pytest.fixture
-def entities(coco: Path) -> EntityBench:
+def entities(coco: Path) -> Entities:
     return read_entities(coco / "annotations" / "entity_val2017.json")
 
 
@@ -46,7 +48,7 @@ def entities(coco: Path) -> EntityBench:
 
 
 def test_every_phrase_said_or_shown_finds_its_segment(
-    subject: PlainSubject, panoptic: PanopticSet, entities: EntityBench
+    subject: PlainSubject, panoptic: PanopticSet, entities: Entities
 ) -> None:
     for visual in (0.0, 1.0):
         found = Run()(grounding.FindBenchGrounding(entities, panoptic, visual=visual), subject)
@@ -57,7 +59,7 @@ def test_every_phrase_said_or_shown_finds_its_segment(
 
 
 def test_published_figures_stand_beside_ours_with_the_difference(
-    subject: PlainSubject, panoptic: PanopticSet, entities: EntityBench
+    subject: PlainSubject, panoptic: PanopticSet, entities: Entities
 ) -> None:
     report = Run()(grounding.FindBenchGrounding(entities, panoptic, long=True), subject)
     beside = {one["model"]: one for one in report["published"]}["FIND Focal-L"]
@@ -67,14 +69,14 @@ def test_published_figures_stand_beside_ours_with_the_difference(
 
 
 def _referred(coco: Path, photo: int, texts: Sequence[tuple[str, tuple[slice, slice] | None]]) -> ReferredPhoto:
-    pieces: list[tuple[Any, ...]] = []
-    for _, place in texts:
+    expressions = []
+    for number, (text, place) in enumerate(texts):
         mask = np.zeros((64, 96), bool)
         if place is not None:
             mask[place] = True
-        pieces.append((encode_rle(mask).to_json(),) if place is not None else ())
-    expressions = tuple(Expression(text, place is not None, n) for n, (text, place) in enumerate(texts))
-    return ReferredPhoto(photo, coco / "val2017" / f"{photo:012d}.jpg", (64, 96), expressions, tuple(pieces))
+        segmentations = () if place is None else (encode_rle(mask).to_json(),)
+        expressions.append(Expression(text, number, segmentations))
+    return ReferredPhoto(photo, coco / "val2017" / f"{photo:012d}.jpg", (64, 96), tuple(expressions))
 
 
 RED, BLUE = (slice(0, 40), slice(0, 40)), (slice(0, 40), slice(56, 96))
@@ -185,7 +187,7 @@ def test_random_prompts_stay_inside_and_tiny_things_get_none() -> None:
 # --- retrieval -------------------------------------------------------------------------------
 
 
-def test_sentences_find_their_photos(subject: PlainSubject, panoptic: PanopticSet, entities: EntityBench) -> None:
+def test_sentences_find_their_photos(subject: PlainSubject, panoptic: PanopticSet, entities: Entities) -> None:
     for mode in retrieval.MODES:
         report = Run()(retrieval.FindBenchText(entities, panoptic, mode=mode), subject)
         assert (report["figures"]["IR@1"], report["figures"]["n"]) == (100, 3)
@@ -287,18 +289,18 @@ def test_average_precision_by_hand() -> None:
 
 
 class _Dies(PlainSubject):
-    looks = 0
+    photos = 0
     at = 2
 
-    def look(self, photo: Any, sizes: Sizes) -> Any:
-        type(self).looks += 1
-        if type(self).looks == type(self).at:
+    def ground_sentence(self, photo: Any, asked: Asked) -> Any:
+        self.photos += 1
+        if self.photos == self.at:
             raise KeyboardInterrupt
-        return super().look(photo, sizes)
+        return super().ground_sentence(photo, asked)
 
 
 def test_a_stopped_run_goes_on_and_gives_the_same_figures(
-    panoptic: PanopticSet, entities: EntityBench, tmp_path: Path
+    panoptic: PanopticSet, entities: Entities, tmp_path: Path
 ) -> None:
     bench = grounding.FindBenchGrounding(entities, panoptic)
     subject = _Dies(ToyInterface())
@@ -307,11 +309,11 @@ def test_a_stopped_run_goes_on_and_gives_the_same_figures(
     file = next(tmp_path.rglob("records.jsonl"))
     file.write_text(file.read_text() + '{"key": "2", "inters')  # cut off by a kill
     again = Run(work=tmp_path)(bench, subject)
-    assert again["n"] == 3 and _Dies.looks == 4  # one before, the one that died, two more
+    assert again["n"] == 3 and subject.photos == 4  # one before, the one that died, two more
     assert again["figures"] == Run()(bench, PlainSubject(ToyInterface()))["figures"]
 
 
-def test_vectors_survive_a_stop_too(panoptic: PanopticSet, entities: EntityBench, tmp_path: Path) -> None:
+def test_vectors_survive_a_stop_too(panoptic: PanopticSet, entities: Entities, tmp_path: Path) -> None:
     bench = retrieval.FindBenchText(entities, panoptic)
     first = Run(work=tmp_path)(bench, PlainSubject(ToyInterface()))
     told: list[tuple[str, int, int]] = []
@@ -320,7 +322,7 @@ def test_vectors_survive_a_stop_too(panoptic: PanopticSet, entities: EntityBench
 
 
 def test_records_of_another_run_are_refused_and_nothing_is_lost(
-    subject: PlainSubject, panoptic: PanopticSet, entities: EntityBench, tmp_path: Path
+    subject: PlainSubject, panoptic: PanopticSet, entities: Entities, tmp_path: Path
 ) -> None:
     Run(work=tmp_path)(grounding.FindBenchGrounding(entities, panoptic), subject)
     with pytest.raises(InputError, match="holds a run with other seed"):
@@ -332,11 +334,11 @@ def test_records_of_another_run_are_refused_and_nothing_is_lost(
     ).records.keys() == {"1", "2", "3"}
 
 
-def test_a_part_of_the_set_says_so(subject: PlainSubject, panoptic: PanopticSet, entities: EntityBench) -> None:
+def test_a_part_of_the_set_says_so(subject: PlainSubject, panoptic: PanopticSet, entities: Entities) -> None:
     report = Run(limit=1)(grounding.FindBenchGrounding(entities, panoptic), subject)
     assert (report["n"], report["complete"]) == (1, False)
     with pytest.raises(InputError, match="no item"):
-        Run()(grounding.FindBenchGrounding(EntityBench({}, {}), panoptic), subject)
+        Run()(grounding.FindBenchGrounding({}, panoptic), subject)
 
 
 def test_a_sentence_becomes_a_query_of_captions_and_entities() -> None:

@@ -39,7 +39,7 @@ def test_a_panoptic_file_gives_classes_segments_and_masks(coco: Path) -> None:
 
 
 def test_captions_lose_the_blanks_around_them(coco: Path) -> None:
-    assert reader.read_captions(coco).texts == {1: ("red blue on white",), 2: ("green on white",), 3: ("red on black",)}
+    assert reader.read_captions(coco) == {1: ("red blue on white",), 2: ("green on white",), 3: ("red on black",)}
 
 
 def test_what_is_missing_or_does_not_fit_is_named(coco: Path, tmp_path: Path) -> None:
@@ -281,20 +281,19 @@ def test_voc_items_hold_five_objects_and_outlines_are_ignored(tmp_path: Path) ->
 
 
 def test_phrases_are_tied_to_their_characters_without_the_blank_before(coco: Path) -> None:
-    bench = entity.read_entities(coco / "annotations" / "entity_val2017.json")
-    sentence = bench.sentences[1][0]
+    sentences = entity.read_entities(coco / "annotations" / "entity_val2017.json")
+    sentence = sentences[1][0]
     assert [(p.text, sentence.text[p.start : p.end], p.segment, p.lead) for p in sentence.phrases] == [
         ("red thing", "red thing", 71001, 1),
         ("white", "white", 71100, 1),
     ]
-    assert bench.files[2] == "000000000002.jpg"
-    assert [p.text for p in bench.sentences[3][0].phrases] == ["black", "red"]  # in the order of the sentence
-    linked = entity.read_entities(coco / "annotations" / "interleave_val2017.json").sentences[1][0]
+    assert [p.text for p in sentences[3][0].phrases] == ["black", "red"]  # in the order of the sentence
+    linked = entity.read_entities(coco / "annotations" / "interleave_val2017.json")[1][0]
     assert linked.phrases[0].reference == entity.Reference(3, 73001) and linked.phrases[1].reference is None
 
 
 def test_pictures_replace_phrases_where_they_stand(coco: Path) -> None:
-    sentence = entity.read_entities(coco / "annotations" / "entity_val2017.json").sentences[1][0]
+    sentence = entity.read_entities(coco / "annotations" / "entity_val2017.json")[1][0]
     shown = entity.Exemplar(np.zeros((2, 2, 3), np.uint8), np.ones((2, 2), bool))
     asked = entity.ask(sentence, [shown, None])
     assert asked.text == "A [INTERACTIVE] on white ground" and asked.visual == (True, False)

@@ -16,10 +16,9 @@ import pytest
 import torch
 
 from interleave_index.errors import ConfigError, InputError, WeightsMissing
-from interleave_index.evaluation.published import Run, generic, grounding
+from interleave_index.evaluation.published import Run, generic, grounding, subject_of
 from interleave_index.evaluation.published.coco import read_panoptic
 from interleave_index.evaluation.published.entity import read_entities
-from interleave_index.evaluation.published.find_like import PublishedSubject
 from interleave_index.interface.published.pair import Pair, build_network, is_pair, load_pair
 from interleave_index.interface.registry import load
 from interleave_index.training.coco.data import Drawing
@@ -270,7 +269,7 @@ def test_a_drawn_set_is_learned_by_heart(drawn_coco: Path, tmp_path: Path) -> No
         ),
         progress=print,
     )
-    subject = PublishedSubject(load_pair(out)[0], {"interface": "overfitted"})
+    subject = subject_of(load(str(out), device="cpu"))
     panoptic = read_panoptic(drawn_coco, SPLIT)
     figures = Run()(generic.CocoPanoptic(panoptic), subject)["figures"]
     assert figures["mIoU"] > 80, figures

@@ -1,0 +1,109 @@
+"""Released FIND checkpoints, and models trained by their recipe, as the published figures were measured.
+
+An index keeps the distinct proposals of a photo and reads an entity by itself; the published evaluations take all
+proposals, other sizes of the photo a task, and grounding tokens of their own for referring expressions. So these
+models are asked their own questions here, instead of those of a search.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import numpy as np
+
+from ...interface.find.model import Sentence
+from ...interface.protocol import Interface
+from ...interface.published.answers import Example
+from ...interface.published.model import PublishedModel
+from ...interface.published.preparation import View, to_photo
+from ...interface.published.segmentation import Segmentation, segment
+from ...records import RGB, Floats
+from .entity import Asked, Exemplar
+from .subject import Masks, Table
+
+# A photo is resized to the first side, its shorter one, unless its longer one would pass the second.
+RETRIEVAL, GROUNDING, REFERRING, INTERACTION = (512, 720), (640, 1024), (512, 1024), (800, 1333)
+
+
+class FindSubject:
+    """A `Subject` that answers with all proposals of a model.
+
+    Args:
+        facts: for the report.
+        interface: the same model as a search asks it, or None.
+    """
+
+    def __init__(self, model: PublishedModel, facts: dict[str, Any], interface: Interface | None = None) -> None:
+        self.model, self.interface = model, interface
+        self.facts = {
+            **facts,
+            "asked": f"all {model.network.predictor.config.object_queries} proposals",
+            "published_protocol": model.published_protocol,
+        }
+
+    def vectors(self, photo: RGB) -> tuple[Floats, Floats]:
+        """See `Subject`."""
+        return self.model.encode_image(self._view(photo, RETRIEVAL))
+
+    def captions(self, texts: Sequence[str]) -> Floats:
+        """See `Subject`."""
+        return self.model.encode_captions(texts)
+
+    def sentence(self, asked: Asked) -> tuple[Floats, Floats]:
+        """See `Subject`."""
+        examples = [None if e is None else Example(self.model.view(e.photo), e.mask) for e in asked.exemplars]
+        query = self.model.encode_interleaved(_sentence(asked), examples)
+        return query.legend, query.entities
+
+    def ground(self, photo: RGB, expressions: Sequence[str], *, together: bool) -> Masks:
+        """See `Subject`."""
+        view = self._view(photo, REFERRING)
+        passes = [expressions] if together else [[expression] for expression in expressions]
+        return np.stack([answer.mask for texts in passes for answer in self.model.ground(view, texts)])
+
+    def ground_sentence(self, photo: RGB, asked: Asked) -> Masks:
+        """See `Subject`; points of exemplars on the photo itself are sampled in the same pass."""
+        view = self._view(photo, GROUNDING)
+        examples: list[Example | None] = []
+        for exemplar in asked.exemplars:
+            if exemplar is None:
+                examples.append(None)
+            else:
+                own = exemplar.photo is photo
+                examples.append(Example(view if own else self._view(exemplar.photo, GROUNDING), exemplar.mask))
+        answers = self.model.ground_interleaved(view, _sentence(asked), examples)
+        return np.stack([answer.mask for answer in answers])
+
+    def interact(self, photo: RGB, prompts: Masks, background: Masks, memory: Any = None) -> tuple[Masks, Any]:
+        """See `Subject`; the memory is the photo's features and the mask logits of the round before."""
+        view, logits = memory or (self._view(photo, INTERACTION), None)
+        not_meant = list(background) if background.any() else None
+        answer = self.model.interact(view, list(prompts), not_meant, logits)
+        return answer.masks, (view, answer.logits)
+
+    def classes(self, kinds: Sequence[str] | Sequence[Exemplar], *, descriptions: bool = False) -> Table:
+        """See `Subject`: names are put into the one published sentence, descriptions are taken as they are.
+
+        The vectors of background and of all classes stand in one table, (K + 1, D).
+        """
+        names = [kind for kind in kinds if isinstance(kind, str)]
+        if names:
+            return self.model.class_table(names, descriptions=descriptions)
+        # one at a time, as the features of all their photos would fill the memory
+        examples = (Example(self.model.view(e.photo), e.mask) for e in kinds if isinstance(e, Exemplar))
+        return self.model.example_table(examples)
+
+    def segment(self, photo: RGB, table: Table, things: Collection[int]) -> Segmentation:
+        """See `Subject`."""
+        view = self._view(photo, GROUNDING)
+        proposals = self.model.proposals(view, table)
+        return segment(proposals.logits, to_photo(proposals.masks, view), things)
+
+    def _view(self, photo: RGB, sides: tuple[int, int]) -> View:
+        short, long = sides
+        return self.model.view(photo, short=short, long=long)
+
+
+def _sentence(asked: Asked) -> Sentence:
+    return Sentence(asked.text, asked.spans, asked.visual)

@@ -174,7 +174,7 @@ def bytes_a_photo(encodings: Sequence[PhotoEncoding]) -> dict[str, dict[str, flo
         masks = (encoding.masks * 32)[:32]
         smooth = random.normal(size=(6, 6, 512)).repeat(4, 0).repeat(4, 1).reshape(576, 512)
         patches = unit((smooth + random.normal(size=(576, 512)) * 0.5).astype(np.float32))
-        grid = PatchGrid.stretched((480, 640), (24, 24))
+        grid = PatchGrid.whole((480, 640), (24, 24))
         record = pack(grid, [mask.decode() for mask in masks], "0" * 64, patches)
         big = PhotoEncoding(
             np.zeros(512, np.float32),

@@ -58,6 +58,24 @@ def box_of(mask: BoolMask) -> Box:
     return (float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1))
 
 
+def box_of_rle(rle: Rle) -> Box:
+    """`box_of` a coded mask, without laying it out.
+
+    >>> box_of_rle(box_rle((1, 1, 3, 2), (4, 4)))
+    (1.0, 1.0, 3.0, 2.0)
+    """
+    from pycocotools import mask as coco
+
+    x, y, width, height = coco.toBbox({"size": list(rle.size), "counts": rle.counts.encode("ascii")}).tolist()
+    return (x, y, x + width, y + height) if width else (0.0, 0.0, 0.0, 0.0)
+
+
+def as_box(row: NDArray[np.floating]) -> Box:
+    """A row of boxes, (4,), as a tuple of plain floats."""
+    x0, y0, x1, y1 = row.tolist()
+    return float(x0), float(y0), float(x1), float(y1)
+
+
 def boxes_of(masks: BoolMask) -> Floats:
     """`box_of` of (N, H, W) masks at once, (N, 4) float32.
 

@@ -12,34 +12,32 @@
 
 A model that judges presence is believed, whatever the map says: the map comes from a space that may know less of
 the thing. All other methods only say where the thing would be; whether it is there is not judged here (`present` is
-None). Pure numpy; models come as functions that are bound to the photo.
+None). Models come as functions that are bound to the photo.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 import numpy as np
 
-from ..geometry import box_mask, box_rle, encode_rle, fit, mask_iou, resize_rle
+from ..geometry import as_box, box_mask, box_of_rle, box_rle, encode_rle, fit, mask_iou, resize_rle
 from ..records import RGB, BoolMask, Box, Detected, Floats, GroundedMask, Prompt, Rle, Segmented
-from .instances import rank_regions
+from .instances import select_instances
 from .points import Component, components, prompt_of
-from .resample import box_around, enlarged, usable
-from .similarity import Scene, box_row, normalised
+from .resample import enlarged
+from .similarity import EPSILON, Scene, normalised
 
 Method = Literal["concept", "detector", "points", "stored", "coarse", "box", "absent"]
 
 FLAT = 0.02  # of cosine; a map that varies less says everywhere or nowhere
 HALF = 0.5  # of a stretched map: what the coarse mask and the agreement with a stored region are cut at
 AGREES = 0.5  # soft IoU of a region's coverage with the map, from which on the two show the same
-NEARLY = 0.05  # of cosine: further regions of the same thing score at most this much below the best
-OVERLAP = 0.1  # share of the smaller of two stored regions; more than that is the same thing masked twice
 SAME = 0.7  # IoU from which on two masks are one
 QUALITY, SMALLEST, LARGEST = 0.7, 0.0005, 0.95  # of a model's mask: predicted IoU, share of the photo
-INSTANCES = 10
+MOST_MASKS = 10  # of one target, from models
 COARSE_SIDE = 512  # pixels of the longer side at which a map is cut
 NOWHERE: Box = (0.0, 0.0, 0.0, 0.0)
 
@@ -92,20 +90,25 @@ class GroundingModels:
 
 @dataclass(frozen=True, slots=True)
 class _View:
-    """One target as this photo shows it."""
+    """One target as this photo shows it.
+
+    Attributes:
+        number: position of the target.
+        target: what is to be found.
+        values: (h, w) cosines of the cells.
+        stretched: (h, w), the same from 0 to 1.
+        use: (h, w) cells inside the photo.
+        components: of the map, best first; at least one.
+        peak: row and column of the best place, if no other target stands out more there.
+    """
 
     number: int
     target: Target
-    values: Floats  # (h, w) cosines
-    stretched: Floats  # (h, w) 0 to 1
-    use: BoolMask  # (h, w) cells inside the photo
-    own: BoolMask  # (h, w) those of them where no other target stands out more
-    found: tuple[Component, ...] = ()
-
-    @property
-    def peak(self) -> tuple[int, int] | None:
-        """Row and column of the best place, if it is this target's own."""
-        return self.found[0].peak if self.found and self.own[self.found[0].peak] else None
+    values: Floats
+    stretched: Floats
+    use: BoolMask
+    components: list[Component]
+    peak: tuple[int, int] | None
 
 
 def ground_targets(
@@ -123,33 +126,31 @@ def ground_targets(
         says what it found: its masks in the order of its own scores, or one mask without pixels, method ``absent``.
         Else `present` is None.
     """
-    if models is None:
-        models = GroundingModels()
+    models = models or GroundingModels()
     views = _views(scene, targets)
-    found: list[GroundedMask] = []
+    grounded: list[GroundedMask] = []
     for view in views:
         judged = _judged(scene, view, models)
-        if judged is None:
-            others = [other for other in views if other is not view]
-            judged = next(masks for masks in _located(scene, view, others, models) if masks)
-        found += judged
-    return found
+        if judged is not None:
+            grounded += judged
+        else:
+            rivals = [other for other in views if other is not view and other.peak is not None]
+            grounded += _located(scene, view, rivals, models)
+    return grounded
 
 
 def _views(scene: Scene, targets: Sequence[Target]) -> list[_View]:
     """Each target's map and components; how far a cell rises above the rest of its map says whose it is."""
-    use = usable(scene.grid)
+    use = scene.grid.usable()
     maps = [scene.map_of(target.vector) for target in targets]
-    heights = [values - values[use].min() for values in maps]
+    heights = np.stack([values - values[use].min() for values in maps]) if maps else np.zeros((0, *use.shape))
     views = []
-    for n, (target, values) in enumerate(zip(targets, maps, strict=True)):
-        own = use.copy()
-        for m, rival in enumerate(heights):
-            if m != n:
-                own &= heights[n] >= rival
-        view = _View(n, target, values, normalised(values, use), use, own)
-        parts = components(view.stretched, values, own) or components(view.stretched, values, use)
-        views.append(replace(view, found=tuple(parts)))
+    for number, (target, values) in enumerate(zip(targets, maps, strict=True)):
+        own = use & (heights[number] >= heights.max(0))
+        stretched = normalised(values, use)
+        parts = components(stretched, values, own) or components(stretched, values, use)
+        peak = parts[0].peak if parts and own[parts[0].peak] else None
+        views.append(_View(number, target, values, stretched, use, parts, peak))
     return views
 
 
@@ -161,46 +162,46 @@ def _judged(scene: Scene, view: _View, models: GroundingModels) -> list[Grounded
     if models.concept is not None:
         detected = models.concept(view.target)
         if detected is not None:
-            masks = [one.mask for one in _best_first(detected) if one.mask is not None]
+            masks = [detection.mask for detection in _best_first(detected) if detection.mask is not None]
             return _believed(scene, view, masks, "concept", models)
     if models.detect is not None and models.segment is not None:
         detected = models.detect(view.target)
         if detected is not None:
-            masks = _masks_of_boxes(scene, _best_first(detected)[:INSTANCES], models.segment)
+            masks = _masks_of_boxes(scene, _best_first(detected)[:MOST_MASKS], models.segment)
             return _believed(scene, view, masks, "detector", models)
     return None
 
 
 def _best_first(detected: Sequence[Detected]) -> list[Detected]:
-    return sorted(detected, key=lambda one: -one.score)
+    return sorted(detected, key=lambda detection: -detection.score)
 
 
 def _masks_of_boxes(scene: Scene, detected: Sequence[Detected], segment: Segment) -> list[BoolMask]:
     """The segmenter's mask of each box; where the segmenter doubts it, the box itself: the detector is believed."""
     if not detected:
         return []
-    prompts = [Prompt(np.zeros((0, 2), np.float32), np.zeros(0, np.int8), one.box) for one in detected]
+    prompts = [Prompt(np.zeros((0, 2), np.float32), np.zeros(0, np.int8), detection.box) for detection in detected]
     return [
-        made.mask if _sure(made) else box_mask(one.box, scene.grid.size)
-        for one, made in zip(detected, segment(prompts), strict=True)
+        segmented.mask if _is_sure(segmented) else box_mask(detection.box, scene.grid.size)
+        for detection, segmented in zip(detected, segment(prompts), strict=True)
     ]
 
 
 def _believed(
     scene: Scene, view: _View, masks: Sequence[BoolMask], method: Method, models: GroundingModels
 ) -> list[GroundedMask]:
-    """The masks of a judge, in their order; without any, one without pixels that says so.
+    """The masks of a model that judges, in their order; without any, one without pixels that says so.
 
     Too small or too large masks are left out beside others; one of them alone still says that the thing is there.
     """
     drawn = [mask for mask in masks if mask.any()]
-    kept = [mask for mask in drawn if _sized(mask)] or drawn[:1]
+    kept = [mask for mask in drawn if _is_sized(mask)] or drawn[:1]
     if not kept:
         best = (scene.regions @ view.target.vector).max(initial=-1.0)
         return [GroundedMask(view.number, box_rle(NOWHERE, scene.grid.size), NOWHERE, float(best), "absent", False)]
     kept = [kept[n] for n in _distinct(kept)]
     return [
-        replace(_made(view, encode_rle(mask), cosine, method), present=True)
+        replace(_grounded(view, encode_rle(mask), cosine, method), present=True)
         for mask, cosine in zip(kept, _cosines(scene, view, kept, models), strict=True)
     ]
 
@@ -208,46 +209,49 @@ def _believed(
 # --- methods that say where only --------------------------------------------------------------
 
 
-def _located(
-    scene: Scene, view: _View, others: Sequence[_View], models: GroundingModels
-) -> Iterator[list[GroundedMask]]:
-    """The answers of the methods in their order, each asked only when those before it gave none; the last has one."""
-    if models.empty:
-        yield _stored(scene, view, agreeing=True)
+def _located(scene: Scene, view: _View, rivals: Sequence[_View], models: GroundingModels) -> list[GroundedMask]:
+    """The masks of the first method that gives any; rivals are the other targets that have a peak of their own."""
+    if models.empty and (stored := _stored(scene, view, agreeing=True)):
+        return stored
     if float(np.ptp(view.values[view.use])) < FLAT:
-        yield [_everywhere(scene, view)]
+        height, width = scene.grid.size
+        box = (0.0, 0.0, float(width), float(height))
+        return [_grounded(view, box_rle(box, scene.grid.size), float(view.values[view.use].mean()), "coarse", box)]
+    best = view.components[0]
+    best_box = scene.grid.box_around(best.cells)
     if models.alike is not None:
-        on = [box_around(scene.grid, view.found[0].cells)]
-        beside = [box_around(scene.grid, other.found[0].cells) for other in others if other.peak is not None]
-        found = models.alike(on, beside)
-        made = [Segmented(one.mask, max(one.score, QUALITY)) for one in found if one.mask is not None]
-        yield _ranked(scene, view, made, "concept", models)
+        beside = [scene.grid.box_around(rival.components[0].cells) for rival in rivals]
+        alike = models.alike([best_box], beside)
+        masked = [Segmented(one.mask, max(one.score, QUALITY)) for one in alike if one.mask is not None]
+        if ranked := _ranked(scene, view, masked, "concept", models):
+            return ranked
     if models.segment is not None:
-        yield _ranked(scene, view, models.segment(_prompts(scene, view, others)), "points", models)
-    yield _stored(scene, view)
-    yield _coarse(scene, view)
-    box = box_around(scene.grid, view.found[0].cells)
-    yield [_made(view, box_rle(box, scene.grid.size), view.found[0].mean, "box", box)]
+        segmented = models.segment(_prompts(scene, view, rivals))
+        if ranked := _ranked(scene, view, segmented, "points", models):
+            return ranked
+    box_itself = _grounded(view, box_rle(best_box, scene.grid.size), best.mean, "box", best_box)
+    return _stored(scene, view) or _coarse(scene, view) or [box_itself]
 
 
-def _prompts(scene: Scene, view: _View, others: Sequence[_View]) -> list[Prompt]:
+def _prompts(scene: Scene, view: _View, rivals: Sequence[_View]) -> list[Prompt]:
     """One prompt a component; peaks of the other components and of other targets are points beside it."""
-    peaks = [part.peak for part in view.found] + [other.peak for other in others if other.peak is not None]
-    every = np.array(peaks, np.int64).reshape(-1, 2)
-    return [
-        prompt_of(part, view.stretched, view.use, scene.grid, every[(every != part.peak).any(1)]) for part in view.found
-    ]
+    peaks = np.array([part.peak for part in view.components] + [rival.peak for rival in rivals])
+    prompts = []
+    for part in view.components:
+        others = peaks[(peaks != part.peak).any(1)]
+        prompts.append(prompt_of(part, view.stretched, view.use, scene.grid, others))
+    return prompts
 
 
 def _ranked(
-    scene: Scene, view: _View, made: Sequence[Segmented], method: Method, models: GroundingModels
+    scene: Scene, view: _View, segmented: Sequence[Segmented], method: Method, models: GroundingModels
 ) -> list[GroundedMask]:
     """The masks that their segmenter is sure of, best first by cosine times quality, none twice."""
-    sure = [one for one in made if _sure(one) and _sized(one.mask)]
+    sure = [one for one in segmented if _is_sure(one) and _is_sized(one.mask)]
     cosines = _cosines(scene, view, [one.mask for one in sure], models)
     order = sorted(range(len(sure)), key=lambda n: -cosines[n] * min(sure[n].quality, 1.0))
     kept = [order[n] for n in _distinct([sure[n].mask for n in order])]
-    return [_made(view, encode_rle(sure[n].mask), cosines[n], method) for n in kept]
+    return [_grounded(view, encode_rle(sure[n].mask), cosines[n], method) for n in kept]
 
 
 def _stored(scene: Scene, view: _View, *, agreeing: bool = False) -> list[GroundedMask]:
@@ -256,30 +260,22 @@ def _stored(scene: Scene, view: _View, *, agreeing: bool = False) -> list[Ground
     Args:
         agreeing: only when the best one covers about what the map shows, and of the others those that the map shows.
     """
+    if not len(scene.regions):
+        return []
     cosines = scene.regions @ view.target.vector
-    if not len(cosines):
-        return []
-    order = rank_regions(cosines, scene.scores)
-    best, shown = int(order[0]), view.stretched >= HALF
-    if agreeing and _soft_iou(scene.coverage[best], shown, view.use) < AGREES:
-        return []
-    chosen: list[int] = []
-    for one in order[cosines[order] >= cosines[best] - NEARLY].tolist():
-        if len(chosen) < INSTANCES and all(
-            _shared(scene.coverage[one], scene.coverage[other], view.use) <= OVERLAP for other in chosen
-        ):
-            chosen.append(one)
+    chosen = select_instances(cosines, scene.scores, scene.masks)
     if agreeing:
-        chosen = [one for one in chosen if one == best or _inside(scene.coverage[one], shown, view.use) >= HALF]
+        shown = view.stretched[view.use] >= HALF
+        covered = scene.coverage[:, view.use]
+        best = covered[chosen[0]]
+        if np.minimum(best, shown).sum() < AGREES * max(np.maximum(best, shown).sum(), EPSILON):
+            return []
+        chosen[1:] = [n for n in chosen[1:] if covered[n][shown].sum() >= HALF * max(covered[n].sum(), EPSILON)]
     return [
-        _made(
-            view,
-            resize_rle(scene.masks[one], scene.grid.size),
-            float(cosines[one]),
-            "stored",
-            box_row(scene.boxes[one]),
+        _grounded(
+            view, resize_rle(scene.masks[n], scene.grid.size), float(cosines[n]), "stored", as_box(scene.boxes[n])
         )
-        for one in chosen
+        for n in chosen
     ]
 
 
@@ -287,18 +283,13 @@ def _coarse(scene: Scene, view: _View) -> list[GroundedMask]:
     """One mask a component: the enlarged map at half its height, where the component is the nearest."""
     size = fit(scene.grid.size, COARSE_SIDE)
     shown = np.nan_to_num(enlarged(scene.grid, view.stretched, size)) >= HALF
-    found = []
-    for part in view.found:
+    grounded = []
+    for part in view.components:
         near = np.nan_to_num(enlarged(scene.grid, part.cells.astype(np.float32), size)) > 0
         mask: BoolMask = shown & near
-        if _sized(mask):
-            found.append(_made(view, resize_rle(encode_rle(mask), scene.grid.size), part.mean, "coarse"))
-    return found
-
-
-def _everywhere(scene: Scene, view: _View) -> GroundedMask:
-    box = (0.0, 0.0, float(scene.grid.size[1]), float(scene.grid.size[0]))
-    return _made(view, box_rle(box, scene.grid.size), float(view.values[view.use].mean()), "coarse")
+        if _is_sized(mask):
+            grounded.append(_grounded(view, resize_rle(encode_rle(mask), scene.grid.size), part.mean, "coarse"))
+    return grounded
 
 
 # --- masks ------------------------------------------------------------------------------------
@@ -307,16 +298,18 @@ def _everywhere(scene: Scene, view: _View) -> GroundedMask:
 def _cosines(scene: Scene, view: _View, masks: Sequence[BoolMask], models: GroundingModels) -> list[float]:
     """Of each mask with the target: by its own vector where masks can be embedded, else on the grid."""
     if models.embed is not None and masks:
-        return [float(cosine) for cosine in models.embed(masks) @ view.target.vector]
-    return [float(cosine) for cosine in scene.scores_of(scene.grid.coverage(masks), view.target.vector, view.values)]
+        cosines = models.embed(masks) @ view.target.vector
+    else:
+        cosines = scene.scores_of(scene.grid.coverage(masks), view.target.vector, view.values)
+    return [float(cosine) for cosine in cosines]
 
 
-def _sure(made: Segmented) -> bool:
+def _is_sure(segmented: Segmented) -> bool:
     """Whether a segmenter trusts its mask."""
-    return made.quality >= QUALITY and (made.object_score is None or made.object_score > 0)
+    return segmented.quality >= QUALITY and (segmented.object_score is None or segmented.object_score > 0)
 
 
-def _sized(mask: BoolMask) -> bool:
+def _is_sized(mask: BoolMask) -> bool:
     """Whether a mask is neither a speck nor the whole photo."""
     return SMALLEST <= float(mask.mean()) <= LARGEST
 
@@ -325,37 +318,12 @@ def _distinct(masks: Sequence[BoolMask]) -> list[int]:
     """Positions of the masks, without those that show the same as one before them; at most ten."""
     kept: list[int] = []
     for n, mask in enumerate(masks):
-        if len(kept) < INSTANCES and all(mask_iou(mask, masks[other]) < SAME for other in kept):
+        if len(kept) < MOST_MASKS and all(mask_iou(mask, masks[other]) < SAME for other in kept):
             kept.append(n)
     return kept
 
 
-def _shared(one: Floats, other: Floats, use: BoolMask) -> float:
-    """Share of the smaller of two regions that lies in the other."""
-    smaller = float(min(one[use].sum(), other[use].sum()))
-    return float(np.minimum(one[use], other[use]).sum()) / smaller if smaller else 1.0
-
-
-def _inside(cells: Floats, shown: BoolMask, use: BoolMask) -> float:
-    """Share of a region that lies where the map shows something."""
-    total = float(cells[use].sum())
-    return float(cells[use & shown].sum()) / total if total else 0.0
-
-
-def _soft_iou(one: Floats, other: BoolMask, use: BoolMask) -> float:
-    first, second = one[use], other[use].astype(np.float32)
-    union = float(np.maximum(first, second).sum())
-    return float(np.minimum(first, second).sum()) / union if union else 0.0
-
-
-def _made(view: _View, mask: Rle, score: float, method: Method, box: Box = NOWHERE) -> GroundedMask:
-    """A mask of which nobody has judged whether the thing is there; `box` is used where it has no pixels."""
-    return GroundedMask(view.number, mask, _tight(mask) or box, score, method)
-
-
-def _tight(mask: Rle) -> Box | None:
-    """Box of a coded mask; None when it has no pixels."""
-    from pycocotools import mask as coco
-
-    x, y, width, height = coco.toBbox({"size": list(mask.size), "counts": mask.counts.encode("ascii")}).tolist()
-    return (x, y, x + width, y + height) if width else None
+def _grounded(view: _View, mask: Rle, score: float, method: Method, box: Box = NOWHERE) -> GroundedMask:
+    """A mask of which nothing has judged whether the thing is there; `box` is used where it has no pixels."""
+    tight = box_of_rle(mask)
+    return GroundedMask(view.number, mask, box if tight == NOWHERE else tight, score, method)

@@ -97,19 +97,18 @@ def read_points(similarity: Floats, size: tuple[int, int], settings: ReadSetting
         raise ShapeError(f"similarity has shape {similarity.shape}, expected (g * g,) of a square grid")
     square = np.asarray(similarity, np.float32).reshape(side, side)
     small = side // settings.downsample
-    padded, padding = _uncropped(_stretched(resized(square, (small, small))), size, -1.0)
-    cells, labels, counts = _classes(padded.ravel(), settings)
-    grid = int(padded.shape[0]), int(padded.shape[1])
+    values, padding = _uncropped(_stretched(resized(square, (small, small))), size, -1.0)
+    grid = (values.shape[0], values.shape[1])
+    cells, labels, counts = _classified(values.ravel(), settings)
+
     rows, columns = np.divmod(cells, grid[1])
     x = np.minimum((columns + 0.5) * size[1] / grid[1], size[1] - 1)
     y = np.minimum((rows + 0.5) * size[0] / grid[0], size[0] - 1)
     whole = np.stack([x, y], 1).astype(np.int32)
     soft = _softened(whole, square, size)
     scale = SAM_SIDE / max(size)
-    framed = [int(length * scale + 0.5) / length for length in (size[1], size[0])]
-    return ReadPoints(
-        cells.astype(np.int32), labels, whole, soft, (soft * np.array(framed)).astype(np.float32), counts, grid, padding
-    )
+    framed = np.array([int(length * scale + 0.5) / length for length in (size[1], size[0])])
+    return ReadPoints(cells, labels, whole, soft, (soft * framed).astype(np.float32), counts, grid, padding)
 
 
 def _stretched(values: Floats) -> Floats:
@@ -123,27 +122,23 @@ def _uncropped(values: Floats, size: tuple[int, int], filler: float) -> tuple[Fl
     side = values.shape[0]
     per_pixel = side / min(size)
     rows, columns = ((int(length * per_pixel) - side) // 2 for length in size)
-    cut = values[max(0, -rows) : side - max(0, -rows), max(0, -columns) : side - max(0, -columns)]
+    cut_rows, cut_columns = max(0, -rows), max(0, -columns)  # 1 where the truncation goes below the square
+    cut = values[cut_rows : side - cut_rows, cut_columns : side - cut_columns]
     around = ((max(0, rows),) * 2, (max(0, columns),) * 2)
     return np.pad(cut, around, constant_values=filler), (rows, columns)
 
 
-def _classes(
+def _classified(
     values: Floats, settings: ReadSettings
-) -> tuple[NDArray[np.int64], NDArray[np.int8], tuple[int, int, int]]:
-    """The first N of: positive cells falling, negative ones rising, neutral ones as they come."""
-    positive = np.flatnonzero(values >= settings.positive)
-    negative = np.flatnonzero((values >= 0) & (values <= settings.negative))
-    neutral = np.flatnonzero((values > settings.negative) & (values < settings.positive))
-    order = np.concatenate(
-        [
-            positive[np.argsort(-values[positive], kind="stable")],
-            negative[np.argsort(values[negative], kind="stable")],
-            neutral,
-        ]
-    )
-    labels = np.repeat(np.array([1, 0, -1], np.int8), [len(positive), len(negative), len(neutral)])
-    return order[: settings.count], labels[: settings.count], (len(positive), len(negative), len(neutral))
+) -> tuple[NDArray[np.int32], NDArray[np.int8], tuple[int, int, int]]:
+    """The first N of: positive cells falling, negative ones rising, neutral ones as they come; below 0 is padding."""
+    positive, neutral, padding = values >= settings.positive, values > settings.negative, values < 0
+    kinds = np.select([padding, positive, neutral], [3, 0, 2], 1)
+    within = np.select([kinds == 0, kinds == 1], [-values, values], 0)
+    counts = np.bincount(kinds, minlength=4)[:3]
+    order = np.lexsort((within, kinds))[: min(settings.count, counts.sum())]
+    labels = np.array([1, 0, -1], np.int8)[kinds[order]]
+    return order.astype(np.int32), labels, (int(counts[0]), int(counts[1]), int(counts[2]))
 
 
 def _softened(points: NDArray[np.int32], square: Floats, size: tuple[int, int]) -> Floats:
@@ -152,14 +147,13 @@ def _softened(points: NDArray[np.int32], square: Floats, size: tuple[int, int]) 
     The sum of that softmax, over all pixels, falls out of the mean; so the pixels near a point are enough.
     """
     picture, _ = _uncropped(resized(_stretched(square), (SOFT_SIDE, SOFT_SIDE)), size, 0.0)
+    down, across = picture.shape[0] / size[0], picture.shape[1] / size[1]
     soft = np.empty(points.shape, np.float32)
-    for n, (x, y) in enumerate(points):
+    for number, (x, y) in enumerate(points):
         columns = np.arange(max(0, x - REACH), min(size[1], x + REACH + 1))
         rows = np.arange(max(0, y - REACH), min(size[0], y + REACH + 1))
-        values = bilinear(
-            picture, (rows + 0.5) * picture.shape[0] / size[0] - 0.5, (columns + 0.5) * picture.shape[1] / size[1] - 0.5
-        ).astype(np.float64)
-        weights = np.exp(values - (rows[:, None] - y) ** 2 - (columns[None] - x) ** 2)
+        values = bilinear(picture, (rows + 0.5) * down - 0.5, (columns + 0.5) * across - 0.5).astype(np.float64)
+        weights = np.exp(values - (rows[:, None] - y) ** 2 - (columns - x) ** 2)
         weights /= weights.sum()
-        soft[n] = (weights.sum(0) @ columns, weights.sum(1) @ rows)
+        soft[number] = (weights.sum(0) @ columns, weights.sum(1) @ rows)
     return soft

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from functools import cache
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,47 +48,9 @@ class PatchGrid:
             )
 
     @classmethod
-    def stretched(cls, size: tuple[int, int], grid: tuple[int, int]) -> PatchGrid:
-        """The photo was squeezed to the input as a whole."""
-        return cls(size, grid, (0.0, 0.0, float(size[1]), float(size[0])), "stretch")
-
-    @classmethod
-    def native(cls, size: tuple[int, int], grid: tuple[int, int]) -> PatchGrid:
-        """The photo kept its aspect and the grid has one of its own."""
-        return cls(size, grid, (0.0, 0.0, float(size[1]), float(size[0])), "native")
-
-    @classmethod
-    def cropped(
-        cls, size: tuple[int, int], grid: tuple[int, int], resized: tuple[int, int], crop: tuple[int, int]
-    ) -> PatchGrid:
-        """The photo was resized to `resized` (height, width), then `crop` (height, width) was cut from its centre.
-
-        The offset is floored to whole pixels of the resized photo, as image processors do.
-
-        >>> PatchGrid.cropped((480, 640), (7, 7), (224, 298), (224, 224)).window[0] * 298 / 640
-        37.0
-        """
-        (tall, wide), (y, x) = resized, ((resized[0] - crop[0]) // 2, (resized[1] - crop[1]) // 2)
-        down, across = size[0] / tall, size[1] / wide
-        return cls(size, grid, (x * across, y * down, (x + crop[1]) * across, (y + crop[0]) * down), "crop")
-
-    @classmethod
-    def letterboxed(
-        cls,
-        size: tuple[int, int],
-        grid: tuple[int, int],
-        resized: tuple[int, int],
-        canvas: tuple[int, int],
-        pad: tuple[int, int] = (0, 0),
-    ) -> PatchGrid:
-        """The photo was resized to `resized` and laid on a `canvas`, `pad` (top, left) pixels from its corner."""
-        down, across = size[0] / resized[0], size[1] / resized[1]
-        return cls(
-            size,
-            grid,
-            (-pad[1] * across, -pad[0] * down, (canvas[1] - pad[1]) * across, (canvas[0] - pad[0]) * down),
-            "letterbox",
-        )
+    def whole(cls, size: tuple[int, int], grid: tuple[int, int], mode: Mode = "stretch") -> PatchGrid:
+        """The grid covers the photo as a whole: squeezed to the input, or kept in its aspect (``native``)."""
+        return cls(size, grid, (0.0, 0.0, float(size[1]), float(size[0])), mode)
 
     @property
     def cells(self) -> int:
@@ -100,26 +63,43 @@ class PatchGrid:
         return np.linspace(y0, y1, self.grid[0] + 1), np.linspace(x0, x1, self.grid[1] + 1)
 
     def centres(self) -> NDArray[np.float64]:
-        """(h * w, 2) x, y of the cells' centres in pixels of the photo.
+        """(h, w, 2) x, y of the cells' centres in pixels of the photo.
 
-        >>> PatchGrid.stretched((10, 40), (1, 2)).centres().tolist()
-        [[10.0, 5.0], [30.0, 5.0]]
+        >>> PatchGrid.whole((10, 40), (1, 2)).centres().tolist()
+        [[[10.0, 5.0], [30.0, 5.0]]]
         """
         y, x = ((line[1:] + line[:-1]) / 2 for line in self.edges())
-        return np.stack([np.tile(x, len(y)), np.repeat(y, len(x))], 1)
+        return np.stack(np.meshgrid(x, y), -1)
 
-    def inside(self) -> NDArray[np.bool_]:
-        """(h * w,) whether the centre of a cell lies in the photo; the others show padding and mean nothing."""
-        x, y = self.centres().T
-        found: NDArray[np.bool_] = (x >= 0) & (x < self.size[1]) & (y >= 0) & (y < self.size[0])
-        return found
+    def usable(self) -> BoolMask:
+        """(h, w) cells whose centre lies in the photo; of a photo too thin for that, those nearest to its middle.
 
-    def cell_of(self, points: NDArray[Any]) -> NDArray[np.float64]:
-        """(N, 2) x, y in pixels of the photo to (N, 2) column, row, in cells; whole numbers are cell borders."""
-        x0, y0, x1, y1 = self.window
-        span = np.array([x1 - x0, y1 - y0]) / (self.grid[1], self.grid[0])
-        found: NDArray[np.float64] = (np.asarray(points, np.float64).reshape(-1, 2) - (x0, y0)) / span
-        return found
+        The other cells show padding and mean nothing.
+        """
+        centres = self.centres()
+        width_height = np.array(self.size[::-1])
+        inside: BoolMask = np.logical_and.reduce((centres >= 0) & (centres < width_height), axis=-1)
+        if inside.any():
+            return inside
+        away = np.abs(centres - width_height / 2).sum(-1)
+        nearest: BoolMask = away == away.min()
+        return nearest
+
+    def box_around(self, cells: BoolMask, margin: int = 0) -> Box:
+        """Box in pixels of the photo around the True cells of (h, w), grown by `margin` cells, clipped to the photo.
+
+        >>> PatchGrid.whole((10, 20), (2, 4)).box_around(np.array([[0, 1, 0, 0], [0, 0, 0, 0]], bool))
+        (5.0, 0.0, 10.0, 5.0)
+        """
+        corners = []
+        for line, pixels, axis in zip(self.edges(), self.size, (1, 0), strict=True):
+            covered = np.flatnonzero(cells.any(axis))
+            if not len(covered):
+                return (0.0, 0.0, 0.0, 0.0)
+            first, last = max(0, covered[0] - margin), min(len(line) - 1, covered[-1] + 1 + margin)
+            corners.append((max(0.0, float(line[first])), min(float(pixels), float(line[last]))))
+        (y0, y1), (x0, x1) = corners
+        return x0, y0, x1, y1
 
     def coverage(self, masks: Sequence[BoolMask]) -> Floats:
         """Share of each cell that each mask covers.
@@ -130,25 +110,26 @@ class PatchGrid:
             (R, h, w) float32, 0 to 1, of the part of the cell that lies in the photo; 0 in cells outside it.
             Exact: pixels are squares, and cells may cut through them.
 
-        >>> PatchGrid.stretched((4, 6), (1, 2)).coverage([np.array([[True, False, False]])]).round(3).tolist()
+        >>> PatchGrid.whole((4, 6), (1, 2)).coverage([np.array([[True, False, False]])]).round(3).tolist()
         [[[0.6669999957084656, 0.0]]]
         """
-        found = np.zeros((len(masks), *self.grid), np.float32)
-        lines: dict[tuple[int, ...], tuple[Floats, Floats]] = {}
         y, x = self.edges()
-        for n, mask in enumerate(masks):
-            if mask.shape not in lines:
-                lines[mask.shape] = (_shares(y / self.size[0], mask.shape[0]), _shares(x / self.size[1], mask.shape[1]))
-            rows, columns = lines[mask.shape]
-            found[n] = rows @ mask.astype(np.float32) @ columns.T
-        return found.clip(0, 1)
+
+        @cache  # the masks of a photo mostly have one size
+        def shares(size: tuple[int, int]) -> tuple[Floats, Floats]:
+            return _shares(y / self.size[0], size[0]), _shares(x / self.size[1], size[1])
+
+        coverage = np.zeros((len(masks), *self.grid), np.float32)
+        for number, mask in enumerate(masks):
+            rows, columns = shares((mask.shape[0], mask.shape[1]))
+            coverage[number] = rows @ mask.astype(np.float32) @ columns.T
+        return coverage.clip(0, 1)
 
 
 def _shares(edges: NDArray[np.float64], pixels: int) -> Floats:
     """(cells, pixels) float32: which share of a cell's part in the photo each pixel takes; edges run 0 to 1 over it."""
     line = edges.clip(0, 1) * pixels
-    start, end = np.arange(pixels), np.arange(1, pixels + 1)
-    shared = np.minimum(line[1:, None], end) - np.maximum(line[:-1, None], start)
+    before = np.clip(line[:, None] - np.arange(pixels), 0, 1)  # how much of each pixel lies before each edge
     length = np.diff(line)[:, None]
-    found: Floats = (shared.clip(0) / np.where(length > 0, length, 1)).astype(np.float32)
-    return found
+    shares: Floats = (np.diff(before, axis=0) / np.where(length > 0, length, 1)).astype(np.float32)
+    return shares

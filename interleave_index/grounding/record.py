@@ -1,9 +1,7 @@
 """What an index keeps of one photo's patch grid, so that it can be grounded again without its pixels.
 
 The record stands beside the masks of the photo (column ``region_mask.grounding``); the vectors of its regions are
-those of its encoding and are not repeated. Two maps can be drawn from it: one *factorised* over the regions,
-S(cell, q) = sum_k a(k, cell) <e_k, q> / sum_k a(k, cell), and, where patch vectors were kept, the *dense* one,
-S(cell, q) = <p_cell, q>.
+those of its encoding and are not repeated. `similarity.Scene` draws maps from it.
 
 Bytes, little-endian:
 
@@ -37,7 +35,8 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,7 +47,6 @@ from ..records import BoolMask, Floats
 from .grid import MODES, PatchGrid
 
 MAGIC, VERSION, UPRIGHT = b"IIGR", 1, 1
-NOTHING: Floats = np.zeros((0, 0), np.float32)
 HEAD = struct.Struct("<4sBBHIIddddHHHHHH8sI")
 
 
@@ -73,26 +71,6 @@ class GroundingRecord:
         """(h * w, D) float32 patch vectors in the space of the encoding, of length 1; None when none were kept."""
         return None if self.left is None or self.right is None else unit(self.left @ self.right)
 
-    def dense(self, vectors: Floats) -> Floats | None:
-        """(Q, h, w) cosine of every cell with each of (Q, D) unit vectors; None when no patch vectors were kept."""
-        if (found := self.patches()) is None:
-            return None
-        return (found @ vectors.T).T.reshape(len(vectors), *self.grid.grid)
-
-    def factorised(self, vectors: Floats, regions: Floats) -> Floats:
-        """(Q, h, w) coverage-weighted mean cosine of the regions in every cell; 0 where no region reaches.
-
-        Args:
-            vectors: (Q, D) unit vectors.
-            regions: (R, D) region vectors of the photo's encoding.
-        """
-        if len(regions) != len(self.coverage):
-            raise ShapeError(f"got {len(regions)} region vectors, expected {len(self.coverage)}, as the record has")
-        amounts = self.coverage.reshape(len(regions), self.grid.cells)
-        total = amounts.sum(0)
-        found: Floats = ((vectors @ regions.T) @ amounts / np.where(total > 0, total, 1)).astype(np.float32)
-        return found.reshape(-1, *self.grid.grid)
-
 
 def pack(
     grid: PatchGrid, masks: Sequence[BoolMask], checkpoint: str, patches: Floats | None = None, *, rank: int = 16
@@ -107,19 +85,16 @@ def pack(
     Raises:
         ShapeError: patches do not fit the grid.
     """
-    if patches is not None and (patches.ndim != 2 or len(patches) != grid.cells):
-        raise ShapeError(f"patches have shape {patches.shape}, expected ({grid.cells}, D), one row a cell")
-    left, right = _factors(patches, rank) if patches is not None else (NOTHING, NOTHING)
-    across, down = _scales(left, 0), _scales(right, 1)
-    coverage = np.rint(grid.coverage(masks) * 255).astype(np.uint8)
-    parts = [
-        coverage.tobytes(),
-        across.astype("<f4").tobytes(),
-        down.astype("<f4").tobytes(),
-        _rounded(left, across[None]),
-        _rounded(right, down[:, None]),
-    ]
-    body = b"".join(parts)
+    parts: list[NDArray[Any]] = [np.rint(grid.coverage(masks) * 255).astype(np.uint8)]
+    kept, dim = 0, 0
+    if patches is not None:
+        if patches.ndim != 2 or len(patches) != grid.cells:
+            raise ShapeError(f"patches have shape {patches.shape}, expected ({grid.cells}, D), one row a cell")
+        left, right = _factors(patches, rank)
+        left_scales, right_scales = _scales(left, 0), _scales(right, 1)
+        parts += [left_scales, right_scales, _rounded(left / left_scales), _rounded(right / right_scales[:, None])]
+        kept, dim = right.shape
+    body = b"".join(part.tobytes() for part in parts)
     head = HEAD.pack(
         MAGIC,
         VERSION,
@@ -129,8 +104,8 @@ def pack(
         *grid.window,
         *grid.grid,
         len(masks),
-        right.shape[1],
-        right.shape[0],
+        dim,
+        kept,
         0,
         bytes.fromhex(checkpoint[:16].ljust(16, "0")),
         len(body),
@@ -146,8 +121,7 @@ def unpack(data: bytes) -> GroundingRecord:
     """
     if len(data) < HEAD.size or data[:4] != MAGIC:
         raise InputError(f"grounding record of {len(data)} bytes does not begin with {MAGIC!r}; ingest the photo again")
-    (_, version, mode, _, height, width, *rest) = HEAD.unpack_from(data)
-    window, (h, w, count, dim, rank, _, encoder, length) = tuple(rest[:4]), rest[4:]
+    _, version, mode, _, height, width, *window, h, w, count, dim, rank, _, encoder, length = HEAD.unpack_from(data)
     if version != VERSION or mode >= len(MODES):
         raise InputError(
             f"grounding record has version {version} and mode {mode}, expected version {VERSION}; "
@@ -155,22 +129,20 @@ def unpack(data: bytes) -> GroundingRecord:
         )
     try:
         body = zlib.decompress(data[HEAD.size :])
-    except zlib.error as trouble:
-        raise InputError(f"grounding record is damaged ({trouble}); ingest the photo again") from trouble
-    if len(body) != length or length != count * h * w + rank * (8 + h * w + dim):
+    except zlib.error as error:
+        raise InputError(f"grounding record is damaged ({error}); ingest the photo again") from error
+    cells = h * w
+    if len(body) != length or length != count * cells + rank * (8 + cells + dim):
         raise InputError(f"grounding record holds {len(body)} bytes, expected {length}; ingest the photo again")
-    coverage = np.frombuffer(body, np.uint8, count * h * w).reshape(count, h, w).astype(np.float32) / np.float32(255)
-    grid = PatchGrid((height, width), (h, w), window, MODES[mode])
-    left, right = _read_factors(body[coverage.size :], h * w, rank, dim) if rank else (None, None)
-    return GroundingRecord(grid, coverage, encoder.hex(), left, right)
-
-
-def _read_factors(body: bytes, cells: int, rank: int, dim: int) -> tuple[Floats, Floats]:
-    scales = np.frombuffer(body, "<f4", 2 * rank).astype(np.float32)
-    whole = np.frombuffer(body, np.int8, offset=8 * rank).astype(np.float32)
-    left = whole[: cells * rank].reshape(cells, rank) * scales[:rank]
-    right = whole[cells * rank :].reshape(rank, dim) * scales[rank:, None]
-    return left, right
+    coverage = np.frombuffer(body, np.uint8, count * cells).reshape(count, h, w).astype(np.float32) / np.float32(255)
+    record = GroundingRecord(PatchGrid((height, width), (h, w), tuple(window), MODES[mode]), coverage, encoder.hex())
+    if not rank:
+        return record
+    scales = np.frombuffer(body, "<f4", 2 * rank, coverage.size).astype(np.float32)
+    factors = np.frombuffer(body, np.int8, offset=coverage.size + 8 * rank).astype(np.float32)
+    left = factors[: cells * rank].reshape(cells, rank) * scales[:rank]
+    right = factors[cells * rank :].reshape(rank, dim) * scales[rank:, None]
+    return replace(record, left=left, right=right)
 
 
 def _factors(patches: Floats, rank: int) -> tuple[Floats, Floats]:
@@ -182,10 +154,10 @@ def _factors(patches: Floats, rank: int) -> tuple[Floats, Floats]:
 
 
 def _scales(factor: Floats, axis: int) -> Floats:
+    """What 1 stands for in each column or row of a factor in 127ths of its largest value; little-endian float32."""
     most = np.abs(factor).max(axis=axis, initial=0) / 127
-    return np.where(most > 0, most, 1).astype(np.float32)
+    return np.where(most > 0, most, 1).astype("<f4")
 
 
-def _rounded(factor: Floats, scales: Floats) -> bytes:
-    rounded: NDArray[np.int8] = np.rint(factor / scales).clip(-127, 127).astype(np.int8)
-    return rounded.tobytes()
+def _rounded(factor: Floats) -> NDArray[np.int8]:
+    return np.rint(factor).clip(-127, 127).astype(np.int8)

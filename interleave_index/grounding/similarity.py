@@ -16,10 +16,9 @@ from numpy.typing import NDArray
 
 from ..errors import ShapeError
 from ..geometry import unit
-from ..records import BoolMask, Box, Floats, Rle
+from ..records import BoolMask, Floats, Rle
 from .grid import PatchGrid
 from .record import GroundingRecord
-from .resample import usable
 
 CELLS = 576  # of a grid that is drawn for an interface without one of its own, about
 EPSILON = 1e-6
@@ -34,10 +33,10 @@ class Scene:
         grid: where the cells lie.
         regions: (R, D) float32 unit vectors, in the order of the encoding; R may be 0.
         coverage: (R, h, w) float32, share of each cell under each region's mask.
-        masks: R masks of the regions, each pressed over the whole photo.
+        masks: R masks of the regions, each spanning the whole photo.
         boxes: (R, 4) float32 in pixels of the photo.
         patches: (h · w, D) float32 unit vectors of the cells, or None.
-        scores: (R,) float32 predicted quality of the masks, 0 to 1, or None where nobody said.
+        scores: (R,) float32 predicted quality of the masks, 0 to 1, or None where it is not known.
     """
 
     grid: PatchGrid
@@ -69,12 +68,12 @@ class Scene:
             (M,) float32, -1 to 1; of pooled patches where they are kept, else the mean of the map; -1 where nothing
             is covered.
         """
-        seen = np.where(usable(self.grid), shares, 0).reshape(len(shares), self.grid.cells).astype(np.float32)
-        total = seen.sum(1)
+        weights = np.where(self.grid.usable(), shares, 0).reshape(len(shares), self.grid.cells).astype(np.float32)
+        total = weights.sum(1)
         if self.patches is not None:
-            cosines = unit(seen @ self.patches) @ vector
+            cosines = unit(weights @ self.patches) @ vector
         else:
-            cosines = seen @ values.reshape(-1) / np.maximum(total, EPSILON)
+            cosines = weights @ values.reshape(-1) / np.maximum(total, EPSILON)
         return np.where(total > 0, cosines, -1).astype(np.float32)
 
 
@@ -105,7 +104,7 @@ def scene_of(
         )
     if record is not None:
         return Scene(record.grid, regions, record.coverage, tuple(masks), boxes, record.patches(), scores)
-    grid = PatchGrid.native(size, square_cells(size))
+    grid = PatchGrid.whole(size, square_cells(size), "native")
     return Scene(grid, regions, grid.coverage([mask.decode() for mask in masks]), tuple(masks), boxes, None, scores)
 
 
@@ -137,29 +136,9 @@ def factorised(coverage: Floats, cosines: Floats) -> Floats:
     return values
 
 
-def contrast(maps: Sequence[Floats]) -> list[Floats]:
-    """How much more each cell resembles one query than any of the others; one map alone stays as it is.
-
-    >>> [one.tolist() for one in contrast([np.array([[3.0, 1.0]]), np.array([[1.0, 2.0]])])]
-    [[[2.0, -1.0]], [[-2.0, 1.0]]]
-    """
-    if len(maps) < 2:
-        return [np.asarray(one) for one in maps]
-    return [
-        np.asarray(one - np.max([other for m, other in enumerate(maps) if m != n], axis=0))
-        for n, one in enumerate(maps)
-    ]
-
-
 def normalised(values: Floats, use: BoolMask) -> Floats:
     """The map from 0 to 1 over the cells in use; the others are 0, and so is a constant map."""
     inside = values[use]
     low, high = float(inside.min()), float(inside.max())
     stretched = (values - low) / (high - low + EPSILON)
     return np.where(use, stretched, 0).astype(np.float32)
-
-
-def box_row(row: Floats) -> Box:
-    """A row of boxes as a tuple."""
-    x0, y0, x1, y1 = (float(value) for value in row)
-    return x0, y0, x1, y1

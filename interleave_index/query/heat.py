@@ -9,7 +9,7 @@ import numpy as np
 from ..geometry import fit
 from ..grammar import Query
 from ..grounding.record import unpack
-from ..grounding.resample import enlarged, usable
+from ..grounding.resample import enlarged
 from ..grounding.similarity import normalised, scene_of
 from ..interface.protocol import Interface
 from ..records import RGB, Floats, QueryEncoding
@@ -58,7 +58,7 @@ def heat_of(interface: Interface, rgb: RGB, query: Query, *, load_picture: LoadP
     record = None if encoding.grounding is None else unpack(encoding.grounding)
     scene = scene_of(size, encoding.regions, encoding.boxes, encoding.masks, record)
     encoded: QueryEncoding = interface.encode_query(tuple(asked))
-    use, found = usable(scene.grid), []
+    use, found = scene.grid.usable(), []
     for part, vector in zip(asked, encoded.entities, strict=True):
         values = scene.map_of(vector)
         picture = enlarged(scene.grid, normalised(values, use), fit(size, side))

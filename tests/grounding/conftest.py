@@ -108,16 +108,44 @@ def target(number: int, phrase: str | None = None, exemplar: RGB | None = None) 
     return Target(axis(number), phrase, exemplar)
 
 
+def cropped(size: tuple[int, int], grid: tuple[int, int], resized: tuple[int, int], crop: tuple[int, int]) -> PatchGrid:
+    """The grid of a photo that was resized, then cut to `crop` (height, width) from its centre, whole pixels off."""
+    y, x = (resized[0] - crop[0]) // 2, (resized[1] - crop[1]) // 2
+    down, across = size[0] / resized[0], size[1] / resized[1]
+    return PatchGrid(size, grid, (x * across, y * down, (x + crop[1]) * across, (y + crop[0]) * down), "crop")
+
+
+def letterboxed(
+    size: tuple[int, int],
+    grid: tuple[int, int],
+    resized: tuple[int, int],
+    canvas: tuple[int, int],
+    pad: tuple[int, int] = (0, 0),
+) -> PatchGrid:
+    """The grid of a photo that was resized and laid on a canvas, `pad` (top, left) pixels from its corner."""
+    top, left = pad
+    down, across = size[0] / resized[0], size[1] / resized[1]
+    window = (-left * across, -top * down, (canvas[1] - left) * across, (canvas[0] - top) * down)
+    return PatchGrid(size, grid, window, "letterbox")
+
+
+def cell_of(grid: PatchGrid, points: np.ndarray) -> np.ndarray:
+    """(..., 2) x, y in pixels of the photo to column, row, in cells; whole numbers are cell borders."""
+    x0, y0, x1, y1 = grid.window
+    made: np.ndarray = (points - (x0, y0)) / ((x1 - x0) / grid.grid[1], (y1 - y0) / grid.grid[0])
+    return made
+
+
 def grids(size: tuple[int, int], side: int = 24) -> dict[str, PatchGrid]:
     """The grid of a photo under every way of preparing it for a square encoder of `side` cells, 336 pixels."""
     height, width = size
     short, long = 336 / min(size), 336 / max(size)
-    cropped = (round(height * short), round(width * short))
-    boxed = (max(1, round(height * long)), max(1, round(width * long)))
+    of_crop = (round(height * short), round(width * short))
+    of_box = (max(1, round(height * long)), max(1, round(width * long)))
     return {
-        "stretch": PatchGrid.stretched(size, (side, side)),
-        "crop": PatchGrid.cropped(size, (side, side), cropped, (336, 336)),
-        "letterbox": PatchGrid.letterboxed(size, (side, side), boxed, (336, 336)),
+        "stretch": PatchGrid.whole(size, (side, side)),
+        "crop": cropped(size, (side, side), of_crop, (336, 336)),
+        "letterbox": letterboxed(size, (side, side), of_box, (336, 336)),
     }
 
 

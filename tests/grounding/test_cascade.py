@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from interleave_index.geometry import mask_iou, resize_mask, unit
+from interleave_index.geometry import box_of, encode_rle, mask_iou, resize_mask, unit
 from interleave_index.grounding.cascade import GroundingModels, Target, ground_targets
 from interleave_index.records import Detected, Segmented
 
@@ -86,17 +86,18 @@ def test_of_stored_regions_that_lie_in_each_other_one_is_shown(bench):
     size = (120, 160)
     whole, part = bench.ellipse(size, 50, 60, 35, 40), bench.ellipse(size, 45, 55, 20, 20)
     away = bench.ellipse(size, 120, 60, 30, 40)
-    drawn = bench.draw(size, (1, whole), (2, part), (3, away))
-    scene = drawn.scene(bench.grids(size)["stretch"], regions=[1, 2, 3], dense=False)
-    alike = type(scene)(
-        scene.grid,
-        np.repeat(scene.regions[:1], 3, 0),
-        scene.coverage + scene.coverage[[1, 1, 1]] * np.array([1, 0, 0])[:, None, None],
-        scene.masks,
-        scene.boxes,
+    grid = bench.grids(size)["stretch"]
+    scene = bench.draw(size, (1, whole)).scene(grid, regions=[1], dense=False)
+    masks = [whole, part, away]
+    alike = replace(
+        scene,
+        regions=np.repeat(scene.regions, 3, 0),
+        coverage=grid.coverage(masks),
+        masks=tuple(map(encode_rle, masks)),
+        boxes=np.array([box_of(mask) for mask in masks], np.float32),
     )
     found = ground_targets(alike, [bench.target(1)])
-    assert [one.box for one in found] == [tuple(alike.boxes[n].tolist()) for n in (0, 2)]
+    assert [one.box for one in found] == [box_of(whole), box_of(away)]
 
 
 def test_without_a_model_a_region_that_the_map_does_not_show_is_no_further_instance(bench):

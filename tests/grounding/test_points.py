@@ -10,8 +10,9 @@ from interleave_index.errors import ShapeError
 from interleave_index.geometry import encode_rle
 from interleave_index.grounding.grid import PatchGrid
 from interleave_index.grounding.points import components, prompt_of
-from interleave_index.grounding.resample import enlarged, resized, usable
+from interleave_index.grounding.resample import enlarged, resized
 from interleave_index.grounding.similarity import factorised, normalised, scene_of
+from tests.grounding.conftest import cell_of, cropped, letterboxed
 
 ALL = np.ones((12, 12), bool)
 NONE = np.zeros((0, 2), np.int64)
@@ -39,10 +40,10 @@ def test_a_lone_cell_counts_where_there_is_nothing_larger():
 
 def test_points_on_the_thing_lie_on_it_and_points_beside_it_do_not():
     values = hills((5, 5), width=3.5)
-    grid = PatchGrid.stretched((120, 240), (12, 12))
+    grid = PatchGrid.whole((120, 240), (12, 12))
     (part,) = components(values, values, ALL)
     prompt = prompt_of(part, values, ALL, grid, NONE)
-    cells = np.floor(grid.cell_of(prompt.points)).astype(int)
+    cells = np.floor(cell_of(grid, prompt.points)).astype(int)
     on, beside = cells[prompt.labels == 1], cells[prompt.labels == 0]
     assert tuple(on[0]) == (5, 5) and 1 < len(on) <= 5 and 1 < len(beside) <= 10
     assert (values[on[:, 1], on[:, 0]] >= 0.8).all() and (values[beside[:, 1], beside[:, 0]] <= 0.35).all()
@@ -56,7 +57,7 @@ def test_points_on_the_thing_lie_on_it_and_points_beside_it_do_not():
 def test_the_peak_of_another_thing_is_a_point_beside_this_one():
     values = hills((2, 2), (9, 9))
     part = next(one for one in components(values, values, ALL) if one.peak == (2, 2))
-    prompt = prompt_of(part, values, ALL, PatchGrid.stretched((12, 12), (12, 12)), np.array([[9, 9]]))
+    prompt = prompt_of(part, values, ALL, PatchGrid.whole((12, 12), (12, 12)), np.array([[9, 9]]))
     beside = prompt.points[prompt.labels == 0]
     assert [9.5, 9.5] in beside.tolist()
 
@@ -64,7 +65,7 @@ def test_the_peak_of_another_thing_is_a_point_beside_this_one():
 def test_points_keep_two_pixels_from_the_border_of_the_photo():
     values = hills((0, 0))
     (part,) = components(values, values, ALL)
-    prompt = prompt_of(part, values, ALL, PatchGrid.stretched((24, 24), (12, 12)), NONE)
+    prompt = prompt_of(part, values, ALL, PatchGrid.whole((24, 24), (12, 12)), NONE)
     assert (prompt.points >= 2).all() and (prompt.points <= 22).all()
 
 
@@ -76,37 +77,37 @@ def test_a_cell_comes_back_from_its_pixel_for_every_way_of_seeing(height, width,
     grid = data.draw(
         st.sampled_from(
             [
-                PatchGrid.stretched((height, width), shape),
-                PatchGrid.cropped(
+                PatchGrid.whole((height, width), shape),
+                cropped(
                     (height, width),
                     shape,
                     (max(224, round(height * short)), max(224, round(width * short))),
                     (224, 224),
                 ),
-                PatchGrid.letterboxed(
+                letterboxed(
                     (height, width), shape, (max(1, round(height * long)), max(1, round(width * long))), (224, 224)
                 ),
             ]
         )
     )
-    columns_rows = grid.cell_of(grid.centres())
+    columns_rows = cell_of(grid, grid.centres()).reshape(-1, 2)
     numbers = np.stack([np.tile(np.arange(shape[1]), shape[0]), np.repeat(np.arange(shape[0]), shape[1])], 1)
     assert np.abs(columns_rows - 0.5 - numbers).max() < 1e-6
 
 
 def test_an_enlarged_map_goes_straight_from_centre_to_centre():
-    grid = PatchGrid.letterboxed((20, 60), (6, 6), (20, 60), (60, 60), pad=(20, 0))
+    grid = letterboxed((20, 60), (6, 6), (20, 60), (60, 60), pad=(20, 0))
     columns_and_rows = np.arange(6)[None] + 10.0 * np.arange(6)[:, None]
-    picture = enlarged(grid, columns_and_rows)
-    assert usable(grid).sum() == 2 * 6  # rows 2 and 3 show the photo, each cell is 10 pixels wide
+    picture = enlarged(grid, columns_and_rows, (20, 60))
+    assert grid.usable().sum() == 2 * 6  # rows 2 and 3 show the photo, each cell is 10 pixels wide
     assert picture.shape == (20, 60)
     assert picture[4:6, 14:16].mean() == pytest.approx(21)  # around the centre of row 2, column 1: x 15, y 5
     assert picture[9:11, 19:21].mean() == pytest.approx(26.5)  # half way to the next row and the next column
 
 
 def test_what_a_crop_hides_is_not_a_number_in_the_enlarged_map():
-    grid = PatchGrid.cropped((10, 20), (4, 4), (10, 20), (10, 10))
-    picture = enlarged(grid, np.ones((4, 4)))
+    grid = cropped((10, 20), (4, 4), (10, 20), (10, 10))
+    picture = enlarged(grid, np.ones((4, 4)), (10, 20))
     assert np.isnan(picture[:, :5]).all() and np.isnan(picture[:, 15:]).all() and (picture[:, 5:15] == 1).all()
 
 

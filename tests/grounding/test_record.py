@@ -9,6 +9,7 @@ from interleave_index.errors import InputError, ShapeError
 from interleave_index.geometry import unit
 from interleave_index.grounding.grid import PatchGrid
 from interleave_index.grounding.record import HEAD, pack, unpack
+from tests.grounding.conftest import cell_of, cropped, letterboxed
 
 CHECKPOINT = "00112233445566778899aabbccddeeff" * 2
 
@@ -37,10 +38,10 @@ def brute_coverage(grid, mask, steps=60):
 
 
 GRIDS = {
-    "stretch": PatchGrid.stretched((300, 400), (5, 7)),
-    "crop": PatchGrid.cropped((300, 400), (6, 6), (224, 298), (224, 224)),
-    "letterbox": PatchGrid.letterboxed((300, 400), (8, 8), (192, 256), (256, 256), (32, 0)),
-    "native": PatchGrid.native((300, 400), (12, 16)),
+    "stretch": PatchGrid.whole((300, 400), (5, 7)),
+    "crop": cropped((300, 400), (6, 6), (224, 298), (224, 224)),
+    "letterbox": letterboxed((300, 400), (8, 8), (192, 256), (256, 256), (32, 0)),
+    "native": PatchGrid.whole((300, 400), (12, 16), "native"),
 }
 
 
@@ -53,14 +54,14 @@ def test_coverage_is_the_share_that_sampling_finds(mode):
 @pytest.mark.parametrize("mode", GRIDS)
 def test_the_centre_of_a_cell_lies_in_its_middle(mode):
     grid = GRIDS[mode]
-    cells = grid.cell_of(grid.centres())
-    rows, columns = np.divmod(np.arange(grid.cells), grid.grid[1])
-    assert np.allclose(cells, np.stack([columns + 0.5, rows + 0.5], 1))
+    cells = cell_of(grid, grid.centres())
+    rows, columns = np.mgrid[: grid.grid[0], : grid.grid[1]]
+    assert np.allclose(cells, np.stack([columns + 0.5, rows + 0.5], -1))
 
 
 def test_padding_of_a_letterbox_is_outside_and_covered_by_nothing():
     grid = GRIDS["letterbox"]
-    assert grid.inside().reshape(grid.grid)[:, 0].tolist() == [False] + [True] * 6 + [False]
+    assert grid.usable()[:, 0].tolist() == [False] + [True] * 6 + [False]
     assert not grid.coverage([np.ones((30, 40), bool)])[0][0].any()
     assert np.allclose(grid.coverage([np.ones((30, 40), bool)])[0][1:7], 1)
 
@@ -71,29 +72,19 @@ def test_a_record_comes_back_as_it_was_packed(mode):
     masks = [drawn(), drawn(box=(30, 0, 40, 30))]
     found = unpack(pack(grid, masks, CHECKPOINT))
     assert (found.grid, found.encoder, found.left) == (grid, CHECKPOINT[:16], None)
-    assert found.patches() is None and found.dense(np.ones((1, 4), np.float32)) is None
+    assert found.patches() is None
     assert np.abs(found.coverage - grid.coverage(masks)).max() <= 0.5 / 255 + 1e-6
 
 
 def test_patches_of_low_rank_come_back_within_the_rounding():
     random = np.random.default_rng(3)
-    grid = PatchGrid.stretched((100, 100), (14, 14))
+    grid = PatchGrid.whole((100, 100), (14, 14))
     patches = unit(random.normal(size=(196, 8)) @ random.normal(size=(8, 64)))
     found = unpack(pack(grid, [], CHECKPOINT, patches, rank=8)).patches()
     assert found is not None
     query = unit(random.normal(size=(5, 64)))
     assert np.abs(found @ query.T - patches @ query.T).max() < 0.01
     assert np.allclose(np.linalg.norm(found, axis=1), 1, atol=1e-5)
-
-
-def test_the_factorised_map_is_the_mean_of_the_regions_that_reach_a_cell():
-    grid = PatchGrid.stretched((2, 3), (1, 3))
-    masks = [np.array([[1, 1, 0]], bool), np.array([[0, 1, 0]], bool)]
-    record = unpack(pack(grid, masks, CHECKPOINT))
-    regions = np.eye(2, dtype=np.float32)
-    assert np.allclose(record.factorised(regions[:1], regions), [[[1, 0.5, 0]]], atol=1e-6)
-    with pytest.raises(ShapeError, match="expected 2"):
-        record.factorised(regions, regions[:1])
 
 
 def test_a_photo_of_32_regions_on_576_cells_keeps_under_31_kilobytes():
@@ -103,15 +94,15 @@ def test_a_photo_of_32_regions_on_576_cells_keeps_under_31_kilobytes():
         x, y = random.integers(0, 200, 2)
         masks.append(drawn((256, 256), (x, y, x + random.integers(10, 56), y + random.integers(10, 56))))
     patches = unit(random.normal(size=(576, 512)).astype(np.float32))
-    whole = pack(PatchGrid.stretched((3000, 4000), (24, 24)), masks, CHECKPOINT, patches, rank=16)
-    assert len(pack(PatchGrid.stretched((3000, 4000), (24, 24)), masks, CHECKPOINT)) < 4096
+    whole = pack(PatchGrid.whole((3000, 4000), (24, 24)), masks, CHECKPOINT, patches, rank=16)
+    assert len(pack(PatchGrid.whole((3000, 4000), (24, 24)), masks, CHECKPOINT)) < 4096
     assert len(whole) < 31 * 1024  # beside 33 KB of vectors: under 64 KB a photo
 
 
 def test_no_regions_and_no_patches_is_a_record_too():
-    found = unpack(pack(PatchGrid.stretched((5, 9), (1, 1)), [], CHECKPOINT))
+    found = unpack(pack(PatchGrid.whole((5, 9), (1, 1)), [], CHECKPOINT))
     assert found.coverage.shape == (0, 1, 1)
-    assert found.factorised(np.ones((2, 4), np.float32), np.zeros((0, 4), np.float32)).shape == (2, 1, 1)
+    assert found.patches() is None
 
 
 @pytest.mark.parametrize(
@@ -133,6 +124,6 @@ def test_bytes_that_are_no_record_are_one_clear_error(spoil):
 
 def test_patches_that_do_not_fit_the_grid_are_refused():
     with pytest.raises(ShapeError, match=r"expected \(4, D\)"):
-        pack(PatchGrid.stretched((5, 9), (2, 2)), [], CHECKPOINT, np.zeros((3, 8), np.float32))
+        pack(PatchGrid.whole((5, 9), (2, 2)), [], CHECKPOINT, np.zeros((3, 8), np.float32))
     with pytest.raises(ShapeError, match="x0 < x1"):
         PatchGrid((5, 9), (2, 2), (3.0, 0.0, 3.0, 1.0))

@@ -283,8 +283,8 @@ def test_every_photo_carries_its_patch_grid_as_a_whole(interface):
     assert record.coverage.shape == (len(encoding.masks), *record.grid.grid)
     for cover, area in zip(record.coverage, encoding.areas, strict=True):
         assert float(cover.mean()) == pytest.approx(float(area), abs=0.02)
-    dense = record.dense(encoding.regions)
-    assert dense is not None and dense.shape == (len(encoding.regions), *record.grid.grid)
+    patches = record.patches()
+    assert patches is not None and patches.shape == (record.grid.cells, interface.space.dim)
     assert len(encoding.grounding) < 8 * 1024
 
 

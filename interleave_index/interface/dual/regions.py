@@ -64,7 +64,7 @@ class RegionEncoder:
     def grid(self, size: tuple[int, int]) -> PatchGrid:
         """Where the patches of a photo of this (height, width) lie."""
         cells = self.view.grid(size)
-        return PatchGrid.native(size, cells) if self.view.mode == "native" else PatchGrid.stretched(size, cells)
+        return PatchGrid.whole(size, cells, self.view.mode)
 
     def prepare(self, photo: RGB) -> NDArray[np.uint8]:
         """The photo as a whole at the size of the model's input; may run in another thread."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import WeightsMissing
-from ..models.hub import local as hub
+from ..models.hub import local
 
 KEPT = ("preset", "source", "sizes", "language", "model_type", "trained_on")  # of config.json
 PARTS = ("sem_seg_head.pixel_decoder", "sem_seg_head.predictor")  # deeper than the first name
@@ -31,7 +31,7 @@ def inside(name: str, bundled: dict[str, Path] | None = None) -> dict[str, Any]:
     known = BUNDLED if bundled is None else bundled
     if name == "toy":
         raise WeightsMissing("model toy has no weights, expected a model with files, such as find-mini")
-    facts = hub.describe(known[name] if name in known else hub.find(name))
+    facts = local.describe(known[name] if name in known else local.find(name))
     config = facts.config
     weights = sorted(facts.folder.glob("*.safetensors")) + sorted(facts.folder.glob("language/*.safetensors"))
     found: dict[str, Any] = {

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import InterleaveError
-from ..models.hub import local as hub
+from ..models.hub import local
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +42,8 @@ def describe(name: str, bundled: dict[str, Path]) -> Described:
     if name == "toy":
         return Described("no weights")
     try:
-        folder = bundled[name] if name in bundled else hub.find(name)
-        facts = hub.describe(folder)
+        folder = bundled[name] if name in bundled else local.find(name)
+        facts = local.describe(folder)
         if name in bundled:
             return Described("comes with the package", folder, bytes=facts.bytes, licence="see WEIGHTS_LICENSE")
         return _of_folder(facts)
@@ -51,7 +51,7 @@ def describe(name: str, bundled: dict[str, Path]) -> Described:
         return Described("not here", error=str(trouble))
 
 
-def _of_folder(facts: hub.Pulled) -> Described:
+def _of_folder(facts: local.Pulled) -> Described:
     if facts.config.get("kind") == "find-published":
         sizes = facts.config["sizes"]
         return Described(

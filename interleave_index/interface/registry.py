@@ -112,16 +112,16 @@ def _trained(name: str, device: str, dtype: str = "auto") -> Interface:
 
 
 def _folder_of(name: str) -> Path:
-    from ..models.hub import local as hub
+    from ..models.hub import local
 
     if name in BUNDLED or name == "toy":
         return BUNDLED.get(name, Path(name))
 
-    if not Path(name).is_dir() and not hub.is_hub_name(name) and not hub.is_imported(name):
+    if not Path(name).is_dir() and not local.is_hub_name(name) and not local.is_imported(name):
         raise WeightsMissing(
             f"no model {name!r}, expected one of {', '.join(names())}, the folder of a model, or owner/name of a hub"
         )
-    return hub.find(name)
+    return local.find(name)
 
 
 def _config(folder: Path) -> dict[str, Any]:

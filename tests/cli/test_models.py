@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("transformers")
 
 from interleave_index.cli import main
-from interleave_index.models.hub import local as hub
+from interleave_index.models.hub import local
 from tests.models import tiny
 
 NAME = "someone/tiny-siglip"
@@ -30,15 +30,15 @@ def run(capsys):
 def home(tmp_path_factory):
     """A home with one model as a pull leaves it, and one in a folder of its own."""
     place, patch = tmp_path_factory.mktemp("home"), pytest.MonkeyPatch()
-    patch.setenv(hub.HOME_VARIABLE, str(place))
-    folder = tiny.save(hub.folder_of(NAME), "siglip")
+    patch.setenv(local.HOME_VARIABLE, str(place))
+    folder = tiny.save(local.folder_of(NAME), "siglip")
     (folder / "pulled.json").write_text(
         json.dumps(
             {
                 "name": NAME,
                 "revision": "b" * 40,
                 "licence": "apache-2.0",
-                "files": {"model.safetensors": hub.sha256_of(folder / "model.safetensors")},
+                "files": {"model.safetensors": local.sha256_of(folder / "model.safetensors")},
             }
         )
     )
@@ -63,8 +63,8 @@ def test_list_tells_size_licence_width_and_checkpoint_of_a_pulled_model(run, hom
     assert status == 0 and {"find-mini", "toy", NAME} <= set(rows)
     row = rows[NAME]
     assert (row["usable"], row["dim"], row["licence"], row["speeds"]) == (True, 32, "apache-2.0", [])
-    assert row["checkpoint"] == hub.sha256_of(hub.folder_of(NAME) / "model.safetensors")
-    assert row["bytes"] > (hub.folder_of(NAME) / "model.safetensors").stat().st_size
+    assert row["checkpoint"] == local.sha256_of(local.folder_of(NAME) / "model.safetensors")
+    assert row["bytes"] > (local.folder_of(NAME) / "model.safetensors").stat().st_size
     assert "a dual encoder (siglip)" in run("models", "list", "--config", settings)[1]
 
 

@@ -10,7 +10,7 @@ import torch
 pytest.importorskip("transformers")
 
 from interleave_index.errors import ModelError, WeightsMissing
-from interleave_index.models.hub import local as hub
+from interleave_index.models.hub import local
 from interleave_index.models.hub.dual_encoder import DualEncoder, checkpoint_of, dim_of
 from tests.models import tiny
 
@@ -165,7 +165,7 @@ def changed(folder, target, **more):
 
 
 def test_a_checkpoint_is_named_by_its_weights(folders, tmp_path):
-    assert checkpoint_of(folders["clip"]) == hub.sha256_of(folders["clip"] / "model.safetensors")
+    assert checkpoint_of(folders["clip"]) == local.sha256_of(folders["clip"] / "model.safetensors")
     assert checkpoint_of(folders["clip"]) != checkpoint_of(folders["siglip"])
 
 

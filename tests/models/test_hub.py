@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from interleave_index.errors import ModelError, WeightsMissing
-from interleave_index.models.hub import local as hub
+from interleave_index.models.hub import local
 from interleave_index.models.hub.pull import pull
 
 pytest.importorskip("huggingface_hub")
@@ -148,7 +148,7 @@ def place(tmp_path, monkeypatch):
     thread.start()
     monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
     monkeypatch.setenv("HF_HUB_DISABLE_XET", "1")
-    monkeypatch.setenv(hub.HOME_VARIABLE, str(tmp_path / "models"))
+    monkeypatch.setenv(local.HOME_VARIABLE, str(tmp_path / "models"))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "shared"))
     yield server.place
     server.shutdown()
@@ -162,10 +162,10 @@ def test_a_pull_takes_what_loading_needs_and_keeps_checksums_and_licence(place):
     assert taken == {"config.json", "README.md", "model.safetensors", "tokenizer.json", "pulled.json"}
     assert found.files["model.safetensors"] == hashlib.sha256(FILES["model.safetensors"]).hexdigest()
     assert (found.name, found.revision, found.licence) == (NAME, COMMIT, "apache-2.0")
-    assert hub.find(NAME) == found.folder == hub.folder_of(NAME)
-    assert [model.name for model in hub.pulled()] == [NAME] and hub.damaged(found) == []
+    assert local.find(NAME) == found.folder == local.folder_of(NAME)
+    assert [model.name for model in local.pulled()] == [NAME] and local.damaged(found) == []
     (found.folder / "config.json").write_text("{}")
-    assert hub.damaged(found) == ["config.json"]
+    assert local.damaged(found) == ["config.json"]
 
 
 def test_a_pull_that_was_cut_short_is_not_used_and_goes_on_where_it_stopped(place):
@@ -173,8 +173,8 @@ def test_a_pull_that_was_cut_short_is_not_used_and_goes_on_where_it_stopped(plac
     with pytest.raises(WeightsMissing, match=r"could not be pulled.*run the same command again to go on"):
         pull(NAME)
     with pytest.raises(WeightsMissing, match=r"pulled only in part; get it with: interleave-index models pull"):
-        hub.find(NAME)
-    assert hub.pulled() == []
+        local.find(NAME)
+    assert local.pulled() == []
     place.cut, place.asked, place.refuse_ranges = None, [], False
     found = pull(NAME)
     assert (found.folder / "model.safetensors").read_bytes() == FILES["model.safetensors"]
@@ -197,7 +197,7 @@ def test_weights_that_are_not_what_the_hub_promised_are_thrown_away(place):
     place.files["model.safetensors"] = bytes(len(FILES["model.safetensors"]))
     with pytest.raises(ModelError, match="another checksum than the hub promises"):
         pull(NAME)
-    assert hub.pulled() == [] and not (hub.folder_of(NAME) / "model.safetensors").exists()
+    assert local.pulled() == [] and not (local.folder_of(NAME) / "model.safetensors").exists()
 
 
 def test_pulling_again_fetches_no_file_twice(place):
@@ -225,7 +225,7 @@ def test_offline_asks_nobody(place):
     with pytest.raises(ModelError, match="cannot be pulled offline"):
         pull(NAME, offline=True)
     with pytest.raises(WeightsMissing, match=f"interleave-index models pull {NAME}"):
-        hub.find(NAME)
+        local.find(NAME)
     assert place.asked == []
 
 
@@ -237,8 +237,8 @@ def test_a_hub_that_is_out_of_reach_is_one_clear_error(place, monkeypatch):
 
 def test_measured_speeds_are_remembered_by_model_device_and_precision(place):
     for speed, dtype in ((1.0, "float32"), (9.0, "bfloat16"), (2.0, "float32")):
-        hub.keep_speed(hub.Speed("abc", "cpu", dtype, speed, "2026-01-01T00:00:00"))
-    assert {(row.dtype, row.photos_per_s) for row in hub.speeds()} == {("float32", 2.0), ("bfloat16", 9.0)}
+        local.keep_speed(local.Speed("abc", "cpu", dtype, speed, "2026-01-01T00:00:00"))
+    assert {(row.dtype, row.photos_per_s) for row in local.speeds()} == {("float32", 2.0), ("bfloat16", 9.0)}
 
 
 def test_a_model_in_the_cache_of_other_programs_is_found_if_it_is_whole(place, tmp_path):
@@ -249,9 +249,9 @@ def test_a_model_in_the_cache_of_other_programs_is_found_if_it_is_whole(place, t
     (repository / "refs" / "main").write_text(COMMIT)
     (snapshot / "config.json").write_bytes(FILES["config.json"])
     with pytest.raises(WeightsMissing, match="is not on this machine"):
-        hub.find(NAME)
+        local.find(NAME)
     (snapshot / "model.safetensors").write_bytes(FILES["model.safetensors"])
-    assert hub.find(NAME) == snapshot
+    assert local.find(NAME) == snapshot
     assert place.asked == []
 
 
@@ -261,7 +261,7 @@ def test_the_command_pulls_and_tells_where_it_is(place, capsys, tmp_path):
     with pytest.raises(SystemExit) as end:
         main(["models", "pull", NAME, "--json", "--index", str(tmp_path / "none")])
     told = json.loads(capsys.readouterr().out)
-    assert end.value.code == 0 and told["folder"] == str(hub.folder_of(NAME)) and told["licence"] == "apache-2.0"
+    assert end.value.code == 0 and told["folder"] == str(local.folder_of(NAME)) and told["licence"] == "apache-2.0"
     assert set(told["files"]) == {"config.json", "README.md", "model.safetensors", "tokenizer.json"}
     with pytest.raises(SystemExit) as end:
         main(["models", "pull", "someone/else"])

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ...geometry import box_mask
-from ...models.hub import local as hub
+from ...models.hub import local
 from ...models.hub.dual_encoder import DualEncoder
 from ...records import Floats, Space
 from ..calibration import Calibration
@@ -25,7 +25,7 @@ PICTURES = 32
 def calibration_of(space: Space, make: Callable[[], Calibration]) -> Calibration:
     """The calibration that is kept for a space, or a new one, which is kept where that is possible."""
     told = "\n".join([repr(space), str(PICTURES), *generic_captions()])
-    file = hub.home() / "banks" / f"{hashlib.sha256(told.encode()).hexdigest()[:32]}.npz"
+    file = local.home() / "banks" / f"{hashlib.sha256(told.encode()).hexdigest()[:32]}.npz"
     try:
         return Calibration.from_bytes(file.read_bytes())
     except (OSError, ValueError, KeyError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...models.hub import local as hub
+from ...models.hub import local
 from .automatic import AutomaticMasks
 from .proposals import InterfaceProposals, Proposer
 
@@ -20,9 +20,9 @@ def named_proposer(name: str, *, device: str = "cpu", offline: bool = False) -> 
     from ..registry import load, names
 
     if name not in names():
-        folder = hub.find(name)
-        facts = hub.describe(folder)
+        folder = local.find(name)
+        facts = local.describe(folder)
         if facts.config.get("model_type") in KINDS:
-            checkpoint = facts.files.get("model.safetensors") or hub.sha256_of(folder / "model.safetensors")
+            checkpoint = facts.files.get("model.safetensors") or local.sha256_of(folder / "model.safetensors")
             return AutomaticMasks(SamSegmenter(folder, device=device), f"{folder.name} {checkpoint[:8]}")
     return InterfaceProposals(load(name, device=device, offline=offline))

@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from ...errors import WeightsMissing
-from ...models.hub import local as hub
+from ...models.hub import local
 from ...models.text.language import LanguageTower, LlamaTower, UniclTower, read_tokenizer
 from .keys import unicl_network
 from .model import PublishedModel
@@ -94,7 +94,7 @@ def load_tower(folder: Path, device: str = "cpu", layer: int | None = None) -> L
             f"model {config['name']} was imported without its language model; import it again with "
             "--language and the folder of LLaMA-7B"
         )
-    place = folder / LANGUAGE if language["inside"] else hub.find(language["source"])
+    place = folder / LANGUAGE if language["inside"] else local.find(language["source"])
     if sizes.language == "llama":
         return LlamaTower(place, layer=sizes.language_layer if layer is None else layer, device=device)
     content = load_file(place / WEIGHTS)

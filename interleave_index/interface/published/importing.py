@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ...errors import InputError, ModelError, WeightsMissing
-from ...models.hub import local as hub
+from ...models.hub import local
 from ...records import RGB
 from ..calibration import BANKS, Calibration
 from ..generic import drawn_pictures, generic_captions
@@ -107,7 +107,7 @@ def import_checkpoint(
     """
     if not _NAME.fullmatch(name):
         raise InputError(f"model name is {name!r}, expected letters, digits, dots and dashes")
-    folder = (home or hub.home()) / name
+    folder = (home or local.home()) / name
     if folder.exists() and not _unfinished(folder, file):
         raise InputError(f"there is a model {name} already, in {folder}; take another name, or remove that folder")
     state = read_state(file)
@@ -143,7 +143,7 @@ def _unfinished(folder: Path, file: Path) -> bool:
     """Whether a folder is an import of this very file that was never prepared, for want of time or of a language."""
     if not is_published(folder) or (folder / PREPARED).exists() or not file.is_file():
         return False
-    same: bool = read_config(folder)["source"]["sha256"] == hub.sha256_of(file)
+    same: bool = read_config(folder)["source"]["sha256"] == local.sha256_of(file)
     return same
 
 
@@ -187,7 +187,7 @@ def _language(
                 "the checkpoint brings its language model but no tokenizer; name its folder by --language"
             )
         return None
-    place = hub.find(source)
+    place = local.find(source)
     if not (place / "tokenizer.json").is_file():
         raise WeightsMissing(
             f"no tokenizer.json in {place}, expected the fast tokenizer that belongs to the language model"
@@ -226,13 +226,13 @@ def _write_config(draft: Path, name: str, file: Path, sizes: PublishedSizes, lan
     }
     (draft / CONFIG).write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
     record = {"name": name, "revision": None, "licence": None, "files": {WEIGHTS: weights}}
-    (draft / hub.RECORD).write_text(json.dumps(record, indent=1), encoding="utf-8")
+    (draft / local.RECORD).write_text(json.dumps(record, indent=1), encoding="utf-8")
 
 
 def _digest(files: Sequence[Path]) -> str:
     if len(files) == 1:
-        return hub.sha256_of(files[0])
-    return hashlib.sha256("".join(hub.sha256_of(file) for file in files).encode()).hexdigest()
+        return local.sha256_of(files[0])
+    return hashlib.sha256("".join(local.sha256_of(file) for file in files).encode()).hexdigest()
 
 
 def prepare(

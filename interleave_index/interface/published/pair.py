@@ -23,9 +23,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from ...errors import ConfigError, InputError, WeightsMissing
-from ...models.hub import local as hub
+from ...models.hub import local
 from ...models.hub.backbones import HubBackbone, HubLanguage, MiniLanguage, llama_layer
-from ...models.hub.load import read_config
+from ...models.hub.pretrained import read_config
 from ...models.text.language import LanguageTower, LlamaTower
 from ...models.vision.focal import FOCAL_L, FOCAL_T, focal_backbone
 from ...models.vision.pixel_decoder import PixelDecoder, Pyramid
@@ -183,7 +183,7 @@ def _vision(pair: Pair) -> tuple[nn.Module, tuple[int, int, int, int], dict[str,
         widths = tower.widths
         return tower.backbone, (widths[0], widths[1], widths[2], widths[3]), {"decoder": tower.pixel_decoder}
     if pair.vision not in FOCAL:
-        found = HubBackbone(hub.find(pair.vision))
+        found = HubBackbone(local.find(pair.vision))
         return found, found.channels, {}
     sizes = FOCAL[pair.vision]
     backbone = focal_backbone(sizes)
@@ -230,7 +230,7 @@ def language_of(pair: Pair, device: str) -> tuple[str, Callable[[], LanguageTowe
     if pair.language == "find-mini":
         bundle = load_bundle(WEIGHTS_OF_MINI)
         return f"find-mini-{bundle.checkpoint[:16]}", lambda: MiniLanguage(bundle.model.text)
-    folder = hub.find(pair.language)
+    folder = local.find(pair.language)
     name, layer = f"{folder.name}-{pair.language_layer}", pair.language_layer
     if is_published(folder):
         return name, lambda: load_tower(folder, device, layer if layer >= 0 else None)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ...errors import InputError, ModelError, WeightsMissing
 from ...geometry import box_of, box_rle, encode_rle
-from ...models.hub import local as hub
+from ...models.hub import local
 from ...records import RGB, GroundedMask, PhotoEncoding, QueryEncoding, ResolvedQuery, Space
 from ..calibration import Calibration
 from ..protocol import Capabilities, Interface
@@ -42,7 +42,7 @@ class ReadInterface(Interface):
     def __init__(self, name: str = NAME, *, device: str = "cpu") -> None:
         wanted = name.partition(":")[2] or RELEASED
         try:
-            self._folder = hub.find(wanted)
+            self._folder = local.find(wanted)
         except WeightsMissing as trouble:
             raise WeightsMissing(
                 f"READ is not on this machine ({wanted}); get it, about 17 GB, and its vision tower "

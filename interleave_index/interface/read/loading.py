@@ -14,8 +14,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from ...errors import WeightsMissing
-from ...models.hub import load as pretrained
-from ...models.hub import local as hub
+from ...models.hub import local, pretrained
 from .keys import HEAD, LLAVA, SAM, place_of, sam_sizes
 
 CLIP = "openai/clip-vit-large-patch14-336"
@@ -132,7 +131,7 @@ def _tower(named: str, folder: Path) -> Path:
         return beside
     if Path(named).is_dir():
         return Path(named)
-    return hub.find(named if hub.is_hub_name(named) else CLIP)
+    return local.find(named if local.is_hub_name(named) else CLIP)
 
 
 def _llava(config: dict[str, Any], vision: Any, words: int) -> Any:

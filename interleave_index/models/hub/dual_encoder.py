@@ -20,10 +20,10 @@ from torch import Tensor
 from ...errors import ModelError, WeightsMissing
 from ...geometry import unit
 from ...records import RGB, Floats
-from . import local as hub
+from . import local
 from .dual_towers import ClassTokenTower, PoolingTower, Tower
-from .load import build, reader
 from .pixels import Preprocessing, read_preprocessing
+from .pretrained import build, reader
 
 FAMILIES = {"clip": "CLIPModel", "metaclip_2": "MetaClip2Model", "siglip": "SiglipModel", "siglip2": "Siglip2Model"}
 TEXTS_AT_A_TIME = 64
@@ -74,16 +74,16 @@ def checkpoint_of(folder: Path) -> str:
     from fnmatch import fnmatch
 
     names = sorted(file.name for file in folder.iterdir() if file.is_file())
-    weights = [name for name in names if any(fnmatch(name, form) for form in hub.WEIGHTS)]
-    weights = weights or [name for name in names if any(fnmatch(name, form) for form in hub.PICKLED)]
+    weights = [name for name in names if any(fnmatch(name, form) for form in local.WEIGHTS)]
+    weights = weights or [name for name in names if any(fnmatch(name, form) for form in local.PICKLED)]
     if not weights:
         raise WeightsMissing(f"{folder} holds no weights, expected model.safetensors; get the model again")
-    record = folder / hub.RECORD
-    kept = hub.describe(folder).files if record.is_file() else {}
+    record = folder / local.RECORD
+    kept = local.describe(folder).files if record.is_file() else {}
     sums = {
         name: kept[name]
         if name in kept and (folder / name).stat().st_mtime <= record.stat().st_mtime
-        else hub.sha256_of(folder / name)
+        else local.sha256_of(folder / name)
         for name in weights
     }
     if len(sums) == 1:
@@ -111,7 +111,7 @@ class DualEncoder:
     """
 
     def __init__(self, folder: Path, *, device: str = "cpu", dtype: str = "auto") -> None:
-        facts = hub.describe(folder)
+        facts = local.describe(folder)
         family = family_of(facts.config)
         if family is None:
             raise ModelError(

@@ -10,7 +10,7 @@ import numpy as np
 
 from ...errors import WeightsMissing
 from ...records import RGB, Box, Detected
-from ..hub import load as pretrained
+from ..hub import pretrained
 
 DINO_KINDS = {
     "grounding-dino": "GroundingDinoForObjectDetection",

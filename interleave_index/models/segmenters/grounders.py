@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import ConfigError, WeightsMissing
-from ..hub import load as pretrained
-from ..hub import local as hub
+from ..hub import local, pretrained
 from .detectors import DINO_KINDS, Detector, GroundingDino, Owl
 from .sam import KINDS, SamSegmenter, Segmenter
 from .sam3 import GATED, ConceptSegmenter, Sam3
@@ -72,7 +71,7 @@ def load_grounders(names: Sequence[str], *, device: str = "cpu") -> Grounders:
 
 def _folder(name: str) -> Path:
     try:
-        return hub.find(name)
+        return local.find(name)
     except WeightsMissing as trouble:
         if name.rpartition("/")[2].lower().startswith("sam3"):
             raise WeightsMissing(f"model {name} is not on this machine; {GATED}") from trouble

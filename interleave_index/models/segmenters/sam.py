@@ -18,7 +18,7 @@ import numpy as np
 
 from ...errors import ShapeError, WeightsMissing
 from ...records import RGB, Prompt, Segmented
-from ..hub import load as pretrained
+from ..hub import pretrained
 from .framing import HALF, IMAGENET, Frame
 
 if TYPE_CHECKING:

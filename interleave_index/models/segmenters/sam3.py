@@ -15,7 +15,7 @@ import numpy as np
 
 from ...errors import WeightsMissing
 from ...records import RGB, Box, Detected
-from ..hub import load as pretrained
+from ..hub import pretrained
 from .framing import HALF, Frame
 
 KINDS = ("sam3", "sam3_video")

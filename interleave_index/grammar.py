@@ -10,7 +10,6 @@ Before any other character it is itself. The whole grammar, with examples, is in
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -18,6 +17,7 @@ from typing import Any, NoReturn
 
 from .errors import EmptyQuery, InputError, QueryError
 from .records import Entity, Not, Part, PhotoRef, Picture, RegionRef, Term
+from .records.parts import LARGEST_WEIGHT, SMALLEST_WEIGHT
 from .terms import KINDS, checked, checked_term, keys, written
 
 _SPECIAL = "[]\\^#:"
@@ -207,9 +207,9 @@ class _Parser:
         if found is None or following.isalnum() or following in tuple("._^"):
             self._fail("weight is not a number, expected one such as [a dog]^2 or [a dog]^0.5", mark.at + 1)
         value = float(found.group())
-        if not (math.isfinite(value) and value > 0):
+        if not SMALLEST_WEIGHT <= value <= LARGEST_WEIGHT:
             self._fail(
-                f"weight is {found.group()}, expected a number above 0; use -[...] for what should be absent",
+                f"weight is {found.group()}, expected 0.001 to 1000; use -[...] for what should be absent",
                 mark.at + 1,
             )
         self.position += 1 + len(found.group())

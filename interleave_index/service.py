@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import TracebackType
@@ -196,6 +196,7 @@ class Index:
         mode: Mode = "auto",
         skip: int = 0,
         exclude_self: bool = False,
+        left_out: Collection[int] = (),
     ) -> Answer:
         """Rank the photos of the active space for one query.
 
@@ -208,6 +209,7 @@ class Index:
             mode: `exact` scores every eligible photo, `ann` candidates of FAISS, `auto` chooses.
             skip: leave out so many of the best hits, which a page before has shown; ranks count from the best.
             exclude_self: leave out the photos that the query names by `[photo:]` and `[region:]`.
+            left_out: ids of further photos that are no hits.
         Returns:
             Hits, best first, ties by photo id; empty when nothing is indexed or the filters leave nothing.
         Raises:
@@ -216,21 +218,22 @@ class Index:
             SpaceMismatch: the active space was made by another model than the settings name.
         """
         from .query.engine import search
+        from .query.resolve import named_photos
 
-        dials = self._config.query
+        asked, settings = _parsed(query), self._config.query
         return search(
             self._store,
             lambda: self.interface,
-            _parsed(query),
+            asked,
             filters=filters,
             mode=mode,
             ground=ground,
-            top_k=dials.top_k if top_k is None else top_k,
+            top_k=settings.top_k if top_k is None else top_k,
             load_picture=self.load_picture,
-            settings=dials,
+            settings=settings,
             cache=self._cache,
             skip=skip,
-            exclude_self=exclude_self,
+            left_out={*left_out, *named_photos(asked)} if exclude_self else left_out,
         )
 
     def ground(self, photo: Path | str | int | RGB, query: Query | str) -> Hit:
@@ -246,8 +249,8 @@ class Index:
         """
         from .query.engine import ground
 
-        if isinstance(photo, int):
-            known = self._store.photo(photo)
+        if isinstance(photo, int | np.integer):
+            known = self._store.photo(int(photo))
             rgb = self.pixels(known)
         else:
             rgb = self.load_picture(photo)
@@ -277,7 +280,7 @@ class Index:
         Raises:
             NotInIndex: no photo has this id.
         """
-        return self._store.photo(photo_id)
+        return self._store.photo(int(photo_id))
 
     def pixels(self, photo: Photo | int) -> RGB:
         """Upright (H, W, 3) uint8 pixels of an indexed photo: the original while it is unchanged, else the thumbnail.
@@ -288,7 +291,7 @@ class Index:
         """
         from .query.pixels import indexed_pixels
 
-        known = self._store.photo(photo) if isinstance(photo, int) else photo
+        known = self._store.photo(int(photo)) if isinstance(photo, int | np.integer) else photo
         if not known.id and known.path is not None:
             return self.load_picture(known.path)  # a picture that was only grounded
         found = indexed_pixels(self._store, known, self.load_picture, self._cache)
@@ -328,12 +331,12 @@ class Index:
         from .storage.shelf import regions
 
         active = self._store.active_space()
-        known = self._store.photo(photo_id)
+        known = self._store.photo(int(photo_id))
         return regions(self._store, active[0], known.id) if active else ()
 
     def thumbnail(self, photo: Photo | int) -> Path:
         """Where the thumbnail of an indexed photo lies, a JPEG; it may be gone, the next ingest makes it again."""
-        known = self._store.photo(photo) if isinstance(photo, int) else photo
+        known = self._store.photo(int(photo)) if isinstance(photo, int | np.integer) else photo
         return self._store.thumbnail_path(known.sha256)
 
     def facets(self) -> dict[str, Any]:

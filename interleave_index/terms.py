@@ -14,6 +14,7 @@ import numpy as np
 
 from .errors import InputError
 from .records import Box, Entity, Not, Part, PhotoRef, Picture, RegionRef, Term, region_id
+from .records.parts import check_weight
 
 KINDS = ("image:", "photo:", "region:")
 _LARGEST_ID = 2**55  # a region id is photo id * 256 and must fit SQL's 64 bits
@@ -23,7 +24,7 @@ def checked(part: Part) -> Part:
     """The part with blanks folded, paths as text and numbers as plain Python ones, so that equal parts compare equal.
 
     Raises:
-        InputError: a value that cannot mean anything: a box of no size, a weight that is not above 0, an id below 0.
+        InputError: a value that cannot mean anything: a box of no size, a weight out of range, an id below 0.
         TypeError: not a part of a query.
 
     >>> checked("  a   dog "), checked(Entity(" a dog"))
@@ -45,8 +46,7 @@ def checked_term(term: Term) -> Term:
             f"query part is {type(term).__name__}, expected text, Entity, Picture, PhotoRef, RegionRef or Not"
         )
     weight = float(term.weight)
-    if not (math.isfinite(weight) and weight > 0):
-        raise InputError(f"weight is {term.weight}, expected a number above 0; use Not for what should be absent")
+    check_weight(weight)
     if isinstance(term, Entity):
         return Entity(" ".join(term.text.split()), weight)
     if isinstance(term, Picture):

@@ -5,11 +5,12 @@ from __future__ import annotations
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from interleave_index import Config, Filters, Index, Not, PhotoRef, Picture, Query
+from interleave_index import Config, Filters, Index, Not, PhotoRef, Picture, Query, RegionRef
 from interleave_index.config import kept_config
 from interleave_index.errors import (
     ConfigError,
@@ -74,6 +75,20 @@ def test_what_is_asked_and_not_there_is_never_meant_and_a_photo_finds_itself(dra
     red = id_of(toy_index, drawn_photos.red_disc)
     own, others = (toy_index.search(Query(PhotoRef(red)), 6, exclude_self=flag) for flag in (False, True))
     assert own[0].relevance == 1 and [hit.photo.id for hit in own[1:]] == [hit.photo.id for hit in others]
+
+
+def test_ids_may_be_numpy_integers_wherever_an_id_is(drawn_photos, toy_index):
+    red = id_of(toy_index, drawn_photos.red_disc)
+    same: Any = np.int64(red)
+    assert toy_index.photo(same) == toy_index.photo(red) and toy_index.regions(same) == toy_index.regions(red)
+    assert np.array_equal(toy_index.pixels(same), toy_index.pixels(red))
+    assert toy_index.thumbnail(same) == toy_index.thumbnail(red)
+    assert toy_index.ground(same, "[red]") == toy_index.ground(red, "[red]")
+    for reference in (PhotoRef(same), RegionRef(same, same - same)):
+        assert toy_index.search(Query(reference), 1)[0].photo.id == red
+    left = toy_index.search("red", left_out=np.array([red]))
+    assert red not in [hit.photo.id for hit in left] and len(left) == 5
+    assert toy_index.forget([same]) == 1
 
 
 def test_an_outside_picture_finds_the_photo_of_its_colours(drawn_photos, toy_index, tmp_path):

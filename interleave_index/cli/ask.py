@@ -153,6 +153,7 @@ def ground(
         hit = ground_picture(named, asked, config=effective, interface=interface)  # a picture file needs no index
         heat = HeatMaps(heatmap, interface, asked, lambda _: load(named), load) if heatmap else None
         _write_pictures(_alone(hit, asked), asked, html, heat, lambda _: load(named), load, named=True)
+    _tell_notes(hit)
     if as_json:
         show.emit_json(hit.to_json())
     else:
@@ -260,7 +261,7 @@ def _write_pictures(
     show.note(f"page written to {file}")
 
 
-def _tell_notes(answer: Answer) -> None:
+def _tell_notes(answer: Answer | Hit) -> None:
     for line in answer.notes:
         show.note(f"note: {line}")
 

@@ -153,9 +153,9 @@ def emit_grounding(hit: Hit) -> None:
             box = "" if region is None else " ".join(f"{corner:.0f}" for corner in region.box)
             share = "" if region is None else f"{region.rle.decode().mean():.1%}"
             table.add_row(
-                mark_of(entity, True),
+                mark_of(entity, 0.0),
                 Text(name_of(entity)),
-                verdict(entity, True),
+                verdict(entity, 0.0),
                 percent(entity.grounding.probability),
                 f"{entity.score:.3f}",
                 box,

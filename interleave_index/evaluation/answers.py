@@ -1,6 +1,6 @@
 """A library asked as a search asks an index of the same photos, judged over any of them. No SQL, no FAISS.
 
-A query is resolved, encoded, scored and judged by the very objects of `query`: `Asking`, `score` and its verdicts.
+A query is resolved, encoded, scored and judged by the very functions of `query`.
 """
 
 from __future__ import annotations
@@ -13,14 +13,16 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from ..config import QuerySettings
 from ..grammar import Query
 from ..interface.protocol import Interface
-from ..query.asking import Asking, Depth, Model, Verdicts
 from ..query.blocks import take
-from ..query.ground import AskedPart, StoredRegions
+from ..query.context import QueryContext, prepare
+from ..query.ground import AskedPart, StoredRegions, ground_photo
+from ..query.lazy_interface import LazyInterface
 from ..query.pixels import PixelCache
 from ..query.score import Scores, rank, score
-from ..query.settings import QuerySettings
+from ..query.verdicts import Verdicts, judge_library, judged_parts
 from ..records import BoolMask, Entity, EntityHit, Floats, Not, Part, Photo, Term
 from ..storage.rows import StoredVectors
 from .library import Library, as_it_is, asked, calibrated
@@ -44,8 +46,7 @@ class Asker:
         known = interface if isinstance(interface, Remembered) else Remembered(interface)
         complete = known.with_calibration(replace(calibrated(library, interface), stand_in=False))
         self.library, self._interface = library, complete
-        self._model = Model(lambda: complete, complete.space)
-        self._model.get()
+        self._lazy = LazyInterface(lambda: complete, complete.space)
         self._store, self._cache = cast("Store", _Vectors(library)), PixelCache()
 
     def learn(self, queries: Sequence[Query]) -> None:
@@ -53,10 +54,19 @@ class Asker:
         words = [query for query in queries if all(isinstance(_term(part), str | Entity) for part in query)]
         self._interface.encode_queries([asked(*query) for query in words])
 
-    def ask(self, query: Query, depth: Depth | None = None) -> Found:
+    def ask(self, query: Query) -> Found:
         """Score every photo for a query."""
-        asking = Asking(query, self._store, 0, self._model, as_it_is, self._cache, depth, QuerySettings())
-        return Found(self.library, asking, score(self.library, asking.scoring))
+        context = prepare(
+            query,
+            self._store,
+            0,
+            self._lazy,
+            as_it_is,
+            self._cache,
+            QuerySettings(),
+            calibration=self._interface.calibration,
+        )
+        return Found(self.library, context, score(self.library, context.scoring))
 
 
 def _term(part: Part) -> str | Term:
@@ -68,7 +78,7 @@ class Found:
     """What a query scores over a library."""
 
     library: Library
-    asking: Asking
+    context: QueryContext
     scores: Scores
 
     def over(self, photos: Positions) -> Answered:
@@ -96,7 +106,7 @@ class Answered:
             for some in (self.scores.evidence, self.scores.negative_evidence)
         )
         best = float(self.scores.wanted.max()) if count else 0.0
-        self.verdicts: Verdicts = found.asking.verdicts(best, evidence, negatives, count, looked_at=count)
+        self.verdicts: Verdicts = judge_library(found.context, best, evidence, negatives, count, looked_at=count)
         self.chances: Floats = self.verdicts.whole.chances(self.scores.total)
         self.above: BoolMask = self.chances >= self.verdicts.whole.cutoff
 
@@ -112,10 +122,10 @@ class Answered:
 
     def asked(self, row: int) -> list[AskedPart]:
         """Entities and negatives with what is judged of each in the photo of a row."""
-        return self._found.asking.asked(self.verdicts, self.scores, row, float(self.chances[row]))
+        return judged_parts(self._found.context, self.verdicts, self.scores, row, float(self.chances[row]))
 
     def looked_at(self, row: int) -> Sequence[EntityHit]:
-        """Entities and negatives tied to the photo of a row, as deep as the query was asked."""
+        """Entities and negatives tied to the photo of a row, by a look at it."""
         library, position = self._found.library, int(self.photos[row])
         record = library.photos[position]
         photo = Photo(id=int(library.photo_ids[position]), path=None, width=record.width, height=record.height)
@@ -127,7 +137,7 @@ class Answered:
             library.scores_of(position),
             lambda: library.masks[position],
         )
-        return self._found.asking.ground(photo, stored, self.asked(row), record.rgb())
+        return ground_photo(self._found.context, photo, stored, self.asked(row), "exact", record.rgb)
 
 
 class _Vectors:

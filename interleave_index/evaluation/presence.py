@@ -74,7 +74,7 @@ def presence(asker: Asker, hits: Sequence[Hit], progress: Progress) -> Outcome:
 
 def _look(asker: Asker, hit: Hit) -> tuple[bool, float, float]:
     """Whether the entity is there, how likely, and the score of its best mask, by an exact look at the photo."""
-    answer = asker.ask(hit.question.query(), "exact").over(hit.question.photos)
+    answer = asker.ask(hit.question.query()).over(hit.question.photos)
     row = int(np.flatnonzero(answer.photos == hit.position)[0])
     (entity,) = [one for one in answer.looked_at(row) if not one.negative]
     return entity.grounding.present, entity.grounding.probability, entity.grounding.score

@@ -197,7 +197,8 @@ def _card(hit: Hit, section: Section, meant: bool, load_pixels: LoadPixels) -> s
     photo = hit.photo
     path = PurePath(photo.path) if photo.path else PurePath(f"photo {photo.id}")
     folder = f'<div class="folder"><bdi>{_text(str(path.parent))}</bdi></div>' if photo.path else ""
-    found = "".join(_found(entity, n, meant) for n, entity in enumerate(hit.entities))
+    cutoff = 0.0 if section.named else section.answer.cutoff
+    found = "".join(_found(entity, n, cutoff) for n, entity in enumerate(hit.entities))
     more = f' <span class="rank">+{len(hit.stack)} alike</span>' if hit.stack else ""
     rank = "" if section.named else f'<span class="rank">{hit.rank}</span>'
     judged = "" if section.named else _relevance(hit, section.answer.cutoff)
@@ -237,8 +238,8 @@ def _heat(hit: Hit, heat: HeatOf | None) -> str:
     return f'<details class="heat"><summary>heat maps</summary>{shown}</details>' if shown else ""
 
 
-def _found(entity: EntityHit, n: int, meant: bool) -> str:
-    source, word, chance = entity.grounding.source, verdict(entity, meant), percent(entity.grounding.probability)
+def _found(entity: EntityHit, n: int, cutoff: float) -> str:
+    source, word, chance = entity.grounding.source, verdict(entity, cutoff), percent(entity.grounding.probability)
     way = f", {entity.grounding.rung}" if entity.grounding.rung else ""
     told = f"{chance} likely to be there; grounding: {source}{way}, score {entity.score:.2f}"
     negative = '<span class="not">not</span> ' if entity.negative else ""

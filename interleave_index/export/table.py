@@ -39,7 +39,7 @@ def answer_table(answer: Answer) -> Table:
             f"{hit.score:.3f}",
             str(hit.photo.id),
             Text(shown_path(hit.photo.path)),
-            Text(found(hit, meant)),
+            Text(found(hit, answer.cutoff)),
             style="" if meant else "bright_black",
         )
     return table
@@ -62,18 +62,19 @@ def relevance_bar(relevance: float, cutoff: float, meant: bool) -> str:
     return f"{bar[:tick]}│{bar[tick:]} {relevance:.2f}"
 
 
-def found(hit: Hit, meant: bool) -> str:
+def found(hit: Hit, cutoff: float) -> str:
     """The entities of a hit in one cell: whether each is there, its phrase and how likely that is."""
     return "  ".join(
-        f"{mark_of(entity, meant)} {name_of(entity)} {percent(entity.grounding.probability)}" for entity in hit.entities
+        f"{mark_of(entity, cutoff)} {name_of(entity)} {percent(entity.grounding.probability)}"
+        for entity in hit.entities
     )
 
 
-def mark_of(entity: EntityHit, meant: bool) -> str:
-    """A tick when the entity is there, else ``?`` in a hit that is meant, ``✗`` in others; negatives ``!``, ``−``."""
+def mark_of(entity: EntityHit, cutoff: float) -> str:
+    """A tick when the entity is there, ``?`` where that is in doubt, else ``✗``; negatives ``!`` and ``−``."""
     if entity.negative:
         return "!" if entity.grounding.present else "−"
-    return {"there": "✓", "unsure": "?", "not there": "✗"}[verdict(entity, meant)]
+    return {"there": "✓", "unsure": "?", "not there": "✗"}[verdict(entity, cutoff)]
 
 
 def shown_path(path: str | None) -> str:

@@ -29,15 +29,15 @@ def counted(answer: Answer) -> str:
     return matching + (f"; {more} more {'is' if more == 1 else 'are'} near" if more else "")
 
 
-def verdict(entity: EntityHit, meant: bool) -> str:
-    """Whether the entity is there, in a word: where the hit is meant, a doubtful entity is never called absent.
+def verdict(entity: EntityHit, cutoff: float) -> str:
+    """Whether the entity is there, in a word: a doubt that reaches the cut-off is not called absent.
 
     Args:
-        meant: whether the hit is, or its photo was named by hand.
+        cutoff: of the answer; 0 for a photo that was named by hand, where every doubt counts.
     """
     if entity.grounding.present:
         return "there"
-    return "unsure" if meant and not entity.negative else "not there"
+    return "unsure" if entity.grounding.probability >= cutoff and not entity.negative else "not there"
 
 
 def percent(chance: float) -> str:

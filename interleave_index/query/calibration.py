@@ -5,26 +5,57 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..config import QuerySettings
 from ..interface.calibration import KINDS, Calibration, QueryKind
 from ..records import Floats
 from .blocks import bank_of
 from .judgement import library_curves
-from .score import ALONE, ENTITY_WEIGHT, IMAGE_CENTRING, Block, Terms, best_cosines, mean_of
+from .lazy_interface import LazyInterface
+from .score import ALONE, IMAGE_CENTRING, Block, Terms, best_cosines, mean_of
 
+if TYPE_CHECKING:
+    from ..storage.store import Store
+
+SAMPLE = 1000  # photos of the library that stand in where the interface has no calibration
 ENOUGH_PHOTOS = 16  # of a library, to be a better bank of pictures than drawn ones
 SAME = 0.999  # cosine from which on a picture of the bank is the photo itself
 MOST_PHOTOS = 200  # of a library that generic queries are asked of: their scores are all alike in kind
 W_OF_KIND: dict[QueryKind, float] = {
     "caption": 0.0,
-    "mixed": ENTITY_WEIGHT,
+    "mixed": QuerySettings().entity_weight,
     "entity": ALONE,
     "picture": ALONE,
     "region": ALONE,
 }
+
+
+def calibration_for(store: Store | None, space_id: int, interface: LazyInterface) -> tuple[Calibration, str]:
+    """The calibration that judges a query, and a note where it is only a rough one, else an empty text.
+
+    It is the built interface's own, else what the index keeps of it, else one from photos of the library; the model is
+    built for it only where there are none. What is missing is completed from the library.
+
+    Args:
+        store: the index, or None where there is none.
+        space_id: of the index.
+        interface: of the space.
+    """
+    own = None if interface.built is None else interface.built.calibration
+    if own is None and store is not None:
+        kept = store.load_calibration(space_id)
+        own = None if kept is None else unpacked(kept)
+    if own is not None and own.curves and not own.stand_in:
+        return own, ""
+    sample = None if store is None else store.null_sample(space_id, SAMPLE)
+    if own is None and sample is not None and len(sample.image):
+        note = "the index keeps no calibration: relevance is judged against its own photos; ingest again to keep one"
+        return of_library(sample), note
+    return complete(interface.get().calibration if own is None else own, sample), ""
 
 
 @lru_cache(maxsize=2)

@@ -13,19 +13,22 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..config import QuerySettings
 from ..errors import InputError, NotInIndex
 from ..grammar import Query
 from ..interface.protocol import Interface
 from ..records import RGB, Answer, EntityHit, Filters, Floats, Hit, Photo, PhotoEncoding
 from .alone import ground_alone
-from .asking import Asking, Depth, Model, Verdicts
 from .blocks import block_of, take
 from .candidates import Ids, Mode, Path, every_cosine, nearest, plan
-from .ground import LoadMasks, StoredRegions
-from .pixels import LoadPicture, PixelCache
-from .resolve import named_photos, names_indexed, own_photo, resolve
+from .context import QueryContext, prepare
+from .ground import Depth, LoadMasks, StoredRegions, ground_photo
+from .lazy_interface import LazyInterface
+from .notes import answer_notes
+from .pixels import LoadPicture, PixelCache, indexed_pixels
+from .resolve import names_indexed, own_photo, resolve
 from .score import Scores, fuse, rank, score
-from .settings import Dials, QuerySettings
+from .verdicts import Verdicts, judge_library, judge_named_photo, judged_parts
 
 if TYPE_CHECKING:
     from ..storage.rows import StoredVectors
@@ -46,10 +49,10 @@ def search(
     load_picture: LoadPicture,
     mode: Mode = "auto",
     ground: Depth | None = "stored",
-    settings: Dials = _DEFAULTS,
+    settings: QuerySettings = _DEFAULTS,
     cache: PixelCache | None = None,
     skip: int = 0,
-    exclude_self: bool = False,
+    left_out: Collection[int] = (),
 ) -> Answer:
     """Rank the photos of the active space for one query, and tie its parts to the hits.
 
@@ -66,7 +69,7 @@ def search(
         settings: weights, candidates and cut-off.
         cache: of the pixels of indexed photos; None shares one in this process.
         skip: of the best hits that are left out, 0 or more; ranks count from the best all the same.
-        exclude_self: leave out the photos that the query names by `[photo:]` and `[region:]`.
+        left_out: ids of photos that are no hits.
     Returns:
         Hits, best first, ties by photo id; no hits when nothing is indexed or the filters leave nothing. A query that
         is one indexed photo, or a part of one, finds that photo first, with relevance 1.
@@ -86,37 +89,41 @@ def search(
         resolve(query, None, 0, load_picture)  # a query that could never be answered is still an error
         return Answer(str(query), "exact", (), notes=("nothing is indexed yet",))
     space_id, space = active
-    asking = Asking(
+    cache = _CACHE if cache is None else cache
+    context = prepare(
         query,
         store,
         space_id,
-        Model(interface_factory, space),
+        LazyInterface(interface_factory, space),
         load_picture,
-        _CACHE if cache is None else cache,
-        ground,
+        cache,
         settings,
+        pixels=ground == "exact",
     )
-    options = (filters or Filters(), mode, (skip, skip + top_k), exclude_self)
+    options = (filters or Filters(), mode, (skip, skip + top_k), left_out)
     try:
-        found = _ranked(store, asking, *options)
+        ranked = _ranked(store, space_id, context, *options)
     except NotInIndex:  # a photo was taken out between the look at the indexes and the look at the catalog
-        found = _ranked(store, asking, *options)
-    shown = found.block
-    photos = store.photos(shown.photo_ids.tolist())
-    masks = store.many_masks(space_id, shown.photo_ids.tolist()) if ground is not None else {}
+        ranked = _ranked(store, space_id, context, *options)
+    shown_ids = ranked.block.photo_ids.tolist()
+    photos = store.photos(shown_ids)
+    masks = store.many_masks(space_id, shown_ids) if ground is not None else {}
     hits: list[Hit] = []
-    for row, photo_id in enumerate(shown.photo_ids.tolist()):
-        if photo_id in photos:  # else it was taken out just now
-            relevance = float(found.relevance[row])
-            entities: tuple[EntityHit, ...] = ()
-            if ground is not None:
-                asked = asking.asked(found.verdicts, found.scores, row, relevance, own=photo_id == own_photo(query))
-                entities = asking.ground(photos[photo_id], _stored_regions(store, space_id, shown, row, masks), asked)
-            total = float(found.scores.total[row])
-            hits.append(Hit(skip + len(hits) + 1, photos[photo_id], total, relevance, entities))
-    doubts = _doubts(asking, found.verdicts) if found.path == "exact" else []  # else not every photo was looked at
-    notes = (*asking.notes, *doubts)
-    return Answer(str(query), found.path, tuple(hits), tuple(dict.fromkeys(notes)), found.verdicts.whole.cutoff)
+    for row, photo_id in enumerate(shown_ids):
+        if photo_id not in photos:  # it was taken out just now
+            continue
+        photo, relevance = photos[photo_id], float(ranked.relevance[row])
+        entities: tuple[EntityHit, ...] = ()
+        if ground is not None:
+            own = photo_id == own_photo(query)
+            asked = judged_parts(context, ranked.verdicts, ranked.scores, row, relevance, own=own)
+            stored = _stored_regions(store, space_id, ranked.block, row, masks)
+            load_pixels = partial(indexed_pixels, store, photo, load_picture, cache)
+            entities = ground_photo(context, photo, stored, asked, ground, load_pixels)
+        hits.append(Hit(skip + len(hits) + 1, photo, float(ranked.scores.total[row]), relevance, entities))
+    cutoff = ranked.verdicts.whole.cutoff
+    notes = answer_notes(context, ranked.verdicts, hits, every_photo=ranked.path == "exact" and ranked.looked_at > 0)
+    return Answer(str(query), ranked.path, tuple(hits), notes, cutoff)
 
 
 def ground(
@@ -128,7 +135,7 @@ def ground(
     photo: Photo | None = None,
     store: Store | None = None,
     depth: Depth = "exact",
-    settings: Dials = _DEFAULTS,
+    settings: QuerySettings = _DEFAULTS,
     cache: PixelCache | None = None,
 ) -> Hit:
     """Look at one picture, indexed or not, and mask what each entity of the query means in it.
@@ -153,32 +160,37 @@ def ground(
     active = store.active_space() if store is not None else None
     if active is not None and active[1] != interface.space:
         if names_indexed(query):  # their vectors mean nothing to this interface
-            Model(lambda: interface, active[1]).get()
+            LazyInterface(lambda: interface, active[1]).get()
         store, active = None, None
-    asking = Asking(
+    context = prepare(
         query,
         store,
         active[0] if active else 0,
-        Model(lambda: interface, interface.space),
+        LazyInterface(lambda: interface, interface.space),
         load_picture,
         _CACHE if cache is None else cache,
-        depth,
         settings,
+        pixels=depth == "exact",
     )
     encoding = interface.encode_photos([rgb])[0]
-    scores = score(block_of([encoding]), asking.scoring)
-    verdicts = asking.verdicts_named(scores)
+    scores = score(block_of([encoding]), context.scoring)
+    verdicts = judge_named_photo(context, scores)
     relevance = float(verdicts.whole.chances(scores.total)[0])
-    asked = asking.asked(verdicts, scores, 0, relevance)
-    entities = asking.ground(known, _fresh_regions(encoding, known, rgb), asked, rgb)
-    return Hit(1, known, float(scores.total[0]), relevance, entities)
+    asked = judged_parts(context, verdicts, scores, 0, relevance)
+    entities = ground_photo(context, known, _fresh_regions(encoding, known, rgb), asked, depth, lambda: rgb)
+    notes = tuple(dict.fromkeys(context.notes))
+    return Hit(1, known, float(scores.total[0]), relevance, entities, notes=notes)
 
 
 @dataclass(frozen=True, slots=True)
 class _Ranked:
-    """Photos of one span of the ranking, best first: the path taken, their vectors, scores and chances."""
+    """Photos of one span of the ranking, best first: the path taken, their vectors, scores and chances.
+
+    `looked_at` is how many photos were scored for it.
+    """
 
     path: Path
+    looked_at: int
     block: StoredVectors
     scores: Scores
     relevance: Floats
@@ -186,15 +198,22 @@ class _Ranked:
 
 
 def _ranked(
-    store: Store, asking: Asking, filters: Filters, mode: Mode, span: tuple[int, int], exclude_self: bool
+    store: Store,
+    space_id: int,
+    context: QueryContext,
+    filters: Filters,
+    mode: Mode,
+    span: tuple[int, int],
+    left_out: Collection[int],
 ) -> _Ranked:
     """The photos that rank in this span, judged by the best of all."""
     passed, top_k = max(0, span[0] - RESCORED), span[1]  # what ranks far above the span is not looked at again
-    scoring, own = asking.scoring, own_photo(asking.query)
-    allowed = store.eligible(asking.space_id, filters)
-    if exclude_self:
-        allowed = _without(store.encoded(asking.space_id) if allowed is None else allowed, named_photos(asking.query))
-    photos, regions = store.count(asking.space_id)
+    scoring, own = context.scoring, own_photo(context.query)
+    allowed = store.eligible(space_id, filters)
+    if len(left_out):
+        allowed = store.encoded(space_id) if allowed is None else allowed
+        allowed = allowed[~np.isin(allowed, list(left_out))]
+    photos, regions = store.count(space_id)
     eligible = photos if allowed is None else len(allowed)
     chosen = plan(
         mode,
@@ -203,22 +222,24 @@ def _ranked(
         eligible=eligible,
         entities=len(scoring.entities),
         top_k=top_k,
-        candidates=asking.settings.candidates,
+        candidates=context.settings.candidates,
     )
     if not eligible:
-        return _nothing(store, asking, chosen.path)
-    indexes = store.indexes(asking.space_id)
+        return _nothing(store, space_id, context, chosen.path)
+    indexes = store.indexes(space_id)
     if chosen.path == "ann":
-        found = nearest(indexes, scoring, allowed, chosen.count)
-        here = own is not None and (allowed is None or own in allowed)
-        allowed = np.union1d(found, [own]) if here else found
+        candidates = nearest(indexes, scoring, allowed, chosen.count)
+        if own is not None and (allowed is None or own in allowed):
+            candidates = np.union1d(candidates, [own])
+        allowed = candidates
     ids, cosines = every_cosine(indexes, scoring, allowed)
     if not len(ids):  # what was eligible was taken out since
-        return _nothing(store, asking, chosen.path)
+        return _nothing(store, space_id, context, chosen.path)
     every = fuse(cosines, scoring)
     others = ids != own if own is not None and len(ids) > 1 else np.ones(len(ids), bool)
     # what negatives take off lowers photos, and says nothing of whether the library holds what is wanted
-    verdicts = asking.verdicts(
+    verdicts = judge_library(
+        context,
         float(every.wanted[others].max()),
         every.evidence[others].max(0),
         every.negative_evidence.max(0),
@@ -226,20 +247,22 @@ def _ranked(
         looked_at=len(ids),
     )
     first = rank(ids, _own_first(ids, every.total, own), top_k + RESCORED)[passed:]
-    block = store.vectors(asking.space_id, ids[first])
+    block = store.vectors(space_id, ids[first])
     scores = score(block, scoring)
     best = rank(block.photo_ids, _own_first(block.photo_ids, scores.total, own), top_k - passed)[span[0] - passed :]
     relevance = verdicts.whole.chances(scores.total)
     relevance[block.photo_ids == own] = 1.0
-    return _Ranked(chosen.path, take(block, best), scores.rows(best), relevance[best], verdicts)
+    return _Ranked(chosen.path, len(ids), take(block, best), scores.rows(best), relevance[best], verdicts)
 
 
-def _nothing(store: Store, asking: Asking, path: Path) -> _Ranked:
+def _nothing(store: Store, space_id: int, context: QueryContext, path: Path) -> _Ranked:
     """The ranking of no photos."""
-    block = store.vectors(asking.space_id, [])
-    scores = score(block, asking.scoring)
-    terms = np.zeros(len(asking.scoring.entities), np.float32), np.zeros(len(asking.scoring.negatives), np.float32)
-    return _Ranked(path, block, scores, scores.total, asking.verdicts(0.0, *terms, 0, looked_at=0))
+    block = store.vectors(space_id, [])
+    scores = score(block, context.scoring)
+    evidence = np.zeros(len(context.scoring.entities), np.float32)
+    negative_evidence = np.zeros(len(context.scoring.negatives), np.float32)
+    verdicts = judge_library(context, 0.0, evidence, negative_evidence, 0, looked_at=0)
+    return _Ranked(path, 0, block, scores, scores.total, verdicts)
 
 
 def _own_first(ids: Ids, totals: Floats, own: int | None) -> Floats:
@@ -247,20 +270,6 @@ def _own_first(ids: Ids, totals: Floats, own: int | None) -> Floats:
     if own is None or own not in ids:
         return totals
     return np.where(ids == own, np.float32(np.inf), totals)
-
-
-def _without(ids: Ids, gone: Collection[int]) -> Ids:
-    return ids[~np.isin(ids, list(gone))]
-
-
-def _doubts(asking: Asking, verdicts: Verdicts) -> list[str]:
-    """What the caller should know of the judgement: a negative that nothing here surely shows changes little."""
-    unwanted = [part for part in asking.parts if part.role == "negative"]
-    return [
-        f"no photo here surely shows {part.label}; leaving it out changes little"
-        for part, verdict in zip(unwanted, verdicts.negatives, strict=True)
-        if verdict.anything < verdict.curve.anything_bar
-    ]
 
 
 def _stored_regions(

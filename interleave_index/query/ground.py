@@ -11,11 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from ..geometry import box_rle, resize_rle
 from ..grounding.instances import MARGIN, MOST_INSTANCES, rank_regions, select_instances
 from ..records import (
+    RGB,
     Box,
     EntityHit,
     Floats,
@@ -29,8 +30,12 @@ from ..records import (
 )
 from .score import NO_EVIDENCE
 
+if TYPE_CHECKING:
+    from .context import QueryContext
+
 NOWHERE = (0.0, 0.0, 0.0, 0.0)  # box of a mask without pixels
 
+Depth: TypeAlias = Literal["stored", "named", "exact"]
 LoadMasks: TypeAlias = Callable[[], Sequence[Rle]]
 Source = Literal["stored", "exact", "none"]
 
@@ -72,6 +77,36 @@ class StoredRegions:
     scores: Floats
     masks: LoadMasks
     indexed: bool = True
+
+
+def ground_photo(
+    context: QueryContext,
+    photo: Photo,
+    stored: StoredRegions,
+    asked: Sequence[AskedPart],
+    depth: Depth,
+    load_pixels: Callable[[], RGB | None],
+) -> tuple[EntityHit, ...]:
+    """Tie every asked part to one photo.
+
+    Args:
+        context: the query; a look at the photo asks its interface, and lost pixels are noted in it.
+        photo: whose size the masks and boxes get.
+        stored: its vectors, boxes and masks.
+        asked: entities and negatives in the order of the query.
+        depth: `stored`, `named` (stored regions without their masks), or `exact`.
+        load_pixels: upright RGB of the photo, or None where they are lost; called only for a look.
+    """
+    hits = ground_stored(photo, stored, asked, masks=depth != "named")
+    if depth != "exact":
+        return hits
+    rgb = load_pixels()
+    if rgb is None:
+        context.notes.append(
+            f"neither the original nor the thumbnail of photo {photo.id} is left; its stored regions are shown"
+        )
+        return hits
+    return ground_exact(photo, hits, asked, context.interface.get().ground(rgb, context.grounded))
 
 
 def ground_stored(
@@ -130,13 +165,19 @@ def ground_exact(
     changed = list(hits)
     for entity, number in enumerate(wanted):
         part = asked[number].part
-        masks = [mask for mask in found if mask.entity == entity]
-        if any(mask.present is None for mask in masks):  # a grounder that judges presence also knows its best mask
-            masks.sort(key=lambda mask: -mask.score)
+        masks = best_first(found, entity)
         if not masks or (part.kind != "text" and part.photo is None):
             continue
         changed[number] = _seen(photo, changed[number], masks)
     return tuple(changed)
+
+
+def best_first(found: Sequence[GroundedMask], entity: int) -> list[GroundedMask]:
+    """The masks of one entity by their score; those of a grounder that judges presence stay in its own order."""
+    masks = [mask for mask in found if mask.entity == entity]
+    if any(mask.present is None for mask in masks):
+        masks.sort(key=lambda mask: -mask.score)
+    return masks
 
 
 def _seen(photo: Photo, hit: EntityHit, masks: Sequence[GroundedMask]) -> EntityHit:

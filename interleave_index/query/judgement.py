@@ -26,10 +26,8 @@ from numpy.typing import NDArray
 
 from ..interface.calibration import Calibration, Curve, QueryKind
 from ..records import Floats, ResolvedPart
+from .reading import only_frames, words
 
-_FRAMING = frozenset(
-    ["a", "an", "the", "some", "my", "of", "photo", "photos", "picture", "pictures", "image", "images"]
-)
 IMPOSSIBLE = 1.0  # cut-off of an answer in which nothing is meant
 _KINDS: dict[str, QueryKind] = {"text": "entity", "picture": "picture", "region": "region"}
 
@@ -111,15 +109,13 @@ def sentence_share(parts: Sequence[ResolvedPart]) -> float:
     """
     bracketed = sum(_words(part) for part in parts if part.role == "entity")
     captions = [part for part in parts if part.role == "caption"]
-    framing = all(word.lower() in _FRAMING for part in captions for word in part.label.split())
+    framing = all(only_frames(part.label) for part in captions)
     beside = 0 if framing else sum(map(_words, captions))
     return bracketed / (bracketed + beside) if bracketed else 0.0
 
 
 def _words(part: ResolvedPart) -> int:
-    if part.kind != "text":
-        return 1
-    return sum(any(letter.isalnum() for letter in word) for word in part.label.split())
+    return len(words(part.label)) if part.kind == "text" else 1
 
 
 def library_curves(scores: dict[QueryKind, NDArray[np.floating]]) -> dict[QueryKind, Curve]:

@@ -182,7 +182,7 @@ class _References:
         self._row = {photo_id: row for row, photo_id in enumerate(dict.fromkeys(term.photo_id for term in terms))}
         if terms and store is None:
             raise InputError(f"query names {label(terms[0])}, expected pictures or text where there is no index")
-        self._vectors = store.vectors(space_id, list(self._row)) if store is not None and terms else None
+        self._vectors = _stored_vectors(store, space_id, list(self._row)) if store is not None and terms else None
 
     def vector(self, term: PhotoRef | RegionRef) -> Floats:
         """(D,) float32 stored embedding."""
@@ -229,6 +229,16 @@ class _References:
         if self._vectors is None:
             raise NotInIndex("the query names nothing of the index")
         return self._vectors
+
+
+def _stored_vectors(store: Store, space_id: int, photo_ids: list[int]) -> StoredVectors:
+    """Of these photos; NotInIndex says whether there is no such photo, or only no vectors of it in the space."""
+    try:
+        return store.vectors(space_id, photo_ids)
+    except NotInIndex:
+        for photo_id in photo_ids:
+            store.photo(photo_id)
+        raise
 
 
 def _vectors(parts: Sequence[ResolvedPart]) -> Floats:

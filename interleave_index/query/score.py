@@ -7,8 +7,9 @@ What a photo or a region scores for captions in general says how near it lies to
 it for photos, all of it for regions. Since the mean is linear in the vectors it is taken off the query instead, once,
 which makes it exact in every index. A whole picture also meets the image vector.
 
-w grows with the share of the sentence that stands in brackets: `ENTITY_WEIGHT` beside a long sentence, 1 for entities
-alone. The score of a query that is one entity alone is that entity's *evidence*, by which its presence is judged.
+w grows with the share of the sentence that stands in brackets: `query.entity_weight` of the settings beside a long
+sentence, 1 for entities alone. The score of a query that is one entity alone is that entity's *evidence*, by which its
+presence is judged.
 
 A negative takes off what its own evidence says, as a chance at even odds: nothing where it is surely absent, and
 `PENALTY` nats of the query's log-odds, times its weight, where it is surely there (`judgement.py`).
@@ -28,19 +29,18 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ..config import QuerySettings
 from ..errors import EmptyQuery, ShapeError, SpaceMismatch
 from ..interface.calibration import Calibration
 from ..records import Floats, QueryEncoding, ResolvedPart
 from .judgement import curve_of, kind_of_part, sentence_share
 
-ENTITY_WEIGHT = 0.3  # w beside a long sentence
 ALONE = 1.0  # w of entities without a sentence
-NEGATIVE_WEIGHT = 1.0
-MOST_WEIGHT = np.float32(1000)  # of a negative: it outweighs everything long before
 PENALTY = 5.0  # nats that a negative which is surely there takes off the log-odds
 IMAGE_CENTRING = 0.5  # share of the mean caption that is taken off before images are compared
 NO_EVIDENCE = -np.inf  # the best cosine over no regions at all
 DECIMALS = 6
+_DEFAULTS = QuerySettings()
 SURE = 80.0  # nats; a chance so near to 0 or 1 goes no nearer, and its exponential fits into float32
 
 
@@ -95,7 +95,7 @@ class ScoringQuery:
     legend: Floats
     entities: Terms
     negatives: Terms
-    entity_weight: float = ENTITY_WEIGHT
+    entity_weight: float = _DEFAULTS.entity_weight
     penalties: Floats = field(default_factory=lambda: np.zeros(0, np.float32))
     slopes: Floats = field(default_factory=lambda: np.zeros(0, np.float32))
     middles: Floats = field(default_factory=lambda: np.zeros(0, np.float32))
@@ -144,8 +144,8 @@ def scoring_query(
     encoding: QueryEncoding,
     calibration: Calibration,
     *,
-    entity_weight: float = ENTITY_WEIGHT,
-    negative_weight: float = NEGATIVE_WEIGHT,
+    entity_weight: float = _DEFAULTS.entity_weight,
+    negative_weight: float = _DEFAULTS.negative_weight,
 ) -> ScoringQuery:
     """Put together what the score needs.
 
@@ -178,7 +178,7 @@ def scoring_query(
         entities=terms(entities, encoding.entities, mean),
         negatives=unwanted,
         entity_weight=entity_weight + (ALONE - entity_weight) * sentence_share(parts),
-        penalties=np.float32(scale) * np.minimum(unwanted.weights, MOST_WEIGHT),
+        penalties=np.float32(scale) * unwanted.weights,
         slopes=np.array([curve.slope for curve in own], np.float32),
         middles=np.array([curve.middle for curve in own], np.float32),
     )
@@ -234,7 +234,7 @@ def fuse(found: Cosines, query: ScoringQuery) -> Scores:
     unwanted = found.negative_images + np.float32(ALONE) * negatives
     total: Floats = found.legend
     if len(query.entities):
-        weights = query.entities.weights / query.entities.weights.max()  # very large ones must not overflow their sum
+        weights = query.entities.weights
         total = total + np.float32(query.entity_weight) * (entities @ (weights / weights.sum()))
     wanted = total
     if len(query.negatives):

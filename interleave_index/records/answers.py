@@ -88,7 +88,10 @@ class EntityHit:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """One ranked answer. `relevance` is calibrated, 0 to 1; `stack` names photos folded into this hit."""
+    """One ranked answer. `relevance` is calibrated, 0 to 1; `stack` names photos folded into this hit.
+
+    `notes` is what the caller should know of a photo that was grounded by itself; those of a search are in its answer.
+    """
 
     rank: int
     photo: Photo
@@ -96,10 +99,11 @@ class Hit:
     relevance: float
     entities: tuple[EntityHit, ...] = ()
     stack: tuple[int, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """The hit as plain JSON values; see docs/cli.md for the frozen form."""
-        return {
+        """The hit as plain JSON values; see docs/cli.md for the frozen form. ``notes`` only where there are some."""
+        values = {
             "rank": self.rank,
             "photo_id": self.photo.id,
             "path": self.photo.path,
@@ -122,6 +126,7 @@ class Hit:
                 for e in self.entities
             ],
         }
+        return values | {"notes": list(self.notes)} if self.notes else values
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-import numpy as np
-
 from ..errors import InputError
 from .encodings import RGB, BoolMask, Box, Floats
 
@@ -24,7 +22,7 @@ class Picture:
         points: (x, y) pixels on the thing that is meant.
         background: (x, y) pixels that do not belong to it; only with points.
         mask: path of a picture whose non-zero pixels mark the part, or an (H, W) bool array.
-        weight: of its entity in the score, above 0.
+        weight: of its entity in the score, 0.001 to 1000.
     """
 
     source: str | Path | RGB
@@ -41,7 +39,7 @@ class Picture:
             raise InputError(f"picture part has {' and '.join(given)}, expected one of box, points, mask")
         if self.background and not self.points:
             raise InputError("picture part has background points only, expected at least one point on the thing")
-        _check_weight(self.weight)
+        check_weight(self.weight)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +69,7 @@ class Entity:
     def __post_init__(self) -> None:
         if not self.text.strip():
             raise InputError("entity is empty, expected a phrase such as [a dog]")
-        _check_weight(self.weight)
+        check_weight(self.weight)
 
 
 Term: TypeAlias = Entity | Picture | PhotoRef | RegionRef
@@ -90,9 +88,13 @@ class Not:
 Part: TypeAlias = str | Entity | Picture | PhotoRef | RegionRef | Not
 
 
-def _check_weight(weight: float) -> None:
-    if not (np.isfinite(weight) and weight > 0):
-        raise InputError(f"weight is {weight}, expected a number above 0; use -[...] for what should be absent")
+SMALLEST_WEIGHT, LARGEST_WEIGHT = 0.001, 1000.0
+
+
+def check_weight(weight: float) -> None:
+    """InputError for the weight of an entity or negative that is out of range."""
+    if not SMALLEST_WEIGHT <= weight <= LARGEST_WEIGHT:
+        raise InputError(f"weight is {weight}, expected 0.001 to 1000; use -[...] for what should be absent")
 
 
 PartKind = Literal["text", "picture", "region"]

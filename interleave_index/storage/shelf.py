@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from ..errors import NotInIndex
 from ..records import Box, Floats, Photo, Region, Rle, region_id
 
@@ -21,8 +23,8 @@ def named(store: Store, item: Path | str | int) -> list[int]:
     Raises:
         NotInIndex: there is no such photo, and none below such a folder.
     """
-    if isinstance(item, int):
-        return [store.photo(item).id]
+    if isinstance(item, int | np.integer):
+        return [store.photo(int(item)).id]
     path = Path(item).absolute()
     known = store.photo_by_path(path)
     if known is not None:

@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from ..export.files import printable, to_json_text
 from ..export.masks import at_photo_size
+from ..export.words import verdict
 from ..geometry import fit, resize_rle
 from ..query.heat import Heat
 from ..records import Answer, EntityHit, Hit, Photo, Region, Rle
@@ -81,25 +82,27 @@ def asked_json(search: Search) -> list[dict[str, Any]]:
 def hit_json(hit: Hit, search: Search | None = None) -> dict[str, Any]:
     """One hit without its masks, which are fetched apart; a photo that was named by hand, by no search, is meant."""
     stack = list(hit.stack) if search is None else search.stacks.get(hit.photo.id, [])
-    meant = search is None or search.answer is None or search.answer.meant(hit)
+    answer = None if search is None else search.answer
+    cutoff = 0.0 if answer is None else answer.cutoff
     return {
         "rank": hit.rank,
         "photo": photo_json(hit.photo),
         "score": hit.score,
         "relevance": hit.relevance,
-        "meant": meant,
+        "meant": answer is None or answer.meant(hit),
         "stack": stack,
-        "entities": [entity_json(entity) for entity in hit.entities],
+        "entities": [entity_json(entity, cutoff) for entity in hit.entities],
     }
 
 
-def entity_json(entity: EntityHit) -> dict[str, Any]:
-    """What one entity found in a photo."""
+def entity_json(entity: EntityHit, cutoff: float) -> dict[str, Any]:
+    """What one entity found in a photo, and in a word whether it is there, by the cut-off of the answer."""
     return {
         "text": printable(entity.text),
         "negative": entity.negative,
         "score": entity.score,
         "present": entity.grounding.present,
+        "verdict": verdict(entity, cutoff),
         "probability": entity.grounding.probability,
         "source": entity.grounding.source,
         "regions": [

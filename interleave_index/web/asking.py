@@ -8,6 +8,7 @@ from fastapi import APIRouter, Path, Query, Request
 from starlette.responses import Response
 
 from ..query.heat import heat_of
+from ..query.resolve import named_photos
 from ..records import Hit
 from ..service import Depth
 from .answers import Json, heat_json, hit_json, masks_json, page_json
@@ -54,8 +55,7 @@ async def search(request: Request) -> Response:
             depth,
             body.mode,
             fold=body.stacks,
-            exclude_self=body.exclude_self,
-            left_out=body.marked_photos if body.exclude_self else frozenset(),
+            left_out=named_photos(query) | body.marked_photos if body.exclude_self else set(),
         )
         return _page(state, begun, 0, body.limit)
 
@@ -118,6 +118,7 @@ def _look(hit: Hit, upload: Upload | None = None) -> dict[str, Any]:
     """A grounded hit; boxes of an upload are brought from its pixels at hand to those of the whole picture."""
     told = hit_json(hit)
     told["masks"] = masks_json(hit)
+    told["notes"] = list(hit.notes)
     if upload is not None:
         wide, high = upload.width / upload.rgb.shape[1], upload.height / upload.rgb.shape[0]
         told["photo"] |= {"name": upload.name, "width": upload.width, "height": upload.height}

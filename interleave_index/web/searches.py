@@ -7,7 +7,7 @@ import secrets
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from dataclasses import dataclass, field, replace
 
 from ..errors import NotInIndex
@@ -33,7 +33,6 @@ class Search:
         name: under which further pages and exports speak of it.
         hits: best first, those that stand for themselves.
         stacks: photo ids that fell under a hit's photo.
-        exclude_self: leave out the photos that the query names by itself.
         left_out: ids of photos that are no hits.
         asked: how many of the ranking were fetched.
         done: nothing is left.
@@ -45,8 +44,7 @@ class Search:
     ground: Depth | None
     mode: Mode
     fold: bool
-    exclude_self: bool
-    left_out: frozenset[int]
+    left_out: Set[int]
     made: float
     answer: Answer | None = None
     hits: list[Hit] = field(default_factory=list)
@@ -88,13 +86,13 @@ class Search:
             ground=self.ground,
             mode=self.mode,
             skip=self.asked,
-            exclude_self=self.exclude_self,
+            left_out=self.left_out,
         )
         if self.answer is None:  # an answer without hits is false
             self.answer = replace(found, hits=())
         self.asked += count
         self.done = len(found) < count or self.asked >= most
-        fresh = [_without_masks(hit) for hit in found if hit.photo.id not in self._seen | self.left_out]
+        fresh = [_without_masks(hit) for hit in found if hit.photo.id not in self._seen]
         self._seen.update(hit.photo.id for hit in fresh)
         shown, under = folded(fresh, self._stacks) if self.fold else (fresh, {})
         self.hits += shown
@@ -118,13 +116,10 @@ class Searches:
         mode: Mode,
         *,
         fold: bool,
-        exclude_self: bool = False,
-        left_out: frozenset[int] = frozenset(),
+        left_out: Set[int] = frozenset(),
     ) -> Search:
         """A new one, not asked yet."""
-        search = Search(
-            secrets.token_urlsafe(12), query, filters, ground, mode, fold, exclude_self, left_out, time.monotonic()
-        )
+        search = Search(secrets.token_urlsafe(12), query, filters, ground, mode, fold, left_out, time.monotonic())
         with self._lock:
             self._held[search.name] = search
             while len(self._held) > 1 and (

@@ -41,10 +41,14 @@ def test_hits_are_counted_in_words(answer, doubtful):
     assert counted(replace(answer, cutoff=1.0)) == "Nothing here matches well; these are the nearest"
 
 
-def test_a_negative_is_never_called_unsure(answer):
+def test_a_doubt_that_reaches_the_cut_off_is_unsure_and_one_below_is_not_there_and_a_negative_never_unsure(answer):
     wanted, unwanted = answer[0].entities
-    assert [verdict(replace(wanted, grounding=unwanted.grounding), meant) for meant in (True, False)] == [
-        "unsure",
-        "not there",
+    doubtful = [
+        replace(wanted, grounding=replace(wanted.grounding, present=False, probability=chance))
+        for chance in (0.2, 0.14, 0.02)
     ]
-    assert verdict(unwanted, True) == verdict(unwanted, False) == "not there"
+    assert [verdict(entity, 0.14) for entity in doubtful] == ["unsure", "unsure", "not there"]
+    assert [verdict(entity, 1.0) for entity in doubtful] == ["not there"] * 3
+    assert [verdict(entity, 0.0) for entity in doubtful] == ["unsure"] * 3
+    assert verdict(wanted, 1.0) == "there"
+    assert verdict(unwanted, 0.0) == verdict(unwanted, 1.0) == "not there"

@@ -6,7 +6,6 @@ from dataclasses import replace
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import pytest
@@ -14,18 +13,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from interleave_index.config import QuerySettings
 from interleave_index.errors import EmptyQuery, InputError, NotInIndex, SpaceMismatch
 from interleave_index.geometry import mask_iou, unit
 from interleave_index.grammar import Query
 from interleave_index.interface.calibration import Calibration
-from interleave_index.interface.protocol import Interface
+from interleave_index.interface.protocol import TextReading
 from interleave_index.interface.toy import COLOURS, ToyInterface
 from interleave_index.query.candidates import nearest
 from interleave_index.query.engine import ground, search
 from interleave_index.query.judgement import curve_of
-from interleave_index.query.resolve import resolve, stored_encoding
+from interleave_index.query.resolve import named_photos, resolve, stored_encoding
 from interleave_index.query.score import PENALTY, rank, score, scoring_query
-from interleave_index.query.settings import QuerySettings
 from interleave_index.records import (
     Entity,
     Filters,
@@ -113,8 +112,8 @@ def test_equal_photos_rank_by_id(empty, draw):
         assert len({hit.score for hit in answer}) == 1
 
 
-def test_settings_are_the_dials_of_the_score(library):
-    # one of two words stands in brackets, so w is halfway between the dial and 1
+def test_settings_weigh_the_score(library):
+    # one of two words stands in brackets, so w is halfway between the setting and 1
     none, all_ = (library.ask("white [red]", settings=QuerySettings(entity_weight=w)) for w in (0.0, 1.0))
     by_id = {hit.photo.id: hit for hit in none}
     for hit in all_:
@@ -178,7 +177,63 @@ def test_a_negative_that_no_photo_shows_changes_nothing_and_a_note_says_so(libra
     assert [hit.photo.id for hit in plain] == [hit.photo.id for hit in without]
     assert [hit.score for hit in without] == pytest.approx([hit.score for hit in plain], abs=1e-4)
     assert without.notes == ("no photo here surely shows orange; leaving it out changes little",)
-    assert library.ask("[red] -[blue]").notes == plain.notes == ()
+    assert plain.notes == ()
+
+
+def test_a_negative_that_is_there_in_a_hit_that_counts_is_explained_once(library):
+    answer = library.ask("[red] -[blue]")
+    shown = {library.names([hit])[0]: hit for hit in answer}
+    both = shown["red_and_blue"]
+    assert answer.meant(both) and [entity.grounding.present for entity in both.entities] == [True, True]
+    assert answer.notes == (
+        "blue is there in photos that count all the same: a negative lowers photos and rules none out",
+    )
+    assert library.ask("[red] -[blue]", ground=None).notes == ()
+
+
+def test_an_entity_that_is_there_in_hits_that_do_not_count_is_explained_once(library):
+    answer = library.ask("a [red] disc beside a [blue] one")
+    doubted = [hit for hit in answer if not answer.meant(hit)]
+    assert any(entity.grounding.present for hit in doubted for entity in hit.entities)
+    assert answer.notes == tuple(
+        f"{colour} is there also in photos under the cut-off: a photo counts by the whole query, not by one part"
+        for colour in ("red", "blue")
+    )
+
+
+def test_over_no_photos_nothing_is_said_of_what_they_show(library):
+    answer = library.ask("[red] -[orange]", filters=Filters(camera="none"))
+    assert answer.hits == () and answer.notes == ()
+
+
+@pytest.mark.parametrize("query", ["!!!", "[!!!]", "a photo of", "[a photo of]", "[a photo of] ...", "the -[red]"])
+def test_text_that_says_nothing_matches_nothing_and_a_note_says_so(library, load, query):
+    answer = library.ask(query)
+    assert answer.meant_count == 0 and answer.cutoff == 1 and len(answer) == 9
+    assert any("says nothing that could be looked for" in note for note in answer.notes)
+    look = ground(library.interface, library.pictures["red"], Query.parse(query), load_picture=load)
+    assert look.relevance == 0 and look.notes
+    assert not any(entity.grounding.present for entity in look.entities if not entity.negative)
+
+
+@pytest.mark.parametrize("unsaid", ["[!!!]", "-[...]", "[a photo of]"])
+def test_a_part_that_says_nothing_is_left_out_beside_others(library, unsaid):
+    plain, beside = library.ask("[red]"), library.ask(f"[red] {unsaid}")
+    assert [(hit.photo.id, hit.score, hit.relevance) for hit in beside] == [
+        (hit.photo.id, hit.score, hit.relevance) for hit in plain
+    ]
+    assert beside.notes == (f"{unsaid.strip('-[]')!r} says nothing that could be looked for",)
+    assert library.ask("a photo of [red]").notes == ()
+
+
+def test_a_photo_by_itself_comes_with_the_notes_on_its_query(library, load):
+    class Reading(ToyInterface):
+        def reading(self, text):
+            return TextReading(unknown=("dgo",)) if "dgo" in text else TextReading()
+
+    look = ground(Reading(), library.pictures["red"], Query.parse("[red dgo]"), load_picture=load)
+    assert look.notes == ("the model does not know the word 'dgo' and may misread it",)
+    assert look.to_json()["notes"] == list(look.notes)
 
 
 # --- filters, limits -------------------------------------------------------------------------
@@ -217,8 +272,11 @@ def test_mistakes_of_the_caller_are_named(library):
         library.ask("red", ground="deep")
     with pytest.raises(InputError, match="mode is 'fast'"):
         library.ask("red", mode="fast")
-    with pytest.raises(NotInIndex):
+    with pytest.raises(NotInIndex, match="photo 999 is not in the catalog"):
         library.ask("[photo:999]")
+    for weight in ("0.0001", "1001"):
+        with pytest.raises(InputError, match=f"weight is {weight}, expected 0.001 to 1000"):
+            library.ask(f"[red] -[blue]^{weight}")
 
 
 def test_an_interface_of_another_space_is_refused(library, load):
@@ -378,16 +436,16 @@ def test_a_photo_that_the_filters_leave_out_does_not_come_back_as_its_own(librar
 @pytest.mark.parametrize("beside", [(), ("on white",), (Entity("red"),)])
 def test_named_photos_can_be_left_out(library, mode, beside):
     query = Query(RegionRef(library.ids["red"], 1), *beside, Not(PhotoRef(library.ids["green"])))
-    with_, without = (library.ask(query, mode=mode, exclude_self=flag) for flag in (False, True))
+    with_, without = (library.ask(query, mode=mode, left_out=ids) for ids in ((), named_photos(query)))
     assert library.names(with_)[0] == "red" and "red" not in library.names(without)
     assert library.names(without) == library.names(with_)[1:] and "green" in library.names(without)
     assert [hit.rank for hit in without] == list(range(1, 9))
-    assert library.ask("red", mode=mode, exclude_self=True) == library.ask("red", mode=mode)
+    assert library.ask("red", mode=mode, left_out=named_photos(Query("red"))) == library.ask("red", mode=mode)
 
 
 def test_leaving_the_only_photo_out_leaves_nothing(empty, draw):
     photo_id = empty.add("only", draw(red=(40, 30, 20)))
-    assert empty.ask(Query(PhotoRef(photo_id)), exclude_self=True).hits == ()
+    assert empty.ask(Query(PhotoRef(photo_id)), left_out={photo_id}).hits == ()
     assert [hit.relevance for hit in empty.ask(Query(PhotoRef(photo_id)))] == [1]
 
 
@@ -411,12 +469,12 @@ QUERIES = st.builds(
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(query=QUERIES, mode=st.sampled_from(["exact", "ann"]), cutoff=st.sampled_from([None, 0.2, 0.9]))
 def test_relevance_never_rises_down_an_answer_and_what_is_meant_stands_first(library, query, mode, cutoff):
-    dials = QuerySettings(cutoff=cutoff)
-    answer = library.ask(query, mode=mode, settings=dials)
+    fixed = QuerySettings(cutoff=cutoff)
+    answer = library.ask(query, mode=mode, settings=fixed)
     relevance = [hit.relevance for hit in answer]
     assert len(answer) == 9 and relevance == sorted(relevance, reverse=True) and 0 <= relevance[-1] <= relevance[0] <= 1
     assert [answer.meant(hit) for hit in answer] == [n < answer.meant_count for n in range(9)]
-    pages = [hit for skip in (0, 4, 8) for hit in library.ask(query, mode=mode, settings=dials, top_k=4, skip=skip)]
+    pages = [hit for skip in (0, 4, 8) for hit in library.ask(query, mode=mode, settings=fixed, top_k=4, skip=skip)]
     assert [hit.photo.id for hit in pages] == [hit.photo.id for hit in answer]
     assert [hit.relevance for hit in pages] == pytest.approx(relevance, abs=1e-5)
 
@@ -460,7 +518,7 @@ def test_what_is_there_stands_above_the_cutoff(library, query, meant):
     assert {name for name, hit in zip(library.names(answer), answer, strict=True) if answer.meant(hit)} == meant
 
 
-class Uncalibrated:
+class Uncalibrated(ToyInterface):
     """An interface without curves, whose words mean random directions; `planted` is what the word planted means."""
 
     space = Space("uncalibrated", "0" * 64, "none", 64)
@@ -498,7 +556,7 @@ def test_without_curves_of_its_own_a_space_is_judged_by_its_library(tmp_path, ma
         def meant(word):
             answer = search(
                 store,
-                lambda: cast(Interface, interface),
+                lambda: interface,
                 Query.parse(form.format(word)),
                 load_picture=load,
                 ground=None,

@@ -96,7 +96,8 @@ def judged(page, *hits):
         for hit, (meant, present) in zip(found["hits"], hits, strict=False):
             hit["meant"] = meant
             for entity, there in zip(hit["entities"], present, strict=True):
-                entity["present"] = there
+                doubt = "unsure" if meant else "not there"
+                entity |= {"present": there, "verdict": "there" if there else doubt}
         found["hits"] = found["hits"][: len(hits)]
         route.fulfill(response=answer, json=found)
 

@@ -85,7 +85,9 @@ def test_hits_that_are_meant_come_first_and_reach_the_cut_off(ask, client):
     chances = [entity["probability"] for hit in answer["hits"] for entity in hit["entities"]]
     assert all(0 <= chance <= 1 for chance in chances) and len(set(chances)) > 1
     photo = answer["hits"][-1]["photo"]["id"]
-    assert client.post("/api/ground", json={"photo": photo, "query": "[orange]"}).json()["meant"] is True
+    look = client.post("/api/ground", json={"photo": photo, "query": "[orange] [!!!]"}).json()
+    assert look["meant"] is True and look["entities"][0]["verdict"] == "unsure"
+    assert look["notes"] == ["'!!!' says nothing that could be looked for"]
 
 
 def test_filters_narrow_the_search(ask, drawn_photos, tmp_path):

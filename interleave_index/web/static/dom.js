@@ -70,8 +70,6 @@ export function clear(node, ...children) {
 }
 
 export const percent = (share) => `${Math.round(100 * Math.min(1, Math.max(0, share)))} %`;
-// Whether an entity is there, in a word; in a hit that is meant, a doubtful one is never called absent.
-export const verdict = (entity, meant) => entity.present ? "there" : meant && !entity.negative ? "unsure" : "not there";
 export const likely = (entity) => `${percent(entity.probability)} likely to be there, score ${entity.score.toFixed(2)}`;
 export const count = (number, one, many = `${one}s`) => `${number.toLocaleString("en")} ${number === 1 ? one : many}`;
 

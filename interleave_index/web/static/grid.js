@@ -1,6 +1,6 @@
 // A justified grid of any length: only the rows near the window are in the document.
 
-import { button, colours, count, el, icon, likely, percent, verdict } from "./dom.js";
+import { button, colours, count, el, icon, likely, percent } from "./dom.js";
 import * as api from "./api.js";
 import { paint } from "./masks.js";
 
@@ -148,7 +148,7 @@ export class Grid {
     const like = button("More like this", "like", () => this.acts.like(index), { quiet: true, class: "like", tabIndex: -1 });
     const strip = hit && this.captions ? el("div", { class: "strip" },
       this.#meter(hit),
-      el("span", { class: "found" }, hit.entities.map((entity, n) => el("i", { class: `dot ${entity.present ? "" : "absent"}`, vars: colours(n), title: `${entity.negative ? "not " : ""}${entity.text}: ${verdict(entity, hit.meant)}, ${likely(entity)}` }))),
+      el("span", { class: "found" }, hit.entities.map((entity, n) => el("i", { class: `dot ${entity.present ? "" : "absent"}`, vars: colours(n), title: `${entity.negative ? "not " : ""}${entity.text}: ${entity.verdict}, ${likely(entity)}` }))),
       hit.stack.length ? el("span", { class: "alike", title: count(hit.stack.length, "near-duplicate") }, icon("stack"), `+${hit.stack.length}`) : null) : null;
     const node = el("li", { class: "card", "aria-setsize": -1, "aria-posinset": index + 1, on: { pointerenter: point(true), pointerleave: point(false) } }, open, pick, like, strip);
     const card = { node, open, pick, canvas, item };

@@ -1,6 +1,6 @@
 // One photo, large: its masks, all its regions, what was found, its facts, its near-duplicates.
 
-import { $, button, clear, colours, count, el, icon, likely, percent, say, verdict } from "./dom.js";
+import { $, button, clear, colours, count, el, icon, likely, percent, say } from "./dom.js";
 import * as api from "./api.js";
 import { area, covers, fitted, paint, paintHeat } from "./masks.js";
 
@@ -145,7 +145,7 @@ export class Viewer {
           on: { click: () => { this.off.has(n) ? this.off.delete(n) : this.off.add(n); this.#panel(); this.#draw(); },
             pointerenter: () => { this.only = n; this.#draw(); }, pointerleave: () => { this.only = -1; this.#draw(); } } },
         el("i", { class: `dot ${entity.present ? "" : "absent"}` }), el("span", { class: "what", title: entity.text }, entity.negative ? el("b", {}, "not ") : null, this.acts.name(n, entity)),
-        el("span", { class: "soft", title: likely(entity) }, `${verdict(entity, hit.meant)} · ${percent(entity.probability)}`))))),
+        el("span", { class: "soft", title: likely(entity) }, `${entity.verdict} · ${percent(entity.probability)}`))))),
       el("div", { class: "row wrap" }, button(this.looking ? "Looking …" : hit.looked ? "Looked closely" : "Look closely", "eye", () => this.#look(), { disabled: this.looking || hit.looked, title: "The model looks at this photo again, with the query in mind" }),
       button("Heat map", "fire", () => this.#warmth(), { "aria-pressed": String(Boolean(this.heat)), id: "heat", title: "How much every place resembles a part of the query" })),
       this.heat ? el("p", { class: "soft hint" }, this.#legend()) : null);

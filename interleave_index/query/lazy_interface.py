@@ -1,0 +1,45 @@
+"""The interface of a search, built on first use and checked against the space of the index."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..errors import SpaceMismatch
+from ..interface.protocol import Interface
+from ..records import Space
+
+
+class LazyInterface:
+    """An interface that most queries of stored vectors never need.
+
+    Args:
+        factory: builds it.
+        space: of the index; the interface must be of the same.
+    Attributes:
+        built: the interface once it was asked for, else None.
+    """
+
+    def __init__(self, factory: Callable[[], Interface], space: Space) -> None:
+        self._factory, self._space = factory, space
+        self.built: Interface | None = None
+
+    def get(self) -> Interface:
+        """The interface; SpaceMismatch when it is not that of the space."""
+        if self.built is None:
+            interface = self._factory()
+            if interface.space != self._space:
+                raise SpaceMismatch(_difference(self._space, interface.space))
+            self.built = interface
+        return self.built
+
+
+def _difference(mine: Space, theirs: Space) -> str:
+    """What tells the space of the index from that of the interface, and what to do about it."""
+    same_model = (mine.interface, mine.checkpoint, mine.dim) == (theirs.interface, theirs.checkpoint, theirs.dim)
+    if same_model:  # only how photos are prepared differs
+        held, given = mine.preprocessing, theirs.preprocessing
+        remedy = "set models.interface, models.regions and models.proposals as they were"
+    else:
+        held, given = (f"{space.interface} {space.checkpoint[:8]} (D={space.dim})" for space in (mine, theirs))
+        remedy = "set models.interface"
+    return f"index holds space {held}, the interface is {given}; ingest again, or {remedy}"

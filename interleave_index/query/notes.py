@@ -1,0 +1,50 @@
+"""What an answer should say beside its hits: of negatives and entities whose verdict may surprise beside the hit's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from ..records import Hit
+from .context import QueryContext
+from .verdicts import Verdicts
+
+
+def answer_notes(
+    context: QueryContext, verdicts: Verdicts, hits: Sequence[Hit], *, every_photo: bool
+) -> tuple[str, ...]:
+    """The notes of a search, each once.
+
+    Args:
+        context: with the notes on the query itself.
+        hits: as they are shown.
+        every_photo: every photo was looked at, and there was at least one.
+    """
+    notes = list(context.notes)
+    if every_photo:
+        notes += [
+            f"no photo here surely shows {part.label}; leaving it out changes little"
+            for part, verdict in zip(context.parts_of("negative"), verdicts.negatives, strict=True)
+            if verdict.anything < verdict.curve.anything_bar
+        ]
+    cutoff = verdicts.whole.cutoff
+    counted = [hit for hit in hits if hit.relevance >= cutoff]
+    doubted = [hit for hit in hits if hit.relevance < cutoff]
+    notes += [
+        f"{name} is there in photos that count all the same: a negative lowers photos and rules none out"
+        for name in _there(counted, negative=True)
+    ]
+    notes += [
+        f"{name} is there also in photos under the cut-off: a photo counts by the whole query, not by one part"
+        for name in _there(doubted, negative=False)
+    ]
+    return tuple(dict.fromkeys(notes))
+
+
+def _there(hits: Iterable[Hit], *, negative: bool) -> Iterable[str]:
+    """Entities, or negatives, that are there in any of the hits, each once, in the order of the query."""
+    return dict.fromkeys(
+        entity.text
+        for hit in hits
+        for entity in hit.entities
+        if entity.negative is negative and entity.grounding.present
+    )

@@ -7,7 +7,7 @@ phrase also has a `reference`: a segment of the same class in another photo.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -103,14 +103,6 @@ def read_entities(path: Path) -> dict[int, tuple[EntitySentence, ...]]:
     if unlisted:
         raise InputError(f"{path} has sentences of photo {min(unlisted)}, which it does not list; download it again")
     return {photo: tuple(rows) for photo, rows in sentences.items()}
-
-
-def first_sentences(
-    sentences: Mapping[int, Sequence[EntitySentence]], photos: Collection[int]
-) -> list[tuple[str, EntitySentence]]:
-    """The first sentence of each of the photos, where it has phrases, by the photo's id."""
-    firsts = {photo: sentences[photo][0] for photo in photos if photo in sentences}
-    return [(str(photo), sentence) for photo, sentence in firsts.items() if sentence.phrases]
 
 
 def ask(sentence: EntitySentence, exemplars: Sequence[Exemplar | None], *, published: bool = False) -> Asked:

@@ -16,8 +16,9 @@ from ...query.judgement import curve_of, judge
 from ...query.score import score, scoring_query
 from ...records import RGB, BoolMask, PhotoEncoding, ResolvedPart
 from .coco import PanopticSet
-from .entity import EntitySentence, Exemplar, ask, first_sentences
-from .figures import FALSE_PREMISE, FIND_GROUNDING, REASONSEG, refer
+from .entity import EntitySentence, Exemplar, ask
+from .figures import FALSE_PREMISE, FIND_GROUNDING, REASONSEG, Published, refer
+from .files import read_photo
 from .journal import Journal
 from .prompts import random_prompt
 from .reasonseg import ReasonPhoto
@@ -29,13 +30,34 @@ VISUAL_CHANCE = 0.5  # that a phrase of FIND-Bench is shown instead of said
 SAMPLE = 200  # photos that the presence of a thing is judged against
 
 
-class FindBenchGrounding(Benchmark[EntitySentence]):
-    """COCO-Entity: the first sentence of each photo, phrases said or shown at random.
+class FindBench(Benchmark[EntitySentence]):
+    """A part of FIND-Bench: the first sentence of each photo, where it has phrases.
 
     Args:
-        sentences: by photo, of the validation split.
-        panoptic: the same photos with their segments.
+        sentences: by photo.
+        panoptic: the photos with their segments.
         long: the sentences are those of the long file.
+    """
+
+    def __init__(
+        self,
+        part: str,
+        sentences: Mapping[int, Sequence[EntitySentence]],
+        panoptic: PanopticSet,
+        long: bool,
+        settings: Mapping[str, Any],
+        published: Sequence[Published] = (),
+    ) -> None:
+        firsts = [sentences[photo][0] for photo in panoptic.photos if photo in sentences]
+        items = [(str(sentence.photo), sentence) for sentence in firsts if sentence.phrases]
+        super().__init__(f"find-bench {part}" + (" long" if long else ""), items, settings, published)
+        self.panoptic = panoptic
+
+
+class FindBenchGrounding(FindBench):
+    """COCO-Entity: phrases said or shown at random.
+
+    Args:
         visual: chance that a phrase is shown by a stroke on its own segment.
         published_protocol: replace words as the published evaluation does, see `entity.ask`.
     """
@@ -49,18 +71,15 @@ class FindBenchGrounding(Benchmark[EntitySentence]):
         visual: float = VISUAL_CHANCE,
         published_protocol: bool = False,
     ) -> None:
-        super().__init__(
-            "find-bench grounding" + (" long" if long else ""),
-            first_sentences(sentences, panoptic.photos),
-            {"visual": visual, "published_protocol": published_protocol},
-            FIND_GROUNDING[long] if visual == VISUAL_CHANCE else (),
-        )
-        self._panoptic, self._visual, self._published_protocol = panoptic, visual, published_protocol
+        settings = {"visual": visual, "published_protocol": published_protocol}
+        published = FIND_GROUNDING[long] if visual == VISUAL_CHANCE else ()
+        super().__init__("grounding", sentences, panoptic, long, settings, published)
+        self._visual, self._published_protocol = visual, published_protocol
 
     def measure(self, subject: Subject, item: EntitySentence, rng: np.random.Generator) -> Measured:
         """Pixels shared and in the union, one pair a phrase."""
-        photo, ids = self._panoptic.photos[item.photo].rgb(), self._panoptic.ids(item.photo)
-        masks = [self._panoptic.mask(item.photo, phrase.segment, ids) for phrase in item.phrases]
+        photo, ids = self.panoptic.photos[item.photo].rgb(), self.panoptic.ids(item.photo)
+        masks = [self.panoptic.mask(item.photo, phrase.segment, ids) for phrase in item.phrases]
         shown = rng.random(len(masks)) < self._visual
         if self._published_protocol:  # two phrases of one segment are shown together
             segments = np.array([phrase.segment for phrase in item.phrases])
@@ -110,7 +129,7 @@ class ReasonSeg(Benchmark[ReasonPhoto]):
 
     def measure(self, subject: Subject, item: ReasonPhoto, rng: np.random.Generator) -> Measured:
         """Pixels of the target shared and in the union, and whether the text is a long one."""
-        photo = item.rgb()
+        photo = read_photo(item.file)
         masks = subject.ground(photo, [item.text], together=False)
         intersection, union = metrics.class_overlap(masks, item.truth((photo.shape[0], photo.shape[1]))[None])
         return Measured({"intersection": int(intersection[0, 1]), "union": int(union[0, 1]), "long": item.long})

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ... import metrics
+from .files import read_photo
 from .journal import Journal
 from .prompts import first_prompt
 from .run import Benchmark, Measured
@@ -35,7 +36,7 @@ class VocInteractive(Benchmark[VocItem]):
         """IoU after every click, one row an object; after the last one needed the value is repeated."""
         from ...interface.published.clicks import next_click
 
-        photo, truth = item.rgb(), item.truth()
+        photo, truth = read_photo(item.file), item.truth()
         targets = truth == 1
         prompts = np.stack([first_prompt(mask, self._prompt, rng) for mask in targets])
         background, memory, rounds = np.zeros_like(prompts), None, []

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import InputError
-from ...records import RGB
-from .files import expected_form, read_json, read_photo
+from .files import expected_form, read_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,10 +16,6 @@ class CaptionedPhoto:
     id: int
     file: Path
     captions: tuple[str, ...]
-
-    def rgb(self) -> RGB:
-        """Its pixels, (H, W, 3) uint8."""
-        return read_photo(self.file)
 
 
 def read_karpathy(path: Path, folder: Path, split: str = "test") -> list[CaptionedPhoto]:

@@ -12,11 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import ConfigError
+from ...geometry import box_of
 from ...records import BoolMask
 
 KINDS = ("Point", "Circle", "Scribble", "Polygon", "Box")
 SMALLEST = 10  # pixels of a thing under which a random prompt stays empty
 MOST_POINTS, MOST_STROKES, MOST_CORNERS = 20, 5, 9
+CURVE_STEPS = 99  # points of a polygon's curve from corner to corner
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,33 @@ THIN = (Brush((10, 30), 20.0, 0.5, (3, 10)), Brush((6, 22), 12.0, 0.5, (2, 5)))
 THICK = (Brush((5, 30), 15.0, 1.5, (20, 50)), Brush((5, 15), 8.0, 1.5, (20, 50)), Brush((5, 20), 7.0, 1.5, (10, 30)))
 
 
+def first_prompt(mask: BoolMask, kind: str, rng: np.random.Generator) -> BoolMask:
+    """The prompt that interactive evaluation begins with.
+
+    Args:
+        mask: (H, W) of the thing, at least one pixel.
+        kind: ``Point`` is 3 x 3 pixels at the centre; ``Circle`` and ``Scribble`` one thick or thin stroke from
+            there, inside the thing; ``Polygon`` a closed curve through some of its pixels; ``Box`` is, as published,
+            3 x 3 pixels at the centre of its box.
+    Raises:
+        ConfigError: another kind.
+    """
+    if kind not in KINDS:
+        raise ConfigError(f"prompt is {kind!r}, expected one of {', '.join(KINDS)}")
+    if kind == "Polygon":
+        return _curve(mask, rng)
+    if kind == "Box":
+        mask = _box(mask)
+    row, column = centre_of(mask)
+    if kind in ("Circle", "Scribble"):
+        brushes = THICK if kind == "Circle" else THIN
+        brush = brushes[int(rng.integers(len(brushes)))]
+        return _stroke(mask.shape, (row, column), brush, rng) & mask
+    dot = np.zeros_like(mask)
+    dot[max(0, row - 1) : row + 2, max(0, column - 1) : column + 2] = True
+    return dot
+
+
 def centre_of(mask: BoolMask) -> tuple[int, int]:
     """(row, column) of the pixel farthest from everything outside, the border of the photo included.
 
@@ -47,34 +76,6 @@ def centre_of(mask: BoolMask) -> tuple[int, int]:
     return int(row), int(column)
 
 
-def first_prompt(mask: BoolMask, kind: str, rng: np.random.Generator) -> BoolMask:
-    """The prompt that interactive evaluation begins with.
-
-    Args:
-        mask: (H, W) of the thing, at least one pixel.
-        kind: ``Point`` is 3 x 3 pixels at the centre; ``Circle`` and ``Scribble`` one thick or thin stroke from
-            there, inside the thing; ``Polygon`` a closed curve through some of its pixels; ``Box`` is, as published,
-            3 x 3 pixels at the centre of its box.
-    Raises:
-        ConfigError: another kind.
-    """
-    if kind not in KINDS:
-        raise ConfigError(f"prompt is {kind!r}, expected one of {', '.join(KINDS)}")
-    if not mask.any():
-        return np.zeros_like(mask)
-    if kind == "Polygon":
-        return _curve(mask, rng)
-    if kind == "Box":
-        rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-        mask = np.zeros_like(mask)
-        mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] = True
-    row, column = centre_of(mask)
-    if kind in ("Point", "Box"):
-        return _dot(mask.shape, row, column)
-    brushes = THICK if kind == "Circle" else THIN
-    return _stroke(mask.shape, (row, column), brushes[int(rng.integers(len(brushes)))], rng) & mask
-
-
 def random_prompt(mask: BoolMask, rng: np.random.Generator) -> BoolMask:
     """A prompt as training draws it: points, a polygon, scribbles or circles with the same chance.
 
@@ -83,46 +84,52 @@ def random_prompt(mask: BoolMask, rng: np.random.Generator) -> BoolMask:
     Returns:
         (H, W); nothing for a thing of fewer than 10 pixels.
     """
+    drawn = np.zeros_like(mask)
     if mask.sum() < SMALLEST:
-        return np.zeros_like(mask)
-    kind = int(rng.integers(4))
+        return drawn
+    kind = rng.integers(4)
     if kind == 0:
-        drawn = np.zeros_like(mask)
-        drawn[tuple(_some_pixels(mask, int(rng.integers(1, MOST_POINTS + 1)), rng).T)] = True
+        points = _random_pixels(mask, MOST_POINTS, rng)
+        drawn[tuple(points.T)] = True
         return drawn
     if kind == 1:
         return _curve(mask, rng)
-    brushes, drawn = THIN if kind == 2 else THICK, np.zeros_like(mask)
+    brushes = THIN if kind == 2 else THICK
     brush = brushes[int(rng.integers(len(brushes)))]
-    for row, column in _some_pixels(mask, int(rng.integers(1, MOST_STROKES + 1)), rng):
+    for row, column in _random_pixels(mask, MOST_STROKES, rng):
         drawn |= _stroke(mask.shape, (int(row), int(column)), brush, rng)
     return drawn & mask
 
 
-def _some_pixels(mask: BoolMask, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
+def _random_pixels(mask: BoolMask, most: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """(n, 2) rows and columns of 1 to `most` pixels of the mask."""
     pixels = np.argwhere(mask)
+    count = int(rng.integers(1, most + 1))
     return pixels[rng.choice(len(pixels), min(count, len(pixels)), replace=False)]
 
 
-def _dot(size: tuple[int, ...], row: int, column: int) -> BoolMask:
-    drawn = np.zeros(size, bool)
-    drawn[max(0, row - 1) : row + 2, max(0, column - 1) : column + 2] = True
-    return drawn
+def _box(mask: BoolMask) -> BoolMask:
+    left, top, right, bottom = map(int, box_of(mask))
+    box = np.zeros_like(mask)
+    box[top:bottom, left:right] = True
+    return box
 
 
 def _stroke(size: tuple[int, ...], start: tuple[int, int], brush: Brush, rng: np.random.Generator) -> BoolMask:
+    """(H, W) of one random walk from (row, column)."""
     from PIL import Image, ImageDraw
 
-    canvas = Image.new("1", (size[1], size[0]))
-    draw, width = ImageDraw.Draw(canvas), int(rng.integers(*brush.width))
-    y, x = map(float, start)
+    width = int(rng.integers(*brush.width))
     angle, speed = rng.uniform(0, 2 * np.pi), rng.uniform(0, brush.speed)
+    y, x = map(float, start)
     path = [(x, y)]
     for _ in range(int(rng.integers(*brush.turns))):
         speed = float(np.clip(speed + rng.uniform(-brush.speed, brush.speed), 0, brush.speed))
         angle += rng.uniform(-brush.bend, brush.bend)
         x, y = x + speed * np.sin(angle), y + speed * np.cos(angle)
         path.append((x, y))
+    canvas = Image.new("1", (size[1], size[0]))
+    draw = ImageDraw.Draw(canvas)
     draw.line(path, fill=1, width=width)
     radius = max(0, width // 2 - 1)
     for x, y in path:
@@ -133,21 +140,17 @@ def _stroke(size: tuple[int, ...], start: tuple[int, int], brush: Brush, rng: np
 
 
 def _curve(mask: BoolMask, rng: np.random.Generator) -> BoolMask:
-    """A closed smooth curve through 1 to 9 pixels of the mask, in the order around their middle; not filled."""
-    corners = _some_pixels(mask, int(rng.integers(1, MOST_CORNERS + 1)), rng).astype(float)
-    middle = corners.mean(0)
-    corners = corners[np.argsort(np.arctan2(*(corners - middle).T))]
-    before, after, later = np.roll(corners, 1, 0), np.roll(corners, -1, 0), np.roll(corners, -2, 0)
-    share = np.linspace(0, 1, 100)[:, None, None]
-    first, second = corners + (after - before) / 6, after - (later - corners) / 6
-    points = (
-        (1 - share) ** 3 * corners
-        + 3 * (1 - share) ** 2 * share * first
-        + 3 * (1 - share) * share**2 * second
-        + share**3 * after
-    ).reshape(-1, 2)
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    points = np.clip(np.rint(points), (rows[0], columns[0]), (rows[-1], columns[-1])).astype(int)
+    """A closed Catmull-Rom curve through 1 to 9 pixels of the mask, in the order around their middle; not filled."""
+    from scipy.interpolate import CubicHermiteSpline
+
+    corners = _random_pixels(mask, MOST_CORNERS, rng).astype(float)
+    corners = corners[np.argsort(np.arctan2(*(corners - corners.mean(0)).T))]
+    slopes = (np.roll(corners, -1, 0) - np.roll(corners, 1, 0)) / 2
+    closed = np.arange(len(corners) + 1)
+    spline = CubicHermiteSpline(closed, corners.take(closed, 0, mode="wrap"), slopes.take(closed, 0, mode="wrap"))
+    points = np.rint(spline(np.linspace(0, len(corners), CURVE_STEPS * len(corners) + 1)))
+    left, top, right, bottom = box_of(mask)
+    rows, columns = np.clip(points, (top, left), (bottom - 1, right - 1)).astype(int).T
     drawn = np.zeros_like(mask)
-    drawn[tuple(points.T)] = True
+    drawn[rows, columns] = True
     return drawn

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from ...errors import InputError
 from ...metrics import IGNORED
-from ...records import RGB, BoolMask
-from .files import expected_form, read_json, read_photo
+from ...records import BoolMask
+from .files import expected_form, read_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +30,6 @@ class ReasonPhoto:
     text: str
     long: bool
     shapes: tuple[tuple[str, NDArray[np.float64]], ...]
-
-    def rgb(self) -> RGB:
-        """Its pixels, (H, W, 3) uint8."""
-        return read_photo(self.file)
 
     def truth(self, size: tuple[int, int]) -> NDArray[np.uint8]:
         """(H, W) uint8: 1 target, 255 ignored, 0 elsewhere. Larger shapes are painted first, `flag` never."""

@@ -10,9 +10,10 @@ import numpy as np
 from ... import metrics
 from ...records import Floats
 from .coco import PanopticSet
-from .entity import Asked, EntitySentence, Exemplar, ask, first_sentences
+from .entity import Asked, EntitySentence, Exemplar, ask
 from .figures import FIND_RETRIEVAL
-from .grounding import VISUAL_CHANCE
+from .files import read_photo
+from .grounding import VISUAL_CHANCE, FindBench
 from .journal import Journal
 from .karpathy import CaptionedPhoto
 from .run import Benchmark, Measured
@@ -23,7 +24,7 @@ GALLERY = 500  # photos scored at a time, so that their objects fit into memory
 OUTSIDE = -1  # reference of a phrase that has none
 
 
-class FindBenchText(Benchmark[EntitySentence]):
+class FindBenchText(FindBench):
     """COCO-Entity sentences without pictures: one sentence a photo.
 
     Args:
@@ -39,17 +40,13 @@ class FindBenchText(Benchmark[EntitySentence]):
         long: bool = False,
         mode: str = "text",
     ) -> None:
-        super().__init__(
-            f"find-bench retrieval {mode}" + (" long" if long else ""),
-            first_sentences(sentences, panoptic.photos),
-            {"mode": mode},
-            FIND_RETRIEVAL[long] if mode == "text" else (),
-        )
-        self._panoptic, self._mode = panoptic, mode
+        published = FIND_RETRIEVAL[long] if mode == "text" else ()
+        super().__init__(f"retrieval {mode}", sentences, panoptic, long, {"mode": mode}, published)
+        self._mode = mode
 
     def measure(self, subject: Subject, item: EntitySentence, rng: np.random.Generator) -> Measured:
         """Vectors of the photo and of its sentence."""
-        image, _ = subject.vectors(self._panoptic.photos[item.photo].rgb())
+        image, _ = subject.vectors(self.panoptic.photos[item.photo].rgb())
         if self._mode == "caption":
             texts = subject.captions([item.text])
         else:
@@ -61,7 +58,7 @@ class FindBenchText(Benchmark[EntitySentence]):
         return _caption_retrieval(journal)
 
 
-class FindBenchInterleaved(Benchmark[EntitySentence]):
+class FindBenchInterleaved(FindBench):
     """COCO-Entity sentences in which phrases with a reference are shown by a segment of another photo.
 
     Args:
@@ -78,24 +75,21 @@ class FindBenchInterleaved(Benchmark[EntitySentence]):
         visual: float = VISUAL_CHANCE,
         published_protocol: bool = False,
     ) -> None:
-        super().__init__(
-            "find-bench retrieval interleaved" + (" long" if long else ""),
-            first_sentences(sentences, panoptic.photos),
-            {"visual": visual, "published_protocol": published_protocol},
-        )
-        self._panoptic, self._visual, self._published_protocol = panoptic, visual, published_protocol
+        settings = {"visual": visual, "published_protocol": published_protocol}
+        super().__init__("retrieval interleaved", sentences, panoptic, long, settings)
+        self._visual, self._published_protocol = visual, published_protocol
 
     def measure(self, subject: Subject, item: EntitySentence, rng: np.random.Generator) -> Measured:
         """Vectors of the photo, its objects, the sentence and its phrases, and the photos that lent their segments."""
-        image, objects = subject.vectors(self._panoptic.photos[item.photo].rgb())
+        image, objects = subject.vectors(self.panoptic.photos[item.photo].rgb())
         drawn = rng.random(len(item.phrases)) < self._visual
         exemplars: list[Exemplar | None] = []
         lenders: list[int] = []
         for phrase, visual in zip(item.phrases, drawn, strict=True):
             reference = phrase.reference
-            if visual and reference is not None and reference.photo in self._panoptic.photos:
-                mask = self._panoptic.mask(reference.photo, reference.segment)
-                exemplars.append(Exemplar(self._panoptic.photos[reference.photo].rgb(), mask))
+            if visual and reference is not None and reference.photo in self.panoptic.photos:
+                mask = self.panoptic.mask(reference.photo, reference.segment)
+                exemplars.append(Exemplar(self.panoptic.photos[reference.photo].rgb(), mask))
                 lenders.append(reference.photo)
             else:
                 exemplars.append(None)
@@ -136,7 +130,7 @@ class Karpathy(Benchmark[CaptionedPhoto]):
 
     def measure(self, subject: Subject, item: CaptionedPhoto, rng: np.random.Generator) -> Measured:
         """Vectors of the photo and of its captions."""
-        image, _ = subject.vectors(item.rgb())
+        image, _ = subject.vectors(read_photo(item.file))
         return Measured({"photo": item.id}, {"image": image, "texts": subject.captions(item.captions)})
 
     def figures(self, journal: Journal) -> dict[str, Any]:

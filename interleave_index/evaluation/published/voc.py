@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import InputError
-from ...records import RGB
-from .files import read_bytes, read_indexed, read_photo
+from .files import read_bytes, read_indexed
 
 BORDER = 255  # palette position of the outlines that belong to no object
 MOST_OBJECTS = 5  # of one item; a photo with more becomes several items
@@ -29,10 +28,6 @@ class VocItem:
     file: Path
     mask: Path
     objects: tuple[int, ...]
-
-    def rgb(self) -> RGB:
-        """The photo's pixels, (H, W, 3) uint8."""
-        return read_photo(self.file)
 
     def truth(self) -> NDArray[np.int16]:
         """(n, H, W): 1 inside an object, 0 outside, -1 on the outlines that are ignored."""

@@ -274,7 +274,6 @@ def test_voc_items_hold_five_objects_and_outlines_are_ignored(tmp_path: Path) ->
     assert [item.objects for item in items] == [(1, 2, 3, 4, 5), (6, 7)]
     truth = items[1].truth()
     assert truth.shape == (2, 20, 30) and (truth[0] == 1).sum() == 30 and (truth[:, 4] == -1).all()
-    assert items[0].rgb().shape == (20, 30, 3)
 
 
 # --- FIND-Bench ------------------------------------------------------------------------------

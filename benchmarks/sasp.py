@@ -22,16 +22,15 @@ from typing import Any
 
 import numpy as np
 
-from interleave_index.evaluation.labelled import References, lone_regions, sha1_number
+from interleave_index.evaluation.annotations import References, closed_lists, lone_regions, sha1_number
 from interleave_index.evaluation.library import asked
 from interleave_index.evaluation.packs import PackPhoto, read_pack
-from interleave_index.evaluation.things import closed_lists
 from interleave_index.geometry import mask_iou, resize_mask, unit
 from interleave_index.grounding.cascade import GroundingModels, ground_targets
 from interleave_index.grounding.grid import PatchGrid
+from interleave_index.grounding.instances import rank_regions
 from interleave_index.grounding.record import pack, unpack
 from interleave_index.grounding.similarity import Scene, scene_of
-from interleave_index.grounding.instances import rank_regions
 from interleave_index.interface.points import models_for, target_of
 from interleave_index.interface.protocol import Interface
 from interleave_index.interface.registry import load, torch_device

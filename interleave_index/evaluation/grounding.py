@@ -6,23 +6,19 @@ the figures stand two guesses that look at nothing: the whole photo, and one mea
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from .. import metrics
 from ..geometry import resize_mask
 from ..grounding.instances import rank_regions
-from ..interface.calibration import Calibration
 from ..interface.protocol import Interface
-from ..query.score import scoring_query
-from ..records import BoolMask, Entity, GroundedMask, ResolvedQuery
-from .labelled import Labelled, References, lone_regions
-from .library import Library, Progress, asked, calibrated
+from ..query.ground import best_first
+from ..records import BoolMask, Entity, ResolvedQuery
+from .annotations import Labelled, References, lone_regions
+from .library import Library, Progress, asked, scoring_of
 from .outcome import Outcome
-
-Counts = tuple[int, int]  # pixels of the intersection and of the union
 
 
 def grounding(
@@ -40,28 +36,26 @@ def grounding(
         float32; for text and exemplar ``_keys``, ``_labels``, for exemplars ``_reference_keys``.
     """
     targets = lone_regions(library.photos)
-    by_text = {number: asked(Entity(target.label)) for number, target in enumerate(targets)}
-    outcomes = _both("grounding_text", library, interface, targets, by_text, mean_mask, progress)
-    chosen = [(target, references.choose(target.position, target.label)) for target in targets]
-    shown = [(target, reference) for target, reference in chosen if reference is not None]
-    by_picture = _Pictures(references, [reference for _, reference in shown])
-    outcomes |= _both(
-        "grounding_exemplar", library, interface, [target for target, _ in shown], by_picture, mean_mask, progress
-    )
-    outcomes["grounding_exemplar"].arrays["grounding_exemplar_reference_keys"] = np.array(
-        [library.photos[reference.position].key for _, reference in shown], str
-    )
+    shown, chosen = [], []
+    for target in targets:
+        reference = references.choose(target.position, target.label)
+        if reference is not None:
+            shown.append(target)
+            chosen.append(reference)
+
+    def by_text(number: int) -> ResolvedQuery:
+        return asked(Entity(targets[number].label))
+
+    def by_exemplar(number: int) -> ResolvedQuery:
+        return asked(references.picture(chosen[number]))
+
+    outcomes = {
+        **_both("grounding_text", library, interface, targets, by_text, mean_mask, progress),
+        **_both("grounding_exemplar", library, interface, shown, by_exemplar, mean_mask, progress),
+    }
+    keys = np.array([library.photos[reference.position].key for reference in chosen], str)
+    outcomes["grounding_exemplar"].arrays["grounding_exemplar_reference_keys"] = keys
     return outcomes
-
-
-class _Pictures:
-    """Exemplar queries by number, made when asked for: pictures of a whole pack need not lie in memory."""
-
-    def __init__(self, references: References, chosen: Sequence[Labelled]) -> None:
-        self._references, self._chosen = references, chosen
-
-    def __getitem__(self, number: int) -> ResolvedQuery:
-        return asked(self._references.picture(self._chosen[number]))
 
 
 def _both(
@@ -69,71 +63,60 @@ def _both(
     library: Library,
     interface: Interface,
     targets: Sequence[Labelled],
-    queries: dict[int, ResolvedQuery] | _Pictures,
+    query_of: Callable[[int], ResolvedQuery],
     mean_mask: BoolMask,
     progress: Progress,
 ) -> dict[str, Outcome]:
-    exact, stored = np.zeros((len(targets), 2), np.int64), np.zeros((len(targets), 2), np.int64)
-    whole, mean = np.zeros_like(exact), np.zeros_like(exact)
-    calibration = calibrated(library, interface)
+    """Exact and stored answers; queries are made when they are asked: a pack's pictures need not lie in memory."""
+    exact, stored, whole, mean = np.zeros((4, len(targets), 2), np.int64)
     for number, target in enumerate(targets):
-        truth, query = target.rle.decode(), queries[number]
-        photo = library.photos[target.position]
-        exact[number] = overlap_of(exact_mask(interface.ground(photo.rgb(), query)), truth)
-        place = stored_place(library, target.position, interface, query, calibration)
-        stored[number] = overlap_of(None if place is None else library.masks[target.position][place].decode(), truth)
-        whole[number] = overlap_of(np.ones((1, 1), bool), truth)
-        mean[number] = overlap_of(mean_mask, truth)
+        truth, query = target.rle.decode(), query_of(number)
+        exact[number] = exact_overlap(library, interface, target, query, truth)
+        stored[number] = stored_overlap(library, interface, target, query, truth)
+        whole[number] = _overlap(np.ones((1, 1), bool), truth)
+        mean[number] = _overlap(mean_mask, truth)
         progress(name.replace("_", " "), number + 1, len(targets))
-    beside = {"whole_image_mIoU": mean_iou(whole), "mean_mask_mIoU": mean_iou(mean), "n": len(targets)}
-    keys = {
-        f"{name}_keys": np.array([library.photos[target.position].key for target in targets], str),
-        f"{name}_labels": np.array([target.label for target in targets], str),
-    }
-    first, second = _outcome(name, exact, beside), _outcome(f"{name}_stored", stored, beside)
-    first.arrays.update(keys)
-    return {name: first, f"{name}_stored": second}
+    guesses = {"whole_image_mIoU": mean_iou(whole), "mean_mask_mIoU": mean_iou(mean), "n": len(targets)}
+    outcomes = {}
+    for kind, counts in ((name, exact), (f"{name}_stored", stored)):
+        inside, union = counts.T
+        arrays = {"intersection": inside, "union": union, "iou": metrics.grounding_ious(inside, union)}
+        outcomes[kind] = Outcome(
+            {**metrics.grounding(inside, union, (0.5,)), **guesses},
+            {f"{kind}_{array}": values for array, values in arrays.items()},
+        )
+    outcomes[name].arrays[f"{name}_keys"] = np.array([library.photos[target.position].key for target in targets], str)
+    outcomes[name].arrays[f"{name}_labels"] = np.array([target.label for target in targets], str)
+    return outcomes
 
 
-def _outcome(name: str, counts: metrics.Counts, beside: dict[str, Any]) -> Outcome:
-    intersection, union = counts[:, 0], counts[:, 1]
-    return Outcome(
-        {**metrics.grounding(intersection, union, (0.5,)), **beside},
-        {
-            f"{name}_intersection": intersection,
-            f"{name}_union": union,
-            f"{name}_iou": metrics.grounding_ious(intersection, union),
-        },
-    )
+def exact_overlap(
+    library: Library, interface: Interface, target: Labelled, query: ResolvedQuery, truth: BoolMask
+) -> tuple[int, int]:
+    """Pixels of the intersection and of the union of the best mask of a look, for the first entity."""
+    found = best_first(interface.ground(library.photos[target.position].rgb(), query), 0)
+    return _overlap(found[0].mask.decode() if found else None, truth)
 
 
-def exact_mask(found: Sequence[GroundedMask]) -> BoolMask | None:
-    """The mask that a look shows for its first entity: the best by score, or, of a grounder that judges presence
-    itself, the one that it gives first (`query.ground`).
-    """
-    masks = [mask for mask in found if mask.entity == 0]
-    if any(mask.present is None for mask in masks):
-        masks.sort(key=lambda mask: -mask.score)
-    return masks[0].mask.decode() if masks else None
-
-
-def stored_place(
-    library: Library, position: int, interface: Interface, query: ResolvedQuery, calibration: Calibration
-) -> int | None:
-    """Ordinal of the stored region that a search shows for the first entity; None where the photo has no region."""
-    regions = library.regions_of(position)
+def stored_overlap(
+    library: Library, interface: Interface, target: Labelled, query: ResolvedQuery, truth: BoolMask
+) -> tuple[int, int]:
+    """The same of the stored region that a search shows for the first entity."""
+    regions, scores = library.regions_of(target.position)
     if not len(regions):
-        return None
-    asking = scoring_query(query, interface.encode_query(query), calibration)
-    return int(rank_regions(regions @ asking.entities.regions[0], library.scores_of(position))[0])
+        return _overlap(None, truth)
+    cosines = regions @ scoring_of(library, interface, query).entities.regions[0]
+    best = rank_regions(cosines, scores)[0]
+    return _overlap(library.masks[target.position][best].decode(), truth)
 
 
-def overlap_of(found: BoolMask | None, truth: BoolMask) -> Counts:
+def _overlap(found: BoolMask | None, truth: BoolMask) -> tuple[int, int]:
     """Pixels of the intersection and of the union; a mask of another size is resized, None is an empty one."""
     if found is None:
         return 0, int(truth.sum())
-    size = (int(truth.shape[0]), int(truth.shape[1]))
-    intersection, union = metrics.overlap(found if found.shape == truth.shape else resize_mask(found, size), truth)
+    if found.shape != truth.shape:
+        found = resize_mask(found, (truth.shape[0], truth.shape[1]))
+    intersection, union = metrics.overlap(found, truth)
     return int(intersection), int(union)
 
 

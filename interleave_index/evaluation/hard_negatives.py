@@ -11,7 +11,7 @@ import numpy as np
 from ..errors import InputError
 from ..interface.protocol import Interface
 from .library import Library, Progress, asked, totals
-from .outcome import Outcome
+from .outcome import Outcome, percent
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,28 +60,17 @@ def hard_negatives(library: Library, interface: Interface, pairs: list[Pair], pr
     """
     place = {photo.key: position for position, photo in enumerate(library.photos)}
     kept = [pair for pair in pairs if pair.key in place]
-    scores = np.zeros((len(kept), 2), np.float32)
-    for number, pair in enumerate(kept):
-        own = library.only(np.arange(len(library.photos)) == place[pair.key])
-        scores[number] = totals(own, interface, [asked(pair.caption), asked(pair.negative)], "", _quiet)[:, 0]
-        progress("hard negatives", number + 1, len(kept))
+    texts = [text for pair in kept for text in (pair.caption, pair.negative)]
+    table = totals(library, interface, [asked(text) for text in texts], "hard negatives", progress)
+    own = np.repeat(np.array([place[pair.key] for pair in kept], np.int64), 2)
+    scores = table[np.arange(len(texts)), own].reshape(-1, 2)
     above, tied = scores[:, 0] > scores[:, 1], scores[:, 0] == scores[:, 1]
     kinds = np.array([pair.kind for pair in kept], str)
-    by_kind = {
-        str(kind): {"above": 100.0 * float(above[kinds == kind].mean()), "n": int((kinds == kind).sum())}
-        for kind in np.unique(kinds)
-    }
+    by_kind = {}
+    for kind in np.unique(kinds):
+        of_kind = kinds == kind
+        by_kind[str(kind)] = {"above": percent(above[of_kind]), "n": int(of_kind.sum())}
     return Outcome(
-        {
-            "above": 100.0 * float(above.mean()) if kept else 0.0,
-            "tied": 100.0 * float(tied.mean()) if kept else 0.0,
-            "chance": 50.0,
-            "n": len(kept),
-            "kinds": by_kind,
-        },
+        {"above": percent(above), "tied": percent(tied), "chance": 50.0, "n": len(kept), "kinds": by_kind},
         {"hard_scores": scores, "hard_kinds": kinds, "hard_keys": np.array([pair.key for pair in kept], str)},
     )
-
-
-def _quiet(what: str, done: int, total: int) -> None:
-    """Progress of single photos is not shown."""

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..interface.calibration import Calibration
 from ..interface.protocol import Interface
-from ..query.score import score, scoring_query
+from ..query.score import score
 from ..records import Entity, Floats
+from .annotations import Named, lone_regions, things
 from .forms import FORMS
-from .grounding import Counts, exact_mask, mean_iou, overlap_of, stored_place
-from .labelled import Labelled, lone_regions
-from .library import Library, Progress, asked, calibrated
+from .grounding import exact_overlap, mean_iou, stored_overlap
+from .library import Library, Progress, asked, scoring_of
 from .outcome import Outcome
-from .remembered import learn
-from .truth import Named, named
-from .verdicts import average_precision
+from .precision import average_precision
+from .remembered import chunks
 
 LOOKED_AT = ("bare", "a")  # forms that every photo is looked at for
 FEW = 100  # masks, for which looks are cheap enough for every form
@@ -40,33 +38,37 @@ def in_forms(library: Library, interface: Interface, exact_bare: NDArray[np.int6
         (forms, masks) int64, ``forms_labels``, ``forms_presence`` and ``forms_whole_photo`` (forms, labels) float32.
     """
     targets = lone_regions(library.photos)
-    shown = [one for one in named(library.photos) if one.group == "things" and one.enough]
-    names = sorted({target.label for target in targets} | {one.name for one in shown})
-    for form, write in FORMS.items():
-        learn(interface, (asked(part) for name in names for part in (write(name), Entity(write(name)))))
-        progress(f"labels as {form}", len(names), len(names))
-    calibration = calibrated(library, interface)
-    stored = _stored(library, interface, targets, calibration, progress)
-    found: dict[str, Any] = {}
-    presence, whole = (np.zeros((len(FORMS), len(shown)), np.float32) for _ in range(2))
-    for row, form in enumerate(FORMS):
-        presence[row], whole[row] = _presence(library, interface, shown, form, calibration, progress)
-        exact = exact_bare if form == "bare" else None
-        if exact is None and (form in LOOKED_AT or len(targets) <= FEW):
-            exact = _exact(library, interface, targets, form, progress)
-        found[form] = {
+    shown = [thing for thing in things(library.photos) if thing.enough]
+    names = sorted({target.label for target in targets} | {thing.name for thing in shown})
+    stored = np.zeros((len(FORMS), len(targets), 2), np.int64)
+    presence, whole = np.zeros((2, len(FORMS), len(shown)), np.float32)
+    figures: dict[str, Any] = {}
+    for row, (form, write) in enumerate(FORMS.items()):
+        for together in chunks(names):
+            texts = [write(name) for name in together]
+            interface.encode_queries([asked(part) for text in texts for part in (text, Entity(text))])
+        exact = exact_bare if form == "bare" else np.zeros_like(exact_bare)
+        looked_at = form in LOOKED_AT or len(targets) <= FEW
+        for number, target in enumerate(targets):
+            query, truth = asked(Entity(write(target.label))), target.rle.decode()
+            stored[row, number] = stored_overlap(library, interface, target, query, truth)
+            if looked_at and form != "bare":
+                exact[number] = exact_overlap(library, interface, target, query, truth)
+            progress(f"grounding as {form}", number + 1, len(targets))
+        presence[row], whole[row] = _presence(library, interface, shown, write, progress)
+        figures[form] = {
             "stored": mean_iou(stored[row]),
-            **({} if exact is None else {"exact": mean_iou(exact)}),
+            **({"exact": mean_iou(exact)} if looked_at else {}),
             "presence": _mean(presence[row]),
             "whole_photo": _mean(whole[row]),
             "gain": _mean(presence[row] - whole[row]),
         }
-    means = [one["stored"] for one in found.values()]
+    means = [figures[form]["stored"] for form in FORMS]
     return Outcome(
-        {**found, "spread": max(means) - min(means), "n": len(targets), "labels": len(shown)},
+        {**figures, "spread": max(means) - min(means), "n": len(targets), "labels": len(shown)},
         {
             "forms": np.array(list(FORMS), str),
-            "forms_labels": np.array([one.name for one in shown], str),
+            "forms_labels": np.array([thing.name for thing in shown], str),
             "forms_presence": presence,
             "forms_whole_photo": whole,
             "forms_stored_intersection": stored[..., 0],
@@ -75,54 +77,20 @@ def in_forms(library: Library, interface: Interface, exact_bare: NDArray[np.int6
     )
 
 
-def _stored(
-    library: Library, interface: Interface, targets: Sequence[Labelled], calibration: Calibration, progress: Progress
-) -> NDArray[np.int64]:
-    """(forms, targets, 2) intersection and union of the stored region that answers each form."""
-    counts = np.zeros((len(FORMS), len(targets), 2), np.int64)
-    for number, target in enumerate(targets):
-        truth, known = target.rle.decode(), dict[int | None, Counts]()
-        for row, write in enumerate(FORMS.values()):
-            place = stored_place(library, target.position, interface, asked(Entity(write(target.label))), calibration)
-            if place not in known:
-                mask = None if place is None else library.masks[target.position][place].decode()
-                known[place] = overlap_of(mask, truth)
-            counts[row, number] = known[place]
-        progress("grounding in five forms", number + 1, len(targets))
-    return counts
-
-
-def _exact(
-    library: Library, interface: Interface, targets: Sequence[Labelled], form: str, progress: Progress
-) -> NDArray[np.int64]:
-    counts = np.zeros((len(targets), 2), np.int64)
-    for number, target in enumerate(targets):
-        found = interface.ground(library.photos[target.position].rgb(), asked(Entity(FORMS[form](target.label))))
-        counts[number] = overlap_of(exact_mask(found), target.rle.decode())
-        progress(f"grounding as {form}", number + 1, len(targets))
-    return counts
-
-
 def _presence(
-    library: Library,
-    interface: Interface,
-    shown: Sequence[Named],
-    form: str,
-    calibration: Calibration,
-    progress: Progress,
+    library: Library, interface: Interface, shown: Sequence[Named], write: Callable[[str], str], progress: Progress
 ) -> tuple[Floats, Floats]:
     """(labels,) average precision of the entity's evidence, and of the whole photo's plain cosine."""
-    presence, whole = np.zeros(len(shown), np.float32), np.zeros(len(shown), np.float32)
-    for number, one in enumerate(shown):
-        text = FORMS[form](one.name)
-        query = asked(Entity(text))
-        evidence = score(library, scoring_query(query, interface.encode_query(query), calibration)).evidence[:, 0]
-        plain: Floats = library.image @ interface.encode_query(asked(text)).legend
-        presence[number] = average_precision(evidence[one.photos], one.right)
-        whole[number] = average_precision(plain[one.photos], one.right)
-        progress(f"presence as {form}", number + 1, len(shown))
+    presence, whole = np.zeros((2, len(shown)), np.float32)
+    for number, thing in enumerate(shown):
+        text = write(thing.name)
+        evidence = score(library.block, scoring_of(library, interface, asked(Entity(text)))).evidence[:, 0]
+        plain = library.block.image @ interface.encode_query(asked(text)).legend
+        presence[number] = average_precision(evidence[thing.photos], thing.right)
+        whole[number] = average_precision(plain[thing.photos], thing.right)
+        progress("presence of labels", number + 1, len(shown))
     return presence, whole
 
 
-def _mean(values: NDArray[np.floating[Any]]) -> float:
+def _mean(values: Floats) -> float:
     return float(values.mean()) if len(values) else 0.0

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from .. import metrics
 from ..interface.protocol import Interface
-from ..records import BoolMask, Entity, Floats
-from .labelled import Labelled, References, sha1_number
+from ..records import Entity, Floats
+from .annotations import Labelled, References, sha1_number
 from .library import Library, Progress, asked, totals
 from .outcome import Outcome, image_chance, with_chance
 from .packs import PackPhoto
@@ -44,16 +44,12 @@ def questions(photos: Sequence[PackPhoto], references: References) -> list[Quest
     A photo takes part for a label of one of its masked regions if one of its captions names the label
     exactly once (the first such caption is taken) and another photo has a masked region of the label.
     """
-    found = []
+    chosen: list[Question] = []
     for label in references.labels():
-        possible = [
-            question
-            for position in references.positions(label)
-            if (question := _question(photos[position], position, label, references)) is not None
-        ]
-        possible.sort(key=lambda question: sha1_number(photos[question.position].key))
-        found += possible[:MOST_PHOTOS]
-    return found
+        positions = sorted(references.positions(label), key=lambda position: sha1_number(photos[position].key))
+        possible = [_question(photos[position], position, label, references) for position in positions]
+        chosen += [question for question in possible if question is not None][:MOST_PHOTOS]
+    return chosen
 
 
 def interleaved(
@@ -73,20 +69,23 @@ def interleaved(
     asks = questions(library.photos, references)
     captioned = np.array([bool(photo.captions) for photo in library.photos], bool)
     gallery = library.only(captioned)
-    wanted = _is(gallery, [ask.position for ask in asks])
-    lent = _is(gallery, [ask.reference.position for ask in asks])
+    wanted, lent = np.zeros((2, len(asks), len(gallery.photos)), bool)
+    for row, ask in enumerate(asks):
+        wanted[row] = gallery.block.photo_ids == ask.position
+        lent[row] = gallery.block.photo_ids == ask.reference.position
     labels = np.array([ask.label for ask in asks], str)
     forms = {
         "interleaved": [asked(ask.before, references.picture(ask.reference), ask.after) for ask in asks],
         "interleaved_word_kept": [asked(ask.before, Entity(ask.word), ask.after) for ask in asks],
         "interleaved_word_deleted": [asked(f"{ask.before} {ask.after}") for ask in asks],
     }
-    scores = {
-        name: totals(gallery, interface, queries, name.replace("_", " "), progress) for name, queries in forms.items()
-    }
-    scores["interleaved"] -= np.float32(REFERENCE_PENALTY) * lent
-    ranks = {name: metrics.first_ranks(table, wanted) for name, table in scores.items()}
-    outcomes = {name: _outcome(name, scores[name], ranks[name], labels) for name in forms}
+    outcomes, ranks = {}, {}
+    for name, queries in forms.items():
+        scores = totals(gallery, interface, queries, name.replace("_", " "), progress)
+        if name == "interleaved":
+            scores -= np.float32(REFERENCE_PENALTY) * lent
+        ranks[name] = metrics.first_ranks(scores, wanted)
+        outcomes[name] = _outcome(name, scores, ranks[name], labels)
     for name in ("interleaved", "interleaved_word_kept"):
         outcomes[name].figures["gain"] = _gain(ranks[name], ranks["interleaved_word_deleted"], labels, seed)
     outcomes["interleaved"].arrays.update(
@@ -109,8 +108,8 @@ def _question(photo: PackPhoto, position: int, label: str, references: Reference
 
 
 def _outcome(name: str, scores: Floats, ranks: metrics.Counts, labels: NDArray[Any]) -> Outcome:
-    found = {f"IR@{k}": 100.0 * metrics.macro(ranks <= k, labels) for k in metrics.CUTOFFS}
-    figures = with_chance(found, image_chance(scores.shape[1]), len(ranks))
+    recalls = {f"IR@{k}": 100.0 * metrics.macro(ranks <= k, labels) for k in metrics.CUTOFFS}
+    figures = with_chance(recalls, image_chance(scores.shape[1]), len(ranks))
     return Outcome({**figures, "labels": len(np.unique(labels))}, {f"{name}_scores": scores, f"{name}_ranks": ranks})
 
 
@@ -121,8 +120,3 @@ def _gain(ranks: metrics.Counts, deleted: metrics.Counts, labels: NDArray[Any], 
         low, high = metrics.bootstrap_interval(gains, labels, seed=seed)
         gain[f"IR@{k}"] = {"mean": metrics.macro(gains, labels), "low": low, "high": high}
     return gain
-
-
-def _is(gallery: Library, positions: Sequence[int]) -> BoolMask:
-    same: BoolMask = np.array(positions, np.int64)[:, None] == gallery.photo_ids[None, :]
-    return same

@@ -1,4 +1,4 @@
-"""Labels: the class name of a photo among all class names of the pack, told apart by whether training saw the name."""
+"""Labels: the class name of a photo among all class names of the pack, split by whether training saw the name."""
 
 from __future__ import annotations
 
@@ -10,15 +10,9 @@ from numpy.typing import NDArray
 
 from .. import metrics
 from ..interface.protocol import Interface
+from .annotations import class_name
 from .library import Library, Progress, asked, totals
 from .outcome import Outcome
-from .packs import PackPhoto
-
-
-def class_name(photo: PackPhoto) -> str | None:
-    """The name of what the whole photo shows: its only label, when people neither described it nor drew its parts."""
-    drawn = any(region.kind != "auto" for region in photo.regions)
-    return photo.labels[0] if len(photo.labels) == 1 and not photo.captions and not drawn else None
 
 
 def labels(library: Library, interface: Interface, train_names: Collection[str], progress: Progress) -> Outcome:
@@ -55,8 +49,8 @@ def labels(library: Library, interface: Interface, train_names: Collection[str],
     )
 
 
-def _figures(ranks: NDArray[Any], classes: int) -> dict[str, Any]:
-    chance = {k: 100.0 * min(k, classes) / classes if classes else 0.0 for k in (1, 5)}
+def _figures(ranks: NDArray[Any], count: int) -> dict[str, Any]:
+    chance = {k: 100.0 * min(k, count) / count if count else 0.0 for k in (1, 5)}
     return {
         "top1": metrics.recall_at(ranks, 1),
         "top5": metrics.recall_at(ranks, 5),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import permutations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,13 +12,12 @@ from numpy.typing import NDArray
 from ..grammar import Query
 from ..interface.protocol import Interface
 from ..records import BoolMask, Entity, Not
+from .annotations import Positions, sha1_number, shown
 from .answers import Asker
-from .labelled import sha1_number
 from .library import Library, Progress
 from .outcome import Outcome
 from .packs import PackPhoto
 from .remembered import chunks
-from .truth import shown
 
 TOGETHER = 3  # photos that show both things of a pair, and as many that show the wanted one alone
 MOST_PAIRS = 250
@@ -36,25 +36,22 @@ class Pair:
 
     wanted: str
     unwanted: str
-    photos: NDArray[np.int64]
+    photos: Positions
     shows: BoolMask
 
 
 def pairs(photos: Sequence[PackPhoto]) -> list[Pair]:
     """Pairs of things that occur together and apart, at most `MOST_PAIRS`, by the hash of their names."""
-    found = sorted(_pairs(photos), key=lambda pair: sha1_number(f"{pair.wanted} {pair.unwanted}"))
-    return found[:MOST_PAIRS]
-
-
-def _pairs(photos: Sequence[PackPhoto]) -> Iterator[Pair]:
-    for part in shown(photos):
-        right, clear = part.right, part.clear
-        for one, wanted in enumerate(part.names):
-            for other, unwanted in enumerate(part.names):
-                here = clear[:, one] & clear[:, other]
-                both, alone = right[here, one] & right[here, other], right[here, one] & ~right[here, other]
-                if one != other and min(both.sum(), alone.sum()) >= TOGETHER:
-                    yield Pair(wanted, unwanted, part.photos[here], right[here][:, [one, other]])
+    every = []
+    for table in shown(photos):
+        for one, other in permutations(range(len(table.names)), 2):
+            clear = table.clear[:, one] & table.clear[:, other]
+            shows = table.right[clear][:, [one, other]]
+            together, alone = shows.all(1).sum(), (shows[:, 0] & ~shows[:, 1]).sum()
+            if min(together, alone) >= TOGETHER:
+                every.append(Pair(table.names[one], table.names[other], table.photos[clear], shows))
+    every.sort(key=lambda pair: sha1_number(f"{pair.wanted} {pair.unwanted}"))
+    return every[:MOST_PAIRS]
 
 
 def negatives(library: Library, interface: Interface, progress: Progress) -> Outcome:
@@ -69,58 +66,45 @@ def negatives(library: Library, interface: Interface, progress: Progress) -> Out
         how many showed it alone before and how many of these stayed.
     """
     asker, asked = Asker(library, interface), pairs(library.photos)
-    counts: list[NDArray[np.int64]] = []
-    for some in chunks(asked):
-        asker.learn([query for pair in some for query in _queries(pair)])
-        for pair in some:
-            before, after = (asker.ask(query).over(pair.photos).order[:SHOWN] for query in _queries(pair))
-            counts.append(tally(pair.shows, before, after))
-            progress("negatives", len(counts), len(asked))
-    table = np.array(counts, np.int64).reshape(-1, 7)
-    return Outcome(
-        figures(table),
-        {"negatives_pairs": np.array([(p.wanted, p.unwanted) for p in asked], str), "negatives_counts": table},
-    )
+    counts = np.zeros((len(asked), 7), np.int64)
+    number = 0
+    for together in chunks(asked):
+        plain = [Query(Entity(pair.wanted)) for pair in together]
+        without = [Query(Entity(pair.wanted), Not(pair.unwanted)) for pair in together]
+        asker.learn(plain + without)
+        for pair, *queries in zip(together, plain, without, strict=True):
+            before, after = (asker.ask(query).over(pair.photos).order[:SHOWN] for query in queries)
+            counts[number] = tally(pair.shows, before, after)
+            number += 1
+            progress("negatives", number, len(asked))
+    names = np.array([(pair.wanted, pair.unwanted) for pair in asked], str)
+    return Outcome(figures(counts), {"negatives_pairs": names, "negatives_counts": counts})
 
 
-def _queries(pair: Pair) -> tuple[Query, Query]:
-    return Query(Entity(pair.wanted)), Query(Entity(pair.wanted), Not(pair.unwanted))
-
-
-def tally(shows: BoolMask, before: NDArray[np.int64], after: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The counts of one pair, (7,), as `negatives` describes them.
+def tally(shows: BoolMask, before: NDArray[np.int64], after: NDArray[np.int64]) -> list[int]:
+    """The seven counts of one pair, as `negatives` describes them.
 
     Args:
         shows: (n, 2) whether a photo shows what is wanted, and what is not.
         before, after: rows of the first hits of both queries.
     """
+    (right, unwanted), (still_right, still_unwanted) = shows[before].sum(0), shows[after].sum(0)
     alone = before[shows[before, 0] & ~shows[before, 1]]
-    return np.array(
-        [
-            len(before),
-            shows[before, 1].sum(),
-            shows[after, 1].sum(),
-            shows[before, 0].sum(),
-            shows[after, 0].sum(),
-            len(alone),
-            np.isin(alone, after).sum(),
-        ],
-        np.int64,
-    )
+    return [len(before), unwanted, still_unwanted, right, still_right, len(alone), np.isin(alone, after).sum()]
 
 
 def figures(counts: NDArray[np.int64]) -> dict[str, float]:
     """The figures of `negatives` from its counts."""
     hits, before, after, right, still_right, alone, still_alone = counts.sum(0).tolist()
+
+    def share(part: int, whole: int) -> float:
+        return 100 * part / whole if whole else 0.0
+
     return {
-        "shows_before": _percent(before, hits),
-        "shows_after": _percent(after, hits),
-        "falls_by": _percent(before - after, before),
-        "right_lost": _percent(right - still_right, right),
-        "right_alone_lost": _percent(alone - still_alone, alone),
+        "shows_before": share(before, hits),
+        "shows_after": share(after, hits),
+        "falls_by": share(before - after, before),
+        "right_lost": share(right - still_right, right),
+        "right_alone_lost": share(alone - still_alone, alone),
         "n": len(counts),
     }
-
-
-def _percent(part: int, whole: int) -> float:
-    return 100 * part / whole if whole else 0.0

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import metrics
+from ..records import BoolMask
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,14 +21,29 @@ class Outcome:
     arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
 
 
-def with_chance(found: dict[str, float], chance: dict[str, float], count: int) -> dict[str, Any]:
+def percent(which: BoolMask) -> float:
+    """The share that is True; 0 where there is nothing."""
+    return 100 * float(which.mean()) if len(which) else 0.0
+
+
+def evenly(count: int, most: int) -> list[int]:
+    """At most so many of the numbers below `count`, evenly apart.
+
+    >>> evenly(5, 3), evenly(2, 3)
+    ([0, 2, 4], [0, 1])
+    """
+    chosen: list[int] = np.linspace(0, count - 1, min(most, count)).round().astype(int).tolist()
+    return chosen
+
+
+def with_chance(figures: dict[str, float], chance: dict[str, float], count: int) -> dict[str, Any]:
     """Figures with ``chance_NAME`` beside each, ``chance`` of the first one, and ``n``.
 
     >>> with_chance({"IR@1": 50.0}, {"IR@1": 25.0}, 4)
     {'IR@1': 50.0, 'chance_IR@1': 25.0, 'chance': 25.0, 'n': 4}
     """
-    beside = {f"chance_{name}": chance[name] for name in found}
-    return {**found, **beside, "chance": chance[next(iter(found))], "n": count}
+    beside = {f"chance_{name}": chance[name] for name in figures}
+    return {**figures, **beside, "chance": chance[next(iter(figures))], "n": count}
 
 
 def image_chance(gallery: int, cutoffs: Sequence[int] = metrics.CUTOFFS) -> dict[str, float]:

@@ -11,10 +11,10 @@ import numpy as np
 
 from ..grammar import Query
 from ..interface.protocol import Interface
-from ..records import BoolMask, Floats, PhotoFacts, PhotoRef, RegionRef
+from ..records import PhotoFacts, PhotoRef, RegionRef
 from .answers import Asker
 from .library import Library, Progress, calibrated
-from .outcome import Outcome
+from .outcome import Outcome, evenly, percent
 
 if TYPE_CHECKING:
     from ..storage.store import Store
@@ -33,14 +33,12 @@ def own_photo(library: Library, interface: Interface, progress: Progress) -> Out
         ``regions`` asked; ``sure``: share of all these answers whose first hit has relevance 1. Arrays:
         ``own_photo_first``, ``own_photo_by_score`` (asked,) and ``own_photo_ordinal``, -1 for the photo as a whole.
     """
-    whole, lenders = (_evenly(len(library.photos), most) for most in (MOST_PHOTOS, MOST_LENDERS))
-    asked = [(position, -1) for position in whole]
-    asked += [
-        (position, ordinal)
-        for position in lenders
-        for ordinal in range(min(MOST_PARTS, len(library.regions_of(position))))
-    ]
-    first, sure, by_score = (np.zeros(len(asked), bool) for _ in range(3))
+    asked: list[tuple[int, int]] = []  # position of the photo, number of its part or -1 for the whole
+    asked += [(position, -1) for position in evenly(len(library.photos), MOST_PHOTOS)]
+    for position in evenly(len(library.photos), MOST_LENDERS):
+        parts = min(MOST_PARTS, len(library.masks[position]))
+        asked += [(position, ordinal) for ordinal in range(parts)]
+    first, sure, by_score = np.zeros((3, len(asked)), bool)
     asker, everyone = Asker(library, interface), np.arange(len(library.photos))
     with TemporaryDirectory() as folder:
         from ..config import Config
@@ -53,36 +51,23 @@ def own_photo(library: Library, interface: Interface, progress: Progress) -> Out
             for number, (position, ordinal) in enumerate(asked):
                 (hit,) = index.search(Query(_reference(ids[position], ordinal)), 1, ground=None)
                 first[number], sure[number] = hit.photo.id == ids[position], hit.relevance == 1
-                answer = asker.ask(Query(_reference(int(library.photo_ids[position]), ordinal))).over(everyone)
+                answer = asker.ask(Query(_reference(position, ordinal))).over(everyone)
                 by_score[number] = answer.order[0] == position
                 progress("own photo", number + 1, len(asked))
-    parts = np.array([ordinal >= 0 for _, ordinal in asked], bool)
+    ordinals = np.array([ordinal for _, ordinal in asked], np.int64)
+    parts_asked = ordinals >= 0
     return Outcome(
         {
-            "photo": _percent(first[~parts]),
-            "region": _percent(first[parts]),
-            "photo_by_score": _percent(by_score[~parts]),
-            "region_by_score": _percent(by_score[parts]),
-            "sure": _percent(sure),
-            "photos": int((~parts).sum()),
-            "regions": int(parts.sum()),
+            "photo": percent(first[~parts_asked]),
+            "region": percent(first[parts_asked]),
+            "photo_by_score": percent(by_score[~parts_asked]),
+            "region_by_score": percent(by_score[parts_asked]),
+            "sure": percent(sure),
+            "photos": int((~parts_asked).sum()),
+            "regions": int(parts_asked.sum()),
         },
-        {
-            "own_photo_first": first,
-            "own_photo_by_score": by_score,
-            "own_photo_ordinal": np.array([ordinal for _, ordinal in asked], np.int64),
-        },
+        {"own_photo_first": first, "own_photo_by_score": by_score, "own_photo_ordinal": ordinals},
     )
-
-
-def _evenly(count: int, most: int) -> list[int]:
-    """At most so many of the numbers below `count`, evenly apart.
-
-    >>> _evenly(5, 3), _evenly(2, 3)
-    ([0, 2, 4], [0, 1])
-    """
-    chosen: list[int] = np.linspace(0, count - 1, min(most, count)).round().astype(int).tolist()
-    return chosen
 
 
 def _reference(photo_id: int, ordinal: int) -> PhotoRef | RegionRef:
@@ -91,26 +76,16 @@ def _reference(photo_id: int, ordinal: int) -> PhotoRef | RegionRef:
 
 def _fill(store: Store, library: Library, interface: Interface) -> list[int]:
     """Write the vectors of a library into an empty index; gives the ids of its photos, in order."""
-    space_id = store.ensure_space(interface.space)
+    space_id, block = store.ensure_space(interface.space), library.block
     store.save_calibration(space_id, calibrated(library, interface).to_bytes())
-    facts = [
-        PhotoFacts(hashlib.sha256(photo.key.encode()).hexdigest(), photo.width, photo.height, "JPEG")
-        for photo in library.photos
-    ]
-    regions = [library.regions_of(n) for n in range(len(library.photos))]
-    nothing: list[Floats] = [np.zeros(len(rows), np.float32) for rows in regions]
-    ids = store.write_encodings(
-        space_id,
-        facts,
-        library.image,
-        regions,
-        [np.zeros((len(rows), 4), np.float32) for rows in regions],
-        nothing,
-        [library.scores_of(n) for n in range(len(library.photos))],
+    facts = []
+    for photo in library.photos:
+        content = hashlib.sha256(photo.key.encode()).hexdigest()
+        facts.append(PhotoFacts(content, photo.width, photo.height, "JPEG"))
+    cuts = block.offsets[1:-1]
+    regions, boxes, areas, scores = (
+        np.split(rows, cuts) for rows in (block.regions, block.boxes, block.areas, block.scores)
     )
+    ids = store.write_encodings(space_id, facts, block.image, regions, boxes, areas, scores)
     store.optimize(space_id)
     return ids
-
-
-def _percent(which: BoolMask) -> float:
-    return 100 * float(which.mean()) if len(which) else 0.0

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..records import BoolMask
 from .answers import Asker
 from .judged_questions import Question
 from .library import Progress
-from .outcome import Outcome
-from .verdicts import best_f1, precision_recall
+from .outcome import Outcome, evenly
+from .precision import best_f1, precision_recall
 
 MOST_LOOKS = 150
 
@@ -40,48 +40,44 @@ def presence(asker: Asker, hits: Sequence[Hit], progress: Progress) -> Outcome:
         Arrays: ``presence_probability``, ``_present``, ``_right``, ``_keys``, ``_labels`` (hits,) and, for the looks,
         ``presence_looked_at`` (looks,) numbers of hits, ``presence_exact_present``, ``_probability``, ``_score``.
     """
-    probability, present, right = (
-        np.array([getattr(hit, name) for hit in hits], kind)
-        for name, kind in (("probability", np.float32), ("present", bool), ("right", bool))
-    )
-    some = np.unique(np.linspace(0, len(hits) - 1, min(MOST_LOOKS, len(hits))).round().astype(np.int64))
-    looks = np.zeros((len(some), 3), np.float32)  # present, probability, score
-    for number, place in enumerate(some.tolist()):
-        looks[number] = _look(asker, hits[place])
-        progress("exact presence", number + 1, len(some))
-    said = looks[:, 0] > 0
-    figures = {
-        "stored": _figures(present, right, probability),
-        "exact": _figures(said, right[some], *looks[:, 1:].T),
-        "stored_same": _figures(present[some], right[some], probability[some]),
-    }
+    probability = np.array([hit.probability for hit in hits], np.float32)
+    present = np.array([hit.present for hit in hits], bool)
+    right = np.array([hit.right for hit in hits], bool)
+    looked_at = np.array(evenly(len(hits), MOST_LOOKS), np.int64)
+    looks = np.zeros((3, len(looked_at)), np.float32)
+    for number, place in enumerate(looked_at.tolist()):
+        looks[:, number] = _look(asker, hits[place])
+        progress("exact presence", number + 1, len(looked_at))
+    exact, exact_probability, exact_score = looks[0] > 0, looks[1], looks[2]
     photos = asker.library.photos
     return Outcome(
-        figures,
+        {
+            "stored": _figures(present, right, probability),
+            "exact": _figures(exact, right[looked_at], exact_probability, exact_score),
+            "stored_same": _figures(present[looked_at], right[looked_at], probability[looked_at]),
+        },
         {
             "presence_probability": probability,
             "presence_present": present,
             "presence_right": right,
             "presence_keys": np.array([photos[hit.position].key for hit in hits], str),
-            "presence_labels": np.array([hit.question.label for hit in hits], str),
-            "presence_looked_at": some,
-            "presence_exact_present": said,
-            "presence_exact_probability": looks[:, 1],
-            "presence_exact_score": looks[:, 2],
+            "presence_labels": np.array([hit.question.named.name for hit in hits], str),
+            "presence_looked_at": looked_at,
+            "presence_exact_present": exact,
+            "presence_exact_probability": exact_probability,
+            "presence_exact_score": exact_score,
         },
     )
 
 
 def _look(asker: Asker, hit: Hit) -> tuple[bool, float, float]:
     """Whether the entity is there, how likely, and the score of its best mask, by an exact look at the photo."""
-    answer = asker.ask(hit.question.query()).over(hit.question.photos)
-    row = int(np.flatnonzero(answer.photos == hit.position)[0])
-    (entity,) = [one for one in answer.looked_at(row) if not one.negative]
+    photos = hit.question.named.photos
+    answer = asker.ask(hit.question.query()).over(photos)
+    (entity,) = (part for part in answer.looked_at(int(np.searchsorted(photos, hit.position))) if not part.negative)
     return entity.grounding.present, entity.grounding.probability, entity.grounding.score
 
 
-def _figures(
-    present: NDArray[np.bool_], right: NDArray[np.bool_], *values: NDArray[np.floating[Any]]
-) -> dict[str, float]:
-    found, best = precision_recall(present, right), max(best_f1(some, right) for some in values)
-    return {**found, "best_f1": best, "f1_share": 100 * found["f1"] / max(best, 1e-9), "n": len(right)}
+def _figures(present: BoolMask, right: BoolMask, *values: NDArray[np.float32]) -> dict[str, float]:
+    figures, best = precision_recall(present, right), max(best_f1(value, right) for value in values)
+    return {**figures, "best_f1": best, "f1_share": 100 * figures["f1"] / max(best, 1e-9), "n": len(right)}

@@ -29,35 +29,24 @@ def proposals(library: Library) -> Outcome:
     for photo, masks in zip(library.photos, library.masks, strict=True):
         truths = [region.rle for region in photo.regions if region.rle is not None and not region.crowd]
         if truths:
-            tables.append(_ious(truths, masks))
+            tables.append(overlaps(truths, masks))
             keys += [photo.key] * len(truths)
-    best = {
-        name: np.concatenate([np.zeros(0, np.float32), *(_best(table[:, :most]) for table in tables)])
-        for name, most in (("10", FEW), ("all", None))
-    }
-    return Outcome(
-        {
-            f"recall@{FEW}": metrics.proposal_recall(tables, FEW, THRESHOLD),
-            "recall@all": metrics.proposal_recall(tables, None, THRESHOLD),
-            "n": len(keys),
-        },
-        {"proposal_keys": np.array(keys, str), **{f"proposal_best_iou_{name}": ious for name, ious in best.items()}},
-    )
+    figures, arrays = {}, {"proposal_keys": np.array(keys, str)}
+    for name, most in ((str(FEW), FEW), ("all", None)):
+        best = [table[:, :most].max(1, initial=0.0) for table in tables]
+        arrays[f"proposal_best_iou_{name}"] = np.concatenate([np.zeros(0, np.float32), *best])
+        figures[f"recall@{name}"] = metrics.proposal_recall(tables, most, THRESHOLD)
+    return Outcome({**figures, "n": len(keys)}, arrays)
 
 
-def _ious(truths: Sequence[Rle], masks: Sequence[Rle]) -> Floats:
-    """(T, P) float32 IoU of every annotated mask with every region."""
+def overlaps(truths: Sequence[Rle], masks: Sequence[Rle]) -> Floats:
+    """(T, P) float32 IoU of every annotated mask with every region, all of one photo."""
     from pycocotools import mask as coco
 
     if not masks:
         return np.zeros((len(truths), 0), np.float32)
     size = truths[0].size
     fitted = [mask if mask.size == size else encode_rle(resize_mask(mask.decode(), size)) for mask in masks]
-    found = coco.iou([mask.to_json() for mask in fitted], [truth.to_json() for truth in truths], [0] * len(truths))
-    table: Floats = np.asarray(found, np.float32).reshape(len(masks), len(truths)).T
+    ious = coco.iou([truth.to_json() for truth in truths], [mask.to_json() for mask in fitted], [0] * len(fitted))
+    table: Floats = np.asarray(ious, np.float32)
     return table
-
-
-def _best(table: Floats) -> Floats:
-    best: Floats = table.max(1, initial=0.0)
-    return best

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from itertools import islice
@@ -21,7 +20,7 @@ _Item = TypeVar("_Item")
 
 
 class Remembered(Interface):
-    """Another interface, whose encodings of queries are kept. Whatever else it can do, it still can.
+    """Another interface, whose encodings of queries are kept; photos and looks at them are not.
 
     Args:
         interface: asked for what is new.
@@ -31,12 +30,6 @@ class Remembered(Interface):
         self._interface, self._calibration = interface, interface.calibration
         self._kept: dict[Hashable, QueryEncoding] = {}
 
-    def with_calibration(self, calibration: Calibration) -> Remembered:
-        """The same with another calibration; both keep the same encodings."""
-        other = copy.copy(self)
-        other._calibration = calibration
-        return other
-
     @property
     def space(self) -> Space:
         """See `Interface`."""
@@ -44,7 +37,7 @@ class Remembered(Interface):
 
     @property
     def calibration(self) -> Calibration:
-        """See `Interface`."""
+        """See `Interface`; the same object every time."""
         return self._calibration
 
     @property
@@ -57,7 +50,7 @@ class Remembered(Interface):
         return self._interface.reading(text)
 
     def encode_photos(self, photos: Sequence[RGB]) -> list[PhotoEncoding]:
-        """See `Interface`; photos are not kept."""
+        """See `Interface`."""
         return self._interface.encode_photos(photos)
 
     def encode_query(self, query: ResolvedQuery) -> QueryEncoding:
@@ -72,31 +65,20 @@ class Remembered(Interface):
         return [self._kept[key] for key in keys]
 
     def ground(self, photo: RGB, query: ResolvedQuery) -> list[GroundedMask]:
-        """See `Interface`; looks are not kept."""
+        """See `Interface`."""
         return self._interface.ground(photo, query)
-
-
-def learn(interface: Interface, queries: Iterable[ResolvedQuery]) -> None:
-    """Encode queries that will be asked one by one, in batches; a `Remembered` interface then knows them."""
-    for some in chunks(queries):
-        interface.encode_queries(some)
 
 
 def chunks(items: Iterable[_Item]) -> Iterator[list[_Item]]:
     """The items in runs of `TOGETHER`; never more of them are drawn than asked for."""
     rest = iter(items)
-    while some := list(islice(rest, TOGETHER)):
-        yield some
+    while together := list(islice(rest, TOGETHER)):
+        yield together
 
 
 def _key(part: ResolvedPart) -> Hashable:
-    return (
-        part.role,
-        part.kind,
-        part.label,
-        part.weight,
-        *(_digest(array) for array in (part.photo, part.mask, part.background, part.vector)),
-    )
+    arrays = (part.photo, part.mask, part.background, part.vector)
+    return (part.role, part.kind, part.label, part.weight, *map(_digest, arrays))
 
 
 def _digest(array: NDArray[Any] | None) -> Hashable:

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..interface.protocol import Interface
+from .annotations import References
 from .grounding import grounding
 from .hard_negatives import hard_negatives as judge_pairs
 from .hard_negatives import read_pairs
 from .in_forms import in_forms
 from .interleaved import interleaved
 from .judgement import judgement
-from .labelled import References
 from .labels import labels
 from .library import Library, Progress, encode_library
 from .negatives import negatives

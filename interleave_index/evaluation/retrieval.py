@@ -21,18 +21,21 @@ def captions(library: Library, interface: Interface, progress: Progress) -> Outc
         from 1: ``caption_image_ranks`` (captions,) and ``caption_text_ranks`` (photos,).
     """
     gallery = library.only(np.array([bool(photo.captions) for photo in library.photos], bool))
-    pairs = [(place, text) for place, photo in enumerate(gallery.photos) for text in photo.captions if text.strip()]
-    owner = np.array([place for place, _ in pairs], np.int64)
-    scores = totals(gallery, interface, [asked(text) for _, text in pairs], "captions", progress).T
-    count = len(gallery.photos)
-    found = metrics.retrieval(scores, np.arange(count), owner)
-    own = np.arange(count)[:, None] == owner[None, :]
-    chance = {**image_chance(count), **text_chance(own.sum(1), len(pairs))}
+    texts, owner = [], []
+    for place, photo in enumerate(gallery.photos):
+        written = [caption for caption in photo.captions if caption.strip()]
+        texts += written
+        owner += [place] * len(written)
+    scores = totals(gallery, interface, [asked(text) for text in texts], "captions", progress).T
+    places, caption_of = np.arange(len(gallery.photos)), np.array(owner, np.int64)
+    own = places[:, None] == caption_of
+    figures = metrics.retrieval(scores, places, caption_of)
+    chance = {**image_chance(len(places)), **text_chance(own.sum(1), len(texts))}
     return Outcome(
-        {**with_chance(found, chance, len(pairs)), "photos": count},
+        {**with_chance(figures, chance, len(texts)), "photos": len(places)},
         {
             "caption_scores": scores,
-            "caption_of": owner,
+            "caption_of": caption_of,
             "caption_photo_keys": np.array([photo.key for photo in gallery.photos], str),
             "caption_image_ranks": metrics.first_ranks(scores.T, own.T),
             "caption_text_ranks": metrics.first_ranks(scores, own),

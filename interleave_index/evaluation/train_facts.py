@@ -17,7 +17,7 @@ from .. import metrics
 from ..errors import ConfigError
 from ..geometry import encode_rle, resize_mask
 from ..records import BoolMask, Floats, Rle
-from .labelled import lone_regions
+from .annotations import lone_regions
 from .packs import PackPhoto, read_pack
 
 SIDE = 64  # of the square grid of the mean mask

@@ -12,17 +12,12 @@ from ..records import PhotoEncoding
 from ..storage.rows import StoredVectors
 
 
-def block_of(encodings: Sequence[PhotoEncoding], photo_ids: Sequence[int] | None = None) -> StoredVectors:
-    """Fresh encodings as a block, in order.
-
-    Args:
-        encodings: at least one, all of one space.
-        photo_ids: of the same photos; None numbers them from 0.
-    """
+def block_of(encodings: Sequence[PhotoEncoding]) -> StoredVectors:
+    """Fresh encodings of one space, at least one, as a block in their order; the photos are numbered from 0."""
     counts = [len(encoding.regions) for encoding in encodings]
     dim = len(encodings[0].image)
     return StoredVectors(
-        photo_ids=np.arange(len(counts)) if photo_ids is None else np.array(photo_ids, np.int64),
+        photo_ids=np.arange(len(counts)),
         image=np.stack([encoding.image for encoding in encodings]),
         regions=np.concatenate([encoding.regions.reshape(-1, dim) for encoding in encodings]),
         offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),

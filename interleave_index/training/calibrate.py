@@ -22,11 +22,9 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from ..errors import ShapeError
-from ..evaluation.labelled import masked
-from ..evaluation.labels import class_name
+from ..evaluation.annotations import class_name, closed_lists, masked, thing_areas, thing_names
 from ..evaluation.library import Progress, asked, encode_library, totals
 from ..evaluation.packs import PackPhoto
-from ..evaluation.things import closed_lists, thing_areas, thing_names
 from ..evaluation.words import mentions, with_article
 from ..interface.calibration import KINDS, Curve, QueryKind, spread_of
 from ..interface.protocol import Interface

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ..evaluation.annotations import closed_lists
 from ..evaluation.library import Progress
 from ..evaluation.packs import read_pack
-from ..evaluation.things import closed_lists
 from ..geometry import unit
 from ..interface.calibration import Calibration
 from ..interface.find import tasks

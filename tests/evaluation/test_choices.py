@@ -7,9 +7,8 @@ import hashlib
 import numpy as np
 import pytest
 
+from interleave_index.evaluation.annotations import References, class_name, lone_regions
 from interleave_index.evaluation.interleaved import MOST_PHOTOS, questions
-from interleave_index.evaluation.labelled import References, lone_regions
-from interleave_index.evaluation.labels import class_name
 from interleave_index.evaluation.outcome import text_chance
 from interleave_index.evaluation.packs import PackPhoto, PackRegion
 from interleave_index.evaluation.words import mentions

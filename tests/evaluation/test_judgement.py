@@ -12,17 +12,16 @@ import pytest
 
 from interleave_index.errors import InputError
 from interleave_index.evaluation import negatives
+from interleave_index.evaluation.annotations import References, strangers, things
 from interleave_index.evaluation.answers import Asker
 from interleave_index.evaluation.forms import FORMS
 from interleave_index.evaluation.judgement import judgement
-from interleave_index.evaluation.labelled import References
 from interleave_index.evaluation.library import Library, asked
 from interleave_index.evaluation.negatives import pairs, tally
 from interleave_index.evaluation.packs import PackPhoto, PackRegion
 from interleave_index.evaluation.plot import reliability_plot
+from interleave_index.evaluation.precision import average_precision, best_f1, precision_recall, reliability
 from interleave_index.evaluation.remembered import Remembered
-from interleave_index.evaluation.truth import named, strangers
-from interleave_index.evaluation.verdicts import average_precision, best_f1, precision_recall, reliability
 from interleave_index.grammar import Query
 from interleave_index.interface.calibration import BANKS, KINDS, Calibration, Curve
 from interleave_index.interface.protocol import Interface, TextReading
@@ -38,6 +37,7 @@ from interleave_index.records import (
     ResolvedQuery,
     Space,
 )
+from interleave_index.storage.rows import StoredVectors
 
 NAMES = ("cat", "dog", "bus")
 EVEN = Curve(slope=10, offset=-5, bar=0.5, anything_slope=10, anything_size=0, anything_offset=-5, anything_bar=0.5)
@@ -94,15 +94,17 @@ def _jpeg() -> bytes:
 
 def _library(*photos: tuple[PackPhoto, tuple[float, float, float]]) -> Library:
     count = len(photos)
-    return Library(
-        tuple(photo for photo, _ in photos),
-        np.arange(count),
-        np.array([v for _, v in photos], np.float32),
-        np.zeros((0, len(NAMES)), np.float32),
-        np.zeros(count + 1, np.int64),
-        ((),) * count,
-        np.zeros(0, np.float32),
+    nothing = np.zeros(0, np.float32)
+    block = StoredVectors(
+        photo_ids=np.arange(count),
+        image=np.array([vector for _, vector in photos], np.float32),
+        regions=np.zeros((0, len(NAMES)), np.float32),
+        offsets=np.zeros(count + 1, np.int64),
+        boxes=np.zeros((0, 4), np.float32),
+        areas=nothing,
+        scores=nothing,
     )
+    return Library(tuple(photo for photo, _ in photos), block, ((),) * count)
 
 
 CAT = ("cat", 50.0)
@@ -205,7 +207,7 @@ def test_whole_pictures_mean_the_others_of_their_class() -> None:
 
 
 def test_names_are_known_over_closed_lists_and_class_names_over_photos_of_a_class(library: Library) -> None:
-    (cat,) = named(library.photos)
+    (cat,) = things(library.photos)
     # e shows it too small to tell, f is not annotated
     assert (cat.name, cat.group, cat.photos.tolist()) == ("cat", "things", [0, 1, 2, 3])
     assert cat.right.tolist() == [True, True, True, False] and cat.enough
@@ -241,8 +243,8 @@ def test_negatives_count_what_is_gone_and_what_is_lost() -> None:
     # rows: both, both, alone, alone, neither
     shows = np.array([(1, 1), (1, 1), (1, 0), (1, 0), (0, 0)], bool)
     counts = tally(shows, np.array([0, 1, 2]), np.array([3, 0, 4]))
-    assert counts.tolist() == [3, 2, 1, 3, 2, 1, 0]
-    found = negatives.figures(np.stack([counts, counts]))
+    assert counts == [3, 2, 1, 3, 2, 1, 0]
+    found = negatives.figures(np.array([counts, counts]))
     assert found["shows_before"] == pytest.approx(200 / 3) and found["shows_after"] == pytest.approx(100 / 3)
     assert (found["falls_by"], found["right_alone_lost"], found["n"]) == (50, 100, 2)
     assert found["right_lost"] == pytest.approx(100 / 3)
@@ -344,7 +346,7 @@ def test_no_query_is_encoded_twice_and_new_ones_go_together() -> None:
     cat, dog, without = asked("cat"), asked(Entity("dog")), asked(Entity("dog"), Not("cat"))
     found = interface.encode_queries([cat, dog, cat])
     assert inner.batches == [2] and found[0] is found[2]
-    again = interface.with_calibration(inner.calibration).encode_queries([dog, without, cat])
+    again = interface.encode_queries([dog, without, cat])
     assert again[0] is found[1] and len(inner.encoded) == 3 and again[1].negatives.tolist() == [[1, 0, 0]]
 
 

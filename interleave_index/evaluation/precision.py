@@ -1,4 +1,4 @@
-"""Figures of merit of a judgement: calibration error, precision, recall and F1, average precision. Pure numpy."""
+"""How right a judgement is: calibration error, precision, recall and F1, average precision. Pure numpy."""
 
 from __future__ import annotations
 
@@ -32,15 +32,13 @@ class Reliability:
     @property
     def error(self) -> float:
         """Expected calibration error, 0 to 1: mean over all of how far their bin's share is from its chance."""
-        total = int(self.count.sum())
-        return float((self.count * np.abs(self.chance - self.right)).sum() / total) if total else 0.0
+        apart = self.count * np.abs(self.chance - self.right)
+        return float(apart.sum() / self.count.sum()) if len(self.count) else 0.0
 
     def rows(self) -> list[list[float]]:
         """One row a bin: low edge, mean chance, share right, count."""
-        return [
-            [float(low), float(chance), float(right), int(count)]
-            for low, chance, right, count in zip(self.low, self.chance, self.right, self.count, strict=True)
-        ]
+        columns = (self.low, self.chance, self.right, self.count)
+        return [list(row) for row in zip(*(column.tolist() for column in columns), strict=True)]
 
 
 def reliability(chances: NDArray[np.floating[Any]], right: BoolMask, bins: int = BINS) -> Reliability:
@@ -57,11 +55,9 @@ def reliability(chances: NDArray[np.floating[Any]], right: BoolMask, bins: int =
     0.2875
     """
     chances = np.asarray(chances, np.float64)
-    place = np.minimum((chances * bins + 1e-9).astype(np.int64), bins - 1)
-    count = np.bincount(place, minlength=bins)
-    held = np.flatnonzero(count)
-    means = [np.bincount(place, values, minlength=bins)[held] / count[held] for values in (chances, right)]
-    return Reliability(held / bins, means[0], means[1], count[held])
+    places = np.minimum((chances * bins + 1e-9).astype(np.int64), bins - 1)
+    held, places, count = np.unique(places, return_inverse=True, return_counts=True)
+    return Reliability(held / bins, np.bincount(places, chances) / count, np.bincount(places, right) / count, count)
 
 
 def precision_recall(claimed: BoolMask, right: BoolMask) -> dict[str, float]:
@@ -100,6 +96,6 @@ def average_precision(scores: NDArray[np.floating[Any]], right: BoolMask) -> flo
     """
     if not right.any():
         return 0.0
-    sorted_ = right[np.argsort(-scores, kind="stable")]
-    precision = np.cumsum(sorted_) / np.arange(1, len(sorted_) + 1)
-    return 100 * float(precision[sorted_].mean())
+    ranked = right[np.argsort(-scores, kind="stable")]
+    precision = np.cumsum(ranked) / np.arange(1, len(ranked) + 1)
+    return 100 * float(precision[ranked].mean())

@@ -1,0 +1,264 @@
+"""What the annotations of a pack say: which names are in which photos, which certainly are not, which parts show them.
+
+Knows packs and words only. All choices depend on keys and names alone, never on a random state.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..records import BoolMask, Picture, Rle
+from .packs import PackPhoto, PackRegion
+from .words import mentions
+
+Positions: TypeAlias = NDArray[np.int64]  # of photos in a pack, rising
+RIGHT, WRONG, UNKNOWN = 1, 0, -1
+VISIBLE = 0.01  # share of the photo from which on a thing counts as shown; photos where it is smaller are left out
+FEWEST = 3  # photos that show a name, for figures that need right photos
+_CLOSED = re.compile(r"\ball \d+\b")  # a scope such as "all 80 thing classes (boxes)" leaves no name of its list open
+_THINGS = ("instance", "box")
+
+
+def sha1_number(key: str) -> int:
+    """The SHA-1 of a key as a number, so that a choice depends on the key alone.
+
+    >>> sha1_number("a") % 10, sha1_number("c") % 10
+    (2, 6)
+    """
+    return int(hashlib.sha1(key.encode()).hexdigest(), 16)
+
+
+# --- masks with a label -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """A region with a label and a mask, and where it is: position of the photo in the pack."""
+
+    position: int
+    label: str
+    rle: Rle
+
+
+def masked(photo: PackPhoto) -> Iterator[PackRegion]:
+    """The photo's regions that have a label and a mask, groups drawn as one included."""
+    return (region for region in photo.regions if region.label is not None and region.rle is not None)
+
+
+def lone_regions(photos: Sequence[PackPhoto]) -> list[Labelled]:
+    """Regions that are the only masked one of their label in their photo, in the order of the pack.
+
+    A group drawn as one region counts as a region of its label, but is never asked for.
+    """
+    lone = []
+    for position, photo in enumerate(photos):
+        by_label: dict[str, list[PackRegion]] = defaultdict(list)
+        for region in masked(photo):
+            by_label[str(region.label)].append(region)
+        for label, (region, *others) in by_label.items():
+            if not others and not region.crowd and region.rle:
+                lone.append(Labelled(position, label, region.rle))
+    return lone
+
+
+class References:
+    """For a label, the part of another photo that stands for it.
+
+    The photo is chosen by the SHA-1 of the asking photo's key, as a number modulo the count of the other
+    photos that have a masked region of the label, in the order of the pack; in it the largest such region.
+    """
+
+    def __init__(self, photos: Sequence[PackPhoto]) -> None:
+        self._photos = photos
+        self._largest: dict[str, dict[int, PackRegion]] = defaultdict(dict)
+        for position, photo in enumerate(photos):
+            for region in masked(photo):
+                largest = self._largest[str(region.label)]
+                if not region.crowd and (position not in largest or region.area > largest[position].area):
+                    largest[position] = region
+
+    def labels(self) -> list[str]:
+        """Every label that has a masked region, sorted."""
+        return sorted(label for label, regions in self._largest.items() if regions)
+
+    def positions(self, label: str) -> list[int]:
+        """Photos with a masked region of the label, in the order of the pack."""
+        return list(self._largest[label])
+
+    def choose(self, position: int, label: str) -> Labelled | None:
+        """The reference of the photo at a position for a label; None when no other photo has one."""
+        others = [other for other in self._largest[label] if other != position]
+        if not others:
+            return None
+        chosen = others[sha1_number(self._photos[position].key) % len(others)]
+        rle = self._largest[label][chosen].rle
+        return Labelled(chosen, label, rle) if rle else None
+
+    def picture(self, reference: Labelled) -> Picture:
+        """The reference as a part of a query: the other photo's pixels with the region marked."""
+        return Picture(self._photos[reference.position].rgb(), mask=reference.rle.decode())
+
+
+# --- closed lists of things, and class names --------------------------------------------------
+
+
+def class_name(photo: PackPhoto) -> str | None:
+    """The name of what the whole photo shows: its only label, when people neither described it nor drew its parts."""
+    drawn = any(region.kind != "auto" for region in photo.regions)
+    return photo.labels[0] if len(photo.labels) == 1 and not photo.captions and not drawn else None
+
+
+def classes(photos: Sequence[PackPhoto]) -> tuple[Positions, NDArray[np.str_]]:
+    """Positions of the photos that have a class name, and their names."""
+    names = {position: name for position, photo in enumerate(photos) if (name := class_name(photo)) is not None}
+    return np.array(list(names), np.int64), np.array(list(names.values()), str)
+
+
+def closed_lists(photos: Sequence[PackPhoto]) -> dict[str, tuple[list[str], list[int]]]:
+    """Closed lists of names: per list its names, sorted, and the positions of the photos annotated by it.
+
+    A photo is annotated by a list when its `regions_scope` says ``all N``, so that a missing name means absence; the
+    names are those of the things (instances and boxes) in all photos with the same ``all N``.
+    """
+    names: dict[str, set[str]] = defaultdict(set)
+    members: dict[str, list[int]] = defaultdict(list)
+    for position, photo in enumerate(photos):
+        scope = _CLOSED.search(photo.regions_scope or "")
+        if scope:
+            members[scope.group()].append(position)
+            names[scope.group()].update(thing_names(photo))
+    return {scope: (sorted(names[scope]), members[scope]) for scope in sorted(members)}
+
+
+def thing_names(photo: PackPhoto) -> set[str]:
+    """Names of the things (instances and boxes) in a photo."""
+    return set(thing_areas(photo))
+
+
+def thing_areas(photo: PackPhoto) -> dict[str, float]:
+    """Share of the photo that the largest thing of each name covers: its mask, or its box where it has none."""
+    areas: dict[str, float] = {}
+    for region in photo.regions:
+        if region.label is not None and region.kind in _THINGS:
+            share = region.area / (photo.width * photo.height)
+            areas[region.label] = max(areas.get(region.label, 0.0), share)
+    return areas
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """How large every thing of one closed list is in the photos annotated by it.
+
+    Attributes:
+        names: K of them, sorted.
+        photos: (n,) positions.
+        areas: (n, K) share of the photo that the largest such thing covers, 0 where there is none.
+    """
+
+    names: list[str]
+    photos: Positions
+    areas: NDArray[np.float64]
+
+    @property
+    def right(self) -> BoolMask:
+        """(n, K): large enough to count as shown."""
+        right: BoolMask = self.areas >= VISIBLE
+        return right
+
+    @property
+    def clear(self) -> BoolMask:
+        """(n, K): shown or certainly absent."""
+        clear: BoolMask = self.right | (self.areas == 0)
+        return clear
+
+
+def shown(photos: Sequence[PackPhoto]) -> list[Shown]:
+    """Every closed list of the pack."""
+    tables = []
+    for names, members in closed_lists(photos).values():
+        areas = np.zeros((len(members), len(names)))
+        for row, position in enumerate(members):
+            by_name = thing_areas(photos[position])
+            areas[row] = [by_name.get(name, 0.0) for name in names]
+        tables.append(Shown(names, np.array(members, np.int64), areas))
+    return tables
+
+
+# --- names and the photos that are right for them ---------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """One name and the photos that are annotated for it.
+
+    Attributes:
+        name: as the annotators wrote it.
+        group: ``things`` of a closed list, ``classes`` of photos that have one class name, ``strangers``: class names
+            over photos of things, which show none of them, or ``captions``.
+        photos: (n,) positions.
+        truth: (n,) int8 RIGHT, WRONG, or UNKNOWN: ranked, but not counted.
+        enough: `FEWEST` photos show it, so that it counts in figures over right photos.
+    """
+
+    name: str
+    group: Literal["things", "classes", "strangers", "captions"]
+    photos: Positions
+    truth: NDArray[np.int8]
+    enough: bool
+
+    @property
+    def right(self) -> BoolMask:
+        """(n,) whether the photo shows it."""
+        right: BoolMask = self.truth == RIGHT
+        return right
+
+    @property
+    def absent(self) -> Positions:
+        """Positions of the photos that are certainly wrong: a library without what is meant."""
+        absent: Positions = self.photos[self.truth == WRONG]
+        return absent
+
+    def without(self, position: int) -> Named:
+        """The same over the other photos."""
+        others = self.photos != position
+        return replace(self, photos=self.photos[others], truth=self.truth[others])
+
+
+def things(photos: Sequence[PackPhoto]) -> list[Named]:
+    """Every name of a closed list, over the photos annotated by it."""
+    every = []
+    for table in shown(photos):
+        for column, name in enumerate(table.names):
+            clear, right = table.clear[:, column], table.right[:, column]
+            every.append(_named(name, "things", table.photos[clear], right[clear]))
+    return every
+
+
+def class_names(photos: Sequence[PackPhoto]) -> list[Named]:
+    """Every class name, sorted, over the photos that have one."""
+    positions, names = classes(photos)
+    return [_named(str(name), "classes", positions, names == name) for name in np.unique(names)]
+
+
+def strangers(photos: Sequence[PackPhoto]) -> list[Named]:
+    """Class names over the photos of a closed list that does not have them and whose captions never say them."""
+    every = []
+    names = np.unique(classes(photos)[1]).tolist()
+    for table in shown(photos):
+        captions = " . ".join(caption for position in table.photos for caption in photos[position].captions)
+        for name in names:
+            if name not in table.names and not mentions(captions, name):
+                every.append(_named(name, "strangers", table.photos, np.zeros(len(table.photos), bool)))
+    return every
+
+
+def _named(name: str, group: Literal["things", "classes", "strangers"], photos: Positions, right: BoolMask) -> Named:
+    return Named(name, group, photos, right.astype(np.int8), int(right.sum()) >= FEWEST)

@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.text import Text
@@ -20,7 +20,6 @@ from . import show
 from .options import ConfigOption, DeviceOption, IndexOption, JsonOption, ModelOption, OfflineOption, settings
 
 PACK = "pack"
-Opened: TypeAlias = Sequence[Any]  # benchmarks, ready to be run; their room is loaded when one is asked for
 
 
 class PackGroup(TyperGroup):
@@ -42,7 +41,8 @@ app = typer.Typer(
 )
 
 
-def _shared(
+def _run(
+    opens: Callable[[], Sequence[Any]],
     work: Annotated[
         Path | None, typer.Option("--work", metavar="DIR", help="Keep what is measured; a stopped run goes on.")
     ] = None,
@@ -58,46 +58,7 @@ def _shared(
     offline: OfflineOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Options of all benchmarks."""
-
-
-def benchmark(name: str) -> Callable[[Callable[..., Opened]], Callable[..., None]]:
-    """Make a command of a function that opens a data set: the shared options are added, and what it gives is run."""
-
-    def register(opens: Callable[..., Opened]) -> Callable[..., None]:
-        own = inspect.signature(opens, eval_str=True).parameters
-        shared = inspect.signature(_shared, eval_str=True).parameters
-
-        @functools.wraps(opens)
-        def command(**values: Any) -> None:
-            common = {key: values.pop(key) for key in shared}
-            if "published_protocol" in own:
-                values["published_protocol"] = common["published_protocol"]
-            _run(lambda: opens(**values), **common)
-
-        parameters = [*(p for key, p in own.items() if key not in shared), *shared.values()]
-        command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-        command.__annotations__ = {p.name: p.annotation for p in parameters}
-        app.command(name)(command)
-        return command
-
-    return register
-
-
-def _run(
-    opens: Callable[[], Opened],
-    *,
-    work: Path | None,
-    seed: int,
-    limit: int | None,
-    published_protocol: bool,
-    index: str | None,
-    config: Path | None,
-    model: str | None,
-    device: str | None,
-    offline: bool | None,
-    as_json: bool,
-) -> None:
+    """Run the benchmarks that `opens` gives, and print their reports. All else are options of every benchmark."""
     from ..evaluation.published import Run, subject_of
 
     _, effective = settings(index, config, models_interface=model, models_device=device, models_offline=offline)
@@ -105,28 +66,51 @@ def _run(
     subject = subject_of(build_interface(effective), published_protocol=published_protocol)
     reports = []
     with show.progress_bar("evaluate") as update:
-        measure = Run(work=work, seed=seed, limit=limit, progress=lambda what, done, total: update(done, total, what))
-        for one in benchmarks:
-            reports.append(measure(one, subject))
+        run = Run(work=work, seed=seed, limit=limit, progress=lambda what, done, total: update(done, total, what))
+        for opened in benchmarks:
+            reports.append(run(opened, subject))
             if not as_json:
                 _print(reports[-1])
     if as_json:
         show.emit_json({"benchmarks": reports})
 
 
+def benchmark(name: str) -> Callable[[Callable[..., Sequence[Any]]], Callable[..., None]]:
+    """Make a command of a function that opens data sets: the options of `_run` are added, and what it gives is run.
+
+    A parameter `published_protocol` of the function is the shared option of that name.
+    """
+
+    def register(opens: Callable[..., Sequence[Any]]) -> Callable[..., None]:
+        own = dict(inspect.signature(opens, eval_str=True).parameters)
+        shared = dict(inspect.signature(_run, eval_str=True).parameters)
+        del shared["opens"]
+
+        @functools.wraps(opens)
+        def command(**values: Any) -> None:
+            asked = {key: value for key, value in values.items() if key in own}
+            common = {key: value for key, value in values.items() if key in shared}
+            _run(lambda: opens(**asked), **common)
+
+        parameters = [parameter for key, parameter in own.items() if key not in shared]
+        parameters += shared.values()
+        command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        app.command(name)(command)
+        return command
+
+    return register
+
+
 def _print(report: dict[str, Any]) -> None:
     part = "" if report["complete"] else ", a part of the set: not to be compared"
     show.say(f"{report['benchmark']}: {report['model']['interface']}, {report['n']} items{part}")
-    table = plain_table("figure", "here#", *(f"{one['model']}#" for one in report["published"]))
+    published = report["published"]
+    table = plain_table("figure", "here#", *(f"{row['model']}#" for row in published))
     for name, value in report["figures"].items():
-        cells = [one["figures"][name]["published"] if name in one["figures"] else None for one in report["published"]]
-        table.add_row(
-            Text(name),
-            *(
-                "" if cell is None else f"{cell:.1f}" if isinstance(cell, float) else str(cell)
-                for cell in (value, *cells)
-            ),
-        )
+        beside = [row["figures"].get(name, {}).get("published", "") for row in published]
+        cells = [f"{cell:.1f}" if isinstance(cell, float) else str(cell) for cell in (value, *beside)]
+        table.add_row(Text(name), *cells)
     show.emit_table(table)
 
 
@@ -182,15 +166,17 @@ def _lines(report: dict[str, Any]) -> dict[str, Any]:
     {'judgement': {'all': {'ece': 4.0}}, 'judgement words': {'ece': 4.0, 'things': {'f1': 60.0}}, 'seed': 0}
     """
     lines: dict[str, Any] = {}
-    for name, value in report.items():
-        deep = [key for key, entry in value.items() if _depth(entry) > 1] if isinstance(value, dict) else []
-        lines[name] = _without_tables({key: value[key] for key in value if key not in deep} if deep else value)
-        lines |= {f"{name} {key}": _without_tables(value[key]) for key in deep}
+    for name, block in report.items():
+        if not isinstance(block, dict):
+            lines[name] = block
+            continue
+        lines[name] = {}
+        for key, entry in block.items():
+            if isinstance(entry, dict) and any(isinstance(inner, dict) for inner in entry.values()):
+                lines[f"{name} {key}"] = _without_tables(entry)
+            elif not isinstance(entry, list):
+                lines[name][key] = _without_tables(entry)
     return lines
-
-
-def _depth(value: Any) -> int:
-    return 1 + max(map(_depth, value.values()), default=0) if isinstance(value, dict) else 0
 
 
 def _without_tables(value: Any) -> Any:
@@ -230,38 +216,39 @@ def find_bench(
     visual: Annotated[float, typer.Option("--visual", min=0, max=1, help="Chance that a phrase is shown.")] = 0.5,
     split: Annotated[str, typer.Option("--split", help="Of COCO.")] = "val2017",
     published_protocol: bool = False,
-) -> Opened:
+) -> Sequence[Any]:
     """FIND-Bench: interleaved grounding and retrieval on COCO-Entity."""
     from ..evaluation.published import grounding, retrieval
     from ..evaluation.published.coco import read_panoptic
     from ..evaluation.published.entity import read_entities
 
-    wanted = part or [Part.grounding, Part.text, Part.caption, *([Part.interleaved] if interleave else [])]
+    parts = part or [Part.grounding, Part.text, Part.caption]
+    if interleave and not part:
+        parts.append(Part.interleaved)
     photos = read_panoptic(coco, split)
-    own = entity or coco / "annotations" / f"entity_{split}{'_long' if long else ''}.json"
-    found: list[Any] = []
-    if set(wanted) - {Part.interleaved}:
-        sentences = read_entities(own)
-        if Part.grounding in wanted:
-            found.append(
-                grounding.FindBenchGrounding(
-                    sentences, photos, long=long, visual=visual, published_protocol=published_protocol
-                )
-            )
-        found += [
-            retrieval.FindBenchText(sentences, photos, long=long, mode=mode.value)
-            for mode in (Part.text, Part.caption)
-            if mode in wanted
-        ]
-    if Part.interleaved in wanted:
-        if interleave is None:
-            raise InputError("the part interleaved needs --interleave, a file whose phrases have references")
-        found.append(
-            retrieval.FindBenchInterleaved(
-                read_entities(interleave), photos, long=long, visual=visual, published_protocol=published_protocol
+    sentences = {}
+    if set(parts) != {Part.interleaved}:
+        sentences = read_entities(entity or coco / "annotations" / f"entity_{split}{'_long' if long else ''}.json")
+    benchmarks: list[Any] = []
+    if Part.grounding in parts:
+        benchmarks.append(
+            grounding.FindBenchGrounding(
+                sentences, photos, long=long, visual=visual, published_protocol=published_protocol
             )
         )
-    return found
+    for mode in (Part.text, Part.caption):
+        if mode in parts:
+            benchmarks.append(retrieval.FindBenchText(sentences, photos, long=long, mode=mode.value))
+    if Part.interleaved in parts:
+        if interleave is None:
+            raise InputError("the part interleaved needs --interleave, a file whose phrases have references")
+        linked = read_entities(interleave)
+        benchmarks.append(
+            retrieval.FindBenchInterleaved(
+                linked, photos, long=long, visual=visual, published_protocol=published_protocol
+            )
+        )
+    return benchmarks
 
 
 RefsOption = Annotated[
@@ -280,11 +267,7 @@ PhotosOption = Annotated[Path, typer.Option("--photos", metavar="DIR", help="Fol
 SplitOption = Annotated[str, typer.Option("--split", help="val, testA, testB or test.")]
 
 
-class Protocol(StrEnum):
-    """How expressions are asked."""
-
-    by_read = "read"
-    by_find = "find"
+TITLES = {"refcoco": "RefCOCO", "refcoco+": "RefCOCO+", "refcocog": "RefCOCOg"}
 
 
 def _refer(name: str) -> None:
@@ -294,33 +277,25 @@ def _refer(name: str) -> None:
         instances: InstancesOption = None,
         split: SplitOption = "val",
         protocol: Annotated[
-            Protocol,
+            Literal["read", "find"],
             typer.Option(
                 "--protocol", help="read: every sentence by itself; find: the first of each thing, in one pass."
             ),
-        ] = Protocol.by_read,
-    ) -> Opened:
+        ] = "read",
+    ) -> Sequence[Any]:
         from ..evaluation.published import grounding
 
-        together = protocol is Protocol.by_find
-        found = _referred(refs, instances, photos, split, sentences="first" if together else "all", lower=together)
-        return [grounding.Refer(name, split, found, together=together)]
+        together = protocol == "find"
+        sentences = "first" if together else "all"
+        referred = _referred(refs, instances, photos, split, sentences=sentences, lower=together)
+        return [grounding.Refer(name, split, referred, together=together)]
 
     opens.__doc__ = f"{TITLES[name]}: one mask an expression."
     benchmark(name)(opens)
 
 
-TITLES = {"refcoco": "RefCOCO", "refcoco+": "RefCOCO+", "refcocog": "RefCOCOg"}
 for _name in TITLES:
     _refer(_name)
-
-
-class Referred(StrEnum):
-    """The sets that have false premises."""
-
-    refcoco = "refcoco"
-    plus = "refcoco+"
-    google = "refcocog"
 
 
 @benchmark("fp-refcoco")
@@ -329,19 +304,21 @@ def false_premise(
     photos: PhotosOption,
     instances: InstancesOption = None,
     split: SplitOption = "val",
-    kind: Annotated[Referred, typer.Option("--set", help="Which set the file belongs to.")] = Referred.refcoco,
-) -> Opened:
+    kind: Annotated[
+        Literal["refcoco", "refcoco+", "refcocog"], typer.Option("--set", help="Which set the file belongs to.")
+    ] = "refcoco",
+) -> Sequence[Any]:
     """FP-RefCOCO: expressions that may name what is not there (See, Segment)."""
     from ..evaluation.published import grounding
 
-    return [grounding.FalsePremise(kind.value, split, _referred(refs, instances, photos, split))]
+    return [grounding.FalsePremise(kind, split, _referred(refs, instances, photos, split))]
 
 
 @benchmark("reasonseg")
 def reasonseg(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="ReasonSeg, with val/ and test/ inside.")],
     split: Annotated[str, typer.Option("--split", help="val or test.")] = "val",
-) -> Opened:
+) -> Sequence[Any]:
     """ReasonSeg: a mask for a question (gIoU, cIoU), of all texts, of short and of long ones."""
     from ..evaluation.published.grounding import ReasonSeg
     from ..evaluation.published.reasonseg import read_reasonseg
@@ -354,7 +331,7 @@ def karpathy(
     annotations: Annotated[Path, typer.Argument(metavar="FILE", help="dataset_coco.json.")],
     photos: PhotosOption,
     split: Annotated[str, typer.Option("--split", help="test, val, train or restval.")] = "test",
-) -> Opened:
+) -> Sequence[Any]:
     """Karpathy's split of COCO captions: photos by caption and captions by photo."""
     from ..evaluation.published.karpathy import read_karpathy
     from ..evaluation.published.retrieval import Karpathy
@@ -378,13 +355,13 @@ def voc_interactive(
     prompt: Annotated[list[Prompt] | None, typer.Option("--prompt", help="Only these; else all five.")] = None,
     clicks: Annotated[int, typer.Option("--clicks", min=1, help="Rounds, the first prompt included.")] = 1,
     split: Annotated[str, typer.Option("--split", help="Of ImageSets/Segmentation.")] = "val",
-) -> Opened:
+) -> Sequence[Any]:
     """Interactive segmentation of VOC objects: mean IoU and clicks needed."""
     from ..evaluation.published.interactive import VocInteractive
     from ..evaluation.published.voc import read_voc
 
     items = read_voc(folder, split)
-    return [VocInteractive(items, prompt=one.value, clicks=clicks) for one in prompt or list(Prompt)]
+    return [VocInteractive(items, prompt=kind.value, clicks=clicks) for kind in prompt or list(Prompt)]
 
 
 class Classes(StrEnum):
@@ -419,7 +396,7 @@ def coco_panoptic(
         Path | None, typer.Option("--predictions", metavar="DIR", help="Write maps and JSON as panopticapi reads them.")
     ] = None,
     split: Annotated[str, typer.Option("--split", help="Of COCO.")] = "val2017",
-) -> Opened:
+) -> Sequence[Any]:
     """Generic segmentation of COCO: PQ, mask AP and mIoU, classes by name, by exemplar or by description."""
     from ..evaluation.published import generic
     from ..evaluation.published.coco import read_instances, read_panoptic
@@ -442,8 +419,11 @@ def coco_panoptic(
     ]
 
 
-def _referred(refs: Path, instances: Path | None, photos: Path, split: str, **how: Any) -> Any:
+def _referred(refs: Path, instances: Path | None, photos: Path, split: str, **how: Any) -> Sequence[Any]:
+    """Photos of the RefCOCO family; `instances.json` beside `refs` need not be named."""
     from ..evaluation.published.refer import read_refer
 
     beside = refs.with_name("instances.json")
-    return read_refer(refs, instances or (beside if beside.exists() and beside != refs else None), photos, split, **how)
+    if instances is None and beside.exists() and beside != refs:
+        instances = beside
+    return read_refer(refs, instances, photos, split, **how)

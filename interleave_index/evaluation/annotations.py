@@ -10,7 +10,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -155,29 +155,19 @@ def thing_areas(photo: PackPhoto) -> dict[str, float]:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """How large every thing of one closed list is in the photos annotated by it.
+    """Which things of one closed list are in the photos annotated by it.
 
     Attributes:
         names: K of them, sorted.
         photos: (n,) positions.
-        areas: (n, K) share of the photo that the largest such thing covers, 0 where there is none.
+        right: (n, K) large enough to count as shown.
+        absent: (n, K) certainly not there; what is too small to tell is neither.
     """
 
     names: list[str]
     photos: Positions
-    areas: NDArray[np.float64]
-
-    @property
-    def right(self) -> BoolMask:
-        """(n, K): large enough to count as shown."""
-        right: BoolMask = self.areas >= VISIBLE
-        return right
-
-    @property
-    def clear(self) -> BoolMask:
-        """(n, K): shown or certainly absent."""
-        clear: BoolMask = self.right | (self.areas == 0)
-        return clear
+    right: BoolMask
+    absent: BoolMask
 
 
 def shown(photos: Sequence[PackPhoto]) -> list[Shown]:
@@ -188,7 +178,7 @@ def shown(photos: Sequence[PackPhoto]) -> list[Shown]:
         for row, position in enumerate(members):
             by_name = thing_areas(photos[position])
             areas[row] = [by_name.get(name, 0.0) for name in names]
-        tables.append(Shown(names, np.array(members, np.int64), areas))
+        tables.append(Shown(names, np.array(members, np.int64), areas >= VISIBLE, areas == 0))
     return tables
 
 
@@ -209,7 +199,7 @@ class Named:
     """
 
     name: str
-    group: Literal["things", "classes", "strangers", "captions"]
+    group: str
     photos: Positions
     truth: NDArray[np.int8]
     enough: bool
@@ -217,8 +207,7 @@ class Named:
     @property
     def right(self) -> BoolMask:
         """(n,) whether the photo shows it."""
-        right: BoolMask = self.truth == RIGHT
-        return right
+        return np.equal(self.truth, RIGHT)
 
     @property
     def absent(self) -> Positions:
@@ -237,7 +226,8 @@ def things(photos: Sequence[PackPhoto]) -> list[Named]:
     every = []
     for table in shown(photos):
         for column, name in enumerate(table.names):
-            clear, right = table.clear[:, column], table.right[:, column]
+            right = table.right[:, column]
+            clear = right | table.absent[:, column]
             every.append(_named(name, "things", table.photos[clear], right[clear]))
     return every
 
@@ -260,5 +250,5 @@ def strangers(photos: Sequence[PackPhoto]) -> list[Named]:
     return every
 
 
-def _named(name: str, group: Literal["things", "classes", "strangers"], photos: Positions, right: BoolMask) -> Named:
+def _named(name: str, group: str, photos: Positions, right: BoolMask) -> Named:
     return Named(name, group, photos, right.astype(np.int8), int(right.sum()) >= FEWEST)

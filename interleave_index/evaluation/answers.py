@@ -6,7 +6,7 @@ A query is prepared, scored and judged by the very functions of `query`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
@@ -19,7 +19,7 @@ from ..query.ground import AskedPart, StoredRegions, ground_photo
 from ..query.lazy_interface import LazyInterface
 from ..query.pixels import PixelCache
 from ..query.score import Scores, rank, score
-from ..query.verdicts import Verdicts, judge_library, judged_parts
+from ..query.verdicts import judge_library, judged_parts
 from ..records import BoolMask, Entity, EntityHit, Floats, Not, Photo
 from .annotations import Positions
 from .library import Library, as_it_is, asked, calibrated
@@ -58,18 +58,19 @@ class Asker:
         context = prepare(
             query, store, 0, self._lazy, as_it_is, self._cache, QuerySettings(), calibration=self._calibration
         )
-        return Scored(self.library, context)
+        return Scored(self.library, context, score(self.library.block, context.scoring))
 
 
+@dataclass(frozen=True, slots=True)
 class Scored:
     """What a query scores over a whole library."""
 
-    def __init__(self, library: Library, context: QueryContext) -> None:
-        self.library, self.context = library, context
-        self.scores = score(library.block, context.scoring)
+    library: Library
+    context: QueryContext
+    scores: Scores
 
     def over(self, photos: Positions) -> Answered:
-        """The answer over these photos alone, positions in the library."""
+        """The answer over these photos alone, at least one, by their positions in the library."""
         return Answered(self, photos)
 
 
@@ -82,38 +83,26 @@ class Answered:
         verdicts: by the best of them.
         chances: (n,) float32 relevance of each.
         above: (n,) whether each counts as meant.
+        order: (n,) rows of this answer, best first.
+        monotone: whether relevance never rises down the ranking.
     """
 
     def __init__(self, scored: Scored, photos: Positions) -> None:
         self._library, self._context = scored.library, scored.context
         self.photos, self.scores = photos, scored.scores.rows(photos)
-        self.verdicts = self._judged(self.scores, len(photos))
-        self.chances: Floats = self.verdicts.whole.chances(self.scores.total)
-        self.above: BoolMask = self.chances >= self.verdicts.whole.cutoff
-
-    def _judged(self, scores: Scores, count: int) -> Verdicts:
-        if not count:
-            entities = np.zeros(scores.evidence.shape[1], np.float32)
-            negatives = np.zeros(scores.negative_evidence.shape[1], np.float32)
-            return judge_library(self._context, 0.0, entities, negatives, 0, looked_at=0)
-        return judge_library(
+        count = len(photos)
+        self.verdicts = judge_library(
             self._context,
-            float(scores.wanted.max()),
-            scores.evidence.max(0),
-            scores.negative_evidence.max(0),
+            float(self.scores.wanted.max()),
+            self.scores.evidence.max(0),
+            self.scores.negative_evidence.max(0),
             count,
             looked_at=count,
         )
-
-    @cached_property
-    def order(self) -> Positions:
-        """(n,) rows of this answer, best first."""
-        return rank(self._library.block.photo_ids[self.photos], self.scores.total, len(self.photos))
-
-    @property
-    def monotone(self) -> bool:
-        """Whether relevance never rises down the ranking."""
-        return bool((np.diff(self.chances[self.order]) <= 0).all())
+        self.chances: Floats = self.verdicts.whole.chances(self.scores.total)
+        self.above: BoolMask = self.chances >= self.verdicts.whole.cutoff
+        self.order = rank(photos, self.scores.total, count)
+        self.monotone = bool((np.diff(self.chances[self.order]) <= 0).all())
 
     def asked(self, row: int) -> list[AskedPart]:
         """Entities and negatives with what is judged of each in the photo of a row."""
@@ -122,11 +111,8 @@ class Answered:
     def looked_at(self, row: int) -> Sequence[EntityHit]:
         """Entities and negatives tied to the photo of a row, by a look at it."""
         position = int(self.photos[row])
-        record = self._library.photos[position]
-        regions, scores = self._library.regions_of(position)
-        block = self._library.block
-        boxes = block.boxes[block.offsets[position] : block.offsets[position + 1]]
-        masks = self._library.masks[position]
-        stored = StoredRegions(block.image[position], regions, boxes, scores, lambda: masks)
+        record, masks = self._library.photos[position], self._library.masks[position]
+        block = self._library.vectors(0, [position])
+        stored = StoredRegions(block.image[0], block.regions, block.boxes, block.scores, lambda: masks)
         photo = Photo(id=position, path=None, width=record.width, height=record.height)
         return ground_photo(self._context, photo, stored, self.asked(row), "exact", record.rgb)

@@ -7,6 +7,7 @@ the figures stand two guesses that look at nothing: the whole photo, and one mea
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -49,10 +50,9 @@ def grounding(
     def by_exemplar(number: int) -> ResolvedQuery:
         return asked(references.picture(chosen[number]))
 
-    outcomes = {
-        **_both("grounding_text", library, interface, targets, by_text, mean_mask, progress),
-        **_both("grounding_exemplar", library, interface, shown, by_exemplar, mean_mask, progress),
-    }
+    masks = MaskOverlaps(library, interface)
+    outcomes = _both("grounding_text", masks, targets, by_text, mean_mask, progress)
+    outcomes |= _both("grounding_exemplar", masks, shown, by_exemplar, mean_mask, progress)
     keys = np.array([library.photos[reference.position].key for reference in chosen], str)
     outcomes["grounding_exemplar"].arrays["grounding_exemplar_reference_keys"] = keys
     return outcomes
@@ -60,8 +60,7 @@ def grounding(
 
 def _both(
     name: str,
-    library: Library,
-    interface: Interface,
+    masks: MaskOverlaps,
     targets: Sequence[Labelled],
     query_of: Callable[[int], ResolvedQuery],
     mean_mask: BoolMask,
@@ -70,11 +69,9 @@ def _both(
     """Exact and stored answers; queries are made when they are asked: a pack's pictures need not lie in memory."""
     exact, stored, whole, mean = np.zeros((4, len(targets), 2), np.int64)
     for number, target in enumerate(targets):
-        truth, query = target.rle.decode(), query_of(number)
-        exact[number] = exact_overlap(library, interface, target, query, truth)
-        stored[number] = stored_overlap(library, interface, target, query, truth)
-        whole[number] = _overlap(np.ones((1, 1), bool), truth)
-        mean[number] = _overlap(mean_mask, truth)
+        query = query_of(number)
+        exact[number], stored[number] = masks.exact(target, query), masks.stored(target, query)
+        whole[number], mean[number] = _overlap(np.ones((1, 1), bool), target), _overlap(mean_mask, target)
         progress(name.replace("_", " "), number + 1, len(targets))
     guesses = {"whole_image_mIoU": mean_iou(whole), "mean_mask_mIoU": mean_iou(mean), "n": len(targets)}
     outcomes = {}
@@ -85,38 +82,46 @@ def _both(
             {**metrics.grounding(inside, union, (0.5,)), **guesses},
             {f"{kind}_{array}": values for array, values in arrays.items()},
         )
-    outcomes[name].arrays[f"{name}_keys"] = np.array([library.photos[target.position].key for target in targets], str)
+    outcomes[name].arrays[f"{name}_keys"] = np.array(
+        [masks.library.photos[target.position].key for target in targets], str
+    )
     outcomes[name].arrays[f"{name}_labels"] = np.array([target.label for target in targets], str)
     return outcomes
 
 
-def exact_overlap(
-    library: Library, interface: Interface, target: Labelled, query: ResolvedQuery, truth: BoolMask
-) -> tuple[int, int]:
-    """Pixels of the intersection and of the union of the best mask of a look, for the first entity."""
-    found = best_first(interface.ground(library.photos[target.position].rgb(), query), 0)
-    return _overlap(found[0].mask.decode() if found else None, truth)
+@dataclass(frozen=True, slots=True)
+class MaskOverlaps:
+    """Asks for the masks of labels, and counts pixels of their intersection and union with what is annotated.
+
+    `query` is of the target's label or an exemplar; its first entity counts. A photo without a mask gives an empty one.
+    """
+
+    library: Library
+    interface: Interface
+
+    def exact(self, target: Labelled, query: ResolvedQuery) -> tuple[int, int]:
+        """The best mask of a look at the photo."""
+        masks = best_first(self.interface.ground(self.library.photos[target.position].rgb(), query), 0)
+        return _overlap(masks[0].mask.decode() if masks else None, target)
+
+    def stored(self, target: Labelled, query: ResolvedQuery) -> tuple[int, int]:
+        """The stored region that a search shows."""
+        regions, scores = self.library.regions_of(target.position)
+        if not len(regions):
+            return _overlap(None, target)
+        cosines = regions @ scoring_of(self.library, self.interface, query).entities.regions[0]
+        best = rank_regions(cosines, scores)[0]
+        return _overlap(self.library.masks[target.position][best].decode(), target)
 
 
-def stored_overlap(
-    library: Library, interface: Interface, target: Labelled, query: ResolvedQuery, truth: BoolMask
-) -> tuple[int, int]:
-    """The same of the stored region that a search shows for the first entity."""
-    regions, scores = library.regions_of(target.position)
-    if not len(regions):
-        return _overlap(None, truth)
-    cosines = regions @ scoring_of(library, interface, query).entities.regions[0]
-    best = rank_regions(cosines, scores)[0]
-    return _overlap(library.masks[target.position][best].decode(), truth)
-
-
-def _overlap(found: BoolMask | None, truth: BoolMask) -> tuple[int, int]:
+def _overlap(mask: BoolMask | None, target: Labelled) -> tuple[int, int]:
     """Pixels of the intersection and of the union; a mask of another size is resized, None is an empty one."""
-    if found is None:
+    truth = target.rle.decode()
+    if mask is None:
         return 0, int(truth.sum())
-    if found.shape != truth.shape:
-        found = resize_mask(found, (truth.shape[0], truth.shape[1]))
-    intersection, union = metrics.overlap(found, truth)
+    if mask.shape != truth.shape:
+        mask = resize_mask(mask, target.rle.size)
+    intersection, union = metrics.overlap(mask, truth)
     return int(intersection), int(union)
 
 

@@ -6,14 +6,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..interface.protocol import Interface
+from ..metrics import Counts
 from ..query.score import score
 from ..records import Entity, Floats
 from .annotations import Named, lone_regions, things
 from .forms import FORMS
-from .grounding import exact_overlap, mean_iou, stored_overlap
+from .grounding import MaskOverlaps, mean_iou
 from .library import Library, Progress, asked, scoring_of
 from .outcome import Outcome
 from .precision import average_precision
@@ -23,7 +23,7 @@ LOOKED_AT = ("bare", "a")  # forms that every photo is looked at for
 FEW = 100  # masks, for which looks are cheap enough for every form
 
 
-def in_forms(library: Library, interface: Interface, exact_bare: NDArray[np.int64], progress: Progress) -> Outcome:
+def in_forms(library: Library, interface: Interface, exact_bare: Counts, progress: Progress) -> Outcome:
     """Grounding and presence of every label in every form.
 
     Args:
@@ -40,6 +40,7 @@ def in_forms(library: Library, interface: Interface, exact_bare: NDArray[np.int6
     targets = lone_regions(library.photos)
     shown = [thing for thing in things(library.photos) if thing.enough]
     names = sorted({target.label for target in targets} | {thing.name for thing in shown})
+    masks = MaskOverlaps(library, interface)
     stored = np.zeros((len(FORMS), len(targets), 2), np.int64)
     presence, whole = np.zeros((2, len(FORMS), len(shown)), np.float32)
     figures: dict[str, Any] = {}
@@ -50,10 +51,10 @@ def in_forms(library: Library, interface: Interface, exact_bare: NDArray[np.int6
         exact = exact_bare if form == "bare" else np.zeros_like(exact_bare)
         looked_at = form in LOOKED_AT or len(targets) <= FEW
         for number, target in enumerate(targets):
-            query, truth = asked(Entity(write(target.label))), target.rle.decode()
-            stored[row, number] = stored_overlap(library, interface, target, query, truth)
+            query = asked(Entity(write(target.label)))
+            stored[row, number] = masks.stored(target, query)
             if looked_at and form != "bare":
-                exact[number] = exact_overlap(library, interface, target, query, truth)
+                exact[number] = masks.exact(target, query)
             progress(f"grounding as {form}", number + 1, len(targets))
         presence[row], whole[row] = _presence(library, interface, shown, write, progress)
         figures[form] = {

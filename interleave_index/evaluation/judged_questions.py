@@ -96,7 +96,7 @@ def _mixed(
     for table in shown(photos):
         for column, name in enumerate(table.names):
             truths[name] = np.full(len(photos), UNKNOWN, np.int8)
-            truths[name][table.photos[table.areas[:, column] == 0]] = WRONG
+            truths[name][table.photos[table.absent[:, column]]] = WRONG
     enough = {named.name: named.enough for named in known}
     with_part, with_word = [], []
     for ask in interleaved.questions(photos, references):

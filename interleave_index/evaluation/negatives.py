@@ -45,8 +45,9 @@ def pairs(photos: Sequence[PackPhoto]) -> list[Pair]:
     every = []
     for table in shown(photos):
         for one, other in permutations(range(len(table.names)), 2):
-            clear = table.clear[:, one] & table.clear[:, other]
-            shows = table.right[clear][:, [one, other]]
+            both = [one, other]
+            clear = (table.right | table.absent)[:, both].all(1)
+            shows = table.right[clear][:, both]
             together, alone = shows.all(1).sum(), (shows[:, 0] & ~shows[:, 1]).sum()
             if min(together, alone) >= TOGETHER:
                 every.append(Pair(table.names[one], table.names[other], table.photos[clear], shows))

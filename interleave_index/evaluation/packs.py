@@ -49,7 +49,6 @@ class PackPhoto:
         captions, labels: as written by the annotators, in their order; may be empty.
         regions: in the order of the pack; may be empty.
         regions_scope: what was annotated at all, in words, or None.
-        squashed: whether the whole photo was pressed into a square.
     """
 
     key: str
@@ -61,7 +60,6 @@ class PackPhoto:
     labels: tuple[str, ...] = ()
     regions: tuple[PackRegion, ...] = ()
     regions_scope: str | None = None
-    squashed: bool = False
 
     def rgb(self) -> RGB:
         """The decoded picture, (height, width, 3) uint8, freshly made.
@@ -152,18 +150,17 @@ def _photo(key: str, jpeg: bytes, text: bytes, path: Path) -> PackPhoto:
         record: dict[str, Any] = json.loads(text)
         if record["key"] != key:
             raise ValueError(f"key is {record['key']!r}")
-        size = int(record["height"]), int(record["width"])
+        height, width = int(record["height"]), int(record["width"])
         return PackPhoto(
             key=key,
             source=str(record["source"]),
             jpeg=jpeg,
-            width=size[1],
-            height=size[0],
+            width=width,
+            height=height,
             captions=tuple(map(str, record.get("captions", ()))),
             labels=tuple(map(str, record.get("labels", ()))),
-            regions=tuple(_region(region, size) for region in record.get("regions", ())),
+            regions=tuple(_region(region, (height, width)) for region in record.get("regions", ())),
             regions_scope=record.get("regions_scope"),
-            squashed=record.get("aspect") == "squashed",
         )
     except KeyError as error:
         raise InputError(f"pack {path}: record {key}.json has no {error}; see docs/evaluate.md for the form") from error

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..records import BoolMask
+
+Values: TypeAlias = NDArray[np.floating[Any]]
 
 BINS = 10
 
@@ -24,10 +26,10 @@ class Reliability:
         count: (b,) how much is in it.
     """
 
-    low: NDArray[np.float64]
-    chance: NDArray[np.float64]
-    right: NDArray[np.float64]
-    count: NDArray[np.int64]
+    low: NDArray[Any]
+    chance: NDArray[Any]
+    right: NDArray[Any]
+    count: NDArray[Any]
 
     @property
     def error(self) -> float:
@@ -41,7 +43,7 @@ class Reliability:
         return [list(row) for row in zip(*(column.tolist() for column in columns), strict=True)]
 
 
-def reliability(chances: NDArray[np.floating[Any]], right: BoolMask, bins: int = BINS) -> Reliability:
+def reliability(chances: Values, right: BoolMask, bins: int = BINS) -> Reliability:
     """The table behind a reliability plot.
 
     Args:
@@ -74,7 +76,7 @@ def precision_recall(claimed: BoolMask, right: BoolMask) -> dict[str, float]:
     }
 
 
-def best_f1(values: NDArray[np.floating[Any]], right: BoolMask) -> float:
+def best_f1(values: Values, right: BoolMask) -> float:
     """The best F1 that any single cut of the values gives, percent; equal values are claimed together.
 
     >>> best_f1(np.array([0.9, 0.8, 0.8, 0.1]), np.array([True, True, False, False]))
@@ -88,7 +90,7 @@ def best_f1(values: NDArray[np.floating[Any]], right: BoolMask) -> float:
     return float((200 * hits / (claimed + int(right.sum())))[last].max())
 
 
-def average_precision(scores: NDArray[np.floating[Any]], right: BoolMask) -> float:
+def average_precision(scores: Values, right: BoolMask) -> float:
     """Mean over the right ones, best first, of the precision at their rank, percent; ties in order of position.
 
     >>> average_precision(np.array([0.9, 0.8, 0.7]), np.array([True, False, True]))

@@ -5,10 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..interface.calibration import Calibration
 from ..interface.protocol import Capabilities, Interface, TextReading
@@ -77,11 +76,8 @@ def chunks(items: Iterable[_Item]) -> Iterator[list[_Item]]:
 
 
 def _key(part: ResolvedPart) -> Hashable:
-    arrays = (part.photo, part.mask, part.background, part.vector)
-    return (part.role, part.kind, part.label, part.weight, *map(_digest, arrays))
-
-
-def _digest(array: NDArray[Any] | None) -> Hashable:
-    if array is None:
-        return None
-    return array.shape, array.dtype.str, hashlib.sha1(np.ascontiguousarray(array).tobytes()).digest()
+    arrays = []
+    for array in (part.photo, part.mask, part.background, part.vector):
+        content = None if array is None else hashlib.sha1(np.ascontiguousarray(array).tobytes()).digest()
+        arrays.append((None if array is None else array.shape, content))
+    return (part.role, part.kind, part.label, part.weight, *arrays)

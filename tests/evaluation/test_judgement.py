@@ -225,8 +225,6 @@ def test_an_answer_over_some_photos_is_judged_by_the_best_of_those(library: Libr
     some = found.over(np.array([2, 3]))
     assert some.chances.tolist() == pytest.approx([_chance(0.3, 0.6), _chance(0.6, 0.6)])
     assert some.order.tolist() == [1, 0] and some.monotone
-    nothing = found.over(np.array([], np.int64))
-    assert len(nothing.chances) == 0 and nothing.monotone
 
 
 def test_a_photo_of_the_library_is_asked_by_its_stored_vector(library: Library) -> None:

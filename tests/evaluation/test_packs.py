@@ -78,7 +78,7 @@ def test_a_pair_becomes_one_photo_with_half_open_boxes_masks_and_crowd_flags(tmp
         ("A red thing.",),
         ("thing",),
     )
-    assert photo.squashed and photo.regions_scope == "everything"
+    assert photo.regions_scope == "everything"
     thing, box = photo.regions
     assert thing.box == (2, 1, 5, 3) and thing.area == 6 and thing.crowd and thing.rle is not None
     assert np.array_equal(thing.rle.decode(), MASK)

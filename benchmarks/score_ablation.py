@@ -24,8 +24,8 @@ from interleave_index.evaluation.annotations import lone_regions, things
 from interleave_index.evaluation.library import Library, asked, encode_library
 from interleave_index.evaluation.packs import read_pack
 from interleave_index.evaluation.precision import average_precision
+from interleave_index.evaluation.progress import chunks
 from interleave_index.evaluation.proposals import overlaps
-from interleave_index.evaluation.remembered import chunks
 from interleave_index.grounding.instances import rank_regions
 from interleave_index.interface.find import tasks
 from interleave_index.interface.registry import load

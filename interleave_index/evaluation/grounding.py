@@ -18,8 +18,9 @@ from ..interface.protocol import Interface
 from ..query.ground import best_first
 from ..records import BoolMask, Entity, ResolvedQuery
 from .annotations import Labelled, References, lone_regions
-from .library import Library, Progress, asked, scoring_of
+from .library import Library, asked, scoring_of
 from .outcome import Outcome
+from .progress import Progress, tracked
 
 
 def grounding(
@@ -53,8 +54,8 @@ def grounding(
     masks = MaskOverlaps(library, interface)
     outcomes = _both("grounding_text", masks, targets, by_text, mean_mask, progress)
     outcomes |= _both("grounding_exemplar", masks, shown, by_exemplar, mean_mask, progress)
-    keys = np.array([library.photos[reference.position].key for reference in chosen], str)
-    outcomes["grounding_exemplar"].arrays["grounding_exemplar_reference_keys"] = keys
+    arrays = outcomes["grounding_exemplar"].arrays
+    arrays["grounding_exemplar_reference_keys"] = library.keys(reference.position for reference in chosen)
     return outcomes
 
 
@@ -68,11 +69,10 @@ def _both(
 ) -> dict[str, Outcome]:
     """Exact and stored answers; queries are made when they are asked: a pack's pictures need not lie in memory."""
     exact, stored, whole, mean = np.zeros((4, len(targets), 2), np.int64)
-    for number, target in enumerate(targets):
+    for number, target in tracked(targets, name.replace("_", " "), progress):
         query = query_of(number)
         exact[number], stored[number] = masks.exact(target, query), masks.stored(target, query)
         whole[number], mean[number] = _overlap(np.ones((1, 1), bool), target), _overlap(mean_mask, target)
-        progress(name.replace("_", " "), number + 1, len(targets))
     guesses = {"whole_image_mIoU": mean_iou(whole), "mean_mask_mIoU": mean_iou(mean), "n": len(targets)}
     outcomes = {}
     for kind, counts in ((name, exact), (f"{name}_stored", stored)):
@@ -82,9 +82,7 @@ def _both(
             {**metrics.grounding(inside, union, (0.5,)), **guesses},
             {f"{kind}_{array}": values for array, values in arrays.items()},
         )
-    outcomes[name].arrays[f"{name}_keys"] = np.array(
-        [masks.library.photos[target.position].key for target in targets], str
-    )
+    outcomes[name].arrays[f"{name}_keys"] = masks.library.keys(target.position for target in targets)
     outcomes[name].arrays[f"{name}_labels"] = np.array([target.label for target in targets], str)
     return outcomes
 

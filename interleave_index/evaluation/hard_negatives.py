@@ -10,8 +10,9 @@ import numpy as np
 
 from ..errors import InputError
 from ..interface.protocol import Interface
-from .library import Library, Progress, asked, totals
+from .library import Library, asked, totals
 from .outcome import Outcome, percent
+from .progress import Progress
 
 
 @dataclass(frozen=True, slots=True)

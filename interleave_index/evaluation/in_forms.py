@@ -14,10 +14,10 @@ from ..records import Entity, Floats
 from .annotations import Named, lone_regions, things
 from .forms import FORMS
 from .grounding import MaskOverlaps, mean_iou
-from .library import Library, Progress, asked, scoring_of
+from .library import Library, asked, scoring_of
 from .outcome import Outcome
 from .precision import average_precision
-from .remembered import chunks
+from .progress import Progress, chunks, tracked
 
 LOOKED_AT = ("bare", "a")  # forms that every photo is looked at for
 FEW = 100  # masks, for which looks are cheap enough for every form
@@ -50,12 +50,11 @@ def in_forms(library: Library, interface: Interface, exact_bare: Counts, progres
             interface.encode_queries([asked(part) for text in texts for part in (text, Entity(text))])
         exact = exact_bare if form == "bare" else np.zeros_like(exact_bare)
         looked_at = form in LOOKED_AT or len(targets) <= FEW
-        for number, target in enumerate(targets):
+        for number, target in tracked(targets, f"grounding as {form}", progress):
             query = asked(Entity(write(target.label)))
             stored[row, number] = masks.stored(target, query)
             if looked_at and form != "bare":
                 exact[number] = masks.exact(target, query)
-            progress(f"grounding as {form}", number + 1, len(targets))
         presence[row], whole[row] = _presence(library, interface, shown, write, progress)
         figures[form] = {
             "stored": mean_iou(stored[row]),
@@ -83,13 +82,12 @@ def _presence(
 ) -> tuple[Floats, Floats]:
     """(labels,) average precision of the entity's evidence, and of the whole photo's plain cosine."""
     presence, whole = np.zeros((2, len(shown)), np.float32)
-    for number, thing in enumerate(shown):
+    for number, thing in tracked(shown, "presence of labels", progress):
         text = write(thing.name)
         evidence = score(library.block, scoring_of(library, interface, asked(Entity(text)))).evidence[:, 0]
         plain = library.block.image @ interface.encode_query(asked(text)).legend
         presence[number] = average_precision(evidence[thing.photos], thing.right)
         whole[number] = average_precision(plain[thing.photos], thing.right)
-        progress("presence of labels", number + 1, len(shown))
     return presence, whole
 
 

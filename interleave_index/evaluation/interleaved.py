@@ -17,9 +17,10 @@ from .. import metrics
 from ..interface.protocol import Interface
 from ..records import Entity, Floats
 from .annotations import Labelled, References, sha1_number
-from .library import Library, Progress, asked, totals
+from .library import Library, asked, totals
 from .outcome import Outcome, image_chance, with_chance
 from .packs import PackPhoto
+from .progress import Progress
 from .words import mentions
 
 MOST_PHOTOS = 10  # photos asked for one label
@@ -89,10 +90,10 @@ def interleaved(
     for name in ("interleaved", "interleaved_word_kept"):
         outcomes[name].figures["gain"] = _gain(ranks[name], ranks["interleaved_word_deleted"], labels, seed)
     outcomes["interleaved"].arrays.update(
-        interleaved_photo_keys=np.array([photo.key for photo in gallery.photos], str),
-        interleaved_keys=np.array([library.photos[ask.position].key for ask in asks], str),
+        interleaved_photo_keys=gallery.keys(),
+        interleaved_keys=library.keys(ask.position for ask in asks),
         interleaved_labels=labels,
-        interleaved_reference_keys=np.array([library.photos[ask.reference.position].key for ask in asks], str),
+        interleaved_reference_keys=library.keys(ask.reference.position for ask in asks),
     )
     return outcomes
 

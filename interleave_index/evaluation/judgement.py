@@ -17,11 +17,11 @@ from ..records import BoolMask
 from .annotations import RIGHT, UNKNOWN, WRONG, References
 from .answers import Answered, Asker
 from .judged_questions import Kind, Question, judged_questions
-from .library import Library, Progress
+from .library import Library
 from .outcome import Outcome, percent
 from .precision import Reliability, best_f1, precision_recall, reliability
 from .presence import Hit, presence
-from .remembered import chunks
+from .progress import Progress, chunks
 
 SHOWN = 10  # hits of an answer that a user sees at first
 FIRST = 5  # where a good answer has its photo

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from .. import metrics
 from ..interface.protocol import Interface
 from .annotations import class_name
-from .library import Library, Progress, asked, totals
+from .library import Library, asked, totals
 from .outcome import Outcome
+from .progress import Progress
 
 
 def labels(library: Library, interface: Interface, train_names: Collection[str], progress: Progress) -> Outcome:
@@ -44,7 +45,7 @@ def labels(library: Library, interface: Interface, train_names: Collection[str],
             "label_ranks": ranks,
             "label_own": own,
             "label_names": np.array(classes, str),
-            "label_keys": np.array([photo.key for photo in gallery.photos], str),
+            "label_keys": gallery.keys(),
         },
     )
 

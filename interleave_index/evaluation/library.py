@@ -7,12 +7,12 @@ through the very functions of `query.score` that a search uses.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..grammar import Query
@@ -25,9 +25,8 @@ from ..query.score import ScoringQuery, score, scoring_query
 from ..records import RGB, BoolMask, Floats, Part, PhotoEncoding, ResolvedQuery, Rle
 from ..storage.rows import StoredVectors
 from .packs import PackPhoto
-from .remembered import chunks
+from .progress import Progress, chunks
 
-Progress: TypeAlias = Callable[[str, int, int], None]  # what is being done, how many are done, of how many
 BATCH = 32  # photos decoded and handed to the interface at a time
 MOST_REGIONS = 32  # regions of a photo that an index keeps
 
@@ -52,6 +51,11 @@ class Library:
         """(R, D) float32 regions of the photo at a position, and their (R,) scores."""
         first, end = self.block.offsets[position : position + 2]
         return self.block.regions[first:end], self.block.scores[first:end]
+
+    def keys(self, positions: Iterable[int] | None = None) -> NDArray[np.str_]:
+        """Keys of the photos, or of those at some positions."""
+        photos = self.photos if positions is None else [self.photos[position] for position in positions]
+        return np.array([photo.key for photo in photos], str)
 
     def only(self, wanted: BoolMask) -> Library:
         """The photos where `wanted` (N,) is True, in the same order."""

@@ -14,10 +14,10 @@ from ..interface.protocol import Interface
 from ..records import BoolMask, Entity, Not
 from .annotations import Positions, sha1_number, shown
 from .answers import Asker
-from .library import Library, Progress
+from .library import Library
 from .outcome import Outcome
 from .packs import PackPhoto
-from .remembered import chunks
+from .progress import Progress, chunks
 
 TOGETHER = 3  # photos that show both things of a pair, and as many that show the wanted one alone
 MOST_PAIRS = 250

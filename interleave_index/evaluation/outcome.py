@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -46,27 +45,27 @@ def with_chance(figures: dict[str, float], chance: dict[str, float], count: int)
     return {**figures, **beside, "chance": chance[next(iter(figures))], "n": count}
 
 
-def image_chance(gallery: int, cutoffs: Sequence[int] = metrics.CUTOFFS) -> dict[str, float]:
+def image_chance(gallery: int) -> dict[str, float]:
     """Chance of ``IR@k`` for one wanted photo in a gallery, percent; an empty gallery gives 0.
 
-    >>> image_chance(20, (1, 50))
-    {'IR@1': 5.0, 'IR@50': 100.0}
+    >>> image_chance(20)
+    {'IR@1': 5.0, 'IR@5': 25.0, 'IR@10': 50.0}
     """
-    return {f"IR@{k}": 100.0 * min(k, gallery) / gallery if gallery else 0.0 for k in cutoffs}
+    return {f"IR@{k}": 100.0 * min(k, gallery) / gallery if gallery else 0.0 for k in metrics.CUTOFFS}
 
 
-def text_chance(own: NDArray[Any], captions: int, cutoffs: Sequence[int] = metrics.CUTOFFS) -> dict[str, float]:
+def text_chance(own: NDArray[Any], captions: int) -> dict[str, float]:
     """Chance of ``TR@k``: that k captions drawn at random hold one of a photo's own, mean over photos, percent.
 
     Args:
         own: (N,) number of own captions of each photo.
         captions: of all photos together.
 
-    >>> text_chance(np.array([1, 3]), 4, (1, 2))
-    {'TR@1': 50.0, 'TR@2': 75.0}
+    >>> text_chance(np.array([1, 3]), 4)
+    {'TR@1': 50.0, 'TR@5': 100.0, 'TR@10': 100.0}
     """
     chance = {}
-    for k in cutoffs:
+    for k in metrics.CUTOFFS:
         drawn = np.arange(min(k, captions))
         missed = np.prod(np.maximum(captions - own[:, None] - drawn, 0) / (captions - drawn), axis=1)
         chance[f"TR@{k}"] = 100.0 * float(1 - missed.mean()) if len(own) else 0.0

@@ -13,8 +13,9 @@ from ..grammar import Query
 from ..interface.protocol import Interface
 from ..records import PhotoFacts, PhotoRef, RegionRef
 from .answers import Asker
-from .library import Library, Progress, calibrated
+from .library import Library, calibrated
 from .outcome import Outcome, evenly, percent
+from .progress import Progress, tracked
 
 if TYPE_CHECKING:
     from ..storage.store import Store
@@ -48,12 +49,11 @@ def own_photo(library: Library, interface: Interface, progress: Progress) -> Out
         with Store.open(Path(folder) / "photos.index", create=True) as store:
             ids = _fill(store, library, interface)
             index = Index(store, Config(), interface=interface)
-            for number, (position, ordinal) in enumerate(asked):
+            for number, (position, ordinal) in tracked(asked, "own photo", progress):
                 (hit,) = index.search(Query(_reference(ids[position], ordinal)), 1, ground=None)
                 first[number], sure[number] = hit.photo.id == ids[position], hit.relevance == 1
                 answer = asker.ask(Query(_reference(position, ordinal))).over(everyone)
                 by_score[number] = answer.order[0] == position
-                progress("own photo", number + 1, len(asked))
     ordinals = np.array([ordinal for _, ordinal in asked], np.int64)
     parts_asked = ordinals >= 0
     return Outcome(

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from ..records import BoolMask
 from .answers import Asker
 from .judged_questions import Question
-from .library import Progress
 from .outcome import Outcome, evenly
 from .precision import best_f1, precision_recall
+from .progress import Progress, tracked
 
 MOST_LOOKS = 150
 
@@ -45,11 +45,9 @@ def presence(asker: Asker, hits: Sequence[Hit], progress: Progress) -> Outcome:
     right = np.array([hit.right for hit in hits], bool)
     looked_at = np.array(evenly(len(hits), MOST_LOOKS), np.int64)
     looks = np.zeros((3, len(looked_at)), np.float32)
-    for number, place in enumerate(looked_at.tolist()):
+    for number, place in tracked(looked_at.tolist(), "exact presence", progress):
         looks[:, number] = _look(asker, hits[place])
-        progress("exact presence", number + 1, len(looked_at))
     exact, exact_probability, exact_score = looks[0] > 0, looks[1], looks[2]
-    photos = asker.library.photos
     return Outcome(
         {
             "stored": _figures(present, right, probability),
@@ -60,7 +58,7 @@ def presence(asker: Asker, hits: Sequence[Hit], progress: Progress) -> Outcome:
             "presence_probability": probability,
             "presence_present": present,
             "presence_right": right,
-            "presence_keys": np.array([photos[hit.position].key for hit in hits], str),
+            "presence_keys": asker.library.keys(hit.position for hit in hits),
             "presence_labels": np.array([hit.question.named.name for hit in hits], str),
             "presence_looked_at": looked_at,
             "presence_exact_present": exact,

@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Hashable, Iterable, Iterator, Sequence
-from itertools import islice
-from typing import TypeVar
+from collections.abc import Hashable, Sequence
 
 import numpy as np
 
 from ..interface.calibration import Calibration
 from ..interface.protocol import Capabilities, Interface, TextReading
 from ..records import RGB, GroundedMask, PhotoEncoding, QueryEncoding, ResolvedPart, ResolvedQuery, Space
-
-TOGETHER = 64  # queries encoded at a time
-
-_Item = TypeVar("_Item")
 
 
 class Remembered(Interface):
@@ -66,13 +60,6 @@ class Remembered(Interface):
     def ground(self, photo: RGB, query: ResolvedQuery) -> list[GroundedMask]:
         """See `Interface`."""
         return self._interface.ground(photo, query)
-
-
-def chunks(items: Iterable[_Item]) -> Iterator[list[_Item]]:
-    """The items in runs of `TOGETHER`; never more of them are drawn than asked for."""
-    rest = iter(items)
-    while together := list(islice(rest, TOGETHER)):
-        yield together
 
 
 def _key(part: ResolvedPart) -> Hashable:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -20,12 +20,13 @@ from .in_forms import in_forms
 from .interleaved import interleaved
 from .judgement import judgement
 from .labels import labels
-from .library import Library, Progress, encode_library
+from .library import Library, encode_library
 from .negatives import negatives
 from .outcome import Outcome
 from .own_photo import own_photo
-from .packs import PackPhoto, read_pack
+from .packs import read_pack
 from .plot import reliability_plot
+from .progress import Progress
 from .proposals import proposals
 from .remembered import Remembered
 from .retrieval import captions
@@ -65,7 +66,7 @@ def evaluate(
         InputError: the pack or the pairs cannot be read, or no photo is left.
         ImageUnreadable: a picture of the pack is damaged.
     """
-    told = progress or _silent
+    told = progress or (lambda what, done, total: None)
     pairs = read_pairs(hard_negatives) if hard_negatives else None
     photos = list(islice((photo for photo in read_pack(pack) if photo.source not in exclude_sources), limit))
     if not photos:
@@ -77,7 +78,7 @@ def evaluate(
     if pairs is not None:
         outcomes["hard_negatives"] = judge_pairs(library, remembered, pairs, told)
     if dump is not None:
-        _write(dump, outcomes, photos)
+        _write(dump, outcomes, library)
     if plot is not None:
         reliability_plot(outcomes["judgement"].figures, plot)
     space = interface.space
@@ -105,7 +106,7 @@ def _parts(
     grounded = grounding(library, interface, references, facts.mean_mask, progress)
     yield from grounded.items()
     by_name = grounded["grounding_text"].arrays
-    looks = np.stack([by_name[f"grounding_text_{counts}"] for counts in ("intersection", "union")], 1)
+    looks = np.stack([by_name["grounding_text_intersection"], by_name["grounding_text_union"]], 1)
     yield "forms", in_forms(library, interface, looks, progress)
     yield "proposals", proposals(library)
     yield "labels", labels(library, interface, facts.names, progress)
@@ -114,17 +115,12 @@ def _parts(
     yield "own_photo", own_photo(library, interface, progress)
 
 
-def _write(path: Path, outcomes: dict[str, Outcome], photos: list[PackPhoto]) -> None:
-    arrays: dict[str, NDArray[Any]] = {"keys": np.array([photo.key for photo in photos], str)}
+def _write(path: Path, outcomes: dict[str, Outcome], library: Library) -> None:
+    arrays: dict[str, NDArray[Any]] = {"keys": library.keys()}
     for outcome in outcomes.values():
         arrays.update(outcome.arrays)
-    save: Callable[..., None] = np.savez_compressed
     try:
         with open(path, "wb") as file:
-            save(file, **arrays)
+            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
     except OSError as error:
         raise InputError(f"dump {path} cannot be written: {error.strerror or error}") from error
-
-
-def _silent(what: str, done: int, total: int) -> None:
-    """Nobody asked how far it is."""

@@ -6,8 +6,9 @@ import numpy as np
 
 from .. import metrics
 from ..interface.protocol import Interface
-from .library import Library, Progress, asked, totals
+from .library import Library, asked, totals
 from .outcome import Outcome, image_chance, text_chance, with_chance
+from .progress import Progress
 
 
 def captions(library: Library, interface: Interface, progress: Progress) -> Outcome:
@@ -36,7 +37,7 @@ def captions(library: Library, interface: Interface, progress: Progress) -> Outc
         {
             "caption_scores": scores,
             "caption_of": caption_of,
-            "caption_photo_keys": np.array([photo.key for photo in gallery.photos], str),
+            "caption_photo_keys": gallery.keys(),
             "caption_image_ranks": metrics.first_ranks(scores.T, own.T),
             "caption_text_ranks": metrics.first_ranks(scores, own),
         },

@@ -23,8 +23,9 @@ from scipy.optimize import minimize
 
 from ..errors import ShapeError
 from ..evaluation.annotations import class_name, closed_lists, masked, thing_areas, thing_names
-from ..evaluation.library import Progress, asked, encode_library, totals
+from ..evaluation.library import asked, encode_library, totals
 from ..evaluation.packs import PackPhoto
+from ..evaluation.progress import Progress
 from ..evaluation.words import mentions, with_article
 from ..interface.calibration import KINDS, Curve, QueryKind, spread_of
 from ..interface.protocol import Interface

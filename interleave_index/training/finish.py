@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from ..evaluation.annotations import closed_lists
-from ..evaluation.library import Progress
 from ..evaluation.packs import read_pack
+from ..evaluation.progress import Progress
 from ..geometry import unit
 from ..interface.calibration import Calibration
 from ..interface.find import tasks

@@ -15,15 +15,15 @@ from .ranking import Counts
 THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9)
 
 
-def overlap(found: BoolMask, truth: BoolMask) -> tuple[Counts, Counts]:
+def overlap(predicted: BoolMask, truth: BoolMask) -> tuple[Counts, Counts]:
     """Pixels in the intersection and in the union of pairs of masks (..., H, W), each (...) int64.
 
     >>> overlap(np.array([[True, True]]), np.array([[True, False]]))
     (array(1), array(2))
     """
-    if found.shape != truth.shape:
-        raise ShapeError(f"masks have shapes {found.shape} and {truth.shape}, expected the same")
-    return np.asarray((found & truth).sum((-2, -1))), np.asarray((found | truth).sum((-2, -1)))
+    if predicted.shape != truth.shape:
+        raise ShapeError(f"masks have shapes {predicted.shape} and {truth.shape}, expected the same")
+    return np.asarray((predicted & truth).sum((-2, -1))), np.asarray((predicted | truth).sum((-2, -1)))
 
 
 def grounding_ious(intersection: Counts, union: Counts) -> Floats:
@@ -65,23 +65,24 @@ def proposal_recall(ious: Sequence[Floats], most: int | None = None, threshold: 
     >>> proposal_recall([np.array([[0.2, 0.7], [0.1, 0.4]])], 1), proposal_recall([np.array([[0.2, 0.7], [0.1, 0.4]])])
     (0.0, 50.0)
     """
-    found = np.concatenate([np.zeros(0, bool), *((table[:, :most] >= threshold).any(1) for table in ious)])
-    return 100.0 * float(found.mean()) if len(found) else 0.0
+    covered = [(table[:, :most] >= threshold).any(1) for table in ious]
+    every = np.concatenate([np.zeros(0, bool), *covered])
+    return 100.0 * float(every.mean()) if len(every) else 0.0
 
 
-def iou_without_ignored(found: BoolMask, truth: NDArray[np.integer[Any]]) -> Floats:
+def iou_without_ignored(predicted: BoolMask, truth: NDArray[np.integer[Any]]) -> Floats:
     """I / U over the pixels whose truth is not negative, per mask, 0 to 1, no epsilon.
 
     Args:
-        found: (N, H, W) bool.
+        predicted: (N, H, W) bool.
         truth: (N, H, W), 1 inside, 0 outside, -1 ignored.
     Returns:
-        (N,) float32; 0 where nothing is found and nothing is there.
+        (N,) float32; 0 where nothing is predicted and nothing is there.
     Source: FIND, `evaluate_interactive`.
     """
     counted = truth >= 0
-    intersection, union = overlap(found & counted, truth == 1)
-    return np.divide(intersection, union, out=np.zeros(len(found), np.float32), where=union > 0, dtype=np.float32)
+    intersection, union = overlap(predicted & counted, truth == 1)
+    return np.divide(intersection, union, out=np.zeros(len(predicted), np.float32), where=union > 0, dtype=np.float32)
 
 
 def clicks_needed(ious: Floats, threshold: float, most: int) -> Counts:

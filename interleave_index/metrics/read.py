@@ -15,18 +15,18 @@ from .ranking import Counts
 IGNORED = 255  # value of a pixel that counts for nothing in READ's ground truth
 
 
-def class_overlap(found: BoolMask, truth: NDArray[np.integer[Any]]) -> tuple[Counts, Counts]:
+def class_overlap(predicted: BoolMask, truth: NDArray[np.integer[Any]]) -> tuple[Counts, Counts]:
     """Intersection and union of the ground (column 0) and the target (column 1), ignored pixels removed.
 
     Args:
-        found: (N, H, W) bool.
+        predicted: (N, H, W) bool.
         truth: (N, H, W), 0, 1, or 255 = ignored.
     Returns:
         two (N, 2) int64 arrays.
     Source: READ, `intersectionAndUnionGPU` with two classes.
     """
     counted = truth != IGNORED
-    ground, target = overlap(~found & counted, truth == 0), overlap(found & counted, truth == 1)
+    ground, target = overlap(~predicted & counted, truth == 0), overlap(predicted & counted, truth == 1)
     return np.stack([ground[0], target[0]], -1), np.stack([ground[1], target[1]], -1)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -40,17 +41,17 @@ class PanopticCounts:
 
 
 def panoptic_counts(
-    found: Counts, found_segments: Iterable[Segment], truth: Counts, truth_segments: Iterable[Segment]
+    predicted: Counts, predicted_segments: Iterable[Segment], truth: Counts, truth_segments: Iterable[Segment]
 ) -> dict[int, PanopticCounts]:
     """What one photo adds to the panoptic quality, by class.
 
     Args:
-        found, truth: (H, W) integer maps of segment ids, 0 where there is none.
-        found_segments, truth_segments: what the ids mean. An id of `found` that is in no segment counts as no
-            segment; a found segment without a pixel is left out.
+        predicted, truth: (H, W) integer maps of segment ids, 0 where there is none.
+        predicted_segments, truth_segments: what the ids mean. An id of `predicted` that is in no segment counts as no
+            segment; a predicted segment without a pixel is left out.
     Returns:
         counts of every class that occurs. A pair matches with the same class and an IoU above 0.5, pixels of the
-        found segment that are void in the truth not counted. A found segment that lies for more than half in void
+        predicted segment that are void in the truth not counted. One that lies for more than half in void
         and in a group of its class counts for nothing.
     Raises:
         ShapeError: the maps have different shapes.
@@ -60,37 +61,45 @@ def panoptic_counts(
     >>> panoptic_counts(one, [Segment(1, 7), Segment(2, 8)], np.array([[5, 5], [5, 0]]), [Segment(5, 7)])
     {7: PanopticCounts(iou=0.666..., matched=1, false=0, missed=0), 8: PanopticCounts(iou=0.0, matched=0, ...)}
     """
-    if found.shape != truth.shape or found.ndim != 2:
-        raise ShapeError(f"panoptic maps have shapes {found.shape} and {truth.shape}, expected the same (H, W)")
-    shared = _shared(found, truth)
-    area = {int(n): int(c) for n, c in zip(*np.unique(found, return_counts=True), strict=True)}
-    truth_area = {int(n): int(c) for n, c in zip(*np.unique(truth, return_counts=True), strict=True)}
-    mine = {s.id: s for s in found_segments if area.get(s.id) and s.id != VOID}
-    theirs = {s.id: s for s in truth_segments}
-    counts: dict[int, PanopticCounts] = {}
-    taken: set[int] = set()
+    if predicted.shape != truth.shape or predicted.ndim != 2:
+        raise ShapeError(f"panoptic maps have shapes {predicted.shape} and {truth.shape}, expected the same (H, W)")
+    # both ids in one number, as NumPy sorts plain numbers much faster than pairs
+    pairs, pixels = np.unique((predicted.astype(np.int64) << 32) | truth, return_counts=True)
+    shared = {divmod(pair, 1 << 32): count for pair, count in zip(pairs.tolist(), pixels.tolist(), strict=True)}
+    areas: dict[int, int] = defaultdict(int)
+    truth_areas: dict[int, int] = defaultdict(int)
+    for (predicted_id, truth_id), count in shared.items():
+        areas[predicted_id] += count
+        truth_areas[truth_id] += count
+    segments = {segment.id: segment for segment in predicted_segments if segment.id in areas and segment.id != VOID}
+    truths = {segment.id: segment for segment in truth_segments}
+    counts: dict[int, PanopticCounts] = defaultdict(PanopticCounts)
+    matched: set[int] = set()
     met: set[int] = set()
-    for (one, other), pixels in shared.items():
-        if one not in mine or other not in theirs or theirs[other].crowd:
+    for (predicted_id, truth_id), intersection in shared.items():
+        if predicted_id not in segments or truth_id not in truths or truths[truth_id].crowd:
             continue
-        if mine[one].category != theirs[other].category:
+        category = segments[predicted_id].category
+        if category != truths[truth_id].category:
             continue
-        iou = pixels / (area[one] + truth_area[other] - pixels - shared.get((one, VOID), 0))
+        void = shared.get((predicted_id, VOID), 0)
+        iou = intersection / (areas[predicted_id] + truth_areas[truth_id] - intersection - void)
         if iou > 0.5:
-            _add(counts, mine[one].category, PanopticCounts(iou=iou, matched=1))
-            taken.add(one)
-            met.add(other)
-    for segment in theirs.values():
+            counts[category] += PanopticCounts(iou=iou, matched=1)
+            matched.add(predicted_id)
+            met.add(truth_id)
+    for segment in truths.values():
         if segment.id not in met and not segment.crowd:
-            _add(counts, segment.category, PanopticCounts(missed=1))
-    groups = {s.category: s.id for s in theirs.values() if s.crowd}
-    for segment in mine.values():
-        void = shared.get((segment.id, VOID), 0)
+            counts[segment.category] += PanopticCounts(missed=1)
+    groups = {segment.category: segment.id for segment in truths.values() if segment.crowd}
+    for segment in segments.values():
+        if segment.id in matched:
+            continue
+        ignored = shared.get((segment.id, VOID), 0)
         if segment.category in groups:
-            void += shared.get((segment.id, groups[segment.category]), 0)
-        if segment.id not in taken:
-            _add(counts, segment.category, PanopticCounts(false=int(void / area[segment.id] <= 0.5)))
-    return counts
+            ignored += shared.get((segment.id, groups[segment.category]), 0)
+        counts[segment.category] += PanopticCounts(false=int(ignored / areas[segment.id] <= 0.5))
+    return dict(counts)
 
 
 def panoptic_quality(counts: Mapping[int, PanopticCounts], categories: Iterable[int]) -> dict[str, float]:
@@ -106,27 +115,28 @@ def panoptic_quality(counts: Mapping[int, PanopticCounts], categories: Iterable[
     rows = []
     for category in categories:
         count = counts.get(category, PanopticCounts())
-        halves = count.matched + (count.false + count.missed) / 2
-        if halves:
-            rows.append((count.iou / halves, count.iou / count.matched if count.matched else 0, count.matched / halves))
+        total = count.matched + (count.false + count.missed) / 2
+        if total:
+            mean_iou = count.iou / count.matched if count.matched else 0
+            rows.append((count.iou / total, mean_iou, count.matched / total))
     means = 100 * np.mean(rows, axis=0) if rows else np.zeros(3)
     return {**dict(zip(("PQ", "SQ", "RQ"), map(float, means), strict=True)), "classes": float(len(rows))}
 
 
-def class_confusion(found: NDArray[np.integer[Any]], truth: NDArray[np.integer[Any]], classes: int) -> Counts:
-    """Pixels by true class (rows) and found class (columns), (K, K + 1); the last column is "no class".
+def class_confusion(predicted: NDArray[np.integer[Any]], truth: NDArray[np.integer[Any]], classes: int) -> Counts:
+    """Pixels by true class (rows) and predicted class (columns), (K, K + 1); the last column is "no class".
 
     Args:
-        found: (H, W), 0 to K - 1; anything else is no class.
+        predicted: (H, W), 0 to K - 1; anything else is no class.
         truth: (H, W), 0 to K - 1; anything else (such as 255) is left out.
 
     >>> class_confusion(np.array([[0, 1, 255]]), np.array([[0, 0, 1]]), 2).tolist()
     [[1, 1, 0], [0, 0, 1]]
     """
-    if found.shape != truth.shape:
-        raise ShapeError(f"class maps have shapes {found.shape} and {truth.shape}, expected the same (H, W)")
+    if predicted.shape != truth.shape:
+        raise ShapeError(f"class maps have shapes {predicted.shape} and {truth.shape}, expected the same (H, W)")
     counted = (truth >= 0) & (truth < classes)
-    named = np.where((found >= 0) & (found < classes), found, classes)
+    named = np.where((predicted >= 0) & (predicted < classes), predicted, classes)
     flat = truth[counted].astype(np.int64) * (classes + 1) + named[counted]
     return np.bincount(flat, minlength=classes * (classes + 1)).reshape(classes, classes + 1)
 
@@ -150,12 +160,3 @@ def semantic_figures(confusion: Counts) -> dict[str, float]:
         "mIoU": 100 * float(ious.mean()) if len(ious) else 0.0,
         "pixel accuracy": 100 * float(right.sum()) / total if total else 0.0,
     }
-
-
-def _shared(found: Counts, truth: Counts) -> dict[tuple[int, int], int]:
-    pairs, counts = np.unique((found.astype(np.int64) << 32) | truth.astype(np.int64), return_counts=True)
-    return {(int(pair >> 32), int(pair & 0xFFFFFFFF)): int(count) for pair, count in zip(pairs, counts, strict=True)}
-
-
-def _add(counts: dict[int, PanopticCounts], category: int, more: PanopticCounts) -> None:
-    counts[category] = counts.get(category, PanopticCounts()) + more

@@ -3,7 +3,7 @@
     evaluate(pack, *, interface, hard_negatives=None, facts=None, dump=None, seed=0, limit=None,
              exclude_sources=(), progress=None, plot=None) -> dict  # the report of docs/evaluate.md, plain JSON values
 
-`progress(what, done, total)` is called often. Importing this room loads numpy only.
+`progress(what, done, total)` is called often. Importing this package loads numpy only.
 """
 
 from .report import evaluate

@@ -104,26 +104,24 @@ def read_pack(path: Path) -> Iterator[PackPhoto]:
 
 
 def _pairs(tar: tarfile.TarFile, path: Path) -> Iterator[PackPhoto]:
-    held: tuple[str, bytes] | None = None
     seen: set[str] = set()
-    for member in tar:
-        if not member.isfile():
-            continue
-        stem, suffix = PurePosixPath(member.name).stem, PurePosixPath(member.name).suffix
-        if suffix == ".jpg" and held is None:
-            held = stem, _content(tar, member, path)
-        elif suffix == ".json" and held is not None and held[0] == stem and stem not in seen:
-            seen.add(stem)
-            yield _photo(stem, held[1], _content(tar, member, path), path)
-            held = None
-        else:
-            before = f"after {held[0]}.jpg" if held else "where a new KEY.jpg should begin"
-            raise InputError(
-                f"pack {path} holds {member.name} {before}, "
-                f"expected KEY.jpg directly followed by KEY.json, each key once"
-            )
-    if held is not None:
-        raise InputError(f"pack {path} ends after {held[0]}.jpg, expected {held[0]}.json; copy it again")
+    files = (member for member in tar if member.isfile())
+    for picture in files:
+        name = PurePosixPath(picture.name)
+        if name.suffix != ".jpg":
+            raise _out_of_order(path, picture, "where a new KEY.jpg should begin")
+        record = next(files, None)
+        if record is None:
+            raise InputError(f"pack {path} ends after {name.name}, expected {name.stem}.json; copy it again")
+        if PurePosixPath(record.name).name != f"{name.stem}.json" or name.stem in seen:
+            raise _out_of_order(path, record, f"after {name.name}")
+        seen.add(name.stem)
+        yield _photo(name.stem, _content(tar, picture, path), _content(tar, record, path), path)
+
+
+def _out_of_order(path: Path, member: tarfile.TarInfo, where: str) -> InputError:
+    expected = "expected KEY.jpg directly followed by KEY.json, each key once"
+    return InputError(f"pack {path} holds {member.name} {where}, {expected}")
 
 
 def _check_end(tar: tarfile.TarFile, path: Path) -> None:

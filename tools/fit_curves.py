@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from interleave_index.training.finish import fit_curves
+from interleave_index.training.find_mini.finish import fit_curves
 
 
 def main() -> None:

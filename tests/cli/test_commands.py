@@ -464,7 +464,7 @@ def test_train_hands_its_options_over_and_names_the_finished_model(run, monkeypa
         progress("loss 1.0  9 photos/s")
         return settings.out / "bundle"
 
-    monkeypatch.setattr("interleave_index.training.run.run", train)
+    monkeypatch.setattr("interleave_index.training.find_mini.run.run", train)
     words = (
         "train",
         tmp_path,
@@ -493,7 +493,7 @@ def test_train_hands_its_options_over_and_names_the_finished_model(run, monkeypa
 
 def test_every_stage_of_the_training_can_be_asked_for_by_name():
     from interleave_index.cli.model import Stage
-    from interleave_index.training.run import STAGES
+    from interleave_index.training.find_mini.run import STAGES
 
     assert tuple(stage.value for stage in Stage) == STAGES
 

@@ -15,7 +15,7 @@ from interleave_index.geometry import box_of, encode_rle
 from interleave_index.interface.calibration import KINDS, spread_of
 from interleave_index.interface.toy import COLOURS, ToyInterface
 from interleave_index.query.judgement import judge
-from interleave_index.training.calibrate import (
+from interleave_index.training.curves import (
     FALSE_CLAIMS,
     FEWEST,
     PHOTO_BARS,
@@ -260,7 +260,7 @@ def test_the_toy_is_calibrated_on_drawn_photos():
 
 
 def test_questions_are_asked_as_a_user_would_ask_them():
-    from interleave_index.training.calibrate import _questions
+    from interleave_index.training.curves import _questions
 
     questions = _questions([*drawn_things(), *drawn_classes()])
     asked = {
@@ -278,7 +278,7 @@ def test_questions_are_asked_as_a_user_would_ask_them():
 
 
 def test_what_no_photo_of_things_is_annotated_for_is_asked_as_absent():
-    from interleave_index.training.calibrate import _questions
+    from interleave_index.training.curves import _questions
 
     photos = [*drawn_things(), *drawn_classes()]
     absent = [one for one in _questions(photos)["entity"] if not one.right.any()]

@@ -9,9 +9,9 @@ import torch
 from interleave_index.interface.find.config import FindConfig
 from interleave_index.interface.find.network import FindInterface
 from interleave_index.interface.find.prompts import Prompts
+from interleave_index.training.find_mini.cell_losses import owners, quality_loss, seed_losses
+from interleave_index.training.find_mini.task_losses import blend_loss
 from interleave_index.training.losses import Matches, choice_loss, overlaps, score_contrast
-from interleave_index.training.seed_losses import owners, quality_loss, seed_losses
-from interleave_index.training.task_losses import blend_loss
 
 
 def half(side, rows):

@@ -20,21 +20,19 @@ from interleave_index.interface.find.model import FindModel, MiniConfig
 from interleave_index.interface.find_mini import WEIGHTS
 from interleave_index.interface.find_mini.bundle import load_bundle
 from interleave_index.interface.find_mini.region_scorer import EVIDENCE
+from interleave_index.interface.generic import generic_captions
 from interleave_index.interface.registry import load
 from interleave_index.models.text.tower import train_tokenizer
 from interleave_index.models.vision.tower import SQUARE, to_side
-from interleave_index.training.align_stage import Targets, pooled_features
-from interleave_index.training.augment import random_crop, view_crop, whole
-from interleave_index.training.batches import name_pattern
-from interleave_index.training.generic import generic_captions
-from interleave_index.training.loop import Progress, run_stage
-from interleave_index.training.losses import Matches, choice_loss, class_loss, contrast, mask_losses, match, overlaps
-from interleave_index.training.pseudo import boxed_regions, pseudo_regions
-from interleave_index.training.rate import fit_rating, logistic
-from interleave_index.training.refit_stage import RefitStage
-from interleave_index.training.region_stage import RegionStage, box_means, named_means
-from interleave_index.training.run import TrainSettings, run
-from interleave_index.training.samples import (
+from interleave_index.training.find_mini.align_stage import Targets, pooled_features
+from interleave_index.training.find_mini.augment import random_crop, view_crop, whole
+from interleave_index.training.find_mini.batches import name_pattern
+from interleave_index.training.find_mini.fit_scorer import fit_rating, logistic
+from interleave_index.training.find_mini.pseudo_masks import boxed_regions, pseudo_regions
+from interleave_index.training.find_mini.refit_stage import RefitStage
+from interleave_index.training.find_mini.region_stage import RegionStage, box_means, named_means
+from interleave_index.training.find_mini.run import TrainSettings, run
+from interleave_index.training.find_mini.samples import (
     MASK_SIDE,
     SampleBox,
     SampleRegion,
@@ -45,9 +43,11 @@ from interleave_index.training.samples import (
     load_views,
     project_targets,
 )
-from interleave_index.training.sentences import FEATURES, teacher_names
-from interleave_index.training.space_stage import Space, load_space
-from interleave_index.training.strokes import draw_prompt
+from interleave_index.training.find_mini.sentences import FEATURES, teacher_names
+from interleave_index.training.find_mini.space_stage import Space, load_space
+from interleave_index.training.find_mini.strokes import draw_prompt
+from interleave_index.training.loop import Progress, run_stage
+from interleave_index.training.losses import Matches, choice_loss, class_loss, contrast, mask_losses, match, overlaps
 
 
 def pairs(*rows):

@@ -24,7 +24,7 @@ from .criterion import (
     mean_over_processes,
 )
 from .data import Sample, template
-from .prompting import class_prompts, prompts_of
+from .prompts import class_prompts, prompts_of
 
 WEIGHTS = {
     "mask_ce": 2.0,

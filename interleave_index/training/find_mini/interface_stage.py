@@ -17,19 +17,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..interface.find.model import FindModel, Sentence, gather_visual
-from ..interface.find.outputs import MASKS, QUALITY, Output
-from ..interface.find.prompts import MaskPrompt, Prompts, SpatialPrompt, VisualTokens
-from ..interface.find.tasks import mixed_entity_scores
-from ..models.vision.pixel_decoder import Pyramid
-from ..models.vision.tower import COARSEST
+from ...interface.find.model import FindModel, Sentence, gather_visual
+from ...interface.find.outputs import MASKS, QUALITY, Output
+from ...interface.find.prompts import MaskPrompt, Prompts, SpatialPrompt, VisualTokens
+from ...interface.find.tasks import mixed_entity_scores
+from ...models.vision.pixel_decoder import Pyramid
+from ...models.vision.tower import COARSEST
+from ..losses import Matches, class_loss, contrast, fine_contrast, mask_losses, match
 from .align_stage import Targets, random_captions
 from .augment import jitter, random_crop
 from .batches import Batch, Pools, draw_batch, label_table, picked
-from .losses import Matches, class_loss, contrast, fine_contrast, mask_losses, match
+from .cell_losses import quality_loss, seed_losses
 from .measures import caption_recall, mask_recall
 from .samples import Samples, held_out
-from .seed_losses import quality_loss, seed_losses
 from .task_losses import choice_and_masks, name_loss, score_loss
 from .vision_stage import Anchors
 

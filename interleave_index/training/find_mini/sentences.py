@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..errors import InputError
-from ..interface.find import tasks
-from ..interface.find.model import FindModel
+from ...errors import InputError
+from ...interface.find import tasks
+from ...interface.find.model import FindModel
 from .samples import Samples, Views
 
 FEATURES = 1280  # of the first teacher within a cached vector; the rest is the second one's, of length 0.7

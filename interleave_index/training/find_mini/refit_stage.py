@@ -16,11 +16,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..errors import InputError
-from ..interface.find import tasks
-from ..interface.find.model import FindModel
-from ..interface.find.tower_paths import TowerPaths, inside
-from ..models.vision.tower import to_side
+from ...errors import InputError
+from ...interface.find import tasks
+from ...interface.find.model import FindModel
+from ...interface.find.tower_paths import TowerPaths, inside
+from ...models.vision.tower import to_side
 from .samples import Samples, held_out
 
 NAME_SCALE = 20.0  # of the cosines between masks and names

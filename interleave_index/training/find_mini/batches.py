@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..interface.find.model import Sentence, compose
+from ...interface.find.model import Sentence, compose
 from .augment import Crop, jitter, random_crop
 from .samples import SampleRegion, Samples
 from .strokes import draw_prompt

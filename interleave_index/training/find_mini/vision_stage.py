@@ -15,15 +15,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..errors import InputError
-from ..interface.find.network import FindInterface
-from ..interface.find.tower_paths import Head
-from ..models.vision.tower import VisionTower
+from ...errors import InputError
+from ...interface.find.network import FindInterface
+from ...interface.find.tower_paths import Head
+from ...models.vision.tower import VisionTower
 from .augment import Crop, jitter, random_crop, view_crop, whole
 from .batches import COMPLETE, cropped_masks
+from .cell_losses import seed_losses
 from .samples import Samples, Views, project_targets, target_directions
 from .samples import held_out as kept_back
-from .seed_losses import seed_losses
 from .sentences import KINDS, Sentences
 from .space_stage import Space
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..interface.find.model import FindModel
+from ...interface.find.model import FindModel
 from .augment import view_crop, whole
 from .measures import caption_recall
 from .samples import Samples, Views, held_out

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..interface.find.model import FindModel
-from ..interface.find.tower_paths import Head
+from ...interface.find.model import FindModel
+from ...interface.find.tower_paths import Head
 from .sentences import KINDS, Sentences
 from .space_stage import SENTENCE_DIM, Space
 

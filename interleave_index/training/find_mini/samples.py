@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..errors import InputError
-from ..evaluation.packs import PackPhoto, read_pack
-from ..models.vision.tower import SQUARE, squashed
-from ..records import Floats
+from ...errors import InputError
+from ...evaluation.packs import PackPhoto, read_pack
+from ...models.vision.tower import SQUARE, squashed
+from ...records import Floats
 
 PAINTED_GRID = 48  # side of the maps that the segmenters painted
 MASK_SIDE = 72  # side that masks are kept at

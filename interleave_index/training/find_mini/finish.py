@@ -9,20 +9,20 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..evaluation.annotations import closed_lists
-from ..evaluation.packs import read_pack
-from ..evaluation.progress import Progress
-from ..geometry import unit
-from ..interface.calibration import Calibration
-from ..interface.find import tasks
-from ..interface.find.model import FindModel
-from ..interface.find_mini.bundle import save_bundle, save_curves
-from ..interface.find_mini.caption_expansion import Vocabulary
-from ..interface.find_mini.interface import FindMini
-from ..models.vision.tower import to_side
-from .calibrate import calibrate
-from .generic import generic_captions
-from .rate import fit_rating
+from ...evaluation.annotations import closed_lists
+from ...evaluation.packs import read_pack
+from ...evaluation.progress import Progress
+from ...geometry import unit
+from ...interface.calibration import Calibration
+from ...interface.find import tasks
+from ...interface.find.model import FindModel
+from ...interface.find_mini.bundle import save_bundle, save_curves
+from ...interface.find_mini.caption_expansion import Vocabulary
+from ...interface.find_mini.interface import FindMini
+from ...interface.generic import generic_captions
+from ...models.vision.tower import to_side
+from ..curves import calibrate
+from .fit_scorer import fit_rating
 from .samples import EXCLUDED_SOURCES, Samples, held_out
 
 TABLE_NAMES = 200  # most frequent label names of the masks, for the class table

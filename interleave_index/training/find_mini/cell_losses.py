@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..interface.find.network import FindInterface
-from ..interface.find.proposal_selector import Cells
-from .losses import overlaps
+from ...interface.find.network import FindInterface
+from ...interface.find.proposal_selector import Cells
+from ..losses import overlaps
 
 FINE_DRAWN, COARSE_DRAWN = 4, 2  # cells of each level that learn a mask
 INSIDE = 0.5  # share of a cell that a mask must cover to own it

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..errors import InputError
-from ..interface.find.model import FindModel
-from ..interface.find.tower_paths import inside
+from ...errors import InputError
+from ...interface.find.model import FindModel
+from ...interface.find.tower_paths import inside
 from .augment import whole
 from .samples import Samples, Views, held_out
 from .space_stage import Space

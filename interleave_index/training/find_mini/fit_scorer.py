@@ -8,13 +8,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..interface.find import tasks
-from ..interface.find.model import FindModel
-from ..interface.find_mini.candidates import candidates
-from ..interface.find_mini.region_scorer import EVIDENCE, Rating
-from ..models.vision.tower import to_side
+from ...interface.find import tasks
+from ...interface.find.model import FindModel
+from ...interface.find_mini.candidates import candidates
+from ...interface.find_mini.region_scorer import EVIDENCE, Rating
+from ...models.vision.tower import to_side
+from ..losses import overlaps
 from .batches import COMPLETE
-from .losses import overlaps
 from .samples import MASK_SIDE, Samples
 
 PHOTOS = 1000  # with masks that people drew, enough of each to take them for all that is there

@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..interface.find.model import FindModel
-from ..interface.find.outputs import Output
-from ..interface.find.prompts import Prompts
-from ..interface.find.tasks import encode_text
-from ..models.vision.tower import to_side
+from ...interface.find.model import FindModel
+from ...interface.find.outputs import Output
+from ...interface.find.prompts import Prompts
+from ...interface.find.tasks import encode_text
+from ...models.vision.tower import to_side
 from .samples import Samples
 
 PHOTOS = 400

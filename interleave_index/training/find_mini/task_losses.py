@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..interface.find.outputs import Output
-from ..interface.find_mini.blend import blend
+from ...interface.find.outputs import Output
+from ...interface.find_mini.blend import blend
+from ..losses import Matches, choice_loss, mask_losses, match, overlaps, score_contrast
 from .batches import Batch
-from .losses import Matches, choice_loss, mask_losses, match, overlaps, score_contrast
 
 
 def choice_and_masks(

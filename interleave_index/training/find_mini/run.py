@@ -17,15 +17,15 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..errors import ConfigError, InputError, ShapeError
-from ..interface.find.model import FindModel, MiniConfig
-from ..interface.find_mini.bundle import WEIGHTS, load_bundle
-from ..models.text.tower import load_tokenizer, train_tokenizer
+from ...errors import ConfigError, InputError, ShapeError
+from ...interface.find.model import FindModel, MiniConfig
+from ...interface.find_mini.bundle import WEIGHTS, load_bundle
+from ...models.text.tower import load_tokenizer, train_tokenizer
+from ..loop import Progress, Stage, run_stage
 from .align_stage import AlignStage, own_places
 from .finish import finish, fit_curves, words
 from .interface_stage import InterfaceStage
-from .loop import Progress, Stage, run_stage
-from .pseudo import boxed_regions, pseudo_regions
+from .pseudo_masks import boxed_regions, pseudo_regions
 from .refit_stage import RefitStage
 from .region_stage import RegionStage
 from .samples import Samples, Views, joined, load_samples, load_views

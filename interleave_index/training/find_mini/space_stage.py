@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..errors import InputError
-from ..interface.find.tower_paths import Head
+from ...errors import InputError
+from ...interface.find.tower_paths import Head
 from .samples import Samples, Views, held_out, project_targets
 from .sentences import Sentences, captions_of
 

@@ -37,8 +37,14 @@ PRESENCE = {"stored": "presence, stored", "exact": "presence, exact look"}
 
 
 def row(*cells: object) -> str:
-    shown = [f"{c:,}" if isinstance(c, int) else f"{c:.1f}" if isinstance(c, float) else str(c) for c in cells]
-    return f"| {' | '.join(shown)} |"
+    return f"| {' | '.join(map(shown, cells))} |"
+
+
+def shown(cell: object) -> str:
+    """A count with its thousands apart, a figure with one decimal, all else as it is."""
+    if isinstance(cell, int):
+        return f"{cell:,}"
+    return f"{cell:.1f}" if isinstance(cell, float) else str(cell)
 
 
 def main() -> None:

@@ -122,7 +122,7 @@ def first_regions(block: Block) -> Floats:
 
 def generic_scores(block: Block, calibration: Calibration) -> dict[QueryKind, NDArray[np.float32]]:
     """By kind, what the queries of the banks score over the photos of the block, flat; a photo never meets itself."""
-    found: dict[QueryKind, NDArray[np.float32]] = {}
+    scores_of: dict[QueryKind, NDArray[np.float32]] = {}
     dim = block.image.shape[1]
     sentence, phrase = mean_of(calibration.captions, dim), mean_of(calibration.phrases, dim)
     banks = {"picture": calibration.pictures[:MOST_PHOTOS], "region": calibration.regions[:MOST_PHOTOS]}
@@ -132,12 +132,12 @@ def generic_scores(block: Block, calibration: Calibration) -> dict[QueryKind, ND
         if not (len(legends) and len(entities)):  # an index without captions is asked by pictures only
             legends = entities = calibration.pictures
         whole = np.full(len(entities), kind == "picture")
-        some = Terms(entities - phrase, entities, np.ones(len(entities), np.float32), whole)
-        best = best_cosines(block, some)
+        entity_terms = Terms(entities - phrase, entities, np.ones(len(entities), np.float32), whole)
+        best = best_cosines(block, entity_terms)
         scores = block.image @ (legends - np.float32(IMAGE_CENTRING) * sentence).T
         scores += np.float32(W_OF_KIND[kind]) * np.where(np.isneginf(best), np.float32(0), best)
         itself = block.image @ legends.T > SAME
         if kind == "region":
-            itself |= best_cosines(block, replace(some, regions=entities)) > SAME
-        found[kind] = scores[~itself] if not itself.all() else scores.ravel()
-    return found
+            itself |= best_cosines(block, replace(entity_terms, regions=entities)) > SAME
+        scores_of[kind] = scores[~itself] if not itself.all() else scores.ravel()
+    return scores_of

@@ -98,8 +98,8 @@ def every_cosine(indexes: SpaceIndexes, query: ScoringQuery, allowed: Ids | None
     legend, images, as_regions = images[:, 0], images[:, 1 : 1 + len(parts)], images[:, 1 + len(parts) :]
     best = np.full((len(ids), len(parts)), NO_EVIDENCE, np.float32)
     if len(parts):
-        with_regions, found = indexes.region.best(parts, allowed)
-        best[np.searchsorted(ids, with_regions)] = found
+        with_regions, cosines = indexes.region.best(parts, allowed)
+        best[np.searchsorted(ids, with_regions)] = cosines
         best[:, whole] = np.maximum(best[:, whole], as_regions)
     return ids, Cosines(
         np.ascontiguousarray(legend), best[:, :split], images[:, :split], best[:, split:], images[:, split:]
@@ -120,8 +120,8 @@ def nearest(indexes: SpaceIndexes, query: ScoringQuery, allowed: Ids | None, cou
     count = min(count, max(indexes.image.rows, 1))
     entities = query.entities
     near = np.concatenate([query.legend[None], entities.regions[entities.whole]])
-    _, found = indexes.image.search(near, count, allowed)
-    ids = [found.ravel()]
+    _, photos = indexes.image.search(near, count, allowed)
+    ids = [photos.ravel()]
     if len(entities):
         ids.append(_region_photos(indexes.region, entities.regions, allowed, count))
     joined = np.unique(np.concatenate(ids))

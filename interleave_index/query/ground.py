@@ -150,7 +150,7 @@ def _ground_part(photo: Photo, stored: StoredRegions, asked: AskedPart, masks: L
 
 
 def ground_exact(
-    photo: Photo, hits: Sequence[EntityHit], asked: Sequence[AskedPart], found: Sequence[GroundedMask]
+    photo: Photo, hits: Sequence[EntityHit], asked: Sequence[AskedPart], masks: Sequence[GroundedMask]
 ) -> tuple[EntityHit, ...]:
     """Put the masks that an interface found in place of the stored ones; the entities' scores stay.
 
@@ -158,26 +158,26 @@ def ground_exact(
         photo: whose size the masks and boxes get.
         hits: from `ground_stored`, one a part; negatives stay as they are.
         asked: the same parts.
-        found: of the interface, numbered by entity (negatives not counted). A picture whose pixels are lost cannot
+        masks: of the interface, numbered by entity (negatives not counted). A picture whose pixels are lost cannot
             be looked for: what is found for it is not used, its stored regions stay.
     """
     wanted = [number for number, one in enumerate(asked) if one.part.role == "entity"]
     changed = list(hits)
     for entity, number in enumerate(wanted):
         part = asked[number].part
-        masks = best_first(found, entity)
-        if not masks or (part.kind != "text" and part.photo is None):
+        of_entity = best_first(masks, entity)
+        if not of_entity or (part.kind != "text" and part.photo is None):
             continue
-        changed[number] = _seen(photo, changed[number], masks)
+        changed[number] = _seen(photo, changed[number], of_entity)
     return tuple(changed)
 
 
-def best_first(found: Sequence[GroundedMask], entity: int) -> list[GroundedMask]:
+def best_first(masks: Sequence[GroundedMask], entity: int) -> list[GroundedMask]:
     """The masks of one entity by their score; those of a grounder that judges presence stay in its own order."""
-    masks = [mask for mask in found if mask.entity == entity]
-    if any(mask.present is None for mask in masks):
-        masks.sort(key=lambda mask: -mask.score)
-    return masks
+    of_entity = [mask for mask in masks if mask.entity == entity]
+    if any(mask.present is None for mask in of_entity):
+        of_entity.sort(key=lambda mask: -mask.score)
+    return of_entity
 
 
 def _seen(photo: Photo, hit: EntityHit, masks: Sequence[GroundedMask]) -> EntityHit:
@@ -211,14 +211,14 @@ def _region(photo: Photo, stored: StoredRegions, number: int, score: float, mask
     return Region(region_id(photo.id, number) if stored.indexed else None, score, box, mask)
 
 
-def _looked_at(photo: Photo, found: GroundedMask) -> Region:
-    high, wide = photo.height / found.mask.size[0], photo.width / found.mask.size[1]
-    x0, y0, x1, y1 = found.box
+def _looked_at(photo: Photo, looked: GroundedMask) -> Region:
+    high, wide = photo.height / looked.mask.size[0], photo.width / looked.mask.size[1]
+    x0, y0, x1, y1 = looked.box
     return Region(
         None,
-        found.score,
+        looked.score,
         (x0 * wide, y0 * high, x1 * wide, y1 * high),
-        resize_rle(found.mask, (photo.height, photo.width)),
+        resize_rle(looked.mask, (photo.height, photo.width)),
     )
 
 

@@ -58,9 +58,11 @@ def heat_of(interface: Interface, rgb: RGB, query: Query, *, load_picture: LoadP
     record = None if encoding.grounding is None else unpack(encoding.grounding)
     scene = scene_of(size, encoding.regions, encoding.boxes, encoding.masks, record)
     encoded: QueryEncoding = interface.encode_query(tuple(asked))
-    use, found = scene.grid.usable(), []
+    use = scene.grid.usable()
+    heats = []
     for part, vector in zip(asked, encoded.entities, strict=True):
         values = scene.map_of(vector)
         picture = enlarged(scene.grid, normalised(values, use), fit(size, side))
-        found.append(Heat(part.label, np.clip(picture, 0, 1), float(values[use].min()), float(values[use].max())))
-    return found
+        low, high = float(values[use].min()), float(values[use].max())
+        heats.append(Heat(part.label, np.clip(picture, 0, 1), low, high))
+    return heats

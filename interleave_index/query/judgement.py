@@ -127,8 +127,8 @@ def library_curves(scores: dict[QueryKind, NDArray[np.floating]]) -> dict[QueryK
         scores: by kind, of generic queries over photos that mean nothing in particular.
     """
     return {
-        kind: STANDARD.scaled(float(np.mean(found)), max(float(np.std(found)), SMALLEST_DEVIATION))
-        for kind, found in scores.items()
+        kind: STANDARD.scaled(float(np.mean(generic)), max(float(np.std(generic)), SMALLEST_DEVIATION))
+        for kind, generic in scores.items()
     }
 
 

@@ -227,12 +227,12 @@ def cosines(block: Block, query: ScoringQuery) -> Cosines:
     )
 
 
-def fuse(found: Cosines, query: ScoringQuery) -> Scores:
+def fuse(cosines: Cosines, query: ScoringQuery) -> Scores:
     """The formula itself, from cosines that are already there."""
-    entities, negatives = _evident(found.entities), _evident(found.negatives)
-    evidence = found.entity_images + np.float32(ALONE) * entities
-    unwanted = found.negative_images + np.float32(ALONE) * negatives
-    total: Floats = found.legend
+    entities, negatives = _evident(cosines.entities), _evident(cosines.negatives)
+    evidence = cosines.entity_images + np.float32(ALONE) * entities
+    unwanted = cosines.negative_images + np.float32(ALONE) * negatives
+    total: Floats = cosines.legend
     if len(query.entities):
         weights = query.entities.weights
         total = total + np.float32(query.entity_weight) * (entities @ (weights / weights.sum()))
@@ -252,32 +252,32 @@ def _rounded(scores: Floats) -> Floats:
     return scores.astype(np.float32).round(DECIMALS)
 
 
-def best_cosines(block: Block, some: Terms) -> Floats:
+def best_cosines(block: Block, compared: Terms) -> Floats:
     """Best cosine of each term over each photo's regions; where a term is a whole picture, over its image too.
 
     Args:
         block: n photos.
-        some: k terms.
+        compared: k terms.
     Returns:
         (n, k) float32; -inf where there is nothing to compare with.
     Raises:
         SpaceMismatch: the vectors have another length than the stored ones.
     """
     count, lengths = len(block.image), np.diff(block.offsets)
-    best = np.full((count, len(some)), NO_EVIDENCE, np.float32)
-    if not (count and len(some)):
+    best = np.full((count, len(compared)), NO_EVIDENCE, np.float32)
+    if not (count and len(compared)):
         return best
-    if some.regions.shape[1] != block.image.shape[1]:
+    if compared.regions.shape[1] != block.image.shape[1]:
         raise SpaceMismatch(
-            f"query vectors have D={some.regions.shape[1]}, the index has D={block.image.shape[1]}; "
+            f"query vectors have D={compared.regions.shape[1]}, the index has D={block.image.shape[1]}; "
             "search with the interface that the photos were ingested with"
         )
     filled = np.flatnonzero(lengths > 0)
     if len(filled):
         # empty photos own no rows, so the starts of the filled ones alone cut the rows rightly
-        best[filled] = np.maximum.reduceat(block.regions @ some.regions.T, block.offsets[filled], axis=0)
-    if some.whole.any():
-        best[:, some.whole] = np.maximum(best[:, some.whole], block.image @ some.regions[some.whole].T)
+        best[filled] = np.maximum.reduceat(block.regions @ compared.regions.T, block.offsets[filled], axis=0)
+    if compared.whole.any():
+        best[:, compared.whole] = np.maximum(best[:, compared.whole], block.image @ compared.regions[compared.whole].T)
     return best
 
 

@@ -5,7 +5,7 @@ A query is prepared, scored and judged by the very functions of `query`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
@@ -23,6 +23,7 @@ from ..query.verdicts import judge_library, judged_parts
 from ..records import BoolMask, Entity, EntityHit, Floats, Not, Photo
 from .annotations import Positions
 from .library import Library, as_it_is, asked, calibrated
+from .progress import chunks
 from .remembered import Remembered
 
 if TYPE_CHECKING:
@@ -43,14 +44,16 @@ class Asker:
         self._lazy = LazyInterface(lambda: self._remembered, interface.space)
         self._calibration, self._cache = calibrated(library, self._remembered), PixelCache()
 
-    def learn(self, queries: Sequence[Query]) -> None:
-        """Encode queries of words together, before they are asked one by one."""
-        words = []
-        for query in queries:
-            terms = [part.term if isinstance(part, Not) else part for part in query]
-            if all(isinstance(term, str | Entity) for term in terms):
-                words.append(asked(*query))
-        self._remembered.encode_queries(words)
+    def ask_all(self, queries: Iterable[Query]) -> Iterator[Scored]:
+        """`ask` of each, in order; those of words are encoded together, some at a time."""
+        for together in chunks(queries):
+            words = []
+            for query in together:
+                terms = [part.term if isinstance(part, Not) else part for part in query]
+                if all(isinstance(term, str | Entity) for term in terms):
+                    words.append(asked(*query))
+            self._remembered.encode_queries(words)
+            yield from map(self.ask, together)
 
     def ask(self, query: Query) -> Scored:
         """Score every photo for a query."""

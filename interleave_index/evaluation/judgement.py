@@ -21,7 +21,7 @@ from .library import Library
 from .outcome import Outcome, percent
 from .precision import Reliability, best_f1, precision_recall, reliability
 from .presence import Hit, presence
-from .progress import Progress, chunks
+from .progress import Progress, tracked
 
 SHOWN = 10  # hits of an answer that a user sees at first
 FIRST = 5  # where a good answer has its photo
@@ -86,24 +86,19 @@ def _asked(
     pairs = [np.zeros(0, PAIR)]
     monotone: list[bool] = []
     hits: list[Hit] = []
-    number = 0
-    for together in chunks(questions):
-        queries = [question.query() for question in together]
-        asker.learn(queries)
-        for question, query in zip(together, queries, strict=True):
-            scored, named = asker.ask(query), question.named
-            if named.right.any():
-                answer = scored.over(named.photos)
-                monotone.append(answer.monotone)
-                pairs.append(_pairs(answer, named.truth, number, absent=False))
-                if kind in PRESENCE_OF and named.enough:
-                    hits += _entity_hits(answer, question)
-            if len(named.absent):
-                answer = scored.over(named.absent)
-                monotone.append(answer.monotone)
-                pairs.append(_pairs(answer, np.full(len(named.absent), WRONG, np.int8), number, absent=True))
-            number += 1
-            progress(f"judgement of {kind.replace('_', ' ')}", number, len(questions))
+    answers = asker.ask_all(question.query() for question in questions)
+    for number, question in tracked(questions, f"judgement of {kind.replace('_', ' ')}", progress):
+        scored, named = next(answers), question.named
+        if named.right.any():
+            answer = scored.over(named.photos)
+            monotone.append(answer.monotone)
+            pairs.append(_pairs(answer, named.truth, number, absent=False))
+            if kind in PRESENCE_OF and named.enough:
+                hits += _entity_hits(answer, question)
+        if len(named.absent):
+            answer = scored.over(named.absent)
+            monotone.append(answer.monotone)
+            pairs.append(_pairs(answer, np.full(len(named.absent), WRONG, np.int8), number, absent=True))
     return np.concatenate(pairs), monotone, hits
 
 

@@ -17,7 +17,7 @@ from .answers import Asker
 from .library import Library
 from .outcome import Outcome
 from .packs import PackPhoto
-from .progress import Progress, chunks
+from .progress import Progress, tracked
 
 TOGETHER = 3  # photos that show both things of a pair, and as many that show the wanted one alone
 MOST_PAIRS = 250
@@ -68,16 +68,14 @@ def negatives(library: Library, interface: Interface, progress: Progress) -> Out
     """
     asker, asked = Asker(library, interface), pairs(library.photos)
     counts = np.zeros((len(asked), 7), np.int64)
-    number = 0
-    for together in chunks(asked):
-        plain = [Query(Entity(pair.wanted)) for pair in together]
-        without = [Query(Entity(pair.wanted), Not(pair.unwanted)) for pair in together]
-        asker.learn(plain + without)
-        for pair, *queries in zip(together, plain, without, strict=True):
-            before, after = (asker.ask(query).over(pair.photos).order[:SHOWN] for query in queries)
-            counts[number] = tally(pair.shows, before, after)
-            number += 1
-            progress("negatives", number, len(asked))
+    queries = []
+    for pair in asked:
+        wanted = Entity(pair.wanted)
+        queries += [Query(wanted), Query(wanted, Not(pair.unwanted))]
+    answers = asker.ask_all(queries)
+    for number, pair in tracked(asked, "negatives", progress):
+        before, after = (next(answers).over(pair.photos).order[:SHOWN] for _ in range(2))
+        counts[number] = tally(pair.shows, before, after)
     names = np.array([(pair.wanted, pair.unwanted) for pair in asked], str)
     return Outcome(figures(counts), {"negatives_pairs": names, "negatives_counts": counts})
 

@@ -10,7 +10,7 @@ import numpy as np
 from ... import metrics
 from .files import read_photo
 from .journal import Journal
-from .prompts import first_prompt
+from .prompts import first_prompt, next_click
 from .run import Benchmark, Measured
 from .subject import Subject
 from .voc import VocItem
@@ -34,8 +34,6 @@ class VocInteractive(Benchmark[VocItem]):
 
     def measure(self, subject: Subject, item: VocItem, rng: np.random.Generator) -> Measured:
         """IoU after every click, one row an object; after the last one needed the value is repeated."""
-        from ...interface.published.clicks import next_click
-
         photo, truth = read_photo(item.file), item.truth()
         targets = truth == 1
         prompts = np.stack([first_prompt(mask, self._prompt, rng) for mask in targets])

@@ -18,6 +18,7 @@ from ...records import BoolMask
 KINDS = ("Point", "Circle", "Scribble", "Polygon", "Box")
 SMALLEST = 10  # pixels of a thing under which a random prompt stays empty
 MOST_POINTS, MOST_STROKES, MOST_CORNERS = 20, 5, 9
+GOOD_ENOUGH = 0.925  # IoU from which nothing is clicked
 CURVE_STEPS = 99  # points of a polygon's curve from corner to corner
 
 
@@ -51,15 +52,39 @@ def first_prompt(mask: BoolMask, kind: str, rng: np.random.Generator) -> BoolMas
     if kind == "Polygon":
         return _curve(mask, rng)
     if kind == "Box":
-        mask = _box(mask)
-    row, column = centre_of(mask)
-    if kind in ("Circle", "Scribble"):
-        brushes = THICK if kind == "Circle" else THIN
-        brush = brushes[int(rng.integers(len(brushes)))]
-        return _stroke(mask.shape, (row, column), brush, rng) & mask
-    dot = np.zeros_like(mask)
-    dot[max(0, row - 1) : row + 2, max(0, column - 1) : column + 2] = True
-    return dot
+        return _dot(_box(mask))
+    if kind == "Point":
+        return _dot(mask)
+    brushes = THICK if kind == "Circle" else THIN
+    brush = brushes[int(rng.integers(len(brushes)))]
+    return _stroke(mask.shape, centre_of(mask), brush, rng) & mask
+
+
+@dataclass(frozen=True, slots=True)
+class Click:
+    """A click of 3 x 3 pixels: (H, W) bool, and whether they are meant."""
+
+    mask: BoolMask
+    positive: bool
+
+
+def next_click(truth: BoolMask, predicted: BoolMask, clicked: BoolMask) -> Click | None:
+    """The centre of the larger kind of error: missed pixels if there are more of them, else wrong ones.
+
+    Args:
+        truth, predicted: (H, W) bool.
+        clicked: (H, W) bool, pixels of all clicks so far; never clicked again.
+    Returns:
+        None when the IoU is good enough, or no wrong pixel is left.
+    Source: FIND's interactive evaluation, docs/find-interface.md.
+    """
+    union = int((truth | predicted).sum())
+    if int((truth & predicted).sum()) / (union + 1e-8) >= GOOD_ENOUGH:
+        return None
+    missed, wrong = truth & ~predicted & ~clicked, predicted & ~truth & ~clicked
+    positive = int(missed.sum()) > int(wrong.sum())
+    errors = missed if positive else wrong
+    return Click(_dot(errors), positive) if errors.any() else None
 
 
 def centre_of(mask: BoolMask) -> tuple[int, int]:
@@ -106,6 +131,14 @@ def _random_pixels(mask: BoolMask, most: int, rng: np.random.Generator) -> NDArr
     pixels = np.argwhere(mask)
     count = int(rng.integers(1, most + 1))
     return pixels[rng.choice(len(pixels), min(count, len(pixels)), replace=False)]
+
+
+def _dot(mask: BoolMask) -> BoolMask:
+    """3 x 3 pixels at the centre of a mask."""
+    row, column = centre_of(mask)
+    dot = np.zeros_like(mask)
+    dot[max(0, row - 1) : row + 2, max(0, column - 1) : column + 2] = True
+    return dot
 
 
 def _box(mask: BoolMask) -> BoolMask:

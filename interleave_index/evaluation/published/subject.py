@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ...geometry import resize_mask
 from ...interface.protocol import Interface
+from ...query.ground import best_first
 from ...records import RGB, Floats, ResolvedPart, ResolvedQuery
 from .entity import Asked, Exemplar
 
@@ -157,13 +158,14 @@ class PlainSubject:
         return segment(np.log(np.maximum(chances, 1e-9)), np.where(masks, CERTAIN, -CERTAIN), things)
 
     def _best_masks(self, photo: RGB, query: ResolvedQuery) -> Masks:
-        """The best mask of every entity, (E, H, W)."""
-        count = sum(part.role == "entity" for part in query)
-        masks, scores = np.zeros((count, *photo.shape[:2]), bool), np.full(count, -np.inf)
-        for grounded in self.interface.ground(photo, query):
-            if grounded.score > scores[grounded.entity]:
-                scores[grounded.entity] = grounded.score
-                masks[grounded.entity] = grounded.mask.decode()
+        """The best mask of every entity, (E, H, W); an empty one where the interface gives none."""
+        entities = [part for part in query if part.role == "entity"]
+        grounded = self.interface.ground(photo, query)
+        masks = np.zeros((len(entities), *photo.shape[:2]), bool)
+        for number in range(len(entities)):
+            best = best_first(grounded, number)
+            if best:
+                masks[number] = best[0].mask.decode()
         return masks
 
 

@@ -172,6 +172,18 @@ def test_prompts_lie_where_they_should_and_repeat_with_their_seed() -> None:
         prompts.first_prompt(mask, "Blob", np.random.default_rng(0))
 
 
+def test_the_next_click_goes_to_the_middle_of_the_larger_error() -> None:
+    truth, predicted = np.zeros((20, 20), bool), np.zeros((20, 20), bool)
+    truth[2:9, 2:9] = True  # 49 missed
+    predicted[15:18, 15:18] = True  # 9 wrong
+    click = prompts.next_click(truth, predicted, np.zeros((20, 20), bool))
+    assert click is not None and click.positive and click.mask.sum() == 9 and click.mask[4:7, 4:7].all()
+    second = prompts.next_click(truth, truth | predicted, click.mask)
+    assert second is not None and not second.positive and second.mask[16, 16]
+    assert prompts.next_click(truth, truth, click.mask) is None
+    assert prompts.next_click(truth, np.zeros_like(truth), np.ones_like(truth)) is None  # everything was clicked
+
+
 def test_random_prompts_stay_inside_and_tiny_things_get_none() -> None:
     mask = np.zeros((60, 60), bool)
     mask[10:40, 15:50] = True

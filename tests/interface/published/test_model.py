@@ -10,7 +10,6 @@ from interleave_index.interface.find.model import Sentence, compose
 from interleave_index.interface.find.prompts import Prompts
 from interleave_index.interface.find.published_inputs import prompts_from_published
 from interleave_index.interface.published.answers import Example
-from interleave_index.interface.published.clicks import next_click
 from interleave_index.interface.published.model import PublishedModel
 from interleave_index.interface.published.network import PublishedNetwork
 from interleave_index.interface.published.preparation import View, prepare, prompt_mask, stretched, to_photo
@@ -176,18 +175,6 @@ def test_instances_are_ranked_by_class_and_certainty_and_things_are_chosen_after
 
 
 # --- clicks and scores by hand -----------------------------------------------------------------
-
-
-def test_the_next_click_goes_to_the_middle_of_the_larger_error():
-    truth, predicted = np.zeros((20, 20), bool), np.zeros((20, 20), bool)
-    truth[2:9, 2:9] = True  # 49 missed
-    predicted[15:18, 15:18] = True  # 9 wrong
-    click = next_click(truth, predicted, np.zeros((20, 20), bool))
-    assert click is not None and click.positive and click.mask.sum() == 9 and click.mask[4:7, 4:7].all()
-    second = next_click(truth, truth | predicted, click.mask)
-    assert second is not None and not second.positive and second.mask[16, 16]
-    assert next_click(truth, truth, click.mask) is None
-    assert next_click(truth, np.zeros_like(truth), np.ones_like(truth)) is None  # everything was clicked
 
 
 def test_interleaved_scores_by_hand():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from ..records import Hit
 from .context import QueryContext
@@ -40,11 +40,10 @@ def answer_notes(
     return tuple(dict.fromkeys(notes))
 
 
-def _there(hits: Iterable[Hit], *, negative: bool) -> Iterable[str]:
-    """Entities, or negatives, that are there in any of the hits, each once, in the order of the query."""
-    return dict.fromkeys(
-        entity.text
-        for hit in hits
-        for entity in hit.entities
-        if entity.negative is negative and entity.grounding.present
-    )
+def _there(hits: Sequence[Hit], *, negative: bool) -> list[str]:
+    """Entities, or negatives, that are there in any of the hits, in the order of the query."""
+    names = []
+    for in_hits in zip(*(hit.entities for hit in hits), strict=True):
+        if in_hits[0].negative is negative and any(entity.grounding.present for entity in in_hits):
+            names.append(in_hits[0].text)
+    return names

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -34,11 +35,12 @@ def own_photo(library: Library, interface: Interface, progress: Progress) -> Out
         ``regions`` asked; ``sure``: share of all these answers whose first hit has relevance 1. Arrays:
         ``own_photo_first``, ``own_photo_by_score`` (asked,) and ``own_photo_ordinal``, -1 for the photo as a whole.
     """
-    asked: list[tuple[int, int]] = []  # position of the photo, number of its part or -1 for the whole
-    asked += [(position, -1) for position in evenly(len(library.photos), MOST_PHOTOS)]
+    whole = [PhotoRef(position) for position in evenly(len(library.photos), MOST_PHOTOS)]
+    parts: list[RegionRef] = []
     for position in evenly(len(library.photos), MOST_LENDERS):
-        parts = min(MOST_PARTS, len(library.masks[position]))
-        asked += [(position, ordinal) for ordinal in range(parts)]
+        best = range(min(MOST_PARTS, len(library.masks[position])))
+        parts += [RegionRef(position, ordinal) for ordinal in best]
+    asked = [*whole, *parts]
     first, sure, by_score = np.zeros((3, len(asked)), bool)
     asker, everyone = Asker(library, interface), np.arange(len(library.photos))
     with TemporaryDirectory() as folder:
@@ -49,29 +51,29 @@ def own_photo(library: Library, interface: Interface, progress: Progress) -> Out
         with Store.open(Path(folder) / "photos.index", create=True) as store:
             ids = _fill(store, library, interface)
             index = Index(store, Config(), interface=interface)
-            for number, (position, ordinal) in tracked(asked, "own photo", progress):
-                (hit,) = index.search(Query(_reference(ids[position], ordinal)), 1, ground=None)
-                first[number], sure[number] = hit.photo.id == ids[position], hit.relevance == 1
-                answer = asker.ask(Query(_reference(position, ordinal))).over(everyone)
-                by_score[number] = answer.order[0] == position
-    ordinals = np.array([ordinal for _, ordinal in asked], np.int64)
-    parts_asked = ordinals >= 0
+            for number, reference in tracked(asked, "own photo", progress):
+                own = ids[reference.photo_id]
+                (hit,) = index.search(Query(replace(reference, photo_id=own)), 1, ground=None)
+                first[number], sure[number] = hit.photo.id == own, hit.relevance == 1
+                answer = asker.ask(Query(reference)).over(everyone)
+                by_score[number] = answer.order[0] == reference.photo_id
+    split = len(whole)
     return Outcome(
         {
-            "photo": percent(first[~parts_asked]),
-            "region": percent(first[parts_asked]),
-            "photo_by_score": percent(by_score[~parts_asked]),
-            "region_by_score": percent(by_score[parts_asked]),
+            "photo": percent(first[:split]),
+            "region": percent(first[split:]),
+            "photo_by_score": percent(by_score[:split]),
+            "region_by_score": percent(by_score[split:]),
             "sure": percent(sure),
-            "photos": int((~parts_asked).sum()),
-            "regions": int(parts_asked.sum()),
+            "photos": split,
+            "regions": len(parts),
         },
-        {"own_photo_first": first, "own_photo_by_score": by_score, "own_photo_ordinal": ordinals},
+        {
+            "own_photo_first": first,
+            "own_photo_by_score": by_score,
+            "own_photo_ordinal": np.array([-1] * split + [part.ordinal for part in parts], np.int64),
+        },
     )
-
-
-def _reference(photo_id: int, ordinal: int) -> PhotoRef | RegionRef:
-    return PhotoRef(photo_id) if ordinal < 0 else RegionRef(photo_id, ordinal)
 
 
 def _fill(store: Store, library: Library, interface: Interface) -> list[int]:

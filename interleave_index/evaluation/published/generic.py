@@ -22,7 +22,6 @@ from .journal import Journal
 from .run import Benchmark, Measured
 from .subject import Subject, Table
 
-KINDS = ("names", "visual", "descriptions")
 LEAST_EXEMPLAR = 0.01  # share of its photo that an exemplar covers at least, where a class has one so large
 TRIES = 20  # segments of a class that are looked at for one so large
 

@@ -17,7 +17,6 @@ from ...query.score import score, scoring_query
 from ...records import RGB, BoolMask, PhotoEncoding, ResolvedPart
 from .coco import PanopticSet
 from .entity import EntitySentence, Exemplar, ask
-from .figures import FALSE_PREMISE, FIND_GROUNDING, REASONSEG, Published, refer
 from .files import read_photo
 from .journal import Journal
 from .prompts import random_prompt
@@ -46,11 +45,12 @@ class FindBench(Benchmark[EntitySentence]):
         panoptic: PanopticSet,
         long: bool,
         settings: Mapping[str, Any],
-        published: Sequence[Published] = (),
+        *,
+        comparable: bool = True,
     ) -> None:
         firsts = [sentences[photo][0] for photo in panoptic.photos if photo in sentences]
         items = [(str(sentence.photo), sentence) for sentence in firsts if sentence.phrases]
-        super().__init__(f"find-bench {part}" + (" long" if long else ""), items, settings, published)
+        super().__init__(f"find-bench {part}" + (" long" if long else ""), items, settings, comparable=comparable)
         self.panoptic = panoptic
 
 
@@ -72,8 +72,7 @@ class FindBenchGrounding(FindBench):
         published_protocol: bool = False,
     ) -> None:
         settings = {"visual": visual, "published_protocol": published_protocol}
-        published = FIND_GROUNDING[long] if visual == VISUAL_CHANCE else ()
-        super().__init__("grounding", sentences, panoptic, long, settings, published)
+        super().__init__("grounding", sentences, panoptic, long, settings, comparable=visual == VISUAL_CHANCE)
         self._visual, self._published_protocol = visual, published_protocol
 
     def measure(self, subject: Subject, item: EntitySentence, rng: np.random.Generator) -> Measured:
@@ -105,8 +104,7 @@ class Refer(Benchmark[ReferredPhoto]):
 
     def __init__(self, name: str, split: str, photos: Sequence[ReferredPhoto], *, together: bool) -> None:
         items = [(str(photo.id), photo) for photo in photos]
-        published = () if together else refer(name, split)
-        super().__init__(f"{name} {split}", items, {"together": together}, published)
+        super().__init__(f"{name} {split}", items, {"together": together}, comparable=not together)
         self._together = together
 
     def measure(self, subject: Subject, item: ReferredPhoto, rng: np.random.Generator) -> Measured:
@@ -125,7 +123,7 @@ class ReasonSeg(Benchmark[ReasonPhoto]):
 
     def __init__(self, split: str, photos: Sequence[ReasonPhoto]) -> None:
         items = [(photo.name, photo) for photo in photos]
-        super().__init__(f"reasonseg {split}", items, {}, REASONSEG.get(split, ()))
+        super().__init__(f"reasonseg {split}", items, {})
 
     def measure(self, subject: Subject, item: ReasonPhoto, rng: np.random.Generator) -> Measured:
         """Pixels of the target shared and in the union, and whether the text is a long one."""
@@ -157,8 +155,7 @@ class FalsePremise(Benchmark[ReferredPhoto]):
 
     def __init__(self, name: str, split: str, photos: Sequence[ReferredPhoto]) -> None:
         items = [(str(photo.id), photo) for photo in photos]
-        published = FALSE_PREMISE.get(name, ()) if split == "val" else ()
-        super().__init__(f"fp-{name} {split}", items, {"sample": min(SAMPLE, len(photos))}, published)
+        super().__init__(f"fp-{name} {split}", items, {"sample": min(SAMPLE, len(photos))})
         step = max(1, len(photos) // SAMPLE)
         self._sample = photos[::step][:SAMPLE]
         self._library: tuple[list[PhotoEncoding], Calibration] | None = None  # made when it is needed

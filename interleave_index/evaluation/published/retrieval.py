@@ -11,7 +11,6 @@ from ... import metrics
 from ...records import Floats
 from .coco import PanopticSet
 from .entity import Asked, EntitySentence, Exemplar, ask
-from .figures import FIND_RETRIEVAL
 from .files import read_photo
 from .grounding import VISUAL_CHANCE, FindBench
 from .journal import Journal
@@ -19,7 +18,6 @@ from .karpathy import CaptionedPhoto
 from .run import Benchmark, Measured
 from .subject import Subject
 
-MODES = ("text", "caption")
 GALLERY = 500  # photos scored at a time, so that their objects fit into memory
 OUTSIDE = -1  # reference of a phrase that has none
 
@@ -40,8 +38,7 @@ class FindBenchText(FindBench):
         long: bool = False,
         mode: str = "text",
     ) -> None:
-        published = FIND_RETRIEVAL[long] if mode == "text" else ()
-        super().__init__(f"retrieval {mode}", sentences, panoptic, long, {"mode": mode}, published)
+        super().__init__(f"retrieval {mode}", sentences, panoptic, long, {"mode": mode})
         self._mode = mode
 
     def measure(self, subject: Subject, item: EntitySentence, rng: np.random.Generator) -> Measured:

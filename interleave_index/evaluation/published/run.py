@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import InputError
-from .figures import Published
+from .figures import published_figures
 from .journal import Journal
 from .subject import Subject
 
@@ -39,17 +39,14 @@ class Benchmark(ABC, Generic[ItemT]):
     Args:
         items: with keys that stay the same from run to run.
         settings: plain JSON values; part of what a resumed run must agree in.
-        published: figures of published models on it.
+        comparable: asked in the way that the published figures were measured.
     """
 
     def __init__(
-        self,
-        name: str,
-        items: Sequence[tuple[str, ItemT]],
-        settings: Mapping[str, Any],
-        published: Sequence[Published] = (),
+        self, name: str, items: Sequence[tuple[str, ItemT]], settings: Mapping[str, Any], *, comparable: bool = True
     ) -> None:
-        self.name, self.items, self.settings, self.published = name, items, settings, published
+        self.name, self.items, self.settings = name, items, settings
+        self.published = published_figures(name) if comparable else ()
 
     @abstractmethod
     def measure(self, subject: Subject, item: ItemT, rng: np.random.Generator) -> Measured:

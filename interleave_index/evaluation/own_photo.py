@@ -40,7 +40,7 @@ def own_photo(library: Library, interface: Interface, progress: Progress) -> Out
     for position in evenly(len(library.photos), MOST_LENDERS):
         best = range(min(MOST_PARTS, len(library.masks[position])))
         parts += [RegionRef(position, ordinal) for ordinal in best]
-    asked = [*whole, *parts]
+    asked: list[PhotoRef | RegionRef] = [*whole, *parts]
     first, sure, by_score = np.zeros((3, len(asked)), bool)
     asker, everyone = Asker(library, interface), np.arange(len(library.photos))
     with TemporaryDirectory() as folder:

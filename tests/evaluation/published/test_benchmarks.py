@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,8 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from interleave_index import evaluation
 from interleave_index.errors import ConfigError, InputError
-from interleave_index.evaluation.published import PlainSubject, Run, generic, grounding, prompts, retrieval
+from interleave_index.evaluation.published import PlainSubject, Run, generic, grounding, prompts, retrieval, subject_of
 from interleave_index.evaluation.published.coco import PanopticSet, read_panoptic
 from interleave_index.evaluation.published.entity import Asked, EntitySentence, Exemplar, read_entities
 from interleave_index.evaluation.published.interactive import VocInteractive
@@ -24,6 +26,7 @@ from interleave_index.evaluation.published.refer import Expression, ReferredPhot
 from interleave_index.evaluation.published.subject import as_query
 from interleave_index.evaluation.published.voc import VocItem
 from interleave_index.geometry import encode_rle
+from interleave_index.interface.protocol import Interface
 from interleave_index.interface.toy import ToyInterface
 
 Entities: TypeAlias = dict[int, tuple[EntitySentence, ...]]
@@ -353,6 +356,53 @@ def test_a_part_of_the_set_says_so(subject: PlainSubject, panoptic: PanopticSet,
         Run()(grounding.FindBenchGrounding({}, panoptic), subject)
 
 
+class _Recorder(Interface):
+    """The colours behind nothing but the protocol of a search; says what it was asked."""
+
+    def __init__(self) -> None:
+        self._toy, self.asked = ToyInterface(), set[str]()
+
+    def __getattribute__(self, name: str) -> Any:
+        if not name.startswith("_") and name != "asked":
+            self.asked.add(name)
+        return super().__getattribute__(name)
+
+    @property
+    def space(self) -> Any:
+        return self._toy.space
+
+    @property
+    def calibration(self) -> Any:
+        return self._toy.calibration
+
+    def encode_photos(self, photos: Any) -> Any:
+        return self._toy.encode_photos(photos)
+
+    def encode_query(self, query: Any) -> Any:
+        return self._toy.encode_query(query)
+
+    def ground(self, photo: Any, query: Any) -> Any:
+        return self._toy.ground(photo, query)
+
+
+def test_what_is_measured_is_what_a_search_asks(
+    panoptic: PanopticSet, entities: Entities, voc: list[VocItem], coco: Path
+) -> None:
+    interface = _Recorder()
+    subject = subject_of(interface, published_protocol=True)
+    referred = [_referred(coco, 1, [("the red one", RED), ("purple", None)])]
+    for benchmark in (
+        grounding.FindBenchGrounding(entities, panoptic),
+        grounding.FalsePremise("refcoco", "val", referred),
+        retrieval.FindBenchText(entities, panoptic),
+        generic.CocoPanoptic(panoptic),
+        VocInteractive(voc),
+    ):
+        assert Run()(benchmark, subject)["model"]["asked"] == "through the interface protocol"
+    protocol = {"space", "calibration", "capabilities", "encode_photos", "encode_query", "encode_queries", "ground"}
+    assert interface.asked == protocol
+
+
 def test_a_sentence_becomes_a_query_of_captions_and_entities() -> None:
     shown = Exemplar(np.zeros((4, 4, 3), np.uint8), np.ones((4, 4), bool))
     query = as_query(Asked("a [INTERACTIVE] beside the red ball.", ((2, 15), (27, 35)), (shown, None)))
@@ -362,6 +412,12 @@ def test_a_sentence_becomes_a_query_of_captions_and_entities() -> None:
         ("caption", "text", "beside the"),
         ("entity", "text", "red ball"),
     ]
+
+
+def test_evaluation_knows_no_torch() -> None:
+    folder = Path(evaluation.__file__).parent
+    imports = re.compile(r"^\s*(import|from) torch\b", re.MULTILINE)
+    assert [file.name for file in folder.rglob("*.py") if imports.search(file.read_text())] == []
 
 
 def test_importing_the_benchmarks_loads_no_torch() -> None:

@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 import torch
 
-from interleave_index.evaluation.published import Run, generic, grounding, retrieval
+from interleave_index.evaluation.published import Run, generic, grounding, retrieval, subject_of
 from interleave_index.evaluation.published.coco import read_panoptic
 from interleave_index.evaluation.published.entity import Asked, Exemplar, read_entities
 from interleave_index.evaluation.published.find import FindSubject
 from interleave_index.interface.published.model import PublishedModel
 from interleave_index.interface.published.network import PublishedNetwork
 from interleave_index.interface.published.text import Prompter, TextCache
+from interleave_index.interface.registry import load
 from interleave_index.models.text.language import TokenStates
 from interleave_index.records import RGB
 
@@ -100,6 +101,15 @@ def test_masks_are_those_of_the_model_at_the_sides_of_the_task(
     view = published.view(photo, short=512, long=1024)
     answer = published.ground(view, ["a red dog"])[0].mask
     assert (subject.ground(photo, ["a red dog"], together=False)[0] == answer).all()
+
+
+def test_an_imported_checkpoint_is_asked_with_all_its_proposals(toys: Any, tmp_path: Path) -> None:
+    interface = load(str(toys.imported_model(tmp_path)), device="cpu")
+    for replayed in (True, False):
+        subject = subject_of(interface, published_protocol=replayed)
+        assert isinstance(subject, FindSubject) and subject.interface is interface
+        assert subject.facts["interface"] == interface.space.interface == "tiny"
+        assert subject.facts["published_protocol"] is subject.model.published_protocol is replayed
 
 
 @pytest.mark.slow

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from ..config import QuerySettings
 from ..interface.calibration import KINDS, Calibration, QueryKind
 from ..records import Floats
-from .blocks import bank_of
+from .blocks import bank_of, take
 from .judgement import library_curves
 from .lazy_interface import LazyInterface
-from .score import ALONE, IMAGE_CENTRING, Block, Terms, best_cosines, mean_of
+from .score import ALONE, IMAGE_CENTRING, Terms, best_cosines, mean_of
 
 if TYPE_CHECKING:
+    from ..storage.rows import StoredVectors
     from ..storage.store import Store
 
 SAMPLE = 1000  # photos of the library that stand in where the interface has no calibration
@@ -64,10 +65,11 @@ def unpacked(kept: bytes) -> Calibration:
     return Calibration.from_bytes(kept)
 
 
-_COMPLETED: deque[tuple[Calibration, Block | None, Calibration]] = deque(maxlen=4)  # the last ones, for further queries
+# the last ones, for further queries
+_COMPLETED: deque[tuple[Calibration, StoredVectors | None, Calibration]] = deque(maxlen=4)
 
 
-def complete(calibration: Calibration, sample: Block | None) -> Calibration:
+def complete(calibration: Calibration, sample: StoredVectors | None) -> Calibration:
     """The calibration with photos of the library in place of drawn ones, and with curves where none were fitted.
 
     The same two objects give the same answer at once: an index keeps its sample until it changes.
@@ -84,43 +86,32 @@ def complete(calibration: Calibration, sample: Block | None) -> Calibration:
     return made
 
 
-def _completed(calibration: Calibration, sample: Block | None) -> Calibration:
+def _completed(calibration: Calibration, sample: StoredVectors | None) -> Calibration:
     enough = sample is not None and len(sample.image) >= ENOUGH_PHOTOS
     if sample is not None and enough and calibration.stand_in:
         calibration = replace(calibration, pictures=sample.image, regions=first_regions(sample))
     if calibration.curves:
         return calibration
-    block: Block = _first(sample, MOST_PHOTOS) if sample is not None and enough else bank_of(calibration)
+    block = bank_of(calibration)
+    if sample is not None and enough:
+        block = take(sample, np.arange(min(MOST_PHOTOS, len(sample.image))))
     return replace(calibration, curves=library_curves(generic_scores(block, calibration)))
 
 
-def of_library(sample: Block) -> Calibration:
+def of_library(sample: StoredVectors) -> Calibration:
     """A stand-in where an index keeps no calibration: without captions, only stored photos and regions can be asked."""
     empty = np.zeros((0, sample.image.shape[1]), np.float32)
     own = Calibration(captions=empty, phrases=empty, pictures=sample.image, regions=first_regions(sample))
     return complete(own, sample)
 
 
-@dataclass(frozen=True, slots=True)
-class _Photos:
-    image: Floats
-    regions: Floats
-    offsets: NDArray[np.int64]
-
-
-def _first(block: Block, count: int) -> _Photos:
-    """The first photos of a block."""
-    offsets = block.offsets[: count + 1]
-    return _Photos(block.image[:count], block.regions[: offsets[-1]], offsets)
-
-
-def first_regions(block: Block) -> Floats:
+def first_regions(block: StoredVectors) -> Floats:
     """(m, D): the first region of every photo that has one; the images where no photo has any."""
     firsts = block.offsets[:-1][np.diff(block.offsets) > 0]
     return block.regions[firsts] if len(firsts) else block.image
 
 
-def generic_scores(block: Block, calibration: Calibration) -> dict[QueryKind, NDArray[np.float32]]:
+def generic_scores(block: StoredVectors, calibration: Calibration) -> dict[QueryKind, NDArray[np.float32]]:
     """By kind, what the queries of the banks score over the photos of the block, flat; a photo never meets itself."""
     scores_of: dict[QueryKind, NDArray[np.float32]] = {}
     dim = block.image.shape[1]

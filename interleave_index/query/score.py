@@ -24,7 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,9 @@ from ..interface.calibration import Calibration
 from ..records import Floats, QueryEncoding, ResolvedPart
 from .judgement import curve_of, kind_of_part, sentence_share
 
+if TYPE_CHECKING:
+    from ..storage.rows import StoredVectors
+
 ALONE = 1.0  # w of entities without a sentence
 PENALTY = 5.0  # nats that a negative which is surely there takes off the log-odds
 IMAGE_CENTRING = 0.5  # share of the mean caption that is taken off before images are compared
@@ -42,22 +45,6 @@ NO_EVIDENCE = -np.inf  # the best cosine over no regions at all
 DECIMALS = 6
 _DEFAULTS = QuerySettings()
 SURE = 80.0  # nats; a chance so near to 0 or 1 goes no nearer, and its exponential fits into float32
-
-
-class Block(Protocol):
-    """Stored vectors of n photos: what the score needs of `storage.StoredVectors`."""
-
-    @property
-    def image(self) -> Floats:
-        """(n, D) float32, unit length."""
-
-    @property
-    def regions(self) -> Floats:
-        """(sum of R, D) float32, unit length, photo after photo."""
-
-    @property
-    def offsets(self) -> NDArray[np.int64]:
-        """(n + 1,): the regions of photo i are the rows offsets[i] to offsets[i + 1]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +188,7 @@ def terms(parts: Sequence[ResolvedPart], vectors: Floats, mean: Floats) -> Terms
     )
 
 
-def score(block: Block, query: ScoringQuery) -> Scores:
+def score(block: StoredVectors, query: ScoringQuery) -> Scores:
     """Score every photo of the block; an empty block gives empty arrays.
 
     >>> from types import SimpleNamespace as Photos
@@ -215,7 +202,7 @@ def score(block: Block, query: ScoringQuery) -> Scores:
     return fuse(cosines(block, query), query)
 
 
-def cosines(block: Block, query: ScoringQuery) -> Cosines:
+def cosines(block: StoredVectors, query: ScoringQuery) -> Cosines:
     """The cosines of every photo of the block with every part of the query."""
     entities, negatives = query.entities, query.negatives
     return Cosines(
@@ -252,7 +239,7 @@ def _rounded(scores: Floats) -> Floats:
     return scores.astype(np.float32).round(DECIMALS)
 
 
-def best_cosines(block: Block, compared: Terms) -> Floats:
+def best_cosines(block: StoredVectors, compared: Terms) -> Floats:
     """Best cosine of each term over each photo's regions; where a term is a whole picture, over its image too.
 
     Args:

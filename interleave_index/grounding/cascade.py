@@ -24,7 +24,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from ..geometry import as_box, box_mask, box_of_rle, box_rle, encode_rle, fit, mask_iou, resize_rle
-from ..records import RGB, BoolMask, Box, Detected, Floats, GroundedMask, Prompt, Rle, Segmented
+from ..records import NOWHERE, RGB, BoolMask, Box, Detected, Floats, GroundedMask, Prompt, Rle, Segmented
 from .instances import select_instances
 from .points import Component, components, prompt_of
 from .resample import enlarged
@@ -39,7 +39,6 @@ SAME = 0.7  # IoU from which on two masks are one
 QUALITY, SMALLEST, LARGEST = 0.7, 0.0005, 0.95  # of a model's mask: predicted IoU, share of the photo
 MOST_MASKS = 10  # of one target, from models
 COARSE_SIDE = 512  # pixels of the longer side at which a map is cut
-NOWHERE: Box = (0.0, 0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True, slots=True)

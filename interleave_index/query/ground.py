@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from ..geometry import box_rle, resize_rle
 from ..grounding.instances import MARGIN, MOST_INSTANCES, rank_regions, select_instances
 from ..records import (
+    NOWHERE,
     RGB,
     Box,
     EntityHit,
@@ -33,7 +34,6 @@ from .score import NO_EVIDENCE
 if TYPE_CHECKING:
     from .context import QueryContext
 
-NOWHERE = (0.0, 0.0, 0.0, 0.0)  # box of a mask without pixels
 
 Depth: TypeAlias = Literal["stored", "named", "exact"]
 LoadMasks: TypeAlias = Callable[[], Sequence[Rle]]

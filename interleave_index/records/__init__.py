@@ -1,4 +1,4 @@
-"""Frozen nouns that travel between the rooms. Knows numpy and nothing of models, SQL or files.
+"""Frozen nouns that travel between the packages. Knows numpy and nothing of models, SQL or files.
 
 Arrays inside records are never written to after the record is made. Boxes are
 ``(x0, y0, x1, y1)`` floats, half-open, in pixels of the upright photo; sizes are ``(height, width)``.
@@ -14,6 +14,7 @@ from .answers import (
     Region,
 )
 from .encodings import (
+    NOWHERE,
     REGIONS_PER_PHOTO,
     RGB,
     BoolMask,
@@ -50,6 +51,7 @@ from .prompting import (
 )
 
 __all__ = [
+    "NOWHERE",
     "Answer",
     "BoolMask",
     "Box",

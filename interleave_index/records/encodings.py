@@ -14,6 +14,7 @@ RGB: TypeAlias = NDArray[np.uint8]  # (H, W, 3), upright, sRGB
 BoolMask: TypeAlias = NDArray[np.bool_]  # (H, W)
 Floats: TypeAlias = NDArray[np.float32]
 Box: TypeAlias = tuple[float, float, float, float]
+NOWHERE: Box = (0.0, 0.0, 0.0, 0.0)  # of a mask without pixels
 
 REGIONS_PER_PHOTO = 256  # region id = photo id * 256 + ordinal
 

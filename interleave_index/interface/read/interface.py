@@ -9,14 +9,13 @@ from pathlib import Path
 from ...errors import InputError, ModelError, WeightsMissing
 from ...geometry import box_of, box_rle, encode_rle
 from ...models.hub import local
-from ...records import RGB, GroundedMask, PhotoEncoding, QueryEncoding, ResolvedQuery, Space
+from ...records import NOWHERE, RGB, GroundedMask, PhotoEncoding, QueryEncoding, ResolvedQuery, Space
 from ..calibration import Calibration
 from ..protocol import Capabilities, Interface
 from .loading import checksum
 from .model import Read
 
 NAME, RELEASED = "read", "rui-qian/READ-LLaVA-v1.5-7B-for-ReasonSeg-valset"
-NOWHERE = (0.0, 0.0, 0.0, 0.0)  # box of a mask without pixels
 _HINT = 'interleave-index ground PHOTO "What cuts bread?" --model read'
 
 

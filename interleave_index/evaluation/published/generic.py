@@ -35,7 +35,6 @@ class CocoPanoptic(Benchmark[int]):
         exemplars: the split that exemplars are drawn from, for ``visual``; with None they come from the measured
             split itself, and their photos take part in the measurement too.
         instances: COCO's instance file of the split, for AP as it is published; None takes the things of the maps.
-        seed: of the exemplars.
         predictions: folder that gets the panoptic maps in the form that panopticapi reads, or None.
     """
 
@@ -47,15 +46,13 @@ class CocoPanoptic(Benchmark[int]):
         descriptions: Mapping[str, str] | None = None,
         exemplars: PanopticSet | None = None,
         instances: Mapping[str, Any] | None = None,
-        seed: int = 0,
         predictions: Path | None = None,
     ) -> None:
         items = [(str(photo), photo) for photo in panoptic.photos]
         source = "maps" if instances is None else "instances"
         super().__init__(f"coco-panoptic {classes}", items, {"classes": classes, "AP from": source})
         self._panoptic, self._kind, self._descriptions = panoptic, classes, descriptions or {}
-        self._exemplars, self._instances, self._seed = exemplars or panoptic, instances, seed
-        self._predictions = predictions
+        self._exemplars, self._instances, self._predictions = exemplars or panoptic, instances, predictions
         self._table: Table = None  # made with the first photo
 
     def measure(self, subject: Subject, item: int, rng: np.random.Generator) -> Measured:
@@ -66,7 +63,7 @@ class CocoPanoptic(Benchmark[int]):
         things = {number for number, category in enumerate(categories) if category.thing}
         answer = subject.segment(self._panoptic.photos[item].rgb(), self._table, things)
         ids = answer.panoptic.ids.astype(np.int64)
-        segments = [metrics.Segment(one.id, categories[one.category].id) for one in answer.panoptic.segments]
+        segments = [metrics.Segment(row.id, categories[row.category].id) for row in answer.panoptic.segments]
         counts = metrics.panoptic_counts(ids, segments, self._panoptic.ids(item), self._panoptic.segments[item])
         confusion = metrics.class_confusion(answer.semantic, self._panoptic.classes(item), len(categories))
         instances = []
@@ -113,7 +110,7 @@ class CocoPanoptic(Benchmark[int]):
     def _classes(self, subject: Subject) -> Table:
         names = [category.name for category in self._panoptic.categories]
         if self._kind == "visual":
-            return subject.classes(draw_exemplars(self._exemplars, self._panoptic.categories, self._seed))
+            return subject.classes(draw_exemplars(self._exemplars, self._panoptic.categories))
         if self._kind == "names":
             return subject.classes(names)
         missing = [name for name in names if name not in self._descriptions]
@@ -162,8 +159,10 @@ class CocoPanoptic(Benchmark[int]):
         return {"images": images, "annotations": annotations, "categories": things}
 
 
-def draw_exemplars(panoptic: PanopticSet, categories: Sequence[Category], seed: int) -> list[Exemplar]:
+def draw_exemplars(panoptic: PanopticSet, categories: Sequence[Category]) -> list[Exemplar]:
     """One segment a class, drawn among those of at least a hundredth of their photo where there are any.
+
+    They are the same in every run, whatever its seed.
 
     Raises:
         InputError: a class has no segment at all.
@@ -173,7 +172,7 @@ def draw_exemplars(panoptic: PanopticSet, categories: Sequence[Category], seed: 
         for segment in segments:
             if not segment.crowd:
                 places[segment.category].append((photo, segment.id))
-    rng, exemplars = np.random.default_rng(seed), []
+    rng, exemplars = np.random.default_rng(0), []
     for category in categories:
         if category.id not in places:
             raise InputError(

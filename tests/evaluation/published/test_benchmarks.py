@@ -243,7 +243,7 @@ def test_classes_by_name_by_exemplar_and_by_description(
     sentences = {c.name: f"something {c.name} as can be" for c in panoptic.categories}
     if classes == "visual":  # blue is only there as a group
         with pytest.raises(InputError, match="no segment of 'blue'"):
-            generic.draw_exemplars(panoptic, panoptic.categories, 0)
+            generic.draw_exemplars(panoptic, panoptic.categories)
         panoptic = _with_a_single_blue(panoptic)
     bench = generic.CocoPanoptic(panoptic, classes=classes, descriptions=sentences, predictions=tmp_path / "maps")
     figures = Run()(bench, subject)["figures"]

@@ -335,7 +335,7 @@ def test_the_facts_beside_the_code_name_their_packs() -> None:
     assert {"person", "lobster"} <= shipped.names and all(name.startswith("train-") for name, _ in shipped.packs)
 
 
-def test_importing_the_room_loads_no_heavy_package() -> None:
+def test_importing_the_package_loads_no_heavy_one() -> None:
     code = (
         "import sys, interleave_index.evaluation; "
         "print([name for name in ('torch', 'faiss', 'sqlalchemy', 'scipy', 'PIL') if name in sys.modules])"

@@ -31,7 +31,7 @@ from interleave_index.interface.find import tasks
 from interleave_index.interface.registry import load
 from interleave_index.query.score import ALONE, IMAGE_CENTRING, Terms, best_cosines, mean_of
 from interleave_index.records import Entity
-from interleave_index.training.find_mini.samples import (EXCLUDED_SOURCES, held_out)
+from interleave_index.training.find_mini.samples import EXCLUDED_SOURCES, held_out
 
 Read: TypeAlias = Callable[[Sequence[str]], np.ndarray]  # (n, D) vectors of texts
 

@@ -65,8 +65,8 @@ class Exemplar:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """A sentence as a model is asked it.
+class InterleavedSentence:
+    """A sentence with pictures in the place of some of its phrases, as a model is asked it.
 
     Attributes:
         text: with the placeholder where a picture stands.
@@ -105,7 +105,9 @@ def read_entities(path: Path) -> dict[int, tuple[EntitySentence, ...]]:
     return {photo: tuple(rows) for photo, rows in sentences.items()}
 
 
-def ask(sentence: EntitySentence, exemplars: Sequence[Exemplar | None], *, published: bool = False) -> Asked:
+def interleave(
+    sentence: EntitySentence, exemplars: Sequence[Exemplar | None], *, published: bool = False
+) -> InterleavedSentence:
     """Replace the phrases that have an exemplar by the placeholder.
 
     Args:
@@ -116,7 +118,7 @@ def ask(sentence: EntitySentence, exemplars: Sequence[Exemplar | None], *, publi
     >>> two = EntitySentence(1, "a dog by a dog", (EntityPhrase("a dog", 0, 5, 1), EntityPhrase("a dog", 9, 14, 2)))
     >>> import numpy as np
     >>> picture = Exemplar(np.zeros((1, 1, 3), np.uint8), np.ones((1, 1), bool))
-    >>> ask(two, [None, picture]).text, ask(two, [None, picture], published=True).text
+    >>> interleave(two, [None, picture]).text, interleave(two, [None, picture], published=True).text
     ('a dog by [INTERACTIVE]', '[INTERACTIVE] by [INTERACTIVE]')
     """
     text, spans = sentence.text, []
@@ -129,7 +131,7 @@ def ask(sentence: EntitySentence, exemplars: Sequence[Exemplar | None], *, publi
         if published:
             start = max(0, start - phrase.lead)
         spans.append((start, phrase.end + shift))
-    return Asked(text, tuple(spans), tuple(exemplars))
+    return InterleavedSentence(text, tuple(spans), tuple(exemplars))
 
 
 def _phrase(sentence: str, row: dict[str, Any], path: Path) -> EntityPhrase:

@@ -19,7 +19,7 @@ from ...interface.published.model import PublishedModel
 from ...interface.published.preparation import View, to_photo
 from ...interface.published.segmentation import Segmentation, segment
 from ...records import RGB, Floats
-from .entity import Asked, Exemplar
+from .entity import Exemplar, InterleavedSentence
 from .subject import Masks, Table
 
 # A photo is resized to the first side, its shorter one, unless its longer one would pass the second.
@@ -50,10 +50,10 @@ class FindSubject:
         """See `Subject`."""
         return self.model.encode_captions(texts)
 
-    def sentence(self, asked: Asked) -> tuple[Floats, Floats]:
+    def sentence(self, sentence: InterleavedSentence) -> tuple[Floats, Floats]:
         """See `Subject`."""
-        examples = [None if e is None else Example(self.model.view(e.photo), e.mask) for e in asked.exemplars]
-        query = self.model.encode_interleaved(_sentence(asked), examples)
+        examples = [None if e is None else Example(self.model.view(e.photo), e.mask) for e in sentence.exemplars]
+        query = self.model.encode_interleaved(_sentence(sentence), examples)
         return query.legend, query.entities
 
     def ground(self, photo: RGB, expressions: Sequence[str], *, together: bool) -> Masks:
@@ -62,17 +62,17 @@ class FindSubject:
         passes = [expressions] if together else [[expression] for expression in expressions]
         return np.stack([answer.mask for texts in passes for answer in self.model.ground(view, texts)])
 
-    def ground_sentence(self, photo: RGB, asked: Asked) -> Masks:
+    def ground_sentence(self, photo: RGB, sentence: InterleavedSentence) -> Masks:
         """See `Subject`; points of exemplars on the photo itself are sampled in the same pass."""
         view = self._view(photo, GROUNDING)
         examples: list[Example | None] = []
-        for exemplar in asked.exemplars:
+        for exemplar in sentence.exemplars:
             if exemplar is None:
                 examples.append(None)
             else:
                 own = exemplar.photo is photo
                 examples.append(Example(view if own else self._view(exemplar.photo, GROUNDING), exemplar.mask))
-        answers = self.model.ground_interleaved(view, _sentence(asked), examples)
+        answers = self.model.ground_interleaved(view, _sentence(sentence), examples)
         return np.stack([answer.mask for answer in answers])
 
     def interact(self, photo: RGB, prompts: Masks, background: Masks, memory: Any = None) -> tuple[Masks, Any]:
@@ -105,5 +105,5 @@ class FindSubject:
         return self.model.view(photo, short=short, long=long)
 
 
-def _sentence(asked: Asked) -> Sentence:
-    return Sentence(asked.text, asked.spans, asked.visual)
+def _sentence(sentence: InterleavedSentence) -> Sentence:
+    return Sentence(sentence.text, sentence.spans, sentence.visual)

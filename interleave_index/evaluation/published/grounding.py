@@ -16,7 +16,7 @@ from ...query.judgement import curve_of, judge
 from ...query.score import score, scoring_query
 from ...records import RGB, BoolMask, PhotoEncoding, ResolvedPart
 from .coco import PanopticSet
-from .entity import EntitySentence, Exemplar, ask
+from .entity import EntitySentence, Exemplar, interleave
 from .files import read_photo
 from .journal import Journal
 from .prompts import random_prompt
@@ -59,7 +59,7 @@ class FindBenchGrounding(FindBench):
 
     Args:
         visual: chance that a phrase is shown by a stroke on its own segment.
-        published_protocol: replace words as the published evaluation does, see `entity.ask`.
+        published_protocol: replace words as the published evaluation does, see `entity.interleave`.
     """
 
     def __init__(
@@ -86,8 +86,8 @@ class FindBenchGrounding(FindBench):
         exemplars = []
         for mask, visual in zip(masks, shown, strict=True):
             exemplars.append(Exemplar(photo, random_prompt(mask, rng)) if visual else None)
-        asked = ask(item, exemplars, published=self._published_protocol)
-        return Measured(_overlaps(subject.ground_sentence(photo, asked), masks))
+        sentence = interleave(item, exemplars, published=self._published_protocol)
+        return Measured(_overlaps(subject.ground_sentence(photo, sentence), masks))
 
     def figures(self, journal: Journal) -> dict[str, Any]:
         """cIoU, mIoU, P@t and `n` phrases; the README of FIND calls P@0.5 AP50."""

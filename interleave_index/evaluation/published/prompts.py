@@ -101,11 +101,12 @@ def centre_of(mask: BoolMask) -> tuple[int, int]:
     return int(row), int(column)
 
 
-def random_prompt(mask: BoolMask, rng: np.random.Generator) -> BoolMask:
+def random_prompt(mask: BoolMask, rng: np.random.Generator, *, scale: float = 1.0) -> BoolMask:
     """A prompt as training draws it: points, a polygon, scribbles or circles with the same chance.
 
     Args:
         mask: (H, W) of the thing.
+        scale: of the brushes, for masks that are kept smaller than their photo.
     Returns:
         (H, W); nothing for a thing of fewer than 10 pixels.
     """
@@ -122,7 +123,7 @@ def random_prompt(mask: BoolMask, rng: np.random.Generator) -> BoolMask:
     brushes = THIN if kind == 2 else THICK
     brush = brushes[int(rng.integers(len(brushes)))]
     for row, column in _random_pixels(mask, MOST_STROKES, rng):
-        drawn |= _stroke(mask.shape, (int(row), int(column)), brush, rng)
+        drawn |= _stroke(mask.shape, (int(row), int(column)), brush, rng, scale)
     return drawn & mask
 
 
@@ -148,16 +149,18 @@ def _box(mask: BoolMask) -> BoolMask:
     return box
 
 
-def _stroke(size: tuple[int, ...], start: tuple[int, int], brush: Brush, rng: np.random.Generator) -> BoolMask:
+def _stroke(
+    size: tuple[int, ...], start: tuple[int, int], brush: Brush, rng: np.random.Generator, scale: float = 1.0
+) -> BoolMask:
     """(H, W) of one random walk from (row, column)."""
     from PIL import Image, ImageDraw
 
-    width = int(rng.integers(*brush.width))
-    angle, speed = rng.uniform(0, 2 * np.pi), rng.uniform(0, brush.speed)
+    width, top_speed = max(1, round(int(rng.integers(*brush.width)) * scale)), brush.speed * scale
+    angle, speed = rng.uniform(0, 2 * np.pi), rng.uniform(0, top_speed)
     y, x = map(float, start)
     path = [(x, y)]
     for _ in range(int(rng.integers(*brush.turns))):
-        speed = float(np.clip(speed + rng.uniform(-brush.speed, brush.speed), 0, brush.speed))
+        speed = float(np.clip(speed + rng.uniform(-top_speed, top_speed), 0, top_speed))
         angle += rng.uniform(-brush.bend, brush.bend)
         x, y = x + speed * np.sin(angle), y + speed * np.cos(angle)
         path.append((x, y))

@@ -97,11 +97,11 @@ def read_refer(
                 expressions[int(row["image_id"])].append(expression)
     images = {int(image["id"]): image for image in content["images"]}
     photos = []
-    for number, asked in expressions.items():
+    for number, of_photo in expressions.items():
         if number not in images:
             raise InputError(f"{refs} refers to photo {number}, which its instances lack; both must be of one release")
         info = PhotoInfo.from_json(images[number], folder)
-        photos.append(ReferredPhoto(info.id, info.file, info.size, tuple(asked)))
+        photos.append(ReferredPhoto(info.id, info.file, info.size, tuple(of_photo)))
     return photos
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from ... import metrics
 from ...records import Floats
 from .coco import PanopticSet
-from .entity import Asked, EntitySentence, Exemplar, ask
+from .entity import EntitySentence, Exemplar, InterleavedSentence, interleave
 from .files import read_photo
 from .grounding import VISUAL_CHANCE, FindBench
 from .journal import Journal
@@ -47,7 +47,7 @@ class FindBenchText(FindBench):
         if self._mode == "caption":
             texts = subject.captions([item.text])
         else:
-            texts = subject.sentence(Asked(item.text))[0][None]
+            texts = subject.sentence(InterleavedSentence(item.text))[0][None]
         return Measured({"photo": item.photo}, {"image": image, "texts": texts})
 
     def figures(self, journal: Journal) -> dict[str, Any]:
@@ -91,7 +91,7 @@ class FindBenchInterleaved(FindBench):
             else:
                 exemplars.append(None)
                 lenders.append(OUTSIDE)
-        legend, entities = subject.sentence(ask(item, exemplars, published=self._published_protocol))
+        legend, entities = subject.sentence(interleave(item, exemplars, published=self._published_protocol))
         return Measured(
             {"photo": item.photo, "lenders": lenders},
             {"image": image, "objects": objects, "legend": legend, "entities": entities},

@@ -16,7 +16,7 @@ from ...geometry import resize_mask
 from ...interface.protocol import Interface
 from ...query.ground import best_first
 from ...records import RGB, Floats, ResolvedPart, ResolvedQuery
-from .entity import Asked, Exemplar
+from .entity import Exemplar, InterleavedSentence
 
 if TYPE_CHECKING:
     from ...interface.published.segmentation import Segmentation
@@ -46,13 +46,13 @@ class Subject(Protocol):
     def captions(self, texts: Sequence[str]) -> Floats:
         """(N, D) vectors of captions, comparable with image vectors."""
 
-    def sentence(self, asked: Asked) -> tuple[Floats, Floats]:
+    def sentence(self, sentence: InterleavedSentence) -> tuple[Floats, Floats]:
         """(D,) legend and (E, D) phrase vectors of a sentence."""
 
     def ground(self, photo: RGB, expressions: Sequence[str], *, together: bool) -> Masks:
         """A mask for every expression, (E, H, W); all in one pass, in which they may see each other, or one by one."""
 
-    def ground_sentence(self, photo: RGB, asked: Asked) -> Masks:
+    def ground_sentence(self, photo: RGB, sentence: InterleavedSentence) -> Masks:
         """A mask for every phrase of a sentence, (E, H, W)."""
 
     def interact(self, photo: RGB, prompts: Masks, background: Masks, memory: Any = None) -> tuple[Masks, Any]:
@@ -114,9 +114,9 @@ class PlainSubject:
         legends = [encoding.legend for encoding in self.interface.encode_queries(queries)]
         return np.array(legends, np.float32).reshape(len(texts), self.interface.space.dim)
 
-    def sentence(self, asked: Asked) -> tuple[Floats, Floats]:
+    def sentence(self, sentence: InterleavedSentence) -> tuple[Floats, Floats]:
         """See `Subject`."""
-        encoding = self.interface.encode_query(as_query(asked))
+        encoding = self.interface.encode_query(as_query(sentence))
         return encoding.legend, encoding.entities
 
     def ground(self, photo: RGB, expressions: Sequence[str], *, together: bool) -> Masks:
@@ -125,9 +125,9 @@ class PlainSubject:
         queries = [tuple(entities)] if together else [(entity,) for entity in entities]
         return np.concatenate([self._best_masks(photo, query) for query in queries])
 
-    def ground_sentence(self, photo: RGB, asked: Asked) -> Masks:
+    def ground_sentence(self, photo: RGB, sentence: InterleavedSentence) -> Masks:
         """See `Subject`."""
-        return self._best_masks(photo, as_query(asked))
+        return self._best_masks(photo, as_query(sentence))
 
     def interact(self, photo: RGB, prompts: Masks, background: Masks, memory: Any = None) -> tuple[Masks, Any]:
         """See `Subject`: each prompt is a part of the photo itself; there is no memory."""
@@ -169,21 +169,21 @@ class PlainSubject:
         return masks
 
 
-def as_query(asked: Asked) -> ResolvedQuery:
+def as_query(sentence: InterleavedSentence) -> ResolvedQuery:
     """A sentence as the interface protocol takes it: phrases are entities, what lies between them is caption.
 
-    >>> [(p.role, p.label) for p in as_query(Asked("a dog runs", ((0, 5),), (None,)))]
+    >>> [(p.role, p.label) for p in as_query(InterleavedSentence("a dog runs", ((0, 5),), (None,)))]
     [('entity', 'a dog'), ('caption', 'runs')]
     """
     parts: list[ResolvedPart] = []
     done = 0  # characters
-    for (start, end), exemplar in zip(asked.spans, asked.exemplars, strict=True):
+    for (start, end), exemplar in zip(sentence.spans, sentence.exemplars, strict=True):
         start, end = max(start, done), max(end, done)  # spans of the published protocol may overlap
-        parts += _caption(asked.text[done:start])
-        words = asked.text[start:end].strip() or "thing"
+        parts += _caption(sentence.text[done:start])
+        words = sentence.text[start:end].strip() or "thing"
         parts.append(_entity(words if exemplar is None else exemplar))
         done = end
-    return (*parts, *_caption(asked.text[done:]))
+    return (*parts, *_caption(sentence.text[done:]))
 
 
 def _caption(text: str) -> list[ResolvedPart]:

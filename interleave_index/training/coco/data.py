@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from ...errors import InputError
 from ...evaluation.published.coco import PanopticSet, read_captions, read_panoptic
 from ...evaluation.published.entity import (
-    Asked,
     EntityPhrase,
     EntitySentence,
     Exemplar,
-    ask,
+    InterleavedSentence,
+    interleave,
     read_entities,
 )
 from ...evaluation.published.files import read_json
@@ -93,7 +93,7 @@ class Sample:
     by_text: bool
     prompts: Masks
     prompted: NDArray[np.int64]
-    asked: Asked | None
+    asked: InterleavedSentence | None
     shown: Masks
     targets: NDArray[np.int64]
 
@@ -227,7 +227,7 @@ def template(name: str, rng: np.random.Generator) -> str:
 
 def _sentence(
     photos: Photos, photo: int, segments: Sequence[int], masks: Masks, drawing: Drawing, rng: np.random.Generator
-) -> tuple[Asked | None, Masks, NDArray[np.int64]]:
+) -> tuple[InterleavedSentence | None, Masks, NDArray[np.int64]]:
     rows = [one for one in photos.entities.get(photo, ()) if one.phrases]
     nothing = np.zeros((0, drawing.size, drawing.size), bool)
     if not rows:
@@ -241,7 +241,7 @@ def _sentence(
         mask = random_prompt(masks[target], rng) if target >= 0 else np.zeros(masks.shape[1:], bool)
         exemplars.append(Exemplar(blank, mask) if mask.any() and rng.random() < drawing.visual else None)
     shown = _stack([np.zeros(masks.shape[1:], bool) if one is None else one.mask for one in exemplars], drawing.size)
-    return ask(sentence, exemplars), shown, targets
+    return interleave(sentence, exemplars), shown, targets
 
 
 def _apart(phrases: Sequence[EntityPhrase]) -> tuple[EntityPhrase, ...]:

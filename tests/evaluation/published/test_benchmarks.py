@@ -17,7 +17,7 @@ from interleave_index import evaluation
 from interleave_index.errors import ConfigError, InputError
 from interleave_index.evaluation.published import PlainSubject, Run, generic, grounding, prompts, retrieval, subject_of
 from interleave_index.evaluation.published.coco import PanopticSet, read_panoptic
-from interleave_index.evaluation.published.entity import Asked, EntitySentence, Exemplar, read_entities
+from interleave_index.evaluation.published.entity import EntitySentence, Exemplar, InterleavedSentence, read_entities
 from interleave_index.evaluation.published.interactive import VocInteractive
 from interleave_index.evaluation.published.journal import Journal
 from interleave_index.evaluation.published.karpathy import CaptionedPhoto
@@ -307,7 +307,7 @@ class _Dies(PlainSubject):
     photos = 0
     at = 2
 
-    def ground_sentence(self, photo: Any, asked: Asked) -> Any:
+    def ground_sentence(self, photo: Any, asked: InterleavedSentence) -> Any:
         self.photos += 1
         if self.photos == self.at:
             raise KeyboardInterrupt
@@ -405,7 +405,7 @@ def test_what_is_measured_is_what_a_search_asks(
 
 def test_a_sentence_becomes_a_query_of_captions_and_entities() -> None:
     shown = Exemplar(np.zeros((4, 4, 3), np.uint8), np.ones((4, 4), bool))
-    query = as_query(Asked("a [INTERACTIVE] beside the red ball.", ((2, 15), (27, 35)), (shown, None)))
+    query = as_query(InterleavedSentence("a [INTERACTIVE] beside the red ball.", ((2, 15), (27, 35)), (shown, None)))
     assert [(part.role, part.kind, part.label) for part in query] == [
         ("caption", "text", "a"),
         ("entity", "region", "[image:exemplar]"),

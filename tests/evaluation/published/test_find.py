@@ -13,7 +13,7 @@ import torch
 
 from interleave_index.evaluation.published import Run, generic, grounding, retrieval, subject_of
 from interleave_index.evaluation.published.coco import read_panoptic
-from interleave_index.evaluation.published.entity import Asked, Exemplar, read_entities
+from interleave_index.evaluation.published.entity import Exemplar, InterleavedSentence, read_entities
 from interleave_index.evaluation.published.find import FindSubject
 from interleave_index.interface.published.model import PublishedModel
 from interleave_index.interface.published.network import PublishedNetwork
@@ -74,7 +74,7 @@ def test_every_question_is_answered_at_the_size_of_the_photo(subject: FindSubjec
     mask = np.zeros((50, 70), bool)
     mask[10:30, 10:40] = True
     shown = Exemplar(photo, mask)
-    asked = Asked("a [INTERACTIVE] on white", ((2, 15), (19, 24)), (shown, None))
+    asked = InterleavedSentence("a [INTERACTIVE] on white", ((2, 15), (19, 24)), (shown, None))
     assert subject.ground_sentence(photo, asked).shape == (2, 50, 70)
     legend, phrases = subject.sentence(asked)
     assert legend.shape == (32,) and phrases.shape == (2, 32)

@@ -294,10 +294,10 @@ def test_phrases_are_tied_to_their_characters_without_the_blank_before(coco: Pat
 def test_pictures_replace_phrases_where_they_stand(coco: Path) -> None:
     sentence = entity.read_entities(coco / "annotations" / "entity_val2017.json")[1][0]
     shown = entity.Exemplar(np.zeros((2, 2, 3), np.uint8), np.ones((2, 2), bool))
-    asked = entity.ask(sentence, [shown, None])
+    asked = entity.interleave(sentence, [shown, None])
     assert asked.text == "A [INTERACTIVE] on white ground" and asked.visual == (True, False)
     assert [asked.text[a:b] for a, b in asked.spans] == ["[INTERACTIVE]", "white"]
-    both = entity.ask(sentence, [shown, shown])
+    both = entity.interleave(sentence, [shown, shown])
     assert [both.text[a:b] for a, b in both.spans] == ["[INTERACTIVE]"] * 2
 
 
@@ -305,7 +305,7 @@ def test_the_published_replacement_hits_every_occurrence_and_loses_its_spans() -
     phrases = (entity.EntityPhrase("a", 0, 1, 1), entity.EntityPhrase("cat", 2, 5, 2, lead=1))
     sentence = entity.EntitySentence(1, "a cat and a mat", phrases)
     shown = entity.Exemplar(np.zeros((2, 2, 3), np.uint8), np.ones((2, 2), bool))
-    asked = entity.ask(sentence, [shown, None], published=True)
+    asked = entity.interleave(sentence, [shown, None], published=True)
     hole = "[INTERACTIVE]"
     assert asked.text == f"{hole} c{hole}t {hole}nd {hole} m{hole}t"
     assert asked.spans == ((0, 13), (13, 17))  # where "cat" would stand had only the first been replaced

@@ -26,13 +26,13 @@ Computed = dict[str, Any]  # value by the name of the expected one, without its 
 
 def retrieval(file: Arrays) -> Computed:
     scores = metrics.cosines(file["image_embeds"], file["text_embeds"])
-    found = metrics.retrieval(scores, file["image_ids"], file["text_ids"])
-    named = {key.replace("@", "").lower(): value for key, value in found.items()}
+    figures = metrics.retrieval(scores, file["image_ids"], file["text_ids"])
+    named = {key.replace("@", "").lower(): value for key, value in figures.items()}
     return {"scores": scores, **named, "irtr": named["ir1"] + named["tr1"]}
 
 
 def interleave(file: Arrays) -> Computed:
-    found = metrics.interleaved_scores(
+    figures = metrics.interleaved_scores(
         file["legend_embeds"],
         file["entity_embeds"],
         file["entity_offsets"],
@@ -41,12 +41,12 @@ def interleave(file: Arrays) -> Computed:
         file["object_embeds"],
         file["image_ids"],
     )
-    ranks = metrics.first_ranks(found.total, np.eye(len(found.total), dtype=bool))
+    ranks = metrics.first_ranks(figures.total, np.eye(len(figures.total), dtype=bool))
     return {
-        "legend_image_scores": found.legend,
-        "entity_object_scores": found.entity,
-        "reference_penalty": found.penalty,
-        "scores": found.total,
+        "legend_image_scores": figures.legend,
+        "entity_object_scores": figures.entity,
+        "reference_penalty": figures.penalty,
+        "scores": figures.total,
         **{f"interleave2ir{k}": metrics.recall_at(ranks, k) for k in metrics.CUTOFFS},
     }
 
@@ -57,12 +57,12 @@ def grounding(file: Arrays) -> Computed:
         for number, logits, truth in _images(file, "pred_logits", "gt_masks")
     }
     intersection, union = (np.concatenate([pair[side] for pair in counts.values()]) for side in (0, 1))
-    found = metrics.grounding(intersection, union)
+    figures = metrics.grounding(intersection, union)
     return {
         **{f"iou_{number}": metrics.grounding_ious(*pair) for number, pair in counts.items()},
         "cum_intersection": intersection.sum(),
         "cum_union": union.sum(),
-        **{name.replace("P@", "precision@"): value for name, value in found.items()},
+        **{name.replace("P@", "precision@"): value for name, value in figures.items()},
     }
 
 
@@ -83,33 +83,33 @@ def interactive_iou(file: Arrays) -> Computed:
 def read_ious(file: Arrays) -> Computed:
     pairs = [metrics.class_overlap(logits > 0, truth) for _, logits, truth in _images(file, "pred_logits", "gt_masks")]
     intersection, union = (np.concatenate(side) for side in zip(*pairs, strict=True))
-    found = metrics.read_iou(intersection, union)
+    figures = metrics.read_iou(intersection, union)
     return {
         "intersection": intersection,
         "union": union,
         "intersection_sum": intersection.sum(0),
         "union_sum": union.sum(0),
-        "ciou": found.ciou,
-        "giou": found.giou,
-        "giou_meter_sum": found.giou_sums,
+        "ciou": figures.ciou,
+        "giou": figures.giou,
+        "giou_meter_sum": figures.giou_sums,
         "giou_meter_count": len(union),
     }
 
 
 def see_segment(file: Arrays) -> Computed:
-    pairs = [metrics.class_overlap(found > 0, truth) for _, found, truth in _images(file, "pred_masks", "gt_masks")]
+    pairs = [metrics.class_overlap(masks > 0, truth) for _, masks, truth in _images(file, "pred_masks", "gt_masks")]
     intersection, union = (np.stack([part.sum(0) for part in side]) for side in zip(*pairs, strict=True))
     flags = list(_images(file, "pred_exists", "gt_exists"))
-    found = metrics.see_segment(
+    figures = metrics.see_segment(
         intersection,
         union,
         np.concatenate([said for _, said, _ in flags]),
         np.concatenate([exists for _, _, exists in flags]),
     )
     return {
-        "see": found.see,
-        "segment": found.segment,
-        "iou_class": found.class_iou,
+        "see": figures.see,
+        "segment": figures.segment,
+        "iou_class": figures.class_iou,
         "intersection": intersection,
         "union": union,
         "intersection_sum": intersection.sum(0),
@@ -128,10 +128,13 @@ def similarity_map(file: Arrays) -> Computed:
 def similarity_points(file: Arrays) -> Computed:
     maps, sizes = file["similarity_maps"], [(int(height), int(width)) for height, width in file["image_sizes_hw"]]
     computed: Computed = {}
-    for key in (key for key in file if key.endswith("_settings")):
-        name, (downsample, count, positive, negative) = key.removesuffix("_settings"), file[key].tolist()
+    for key in file:
+        if not key.endswith("_settings"):
+            continue
+        name = key.removesuffix("_settings")
+        downsample, count, positive, negative = file[key].tolist()
         settings = ReadSettings(int(downsample), int(count), positive, negative)
-        found = [[read_points(one, size, settings) for size in sizes] for one in maps]
+        points = [[read_points(similarity, size, settings) for size in sizes] for similarity in maps]
         for ours, theirs in (
             ("cells", "cell_index"),
             ("labels", "labels"),
@@ -140,9 +143,9 @@ def similarity_points(file: Arrays) -> Computed:
             ("sam", "points_sam1024"),
             ("counts", "class_counts"),
         ):
-            computed[f"{name}_{theirs}"] = np.array([[getattr(points, ours) for points in row] for row in found])
-        computed[f"{name}_grid_hw"] = np.array([points.grid for points in found[0]])
-        computed[f"{name}_pad_hw"] = np.array([points.padding for points in found[0]])
+            computed[f"{name}_{theirs}"] = np.array([[getattr(chosen, ours) for chosen in row] for row in points])
+        computed[f"{name}_grid_hw"] = np.array([chosen.grid for chosen in points[0]])
+        computed[f"{name}_pad_hw"] = np.array([chosen.padding for chosen in points[0]])
     return computed
 
 

@@ -28,9 +28,10 @@ import torch
 
 from interleave_index.grounding.record import pack
 from interleave_index.ingest.pipeline import IngestSettings
-from interleave_index.interface.dual import DualInterface
+from interleave_index.interface.dual.interface import DualInterface
 from interleave_index.interface.generic import drawn_pictures
-from interleave_index.interface.registry import torch_device
+from interleave_index.interface.registry import load_proposer, torch_device
+from interleave_index.models.hub.dual_encoder import DualEncoder
 from interleave_index.storage.blobs import encoding_columns, pack_masks
 
 SIZES = {  # width, layers, heads, patch, side
@@ -125,12 +126,13 @@ def timed(device: torch.device, work: Callable[[], Any], rounds: int) -> float:
 
 def measure_parts(model: DualInterface, batch: int, rounds: int) -> dict[str, float]:
     """Milliseconds a photo of each part, and of all together, at one batch."""
-    encoder, regions, device = model._encoder, model._regions, model.device
+    encoder, regions = model._encoder, model._regions
+    device = encoder.device
     photos = drawn_pictures(batch, (768, 1024))
     proposals = model._proposer.propose(photos)
     masks = [found.decoded() for found in proposals]
     images, whole = [encoder.prepare(p) for p in photos], [regions.prepare(p) for p in photos]
-    parts, _ = regions.look(photos, whole, masks)
+    views = regions.encode(photos, whole, masks)
 
     def bare() -> None:
         with torch.inference_mode():
@@ -140,10 +142,10 @@ def measure_parts(model: DualInterface, batch: int, rounds: int) -> dict[str, fl
         "proposals": timed(device, lambda: model._proposer.propose(photos), rounds),
         "resizing": timed(device, lambda: [(encoder.prepare(p), regions.prepare(p)) for p in photos], rounds),
         "bare forward": timed(device, bare, rounds),
-        "second view with regions and patches": timed(device, lambda: regions.look(photos, whole, masks), rounds),
+        "second view with regions and patches": timed(device, lambda: regions.encode(photos, whole, masks), rounds),
         "record": timed(
             device,
-            lambda: [pack(p.grid, some, "0" * 64, p.patches) for p, some in zip(parts, masks, strict=True)],
+            lambda: [pack(v.grid, some, "0" * 64, v.patches) for v, some in zip(views, masks, strict=True)],
             rounds,
         ),
         "all of encode_photos": timed(device, lambda: model.encode_photos(photos), rounds),
@@ -186,19 +188,15 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "model"
         folder.mkdir()
-        model = DualInterface.load(
-            save_model(folder, chosen.family, chosen.size),
-            device=torch_device(chosen.device),
-            dtype=chosen.dtype,
-            method=chosen.method,
-            proposals=chosen.proposals,
-        )
+        device = torch_device(chosen.device)
+        encoder = DualEncoder(save_model(folder, chosen.family, chosen.size), device=device, dtype=chosen.dtype)
+        model = DualInterface(encoder, load_proposer(chosen.proposals, device), method=chosen.method)
         _ = model.calibration  # made once a model, not once an ingest
         figures: dict[str, Any] = {
             "model": f"{chosen.family} {chosen.size}, random weights",
-            "device": str(model.device),
+            "device": model.capabilities.device,
             "batch": chosen.batch,
-            "dtype": str(model.dtype).removeprefix("torch."),
+            "dtype": model.capabilities.dtype,
         }
         figures.update(measure_parts(model, chosen.batch, chosen.rounds))
         print(json.dumps(figures, indent=1), file=sys.stderr)

@@ -29,7 +29,7 @@ from interleave_index.geometry import mask_iou, resize_mask, unit
 from interleave_index.grounding.cascade import GroundingModels, ground_targets
 from interleave_index.grounding.grid import PatchGrid
 from interleave_index.grounding.instances import rank_regions
-from interleave_index.grounding.record import pack, unpack
+from interleave_index.grounding.record import pack
 from interleave_index.grounding.similarity import Scene, scene_of
 from interleave_index.interface.points import models_for, target_of
 from interleave_index.interface.protocol import Interface
@@ -59,9 +59,7 @@ def encode(photos: Sequence[PackPhoto], interface: Interface) -> list[PhotoEncod
 
 
 def scene(photo: PackPhoto, encoding: PhotoEncoding) -> Scene:
-    record = None if encoding.grounding is None else unpack(encoding.grounding)
-    size = photo.height, photo.width
-    return scene_of(size, encoding.regions, encoding.boxes, encoding.masks, record, encoding.scores)
+    return scene_of((photo.height, photo.width), encoding)
 
 
 @dataclass(frozen=True)

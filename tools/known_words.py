@@ -19,7 +19,7 @@ from pathlib import Path
 from interleave_index.evaluation.packs import read_pack
 from interleave_index.interface.find_mini.bundle import CONFIG
 from interleave_index.interface.find_mini.words import KnownWords, singulars_of, words_of
-from interleave_index.training.find_mini.samples import (EXCLUDED_SOURCES, NEAR_HELD_OUT)
+from interleave_index.training.find_mini.samples import EXCLUDED_SOURCES, NEAR_HELD_OUT
 
 BEFORE_NOUNS = "a an the his her their its of with one two three four five six some several many few these those other"
 PLURAL_SHARE = 0.05  # of a plural's uses, right after one of those words; third persons of verbs stay below 0.03

@@ -66,7 +66,7 @@ def train(
     as_json: JsonOption = False,
 ) -> None:
     """Train find-mini on photo packs. Goes on from its last checkpoint when it is run again."""
-    from ..training.find_mini.run import (STAGES, TrainSettings, run)
+    from ..training.find_mini.run import STAGES, TrainSettings, run
 
     settings(index, config)  # a config file that cannot be read is an error here too
     wanted = tuple(name for name in STAGES if stage is None or Stage(name) in stage)

@@ -13,11 +13,6 @@ from ..service import build_interface
 from . import published, show
 from .options import ConfigOption, IndexOption, JsonOption, OfflineOption, settings
 
-BUNDLED = {
-    "find-mini": "small towers and the FIND interface, trained here; works offline on a CPU",
-    "toy": "eight colours and no weights, for trying things out",
-}
-
 group = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List models, and get more of them.")
 
 
@@ -31,10 +26,11 @@ def list_models(
     as_json: JsonOption = False,
 ) -> None:
     """List the models of the package, those that were pulled, and the one in force."""
+    from ..interface import registry
     from ..models.hub.local import pulled
 
     _, effective = settings(index, config)
-    names = dict.fromkeys([*BUNDLED, effective.models.interface, *(model.name for model in pulled())])
+    names = dict.fromkeys([*registry.names(), effective.models.interface, *(model.name for model in pulled())])
     rows = [_row(effective, name, measure) for name in names]
     if as_json:
         show.emit_json({"models": rows})
@@ -69,22 +65,22 @@ def pull(
 
     _, effective = settings(index, config, models_offline=offline)
     with show.progress_bar("pull") as update:
-        found = pull_model(name, revision=revision, offline=effective.models.offline, progress=update)
+        model = pull_model(name, revision=revision, offline=effective.models.offline, progress=update)
     if as_json:
         show.emit_json(
             {
-                "name": found.name,
-                "folder": str(found.folder),
-                "revision": found.revision,
-                "licence": found.licence,
-                "bytes": found.bytes,
-                "files": found.files,
+                "name": model.name,
+                "folder": str(model.folder),
+                "revision": model.revision,
+                "licence": model.licence,
+                "bytes": model.bytes,
+                "files": model.files,
             }
         )
     else:
         show.say(
-            f"{found.name} is in {found.folder} ({found.bytes / 2**20:.0f} MiB, licence "
-            f"{found.licence or 'not told'}); use it with --model {found.name}"
+            f"{model.name} is in {model.folder} ({model.bytes / 2**20:.0f} MiB, licence "
+            f"{model.licence or 'not stated'}); use it with --model {model.name}"
         )
 
 
@@ -94,23 +90,23 @@ group.command()(published.info)
 
 def _row(config: Config, name: str, measure: bool) -> dict[str, Any]:
     """One model: the bundled ones and the one in force are tried, of others only their files are looked at."""
-    from ..interface.registry import described
+    from ..interface import registry
     from ..models.hub.local import speeds
 
-    found = described(name)
+    model = registry.describe(name)
     row: dict[str, Any] = {
         "name": name,
         "in_force": name == config.models.interface,
-        "usable": found.error is None,
-        "dim": found.dim,
-        "checkpoint": found.checkpoint,
-        "error": found.error,
-        "bytes": found.bytes,
-        "licence": found.licence,
-        "what": BUNDLED.get(name, found.what),
+        "usable": model.error is None,
+        "dim": model.dim,
+        "checkpoint": model.checkpoint,
+        "error": model.error,
+        "bytes": model.bytes,
+        "licence": model.licence,
+        "what": model.what,
         "speeds": [],
     }
-    if found.error is None and (measure or row["in_force"] or name in BUNDLED):
+    if model.error is None and (measure or row["in_force"] or name in registry.names()):
         try:
             interface = build_interface(config.with_flags(models_interface=name))
             row.update(dim=interface.space.dim, checkpoint=interface.space.checkpoint)
@@ -118,8 +114,8 @@ def _row(config: Config, name: str, measure: bool) -> dict[str, Any]:
                 from ..interface.measure import measure_speed
 
                 measure_speed(interface)
-        except InterleaveError as trouble:
-            row.update(usable=False, error=str(trouble))
+        except InterleaveError as error:
+            row.update(usable=False, error=str(error))
     row["speeds"] = [
         {
             "device": speed.device,

@@ -31,39 +31,39 @@ def import_model(
 
     _, effective = settings(index, config, models_device=device)
     try:
-        found = import_checkpoint(file, name, language=language, heads=heads, sides=(short_side, long_side))
-    except KeysDoNotFit as trouble:
-        for line in trouble.problems:
+        imported = import_checkpoint(file, name, language=language, heads=heads, sides=(short_side, long_side))
+    except KeysDoNotFit as error:
+        for line in error.problems:
             show.note(line)
         raise
-    if found.language != "none":
+    if imported.language != "none":
         with show.progress_bar("class table and banks") as update:
             prepare(
-                found.folder,
+                imported.folder,
                 device=torch_device(effective.models.device),
                 progress=lambda done, total: update(done, total, ""),
             )
     facts = {
         "name": name,
-        "folder": str(found.folder),
-        "preset": found.preset,
-        "tensors": found.tensors,
-        "parameters": found.parameters,
-        "language": found.language,
-        "left_out": list(found.left_out),
+        "folder": str(imported.folder),
+        "preset": imported.preset,
+        "tensors": imported.tensors,
+        "parameters": imported.parameters,
+        "language": imported.language,
+        "left_out": list(imported.left_out),
     }
     if as_json:
         show.emit_json(facts)
         return
     show.say(
-        f"{name}: {found.tensors} tensors, {found.parameters / 1e6:.1f} M parameters, sizes of "
-        f"{found.preset or 'no released model'}, in {found.folder}"
+        f"{name}: {imported.tensors} tensors, {imported.parameters / 1e6:.1f} M parameters, sizes of "
+        f"{imported.preset or 'no released model'}, in {imported.folder}"
     )
-    if found.left_out:
-        show.say(f"left out, as not needed: {len(found.left_out)} keys")
+    if imported.left_out:
+        show.say(f"left out, as not needed: {len(imported.left_out)} keys")
     show.say(
         f"use it with --model {name}"
-        if found.language != "none"
+        if imported.language != "none"
         else "it cannot read text yet: import it again with --language and the folder of its language model"
     )
 
@@ -75,10 +75,10 @@ def info(
     as_json: JsonOption = False,
 ) -> None:
     """Show what is inside a model. Its files are looked at, it is not built."""
-    from ..interface.model_files import inside
+    from ..interface.model_files import contents
 
     settings(index, config)
-    facts = inside(name)
+    facts = contents(name)
     if as_json:
         show.emit_json(facts)
         return
@@ -92,4 +92,6 @@ def info(
 
 
 def _shown(value: Any) -> str:
-    return "none" if value is None else ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return "none" if value is None else str(value)

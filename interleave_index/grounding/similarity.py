@@ -8,7 +8,6 @@ the best region of each cell, in which a small thing inside a large region is no
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,9 +15,9 @@ from numpy.typing import NDArray
 
 from ..errors import ShapeError
 from ..geometry import unit
-from ..records import BoolMask, Floats, Rle
+from ..records import BoolMask, Floats, PhotoEncoding, Rle
 from .grid import PatchGrid
-from .record import GroundingRecord
+from .record import unpack
 
 CELLS = 576  # of a grid that is drawn for an interface without one of its own, about
 EPSILON = 1e-6
@@ -77,35 +76,29 @@ class Scene:
         return np.where(total > 0, cosines, -1).astype(np.float32)
 
 
-def scene_of(
-    size: tuple[int, int],
-    regions: Floats,
-    boxes: Floats,
-    masks: Sequence[Rle],
-    record: GroundingRecord | None = None,
-    scores: Floats | None = None,
-) -> Scene:
+def scene_of(size: tuple[int, int], encoding: PhotoEncoding) -> Scene:
     """A scene from what an index keeps of a photo.
 
     Args:
         size: (height, width) of the upright photo.
-        regions: (R, D) unit vectors.
-        boxes: (R, 4) in pixels of the photo.
-        masks: R masks of any size in the photo's aspect.
-        record: of the photo's patch grid; without one the masks are laid on a grid of about 576 square cells.
-        scores: (R,) predicted quality of the masks, or None.
+        encoding: of the photo; without a grounding record its masks are laid on a grid of about 576 square cells.
     Raises:
         ShapeError: the record or the masks belong to other regions.
+        InputError: the record is damaged.
     """
-    if len(masks) != len(regions) or (record is not None and len(record.coverage) != len(regions)):
+    record = None if encoding.grounding is None else unpack(encoding.grounding)
+    count, masks = len(encoding.regions), encoding.masks
+    if len(masks) != count or (record is not None and len(record.coverage) != count):
         raise ShapeError(
-            f"photo has {len(regions)} regions, {len(masks)} masks and a record of "
+            f"photo has {count} regions, {len(masks)} masks and a record of "
             f"{0 if record is None else len(record.coverage)}, expected as many of each"
         )
     if record is not None:
-        return Scene(record.grid, regions, record.coverage, tuple(masks), boxes, record.patches(), scores)
-    grid = PatchGrid.whole(size, square_cells(size), "native")
-    return Scene(grid, regions, grid.coverage([mask.decode() for mask in masks]), tuple(masks), boxes, None, scores)
+        grid, coverage, patches = record.grid, record.coverage, record.patches()
+    else:
+        grid, patches = PatchGrid.whole(size, square_cells(size), "native"), None
+        coverage = grid.coverage([mask.decode() for mask in masks])
+    return Scene(grid, encoding.regions, coverage, masks, encoding.boxes, patches, encoding.scores)
 
 
 def square_cells(size: tuple[int, int], cells: int = CELLS) -> tuple[int, int]:

@@ -2,73 +2,62 @@
 
 from __future__ import annotations
 
-import json
 import math
-import struct
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError, safe_open
+
 from ..errors import WeightsMissing
-from ..models.hub import local
+from .registry import find
 
 KEPT = ("preset", "source", "sizes", "language", "model_type", "trained_on")  # of config.json
 PARTS = ("sem_seg_head.pixel_decoder", "sem_seg_head.predictor")  # deeper than the first name
 
 
-def inside(name: str, bundled: dict[str, Path] | None = None) -> dict[str, Any]:
+def contents(name: str) -> dict[str, Any]:
     """Facts of a model's files.
 
     Args:
-        name: as `interface.load` takes it.
-        bundled: folders by name; None takes those of the package.
+        name: as `registry.load` takes it.
     Returns:
-        name, folder, kind, bytes, what config.json says of it, and under ``tensors`` one line a part of the network.
+        name, folder, kind, bytes, licence, what config.json says of it, and under ``tensors`` one line a part of the
+        network.
     Raises:
-        WeightsMissing: it has no files.
+        WeightsMissing: it has no files, or one of them is no safetensors file.
     """
-    from .registry import BUNDLED
-
-    known = BUNDLED if bundled is None else bundled
-    if name == "toy":
-        raise WeightsMissing("model toy has no weights, expected a model with files, such as find-mini")
-    facts = local.describe(known[name] if name in known else local.find(name))
-    config = facts.config
-    weights = sorted(facts.folder.glob("*.safetensors")) + sorted(facts.folder.glob("language/*.safetensors"))
-    found: dict[str, Any] = {
+    model = find(name)
+    folder, config = model.folder, model.config
+    facts: dict[str, Any] = {
         "name": name,
-        "folder": str(facts.folder),
-        "kind": config.get("kind") or config.get("model_type") or "find-mini",
-        "bytes": facts.bytes,
-        "licence": facts.licence,
+        "folder": str(folder),
+        "kind": config.get("model_type", model.kind.name),
+        "bytes": model.files.bytes if model.files else 0,
+        "licence": model.files.licence if model.files else None,
         **{key: config[key] for key in KEPT if config.get(key) is not None},
         "tensors": {},
     }
-    for file in weights:
-        place = file.relative_to(facts.folder).as_posix()
+    for file in sorted(folder.glob("*.safetensors")) + sorted(folder.glob("language/*.safetensors")):
+        place = file.relative_to(folder).as_posix()
         for part, line in _parts(file).items():
-            found["tensors"][f"{place}: {part}"] = line
-    return found
+            facts["tensors"][f"{place}: {part}"] = line
+    return facts
 
 
 def _parts(file: Path) -> dict[str, str]:
     """Tensors, parameters and precision of each part of a safetensors file."""
-    counts: dict[str, tuple[int, int, set[str]]] = {}
-    for name, entry in _head(file).items():
-        part = next((deep for deep in PARTS if name.startswith(f"{deep}.")), name.split(".")[0])
-        tensors, parameters, kinds = counts.get(part, (0, 0, set()))
-        counts[part] = tensors + 1, parameters + math.prod(entry["shape"]), kinds | {entry["dtype"]}
-    return {
-        part: f"{tensors} tensors, {parameters:,} parameters, {' '.join(sorted(kinds))}"
-        for part, (tensors, parameters, kinds) in sorted(counts.items())
-    }
-
-
-def _head(file: Path) -> dict[str, Any]:
+    parts = defaultdict(list)
     try:
-        with file.open("rb") as opened:
-            (length,) = struct.unpack("<Q", opened.read(8))
-            head: dict[str, Any] = json.loads(opened.read(min(length, file.stat().st_size)))
-    except (OSError, ValueError, struct.error) as trouble:
-        raise WeightsMissing(f"{file} is no safetensors file: {trouble}; get the model again") from trouble
-    head.pop("__metadata__", None)
-    return head
+        with safe_open(file, "numpy") as opened:
+            for name in opened.keys():  # noqa: SIM118  it is not a dict
+                deeper = [part for part in PARTS if name.startswith(f"{part}.")]
+                parts[deeper[0] if deeper else name.split(".")[0]].append(opened.get_slice(name))
+    except (OSError, SafetensorError) as error:
+        raise WeightsMissing(f"{file} is no safetensors file: {error}; get the model again") from error
+    lines = {}
+    for part, tensors in sorted(parts.items()):
+        parameters = sum(math.prod(tensor.get_shape()) for tensor in tensors)
+        precisions = " ".join(sorted({tensor.get_dtype() for tensor in tensors}))
+        lines[part] = f"{len(tensors)} tensors, {parameters:,} parameters, {precisions}"
+    return lines

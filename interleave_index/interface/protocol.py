@@ -1,15 +1,16 @@
 """The one seam between models and the rest: what an interface must be able to do.
 
-Knows the records only. It does not know torch, files, SQL, or which models exist.
+Knows the records and grounding only. It does not know torch, files, SQL, or which models exist.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from ..records import RGB, GroundedMask, PhotoEncoding, QueryEncoding, ResolvedQuery, Space
+from ..grounding.similarity import Scene, scene_of
+from ..records import RGB, BoolMask, Floats, GroundedMask, PhotoEncoding, QueryEncoding, ResolvedQuery, Space
 from .calibration import Calibration
 
 SHOWN_CUT = 60  # characters of what lies beyond, in a note
@@ -65,10 +66,24 @@ class Capabilities:
     dtype: str = "float32"
 
 
+@dataclass(frozen=True, slots=True)
+class InspectedPhoto:
+    """All that an interface knows of one photo, for grounding by points.
+
+    Attributes:
+        scene: its regions, and its patches where it has any.
+        embed: (M, D) vectors of M masks of any size in the photo's aspect, made as those of the regions are; None where
+            masks have no vectors of their own.
+    """
+
+    scene: Scene
+    embed: Callable[[Sequence[BoolMask]], Floats] | None = None
+
+
 class Interface(Protocol):
     """Photos and queries into one space, and a second, exact look at one photo.
 
-    Models derive from it: `capabilities`, `reading` and `encode_queries` then have sensible defaults.
+    Models derive from it: `capabilities`, `reading`, `encode_queries` and `inspect` then have sensible defaults.
     """
 
     @property
@@ -103,3 +118,8 @@ class Interface(Protocol):
 
     def ground(self, photo: RGB, query: ResolvedQuery) -> list[GroundedMask]:
         """A second, exact look at one photo: at least one mask for every entity (negatives not counted)."""
+
+    def inspect(self, photo: RGB) -> InspectedPhoto:
+        """All that is known of one photo (H, W, 3) uint8, upright: what an ingest would store, or more."""
+        (encoding,) = self.encode_photos([photo])
+        return InspectedPhoto(scene_of((int(photo.shape[0]), int(photo.shape[1])), encoding))

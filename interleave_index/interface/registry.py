@@ -1,32 +1,259 @@
-"""The models there are: listed, described and loaded by name."""
+"""The models there are: one table of kinds, each with how it is recognised, described and loaded.
+
+Everything that lists, describes or builds a model by its name goes through here; nothing else tells kinds apart.
+"""
 
 from __future__ import annotations
 
-import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ModelError, WeightsMissing
+from ..errors import InterleaveError, ModelError, WeightsMissing
+from ..models.hub import local
 from .find_mini import WEIGHTS
 
 if TYPE_CHECKING:
     from ..models.segmenters.grounders import Grounders
-    from .model_info import Described
+    from .dual.proposals import Proposer
     from .protocol import Interface
 
-BUNDLED = {"find-mini": WEIGHTS}
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What is known of a model without building it.
+
+    Attributes:
+        what: in a few words.
+        dim: D, or None where only building tells.
+        checkpoint: SHA-256, or None where only building tells.
+        licence: as its card says, or None.
+        bytes: of its files.
+        error: why it cannot be used, or None.
+    """
+
+    what: str
+    dim: int | None = None
+    checkpoint: str | None = None
+    licence: str | None = None
+    bytes: int = 0
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LoadSettings:
+    """How a model is to be built, see `load`; a kind takes what it knows of."""
+
+    device: str  # as torch names it
+    dtype: str = "auto"
+    regions: str = "attention"
+    proposals: str = "find-mini"
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of model.
+
+    Attributes:
+        name: of the kind; with `locate` also the name of a model, or what stands before ``:FOLDER``.
+        recognise: whether a folder with this config.json (empty where it has none) is of the kind.
+        describe, load: what is known of a model of the kind, and its interface.
+        locate: folder of the model that has the kind's own name, by what follows the colon; None where it has no files.
+        by_points: whether it grounds by points unless told otherwise.
+    """
+
+    name: str
+    recognise: Callable[[dict[str, Any]], bool]
+    describe: Callable[[Model], Description]
+    load: Callable[[Model, LoadSettings], Interface]
+    locate: Callable[[str], Path | None] | None = None
+    by_points: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model that was named: its kind, and its files where it has any."""
+
+    name: str
+    kind: Kind
+    files: local.ModelFolder | None
+
+    @property
+    def folder(self) -> Path:
+        """Of its files.
+
+        Raises:
+            WeightsMissing: it has none.
+        """
+        if self.files is None:
+            raise WeightsMissing(f"model {self.name} has no weights, expected a model with files, such as find-mini")
+        return self.files.folder
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Its config.json; empty where there is none."""
+        return {} if self.files is None else self.files.config
+
+
+# --- the kinds --------------------------------------------------------------------------------
+
+
+def _load_toy(model: Model, settings: LoadSettings) -> Interface:
+    from .toy import ToyInterface
+
+    return ToyInterface()
+
+
+def _locate_read(named: str) -> Path:
+    from .read.interface import locate
+
+    return locate(named)
+
+
+def _load_read(model: Model, settings: LoadSettings) -> Interface:
+    from .read.interface import ReadInterface
+
+    return ReadInterface(model.folder, device=settings.device)
+
+
+def _describe_published(model: Model) -> Description:
+    sizes = model.config["sizes"]
+    return Description(
+        f"FIND as published ({model.config['preset'] or sizes['backbone']['kind']}, {sizes['language']})",
+        dim=sizes["interface"]["width"],
+        checkpoint=model.config["checkpoint"],
+        error=None if model.config["language"] else "imported without its language model, see models info",
+    )
+
+
+def _load_published(model: Model, settings: LoadSettings) -> Interface:
+    from .published.interface import PublishedFind
+
+    return PublishedFind(model.folder, device=settings.device, dtype=settings.dtype)
+
+
+def _load_pair(model: Model, settings: LoadSettings) -> Interface:
+    from .published.trained import TrainedFind
+
+    return TrainedFind(model.folder, device=settings.device)
+
+
+def _describe_dual(model: Model) -> Description:
+    from ..models.hub.dual_encoder import dim_of, family_of
+
+    family = model.config["model_type"]
+    if family_of(model.config) is None:
+        error = f"{family} encodes no photos and texts together: a part for grounding, if anything"
+        return Description(f"{family}, no dual encoder", error=error)
+    return Description(
+        f"a dual encoder ({family})", dim=dim_of(model.config), checkpoint=local.checkpoint_of(model.folder)
+    )
+
+
+def _load_dual(model: Model, settings: LoadSettings) -> Interface:
+    from ..models.hub.dual_encoder import DualEncoder
+    from .dual.interface import DualInterface
+
+    encoder = DualEncoder(model.folder, device=settings.device, dtype=settings.dtype)
+    return DualInterface(encoder, load_proposer(settings.proposals, settings.device), method=settings.regions)
+
+
+def _describe_find_mini(model: Model) -> Description:
+    if model.folder != WEIGHTS:
+        return Description("a checkpoint folder")
+    what = "small towers and the FIND interface, trained here; works offline on a CPU"
+    return Description(what, licence="see WEIGHTS_LICENSE")
+
+
+def _load_find_mini(model: Model, settings: LoadSettings) -> Interface:
+    from .find_mini.interface import FindMini
+
+    return FindMini(model.folder, device=settings.device)
+
+
+KINDS = (  # a folder is of the first kind that recognises it
+    Kind(
+        "toy",
+        recognise=lambda config: False,
+        describe=lambda model: Description("eight colours and no weights, for trying things out"),
+        load=_load_toy,
+        locate=lambda named: None,
+    ),
+    Kind(
+        "read",
+        recognise=lambda config: False,
+        describe=lambda model: Description("READ, which only grounds, one photo at a time"),
+        load=_load_read,
+        locate=_locate_read,
+    ),
+    Kind(
+        "find-published",
+        recognise=lambda config: config.get("kind") == "find-published",
+        describe=_describe_published,
+        load=_load_published,
+    ),
+    Kind(
+        "find-pair",
+        recognise=lambda config: config.get("kind") == "find-pair",
+        describe=lambda model: Description("a checkpoint folder"),
+        load=_load_pair,
+    ),
+    Kind(
+        "dual encoder",
+        recognise=lambda config: "model_type" in config,
+        describe=_describe_dual,
+        load=_load_dual,
+        by_points=True,
+    ),
+    Kind(
+        "find-mini",
+        recognise=lambda config: True,
+        describe=_describe_find_mini,
+        load=_load_find_mini,
+        locate=lambda named: WEIGHTS,
+    ),
+)
+
+
+# --- by name ----------------------------------------------------------------------------------
 
 
 def names() -> list[str]:
     """Interfaces that work without any download."""
-    return [*BUNDLED, "toy"]
+    return ["find-mini", "toy"]
 
 
-def described(name: str) -> Described:
+def find(name: str) -> Model:
+    """The model that a name means; opens no connection.
+
+    Raises:
+        WeightsMissing: there is none of this name, or it was not pulled.
+    """
+    own_name, _, named = name.partition(":")
+    for kind in KINDS:
+        if kind.locate is not None and kind.name == own_name:
+            folder = kind.locate(named)
+            return Model(name, kind, None if folder is None else local.describe(folder))
+    if not Path(name).is_dir() and not local.is_hub_name(name) and not local.is_imported(name):
+        raise WeightsMissing(
+            f"no model {name!r}, expected one of {', '.join(names())}, the folder of a model, or owner/name of a hub"
+        )
+    files = local.describe(local.find(name))
+    kind = next(kind for kind in KINDS if kind.recognise(files.config))
+    return Model(name, kind, files)
+
+
+def describe(name: str) -> Description:
     """What is known of a model without building it; `error` of it says why it cannot be used."""
-    from .model_info import describe
-
-    return describe(name, BUNDLED)
+    try:
+        model = find(name)
+        description = model.kind.describe(model)
+    except InterleaveError as error:
+        return Description("not here", error=str(error))
+    if model.files is None:
+        return description
+    return replace(description, bytes=model.files.bytes, licence=description.licence or model.files.licence)
 
 
 def load(
@@ -50,8 +277,8 @@ def load(
         offline: never touch the network; loading does not, with or without it.
         dtype: of a dual encoder: ``auto``, ``float32``, ``bfloat16`` or ``float16``.
         regions: how a dual encoder makes region vectors: ``attention``, ``patches`` or ``crop``.
-        proposals: name of the interface whose masks become the regions of a dual encoder.
-        grounding: how a photo is looked at again: ``own``, ``points``, or ``auto``, which takes points for a dual
+        proposals: name of the interface, or of the segmenter, whose masks become the regions of a dual encoder.
+        grounding: how a photo is looked at exactly: ``own``, ``points``, or ``auto``, which takes points for a dual
             encoder and where grounders are named.
         grounders: names or folders of models that segment or detect, by commas; loaded when first needed.
     Raises:
@@ -59,78 +286,43 @@ def load(
         ModelError: the device is not there.
         BackendMissing: the model needs a package that is not installed.
     """
-    if name == "read" or name.startswith("read:"):
-        from .read.interface import ReadInterface
-
-        return ReadInterface(name, device=torch_device(device))
-    named = tuple(filter(None, (one.strip() for one in grounders.split(","))))
-    if "model_type" in _config(_folder_of(name)):
-        from .dual import BestRegion, DualInterface
-        from .points import PointGrounder
-
-        return DualInterface.load(
-            _folder_of(name),
-            device=torch_device(device),
-            dtype=dtype,
-            method=regions,
-            proposals=proposals,
-            offline=offline,
-            grounder=BestRegion() if grounding == "own" else PointGrounder(lambda: _grounders(named, device)),
-        )
-    found = _trained(name, device, dtype)
-    if grounding == "own" or (grounding == "auto" and not named):
-        return found
+    model = find(name)
+    device = torch_device(device)
+    interface = model.kind.load(model, LoadSettings(device, dtype, regions, proposals))
+    helpers = [helper.strip() for helper in grounders.split(",") if helper.strip()]
+    if grounding == "auto":
+        grounding = "points" if model.kind.by_points or helpers else "own"
+    if grounding == "own" or not interface.capabilities.encodes:
+        return interface
     from .points import PointsInterface
 
-    return PointsInterface(found, lambda: _grounders(named, device))
+    return PointsInterface(interface, lambda: _load_grounders(helpers, device))
 
 
-def _grounders(names: tuple[str, ...], device: str) -> Grounders:
-    from ..models.segmenters.grounders import Grounders, load_grounders
+def _load_grounders(names: list[str], device: str) -> Grounders:
+    from ..models.segmenters.grounders import load_grounders
 
-    return load_grounders(names, device=torch_device(device)) if names else Grounders()
-
-
-def _trained(name: str, device: str, dtype: str = "auto") -> Interface:
-    """An interface that brings masks and vectors of its own."""
-    if name == "toy":
-        from .toy import ToyInterface
-
-        return ToyInterface()
-    folder = _folder_of(name)
-    if _config(folder).get("kind") == "find-published":
-        from .published.interface import PublishedFind
-
-        return PublishedFind(folder, device=torch_device(device), dtype=dtype)
-    if _config(folder).get("kind") == "find-pair":
-        from .published.trained import TrainedFind
-
-        return TrainedFind(folder, device=torch_device(device))
-    from .find_mini.interface import FindMini
-
-    return FindMini(folder, device=torch_device(device))
+    return load_grounders(names, device=device)
 
 
-def _folder_of(name: str) -> Path:
-    from ..models.hub import local
+def load_proposer(name: str, device: str) -> Proposer:
+    """What makes masks of everything: an interface by its regions, or a segmenter of the SAM family.
 
-    if name in BUNDLED or name == "toy":
-        return BUNDLED.get(name, Path(name))
+    Args:
+        name: an interface such as ``find-mini``, or a folder or pulled model of the SAM family.
+        device: where it runs, as torch names it.
+    Raises:
+        WeightsMissing, ModelError, BackendMissing: it cannot be built.
+    """
+    from ..models.segmenters.sam import KINDS as SAM_TYPES
+    from ..models.segmenters.sam import SamSegmenter
+    from .dual.proposals import AutomaticMasks, InterfaceProposals
 
-    if not Path(name).is_dir() and not local.is_hub_name(name) and not local.is_imported(name):
-        raise WeightsMissing(
-            f"no model {name!r}, expected one of {', '.join(names())}, the folder of a model, or owner/name of a hub"
-        )
-    return local.find(name)
-
-
-def _config(folder: Path) -> dict[str, Any]:
-    """The config.json of a folder; a dual encoder has a ``model_type``."""
-    try:
-        found = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+    model = find(name)
+    if model.config.get("model_type") not in SAM_TYPES:
+        return InterfaceProposals(load(name, device=device, grounding="own"))
+    checkpoint = local.checkpoint_of(model.folder)
+    return AutomaticMasks(SamSegmenter(model.folder, device=device), f"{model.folder.name} {checkpoint[:8]}")
 
 
 def torch_device(name: str) -> str:

@@ -8,7 +8,6 @@ import numpy as np
 
 from ..geometry import fit
 from ..grammar import Query
-from ..grounding.record import unpack
 from ..grounding.resample import enlarged
 from ..grounding.similarity import normalised, scene_of
 from ..interface.protocol import Interface
@@ -55,8 +54,7 @@ def heat_of(interface: Interface, rgb: RGB, query: Query, *, load_picture: LoadP
         return []
     size = (int(rgb.shape[0]), int(rgb.shape[1]))
     (encoding,) = interface.encode_photos([rgb])
-    record = None if encoding.grounding is None else unpack(encoding.grounding)
-    scene = scene_of(size, encoding.regions, encoding.boxes, encoding.masks, record)
+    scene = scene_of(size, encoding)
     encoded: QueryEncoding = interface.encode_query(tuple(asked))
     use = scene.grid.usable()
     heats = []

@@ -79,7 +79,7 @@ def test_a_model_in_force_that_is_not_here_is_listed_with_the_remedy(run, home, 
 def test_measured_speeds_are_shown_afterwards(run, home, settings, monkeypatch):
     monkeypatch.setattr("interleave_index.interface.measure.SECONDS", 0.0)
     monkeypatch.setattr("interleave_index.interface.measure.BATCH", 2)
-    monkeypatch.setattr("interleave_index.cli.models.BUNDLED", {})
+    monkeypatch.setattr("interleave_index.interface.registry.names", list)
     status, out, _ = run("models", "list", "--measure", "--json", "--config", settings)
     (row,) = (row for row in json.loads(out)["models"] if row["name"] == NAME)
     (speed,) = row["speeds"]

@@ -1,5 +1,7 @@
 """Maps, components and points, on maps whose answer can be read off."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,11 +9,11 @@ from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
 from interleave_index.errors import ShapeError
-from interleave_index.geometry import encode_rle
 from interleave_index.grounding.grid import PatchGrid
 from interleave_index.grounding.points import components, prompt_of
 from interleave_index.grounding.resample import enlarged, resized
 from interleave_index.grounding.similarity import factorised, normalised, scene_of
+from interleave_index.interface.toy import ToyInterface
 from tests.grounding.conftest import cell_of, cropped, letterboxed
 
 ALL = np.ones((12, 12), bool)
@@ -128,9 +130,10 @@ def test_a_constant_map_stretches_to_nothing():
 
 
 def test_a_scene_of_other_regions_is_an_error():
-    vectors = np.eye(3, dtype=np.float32)[:2]
+    (encoding,) = ToyInterface().encode_photos([np.zeros((10, 10, 3), np.uint8)])
+    other = replace(encoding, regions=np.eye(2, len(encoding.image), dtype=np.float32))
     with pytest.raises(ShapeError, match="photo has 2 regions, 1 masks"):
-        scene_of((10, 10), vectors, np.zeros((2, 4), np.float32), [encode_rle(np.ones((4, 4), bool))])
+        scene_of((10, 10), other)
 
 
 def test_a_map_of_regions_ranks_cells_much_as_a_map_of_patches_does(bench):

@@ -15,14 +15,12 @@ from interleave_index.errors import ConfigError, SpaceMismatch, WeightsMissing
 from interleave_index.geometry import mask_iou, unit
 from interleave_index.grounding.record import unpack
 from interleave_index.interface.calibration import Calibration
-from interleave_index.interface.dual import DualInterface, Look
-from interleave_index.interface.dual.automatic import AutomaticMasks
-from interleave_index.interface.dual.proposals import InterfaceProposals, meant
+from interleave_index.interface.dual.proposals import AutomaticMasks, InterfaceProposals, proposal_at
 from interleave_index.interface.dual.regions import square_around
 from interleave_index.interface.registry import load
 from interleave_index.interface.toy import ToyInterface
 from interleave_index.models.hub.dual_encoder import DualEncoder
-from interleave_index.records import GroundedMask, ResolvedPart, Segmented
+from interleave_index.records import ResolvedPart, Segmented
 from tests.models import tiny, tiny_prompted
 
 FAMILIES = ("clip", "metaclip_2", "siglip", "siglip2-fixed", "siglip2")
@@ -53,6 +51,11 @@ def folders(home):
 @pytest.fixture(scope="module", params=FAMILIES)
 def interface(request, folders):
     return load(str(folders[request.param]), device="cpu", proposals="toy")
+
+
+def dual(folder, proposals="toy", **settings):
+    """The interface itself, which grounds in its own way."""
+    return load(str(folder), device="cpu", proposals=proposals, grounding="own", **settings)
 
 
 def text(words, role="caption", weight=1.0):
@@ -106,9 +109,9 @@ def collection(count=24):
 def test_plain_text_ranks_photos_exactly_as_the_encoder_does(interface, folders, query):
     photos = collection()
     encoder = DualEncoder(folders[interface.space.interface])
-    plain = np.stack([looked.image for looked in encoder.look([encoder.prepare(p) for p in photos])])
+    plain = np.stack([encoded.image for encoded in encoder.encode_images([encoder.prepare(p) for p in photos])])
     words = " ".join(part.label for part in query)
-    wanted = np.argsort(-(plain @ encoder.texts([words])[0]), kind="stable")
+    wanted = np.argsort(-(plain @ encoder.encode_texts([words])[0]), kind="stable")
     stored = np.stack([encoding.image for encoding in interface.encode_photos(photos)])
     scores = stored @ interface.encode_query(query).legend
     assert np.argsort(-scores, kind="stable").tolist() == wanted.tolist()
@@ -120,9 +123,9 @@ def test_an_index_ranks_plain_text_as_the_encoder_does_with_half_of_the_mean_cap
     for number, photo in enumerate(photos):
         Image.fromarray(photo).save(tmp_path / f"{number:02}.png")
     encoder = DualEncoder(folders["siglip"])
-    plain = np.stack([looked.image for looked in encoder.look([encoder.prepare(p) for p in photos])])
-    made = DualInterface.load(folders["siglip"], proposals="toy")
-    wanted = plain @ encoder.texts(["a photo of a beach"])[0] - (plain @ made.calibration.captions.T).mean(1) / 2
+    plain = np.stack([encoded.image for encoded in encoder.encode_images([encoder.prepare(p) for p in photos])])
+    made = dual(folders["siglip"])
+    wanted = plain @ encoder.encode_texts(["a photo of a beach"])[0] - (plain @ made.calibration.captions.T).mean(1) / 2
     config = Config.from_mapping({"ingest": {"workers": 0}})
     with Index.open(tmp_path / "index", config=config, interface=made, create=True) as index:
         index.ingest(tmp_path)
@@ -137,9 +140,7 @@ def test_an_index_ranks_plain_text_as_the_encoder_does_with_half_of_the_mean_cap
 def test_an_index_of_other_regions_says_in_what_they_differ(folders, home, tmp_path):
     Image.fromarray(drawn()).save(tmp_path / "one.png")
     config = Config.from_mapping({"ingest": {"workers": 0}})
-    made, other = (
-        DualInterface.load(folders["clip"], proposals="toy", method=method) for method in ("attention", "patches")
-    )
+    made, other = (dual(folders["clip"], regions=method) for method in ("attention", "patches"))
     with Index.open(tmp_path / "index", config=config, interface=made, create=True) as index:
         index.ingest(tmp_path)
     with (
@@ -150,17 +151,17 @@ def test_an_index_of_other_regions_says_in_what_they_differ(folders, home, tmp_p
 
 
 def test_a_batch_that_does_not_fit_into_memory_costs_no_photo(folders, home, monkeypatch):
-    made = DualInterface.load(folders["clip"], proposals="toy")
-    photos, sizes, look = collection(9), [], made._encoder.look
+    made = dual(folders["clip"])
+    photos, sizes, encode = collection(9), [], made._encoder.encode_images
 
     def full(prepared, *words, **more):
         sizes.append(len(prepared))
         if len(prepared) > 3:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
-        return look(prepared, *words, **more)
+        return encode(prepared, *words, **more)
 
     wanted = made.encode_photos(photos)
-    monkeypatch.setattr(made._encoder, "look", full)
+    monkeypatch.setattr(made._encoder, "encode_images", full)
     found = made.encode_photos(photos)
     assert all(np.allclose(one.image, other.image, atol=1e-5) for one, other in zip(found, wanted, strict=True))
     assert max(sizes) > 3 and made.batcher.size <= 3
@@ -198,16 +199,16 @@ def test_points_mean_the_smallest_proposal_that_holds_them():
     proposals = InterfaceProposals(ToyInterface()).propose([photo])[0]
     point = np.zeros((96, 128), bool)
     point[30:33, 40:43] = True  # on red, which lies inside white's bounds but not in its mask
-    found = meant(point, None, proposals)
+    found = proposal_at(point, None, proposals)
     assert found is not None
     assert mask_iou(found, (photo == (220, 40, 40)).all(-1)) > 0.95
-    assert meant(point, point, proposals) is None
+    assert proposal_at(point, point, proposals) is None
 
 
 @pytest.mark.parametrize("method", ["attention", "patches", "crop"])
 @pytest.mark.parametrize("family", ["clip", "siglip", "siglip2"])
 def test_every_method_gives_regions_in_a_space_of_its_own(folders, home, family, method):
-    made = DualInterface.load(folders[family], method=method, proposals="toy")
+    made = dual(folders[family], regions=method)
     (encoding,) = made.encode_photos([drawn()])
     assert np.allclose(np.linalg.norm(encoding.regions, axis=1), 1, atol=1e-4)
     assert f"regions {method}" in made.space.preprocessing
@@ -215,32 +216,32 @@ def test_every_method_gives_regions_in_a_space_of_its_own(folders, home, family,
         encoder = DualEncoder(folders[family])
         view = encoder.preprocessing.whole()
         cut = view.prepare(square_around(drawn(), encoding.masks[1].decode()))
-        assert np.allclose(encoder.look([cut])[0].image, encoding.regions[1], atol=1e-4)
+        assert np.allclose(encoder.encode_images([cut])[0].image, encoding.regions[1], atol=1e-4)
 
 
 def test_the_space_tells_weights_preprocessing_method_and_proposals_apart(folders, home):
     spaces = {
-        DualInterface.load(folders["siglip"], proposals="toy").space,
-        DualInterface.load(folders["siglip"], proposals="toy", method="patches").space,
-        DualInterface.load(folders["siglip"], proposals="find-mini").space,
-        DualInterface.load(folders["clip"], proposals="toy").space,
-        DualInterface.load(tiny.save(home / "other" / "siglip", "siglip", seed=7), proposals="toy").space,
+        dual(folders["siglip"]).space,
+        dual(folders["siglip"], regions="patches").space,
+        dual(folders["siglip"], proposals="find-mini").space,
+        dual(folders["clip"]).space,
+        dual(tiny.save(home / "other" / "siglip", "siglip", seed=7)).space,
     }
     assert len(spaces) == 5
-    again = DualInterface.load(folders["siglip"], proposals="toy", dtype="bfloat16").space
+    again = dual(folders["siglip"], dtype="bfloat16").space
     assert again in spaces  # precision does not part a library on a GPU from its queries on a CPU
     assert all("pillow" in space.preprocessing for space in spaces)
 
 
 def test_an_unknown_method_is_refused(folders, home):
     with pytest.raises(ConfigError, match="expected one of attention, patches, crop"):
-        DualInterface.load(folders["clip"], method="boxes", proposals="toy")
+        dual(folders["clip"], regions="boxes")
 
 
 class Flooding:
     """A segmenter that floods the patch of one colour under a point, and is sure of it."""
 
-    def look(self, photo):
+    def bind(self, photo):
         from scipy import ndimage
 
         def segment(prompts):
@@ -266,7 +267,7 @@ def test_a_segmenter_that_is_asked_everywhere_gives_every_patch_once():
 
 def test_masks_of_sam_2_become_regions(folders, home):
     folder = tiny_prompted.sam2(home / "saved" / "sam2")
-    made = DualInterface.load(folders["clip"], proposals=str(folder))
+    made = dual(folders["clip"], proposals=str(folder))
     (encoding,) = made.encode_photos([drawn()])
     assert len(encoding.regions) == len(encoding.masks) <= 32 and "sam2" in made.space.preprocessing
 
@@ -289,32 +290,43 @@ def test_every_photo_carries_its_patch_grid_as_a_whole(interface):
 
 
 def test_the_kept_patches_are_those_of_the_encoder(folders, home):
-    made, encoder = DualInterface.load(folders["siglip"], proposals="toy"), DualEncoder(folders["siglip"])
+    made, encoder = dual(folders["siglip"]), DualEncoder(folders["siglip"])
     (encoding,) = made.encode_photos([drawn()])
-    (looked,) = encoder.look([encoder.prepare(drawn())], patches=True)
+    (encoded,) = encoder.encode_images([encoder.prepare(drawn())], patches=True)
     kept = unpack(encoding.grounding or b"").patches()
-    assert kept is not None and looked.patches is not None
-    assert (kept * looked.patches).sum(1).min() > 0.95 and (kept * looked.patches).sum(1).mean() > 0.99
+    assert kept is not None and encoded.patches is not None
+    assert (kept * encoded.patches).sum(1).min() > 0.95 and (kept * encoded.patches).sum(1).mean() > 0.99
 
 
-def test_a_grounder_is_given_all_that_is_known(folders, home):
-    class Noting:
-        def ground(self, look):
-            self.look = look
-            return [GroundedMask(0, look.encoding.masks[0], (0.0, 0.0, 1.0, 1.0), 0.5)]
+def test_an_inspected_photo_has_all_patches_of_the_view_as_a_whole_and_vectors_of_masks(folders, home):
+    inspected, encoder = dual(folders["clip"]).inspect(drawn()), DualEncoder(folders["clip"])
+    (plain,) = encoder.encode_images([encoder.preprocessing.whole().prepare(drawn())], patches=True)
+    scene = inspected.scene
+    assert scene.patches is not None and np.allclose(scene.patches, plain.patches, atol=1e-5)
+    assert inspected.embed is not None
+    assert np.allclose(inspected.embed([mask.decode() for mask in scene.masks]), scene.regions, atol=1e-4)
 
-    noting = Noting()
-    made = DualInterface.load(folders["clip"], proposals="toy", grounder=noting)
-    (found,) = made.ground(drawn(), (text("a thing", "entity"), text("beside")))
-    assert found.score == 0.5
-    look: Look = noting.look
-    assert len(look.parts) == len(look.vectors) == 1
-    assert np.allclose(look.embed([m.decode() for m in look.encoding.masks]), look.encoding.regions, atol=1e-4)
-    patches, encoder = look.record.patches(), DualEncoder(folders["clip"])
-    (plain,) = encoder.look([encoder.preprocessing.whole().prepare(drawn())], patches=True)
-    assert patches is not None and plain.patches is not None
-    assert (patches * plain.patches).sum(1).min() > 0.999  # full rank: only rounded
-    assert look.calibration().captions.shape[1] == made.space.dim
+
+def test_its_own_way_of_grounding_is_the_best_region(folders, home):
+    interface = dual(folders["clip"])
+    (encoding,) = interface.encode_photos([drawn()])
+    mask = encoding.masks[2].decode()
+    part = ResolvedPart("entity", "region", "[image:x.png]", photo=drawn(), mask=mask)
+    (found,) = interface.ground(drawn(), (part, text("beside")))
+    assert found.rung == "" and found.score == pytest.approx(1, abs=1e-3)
+    assert np.array_equal(found.mask.decode(), mask)
+
+
+def test_the_end_of_a_text_that_an_encoder_does_not_read_is_told(interface):
+    assert interface.reading("a red dog").notes() == []
+    long = "a red dog " * 40 + "beside a Blue cat"
+    reading = interface.reading(long)
+    assert reading.cut.endswith("a red dog beside a Blue cat") and len(reading.cut) < len(long)
+    (note,) = reading.notes()
+    assert note.startswith("the text is longer than the model reads; it leaves out ")
+    vectors = [interface.encode_query((text(words),)).legend for words in (long, long + " on a bench", long[2:])]
+    assert np.allclose(vectors[0], vectors[1], atol=1e-5)  # what is left out says nothing
+    assert not np.allclose(vectors[0], vectors[2], atol=1e-3)
 
 
 # --- names ------------------------------------------------------------------------------------

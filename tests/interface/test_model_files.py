@@ -5,14 +5,14 @@ import torch
 from safetensors.torch import save_file
 
 from interleave_index.errors import WeightsMissing
-from interleave_index.interface.model_files import inside
+from interleave_index.interface.model_files import contents
 
 
 def test_tensors_are_counted_part_by_part_with_their_precision(tmp_path):
     (tmp_path / "config.json").write_text('{"model_type": "clip"}')
     tensors = {"text.a": torch.zeros(2, 3), "text.b": torch.zeros(4, dtype=torch.float16), "alone": torch.zeros(())}
     save_file(tensors | {"sem_seg_head.predictor.x": torch.zeros(5)}, tmp_path / "model.safetensors")
-    facts = inside(str(tmp_path))
+    facts = contents(str(tmp_path))
     assert facts["kind"] == "clip" and facts["tensors"] == {
         "model.safetensors: alone": "1 tensors, 1 parameters, F32",
         "model.safetensors: sem_seg_head.predictor": "1 tensors, 5 parameters, F32",
@@ -21,13 +21,13 @@ def test_tensors_are_counted_part_by_part_with_their_precision(tmp_path):
 
 
 def test_the_bundled_model_is_described_too():
-    facts = inside("find-mini")
+    facts = contents("find-mini")
     assert facts["kind"] == "find-mini" and any("interface" in part for part in facts["tensors"])
 
 
 def test_a_model_without_files_and_a_file_that_is_none_are_named(tmp_path):
     with pytest.raises(WeightsMissing, match="toy has no weights"):
-        inside("toy")
+        contents("toy")
     (tmp_path / "model.safetensors").write_bytes(b"\x05")
     with pytest.raises(WeightsMissing, match="is no safetensors file"):
-        inside(str(tmp_path))
+        contents(str(tmp_path))

@@ -8,8 +8,7 @@ import pytest
 
 from interleave_index.config import Config
 from interleave_index.geometry import encode_rle, mask_iou
-from interleave_index.interface.dual import DualInterface
-from interleave_index.interface.points import PointGrounder, PointsInterface
+from interleave_index.interface.points import PointsInterface
 from interleave_index.interface.registry import load
 from interleave_index.interface.toy import ToyInterface
 from interleave_index.models.segmenters.grounders import Grounders
@@ -55,7 +54,7 @@ def test_a_segmenter_is_shown_points_on_the_thing_and_its_mask_is_taken(two_disc
     given_prompts = []
 
     class Segmenter:
-        def look(self, given):
+        def bind(self, given):
             assert given is photo
 
             def segment(prompts):
@@ -108,7 +107,7 @@ def test_a_concept_model_gives_its_own_masks_and_its_not_there_stands(two_discs,
 class Boxed:
     """A segmenter that takes a box as its mask."""
 
-    def look(self, photo):
+    def bind(self, photo):
         def segment(prompts):
             made = []
             for prompt in prompts:
@@ -210,16 +209,16 @@ def test_a_dual_encoder_grounds_by_points_and_scores_masks_by_their_own_vectors(
     assert found[0].score == pytest.approx(best, abs=0.02)
 
     class Segmenter:
-        def look(self, photo):
+        def bind(self, photo):
             return lambda prompts: [Segmented(discs[1], 0.9) for _ in prompts]
 
-    grounder = PointGrounder(lambda: Grounders(segmenter=Segmenter()))
-    (made,) = DualInterface.load(clip, proposals="toy", grounder=grounder).ground(photo, (part,))
+    own = load(str(clip), device="cpu", proposals="toy", grounding="own")
+    (made,) = PointsInterface(own, lambda: Grounders(segmenter=Segmenter())).ground(photo, (part,))
     right = interface.encode_query((shown(photo, discs[1]),)).entities[0]
     assert made.rung == "points" and made.score == pytest.approx(float(right @ vector), abs=0.02)
 
 
-def test_its_own_second_look_can_be_asked_for(clip, two_discs, monkeypatch, tmp_path):
+def test_its_own_way_of_grounding_can_be_asked_for(clip, two_discs, monkeypatch, tmp_path):
     monkeypatch.setenv("INTERLEAVE_MODELS", str(tmp_path))
     interface = load(str(clip), device="cpu", proposals="toy", grounding="own")
     (found,) = interface.ground(two_discs[0], (entity("a red dog"),))

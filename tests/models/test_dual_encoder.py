@@ -11,7 +11,7 @@ pytest.importorskip("transformers")
 
 from interleave_index.errors import ModelError, WeightsMissing
 from interleave_index.models.hub import local
-from interleave_index.models.hub.dual_encoder import DualEncoder, checkpoint_of, dim_of
+from interleave_index.models.hub.dual_encoder import DualEncoder, dim_of
 from tests.models import tiny
 
 FAMILIES = ("clip", "metaclip_2", "siglip", "siglip2-fixed", "siglip2")
@@ -68,9 +68,9 @@ def test_photos_and_texts_get_the_vectors_of_the_model_itself(family, folders, e
     pictures, words = photos(*SIZES), ["A red dog", "two people on a bench"]
     image, text = reference(folders[family], pictures, words)
     encoder = encoders[family]
-    found = np.stack([looked.image for looked in encoder.look([encoder.prepare(p) for p in pictures])])
+    found = np.stack([encoded.image for encoded in encoder.encode_images([encoder.prepare(p) for p in pictures])])
     assert np.abs(found - image).max() < 2e-5
-    assert np.abs(encoder.texts(words) - text).max() < 2e-5
+    assert np.abs(encoder.encode_texts(words) - text).max() < 2e-5
     assert encoder.dim == image.shape[1] == dim_of(json.loads((folders[family] / "config.json").read_text()))
 
 
@@ -80,8 +80,8 @@ def full(encoder, picture, count=1):
 
 def test_a_region_of_everything_is_the_photo(encoder):
     pictures = photos(*SIZES)
-    looked = encoder.look([encoder.prepare(p) for p in pictures], [full(encoder, p, 2) for p in pictures])
-    for one in looked:
+    encoded = encoder.encode_images([encoder.prepare(p) for p in pictures], [full(encoder, p, 2) for p in pictures])
+    for one in encoded:
         assert one.regions.shape == (2, encoder.dim)
         assert np.allclose(one.regions @ one.image, 1, atol=1e-5)
 
@@ -95,17 +95,17 @@ def test_a_region_takes_nothing_from_the_cells_outside_its_mask(encoder):
     prepared = [encoder.prepare(picture)]
     tower = encoder._tower
     with torch.inference_mode():
-        seen = tower.see(encoder._inputs(prepared))
+        seen = tower.forward(encoder._inputs(prepared))
         kept = torch.from_numpy(left.reshape(-1) > 0)
-        start = seen.values[0].shape[1] - seen.there.shape[1]
+        start = seen.values[0].shape[1] - seen.real.shape[1]
         chosen = torch.cat([torch.ones(start, dtype=torch.bool), kept])
         cut = type(seen)(
-            seen.image, [k[:, chosen] for k in seen.keys], [v[:, chosen] for v in seen.values], seen.there[:, kept]
+            seen.image, [k[:, chosen] for k in seen.keys], [v[:, chosen] for v in seen.values], seen.real[:, kept]
         )
         alone = tower.pool(cut, torch.ones(1, 1, int(kept.sum())))[0]
-    (looked,) = encoder.look(prepared, [left])
-    assert np.allclose(looked.regions[0], torch.nn.functional.normalize(alone, dim=-1)[0], atol=1e-5)
-    assert float(looked.regions[0] @ looked.image) < 0.9999
+    (encoded,) = encoder.encode_images(prepared, [left])
+    assert np.allclose(encoded.regions[0], torch.nn.functional.normalize(alone, dim=-1)[0], atol=1e-5)
+    assert float(encoded.regions[0] @ encoded.image) < 0.9999
 
 
 def test_regions_do_not_depend_on_their_neighbours_in_the_batch(encoder):
@@ -117,9 +117,9 @@ def test_regions_do_not_depend_on_their_neighbours_in_the_batch(encoder):
     ]
     prepared = [encoder.prepare(p) for p in pictures]
     for method in ("attention", "patches"):
-        together = encoder.look(prepared, wanted, method=method, patches=True)
+        together = encoder.encode_images(prepared, wanted, method=method, patches=True)
         for n, one in enumerate(together):
-            (alone,) = encoder.look([prepared[n]], [wanted[n]], method=method, patches=True)
+            (alone,) = encoder.encode_images([prepared[n]], [wanted[n]], method=method, patches=True)
             assert np.allclose(alone.regions, one.regions, atol=1e-5) and np.allclose(alone.image, one.image, atol=1e-5)
             assert alone.patches.shape == one.patches.shape == (wanted[n][0].size, encoder.dim)
 
@@ -127,10 +127,10 @@ def test_regions_do_not_depend_on_their_neighbours_in_the_batch(encoder):
 def test_patch_pooling_is_the_weighted_mean_of_the_patch_vectors(encoder):
     picture = photos((60, 80))[0]
     cover = np.random.default_rng(2).uniform(size=(3, *encoder.preprocessing.grid((60, 80)))).astype(np.float32)
-    (looked,) = encoder.look([encoder.prepare(picture)], [cover], method="patches", patches=True)
-    mean = cover.reshape(3, -1) @ looked.patches
-    assert np.allclose(looked.regions, mean / np.linalg.norm(mean, axis=1, keepdims=True), atol=1e-5)
-    assert np.allclose(np.linalg.norm(looked.patches, axis=1), 1, atol=1e-5)
+    (encoded,) = encoder.encode_images([encoder.prepare(picture)], [cover], method="patches", patches=True)
+    mean = cover.reshape(3, -1) @ encoded.patches
+    assert np.allclose(encoded.regions, mean / np.linalg.norm(mean, axis=1, keepdims=True), atol=1e-5)
+    assert np.allclose(np.linalg.norm(encoded.patches, axis=1), 1, atol=1e-5)
 
 
 @pytest.mark.parametrize("family", ["siglip", "siglip2"])
@@ -139,15 +139,15 @@ def test_a_region_of_one_cell_is_the_vector_of_its_patch(family, encoders):
     grid = encoder.preprocessing.grid((60, 80))
     one = np.zeros((1, *grid), np.float32)
     one[0, 2, 3] = 1
-    (looked,) = encoder.look([encoder.prepare(picture)], [one], patches=True)
-    assert np.allclose(looked.regions[0], looked.patches[2 * grid[1] + 3], atol=1e-5)
+    (encoded,) = encoder.encode_images([encoder.prepare(picture)], [one], patches=True)
+    assert np.allclose(encoded.regions[0], encoded.patches[2 * grid[1] + 3], atol=1e-5)
 
 
 @pytest.mark.parametrize("family", ["clip", "siglip", "siglip2"])
 def test_half_precision_stays_near(folders, family):
     picture = photos((60, 80))[0]
     exact, half = DualEncoder(folders[family]), DualEncoder(folders[family], dtype="bfloat16")
-    found = [e.look([e.prepare(picture)], [full(e, picture)])[0] for e in (exact, half)]
+    found = [e.encode_images([e.prepare(picture)], [full(e, picture)])[0] for e in (exact, half)]
     assert found[1].image.dtype == np.float32 and float(found[0].image @ found[1].image) > 0.97
     assert float(found[1].regions[0] @ found[1].image) > 0.999  # both rounded alike
     assert exact.checkpoint == half.checkpoint
@@ -165,8 +165,8 @@ def changed(folder, target, **more):
 
 
 def test_a_checkpoint_is_named_by_its_weights(folders, tmp_path):
-    assert checkpoint_of(folders["clip"]) == local.sha256_of(folders["clip"] / "model.safetensors")
-    assert checkpoint_of(folders["clip"]) != checkpoint_of(folders["siglip"])
+    assert local.checkpoint_of(folders["clip"]) == local.sha256_of(folders["clip"] / "model.safetensors")
+    assert local.checkpoint_of(folders["clip"]) != local.checkpoint_of(folders["siglip"])
 
 
 def test_a_folder_of_another_kind_is_refused(folders, tmp_path):

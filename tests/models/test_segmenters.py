@@ -82,7 +82,7 @@ def test_a_photo_of_another_form_is_an_error():
 
 @pytest.mark.parametrize("name", ["sam", "sam2"])
 def test_every_prompt_gets_a_mask_of_the_photos_size(folders, name):
-    segment = SamSegmenter(folders[name]).look(PHOTO)
+    segment = SamSegmenter(folders[name]).bind(PHOTO)
     both = Prompt(np.array([[30, 40], [5, 5]], np.float32), np.array([1, 0], np.int8), (10, 10, 50, 60))
     box = Prompt(np.zeros((0, 2), np.float32), np.zeros(0, np.int8), (10, 10, 50, 60))
     found = segment([point(30, 40), both, box])
@@ -94,7 +94,7 @@ def test_every_prompt_gets_a_mask_of_the_photos_size(folders, name):
 @pytest.mark.parametrize("name", ["sam", "sam2"])
 def test_a_prompt_alone_answers_as_it_does_among_others(folders, name):
     segmenter = SamSegmenter(folders[name])
-    alone, among = segmenter.look(PHOTO)([point(80, 20)])[0], segmenter.look(PHOTO)([point(1, 1), point(80, 20)])[1]
+    alone, among = segmenter.bind(PHOTO)([point(80, 20)])[0], segmenter.bind(PHOTO)([point(1, 1), point(80, 20)])[1]
     assert np.array_equal(alone.mask, among.mask) and alone.quality == among.quality
 
 
@@ -124,14 +124,14 @@ def test_a_box_prompt_gives_what_the_library_gives_through_its_own_processor(fol
     # their boxes count from the centre of the first pixel of the square, ours from the corner of the photo
     half = 0.5 * 120 / 64
     x0, y0, x1, y1 = (value + half for value in inside)
-    ours = SamSegmenter(folders["sam"]).look(PHOTO)(
+    ours = SamSegmenter(folders["sam"]).bind(PHOTO)(
         [Prompt(np.zeros((0, 2), np.float32), np.zeros(0, np.int8), (x0, y0, x1, y1))]
     )
     assert np.mean(ours[0].mask == expected[0, 0].numpy()) > 0.99
     assert ours[0].quality == pytest.approx(float(second.iou_scores[0, 0, 0]), abs=1e-5)
 
 
-def test_a_photo_is_embedded_once_however_often_it_is_looked_at(folders, monkeypatch):
+def test_a_photo_is_embedded_once_however_often_it_is_bound(folders, monkeypatch):
     segmenter = SamSegmenter(folders["sam2"])
     embed, photos = segmenter._embed, []
 
@@ -140,15 +140,15 @@ def test_a_photo_is_embedded_once_however_often_it_is_looked_at(folders, monkeyp
         return embed(photo)
 
     monkeypatch.setattr(segmenter, "_embed", counted)
-    segmenter.look(PHOTO)
-    segmenter.look(PHOTO.copy())
-    segmenter.look(PHOTO[::-1])
+    segmenter.bind(PHOTO)
+    segmenter.bind(PHOTO.copy())
+    segmenter.bind(PHOTO[::-1])
     assert len(photos) == 2
 
 
 def test_a_prompt_of_nothing_is_an_error(folders):
     with pytest.raises(ShapeError, match="expected a label a point, and a point or a box"):
-        SamSegmenter(folders["sam"]).look(PHOTO)([Prompt(np.zeros((0, 2), np.float32), np.zeros(0, np.int8))])
+        SamSegmenter(folders["sam"]).bind(PHOTO)([Prompt(np.zeros((0, 2), np.float32), np.zeros(0, np.int8))])
 
 
 # --- models that read ------------------------------------------------------------------------

@@ -14,7 +14,7 @@ import numpy as np
 from ...geometry import box_mask
 from ...models.hub import local
 from ...models.hub.dual_encoder import DualEncoder
-from ...records import Floats, Space
+from ...records import Space
 from ..calibration import Calibration
 from ..generic import drawn_pictures, generic_captions
 from .regions import RegionEncoder
@@ -24,13 +24,12 @@ PICTURES = 32
 
 def calibration_of(space: Space, make: Callable[[], Calibration]) -> Calibration:
     """The calibration that is kept for a space, or a new one, which is kept where that is possible."""
-    told = "\n".join([repr(space), str(PICTURES), *generic_captions()])
-    file = local.home() / "banks" / f"{hashlib.sha256(told.encode()).hexdigest()[:32]}.npz"
+    identity = "\n".join([repr(space), str(PICTURES), *generic_captions()])
+    file = local.home() / "banks" / f"{hashlib.sha256(identity.encode()).hexdigest()[:32]}.npz"
     try:
         return Calibration.from_bytes(file.read_bytes())
     except (OSError, ValueError, KeyError):
-        made = make()
-    data = made.to_bytes()
+        data = make().to_bytes()
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         draft = file.with_suffix(".tmp")
@@ -43,16 +42,13 @@ def calibration_of(space: Space, make: Callable[[], Calibration]) -> Calibration
 
 def make_calibration(encoder: DualEncoder, regions: RegionEncoder) -> Calibration:
     """Banks in the space of one encoder; one region in the middle of each drawn picture."""
-    captions = encoder.texts(generic_captions())
-    pictures, parts = _picture_banks(encoder, regions)
-    return Calibration(captions=captions, phrases=captions, pictures=pictures, regions=parts, stand_in=True)
-
-
-def _picture_banks(encoder: DualEncoder, regions: RegionEncoder) -> tuple[Floats, Floats]:
+    captions = encoder.encode_texts(generic_captions())
     images, parts = [], []
     for picture in drawn_pictures(PICTURES):
-        high, wide = picture.shape[:2]
-        middle = box_mask((wide / 4, high / 4, 3 * wide / 4, 3 * high / 4), (high, wide))
-        images.append(encoder.look([encoder.prepare(picture)])[0].image)
+        height, width = picture.shape[:2]
+        middle = box_mask((width / 4, height / 4, 3 * width / 4, 3 * height / 4), (height, width))
+        images.append(encoder.encode_images([encoder.prepare(picture)])[0].image)
         parts.append(regions.vectors(picture, [middle])[0])
-    return np.stack(images), np.stack(parts)
+    return Calibration(
+        captions=captions, phrases=captions, pictures=np.stack(images), regions=np.stack(parts), stand_in=True
+    )

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import ShapeError
-from ...grounding.record import pack, unpack
+from ...geometry import box_of_rle, box_rle, resize_rle, unit
+from ...grounding.record import pack
+from ...grounding.similarity import Scene
 from ...models.batching import Batcher
 from ...models.hub.dual_encoder import DualEncoder
 from ...records import (
@@ -27,13 +28,10 @@ from ...records import (
     Space,
 )
 from ..calibration import Calibration
-from ..protocol import Capabilities, Interface
+from ..protocol import Capabilities, InspectedPhoto, Interface, TextReading
 from .banks import calibration_of, make_calibration
-from .ground import BestRegion, Grounder, Look
-from .legend import compose
-from .named import named_proposer
-from .proposals import Proposals, Proposer, meant
-from .regions import Parts, RegionEncoder
+from .proposals import Proposals, Proposer, proposal_at
+from .regions import RegionEncoder, WholeView
 
 RANK = 16  # of the patch vectors in a stored record
 ON_CPU, ON_ACCELERATOR = (8, 16), (64, 512)  # photos of the first batch and of the largest
@@ -58,17 +56,14 @@ class DualInterface(Interface):
         encoder: the checkpoint.
         proposer: where masks come from.
         method: how a mask becomes a vector: ``attention``, ``patches`` or ``crop``.
-        grounder: takes the second look at a photo; None takes its best region.
     Attributes:
         batcher: how many photos go through the model at a time.
     """
 
-    def __init__(
-        self, encoder: DualEncoder, proposer: Proposer, *, method: str = "attention", grounder: Grounder | None = None
-    ) -> None:
+    def __init__(self, encoder: DualEncoder, proposer: Proposer, *, method: str = "attention") -> None:
         start, most = ON_CPU if encoder.device.type == "cpu" else ON_ACCELERATOR
         self.batcher = Batcher(start, most)
-        self._encoder, self._proposer, self._grounder = encoder, proposer, grounder or BestRegion()
+        self._encoder, self._proposer = encoder, proposer
         self._regions = RegionEncoder(encoder, method, Batcher(start, most))
         self._one_view = self._regions.view == encoder.preprocessing
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="resize")
@@ -79,26 +74,6 @@ class DualInterface(Interface):
             preprocessing=f"{encoder.preprocessing}; regions {method} of {self._regions.view}; "
             f"proposals {proposer.name}",
         )
-
-    @classmethod
-    def load(
-        cls,
-        folder: Path,
-        *,
-        device: str = "cpu",
-        dtype: str = "auto",
-        method: str = "attention",
-        proposals: str = "find-mini",
-        offline: bool = False,
-        grounder: Grounder | None = None,
-    ) -> DualInterface:
-        """From a checkpoint folder; `proposals` names the interface, or the segmenter, whose masks become the regions.
-
-        Raises:
-            WeightsMissing, ModelError, BackendMissing, ConfigError.
-        """
-        encoder = DualEncoder(folder, device=device, dtype=dtype)
-        return cls(encoder, named_proposer(proposals, device=device, offline=offline), method=method, grounder=grounder)
 
     @property
     def space(self) -> Space:
@@ -119,14 +94,18 @@ class DualInterface(Interface):
         """See `banks`."""
         return calibration_of(self.space, lambda: make_calibration(self._encoder, self._regions))
 
+    def reading(self, text: str) -> TextReading:
+        """Only the end that lies beyond what the encoder reads: it knows every word by its pieces."""
+        return TextReading(cut=self._encoder.beyond_context(text))
+
     # --- photos -------------------------------------------------------------------------------
 
     def encode_photos(self, photos: Sequence[RGB]) -> list[PhotoEncoding]:
         """See `Interface.encode_photos`. The image vector is the encoder's own; each carries a grounding record."""
-        return [encoding for encoding, _ in self._encoded(photos)]
+        return [encoding for encoding, _ in self._encode(photos)]
 
-    def _encoded(self, photos: Sequence[RGB]) -> list[tuple[PhotoEncoding, Parts]]:
-        """Encodings, and the parts that they were made of."""
+    def _encode(self, photos: Sequence[RGB]) -> list[tuple[PhotoEncoding, WholeView]]:
+        """Encodings, and the view of each photo as a whole that they were made from."""
         # Resizing runs in threads while the proposals are made, and while the model works on the batch before.
         resized = [
             (
@@ -136,60 +115,69 @@ class DualInterface(Interface):
             for photo in photos
         ]
         proposals = self._proposer.propose(photos)
-        items = [_Item(photo, found, *views) for photo, found, views in zip(photos, proposals, resized, strict=True)]
-        return self.batcher.run(items, self._batch)
+        items = [
+            _Item(photo, proposed, *futures)
+            for photo, proposed, futures in zip(photos, proposals, resized, strict=True)
+        ]
+        return self.batcher.run(items, self._encode_batch)
 
-    def _batch(self, items: Sequence[_Item]) -> list[tuple[PhotoEncoding, Parts]]:
+    def _encode_batch(self, items: Sequence[_Item]) -> list[tuple[PhotoEncoding, WholeView]]:
         masks = [item.proposals.decoded() for item in items]
         whole = [item.whole.result() for item in items]
-        parts, looked = self._regions.look([item.photo for item in items], whole, masks)
+        views = self._regions.encode([item.photo for item in items], whole, masks)
+        images = [view.image for view in views]
         if not self._one_view:
-            looked = self._encoder.look([item.image.result() for item in items if item.image is not None])
-        found = []
-        for item, one, part, some in zip(items, looked, parts, masks, strict=True):
-            record = pack(part.grid, some, self.space.checkpoint, part.patches, rank=RANK)
-            found.append(
-                (
-                    PhotoEncoding(
-                        image=one.image,
-                        regions=part.regions,
-                        boxes=item.proposals.boxes,
-                        areas=item.proposals.areas,
-                        scores=item.proposals.scores,
-                        masks=item.proposals.masks,
-                        grounding=record,
-                    ),
-                    part,
-                )
+            prepared = [item.image.result() for item in items if item.image is not None]
+            images = [encoded.image for encoded in self._encoder.encode_images(prepared)]
+        encodings = []
+        for item, image, view, photo_masks in zip(items, images, views, masks, strict=True):
+            encoding = PhotoEncoding(
+                image=image,
+                regions=view.regions,
+                boxes=item.proposals.boxes,
+                areas=item.proposals.areas,
+                scores=item.proposals.scores,
+                masks=item.proposals.masks,
+                grounding=pack(view.grid, photo_masks, self.space.checkpoint, view.patches, rank=RANK),
             )
-        return found
+            encodings.append((encoding, view))
+        return encodings
 
     # --- queries ------------------------------------------------------------------------------
 
     def encode_query(self, query: ResolvedQuery) -> QueryEncoding:
-        """See `Interface.encode_query` and `legend`. The vector of a text entity is that of its phrase alone, of a
-        whole picture its image vector, of a part that of its mask in the picture."""
-        asked = [part for part in query if part.role != "negative"]
-        known: dict[int, Floats] = {}
+        """See `Interface.encode_query`. Dual encoders read no sentences with pictures, so the legend is composed.
 
-        def vector(part: ResolvedPart) -> Floats:
-            if id(part) not in known:
-                known[id(part)] = self._vector(part)
-            return known[id(part)]
+        Words alone are one text, joined by blanks in their order, brackets or not: plain text ranks exactly as the
+        encoder ranks it. With pictures, the legend is the sum of the vector of all words together (weight: the mean of
+        their parts') and of the vectors of the pictures and parts (each with its weight), scaled to length 1. Pictures
+        alone are their weighted mean, so that a photo finds itself; no parts give zeros.
 
-        def rows(role: str) -> Floats:
-            found = [vector(part) for part in query if part.role == role]
-            return np.stack(found) if found else np.zeros((0, self.space.dim), np.float32)
-
+        The vector of a text entity is that of its phrase alone, of a whole picture its image vector, of a part that of
+        its mask in the picture.
+        """
+        legend = np.zeros(self.space.dim, np.float32)
+        worded = [part for part in query if part.kind == "text" and part.role != "negative"]
+        if worded:
+            words = " ".join(part.label for part in worded)
+            legend += np.float32(np.mean([part.weight for part in worded])) * self._text(words)
+        rows: dict[str, list[Floats]] = {"caption": [], "entity": [], "negative": []}
+        for part in query:
+            if part.kind == "text" and part.role == "caption":
+                continue  # it stands among the words and nowhere else
+            vector = self._vector(part)
+            rows[part.role].append(vector)
+            if part.kind != "text" and part.role != "negative":
+                legend += np.float32(part.weight) * vector
         return QueryEncoding(
-            legend=compose(asked, self.space.dim, self._text, vector),
-            entities=rows("entity"),
-            negatives=rows("negative"),
+            legend=unit(legend),
+            entities=np.array(rows["entity"], np.float32).reshape(-1, self.space.dim),
+            negatives=np.array(rows["negative"], np.float32).reshape(-1, self.space.dim),
         )
 
     def _text(self, words: str) -> Floats:
-        found: Floats = self._encoder.texts([words])[0]
-        return found
+        vector: Floats = self._encoder.encode_texts([words])[0]
+        return vector
 
     def _vector(self, part: ResolvedPart) -> Floats:
         if part.kind == "text":
@@ -199,40 +187,46 @@ class DualInterface(Interface):
         if part.photo is None:
             raise ShapeError(f"part {part.label!r} has neither pixels nor a stored vector")
         if part.mask is None:
-            return self._encoder.look([self._encoder.prepare(part.photo)])[0].image
-        found: Floats = self._regions.vectors(part.photo, [self._outlined(part.photo, part.mask, part.background)])[0]
-        return found
+            return self._encoder.encode_images([self._encoder.prepare(part.photo)])[0].image
+        mask = self._outlined(part.photo, part.mask, part.background)
+        vector: Floats = self._regions.vectors(part.photo, [mask])[0]
+        return vector
 
     def _outlined(self, photo: RGB, mask: BoolMask, background: BoolMask | None) -> BoolMask:
         """The part that is meant: the mask itself, or for points the proposal that they point at."""
         cells = float(mask.mean()) * self._regions.grid((photo.shape[0], photo.shape[1])).cells
         if background is None and cells >= FEW_CELLS:
             return mask
-        found = meant(mask, background, self._proposer.propose([photo])[0])
-        return mask if found is None else found
+        proposal = proposal_at(mask, background, self._proposer.propose([photo])[0])
+        return mask if proposal is None else proposal
 
     # --- grounding ----------------------------------------------------------------------------
 
+    def inspect(self, photo: RGB) -> InspectedPhoto:
+        """See `Interface.inspect`: with the vectors of all patches, and vectors of masks by the regions' method."""
+        ((encoding, view),) = self._encode([photo])
+        coverage = view.grid.coverage([mask.decode() for mask in encoding.masks])
+        scene = Scene(
+            view.grid, encoding.regions, coverage, encoding.masks, encoding.boxes, view.patches, encoding.scores
+        )
+        return InspectedPhoto(scene, embed=lambda masks: self._regions.vectors(photo, masks))
+
     def ground(self, photo: RGB, query: ResolvedQuery) -> list[GroundedMask]:
-        """See `Interface.ground`; the grounder does the work."""
-        entities = tuple(part for part in query if part.role == "entity")
-        if not entities:
+        """See `Interface.ground`: the best region of each entity; the photo as a whole where it has none."""
+        parts = [part for part in query if part.role == "entity"]
+        if not parts:
             return []
-        encoding, parts = self._encoded([photo])[0]
-        full = min(parts.patches.shape)
-        record = unpack(
-            pack(
-                parts.grid, [mask.decode() for mask in encoding.masks], self.space.checkpoint, parts.patches, rank=full
-            )
-        )
-        return self._grounder.ground(
-            Look(
-                photo=photo,
-                parts=entities,
-                vectors=np.stack([self._vector(part) for part in entities]),
-                encoding=encoding,
-                record=record,
-                calibration=lambda: self.calibration,
-                embed=lambda masks: self._regions.vectors(photo, masks),
-            )
-        )
+        (encoding,) = self.encode_photos([photo])
+        size = (int(photo.shape[0]), int(photo.shape[1]))
+        grounded = []
+        for number, part in enumerate(parts):
+            vector = self._vector(part)
+            cosines = encoding.regions @ vector
+            if len(cosines):
+                best = int(cosines.argmax())
+                mask = resize_rle(encoding.masks[best], size)
+                grounded.append(GroundedMask(number, mask, box_of_rle(mask), float(cosines[best])))
+            else:
+                whole = (0.0, 0.0, float(size[1]), float(size[0]))
+                grounded.append(GroundedMask(number, box_rle(whole, size), whole, float(encoding.image @ vector)))
+        return grounded

@@ -1,4 +1,4 @@
-"""Where the masks of a photo come from: any interface that finds regions, or anything else of the same form."""
+"""Where the masks of a photo come from: an interface that finds regions, or a promptable segmenter asked everywhere."""
 
 from __future__ import annotations
 
@@ -8,8 +8,16 @@ from typing import Protocol
 
 import numpy as np
 
-from ...records import RGB, BoolMask, Floats, PhotoEncoding, Rle
+from ...geometry import box_of, encode_rle, mask_iou, resize_mask
+from ...models.segmenters.sam import Segmenter
+from ...records import RGB, BoolMask, Box, Floats, Prompt, Rle
 from ..protocol import Interface
+
+POINTS = 12  # along each side; every one costs two passes of the mask decoder
+QUALITY = 0.7  # predicted IoU
+SMALLEST, LARGEST = 0.001, 0.95  # share of the photo
+SAME_IOU = 0.7
+MOST_REGIONS, LONG_SIDE = 32, 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +66,65 @@ class InterfaceProposals:
 
     def propose(self, photos: Sequence[RGB]) -> list[Proposals]:
         """See `Proposer.propose`."""
-        return [_of(encoding) for encoding in self._interface.encode_photos(photos)]
+        encodings = self._interface.encode_photos(photos)
+        return [Proposals(one.masks, one.boxes, one.areas, one.scores) for one in encodings]
 
 
-def meant(mask: BoolMask, background: BoolMask | None, proposals: Proposals) -> BoolMask | None:
+class AutomaticMasks:
+    """Masks of everything in a photo by a promptable segmenter: a point in the middle of every field of a grid.
+
+    Source: the automatic mask generator of Kirillov et al., Segment Anything, 2023; without its crops.
+
+    Args:
+        segmenter: makes masks of points.
+        name: of its checkpoint, for the identity of a space.
+        points: along each side of a photo.
+    """
+
+    def __init__(self, segmenter: Segmenter, name: str, *, points: int = POINTS) -> None:
+        self._segmenter, self._points, self.name = segmenter, points, f"{name}, {points} x {points} points"
+
+    def propose(self, photos: Sequence[RGB]) -> list[Proposals]:
+        """See `Proposer.propose`. Of masks that cover the same pixels the best is kept."""
+        return [self._propose(photo) for photo in photos]
+
+    def _propose(self, photo: RGB) -> Proposals:
+        candidates: list[tuple[float, float, Box, BoolMask]] = []  # score, area, box, small mask
+        segment = self._segmenter.bind(photo)
+        for prompt in grid_prompts((photo.shape[0], photo.shape[1]), self._points):
+            (segmented,) = segment([prompt])
+            area = float(segmented.mask.mean())
+            is_object = segmented.object_score is None or segmented.object_score > 0
+            if is_object and segmented.quality >= QUALITY and SMALLEST <= area <= LARGEST:
+                small = resize_mask(segmented.mask, long_side=LONG_SIDE)
+                if small.any():
+                    candidates.append((min(segmented.quality, 1.0), area, box_of(segmented.mask), small))
+        candidates.sort(key=lambda candidate: candidate[:2], reverse=True)
+
+        kept: list[tuple[float, float, Box, BoolMask]] = []
+        for candidate in candidates:
+            if len(kept) < MOST_REGIONS and all(mask_iou(candidate[3], other[3]) < SAME_IOU for other in kept):
+                kept.append(candidate)
+        return Proposals(
+            masks=tuple(encode_rle(mask) for *_, mask in kept),
+            boxes=np.array([box for _, _, box, _ in kept], np.float32).reshape(-1, 4),
+            areas=np.array([area for _, area, _, _ in kept], np.float32),
+            scores=np.array([score for score, *_ in kept], np.float32),
+        )
+
+
+def grid_prompts(size: tuple[int, int], points: int) -> list[Prompt]:
+    """One prompt of one point for the middle of every field of a grid over a photo of (height, width).
+
+    >>> [prompt.points.tolist() for prompt in grid_prompts((10, 40), 1)]
+    [[[20.0, 5.0]]]
+    """
+    middles = (np.arange(points) + 0.5) / points
+    on = np.ones(1, np.int8)
+    return [Prompt(np.array([[x * size[1], y * size[0]]], np.float32), on) for y in middles for x in middles]
+
+
+def proposal_at(mask: BoolMask, background: BoolMask | None, proposals: Proposals) -> BoolMask | None:
     """The proposal that a few marked pixels point at: the smallest that holds them and none of the background.
 
     Args:
@@ -71,27 +134,15 @@ def meant(mask: BoolMask, background: BoolMask | None, proposals: Proposals) -> 
     Returns:
         (h, w) bool of the proposal, or None when none holds most of the marked pixels.
     """
-    best: tuple[int, BoolMask] | None = None
-    for candidate in proposals.decoded():
-        size = int(candidate.sum())
-        if (
-            _held(mask, candidate) > 0.5
-            and (background is None or _held(background, candidate) < 0.5)
-            and (best is None or size < best[0])
-        ):
-            best = size, candidate
-    return None if best is None else best[1]
+    for candidate in sorted(proposals.decoded(), key=np.count_nonzero):
+        off_background = background is None or _share_inside(background, candidate) < 0.5
+        if off_background and _share_inside(mask, candidate) > 0.5:
+            return candidate
+    return None
 
 
-def _held(marked: BoolMask, candidate: BoolMask) -> float:
+def _share_inside(marked: BoolMask, candidate: BoolMask) -> float:
     """Share of the marked pixels that lie in a mask of another size."""
-    y, x = np.nonzero(marked)
-    if not len(y):
+    if not marked.any():
         return 0.0
-    rows = ((y + 0.5) * candidate.shape[0] / marked.shape[0]).astype(int)
-    columns = ((x + 0.5) * candidate.shape[1] / marked.shape[1]).astype(int)
-    return float(candidate[rows, columns].mean())
-
-
-def _of(encoding: PhotoEncoding) -> Proposals:
-    return Proposals(encoding.masks, encoding.boxes, encoding.areas, encoding.scores)
+    return float(resize_mask(candidate, (marked.shape[0], marked.shape[1]))[marked].mean())

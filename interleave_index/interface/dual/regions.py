@@ -4,7 +4,7 @@ Three ways. *attention*: the encoder's own pooling, kept to the patches under th
 vectors under it. *crop*: the square around it is cut out and encoded as a photo of its own, one forward pass a region.
 
 Checkpoints that cut a square from the middle of a photo hide a quarter of it at 4:3. Their image vector stays as it
-is; regions and patches come from a second look at the whole photo, squeezed to a square.
+is; regions and patches come from a second pass over the whole photo, squeezed to a square.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ...errors import ConfigError
 from ...geometry import box_of
 from ...grounding.grid import PatchGrid
 from ...models.batching import Batcher
-from ...models.hub.dual_encoder import DualEncoder, Looked
+from ...models.hub.dual_encoder import DualEncoder
 from ...records import RGB, BoolMask, Floats
 
 Method = Literal["attention", "patches", "crop"]
@@ -29,15 +29,17 @@ AROUND = 1.2  # side of the square that is cut out, in long sides of the region'
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
-    """What a photo's view as a whole gives.
+class WholeView:
+    """What the view of a photo as a whole gives.
 
     Attributes:
+        image: (D,) float32 unit vector of this view.
         regions: (R, D) float32 unit vectors, one a mask.
         patches: (h * w, D) float32 unit vectors.
         grid: where the patches lie.
     """
 
+    image: Floats
     regions: Floats
     patches: Floats
     grid: PatchGrid
@@ -70,10 +72,10 @@ class RegionEncoder:
         """The photo as a whole at the size of the model's input; may run in another thread."""
         return self.view.prepare(photo)
 
-    def look(
+    def encode(
         self, photos: Sequence[RGB], prepared: Sequence[NDArray[np.uint8]], masks: Sequence[Sequence[BoolMask]]
-    ) -> tuple[list[Parts], list[Looked]]:
-        """Regions and patches of one batch; what the forward pass gave is there too, for its image vectors.
+    ) -> list[WholeView]:
+        """Regions and patches of one batch, in one forward pass but for the crops.
 
         Args:
             photos: upright, of any sizes.
@@ -82,26 +84,27 @@ class RegionEncoder:
         """
         grids = [self.grid((photo.shape[0], photo.shape[1])) for photo in photos]
         if self.method == "crop":
-            looked = self._encoder.look(prepared, patches=True)
-            regions = [self._cropped(photo, some) for photo, some in zip(photos, masks, strict=True)]
+            encoded = self._encoder.encode_images(prepared, patches=True)
+            regions = [self._encode_crops(*pair) for pair in zip(photos, masks, strict=True)]
         else:
-            covered = [grid.coverage(some) for grid, some in zip(grids, masks, strict=True)]
-            looked = self._encoder.look(prepared, covered, method=self.method, patches=True)
-            regions = [one.regions for one in looked]
+            coverages = [grid.coverage(photo_masks) for grid, photo_masks in zip(grids, masks, strict=True)]
+            encoded = self._encoder.encode_images(prepared, coverages, method=self.method, patches=True)
+            regions = [one.regions for one in encoded]
         return [
-            Parts(rows, _there(one.patches), grid) for rows, one, grid in zip(regions, looked, grids, strict=True)
-        ], looked
+            WholeView(one.image, rows, one.patches, grid)
+            for one, rows, grid in zip(encoded, regions, grids, strict=True)
+        ]
 
     def vectors(self, photo: RGB, masks: Sequence[BoolMask]) -> Floats:
         """(M, D) float32 unit vectors of some masks in one photo."""
         if not len(masks):
             return np.zeros((0, self._encoder.dim), np.float32)
-        return self.look([photo], [self.prepare(photo)], [masks])[0][0].regions
+        return self.encode([photo], [self.prepare(photo)], [masks])[0].regions
 
-    def _cropped(self, photo: RGB, masks: Sequence[BoolMask]) -> Floats:
-        cut = [self.prepare(square_around(photo, mask)) for mask in masks]
-        found = self._batcher.run(cut, self._encoder.look)
-        return np.stack([one.image for one in found]) if found else np.zeros((0, self._encoder.dim), np.float32)
+    def _encode_crops(self, photo: RGB, masks: Sequence[BoolMask]) -> Floats:
+        crops = [self.prepare(square_around(photo, mask)) for mask in masks]
+        encoded = self._batcher.run(crops, self._encoder.encode_images)
+        return np.array([one.image for one in encoded], np.float32).reshape(-1, self._encoder.dim)
 
 
 def square_around(photo: RGB, mask: BoolMask) -> RGB:
@@ -132,9 +135,3 @@ def _placed(centre: float, side: float, length: int) -> tuple[int, int]:
         return 0, length
     start = round(min(max(centre - side / 2, 0.0), length - side))
     return start, max(start + 1, min(length, start + round(side)))
-
-
-def _there(patches: Floats | None) -> Floats:
-    if patches is None:
-        raise TypeError("patches were not asked for")
-    return patches

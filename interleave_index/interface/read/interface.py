@@ -15,40 +15,35 @@ from ..protocol import Capabilities, Interface
 from .loading import checksum
 from .model import Read
 
-NAME, RELEASED = "read", "rui-qian/READ-LLaVA-v1.5-7B-for-ReasonSeg-valset"
-_HINT = 'interleave-index ground PHOTO "What cuts bread?" --model read'
+RELEASED = "rui-qian/READ-LLaVA-v1.5-7B-for-ReasonSeg-valset"
 
 
-def is_read(name: str) -> bool:
-    """Whether a model's name means READ: ``read``, ``read:FOLDER`` or ``read:OWNER/NAME``.
+def locate(named: str = "") -> Path:
+    """Folder of READ by folder or hub name; by neither, of the released 7B model.
 
-    >>> is_read("read"), is_read("read:models/READ"), is_read("reader")
-    (True, True, False)
+    Raises:
+        WeightsMissing: it is not on this machine; the message says how it is got.
     """
-    return name == NAME or name.startswith(f"{NAME}:")
+    try:
+        return local.find(named or RELEASED)
+    except WeightsMissing as error:
+        raise WeightsMissing(
+            f"READ is not on this machine ({named or RELEASED}); get it, about 17 GB, and its vision tower "
+            f"with: interleave-index models pull {RELEASED}, and: interleave-index models pull "
+            "openai/clip-vit-large-patch14-336"
+        ) from error
 
 
 class ReadInterface(Interface):
     """READ for `ground` alone; see `capabilities`.
 
     Args:
-        name: see `is_read`; ``read`` alone is the released 7B model, where it was pulled.
+        folder: as released, see `loading.load_parts`.
         device: as torch names it.
-    Raises:
-        WeightsMissing: it is not on this machine; the message says how it is got.
     """
 
-    def __init__(self, name: str = NAME, *, device: str = "cpu") -> None:
-        wanted = name.partition(":")[2] or RELEASED
-        try:
-            self._folder = local.find(wanted)
-        except WeightsMissing as trouble:
-            raise WeightsMissing(
-                f"READ is not on this machine ({wanted}); get it, about 17 GB, and its vision tower "
-                f"with: interleave-index models pull {RELEASED}, and: interleave-index models pull "
-                "openai/clip-vit-large-patch14-336"
-            ) from trouble
-        self._device = device
+    def __init__(self, folder: Path, *, device: str = "cpu") -> None:
+        self._folder, self._device = folder, device
 
     @cached_property
     def _model(self) -> Read:
@@ -57,25 +52,25 @@ class ReadInterface(Interface):
     @property
     def space(self) -> Space:
         """No vectors are ever of it."""
-        return Space(NAME, checksum(Path(self._folder)), "READ: one photo at a time", 1)
+        return Space("read", checksum(self._folder), "READ: one photo at a time", 1)
 
     @property
     def capabilities(self) -> Capabilities:
         """It only grounds."""
-        return Capabilities(encodes=False, photos_at_a_time=1, device=self._device, dtype="float16")
+        return Capabilities(encodes=False, photos_at_a_time=1, device=self._device, dtype="bfloat16")
 
     @property
     def calibration(self) -> Calibration:
         """There is none."""
-        raise self._no("has no calibration")
+        raise _error("has no calibration")
 
     def encode_photos(self, photos: Sequence[RGB]) -> list[PhotoEncoding]:
         """READ makes no vectors."""
-        raise self._no("makes no vectors of photos")
+        raise _error("makes no vectors of photos")
 
     def encode_query(self, query: ResolvedQuery) -> QueryEncoding:
         """READ makes no vectors."""
-        raise self._no("makes no vectors of queries")
+        raise _error("makes no vectors of queries")
 
     def ground(self, photo: RGB, query: ResolvedQuery) -> list[GroundedMask]:
         """See `Interface.ground`: one question an entity; the rung is ``read``, or ``absent`` where it denies.
@@ -86,18 +81,20 @@ class ReadInterface(Interface):
             InputError: an entity is a picture.
         """
         size = (int(photo.shape[0]), int(photo.shape[1]))
-        found: list[GroundedMask] = []
+        grounded: list[GroundedMask] = []
         for number, part in enumerate(part for part in query if part.role == "entity"):
             if part.kind != "text":
                 raise InputError(f"READ reads words only, {part.label} is a picture; leave --model read out for it")
-            said = self._model.ask(photo, part.label)
-            seen = [(segment.mask, segment.quality) for segment in said.segments if segment.mask.any()]
-            found += [
-                GroundedMask(number, encode_rle(mask), box_of(mask), quality, "read", True) for mask, quality in seen
-            ]
-            if not seen:
-                found.append(GroundedMask(number, box_rle(NOWHERE, size), NOWHERE, 0.0, "absent", False))
-        return found
+            segments = [one for one in self._model.ask(photo, part.label).segments if one.mask.any()]
+            for one in segments:
+                grounded.append(GroundedMask(number, encode_rle(one.mask), box_of(one.mask), one.quality, "read", True))
+            if not segments:
+                grounded.append(GroundedMask(number, box_rle(NOWHERE, size), NOWHERE, 0.0, "absent", False))
+        return grounded
 
-    def _no(self, what: str) -> ModelError:
-        return ModelError(f"READ {what}: it masks what a query means in one photo at a time, as in: {_HINT}")
+
+def _error(what: str) -> ModelError:
+    return ModelError(
+        f"READ {what}: it masks what a query means in one photo at a time, as in: "
+        'interleave-index ground PHOTO "What cuts bread?" --model read'
+    )

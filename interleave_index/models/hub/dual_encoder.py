@@ -6,7 +6,7 @@ Whole photos and texts get the vectors that the model itself gives. Regions and 
 
 from __future__ import annotations
 
-import hashlib
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,18 +34,18 @@ Method = Literal["attention", "patches"]
 
 
 @dataclass(frozen=True, slots=True)
-class Looked:
-    """What an encoder saw of one photo; rows are unit vectors.
+class EncodedImage:
+    """What an encoder makes of one prepared photo; rows are unit vectors.
 
     Attributes:
         image: (D,) float32.
         regions: (R, D) float32.
-        patches: (h * w, D) float32, or None when they were not asked for.
+        patches: (h * w, D) float32; none when they were not asked for.
     """
 
     image: Floats
     regions: Floats
-    patches: Floats | None = None
+    patches: Floats
 
 
 def family_of(config: dict[str, Any]) -> str | None:
@@ -61,34 +61,6 @@ def dim_of(config: dict[str, Any]) -> int | None:
         width = text.get("projection_size") or config.get("vision_config", {}).get("hidden_size")
         return int(width) if width else None
     return int(config["projection_dim"]) if "projection_dim" in config else None
-
-
-def checkpoint_of(folder: Path) -> str:
-    """SHA-256 that names the weights of a folder: of their file, or of the list of names and sums of several.
-
-    Sums that a pull kept are trusted while the files have not been touched since.
-
-    Raises:
-        WeightsMissing: there are none.
-    """
-    from fnmatch import fnmatch
-
-    names = sorted(file.name for file in folder.iterdir() if file.is_file())
-    weights = [name for name in names if any(fnmatch(name, form) for form in local.WEIGHTS)]
-    weights = weights or [name for name in names if any(fnmatch(name, form) for form in local.PICKLED)]
-    if not weights:
-        raise WeightsMissing(f"{folder} holds no weights, expected model.safetensors; get the model again")
-    record = folder / local.RECORD
-    kept = local.describe(folder).files if record.is_file() else {}
-    sums = {
-        name: kept[name]
-        if name in kept and (folder / name).stat().st_mtime <= record.stat().st_mtime
-        else local.sha256_of(folder / name)
-        for name in weights
-    }
-    if len(sums) == 1:
-        return next(iter(sums.values()))
-    return hashlib.sha256("\n".join(f"{name} {told}" for name, told in sums.items()).encode()).hexdigest()
 
 
 class DualEncoder:
@@ -119,7 +91,7 @@ class DualEncoder:
                 f"one of {', '.join(FAMILIES)}"
             )
         self.name = facts.name if facts.revision else folder.name
-        self.checkpoint = checkpoint_of(folder)
+        self.checkpoint = local.checkpoint_of(folder)
         self.preprocessing: Preprocessing = read_preprocessing(folder, facts.config)
         self.device, self.dtype = torch.device(device), torch_dtype(dtype, device)
         self._lower = family in _POOLING  # these were trained on lower-case text
@@ -131,33 +103,33 @@ class DualEncoder:
         self.dim = self._tower.dim
 
     @torch.inference_mode()
-    def texts(self, texts: Sequence[str]) -> Floats:
+    def encode_texts(self, texts: Sequence[str]) -> Floats:
         """(N, D) float32 unit vectors of texts; what is longer than the model reads is cut off."""
-        found = [np.zeros((0, self.dim), np.float32)]
+        vectors = [np.zeros((0, self.dim), np.float32)]
+        padding: Any = "max_length" if self._lower else True
         for start in range(0, len(texts), TEXTS_AT_A_TIME):
-            some = [text.lower() if self._lower else text for text in texts[start : start + TEXTS_AT_A_TIME]]
-            padding: Any = "max_length" if self._lower else True
+            batch = [self._cased(text) for text in texts[start : start + TEXTS_AT_A_TIME]]
             tokens = self._tokenizer(
-                some, padding=padding, truncation=True, max_length=self._text_length, return_tensors="pt"
+                batch, padding=padding, truncation=True, max_length=self._text_length, return_tensors="pt"
             )
             wanted = ("input_ids",) if self._lower else ("input_ids", "attention_mask")
             inputs = {name: tokens[name].to(self.device) for name in wanted}
-            found.append(_array(self._model.get_text_features(**inputs).pooler_output))
-        return unit(np.concatenate(found))
+            vectors.append(_array(self._model.get_text_features(**inputs).pooler_output))
+        return unit(np.concatenate(vectors))
 
     def prepare(self, photo: RGB) -> NDArray[np.uint8]:
         """A photo at the size of the model's input; may run in another thread than the model."""
         return self.preprocessing.prepare(photo)
 
     @torch.inference_mode()
-    def look(
+    def encode_images(
         self,
         prepared: Sequence[NDArray[np.uint8]],
         coverages: Sequence[Floats] | None = None,
         *,
         method: Method = "attention",
         patches: bool = False,
-    ) -> list[Looked]:
+    ) -> list[EncodedImage]:
         """Encode prepared photos and parts of them in one forward pass.
 
         Args:
@@ -166,23 +138,38 @@ class DualEncoder:
             method: ``attention`` or ``patches``; see `dual_towers`.
             patches: also give every patch's vector.
         """
-        seen = self._tower.see(self._inputs(prepared))
-        images = unit(_array(seen.image))
+        output = self._tower.forward(self._inputs(prepared))
+        images = unit(_array(output.image))
         none = np.zeros((0, self.dim), np.float32)
-        dense = unit(_array(self._tower.patches(seen))) if patches or method == "patches" else None
+        dense = unit(_array(self._tower.patches(output))) if patches or method == "patches" else None
         regions = [none] * len(prepared)
         if coverages is not None and any(len(rows) for rows in coverages):
-            padded = _padded(coverages, seen.there.shape[1])
-            if method == "attention":
-                pooled = _array(self._tower.pool(seen, padded.to(self.device)))
-            else:
+            padded = _padded(coverages, output.real.shape[1])
+            if dense is not None and method == "patches":
                 pooled = padded.numpy() @ dense
+            else:
+                pooled = _array(self._tower.pool(output, padded.to(self.device)))
             regions = [unit(rows[: len(wanted)]) for rows, wanted in zip(pooled, coverages, strict=True)]
-        cells = seen.there.sum(1).tolist()
+        cells = output.real.sum(1).tolist()
         return [
-            Looked(images[n], regions[n], dense[n, : cells[n]] if patches and dense is not None else None)
+            EncodedImage(images[n], regions[n], dense[n, : cells[n]] if patches and dense is not None else none)
             for n in range(len(prepared))
         ]
+
+    def beyond_context(self, text: str) -> str:
+        """The end of a text that lies beyond what the model reads; mostly empty."""
+
+        def is_too_long(length: int) -> bool:
+            tokens = self._tokenizer(self._cased(text[:length]), verbose=False)["input_ids"]
+            return len(tokens) > self._text_length
+
+        # not every tokenizer says where its tokens stand in the text: the longest beginning that it takes is looked for
+        lengths = range(1, len(text) + 1)
+        return text[bisect_left(lengths, True, key=is_too_long) :] if is_too_long(len(text)) else ""
+
+    def _cased(self, text: str) -> str:
+        """A text in the case that the model was trained on."""
+        return text.lower() if self._lower else text
 
     def _inputs(self, prepared: Sequence[NDArray[np.uint8]]) -> dict[str, Tensor]:
         inputs = self.preprocessing.tensors(prepared, self.device)
@@ -208,8 +195,8 @@ def torch_dtype(name: str, device: str) -> torch.dtype:
     (torch.float32, torch.float16)
     """
     if name != "auto":
-        found: torch.dtype = getattr(torch, name)
-        return found
+        dtype: torch.dtype = getattr(torch, name)
+        return dtype
     if device == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
     return torch.float16 if device == "mps" else torch.float32

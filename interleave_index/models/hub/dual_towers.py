@@ -29,33 +29,33 @@ LEAST = 1e-4  # coverage under which a patch is not seen at all
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class TowerOutput:
     """What a tower made of a batch.
 
     Attributes:
         image: (N, D), not yet of unit length.
         keys, values: by layer, (N, T, width) each; what regions and patches are made of.
-        there: (N, P) bool, which of the P patch tokens show the photo and are no padding.
+        real: (N, P) bool, which of the P patch tokens show the photo and are no padding.
     """
 
     image: Tensor
     keys: list[Tensor]
     values: list[Tensor]
-    there: Tensor
+    real: Tensor
 
 
 class Tower(Protocol):
-    """A frozen vision tower that can also speak of parts of a picture."""
+    """A frozen vision tower that also gives vectors of parts of a picture."""
 
     dim: int
 
-    def see(self, inputs: dict[str, Tensor]) -> Seen:
+    def forward(self, inputs: dict[str, Tensor]) -> TowerOutput:
         """One forward pass."""
 
-    def pool(self, seen: Seen, coverage: Tensor) -> Tensor:
+    def pool(self, output: TowerOutput, coverage: Tensor) -> Tensor:
         """(N, R, D) vectors of regions, not of unit length; coverage is (N, R, P), 0 to 1, over the patch tokens."""
 
-    def patches(self, seen: Seen) -> Tensor:
+    def patches(self, output: TowerOutput) -> Tensor:
         """(N, P, D) vectors of the patch tokens, not of unit length."""
 
 
@@ -67,28 +67,28 @@ class ClassTokenTower:
         self._layers = list(self._vision.encoder.layers)
         self.dim = int(model.visual_projection.out_features)
 
-    def see(self, inputs: dict[str, Tensor]) -> Seen:
-        """See `Tower.see`; what the layers make of every token is caught on its way."""
-        with _caught(self._layers) as (keys, values):
+    def forward(self, inputs: dict[str, Tensor]) -> TowerOutput:
+        """See `Tower.forward`; keys and values of every layer are recorded on the way."""
+        with _record_keys_and_values(self._layers) as (keys, values):
             image = self._model.get_image_features(**inputs).pooler_output
-        there = torch.ones(values[-1].shape[0], values[-1].shape[1] - 1, dtype=torch.bool, device=image.device)
-        return Seen(image, keys, values, there)
+        real = torch.ones(values[-1].shape[0], values[-1].shape[1] - 1, dtype=torch.bool, device=image.device)
+        return TowerOutput(image, keys, values, real)
 
-    def pool(self, seen: Seen, coverage: Tensor) -> Tensor:
+    def pool(self, output: TowerOutput, coverage: Tensor) -> Tensor:
         """See `Tower.pool`."""
         embeddings = self._vision.embeddings
         first = embeddings.class_embedding + embeddings.position_embedding.weight[0]
         token: Tensor = self._vision.pre_layrnorm(first).expand(*coverage.shape[:2], -1)
-        seeing = _bias(coverage)
-        for layer, keys, values in zip(self._layers, seen.keys, seen.values, strict=True):
-            token = token + _attend(layer.self_attn, layer.layer_norm1(token), keys[:, 1:], values[:, 1:], seeing)
+        bias = _bias(coverage)
+        for layer, keys, values in zip(self._layers, output.keys, output.values, strict=True):
+            token = token + _attend(layer.self_attn, layer.layer_norm1(token), keys[:, 1:], values[:, 1:], bias)
             token = token + layer.mlp(layer.layer_norm2(token))
         projected: Tensor = self._model.visual_projection(self._vision.post_layernorm(token))
         return projected
 
-    def patches(self, seen: Seen) -> Tensor:
+    def patches(self, output: TowerOutput) -> Tensor:
         """See `Tower.patches`."""
-        values = self._layers[-1].self_attn.out_proj(seen.values[-1][:, 1:])
+        values = self._layers[-1].self_attn.out_proj(output.values[-1][:, 1:])
         projected: Tensor = self._model.visual_projection(self._vision.post_layernorm(values))
         return projected
 
@@ -100,33 +100,34 @@ class PoolingTower:
         self._model, self._head = model, model.vision_model.head
         self.dim = int(model.config.vision_config.hidden_size)
 
-    def see(self, inputs: dict[str, Tensor]) -> Seen:
-        """See `Tower.see`."""
-        found = self._model.get_image_features(**inputs)
-        tokens = found.last_hidden_state
+    def forward(self, inputs: dict[str, Tensor]) -> TowerOutput:
+        """See `Tower.forward`."""
+        features = self._model.get_image_features(**inputs)
+        tokens = features.last_hidden_state
         attention, width = self._head.attention, tokens.shape[2]
         keys, values = F.linear(tokens, attention.in_proj_weight[width:], attention.in_proj_bias[width:]).chunk(2, -1)
-        there = inputs.get("pixel_attention_mask")
-        there = torch.ones(tokens.shape[:2], device=tokens.device) if there is None else there
-        return Seen(found.pooler_output, [keys], [values], there.bool())
+        real = inputs.get("pixel_attention_mask")
+        real = torch.ones(tokens.shape[:2], device=tokens.device) if real is None else real
+        return TowerOutput(features.pooler_output, [keys], [values], real.bool())
 
-    def pool(self, seen: Seen, coverage: Tensor) -> Tensor:
+    def pool(self, output: TowerOutput, coverage: Tensor) -> Tensor:
         """See `Tower.pool`."""
-        attention, width = self._head.attention, seen.keys[0].shape[2]
+        attention, width = self._head.attention, output.keys[0].shape[2]
         probe = F.linear(self._head.probe[0], attention.in_proj_weight[:width], attention.in_proj_bias[:width])
         heads = attention.num_heads
         query = probe.expand(*coverage.shape[:2], -1)
-        seeing = _bias(coverage).masked_fill(~seen.there[:, None], float("-inf"))
-        nothing = torch.isinf(seeing).all(-1, keepdim=True)  # a mask that no patch shows: look at everything
-        seeing = torch.where(nothing, torch.zeros_like(seeing).masked_fill(~seen.there[:, None], float("-inf")), seeing)
-        found = _weighted(query, seen.keys[0], seen.values[0], seeing, heads)
-        return self._after(attention.out_proj(found))
+        bias = _bias(coverage).masked_fill(~output.real[:, None], float("-inf"))
+        nothing = torch.isinf(bias).all(-1, keepdim=True)  # a mask that no patch shows: look at everything
+        bias = torch.where(nothing, torch.zeros_like(bias).masked_fill(~output.real[:, None], float("-inf")), bias)
+        query, keys, values = (_split(rows, heads) for rows in (query, output.keys[0], output.values[0]))
+        pooled = F.scaled_dot_product_attention(query, keys, values, attn_mask=bias[:, None].to(query.dtype))
+        return self._finish(attention.out_proj(pooled.transpose(1, 2).flatten(2)))
 
-    def patches(self, seen: Seen) -> Tensor:
+    def patches(self, output: TowerOutput) -> Tensor:
         """See `Tower.patches`."""
-        return self._after(self._head.attention.out_proj(seen.values[0]))
+        return self._finish(self._head.attention.out_proj(output.values[0]))
 
-    def _after(self, pooled: Tensor) -> Tensor:
+    def _finish(self, pooled: Tensor) -> Tensor:
         finished: Tensor = pooled + self._head.mlp(self._head.layernorm(pooled))
         return finished
 
@@ -136,24 +137,16 @@ def _bias(coverage: Tensor) -> Tensor:
     return coverage.float().log().masked_fill(coverage < LEAST, float("-inf"))
 
 
-def _attend(attention: Any, token: Tensor, keys: Tensor, values: Tensor, seeing: Tensor) -> Tensor:
+def _attend(attention: Any, token: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:
     """Attention of (N, R, width) region tokens, each over itself and the patches under its mask."""
     heads, scale = attention.num_heads, attention.scale
     query, own_key, own_value = attention.q_proj(token), attention.k_proj(token), attention.v_proj(token)
     query, own_key, own_value = (_split(rows, heads) for rows in (query, own_key, own_value))
-    to_patches = (query @ _split(keys, heads).transpose(2, 3)).float() * scale + seeing[:, None]
+    to_patches = (query @ _split(keys, heads).transpose(2, 3)).float() * scale + bias[:, None]
     to_itself = (query * own_key).sum(-1, keepdim=True).float() * scale
     weights = torch.cat([to_itself, to_patches], -1).softmax(-1).to(query.dtype)
-    found = weights[..., :1] * own_value + weights[..., 1:] @ _split(values, heads)
-    joined: Tensor = attention.out_proj(found.transpose(1, 2).flatten(2))
-    return joined
-
-
-def _weighted(query: Tensor, keys: Tensor, values: Tensor, seeing: Tensor, heads: int) -> Tensor:
-    """Attention of (N, R, width) queries over (N, P, width) keys under a bias of (N, R, P)."""
-    query, keys, values = (_split(rows, heads) for rows in (query, keys, values))
-    weights = ((query @ keys.transpose(2, 3)).float() * query.shape[-1] ** -0.5 + seeing[:, None]).softmax(-1)
-    joined: Tensor = (weights.to(values.dtype) @ values).transpose(1, 2).flatten(2)
+    mixed = weights[..., :1] * own_value + weights[..., 1:] @ _split(values, heads)
+    joined: Tensor = attention.out_proj(mixed.transpose(1, 2).flatten(2))
     return joined
 
 
@@ -164,7 +157,7 @@ def _split(rows: Tensor, heads: int) -> Tensor:
 
 
 @contextmanager
-def _caught(layers: list[Any]) -> Iterator[tuple[list[Tensor], list[Tensor]]]:
+def _record_keys_and_values(layers: list[Any]) -> Iterator[tuple[list[Tensor], list[Tensor]]]:
     """Keys and values of every layer, as its own projections give them during a forward pass."""
     keys: list[Tensor] = []
     values: list[Tensor] = []

@@ -2,7 +2,7 @@
 
 A pulled model is a plain folder that may be copied to a machine without a network. Beside its files lies
 ``pulled.json``: where they came from, at which commit, under which licence, and the SHA-256 of each. Nothing here
-opens a connection; `pulling` does.
+opens a connection; `pull` does.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ import hashlib
 import json
 import os
 import re
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, field
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +27,7 @@ _NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
 @dataclass(frozen=True, slots=True)
-class Pulled:
+class ModelFolder:
     """What is known of a model folder.
 
     Attributes:
@@ -95,17 +97,17 @@ def is_imported(name: str) -> bool:
     return "/" not in name and (home() / name / RECORD).is_file()
 
 
-def pulled() -> list[Pulled]:
+def pulled() -> list[ModelFolder]:
     """Every model that was pulled in full or imported, by name."""
     records = sorted(home().glob(f"*/{RECORD}")) if home().is_dir() else []
     return [describe(record.parent) for record in records]
 
 
-def describe(folder: Path) -> Pulled:
+def describe(folder: Path) -> ModelFolder:
     """What is known of a model folder, without loading it."""
     record, config = _json(folder / RECORD), _json(folder / "config.json")
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file() and ".cache" not in file.parts)
-    return Pulled(
+    return ModelFolder(
         name=record.get("name", str(folder)),
         folder=folder,
         revision=record.get("revision"),
@@ -116,13 +118,45 @@ def describe(folder: Path) -> Pulled:
     )
 
 
-def damaged(model: Pulled) -> list[str]:
+def damaged(model: ModelFolder) -> list[str]:
     """Files of a pulled model that are gone or are not what was pulled; reads all of them."""
     return [
         name
         for name, wanted in model.files.items()
         if not (model.folder / name).is_file() or sha256_of(model.folder / name) != wanted
     ]
+
+
+def weights_of(names: Collection[str]) -> list[str]:
+    """Those of some file names that hold weights, in order: safetensors, or PyTorch files where there are none."""
+    for forms in (WEIGHTS, PICKLED):
+        weights = sorted(name for name in names if any(fnmatch(name, form) for form in forms))
+        if weights:
+            return weights
+    return []
+
+
+def checkpoint_of(folder: Path) -> str:
+    """SHA-256 that names the weights of a folder: of their file, or of the list of names and sums of several.
+
+    Sums that a pull kept are trusted while the files have not been touched since.
+
+    Raises:
+        WeightsMissing: there are none.
+    """
+    weights = weights_of([file.name for file in folder.iterdir() if file.is_file()])
+    if not weights:
+        raise WeightsMissing(f"{folder} holds no weights, expected model.safetensors; get the model again")
+    record = folder / RECORD
+    kept = _json(record).get("files", {})
+    sums = {}
+    for name in weights:
+        file = folder / name
+        trusted = name in kept and file.stat().st_mtime <= record.stat().st_mtime
+        sums[name] = kept[name] if trusted else sha256_of(file)
+    if len(sums) == 1:
+        return str(sums[weights[0]])
+    return hashlib.sha256("\n".join(f"{name} {checksum}" for name, checksum in sums.items()).encode()).hexdigest()
 
 
 def sha256_of(file: Path) -> str:
@@ -157,10 +191,10 @@ def licence_of(card: Path) -> str | None:
 
 def _json(file: Path) -> dict[str, Any]:
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
+        content = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return content if isinstance(content, dict) else {}
 
 
 # --- measured speeds -------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import BackendMissing, ModelError, WeightsMissing
-from .local import PICKLED, RECORD, WEIGHTS, Pulled, describe, folder_of, is_hub_name, licence_of, sha256_of
+from .local import RECORD, ModelFolder, describe, folder_of, is_hub_name, licence_of, sha256_of, weights_of
 
 WANTED = ("*.json", "*.txt", "*.model", "README.md", "LICENSE*")
 PARTS = ".parts"  # folder of files that are not whole yet
@@ -43,7 +43,9 @@ class _File:
         return self.blob in (None, hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest())
 
 
-def pull(name: str, *, revision: str | None = None, offline: bool = False, progress: Progress | None = None) -> Pulled:
+def pull(
+    name: str, *, revision: str | None = None, offline: bool = False, progress: Progress | None = None
+) -> ModelFolder:
     """Get a model from the hub into its folder; goes on where an earlier pull was stopped, in the middle of a file too.
 
     Only configuration, vocabulary, card and weights are taken: safetensors where there are any, else PyTorch files,
@@ -53,7 +55,7 @@ def pull(name: str, *, revision: str | None = None, offline: bool = False, progr
         name: ``owner/name``.
         revision: branch, tag or commit; None takes the main branch.
         offline: refuse instead of opening a connection.
-        progress: told bytes done, bytes in all, and the file in work.
+        progress: given bytes done, bytes in all, and the file in work.
     Raises:
         WeightsMissing: the hub has no such model, guards it, or cannot be reached.
         BackendMissing: the extra ``hub`` is not installed.
@@ -66,7 +68,7 @@ def pull(name: str, *, revision: str | None = None, offline: bool = False, progr
             f"model {name} cannot be pulled offline; leave out --offline, or copy its folder to {folder_of(name)}"
         )
     hub, endpoint, folder = _library(), os.environ.get("HF_ENDPOINT"), folder_of(name)
-    with _said(name):
+    with _in_one_line(name):
         facts = hub.HfApi(endpoint=endpoint).model_info(name, revision=revision, files_metadata=True)
         wanted = _chosen(name, facts.siblings or ())
         total, done = sum(file.size for file in wanted), 0
@@ -95,30 +97,29 @@ def _tell(progress: Progress | None, before: int, total: int, file: str, now: in
 def _chosen(name: str, siblings: Any) -> list[_File]:
     """Files that loading needs, small ones first; those in folders are other forms of the same."""
     top = {entry.rfilename: entry for entry in siblings if "/" not in entry.rfilename}
-    weights = [file for file in top if any(fnmatch(file, form) for form in WEIGHTS)]
-    weights = weights or [file for file in top if any(fnmatch(file, form) for form in PICKLED)]
+    weights = weights_of(top)
     if not weights:
         raise WeightsMissing(f"model {name} has no weights of a known form, expected model.safetensors")
     names = {*weights, *(file for file in top if any(fnmatch(file, form) for form in WANTED))}
-    found = [
+    files = [
         _File(file, top[file].size or 0, top[file].lfs.sha256 if top[file].lfs is not None else None, top[file].blob_id)
         for file in names
     ]
-    return sorted(found, key=lambda file: (file.size, file.name))
+    return sorted(files, key=lambda file: (file.size, file.name))
 
 
-def _fetch(hub: Any, url: str, file: _File, folder: Path, told: Callable[[int], object]) -> None:
+def _fetch(hub: Any, url: str, file: _File, folder: Path, report: Callable[[int], object]) -> None:
     """Bring one file into the folder, unless it is there already."""
     target, part = folder / file.name, folder / PARTS / f"{file.name}.{(file.sha256 or file.blob or '')[:12]}"
     if file.is_whole(target):
-        told(file.size)
+        report(file.size)
         return
     part.parent.mkdir(parents=True, exist_ok=True)
     part.touch()
     tries = 0
     while (start := part.stat().st_size) < file.size:
         try:
-            _more(hub, url, part, start, told)
+            _more(hub, url, part, start, report)
         except _broken():
             tries = tries + 1 if part.stat().st_size == start else 0
             if tries >= TRIES:
@@ -131,7 +132,7 @@ def _fetch(hub: Any, url: str, file: _File, folder: Path, told: Callable[[int], 
     part.replace(target)
 
 
-def _more(hub: Any, url: str, part: Path, start: int, told: Callable[[int], object]) -> None:
+def _more(hub: Any, url: str, part: Path, start: int, report: Callable[[int], object]) -> None:
     """Append what is still missing; from the beginning where the server does not send parts."""
     headers = {**hub.utils.build_hf_headers(), **({"Range": f"bytes={start}-"} if start else {})}
     # "identity": lengths and ranges are those of the file itself
@@ -142,19 +143,19 @@ def _more(hub: Any, url: str, part: Path, start: int, told: Callable[[int], obje
         again = start > 0 and answer.status_code != 206
         with part.open("wb" if again else "ab") as opened:
             done = 0 if again else start
-            for some in answer.iter_raw():  # as it comes in: what came before a break is kept
-                opened.write(some)
-                done += len(some)
-                told(done)
+            for chunk in answer.iter_raw():  # as it comes in: what came before a break is kept
+                opened.write(chunk)
+                done += len(chunk)
+                report(done)
 
 
 def _library() -> Any:
     try:
         import huggingface_hub
-    except ImportError as trouble:
+    except ImportError as error:
         raise BackendMissing(
             'models of a hub need the package huggingface-hub; install it with: pip install "interleave-index[hub]"'
-        ) from trouble
+        ) from error
     return huggingface_hub
 
 
@@ -174,23 +175,23 @@ def _unreachable() -> tuple[type[Exception], ...]:
 
 
 @contextmanager
-def _said(name: str) -> Iterator[None]:
+def _in_one_line(name: str) -> Iterator[None]:
     """Whatever goes wrong on the way to the hub, in one line of ours."""
     from huggingface_hub import errors
 
     try:
         yield
-    except errors.GatedRepoError as trouble:
+    except errors.GatedRepoError as error:
         raise WeightsMissing(
             f"model {name} is guarded: accept its licence at its page on the hub, then sign in with "
             "the hub's own program (hf auth login) or set HF_TOKEN, and pull again"
-        ) from trouble
-    except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError) as trouble:
+        ) from error
+    except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError) as error:
         raise WeightsMissing(
             f"the hub has no model {name} at this revision, or only for those who are signed in; check the name"
-        ) from trouble
-    except _unreachable() as trouble:
-        words = " ".join(str(trouble).split())[:200]
+        ) from error
+    except _unreachable() as error:
+        words = " ".join(str(error).split())[:200]
         raise WeightsMissing(
-            f"model {name} could not be pulled ({type(trouble).__name__}: {words}); run the same command again to go on"
-        ) from trouble
+            f"model {name} could not be pulled ({type(error).__name__}: {words}); run the same command again to go on"
+        ) from error

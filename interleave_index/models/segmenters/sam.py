@@ -1,6 +1,6 @@
 """Promptable segmenters of the SAM family behind one seam: SAM, SAM 2 and the tracker half of SAM 3.
 
-The photo is embedded once, when it is looked at; prompts are cheap. Points and boxes are given in pixels of the photo,
+A photo is embedded once, when it is bound; prompts are cheap. Points and boxes are given in pixels of the photo,
 where (0, 0) is its corner; the models count from the centre of the first pixel, and add that half themselves.
 """
 
@@ -24,13 +24,13 @@ from .framing import HALF, IMAGENET, Frame
 if TYPE_CHECKING:
     from torch import Tensor
 
-KEPT_LOOKS = 4  # embeddings of the photos that were looked at last; some megabytes each
+KEPT_PHOTOS = 4  # whose embeddings are kept; some megabytes each
 
 
 class Segmenter(Protocol):
     """Anything that makes masks of prompts."""
 
-    def look(self, photo: RGB) -> Callable[[Sequence[Prompt]], list[Segmented]]:
+    def bind(self, photo: RGB) -> Callable[[Sequence[Prompt]], list[Segmented]]:
         """Embed one photo; gives a function from prompts to as many masks, in order."""
 
 
@@ -69,17 +69,17 @@ class SamSegmenter:
         self._kind, self._device = KINDS[kind], device
         self._model = pretrained.build(folder, self._kind.model, device)
         self._side = int(self._model.config.prompt_encoder_config.image_size)
-        self._looks: OrderedDict[bytes, tuple[Frame, Any]] = OrderedDict()
+        self._embedded: OrderedDict[bytes, tuple[Frame, Any]] = OrderedDict()
 
-    def look(self, photo: RGB) -> Callable[[Sequence[Prompt]], list[Segmented]]:
-        """See `Segmenter.look`. The photos that were looked at last are not embedded again."""
+    def bind(self, photo: RGB) -> Callable[[Sequence[Prompt]], list[Segmented]]:
+        """See `Segmenter.bind`. The photos of the last calls are not embedded again."""
         key = hashlib.blake2b(np.ascontiguousarray(photo).data, digest_size=16).digest() + repr(photo.shape).encode()
-        if key not in self._looks:
-            self._looks[key] = self._embed(photo)
-            if len(self._looks) > KEPT_LOOKS:
-                self._looks.popitem(last=False)
-        self._looks.move_to_end(key)
-        return partial(self._segment, *self._looks[key])
+        if key not in self._embedded:
+            self._embedded[key] = self._embed(photo)
+            if len(self._embedded) > KEPT_PHOTOS:
+                self._embedded.popitem(last=False)
+        self._embedded.move_to_end(key)
+        return partial(self._segment, *self._embedded[key])
 
     def _embed(self, photo: RGB) -> tuple[Frame, Any]:
         import torch
@@ -92,9 +92,9 @@ class SamSegmenter:
         import torch
 
         with torch.inference_mode():
-            return [self._one(frame, embedded, prompt) for prompt in prompts]
+            return [self._segment_one(frame, embedded, prompt) for prompt in prompts]
 
-    def _one(self, frame: Frame, embedded: Any, prompt: Prompt) -> Segmented:
+    def _segment_one(self, frame: Frame, embedded: Any, prompt: Prompt) -> Segmented:
         """Two passes: the mask of the first is shown to the second along with the prompt."""
         given = self._inputs(frame, prompt)
         lone = len(prompt.points) == 1 and bool(prompt.labels[0] == 1) and prompt.box is None

@@ -27,12 +27,12 @@ def measure_speed(interface: Interface, *, seconds: float | None = None, batch: 
     while (spent := time.perf_counter() - start) < seconds or not done:
         interface.encode_photos(photos)
         done += batch
-    found = Speed(
+    speed = Speed(
         checkpoint=interface.space.checkpoint,
         device=interface.capabilities.device,
         dtype=interface.capabilities.dtype,
         photos_per_s=round(done / spent, 2),
         measured_at=datetime.now().isoformat(timespec="seconds"),
     )
-    keep_speed(found)
-    return found
+    keep_speed(speed)
+    return speed

@@ -7,12 +7,13 @@ image vector is the sum of its patches. Everything it answers can be checked by 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ShapeError
-from ..geometry import box_of, encode_rle, resize_mask, unit
+from ..geometry import as_box, box_of, encode_rle, resize_mask, unit
 from ..records import (
     RGB,
     BoolMask,
@@ -75,31 +76,33 @@ class ToyInterface(Interface):
 
     def encode_query(self, query: ResolvedQuery) -> QueryEncoding:
         """The legend is the normalised weighted sum of all captions and entities."""
-        parts = {role: [p for p in query if p.role == role] for role in ("caption", "entity", "negative")}
-        positive = [self._part(p) * p.weight for p in (*parts["caption"], *parts["entity"])]
+        legend = np.zeros(DIM, np.float32)
+        rows: dict[str, list[Floats]] = {"caption": [], "entity": [], "negative": []}
+        for part in query:
+            vector = self._part(part)
+            rows[part.role].append(vector)
+            if part.role != "negative":
+                legend += np.float32(part.weight) * vector
         return QueryEncoding(
-            legend=unit(np.sum(positive, 0)) if positive else np.zeros(DIM, np.float32),
-            entities=self._stack(parts["entity"]),
-            negatives=self._stack(parts["negative"]),
+            legend=unit(legend),
+            entities=np.array(rows["entity"], np.float32).reshape(-1, DIM),
+            negatives=np.array(rows["negative"], np.float32).reshape(-1, DIM),
         )
 
     def ground(self, photo: RGB, query: ResolvedQuery) -> list[GroundedMask]:
         """The patch whose colour answers each entity best; the whole photo when it has no patch."""
         encoded = self._encode(photo, full_size=True)
-        found = []
-        for number, part in enumerate(p for p in query if p.role == "entity"):
+        grounded = []
+        for number, part in enumerate(part for part in query if part.role == "entity"):
             scores = encoded.regions @ self._part(part)
-            if not len(scores):
+            if len(scores):
+                best = int(scores.argmax())
+                box = as_box(encoded.boxes[best])
+                grounded.append(GroundedMask(number, encoded.masks[best], box, float(scores[best])))
+            else:
                 mask = np.ones(photo.shape[:2], bool)
-                found.append(GroundedMask(number, encode_rle(mask), box_of(mask), 0.0))
-                continue
-            best = int(scores.argmax())
-            box = tuple(float(v) for v in encoded.boxes[best])
-            found.append(GroundedMask(number, encoded.masks[best], box, float(scores[best])))  # type: ignore[arg-type]
-        return found
-
-    def _stack(self, parts: list[ResolvedPart]) -> Floats:
-        return np.stack([self._part(p) for p in parts]) if parts else np.zeros((0, DIM), np.float32)
+                grounded.append(GroundedMask(number, encode_rle(mask), box_of(mask), 0.0))
+        return grounded
 
     def _part(self, part: ResolvedPart) -> Floats:
         if part.kind == "text":
@@ -108,17 +111,17 @@ class ToyInterface(Interface):
             if part.vector is None:
                 raise ShapeError(f"part {part.label!r} has neither pixels nor a stored vector")
             return part.vector
-        inside = np.ones(part.photo.shape[:2], bool) if part.mask is None else part.mask
-        return self._colours(_nearest(part.photo)[inside])
+        labels = _nearest(part.photo)
+        return self._colours(labels if part.mask is None else labels[part.mask])
 
     def _text(self, text: str) -> Floats:
         words = text.lower().split()
-        return self._vector(np.array([float(words.count(name)) for name in COLOURS]))
+        return self._vector(np.array([words.count(name) for name in COLOURS]))
 
     def _colours(self, labels: NDArray[np.int64]) -> Floats:
         return self._vector(np.bincount(labels.ravel(), minlength=len(COLOURS)) / max(labels.size, 1))
 
-    def _vector(self, amounts: NDArray[np.float64]) -> Floats:
+    def _vector(self, amounts: NDArray[Any]) -> Floats:
         return unit(np.concatenate([amounts, np.full(DIM - len(COLOURS), 0.02)]).astype(np.float32))
 
     def _encode(self, photo: RGB, full_size: bool = False) -> PhotoEncoding:
@@ -127,16 +130,19 @@ class ToyInterface(Interface):
         labels = _nearest(photo)
         masks: list[BoolMask] = []
         for colour in np.unique(labels):
-            pieces, _ = ndimage.label(labels == colour)
-            sizes = np.bincount(pieces.ravel())  # by piece; 0 is what has another colour
-            masks += [pieces == n for n in range(1, len(sizes)) if sizes[n] >= SMALLEST * pieces.size]
-        masks = sorted(masks, key=lambda m: -int(m.sum()))[:MOST_REGIONS]
-        areas = np.array([m.mean() for m in masks], np.float32)
-        vectors = np.array([self._colours(labels[m]) for m in masks], np.float32).reshape(len(masks), DIM)
-        boxes = np.array([box_of(m) for m in masks], np.float32).reshape(len(masks), 4)
-        rles = tuple(encode_rle(m if full_size else resize_mask(m, long_side=512)) for m in masks)
+            patches, _ = ndimage.label(labels == colour)
+            sizes = np.bincount(patches.ravel())  # by patch; 0 is what has another colour
+            masks += [patches == n for n in range(1, len(sizes)) if sizes[n] >= SMALLEST * patches.size]
+        masks = sorted(masks, key=np.count_nonzero, reverse=True)[:MOST_REGIONS]
+        areas = np.array([mask.mean() for mask in masks], np.float32)
+        kept = masks if full_size else [resize_mask(mask, long_side=512) for mask in masks]
         return PhotoEncoding(
-            image=self._colours(labels), regions=vectors, boxes=boxes, areas=areas, scores=np.sqrt(areas), masks=rles
+            image=self._colours(labels),
+            regions=np.array([self._colours(labels[mask]) for mask in masks], np.float32).reshape(-1, DIM),
+            boxes=np.array([box_of(mask) for mask in masks], np.float32).reshape(-1, 4),
+            areas=areas,
+            scores=np.sqrt(areas),
+            masks=tuple(encode_rle(mask) for mask in kept),
         )
 
 

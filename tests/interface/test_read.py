@@ -267,7 +267,7 @@ def test_the_image_stands_between_its_marks_and_the_image_tokens_are_llavas_own(
     text = after.clone()
     text[text == 0] = 3
     ids[:, -text.shape[1] :] = text
-    given = model._view.tensors([model._view.prepare(PHOTO)], torch.device("cpu"))
+    given = model._parts.view.tensors([model._parts.view.prepare(PHOTO)], torch.device("cpu"))
     with torch.inference_mode():
         theirs = model._parts.llava.model(input_ids=ids, pixel_values=given["pixel_values"]).last_hidden_state
         embed = model._parts.llava.get_input_embeddings()
@@ -278,15 +278,15 @@ def test_the_image_stands_between_its_marks_and_the_image_tokens_are_llavas_own(
 
 def test_the_state_before_seg_draws_the_map_and_prompts_the_decoder(speaking):
     model = Read(speaking, dtype=torch.float32)
-    said = model.ask(PHOTO, "cat")
-    (segment,) = said.segments
+    answer = model.ask(PHOTO, "cat")
+    (segment,) = answer.segments
     states = full_states(model, "cat")
     start = model._prompt("cat")[0].shape[1]
     query, tokens = states[0, -1].numpy(), states[0, start : start + 144].numpy()
     assert np.allclose(segment.similarity.ravel(), tokens @ query, atol=1e-4)
     expected = read_points(read_similarity(tokens, query), (60, 90))
     assert np.array_equal(segment.points.whole, expected.whole) and len(segment.points.labels) == 30
-    assert segment.mask.shape == (60, 90) and said.text == ""
+    assert segment.mask.shape == (60, 90) and answer.text == ""
 
 
 def test_the_decoder_is_given_points_then_padding_then_the_projected_state(speaking):
@@ -318,8 +318,8 @@ def test_the_decoder_is_given_points_then_padding_then_the_projected_state(speak
 
 
 def test_without_seg_there_is_nothing_in_the_photo(silent):
-    said = Read(silent, dtype=torch.float32).ask(PHOTO, "cat")
-    assert not said.present and said.segments == ()
+    answer = Read(silent, dtype=torch.float32).ask(PHOTO, "cat")
+    assert answer.segments == ()
 
 
 def test_answers_are_those_of_a_run_without_a_cache(silent):
@@ -339,7 +339,7 @@ def test_answers_are_those_of_a_run_without_a_cache(silent):
 # --- where an interface is expected ----------------------------------------------------------
 
 
-def test_ground_asks_read_and_tells_the_rung(speaking, tmp_path):
+def test_ground_asks_read_and_names_the_method(speaking, tmp_path):
     from PIL import Image
 
     Image.fromarray(PHOTO).save(tmp_path / "photo.png")

@@ -1,8 +1,8 @@
-"""READ as released: what the language model says of a photo, and the mask of every [SEG] that it says.
+"""READ as released: what the language model answers of a photo, and the mask of every [SEG] in it.
 
 The state that emits a [SEG], the one before it, is the query: its products with the states of the image tokens are the
 similarity map, the map gives 30 points, and SAM's decoder gets the points, a padding point, and the state projected
-to one more token. A photo in which the model says no [SEG], or whose mask is empty, does not show the thing.
+to one more token. A photo for which the model answers without [SEG], or whose mask is empty, does not show the thing.
 Source: READ (Qian et al., Reasoning to Attend, CVPR 2025) and its released code.
 """
 
@@ -17,7 +17,6 @@ import torch
 from torch import Tensor
 
 from ...grounding.compatible import ReadPoints, ReadSettings, read_points, read_similarity
-from ...models.hub.pixels import Preprocessing
 from ...models.segmenters.framing import IMAGENET, Frame
 from ...records import RGB, BoolMask, Floats
 from .loading import SPECIAL, Parts, load_parts
@@ -49,16 +48,11 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class Answer:
     """What READ answered: words, and one segment for every [SEG] in them."""
 
     text: str
     segments: tuple[Segment, ...]
-
-    @property
-    def present(self) -> bool:
-        """Whether the thing is there: a [SEG] was said, and a mask of one has pixels."""
-        return any(segment.mask.any() for segment in self.segments)
 
 
 class Read:
@@ -67,7 +61,7 @@ class Read:
     Args:
         folder: see `loading.load_parts`.
         device: as torch names it.
-        dtype: of the weights; None is bfloat16.
+        dtype: of the weights.
         settings: of the points; None takes those of the model's size.
     """
 
@@ -76,22 +70,18 @@ class Read:
         folder: Path,
         *,
         device: str = "cpu",
-        dtype: torch.dtype | None = None,
+        dtype: torch.dtype = torch.bfloat16,
         settings: ReadSettings | None = None,
     ) -> None:
         self._parts: Parts = load_parts(folder, device=device, dtype=dtype)
-        self._device, self._dtype = device, dtype or torch.bfloat16
+        self._device, self._dtype = device, dtype
         wide = self._parts.llava.config.text_config.hidden_size
         self._settings = settings or ReadSettings(downsample=1 if wide >= LARGE else 2)
         tokenizer = self._parts.tokenizer
         self._seg, self._start = (tokenizer.convert_tokens_to_ids(word) for word in SPECIAL[:2])
-        side, mean, std = self._parts.clip
-        self._view = Preprocessing(
-            "crop", (side, side), self._parts.llava.config.vision_config.patch_size, side, mean=mean, std=std
-        )
 
     @torch.inference_mode()
-    def ask(self, photo: RGB, question: str) -> Said:
+    def ask(self, photo: RGB, question: str) -> Answer:
         """Ask for one thing in one photo.
 
         Args:
@@ -103,12 +93,12 @@ class Read:
         embed = self._parts.llava.get_input_embeddings()
         first = torch.cat([embed(before), pictures, embed(after)], dim=1)
         states, ids = self._continue(first)
-        said = self._parts.tokenizer.decode(ids, skip_special_tokens=True)
+        text = self._parts.tokenizer.decode(ids, skip_special_tokens=True)
         tokens = states[0, before.shape[1] : before.shape[1] + pictures.shape[1]]
         emitting = [states[0, first.shape[1] - 1 + n] for n, token in enumerate(ids) if token == self._seg]
-        return Said(said.replace(SPECIAL[0], "").strip(), self._segments(photo, tokens, emitting))
+        return Answer(text.replace(SPECIAL[0], "").strip(), self._segments(photo, tokens, emitting))
 
-    # --- saying -------------------------------------------------------------------------------
+    # --- the answer ---------------------------------------------------------------------------
 
     def _prompt(self, question: str) -> tuple[Tensor, Tensor]:
         """Token ids (1, n) up to <im_start>, and from <im_end> on; the image lies between."""
@@ -125,11 +115,10 @@ class Read:
 
     def _image_tokens(self, photo: RGB) -> Tensor:
         """(1, g * g, D) projected patches of the photo's middle square."""
-        given = self._view.tensors([self._view.prepare(photo)], torch.device(self._device))
-        found = self._parts.llava.get_image_features(
-            given["pixel_values"].to(self._dtype), return_dict=True
-        ).pooler_output
-        return torch.stack(list(found))
+        view = self._parts.view
+        pixels = view.tensors([view.prepare(photo)], torch.device(self._device))["pixel_values"]
+        features = self._parts.llava.get_image_features(pixels.to(self._dtype), return_dict=True).pooler_output
+        return torch.stack(list(features))
 
     def _continue(self, given: Tensor) -> tuple[Tensor, list[int]]:
         """Greedy words after the prompt.
@@ -140,17 +129,17 @@ class Read:
         model, head = self._parts.llava.model.language_model, self._parts.llava.lm_head
         states: list[Tensor] = []
         ids: list[int] = []
-        known: Any = None
+        cache: Any = None
         while True:
-            out = model(inputs_embeds=given, past_key_values=known, use_cache=True)
+            out = model(inputs_embeds=given, past_key_values=cache, use_cache=True)
             states.append(out.last_hidden_state)
-            known = out.past_key_values
+            cache = out.past_key_values
             ids.append(int(head(out.last_hidden_state[:, -1]).argmax()))
             if ids[-1] == self._parts.tokenizer.eos_token_id or len(ids) >= MOST_TOKENS:
                 return torch.cat(states, dim=1), ids
             given = self._parts.llava.get_input_embeddings()(self._ids([ids[-1]]))
 
-    # --- segmenting ---------------------------------------------------------------------------
+    # --- its masks ----------------------------------------------------------------------------
 
     def _segments(self, photo: RGB, tokens: Tensor, queries: list[Tensor]) -> tuple[Segment, ...]:
         if not queries:
@@ -158,19 +147,19 @@ class Read:
         sam = self._parts.sam
         size = (int(photo.shape[0]), int(photo.shape[1]))
         frame = Frame(size, int(sam.config.prompt_encoder_config.image_size), True)
-        seen = sam.get_image_embeddings(frame.pixels(photo, *IMAGENET, self._device).to(self._dtype))
-        return tuple(self._segment(frame, seen, tokens, query) for query in queries)
+        embedded = sam.get_image_embeddings(frame.pixels(photo, *IMAGENET, self._device).to(self._dtype))
+        return tuple(self._segment(frame, embedded, tokens, query) for query in queries)
 
-    def _segment(self, frame: Frame, seen: Tensor, tokens: Tensor, query: Tensor) -> Segment:
+    def _segment(self, frame: Frame, embedded: Tensor, tokens: Tensor, query: Tensor) -> Segment:
         sam = self._parts.sam
-        similarity = read_similarity(_array(tokens), _array(query))
+        similarity = read_similarity(tokens.float().cpu().numpy(), query.float().cpu().numpy())
         points = read_points(similarity, frame.size, self._settings)
         placed = torch.from_numpy(frame.points(points.soft))[None, None].to(self._device)
         labels = torch.from_numpy(points.labels.astype(np.int32))[None, None].to(self._device)
         sparse, dense = sam.prompt_encoder(input_points=placed, input_labels=labels, input_boxes=None, input_masks=None)
         token = self._parts.head(query)[None, None, None]
         logits, quality = sam.mask_decoder(
-            image_embeddings=seen,
+            image_embeddings=embedded,
             image_positional_embeddings=sam.get_image_wide_positional_embeddings(),
             sparse_prompt_embeddings=torch.cat([sparse.to(token.dtype), token], dim=2),
             dense_prompt_embeddings=dense.to(token.dtype),
@@ -179,8 +168,3 @@ class Read:
         (mask,) = frame.masks(logits[0, 0])
         side = round(len(similarity) ** 0.5)
         return Segment(mask, float(quality.flatten()[0]), similarity.reshape(side, side), points)
-
-
-def _array(rows: Tensor) -> Floats:
-    found: Floats = rows.float().cpu().numpy()
-    return found

@@ -34,17 +34,17 @@ class Batcher:
         made: list[Made] = []
         at = 0
         while at < len(items):
-            some = items[at : at + self.size]
+            batch = items[at : at + self.size]
             try:
-                made += work(some)
-            except Exception as trouble:
-                if not out_of_memory(trouble) or len(some) == 1:
+                made += work(batch)
+            except Exception as error:
+                if not out_of_memory(error) or len(batch) == 1:
                     raise
-                self.size = self.most = max(1, len(some) // 2)
+                self.size = self.most = max(1, len(batch) // 2)
                 self._good = 0
             else:
-                at += len(some)
-                self._grow(len(some))
+                at += len(batch)
+                self._grow(len(batch))
                 continue
             _free()  # here the failed batch and its traceback are gone
         return made
@@ -57,14 +57,14 @@ class Batcher:
             self.size, self._good = min(2 * self.size, self.most), 0
 
 
-def out_of_memory(trouble: BaseException) -> bool:
+def out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory ran out, on any device."""
     import torch
 
-    if isinstance(trouble, torch.OutOfMemoryError | MemoryError):
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    words = str(trouble).lower()
-    return isinstance(trouble, RuntimeError) and (
+    words = str(error).lower()
+    return isinstance(error, RuntimeError) and (
         "out of memory" in words or "can't allocate memory" in words or "not enough memory" in words
     )
 

@@ -67,11 +67,11 @@ def _backbone(folder: Path, stages: list[str]) -> Any:
             model, facts = kind.from_pretrained(
                 folder, local_files_only=True, dtype=torch.float32, output_loading_info=True, out_features=stages
             )
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError) as trouble:
-        words = " ".join(str(trouble).split())[:300]
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
+        words = " ".join(str(error).split())[:300]
         raise WeightsMissing(
             f"{folder} cannot be loaded as a backbone: {words}; name one that AutoBackbone knows"
-        ) from trouble
+        ) from error
     missing = sorted(name for name in facts["missing_keys"] if not name.startswith(OUTPUT_NORMS))
     if missing:
         raise WeightsMissing(f"{folder} lacks {len(missing)} weights of its backbone, the first is {missing[0]}")
@@ -111,7 +111,7 @@ class HubLanguage:
     @torch.inference_mode()
     def states(self, texts: Sequence[str], context: int, *, tail: int = 0) -> list[TokenStates]:
         """See `LanguageTower.states`."""
-        found: list[TokenStates] = []
+        states: list[TokenStates] = []
         for start in range(0, len(texts), BATCH):
             coded = [tokens_of(self._tokenizer, text, context) for text in texts[start : start + BATCH]]
             ids = nn.utils.rnn.pad_sequence([ids for ids, _ in coded], batch_first=True)
@@ -120,8 +120,8 @@ class HubLanguage:
                 input_ids=ids.to(self._device), attention_mask=real.to(self._device), output_hidden_states=True
             )
             rows = out.hidden_states[self._layer].float().cpu()
-            found += [TokenStates(rows[n, : len(ids)], spans) for n, (ids, spans) in enumerate(coded)]
-        return found
+            states += [TokenStates(rows[n, : len(ids)], spans) for n, (ids, spans) in enumerate(coded)]
+        return states
 
 
 class MiniLanguage:
@@ -138,11 +138,11 @@ class MiniLanguage:
     @torch.inference_mode()
     def states(self, texts: Sequence[str], context: int, *, tail: int = 0) -> list[TokenStates]:
         """See `LanguageTower.states`; at most 64 tokens a text."""
-        found = []
+        states = []
         for text in texts:
             batch = self._tower.tokenise([text])
-            found.append(TokenStates(self._tower(batch)[0, :context], batch.spans[0, :context]))
-        return found
+            states.append(TokenStates(self._tower(batch)[0, :context], batch.spans[0, :context]))
+        return states
 
 
 def llama_layer(folder: Path, layer: int) -> int:
@@ -151,7 +151,7 @@ def llama_layer(folder: Path, layer: int) -> int:
     -1 is the last of the hidden states, so -12 of LLaMA-7B's 33 is 21. What is not negative stays as it is.
     """
     most = int(read_config(folder)["num_hidden_layers"])
-    found = layer if layer >= 0 else most + 1 + layer
-    if not 0 <= found <= most:
+    index = layer if layer >= 0 else most + 1 + layer
+    if not 0 <= index <= most:
         raise WeightsMissing(f"{folder} has no layer {layer}, expected {-most - 1} to -1 or 0 to {most}")
-    return found
+    return index

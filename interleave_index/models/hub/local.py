@@ -176,8 +176,8 @@ def _in_shared_cache(name: str) -> Path | None:
         folder = Path(snapshot_download(name, local_files_only=True))
     except (LocalEntryNotFoundError, OSError, ValueError):
         return None
-    there = (folder / "config.json").is_file() and any(folder.glob("*.safetensors"))
-    return folder if there else None
+    complete = (folder / "config.json").is_file() and any(folder.glob("*.safetensors"))
+    return folder if complete else None
 
 
 def licence_of(card: Path) -> str | None:
@@ -185,8 +185,8 @@ def licence_of(card: Path) -> str | None:
     if not card.is_file():
         return None
     head = re.match(r"---\n(.*?)\n---", card.read_text(encoding="utf-8", errors="replace"), re.S)
-    found = re.search(r"^license:\s*[\"']?([\w.+-]+)", head[1], re.M) if head else None
-    return found[1] if found else None
+    licence = re.search(r"^license:\s*[\"']?([\w.+-]+)", head[1], re.M) if head else None
+    return licence[1] if licence else None
 
 
 def _json(file: Path) -> dict[str, Any]:

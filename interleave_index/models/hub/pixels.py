@@ -107,14 +107,14 @@ class Preprocessing:
             return {"pixel_values": ((stacked * (1 / 255) - mean) / std).permute(0, 3, 1, 2).contiguous()}
         side, most = self.patch, self.max_patches
         values = torch.zeros((len(prepared), most, side * side * 3), device=device)
-        there = torch.zeros((len(prepared), most), dtype=torch.int32, device=device)
+        real = torch.zeros((len(prepared), most), dtype=torch.int32, device=device)
         shapes = torch.tensor([(p.shape[0] // side, p.shape[1] // side) for p in prepared], device=device)
         for n, photo in enumerate(prepared):
             high, wide = photo.shape[0] // side, photo.shape[1] // side
             normal = (torch.from_numpy(photo).to(device) * (1 / 255) - mean) / std
             cells = normal.reshape(high, side, wide, side, 3).transpose(1, 2).reshape(high * wide, -1)
-            values[n, : high * wide], there[n, : high * wide] = cells, 1
-        return {"pixel_values": values, "pixel_attention_mask": there, "spatial_shapes": shapes}
+            values[n, : high * wide], real[n, : high * wide] = cells, 1
+        return {"pixel_values": values, "pixel_attention_mask": real, "spatial_shapes": shapes}
 
 
 def read_preprocessing(folder: Path, config: dict[str, Any]) -> Preprocessing:
@@ -128,29 +128,29 @@ def read_preprocessing(folder: Path, config: dict[str, Any]) -> Preprocessing:
     """
     vision, family = config.get("vision_config", {}), config.get("model_type")
     patch, side = int(vision.get("patch_size", 16)), int(vision.get("image_size", 224))
-    told = _told(folder)
+    settings = _processor_settings(folder)
     mean, std = (CLIP_MEAN, CLIP_STD) if family in ("clip", "metaclip_2") else (HALF, HALF)
     usual: dict[str, Any] = {
-        "mean": tuple(told.get("image_mean", mean)),
-        "std": tuple(told.get("image_std", std)),
+        "mean": tuple(settings.get("image_mean", mean)),
+        "std": tuple(settings.get("image_std", std)),
         "patch": patch,
-        "filter": int(told.get("resample", 2 if family == "siglip2" else 3)),
+        "filter": int(settings.get("resample", 2 if family == "siglip2" else 3)),
     }
     if not (
-        told.get("do_rescale", True)
-        and math.isclose(told.get("rescale_factor", 1 / 255), 1 / 255)
-        and told.get("do_normalize", True)
-        and told.get("do_resize", True)
+        settings.get("do_rescale", True)
+        and math.isclose(settings.get("rescale_factor", 1 / 255), 1 / 255)
+        and settings.get("do_normalize", True)
+        and settings.get("do_resize", True)
     ):
         raise ModelError(
             f"{folder} asks for a preprocessing without resizing, rescaling by 1/255 or normalising, "
             "expected all three; its preprocessor_config.json is not one of a dual encoder"
         )
     if family == "siglip2":
-        most = int(told.get("max_num_patches", vision.get("num_patches", 256)))
+        most = int(settings.get("max_num_patches", vision.get("num_patches", 256)))
         return Preprocessing("native", (0, 0), max_patches=most, **usual)
-    size, crop = told.get("size", side), told.get("crop_size", side)
-    if told.get("do_center_crop", family in ("clip", "metaclip_2")):
+    size, crop = settings.get("size", side), settings.get("crop_size", side)
+    if settings.get("do_center_crop", family in ("clip", "metaclip_2")):
         short, (high, wide) = _short(size), _pair(crop)
         if min(short, high, wide) < 1 or short < max(high, wide):
             raise ModelError(f"{folder} crops {high}x{wide} from a short side of {short}, expected a smaller crop")
@@ -158,14 +158,14 @@ def read_preprocessing(folder: Path, config: dict[str, Any]) -> Preprocessing:
     return Preprocessing("stretch", _pair(size), **usual)
 
 
-def _told(folder: Path) -> dict[str, Any]:
+def _processor_settings(folder: Path) -> dict[str, Any]:
     for name, key in (("preprocessor_config.json", None), ("processor_config.json", "image_processor")):
         if (folder / name).is_file():
             try:
-                found = json.loads((folder / name).read_text(encoding="utf-8"))
-            except ValueError as trouble:
-                raise ModelError(f"{folder / name} is not JSON: {trouble}; get the model again") from trouble
-            inner = found.get(key) if key else found
+                content = json.loads((folder / name).read_text(encoding="utf-8"))
+            except ValueError as error:
+                raise ModelError(f"{folder / name} is not JSON: {error}; get the model again") from error
+            inner = content.get(key) if key else content
             if isinstance(inner, dict):
                 return {name: value for name, value in inner.items() if value is not None}
     return {}

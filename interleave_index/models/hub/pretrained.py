@@ -14,7 +14,7 @@ from typing import Any
 
 from ...errors import BackendMissing, WeightsMissing
 
-_TROUBLE = (OSError, ValueError, RuntimeError, KeyError, TypeError)
+_LOADING_ERRORS = (OSError, ValueError, RuntimeError, KeyError, TypeError)
 
 
 def library() -> Any:
@@ -25,10 +25,10 @@ def library() -> Any:
     """
     try:
         import transformers
-    except ImportError as trouble:
+    except ImportError as error:
         raise BackendMissing(
             'models from a hub need the package transformers; install it with: pip install "interleave-index[hub]"'
-        ) from trouble
+        ) from error
     return transformers
 
 
@@ -39,15 +39,15 @@ def read_config(folder: Path) -> dict[str, Any]:
         WeightsMissing: it is not there or is not JSON.
     """
     try:
-        found = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as trouble:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         raise WeightsMissing(
-            f"{folder} has no config.json that can be read ({trouble}), expected a model folder as "
+            f"{folder} has no config.json that can be read ({error}), expected a model folder as "
             "`interleave-index models pull` makes it"
-        ) from trouble
-    if not isinstance(found, dict):
+        ) from error
+    if not isinstance(config, dict):
         raise WeightsMissing(f"{folder}/config.json is no JSON object; get the model again")
-    return found
+    return config
 
 
 def build(folder: Path, kind: str, device: str, dtype: Any = None, **more: Any) -> Any:
@@ -76,10 +76,8 @@ def build(folder: Path, kind: str, device: str, dtype: Any = None, **more: Any) 
             model, facts = getattr(transformers, kind).from_pretrained(
                 folder, local_files_only=True, dtype=dtype or torch.float32, output_loading_info=True, **more
             )
-    except _TROUBLE as trouble:
-        raise WeightsMissing(
-            f"{folder} cannot be loaded as {kind}: {_words(trouble)}; get the model again"
-        ) from trouble
+    except _LOADING_ERRORS as error:
+        raise WeightsMissing(f"{folder} cannot be loaded as {kind}: {_words(error)}; get the model again") from error
     missing = sorted(facts["missing_keys"])
     if missing:
         raise WeightsMissing(
@@ -99,15 +97,15 @@ def reader(folder: Path, kind: str) -> Any:
     try:
         with _quiet(transformers):
             return getattr(transformers, kind).from_pretrained(folder, local_files_only=True)
-    except ImportError as trouble:
+    except ImportError as error:
         raise BackendMissing(
-            f"{kind} of {folder} needs a package that is not installed ({_words(trouble)}); "
+            f"{kind} of {folder} needs a package that is not installed ({_words(error)}); "
             'install it with: pip install "interleave-index[hub]"'
-        ) from trouble
-    except _TROUBLE as trouble:
+        ) from error
+    except _LOADING_ERRORS as error:
         raise WeightsMissing(
-            f"{folder} has no {kind} that can be read: {_words(trouble)}; get the model again"
-        ) from trouble
+            f"{folder} has no {kind} that can be read: {_words(error)}; get the model again"
+        ) from error
 
 
 @contextmanager
@@ -125,5 +123,5 @@ def _quiet(transformers: Any) -> Iterator[None]:
             talk.enable_progress_bar()
 
 
-def _words(trouble: Exception) -> str:
-    return " ".join(str(trouble).split())[:300]
+def _words(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]

@@ -9,7 +9,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from ...errors import WeightsMissing
-from ...records import RGB, Box, Detected
+from ...geometry import as_box
+from ...records import RGB, Detected
 from ..hub import pretrained
 
 DINO_KINDS = {
@@ -54,14 +55,14 @@ class GroundingDino:
         given = self._processor(images=shown, text=prompt, return_tensors="pt").to(self._device)
         with torch.inference_mode():
             outputs = self._model(**given)
-        (found,) = self._processor.post_process_grounded_object_detection(
+        (detections,) = self._processor.post_process_grounded_object_detection(
             outputs,
             given["input_ids"],
             threshold=DINO_THRESHOLD,
             text_threshold=DINO_THRESHOLD,
             target_sizes=[shown.shape[:2]],
         )
-        return _detected(found["boxes"], found["scores"], photo)
+        return _detected(detections["boxes"], detections["scores"], photo)
 
 
 class Owl:
@@ -88,18 +89,18 @@ class Owl:
         with torch.inference_mode():
             if phrase is not None:
                 given = self._processor(images=photo, text=[[phrase.lower()]], return_tensors="pt").to(self._device)
-                (found,) = self._processor.post_process_grounded_object_detection(
+                (detections,) = self._processor.post_process_grounded_object_detection(
                     self._model(**given), threshold=OWL_THRESHOLD, target_sizes=sizes
                 )
             elif exemplar is not None:
                 given = self._processor(images=photo, query_images=exemplar, return_tensors="pt").to(self._device)
                 outputs = self._model.image_guided_detection(**given)
-                (found,) = self._processor.post_process_image_guided_detection(
+                (detections,) = self._processor.post_process_image_guided_detection(
                     outputs, threshold=OWL_PICTURE_THRESHOLD, nms_threshold=SAME, target_sizes=torch.tensor(sizes)
                 )
             else:
                 return []
-        return _detected(found["boxes"], found["scores"], photo)
+        return _detected(detections["boxes"], detections["scores"], photo)
 
 
 def _large_enough(photo: RGB) -> RGB:
@@ -116,14 +117,9 @@ def _detected(boxes: Any, scores: Any, photo: RGB) -> list[Detected]:
     height, width = photo.shape[:2]
     limit = np.array([width, height, width, height], np.float32)
     rows: Sequence[Any] = np.clip(boxes.float().cpu().numpy().reshape(-1, 4), 0, limit)
-    found = [
-        Detected(_box(row), float(score))
+    kept = [
+        Detected(as_box(row), float(score))
         for row, score in zip(rows, scores.tolist(), strict=True)
         if row[2] > row[0] and row[3] > row[1]
     ]
-    return sorted(found, key=lambda one: -one.score)
-
-
-def _box(row: Any) -> Box:
-    x0, y0, x1, y1 = (float(value) for value in row)
-    return x0, y0, x1, y1
+    return sorted(kept, key=lambda detected: -detected.score)

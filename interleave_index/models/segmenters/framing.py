@@ -77,8 +77,8 @@ class Frame:
         if self.keep_aspect:
             grown = F.interpolate(grown, (self.side, self.side), mode="bilinear", align_corners=False)
             grown = grown[..., : self.inner[0], : self.inner[1]]
-        found = []
-        for one in grown[0]:  # one by one: large photos with many masks would fill the memory
-            full = F.interpolate(one[None, None], self.size, mode="bilinear", align_corners=False)
-            found.append((full[0, 0] > cut).cpu().numpy())
-        return found
+        masks = []
+        for scores in grown[0]:  # one by one: large photos with many masks would fill the memory
+            full = F.interpolate(scores[None, None], self.size, mode="bilinear", align_corners=False)
+            masks.append((full[0, 0] > cut).cpu().numpy())
+        return masks

@@ -72,7 +72,7 @@ def load_grounders(names: Sequence[str], *, device: str = "cpu") -> Grounders:
 def _folder(name: str) -> Path:
     try:
         return local.find(name)
-    except WeightsMissing as trouble:
+    except WeightsMissing as error:
         if name.rpartition("/")[2].lower().startswith("sam3"):
-            raise WeightsMissing(f"model {name} is not on this machine; {GATED}") from trouble
+            raise WeightsMissing(f"model {name} is not on this machine; {GATED}") from error
         raise

@@ -107,8 +107,9 @@ class SamSegmenter:
             **given,
         )
         (mask,) = frame.masks(second.pred_masks[0, 0, :1])
-        there = getattr(second, "object_score_logits", None)
-        return Segmented(mask, float(second.iou_scores[0, 0, 0]), None if there is None else float(there.flatten()[0]))
+        quality = float(second.iou_scores[0, 0, 0])
+        object_logits = getattr(second, "object_score_logits", None)  # SAM 1 has none
+        return Segmented(mask, quality, None if object_logits is None else float(object_logits.flatten()[0]))
 
     def _inputs(self, frame: Frame, prompt: Prompt) -> dict[str, Tensor]:
         import torch

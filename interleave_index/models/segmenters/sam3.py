@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ...errors import WeightsMissing
+from ...geometry import as_box
 from ...records import RGB, Box, Detected
 from ..hub import pretrained
 from .framing import HALF, Frame
@@ -80,15 +81,15 @@ class Sam3:
             labels = [1] * len(on) + [0] * len(beside)
             given["input_boxes_labels"] = torch.tensor([labels], device=self._device)
         with torch.inference_mode():
-            found = self._model(vision_embeds=self._vision(photo, frame), **given)
-            scores = found.pred_logits[0].sigmoid()
-            if found.presence_logits is not None:
-                scores = scores * found.presence_logits[0].sigmoid()
+            output = self._model(vision_embeds=self._vision(photo, frame), **given)
+            scores = output.pred_logits[0].sigmoid()
+            if output.presence_logits is not None:
+                scores = scores * output.presence_logits[0].sigmoid()
             order = [n for n in scores.argsort(descending=True).tolist() if scores[n] > THRESHOLD]
-            masks = frame.masks(found.pred_masks[0, order].sigmoid(), 0.5)
+            masks = frame.masks(output.pred_masks[0, order].sigmoid(), 0.5)
         scale = np.array([frame.size[1], frame.size[0]] * 2)
         return [
-            Detected(_box(found.pred_boxes[0, n].float().cpu().numpy() * scale), float(scores[n]), mask)
+            Detected(as_box(output.pred_boxes[0, n].float().cpu().numpy() * scale), float(scores[n]), mask)
             for n, mask in zip(order, masks, strict=True)
         ]
 
@@ -104,8 +105,3 @@ def _centred(boxes: Sequence[Box], size: tuple[int, int]) -> list[list[float]]:
         [(x0 + x1) / 2 / size[1], (y0 + y1) / 2 / size[0], (x1 - x0) / size[1], (y1 - y0) / size[0]]
         for x0, y0, x1, y1 in boxes
     ]
-
-
-def _box(corners: np.ndarray[Any, Any]) -> Box:
-    x0, y0, x1, y1 = (float(value) for value in corners)
-    return x0, y0, x1, y1

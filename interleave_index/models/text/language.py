@@ -82,18 +82,18 @@ class LlamaTower:
     @torch.inference_mode()
     def states(self, texts: Sequence[str], context: int, *, tail: int = 0) -> list[TokenStates]:
         """See `LanguageTower.states`; computed in the precision of the weights."""
-        found: list[TokenStates] = []
+        states: list[TokenStates] = []
         for start in range(0, len(texts), BATCH):
             coded = [tokens_of(self._tokenizer, text, context) for text in texts[start : start + BATCH]]
             ids = nn.utils.rnn.pad_sequence([ids for ids, _ in coded], batch_first=True)
             lengths = torch.tensor([len(ids) for ids, _ in coded])
             real = (torch.arange(ids.shape[1])[None] < lengths[:, None]).long()
             out = self._model(input_ids=ids.to(self._device), attention_mask=real.to(self._device), use_cache=False)
-            found += [
+            states += [
                 TokenStates(out.last_hidden_state[row, : len(ids)].cpu(), spans)
                 for row, (ids, spans) in enumerate(coded)
             ]
-        return found
+        return states
 
 
 def load_llama(folder: Path, layer: int) -> Any:
@@ -101,10 +101,10 @@ def load_llama(folder: Path, layer: int) -> Any:
     try:
         from transformers import LlamaConfig, LlamaModel
         from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
-    except ImportError as trouble:
+    except ImportError as error:
         raise BackendMissing(
             "LLaMA runs on the package transformers, which is not installed; pip install 'interleave-index[hub]'"
-        ) from trouble
+        ) from error
     file = folder / SETTINGS
     if not file.is_file():
         raise WeightsMissing(f"no {SETTINGS} in {folder}, expected the folder of a LLaMA checkpoint")
@@ -120,17 +120,15 @@ def load_llama(folder: Path, layer: int) -> Any:
     if layer < whole:
         model.norm = nn.Identity()  # type: ignore[assignment]
     wanted = set(model.state_dict())
-    found = dict(_tensors(folder, wanted))
-    missing = sorted(wanted - set(found))
+    tensors = dict(_tensors(folder, wanted))
+    missing = sorted(wanted - set(tensors))
     if missing:
         raise WeightsMissing(f"{folder} lacks {len(missing)} of {len(wanted)} tensors, the first is {missing[0]}")
-    kind = found[DTYPE_OF].dtype if DTYPE_OF in found else next(iter(found.values())).dtype
+    kind = tensors[DTYPE_OF].dtype if DTYPE_OF in tensors else next(iter(tensors.values())).dtype
     try:
-        model.load_state_dict({name: value.to(kind) for name, value in found.items()}, assign=True)
-    except RuntimeError as trouble:
-        raise WeightsMissing(
-            f"{folder} does not fit its {SETTINGS}: {str(trouble).splitlines()[-1].strip()}"
-        ) from trouble
+        model.load_state_dict({name: value.to(kind) for name, value in tensors.items()}, assign=True)
+    except RuntimeError as error:
+        raise WeightsMissing(f"{folder} does not fit its {SETTINGS}: {str(error).splitlines()[-1].strip()}") from error
     model.rotary_emb = LlamaRotaryEmbedding(settings)
     return model.train(False).requires_grad_(False)
 
@@ -139,14 +137,14 @@ def _tensors(folder: Path, wanted: set[str]) -> list[tuple[str, Tensor]]:
     files = sorted(folder.glob("*.safetensors"))
     if not files:
         raise WeightsMissing(f"no *.safetensors in {folder}, expected the weights of a LLaMA checkpoint in that format")
-    found = []
+    tensors = []
     for file in files:
         with safe_open(file, framework="pt") as content:
             for key in content.keys():  # noqa: SIM118  no dictionary
                 name = key.removeprefix("model.")
                 if name in wanted:
-                    found.append((name, content.get_tensor(key)))
-    return found
+                    tensors.append((name, content.get_tensor(key)))
+    return tensors
 
 
 class _Resblock(nn.Module):
@@ -205,14 +203,14 @@ class UniclTower:
     @torch.inference_mode()
     def states(self, texts: Sequence[str], context: int, *, tail: int = 0) -> list[TokenStates]:
         """See `LanguageTower.states`. Attention is causal, so that end tokens after a text change nothing in it."""
-        found = []
+        states = []
         for text in texts:
             ids, spans = tokens_of(self._tokenizer, text, context)
             more = min(tail, context - len(ids))
             ids = torch.cat([ids, ids[-1:].expand(more)])  # the end token is the padding token
             spans = torch.cat([spans, torch.zeros((more, 2), dtype=torch.long)])
-            found.append(TokenStates(self._network(ids[None].to(self._device))[0].cpu(), spans))
-        return found
+            states.append(TokenStates(self._network(ids[None].to(self._device))[0].cpu(), spans))
+        return states
 
 
 def read_tokenizer(folder: Path) -> Tokenizer:
@@ -228,8 +226,8 @@ def read_tokenizer(folder: Path) -> Tokenizer:
         )
     try:
         return load_tokenizer(file)
-    except ValueError as trouble:
-        raise WeightsMissing(f"{file} cannot be read: {trouble}") from trouble
+    except ValueError as error:
+        raise WeightsMissing(f"{file} cannot be read: {error}") from error
 
 
 def tokens_of(tokenizer: Tokenizer, text: str, context: int) -> tuple[Tensor, Tensor]:

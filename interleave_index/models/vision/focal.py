@@ -236,10 +236,10 @@ def _rename_in(module: nn.Module, state: dict[str, Tensor], prefix: str, *_: Any
 def _focalnet(sizes: FocalSizes) -> Any:
     try:
         from transformers import FocalNetConfig, FocalNetModel
-    except ImportError as trouble:
+    except ImportError as error:
         raise BackendMissing(
             "Focal-L runs on the package transformers, which is not installed; pip install 'interleave-index[hub]'"
-        ) from trouble
+        ) from error
     config = FocalNetConfig(
         embed_dim=sizes.width,
         depths=list(sizes.depths),

@@ -19,6 +19,9 @@ from numpy.typing import NDArray
 
 from interleave_index import metrics
 from interleave_index.grounding.compatible import ReadSettings, read_points, read_similarity
+from interleave_index.models.segmenters.framing import Frame
+
+SAM_SIDE = 1024  # of the square that READ hands to its mask decoder
 
 Arrays = Mapping[str, NDArray[Any]]
 Computed = dict[str, Any]  # value by the name of the expected one, without its "exp_"
@@ -140,10 +143,12 @@ def similarity_points(file: Arrays) -> Computed:
             ("labels", "labels"),
             ("whole", "points_int"),
             ("soft", "points_soft"),
-            ("sam", "points_sam1024"),
             ("counts", "class_counts"),
         ):
             computed[f"{name}_{theirs}"] = np.array([[getattr(chosen, ours) for chosen in row] for row in points])
+        frames = [Frame(size, SAM_SIDE, keep_aspect=True) for size in sizes]
+        framed = [[frame.points(chosen.soft) for frame, chosen in zip(frames, row, strict=True)] for row in points]
+        computed[f"{name}_points_sam1024"] = np.array(framed)
         computed[f"{name}_grid_hw"] = np.array([chosen.grid for chosen in points[0]])
         computed[f"{name}_pad_hw"] = np.array([chosen.padding for chosen in points[0]])
     return computed

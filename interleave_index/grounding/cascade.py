@@ -161,18 +161,18 @@ def _judged(scene: Scene, view: _View, models: GroundingModels) -> list[Grounded
     if models.concept is not None:
         detected = models.concept(view.target)
         if detected is not None:
-            masks = [detection.mask for detection in _best_first(detected) if detection.mask is not None]
+            masks = [detection.mask for detection in sorted(detected, key=_falling) if detection.mask is not None]
             return _believed(scene, view, masks, "concept", models)
     if models.detect is not None and models.segment is not None:
         detected = models.detect(view.target)
         if detected is not None:
-            masks = _masks_of_boxes(scene, _best_first(detected)[:MOST_MASKS], models.segment)
+            masks = _masks_of_boxes(scene, sorted(detected, key=_falling)[:MOST_MASKS], models.segment)
             return _believed(scene, view, masks, "detector", models)
     return None
 
 
-def _best_first(detected: Sequence[Detected]) -> list[Detected]:
-    return sorted(detected, key=lambda detection: -detection.score)
+def _falling(detected: Detected) -> float:
+    return -detected.score
 
 
 def _masks_of_boxes(scene: Scene, detected: Sequence[Detected], segment: Segment) -> list[BoolMask]:

@@ -15,11 +15,10 @@ from numpy.typing import NDArray
 
 from ..errors import ShapeError
 from ..records import Floats
-from .resample import bilinear, resized
+from .resample import resized
 
 SOFT_SIDE = 336  # of the map behind the soft points: the side of the encoder's input
 REACH = 6  # pixels around a point; exp(-36) is nothing in float32
-SAM_SIDE = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +46,6 @@ class ReadPoints:
         labels: (N,) int8, 1 on the thing, 0 beside it, -1 neither.
         whole: (N, 2) int32, x and y in pixels of the photo.
         soft: (N, 2) float32, the same moved along the slope of the map, by hundredths of a pixel.
-        sam: (N, 2) float32, the soft ones in a frame whose longer side is 1024.
         counts: cells that are positive, negative and neither, before N are taken.
         grid: (h, w) of the padded grid.
         padding: cells added on each side, in rows and in columns; -1 where one is cut off.
@@ -57,7 +55,6 @@ class ReadPoints:
     labels: NDArray[np.int8]
     whole: NDArray[np.int32]
     soft: Floats
-    sam: Floats
     counts: tuple[int, int, int]
     grid: tuple[int, int]
     padding: tuple[int, int]
@@ -105,10 +102,7 @@ def read_points(similarity: Floats, size: tuple[int, int], settings: ReadSetting
     x = np.minimum((columns + 0.5) * size[1] / grid[1], size[1] - 1)
     y = np.minimum((rows + 0.5) * size[0] / grid[0], size[0] - 1)
     whole = np.stack([x, y], 1).astype(np.int32)
-    soft = _softened(whole, square, size)
-    scale = SAM_SIDE / max(size)
-    framed = np.array([int(length * scale + 0.5) / length for length in (size[1], size[0])])
-    return ReadPoints(cells, labels, whole, soft, (soft * framed).astype(np.float32), counts, grid, padding)
+    return ReadPoints(cells, labels, whole, _softened(whole, square, size), counts, grid, padding)
 
 
 def _stretched(values: Floats) -> Floats:
@@ -147,13 +141,13 @@ def _softened(points: NDArray[np.int32], square: Floats, size: tuple[int, int]) 
     The sum of that softmax, over all pixels, falls out of the mean; so the pixels near a point are enough.
     """
     picture, _ = _uncropped(resized(_stretched(square), (SOFT_SIDE, SOFT_SIDE)), size, 0.0)
-    down, across = picture.shape[0] / size[0], picture.shape[1] / size[1]
+    values = resized(picture, size)
+    all_rows, all_columns = np.arange(size[0]), np.arange(size[1])
     soft = np.empty(points.shape, np.float32)
     for number, (x, y) in enumerate(points):
-        columns = np.arange(max(0, x - REACH), min(size[1], x + REACH + 1))
-        rows = np.arange(max(0, y - REACH), min(size[0], y + REACH + 1))
-        values = bilinear(picture, (rows + 0.5) * down - 0.5, (columns + 0.5) * across - 0.5).astype(np.float64)
-        weights = np.exp(values - (rows[:, None] - y) ** 2 - (columns - x) ** 2)
+        down, across = slice(max(0, y - REACH), y + REACH + 1), slice(max(0, x - REACH), x + REACH + 1)
+        rows, columns = all_rows[down], all_columns[across]
+        weights = np.exp(values[down, across].astype(np.float64) - (rows[:, None] - y) ** 2 - (columns - x) ** 2)
         weights /= weights.sum()
         soft[number] = (weights.sum(0) @ columns, weights.sum(1) @ rows)
     return soft

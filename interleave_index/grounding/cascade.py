@@ -87,29 +87,6 @@ class GroundingModels:
         return all(model is None for model in (self.segment, self.concept, self.detect, self.alike))
 
 
-@dataclass(frozen=True, slots=True)
-class _View:
-    """One target as this photo shows it.
-
-    Attributes:
-        number: position of the target.
-        target: what is to be found.
-        values: (h, w) cosines of the cells.
-        stretched: (h, w), the same from 0 to 1.
-        use: (h, w) cells inside the photo.
-        components: of the map, best first; at least one.
-        peak: row and column of the best place, if no other target stands out more there.
-    """
-
-    number: int
-    target: Target
-    values: Floats
-    stretched: Floats
-    use: BoolMask
-    components: list[Component]
-    peak: tuple[int, int] | None
-
-
 def ground_targets(
     scene: Scene, targets: Sequence[Target], models: GroundingModels | None = None
 ) -> list[GroundedMask]:
@@ -125,182 +102,191 @@ def ground_targets(
         says what it found: its masks in the order of its own scores, or one mask without pixels, method ``absent``.
         Else `present` is None.
     """
-    models = models or GroundingModels()
-    views = _views(scene, targets)
+    cascades = _cascades(scene, targets, models or GroundingModels())
     grounded: list[GroundedMask] = []
-    for view in views:
-        judged = _judged(scene, view, models)
+    for cascade in cascades:
+        judged = cascade.judged()
         if judged is not None:
             grounded += judged
         else:
-            rivals = [other for other in views if other is not view and other.peak is not None]
-            grounded += _located(scene, view, rivals, models)
+            rivals = [other for other in cascades if other is not cascade and other.peak is not None]
+            grounded += cascade.located(rivals)
     return grounded
 
 
-def _views(scene: Scene, targets: Sequence[Target]) -> list[_View]:
+def _cascades(scene: Scene, targets: Sequence[Target], models: GroundingModels) -> list[_Cascade]:
     """Each target's map and components; how far a cell rises above the rest of its map says whose it is."""
     use = scene.grid.usable()
     maps = [scene.map_of(target.vector) for target in targets]
-    heights = np.stack([values - values[use].min() for values in maps]) if maps else np.zeros((0, *use.shape))
-    views = []
-    for number, (target, values) in enumerate(zip(targets, maps, strict=True)):
-        own = use & (heights[number] >= heights.max(0))
+    heights = [values - values[use].min() for values in maps]
+    cascades = []
+    for number, (target, values, height) in enumerate(zip(targets, maps, heights, strict=True)):
+        own = use & (height >= np.max(heights, axis=0))
         stretched = normalised(values, use)
         parts = components(stretched, values, own) or components(stretched, values, use)
         peak = parts[0].peak if parts and own[parts[0].peak] else None
-        views.append(_View(number, target, values, stretched, use, parts, peak))
-    return views
+        cascades.append(_Cascade(scene, models, number, target, values, stretched, use, parts, peak))
+    return cascades
 
 
-# --- models that judge presence ---------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class _Cascade:
+    """One target as this photo shows it, and the methods that ground it.
 
-
-def _judged(scene: Scene, view: _View, models: GroundingModels) -> list[GroundedMask] | None:
-    """The answer of the first model that judges presence and can be asked for this target; None where there is none."""
-    if models.concept is not None:
-        detected = models.concept(view.target)
-        if detected is not None:
-            masks = [detection.mask for detection in sorted(detected, key=_falling) if detection.mask is not None]
-            return _believed(scene, view, masks, "concept", models)
-    if models.detect is not None and models.segment is not None:
-        detected = models.detect(view.target)
-        if detected is not None:
-            masks = _masks_of_boxes(scene, sorted(detected, key=_falling)[:MOST_MASKS], models.segment)
-            return _believed(scene, view, masks, "detector", models)
-    return None
-
-
-def _falling(detected: Detected) -> float:
-    return -detected.score
-
-
-def _masks_of_boxes(scene: Scene, detected: Sequence[Detected], segment: Segment) -> list[BoolMask]:
-    """The segmenter's mask of each box; where the segmenter doubts it, the box itself: the detector is believed."""
-    if not detected:
-        return []
-    prompts = [Prompt(np.zeros((0, 2), np.float32), np.zeros(0, np.int8), detection.box) for detection in detected]
-    return [
-        segmented.mask if _is_sure(segmented) else box_mask(detection.box, scene.grid.size)
-        for detection, segmented in zip(detected, segment(prompts), strict=True)
-    ]
-
-
-def _believed(
-    scene: Scene, view: _View, masks: Sequence[BoolMask], method: Method, models: GroundingModels
-) -> list[GroundedMask]:
-    """The masks of a model that judges, in their order; without any, one without pixels that says so.
-
-    Too small or too large masks are left out beside others; one of them alone still says that the thing is there.
+    Attributes:
+        number: position of the target.
+        target: what is to be found.
+        values: (h, w) cosines of the cells.
+        stretched: (h, w), the same from 0 to 1.
+        use: (h, w) cells inside the photo.
+        components: of the map, best first; none where it is flat.
+        peak: row and column of the best place, if no other target stands out more there.
     """
-    drawn = [mask for mask in masks if mask.any()]
-    kept = [mask for mask in drawn if _is_sized(mask)] or drawn[:1]
-    if not kept:
-        best = (scene.regions @ view.target.vector).max(initial=-1.0)
-        return [GroundedMask(view.number, box_rle(NOWHERE, scene.grid.size), NOWHERE, float(best), "absent", False)]
-    kept = [kept[n] for n in _distinct(kept)]
-    return [
-        replace(_grounded(view, encode_rle(mask), cosine, method), present=True)
-        for mask, cosine in zip(kept, _cosines(scene, view, kept, models), strict=True)
-    ]
 
+    scene: Scene
+    models: GroundingModels
+    number: int
+    target: Target
+    values: Floats
+    stretched: Floats
+    use: BoolMask
+    components: list[Component]
+    peak: tuple[int, int] | None
 
-# --- methods that say where only --------------------------------------------------------------
+    # --- models that judge presence -----------------------------------------------------------
 
+    def judged(self) -> list[GroundedMask] | None:
+        """The answer of the first model that judges presence and can be asked for this; None where there is none."""
+        concept, detect, segment = self.models.concept, self.models.detect, self.models.segment
+        if concept is not None and (detected := concept(self.target)) is not None:
+            masks = [one.mask for one in _best_first(detected) if one.mask is not None]
+            return self._believed(masks, "concept")
+        if detect is not None and segment is not None and (detected := detect(self.target)) is not None:
+            return self._believed(self._masks_of_boxes(_best_first(detected)[:MOST_MASKS], segment), "detector")
+        return None
 
-def _located(scene: Scene, view: _View, rivals: Sequence[_View], models: GroundingModels) -> list[GroundedMask]:
-    """The masks of the first method that gives any; rivals are the other targets that have a peak of their own."""
-    if models.empty and (stored := _stored(scene, view, agreeing=True)):
-        return stored
-    if float(np.ptp(view.values[view.use])) < FLAT:
-        height, width = scene.grid.size
-        box = (0.0, 0.0, float(width), float(height))
-        return [_grounded(view, box_rle(box, scene.grid.size), float(view.values[view.use].mean()), "coarse", box)]
-    best = view.components[0]
-    best_box = scene.grid.box_around(best.cells)
-    if models.alike is not None:
-        beside = [scene.grid.box_around(rival.components[0].cells) for rival in rivals]
-        alike = models.alike([best_box], beside)
-        masked = [Segmented(one.mask, max(one.score, QUALITY)) for one in alike if one.mask is not None]
-        if ranked := _ranked(scene, view, masked, "concept", models):
-            return ranked
-    if models.segment is not None:
-        segmented = models.segment(_prompts(scene, view, rivals))
-        if ranked := _ranked(scene, view, segmented, "points", models):
-            return ranked
-    box_itself = _grounded(view, box_rle(best_box, scene.grid.size), best.mean, "box", best_box)
-    return _stored(scene, view) or _coarse(scene, view) or [box_itself]
-
-
-def _prompts(scene: Scene, view: _View, rivals: Sequence[_View]) -> list[Prompt]:
-    """One prompt a component; peaks of the other components and of other targets are points beside it."""
-    peaks = np.array([part.peak for part in view.components] + [rival.peak for rival in rivals])
-    prompts = []
-    for part in view.components:
-        others = peaks[(peaks != part.peak).any(1)]
-        prompts.append(prompt_of(part, view.stretched, view.use, scene.grid, others))
-    return prompts
-
-
-def _ranked(
-    scene: Scene, view: _View, segmented: Sequence[Segmented], method: Method, models: GroundingModels
-) -> list[GroundedMask]:
-    """The masks that their segmenter is sure of, best first by cosine times quality, none twice."""
-    sure = [one for one in segmented if _is_sure(one) and _is_sized(one.mask)]
-    cosines = _cosines(scene, view, [one.mask for one in sure], models)
-    order = sorted(range(len(sure)), key=lambda n: -cosines[n] * min(sure[n].quality, 1.0))
-    kept = [order[n] for n in _distinct([sure[n].mask for n in order])]
-    return [_grounded(view, encode_rle(sure[n].mask), cosines[n], method) for n in kept]
-
-
-def _stored(scene: Scene, view: _View, *, agreeing: bool = False) -> list[GroundedMask]:
-    """Stored regions: the best, and others as near that lie elsewhere.
-
-    Args:
-        agreeing: only when the best one covers about what the map shows, and of the others those that the map shows.
-    """
-    if not len(scene.regions):
-        return []
-    cosines = scene.regions @ view.target.vector
-    chosen = select_instances(cosines, scene.scores, scene.masks)
-    if agreeing:
-        shown = view.stretched[view.use] >= HALF
-        covered = scene.coverage[:, view.use]
-        best = covered[chosen[0]]
-        if np.minimum(best, shown).sum() < AGREES * max(np.maximum(best, shown).sum(), EPSILON):
+    def _masks_of_boxes(self, detected: Sequence[Detected], segment: Segment) -> list[BoolMask]:
+        """The segmenter's mask of each box; where the segmenter doubts it, the box itself: the detector is believed."""
+        if not detected:
             return []
-        chosen[1:] = [n for n in chosen[1:] if covered[n][shown].sum() >= HALF * max(covered[n].sum(), EPSILON)]
-    return [
-        _grounded(
-            view, resize_rle(scene.masks[n], scene.grid.size), float(cosines[n]), "stored", as_box(scene.boxes[n])
-        )
-        for n in chosen
-    ]
+        no_points, no_labels = np.zeros((0, 2), np.float32), np.zeros(0, np.int8)
+        segmented = segment([Prompt(no_points, no_labels, one.box) for one in detected])
+        return [
+            made.mask if _is_sure(made) else box_mask(one.box, self.scene.grid.size)
+            for one, made in zip(detected, segmented, strict=True)
+        ]
+
+    def _believed(self, masks: Sequence[BoolMask], method: Method) -> list[GroundedMask]:
+        """The masks of a model that judges, in their order; without any, one without pixels that says so.
+
+        Too small or too large masks are left out beside others; one of them alone still says that the thing is there.
+        """
+        drawn = [mask for mask in masks if mask.any()]
+        kept = [mask for mask in drawn if _is_sized(mask)] or drawn[:1]
+        if not kept:
+            best = float((self.scene.regions @ self.target.vector).max(initial=-1.0))
+            return [GroundedMask(self.number, box_rle(NOWHERE, self.scene.grid.size), NOWHERE, best, "absent", False)]
+        kept = [kept[n] for n in _distinct(kept)]
+        return [
+            replace(self._grounded(encode_rle(mask), cosine, method), present=True)
+            for mask, cosine in zip(kept, self._cosines(kept), strict=True)
+        ]
+
+    # --- methods that say where only ----------------------------------------------------------
+
+    def located(self, rivals: Sequence[_Cascade]) -> list[GroundedMask]:
+        """The masks of the first method that gives any; rivals are the other targets that have a peak of their own."""
+        grid = self.scene.grid
+        if self.models.empty and (stored := self._stored(agreeing=True)):
+            return stored
+        if float(np.ptp(self.values[self.use])) < FLAT:
+            whole = (0.0, 0.0, float(grid.size[1]), float(grid.size[0]))
+            return [self._grounded(box_rle(whole, grid.size), self.values[self.use].mean(), "coarse", whole)]
+        best = self.components[0]
+        best_box = grid.box_around(best.cells)
+        if self.models.alike is not None:
+            beside = [grid.box_around(rival.components[0].cells) for rival in rivals]
+            alike = self.models.alike([best_box], beside)
+            masked = [Segmented(one.mask, max(one.score, QUALITY)) for one in alike if one.mask is not None]
+            if ranked := self._ranked(masked, "concept"):
+                return ranked
+        if self.models.segment is not None:
+            segmented = self.models.segment(self._prompts(rivals))
+            if ranked := self._ranked(segmented, "points"):
+                return ranked
+        box_itself = self._grounded(box_rle(best_box, grid.size), best.mean, "box", best_box)
+        return self._stored() or self._coarse() or [box_itself]
+
+    def _prompts(self, rivals: Sequence[_Cascade]) -> list[Prompt]:
+        """One prompt a component; peaks of the other components and of other targets are points beside it."""
+        peaks = np.array([part.peak for part in self.components] + [rival.peak for rival in rivals])
+        prompts = []
+        for part in self.components:
+            others = peaks[(peaks != part.peak).any(1)]
+            prompts.append(prompt_of(part, self.stretched, self.use, self.scene.grid, others))
+        return prompts
+
+    def _ranked(self, segmented: Sequence[Segmented], method: Method) -> list[GroundedMask]:
+        """The masks that their segmenter is sure of, best first by cosine times quality, none twice."""
+        sure = [one for one in segmented if _is_sure(one) and _is_sized(one.mask)]
+        cosines = self._cosines([one.mask for one in sure])
+        order = sorted(range(len(sure)), key=lambda n: -cosines[n] * min(sure[n].quality, 1.0))
+        kept = [order[n] for n in _distinct([sure[n].mask for n in order])]
+        return [self._grounded(encode_rle(sure[n].mask), cosines[n], method) for n in kept]
+
+    def _stored(self, *, agreeing: bool = False) -> list[GroundedMask]:
+        """Stored regions: the best, and others as near that lie elsewhere.
+
+        Args:
+            agreeing: only when the best covers about what the map shows, and of the others those that the map shows.
+        """
+        scene = self.scene
+        if not len(scene.regions):
+            return []
+        cosines = scene.regions @ self.target.vector
+        chosen = select_instances(cosines, scene.scores, scene.masks)
+        if agreeing:
+            shown = self.stretched[self.use] >= HALF
+            covered = scene.coverage[:, self.use]
+            best = covered[chosen[0]]
+            if np.minimum(best, shown).sum() < AGREES * max(np.maximum(best, shown).sum(), EPSILON):
+                return []
+            chosen[1:] = [n for n in chosen[1:] if covered[n][shown].sum() >= HALF * max(covered[n].sum(), EPSILON)]
+        masks = [resize_rle(scene.masks[n], scene.grid.size) for n in chosen]
+        return [
+            self._grounded(mask, cosines[n], "stored", as_box(scene.boxes[n]))
+            for n, mask in zip(chosen, masks, strict=True)
+        ]
+
+    def _coarse(self) -> list[GroundedMask]:
+        """One mask a component: the enlarged map at half its height, where the component is the nearest."""
+        grid = self.scene.grid
+        size = fit(grid.size, COARSE_SIDE)
+        shown = np.nan_to_num(enlarged(grid, self.stretched, size)) >= HALF
+        grounded = []
+        for part in self.components:
+            near = np.nan_to_num(enlarged(grid, part.cells.astype(np.float32), size)) > 0
+            mask: BoolMask = shown & near
+            if _is_sized(mask):
+                grounded.append(self._grounded(resize_rle(encode_rle(mask), grid.size), part.mean, "coarse"))
+        return grounded
+
+    # --- masks --------------------------------------------------------------------------------
+
+    def _cosines(self, masks: Sequence[BoolMask]) -> Floats:
+        """Of each mask with the target: by its own vector where masks can be embedded, else on the grid."""
+        if self.models.embed is not None and masks:
+            return np.asarray(self.models.embed(masks) @ self.target.vector)
+        return self.scene.scores_of(self.scene.grid.coverage(masks), self.target.vector, self.values)
+
+    def _grounded(self, mask: Rle, score: float | np.floating, method: Method, box: Box = NOWHERE) -> GroundedMask:
+        """A mask of which nothing has judged whether the thing is there; `box` is used where it has no pixels."""
+        tight = box_of_rle(mask)
+        return GroundedMask(self.number, mask, box if tight == NOWHERE else tight, float(score), method)
 
 
-def _coarse(scene: Scene, view: _View) -> list[GroundedMask]:
-    """One mask a component: the enlarged map at half its height, where the component is the nearest."""
-    size = fit(scene.grid.size, COARSE_SIDE)
-    shown = np.nan_to_num(enlarged(scene.grid, view.stretched, size)) >= HALF
-    grounded = []
-    for part in view.components:
-        near = np.nan_to_num(enlarged(scene.grid, part.cells.astype(np.float32), size)) > 0
-        mask: BoolMask = shown & near
-        if _is_sized(mask):
-            grounded.append(_grounded(view, resize_rle(encode_rle(mask), scene.grid.size), part.mean, "coarse"))
-    return grounded
-
-
-# --- masks ------------------------------------------------------------------------------------
-
-
-def _cosines(scene: Scene, view: _View, masks: Sequence[BoolMask], models: GroundingModels) -> list[float]:
-    """Of each mask with the target: by its own vector where masks can be embedded, else on the grid."""
-    if models.embed is not None and masks:
-        cosines = models.embed(masks) @ view.target.vector
-    else:
-        cosines = scene.scores_of(scene.grid.coverage(masks), view.target.vector, view.values)
-    return [float(cosine) for cosine in cosines]
+def _best_first(detected: Sequence[Detected]) -> list[Detected]:
+    return sorted(detected, key=lambda one: -one.score)
 
 
 def _is_sure(segmented: Segmented) -> bool:
@@ -320,9 +306,3 @@ def _distinct(masks: Sequence[BoolMask]) -> list[int]:
         if len(kept) < MOST_MASKS and all(mask_iou(mask, masks[other]) < SAME for other in kept):
             kept.append(n)
     return kept
-
-
-def _grounded(view: _View, mask: Rle, score: float, method: Method, box: Box = NOWHERE) -> GroundedMask:
-    """A mask of which nothing has judged whether the thing is there; `box` is used where it has no pixels."""
-    tight = box_of_rle(mask)
-    return GroundedMask(view.number, mask, box if tight == NOWHERE else tight, score, method)

@@ -1,0 +1,70 @@
+"""One table of kinds: how a name becomes a model, and what is told of it without building it."""
+
+import json
+
+import pytest
+
+from interleave_index.errors import WeightsMissing
+from interleave_index.interface.registry import KINDS, describe, find, load, names
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """Makes a folder with this config.json; nothing of the user's is looked at."""
+    monkeypatch.setenv("INTERLEAVE_MODELS", str(tmp_path / "home"))
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "none"))
+
+    def make(config):
+        (tmp_path / "config.json").write_text(json.dumps(config))
+        return str(tmp_path)
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("config", "kind"),
+    [
+        ({"kind": "find-published"}, "find-published"),
+        ({"kind": "find-pair"}, "find-pair"),
+        ({"model_type": "siglip"}, "dual encoder"),
+        ({"model_type": "bert"}, "dual encoder"),
+        ({"format": 1}, "find-mini"),
+        ({}, "find-mini"),
+    ],
+)
+def test_a_folder_is_of_the_kind_that_its_config_says(folder, config, kind):
+    assert find(folder(config)).kind.name == kind
+
+
+@pytest.mark.parametrize("name", ["find-mini", "toy"])
+def test_what_needs_no_download_is_known_by_its_own_name(name):
+    assert name in names() and find(name).kind.name == name
+    description = describe(name)
+    assert description.error is None and description.what
+
+
+def test_read_is_named_with_or_without_a_folder(folder):
+    model = find(f"read:{folder({'model_type': 'llava'})}")
+    assert model.kind.name == "read" and model.files is not None
+    assert describe(model.name).error is None
+    assert "READ is not on this machine" in (describe("read").error or "")
+
+
+def test_a_model_without_files_says_so_where_files_are_wanted():
+    with pytest.raises(WeightsMissing, match="toy has no weights"):
+        _ = find("toy").folder
+
+
+def test_a_folder_that_holds_another_kind_of_model_is_described_as_unusable(folder):
+    description = describe(folder({"model_type": "sam2"}))
+    assert description.what == "sam2, no dual encoder" and "a part for grounding" in (description.error or "")
+
+
+def test_a_name_that_means_nothing_is_one_error_for_all(folder):
+    with pytest.raises(WeightsMissing, match="no model 'nothing', expected one of find-mini, toy"):
+        load("nothing", device="cpu")
+    assert describe("nothing").what == "not here" and "expected one of" in (describe("nothing").error or "")
+
+
+def test_only_dual_encoders_ground_by_points_unless_told_otherwise():
+    assert [kind.name for kind in KINDS if kind.by_points] == ["dual encoder"]

@@ -1,0 +1,148 @@
+"""What the pages link to and name exists, and the walks of docs/architecture.md are those of the code."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import CodeType, FrameType
+from typing import Any
+
+import pytest
+
+from interleave_index import Index, Query
+from interleave_index.config import Config
+from interleave_index.interface.toy import ToyInterface
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "interleave_index"
+PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md")] + sorted((ROOT / "docs").rglob("*.md"))
+PARTS = sorted(
+    path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()
+)  # modules and packages of the first level
+NAME = re.compile(rf"`((?:{'|'.join(PARTS)})(?:\.\w+)+)(?:\(\))?`")
+FILE_ENDINGS = (".py", ".md", ".json", ".yaml", ".toml", ".sqlite")
+ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+
+
+def sections(page: str) -> dict[str, str]:
+    """The text below each heading of the second rank."""
+    parts = re.split(r"^## (.+)$", page, flags=re.M)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def names(text: str) -> list[str]:
+    """Every `package.module.name` in backticks, in order."""
+    return [name for name in NAME.findall(text) if not name.endswith(FILE_ENDINGS)]
+
+
+def resolve(name: str) -> Any:
+    """What a dotted name below the package means."""
+    words = name.split(".")
+    for split in range(len(words), 0, -1):
+        try:
+            value = importlib.import_module(".".join(["interleave_index", *words[:split]]))
+        except ModuleNotFoundError:
+            continue
+        for word in words[split:]:
+            value = getattr(value, word)
+        return value
+    raise AttributeError(f"there is no {name}")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_of_a_page_leads_somewhere(page):
+    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
+    targets = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", text)
+    local = [target for target in targets if "://" not in target and not target.startswith("mailto:")]
+    assert [target for target in local if not (page.parent / target).exists()] == []
+
+
+def test_every_page_can_be_reached_from_the_readme():
+    reached: set[Path] = set()
+    waiting = [ROOT / "README.md"]
+    while waiting:
+        page = waiting.pop()
+        if page in reached:
+            continue
+        reached.add(page)
+        links = re.findall(r"\]\(([^)#\s]+\.md)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
+        waiting += [(page.parent / link).resolve() for link in links if "://" not in link]
+    assert [str(page.relative_to(ROOT)) for page in PAGES if page.resolve() not in reached] == []
+
+
+def test_every_name_of_the_code_that_the_architecture_gives_exists():
+    assert len(names(ARCHITECTURE)) > 40
+    for name in names(ARCHITECTURE):
+        assert resolve(name) is not None, name
+
+
+def test_the_sections_of_the_find_page_that_code_cites_exist():
+    page = (ROOT / "docs" / "find-interface.md").read_text(encoding="utf-8")
+    headings = set(re.findall(r"^##+ (\d+(?:\.\d+)?)\.? ", page, re.M))
+    cited = {
+        section
+        for path in [*PACKAGE.rglob("*.py"), *(ROOT / "tests").rglob("*.py"), *(ROOT / "docs").rglob("*.md")]
+        for section in re.findall(r"find-interface\.md §(\d+(?:\.\d+)?)", path.read_text(encoding="utf-8"))
+    }
+    assert cited <= headings
+
+
+def test_no_code_cites_a_page_that_is_not_there():
+    for path in PACKAGE.rglob("*.py"):
+        for page in re.findall(r"\bdocs/[\w/-]+\.md\b", path.read_text(encoding="utf-8")):
+            assert (ROOT / page).is_file(), f"{path.relative_to(ROOT)} cites {page}"
+
+
+# --- the walks --------------------------------------------------------------------------------
+
+
+def called_by(work: Callable[[], object]) -> list[CodeType]:
+    """The code of every function that `work` calls in this thread, in the order of their first calls."""
+    seen: dict[CodeType, None] = {}
+
+    def note(frame: FrameType, event: str, argument: object) -> None:
+        if event == "call":
+            seen.setdefault(frame.f_code)
+
+    before = sys.getprofile()
+    sys.setprofile(note)
+    try:
+        work()
+    finally:
+        sys.setprofile(before)
+    return list(seen)
+
+
+def assert_walk(section: str, calls: list[CodeType]) -> None:
+    """The function that each numbered step of a section names first was called, in the order of the steps."""
+    steps = re.split(r"^\d+\. ", section, flags=re.M)[1:]
+    first = [names(step)[0].replace("interface.protocol.Interface.", "interface.toy.ToyInterface.") for step in steps]
+    codes = {name: resolve(name).__code__ for name in first}
+    assert len(first) >= 4
+    assert [name for name in first if codes[name] not in calls] == []
+    assert first == sorted(first, key=lambda name: calls.index(codes[name]))
+
+
+@pytest.fixture
+def index(tmp_path: Path):
+    config = Config().with_flags(ingest_workers=0)
+    with Index.open(tmp_path / "photos.index", config=config, interface=ToyInterface(), create=True) as opened:
+        yield opened
+
+
+def test_the_way_of_a_photo_is_the_one_that_the_architecture_describes(index, drawn_photos):
+    calls = called_by(lambda: index.ingest(drawn_photos.folder))
+    assert_walk(sections(ARCHITECTURE)["The way of a photo"], calls)
+
+
+def test_the_way_of_a_query_is_the_one_that_the_architecture_describes(toy_index):
+    calls = called_by(lambda: toy_index.search(Query.parse("[red disc] -[blue square]"), mode="ann"))
+    assert_walk(sections(ARCHITECTURE)["The way of a query"], calls)
+
+
+def test_the_way_of_an_exact_mask_is_the_one_that_the_architecture_describes(toy_index, drawn_photos):
+    calls = called_by(lambda: toy_index.ground(drawn_photos.red_disc.path, "[red disc]"))
+    assert_walk(sections(ARCHITECTURE)["The way of an exact mask"], calls)

@@ -2,7 +2,7 @@
 
     python benchmarks/score_ablation.py PACK.tar ...
 
-Photos are those held out by the hash of their key (`training.samples.held_out`). Every row compares what a search does
+Photos are those held out by the hash of their key (`training.data.held_out`). Every row compares what a search does
 with the same without one part, question by question, and gives the mean difference with its 95 % bootstrap interval:
 over phrases for the IoU of the chosen region, over labels for the average precision of "is it in the photo" (things
 under 1 % of the photo left out), over captions for finding their photo among the first ten.
@@ -31,7 +31,7 @@ from interleave_index.interface.find import tasks
 from interleave_index.interface.registry import load
 from interleave_index.query.score import ALONE, IMAGE_CENTRING, Terms, best_cosines, mean_of
 from interleave_index.records import Entity
-from interleave_index.training.find_mini.samples import EXCLUDED_SOURCES, held_out
+from interleave_index.training.data import EXCLUDED_SOURCES, held_out
 
 Read: TypeAlias = Callable[[Sequence[str]], np.ndarray]  # (n, D) vectors of texts
 

@@ -16,10 +16,9 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
-from interleave_index.evaluation.packs import read_pack
 from interleave_index.interface.find_mini.bundle import CONFIG
 from interleave_index.interface.find_mini.words import KnownWords, singulars_of, words_of
-from interleave_index.training.find_mini.samples import EXCLUDED_SOURCES, NEAR_HELD_OUT
+from interleave_index.training.data import training_photos
 
 BEFORE_NOUNS = "a an the his her their its of with one two three four five six some several many few these those other"
 PLURAL_SHARE = 0.05  # of a plural's uses, right after one of those words; third persons of verbs stay below 0.03
@@ -69,14 +68,11 @@ class Counts:
 
 def count_words(packs: Iterable[Path], names: Iterable[str]) -> Counts:
     counts = Counts()
-    for pack in packs:
-        for photo in read_pack(pack):
-            if photo.source in EXCLUDED_SOURCES or photo.key in NEAR_HELD_OUT:
-                continue
-            for caption in photo.captions:
-                counts.add_caption(caption)
-            for name in (*photo.labels, *(region.label or "" for region in photo.regions)):
-                counts.add_name(name)
+    for _, photo in training_photos(packs):
+        for caption in photo.captions:
+            counts.add_caption(caption)
+        for name in (*photo.labels, *(region.label or "" for region in photo.regions)):
+            counts.add_name(name)
     for name in names:
         counts.add_name(name)
     return counts

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from interleave_index.ingest.phash import phash
-from interleave_index.training.find_mini.samples import EXCLUDED_SOURCES, NEAR_HELD_OUT
+from interleave_index.training.data import EXCLUDED_SOURCES, NEAR_HELD_OUT
 
 HEADER = "key", "source", "origin", "sha256", "phash", "nearest_held_out"
 DISTANCE = 8  # bits; unrelated photos differ in about 32, resized and recompressed copies in at most 4

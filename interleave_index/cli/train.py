@@ -1,17 +1,40 @@
-"""The command `train`: photo packs by default, COCO's own files with `--data coco`."""
+"""The command `train`: photo packs by default, COCO's own files with `--data coco`. Both read a recipe, and flags."""
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from . import model, show
+from . import show
 from .options import ConfigOption, DeviceOption, IndexOption, JsonOption, settings
 
 PACKS, COCO, DATA = "packs", "coco", "--data"
+
+RecipeOption = Annotated[
+    Path | None, typer.Option("--recipe", metavar="FILE", help="YAML file with settings that differ from the recipe's.")
+]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One setting of the recipe; several times.")
+]
+SeedOption = Annotated[int | None, typer.Option("--seed", help="Of everything that is drawn.")]
+PrecisionOption = Annotated[bool | None, typer.Option("--bf16/--fp32", help="Mixed precision.")]
+
+
+class Stage(StrEnum):
+    """Stages of the training on packs, in their order."""
+
+    space = "space"
+    text = "text"
+    vision = "vision"
+    align = "align"
+    regions = "regions"
+    interface = "interface"
+    refit = "refit"
+    bundle = "bundle"
 
 
 class DataGroup(TyperGroup):
@@ -42,14 +65,95 @@ app = typer.Typer(
     help="Train a model: find-mini on photo packs, or with --data coco a FIND interface on COCO over any pair of "
     "models. `train --data coco --help` shows the options of the latter.",
 )
-app.command(PACKS)(model.train)
+
+
+def _minutes(stage: str) -> Any:
+    return typer.Option(f"--{stage}-minutes", min=0, help=f"Of the stage `{stage}`.")
+
+
+@app.command(PACKS)
+def packs(
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="Folder with train-*.tar and val-*.tar packs.")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Checkpoints and the finished model.")],
+    targets: Annotated[
+        Path | None, typer.Option("--targets", metavar="DIR", help="Teacher targets; without, no distillation.")
+    ] = None,
+    stage: Annotated[list[Stage] | None, typer.Option("--stage", help="Only these stages; else all.")] = None,
+    more: Annotated[
+        Path | None, typer.Option("--more", metavar="DIR", help="Further packs, for the vision tower alone.")
+    ] = None,
+    start: Annotated[
+        Path | None, typer.Option("--start", metavar="DIR", help="An earlier run, or a bundle, that stages start from.")
+    ] = None,
+    minutes: Annotated[float | None, typer.Option("--minutes", min=0, help="Of the stage `interface`.")] = None,
+    space_minutes: Annotated[float | None, _minutes("space")] = None,
+    text_minutes: Annotated[float | None, _minutes("text")] = None,
+    vision_minutes: Annotated[float | None, _minutes("vision")] = None,
+    align_minutes: Annotated[float | None, _minutes("align")] = None,
+    regions_minutes: Annotated[float | None, _minutes("regions")] = None,
+    refit_minutes: Annotated[float | None, _minutes("refit")] = None,
+    batch: Annotated[int | None, typer.Option("--batch", min=1, help="Photos a step of the stage `interface`.")] = None,
+    backbone_rate: Annotated[
+        float | None,
+        typer.Option(
+            "--backbone-rate",
+            min=0.0,
+            max=1.0,
+            help="Learning rate of the backbone in `interface`, as a share; 0 lets it stand.",
+        ),
+    ] = None,
+    seed: SeedOption = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=1, help="At most so many training photos, for a trial.")
+    ] = None,
+    bf16: PrecisionOption = None,
+    threads: Annotated[
+        int | None, typer.Option("--threads", min=0, help="Of the network; 0 leaves the choice to torch.")
+    ] = None,
+    recipe: RecipeOption = None,
+    set_: SetOption = None,
+    index: IndexOption = None,
+    config: ConfigOption = None,
+    device: DeviceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Train find-mini on photo packs. Goes on from its last checkpoint when it is run again."""
+    from ..training.find_mini.run import run
+    from ..training.find_mini.settings import find_mini_settings
+
+    flags = {
+        "targets": targets,
+        "stages": [name.value for name in Stage if name in stage] if stage else None,
+        "more": more,
+        "start": start,
+        "interface.minutes": minutes,
+        "space.minutes": space_minutes,
+        "text.minutes": text_minutes,
+        "vision.minutes": vision_minutes,
+        "align.minutes": align_minutes,
+        "regions.minutes": regions_minutes,
+        "refit.minutes": refit_minutes,
+        "interface.batch": batch,
+        "interface.backbone_rate": backbone_rate,
+        "seed": seed,
+        "limit": limit,
+        "bf16": bf16,
+        "threads": threads,
+        "device": device,
+    }
+    settings(index, config)  # a config file that cannot be read is an error here too
+    say = show.note if as_json else show.say
+    chosen = find_mini_settings(data, out, recipe=recipe, overrides=_overrides(flags, set_))
+    bundle = run(chosen, progress=lambda line: say(str(line)))
+    if as_json:
+        show.emit_json({"model": str(bundle)})
 
 
 @app.command(COCO)
 def coco(
     data: Annotated[Path, typer.Argument(metavar="DIR", help="COCO: annotations/ and folders of photos.")],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Checkpoint and the finished model.")],
-    split: Annotated[str, typer.Option("--split", help="Of COCO.")] = "train2017",
+    split: Annotated[str | None, typer.Option("--split", help="Of COCO.")] = None,
     entity: Annotated[Path | None, typer.Option("--entity", metavar="FILE", help="entity_train2017.json.")] = None,
     refs: Annotated[Path | None, typer.Option("--refs", metavar="FILE", help="refs(...).p of a RefCOCO set.")] = None,
     instances: Annotated[Path | None, typer.Option("--instances", metavar="FILE", help="Of the references.")] = None,
@@ -58,71 +162,79 @@ def coco(
         typer.Option("--leave-out", metavar="FILE", help="Do not train on photos of this benchmark file."),
     ] = None,
     vision: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--vision", metavar="NAME", help="focal-t, focal-l, find-mini, or a backbone's folder or hub name."
         ),
-    ] = "focal-t",
+    ] = None,
     vision_weights: Annotated[
         str | None,
         typer.Option("--vision-weights", metavar="FILE", help="State dict with backbone.*, for focal-t and focal-l."),
     ] = None,
     language: Annotated[
-        str,
+        str | None,
         typer.Option("--language", metavar="NAME", help="find-mini, or the folder or hub name of a language model."),
-    ] = "find-mini",
-    language_layer: Annotated[int, typer.Option("--language-layer", help="Hidden state; -1 is the last.")] = -12,
-    size: Annotated[int, typer.Option("--size", min=32, help="Side of the crops, a multiple of 32.")] = 1024,
-    batch: Annotated[int, typer.Option("--batch", min=1, help="Photos a step, over all processes.")] = 18,
-    epochs: Annotated[float, typer.Option("--epochs", help="Over the photos.")] = 50.0,
+    ] = None,
+    language_layer: Annotated[
+        int | None, typer.Option("--language-layer", help="Hidden state; -1 is the last.")
+    ] = None,
+    size: Annotated[int | None, typer.Option("--size", min=32, help="Side of the crops, a multiple of 32.")] = None,
+    batch: Annotated[int | None, typer.Option("--batch", min=1, help="Photos a step, over all processes.")] = None,
+    epochs: Annotated[float | None, typer.Option("--epochs", help="Over the photos.")] = None,
     steps: Annotated[int | None, typer.Option("--steps", min=1, help="Instead of --epochs.")] = None,
-    rate: Annotated[float, typer.Option("--rate", help="Learning rate.")] = 1e-4,
-    width: Annotated[int, typer.Option("--width", help="Of the interface.")] = 512,
-    layers: Annotated[int, typer.Option("--layers", help="Of the interface.")] = 9,
-    object_queries: Annotated[int, typer.Option("--object-queries", help="Proposals.")] = 100,
-    points: Annotated[int, typer.Option("--points", help="Sampled of every mask.")] = 12544,
-    seed: Annotated[int, typer.Option("--seed", help="Of everything that is drawn.")] = 0,
+    rate: Annotated[float | None, typer.Option("--rate", help="Learning rate.")] = None,
+    width: Annotated[int | None, typer.Option("--width", help="Of the interface.")] = None,
+    layers: Annotated[int | None, typer.Option("--layers", help="Of the interface.")] = None,
+    object_queries: Annotated[int | None, typer.Option("--object-queries", help="Proposals.")] = None,
+    points: Annotated[int | None, typer.Option("--points", help="Sampled of every mask.")] = None,
+    seed: SeedOption = None,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only so many photos, for a trial.")] = None,
-    bf16: Annotated[bool, typer.Option("--bf16/--fp32", help="Mixed precision.")] = False,
+    bf16: PrecisionOption = None,
+    recipe: RecipeOption = None,
+    set_: SetOption = None,
     device: DeviceOption = None,
     index: IndexOption = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train a FIND interface on COCO over a frozen pair of models. Under torchrun in several processes."""
-    from ..training.coco.data import Drawing
     from ..training.coco.run import run
-    from ..training.coco.settings import CocoSettings
+    from ..training.coco.settings import coco_settings
 
+    flags = {
+        "split": split,
+        "entity": entity,
+        "refs": refs,
+        "instances": instances,
+        "leave_out": leave_out or None,
+        "vision": vision,
+        "vision_weights": vision_weights,
+        "language": language,
+        "language_layer": language_layer,
+        "drawing.size": size,
+        "batch": batch,
+        "epochs": epochs,
+        "steps": steps,
+        "rate": rate,
+        "width": width,
+        "layers": layers,
+        "object_queries": object_queries,
+        "points": points,
+        "seed": seed,
+        "limit": limit,
+        "bf16": bf16,
+        "device": device,
+    }
     settings(index, config)  # a config file that cannot be read is an error here too
-    found = run(
-        CocoSettings(
-            data=data,
-            out=out,
-            split=split,
-            entity=entity,
-            refs=refs,
-            instances=instances,
-            leave_out=tuple(leave_out or ()),
-            vision=vision,
-            vision_weights=vision_weights,
-            language=language,
-            language_layer=language_layer,
-            drawing=Drawing(size=size),
-            batch=batch,
-            epochs=epochs,
-            steps=steps,
-            lr=rate,
-            width=width,
-            layers=layers,
-            object_queries=object_queries,
-            points=points,
-            seed=seed,
-            limit=limit,
-            bf16=bf16,
-            device=device or "auto",
-        ),
-        progress=show.note if as_json else show.say,
-    )
+    chosen = coco_settings(data, out, recipe=recipe, overrides=_overrides(flags, set_))
+    model = run(chosen, progress=show.note if as_json else show.say)
     if as_json:
-        show.emit_json({"model": str(found)})
+        show.emit_json({"model": str(model)})
+
+
+def _overrides(flags: dict[str, Any], words: list[str] | None) -> dict[str, Any]:
+    """Flags that were given, and behind them what `--set` says."""
+    from ..training.settings import parse_overrides
+
+    given = {key: value for key, value in flags.items() if value is not None}
+    return given | parse_overrides(words or [])

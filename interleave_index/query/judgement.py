@@ -13,7 +13,7 @@ An entity of a query is judged by its evidence (`score.py`): what it would score
 of that query. A query that is one entity alone therefore says the same of its hits and of its entity.
 
 The curves come with the interface, fitted on labelled training photos, one for each kind of query
-(`training/calibrate.py`); where none were fitted, `library_curves` makes them from what captions in general score.
+(`training/curves.py`); where none were fitted, `library_curves` makes them from what captions in general score.
 """
 
 from __future__ import annotations

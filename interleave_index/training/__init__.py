@@ -1,5 +1,7 @@
-"""The training room: stages, data, losses and the loop, each apart.
+"""Training: how a FIND interface learns, for the bundled model and on COCO.
 
-A *stage* (`vision`, `interface`, `calibrate`) says what is trained on what; `loop` runs any of the first
-two with checkpoints; `run` strings them together and writes the bundle that `interface.load` reads.
+Shared by both recipes: `matcher`, `losses`, `distributed` (several processes), `loop` (steps, schedule by the clock,
+checkpoints), `settings` (a recipe's YAML file), `data` (which photos may be trained on), `logistic` and `curves` (what
+turns scores into chances). A recipe is a package with its settings file: `find_mini` trains the bundled model on photo
+packs, `coco` an interface over any pair of frozen models by the published recipe.
 """

@@ -1,15 +1,15 @@
-"""Runs one stage for a given time: optimiser, schedule by the clock, checkpoints, progress. Knows no data or losses."""
+"""Steps, checkpoints and progress of a training; and the loop of one stage by the clock. Knows no data or losses."""
 
 from __future__ import annotations
 
 import math
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,31 +17,38 @@ from torch import Tensor, nn
 
 from ..errors import InterleaveError
 
-CHECKPOINT_SECONDS = 120.0
+CHECKPOINT_SECONDS, LINE_SECONDS, MEASURE_SECONDS = 120.0, 20.0, 300.0
 WARM_UP = 0.03  # share of the time
 
 
-class Stage(Protocol):
-    """What the loop needs to know of a stage."""
+class Stage:
+    """What is trained on what: a part of a training that `run_stage` runs.
+
+    Attributes:
+        name: of the stage.
+        module: everything that is trained and kept in the checkpoint.
+        photos_per_step: photos, or texts, of one batch.
+    """
 
     name: str
+    module: nn.Module
     photos_per_step: int
 
-    @property
-    def module(self) -> nn.Module:
-        """Everything that is trained and kept in the checkpoint."""
-
-    def parameter_groups(self) -> list[dict[str, object]]:
+    def parameter_groups(self) -> list[dict[str, Any]]:
         """Groups for AdamW, each with `lr` and `weight_decay`."""
+        raise NotImplementedError
 
-    def at(self, share: float) -> None:
-        """Told before every step how much of the stage's time is used, 0 to 1."""
+    def losses(self, rng: np.random.Generator, share: float = 0.0) -> dict[str, Tensor]:
+        """Weighted losses of one freshly drawn batch; their sum is what is minimised.
 
-    def losses(self, rng: np.random.Generator) -> dict[str, Tensor]:
-        """Weighted losses of one freshly drawn batch; their sum is what is minimised."""
+        Args:
+            share: of the stage's time that is used, 0 to 1.
+        """
+        raise NotImplementedError
 
     def measure(self) -> dict[str, float]:
         """Figures on held-out photos, for the progress line; may be empty."""
+        return {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +64,11 @@ class Progress:
     measured: dict[str, float]
 
     def __str__(self) -> str:
-        losses = " ".join(f"{name} {value:.3f}" for name, value in self.losses.items())
-        measured = " ".join(f"{name} {value:.3f}" for name, value in self.measured.items())
-        return (
-            f"{self.stage} {self.done:4.0%} step {self.step} photos {self.photos} {self.photos_per_s:.0f}/s | {losses}"
-            + (f" | held out: {measured}" if measured else "")
+        line = (
+            f"{self.stage} {self.done:4.0%} step {self.step} photos {self.photos} {self.photos_per_s:.0f}/s"
+            f" | {named_figures(self.losses)}"
         )
+        return f"{line} | held out: {named_figures(self.measured)}" if self.measured else line
 
 
 def run_stage(
@@ -73,8 +79,6 @@ def run_stage(
     seed: int = 0,
     clip: float = 1.0,
     bf16: bool = True,
-    line_every: float = 20.0,
-    measure_every: float = 300.0,
     progress: Callable[[Progress], None] = print,
 ) -> None:
     """Train until `minutes` of this stage's own clock are used up; resumes from `checkpoint` when it is there.
@@ -83,30 +87,131 @@ def run_stage(
     does fewer steps of the same schedule. Every checkpoint replaces the last one atomically.
 
     Raises:
-        InterleaveError: a loss is not finite; the last checkpoint is kept.
+        InterleaveError: a loss is not finite, with the last checkpoint kept; or the checkpoint is of another stage.
     """
+    budget = minutes * 60
+    optimiser = torch.optim.AdamW(stage.parameter_groups(), betas=(0.9, 0.98), fused=True)
+    rates = [float(group["lr"]) for group in optimiser.param_groups]
+    used, step = 0.0, 0
+    if checkpoint.exists():
+        content = torch.load(checkpoint, weights_only=True, map_location=torch.get_default_device())
+        if content["stage"] != stage.name:
+            raise InterleaveError(
+                f"checkpoint {checkpoint} is of stage {content['stage']}, expected {stage.name}; give another --out"
+            )
+        stage.module.load_state_dict(content["module"])
+        optimiser.load_state_dict(content["optimiser"])
+        used, step, rates = content["used"], content["step"], list(content["rates"])
+
+    def save() -> None:
+        content = {"stage": stage.name, "module": stage.module.state_dict(), "optimiser": optimiser.state_dict()}
+        save_checkpoint(checkpoint, {**content, "used": used, "step": step, "rates": rates})
+
+    rng = np.random.default_rng((seed, step))
+    torch.manual_seed(seed + step)
+    means = LossMeans()
+    saved = measured = time.monotonic()
+    origin = saved - used
     with _denormals_flushed():
-        optimiser = torch.optim.AdamW(stage.parameter_groups(), betas=(0.9, 0.98), fused=True)
-        clock = _Clock(budget=minutes * 60, rates=[float(group["lr"]) for group in optimiser.param_groups])
-        if checkpoint.exists():
-            _restore(checkpoint, stage, optimiser, clock)
-        clock.start()
-        rng = np.random.default_rng((seed, clock.step))
-        torch.manual_seed(seed + clock.step)
-        lines = _Lines(stage, clock, line_every, measure_every)
-        saved = time.monotonic()
-        while clock.used < clock.budget:
-            stage.at(clock.used / clock.budget)
-            for group, rate in zip(optimiser.param_groups, clock.rates, strict=True):
-                group["lr"] = rate * _schedule(clock.used / clock.budget)
-            lines.add(_step(stage, optimiser, rng, clock, checkpoint, clip=clip, bf16=bf16))
-            clock.tick()
-            if lines.due():
-                progress(lines.line())
-            if time.monotonic() - saved >= CHECKPOINT_SECONDS:
-                _save(checkpoint, stage, optimiser, clock)
-                saved = time.monotonic()
-        _save(checkpoint, stage, optimiser, clock)
+        while used < budget:
+            for group, rate in zip(optimiser.param_groups, rates, strict=True):
+                group["lr"] = rate * _schedule(used / budget)
+            stage.module.train()
+            with torch.autocast(torch.get_default_device().type, torch.bfloat16, enabled=bf16):
+                losses = stage.losses(rng, used / budget)
+            where = f"stage {stage.name}: loss is {{}} at step {step}; the last checkpoint is {checkpoint}"
+            means.add(update(optimiser, losses, stage.module.parameters(), clip, where))
+            step += 1
+            now = time.monotonic()
+            used = now - origin
+            finished = used >= budget
+            if finished or means.seconds >= LINE_SECONDS:
+                figures: dict[str, float] = {}
+                if finished or now - measured >= MEASURE_SECONDS:
+                    stage.module.eval()
+                    with torch.inference_mode():
+                        figures, measured = stage.measure(), now
+                speed = means.steps * stage.photos_per_step / means.seconds
+                seen = step * stage.photos_per_step
+                progress(Progress(stage.name, min(1.0, used / budget), step, seen, speed, means.take(), figures))
+            if not finished and now - saved >= CHECKPOINT_SECONDS:
+                save()
+                saved = now
+        save()
+
+
+def update(
+    optimiser: torch.optim.Optimizer,
+    losses: Mapping[str, Tensor],
+    parameters: Iterator[nn.Parameter] | list[nn.Parameter],
+    clip: float,
+    where: str,
+) -> dict[str, float]:
+    """One step of an optimiser down the sum of the losses.
+
+    Args:
+        clip: largest norm of the gradient of `parameters`.
+        where: message of a loss that is not finite, with a place for it.
+    Returns:
+        the losses as numbers.
+    Raises:
+        InterleaveError: their sum is not finite; nothing was changed.
+    """
+    total = torch.stack([loss.float() for loss in losses.values()]).sum()
+    if not torch.isfinite(total):
+        raise InterleaveError(f"{where.format(float(total.detach()))}, lower the learning rate and go on from it")
+    optimiser.zero_grad(set_to_none=True)
+    total.backward()
+    nn.utils.clip_grad_norm_(parameters, clip)
+    optimiser.step()
+    return {name: float(loss.detach()) for name, loss in losses.items()}
+
+
+def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
+    """Write a checkpoint, which takes the place of an earlier one when it is whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    torch.save(content, part)
+    os.replace(part, path)
+
+
+class LossMeans:
+    """Means of the losses between two progress lines.
+
+    Attributes:
+        steps: since the last line.
+    """
+
+    def __init__(self) -> None:
+        self._values: dict[str, list[float]] = {}
+        self._since = time.monotonic()
+        self.steps = 0
+
+    @property
+    def seconds(self) -> float:
+        """Since the last line, above 0."""
+        return max(time.monotonic() - self._since, 1e-9)
+
+    def add(self, losses: Mapping[str, float]) -> None:
+        """Count one step."""
+        self.steps += 1
+        for name, loss in losses.items():
+            self._values.setdefault(name, []).append(loss)
+
+    def take(self) -> dict[str, float]:
+        """The means, each over the steps that had the loss; counts anew from here on."""
+        means = {name: float(np.mean(values)) for name, values in self._values.items()}
+        self._values, self._since, self.steps = {}, time.monotonic(), 0
+        return means
+
+
+def named_figures(figures: Mapping[str, float]) -> str:
+    """Figures as a progress line shows them.
+
+    >>> named_figures({"bce": 0.25, "dice": 1})
+    'bce 0.250 dice 1.000'
+    """
+    return " ".join(f"{name} {value:.3f}" for name, value in figures.items())
 
 
 @contextmanager
@@ -119,110 +224,22 @@ def _denormals_flushed() -> Iterator[None]:
         torch.set_flush_denormal(False)
 
 
-def _step(
-    stage: Stage,
-    optimiser: torch.optim.Optimizer,
-    rng: np.random.Generator,
-    clock: _Clock,
-    checkpoint: Path,
-    *,
-    clip: float,
-    bf16: bool,
-) -> dict[str, float]:
-    stage.module.train()
-    with torch.autocast(torch.get_default_device().type, torch.bfloat16, enabled=bf16):
-        losses = stage.losses(rng)
-    total = torch.stack([loss.float() for loss in losses.values()]).sum()
-    if not torch.isfinite(total):
-        raise InterleaveError(
-            f"stage {stage.name}: loss is {float(total.detach())} at step {clock.step}; the last checkpoint is "
-            f"{checkpoint}, lower the learning rate and go on from it"
-        )
-    optimiser.zero_grad(set_to_none=True)
-    total.backward()
-    nn.utils.clip_grad_norm_(stage.module.parameters(), clip)
-    optimiser.step()
-    return {name: float(loss.detach()) for name, loss in losses.items()}
-
-
-@dataclass
-class _Clock:
-    """Seconds and steps of a stage over all its runs, and the full learning rate of each group."""
-
-    budget: float
-    rates: list[float]
-    used: float = 0.0
-    step: int = 0
-    origin: float = 0.0
-
-    def start(self) -> None:
-        self.origin = time.monotonic() - self.used
-
-    def tick(self) -> None:
-        self.step += 1
-        self.used = time.monotonic() - self.origin
-
-
-class _Lines:
-    """Means of the losses between two progress lines, and when the next line and measurement are due."""
-
-    def __init__(self, stage: Stage, clock: _Clock, line_every: float, measure_every: float) -> None:
-        self._stage, self._clock = stage, clock
-        self._line_every, self._measure_every = line_every, measure_every
-        self._sums: dict[str, tuple[float, int]] = {}
-        self._last = self._measured = time.monotonic()
-        self._step = clock.step
-
-    def add(self, losses: dict[str, float]) -> None:
-        for name, loss in losses.items():
-            so_far, count = self._sums.get(name, (0.0, 0))
-            self._sums[name] = so_far + loss, count + 1
-
-    def due(self) -> bool:
-        return time.monotonic() - self._last >= self._line_every or self._clock.used >= self._clock.budget
-
-    def line(self) -> Progress:
-        clock, now, measured = self._clock, time.monotonic(), {}
-        if now - self._measured >= self._measure_every or clock.used >= clock.budget:
-            self._stage.module.eval()
-            with torch.inference_mode():
-                measured, self._measured = self._stage.measure(), now
-        photos = (clock.step - self._step) * self._stage.photos_per_step
-        losses = {name: total / count for name, (total, count) in self._sums.items()}
-        done = min(1.0, clock.used / clock.budget)
-        seen = clock.step * self._stage.photos_per_step
-        self._sums, self._step = {}, clock.step
-        speed, self._last = photos / (now - self._last), time.monotonic()
-        return Progress(self._stage.name, done, clock.step, seen, speed, losses, measured)
-
-
 def _schedule(share: float) -> float:
     return min(1.0, share / WARM_UP + 0.02) * 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
 
 
-def _save(path: Path, stage: Stage, optimiser: torch.optim.Optimizer, clock: _Clock) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    torch.save(
-        {
-            "stage": stage.name,
-            "module": stage.module.state_dict(),
-            "optimiser": optimiser.state_dict(),
-            "used": clock.used,
-            "step": clock.step,
-            "rates": clock.rates,
-        },
-        part,
-    )
-    os.replace(part, path)
+def decay_groups(module: nn.Module, rate: float, decay: float, *, spared: tuple[str, ...] = ()) -> list[dict[str, Any]]:
+    """Groups for AdamW with weight decay on matrices and kernels, and none on norms and biases.
 
-
-def _restore(path: Path, stage: Stage, optimiser: torch.optim.Optimizer, clock: _Clock) -> None:
-    content = torch.load(path, weights_only=True, map_location=torch.get_default_device())
-    if content["stage"] != stage.name:
-        raise InterleaveError(
-            f"checkpoint {path} is of stage {content['stage']}, expected {stage.name}; give another --out"
-        )
-    stage.module.load_state_dict(content["module"])
-    optimiser.load_state_dict(content["optimiser"])
-    clock.used, clock.step, clock.rates = content["used"], content["step"], list(content["rates"])
+    Args:
+        spared: parts of names whose parameters are not decayed either.
+    """
+    decayed: list[nn.Parameter] = []
+    bare: list[nn.Parameter] = []
+    for name, parameter in module.named_parameters():
+        spare = parameter.ndim <= 1 or any(part in name for part in spared)
+        (bare if spare else decayed).append(parameter)
+    return [
+        {"params": decayed, "lr": rate, "weight_decay": decay},
+        {"params": bare, "lr": rate, "weight_decay": 0.0},
+    ]

@@ -481,21 +481,37 @@ def test_train_hands_its_options_over_and_names_the_finished_model(run, monkeypa
     )
     status, out, err = run(*words, "--json")
     assert (status, json.loads(out)) == (0, {"model": str(tmp_path / "out" / "bundle")})
-    assert (asked[0].stages, asked[0].minutes, asked[0].align_minutes, asked[0].bf16) == (
-        ("align", "bundle"),
-        2.0,
-        3.0,
-        True,
-    )
+    assert asked[0].stages == ("align", "bundle") and asked[0].bf16
+    assert (asked[0].interface.minutes, asked[0].align.minutes, asked[0].vision.minutes) == (2.0, 3.0, 90.0)
     assert "9 photos/s" in err
     assert "9 photos/s" in run(*words)[1]
 
 
 def test_every_stage_of_the_training_can_be_asked_for_by_name():
-    from interleave_index.cli.model import Stage
+    from interleave_index.cli.train import Stage
     from interleave_index.training.find_mini.run import STAGES
+    from interleave_index.training.find_mini.settings import STAGE_NAMES
 
-    assert tuple(stage.value for stage in Stage) == STAGES
+    assert tuple(stage.value for stage in Stage) == STAGE_NAMES == (*STAGES, "bundle")
+
+
+def test_a_recipe_and_single_settings_stand_over_those_of_the_package(run, monkeypatch, tmp_path):
+    asked = []
+    monkeypatch.setattr(
+        "interleave_index.training.find_mini.run.run", lambda settings, progress: asked.append(settings)
+    )
+    (tmp_path / "mine.yaml").write_text("seed: 3\nvision: {minutes: 1, rate: 0.01}\n")
+    words = ("train", tmp_path, "--out", tmp_path, "--recipe", tmp_path / "mine.yaml", "--vision-minutes", 2)
+    assert run(*words, "--set", "vision.rate=0.02", "--set", "interface.weights.dice=7")[0] == 0
+    assert (asked[0].seed, asked[0].vision.minutes, asked[0].vision.rate, asked[0].vision.batch) == (3, 2.0, 0.02, 64)
+    assert asked[0].interface.weights["dice"] == 7.0 and asked[0].interface.weights["bce"] == 5.0
+    for wrong, message in (
+        ("vision.rat=1", "unknown setting vision.rat; the nearest known one is vision.rate"),
+        ("vision.rate=fast", "setting vision.rate is 'fast', expected float"),
+        ("vision.rate", "expected KEY=VALUE"),
+    ):
+        status, _, err = run(*words, "--set", wrong)
+        assert status == 1 and message in err
 
 
 def test_demo_writes_where_it_is_told(run, monkeypatch, tmp_path):

@@ -2,7 +2,7 @@
 
 A proposal is a poor judge of its own mask. Better witnesses are the cells that lie inside: where most of them, asked
 for the mask that they lie in, draw the same one, there is a thing. Ten such figures, weighed by a logistic regression
-that is fitted on training photos once the network has learned (`training.rate`), order the candidates of a photo.
+that is fitted on training photos once the network has learned (`training.find_mini.fit_scorer`), order the candidates of a photo.
 """
 
 from __future__ import annotations

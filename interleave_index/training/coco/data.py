@@ -6,6 +6,7 @@ sentence whose phrases are said or shown.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,7 +32,6 @@ from ...records import RGB, BoolMask
 
 Masks = NDArray[np.bool_]
 MOST_EXPRESSIONS, MOST_PROMPTS, MOST_PHRASES = 4, 9, 6
-NO_SENTENCE = "N/A"
 TEMPLATES = (  # ways to ask for a class, one is drawn
     "Describe the concept of {}.",
     "What does {} look like?",
@@ -75,11 +75,11 @@ class Sample:
         pixels: (S, S, 3) uint8; real: (S, S), off where it is padding.
         masks: (T, S, S) segments; classes: (T,) positions in the categories.
         caption: or None.
-        expressions: what is asked for; answers: (T',) the expression of each of `expression_masks`; by_text whether
+        expressions: what is asked for; answers: (T',) the expression of each of `expression_masks`; by_people whether
             people wrote them, else they are class names.
         prompts: (P, S, S); prompted: (P,) the segment of each.
-        asked: a sentence and the (E, S, S) prompts of its phrases, empty for said ones; targets: (E,) the segment of
-            each phrase, -1 where it lies outside the crop; None without a sentence.
+        sentence: or None; shown: (E, S, S) prompts of its phrases, empty for said ones; targets: (E,) the segment of
+            each phrase, -1 where it lies outside the crop.
     """
 
     pixels: RGB
@@ -90,10 +90,10 @@ class Sample:
     expressions: tuple[str, ...]
     expression_masks: Masks
     answers: NDArray[np.int64]
-    by_text: bool
+    by_people: bool
     prompts: Masks
     prompted: NDArray[np.int64]
-    asked: InterleavedSentence | None
+    sentence: InterleavedSentence | None
     shown: Masks
     targets: NDArray[np.int64]
 
@@ -119,11 +119,12 @@ def read_photos(
     panoptic = read_panoptic(root, split)
     captions = read_captions(root, split)
     entities = read_entities(entity) if entity else {}
-    referred = {one.id: one for one in read_refer(refs, instances, root / split, "train")} if refs else {}
-    found = Photos(panoptic, captions, entities, referred, frozenset(n for file in leave_out for n in _ids(file)))
-    if not found.ids():
+    referred = {photo.id: photo for photo in read_refer(refs, instances, root / split, "train")} if refs else {}
+    left_out = frozenset(number for file in leave_out for number in _ids(file))
+    photos = Photos(panoptic, captions, entities, referred, left_out)
+    if not photos.ids():
         raise InputError(f"{panoptic.annotation} has no photo left to train on")
-    return found
+    return photos
 
 
 def _ids(path: Path) -> list[int]:
@@ -155,7 +156,6 @@ class Drawing:
 def draw_sample(photos: Photos, photo: int, drawing: Drawing, rng: np.random.Generator) -> Sample:
     """A fresh crop of one photo."""
     panoptic = photos.panoptic
-    names = [category.name for category in panoptic.categories]
     place = {category.id: number for number, category in enumerate(panoptic.categories)}
     crop = _Crop.draw(panoptic.photos[photo].size, drawing, rng)
     ids = crop.labels(panoptic.ids(photo))
@@ -163,59 +163,68 @@ def draw_sample(photos: Photos, photo: int, drawing: Drawing, rng: np.random.Gen
     masks = _stack([ids == s.id for s in segments], drawing.size)
     classes = np.array([place[s.category] for s in segments], np.int64)
     captions = photos.captions.get(photo, ())
-    expressions, spoken, answers, by_text = _expressions(photos, photo, crop, masks, classes, names, rng)
+    expressions = _referring_expressions(photos.referred.get(photo), crop, rng)
+    by_people = expressions is not None
+    if expressions is None:
+        names = [category.name for category in panoptic.categories]
+        expressions = _class_expressions(masks, classes, names, rng)
+    texts, expression_masks, answers = expressions
     chosen = rng.permutation(len(segments))[: int(rng.integers(1, MOST_PROMPTS + 1))]
-    prompts = [random_prompt(masks[n], rng) for n in chosen]
-    kept = [n for n, prompt in enumerate(prompts) if prompt.any()]
-    asked, shown, targets = _sentence(photos, photo, [s.id for s in segments], masks, drawing, rng)
+    prompts = _stack([random_prompt(masks[n], rng) for n in chosen], drawing.size)
+    there = prompts.any((1, 2))  # a small thing gets none
+    sentence, shown, targets = _sentence(photos.entities.get(photo, ()), [s.id for s in segments], masks, drawing, rng)
+    caption = captions[int(rng.integers(len(captions)))] if captions else None
     return Sample(
-        crop.pixels(panoptic.photos[photo].rgb()),
-        crop.real(),
-        masks,
-        classes,
-        captions[int(rng.integers(len(captions)))] if captions else None,
-        expressions,
-        spoken,
-        answers,
-        by_text,
-        _stack([prompts[n] for n in kept], drawing.size),
-        chosen[kept].astype(np.int64),
-        asked,
-        shown,
-        targets,
+        pixels=crop.pixels(panoptic.photos[photo].rgb()),
+        real=crop.real(),
+        masks=masks,
+        classes=classes,
+        caption=caption,
+        expressions=texts,
+        expression_masks=expression_masks,
+        answers=answers,
+        by_people=by_people,
+        prompts=prompts[there],
+        prompted=chosen[there].astype(np.int64),
+        sentence=sentence,
+        shown=shown,
+        targets=targets,
     )
 
 
-def _expressions(
-    photos: Photos,
-    photo: int,
-    crop: _Crop,
-    masks: Masks,
-    classes: NDArray[np.int64],
-    names: Sequence[str],
-    rng: np.random.Generator,
-) -> tuple[tuple[str, ...], Masks, NDArray[np.int64], bool]:
-    """Expressions, masks that answer them, the expression of each mask, and whether people wrote them."""
-    referred = photos.referred.get(photo)
-    if referred is not None:
-        things: dict[int, list[int]] = {}
-        for number, one in enumerate(referred.expressions):
-            if one.exists:
-                things.setdefault(one.reference, []).append(number)
-        drawn = [things[n] for n in rng.permutation(list(things))[: int(rng.integers(1, MOST_EXPRESSIONS + 1))]]
-        picked = [rows[int(rng.integers(len(rows)))] for rows in drawn]
-        whole = referred.masks()
-        found = [(referred.expressions[n].text.lower(), crop.labels(whole[n].astype(np.int64)) > 0) for n in picked]
-        found = [(text, mask) for text, mask in found if mask.any()]
-        if found:
-            texts = tuple(dict.fromkeys(text for text, _ in found))
-            answers = np.array([texts.index(text) for text, _ in found], np.int64)
-            return texts, _stack([mask for _, mask in found], crop.size), answers, True
+def _referring_expressions(
+    referred: ReferredPhoto | None, crop: _Crop, rng: np.random.Generator
+) -> tuple[tuple[str, ...], Masks, NDArray[np.int64]] | None:
+    """Expressions of people, masks that answer them, the expression of each mask; None where no thing is inside."""
+    if referred is None:
+        return None
+    by_thing: dict[int, list[int]] = defaultdict(list)
+    for number, expression in enumerate(referred.expressions):
+        if expression.exists:
+            by_thing[expression.reference].append(number)
+    things = rng.permutation(list(by_thing))[: int(rng.integers(1, MOST_EXPRESSIONS + 1))]
+    drawn = [by_thing[thing][int(rng.integers(len(by_thing[thing])))] for thing in things]
+    whole = referred.masks()
+    texts, masks = list[str](), list[BoolMask]()
+    for number in drawn:
+        mask = crop.labels(whole[number].astype(np.int64)) > 0
+        if mask.any():
+            texts.append(referred.expressions[number].text.lower())
+            masks.append(mask)
+    if not texts:
+        return None
+    distinct = tuple(dict.fromkeys(texts))
+    return distinct, _stack(masks, crop.size), np.array([distinct.index(text) for text in texts], np.int64)
+
+
+def _class_expressions(
+    masks: Masks, classes: NDArray[np.int64], names: Sequence[str], rng: np.random.Generator
+) -> tuple[tuple[str, ...], Masks, NDArray[np.int64]]:
+    """Some class names in sentences, masks that answer them, and the sentence of each mask."""
     kinds = rng.permutation(np.unique(classes))[:MOST_EXPRESSIONS]
-    texts = tuple(template(names[n], rng) for n in kinds)
-    inside = [n for n, kind in enumerate(classes) if kind in kinds]
-    answers = np.array([list(kinds).index(classes[n]) for n in inside], np.int64)
-    return texts, masks[inside], answers, False
+    texts = tuple(template(names[kind], rng) for kind in kinds)
+    rows, answers = np.nonzero(classes[:, None] == kinds)
+    return texts, masks[rows], answers
 
 
 def template(name: str, rng: np.random.Generator) -> str:
@@ -226,21 +235,30 @@ def template(name: str, rng: np.random.Generator) -> str:
 
 
 def _sentence(
-    photos: Photos, photo: int, segments: Sequence[int], masks: Masks, drawing: Drawing, rng: np.random.Generator
+    sentences: Sequence[EntitySentence],
+    segments: Sequence[int],
+    masks: Masks,
+    drawing: Drawing,
+    rng: np.random.Generator,
 ) -> tuple[InterleavedSentence | None, Masks, NDArray[np.int64]]:
-    rows = [one for one in photos.entities.get(photo, ()) if one.phrases]
-    nothing = np.zeros((0, drawing.size, drawing.size), bool)
-    if not rows:
-        return None, nothing, np.zeros(0, np.int64)
-    drawn = rows[int(rng.integers(len(rows)))]
+    """A sentence, the prompts of its phrases, empty for those that are said, and the segment of each, -1 for none."""
+    usable = [sentence for sentence in sentences if sentence.phrases]
+    if not usable:
+        return None, _stack([], drawing.size), np.zeros(0, np.int64)
+    drawn = usable[int(rng.integers(len(usable)))]
     sentence = EntitySentence(drawn.photo, drawn.text, _apart(drawn.phrases)[:MOST_PHRASES])
+    shown = np.zeros((len(sentence.phrases), drawing.size, drawing.size), bool)
+    targets = np.full(len(sentence.phrases), -1)
     blank = np.zeros((drawing.size, drawing.size, 3), np.uint8)
-    targets = np.array([segments.index(p.segment) if p.segment in segments else -1 for p in sentence.phrases], np.int64)
     exemplars: list[Exemplar | None] = []
-    for target in targets:
-        mask = random_prompt(masks[target], rng) if target >= 0 else np.zeros(masks.shape[1:], bool)
-        exemplars.append(Exemplar(blank, mask) if mask.any() and rng.random() < drawing.visual else None)
-    shown = _stack([np.zeros(masks.shape[1:], bool) if one is None else one.mask for one in exemplars], drawing.size)
+    for number, phrase in enumerate(sentence.phrases):
+        exemplars.append(None)
+        if phrase.segment not in segments:
+            continue
+        targets[number] = segments.index(phrase.segment)
+        prompt = random_prompt(masks[targets[number]], rng)
+        if prompt.any() and rng.random() < drawing.visual:
+            shown[number], exemplars[number] = prompt, Exemplar(blank, prompt)
     return interleave(sentence, exemplars), shown, targets
 
 

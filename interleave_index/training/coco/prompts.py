@@ -1,4 +1,7 @@
-"""Samples into the prompts of one pass: the texts and drawn masks of a batch, padded and numbered (find.md §5.2)."""
+"""Samples into the prompts of one pass: the texts and drawn masks of a batch, padded and numbered.
+
+See docs/find-interface.md, sections 5.2 and 5.6.
+"""
 
 from __future__ import annotations
 
@@ -20,68 +23,52 @@ from ...interface.find.prompts import (
     TextTokens,
 )
 from ...interface.published.text import PAD_DESCRIPTION, PAD_ENTITY, PAD_LEGEND, Prompter
-from .data import NO_SENTENCE, Sample
+from .data import Masks, Sample
 
 NOTHING = "nothing"  # asked of a photo without expression or caption; no loss is taken of it
+NO_SENTENCE = "N/A"
 
 
 def prompts_of(samples: Sequence[Sample], prompter: Prompter, device: torch.device) -> Prompts:
     """All prompts of a batch; a task that no sample takes part in is left out."""
-    found = Prompts(caption=prompter.captions([sample.caption or NOTHING for sample in samples]))
+    prompts = Prompts(caption=prompter.captions([sample.caption or NOTHING for sample in samples]))
     if any(sample.expressions for sample in samples):
-        found.grounding = _grounding([prompter.expressions(sample.expressions or (NOTHING,)) for sample in samples])
-    if any(len(sample.prompts) for sample in samples):
-        found.spatial = _spatial(samples, device)
-    if any(sample.asked is not None for sample in samples):
-        found.interleave = _interleave(samples, prompter, device)
-    return found
-
-
-def class_prompts(prompter: Prompter, sentences: Sequence[str]) -> Prompts:
-    """Class names, each in its sentence, for a pass of the language side alone."""
-    return Prompts(class_name=prompter.descriptions(sentences))
-
-
-def _grounding(rows: Sequence[GroundingPrompt]) -> GroundingPrompt:
-    return GroundingPrompt(
-        _joined([row.text for row in rows]),
-        _padded([row.token_index for row in rows], PAD_DESCRIPTION),
-        _padded([row.query_index for row in rows], PAD_QUERY),
-    )
-
-
-def _spatial(samples: Sequence[Sample], device: torch.device) -> SpatialPrompt:
-    masks, index = [], []
-    for sample in samples:
-        count = len(sample.prompts)
-        drawn = torch.from_numpy(sample.prompts) if count else torch.zeros((1, *sample.real.shape), dtype=torch.bool)
-        masks.append(drawn.to(device))
-        index.append(
-            torch.arange(count, device=device)[None] if count else torch.full((1, 1), PAD_QUERY, device=device)
+        rows = [prompter.expressions(sample.expressions or (NOTHING,)) for sample in samples]
+        prompts.grounding = GroundingPrompt(
+            _joined([row.text for row in rows]),
+            _padded([row.token_index for row in rows], PAD_DESCRIPTION),
+            _padded([row.query_index for row in rows], PAD_QUERY),
         )
-    return SpatialPrompt(MaskPrompt(masks), _padded(index, PAD_QUERY))
+    if any(len(sample.prompts) for sample in samples):
+        index = [torch.arange(len(s.prompts), device=device)[None] for s in samples]
+        masks = [_masks(sample.prompts, sample, device) for sample in samples]
+        prompts.spatial = SpatialPrompt(MaskPrompt(masks), _padded(index, PAD_QUERY))
+    if any(sample.sentence is not None for sample in samples):
+        prompts.interleave = _interleave(samples, prompter, device)
+    return prompts
 
 
 def _interleave(samples: Sequence[Sample], prompter: Prompter, device: torch.device) -> InterleavePrompt:
-    rows, masks = [], []
+    rows = []
     for sample in samples:
-        asked = sample.asked
-        sentence = Sentence(NO_SENTENCE) if asked is None else Sentence(asked.text, asked.spans, asked.visual)
-        rows.append(prompter.sentence(sentence))
-        shown = torch.from_numpy(sample.shown)
-        masks.append((shown if len(shown) else torch.zeros((1, *sample.real.shape), dtype=torch.bool)).to(device))
-    visual = torch.cat(
-        [F.pad(row.visual, (0, max(r.visual.shape[1] for r in rows) - row.visual.shape[1])) for row in rows]
-    )
-    index = _padded([row.token_index for row in rows], PAD_LEGEND)
-    text = _joined([row.text for row in rows])
+        own = sample.sentence
+        rows.append(
+            prompter.sentence(Sentence(NO_SENTENCE) if own is None else Sentence(own.text, own.spans, own.visual))
+        )
+    text, index = _joined([row.text for row in rows]), _padded([row.token_index for row in rows], PAD_LEGEND)
     return InterleavePrompt(
         text,
         torch.where(text.pad & (index == NO_ENTITY), PAD_LEGEND, index),
         _padded([row.query_index for row in rows], PAD_ENTITY),
-        visual,
-        MaskPrompt(masks),
+        _padded([row.visual for row in rows], 0),
+        MaskPrompt([_masks(sample.shown, sample, device) for sample in samples]),
     )
+
+
+def _masks(masks: Masks, sample: Sample, device: torch.device) -> Tensor:
+    """(n, S, S) masks of a sample, one empty one where there are none."""
+    drawn = torch.as_tensor(masks) if len(masks) else torch.zeros((1, *sample.real.shape), dtype=torch.bool)
+    return drawn.to(device)
 
 
 def _joined(rows: Sequence[TextTokens]) -> TextTokens:

@@ -1,19 +1,23 @@
-"""What a training on COCO is told. Plain values; kept in the folder of the result."""
+"""Settings of the COCO recipe; `coco.yaml` beside this file holds the values."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ...errors import ConfigError
 from ...interface.published.pair import Pair
+from ..settings import read_settings, to_plain
 from .data import Drawing
+
+RECIPE = Path(__file__).with_name("coco.yaml")
 
 
 @dataclass(frozen=True, slots=True)
 class CocoSettings:
-    """The recipe of FIND, and its pair of frozen models. The numbers are the published ones.
+    """The recipe of FIND, and its pair of frozen models.
 
     Attributes:
         data: COCO folder; split: of it.
@@ -30,7 +34,7 @@ class CocoSettings:
         drawing: size and augmentation of the crops.
         batch: photos of a step, over all processes together.
         epochs: over the photos; steps: instead of them, or None.
-        lr, weight_decay, clip: of AdamW; the rate falls to a tenth at 88.889 % and again at 96.296 % of the steps.
+        rate, decay, clip: of AdamW; the rate falls to a tenth at 88.889 % and again at 96.296 % of the steps.
         points: sampled of every mask.
         drawn_classes: class names encoded with gradient a step and process; None is one a photo, as published; 0 is
             all of them.
@@ -39,42 +43,48 @@ class CocoSettings:
         limit: only so many photos, for a trial.
         bf16: mixed precision.
         device: ``auto``, ``cpu`` or ``cuda``.
+        weights: of the losses, by name.
+        expression_weight, class_name_weight: of the grounding choice, where people wrote the expressions and where
+            they are class names.
     """
 
     data: Path
     out: Path
-    split: str = "train2017"
-    entity: Path | None = None
-    refs: Path | None = None
-    instances: Path | None = None
-    leave_out: tuple[Path, ...] = ()
-    vision: str = "focal-t"
-    vision_weights: str | None = None
-    language: str = "find-mini"
-    language_layer: int = -12
-    train_decoder: bool | None = None
-    width: int = 512
-    layers: int = 9
-    heads: int = 8
-    ffn: int = 2048
-    object_queries: int = 100
-    decoder_width: int = 512
-    decoder_layers: int = 6
-    drawing: Drawing = field(default_factory=Drawing)
-    batch: int = 18
-    epochs: float = 50.0
-    steps: int | None = None
-    lr: float = 1e-4
-    weight_decay: float = 0.05
-    clip: float = 0.01
-    points: int = 12544
-    drawn_classes: int | None = None
-    drawn_sentences: bool = True
-    save_every: int = 500
-    limit: int | None = None
-    seed: int = 0
-    bf16: bool = False
-    device: str = "auto"
+    split: str
+    entity: Path | None
+    refs: Path | None
+    instances: Path | None
+    leave_out: tuple[Path, ...]
+    vision: str
+    vision_weights: str | None
+    language: str
+    language_layer: int
+    train_decoder: bool | None
+    width: int
+    layers: int
+    heads: int
+    ffn: int
+    object_queries: int
+    decoder_width: int
+    decoder_layers: int
+    drawing: Drawing
+    batch: int
+    epochs: float
+    steps: int | None
+    rate: float
+    decay: float
+    clip: float
+    points: int
+    drawn_classes: int | None
+    drawn_sentences: bool
+    save_every: int
+    limit: int | None
+    seed: int
+    bf16: bool
+    device: str
+    weights: dict[str, float]
+    expression_weight: float
+    class_name_weight: float
 
     def __post_init__(self) -> None:
         if self.drawing.size % 32:
@@ -84,12 +94,13 @@ class CocoSettings:
         """What is built."""
         return Pair(**{name: getattr(self, name) for name in Pair.__slots__ if name != "side"}, side=self.drawing.size)
 
-    def to_json(self) -> dict[str, Any]:
+    def kept(self) -> dict[str, Any]:
         """Plain JSON values of everything that the result depends on."""
-        return {name: _plain(value) for name, value in asdict(self).items() if name not in ("out", "device")}
+        return {name: value for name, value in to_plain(self).items() if name not in ("out", "device")}
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, Path):
-        return value.name
-    return [_plain(one) for one in value] if isinstance(value, list | tuple) else value
+def coco_settings(
+    data: Path, out: Path, *, recipe: Path | None = None, overrides: Mapping[str, Any] | None = None
+) -> CocoSettings:
+    """The recipe, a file of the user over it, and overrides by dotted key over both. Errors as of `read_settings`."""
+    return read_settings(CocoSettings, RECIPE, recipe, {"data": data, "out": out, **(overrides or {})})

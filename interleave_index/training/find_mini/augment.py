@@ -21,6 +21,16 @@ class Crop:
 
     theta: Tensor
 
+    @classmethod
+    def of_boxes(cls, boxes: NDArray[np.floating], rng: np.random.Generator) -> Crop:
+        """Crops of (B, 2, 2) corners (x, y) in [-1, 1], half of them flipped."""
+        flip = rng.choice([-1.0, 1.0], len(boxes))
+        half, centre = (boxes[:, 1] - boxes[:, 0]) / 2, boxes.mean(1)
+        theta = np.zeros((len(boxes), 2, 3), np.float32)
+        theta[:, 0, 0], theta[:, 1, 1] = half[:, 0] * flip, half[:, 1]
+        theta[:, :, 2] = centre
+        return cls(torch.as_tensor(theta))
+
     def __call__(self, maps: Tensor, side: int, rows: Tensor | None = None, *, nearest: bool = False) -> Tensor:
         """Cut (K, C, h, w) float maps out at side x side; `rows` names the photo of each map (default: in order)."""
         theta = self.theta if rows is None else self.theta[rows]
@@ -30,20 +40,11 @@ class Crop:
         )
 
 
-def whole(count: int) -> Crop:
-    """No crop and no flip."""
-    return Crop(torch.eye(2, 3).expand(count, 2, 3).contiguous())
-
-
 def random_crop(count: int, rng: np.random.Generator, *, smallest: float = 0.6) -> Crop:
     """Crops whose sides are each `smallest` to 1 of the photo (so the aspect varies too), half of them flipped."""
-    scale = rng.uniform(smallest, 1.0, (count, 2))
-    shift = rng.uniform(-1, 1, (count, 2)) * (1 - scale)
-    flip = rng.choice([-1.0, 1.0], count)
-    theta = np.zeros((count, 2, 3), np.float32)
-    theta[:, 0, 0], theta[:, 0, 2] = scale[:, 0] * flip, shift[:, 0]
-    theta[:, 1, 1], theta[:, 1, 2] = scale[:, 1], shift[:, 1]
-    return Crop(torch.as_tensor(theta))
+    half = rng.uniform(smallest, 1.0, (count, 2))
+    centre = rng.uniform(-1, 1, (count, 2)) * (1 - half)
+    return Crop.of_boxes(np.stack([centre - half, centre + half], 1), rng)
 
 
 def view_crop(boxes: NDArray[np.float32], rng: np.random.Generator, *, loose: float = 0.06) -> Crop:
@@ -53,25 +54,19 @@ def view_crop(boxes: NDArray[np.float32], rng: np.random.Generator, *, loose: fl
         boxes: (B, 4) x0, y0, x1, y1 in shares of the photo's sides.
         loose: how far each edge may move, as a share of the box.
     """
-    count = len(boxes)
-    corners = boxes.reshape(count, 2, 2)
-    sides = corners[:, 1] - corners[:, 0]
-    moved = np.clip(corners + rng.uniform(-loose, loose, (count, 2, 2)) * sides[:, None], 0, 1)
-    flip = rng.choice([-1.0, 1.0], count)
-    theta = np.zeros((count, 2, 3), np.float32)
-    half, centre = moved[:, 1] - moved[:, 0], moved.sum(1) - 1
-    theta[:, 0, 0], theta[:, 0, 2] = half[:, 0] * flip, centre[:, 0]
-    theta[:, 1, 1], theta[:, 1, 2] = half[:, 1], centre[:, 1]
-    return Crop(torch.as_tensor(theta))
+    corners = boxes.reshape(-1, 2, 2)
+    sides = corners[:, 1:] - corners[:, :1]
+    moved = corners + rng.uniform(-loose, loose, corners.shape) * sides
+    return Crop.of_boxes(2 * np.clip(moved, 0, 1) - 1, rng)
 
 
 def jitter(pixels: Tensor, rng: np.random.Generator, *, strength: float = 0.3) -> Tensor:
     """Random brightness, contrast and saturation; (B, 3, H, W) in 0..255, stays there."""
-    count = len(pixels)
-    brightness, contrast, saturation = (
-        torch.as_tensor(rng.uniform(1 - strength, 1 + strength, (count, 1, 1, 1)).astype(np.float32)) for _ in range(3)
-    )
+    factors = rng.uniform(1 - strength, 1 + strength, (3, len(pixels), 1, 1, 1)).astype(np.float32)
+    brightness, contrast, saturation = torch.as_tensor(factors)
     pixels = pixels * brightness
-    pixels = (pixels - (mean := pixels.mean((1, 2, 3), keepdim=True))) * contrast + mean
-    pixels = (pixels - (grey := pixels.mean(1, keepdim=True))) * saturation + grey
-    return pixels.clamp(0, 255)
+    mean = pixels.mean((1, 2, 3), keepdim=True)
+    pixels = (pixels - mean) * contrast + mean
+    grey = pixels.mean(1, keepdim=True)
+    jittered: Tensor = (pixels - grey) * saturation + grey
+    return jittered.clamp(0, 255)

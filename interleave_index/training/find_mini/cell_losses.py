@@ -1,4 +1,4 @@
-"""What cells and proposals learn of how good their masks are."""
+"""What cells learn of the masks that they lie in (find-mini's own part, `interface/find/proposal_selector.py`)."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from torch.nn import functional as F
 
 from ...interface.find.network import FindInterface
 from ...interface.find.proposal_selector import Cells
-from ..losses import overlaps
+from ..losses import dice_losses
 
-FINE_DRAWN, COARSE_DRAWN = 4, 2  # cells of each level that learn a mask
+DRAWN = (2, 4)  # cells of the coarse and of the fine level that learn a mask
 INSIDE = 0.5  # share of a cell that a mask must cover to own it
 
 
-def seed_losses(
+def cell_losses(
     interface: FindInterface,
     cells: Cells,
     mask_features: Tensor,
     masks: Sequence[Tensor],
-    annotated: Tensor,
+    complete: Tensor,
     rng: np.random.Generator,
 ) -> dict[str, Tensor]:
     """Masks of drawn cells towards the mask they lie in, scores of cells towards the IoU of those masks.
@@ -30,37 +30,37 @@ def seed_losses(
     Args:
         mask_features: those of the pass.
         masks: one (T_i, h, w) coverage an image, h and w multiples of the cells' sizes.
-        annotated: (B,) bool, images whose cells outside all masks count as empty.
+        complete: (B,) bool, images whose masks are all that is there, so that cells outside of them are empty.
     """
-    images, numbers, wanted, empty = [], [], [], torch.zeros(cells.score.shape, dtype=torch.bool)
+    drawn: list[tuple[int, int]] = []  # image and cell
+    true_masks: list[Tensor] = []
+    empty = torch.zeros(cells.score.shape, dtype=torch.bool)
     for image, own in enumerate(masks):
         if not len(own):
             continue
         owner = owners(own, cells.sizes)
-        empty[image] = owner < 0
+        empty[image] = (owner < 0) & complete[image]
         for target in range(len(own)):
-            for number in _drawn(owner == target, cells.sizes, rng):
-                images.append(image)
-                numbers.append(number)
-                wanted.append(own[target])
-    zero = cells.score.sum() * 0.0
-    if not images:
-        return {"seed_bce": zero, "seed_dice": zero, "seed_score": zero}
-    rows, columns, truth = torch.tensor(images), torch.tensor(numbers), torch.stack(wanted).float()
-    pixel = interface.pixel(cells.content[rows, columns])
-    parts = [torch.einsum("nc,chw->nhw", pixel[rows == n], mask_features[n]) for n in sorted(set(images))]
-    logits = torch.cat(parts).float()
-    soft = logits.sigmoid()
-    dice = 1 - (2 * (soft * truth).sum((1, 2)) + 1) / (soft.sum((1, 2)) + truth.sum((1, 2)) + 1)
-    on, off = logits.detach() > 0, truth > 0.5
-    iou = (on & off).sum((1, 2)) / (on | off).sum((1, 2)).clamp(min=1)
-    score = F.binary_cross_entropy_with_logits(cells.score[rows, columns].float(), iou)
-    nothing = empty & annotated[:, None]
-    lure = (F.softplus(cells.score.float()) * nothing).sum() / nothing.sum().clamp(min=1)
+            chosen = _draw(owner == target, cells.sizes, rng)
+            drawn += [(image, cell) for cell in chosen]
+            true_masks += [own[target]] * len(chosen)
+    if not drawn:
+        zero = cells.score.sum() * 0.0
+        return {"cell_bce": zero, "cell_dice": zero, "cell_score": zero}
+    image_of, cell_of = torch.tensor(drawn).T
+    true = torch.stack(true_masks).float().flatten(1)
+    pixel = interface.pixel(cells.content[image_of, cell_of])
+    parts = [torch.einsum("nc,chw->nhw", pixel[image_of == n], mask_features[n]) for n in image_of.unique()]
+    logits = torch.cat(parts).float().flatten(1)
+    predicted_on, true_on = logits.detach() > 0, true > 0.5
+    iou = (predicted_on & true_on).sum(1) / (predicted_on | true_on).sum(1).clamp(min=1)
+    score = F.binary_cross_entropy_with_logits(cells.score[image_of, cell_of].float(), iou)
+    # the cross-entropy of an empty cell, which lies in nothing
+    score_of_empty = (F.softplus(cells.score.float()) * empty).sum() / empty.sum().clamp(min=1)
     return {
-        "seed_bce": F.binary_cross_entropy_with_logits(logits, truth),
-        "seed_dice": dice.mean(),
-        "seed_score": score + lure,
+        "cell_bce": F.binary_cross_entropy_with_logits(logits, true),
+        "cell_dice": dice_losses(logits.sigmoid(), true).mean(),
+        "cell_score": score + score_of_empty,
     }
 
 
@@ -74,37 +74,24 @@ def owners(masks: Tensor, sizes: Sequence[tuple[int, int]]) -> Tensor:
         masks: (T, h, w) coverage.
         sizes: (h, w) of the coarse and of the fine level.
     """
+    coarse, fine = (F.adaptive_avg_pool2d(masks[:, None].float(), size).flatten(1) for size in sizes)
     area = masks.sum((1, 2))
-    found = []
-    for level, size in enumerate(sizes):
-        covered = F.adaptive_avg_pool2d(masks[:, None].float(), size).flatten(1)
-        rank = area if level else -area
-        order = torch.where(covered > INSIDE, rank[:, None], torch.inf)
-        owner = torch.where(order.amin(0) < torch.inf, order.argmin(0), -1)
-        if level:
-            for target in range(len(masks)):
-                if not (owner == target).any():
-                    owner[covered[target].argmax()] = target
-        found.append(owner)
-    return torch.cat(found)
+    largest, smallest = _least(coarse, -area), _least(fine, area)
+    for target in range(len(masks)):
+        if not (smallest == target).any():
+            smallest[fine[target].argmax()] = target
+    return torch.cat([largest, smallest])
 
 
-def _drawn(mine: Tensor, sizes: Sequence[tuple[int, int]], rng: np.random.Generator) -> list[int]:
-    """Some of a mask's cells, by level."""
-    numbers = mine.nonzero()[:, 0].cpu().numpy()
-    first = sizes[0][0] * sizes[0][1]
-    levels = numbers[numbers < first], numbers[numbers >= first]
-    drawn: list[int] = []
-    for some, most in zip(levels, (COARSE_DRAWN, FINE_DRAWN), strict=True):
-        drawn += rng.permutation(some)[:most].tolist()
-    return drawn
+def _least(covered: Tensor, rank: Tensor) -> Tensor:
+    """(N,) for each of N cells the mask of the least rank (T,) among those that cover it (T, N), -1 where none does."""
+    ranks = torch.where(covered > INSIDE, rank[:, None], torch.inf)
+    return torch.where(ranks.amin(0) < torch.inf, ranks.argmin(0), -1)
 
 
-def quality_loss(quality: Tensor, logits: Tensor, masks: Sequence[Tensor]) -> Tensor:
-    """Cross-entropy of (B, Q) quality logits with the best IoU of each (B, Q, h, w) mask with any true one."""
-    losses = [
-        F.binary_cross_entropy_with_logits(quality[n].float(), overlaps(logits[n], own).amax(1))
-        for n, own in enumerate(masks)
-        if len(own)
-    ]
-    return torch.stack(losses).mean() if losses else quality.sum() * 0.0
+def _draw(own: Tensor, sizes: Sequence[tuple[int, int]], rng: np.random.Generator) -> list[int]:
+    """Numbers of some of a mask's cells, given (N,) bool, of both levels."""
+    cells = np.flatnonzero(own.cpu().numpy())
+    coarse_count = sizes[0][0] * sizes[0][1]
+    coarse, fine = cells[cells < coarse_count], cells[cells >= coarse_count]
+    return [*rng.permutation(coarse)[: DRAWN[0]].tolist(), *rng.permutation(fine)[: DRAWN[1]].tolist()]

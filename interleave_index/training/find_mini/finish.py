@@ -1,16 +1,16 @@
-"""Makes a bundle of a trained network: class table, vocabulary, rating of regions, banks and curves of calibration."""
+"""Makes a bundle of a trained network: class table, vocabulary, scorer of regions, banks and curves of calibration."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from ...evaluation.annotations import closed_lists
-from ...evaluation.packs import read_pack
 from ...evaluation.progress import Progress
 from ...geometry import unit
 from ...interface.calibration import Calibration
@@ -22,14 +22,16 @@ from ...interface.find_mini.interface import FindMini
 from ...interface.generic import generic_captions
 from ...models.vision.tower import to_side
 from ..curves import calibrate
-from .fit_scorer import fit_rating
-from .samples import EXCLUDED_SOURCES, Samples, held_out
+from ..data import held_out, training_photos
+from .fit_scorer import fit_scorer
+from .samples import Samples
 
 TABLE_NAMES = 200  # most frequent label names of the masks, for the class table
 BATCH = 256  # names
 PICTURES, PHOTOS = 256, 32  # of the banks, and of a pass
 
 
+@torch.inference_mode()
 def finish(model: FindModel, train: Samples, folder: Path, trained_on: dict[str, object], *, seed: int) -> None:
     """Write the bundle of a network in eval mode on the CPU; `fit_curves` gives it the curves of its judgement.
 
@@ -38,15 +40,17 @@ def finish(model: FindModel, train: Samples, folder: Path, trained_on: dict[str,
         trained_on: what config.json says of the training.
         seed: of what is drawn.
     """
-    counts = Counter(r.label for regions in train.regions for r in regions if r.label and r.kind != "pseudo")
-    names = [name for name, _ in counts.most_common(TABLE_NAMES)]
-    with torch.inference_mode():
-        table = tasks.encode_names(model, [*names, "background"])
-        vocabulary = _vocabulary(model, words(train))
+    counts = Counter(r.label for regions in train.regions for r in regions if r.label and r.by_hand)
+    class_names = [*(name for name, _ in counts.most_common(TABLE_NAMES)), "background"]
+    table = tasks.encode_names(model, class_names)
+    names, vocabulary = all_names(train), None
+    if names:
+        vectors = [tasks.encode_phrases(model, names[n : n + BATCH]) for n in range(0, len(names), BATCH)]
+        vocabulary = Vocabulary(names, torch.cat(vectors))
     banks = _banks(model, table, train, seed=seed)
-    rating = fit_rating(model, table, train, seed=seed)
-    facts = {"name": "find-mini", "class_names": [*names, "background"], "trained_on": trained_on}
-    save_bundle(folder, model, table, banks, facts, vocabulary, rating)
+    scorer = fit_scorer(model, table, train, seed=seed)
+    facts = {"name": "find-mini", "class_names": class_names, "trained_on": trained_on}
+    save_bundle(folder, model, table, banks, facts, vocabulary, scorer)
 
 
 def fit_curves(
@@ -62,49 +66,33 @@ def fit_curves(
     Args:
         folder: a bundle.
         packs: training packs: of their photos those whose things are all known, and those held out by their key.
-        limit: at most so many photos, for trials.
+        limit: at most so many photos, for trials; no more of the packs is read then.
         seed: of the libraries that are drawn.
         progress: is told what is being done, how many are done, and of how many.
     Raises:
         ShapeError: the photos are too few to ask a kind of question; the bundle stays without curves.
     """
-    photos = [
-        photo
-        for pack in packs
-        for photo in read_pack(pack)
-        if photo.source not in EXCLUDED_SOURCES and (closed_lists([photo]) or held_out(photo.key))
-    ]
-    save_curves(folder, calibrate(FindMini(folder), photos[:limit], seed=seed, progress=progress))
+    usable = (photo for _, photo in training_photos(packs) if closed_lists([photo]) or held_out(photo.key))
+    photos = list(islice(usable, limit))
+    save_curves(folder, calibrate(FindMini(folder), photos, seed=seed, progress=progress))
 
 
-def words(train: Samples) -> tuple[str, ...]:
+def all_names(train: Samples) -> tuple[str, ...]:
     """Every name of a training photo or of a part of one, sorted."""
     names = {name for photo in train.labels for name in photo}
     return tuple(sorted(names | {region.label for photo in train.regions for region in photo if region.label}))
 
 
-def _vocabulary(model: FindModel, names: tuple[str, ...]) -> Vocabulary | None:
-    if not names:
-        return None
-    batches = (names[start : start + BATCH] for start in range(0, len(names), BATCH))
-    return Vocabulary(names, torch.cat([tasks.encode_phrases(model, some) for some in batches]))
-
-
-@torch.inference_mode()
 def _banks(model: FindModel, table: torch.Tensor, train: Samples, *, seed: int) -> Calibration:
     """Generic captions, and photos that training never drew, each with its best proposal."""
-    held = np.random.default_rng(seed).permutation(train.where(lambda n: held_out(train.keys[n])))[:PICTURES]
+    held = train.where(lambda n: held_out(train.keys[n]))
+    held = np.random.default_rng(seed).permutation(held)[:PICTURES]
     images, regions = [], []
     for start in range(0, len(held), PHOTOS):
-        pixels = torch.as_tensor(train.pixels[held[start : start + PHOTOS]]).permute(0, 3, 1, 2).float()
-        segments = tasks.segment(model, model.pyramid(to_side(pixels, model.config.side)), table)
+        pixels = to_side(train.tensor(held[start : start + PHOTOS]), model.config.side)
+        segments = tasks.segment(model, model.pyramid(pixels), table)
         best = segments.quality.argmax(1)
         images.append(segments.image.numpy())
         regions.append(segments.vectors[torch.arange(len(best)), best].numpy())
     captions = unit(tasks.encode_text(model, generic_captions()).numpy())
-    return Calibration(
-        captions=captions,
-        phrases=captions,
-        pictures=unit(np.concatenate(images)),
-        regions=unit(np.concatenate(regions)),
-    )
+    return Calibration(captions, captions, unit(np.concatenate(images)), unit(np.concatenate(regions)))

@@ -9,44 +9,50 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ...interface.find.model import FindModel
-from ...interface.find.outputs import Output
 from ...interface.find.prompts import Prompts
 from ...interface.find.tasks import encode_text
 from ...models.vision.tower import to_side
+from ..losses import mask_ious
 from .samples import Samples
 
-PHOTOS = 400
+PHOTOS, BATCH = 400, 32
 
 
-def encoded(model: FindModel, samples: Samples, rows: NDArray[np.int64]) -> list[Output]:
-    """Predictions without prompts, one batch of at most 32 photos after the other."""
-    outputs = []
-    for start in range(0, len(rows), 32):
-        pixels = torch.as_tensor(samples.pixels[rows[start : start + 32]]).permute(0, 3, 1, 2).float()
-        pyramid = model.pyramid(to_side(pixels, model.config.side))
-        outputs.append(model.see(pyramid, Prompts()).final)
-    return outputs
+def recall_at(k: int, scores: Tensor, own: Tensor) -> float:
+    """Share of the rows of (N, K) scores with fewer than k above that of their own column (N,), in percent."""
+    better = (scores > scores.gather(1, own[:, None])).sum(1)
+    return 100 * float((better < k).float().mean())
 
 
-def caption_recall(model: FindModel, samples: Samples, at: int = 10) -> float:
-    """Share of first captions whose photo is among the best `at` of at most 400 captioned photos, in percent."""
+def caption_recall(texts: Tensor, photos: Tensor, k: int = 10) -> float:
+    """Share of (N, D) captions whose photo, of as many in the same order, is among the best k, in percent."""
+    return recall_at(k, texts @ photos.T, torch.arange(len(texts)))
+
+
+def model_caption_recall(model: FindModel, samples: Samples) -> float:
+    """IR@10 of first captions over at most 400 captioned photos, in percent."""
     rows = samples.where(lambda n: bool(samples.captions[n]))[:PHOTOS]
-    images = torch.cat([o["pred_retrievals"][:, 0] for o in encoded(model, samples, rows)])
-    scores = encode_text(model, [samples.captions[n][0] for n in rows]) @ F.normalize(images.float(), dim=-1).T
-    rank = (scores > scores.diagonal()[:, None]).sum(1)
-    return 100 * float((rank < at).float().mean())
+    images = _predictions(model, samples, rows, "pred_retrievals")[:, 0]
+    return caption_recall(
+        encode_text(model, [samples.captions[n][0] for n in rows]), F.normalize(images.float(), dim=-1)
+    )
 
 
 def mask_recall(model: FindModel, samples: Samples) -> float:
     """Share of masks that some proposal meets at IoU 0.5, over at most 400 photos with masks, in percent."""
     rows = samples.where(lambda n: bool(samples.regions[n]))[:PHOTOS]
-    masks = torch.cat([o["pred_masks"] for o in encoded(model, samples, rows)])
-    met = [_best_iou(masks[n], region.mask) >= 0.5 for n, row in enumerate(rows) for region in samples.regions[row]]
+    met: list[bool] = []
+    for row, logits in zip(rows, _predictions(model, samples, rows, "pred_masks"), strict=True):
+        masks = torch.as_tensor(np.stack([region.mask for region in samples.regions[row]])).float() / 255
+        true = F.interpolate(masks[None], size=logits.shape[-2:], mode="area")[0]
+        met += (mask_ious(logits, true).amax(0) >= 0.5).tolist()
     return 100 * sum(met) / max(1, len(met))
 
 
-def _best_iou(logits: Tensor, mask: NDArray[np.uint8]) -> float:
-    coverage = torch.tensor(mask, dtype=torch.float32)[None, None] / 255
-    wanted = F.interpolate(coverage, size=logits.shape[-2:], mode="area")[0, 0] > 0.5
-    on = logits > 0
-    return float(((on & wanted).sum((1, 2)) / (on | wanted).sum((1, 2)).clamp(min=1)).max())
+def _predictions(model: FindModel, samples: Samples, rows: NDArray[np.int64], name: str) -> Tensor:
+    """One kind of predictions of some photos, without prompts."""
+    outputs = []
+    for start in range(0, len(rows), BATCH):
+        pixels = to_side(samples.tensor(rows[start : start + BATCH]), model.config.side)
+        outputs.append(model.see(model.pyramid(pixels), Prompts()).final[name])
+    return torch.cat(outputs)

@@ -7,14 +7,16 @@ other one is sure of a thing, it overrules. Pieces of a thing are instances; stu
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .samples import MASK_SIDE, SampleBox, SampleRegion
+from .samples import MASK_SIDE, SampleBox, SampleRegion, Samples
 
 SURE = 0.6
 SMALLEST = 0.008  # share of the photo
+PAINTED = 1 / 3  # share of a box that must be painted for it to give a mask
 COMMON_NAMES = {
     "aeroplane": "airplane",
     "diningtable": "dining table",
@@ -24,6 +26,24 @@ COMMON_NAMES = {
     "tvmonitor": "tv",
     "windowpane": "window",
 }
+
+
+def outline(samples: Samples, targets: Path) -> None:
+    """Give masks to boxed things, and to captioned photos that nobody outlined.
+
+    Args:
+        samples: whose `painted` is there; their regions grow.
+        targets: one of the target files, for the class names of both segmenters.
+    """
+    with np.load(targets) as content:
+        voc_names, ade_names = (list(map(str, content[name])) for name in ("voc_names", "ade_names"))
+    if samples.painted is None:
+        return
+    for n, painted in enumerate(samples.painted):
+        if samples.boxes[n]:
+            samples.regions[n] += boxed_regions(painted, voc_names, samples.boxes[n])
+        if samples.captions[n] and not samples.regions[n]:
+            samples.regions[n] = pseudo_regions(painted, voc_names, ade_names)
 
 
 def pseudo_regions(painted: NDArray[np.uint8], voc_names: list[str], ade_names: list[str]) -> tuple[SampleRegion, ...]:
@@ -39,14 +59,12 @@ def pseudo_regions(painted: NDArray[np.uint8], voc_names: list[str], ade_names: 
 
     voc, ade = (np.where(painted[n + 1] / 255 > SURE, painted[n], 0) for n in (0, 2))
     ade = np.where(voc > 0, 0, ade)
-    found: list[SampleRegion] = []
-    for name in np.unique(voc[voc > 0]):
-        pieces, count = ndimage.label(voc == name)
-        for number in range(1, count + 1):
-            _keep(found, pieces == number, voc_names[name])
-    for name in np.unique(ade[ade > 0]):
-        _keep(found, ade == name, ade_names[name])
-    return tuple(found)
+    named: list[tuple[str, NDArray[np.bool_]]] = []
+    for number in np.unique(voc[voc > 0]):
+        pieces, count = ndimage.label(voc == number)
+        named += [(voc_names[number], pieces == piece) for piece in range(1, count + 1)]
+    named += [(ade_names[number], ade == number) for number in np.unique(ade[ade > 0])]
+    return _regions(named)
 
 
 def boxed_regions(
@@ -62,29 +80,29 @@ def boxed_regions(
     side = painted.shape[-1]
     voc = np.where(painted[1] / 255 > SURE, painted[0], 0)
     number = {COMMON_NAMES.get(name, name): n for n, name in enumerate(voc_names) if n}
+    corners = np.array([box.corners for box in boxes])
+    areas = (corners[:, 2:] - corners[:, :2]).prod(1)
     taken = np.zeros((side, side), bool)
     masks: dict[int, NDArray[np.bool_]] = {}
-    for n in sorted(range(len(boxes)), key=lambda n: _area(boxes[n])):
+    for n in np.argsort(areas, kind="stable").tolist():
         x0, y0, x1, y1 = (round(value * side) for value in boxes[n].corners)
         inside = np.zeros((side, side), bool)
         inside[y0:y1, x0:x1] = True
         mask = inside & (voc == number.get(boxes[n].label, -1)) & ~taken
-        if mask.sum() * 3 >= inside.sum() > 0:
+        if mask.any() and mask.sum() >= PAINTED * inside.sum():
             masks[n] = mask
             taken |= mask
-    found: list[SampleRegion] = []
-    for n in sorted(masks):
-        _keep(found, masks[n], boxes[n].label)
-    return tuple(found)
+    return _regions([(boxes[n].label, masks[n]) for n in sorted(masks)])
 
 
-def _area(box: SampleBox) -> float:
-    return (box.corners[2] - box.corners[0]) * (box.corners[3] - box.corners[1])
-
-
-def _keep(found: list[SampleRegion], mask: NDArray[np.bool_], name: str) -> None:
+def _regions(named: Sequence[tuple[str, NDArray[np.bool_]]]) -> tuple[SampleRegion, ...]:
+    """Regions of all masks that are large enough."""
     from PIL import Image
 
-    if mask.mean() >= SMALLEST:
-        grown = Image.fromarray(mask.astype(np.uint8) * 255).resize((MASK_SIDE, MASK_SIDE), Image.Resampling.BILINEAR)
-        found.append(SampleRegion(COMMON_NAMES.get(name, name), "pseudo", np.asarray(grown)))
+    regions = []
+    for name, mask in named:
+        if mask.mean() >= SMALLEST:
+            coverage = Image.fromarray(mask.astype(np.uint8) * 255)
+            resized = np.asarray(coverage.resize((MASK_SIDE, MASK_SIDE), Image.Resampling.BILINEAR))
+            regions.append(SampleRegion(COMMON_NAMES.get(name, name), "pseudo", resized))
+    return tuple(regions)

@@ -5,7 +5,6 @@ Knows packs and target files. It knows nothing of losses or networks.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,17 +16,16 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ...errors import InputError
-from ...evaluation.packs import PackPhoto, read_pack
+from ...evaluation.packs import PackPhoto
 from ...models.vision.tower import SQUARE, squashed
 from ...records import Floats
+from ..data import held_out, training_photos
 
 PAINTED_GRID = 48  # side of the maps that the segmenters painted
 MASK_SIDE = 72  # side that masks are kept at
-EXCLUDED_SOURCES = frozenset({"human-seg", "camvid"})  # terms too weak to train on
-# Training photos within 8 bits of a held-out one, found by tools/manifest.py.
-NEAR_HELD_OUT = frozenset({"f8k_2664102751", "cal_motorbikes_0775", "cal_inline_skate_0016"})
-HELD_OUT_SHARE = 20  # one photo in so many is kept back from training, for calibration
 SMALLEST_MASK = 0.001  # share of the photo
+COMPLETE = 2  # masks from which on they may be all that is there; one alone is often the only thing that was drawn
+WHOLE_BOX = (0.0, 0.0, 1.0, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +35,11 @@ class SampleRegion:
     label: str | None
     kind: str
     mask: NDArray[np.uint8]
+
+    @property
+    def by_hand(self) -> bool:
+        """Whether people drew it."""
+        return self.kind != "pseudo"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +58,7 @@ class Samples:
         keys: of the packs.
         pixels: (N, SQUARE, SQUARE, 3) uint8, the whole photo squashed.
         captions, labels, regions: what the packs say; any may be empty for a photo.
-        boxes: things that have a box but no mask, by label, corners in shares of the photo's sides.
+        boxes: things that have a box but no mask.
         pooled: (N, P) float32 teacher vectors of unit length, or None.
         painted: (N, 4, G, G) uint8: class and probability x 255 of two segmenters, or None; probability 0 throughout
             where a photo was not shown to them.
@@ -77,10 +80,22 @@ class Samples:
         """Positions of the photos for which `wanted(position)` holds."""
         return np.array([n for n in range(len(self)) if wanted(n)], np.int64)
 
+    def drawable(self, wanted: Callable[[int], bool] = lambda position: True) -> NDArray[np.int64]:
+        """The same, without the photos that are kept back from training."""
+        return self.where(lambda n: not held_out(self.keys[n]) and wanted(n))
+
+    def outlined(self, position: int) -> bool:
+        """Whether people drew a mask in the photo."""
+        return any(region.by_hand for region in self.regions[position])
+
+    def tensor(self, rows: NDArray[np.int64] | slice) -> Tensor:
+        """(n, 3, SQUARE, SQUARE) float32 pixels of some photos, 0..255."""
+        return torch.as_tensor(self.pixels[rows]).permute(0, 3, 1, 2).float()
+
 
 @dataclass(frozen=True, slots=True)
 class Views:
-    """What teachers saw of photos: whole ones and crops, all arrays of one length M.
+    """What teachers saw of photos: whole ones, in order, and then crops; all arrays of one length M.
 
     Attributes:
         rows: (M,) int64 positions in the samples.
@@ -96,11 +111,6 @@ class Views:
         return len(self.rows)
 
 
-def held_out(key: str) -> bool:
-    """Whether a training photo is kept back for calibration, decided by its key alone."""
-    return int(hashlib.sha1(key.encode()).hexdigest(), 16) % HELD_OUT_SHARE == 0
-
-
 def load_samples(packs: Sequence[Path], *, targets: Path | None = None, limit: int | None = None) -> Samples:
     """Read packs into memory, without the excluded sources.
 
@@ -112,44 +122,36 @@ def load_samples(packs: Sequence[Path], *, targets: Path | None = None, limit: i
         InputError: no photo was found.
     """
     samples, pixels, pooled, painted = Samples(), [], [], []
-    for pack in packs:
-        cached = _cached_targets(targets, pack) if targets else None
-        for photo in read_pack(pack):
-            if photo.source in EXCLUDED_SOURCES or photo.key in NEAR_HELD_OUT:
+    cached: dict[Path, _Cached] = {}
+    for pack, photo in training_photos(packs):
+        if limit is not None and len(samples.keys) >= limit:
+            break
+        if targets is not None:
+            if pack not in cached:
+                cached = {pack: _cached_targets(targets, pack)}
+            row = cached[pack].rows.get(photo.key)
+            if row is None:
                 continue
-            if limit is not None and len(samples.keys) >= limit:
-                break
-            if cached is not None:
-                row = cached[0].get(photo.key)
-                if row is None:
-                    continue
-                pooled.append(cached[1][row])
-                painted.append(cached[2][row])
-            samples.keys.append(photo.key)
-            samples.captions.append(tuple(caption.strip().lower() for caption in photo.captions))
-            samples.labels.append(tuple(dict.fromkeys(label.lower() for label in photo.labels)))
-            samples.regions.append(_regions(photo))
-            samples.boxes.append(_boxes(photo))
-            pixels.append(squashed(photo.rgb()))
+            pooled.append(cached[pack].pooled[row])
+            painted.append(cached[pack].painted[row])
+        samples.keys.append(photo.key)
+        samples.captions.append(tuple(caption.strip().lower() for caption in photo.captions))
+        samples.labels.append(tuple(dict.fromkeys(label.lower() for label in photo.labels)))
+        samples.regions.append(_regions(photo))
+        samples.boxes.append(_boxes(photo))
+        pixels.append(squashed(photo.rgb()))
     if not samples.keys:
         raise InputError(
             f"no training photo in {', '.join(map(str, packs)) or 'no packs'}; give --data a folder of packs"
         )
     samples.pixels = np.stack(pixels)
-    if pooled:
-        samples.pooled, samples.painted = np.stack(pooled), np.stack(painted)
+    if targets is not None:
+        samples.pooled, samples.painted = np.stack(pooled).astype(np.float32), np.stack(painted)
     return samples
 
 
-def project_targets(pooled: NDArray[np.floating], dim: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Centre teacher vectors and fit a PCA.
-
-    Args:
-        pooled: (N, P) vectors, N above `dim`.
-        dim: components to keep.
-    Returns:
-        mean (P,) and components (P, dim): `normalise((x - mean) @ components)` is the target.
-    """
+def project_targets(pooled: NDArray[np.floating], dim: int) -> tuple[Floats, Floats]:
+    """Mean (P,) and the `dim` first principal directions (P, dim) of (N, P) teacher vectors, N above `dim`."""
     mean = pooled.mean(0, dtype=np.float64)
     centred = pooled.astype(np.float32) - mean.astype(np.float32)
     _, vectors = np.linalg.eigh(centred.T @ centred)
@@ -162,7 +164,7 @@ def target_directions(pooled: NDArray[np.floating], mean: Floats, components: Fl
 
 
 def joined(first: Samples, second: Samples) -> Samples:
-    """Photos of two sets, those of the first in front; both with teacher targets or both without."""
+    """Photos of two sets, those of the first in front; both with teacher targets."""
     both = Samples(
         first.keys + second.keys,
         np.concatenate([first.pixels, second.pixels]),
@@ -187,62 +189,77 @@ def load_views(samples: Samples, packs: Sequence[Path], targets: Path) -> Views:
     """
     if samples.pooled is None:
         raise InputError("views are what teachers saw, no teacher targets given; pass --targets")
+    views = [whole_views(len(samples), samples.pooled.astype(np.float16))]
     place = {key: n for n, key in enumerate(samples.keys)}
-    rows, boxes = [np.arange(len(samples))], [np.tile(np.array([[0, 0, 1, 1]], np.float32), (len(samples), 1))]
-    pooled = [samples.pooled.astype(np.float16)]
-    for file in (targets / f"{pack.stem}.views.npz" for pack in packs):
-        if not file.exists():
-            continue
-        with np.load(file) as content:
-            row = np.array([place.get(str(key), -1) for key in content["keys"]], np.int64)
-            kept = (row >= 0) & ~_whole(content["boxes"])
-            rows.append(row[kept])
-            boxes.append(content["boxes"][kept].astype(np.float32))
-            pooled.append(content["pooled"][kept])
-    return Views(np.concatenate(rows), np.concatenate(boxes), np.concatenate(pooled))
+    for pack in packs:
+        file = targets / f"{pack.stem}.views.npz"
+        if file.exists():
+            with np.load(file) as content:
+                rows = np.array([place.get(str(key), -1) for key in content["keys"]], np.int64)
+                crops = (rows >= 0) & ~_is_whole(content["boxes"])
+                boxes = content["boxes"][crops].astype(np.float32)
+                views.append(Views(rows[crops], boxes, content["pooled"][crops]))
+    return Views(
+        np.concatenate([part.rows for part in views]),
+        np.concatenate([part.boxes for part in views]),
+        np.concatenate([part.pooled for part in views]),
+    )
 
 
-def _whole(boxes: NDArray[np.floating]) -> NDArray[np.bool_]:
-    whole: NDArray[np.bool_] = np.isclose(boxes, [0, 0, 1, 1]).all(1)
+def whole_views(count: int, pooled: NDArray[np.float16]) -> Views:
+    """Views of `count` whole photos, in order."""
+    return Views(np.arange(count), np.tile(np.array([WHOLE_BOX], np.float32), (count, 1)), pooled)
+
+
+def _is_whole(boxes: NDArray[np.floating]) -> NDArray[np.bool_]:
+    whole: NDArray[np.bool_] = np.isclose(boxes, WHOLE_BOX).all(1)
     return whole
 
 
-def _cached_targets(folder: Path, pack: Path) -> tuple[dict[str, int], NDArray[np.float16], NDArray[np.uint8]]:
-    """Rows by key, pooled vectors and painted maps; a pack of which only views are cached has nothing painted."""
+@dataclass(frozen=True, slots=True)
+class _Cached:
+    """Teacher targets of one pack: the row of every key, pooled vectors, painted maps."""
+
+    rows: dict[str, int]
+    pooled: NDArray[np.float16]
+    painted: NDArray[np.uint8]
+
+
+def _cached_targets(folder: Path, pack: Path) -> _Cached:
+    """Targets of a pack; one of which only views are cached has nothing painted."""
     file, views = folder / f"{pack.stem}.npz", folder / f"{pack.stem}.views.npz"
     if file.exists():
         with np.load(file) as content:
-            return {key: n for n, key in enumerate(content["keys"])}, content["pooled"], content["painted"]
-    if not views.exists():
+            keys, pooled, painted = content["keys"], content["pooled"], content["painted"]
+    elif views.exists():
+        with np.load(views) as content:
+            whole = _is_whole(content["boxes"])
+            keys, pooled = content["keys"][whole], content["pooled"][whole]
+        painted = np.zeros((len(keys), 4, PAINTED_GRID, PAINTED_GRID), np.uint8)
+    else:
         raise InputError(f"no teacher targets at {file}; write them with tools/cache_teachers.py")
-    with np.load(views) as content:
-        whole = _whole(content["boxes"])
-        keys = content["keys"][whole]
-        return (
-            {key: n for n, key in enumerate(keys)},
-            content["pooled"][whole],
-            np.zeros((len(keys), 4, PAINTED_GRID, PAINTED_GRID), np.uint8),
-        )
+    return _Cached({str(key): n for n, key in enumerate(keys)}, pooled, painted)
 
 
 def _regions(photo: PackPhoto) -> tuple[SampleRegion, ...]:
     from PIL import Image
 
-    kept = []
+    regions = []
     for region in photo.regions:
         if region.rle is None or region.crowd or region.area < SMALLEST_MASK * photo.width * photo.height:
             continue
         coverage = Image.fromarray(region.rle.decode().astype(np.uint8) * 255)
         mask = np.asarray(coverage.resize((MASK_SIDE, MASK_SIDE), Image.Resampling.BOX))
         if mask.max() >= 128:
-            kept.append(SampleRegion(region.label.lower() if region.label else None, region.kind, mask))
-    return tuple(kept)
+            regions.append(SampleRegion(region.label.lower() if region.label else None, region.kind, mask))
+    return tuple(regions)
 
 
 def _boxes(photo: PackPhoto) -> tuple[SampleBox, ...]:
-    scale = photo.width, photo.height, photo.width, photo.height
-    return tuple(
-        SampleBox(r.label.lower(), (r.box[0] / scale[0], r.box[1] / scale[1], r.box[2] / scale[2], r.box[3] / scale[3]))
-        for r in photo.regions
-        if r.rle is None and r.label and not r.crowd
-    )
+    boxes = []
+    for region in photo.regions:
+        if region.rle is None and region.label and not region.crowd:
+            x0, y0, x1, y1 = region.box
+            corners = x0 / photo.width, y0 / photo.height, x1 / photo.width, y1 / photo.height
+            boxes.append(SampleBox(region.label.lower(), corners))
+    return tuple(boxes)

@@ -60,12 +60,15 @@ def own_sentences(model: FindModel, kinds: dict[str, list[str]], batch: int = 25
     Args:
         kinds: texts by their kind, see `KINDS`; a text of two kinds counts as the first.
     """
-    texts = {text: KINDS.index(kind) for kind, some in reversed(kinds.items()) for text in some}
-    order = sorted(texts, key=len)
-    parts = [tasks.encode_text(model.eval(), order[start : start + batch]) for start in range(0, len(order), batch)]
-    vectors = torch.cat(parts).half().numpy()
+    kind_of: dict[str, int] = {}
+    for kind, texts in reversed(kinds.items()):  # so that the first kind of a text stays
+        kind_of |= dict.fromkeys(texts, KINDS.index(kind))
+    order = sorted(kind_of, key=len)
+    model.eval()
+    parts = [tasks.encode_text(model, order[start : start + batch]) for start in range(0, len(order), batch)]
     place = {text: n for n, text in enumerate(order)}
-    return Sentences(order, vectors, np.array([texts[text] for text in order], np.uint8), place, own=True)
+    number = np.array([kind_of[text] for text in order], np.uint8)
+    return Sentences(order, torch.cat(parts).half().numpy(), number, place, own=True)
 
 
 def teacher_names(views: Views, file: Path) -> list[tuple[str, ...]]:
@@ -81,10 +84,10 @@ def teacher_names(views: Views, file: Path) -> list[tuple[str, ...]]:
         first = (pooled[:, :FEATURES] @ weights["imagenet_weights"].T + weights["imagenet_bias"]).softmax(1)
         second = pooled[:, FEATURES:] / SECOND_LENGTH @ weights["object_weights"].T + weights["object_bias"]
         sure, best = first.max(1)
-        several = [(row > 0).nonzero()[:, 0].tolist() for row in second]
-        for chance, label, found in zip(sure.tolist(), best.tolist(), several, strict=True):
-            own = synonyms[label] if chance > SURE_NAME and label else []
-            names.append(tuple(dict.fromkeys([*own, *(objects[n] for n in found)])))
+        for probability, label, logits in zip(sure.tolist(), best.tolist(), second, strict=True):
+            own = list(synonyms[label]) if probability > SURE_NAME and label else []
+            own += [objects[n] for n in (logits > 0).nonzero()[:, 0].tolist()]
+            names.append(tuple(dict.fromkeys(own)))
     return names
 
 

@@ -6,6 +6,8 @@ the interface's text path and gives the position in the shared space.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -13,32 +15,33 @@ from torch.nn import functional as F
 
 from ...interface.find.model import FindModel
 from ...interface.find.tower_paths import Head
+from ..loop import Stage, decay_groups
 from .sentences import KINDS, Sentences
+from .settings import StageSettings
 from .space_stage import SENTENCE_DIM, Space
 
 SHORT = {"chunk": 0.35, "name": 0.35, "lemma": 0.3}  # shares of the short half of a batch
 LONG = {"caption": 0.8, "gloss": 0.2}
 SCALE = 20.0  # of the cosines in the cross-entropy
-HELD_OUT = 50  # one caption in so many is only measured
+HELD_OUT, MEASURED = 50, 512  # one caption in so many is only measured, and so many of them
 
 
-class TextStage:
+class TextStage(Stage):
     """Distils a sentence encoder into the text tower of a `FindModel`."""
 
     name = "text"
+    module: nn.ModuleDict
 
-    def __init__(
-        self, model: FindModel, sentences: Sentences, space: Space, *, batch: int = 384, lr: float = 1.5e-3
-    ) -> None:
+    def __init__(self, settings: StageSettings, model: FindModel, sentences: Sentences, space: Space) -> None:
+        self.settings, self.photos_per_step = settings, settings.batch
         self.model, self.sentences = model, sentences
-        self.photos_per_step, self.lr = batch, lr
         self.places = space.of_texts(sentences.vectors).half()
-        number = np.arange(len(sentences.texts))
         self.rows = {}
         for kind, name in enumerate(KINDS):
-            rows = number[sentences.kinds == kind]
-            self.rows[name] = rows[number[: len(rows)] % HELD_OUT != 0] if len(rows) > HELD_OUT else rows
-        self.held = number[sentences.kinds == 0][::HELD_OUT]
+            rows = np.flatnonzero(sentences.kinds == kind)
+            learned = np.arange(len(rows)) % HELD_OUT != 0
+            self.rows[name] = rows[learned] if len(rows) > HELD_OUT else rows
+        self.held = np.flatnonzero(sentences.kinds == KINDS.index("caption"))[::HELD_OUT][:MEASURED]
         self.module = nn.ModuleDict(
             {
                 "tower": model.text,
@@ -48,61 +51,51 @@ class TextStage:
         )
         model.text.dropout = 0.0  # far more texts than the tower can learn by heart
 
-    def at(self, share: float) -> None:
-        """Nothing changes with time."""
-
-    def parameter_groups(self) -> list[dict[str, object]]:
+    def parameter_groups(self) -> list[dict[str, Any]]:
         """No decay on norms, biases and embeddings."""
-        decayed = [p for name, p in self.module.named_parameters() if p.ndim > 1 and "embed" not in name]
-        rest = [p for name, p in self.module.named_parameters() if p.ndim <= 1 or "embed" in name]
-        return [
-            {"params": decayed, "lr": self.lr, "weight_decay": 0.05},
-            {"params": rest, "lr": self.lr, "weight_decay": 0.0},
-        ]
+        return decay_groups(self.module, self.settings.rate, self.settings.decay, spared=("embed",))
 
-    def losses(self, rng: np.random.Generator) -> dict[str, Tensor]:
+    def losses(self, rng: np.random.Generator, share: float = 0.0) -> dict[str, Tensor]:
         """Cosine to the encoder's vector and to the position in the space, and cross-entropy within the batch."""
-        rows, mean = [], []
-        for shares in (SHORT, LONG):
-            drawn = np.concatenate(
+        drawn, means = [], []
+        for shares in (SHORT, LONG):  # apart, so that short texts are not padded to the length of long ones
+            rows = np.concatenate(
                 [
-                    rng.choice(self.rows[kind], int(share * self.photos_per_step / 2))
-                    for kind, share in shares.items()
+                    rng.choice(self.rows[kind], int(part * self.photos_per_step / 2))
+                    for kind, part in shares.items()
                     if len(self.rows[kind])
                 ]
             )
-            rows.append(drawn)
-            mean.append(self._mean(drawn))
-        chosen = np.concatenate(rows)
-        place, sentence = self._heads(torch.cat(mean))
-        wanted_place = self.places[torch.as_tensor(chosen)].float()
-        wanted = torch.as_tensor(self.sentences.vectors[chosen]).float()
+            drawn.append(rows)
+            means.append(self._mean(rows))
+        mean = torch.cat(means)
+        place, sentence = self.module["path"](mean), self.module["sentence"](mean)
+        true_place, true_sentence = self._targets(np.concatenate(drawn))
+        own = torch.arange(len(mean))
+        which_sentence = F.cross_entropy(SCALE * sentence @ true_sentence.T, own)
+        which_place = F.cross_entropy(SCALE * place @ true_place.T, own)
         return {
-            "sentence": 2 * (1 - (sentence * wanted).sum(1)).mean(),
-            "place": 4 * (1 - (place * wanted_place).sum(1)).mean(),
-            "which": 0.5 * _which(sentence, wanted) + 0.5 * _which(place, wanted_place),
+            "sentence": 2 * (1 - (sentence * true_sentence).sum(1)).mean(),
+            "place": 4 * (1 - (place * true_place).sum(1)).mean(),
+            "which": (which_sentence + which_place) / 2,
         }
 
     def measure(self) -> dict[str, float]:
         """Mean cosines on captions that are never drawn."""
-        place, sentence = self._heads(self._mean(self.held[:512]))
-        held = self.held[:512]
-        wanted = torch.as_tensor(self.sentences.vectors[held]).float()
+        mean = self._mean(self.held)
+        true_place, true_sentence = self._targets(self.held)
         return {
-            "sentence": float((sentence * wanted).sum(1).mean()),
-            "place": float((place * self.places[torch.as_tensor(held)].float()).sum(1).mean()),
+            "sentence": float((self.module["sentence"](mean) * true_sentence).sum(1).mean()),
+            "place": float((self.module["path"](mean) * true_place).sum(1).mean()),
         }
 
+    def _targets(self, rows: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Positions in the space, and the encoder's vectors."""
+        return self.places[torch.as_tensor(rows)].float(), torch.as_tensor(self.sentences.vectors[rows]).float()
+
     def _mean(self, rows: np.ndarray) -> Tensor:
+        """(n, C) mean token states of some texts."""
         batch = self.model.text.tokenise([self.sentences.texts[n] for n in rows])
         states = self.model.interface.project_text(self.model.text(batch))
         keep = (~batch.pad)[..., None].to(states.dtype)
         return (states * keep).sum(1) / keep.sum(1)
-
-    def _heads(self, mean: Tensor) -> tuple[Tensor, Tensor]:
-        return self.module["path"](mean), self.module["sentence"](mean)
-
-
-def _which(vectors: Tensor, wanted: Tensor) -> Tensor:
-    scores = SCALE * vectors @ wanted.T
-    return F.cross_entropy(scores, torch.arange(len(scores)))

@@ -9,6 +9,9 @@ first: they teach most of what large ones do in half the time.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -16,24 +19,27 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...errors import InputError
-from ...interface.find.network import FindInterface
+from ...interface.find.model import FindModel
 from ...interface.find.tower_paths import Head
-from ...models.vision.tower import VisionTower
-from .augment import Crop, jitter, random_crop, view_crop, whole
-from .batches import COMPLETE, cropped_masks
-from .cell_losses import seed_losses
-from .samples import Samples, Views, project_targets, target_directions
-from .samples import held_out as kept_back
+from ...models.vision.tower import to_side
+from ..loop import Stage, decay_groups
+from .augment import Crop, jitter, random_crop, view_crop
+from .batches import cropped_masks
+from .cell_losses import cell_losses
+from .measures import caption_recall
+from .samples import COMPLETE, Samples, Views, project_targets, target_directions
 from .sentences import KINDS, Sentences
-from .space_stage import Space
+from .settings import StageSettings
+from .space_stage import VISION_DIM, Space
 
 VOC_CLASSES, ADE_CLASSES = 21, 32
 SURE = 0.6  # a painted cell counts where the segmenter's probability is above this
 SIDES = ((0.3, 96), (0.8, 128), (1.0, 160))  # until which share of the time, side of the pictures
 PAINTED_SHARE = 0.25  # of a batch that goes through the pixel decoder, which costs as much as the backbone
 WHOLE_SHARE = 0.5  # of the rest that is whole photos
-SEED_WEIGHTS = {"seed_bce": 2.0, "seed_dice": 2.0, "seed_score": 1.0}
+CELL_WEIGHTS = {"cell_bce": 2.0, "cell_dice": 2.0, "cell_score": 1.0}
 ANCHORS = 3072  # texts of a kind drawn for every batch
+MEASURED_BATCH = 64
 
 
 class Anchors:
@@ -52,111 +58,89 @@ class Anchors:
         self.places = places
         captions = sentences.kinds == KINDS.index("caption")
         words = np.isin(sentences.kinds, [KINDS.index("name"), KINDS.index("lemma")])
-        self.banks = tuple(space.of_texts(sentences.vectors[chosen]) for chosen in (captions, words))
+        self.banks = [space.of_texts(sentences.vectors[chosen]) for chosen in (captions, words)]
         self.scale = float(space.log_scale.exp())
         self.held_rows = held.where(lambda n: bool(held.captions[n]))
         self.held_texts = space.of_texts(held_vectors)
 
-    def losses(self, found: Tensor, views: NDArray[np.int64], rng: np.random.Generator) -> dict[str, Tensor]:
-        """Cosine of (B, D) found places with the true ones, and divergence of how near each is to drawn texts."""
+    def losses(self, predicted: Tensor, views: NDArray[np.int64], rng: np.random.Generator) -> dict[str, Tensor]:
+        """Cosine of (B, D) positions with the true ones, and divergence of how near each is to drawn texts."""
         true = self.places[torch.as_tensor(views)]
-        divergence = found.new_zeros(())
+        divergence = predicted.new_zeros(())
         for bank in self.banks:
-            drawn = bank[torch.as_tensor(rng.integers(0, len(bank), ANCHORS))].T * self.scale
-            wanted, said = F.log_softmax(true @ drawn, 1), F.log_softmax(found @ drawn, 1)
-            divergence = divergence + F.kl_div(said, wanted, log_target=True, reduction="batchmean")
-        return {"place": 4 * (1 - (found * true).sum(1)).mean(), "near": divergence}
+            texts = bank[torch.as_tensor(rng.integers(0, len(bank), ANCHORS))].T * self.scale
+            true_nearness, nearness = F.log_softmax(true @ texts, 1), F.log_softmax(predicted @ texts, 1)
+            divergence = divergence + F.kl_div(nearness, true_nearness, log_target=True, reduction="batchmean")
+        return {"place": 4 * (1 - (predicted * true).sum(1)).mean(), "near": divergence}
 
-    def recall(self, held_places: Tensor, at: int = 10) -> float:
-        """Share of first captions whose photo is among the best `at` of all captioned held-out photos, in percent."""
-        scores = self.held_texts @ held_places[torch.as_tensor(self.held_rows)].T
-        rank = (scores > scores.diagonal()[:, None]).sum(1)
-        return 100 * float((rank < at).float().mean())
+    def recall(self, held_places: Tensor) -> float:
+        """Caption IR@10 of the positions of the held-out photos, in percent."""
+        return caption_recall(self.held_texts, held_places[torch.as_tensor(self.held_rows)])
 
 
-class VisionStage:
-    """Distils cached teacher outputs into a `VisionTower`.
+class VisionStage(Stage):
+    """Distils cached teacher outputs into the vision tower of a `FindModel`.
 
     Args:
-        interface: its cells learn masks, where it has them.
         views: of the training photos, what the teachers saw.
         anchors: the shared space.
-        basis: photos that the projection of teacher vectors to `target_dim` is fitted on; the training photos if None.
+        basis: (n, P) teacher vectors that their projection is fitted on.
     """
 
     name = "vision"
 
     def __init__(
         self,
-        tower: VisionTower,
-        interface: FindInterface,
+        settings: StageSettings,
+        model: FindModel,
         train: Samples,
         views: Views,
-        held_out: Samples,
+        held: Samples,
         anchors: Anchors,
-        *,
-        basis: Samples | None = None,
-        batch: int = 64,
-        lr: float = 1.5e-3,
-        target_dim: int = 512,
+        basis: NDArray[np.float32],
     ) -> None:
-        fitted = (basis or train).pooled
-        if fitted is None or train.painted is None or held_out.pooled is None:
+        if train.painted is None or held.pooled is None:
             raise InputError(
                 "stage vision learns from teacher targets, none given; pass --targets a folder written by "
                 "tools/cache_teachers.py"
             )
-        self.tower, self.train_set, self.views, self.held_out, self.anchors = tower, train, views, held_out, anchors
-        self.side, self.photos_per_step, self.lr = SIDES[0][1], batch, lr
-        mean, components = project_targets(fitted, min(target_dim, fitted.shape[1]))
+        self.settings, self.photos_per_step, self.side = settings, settings.batch, _side(0.0)
+        self.tower, self.interface = model.vision, model.interface
+        self.train_set, self.painted, self.views, self.held, self.anchors = train, train.painted, views, held, anchors
+        mean, components = project_targets(basis, min(VISION_DIM, basis.shape[1]))
         self.targets = target_directions(views.pooled, mean, components)
-        self.held_out_targets = target_directions(held_out.pooled, mean, components)
-        self.painted_rows = np.flatnonzero(train.painted[:, 1::2].reshape(len(train), -1).max(1) > 0)
-        heads = nn.ModuleDict(
-            {
-                "pooled": nn.Linear(tower.widths[-1], components.shape[1]),
-                "place": Head(tower.widths[-1], 2 * anchors.places.shape[1], anchors.places.shape[1], dropout=0.1),
-                "painted": nn.Conv2d(tower.width, VOC_CLASSES + ADE_CLASSES, 1),
-            }
-        )
-        by_hand = [n for n in range(len(train)) if any(r.kind != "pseudo" for r in train.regions[n])]
-        self.outlined_rows = np.array([n for n in by_hand if not kept_back(train.keys[n])], np.int64)
-        self.interface = interface
-        self.module = nn.ModuleDict({"tower": tower, "heads": heads, "interface": interface})
+        self.held_targets = target_directions(held.pooled, mean, components)
+        self.painted_rows = np.flatnonzero(self.painted[:, 1::2].any((1, 2, 3)))
+        self.outlined_rows = train.drawable(train.outlined)
+        channels, dim = self.tower.widths[-1], anchors.places.shape[1]
+        self.pooled_head = nn.Linear(channels, components.shape[1])
+        self.place_head = Head(channels, 2 * dim, dim, dropout=0.1)
+        self.painted_head = nn.Conv2d(self.tower.width, VOC_CLASSES + ADE_CLASSES, 1)
+        heads = {"pooled": self.pooled_head, "place": self.place_head, "painted": self.painted_head}
+        self.module = nn.ModuleDict({"tower": self.tower, "heads": nn.ModuleDict(heads), "interface": self.interface})
 
-    def parameter_groups(self) -> list[dict[str, object]]:
+    def parameter_groups(self) -> list[dict[str, Any]]:
         """Weight decay on matrices and kernels only."""
-        weights = [p for p in self.module.parameters() if p.ndim > 1]
-        rest = [p for p in self.module.parameters() if p.ndim <= 1]
-        return [
-            {"params": weights, "lr": self.lr, "weight_decay": 0.05},
-            {"params": rest, "lr": self.lr, "weight_decay": 0.0},
-        ]
+        return decay_groups(self.module, self.settings.rate, self.settings.decay)
 
-    def at(self, share: float) -> None:
-        """Pictures grow with the time that is used."""
-        self.side = next((side for until, side in SIDES if share < until), SIDES[-1][1])
-
-    def losses(self, rng: np.random.Generator) -> dict[str, Tensor]:
+    def losses(self, rng: np.random.Generator, share: float = 0.0) -> dict[str, Tensor]:
         """Cosine to the pooled target, similarities within the batch, the space, what the segmenters paint."""
+        self.side = side = _side(share)
         painted_rows, painted_crop, chosen = self._draw(rng)
-        boxes = self.views.boxes[chosen]
-        pixels = torch.cat(
-            [
-                painted_crop(_pixels(self.train_set, painted_rows), self.side),
-                view_crop(boxes, rng)(_pixels(self.train_set, self.views.rows[chosen]), self.side),
-            ]
-        )
+        photos = self.train_set.tensor(painted_rows)
+        views = self.train_set.tensor(self.views.rows[chosen])
+        crop = view_crop(self.views.boxes[chosen], rng)
+        pixels = torch.cat([painted_crop(photos, side), crop(views, side)])
         maps = self.tower.backbone(self.tower.normalise(jitter(pixels, rng)))
         mean = maps[3].mean((2, 3))
-        pooled, seen = self._pooled(mean), np.concatenate([painted_rows, chosen])
-        target = self.targets[seen]  # the first views are the whole photos, in order
+        seen = np.concatenate([painted_rows, chosen])
+        pooled, target = self._pooled(mean), self.targets[seen]  # the first views are the whole photos, in order
         losses = {
             "pooled": 4 * (1 - (pooled * target).sum(1)).mean(),
             "similar": 4 * F.mse_loss(pooled @ pooled.T, target @ target.T),
         }
-        losses |= self.anchors.losses(self.module["heads"]["place"](mean), seen, rng)  # type: ignore[index]
-        return losses | self._painted(maps, painted_rows, painted_crop, rng)
+        losses |= self.anchors.losses(self.place_head(mean), seen, rng)
+        return losses | self._painted_losses(maps, painted_rows, painted_crop, rng)
 
     def _draw(self, rng: np.random.Generator) -> tuple[np.ndarray, Crop, np.ndarray]:
         """Whole photos that the segmenters painted, their crop, and further views, a part of them whole photos."""
@@ -164,54 +148,51 @@ class VisionStage:
         painted = rng.choice(self.painted_rows, count, replace=len(self.painted_rows) < count)
         if len(self.outlined_rows):
             painted[: count // 2] = rng.choice(self.outlined_rows, count // 2)
-        rest = self.photos_per_step - count
-        crops = len(self.views) - len(self.train_set)
-        whole_ones = rest if not crops else int(rest * WHOLE_SHARE)
-        views = np.concatenate(
-            [
-                rng.integers(0, len(self.train_set), whole_ones),
-                rng.integers(len(self.train_set), max(len(self.views), len(self.train_set) + 1), rest - whole_ones),
-            ]
-        )
-        return painted, random_crop(count, rng, smallest=0.75), views
+        photos, rest = len(self.train_set), self.photos_per_step - count
+        whole_count = int(rest * WHOLE_SHARE) if len(self.views) > photos else rest
+        whole = rng.integers(0, photos, whole_count)
+        crops = rng.integers(photos, max(len(self.views), photos + 1), rest - whole_count)
+        return painted, random_crop(count, rng, smallest=0.75), np.concatenate([whole, crops])
 
-    def _painted(
-        self, maps: tuple[Tensor, ...], rows: NDArray[np.int64], crop: Crop, rng: np.random.Generator
+    def _painted_losses(
+        self, maps: Sequence[Tensor], rows: NDArray[np.int64], crop: Crop, rng: np.random.Generator
     ) -> dict[str, Tensor]:
+        """What the segmenters painted, and the masks that cells lie in."""
         pyramid = self.tower.pixel_decoder([level[: len(rows)] for level in maps])
-        logits = self.module["heads"]["painted"](pyramid.mask_features).float()  # type: ignore[index]
-        target = crop(torch.as_tensor(self.train_set.painted[rows]).float(), logits.shape[-1], nearest=True)  # type: ignore[index]
+        logits = self.painted_head(pyramid.mask_features).float()
+        target = crop(torch.as_tensor(self.painted[rows]).float(), logits.shape[-1], nearest=True)
         voc, ade = logits.split((VOC_CLASSES, ADE_CLASSES), 1)
         losses = {"voc": _painted_loss(voc, target[:, :2]), "ade": _painted_loss(ade, target[:, 2:])}
         if self.interface.config.seeds:
             masks, _ = cropped_masks(self.train_set, rows, crop, logits.shape[-1], rng)
             cells = self.interface.seeds.cells(self.interface.features(pyramid.levels))
             placed = self.interface.seeds.placed(pyramid.mask_features)
-            outlined = torch.tensor([len(self.train_set.regions[n]) >= COMPLETE for n in rows])
-            seeds = seed_losses(self.interface, cells, placed, masks, outlined, rng)
-            losses |= {name: SEED_WEIGHTS[name] * value for name, value in seeds.items()}
+            complete = torch.tensor([len(self.train_set.regions[n]) >= COMPLETE for n in rows])
+            of_cells = cell_losses(self.interface, cells, placed, masks, complete, rng)
+            losses |= {name: CELL_WEIGHTS[name] * value for name, value in of_cells.items()}
         return losses
 
     def measure(self) -> dict[str, float]:
         """On held-out photos: mean cosine to the pooled target, caption IR@10 with the teacher's captions."""
         means = []
-        for start in range(0, len(self.held_out), 64):
-            rows = np.arange(start, min(start + 64, len(self.held_out)))
-            pixels = whole(len(rows))(_pixels(self.held_out, rows), self.side)
+        for start in range(0, len(self.held), MEASURED_BATCH):
+            pixels = to_side(self.held.tensor(slice(start, start + MEASURED_BATCH)), self.side)
             means.append(self.tower.backbone(self.tower.normalise(pixels))[3].mean((2, 3)))
         mean = torch.cat(means)
-        cosine = (self._pooled(mean) * self.held_out_targets).sum(1).mean()
-        return {"cosine": float(cosine), "IR@10": self.anchors.recall(self.module["heads"]["place"](mean))}  # type: ignore[index]
+        cosine = (self._pooled(mean) * self.held_targets).sum(1).mean()
+        return {"cosine": float(cosine), "IR@10": self.anchors.recall(self.place_head(mean))}
 
     def _pooled(self, mean: Tensor) -> Tensor:
-        return F.normalize(self.module["heads"]["pooled"](mean).float(), dim=1)  # type: ignore[index]
+        return F.normalize(self.pooled_head(mean).float(), dim=1)
 
 
-def _pixels(samples: Samples, rows: np.ndarray) -> Tensor:
-    return torch.as_tensor(samples.pixels[rows]).permute(0, 3, 1, 2).float()
+def _side(share: float) -> int:
+    """Side of the pictures, which grow with the time that is used."""
+    return next((side for until, side in SIDES if share < until), SIDES[-1][1])
 
 
 def _painted_loss(logits: Tensor, target: Tensor) -> Tensor:
+    """Cross-entropy of (B, K, h, w) logits with classes, over the cells where the segmenter was sure."""
     loss = F.cross_entropy(logits, target[:, 0].long(), reduction="none")
     sure = (target[:, 1] / 255 > SURE).float()
     return (loss * sure).sum() / sure.sum().clamp(min=1)

@@ -51,7 +51,7 @@ def test_prompts_lie_in_the_segments_that_they_name(photos: Photos) -> None:
 
 def test_expressions_ask_for_classes_and_every_mask_knows_its_own(photos: Photos) -> None:
     sample = _draw(photos, 4, 0)  # two things on a ground
-    assert not sample.by_text and len(sample.expressions) == 3 == len(sample.expression_masks)
+    assert not sample.by_people and len(sample.expressions) == 3 == len(sample.expression_masks)
     names = ["red", "green", "blue", "white", "black"]
     for number, text in enumerate(sample.expressions):
         (mask,) = np.flatnonzero(sample.answers == number)
@@ -63,22 +63,24 @@ def test_sentences_show_about_half_of_their_phrases_by_a_stroke_on_them(photos: 
     shown = []
     for seed in range(40):
         sample = _draw(photos, 4, seed)
-        assert sample.asked is not None and len(sample.targets) == len(sample.asked.spans) == len(sample.shown) == 2
-        for number, visual in enumerate(sample.asked.visual):
-            start, end = sample.asked.spans[number]
-            assert (sample.asked.text[start:end] == "[INTERACTIVE]") == visual == sample.shown[number].any()
+        assert (
+            sample.sentence is not None and len(sample.targets) == len(sample.sentence.spans) == len(sample.shown) == 2
+        )
+        for number, visual in enumerate(sample.sentence.visual):
+            start, end = sample.sentence.spans[number]
+            assert (sample.sentence.text[start:end] == "[INTERACTIVE]") == visual == sample.shown[number].any()
             if visual:
                 assert (sample.shown[number] & sample.masks[sample.targets[number]]).any()
             shown.append(visual)
     assert 0.3 < np.mean(shown) < 0.7
-    assert all(_draw(photos, 4, n, Drawing(96, (1, 1), False, 1.0)).asked.visual == (True, True) for n in range(5))  # type: ignore[union-attr]
+    assert all(_draw(photos, 4, n, Drawing(96, (1, 1), False, 1.0)).sentence.visual == (True, True) for n in range(5))  # type: ignore[union-attr]
 
 
 def test_the_same_seed_draws_the_same_sample(photos: Photos) -> None:
     one, other, third = (_draw(photos, 3, seed, Drawing(64, (0.5, 2.0))) for seed in (7, 7, 8))
     for name in ("pixels", "masks", "prompts", "shown", "answers"):
         assert (getattr(one, name) == getattr(other, name)).all(), name
-    assert one.asked is not None and other.asked is not None and one.asked.text == other.asked.text
+    assert one.sentence is not None and other.sentence is not None and one.sentence.text == other.sentence.text
     assert one.expressions == other.expressions and (one.pixels != third.pixels).any()
 
 
@@ -114,6 +116,6 @@ def test_expressions_of_people_come_before_class_names(drawn_coco: Path, tmp_pat
     found = read_photos(drawn_coco, refs=tmp_path / "refs.json", instances=tmp_path / "instances.json")
     for seed in range(6):
         sample = _draw(found, 1, seed)
-        assert sample.by_text and sample.expressions == ("the left one",)  # equal texts are asked once
+        assert sample.by_people and sample.expressions == ("the left one",)  # equal texts are asked once
         assert len(sample.expression_masks) in (1, 2) and set(sample.answers) == {0}
-    assert not _draw(found, 2, 0).by_text
+    assert not _draw(found, 2, 0).by_people

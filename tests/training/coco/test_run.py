@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,36 +20,31 @@ from interleave_index.evaluation.published.coco import read_panoptic
 from interleave_index.evaluation.published.entity import read_entities
 from interleave_index.interface.published.pair import Pair, build_network, is_pair, load_pair
 from interleave_index.interface.registry import load
-from interleave_index.training.coco.data import Drawing
 from interleave_index.training.coco.run import run
-from interleave_index.training.coco.settings import CocoSettings
+from interleave_index.training.coco.settings import CocoSettings, coco_settings
 
 SPLIT = "train2017"
 
 
 def _settings(coco: Path, out: Path, **more: Any) -> CocoSettings:
-    return replace(
-        CocoSettings(
-            data=coco,
-            out=out,
-            entity=coco / "annotations" / f"entity_{SPLIT}.json",
-            vision="find-mini",
-            language="find-mini",
-            width=32,
-            layers=2,
-            heads=4,
-            ffn=64,
-            object_queries=8,
-            points=128,
-            batch=2,
-            steps=2,
-            drawing=Drawing(64, (1.0, 1.0), False, 0.5),
-            lr=1e-3,
-            clip=0.1,
-            drawn_classes=2,
-        ),
-        **more,
-    )
+    overrides = {
+        "entity": coco / "annotations" / f"entity_{SPLIT}.json",
+        "vision": "find-mini",
+        "language": "find-mini",
+        "width": 32,
+        "layers": 2,
+        "heads": 4,
+        "ffn": 64,
+        "object_queries": 8,
+        "points": 128,
+        "batch": 2,
+        "steps": 2,
+        "drawing": {"size": 64, "jitter": (1.0, 1.0), "flip": False},
+        "rate": 1e-3,
+        "clip": 0.1,
+        "drawn_classes": 2,
+    }
+    return coco_settings(coco, out, overrides=overrides | more)
 
 
 @pytest.fixture(scope="module")
@@ -153,13 +147,13 @@ def test_a_stopped_training_goes_on_and_ends_as_one_that_was_not(drawn_coco: Pat
 
 
 def test_a_checkpoint_of_other_settings_is_refused(trained: Path, drawn_coco: Path) -> None:
-    with pytest.raises(InputError, match="other lr"):
-        run(_settings(drawn_coco, trained, lr=5e-4), progress=lambda line: None)
+    with pytest.raises(InputError, match="other rate"):
+        run(_settings(drawn_coco, trained, rate=5e-4), progress=lambda line: None)
 
 
 def test_what_cannot_be_is_said_before_anything_is_trained(drawn_coco: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="size is 70"):
-        _settings(drawn_coco, tmp_path, drawing=Drawing(70))
+        _settings(drawn_coco, tmp_path, drawing={"size": 70})
     with pytest.raises(ConfigError, match="focal-t has no weights"):
         run(_settings(drawn_coco, tmp_path, vision="focal-t"), progress=lambda line: None)
     torch.save({"backbone.nothing": torch.ones(1)}, tmp_path / "weights.pt")
@@ -173,18 +167,16 @@ def test_what_cannot_be_is_said_before_anything_is_trained(drawn_coco: Path, tmp
 def test_the_rate_falls_twice_near_the_end(drawn_coco: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from interleave_index.training.coco import run as module
 
-    seen: list[float] = []
+    rates: list[float] = []
 
-    def one(self: Any) -> dict[str, float]:
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.settings.lr * module.FACTOR ** sum(self.done >= s * self.steps for s in module.FALLS)
-        seen.append(self.optimiser.param_groups[0]["lr"])
+    def update(self: Any) -> dict[str, float]:
+        rates.append(self.rate())
         return {"loss": 0.0}
 
-    monkeypatch.setattr(module._Training, "_one", one)
+    monkeypatch.setattr(module._Training, "_update", update)
     monkeypatch.setattr(module, "prepare_pair", lambda folder: None)
     run(_settings(drawn_coco, tmp_path, steps=27), progress=lambda line: None)
-    assert seen[:24] == [1e-3] * 24 and seen[25] == pytest.approx(1e-4) and seen[26] == pytest.approx(1e-5)
+    assert rates[:24] == [1e-3] * 24 and rates[25] == pytest.approx(1e-4) and rates[26] == pytest.approx(1e-5)
 
 
 def _command(coco: Path, out: Path, *more: str) -> list[str]:
@@ -262,10 +254,10 @@ def test_a_drawn_set_is_learned_by_heart(drawn_coco: Path, tmp_path: Path) -> No
             **sizes,
             batch=4,
             steps=STEPS,
-            lr=3e-3,
+            rate=3e-3,
             drawn_classes=0,
             drawn_sentences=False,
-            drawing=Drawing(96, (1.0, 1.0), False, 0.5),
+            drawing={"size": 96, "jitter": (1.0, 1.0), "flip": False},
         ),
         progress=print,
     )

@@ -1,99 +1,59 @@
-"""The training room: losses by hand, prompts, pseudo-masks, the loop, and the whole chain on a handful of photos."""
+"""The recipe of find-mini: prompts, pseudo-masks, stages, and the whole chain on a handful of photos."""
 
 import io
 import json
-import math
 import tarfile
-from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
-from torch import nn
 
-from interleave_index.errors import ConfigError, InputError, InterleaveError, WeightsMissing
+from interleave_index.errors import ConfigError, InputError, WeightsMissing
 from interleave_index.geometry import encode_rle
 from interleave_index.interface.find import tasks
 from interleave_index.interface.find.model import FindModel, MiniConfig
 from interleave_index.interface.find_mini import WEIGHTS
 from interleave_index.interface.find_mini.bundle import load_bundle
 from interleave_index.interface.find_mini.region_scorer import EVIDENCE
-from interleave_index.interface.generic import generic_captions
 from interleave_index.interface.registry import load
 from interleave_index.models.text.tower import train_tokenizer
 from interleave_index.models.vision.tower import SQUARE, to_side
-from interleave_index.training.find_mini.align_stage import Targets, pooled_features
-from interleave_index.training.find_mini.augment import random_crop, view_crop, whole
-from interleave_index.training.find_mini.batches import name_pattern
-from interleave_index.training.find_mini.fit_scorer import fit_rating, logistic
+from interleave_index.training.data import held_out
+from interleave_index.training.find_mini.align_stage import caption_place_loss, place_loss, pooled_features
+from interleave_index.training.find_mini.augment import random_crop, view_crop
+from interleave_index.training.find_mini.batches import draw_prompt, name_pattern
+from interleave_index.training.find_mini.fit_scorer import fit_scorer
 from interleave_index.training.find_mini.pseudo_masks import boxed_regions, pseudo_regions
 from interleave_index.training.find_mini.refit_stage import RefitStage
 from interleave_index.training.find_mini.region_stage import RegionStage, box_means, named_means
-from interleave_index.training.find_mini.run import TrainSettings, run
+from interleave_index.training.find_mini.run import run
 from interleave_index.training.find_mini.samples import (
     MASK_SIDE,
     SampleBox,
     SampleRegion,
     Samples,
     Views,
-    held_out,
     load_samples,
     load_views,
     project_targets,
 )
 from interleave_index.training.find_mini.sentences import FEATURES, teacher_names
+from interleave_index.training.find_mini.settings import StageSettings, find_mini_settings
 from interleave_index.training.find_mini.space_stage import Space, load_space
-from interleave_index.training.find_mini.strokes import draw_prompt
 from interleave_index.training.loop import Progress, run_stage
-from interleave_index.training.losses import Matches, choice_loss, class_loss, contrast, mask_losses, match, overlaps
+from interleave_index.training.losses import mask_ious
+
+QUICK = StageSettings(minutes=0.1, batch=64, rate=1e-3, decay=0.1)
 
 
-def pairs(*rows):
-    return Matches(*(torch.tensor(column, dtype=torch.long) for column in zip(*rows, strict=True)))
-
-
-def test_matching_finds_the_planted_masks():
-    targets = torch.zeros(2, 4, 4)
-    targets[0, :2], targets[1, 2:] = 1, 1
-    logits = torch.stack([-8 * torch.ones(4, 4), targets[1] * 16 - 8, targets[0] * 16 - 8])[None]
-    found = match(logits, [targets], [torch.zeros(3, 2)])
-    assert sorted(zip(found.proposal.tolist(), found.target.tolist(), strict=True)) == [(1, 1), (2, 0)]
-
-
-def test_perfect_masks_cost_nothing_and_no_masks_cost_zero():
-    target = torch.zeros(1, 4, 4)
-    target[0, 1:3, 1:3] = 1
-    logits = (target * 60 - 30)[None]
-    bce, dice = mask_losses(logits, [target], pairs((0, 0, 0)))
-    assert float(bce) == pytest.approx(0, abs=1e-6) and float(dice) == pytest.approx(0, abs=1e-6)
-    nothing = Matches(*(torch.zeros(0, dtype=torch.long) for _ in range(3)))
-    assert [float(value) for value in mask_losses(logits, [target[:0]], nothing)] == [0, 0]
-
-
-def test_class_loss_by_hand():
-    logits = torch.log(torch.tensor([[[0.5, 0.25, 0.25], [0.1, 0.1, 0.8]]]))  # two proposals, two names, background
-    loss = class_loss(logits, pairs((0, 0, 0)), [torch.tensor([0])], torch.tensor([True]))
-    assert float(loss) == pytest.approx((-math.log(0.5) - 0.1 * math.log(0.8)) / 1.1)
-    nameless = class_loss(logits, pairs((0, 0, 0)), [torch.tensor([-1])], torch.tensor([True]))
-    assert float(nameless) == pytest.approx((-math.log(0.75) - 0.1 * math.log(0.8)) / 1.1)
-    partly = class_loss(logits, pairs((0, 0, 0)), [torch.tensor([0])], torch.tensor([False]))
-    assert float(partly) == pytest.approx(-math.log(0.5))  # the other may be a thing that nobody drew
-
-
-def test_a_choice_is_shared_by_all_proposals_that_answer():
-    scores = torch.log(torch.tensor([[[0.5], [0.3], [0.2]]]))
-    loss = choice_loss(scores, pairs((0, 0, 0), (0, 1, 1)), [torch.tensor([0, 0])])
-    assert float(loss) == pytest.approx(-(math.log(0.5) + math.log(0.3)) / 2, rel=1e-5)
-
-
-def test_contrast_by_hand_and_with_further_negatives():
-    rows = torch.eye(2)
-    two = math.log(1 + math.exp(-3.0))
-    assert float(contrast(rows, rows, torch.tensor(3.0))) == pytest.approx(two, rel=1e-5)
-    more = contrast(rows, rows, torch.tensor(3.0), more_one=-torch.eye(2), more_other=-torch.eye(2))
-    assert float(more) > two
+def trial(data, out, **overrides):
+    """Settings of a run of seconds; a double underscore stands for the dot of a key."""
+    minutes = dict.fromkeys(("space", "text", "vision", "align", "regions", "interface", "refit"), 0.05)
+    overrides = {key.replace("__", "."): value for key, value in overrides.items()}
+    timed = {f"{stage}.minutes": value for stage, value in minutes.items()}
+    return find_mini_settings(data, out, overrides={**timed, "bf16": False, "threads": 1, **overrides})
 
 
 def test_prompts_lie_inside_their_mask():
@@ -103,6 +63,11 @@ def test_prompts_lie_inside_their_mask():
     for _ in range(60):
         drawn = draw_prompt(mask, rng)
         assert drawn.any() and not (drawn & ~mask).any()
+    small = np.zeros((32, 32), bool)
+    small[3:5, 3:6] = True  # too few pixels for a prompt of its own
+    assert (draw_prompt(small, rng) == small).all()
+    strokes = [draw_prompt(np.ones((40, 40), bool), rng).mean() for _ in range(60)]
+    assert max(strokes) < 0.5  # brushes are as small beside the mask as in a photo of `BRUSH_SIDE` pixels
 
 
 def test_a_crop_moves_photo_and_mask_alike():
@@ -110,7 +75,6 @@ def test_a_crop_moves_photo_and_mask_alike():
     crop = random_crop(4, rng)
     maps = torch.rand(4, 1, 40, 40)
     assert torch.allclose(crop(maps, 24), crop(maps.repeat(1, 2, 1, 1), 24)[:, 1:])
-    assert torch.allclose(whole(1)(maps[:1], 40), maps[:1], atol=1e-5)
 
 
 def test_the_thing_segmenter_overrules_where_it_is_sure():
@@ -140,68 +104,12 @@ def test_names_are_found_as_whole_words_only():
     assert name_pattern("person").search("a woman sits")
 
 
-def test_generic_captions_are_many_and_distinct():
-    captions = generic_captions()
-    assert len(captions) == len(set(captions)) >= 200
-
-
 def test_a_projection_keeps_what_varies_most():
     rng = np.random.default_rng(0)
     vectors = rng.normal(size=(500, 6)) * [5, 4, 0.1, 0.1, 0.1, 0.1] + 3
     mean, components = project_targets(vectors, 2)
     assert np.allclose(mean, vectors.mean(0), atol=1e-5)
     assert np.abs(components[:2]).sum() > 1.9 and np.allclose(np.linalg.norm(components, axis=0), 1, atol=1e-5)
-
-
-class Line:
-    """A stage that fits one number."""
-
-    name, photos_per_step = "line", 4
-
-    def __init__(self):
-        self.module = nn.Linear(1, 1)
-
-    def at(self, share):
-        self.share = share
-
-    def parameter_groups(self):
-        return [{"params": self.module.parameters(), "lr": 0.05, "weight_decay": 0.0}]
-
-    def losses(self, rng):
-        x = torch.from_numpy(rng.normal(size=(4, 1)).astype(np.float32))
-        return {"square": ((self.module(x) - 2 * x) ** 2).mean()}
-
-    def measure(self):
-        return {"weight": float(self.module.weight.detach())}
-
-
-def test_a_stage_learns_and_goes_on_where_it_stopped(tmp_path):
-    lines: list[Progress] = []
-    stage = Line()
-    run_stage(stage, tmp_path / "line.pt", minutes=0.02, bf16=False, progress=lines.append)
-    assert float(stage.module.weight.detach()) == pytest.approx(2, abs=0.3)
-    steps = lines[-1].step
-    again = Line()
-    run_stage(again, tmp_path / "line.pt", minutes=0.03, bf16=False, progress=lines.append)
-    assert lines[-1].step > steps and lines[-1].done == 1
-    assert lines[-1].measured["weight"] == pytest.approx(2, abs=0.3)
-
-
-def test_a_checkpoint_of_another_stage_is_refused(tmp_path):
-    run_stage(Line(), tmp_path / "line.pt", minutes=0.001, bf16=False, progress=lambda _: None)
-    other = Line()
-    other.name = "other"
-    with pytest.raises(InterleaveError, match="is of stage line, expected other"):
-        run_stage(other, tmp_path / "line.pt", minutes=0.001, progress=lambda _: None)
-
-
-def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
-    class Broken(Line):
-        def losses(self, rng):
-            return {"square": torch.tensor(float("nan"), requires_grad=True)}
-
-    with pytest.raises(InterleaveError, match="loss is nan at step 0"):
-        run_stage(Broken(), tmp_path / "x.pt", minutes=0.001, bf16=False, progress=lambda _: None)
 
 
 def drawn_pack(path, count, colours=((220, 30, 30), (30, 60, 220))):
@@ -255,12 +163,12 @@ def test_samples_keep_captions_labels_and_masks(tmp_path):
 
 def test_missing_packs_and_targets_are_told(tmp_path):
     with pytest.raises(InputError, match=r"0 train-\*\.tar"):
-        run(TrainSettings(tmp_path, tmp_path / "out"))
+        run(trial(tmp_path, tmp_path / "out"))
     drawn_pack(tmp_path / "train-drawn.tar", 1)
     with pytest.raises(InputError, match="no teacher targets at"):
         load_samples([tmp_path / "train-drawn.tar"], targets=tmp_path)
     with pytest.raises(ConfigError, match="unknown stage"):
-        run(TrainSettings(tmp_path, tmp_path / "out", stages=("cooking",)))  # type: ignore[arg-type]
+        trial(tmp_path, tmp_path / "out", stages=("cooking",))
 
 
 def test_the_whole_chain_writes_a_model_that_works(tmp_path):
@@ -268,7 +176,7 @@ def test_the_whole_chain_writes_a_model_that_works(tmp_path):
     drawn_pack(tmp_path / "val-drawn.tar", 6)
     assert sum(held_out(f"drawn_{n:03d}") for n in range(60)) >= 2
     lines: list[Progress | str] = []
-    folder = run(TrainSettings(tmp_path, tmp_path / "out", minutes=0.05, batch=16, bf16=False, threads=1), lines.append)
+    folder = run(trial(tmp_path, tmp_path / "out"), lines.append)
     assert any(str(line).startswith("stage refit is left out") for line in lines)
     model = load(str(folder))
     photo = np.full((80, 100, 3), 255, np.uint8)
@@ -376,19 +284,8 @@ def test_with_targets_every_stage_teaches_the_next(tmp_path):
     drawn_targets(tmp_path / "targets", "val-drawn", 6)
     drawn_sentences(tmp_path / "targets")
     lines: list[Progress | str] = []
-    settings = TrainSettings(
-        tmp_path,
-        tmp_path / "out",
-        targets=tmp_path / "targets",
-        space_minutes=0.03,
-        text_minutes=0.1,
-        vision_minutes=0.05,
-        align_minutes=0.05,
-        regions_minutes=0.05,
-        minutes=0.05,
-        bf16=False,
-        threads=1,
-    )
+    keys = {"targets": tmp_path / "targets", "space__minutes": 0.03, "text__minutes": 0.1}
+    settings = trial(tmp_path, tmp_path / "out", **keys)
     folder = run(settings, lines.append)
     stages = [line.stage for line in lines if isinstance(line, Progress)]
     assert list(dict.fromkeys(stages)) == ["space", "text", "vision", "align", "regions", "interface"]
@@ -403,22 +300,23 @@ def test_with_targets_every_stage_teaches_the_next(tmp_path):
         assert torch.equal(bundled[ours], taught.half()), (stage, theirs)
     assert load(str(folder)).encode_photos([np.full((80, 100, 3), 255, np.uint8)])[0].image.shape == (256,)
     told: list[Progress | str] = []
-    again = replace(settings, out=tmp_path / "again", start=tmp_path / "out", stages=("space", "vision", "interface"))
-    run(replace(again, vision_minutes=0.01, minutes=0.01), told.append)
+    keys |= {"vision__minutes": 0.01, "interface__minutes": 0.01, "start": tmp_path / "out"}
+    run(trial(tmp_path, tmp_path / "again", stages=("space", "vision", "interface"), **keys), told.append)
     assert any(str(line).startswith("starts from") for line in told)
     vocabularies = [(tmp_path / run_folder / "tokenizer.json").read_text() for run_folder in ("out", "again")]
     assert vocabularies[0] == vocabularies[1]
-    _goes_on_from_a_bundle(replace(settings, out=tmp_path / "further", start=folder), folder)
+    _goes_on_from_a_bundle(tmp_path, {"targets": tmp_path / "targets", "start": folder}, folder)
 
 
-def _goes_on_from_a_bundle(settings, bundle):
+def _goes_on_from_a_bundle(folder, keys, bundle):
     """The words of a bundle keep their places; photos and masks go on being learned there."""
     with pytest.raises(ConfigError, match="words keep their places"):
-        run(settings, print)
+        run(trial(folder, folder / "further", **keys), print)
     told: list[Progress | str] = []
-    further = run(replace(settings, stages=("space", "interface", "bundle"), minutes=0.02), told.append)
+    keys |= {"stages": ("space", "interface", "bundle"), "interface__minutes": 0.02}
+    further = run(trial(folder, folder / "further", **keys), told.append)
     assert any(str(line).startswith("starts from the bundle") for line in told)
-    space = load_space(settings.out / "space.pt")
+    space = load_space(folder / "further" / "space.pt")
     said = torch.nn.functional.normalize(torch.randn(3, 256), dim=1)
     assert torch.allclose(space.of_texts(said.numpy()), said, atol=1e-6)
     before, after = (load_file(folder / "model.safetensors") for folder in (bundle, further))
@@ -426,16 +324,16 @@ def _goes_on_from_a_bundle(settings, bundle):
     assert words and all(torch.equal(before[name], after[name]) for name in words)
     learned = "interface.content_attention.layers.0.multihead_attn.in_proj_weight"
     assert not torch.equal(before[learned], after[learned])
-    stages = ("space", "interface", "bundle")
-    rated = replace(settings, out=settings.out.parent / "rated", backbone_rate=0.2, stages=stages)
-    tuned = load_file(run(replace(rated, minutes=0.02), told.append) / "model.safetensors")
+    keys |= {"interface__backbone_rate": 0.2}
+    tuned = load_file(run(trial(folder, folder / "rated", **keys), told.append) / "model.safetensors")
     stands, learns = "vision.backbone.stages.0.0.conv1.weight", "vision.backbone.stages.3.0.conv1.weight"
     path = "interface.paths.photo.straight.weight"
     assert torch.equal(before[stands], tuned[stands]) and torch.equal(before[learns], after[learns])
     assert not torch.equal(before[learns], tuned[learns]) and not torch.equal(before[path], tuned[path])
     terms = next(line.losses for line in told[::-1] if isinstance(line, Progress) and line.stage == "interface")
     assert {"whole_place", "whole_near"} <= set(terms)
-    _is_fitted_anew(replace(rated, stages=("refit", "bundle"), refit_minutes=0.03), before, tuned)
+    keys |= {"stages": ("refit", "bundle"), "refit__minutes": 0.03}
+    _is_fitted_anew(trial(folder, folder / "rated", **keys), before, tuned)
 
 
 def _is_fitted_anew(settings, before, tuned):
@@ -459,21 +357,12 @@ def test_a_fitted_path_says_what_the_earlier_one_said_of_other_features(tmp_path
     with torch.no_grad():
         for parameter in model.vision.backbone.stages[3].parameters():
             parameter.mul_(1.1)
-    stage = RefitStage(model, earlier, samples, batch=64)
+    stage = RefitStage(QUICK, model, earlier, samples)
     assert len(stage.places) == len(stage.labels) == 60 * (1 + 2) and int((stage.labels >= 0).sum()) == 60
     unlike = stage.measure()["cosine"]
     run_stage(stage, tmp_path / "refit.pt", minutes=0.1, bf16=False, progress=lambda line: None)
     assert stage.measure()["cosine"] > unlike
     assert torch.equal(model.interface.paths.photo.up.weight, earlier.interface.paths.photo.up.weight)
-
-
-def test_a_rating_is_the_logistic_regression_of_what_was_met():
-    rng = np.random.default_rng(0)
-    figures = rng.uniform(size=(20_000, len(EVIDENCE)))
-    true = np.linspace(-2, 2, len(EVIDENCE) + 1)
-    chances = 1 / (1 + np.exp(-figures @ true[:-1] - true[-1]))
-    found = logistic(figures, (rng.random(len(chances)) < chances).astype(float))
-    assert np.abs(found - true).max() < 0.2
 
 
 def test_what_is_rated_best_meets_masks_most_often():
@@ -488,7 +377,7 @@ def test_what_is_rated_best_meets_masks_most_often():
         small = [np.asarray(Image.fromarray(m.astype(np.uint8) * 255).resize((MASK_SIDE, MASK_SIDE))) for m in masks]
         samples.regions.append(tuple(SampleRegion(None, "instance", mask) for mask in small))
         samples.pixels = np.concatenate([samples.pixels, rgb[None]])
-    rating = fit_rating(bundle.model, bundle.class_table, samples)
+    rating = fit_scorer(bundle.model, bundle.class_table, samples)
     assert rating is not None and rating.weights.shape == (len(EVIDENCE) + 1,) and torch.isfinite(rating.weights).all()
     with torch.inference_mode():
         pixels = to_side(torch.as_tensor(samples.pixels).permute(0, 3, 1, 2).float(), bundle.model.config.side)
@@ -498,12 +387,12 @@ def test_what_is_rated_best_meets_masks_most_often():
             found = tasks.regions(bundle.model, segments, n, rating)
             grown = torch.nn.functional.interpolate(found.masks[None], (MASK_SIDE, MASK_SIDE), mode="bilinear")[0]
             truth = torch.as_tensor(np.stack([region.mask for region in regions])) / 255
-            met = overlaps(grown, truth).amax(1)[found.worth.argsort(descending=True)]
+            met = mask_ious(grown, truth).amax(1)[found.worth.argsort(descending=True)]
             best.append(float(met[:5].mean()))
             worst.append(float(met[-5:].mean()))
     assert np.mean(best) > np.mean(worst) + 0.3
     samples.regions = [()] * len(samples)
-    assert fit_rating(bundle.model, bundle.class_table, samples) is None
+    assert fit_scorer(bundle.model, bundle.class_table, samples) is None
 
 
 def test_regions_learn_from_masks_alone_and_say_when_there_is_nothing(tmp_path):
@@ -516,17 +405,17 @@ def test_regions_learn_from_masks_alone_and_say_when_there_is_nothing(tmp_path):
     whole_ones = Views(np.arange(3), boxes, samples.pooled.astype(np.float16))
     space, names = Space(256, samples.pooled), ["red square", "blue square"]
     places = torch.eye(2, 256)
-    stage = RegionStage(model, samples, whole_ones, space, names, places, samples, batch=4)
+    stage = RegionStage(QUICK, model, samples, whole_ones, space, names, places, samples)
     assert set(stage.losses(np.random.default_rng(0))) == {"names"} and set(stage.measure()) == {"top-1", "top-5"}
     with pytest.raises(InputError, match="neither"):
-        RegionStage(model, samples, whole_ones, space, [], places[:0], samples)
+        RegionStage(QUICK, model, samples, whole_ones, space, [], places[:0], samples)
 
 
 def test_a_start_that_is_no_run_is_refused(tmp_path):
     drawn_pack(tmp_path / "train-drawn.tar", 4)
     drawn_pack(tmp_path / "val-drawn.tar", 2)
     with pytest.raises(InputError, match="earlier run"):
-        run(TrainSettings(tmp_path, tmp_path / "out", start=tmp_path / "nowhere", stages=("bundle",)), print)
+        run(trial(tmp_path, tmp_path / "out", start=tmp_path / "nowhere", stages=("bundle",)), print)
 
 
 def test_means_inside_masks_and_boxes_are_in_the_order_they_were_asked_for(tmp_path):
@@ -547,16 +436,16 @@ def test_means_inside_masks_and_boxes_are_in_the_order_they_were_asked_for(tmp_p
         assert torch.allclose(found.float(), features[photo].float(), atol=0.3)
         apart = (found.float() - features.float()).norm(dim=1)
         assert int(apart.argmin()) == photo
-    masks, labels = named_means(model, samples, range(3), {"red square": 0, "blue square": 1}, None)
+    masks, labels = named_means(model, samples, np.arange(3), {"red square": 0, "blue square": 1})
     asked = [r.label for n in range(3) for r in samples.regions[n] if r.label in ("red square", "blue square")]
     assert len(masks) == len(asked) and labels.tolist() == [int(name == "blue square") for name in asked]
 
 
 def test_a_caption_costs_nothing_where_its_photo_lies_and_much_elsewhere():
     places = torch.nn.functional.normalize(torch.randn(8, 16, generator=torch.Generator().manual_seed(0)), dim=1)
-    targets = Targets(places)
     right = places[:1]
-    assert float(targets.image_loss(3 * right, torch.tensor([0]))) == pytest.approx(0, abs=1e-5)
-    assert float(targets.image_loss(-right, torch.tensor([0]))) == pytest.approx(2, abs=1e-4)
-    at_home, abroad = (float(targets.text_loss(right, torch.tensor([n]), torch.tensor(50.0))) for n in (0, 1))
-    assert at_home < abroad
+    assert float(place_loss(3 * right, right)) == pytest.approx(0, abs=1e-5)
+    assert float(place_loss(-right, right)) == pytest.approx(2, abs=1e-4)
+    own, other = (float(caption_place_loss(right, places, torch.tensor([n]), torch.tensor(50.0))) for n in (0, 1))
+    assert own < 0.1 < other
+    assert float(caption_place_loss(right[:0], places, torch.zeros(0, dtype=torch.long), torch.tensor(50.0))) == 0

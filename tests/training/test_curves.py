@@ -10,8 +10,12 @@ import pytest
 from PIL import Image
 
 from interleave_index.errors import ShapeError
+from interleave_index.evaluation.annotations import Named
+from interleave_index.evaluation.judged_questions import Question
+from interleave_index.evaluation.library import asked
 from interleave_index.evaluation.packs import PackPhoto, PackRegion
 from interleave_index.geometry import box_of, encode_rle
+from interleave_index.grammar import Query
 from interleave_index.interface.calibration import KINDS, spread_of
 from interleave_index.interface.toy import COLOURS, ToyInterface
 from interleave_index.query.judgement import judge
@@ -21,61 +25,23 @@ from interleave_index.training.curves import (
     PHOTO_BARS,
     SIZES,
     Draws,
-    Question,
     calibrate,
     draw,
     fit,
-    logistic_regression,
 )
-
-# --- logistic regression ---------------------------------------------------------------------
-
-
-def with_constant(scores):
-    return np.stack([scores, np.ones(len(scores))], 1)
-
-
-def test_the_regression_finds_the_curve_that_drew_the_labels():
-    rng = np.random.default_rng(0)
-    scores = rng.normal(2, 2, 40_000)
-    right = rng.random(len(scores)) < 1 / (1 + np.exp(-(1.5 * scores - 3)))
-    assert logistic_regression(with_constant(scores), right) == pytest.approx([1.5, -3], rel=0.05)
-    slope, offset = logistic_regression(with_constant(scores), right, even=True)
-    odds = right.mean() / (1 - right.mean())  # to let both classes count half moves the offset by their log-odds
-    assert slope == pytest.approx(1.5, rel=0.05) and offset == pytest.approx(-3 - np.log(odds), abs=0.1)
-
-
-def test_where_both_classes_count_half_it_does_not_matter_how_many_there_are():
-    rng = np.random.default_rng(1)
-    there, absent = rng.normal(2, 1, 500), rng.normal(0, 1, 500)
-    few = logistic_regression(with_constant(np.concatenate([there, absent])), np.arange(1000) < 500, even=True)
-    many = logistic_regression(
-        with_constant(np.concatenate([there, np.tile(absent, 20)])), np.arange(10_500) < 500, even=True
-    )
-    assert few == pytest.approx(many, rel=1e-2) and -few[1] / few[0] == pytest.approx(1, abs=0.1)
-
-
-def test_scores_that_part_wholly_or_are_all_alike_give_finite_weights():
-    for scores in ([0, 1, 9, 10.0], [1, 1, 1, 1.0]):
-        assert np.isfinite(logistic_regression(with_constant(np.array(scores)), np.arange(4) > 1)).all()
-
-
-@pytest.mark.parametrize("right", [[True, True], [False, False], []])
-def test_the_regression_needs_both_classes(right):
-    with pytest.raises(ShapeError, match=f"{len(right)} examples of one class, expected both"):
-        logistic_regression(with_constant(np.ones(len(right))), np.array(right, bool))
-
+from interleave_index.training.questions import calibration_questions
 
 # --- libraries -------------------------------------------------------------------------------
 
 
-def question(photos, right, without=True):
-    return Question(lambda: (), np.array(photos), np.isin(photos, right), without)
+def question(photos, right):
+    truth = np.isin(photos, right).astype(np.int8)
+    return Question(Named("thing", "things", np.array(photos), truth, enough=True), Query)
 
 
 def test_a_small_collection_is_one_library_asked_with_and_without_what_is_meant():
     scores = np.linspace(0, 1.9, 20, dtype=np.float32).reshape(2, 10)
-    draws = draw(scores, [question(range(10), [3, 9]), question(range(1, 10), [], without=False)])
+    draws = draw(scores, [question(range(10), [3, 9]), question(range(1, 10), [])], without_right=True)
     assert draws.size.tolist() == [10, 8, 9] and draws.holds.tolist() == [True, False, False]
     assert draws.best.tolist() == pytest.approx([0.9, 0.8, 1.9])
     assert draws.library.tolist() == [0] * 10 + [1] * 8 + [2] * 9
@@ -87,20 +53,20 @@ def test_a_small_collection_is_one_library_asked_with_and_without_what_is_meant(
 def test_libraries_are_drawn_in_several_sizes_and_a_name_with_absent_ones_of_its_own_is_asked_only_where_it_is():
     rng = np.random.default_rng(0)
     scores = rng.normal(size=(1, 100)).astype(np.float32)
-    draws = draw(scores, [question(range(100), [7], without=False)], seed=3)
+    draws = draw(scores, [question(range(100), [7])], without_right=False, seed=3)
     assert set(draws.size.tolist()) <= {*SIZES[:2], 100} and draws.holds.all()
     assert draws.score[draws.right].tolist() == [pytest.approx(float(scores[0, 7]))] * len(draws.size)
-    again = draw(scores, [question(range(100), [7], without=False)], seed=3)
+    again = draw(scores, [question(range(100), [7])], without_right=False, seed=3)
     assert again.score.tolist() == draws.score.tolist()
-    both = draw(scores, [question(range(100), [7])], seed=3)
+    both = draw(scores, [question(range(100), [7])], without_right=True, seed=3)
     assert both.size[both.holds].tolist() == draws.size.tolist() == (both.size[~both.holds] + 1).tolist()
 
 
 def test_too_few_annotated_photos_and_ones_that_are_all_right_are_no_library():
     scores = np.zeros((2, 20), np.float32)
-    for asked in (question(range(FEWEST - 1), [0]), question(range(20), range(20))):
+    for unusable in (question(range(FEWEST - 1), [0]), question(range(20), range(20))):
         with pytest.raises(ShapeError, match=r"2 questions over 20 photos give no library.*at least 8"):
-            draw(scores, [asked] * 2)
+            draw(scores, [unusable] * 2, without_right=True)
 
 
 # --- the fit ---------------------------------------------------------------------------------
@@ -109,22 +75,12 @@ def test_too_few_annotated_photos_and_ones_that_are_all_right_are_no_library():
 def made_up(seed=0, per_size=60, share=0.1, apart=4.0):
     """Libraries of photos that score as a bell curve around 0, and around `apart` where they are right."""
     rng = np.random.default_rng(seed)
-    found = []
+    libraries = []
     for size in SIZES:
         for number in range(per_size):
             right = np.arange(size) < (max(1, round(share * size)) if number % 2 else 0)
-            found.append((rng.normal(size=size) + apart * right, right))
-    counts = [len(scores) for scores, _ in found]
-    scores, right = (np.concatenate(column) for column in zip(*found, strict=True))
-    best = np.array([some.max() for some, _ in found], np.float32)
-    return Draws(
-        np.repeat(np.arange(len(found)), counts),
-        scores.astype(np.float32),
-        right,
-        best,
-        np.array(counts),
-        np.array([some.any() for _, some in found]),
-    )
+            libraries.append(((rng.normal(size=size) + apart * right).astype(np.float32), right))
+    return Draws.of(libraries)
 
 
 def test_the_fit_finds_the_chance_of_a_photo_in_libraries_that_hold_the_thing():
@@ -260,33 +216,33 @@ def test_the_toy_is_calibrated_on_drawn_photos():
 
 
 def test_questions_are_asked_as_a_user_would_ask_them():
-    from interleave_index.training.curves import _questions
-
-    questions = _questions([*drawn_things(), *drawn_classes()])
-    asked = {
-        kind: {tuple((part.role, part.kind, part.label) for part in one.query()) for one in some}
-        for kind, some in questions.items()
+    questions = calibration_questions([*drawn_things(), *drawn_classes()])
+    parts = {
+        kind: {tuple((part.role, part.kind, part.label) for part in asked(*one.query().parts)) for one in of_kind}
+        for kind, of_kind in questions.items()
     }
-    assert (("caption", "text", "red"),) in asked["caption"]
-    assert (("entity", "text", "red"),) in asked["entity"]
-    assert {tuple(kind for _, kind, _ in parts) for parts in asked["picture"]} == {("picture",)}
-    assert {tuple(kind for _, kind, _ in parts) for parts in asked["region"]} == {("region",)}
-    assert all(
-        "caption" in [role for role, _, _ in parts] and "entity" in [role for role, _, _ in parts]
-        for parts in asked["mixed"]
-    )
+    assert (("caption", "text", "red"),) in parts["caption"]
+    assert (("entity", "text", "red"),) in parts["entity"]
+    assert {tuple(kind for _, kind, _ in query) for query in parts["picture"]} == {("picture",)}
+    assert {tuple(kind for _, kind, _ in query) for query in parts["region"]} == {("region",)}
+    assert all({"caption", "entity"} <= {role for role, _, _ in query} for query in parts["mixed"])
+    together = [one for one in questions["mixed"] if " with " in one.named.name]
+    assert together and all(4 <= one.named.right.sum() < len(one.named.photos) == 60 for one in together)
+
+
+def absent_names(photos):
+    named = [question.named for question in calibration_questions(photos)["entity"]]
+    return [one for one in named if not one.right.any()]
 
 
 def test_what_no_photo_of_things_is_annotated_for_is_asked_as_absent():
-    from interleave_index.training.curves import _questions
-
     photos = [*drawn_things(), *drawn_classes()]
-    absent = [one for one in _questions(photos)["entity"] if not one.right.any()]
-    assert [one.query()[0].label for one in absent] == ["black", "orange"]
-    for one in absent:
-        assert one.photos.tolist() == list(range(60))
+    absent = absent_names(photos)
+    assert [named.name for named in absent] == ["black", "orange"]
+    for named in absent:
+        assert named.photos.tolist() == list(range(60))
     mentioned = [replace(photo, captions=("an orange wall",)) for photo in photos[:60]] + photos[60:]
-    assert [one.query()[0].label for one in _questions(mentioned)["entity"] if not one.right.any()] == ["black"]
+    assert [named.name for named in absent_names(mentioned)] == ["black"]
 
 
 def test_photos_that_nothing_is_known_of_give_no_curves():

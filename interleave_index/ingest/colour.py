@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 SAME = 2  # grey levels by which a profile may differ from sRGB and still be taken for it
@@ -17,20 +18,21 @@ def to_srgb(image: Image.Image) -> Image.Image:
     """Turn a loaded picture into mode RGB.
 
     Alpha is laid on white; a colour profile is applied and a damaged or foreign one ignored; 16 bits and
-    floats are scaled to 8 (see `_to_eight_bits`); palettes are looked up.
+    floats are scaled to 8 (see `to_eight_bits`); palettes are looked up.
 
     Args:
         image: of any mode that Pillow has.
     """
     profile = image.info.get("icc_profile")
+    if image.mode.startswith(("I", "F")):
+        grey = apply_profile(Image.fromarray(to_eight_bits(np.asarray(image))), profile)
+        return _without_transparent_grey(grey, image)
     if image.mode in ("P", "PA", "LA", "La", "RGBa") or "transparency" in image.info:
         image = image.convert("RGBA") if _has_alpha(image) else image.convert("RGB")
     if image.mode in ("RGBA", "RGBX"):
         return _flatten(image, profile) if image.mode == "RGBA" else apply_profile(image.convert("RGB"), profile)
     if image.mode == "1":
         image = image.convert("L")
-    elif image.mode.startswith(("I", "F")):
-        image = _to_eight_bits(image)
     elif image.mode == "LAB":
         image, profile = _from_lab(image), None
     elif image.mode not in _SPACES:
@@ -99,11 +101,30 @@ def _flatten(image: Image.Image, profile: bytes | None) -> Image.Image:
     return Image.composite(colour, Image.new("RGB", image.size, "white"), alpha)
 
 
-def _to_eight_bits(image: Image.Image) -> Image.Image:
-    """Grey of 16 or 32 bits or float to 8: integers by 255/65535 (by their maximum above that), floats by 255 when
-    they stay within 0 to 1, else clipped to 0 to 255."""
-    values = np.asarray(image).astype(np.float32)
-    values = np.nan_to_num(values, posinf=0.0, neginf=0.0)
-    top = float(values.max(initial=0.0))
-    scale = (255.0 if top <= 1 else 1.0) if image.mode.startswith("F") else 255.0 / max(top, 65535.0)
-    return Image.fromarray((values * scale + 0.5).clip(0, 255).astype(np.uint8))
+def _without_transparent_grey(picture: Image.Image, image: Image.Image) -> Image.Image:
+    """White where a picture of deep grey has the one level that its file calls transparent."""
+    level = image.info.get("transparency")
+    if not isinstance(level, int):
+        return picture
+    seen = Image.fromarray(np.where(np.asarray(image) == level, 0, 255).astype(np.uint8))
+    return Image.composite(picture, Image.new("RGB", picture.size, "white"), seen)
+
+
+def to_eight_bits(values: NDArray[Any]) -> NDArray[np.uint8]:
+    """Samples of any depth as 8 bits, of the same shape.
+
+    Integers are scaled by 255 / 65535, or by their maximum when they go above that; 8 bits stay. Floats count as 0 to 1
+    when nearly all lie there, but for lights of up to 4, and as 0 to 255 else; what is beyond is clipped.
+    """
+    if values.dtype == np.uint8:
+        return values
+    if values.dtype == np.bool_:
+        return values.astype(np.uint8) * np.uint8(255)
+    samples = np.nan_to_num(values.astype(np.float32), posinf=0.0, neginf=0.0)
+    if values.dtype.kind == "f":
+        some = samples.reshape(-1)[:: max(1, samples.size // 1_000_000)]
+        scale = 255.0 if some.size and float(np.quantile(some, 0.99)) <= 4 else 1.0
+    else:
+        scale = 255.0 / max(float(samples.max(initial=0.0)), 65535.0)
+    eight: NDArray[np.uint8] = (samples * scale + 0.5).clip(0, 255).astype(np.uint8)
+    return eight

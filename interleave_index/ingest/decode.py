@@ -6,6 +6,7 @@ Pillow's (width, height) is turned into (height, width) in this module and nowhe
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
 import os
@@ -19,7 +20,10 @@ import numpy as np
 
 from ..errors import ImageTooLarge, ImageUnreadable, InputError, ShapeError
 from ..records import RGB, PhotoFacts
-from .exif import ExifFacts, read_exif
+from .containers import PngParts, jxl_size, nclx, split_png
+from .exif import ExifFacts, facts_of, read_exif
+from .profiles import adobe_rgb, coded_profile
+from .raw import develop, largest_preview, raw_facts
 from .sniff import HEAD, sniff
 
 MAX_PIXELS = 200_000_000
@@ -34,9 +38,10 @@ class Decoded:
     Attributes:
         rgb: (H, W, 3) uint8, upright, sRGB, owned by the caller; smaller than the photo when that was asked for.
         width, height: pixels of the whole upright photo.
-        format: of the content: JPEG, PNG, WEBP, HEIF, AVIF, TIFF, GIF or BMP.
+        format: of the content: JPEG, PNG, WEBP, HEIF, AVIF, JXL, TIFF, GIF, BMP or RAW.
         taken_at: the camera's wall clock, without a time zone.
         latitude, longitude: degrees, north and east positive.
+        more_pages: pictures of the file after the first, which are not read (TIFF).
     """
 
     rgb: RGB
@@ -48,6 +53,7 @@ class Decoded:
     lens: str | None = None
     latitude: float | None = None
     longitude: float | None = None
+    more_pages: int = 0
 
     def facts(self, sha256: str, phash: int | None) -> PhotoFacts:
         """The row that the catalog keeps of this photo."""
@@ -68,8 +74,10 @@ class Decoded:
 def decode(source: Path | str | bytes, *, max_pixels: int = MAX_PIXELS, long_side: int | None = None) -> Decoded:
     """Decode a picture of any supported format, told by its content.
 
-    EXIF orientation is applied (values other than 1 to 8 are ignored), ICC profiles are converted to sRGB,
-    alpha is laid on white, and CMYK, grey, 16-bit and palette pictures become 8-bit RGB; of several frames the first.
+    EXIF orientation is applied (values other than 1 to 8 are ignored), ICC profiles and colour spaces that are named by
+    number (Adobe RGB in EXIF, CICP in PNG, nclx in HEIF and AVIF) are converted to sRGB, alpha is laid on white, and
+    CMYK, grey, 16-bit, float and palette pictures become 8-bit RGB; of several frames the first. Of a camera's raw file
+    the embedded JPEG is taken.
 
     Args:
         source: a path, or the bytes of a file.
@@ -168,33 +176,125 @@ def _kind(head: bytes) -> str:
         raise ImageUnreadable(
             "file is empty"
             if not head
-            else f"not a picture: begins with {head[:12]!r}, expected JPEG, PNG, WebP, HEIF, AVIF, TIFF, GIF or BMP"
+            else f"not a picture: begins with {head[:12]!r}, "
+            "expected JPEG, PNG, WebP, HEIF, AVIF, JPEG XL, TIFF, GIF, BMP or a camera's raw file"
         )
-    if kind == "RAW":
-        raise ImageUnreadable("a camera's raw file is not supported; keep the JPEG or HEIF beside it")
     return kind
 
 
 def _decode(kind: str, data: bytes, max_pixels: int, long_side: int | None) -> Decoded:
-    if kind == "WEBP":  # Pillow's decoder takes memory for the canvas as soon as it is opened
-        _check_pixels(_webp_size(data), max_pixels)
-    image = _open(kind, data)
-    _check_pixels(image.size, max_pixels)
-    exif = read_exif(image)
-    if kind == "JPEG":
-        rgb, (width, height) = _jpeg_pixels(image, data, long_side), image.size
-    else:
-        image.load()
+    if kind == "RAW":
+        return _decode_raw(data, max_pixels, long_side)
+    announced = {"WEBP": _webp_size, "JXL": jxl_size}.get(kind)
+    size = announced(data) if announced else None
+    if size is not None:  # these decoders take memory for all pixels as soon as the file is opened
+        _check_pixels(size, max_pixels)
+    parts = split_png(data) if kind == "PNG" else PngParts(data)
+    try:
+        image = _open(kind, parts.data)
+        if kind == "TIFF" and _is_raw(image):
+            return _decode_raw(data, max_pixels, long_side)
         _check_pixels(image.size, max_pixels)
-        width, height = image.size
-        rgb = _pixels(image, long_side)
-    turn = 1 if kind == "TIFF" else exif.orientation  # Pillow turns TIFF while it loads
+        _add_to_info(image, kind, data, parts)
+        exif = read_exif(image)
+        _name_colours(image, kind, data, parts, exif)
+        if kind == "JPEG":
+            rgb, (width, height) = _jpeg_pixels(image, data, long_side), image.size
+        else:
+            image.load()
+            _check_pixels(image.size, max_pixels)
+            width, height = image.size
+            rgb = _pixels(image, long_side)
+    except (SyntaxError, OSError, KeyError) as error:
+        if kind == "TIFF" and _is_strange_tiff(error):
+            return _decode_strange_tiff(data, max_pixels, long_side)
+        if kind == "TIFF" and isinstance(error, KeyError):  # a compression that only cameras use
+            preview = largest_preview(data)
+            if preview is not None and preview.is_useful:
+                return _decode_raw(data, max_pixels, long_side)
+        raise
+    # Pillow turns TIFF while it loads, and the JPEG XL decoder all but repacked JPEGs.
+    turn = 1 if kind == "TIFF" or (kind == "JXL" and not image.jpeg) else exif.orientation
     if turn >= 5:
         width, height = height, width
-    return _decoded(upright(rgb, turn), width, height, kind, exif)
+    from .tiff import full_pages
+
+    more = full_pages(data) - 1 if kind == "TIFF" and image.n_frames > 1 else 0
+    return _decoded(upright(rgb, turn), width, height, kind, exif, more_pages=max(0, more))
 
 
-def _decoded(rgb: RGB, width: int, height: int, kind: str, exif: ExifFacts) -> Decoded:
+def _add_to_info(image: Any, kind: str, data: bytes, parts: PngParts) -> None:
+    """What Pillow was not given or does not look for: the long profile, XMP and true transparency of a PNG."""
+    if kind != "PNG":
+        return
+    if parts.profile is not None:
+        image.info["icc_profile"] = parts.profile
+    if parts.xmp is not None:
+        image.info["xmp"] = parts.xmp
+    transparent = image.info.get("transparency")
+    if parts.deep and isinstance(transparent, tuple):  # Pillow keeps the upper 8 of 16 bits of each sample
+        image.info["transparency"] = tuple(level >> 8 for level in transparent)
+
+
+def _name_colours(image: Any, kind: str, data: bytes, parts: PngParts, exif: ExifFacts) -> None:
+    """Give a picture without a profile that of the colour space which it names by number.
+
+    Numbers in a PNG go before its profile, as its specification asks.
+    """
+    coded = parts.cicp if kind == "PNG" else nclx(data) if kind in ("HEIF", "AVIF") else None
+    if coded is not None and (kind == "PNG" or not image.info.get("icc_profile")):
+        image.info["icc_profile"] = coded_profile(*coded)
+    elif exif.adobe_rgb and image.mode == "RGB" and not image.info.get("icc_profile"):
+        image.info["icc_profile"] = adobe_rgb()
+
+
+def _is_raw(image: Any) -> bool:
+    """Whether an opened TIFF is a camera's raw file: its first page is a small copy, or it is a DNG."""
+    return bool(int(image.tag_v2.get(_SUBFILE_TYPE, 0)) & _REDUCED_IMAGE or _DNG_VERSION in image.tag_v2)
+
+
+def _decode_raw(data: bytes, max_pixels: int, long_side: int | None) -> Decoded:
+    preview = largest_preview(data)
+    own = raw_facts(data)
+    if preview is None or not preview.is_useful:
+        rgb, (width, height) = develop(data, half=long_side is not None)
+        _check_pixels((width, height), max_pixels)
+        return _decoded(_reduced_array(rgb, long_side), width, height, "RAW", own)
+    embedded = data[preview.start :]
+    _check_pixels((preview.width, preview.height), max_pixels)
+    image = _open("JPEG", embedded)
+    inner = read_exif(image)
+    facts = own if own != ExifFacts() else inner
+    _name_colours(image, "JPEG", embedded, PngParts(embedded), inner)
+    rgb, (width, height) = _jpeg_pixels(image, embedded, long_side), image.size
+    if facts.orientation >= 5:
+        width, height = height, width
+    return _decoded(upright(rgb, facts.orientation), width, height, "RAW", facts)
+
+
+def _is_strange_tiff(error: Exception) -> bool:
+    """Whether Pillow's words mean a kind of TIFF that it does not know, rather than damage."""
+    words = str(error)
+    return any(part in words for part in ("unknown pixel mode", "unknown data organization", "not available"))
+
+
+def _decode_strange_tiff(data: bytes, max_pixels: int, long_side: int | None) -> Decoded:
+    from PIL import Image
+
+    from .tiff import read_tiff
+
+    picture = read_tiff(data, lambda size: _check_pixels(size, max_pixels))
+    exif = Image.Exif()
+    with contextlib.suppress(Exception):  # damaged facts cost no pixels
+        exif.load(data)
+    facts = facts_of(exif, picture.info.get("xmp"))
+    width, height = picture.size
+    if facts.orientation >= 5:
+        width, height = height, width
+    return _decoded(upright(_reduced(picture, long_side), facts.orientation), width, height, "TIFF", facts)
+
+
+def _decoded(rgb: RGB, width: int, height: int, kind: str, exif: ExifFacts, more_pages: int = 0) -> Decoded:
     return Decoded(
         np.ascontiguousarray(rgb),
         width,
@@ -205,6 +305,7 @@ def _decoded(rgb: RGB, width: int, height: int, kind: str, exif: ExifFacts) -> D
         exif.lens,
         exif.latitude,
         exif.longitude,
+        more_pages,
     )
 
 
@@ -248,6 +349,8 @@ def _open(kind: str, data: bytes) -> Any:
     file = io.BytesIO(data)
     if kind == "HEIF":
         return _open_heif(file)
+    if kind == "JXL":
+        return _open_jxl(file)
     from PIL import (
         AvifImagePlugin,
         BmpImagePlugin,
@@ -267,10 +370,7 @@ def _open(kind: str, data: bytes) -> Any:
         "TIFF": TiffImagePlugin.TiffImageFile,
         "BMP": BmpImagePlugin.BmpImageFile,
     }
-    image = readers[kind](file)
-    if kind == "TIFF" and (int(image.tag_v2.get(_SUBFILE_TYPE, 0)) & _REDUCED_IMAGE or _DNG_VERSION in image.tag_v2):
-        raise ImageUnreadable("a camera's raw file is not supported; keep the JPEG or HEIF beside it")
-    return image
+    return readers[kind](file)
 
 
 def _open_heif(file: io.BytesIO) -> Any:
@@ -278,6 +378,13 @@ def _open_heif(file: io.BytesIO) -> Any:
 
     pillow_heif.options.DECODE_THREADS = 1
     return pillow_heif.HeifImageFile(file)  # type: ignore[no-untyped-call]
+
+
+def _open_jxl(file: io.BytesIO) -> Any:
+    from pillow_jxl import JpegXLImagePlugin
+
+    JpegXLImagePlugin.DECODE_THREADS = 1
+    return JpegXLImagePlugin.JXLImageFile(file)
 
 
 def _webp_size(data: bytes) -> tuple[int, int]:
@@ -321,6 +428,12 @@ def _pixels(image: Any, long_side: int | None) -> RGB:
     from .colour import to_srgb
 
     return _reduced(to_srgb(image), long_side)
+
+
+def _reduced_array(rgb: RGB, long_side: int | None) -> RGB:
+    from PIL import Image
+
+    return _reduced(Image.fromarray(rgb), long_side)
 
 
 def _reduced(image: Any, long_side: int | None) -> RGB:

@@ -16,7 +16,7 @@ def sniff(head: bytes) -> str | None:
     Args:
         head: the first `HEAD` bytes of a file, or all of a shorter one.
     Returns:
-        ``JPEG PNG WEBP HEIF AVIF TIFF GIF BMP``, ``RAW`` for a camera's raw file, or None for anything else.
+        ``JPEG PNG WEBP HEIF AVIF JXL TIFF GIF BMP``, ``RAW`` for a camera's raw file, or None for anything else.
         Many raw files are TIFF inside and are told apart only by their tags: they are TIFF here.
 
     >>> sniff(bytes.fromhex("ffd8ffe0")), sniff(b"GIF89a"), sniff(b"not a picture")
@@ -26,6 +26,8 @@ def sniff(head: bytes) -> str | None:
         return "JPEG"
     if head.startswith(b"\x89PNG\r\n\x1a\n"):
         return "PNG"
+    if head.startswith((b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n")):
+        return "JXL"
     if head.startswith((b"GIF87a", b"GIF89a")):
         return "GIF"
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":

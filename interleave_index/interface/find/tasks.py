@@ -342,7 +342,7 @@ def mixed_entity_scores(
     else:
         by_meaning = cosine_factor * _unit(objects) @ _unit(entities).transpose(1, 2)
         by_pixel = by_pixel + by_meaning
-    seen = torch.zeros((len(visual), by_pixel.shape[2]), dtype=torch.bool)
+    seen = torch.zeros((len(visual), by_pixel.shape[2]), dtype=torch.bool, device=by_pixel.device)
     for row, flags in enumerate(visual):
         seen[row, : len(flags)] = torch.tensor(flags, dtype=torch.bool)
     return torch.where(seen[:, None], by_pixel, by_meaning)

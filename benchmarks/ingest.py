@@ -165,14 +165,14 @@ def decode_and_model(paths: Sequence[str], model: Any, settings: IngestSettings,
 
 def whole_ingest(folder: Path, count: int, model: Any, settings: IngestSettings, index: Path) -> tuple[float, float]:
     """Photos a second of a whole ingest into a new index, and the share of all work besides decode and model."""
-    told: list[IngestProgress] = []
+    updates: list[IngestProgress] = []
     start = time.perf_counter()
     with Store.open(index, create=True) as store:
-        report = ingest(store, model, [folder], settings=settings, progress=told.append)
+        report = ingest(store, model, [folder], settings=settings, progress=updates.append)
     speed = count / (time.perf_counter() - start)
     if report.added != count:
         raise SystemExit(f"{report.added} of {count} photos were added: {report.failed[:3]}")
-    work = told[-1].decoder_seconds
+    work = updates[-1].decoder_seconds
     useful = work["read"] + work["decode"] + report.seconds["model"]
     other = work["hash"] + work["small"] + report.seconds["read"] + report.seconds["write"]
     return speed, other / (useful + other)

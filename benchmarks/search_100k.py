@@ -159,7 +159,7 @@ def queries(store: Store, args: argparse.Namespace) -> list[dict[str, Any]]:
     active = store.active_space()
     rng, space = np.random.default_rng(1), active[0] if active else 0
     ids = encoded(store, space)
-    told = []
+    results = []
     half = Filters(camera="subject 1")
     cases: list[tuple[Mode, str, Filters | None]] = [
         ("auto", "photo", None),
@@ -179,7 +179,7 @@ def queries(store: Store, args: argparse.Namespace) -> list[dict[str, Any]]:
             work.append(1000 * (time.process_time() - spent))
             path = answer.path
         del times[:3], work[:3]  # the first ones read the files and the null sample
-        told.append(
+        results.append(
             {
                 "query": kind,
                 "filter": "camera" if filters else "",
@@ -190,7 +190,7 @@ def queries(store: Store, args: argparse.Namespace) -> list[dict[str, Any]]:
                 "cpu_p50_ms": round(float(np.percentile(work, 50)), 2),
             }
         )
-    return told
+    return results
 
 
 def bound(store: Store, space: int) -> dict[str, float]:
@@ -246,7 +246,7 @@ def filters_of(store: Store, space: int, rng: np.random.Generator) -> Iterator[t
 
 def recall(store: Store, space: int, world: World, per_kind: int, k: int = 10) -> list[dict[str, Any]]:
     """Share of the true k best that each index finds, by filter and kind of query."""
-    told = []
+    results = []
     indexes = store.indexes(space)
     rng = np.random.default_rng(2)
     some = store.null_sample(space, 3 * per_kind)
@@ -263,7 +263,7 @@ def recall(store: Store, space: int, world: World, per_kind: int, k: int = 10) -
             found = indexes.of(kind).search(asked, k, allowed)[0]
             spent = time.perf_counter() - began
             hits = (found >= floor).reshape(3, -1).mean(1)
-            told.append(
+            results.append(
                 {
                     "kind": kind,
                     "recipe": indexes.of(kind).recipe,
@@ -272,7 +272,7 @@ def recall(store: Store, space: int, world: World, per_kind: int, k: int = 10) -
                     "ms_a_query": round(1000 * spent / len(asked), 2),
                 }
             )
-    return told
+    return results
 
 
 def exact_difference(store: Store, space: int) -> float:
@@ -310,7 +310,7 @@ def measure(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
         made = store.optimize(space)
         optimize_s = time.perf_counter() - began
     note("opening")
-    told: dict[str, Any] = {
+    results: dict[str, Any] = {
         "photos": args.photos,
         "regions": args.photos * args.regions,
         "dim": args.dim,
@@ -323,19 +323,19 @@ def measure(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     }
     with Store.open(folder) as store:
         note("asking")
-        told["queries"] = queries(store, args)
-        told["bound"] = bound(store, space)
-        told["exact_path_difference"] = exact_difference(store, space)
+        results["queries"] = queries(store, args)
+        results["bound"] = bound(store, space)
+        results["exact_path_difference"] = exact_difference(store, space)
         note("recall")
-        told["recall"] = every_recall(store, space, world, args)
+        results["recall"] = every_recall(store, space, world, args)
         note("verify")
-        told["verify"] = all(check.ok for check in store.verify())
-    return told
+        results["verify"] = all(check.ok for check in store.verify())
+    return results
 
 
 def every_recall(store: Store, space: int, world: World, args: argparse.Namespace) -> list[dict[str, Any]]:
     """Recall of both recipes for both kinds, whatever the size would choose, after 3 % came and 3 % went."""
-    told = []
+    results = []
     rng = np.random.default_rng(3)
     few = max(1, args.photos * 3 // 100)
     fresh, before = args.photos, recipes.FLAT_ROWS
@@ -345,9 +345,9 @@ def every_recall(store: Store, space: int, world: World, args: argparse.Namespac
         store.forget(rng.choice(encoded(store, space), few, replace=False).tolist())
         fill(store, space, world, few, args.regions, first=fresh)
         fresh += few
-        told += recall(store, space, world, args.recall_queries)
+        results += recall(store, space, world, args.recall_queries)
     recipes.FLAT_ROWS = before
-    return told
+    return results
 
 
 def table(rows: list[dict[str, Any]]) -> str:
@@ -381,17 +381,17 @@ def main() -> None:
     calibrate.WORTH = args.worth
     folder = args.index or Path(tempfile.mkdtemp(prefix="search-100k-"))
     try:
-        told = measure(args, folder)
+        results = measure(args, folder)
     finally:
         if args.index is None:
             shutil.rmtree(folder, ignore_errors=True)
     if args.json:
-        print(json.dumps(told))
+        print(json.dumps(results))
         return
-    print(table([{key: value for key, value in told.items() if not isinstance(value, (list, dict))}]), "\n")
+    print(table([{key: value for key, value in results.items() if not isinstance(value, (list, dict))}]), "\n")
     for key in ("files_mb", "opening", "bound"):
-        print(f"{key}: {told[key]}")
-    print("\n" + table(told["queries"]) + "\n\n" + table(told["recall"]))
+        print(f"{key}: {results[key]}")
+    print("\n" + table(results["queries"]) + "\n\n" + table(results["recall"]))
 
 
 if __name__ == "__main__":

@@ -52,7 +52,7 @@ WORDS = (
 
 
 @dataclass
-class Told:
+class LoadResults:
     """What came back for one kind of request."""
 
     seconds: list[float] = field(default_factory=list)
@@ -127,35 +127,35 @@ def stored_query(number: int, photos: int, regions: int, rng: np.random.Generato
     ][number % 4]
 
 
-async def one(client: httpx.AsyncClient, due: float, body: dict[str, Any], first: int, told: Told) -> None:
+async def one(client: httpx.AsyncClient, due: float, body: dict[str, Any], first: int, results: LoadResults) -> None:
     """Send one request when it is due, and judge its answer."""
     await asyncio.sleep(max(0.0, due - time.perf_counter()))
     try:
         answer = await client.post("/api/search", json=body)
-    except httpx.HTTPError as trouble:
-        told.wrong.append(f"lost: {trouble!r}")
+    except httpx.HTTPError as error:
+        results.wrong.append(f"lost: {error!r}")
         return
     if answer.status_code == 429:
-        told.refused += 1
+        results.refused += 1
         return
     hits = answer.json().get("hits", []) if answer.status_code == 200 else []
     if answer.status_code != 200 or len(hits) != body["limit"]:
-        told.wrong.append(f"{answer.status_code}: {answer.text[:200]}")
+        results.wrong.append(f"{answer.status_code}: {answer.text[:200]}")
     elif first and hits[0]["photo"]["id"] != first:
-        told.wrong.append(f"photo {first} does not find itself first but {hits[0]['photo']['id']}")
-    told.seconds.append(time.perf_counter() - due)
+        results.wrong.append(f"photo {first} does not find itself first but {hits[0]['photo']['id']}")
+    results.seconds.append(time.perf_counter() - due)
 
 
-async def load_of(address: str, bodies: list[tuple[dict[str, Any], int]], rate: float) -> Told:
+async def load_of(address: str, bodies: list[tuple[dict[str, Any], int]], rate: float) -> LoadResults:
     """All requests at their times, evenly spaced."""
-    told = Told()
+    results = LoadResults()
     limits = httpx.Limits(max_connections=200, max_keepalive_connections=50)
     async with httpx.AsyncClient(base_url=address, timeout=60, limits=limits) as client:
         begin = time.perf_counter() + 0.2
         await asyncio.gather(
-            *(one(client, begin + n / rate, body, first, told) for n, (body, first) in enumerate(bodies))
+            *(one(client, begin + n / rate, body, first, results) for n, (body, first) in enumerate(bodies))
         )
-    return told
+    return results
 
 
 def cpu_seconds(process: subprocess.Popen[str]) -> float:
@@ -173,7 +173,7 @@ def measure(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
         draw_photos(library, args.ingest_photos)
     process, address = started(index, args.model, library if args.ingest else None)
     rng, count = np.random.default_rng(7), int(args.rate * args.seconds)
-    told: dict[str, Any] = {
+    results: dict[str, Any] = {
         "photos": args.photos,
         "regions": args.photos * args.regions,
         "rate": args.rate,
@@ -195,33 +195,33 @@ def measure(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
             parts, first = stored_query(n, args.photos, args.regions, rng)
             bodies.append(({"parts": parts, "limit": args.limit}, first))
         before = cpu_seconds(process)
-        told["stored"] = asyncio.run(load_of(address, bodies, args.rate)).to_json(args.seconds)
-        told["stored"]["cpu_ms_a_request"] = round(1000 * (cpu_seconds(process) - before) / count, 1)
+        results["stored"] = asyncio.run(load_of(address, bodies, args.rate)).to_json(args.seconds)
+        results["stored"]["cpu_ms_a_request"] = round(1000 * (cpu_seconds(process) - before) / count, 1)
         if args.text_seconds:
             words = [
                 ({"query": f"{WORDS[n % len(WORDS)]} {n}", "limit": args.limit}, 0)
                 for n in range(int(args.rate * args.text_seconds))
             ]
             before = cpu_seconds(process)
-            told["text"] = asyncio.run(load_of(address, words, args.rate)).to_json(args.text_seconds)
-            told["text"]["cpu_ms_a_request"] = round(1000 * (cpu_seconds(process) - before) / len(words), 1)
+            results["text"] = asyncio.run(load_of(address, words, args.rate)).to_json(args.text_seconds)
+            results["text"]["cpu_ms_a_request"] = round(1000 * (cpu_seconds(process) - before) / len(words), 1)
         if args.ingest:
             name = httpx.get(address + "api/status", timeout=60).json()["job"]
-            told["ingested"] = {
+            results["ingested"] = {
                 key: value
                 for key, value in httpx.get(f"{address}api/ingest/{name}", timeout=60).json().items()
                 if key in ("state", "done", "total", "photos_per_s")
             }
         metrics = httpx.get(address + "metrics", timeout=60).text
-        told["model_batches"] = {
+        results["model_batches"] = {
             name: float(value)
             for name, value in re.findall(r"^interleave_model_batch_(count|sum) (\S+)$", metrics, re.M)
         }
-        told["resident_mb"] = round(int(Path(f"/proc/{process.pid}/statm").read_text().split()[1]) * 4096 / 1e6)
+        results["resident_mb"] = round(int(Path(f"/proc/{process.pid}/statm").read_text().split()[1]) * 4096 / 1e6)
     finally:
         process.terminate()
         process.wait(60)
-    return told
+    return results
 
 
 def main() -> None:
@@ -241,14 +241,14 @@ def main() -> None:
     args = parser.parse_args()
     folder = args.folder or Path(tempfile.mkdtemp(prefix="serve-load-"))
     try:
-        told = measure(args, folder)
+        results = measure(args, folder)
     finally:
         if args.folder is None:
             shutil.rmtree(folder, ignore_errors=True)
     if args.json:
-        print(json.dumps(told))
+        print(json.dumps(results))
     else:
-        for key, value in told.items():
+        for key, value in results.items():
             print(f"{key}: {value}")
 
 

@@ -27,7 +27,7 @@ def main() -> None:
     query = Query(args.before, Picture(args.picture, box=(x0, y0, x1, y1)), args.after)
     print(query)  # the same query as a string: what the command line takes
     with Index.open(args.index) as index:
-        # "exact" looks at every hit again, told what is asked for; "stored" would take the regions found at ingest
+        # "exact" runs the model on every hit again, with the query; "stored" would take the regions of the ingest
         answer = index.search(query, top_k=8, ground="exact")
         for hit in answer:
             print(f"{hit.rank}  {hit.score:.3f}  {hit.relevance:.2f}  {hit.photo.path!r}")

@@ -1,7 +1,7 @@
-"""The settings: few dials, typed, with one truth for their defaults. Knows files of YAML and nothing of rooms.
+"""The settings: few, typed, with one place for their defaults. Knows YAML files and no other package.
 
 The order is default < file < flag. `config.yaml` in the repository lists every setting with its default and a comment;
-a test holds the two equal. Only `service.Index` sees a whole `Config`; rooms are given plain arguments.
+a test holds the two equal. Only `service.Index` sees a whole `Config`; packages are given plain arguments.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class ModelSettings:
         proposals: interface whose masks become the regions of a model from a hub.
         grounding: how a photo is looked at again: `own` (the interface's way), `points` (similarity as points), or
             `auto`, which takes points for a model from a hub and where grounders are named.
-        grounders: names or folders of models that segment or detect, by commas; rungs of `points`.
+        grounders: names or folders of models that segment or detect, by commas; `points` asks them.
         offline: never open a network connection; a picture given by URL is then an error.
     """
 
@@ -155,10 +155,10 @@ class Config:
 
         try:
             values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError) as trouble:
-            raise ConfigError(f"config file {path} cannot be read: {trouble}; check the path") from trouble
-        except yaml.YAMLError as trouble:
-            raise ConfigError(f"config file {path} is not YAML: {' '.join(str(trouble).split())}") from trouble
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"config file {path} cannot be read: {error}; check the path") from error
+        except yaml.YAMLError as error:
+            raise ConfigError(f"config file {path} is not YAML: {' '.join(str(error).split())}") from error
         return cls.from_mapping({} if values is None else values, str(path))
 
     def with_flags(self, **flags: Any) -> Config:
@@ -245,8 +245,8 @@ def _build(cls: type[_Section], values: object, source: str, prefix: str) -> _Se
         )
     try:
         return cls(**given)
-    except ConfigError as trouble:
-        raise ConfigError(f"{source}: {trouble}") from None
+    except ConfigError as error:
+        raise ConfigError(f"{source}: {error}") from None
 
 
 def _value(value: object, kind: Any, source: str, name: str) -> object:

@@ -1,8 +1,8 @@
 """`Index`: all that the command line, the page and the evaluation may ask of an index.
 
-It joins the rooms (storage, interface, ingest, query) and holds the settings. Rooms are imported when a method needs
-them, and the model is built when the first query or photo needs it: status, verify, forget and queries made of what is
-indexed already run without torch.
+It joins the packages below (storage, interface, ingest, query) and holds the settings. Packages are imported when a
+method needs them, and the model is built when the first query or photo needs it: status, verify, forget and queries
+made of what is indexed already run without torch.
 """
 
 from __future__ import annotations
@@ -140,14 +140,14 @@ class Index:
         roots = [Path(paths)] if isinstance(paths, str | Path) else [Path(path) for path in paths]
         if not roots:
             raise InputError("ingest was given no path, expected at least one file or folder")
-        dials = self._config.ingest
-        at_a_time = min(self.interface.capabilities.photos_at_a_time, dials.batch)
+        limits = self._config.ingest
+        at_a_time = min(self.interface.capabilities.photos_at_a_time, limits.batch)
         settings = IngestSettings(
-            dials.workers,
-            dials.batch,
+            limits.workers,
+            limits.batch,
             model_batch=at_a_time,
-            max_pixels=dials.max_pixels,
-            thumbnail_side=dials.thumbnail_side,
+            max_pixels=limits.max_pixels,
+            thumbnail_side=limits.thumbnail_side,
         )
         report = ingest(self._store, self.interface, roots, settings=settings, progress=progress, stop=stop)
         self._keep_config()
@@ -163,9 +163,9 @@ class Index:
         Raises:
             NotInIndex: one of them is not there; then none is taken out.
         """
-        from .storage.shelf import named
+        from .storage.library import resolve_ids
 
-        return self._store.forget(sorted({photo_id for item in what for photo_id in named(self._store, item)}))
+        return self._store.forget(sorted({photo_id for item in what for photo_id in resolve_ids(self._store, item)}))
 
     def prune(self) -> int:
         """Forget every photo without a present location; gives their number."""
@@ -308,7 +308,7 @@ class Index:
         Masks have a long side of at most 512; boxes are in pixels of the upright photo. A few hundred photos
         are held at a time.
         """
-        from .storage.shelf import library
+        from .storage.library import library
 
         active = self._store.active_space()
         if active is not None:
@@ -328,7 +328,7 @@ class Index:
         Raises:
             NotInIndex: no photo has this id, or it has no encoding in the active space.
         """
-        from .storage.shelf import regions
+        from .storage.library import regions
 
         active = self._store.active_space()
         known = self._store.photo(int(photo_id))
@@ -436,8 +436,8 @@ def build_interface(config: Config) -> Interface:
     """
     from .interface.registry import load
 
-    dials = asdict(config.models)
-    return load(dials.pop("interface"), **dials)
+    settings = asdict(config.models)
+    return load(settings.pop("interface"), **settings)
 
 
 def _parsed(query: Query | str) -> Query:

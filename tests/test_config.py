@@ -76,17 +76,17 @@ def test_flags_win_over_the_file_and_none_leaves_it_alone():
     ],
 )
 def test_a_bad_setting_names_file_key_and_what_was_expected(values, words):
-    with pytest.raises(ConfigError) as trouble:
+    with pytest.raises(ConfigError) as error:
         Config.from_mapping(values, "my.yaml")
-    assert all(word in str(trouble.value) for word in words), str(trouble.value)
+    assert all(word in str(error.value) for word in words), str(error.value)
 
 
 def test_a_file_that_is_no_yaml_or_is_not_there_is_one_line(tmp_path):
     (tmp_path / "broken.yaml").write_text("query: [1,\n")
     for name in ("broken.yaml", "absent.yaml"):
-        with pytest.raises(ConfigError, match=name) as trouble:
+        with pytest.raises(ConfigError, match=name) as error:
             Config.load(tmp_path / name)
-        assert "\n" not in str(trouble.value)
+        assert "\n" not in str(error.value)
 
 
 def test_the_index_is_named_by_flag_then_variable_then_file(monkeypatch):

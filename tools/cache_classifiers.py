@@ -1,4 +1,4 @@
-"""Write the last layers of the two classifying teachers, so that their names can be told from cached features.
+"""Write the last layers of the two classifying teachers, so that names can be read from cached features.
 
     python tools/cache_classifiers.py --teachers DIR --out runs/targets/classifiers.npz PACK.tar
 

@@ -36,11 +36,11 @@ def main() -> None:
         shutil.copytree(args.demo / "photos", photos)
         with Index.open(f"{folder}/index", create=True) as index:
             index.ingest(photos)
-        told: list[str] = []
+        addresses: list[str] = []
         ready, stop = threading.Event(), threading.Event()
 
         def listening(address: str) -> None:
-            told.append(address)
+            addresses.append(address)
             ready.set()
 
         settings = ServeSettings(port=0, roots=(photos,))
@@ -51,7 +51,7 @@ def main() -> None:
             ready.wait(120)
             with sync_playwright() as driver:
                 started = driver.chromium.launch(executable_path=browser, args=["--no-sandbox", "--disable-gpu"])
-                shoot(started, told[0], args.demo, args.out)
+                shoot(started, addresses[0], args.demo, args.out)
                 started.close()
         finally:
             stop.set()

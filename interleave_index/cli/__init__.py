@@ -1,4 +1,4 @@
-"""The command line: a thin skin over `Index`, the rooms of training and evaluation, and the demo.
+"""The command line: a thin layer over `Index`, training, evaluation and the demo.
 
 `main` turns what the package raises into one line and an exit status; nothing else decides statuses:
 0 done, 1 an error of ours (or `verify` found one), 2 wrong usage, 3 done but some files were skipped, 130 Ctrl-C.
@@ -38,22 +38,22 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
         app(args=None if arguments is None else list(arguments), prog_name="interleave-index")
-    except InterleaveError as trouble:
-        _leave(1, f"error: {_one_line(trouble)}")
+    except InterleaveError as error:
+        _leave(1, f"error: {_one_line(error)}")
     except KeyboardInterrupt:
         _leave(INTERRUPTED, "stopped")
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the flush at exit must not fail again
         _leave(BROKEN_PIPE)
-    except OSError as trouble:
-        _leave(1, f"error: {trouble}")
+    except OSError as error:
+        _leave(1, f"error: {error}")
     _leave(0)
 
 
-def _one_line(trouble: InterleaveError) -> str:
-    if isinstance(trouble, QueryError):  # it counts columns of the query: none of its blanks may fall away
-        return "".join(" " if character.isspace() else character for character in str(trouble))
-    return " ".join(str(trouble).split())
+def _one_line(error: InterleaveError) -> str:
+    if isinstance(error, QueryError):  # it counts columns of the query: none of its blanks may fall away
+        return "".join(" " if character.isspace() else character for character in str(error))
+    return " ".join(str(error).split())
 
 
 def _leave(status: int, line: str = "") -> NoReturn:

@@ -186,7 +186,7 @@ def export(
 ) -> None:
     """Write hits, or all photos, as COCO JSON, PNGs or JSON lines. Without a query, all photos and regions."""
     if not (coco or masks or jsonl):
-        raise typer.BadParameter("export was told nothing to write, expected --coco FILE, --masks DIR or --jsonl FILE")
+        raise typer.BadParameter("export has nothing to write, expected --coco FILE, --masks DIR or --jsonl FILE")
     filters = filters_of(after, before, camera, near, folder, include_missing)
     with opened(
         index, config, models_interface=model, models_device=device, models_dtype=dtype, models_offline=offline

@@ -40,7 +40,7 @@ def ingest(
     as_json: JsonOption = False,
 ) -> None:
     """Take photos into the index. Runs again for free; what changed, moved or vanished is noticed."""
-    dials = {
+    flags = {
         "models_interface": model,
         "models_device": device,
         "models_dtype": dtype,
@@ -48,7 +48,7 @@ def ingest(
         "ingest_workers": workers,
         "ingest_batch": batch,
     }
-    with opened(index, config, create=True, **dials) as found, show.progress_bar("ingest") as update:
+    with opened(index, config, create=True, **flags) as found, show.progress_bar("ingest") as update:
         report = found.ingest(
             paths,
             progress=lambda step: update(

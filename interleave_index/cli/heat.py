@@ -49,9 +49,9 @@ class HeatMaps:
         rgb = self._pixels(hit.photo)
         try:
             heats = heat_of(self._interface, rgb, self._query, load_picture=self._load)
-        except InputError as trouble:
+        except InputError as error:
             if not self._made:
-                show.note(f"note: no heat maps: {trouble}")
+                show.note(f"note: no heat maps: {error}")
             return []
         name = Path(hit.photo.path).stem if hit.photo.path else "photo"
         written = write_heat(rgb, heats, self._folder, f"{hit.rank:03d}-{hit.photo.id}-{name}")

@@ -38,17 +38,15 @@ def serve(
         list[str] | None,
         typer.Option(metavar="HOST", help="A further host name under which the server is reached. Repeatable."),
     ] = None,
-    queue: Annotated[
-        int, typer.Option(min=0, max=10_000, help="Requests that may wait; more are told to come back.")
-    ] = 64,
+    queue: Annotated[int, typer.Option(min=0, max=10_000, help="Requests that may wait; more are refused (429).")] = 64,
     upload_mb: Annotated[int, typer.Option(min=1, max=LARGEST_UPLOAD, help="Largest picture of a query, MiB.")] = 32,
 ) -> None:
-    """Open the page and the REST API, on this machine unless told otherwise. Ctrl-C ends it."""
+    """Open the page and the REST API, on this machine only by default. Ctrl-C ends it."""
     web = _room()
     folder, effective = settings(index, config, models_interface=model, models_device=device, models_offline=offline)
     roots = tuple(path.absolute() for path in root or ())
     try:
-        told = web.ServeSettings(
+        serve_settings = web.ServeSettings(
             host=host,
             port=port,
             token=token or os.environ.get(web.TOKEN_VARIABLE) or None,
@@ -57,19 +55,19 @@ def serve(
             waiting=queue,
             upload_bytes=upload_mb * web.MIB,
         )
-    except ConfigError as trouble:
-        raise typer.BadParameter(str(trouble)) from None
+    except ConfigError as error:
+        raise typer.BadParameter(str(error)) from None
 
     def ready(address: str) -> None:
         print(f"interleave-index: {address}  (Ctrl-C ends it)", file=sys.stderr, flush=True)
-        if told.token is not None:
+        if serve_settings.token is not None:
             print("the page asks for the token once", file=sys.stderr, flush=True)
 
-    web.serve(str(folder), effective, told, ready=ready)
+    web.serve(str(folder), effective, serve_settings, ready=ready)
 
 
 def _room() -> Any:
-    """The web room, which wants packages of the extra `web`."""
+    """The web package, which needs the extra `web`."""
     try:
         from types import SimpleNamespace
 

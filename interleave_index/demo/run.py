@@ -94,7 +94,7 @@ def run_demo(
     from rich.console import Console
 
     console = console or Console()
-    if not console.is_terminal:  # a log file has room, and rows that wrap are hard to read
+    if not console.is_terminal:  # a log file has no width, and rows that wrap are hard to read
         console.width = max(console.width, WIDE)
     folder, begun = Path(folder), time.perf_counter()
     photos = write_photos(folder / "photos")

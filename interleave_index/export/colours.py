@@ -1,4 +1,4 @@
-"""One stable colour for every entity of a query, told apart by most colour-blind eyes as well.
+"""One stable colour for every entity of a query, distinct for most colour-blind eyes as well.
 
 Knows numbers and colours only.
 """

@@ -26,8 +26,8 @@ def write_jsonl(answer: Answer, file: Path | str) -> int:
     """
     with whole_file(file) as out:
         for hit in answer:
-            told = {"query": answer.query, "cutoff": answer.cutoff, "meant": answer.meant(hit)}
-            out.write(to_json_text(told | hit.to_json()) + "\n")
+            judged = {"query": answer.query, "cutoff": answer.cutoff, "meant": answer.meant(hit)}
+            out.write(to_json_text(judged | hit.to_json()) + "\n")
     return len(answer)
 
 

@@ -216,13 +216,13 @@ def _card(hit: Hit, section: Section, meant: bool, load_pixels: LoadPixels) -> s
 def _relevance(hit: Hit, cutoff: float) -> str:
     """How likely the hit is meant: a number, and a bar with a tick where the cut-off is, if it can be reached."""
     share = min(max(hit.relevance, 0.0), 1.0)
-    line, told = (
+    line, reached = (
         ("", "")
         if not 0 < cutoff < 1
         else (f'<b style="left:{cutoff:.1%}"></b>', f"; from {percent(cutoff)} on it counts as meant")
     )
     return (
-        f'<div class="relevance" title="chance that this photo is meant{told}">relevance {percent(share)}'
+        f'<div class="relevance" title="chance that this photo is meant{reached}">relevance {percent(share)}'
         f'<span class="bar"><i style="width:{share:.1%}"></i>{line}</span>score {hit.score:.3f}</div>'
     )
 
@@ -241,13 +241,13 @@ def _heat(hit: Hit, heat: HeatOf | None) -> str:
 def _found(entity: EntityHit, n: int, cutoff: float) -> str:
     source, word, chance = entity.grounding.source, verdict(entity, cutoff), percent(entity.grounding.probability)
     way = f", {entity.grounding.rung}" if entity.grounding.rung else ""
-    told = f"{chance} likely to be there; grounding: {source}{way}, score {entity.score:.2f}"
+    title = f"{chance} likely to be there; grounding: {source}{way}, score {entity.score:.2f}"
     negative = '<span class="not">not</span> ' if entity.negative else ""
     return (
         f'<li class="{"present" if entity.grounding.present else "absent"}" style="{_colours(n)}">'
         f'<span class="dot">{n + 1}</span>'
         f'<span class="what" title="{_text(entity.text)}">{negative}<bdi>{_text(name_of(entity))}</bdi></span>'
-        f'<span class="how" title="{told}">{word} · {chance}</span></li>'
+        f'<span class="how" title="{title}">{word} · {chance}</span></li>'
     )
 
 

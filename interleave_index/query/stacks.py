@@ -1,4 +1,4 @@
-"""Near-duplicates: photos that look the same at a glance, told by their perceptual hashes. Knows records only."""
+"""Near-duplicates: photos that look the same at a glance, by their perceptual hashes. Knows records only."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ class Grounding:
         present: whether the entity counts as being there: by a grounder that judges it, else by its chance.
         score: how well the best mask answers the entity, a cosine less what captions in general score there.
         probability: calibrated chance that the entity is in the photo, 0 to 1.
-        rung: which way of several found the masks, as `grounding.cascade` names them; empty where there is only one.
+        rung: which method of several found the masks, as `grounding.cascade` names them; empty where there is only one.
     """
 
     source: Literal["stored", "exact", "none"]
@@ -58,7 +58,7 @@ class Grounding:
     probability: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values; ``rung`` is there only where there were several ways."""
+        """Plain JSON values; ``rung`` is there only where there were several methods."""
         found = {"source": self.source, "present": self.present, "score": self.score, "probability": self.probability}
         return found | {"rung": self.rung} if self.rung else found
 

@@ -118,7 +118,7 @@ class GroundedMask:
         mask: (H, W) of the upright photo.
         box: of the mask.
         score: cosine of the entity with the masked region, -1 to 1.
-        rung: which way of several gave it, as `grounding.cascade` names them; empty where there is only one.
+        rung: which method of several gave it, as `grounding.cascade` names them; empty where there is only one.
         present: whether the interface judges the entity to be there; None leaves that to the query's judgement.
     """
 

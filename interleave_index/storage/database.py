@@ -64,7 +64,7 @@ def folder_of(place: Path | str) -> Path:
 
 
 def filesystem_of(folder: Path, mounts: str | None = None) -> str:
-    """Type of the file system that holds this folder, such as ``ext4``; empty when it cannot be told.
+    """Type of the file system that holds this folder, such as ``ext4``; empty when it cannot be found out.
 
     Args:
         mounts: text in the form of /proc/mounts; read from the system when None.

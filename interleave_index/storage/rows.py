@@ -1,4 +1,4 @@
-"""Frozen nouns of the storage room: what goes into a transaction and what comes out. Knows no SQL."""
+"""Frozen records of storage: what goes into a transaction and what comes out. Knows no SQL."""
 
 from __future__ import annotations
 

@@ -108,7 +108,7 @@ class SpaceTable(Base):
 
 
 class CalibrationRow(Base):
-    """How scores of a space are made comparable; bytes that only the query room reads."""
+    """How scores of a space are made comparable; bytes that only the query package reads."""
 
     __tablename__ = "calibration"
 

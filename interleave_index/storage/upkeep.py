@@ -85,7 +85,7 @@ class Upkeep:
         return moved > min(FOLD_ROWS, FOLD_SHARE * photos)
 
     def restore(self) -> None:
-        """Rebuild files that are gone or short, as far as can be told cheaply, unless somebody is writing just now."""
+        """Rebuild files that are gone or short, as far as a cheap check shows, unless somebody is writing just now."""
         if not self._lost():
             return
         with suppress(IndexBusy, OSError, BackendMissing), self._session.writer("rebuilding FAISS files", wait=0):

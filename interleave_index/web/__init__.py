@@ -1,13 +1,13 @@
-"""The page and the REST API: a thin skin over `Index`, for people with a browser and for programs.
+"""The page and the REST API: a thin layer over `Index`, for people with a browser and for programs.
 
-    settings     what a server is told at its start, with the limits
+    settings     settings of a server, with its limits
     guard        who may ask at all: Host, Origin, token, size of a request; the headers of every answer
     problems     errors as application/problem+json
     wire         the JSON of requests, and how it becomes a Query and Filters
     answers      the JSON of answers
     uploads      pictures of queries, held in memory for a while
     model        one model for many threads: questions first, gathered for a few milliseconds, dropped when nobody waits
-    gate         a bounded number of requests at work; the rest are told to come back
+    gate         a bounded number of requests at work; the rest are refused and may come back
     searches     rankings that are being paged through
     jobs         one ingest at a time, with its progress
     measures     what Prometheus reads

@@ -50,7 +50,7 @@ def photo_json(photo: Photo) -> dict[str, Any]:
     }
 
 
-def page_json(search: Search, hits: list[Hit], told: dict[int, list[int]], following: str | None) -> dict[str, Any]:
+def page_json(search: Search, hits: list[Hit], stacked: dict[int, list[int]], following: str | None) -> dict[str, Any]:
     """One page of a search."""
     answer = search.answer if search.answer is not None else Answer(str(search.query), "exact", ())
     return {
@@ -61,7 +61,7 @@ def page_json(search: Search, hits: list[Hit], told: dict[int, list[int]], follo
         "notes": list(answer.notes),
         "entities": asked_json(search),
         "hits": [hit_json(hit, search) for hit in hits],
-        "stacked": {str(photo_id): ids for photo_id, ids in told.items()},
+        "stacked": {str(photo_id): ids for photo_id, ids in stacked.items()},
         "next": following,
     }
 

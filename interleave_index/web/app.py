@@ -45,8 +45,8 @@ def create_app(state: State) -> ASGIApp:
         redirect_slashes=False,
     )
     app.state.server = state
-    for room in (asking, photos, taking, exporting, pages):
-        app.include_router(room.router)
+    for module in (asking, photos, taking, exporting, pages):
+        app.include_router(module.router)
     problems.install(app)
 
     async def cancelled(_: Request, __: Exception) -> Response:

@@ -78,10 +78,10 @@ async def further(
 def _page(state: State, search: Search, start: int, limit: int) -> dict[str, Any]:
     most = state.settings.hits
     limit = min(limit, EXACT_AT_ONCE) if search.ground == "exact" else limit
-    hits, told = search.page(state.index, start, limit, most)
+    hits, stacked = search.page(state.index, start, limit, most)
     end = start + len(hits)
     following = None if search.done and end >= len(search.hits) else f"{search.name}.{end}"
-    return page_json(search, hits, told, following)
+    return page_json(search, hits, stacked, following)
 
 
 LOOK: dict[str, Any] = {
@@ -116,17 +116,17 @@ async def ground(request: Request) -> Response:
 
 def _look(hit: Hit, upload: Upload | None = None) -> dict[str, Any]:
     """A grounded hit; boxes of an upload are brought from its pixels at hand to those of the whole picture."""
-    told = hit_json(hit)
-    told["masks"] = masks_json(hit)
-    told["notes"] = list(hit.notes)
+    answer = hit_json(hit)
+    answer["masks"] = masks_json(hit)
+    answer["notes"] = list(hit.notes)
     if upload is not None:
         wide, high = upload.width / upload.rgb.shape[1], upload.height / upload.rgb.shape[0]
-        told["photo"] |= {"name": upload.name, "width": upload.width, "height": upload.height}
-        for entity in told["entities"]:
+        answer["photo"] |= {"name": upload.name, "width": upload.width, "height": upload.height}
+        for entity in answer["entities"]:
             for region in entity["regions"]:
                 x0, y0, x1, y1 = region["box"]
                 region["box"] = [x0 * wide, y0 * high, x1 * wide, y1 * high]
-    return told
+    return answer
 
 
 @router.post("/api/heat", openapi_extra=json_body(GroundBody, {"photo": LOOK["photo"]}, form=True), response_class=Json)

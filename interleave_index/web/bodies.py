@@ -83,13 +83,13 @@ async def _bytes(request: Request) -> bytes:
 def _checked(kind: type[B], data: bytes) -> B:
     try:
         return kind.model_validate(json.loads(data))
-    except ValidationError as trouble:
+    except ValidationError as error:
         raise RequestValidationError(
-            trouble.errors(include_url=False, include_context=False, include_input=False)
+            error.errors(include_url=False, include_context=False, include_input=False)
         ) from None
-    except (ValueError, RecursionError) as trouble:
+    except (ValueError, RecursionError) as error:
         raise RequestValidationError(
-            [{"loc": ("body",), "msg": f"is not JSON: {trouble}"[:200], "type": "json"}]
+            [{"loc": ("body",), "msg": f"is not JSON: {error}"[:200], "type": "json"}]
         ) from None
 
 
@@ -97,7 +97,7 @@ def _checked(kind: type[B], data: bytes) -> B:
 
 
 def json_body(kind: type[BaseModel], example: Any, *, form: bool = False) -> dict[str, Any]:
-    """`openapi_extra` of a route whose body this room reads itself."""
+    """`openapi_extra` of a route whose body this package reads itself."""
     schema = {"$ref": _REF + kind.__name__}
     content: dict[str, Any] = {"application/json": {"schema": schema, "examples": example}}
     if form:
@@ -119,7 +119,7 @@ def json_body(kind: type[BaseModel], example: Any, *, form: bool = False) -> dic
 
 
 def describe(app: FastAPI) -> None:
-    """Let the application's OpenAPI name the bodies of this room and the one form of its errors."""
+    """Let the application's OpenAPI name the bodies of this package and the one form of its errors."""
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:

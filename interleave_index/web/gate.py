@@ -1,4 +1,4 @@
-"""A bounded number of requests at work; a bounded number waits; the rest are told when to come back.
+"""A bounded number of requests at work; a bounded number waits; the rest are refused, with the time to come back.
 
 Work runs in threads, never on the event loop. When the client leaves, work that has not begun is dropped, and work that
 has begun stops at its next look at the model.

@@ -143,10 +143,10 @@ class Jobs:
                 job.report = index.ingest(list(job.folders), progress=job.tell, stop=job.stop)
             job.state = "stopped" if job.report.interrupted else "done"
             job.failures = len(job.report.failed)
-        except InterleaveError as trouble:
-            job.state, job.detail = "failed", " ".join(str(trouble).split())
-        except Exception as trouble:  # a thread has nobody above it who would tell
-            log.error("ingest failed", exc_info=trouble)
-            job.state, job.detail = "failed", f"the server failed ({type(trouble).__name__}); its log says where"
+        except InterleaveError as error:
+            job.state, job.detail = "failed", " ".join(str(error).split())
+        except Exception as error:  # a thread has nobody above it who would tell
+            log.error("ingest failed", exc_info=error)
+            job.state, job.detail = "failed", f"the server failed ({type(error).__name__}); its log says where"
         finally:
             job.version += 1

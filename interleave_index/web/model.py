@@ -56,7 +56,7 @@ class SharedInterface(Interface):
     Args:
         build: makes the model, in that thread, on first use.
         gather_seconds: how long to wait for further queries once there is one and others are on their way.
-        seen: told of every piece of work: its kind, how many at once, seconds.
+        seen: called with every piece of work: its kind, how many at once, seconds.
     """
 
     def __init__(
@@ -184,9 +184,9 @@ class SharedInterface(Interface):
         began = time.perf_counter()
         try:
             found = self._found(turns)
-        except BaseException as trouble:
+        except BaseException as error:
             if len(turns) == 1:
-                turns[0].future.set_exception(trouble)
+                turns[0].future.set_exception(error)
             else:  # one of them cannot be encoded: the others must not suffer
                 for turn in turns:
                     self._do([turn])

@@ -171,8 +171,8 @@ def _thumbnail(state: State, known: Photo) -> bytes:
 def _made(state: State, known: Photo, long_side: int) -> bytes:
     try:
         return jpeg(state.index.pixels(known), long_side)
-    except ImageUnreadable as trouble:
-        raise Refused(410, str(trouble)) from trouble
+    except ImageUnreadable as error:
+        raise Refused(410, str(error)) from error
 
 
 def _original(known: Photo) -> bytes:

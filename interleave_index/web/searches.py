@@ -30,7 +30,7 @@ class Search:
     """One search and what it found so far; masks that the index keeps are left out.
 
     Attributes:
-        name: under which further pages and exports speak of it.
+        name: under which further pages and exports name it.
         hits: best first, those that stand for themselves.
         stacks: photo ids that fell under a hit's photo.
         left_out: ids of photos that are no hits.
@@ -61,14 +61,14 @@ class Search:
         Args:
             most: of the ranking; further ones are never fetched.
         """
-        told: dict[int, list[int]] = {}
+        stacked: dict[int, list[int]] = {}
         with self._lock:
             while len(self.hits) < start + count and not self.done:
                 lacking = start + count - len(self.hits)
                 wanted = lacking + math.ceil(AHEAD * lacking) if self.fold else lacking
                 for photo_id, under in self._fetch(index, wanted, most).items():
-                    told.setdefault(photo_id, []).extend(under)
-            return self.hits[start : start + count], told
+                    stacked.setdefault(photo_id, []).extend(under)
+            return self.hits[start : start + count], stacked
 
     def hit(self, photo_id: int) -> Hit:
         """The hit of this photo."""

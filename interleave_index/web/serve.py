@@ -30,7 +30,7 @@ def serve(
         folder: of the index; made when there is none and there are roots to fill it from.
         config: settings in force.
         settings: of the server.
-        ready: told the address of the page once it can be opened.
+        ready: called with the address of the page once it can be opened.
         stop: set it from another thread to end.
     Raises:
         ConfigError: the address cannot be bound.
@@ -65,11 +65,11 @@ def _bound(settings: ServeSettings) -> socket.socket:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((settings.host, settings.port))
-    except OSError as trouble:
+    except OSError as error:
         listening.close()
         raise ConfigError(
-            f"cannot listen at {settings.host} port {settings.port}: {trouble.strerror}; choose another by --port"
-        ) from trouble
+            f"cannot listen at {settings.host} port {settings.port}: {error.strerror}; choose another by --port"
+        ) from error
     return listening
 
 
@@ -100,7 +100,7 @@ async def _run(state: State, listening: socket.socket, ready: Callable[[], None]
 
 
 def _warm(state: State) -> None:
-    """Build the model and map the index before the first question comes; whoever asks then is told what is wrong."""
+    """Build the model and map the index before the first question comes; whoever asks then gets the error."""
     try:
         state.shared.built  # noqa: B018
         state.index.search("warm", 1, ground=None)

@@ -1,4 +1,4 @@
-"""What a server is told at its start. Knows no framework."""
+"""Settings of a server. Knows no framework."""
 
 from __future__ import annotations
 

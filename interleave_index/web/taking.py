@@ -60,11 +60,11 @@ async def events(request: Request, name: JobName) -> Response:
 
 
 async def _told(job: Job) -> AsyncIterator[str]:
-    told, silent = -1, 0.0
+    sent, silent = -1, 0.0
     while True:
         running, version = job.state == "running", job.version
-        if version != told:
-            told, silent = version, 0.0
+        if version != sent:
+            sent, silent = version, 0.0
             yield f"event: {'progress' if running else 'end'}\ndata: {to_json_text(job.to_json())}\n\n"
         elif silent >= ALIVE_SECONDS:
             silent = 0.0

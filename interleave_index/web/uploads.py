@@ -26,7 +26,7 @@ class Upload:
     """One picture of a query.
 
     Attributes:
-        name: under which requests speak of it.
+        name: under which requests name it.
         rgb: (H, W, 3) uint8, upright; smaller than the picture where that is large.
         width, height: pixels of the whole upright picture, in which boxes and points are given.
         preview: a JPEG.

@@ -9,8 +9,8 @@ from interleave_index.records import Photo
 def test_each_hit_is_one_line_in_the_form_of_search_json(answer, tmp_path):
     assert write_jsonl(answer, tmp_path / "hits.jsonl") == 2
     lines = [json.loads(line) for line in (tmp_path / "hits.jsonl").read_text("ascii").splitlines()]
-    told = {"query", "cutoff", "meant"}
-    assert [{k: v for k, v in line.items() if k not in told} for line in lines] == [
+    judged = {"query", "cutoff", "meant"}
+    assert [{k: v for k, v in line.items() if k not in judged} for line in lines] == [
         json.loads(json.dumps(hit.to_json())) for hit in answer
     ]
     assert {line["query"] for line in lines} == {"[red disc] -[a <b>]"}

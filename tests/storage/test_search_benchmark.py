@@ -12,7 +12,7 @@ SCRIPT = Path(__file__).parents[2] / "benchmarks" / "search_100k.py"
 
 
 def test_the_benchmark_of_search_finds_every_recipe_true_to_its_promise(tmp_path: Path) -> None:
-    said = subprocess.run(
+    result = subprocess.run(
         [
             sys.executable,
             str(SCRIPT),
@@ -39,10 +39,10 @@ def test_the_benchmark_of_search_finds_every_recipe_true_to_its_promise(tmp_path
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
-    told = json.loads(said.stdout)
-    assert told["verify"] and told["exact_path_difference"] < 1e-6
-    assert {row["path"] for row in told["queries"]} <= {"exact", "ann"} and told["opening"]["open_s"] < 2
-    for row in told["recall"]:
+    results = json.loads(result.stdout)
+    assert results["verify"] and results["exact_path_difference"] < 1e-6
+    assert {row["path"] for row in results["queries"]} <= {"exact", "ann"} and results["opening"]["open_s"] < 2
+    for row in results["recall"]:
         exact = row["recipe"] == "SQfp16"
         assert min(row["near"], row["mixed"], row["far"]) >= (100 if exact else 95), row
-    assert len({row["recipe"] for row in told["recall"]}) == 3
+    assert len({row["recipe"] for row in results["recall"]}) == 3

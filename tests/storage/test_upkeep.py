@@ -213,9 +213,9 @@ def test_removals_are_kept_only_as_long_as_a_file_needs_them(folded: Any) -> Non
 
 
 def test_progress_is_told_in_photos(folded: Any) -> None:
-    told: list[tuple[int, int]] = []
-    folded.store.optimize(folded.space, lambda done, of: told.append((done, of)))
-    assert told == [(32, 32)]
+    updates: list[tuple[int, int]] = []
+    folded.store.optimize(folded.space, lambda done, of: updates.append((done, of)))
+    assert updates == [(32, 32)]
 
 
 def test_status_counts_what_there_is(folded: Any) -> None:

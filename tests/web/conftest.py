@@ -1,4 +1,4 @@
-"""A server over the drawn photos, in this process, asked through its ASGI door."""
+"""A server over the drawn photos, in this process, asked by ASGI."""
 
 from __future__ import annotations
 
@@ -134,11 +134,11 @@ def serve_page(_ingested: Path, tmp_path: Path) -> Iterator[Callable[..., str]]:
     def start(index: Path = _ingested, **settings: Any) -> str:
         folder = tmp_path / f"paged-{len(running)}"
         shutil.copytree(index, folder)
-        ready, stop, told = threading.Event(), threading.Event(), list[str]()
+        ready, stop, addresses = threading.Event(), threading.Event(), list[str]()
         config = Config().with_flags(models_interface="toy", ingest_workers=0)
 
         def listening(address: str) -> None:
-            told.append(address)
+            addresses.append(address)
             ready.set()
 
         def run() -> None:
@@ -148,7 +148,7 @@ def serve_page(_ingested: Path, tmp_path: Path) -> Iterator[Callable[..., str]]:
         thread.start()
         running.append((stop, thread))
         assert ready.wait(60)
-        return told[0]
+        return addresses[0]
 
     yield start
     for stop, thread in running:

@@ -594,9 +594,9 @@ def test_five_thousand_hits_scroll_with_few_elements_and_no_long_pause(serve_pag
     assert page.evaluate(FETCH_ALL, 5000) == 5000
     trace = page.context.new_cdp_session(page)
     events = []
-    trace.on("Tracing.dataCollected", lambda told: events.extend(told["value"]))
+    trace.on("Tracing.dataCollected", lambda message: events.extend(message["value"]))
     done = []
-    trace.on("Tracing.tracingComplete", lambda told: done.append(told))
+    trace.on("Tracing.tracingComplete", lambda message: done.append(message))
     trace.send("Tracing.start", {"categories": "toplevel,devtools.timeline", "transferMode": "ReportEvents"})
     cards = page.evaluate(SCROLL, FRAMES)
     trace.send("Tracing.end")

@@ -73,7 +73,7 @@ export const percent = (share) => `${Math.round(100 * Math.min(1, Math.max(0, sh
 export const likely = (entity) => `${percent(entity.probability)} likely to be there, score ${entity.score.toFixed(2)}`;
 export const count = (number, one, many = `${one}s`) => `${number.toLocaleString("en")} ${number === 1 ? one : many}`;
 
-// Colours of entities by their position, told apart by most colour-blind eyes (Okabe and Ito 2008).
+// Colours of entities by their position, distinct for most colour-blind eyes (Okabe and Ito 2008).
 export const PALETTE = [[230, 159, 0], [86, 180, 233], [0, 158, 115], [204, 121, 167], [240, 228, 66], [0, 114, 178], [213, 94, 0]];
 const INKS = ["#000", "#000", "#000", "#000", "#000", "#fff", "#000"];
 export const colour = (n) => PALETTE[n % PALETTE.length];

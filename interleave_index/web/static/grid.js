@@ -132,9 +132,9 @@ export class Grid {
   // How likely the hit is meant, with a tick where the cut-off is, if that can be reached.
   #meter(hit) {
     const { cutoff } = this, reached = cutoff > 0 && cutoff < 1;
-    const told = `relevance ${percent(hit.relevance)}${reached ? `; from ${percent(cutoff)} on it counts as meant` : ""}; score ${hit.score.toFixed(3)}`;
-    return [el("span", { class: "share", title: told }, percent(hit.relevance)),
-      el("span", { class: `meter ${reached ? "cut" : ""}`, title: told, vars: { share: `${100 * hit.relevance}%`, cut: `${100 * cutoff}%` } })];
+    const title = `relevance ${percent(hit.relevance)}${reached ? `; from ${percent(cutoff)} on it counts as meant` : ""}; score ${hit.score.toFixed(3)}`;
+    return [el("span", { class: "share", title }, percent(hit.relevance)),
+      el("span", { class: `meter ${reached ? "cut" : ""}`, title, vars: { share: `${100 * hit.relevance}%`, cut: `${100 * cutoff}%` } })];
   }
 
   #card(item, index) {

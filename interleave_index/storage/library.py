@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 CHUNK = 256  # photos that are held at a time
 
 
-def named(store: Store, item: Path | str | int) -> list[int]:
+def resolve_ids(store: Store, item: Path | str | int) -> list[int]:
     """Ids of the photos that a path, a folder or an id names.
 
     Raises:

@@ -8,6 +8,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/setup-stamp
 PYTEST_ARGS ?=
+# Processes that run tests; one thread each, so that they do not take each other's core.
+PROCESSES ?= 2
 
 export OMP_NUM_THREADS ?= 2
 export OMP_WAIT_POLICY ?= PASSIVE
@@ -26,7 +28,7 @@ demo: $(STAMP)
 	$(BIN)/interleave-index demo
 
 test: $(STAMP)
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist worksteal $(PYTEST_ARGS)
 
 check: $(STAMP)
 	$(BIN)/ruff check .

@@ -79,6 +79,14 @@ def test_every_name_of_the_code_that_the_architecture_gives_exists():
         assert resolve(name) is not None, name
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_what_a_page_imports_in_its_python_exists(page):
+    for block in re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.M | re.S):
+        for module, imported in re.findall(r"^from (interleave_index[\w.]*) import (.+)$", block, re.M):
+            for name in imported.split(", "):
+                assert hasattr(importlib.import_module(module), name), f"{module} has no {name}"
+
+
 def test_the_sections_of_the_find_page_that_code_cites_exist():
     page = (ROOT / "docs" / "find-interface.md").read_text(encoding="utf-8")
     headings = set(re.findall(r"^##+ (\d+(?:\.\d+)?)\.? ", page, re.M))

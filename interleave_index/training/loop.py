@@ -21,6 +21,22 @@ CHECKPOINT_SECONDS, LINE_SECONDS, MEASURE_SECONDS = 120.0, 20.0, 300.0
 WARM_UP = 0.03  # share of the time
 
 
+@dataclass(frozen=True, slots=True)
+class StageSettings:
+    """How long one stage learns, and how fast.
+
+    Attributes:
+        minutes: of its own clock, which the learning rate follows.
+        batch: photos, or texts, a step.
+        rate: learning rate of AdamW; decay: weight decay.
+    """
+
+    minutes: float
+    batch: int
+    rate: float
+    decay: float
+
+
 class Stage:
     """What is trained on what: a part of a training that `run_stage` runs.
 
@@ -32,11 +48,18 @@ class Stage:
 
     name: str
     module: nn.Module
-    photos_per_step: int
+
+    def __init__(self, settings: StageSettings) -> None:
+        self.settings, self.photos_per_step = settings, settings.batch
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """Groups for AdamW, each with `lr` and `weight_decay`."""
-        raise NotImplementedError
+        """Groups for AdamW, each with `lr` and `weight_decay`; without more, one of all that is learned."""
+        settings = self.settings
+        return [{"params": self.learned(), "lr": settings.rate, "weight_decay": settings.decay}]
+
+    def learned(self) -> list[nn.Parameter]:
+        """What is learned."""
+        return list(self.module.parameters())
 
     def losses(self, rng: np.random.Generator, share: float = 0.0) -> dict[str, Tensor]:
         """Weighted losses of one freshly drawn batch; their sum is what is minimised.

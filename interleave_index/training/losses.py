@@ -161,6 +161,16 @@ def answer_losses(
     return {f"{name}_choice": choice, f"{name}_bce": bce, f"{name}_dice": dice}, assignment
 
 
+def blend_loss(blended: Tensor, masks: Sequence[Tensor], queries: Sequence[Tensor]) -> Tensor:
+    """Mean dice of (B, E, h, w) blends with all masks that answer each query, over the queries that have any."""
+    losses = []
+    for own_blends, own_masks, own_queries in zip(blended, masks, queries, strict=True):
+        for query in own_queries.unique().tolist():
+            true = own_masks[own_queries == query].amax(0).float()
+            losses.append(dice_losses(own_blends[query].flatten()[None], true.flatten()[None])[0])
+    return torch.stack(losses).mean() if losses else blended.sum() * 0.0
+
+
 # --- contrasts --------------------------------------------------------------------------------
 
 

@@ -1,46 +1,41 @@
-"""Settings of a recipe: a typed dataclass, and one YAML file in its package that holds every value.
+"""Settings of a recipe: one YAML file in its package declares every key, with its value and so with its kind.
 
 The order is: the recipe's own file < a file of the user, which may leave out any key < overrides by dotted key, as in
-``interface.minutes``. Unknown keys and values of another kind are errors.
+``interface.minutes``. Unknown keys and values of another kind are errors; a key whose value is null takes anything.
 """
 
 from __future__ import annotations
 
 import difflib
-import types
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any
 
 import yaml
 
 from ..errors import ConfigError
 
-T = TypeVar("T")
 
-
-def read_settings(kind: type[T], own: Path, file: Path | None, overrides: Mapping[str, Any]) -> T:
-    """Settings of one recipe.
+def read_settings(own: Path, file: Path | None, overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of one recipe as plain values; paths are kept as they are given.
 
     Args:
-        kind: a dataclass, whose fields may be dataclasses.
         own: the recipe's file.
         file: of the user, or None.
         overrides: values by dotted key.
     Raises:
-        ConfigError: a file that cannot be read, a key that is not known (with the nearest known one), a value of
-            another kind, or a field without a value.
+        ConfigError: a file that cannot be read, a key that is not known (with the nearest known one), or a value of
+            another kind.
     """
     values = _read(own)
     if file is not None:
-        _overlay(values, _read(file))
+        _overlay(values, _read(file), "")
     for key, value in overrides.items():
         for name in reversed(key.split(".")):
             value = {name: value}
-        _overlay(values, value)
-    settings: T = _typed(values, kind, "")
-    return settings
+        _overlay(values, value, "")
+    return values
 
 
 def parse_overrides(words: Sequence[str]) -> dict[str, Any]:
@@ -58,15 +53,22 @@ def parse_overrides(words: Sequence[str]) -> dict[str, Any]:
     return overrides
 
 
-def to_plain(value: Any) -> Any:
-    """Settings as JSON has them: paths by their names, dataclasses and mappings as objects."""
-    if is_dataclass(value):
-        return {field.name: to_plain(getattr(value, field.name)) for field in fields(value)}
-    if isinstance(value, Mapping):
-        return {key: to_plain(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [to_plain(one) for one in value]
-    return value.name if isinstance(value, Path) else value
+def to_plain(settings: Any, *, without: Sequence[str]) -> dict[str, Any]:
+    """Settings as JSON has them, but for some keys; paths by their names."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: plain(one) for key, one in value.items()}
+        if isinstance(value, list | tuple):
+            return [plain(one) for one in value]
+        return value.name if isinstance(value, Path) else value
+
+    return {key: plain(value) for key, value in asdict(settings).items() if key not in without}
+
+
+def as_path(value: str | Path | None) -> Path | None:
+    """The path of a setting that may be left out."""
+    return None if value is None else Path(value)
 
 
 def _read(file: Path) -> dict[str, Any]:
@@ -79,43 +81,20 @@ def _read(file: Path) -> dict[str, Any]:
     return values
 
 
-def _overlay(values: dict[str, Any], more: Mapping[str, Any]) -> None:
+def _overlay(values: dict[str, Any], more: Mapping[str, Any], prefix: str) -> None:
+    """Put values in the place of those that are there."""
     for key, value in more.items():
-        if isinstance(value, Mapping) and isinstance(values.get(key), dict):
-            _overlay(values[key], value)
-        else:
-            values[key] = value
-
-
-def _typed(value: Any, kind: Any, name: str) -> Any:
-    """A plain value as what a field of this kind holds."""
-    if isinstance(kind, type) and is_dataclass(kind) and isinstance(value, Mapping):
-        return _dataclass(value, kind, f"{name}." if name else "")
-    origin, parts = get_origin(kind), get_args(kind)
-    if origin in (Union, types.UnionType):
-        if value is None and type(None) in parts:
-            return None
-        return _typed(value, next(part for part in parts if part is not type(None)), name)
-    if origin is dict and isinstance(value, Mapping):
-        return {key: _typed(one, parts[1], f"{name}.{key}") for key, one in value.items()}
-    if origin is tuple and isinstance(value, list | tuple):
-        return tuple(_typed(one, parts[0], name) for one in value)
-    if kind is Path and isinstance(value, str | Path):
-        return Path(value)
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if origin is None and isinstance(value, kind) and not (isinstance(value, bool) and kind is not bool):
-        return value
-    raise ConfigError(f"setting {name} is {value!r}, expected {getattr(kind, '__name__', kind)}")
-
-
-def _dataclass(values: Mapping[str, Any], kind: Any, prefix: str) -> Any:
-    kinds = get_type_hints(kind)
-    for key in values:
-        if key not in kinds:
-            (near,) = difflib.get_close_matches(str(key), kinds, n=1, cutoff=0.0)
+        if key not in values:
+            (near,) = difflib.get_close_matches(str(key), values, n=1, cutoff=0.0)
             raise ConfigError(f"unknown setting {prefix}{key}; the nearest known one is {prefix}{near}")
-    for field in fields(kind):
-        if field.name not in values and field.default is MISSING:
-            raise ConfigError(f"setting {prefix}{field.name} has no value")
-    return kind(**{key: _typed(value, kinds[key], f"{prefix}{key}") for key, value in values.items()})
+        kind = type(values[key])
+        if kind is dict and isinstance(value, Mapping):
+            _overlay(values[key], value, f"{prefix}{key}.")
+            continue
+        if kind is float and type(value) is int:
+            value = float(value)
+        elif kind is list and isinstance(value, tuple):
+            value = list(value)
+        elif kind is not type(None) and type(value) is not kind:
+            raise ConfigError(f"setting {prefix}{key} is {value!r}, expected {kind.__name__}")
+        values[key] = value

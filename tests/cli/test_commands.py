@@ -481,7 +481,7 @@ def test_train_hands_its_options_over_and_names_the_finished_model(run, monkeypa
     )
     status, out, err = run(*words, "--json")
     assert (status, json.loads(out)) == (0, {"model": str(tmp_path / "out" / "bundle")})
-    assert asked[0].stages == ("align", "bundle") and asked[0].bf16
+    assert asked[0].stages == ["align", "bundle"] and asked[0].bf16
     assert (asked[0].interface.minutes, asked[0].align.minutes, asked[0].vision.minutes) == (2.0, 3.0, 90.0)
     assert "9 photos/s" in err
     assert "9 photos/s" in run(*words)[1]

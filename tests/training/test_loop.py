@@ -6,20 +6,19 @@ import torch
 from torch import nn
 
 from interleave_index.errors import InterleaveError
-from interleave_index.training.loop import LossMeans, Progress, Stage, run_stage
+from interleave_index.training.loop import LossMeans, Progress, Stage, StageSettings, run_stage
 
 
 class Line(Stage):
     """A stage that fits one number."""
 
-    name, photos_per_step = "line", 4
+    name = "line"
+    module: nn.Linear
 
     def __init__(self):
+        super().__init__(StageSettings(minutes=1, batch=4, rate=0.05, decay=0.0))
         self.module = nn.Linear(1, 1)
         self.shares = []
-
-    def parameter_groups(self):
-        return [{"params": self.module.parameters(), "lr": 0.05, "weight_decay": 0.0}]
 
     def losses(self, rng, share=0.0):
         self.shares.append(share)

@@ -148,7 +148,7 @@ class Drawing:
     """
 
     size: int = 1024
-    jitter: tuple[float, float] = (0.1, 2.0)
+    jitter: Sequence[float] = (0.1, 2.0)
     flip: bool = True
     visual: float = 0.5
 
@@ -282,7 +282,8 @@ class _Crop:
 
     @classmethod
     def draw(cls, photo: tuple[int, int], drawing: Drawing, rng: np.random.Generator) -> _Crop:
-        scale = drawing.size * rng.uniform(*drawing.jitter) / max(photo)
+        smallest, largest = drawing.jitter
+        scale = drawing.size * rng.uniform(smallest, largest) / max(photo)
         resized = max(1, round(photo[0] * scale)), max(1, round(photo[1] * scale))
         room = [max(0, side - drawing.size) for side in resized]
         corner = int(rng.integers(room[0] + 1)), int(rng.integers(room[1] + 1))

@@ -9,7 +9,7 @@ from typing import Any
 
 from ...errors import ConfigError
 from ...interface.published.pair import Pair
-from ..settings import read_settings, to_plain
+from ..settings import as_path, read_settings, to_plain
 from .data import Drawing
 
 RECIPE = Path(__file__).with_name("coco.yaml")
@@ -54,7 +54,7 @@ class CocoSettings:
     entity: Path | None
     refs: Path | None
     instances: Path | None
-    leave_out: tuple[Path, ...]
+    leave_out: list[Path]
     vision: str
     vision_weights: str | None
     language: str
@@ -96,11 +96,16 @@ class CocoSettings:
 
     def kept(self) -> dict[str, Any]:
         """Plain JSON values of everything that the result depends on."""
-        return {name: value for name, value in to_plain(self).items() if name not in ("out", "device")}
+        return to_plain(self, without=("out", "device"))
 
 
 def coco_settings(
     data: Path, out: Path, *, recipe: Path | None = None, overrides: Mapping[str, Any] | None = None
 ) -> CocoSettings:
     """The recipe, a file of the user over it, and overrides by dotted key over both. Errors as of `read_settings`."""
-    return read_settings(CocoSettings, RECIPE, recipe, {"data": data, "out": out, **(overrides or {})})
+    values = read_settings(RECIPE, recipe, overrides or {})
+    for name in ("entity", "refs", "instances"):
+        values[name] = as_path(values[name])
+    values["leave_out"] = [Path(file) for file in values["leave_out"]]
+    values["drawing"] = Drawing(**values["drawing"])
+    return CocoSettings(data, out, **values)

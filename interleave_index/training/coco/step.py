@@ -9,15 +9,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from ...interface.find.outputs import Output
 from ...interface.find.prompts import Prompts, TextTokens
 from ...interface.published.pair import TrainedNetwork
 from ...interface.published.text import Prompter, class_sentence
-from ..distributed import gather_rows, mean_over_processes
-from ..losses import answer_losses, class_loss, contrastive_loss, fine_contrastive_loss, mask_losses
-from ..matcher import hungarian_match
+from ..distributed import gather_rows
+from ..losses import contrastive_loss, fine_contrastive_loss
+from ..task_losses import Targets, prediction_losses
 from .data import Sample, template
 from .prompts import prompts_of
 from .settings import CocoSettings
@@ -79,10 +78,10 @@ class Step(nn.Module):
             segment_sees_queries=bool(rng.random() < QUERIES_FOR_TOKENS),
             generator=torch.Generator(device).manual_seed(seed),
         )
-        targets = _Targets(samples, device)
+        targets = _targets(samples, device)
         total: dict[str, Tensor] = {}
         for output in (*run.earlier, run.final):
-            for name, value in self._prediction_losses(output, targets, prompts).items():
+            for name, value in self._prediction_losses(output, targets, samples, prompts.caption).items():
                 total[name] = total.get(name, value.new_zeros(())) + self.settings.weights[name] * value
         return total
 
@@ -108,90 +107,42 @@ class Step(nn.Module):
 
     # --- losses of one prediction -------------------------------------------------------------
 
-    def _prediction_losses(self, output: Output, targets: _Targets, prompts: Prompts) -> dict[str, Tensor]:
-        logits, masks, points = output["pred_logits"], output["pred_masks"], self.settings.points
-        probabilities = logits.detach().float().softmax(-1)
-        of_targets = [own[:, kinds] for own, kinds in zip(probabilities, targets.classes, strict=True)]
-        assignment = hungarian_match(masks, targets.masks, of_targets, points=points)
-        count = mean_over_processes(sum(map(len, targets.masks)), logits.device)
-        losses = {"class": class_loss(logits, assignment, targets.classes)}
-        losses["bce"], losses["dice"] = mask_losses(masks, targets.masks, assignment, points=points, over=count)
-        losses |= self._retrieval_losses(output, targets, prompts.caption)
-        if "pred_gmasks" in output:
-            losses |= self._grounding_losses(output, targets)
-        if "pred_smasks" in output:
-            scores = output["pred_smaskembs"].float() @ output["pred_pspatials"].float().transpose(1, 2)
-            losses |= self._answers("spatial", output["pred_smasks"], scores, targets.prompted, targets.prompt_index)
-        if "pred_imasks" in output:
-            losses |= self._interleaved_losses(output, targets)
-        return losses
-
-    def _retrieval_losses(self, output: Output, targets: _Targets, caption: TextTokens | None) -> dict[str, Tensor]:
-        on, scale = targets.captioned, self.network.predictor.scale
-        images, texts = output["pred_retrievals"][on, 0], output["pred_retrievals_lang"][on, 0]
-        losses = {"retrieval": contrastive_loss(images, texts, scale)}
-        if caption is not None:
-            objects = output["pred_captions"][on]
-            losses["fine"] = fine_contrastive_loss(objects, caption.tokens[on], caption.pad[on], scale)
-        return losses
-
-    def _grounding_losses(self, output: Output, targets: _Targets) -> dict[str, Tensor]:
-        texts = F.normalize(output["pred_gtexts"].float(), dim=-1)
-        queries = F.normalize(output["pred_grounding_query"].float(), dim=-1)
-        scores = self.network.predictor.scale * texts @ queries.transpose(1, 2)
-        masks, answers = targets.expression_masks, targets.answers
-        losses = self._answers("grounding", output["pred_gmasks"], scores, masks, answers)
-        settings = self.settings
-        weights = [settings.expression_weight if own else settings.class_name_weight for own in targets.by_people]
-        losses["grounding_choice"] = losses["grounding_choice"] * float(np.mean(weights or [1.0]))
-        return losses
-
-    def _interleaved_losses(self, output: Output, targets: _Targets) -> dict[str, Tensor]:
-        pixel = output["pred_imaskembs"].float() @ output["pred_entity_pixel"].float().transpose(1, 2)
-        meaning = output["pred_interleave_objects"].float() @ output["pred_entity_class"].float().transpose(1, 2)
-        scores = torch.where(targets.visual[:, None, : pixel.shape[2]], pixel, meaning)
-        losses = self._answers("interleave", output["pred_imasks"], scores, targets.entity_masks, targets.entities)
-        on = targets.with_sentence
-        images, legends = output["pred_retrievals"][on, 0], output["pred_interleave_image"][on, 0]
-        losses["interleave_retrieval"] = contrastive_loss(images, legends, self.network.predictor.scale)
-        return losses
-
-    def _answers(
-        self, name: str, logits: Tensor, scores: Tensor, masks: Sequence[Tensor], queries: Sequence[Tensor]
+    def _prediction_losses(
+        self, output: Output, targets: Targets, samples: Sequence[Sample], caption: TextTokens | None
     ) -> dict[str, Tensor]:
-        return answer_losses(name, logits, scores, masks, queries, points=self.settings.points)[0]
+        settings, scale = self.settings, self.network.predictor.scale
+        losses, _ = prediction_losses(output, targets, scale, points=settings.points)
+        if "ground_choice" in losses:
+            by_people = [sample.by_people for sample in samples if sample.expressions]
+            weights = [settings.expression_weight if own else settings.class_name_weight for own in by_people]
+            losses["ground_choice"] = losses["ground_choice"] * float(np.mean(weights))
+        images = output["pred_retrievals"][:, 0]
+        captioned = torch.tensor([sample.caption is not None for sample in samples], device=images.device)
+        losses["retrieval"] = contrastive_loss(images[captioned], output["pred_retrievals_lang"][captioned, 0], scale)
+        if caption is not None:
+            objects = output["pred_captions"][captioned]
+            losses["fine"] = fine_contrastive_loss(objects, caption.tokens[captioned], caption.pad[captioned], scale)
+        if "pred_interleave_image" in output:
+            on = torch.tensor([sample.sentence is not None for sample in samples], device=images.device)
+            losses["legend"] = contrastive_loss(images[on], output["pred_interleave_image"][on, 0], scale)
+        return losses
 
 
-class _Targets:
-    """What the predictions of a batch are compared with, on the device; lists are of one entry a photo.
+def _targets(samples: Sequence[Sample], device: torch.device) -> Targets:
+    """What the predictions of a batch are compared with, on the device."""
 
-    Attributes:
-        masks: (T, S, S) segments; classes: (T,) their classes.
-        expression_masks: (T', S, S) and answers: (T',) the expression of each; by_people: whether people wrote them,
-            of the photos that have any.
-        prompted: (P, S, S) segments with prompts; prompt_index: (P,) numbers of those.
-        entity_masks: (E', S, S) segments of phrases inside the crop; entities: (E',) numbers of the phrases.
-        visual: (B, E) bool, phrases that are shown.
-        captioned, with_sentence: (B,) bool.
-    """
+    def tensors(arrays: Sequence[NDArray[Any]]) -> list[Tensor]:
+        return [torch.from_numpy(np.ascontiguousarray(array)).to(device) for array in arrays]
 
-    def __init__(self, samples: Sequence[Sample], device: torch.device) -> None:
-        def tensors(arrays: Sequence[NDArray[Any]]) -> list[Tensor]:
-            return [torch.from_numpy(np.ascontiguousarray(array)).to(device) for array in arrays]
-
-        self.masks, self.classes = tensors([s.masks for s in samples]), tensors([s.classes for s in samples])
-        self.expression_masks = tensors([s.expression_masks for s in samples])
-        self.answers = tensors([s.answers for s in samples])
-        self.by_people = [s.by_people for s in samples if s.expressions]
-        self.prompted = tensors([s.masks[s.prompted] for s in samples])
-        self.prompt_index = tensors([np.arange(len(s.prompts)) for s in samples])
-        inside = [np.flatnonzero(s.targets >= 0) for s in samples]
-        self.entities = tensors(inside)
-        self.entity_masks = tensors([s.masks[s.targets[rows]] for s, rows in zip(samples, inside, strict=True)])
-        visual = np.zeros((len(samples), max(1, max(len(s.targets) for s in samples))), bool)
-        for row, sample in enumerate(samples):
-            if sample.sentence is not None:
-                visual[row, : len(sample.targets)] = sample.sentence.visual
-        captioned = np.array([s.caption is not None for s in samples])
-        with_sentence = np.array([s.sentence is not None for s in samples])
-        self.visual, self.captioned, self.with_sentence = tensors([visual, captioned, with_sentence])
+    inside = [np.flatnonzero(sample.targets >= 0) for sample in samples]  # phrases whose segment is in the crop
+    return Targets(
+        masks=tensors([sample.masks for sample in samples]),
+        labels=tensors([sample.classes for sample in samples]),
+        complete=None,
+        expression_masks=tensors([sample.expression_masks for sample in samples]),
+        answers=tensors([sample.answers for sample in samples]),
+        prompted=tensors([sample.masks[sample.prompted] for sample in samples]),
+        entity_masks=tensors([s.masks[s.targets[rows]] for s, rows in zip(samples, inside, strict=True)]),
+        entities=tensors(inside),
+        visual=[sample.sentence.visual if sample.sentence is not None else () for sample in samples],
+    )

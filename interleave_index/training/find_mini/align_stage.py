@@ -6,22 +6,19 @@ batches in minutes. Regions start from the same head.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...interface.find.model import FindModel
 from ...models.vision.tower import to_side
-from ..loop import Stage
+from ..loop import Stage, StageSettings
 from ..losses import contrastive_loss
 from .augment import view_crop
 from .measures import model_caption_recall
 from .samples import Samples, Views, whole_views
 from .sentences import Sentences, captions_of
-from .settings import StageSettings
 from .space_stage import CHUNK, Space
 
 CAPTION_SCALE = 20.0  # of the cosines between photos and captions
@@ -47,7 +44,7 @@ class AlignStage(Stage):
         *,
         seed: int = 0,
     ) -> None:
-        self.settings, self.photos_per_step = settings, settings.batch
+        super().__init__(settings)
         self.model, self.held = model, held
         self.module, self.head = model.interface.paths, model.interface.paths.photo
         rng = np.random.default_rng(seed)
@@ -60,10 +57,9 @@ class AlignStage(Stage):
         self.captions = captions_of(train, sentences)
         self.captioned = train.drawable(lambda n: len(self.captions[n]) > 0)
 
-    def parameter_groups(self) -> list[dict[str, Any]]:
+    def learned(self) -> list[nn.Parameter]:
         """The photo path alone."""
-        settings = self.settings
-        return [{"params": list(self.head.parameters()), "lr": settings.rate, "weight_decay": settings.decay}]
+        return list(self.head.parameters())
 
     def losses(self, rng: np.random.Generator, share: float = 0.0) -> dict[str, Tensor]:
         """Cosine of views with their positions; contrast of photos and captions."""

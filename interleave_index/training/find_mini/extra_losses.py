@@ -1,4 +1,4 @@
-"""Losses of what find-mini adds to FIND: qualities of masks, blends of proposals, names, the score of a search."""
+"""Losses of what find-mini adds to FIND: qualities of masks, names, the score of a search."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..losses import dice_losses, mask_ious
+from ..losses import mask_ious
 from ..matcher import Assignment
 
 ENTITY_WEIGHT = 0.5  # w of the interleaved score, as published
@@ -22,16 +22,6 @@ def quality_loss(quality: Tensor, logits: Tensor, masks: Sequence[Tensor]) -> Te
             best = mask_ious(own_logits, own_masks).amax(1)
             losses.append(F.binary_cross_entropy_with_logits(own_quality.float(), best))
     return torch.stack(losses).mean() if losses else quality.sum() * 0.0
-
-
-def blend_loss(blended: Tensor, masks: Sequence[Tensor], queries: Sequence[Tensor]) -> Tensor:
-    """Mean dice of (B, E, h, w) blends with all masks that answer each query, over the queries that have any."""
-    losses = []
-    for own_blends, own_masks, own_queries in zip(blended, masks, queries, strict=True):
-        for query in own_queries.unique().tolist():
-            true = own_masks[own_queries == query].amax(0).float()
-            losses.append(dice_losses(own_blends[query].flatten()[None], true.flatten()[None])[0])
-    return torch.stack(losses).mean() if losses else blended.sum() * 0.0
 
 
 def name_loss(

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,18 +24,17 @@ from torch.nn import functional as F
 from ...interface.find.model import FindModel, Sentence, gather_visual
 from ...interface.find.outputs import MASKS, QUALITY, Output, Pass
 from ...interface.find.prompts import PAD_QUERY, MaskPrompt, Prompts, SpatialPrompt, VisualTokens
-from ...interface.find.tasks import mixed_entity_scores
-from ...interface.find_mini.blend import blend
 from ...models.vision.pixel_decoder import Pyramid
 from ...models.vision.tower import COARSEST
 from ..loop import Stage
-from ..losses import answer_losses, class_loss, contrastive_loss, fine_contrastive_loss, mask_losses
-from ..matcher import Assignment, hungarian_match
+from ..losses import contrastive_loss, fine_contrastive_loss
+from ..matcher import Assignment
+from ..task_losses import Targets, prediction_losses
 from .align_stage import caption_place_loss, place_loss
 from .augment import jitter, random_crop
 from .batches import Batch, Pools, draw_batch, label_table, numbered
 from .cell_losses import cell_losses
-from .extra_losses import blend_loss, name_loss, quality_loss, search_score_loss
+from .extra_losses import name_loss, quality_loss, search_score_loss
 from .mask_means import NAME_SCALE
 from .measures import mask_recall, model_caption_recall
 from .samples import Samples
@@ -47,6 +47,14 @@ NEARLY_WHOLE = 0.9  # least share of their sides that is shown
 MORE_CAPTIONS = 24  # captions a step that come without their photo
 QUEUE = 512  # earlier vectors kept as further negatives of the retrieval losses
 QUERIES_FOR_TOKENS = 0.3  # chance that segment proposals read the spatial queries instead of the tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """Vectors of the names of a batch: classes (K + 1, C), background last, and entities (K, C)."""
+
+    classes: Tensor
+    entities: Tensor
 
 
 class InterfaceStage(Stage):
@@ -72,7 +80,8 @@ class InterfaceStage(Stage):
         anchors: Anchors | None = None,
         names: tuple[Sequence[str], Tensor] | None = None,
     ) -> None:
-        self.settings, self.photos_per_step, self.weights = settings, settings.batch, settings.weights
+        super().__init__(settings)
+        self.recipe, self.weights = settings, settings.weights
         self.model = self.module = model
         self.train_set, self.held, self.anchors = train, held, anchors
         self.pools, self.drawable = Pools(train), train.drawable()
@@ -93,7 +102,7 @@ class InterfaceStage(Stage):
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """The pixel decoder at half the rate; no decay on norms, biases and embeddings."""
-        settings = self.settings
+        settings = self.recipe
         groups: dict[tuple[float, float], list[nn.Parameter]] = defaultdict(list)
         for name, parameter in self.model.named_parameters():
             if not parameter.requires_grad:
@@ -109,7 +118,7 @@ class InterfaceStage(Stage):
 
     def losses(self, rng: np.random.Generator, share: float = 0.0) -> dict[str, Tensor]:
         """All losses of one fresh batch, weighted."""
-        model, settings = self.model, self.settings
+        model, settings = self.model, self.recipe
         for part in self.frozen:
             part.eval()
         batch = draw_batch(self.train_set, self.pools, self.photos_per_step, self.side, rng)
@@ -117,12 +126,12 @@ class InterfaceStage(Stage):
             maps = model.vision.backbone(model.vision.normalise(batch.pixels))
         pyramid: Pyramid = model.vision.pixel_decoder(maps)._replace(deep=model.vision.deep(maps))
         names, labels = label_table(batch)
-        class_table, entity_table = self._name_tables(names)
+        tables = self._name_tables(names)
         task = str(rng.choice(list(settings.tasks), p=list(settings.tasks.values())))
         run: Pass = model.see(
             pyramid,
             self._prompts(batch, pyramid, task),
-            class_table=class_table,
+            class_table=tables.classes,
             earlier=settings.supervised,
             segment_sees_queries=bool(rng.random() < QUERIES_FOR_TOKENS),
         )
@@ -130,17 +139,24 @@ class InterfaceStage(Stage):
         if run.cells is not None and run.mask_features is not None:
             losses |= cell_losses(model.interface, run.cells, run.mask_features, batch.masks, batch.complete, rng)
             losses["quality"] = self._quality_loss(batch, run.final)
+        targets, scale = self._targets(batch, labels), model.interface.scale
+        factor = scale if model.interface.config.towers else None
         predictions = [*run.earlier, run.final]
         for output in predictions:
             last = output is run.final
-            of_output, assignment = self._prediction_losses(batch, output, labels, class_table, last)
+            own, assignments = prediction_losses(output, targets, scale, cosine_factor=factor, share_choice=True)
+            captions = output["pred_retrievals_lang"][:, 0]
+            own["retrieval"] = self._contrast("caption", output, captions, batch.captioned, last)
+            if "pred_interleave_image" in output:
+                legends = output["pred_interleave_image"][:, 0]
+                own["legend"] = self._contrast("legend", output, legends, batch.true_sentence, last)
             if last:
-                of_output["names"] = self._region_name_loss(batch, output, assignment, labels, entity_table)
-            for name, value in of_output.items():
+                own |= self._last_losses(batch, run, assignments, labels, tables)
+            for name, value in own.items():
                 losses[name] = losses.get(name, torch.zeros(())) + value.float() / len(predictions)
         losses["fine"] = self._fine_loss(batch, run.final)
         losses |= self._distilled(batch, run.final, rng)
-        losses |= self._name_targets(names, class_table, entity_table)
+        losses |= self._name_targets(names, tables)
         losses |= self._whole_photos(rng)
         return {name: self.weights[name] * value for name, value in losses.items()}
 
@@ -183,94 +199,60 @@ class InterfaceStage(Stage):
         ]
         return gather_visual(sampled, rows)
 
-    def _name_tables(self, names: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """Class vectors (K + 1, C), background last, and entity vectors (K, C) of names, by the language side alone."""
+    def _name_tables(self, names: Sequence[str]) -> Tables:
+        """Vectors of names, by the language side alone."""
         model = self.model
         classes = Prompts(class_name=model.text_tokens([*names, "background"]))
         table = model.read(classes)["pred_retrievals_class"][:, 0]
         if not names:
-            return table, table[:0]
+            return Tables(table, table[:0])
         sentences = [Sentence(name, ((0, len(name)),), (False,)) for name in names]
         entities = Prompts(interleave=model.interleave_prompt(sentences, None))
-        return table, model.read(entities)["pred_entity_class"][:, 0]
+        return Tables(table, model.read(entities)["pred_entity_class"][:, 0])
 
     # --- losses of one prediction -------------------------------------------------------------
 
-    def _prediction_losses(
-        self, batch: Batch, output: Output, labels: list[Tensor], class_table: Tensor, last: bool
-    ) -> tuple[dict[str, Tensor], Assignment]:
-        """Losses of all tasks, and which object proposal stands for which mask.
-
-        Args:
-            last: it is the prediction after the last layer.
-        """
-        logits, masks = output["pred_logits"], output["pred_masks"]
-        probabilities = logits.detach().float().softmax(-1)
-        of_targets = []  # a nameless mask is as likely as anything that is no background
-        for own, label in zip(probabilities, labels, strict=True):
-            of_targets.append(torch.where(label < 0, 1 - own[:, -1:], own[:, label.clamp(min=0)]))
-        assignment = hungarian_match(masks, batch.masks, of_targets)
-        losses = {"class": class_loss(logits, assignment, labels, batch.complete)}
-        losses["bce"], losses["dice"] = mask_losses(masks, batch.masks, assignment)
-        texts = output["pred_retrievals_lang"][:, 0]
-        losses["retrieval"] = self._contrast("caption", output, texts, batch.captioned, last)
-        if "pred_gmasks" in output:
-            losses |= self._grounding_losses(batch, output)
-        if "pred_smasks" in output:
-            losses |= self._spatial_losses(batch, output)
-        if "pred_imasks" in output:
-            losses |= self._interleaved_losses(batch, output, labels, class_table, last)
-        return losses, assignment
-
-    def _grounding_losses(self, batch: Batch, output: Output) -> dict[str, Tensor]:
-        texts = F.normalize(output["pred_gtexts"].float(), dim=-1)
-        queries = F.normalize(output["pred_grounding_query"].float(), dim=-1)
-        scores = self.model.interface.scale * texts @ queries.transpose(1, 2)
+    def _targets(self, batch: Batch, labels: list[Tensor]) -> Targets:
         asked = [answer >= 0 for answer in batch.answers]
-        masks, answers = _picked(batch.masks, asked), _picked(batch.answers, asked)
-        losses, _ = answer_losses("ground", output["pred_gmasks"], scores, masks, answers, share_choice=True)
-        quality = output.get("pred_gquality")
-        if quality is not None:
-            losses["ground_blend"] = blend_loss(blend(output["pred_gmasks"], scores, quality.detach()), masks, answers)
-        return losses
+        entity_masks = _picked(batch.masks, [sentence.targets for sentence in batch.sentences])
+        return Targets(
+            masks=batch.masks,
+            labels=labels,
+            complete=batch.complete,
+            expression_masks=_picked(batch.masks, asked),
+            answers=_picked(batch.answers, asked),
+            prompted=_picked(batch.masks, batch.prompted),
+            entity_masks=entity_masks,
+            entities=[torch.arange(len(own)) for own in entity_masks],
+            visual=[sentence.sentence.visual for sentence in batch.sentences],
+        )
 
-    def _spatial_losses(self, batch: Batch, output: Output) -> dict[str, Tensor]:
-        scores = output["pred_smaskembs"].float() @ output["pred_pspatials"].float().transpose(1, 2)
-        masks = _picked(batch.masks, batch.prompted)
-        queries = [torch.arange(len(own)) for own in masks]
-        return answer_losses("spatial", output["pred_smasks"], scores, masks, queries, share_choice=True)[0]
-
-    def _interleaved_losses(
-        self, batch: Batch, output: Output, labels: list[Tensor], class_table: Tensor, last: bool
+    def _last_losses(
+        self, batch: Batch, run: Pass, assignments: dict[str, Assignment], labels: list[Tensor], tables: Tables
     ) -> dict[str, Tensor]:
-        interface = self.model.interface
-        factor = interface.scale if interface.config.towers else None
-        scores = mixed_entity_scores(output, [sentence.sentence.visual for sentence in batch.sentences], factor)
-        targets = [sentence.targets for sentence in batch.sentences]
-        masks = _picked(batch.masks, targets)
-        queries = [torch.arange(len(own)) for own in targets]
-        losses, assignment = answer_losses("entity", output["pred_imasks"], scores, masks, queries, share_choice=True)
-        quality = output.get("pred_iquality")
-        if quality is not None:
-            losses["entity_blend"] = blend_loss(blend(output["pred_imasks"], scores, quality.detach()), masks, queries)
-        legends, true = output["pred_interleave_image"][:, 0], batch.true_sentence
-        losses["legend"] = self._contrast("legend", output, legends, true, last)
-        if last:
-            objects = output["pred_interleave_objects"]
-            losses["entity_names"] = name_loss(
-                objects, assignment, _picked(labels, targets), class_table, interface.scale
-            )
-            own = true.nonzero()[:, 0]
+        """Losses that only the last prediction has: names of proposals, and the score of a search."""
+        output, scale = run.final, self.model.interface.scale
+        if self.name_places is None:  # then among the names of the batch
+            name_labels, names, name_scale = labels, tables.entities, scale
+        else:
+            name_labels, names = numbered(batch.labels, self.name_number), self.name_places
+            name_scale = torch.tensor(NAME_SCALE)
+        losses = {"names": name_loss(output["pred_captions"], assignments["object"], name_labels, names, name_scale)}
+        if "entity" in assignments:
+            targets = [sentence.targets for sentence in batch.sentences]
+            objects, entity_labels = output["pred_interleave_objects"], _picked(labels, targets)
+            losses["entity_names"] = name_loss(objects, assignments["entity"], entity_labels, tables.classes, scale)
+            own = batch.true_sentence.nonzero()[:, 0]
             entities = output["pred_entity_class"][own]
             counts = torch.tensor([len(rows) for rows in targets])[own]
             losses["score"] = search_score_loss(
-                legends[own],
+                output["pred_interleave_image"][own, 0],
                 entities,
                 torch.arange(entities.shape[1]) < counts[:, None],
                 output["pred_retrievals"][:, 0],
                 output["pred_captions"],
                 own,
-                interface.scale,
+                scale,
             )
         return losses
 
@@ -286,16 +268,6 @@ class InterfaceStage(Stage):
         return contrastive_loss(images, texts, scale, more_one=more_images, more_other=more_texts)
 
     # --- losses of the last prediction, and of what has no predictions -------------------------
-
-    def _region_name_loss(
-        self, batch: Batch, output: Output, assignment: Assignment, labels: list[Tensor], entity_table: Tensor
-    ) -> Tensor:
-        """Regions among the positions of all names, or among those of the batch where no positions are known."""
-        regions = output["pred_captions"]
-        if self.name_places is None:
-            return name_loss(regions, assignment, labels, entity_table, self.model.interface.scale)
-        known = numbered(batch.labels, self.name_number)
-        return name_loss(regions, assignment, known, self.name_places, NAME_SCALE)
 
     def _quality_loss(self, batch: Batch, output: Output) -> Tensor:
         """Every kind of proposal tells how good its masks are."""
@@ -328,19 +300,19 @@ class InterfaceStage(Stage):
             "text_target": caption_place_loss(torch.cat(texts), places, torch.cat(owners), scale),
         }
 
-    def _name_targets(self, names: Sequence[str], class_table: Tensor, entity_table: Tensor) -> dict[str, Tensor]:
+    def _name_targets(self, names: Sequence[str], tables: Tables) -> dict[str, Tensor]:
         """Class and entity vectors of names stay at the positions of those names."""
         number = torch.tensor([self.name_number.get(name, -1) for name in names], dtype=torch.long)
         known = number >= 0
         if self.name_places is None or not known.any():
             return {}
         places = self.name_places[number[known]]
-        tables = class_table[: len(names)], entity_table
-        return {"name_target": torch.stack([place_loss(table[known], places) for table in tables]).sum()}
+        classes, entities = tables.classes[: len(names)][known], tables.entities[known]
+        return {"name_target": place_loss(classes, places) + place_loss(entities, places)}
 
     def _whole_photos(self, rng: np.random.Generator) -> dict[str, Tensor]:
         """Whole photos, as large as in use, towards their positions, by the towers alone."""
-        if not self.settings.backbone_rate or self.anchors is None:
+        if not self.recipe.backbone_rate or self.anchors is None:
             return {}
         vision, rows = self.model.vision, rng.choice(self.drawable, WHOLE_PHOTOS)
         crop = random_crop(WHOLE_PHOTOS, rng, smallest=NEARLY_WHOLE)

@@ -8,11 +8,9 @@ better than that. Both backbones stand still; means inside of all masks are comp
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...errors import InputError
@@ -20,10 +18,9 @@ from ...interface.find import tasks
 from ...interface.find.model import FindModel
 from ...interface.find.tower_paths import TowerPaths
 from ..data import held_out
-from ..loop import Stage
+from ..loop import Stage, StageSettings
 from .mask_means import mask_means, name_cross_entropy, naming_figures, rare_first
 from .samples import MASK_SIDE, Samples
-from .settings import StageSettings
 from .space_stage import CHUNK
 
 MASKS, BOXES = 3, 2  # of a photo: masks at most, and boxes drawn at random
@@ -43,9 +40,10 @@ class RefitStage(Stage):
     def __init__(
         self, settings: StageSettings, model: FindModel, earlier: FindModel, train: Samples, *, seed: int = 0
     ) -> None:
-        self.settings, self.photos_per_step = settings, settings.batch
+        super().__init__(settings)
         self.paths = self.module = model.interface.paths
         self.paths.load_state_dict(earlier.interface.paths.state_dict())
+        self.paths.requires_grad_(True)
         if not len(train):
             raise InputError("stage refit learns from photos, the packs hold none; leave the stage out")
         coverages, rows, labels = _coverages(train, np.random.default_rng(seed))
@@ -65,12 +63,9 @@ class RefitStage(Stage):
         self.held, self.held_named = np.flatnonzero(kept_back), np.flatnonzero(named & kept_back)
         self.odds = rare_first(self.labels[self.named])
 
-    def parameter_groups(self) -> list[dict[str, Any]]:
+    def learned(self) -> list[nn.Parameter]:
         """The region path alone."""
-        learning = [*self.paths.region.parameters(), *self.paths.part.parameters()]
-        for parameter in learning:
-            parameter.requires_grad_(True)
-        return [{"params": learning, "lr": self.settings.rate, "weight_decay": self.settings.decay}]
+        return [*self.paths.region.parameters(), *self.paths.part.parameters()]
 
     def losses(self, rng: np.random.Generator, share: float = 0.0) -> dict[str, Tensor]:
         """Cosine with the vectors of the earlier model; cross-entropy of named masks among all names."""

@@ -8,20 +8,18 @@ the position that the shared space gives to what the teachers saw there, so that
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...errors import InputError
 from ...interface.find.model import FindModel
-from ..loop import Stage
+from ..loop import Stage, StageSettings
 from .mask_means import mask_means, name_cross_entropy, naming_figures, rare_first
 from .samples import Samples, Views
-from .settings import StageSettings
 from .space_stage import Space
 
 SIDE = 40  # of the coverages that means are taken under
@@ -50,7 +48,7 @@ class RegionStage(Stage):
         *,
         seed: int = 0,
     ) -> None:
-        self.settings, self.photos_per_step = settings, settings.batch
+        super().__init__(settings)
         self.module, self.head = model.interface.paths, model.interface.paths.region
         self.name_places = name_places
         number = {name: n for n, name in enumerate(names)}
@@ -67,10 +65,9 @@ class RegionStage(Stage):
             )
         self.odds = rare_first(self.labels)
 
-    def parameter_groups(self) -> list[dict[str, Any]]:
+    def learned(self) -> list[nn.Parameter]:
         """The region path alone."""
-        settings = self.settings
-        return [{"params": list(self.head.parameters()), "lr": settings.rate, "weight_decay": settings.decay}]
+        return list(self.head.parameters())
 
     def losses(self, rng: np.random.Generator, share: float = 0.0) -> dict[str, Tensor]:
         """Cross-entropy of masks among all names; cosine of boxes with the positions of what is in them."""

@@ -20,7 +20,7 @@ from ...errors import ConfigError, InputError, ShapeError
 from ...interface.find.model import FindModel, MiniConfig
 from ...interface.find_mini.bundle import WEIGHTS, load_bundle
 from ...models.text.tower import load_tokenizer, train_tokenizer
-from ..loop import Progress, Stage, run_stage
+from ..loop import Progress, Stage, StageSettings, run_stage
 from .align_stage import AlignStage, own_places
 from .finish import all_names, finish, fit_curves
 from .interface_stage import InterfaceStage
@@ -29,7 +29,7 @@ from .refit_stage import RefitStage
 from .region_stage import RegionStage
 from .samples import Samples, Views, joined, load_samples, load_views
 from .sentences import Sentences, classifier_names, load_sentences, own_sentences, teacher_names
-from .settings import FindMiniSettings, StageSettings
+from .settings import FindMiniSettings
 from .space_stage import TEMPLATES, Space, SpaceStage, load_space
 from .text_stage import TextStage
 from .vision_stage import Anchors, VisionStage

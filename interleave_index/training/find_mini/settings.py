@@ -8,27 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import ConfigError
-from ..settings import read_settings, to_plain
+from ..loop import StageSettings
+from ..settings import as_path, read_settings, to_plain
 
 RECIPE = Path(__file__).with_name("find_mini.yaml")
 STAGE_NAMES = ("space", "text", "vision", "align", "regions", "interface", "refit", "bundle")
 NOT_KEPT = ("data", "out", "targets", "more", "start", "stages", "threads", "device")  # in a finished bundle
-
-
-@dataclass(frozen=True, slots=True)
-class StageSettings:
-    """How long one stage learns, and how fast.
-
-    Attributes:
-        minutes: of its own clock, which the learning rate follows.
-        batch: photos, or texts, a step.
-        rate: learning rate of AdamW; decay: weight decay.
-    """
-
-    minutes: float
-    batch: int
-    rate: float
-    decay: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +28,7 @@ class InterfaceSettings(StageSettings):
     """
 
     backbone_rate: float
-    supervised: tuple[int, ...]
+    supervised: list[int]
     tasks: dict[str, float]
     weights: dict[str, float]
 
@@ -74,7 +59,7 @@ class FindMiniSettings:
     targets: Path | None
     more: Path | None
     start: Path | None
-    stages: tuple[str, ...]
+    stages: list[str]
     seed: int
     limit: int | None
     bf16: bool
@@ -95,11 +80,16 @@ class FindMiniSettings:
 
     def kept(self) -> dict[str, Any]:
         """What a finished bundle says of its training, plain JSON values."""
-        return {name: value for name, value in to_plain(self).items() if name not in NOT_KEPT}
+        return to_plain(self, without=NOT_KEPT)
 
 
 def find_mini_settings(
     data: Path, out: Path, *, recipe: Path | None = None, overrides: Mapping[str, Any] | None = None
 ) -> FindMiniSettings:
     """The recipe, a file of the user over it, and overrides by dotted key over both. Errors as of `read_settings`."""
-    return read_settings(FindMiniSettings, RECIPE, recipe, {"data": data, "out": out, **(overrides or {})})
+    values = read_settings(RECIPE, recipe, overrides or {})
+    for name in ("targets", "more", "start"):
+        values[name] = as_path(values[name])
+    for name in STAGE_NAMES[:-1]:
+        values[name] = InterfaceSettings(**values[name]) if name == "interface" else StageSettings(**values[name])
+    return FindMiniSettings(data, out, **values)

@@ -8,7 +8,6 @@ these heads give to every photo, crop, caption and name.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,11 +16,10 @@ from torch.nn import functional as F
 
 from ...errors import InputError
 from ...interface.find.tower_paths import Head
-from ..loop import Stage
+from ..loop import Stage, StageSettings
 from .measures import caption_recall
 from .samples import Samples, Views, project_targets
 from .sentences import Sentences, captions_of
-from .settings import StageSettings
 
 SPACE_DIM, VISION_DIM, SENTENCE_DIM = 256, 512, 384
 TEMPLATES = ("{}", "a {}", "a photo of a {}")
@@ -111,7 +109,7 @@ class SpaceStage(Stage):
     ) -> None:
         if train.pooled is None or held.pooled is None:
             raise InputError("stage space learns between teachers, no teacher targets given; pass --targets")
-        self.settings, self.photos_per_step = settings, settings.batch
+        super().__init__(settings)
         self.module = Space(SPACE_DIM, train.pooled, own_texts=sentences.own)
         self.directions = self.module.directions(torch.as_tensor(train.pooled))
         pooled = torch.as_tensor(views.pooled)
@@ -124,11 +122,6 @@ class SpaceStage(Stage):
         captioned = held.where(lambda n: bool(held.captions[n]))
         self.held_directions = self.module.directions(torch.as_tensor(held.pooled[captioned]))
         self.held_texts = torch.as_tensor(held_vectors).float()
-
-    def parameter_groups(self) -> list[dict[str, Any]]:
-        """One group."""
-        settings = self.settings
-        return [{"params": list(self.module.parameters()), "lr": settings.rate, "weight_decay": settings.decay}]
 
     def losses(self, rng: np.random.Generator, share: float = 0.0) -> dict[str, Tensor]:
         """Symmetric cross-entropy within a batch; pairs that share a photo or a text are no negatives."""

@@ -15,9 +15,8 @@ from torch.nn import functional as F
 
 from ...interface.find.model import FindModel
 from ...interface.find.tower_paths import Head
-from ..loop import Stage, decay_groups
+from ..loop import Stage, StageSettings, decay_groups
 from .sentences import KINDS, Sentences
-from .settings import StageSettings
 from .space_stage import SENTENCE_DIM, Space
 
 SHORT = {"chunk": 0.35, "name": 0.35, "lemma": 0.3}  # shares of the short half of a batch
@@ -33,7 +32,7 @@ class TextStage(Stage):
     module: nn.ModuleDict
 
     def __init__(self, settings: StageSettings, model: FindModel, sentences: Sentences, space: Space) -> None:
-        self.settings, self.photos_per_step = settings, settings.batch
+        super().__init__(settings)
         self.model, self.sentences = model, sentences
         self.places = space.of_texts(sentences.vectors).half()
         self.rows = {}

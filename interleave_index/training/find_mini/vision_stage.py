@@ -22,14 +22,13 @@ from ...errors import InputError
 from ...interface.find.model import FindModel
 from ...interface.find.tower_paths import Head
 from ...models.vision.tower import to_side
-from ..loop import Stage, decay_groups
+from ..loop import Stage, StageSettings, decay_groups
 from .augment import Crop, jitter, random_crop, view_crop
 from .batches import cropped_masks
 from .cell_losses import cell_losses
 from .measures import caption_recall
 from .samples import COMPLETE, Samples, Views, project_targets, target_directions
 from .sentences import KINDS, Sentences
-from .settings import StageSettings
 from .space_stage import VISION_DIM, Space
 
 VOC_CLASSES, ADE_CLASSES = 21, 32
@@ -104,7 +103,8 @@ class VisionStage(Stage):
                 "stage vision learns from teacher targets, none given; pass --targets a folder written by "
                 "tools/cache_teachers.py"
             )
-        self.settings, self.photos_per_step, self.side = settings, settings.batch, _side(0.0)
+        super().__init__(settings)
+        self.side = _side(0.0)
         self.tower, self.interface = model.vision, model.interface
         self.train_set, self.painted, self.views, self.held, self.anchors = train, train.painted, views, held, anchors
         mean, components = project_targets(basis, min(VISION_DIM, basis.shape[1]))

@@ -10,7 +10,8 @@ from interleave_index.interface.find.config import FindConfig
 from interleave_index.interface.find.network import FindInterface
 from interleave_index.interface.find.prompts import Prompts
 from interleave_index.training.find_mini.cell_losses import cell_losses, owners
-from interleave_index.training.find_mini.extra_losses import blend_loss, name_loss, quality_loss, search_score_loss
+from interleave_index.training.find_mini.extra_losses import name_loss, quality_loss, search_score_loss
+from interleave_index.training.losses import blend_loss
 from interleave_index.training.matcher import Assignment
 
 

@@ -40,9 +40,9 @@ from interleave_index.training.find_mini.samples import (
     project_targets,
 )
 from interleave_index.training.find_mini.sentences import FEATURES, teacher_names
-from interleave_index.training.find_mini.settings import StageSettings, find_mini_settings
+from interleave_index.training.find_mini.settings import find_mini_settings
 from interleave_index.training.find_mini.space_stage import Space, load_space
-from interleave_index.training.loop import Progress, run_stage
+from interleave_index.training.loop import Progress, StageSettings, run_stage
 from interleave_index.training.losses import mask_ious
 
 QUICK = StageSettings(minutes=0.1, batch=64, rate=1e-3, decay=0.1)

@@ -1,4 +1,4 @@
-"""Going through many items: progress told one by one, and runs that are encoded together."""
+"""Going through many items: progress reported one by one, and runs that are encoded together."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _Item = TypeVar("_Item")
 
 
 def tracked(items: Sequence[_Item], what: str, progress: Progress) -> Iterator[tuple[int, _Item]]:
-    """The items with their numbers from 0; progress is told each time that one is done."""
+    """The items with their numbers from 0; progress is reported each time that one is done."""
     for number, item in enumerate(items):
         yield number, item
         progress(what, number + 1, len(items))

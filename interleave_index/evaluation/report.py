@@ -58,7 +58,7 @@ def evaluate(
         seed: of the bootstrap intervals, the only thing that is drawn at random.
         limit: only the first so many photos of the pack, for a trial.
         exclude_sources: photos of these sources are left out.
-        progress: is told what is being done, how many are done, and of how many.
+        progress: called with what is being done, how many are done, and of how many.
         plot: where a reliability plot of the judgement is drawn as ``.png``, or None.
     Returns:
         The report as plain JSON values, figures in percent; its keys are listed in docs/evaluate.md.
@@ -66,17 +66,17 @@ def evaluate(
         InputError: the pack or the pairs cannot be read, or no photo is left.
         ImageUnreadable: a picture of the pack is damaged.
     """
-    told = progress or (lambda what, done, total: None)
+    report_progress = progress or (lambda what, done, total: None)
     pairs = read_pairs(hard_negatives) if hard_negatives else None
     photos = list(islice((photo for photo in read_pack(pack) if photo.source not in exclude_sources), limit))
     if not photos:
         raise InputError(f"pack {pack} has no photo left to evaluate; check --limit and --exclude-source")
     known = facts or shipped_facts()
-    library = encode_library(photos, interface, told)
+    library = encode_library(photos, interface, report_progress)
     remembered = Remembered(interface)
-    outcomes = dict(_parts(library, remembered, known, seed, told))
+    outcomes = dict(_parts(library, remembered, known, seed, report_progress))
     if pairs is not None:
-        outcomes["hard_negatives"] = judge_pairs(library, remembered, pairs, told)
+        outcomes["hard_negatives"] = judge_pairs(library, remembered, pairs, report_progress)
     if dump is not None:
         _write(dump, outcomes, library)
     if plot is not None:

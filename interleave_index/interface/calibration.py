@@ -1,6 +1,6 @@
 """What turns scores into chances: banks of vectors that mean nothing in particular, and fitted curves.
 
-Knows arrays only. What a chance decides is told by `query.judgement`, how curves are fitted by `tools/fit_curves.py`.
+Knows arrays only. What a chance decides stands in `query.judgement`, how curves are fitted by `tools/fit_curves.py`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What lies in the files of a model, told from their heads: no tensor is read and nothing is built."""
+"""What lies in the files of a model, read from their headers: no tensor is read and nothing is built."""
 
 from __future__ import annotations
 

@@ -37,17 +37,17 @@ class TextReading:
     empty: bool = False
 
     def notes(self) -> list[str]:
-        """What the user should be told, a line each."""
-        told = []
+        """What the user should know, a line each."""
+        notes = []
         for word in self.unknown:
             others = self.near.get(word, ())
             hint = f"; did you mean {' or '.join(others)}?" if others else ""
-            told.append(f"the model does not know the word {word!r} and may misread it{hint}")
-        told += [f"the model cannot read {word!r} and leaves it out" for word in self.left_out]
+            notes.append(f"the model does not know the word {word!r} and may misread it{hint}")
+        notes += [f"the model cannot read {word!r} and leaves it out" for word in self.left_out]
         if self.cut:
             start = self.cut if len(self.cut) <= SHOWN_CUT else f"{self.cut[:SHOWN_CUT]}..."
-            told.append(f"the text is longer than the model reads; it leaves out {start!r}")
-        return told
+            notes.append(f"the text is longer than the model reads; it leaves out {start!r}")
+        return notes
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,7 +60,7 @@ class Kind:
         recognise: whether a folder with this config.json (empty where it has none) is of the kind.
         describe, load: what is known of a model of the kind, and its interface.
         locate: folder of the model that has the kind's own name, by what follows the colon; None where it has no files.
-        by_points: whether it grounds by points unless told otherwise.
+        by_points: whether it grounds by points unless the settings say otherwise.
     """
 
     name: str

@@ -289,17 +289,17 @@ def test_the_same_seed_gives_the_same_report(pack: Path, facts: TrainFacts, repo
 
 
 def test_limit_and_excluded_sources_leave_photos_out_and_progress_is_told(pack: Path, facts: TrainFacts) -> None:
-    told: list[tuple[str, int, int]] = []
+    updates: list[tuple[str, int, int]] = []
     small = evaluate(
         pack,
         interface=ToyInterface(),
         facts=facts,
         limit=2,
-        progress=lambda what, done, total: told.append((what, done, total)),
+        progress=lambda what, done, total: updates.append((what, done, total)),
     )
     assert small["photos"] == 2 and small["caption"]["n"] == 2 and small["interleaved"]["n"] == 0
     assert small["interleaved"]["IR@1"] == 0 and small["labels"]["seen"]["n"] == 0
-    assert ("photos", 2, 2) in told and ("captions", 2, 2) in told
+    assert ("photos", 2, 2) in updates and ("captions", 2, 2) in updates
     without = evaluate(pack, interface=ToyInterface(), facts=facts, exclude_sources={"classes"})
     assert without["photos"] == 5 and without["labels"]["classes"] == 0
     with pytest.raises(InputError, match="no photo left"):

@@ -214,9 +214,9 @@ def test_names_are_known_over_closed_lists_and_class_names_over_photos_of_a_clas
 
 
 def test_a_class_name_is_a_stranger_to_things_that_neither_their_list_nor_their_captions_name() -> None:
-    told = PackPhoto("a", "drawn", b"", 10, 10, ("A lobster on a cat.",), (), _photo("a", CAT).regions, "all 3 things")
+    first = PackPhoto("a", "drawn", b"", 10, 10, ("A lobster on a cat.",), (), _photo("a", CAT).regions, "all 3 things")
     others = [_photo(name, labels=(name,), closed=False) for name in ("cat", "lobster", "piano")]
-    (only,) = strangers([told, *others])
+    (only,) = strangers([first, *others])
     assert (only.name, only.photos.tolist(), only.right.tolist(), only.enough) == ("piano", [0], [False], False)
 
 

@@ -201,7 +201,7 @@ def test_masks_of_a_judge_come_in_the_order_of_its_own_scores_and_none_twice(ben
     ]
     found = ground_targets(scene, [bench.target(1, "a disc")], GroundingModels(concept=lambda target: detected))
     assert [mask_iou(one.mask.decode(), want) for one, want in zip(found, (dislikes, likes), strict=True)] == [1, 1]
-    assert found[0].score < 0.3 < 0.6 < found[1].score  # the cosine is told, and does not order
+    assert found[0].score < 0.3 < 0.6 < found[1].score  # the cosine is given, and does not order
 
 
 @pytest.mark.parametrize("share", [0.0002, 1.0])

@@ -1,4 +1,4 @@
-"""What is told of a model's files without building it."""
+"""What is known of a model's files without building it."""
 
 import pytest
 import torch

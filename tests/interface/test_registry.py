@@ -1,4 +1,4 @@
-"""One table of kinds: how a name becomes a model, and what is told of it without building it."""
+"""One table of kinds: how a name becomes a model, and what is known of it without building it."""
 
 import json
 

@@ -6,12 +6,12 @@ import torch
 from interleave_index.models.batching import Batcher, out_of_memory
 
 
-def machine(room, sizes):
-    """Work that has room for so many items at a time and notes what it was given."""
+def machine(capacity, sizes):
+    """Work that takes so many items at a time and notes what it was given."""
 
     def work(items):
         sizes.append(len(items))
-        if len(items) > room:
+        if len(items) > capacity:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
         return [item * 10 for item in items]
 

@@ -198,8 +198,8 @@ def test_a_missing_file_is_one_clear_error(folders, tmp_path, file, words):
 
 def test_a_preprocessor_of_another_size_is_refused(folders, tmp_path):
     target = changed(folders["clip"], tmp_path / "other")
-    told = json.loads((target / "preprocessor_config.json").read_text())
-    told["crop_size"], told["size"] = {"height": 32, "width": 32}, {"shortest_edge": 32}
-    (target / "preprocessor_config.json").write_text(json.dumps(told))
+    settings = json.loads((target / "preprocessor_config.json").read_text())
+    settings["crop_size"], settings["size"] = {"height": 32, "width": 32}, {"shortest_edge": 32}
+    (target / "preprocessor_config.json").write_text(json.dumps(settings))
     with pytest.raises(ModelError, match=r"prepares photos at 32x32.*48x48"):
         DualEncoder(target)

@@ -1,4 +1,4 @@
-"""Pulling models from a hub: a small server on this machine speaks the hub's own language."""
+"""Pulling models from a hub: a small server on this machine serves the hub's protocol."""
 
 import hashlib
 import json
@@ -185,12 +185,12 @@ def test_a_pull_that_was_cut_short_is_not_used_and_goes_on_where_it_stopped(plac
 
 def test_a_connection_that_breaks_is_taken_up_again_within_one_pull(place):
     place.cut = 1_000_000
-    told = []
-    found = pull(NAME, progress=lambda done, total, file: told.append((done, total)))
+    updates = []
+    found = pull(NAME, progress=lambda done, total, file: updates.append((done, total)))
     assert (found.folder / "model.safetensors").read_bytes() == FILES["model.safetensors"]
     ranges = [line.split()[-1] for line in place.asked if "bytes=" in line]
     assert ranges == ["bytes=1000000-", "bytes=2000000-"]
-    assert told == sorted(told) and told[-1][0] == told[-1][1]
+    assert updates == sorted(updates) and updates[-1][0] == updates[-1][1]
 
 
 def test_weights_that_are_not_what_the_hub_promised_are_thrown_away(place):
@@ -260,9 +260,9 @@ def test_the_command_pulls_and_tells_where_it_is(place, capsys, tmp_path):
 
     with pytest.raises(SystemExit) as end:
         main(["models", "pull", NAME, "--json", "--index", str(tmp_path / "none")])
-    told = json.loads(capsys.readouterr().out)
-    assert end.value.code == 0 and told["folder"] == str(local.folder_of(NAME)) and told["licence"] == "apache-2.0"
-    assert set(told["files"]) == {"config.json", "README.md", "model.safetensors", "tokenizer.json"}
+    shown = json.loads(capsys.readouterr().out)
+    assert end.value.code == 0 and shown["folder"] == str(local.folder_of(NAME)) and shown["licence"] == "apache-2.0"
+    assert set(shown["files"]) == {"config.json", "README.md", "model.safetensors", "tokenizer.json"}
     with pytest.raises(SystemExit) as end:
         main(["models", "pull", "someone/else"])
     assert end.value.code == 1 and capsys.readouterr().err.startswith("error: the hub has no model someone/else")

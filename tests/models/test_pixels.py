@@ -14,7 +14,7 @@ NAFLEX = {"model_type": "siglip2", "vision_config": {"num_patches": 256, "patch_
 
 
 @pytest.mark.parametrize(
-    ("told", "config", "words", "mean"),
+    ("config_json", "config", "words", "mean"),
     [
         (
             {
@@ -47,16 +47,16 @@ NAFLEX = {"model_type": "siglip2", "vision_config": {"num_patches": 256, "patch_
     ],
 )
 @pytest.mark.parametrize("nested", [False, True])
-def test_every_form_of_the_file_is_understood(tmp_path, told, config, words, mean, nested):
-    if told is not None:
+def test_every_form_of_the_file_is_understood(tmp_path, config_json, config, words, mean, nested):
+    if config_json is not None:
         name = "processor_config.json" if nested else "preprocessor_config.json"
-        (tmp_path / name).write_text(json.dumps({"image_processor": told} if nested else told))
+        (tmp_path / name).write_text(json.dumps({"image_processor": config_json} if nested else config_json))
     found = read_preprocessing(tmp_path, config)
     assert str(found) == words and found.mean == mean and found.patch == config["vision_config"]["patch_size"]
 
 
 @pytest.mark.parametrize(
-    ("told", "words"),
+    ("config_json", "words"),
     [
         ({"do_resize": False}, "without resizing"),
         ({"rescale_factor": 1.0}, "rescaling by 1/255"),
@@ -64,8 +64,8 @@ def test_every_form_of_the_file_is_understood(tmp_path, told, config, words, mea
         ({"size": {"shortest_edge": 200}, "crop_size": 224, "do_center_crop": True}, "short side of 200"),
     ],
 )
-def test_a_preprocessing_that_no_such_model_has_is_refused(tmp_path, told, words):
-    (tmp_path / "preprocessor_config.json").write_text(json.dumps(told))
+def test_a_preprocessing_that_no_such_model_has_is_refused(tmp_path, config_json, words):
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(config_json))
     with pytest.raises(ModelError, match=words):
         read_preprocessing(tmp_path, CLIP)
 

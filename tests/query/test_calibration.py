@@ -79,12 +79,12 @@ def test_constants_of_an_older_form_count_as_not_fitted():
 
 
 def test_curves_are_read_for_every_kind_or_for_none():
-    told: dict[str, dict[str, float]] = {str(kind): asdict(CURVE) for kind in KINDS}
-    assert read_curves(told) == dict.fromkeys(KINDS, CURVE) and read_curves({}) == {}
+    values: dict[str, dict[str, float]] = {str(kind): asdict(CURVE) for kind in KINDS}
+    assert read_curves(values) == dict.fromkeys(KINDS, CURVE) and read_curves({}) == {}
     with pytest.raises(KeyError):
-        read_curves({"caption": told["caption"]})
+        read_curves({"caption": values["caption"]})
     with pytest.raises(TypeError):
-        read_curves({**told, "region": {"slope": 1.0}})
+        read_curves({**values, "region": {"slope": 1.0}})
 
 
 def test_what_an_index_keeps_is_unpacked_once():

@@ -148,14 +148,14 @@ def twins(library, draw):
 @pytest.mark.parametrize("mode", ["exact", "ann"])
 @pytest.mark.parametrize("query", ["[red]", "red", "a [red] disc on white"])
 def test_of_two_photos_alike_the_one_that_shows_what_is_not_wanted_falls_below(twins, query, mode):
-    def told(asked):
+    def scores_of(asked):
         answer = twins.ask(asked, mode=mode, top_k=20)
         found = dict(zip(twins.names(answer), answer, strict=True))
         return found["red_beside_green"], found["red_beside_blue"], found["red_and_blue"]
 
-    green, blue, both = told(query)
+    green, blue, both = scores_of(query)
     assert blue.score == pytest.approx(green.score, abs=1e-5) and blue.relevance == pytest.approx(green.relevance, 1e-4)
-    without_green, without_blue, without_both = told(f"{query} -[blue]")
+    without_green, without_blue, without_both = scores_of(f"{query} -[blue]")
     assert without_green.score == pytest.approx(green.score, abs=1e-5)
     assert without_blue.rank > without_green.rank and without_both.rank > without_green.rank
     # blue is surely there: five nats of the odds, by curves of slope 20

@@ -23,7 +23,7 @@ def toward(cosine: float) -> list[float]:
 
 
 def stored(*cosines: float, image: float = 0.0, masks: bool = True, scores: Sequence[float] = ()) -> StoredRegions:
-    """Regions of the four boxes, equally well drawn unless told, masks kept at a quarter of the photo's size."""
+    """Regions of the four boxes, equally well drawn by default, masks kept at a quarter of the photo's size."""
     small = tuple(encode_rle(box_mask(tuple(box / 4), (10, 20))) for box in BOXES[: len(cosines)])
     regions = np.array([toward(c) for c in cosines], np.float32).reshape(-1, 2)
     return StoredRegions(

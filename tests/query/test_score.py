@@ -49,7 +49,7 @@ PHOTOS = block(([1, 0], [[0.6, 0.8], [0, 1]]), ([0, 1], []), ([0.6, 0.8], [[1, 0
 
 
 def terms(vectors=(), weights=(), whole=None, images=None):
-    """Terms of two dimensions, compared with images as with regions unless told otherwise."""
+    """Terms of two dimensions, compared with images as with regions by default."""
     rows = np.array(vectors, np.float32).reshape(len(vectors), 2)
     return Terms(
         rows,

@@ -163,7 +163,7 @@ def _broken() -> tuple[type[Exception], ...]:
     """Errors of a connection that breaks, after which the rest may still be had."""
     from huggingface_hub import get_session
 
-    kinds = type(get_session()).__mro__  # the hub's client tells which library it speaks through
+    kinds = type(get_session()).__mro__  # the class of the hub's client names its library
     library = import_module(next(kind.__module__.split(".")[0] for kind in kinds if kind.__name__ == "Client"))
     return library.TransportError, ConnectionError, TimeoutError
 

@@ -1,4 +1,4 @@
-"""The models that may help to ground a thing, told apart by what their folders say they are. Knows no grounding."""
+"""The models that may help to ground a thing, by what the config files of their folders name. Knows no grounding."""
 
 from __future__ import annotations
 

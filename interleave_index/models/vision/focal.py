@@ -174,7 +174,7 @@ class FocalDw(nn.Module):
 class FocalHf(nn.Module):
     """Focal-L: embeddings and stages of Hugging Face's FocalNet, and FIND's norm of each stage.
 
-    Its state dict has the published names; the renaming happens at the door.
+    Its state dict has the published names; they are renamed when they are loaded.
     """
 
     def __init__(self, sizes: FocalSizes = FOCAL_L) -> None:

@@ -331,9 +331,9 @@ def test_a_stopped_run_goes_on_and_gives_the_same_figures(
 def test_vectors_survive_a_stop_too(panoptic: PanopticSet, entities: Entities, tmp_path: Path) -> None:
     bench = retrieval.FindBenchText(entities, panoptic)
     first = Run(work=tmp_path)(bench, PlainSubject(ToyInterface()))
-    told: list[tuple[str, int, int]] = []
-    again = Run(work=tmp_path, progress=lambda *one: told.append(one))(bench, PlainSubject(ToyInterface()))
-    assert again["figures"] == first["figures"] and told == [(bench.name, 3, 3)]
+    updates: list[tuple[str, int, int]] = []
+    again = Run(work=tmp_path, progress=lambda *one: updates.append(one))(bench, PlainSubject(ToyInterface()))
+    assert again["figures"] == first["figures"] and updates == [(bench.name, 3, 3)]
 
 
 def test_records_of_another_run_are_refused_and_nothing_is_lost(

@@ -63,7 +63,7 @@ def emit_table(table: Table) -> None:
 
 
 def emit_answer(answer: Answer) -> None:
-    """The table of an answer under a line that says how much of it is meant."""
+    """The table of an answer under a line with how much of it is meant."""
     if not len(answer):
         say("No photo was searched: the index is empty, or the filters leave nothing.")
     else:

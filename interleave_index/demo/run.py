@@ -38,7 +38,7 @@ LEAD = (
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One query of the demo, with its heading and a line that says what is new about it."""
+    """One query of the demo, with its heading and a line on what is new about it."""
 
     heading: str
     note: str

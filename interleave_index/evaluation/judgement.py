@@ -114,7 +114,7 @@ def _pairs(answer: Answered, truth: NDArray[np.int8], number: int, *, absent: bo
 
 
 def _entity_hits(answer: Answered, question: Question) -> Iterator[Hit]:
-    """What is said of the entity in the first hits, where it is known whether it is there."""
+    """Verdicts on the entity in the first hits, where it is known whether it is there."""
     for row in answer.order[:SHOWN].tolist():
         truth = question.named.truth[row]
         if truth != UNKNOWN:

@@ -115,7 +115,7 @@ def totals(
     """Score of every photo for every query as a search would give it, (Q, N) float32.
 
     Args:
-        queries: those with pictures may be made one by one; then `count` says how many there are.
+        queries: those with pictures may be made one by one; then `count` is their number.
     """
     if count is None:
         queries = list(queries)

@@ -18,7 +18,7 @@ COLOURS = {
     "mixed_word": "#5f6caf",
     "all": "#111111",
 }
-FEWEST = 5  # pairs in a bin; with fewer there is no point, as their share says nothing
+FEWEST = 5  # pairs in a bin; with fewer there is no point, as their share means nothing
 
 
 def reliability_plot(figures: Mapping[str, Any], path: Path) -> None:

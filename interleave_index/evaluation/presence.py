@@ -1,4 +1,4 @@
-"""Presence: what an answer says of an entity in the photos that it shows, as stored regions and as a look judge it."""
+"""Presence: verdicts on an entity in the photos of an answer, by stored regions and by exact grounding."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MOST_LOOKS = 150
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """An entity in one hit: how likely it is said to be there, whether it counts as there, and whether it is."""
+    """An entity in one hit: its chance to be there, whether it counts as there, and whether it is."""
 
     question: Question
     position: int

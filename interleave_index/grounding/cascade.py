@@ -10,9 +10,9 @@
     coarse    the map itself, enlarged, where it is at least half of its height; of a flat map, the whole photo
     box       the box of the best component
 
-A model that judges presence is believed, whatever the map says: the map comes from a space that may know less of
-the thing. All other methods only say where the thing would be; whether it is there is not judged here (`present` is
-None). Models come as functions that are bound to the photo.
+The verdict of a model that judges presence stands, whatever the map shows: the map comes from a space that may know
+less of the thing. All other methods only give where the thing would be; whether it is there is not judged here
+(`present` is None). Models come as functions that are bound to the photo.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from .similarity import EPSILON, Scene, normalised
 
 Method = Literal["concept", "detector", "points", "stored", "coarse", "box", "absent"]
 
-FLAT = 0.02  # of cosine; a map that varies less says everywhere or nowhere
+FLAT = 0.02  # of cosine; a map that varies less points nowhere
 HALF = 0.5  # of a stretched map: what the coarse mask and the agreement with a stored region are cut at
 AGREES = 0.5  # soft IoU of a region's coverage with the map, from which on the two show the same
 SAME = 0.7  # IoU from which on two masks are one
@@ -115,7 +115,7 @@ def ground_targets(
 
 
 def _cascades(scene: Scene, targets: Sequence[Target], models: GroundingModels) -> list[_Cascade]:
-    """Each target's map and components; how far a cell rises above the rest of its map says whose it is."""
+    """Each target's map and components; a cell belongs to the target on whose map it rises highest above the rest."""
     use = scene.grid.usable()
     maps = [scene.map_of(target.vector) for target in targets]
     heights = [values - values[use].min() for values in maps]
@@ -177,9 +177,9 @@ class _Cascade:
         ]
 
     def _believed(self, masks: Sequence[BoolMask], method: Method) -> list[GroundedMask]:
-        """The masks of a model that judges, in their order; without any, one without pixels that says so.
+        """The masks of a model that judges, in their order; without any, one without pixels.
 
-        Too small or too large masks are left out beside others; one of them alone still says that the thing is there.
+        Too small or too large masks are left out beside others; one of them alone still means that the thing is there.
         """
         drawn = [mask for mask in masks if mask.any()]
         kept = [mask for mask in drawn if _is_sized(mask)] or drawn[:1]

@@ -1,7 +1,7 @@
 """Where the cells of an encoder's patch grid lie in a photo. Pure geometry, numpy only.
 
 However an encoder prepares a photo (stretched to a square, a square cut from its centre, padded to a square, or kept in
-its aspect), each axis is only scaled and shifted. So one rectangle says it all: the *window*, which is what the
+its aspect), each axis is only scaled and shifted. So one rectangle is enough: the *window*, which is what the
 whole grid covers, in pixels of the upright photo. It is the photo itself for a stretch, a part of it for a crop, and
 reaches past its borders for a letterbox.
 """
@@ -31,7 +31,7 @@ class PatchGrid:
         size: (height, width) of the upright photo, pixels.
         grid: (h, w) cells.
         window: x0, y0, x1, y1 in pixels of the photo: what the grid covers; may reach past the photo.
-        mode: how the encoder prepared the photo; the window says where the cells are, this only names it.
+        mode: how the encoder prepared the photo; the window gives where the cells are, this only names it.
     """
 
     size: tuple[int, int]

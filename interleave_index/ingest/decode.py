@@ -160,7 +160,7 @@ def load_picture(
 
 
 def os_words(trouble: OSError) -> str:
-    """What the operating system says, without the path.
+    """The operating system's message, without the path.
 
     >>> os_words(PermissionError(13, "Permission denied", "a.jpg"))
     'permission denied'
@@ -310,7 +310,7 @@ def _decoded(rgb: RGB, width: int, height: int, kind: str, exif: ExifFacts, more
 
 
 def upright(rgb: RGB, orientation: int) -> RGB:
-    """Turn a picture as its EXIF orientation (1 to 8) says; a view, not a copy.
+    """Turn a picture by its EXIF orientation (1 to 8); a view, not a copy.
 
     >>> upright(np.array([[[1], [2]]], np.uint8), 6)[..., 0].tolist()
     [[1], [2]]

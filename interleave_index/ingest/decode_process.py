@@ -46,7 +46,7 @@ def receive(stream: IO[bytes]) -> Any:
 
 def main() -> None:
     """Serve tasks until the input ends: frames (task, offset of its slot) in, replies out."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which says when to stop
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends this process
     tasks, replies = sys.stdin.buffer, os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # a library that prints must not break the frames
     recipe, block = receive(tasks)

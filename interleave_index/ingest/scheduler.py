@@ -174,7 +174,7 @@ class Run:
             return
         ready, self._ready = self._ready, {}
         if any(sha in self._pending.photos for sha in ready):
-            self._write()  # so that the look-up tells what this run has found before
+            self._write()  # so that the look-up includes what this run has written before
         with self.tally.during("read"):
             known = self.store.photos_by_sha(list(ready), space_id=self.space_id)
         due = [sha for sha in ready if not (sha in known and known[sha].encoded)]

@@ -1,7 +1,7 @@
 """Similarity as points behind the interface protocol: a photo is looked at exactly by the cascade of `grounding`.
 
 It works with any interface: a dual encoder draws the map from its patches, all others from the vectors and masks of
-their regions. Models that find things by phrase or picture say whether they are there; everything else says where
+their regions. Models that find things by phrase or picture judge whether they are there; everything else gives a place
 only, see `grounding.cascade`.
 """
 

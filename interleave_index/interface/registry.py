@@ -1,6 +1,6 @@
 """The models there are: one table of kinds, each with how it is recognised, described and loaded.
 
-Everything that lists, describes or builds a model by its name goes through here; nothing else tells kinds apart.
+Everything that lists, describes or builds a model by its name goes through here; nothing else distinguishes kinds.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ class Description:
 
     Attributes:
         what: in a few words.
-        dim: D, or None where only building tells.
-        checkpoint: SHA-256, or None where only building tells.
+        dim: D, or None where it is only known once built.
+        checkpoint: SHA-256, or None where it is only known once built.
         licence: as its card says, or None.
         bytes: of its files.
         error: why it cannot be used, or None.
@@ -245,7 +245,7 @@ def find(name: str) -> Model:
 
 
 def describe(name: str) -> Description:
-    """What is known of a model without building it; `error` of it says why it cannot be used."""
+    """What is known of a model without building it; its `error` is why it cannot be used, or None."""
     try:
         model = find(name)
         description = model.kind.describe(model)

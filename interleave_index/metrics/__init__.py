@@ -2,7 +2,7 @@
 
 Conventions follow the published evaluation code of FIND, READ and COCO: float32 arithmetic where the original has
 it, thresholds met by equality in float32, ties between scores broken by the lower position. Functions whose name
-ends in ``_percent`` and all recalls, cIoU, mIoU and P@t give 0 to 100; everything else says its range. Knows numpy
+ends in ``_percent`` and all recalls, cIoU, mIoU and P@t give 0 to 100; everything else documents its range. Knows numpy
 only.
 """
 

@@ -237,7 +237,7 @@ def _ranked(
         return _nothing(store, space_id, context, chosen.path)
     every = fuse(cosines, scoring)
     others = ids != own if own is not None and len(ids) > 1 else np.ones(len(ids), bool)
-    # what negatives take off lowers photos, and says nothing of whether the library holds what is wanted
+    # what negatives take off lowers photos, and has no part in whether the library holds what is wanted
     verdicts = judge_library(
         context,
         float(every.wanted[others].max()),

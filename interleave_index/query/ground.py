@@ -121,7 +121,7 @@ def ground_stored(
         masks: False leaves the masks of stored regions empty: bringing them to the photo's size is most of the work.
     Returns:
         One EntityHit a part, in order. The best region comes first; it is given even where the entity is not present
-        (its grounding says so), further ones only where it is. A photo without regions gives source `none`.
+        (see its grounding), further ones only where it is. A photo without regions gives source `none`.
     """
     kept = cache(stored.masks)
     return tuple(_ground_part(photo, stored, one, kept, masks) for one in asked)
@@ -181,7 +181,7 @@ def best_first(masks: Sequence[GroundedMask], entity: int) -> list[GroundedMask]
 
 
 def _seen(photo: Photo, hit: EntityHit, masks: Sequence[GroundedMask]) -> EntityHit:
-    """The hit with masks of a look, best first; a mask without pixels says that the look found nothing.
+    """The hit with masks of exact grounding, best first; a mask without pixels means that nothing was found.
 
     Whether the entity is there stays as it was judged, unless the grounder judges that itself: then it is believed.
     """

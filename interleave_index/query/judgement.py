@@ -10,7 +10,7 @@ likely than what stands below it. A photo counts as meant when both chances reac
 `photo` a generous one; the answer's cut-off is the chance at which that happens, 1 where no photo can reach it.
 
 An entity of a query is judged by its evidence (`score.py`): what it would score as a query of its own, with the curve
-of that query. A query that is one entity alone therefore says the same of its hits and of its entity.
+of that query. A query that is one entity alone therefore has the same chance for a hit and for its entity.
 
 The curves come with the interface, fitted on labelled training photos, one for each kind of query
 (`training/curves.py`); where none were fitted, `library_curves` makes them from what captions in general score.

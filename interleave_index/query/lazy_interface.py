@@ -34,7 +34,7 @@ class LazyInterface:
 
 
 def _difference(mine: Space, theirs: Space) -> str:
-    """What tells the space of the index from that of the interface, and what to do about it."""
+    """How the space of the index differs from that of the interface, and what to do about it."""
     same_model = (mine.interface, mine.checkpoint, mine.dim) == (theirs.interface, theirs.checkpoint, theirs.dim)
     if same_model:  # only how photos are prepared differs
         held, given = mine.preprocessing, theirs.preprocessing

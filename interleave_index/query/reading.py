@@ -1,4 +1,4 @@
-"""What the words of a query say: words that only frame others, text that says nothing, and what a model cannot read."""
+"""The words of a query: words that only frame others, text that names nothing, and what a model cannot read."""
 
 from __future__ import annotations
 

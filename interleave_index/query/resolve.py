@@ -3,7 +3,7 @@
 A query made only of photos and regions of the index needs no model: its entities are the stored vectors,
 and its legend is their mean, weighted as the entities are and scaled to length 1. As soon as text or an
 outside picture takes part, indexed photos are looked at again: the original, else the thumbnail; if neither
-is left, the stored vector stands in and a note says so.
+is left, the stored vector stands in and a note is added.
 """
 
 from __future__ import annotations
@@ -232,7 +232,7 @@ class _References:
 
 
 def _stored_vectors(store: Store, space_id: int, photo_ids: list[int]) -> StoredVectors:
-    """Of these photos; NotInIndex says whether there is no such photo, or only no vectors of it in the space."""
+    """Of these photos; NotInIndex where there is no such photo, or no vectors of it in the space."""
     try:
         return store.vectors(space_id, photo_ids)
     except NotInIndex:

@@ -3,7 +3,7 @@
     S = (l - m/2) · image + w * sum(w_e * s_e) / sum(w_e) - penalties      s_e = max over regions of (e - m) · region
 
 l is the sentence's vector, e an entity's, m the mean of the calibration's captions, read as sentences or as entities.
-What a photo or a region scores for captions in general says how near it lies to everything, and is taken off: half of
+What a photo or a region scores for captions in general is how near it lies to everything, and is taken off: half of
 it for photos, all of it for regions. Since the mean is linear in the vectors it is taken off the query instead, once,
 which makes it exact in every index. A whole picture also meets the image vector.
 
@@ -11,7 +11,7 @@ w grows with the share of the sentence that stands in brackets: `query.entity_we
 sentence, 1 for entities alone. The score of a query that is one entity alone is that entity's *evidence*, by which its
 presence is judged.
 
-A negative takes off what its own evidence says, as a chance at even odds: nothing where it is surely absent, and
+What a negative takes off goes by its own evidence, as a chance at even odds: nothing where it is surely absent, and
 `PENALTY` nats of the query's log-odds, times its weight, where it is surely there (`judgement.py`).
 
 A photo without regions gives an entity no region evidence, s_e = 0. Everything is float32, and S is rounded to six

@@ -33,7 +33,7 @@ def space_head(connection: Connection, space_id: int) -> tuple[int, int]:
 
 
 def version(connection: Connection, space_id: int) -> tuple[int, set[int]]:
-    """What tells whether indexes are up to date: the counter of the space, and ids of its live generations."""
+    """By which indexes are known to be up to date: the counter of the space, and ids of its live generations."""
     ids = connection.execute(LIVE, {"space": space_id}).scalars()
     return space_head(connection, space_id)[0], {int(row_id) for row_id in ids}
 

@@ -141,5 +141,5 @@ class SpaceIndexes:
 
     @property
     def version(self) -> tuple[int, set[int]]:
-        """What tells whether the catalog has moved on: the counter and the live generation rows."""
+        """By which a change of the catalog is noticed: the counter and the live generation rows."""
         return self.seq, set(self.rows)

@@ -1,7 +1,7 @@
 """The write lock of an index: one writer at a time, named. Knows no SQL.
 
 The lock is the operating system's lock on the open file, so that it ends with its process, however that ends.
-What the file says is only for people: who holds the lock, on which machine, for what, and since when.
+The content of the file is only for people: who holds the lock, on which machine, for what, and since when.
 """
 
 from __future__ import annotations
@@ -87,12 +87,12 @@ class WriteLock:
             self._threads.release()
 
     def holder(self) -> dict[str, str] | None:
-        """What the file says of its last holder: pid, host, purpose, since; None when it says nothing."""
+        """The last holder by the file: pid, host, purpose, since; None when it is empty."""
         try:
-            said = json.loads(self.path.read_text("utf-8") or "null")
+            holder = json.loads(self.path.read_text("utf-8") or "null")
         except (OSError, ValueError):
             return None
-        return {str(k): str(v) for k, v in said.items()} if isinstance(said, dict) else None
+        return {str(k): str(v) for k, v in holder.items()} if isinstance(holder, dict) else None
 
     def _take(self, purpose: str, end: float) -> int:
         fd = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
@@ -101,7 +101,7 @@ class WriteLock:
                 os.close(fd)
                 raise IndexBusy(self._busy(purpose))
             time.sleep(0.02)
-        said = {
+        holder = {
             "pid": os.getpid(),
             "host": socket.gethostname(),
             "purpose": purpose,
@@ -110,7 +110,7 @@ class WriteLock:
         with suppress(OSError):  # on a full disk nobody learns the name, but the lock holds
             os.ftruncate(fd, 0)
             os.lseek(fd, 0, os.SEEK_SET)
-            os.write(fd, json.dumps(said).encode())
+            os.write(fd, json.dumps(holder).encode())
         return fd
 
     def _release(self) -> None:

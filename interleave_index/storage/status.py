@@ -1,4 +1,4 @@
-"""What `status` tells of a catalog, by SQL alone."""
+"""The counts of `status`, by SQL alone."""
 
 from __future__ import annotations
 

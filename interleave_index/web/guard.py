@@ -105,11 +105,11 @@ class Guard:
         """`receive` that refuses a body as soon as it is known to be too long."""
         many = headers.get("content-type", "").startswith("multipart/") or scope["path"] == "/api/uploads"
         limit = self._settings.upload_bytes * 4 + SMALL_BODY if many else SMALL_BODY
-        said = headers.get("content-length", "0")
-        if not said.isdigit():
-            raise Refused(400, f"content-length is {said[:40]!r}, expected a number")
-        if int(said[:20]) > limit:
-            raise Refused(413, f"request has {said[:20]} bytes, expected at most {limit}")
+        length = headers.get("content-length", "0")
+        if not length.isdigit():
+            raise Refused(400, f"content-length is {length[:40]!r}, expected a number")
+        if int(length[:20]) > limit:
+            raise Refused(413, f"request has {length[:20]} bytes, expected at most {limit}")
         got = 0
 
         async def counted() -> Message:

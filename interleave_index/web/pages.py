@@ -1,4 +1,4 @@
-"""Routes of the page itself, of what the server says about itself, and of the session of a browser."""
+"""Routes of the page itself, of the server's facts about itself, and of the session of a browser."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ class Refused(Exception):
 
 
 def problem(status: int, detail: str, *, headers: dict[str, str] | None = None, **more: Any) -> Response:
-    """An answer that says what went wrong."""
+    """An answer with what went wrong."""
     body = {
         "type": "about:blank",
         "title": TITLES.get(status, "Error"),

@@ -1,4 +1,4 @@
-"""The process around the application: binds, says where it listens, and ends well on Ctrl-C."""
+"""The process around the application: binds, reports its address, and ends well on Ctrl-C."""
 
 from __future__ import annotations
 

@@ -219,9 +219,9 @@ def query_of(body: QueryBody, settings: ServeSettings, upload: FindUpload, pixel
         query = Query(*(_named(part, upload) for part in asked.parts))
     else:
         query = Query(*(_part(part, upload, pixels) for part in body.parts or ()))
-    said = sum(len(part if isinstance(part, str) else getattr(part, "text", "")) for part in query)
-    if said > settings.query_characters:
-        raise Refused(413, f"query has {said} characters of text, expected at most {settings.query_characters}")
+    characters = sum(len(part if isinstance(part, str) else getattr(part, "text", "")) for part in query)
+    if characters > settings.query_characters:
+        raise Refused(413, f"query has {characters} characters of text, expected at most {settings.query_characters}")
     return query
 
 

@@ -1,5 +1,5 @@
 """Dual encoders of a hub (CLIP, MetaCLIP 2, SigLIP, SigLIP 2) as an interface with regions and masks.
 
-`interface` is the whole, `proposals` says where masks come from, `regions` how a mask becomes a vector, `banks` makes
+`interface` is the whole, `proposals` makes masks, `regions` how a mask becomes a vector, `banks` makes
 the calibration.
 """

@@ -46,7 +46,7 @@ class Proposer(Protocol):
 
     @property
     def name(self) -> str:
-        """What tells these proposals from others, for the identity of a space."""
+        """Name of these proposals, part of the identity of a space."""
 
     def propose(self, photos: Sequence[RGB]) -> list[Proposals]:
         """Proposals of upright photos, in order."""

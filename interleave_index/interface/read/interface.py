@@ -1,4 +1,4 @@
-"""READ where an interface is expected: it grounds one photo for a query in words, and says that it can do no more."""
+"""READ where an interface is expected: it grounds one photo for a query in words, and does nothing else."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def locate(named: str = "") -> Path:
     """Folder of READ by folder or hub name; by neither, of the released 7B model.
 
     Raises:
-        WeightsMissing: it is not on this machine; the message says how it is got.
+        WeightsMissing: it is not on this machine; the message explains how to get it.
     """
     try:
         return local.find(named or RELEASED)

@@ -114,7 +114,7 @@ def _tensors(folder: Path) -> Iterator[tuple[str, Tensor]]:
 
 
 def _vision_folder(folder: Path, named: str) -> Path:
-    """Folder of the vision tower: beside the weights, where the config says, or CLIP's on this machine."""
+    """Folder of the vision tower: beside the weights, where the config points, or CLIP's on this machine."""
     for place in (folder / "vision_tower", Path(named)):
         if place.is_dir():
             return place
@@ -191,6 +191,6 @@ def _fill(folder: Path, modules: dict[str, Any], weights: dict[str, Tensor]) -> 
 
 
 def checksum(folder: Path) -> str:
-    """SHA-256 over names, sizes and config of a folder: tells two READs apart without reading 15 GB."""
+    """SHA-256 over names, sizes and config of a folder: distinguishes two READs without reading 15 GB."""
     sizes = json.dumps([[file.name, file.stat().st_size] for file in weight_files(folder)])
     return hashlib.sha256(sizes.encode() + (folder / "config.json").read_bytes()).hexdigest()

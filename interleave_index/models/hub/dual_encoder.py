@@ -163,7 +163,7 @@ class DualEncoder:
             tokens = self._tokenizer(self._cased(text[:length]), verbose=False)["input_ids"]
             return len(tokens) > self._text_length
 
-        # not every tokenizer says where its tokens stand in the text: the longest beginning that it takes is looked for
+        # not every tokenizer gives the places of its tokens: the longest beginning of the text that fits is searched
         lengths = range(1, len(text) + 1)
         return text[bisect_left(lengths, True, key=is_too_long) :] if is_too_long(len(text)) else ""
 

@@ -9,17 +9,11 @@ import numpy as np
 from PIL import Image
 
 from ..records import RGB
+from ..storage.names import thumbnail_file
+
+__all__ = ["ensure_thumbnail", "shrink", "thumbnail_file", "write_thumbnail"]
 
 QUALITY = 85
-
-
-def thumbnail_file(folder: Path | str, sha256: str) -> Path:
-    """Where the thumbnail of a photo lies: two hex digits spread the files over 256 folders.
-
-    >>> thumbnail_file("thumbnails", "ab12").as_posix()
-    'thumbnails/ab/ab12.jpg'
-    """
-    return Path(folder) / sha256[:2] / f"{sha256}.jpg"
 
 
 def shrink(rgb: RGB, long_side: int) -> Image.Image:

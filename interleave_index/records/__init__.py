@@ -30,6 +30,7 @@ from .encodings import (
 from .ingested import (
     FailedFile,
     IngestReport,
+    Location,
     PhotoFacts,
 )
 from .parts import (
@@ -65,6 +66,7 @@ __all__ = [
     "Grounding",
     "Hit",
     "IngestReport",
+    "Location",
     "Not",
     "Part",
     "PartKind",

@@ -9,7 +9,10 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class PhotoFacts:
-    """What ingest knows of one distinct picture before any model sees it (columns of `photo`)."""
+    """What ingest knows of one distinct picture before any model sees it (columns of `photo`).
+
+    `pixels` is a hash of the decoded pixels, by which an edit of a file's facts is told from one of its picture.
+    """
 
     sha256: str
     width: int
@@ -21,22 +24,37 @@ class PhotoFacts:
     latitude: float | None = None
     longitude: float | None = None
     phash: int | None = None
+    pixels: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """One path of a photo; `present` is whether a file was there when the folder was last taken in."""
+
+    path: str
+    present: bool
 
 
 @dataclass(frozen=True, slots=True)
 class FailedFile:
-    """A file that could not be read: path, error class of ours, and one line of detail."""
+    """A file that could not be read: path, error class of ours, and one line of detail.
+
+    `new` is False for a file that failed in an earlier run and has not changed since.
+    """
 
     path: str
     reason: str
     detail: str
+    new: bool = field(default=True, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class IngestReport:
     """What one run did. Counts are files; seconds are wall time of this process by stage.
 
-    `interrupted` tells a run that was asked to stop before its end; it is not part of the JSON form.
+    `not_read` counts, by kind, what was passed over on purpose: films, hidden files, raw files beside their JPEG, what
+    was forgotten, and so on. `interrupted` tells a run that was asked to stop before its end; it is not part of the
+    JSON form.
     """
 
     added: int = 0
@@ -49,6 +67,12 @@ class IngestReport:
     photos_per_s: float = 0.0
     seconds: dict[str, float] = field(default_factory=lambda: {"read": 0.0, "decode": 0.0, "model": 0.0, "write": 0.0})
     interrupted: bool = False
+    not_read: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def new_failures(self) -> tuple[FailedFile, ...]:
+        """Files that failed in this run and not before."""
+        return tuple(failed for failed in self.failed if failed.new)
 
     def to_json(self) -> dict[str, Any]:
         """The report as plain JSON values; the form is frozen, see docs/cli.md."""
@@ -59,7 +83,8 @@ class IngestReport:
             "moved": self.moved,
             "duplicate": self.duplicate,
             "missing": self.missing,
-            "failed": [{"path": f.path, "reason": f.reason, "detail": f.detail} for f in self.failed],
+            "failed": [{"path": f.path, "reason": f.reason, "detail": f.detail, "new": f.new} for f in self.failed],
             "photos_per_s": self.photos_per_s,
             "seconds": dict(self.seconds),
+            "not_read": dict(self.not_read),
         }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,20 @@ from numpy.typing import NDArray
 
 from ..errors import InputError, ShapeError
 from ..records import REGIONS_PER_PHOTO, Floats, PhotoEncoding, Rle
+
+CHECKED = ("image", "regions", "boxes", "areas", "scores", "masks")  # blobs under one checksum, in this order
+
+
+def checksum(blobs: Iterable[bytes]) -> int:
+    """CRC-32 over some blobs, one after the other.
+
+    >>> checksum([b"ab", b"c"]) == checksum([b"a", b"bc"]) == zlib.crc32(b"abc")
+    True
+    """
+    crc = 0
+    for blob in blobs:
+        crc = zlib.crc32(blob, crc)
+    return crc
 
 
 def encoding_columns(encoding: PhotoEncoding, dim: int) -> dict[str, Any]:

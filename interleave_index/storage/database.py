@@ -7,6 +7,7 @@ import sqlite3
 import sys
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, QueuePool, create_engine, event
 
@@ -95,7 +96,23 @@ def refuse_network(folder: Path, mounts: str | None = None) -> None:
         )
 
 
-def connect(folder: Path) -> Engine:
+def may_not_be_written(folder: Path) -> bool:
+    """Whether the folder holds a catalog and this process may write to the one or the other not."""
+    catalog = folder / CATALOG
+    return catalog.is_file() and not (os.access(folder, os.W_OK) and os.access(catalog, os.W_OK))
+
+
+def _read_only_address(catalog: Path) -> str:
+    """How SQLite opens a catalog without making files beside it.
+
+    Its journal has to be read as well while it is there. Without one, nobody has the catalog open for writing, so that
+    it can be read as a file that does not change.
+    """
+    journal = any(os.path.exists(f"{catalog}{suffix}") for suffix in ("-wal", "-shm"))
+    return f"file:{quote(os.fsencode(catalog))}?mode=ro{'' if journal else '&immutable=1'}"
+
+
+def connect(folder: Path, *, read_only: bool = False) -> Engine:
     """Engine on the catalog of an index folder; nothing is opened until the first connection.
 
     Transactions are real ones: reads see one snapshot, and a connection with the execution option
@@ -103,8 +120,10 @@ def connect(folder: Path) -> Engine:
     """
 
     def open_file() -> sqlite3.Connection:
+        catalog = folder / CATALOG
         return sqlite3.connect(
-            folder / CATALOG,
+            _read_only_address(catalog) if read_only else catalog,
+            uri=read_only,
             isolation_level=None,
             check_same_thread=False,
             timeout=BUSY_MS / 1000,
@@ -112,7 +131,7 @@ def connect(folder: Path) -> Engine:
         )
 
     engine = create_engine("sqlite://", creator=open_file, poolclass=QueuePool)
-    event.listen(engine, "connect", _set_up)
+    event.listen(engine, "connect", _set_up_for_reading if read_only else _set_up)
     event.listen(engine, "begin", _begin)
     return engine
 
@@ -126,6 +145,13 @@ def _set_up(connection: Any, _record: Any) -> None:
         "foreign_keys = ON",
         f"busy_timeout = {BUSY_MS}",
     ):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _set_up_for_reading(connection: Any, _record: Any) -> None:
+    cursor = connection.cursor()
+    for pragma in ("query_only = ON", f"busy_timeout = {BUSY_MS}"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 

@@ -30,6 +30,7 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 FOOTER = struct.Struct("<8sIIqqqqq8x")  # magic, kind, space, dim, rows, mark, where the ids begin, bytes of all
 MAGIC = b"IIFAISS1"
 TEMPORARY = ".part"
+CHECKED_BYTES = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,14 +110,28 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def open_file(folder: Path, row: Generation) -> Segment:
-    """Open a generation's file, mapped into memory; the cheap checks only (size and footer, not the checksum).
+def is_whole(thumbnail: Path) -> bool:
+    """Whether a file begins and ends as a JPEG does; FileNotFoundError when there is none."""
+    with thumbnail.open("rb") as file:
+        begins = file.read(2) == b"\xff\xd8"
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - 2))
+        return begins and file.read(2) == b"\xff\xd9"
 
+
+def open_file(folder: Path, row: Generation, *, checked: bool = True) -> Segment:
+    """Open a generation's file, mapped into memory, once its size, footer and checksum are those of its row.
+
+    Args:
+        checked: compare the checksum, of files up to `CHECKED_BYTES`: reading a larger one through would make every
+            command wait, so that only `verify` does it.
     Raises:
-        IndexDamaged: the file is gone, short, or of something else than its row says.
+        IndexDamaged: the file is gone, short, changed, or of something else than its row says.
     """
     path = folder / row.file
     try:
+        if checked and row.bytes <= CHECKED_BYTES and sha256_of(path) != row.sha256:
+            raise ValueError("its checksum is not the one that it was written with")
         start = _ids_start(path, row)
         ids = np.memmap(path, "<i8", "r", start, (row.rows,)) if row.rows else np.empty(0, np.int64)
         index = _read_index(path)

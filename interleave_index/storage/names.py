@@ -10,9 +10,15 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
+from collections.abc import Sequence
 from pathlib import Path
 
 ESCAPE = "\x1a"
+_COPY = re.compile(
+    r"^copy of |^copy \(\d+\) of |[ _-]copy( ?\(?\d+\)?)?$| \(\d+\)$|~\d+$|[ _-]kopie( ?\(?\d+\)?)?$|^kopie von ",
+    re.IGNORECASE,
+)
 
 
 def stored_path(path: str | Path) -> str:
@@ -54,3 +60,78 @@ def folder_range(stored: str) -> tuple[str, str]:
     """
     base = stored.rstrip(os.sep)
     return base + os.sep, base + chr(ord(os.sep) + 1)
+
+
+def composed(text: str) -> str:
+    """A path with every letter and its accents as one character, so that two spellings of one name are equal.
+
+    >>> composed("Cafe\u0301") == composed("Caf\u00e9")
+    True
+    """
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
+
+
+def is_copy(path: str) -> bool:
+    """Whether a file is named as programs name copies: the photo is shown by another of its paths, if it has one.
+
+    >>> is_copy("/p/a (1).jpg"), is_copy("/p/Copy of a.jpg"), is_copy("/p/a-copy.jpg"), is_copy("/p/copyright.jpg")
+    (True, True, True, False)
+    """
+    return _COPY.search(os.path.splitext(os.path.basename(path))[0]) is not None
+
+
+def thumbnail_file(folder: Path | str, sha256: str) -> Path:
+    """Where the thumbnail of a content lies below the folder of thumbnails: two hex digits make 256 folders.
+
+    >>> thumbnail_file("thumbnails", "ab12").as_posix()
+    'thumbnails/ab/ab12.jpg'
+    """
+    return Path(folder) / sha256[:2] / f"{sha256}.jpg"
+
+
+def gone_folders(missing: Sequence[str], others: Sequence[str]) -> tuple[tuple[str, int], ...]:
+    """Folders of which nothing is left: with the number of missing files below each, by name.
+
+    Such a folder holds missing files and no other file of the catalog, and it is not there or is empty.
+
+    Args:
+        missing, others: paths of the catalog that are missing, and all the rest.
+    """
+    alive = {folder for path in others for folder in folders_above(path)}
+    groups: dict[str, list[str]] = {}
+    for path in missing:
+        dead = [folder for folder in folders_above(path) if folder not in alive]
+        if dead:
+            groups.setdefault(dead[-1], []).append(os.path.dirname(path))
+    gone = []
+    for own_folders in groups.values():
+        top = os.path.commonpath(own_folders)
+        if _is_empty(top):
+            gone.append((_highest_absent(top), len(own_folders)))
+    return tuple(sorted(gone))
+
+
+def folders_above(path: str) -> list[str]:
+    """Every folder above a path, the nearest first.
+
+    >>> folders_above("/a/b/c.jpg")
+    ['/a/b', '/a', '/']
+    """
+    folders = []
+    while (folder := os.path.dirname(path)) != path:
+        folders.append(folder)
+        path = folder
+    return folders
+
+
+def _is_empty(folder: str) -> bool:
+    try:
+        return not os.listdir(folder)
+    except OSError:
+        return not os.path.isdir(folder)
+
+
+def _highest_absent(folder: str) -> str:
+    while not os.path.lexists(os.path.dirname(folder)):
+        folder = os.path.dirname(folder)
+    return folder

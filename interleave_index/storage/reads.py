@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -9,12 +10,12 @@ from typing import Any, cast
 import numpy as np
 from sqlalchemy import Connection, Row, and_, bindparam, func, select
 
-from ..errors import InputError
-from ..records import Filters, Photo
-from .names import real_path, stored_path
-from .rows import Ids, KnownLocation, LocationState, ShaKnown
-from .tables import EncodingRow, LocationRow, PhotoRow
-from .writes import below, chunks
+from ..errors import InputError, NotInIndex
+from ..records import FailedFile, Filters, Location, Photo
+from .names import composed, is_copy, real_path, stored_path
+from .rows import ExclusionKind, Ids, KnownLocation, LocationState, ShaKnown
+from .tables import EncodingRow, LocationRow, PhotoRow, PixelsRow
+from .writes import below, below_stored, chunks
 
 EARTH_KM = 6371.0088  # mean radius
 LARGEST_ID = 2**63 - 1  # that SQL can be asked for
@@ -40,16 +41,18 @@ def known_locations(connection: Connection, roots: Sequence[Path], space_id: int
             PhotoRow.sha256,
             LocationRow.reason,
             LocationRow.detail,
+            PixelsRow.sha256,
         )
         .outerjoin(EncodingRow, join)
         .outerjoin(PhotoRow, PhotoRow.id == LocationRow.photo_id)
+        .outerjoin(PixelsRow, PixelsRow.photo_id == LocationRow.photo_id)
         .where(below(roots))
     )
     return {
         real_path(path): KnownLocation(
-            photo_id, size, mtime, cast(LocationState, state), seq is not None, sha, reason, detail
+            photo_id, size, mtime, cast(LocationState, state), seq is not None, sha, reason, detail, pixels
         )
-        for path, photo_id, size, mtime, state, seq, sha, reason, detail in rows
+        for path, photo_id, size, mtime, state, seq, sha, reason, detail, pixels in rows
     }
 
 
@@ -83,14 +86,31 @@ def photos(connection: Connection, photo_ids: Sequence[int]) -> dict[int, Photo]
 
 
 def _paths(connection: Connection, photo_ids: Sequence[int]) -> dict[int, str]:
-    """The path to show of each photo: a present one before a missing one, then the first by name."""
-    best: dict[int, tuple[int, str]] = {}
+    """The path to show of each photo: present before missing, an original before a copy, then the first by name."""
+    best: dict[int, tuple[int, bool, str]] = {}
     rows = connection.execute(PATHS, {"photos": photo_ids})
     for photo_id, state, path in rows:
-        rank = (PRESENT_FIRST[state], path)
+        rank = (PRESENT_FIRST[state], is_copy(path), path)
         if photo_id is not None and (photo_id not in best or rank < best[photo_id]):
             best[photo_id] = rank
-    return {photo_id: real_path(path) for photo_id, (_, path) in best.items()}
+    return {photo_id: real_path(path) for photo_id, (_, _, path) in best.items()}
+
+
+def locations(connection: Connection, photo_id: int) -> list[Location]:
+    """Every path of a photo, the one that is shown first."""
+    rows = connection.execute(PATHS, {"photos": [photo_id]})
+    ranked = sorted((PRESENT_FIRST[state], is_copy(path), path) for _, state, path in rows)
+    return [Location(real_path(path), rank == PRESENT_FIRST["present"]) for rank, _, path in ranked]
+
+
+def failed(connection: Connection) -> list[FailedFile]:
+    """Every file that could not be read, by path, with the reason of the last try."""
+    rows = connection.execute(
+        select(LocationRow.path, LocationRow.reason, LocationRow.detail)
+        .where(LocationRow.state == "failed")
+        .order_by(LocationRow.path)
+    )
+    return [FailedFile(real_path(path), reason or "", detail or "", new=False) for path, reason, detail in rows]
 
 
 def _photo(row: Row[Any], path: str | None) -> Photo:
@@ -111,14 +131,62 @@ def _photo(row: Row[Any], path: str | None) -> Photo:
 
 
 def photo_id_at(connection: Connection, path: Path | str) -> int | None:
-    """Photo at a path, whatever the state of the location, or None."""
-    return connection.execute(select(LocationRow.photo_id).where(LocationRow.path == stored_path(path))).scalar()
+    """Photo at a path, whatever the state of the location, or None; see `spellings`."""
+    for name in spellings(connection, path):
+        found = connection.execute(select(LocationRow.photo_id).where(LocationRow.path == name)).scalar()
+        if found is not None:
+            return int(found)
+    return None
 
 
 def ids_below(connection: Connection, folder: Path | str) -> list[int]:
-    """Photos with a location at or below a path, in any state, ascending."""
-    found = connection.execute(select(LocationRow.photo_id).where(below([folder]), LocationRow.photo_id.is_not(None)))
+    """Photos with a location at or below a path, in any state, ascending; see `spellings`."""
+    here = below_stored(spellings(connection, folder))
+    found = connection.execute(select(LocationRow.photo_id).where(here, LocationRow.photo_id.is_not(None)))
     return sorted({int(photo_id) for photo_id in found.scalars() if photo_id is not None})
+
+
+def kinds_of(connection: Connection, path: Path | str) -> list[tuple[ExclusionKind, str, str | None]]:
+    """Exclusions that a path stands for: a file of the catalog, or a folder with some below it.
+
+    Raises:
+        NotInIndex: the catalog knows neither.
+    """
+    found: list[tuple[ExclusionKind, str, str | None]] = []
+    for name in spellings(connection, path):
+        exact = connection.execute(select(LocationRow.path).where(LocationRow.path == name)).first()
+        inside = connection.execute(select(LocationRow.path).where(below_stored([name])).limit(1)).first()
+        if exact is not None:
+            found.append(("file", name, None))
+        elif inside is not None:
+            found.append(("folder", name, None))
+    if not found:
+        raise NotInIndex(
+            f"{os.path.abspath(path)} is not in the index, expected the path of a photo, a folder of photos, or an id"
+        )
+    return found
+
+
+def spellings(connection: Connection, path: Path | str) -> list[str]:
+    """Stored names of a path: as it was given, behind its links, and as the catalog spells its accents.
+
+    A letter with an accent is one character or two, by the system that made the name. Only a name beyond ASCII can
+    differ so; for one, the locations below its last ASCII folder are looked through.
+    """
+    given = os.path.abspath(path)
+    names = dict.fromkeys((stored_path(given), stored_path(os.path.realpath(given))))
+    for name in list(names):
+        if name.isascii():
+            continue
+        wanted, depth = composed(name), name.count(os.sep)
+        folder = name
+        while not folder.isascii():
+            folder = os.path.dirname(folder)
+        for other in connection.execute(select(LocationRow.path).where(below_stored([folder]))).scalars():
+            plain = composed(other)
+            if plain == wanted or plain.startswith(wanted + os.sep):
+                names[os.sep.join(other.split(os.sep)[: depth + 1])] = None
+    return list(names)
 
 
 def eligible(connection: Connection, space_id: int, filters: Filters) -> Ids | None:
@@ -146,7 +214,7 @@ def _located(connection: Connection, filters: Filters) -> Ids:
     if not filters.include_missing:
         tests.append(LocationRow.state == "present")
     if filters.folder is not None:
-        tests.append(below([filters.folder]))
+        tests.append(below_stored(spellings(connection, filters.folder)))
     return np.unique(_ids(connection, select(LocationRow.photo_id).where(*tests)))
 
 

@@ -42,6 +42,7 @@ class KnownLocation:
         encoded: its photo has an encoding in the space that was asked about.
         sha256: of the photo's content, or None.
         reason, detail: why it failed, or None.
+        pixels: hash of the photo's pixels, or None where none is kept.
     """
 
     photo_id: int | None
@@ -52,6 +53,7 @@ class KnownLocation:
     sha256: str | None = None
     reason: str | None = None
     detail: str | None = None
+    pixels: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,3 +144,44 @@ class Check:
     name: str
     ok: bool
     detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """What was taken out: photos of which no location is left, and locations."""
+
+    photos: int
+    locations: int
+
+
+@dataclass(frozen=True, slots=True)
+class Prunable:
+    """What `prune` would take out.
+
+    Attributes:
+        photos: those without a present location.
+        locations: missing ones.
+        gone_folders: folders of which nothing is left, and how many missing files each held; such a folder may be a
+            drive that is not mounted just now.
+    """
+
+    photos: int
+    locations: int
+    gone_folders: tuple[tuple[str, int], ...]
+
+
+ExclusionKind = Literal["file", "folder", "content"]
+
+
+@dataclass(frozen=True, slots=True)
+class Exclusion:
+    """Something that was forgotten for good: a file, all below a folder, or a content (by sha256).
+
+    Attributes:
+        name: the path, or the sha256 of a content.
+        shown: for people: the path, or where the content lay.
+    """
+
+    kind: ExclusionKind
+    name: str
+    shown: str

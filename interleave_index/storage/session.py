@@ -27,11 +27,14 @@ class Session:
 
     Args:
         folder: the index folder, absolute.
+    Attributes:
+        read_only: the folder or its catalog may not be written.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._engine = database.connect(folder)
+        self.read_only = database.may_not_be_written(folder)
+        self._engine = database.connect(folder, read_only=self.read_only)
         self._lock = WriteLock(folder / "writer.lock")
         self._guard = threading.Lock()
         self._change = -1
@@ -48,10 +51,18 @@ class Session:
         return place
 
     def bring_up_to_date(self) -> None:
-        """Make the tables of an empty catalog, or run the migrations that an older one lacks."""
+        """Make the tables of an empty catalog, or run the migrations that an older one lacks.
+
+        An older catalog that may only be read stays as it is: migrations only ever add tables.
+
+        Raises:
+            IndexDamaged: the catalog is empty, but the index is not.
+        """
+        self._refuse_emptied()
         with self._worded():
-            if (self.folder / database.CATALOG).is_file() and schema.is_current(self._engine, self.folder):
-                return
+            is_current = (self.folder / database.CATALOG).is_file() and schema.is_current(self._engine, self.folder)
+        if is_current or self.read_only:
+            return
         with self.writer("migrate", wait=30), self._worded():
             if schema.is_current(self._engine, self.folder):
                 return
@@ -62,6 +73,16 @@ class Session:
             if not fresh:
                 schema.upgrade(self._engine)
 
+    def _refuse_emptied(self) -> None:
+        """A catalog of 0 bytes is that of a new index only where nothing else of an index lies beside it."""
+        catalog = self.folder / database.CATALOG
+        beside = [name for name in ("thumbnails", "faiss", "config.yaml") if (self.folder / name).exists()]
+        if catalog.is_file() and catalog.stat().st_size == 0 and (beside or self.read_only):
+            raise IndexDamaged(
+                f"catalog of {self.folder} is empty (0 bytes), but an index was here; "
+                f"restore {database.CATALOG} from a copy, or ingest into a new folder"
+            )
+
     def close(self) -> None:
         """Give back every connection."""
         with self._guard:
@@ -69,7 +90,16 @@ class Session:
         self._engine.dispose()
 
     def writer(self, purpose: str, wait: float = 2.0) -> AbstractContextManager[None]:
-        """Hold the write lock; see `WriteLock.held`."""
+        """Hold the write lock; see `WriteLock.held`.
+
+        Raises:
+            StorageError: the index may only be read.
+        """
+        if self.read_only:
+            raise StorageError(
+                f"index {self.folder} is read-only for this user ({purpose} has to write to it); "
+                "change its permissions, or copy it to a folder that may be written"
+            )
         return self._lock.held(purpose, wait)
 
     @contextmanager
@@ -95,6 +125,11 @@ class Session:
         try:
             yield
         except OperationalError as error:
+            if self.read_only:
+                raise StorageError(
+                    f"index {self.folder} is read-only and was not closed, so that its journal cannot be read "
+                    f"({error.orig}); let somebody who may write open it once, such as by `interleave-index status`"
+                ) from error
             raise StorageError(
                 f"catalog of {self.folder} cannot be used just now ({error.orig}); see that the disk is "
                 "neither full nor read-only and that no other program holds the file"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence, Set
+import os
+from collections.abc import Callable, Iterable, Sequence, Set
 from contextlib import AbstractContextManager, suppress
 from functools import partial
 from pathlib import Path
@@ -11,17 +12,23 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select
 
-from ..errors import NotInIndex
-from ..records import Filters, Floats, Photo, PhotoFacts, Rle, Space
-from . import bulk, facets, reads, spaces, status, vectors, verify, writes
+from ..errors import IndexDamaged, NotInIndex
+from ..records import FailedFile, Filters, Floats, Location, Photo, PhotoFacts, Rle, Space
+from . import bulk, exclusions, facets, reads, spaces, status, vectors, verify, writes
 from .blobs import unpack_masks
 from .builder import Progress
 from .files import Generation
 from .indexes import SpaceIndexes
+from .names import composed, gone_folders, real_path, stored_path, thumbnail_file
 from .rows import (
     Check,
+    Exclusion,
+    ExclusionKind,
+    Forgotten,
     Ids,
     KnownLocation,
+    LocationWrite,
+    Prunable,
     ShaKnown,
     SpaceRow,
     StoredVectors,
@@ -58,6 +65,9 @@ class Store:
         Args:
             folder: a folder, or ``sqlite:///`` and a folder.
             create: make the folder and an empty catalog when there is none.
+        A folder or catalog that may not be written is opened for reading: it can be searched, and a method that writes
+        is a StorageError.
+
         Raises:
             IndexNotFound: there is no catalog in the folder.
             SchemaTooNew: it was written by a newer version.
@@ -67,12 +77,18 @@ class Store:
         store = cls(Session.place(folder, create))
         try:
             store._session.bring_up_to_date()
-            store._upkeep.restore()
-            store._upkeep.sweep()
+            if not store.read_only:
+                store._upkeep.restore()
+                store._upkeep.sweep()
         except BaseException:
             store.close()
             raise
         return store
+
+    @property
+    def read_only(self) -> bool:
+        """Whether the folder or its catalog may not be written."""
+        return self._session.read_only
 
     def close(self) -> None:
         """Give back every connection and mapped file; the store must not be used afterwards."""
@@ -218,6 +234,76 @@ class Store:
         with self._session.writing("ingest") as connection:
             return writes.mark_missing(connection, roots, seen, unlisted)
 
+    def drop_locations(self, paths: Iterable[str]) -> None:
+        """Delete locations that are other names of files which have a location of their own; photos stay."""
+        with self._session.writing("ingest") as connection:
+            writes.drop_locations(connection, [stored_path(path) for path in paths])
+
+    def edit_photo(self, photo_id: int, facts: PhotoFacts, location: LocationWrite) -> bool:
+        """Give a photo the content and facts of its one file, which was written anew with the same pixels.
+
+        Returns:
+            Whether that was done; False, with nothing changed, when the photo has another present location, or another
+            photo has the new content.
+        """
+        with self._session.writing("ingest") as connection:
+            before = writes.edit_photo(connection, photo_id, facts, location)
+        if before is not None and before != facts.sha256:
+            self._gone([before])
+        return before is not None
+
+    def forget_placeless(self) -> int:
+        """Take photos out that no location in any state belongs to, since their file now holds another picture."""
+        with self._session.writing("ingest") as connection:
+            shas = writes.forget_placeless(connection)
+        return self._gone(shas)
+
+    def exclusions(self) -> list[Exclusion]:
+        """What was forgotten for good, by kind and name."""
+        return self._session.remembered("exclusions", exclusions.read)
+
+    def forget_for_good(self, paths: Sequence[Path | str], photo_ids: Sequence[int]) -> Forgotten:
+        """Take locations and photos out, never off the disk, and keep that they are not to be taken in again.
+
+        Args:
+            paths: of files and folders; what is taken out is these locations, and photos that lie nowhere else.
+            photo_ids: of photos that are taken out with all their locations, wherever their content turns up.
+        Raises:
+            NotInIndex: a path or an id is unknown; nothing is changed then.
+        """
+        with self._session.writing("forget") as connection:
+            counted = 0
+            shas: list[str] = []
+            kept: list[tuple[ExclusionKind, str, str | None]] = []
+            for photo_id in photo_ids:
+                known = reads.photos(connection, [photo_id]).get(int(photo_id))
+                if known is None:
+                    raise NotInIndex(f"photo {photo_id} is not in the catalog; nothing was forgotten")
+                counted += len(reads.locations(connection, known.id))
+                shown = None if known.path is None else stored_path(known.path)
+                kept.append(("content", known.sha256, shown))
+            named: list[tuple[ExclusionKind, str, str | None]] = []
+            for path in paths:
+                named += reads.kinds_of(connection, path)
+            shas += writes.forget(connection, photo_ids)
+            locations, placeless = writes.forget_locations(connection, [name for _, name, _ in named])
+            exclusions.add(connection, [*kept, *named])
+        return Forgotten(self._gone([*shas, *placeless]), counted + locations)
+
+    def unforget(self, path: Path | str) -> list[Exclusion]:
+        """Lift what was forgotten at or below a path; the next ingest takes it in again. Returns what was lifted."""
+        with self._session.writing("forget --undo") as connection:
+            names = [real_path(name) for name in reads.spellings(connection, path)]
+            wanted = {composed(name) for name in names}
+            lifted = [
+                row
+                for row in exclusions.read(connection)
+                if any(composed(row.shown) == name or composed(row.shown).startswith(name + os.sep) for name in wanted)
+            ]
+            rows = [(row.kind, row.name if row.kind == "content" else stored_path(row.name)) for row in lifted]
+            exclusions.remove(connection, rows)
+        return lifted
+
     def forget(self, photo_ids: Sequence[int]) -> int:
         """Take photos out of the catalog, never off the disk; returns how many. Their thumbnails go too.
 
@@ -233,6 +319,12 @@ class Store:
         with self._session.writing("prune") as connection:
             shas = writes.prune(connection)
         return self._gone(shas)
+
+    def prunable(self) -> Prunable:
+        """What `prune` would take out, and which folders are gone as a whole."""
+        with self._session.reading() as connection:
+            photos, missing, others = writes.prunable(connection)
+        return Prunable(photos, len(missing), gone_folders(missing, others))
 
     def _gone(self, shas: Sequence[str]) -> int:
         for sha in shas:
@@ -265,6 +357,16 @@ class Store:
         with self._session.reading() as connection:
             photo_id = writes.photo_ids_by_sha(connection, [sha256]).get(sha256)
             return None if photo_id is None else reads.photos(connection, [photo_id]).get(photo_id)
+
+    def locations(self, photo_id: int) -> list[Location]:
+        """Every path of a photo, the one that `Photo.path` shows first."""
+        with self._session.reading() as connection:
+            return reads.locations(connection, photo_id)
+
+    def failed(self) -> list[FailedFile]:
+        """Every file that could not be read, by path, with the reason of the last try."""
+        with self._session.reading() as connection:
+            return reads.failed(connection)
 
     def below(self, folder: Path | str) -> list[int]:
         """Ids of the photos with a location at or below a path, present or missing, ascending."""
@@ -327,7 +429,7 @@ class Store:
 
     def thumbnail_path(self, sha256: str) -> Path:
         """Where the thumbnail of a content lies, whether it is there or not."""
-        return self.folder / "thumbnails" / sha256[:2] / f"{sha256}.jpg"
+        return thumbnail_file(self.folder / "thumbnails", sha256)
 
     # --- FAISS -------------------------------------------------------------------------------
 
@@ -372,5 +474,10 @@ class Store:
 
     def verify(self) -> list[Check]:
         """Prove that the catalog and its FAISS files agree, by named checks; nothing is changed."""
-        with self._session.reading() as connection:
-            return verify.checks(connection, self._upkeep.folder)
+        checks: list[Check] = []
+        try:
+            with self._session.reading() as connection:
+                checks = verify.checks(connection, self.folder)
+        except IndexDamaged as error:  # SQLite says so again when the transaction ends
+            return checks or [Check("database", False, str(error))]
+        return checks

@@ -145,6 +145,40 @@ class RegionMaskRow(Base):
     grounding: Mapped[bytes | None] = mapped_column(LargeBinary)
 
 
+class ExclusionRow(Base):
+    """Something that was forgotten and is not to be taken in again: a file, all below a folder, or a content.
+
+    `name` is a stored path or a sha256; `shown` is where a content lay when it was forgotten.
+    """
+
+    __tablename__ = "exclusion"
+    __table_args__ = (CheckConstraint("kind IN ('file', 'folder', 'content')", name="kind"),)
+
+    kind: Mapped[str] = mapped_column(String(16), primary_key=True)
+    name: Mapped[str] = mapped_column(PathText, primary_key=True)
+    shown: Mapped[str | None] = mapped_column(Text)
+    made_at: Mapped[datetime] = mapped_column(DateTime)
+
+
+class PixelsRow(Base):
+    """Hash of a photo's pixels as the model saw them: tells an edit of its facts from one of the picture."""
+
+    __tablename__ = "pixels"
+
+    photo_id: Mapped[int] = mapped_column(ForeignKey("photo.id"), primary_key=True, autoincrement=False)
+    sha256: Mapped[str] = mapped_column(String(64))
+
+
+class ChecksumRow(Base):
+    """CRC-32 over the blobs of an encoding and its masks, in the order of `blobs.CHECKED`."""
+
+    __tablename__ = "checksum"
+
+    photo_id: Mapped[int] = mapped_column(ForeignKey("photo.id"), primary_key=True, autoincrement=False)
+    space_id: Mapped[int] = mapped_column(ForeignKey("space.id"), primary_key=True, autoincrement=False)
+    crc32: Mapped[int] = mapped_column(BigInteger)
+
+
 class RemovalRow(Base):
     """One photo taken out, or encoded again, since the oldest live generation; its photo may be gone."""
 

@@ -37,7 +37,7 @@ class Upkeep:
         """See `Store.indexes`."""
         with self._guard:
             found = self._load(space_id)
-            if found.lost:
+            if found.lost and not self._session.read_only:
                 with suppress(IndexBusy, OSError), self._session.writer("rebuilding FAISS files", wait=0):
                     found = self._load(space_id)  # whoever held the lock until now may have rebuilt them
                     if found.lost:

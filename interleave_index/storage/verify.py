@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-from sqlalchemy import Connection, and_, func, or_, select, text
+from sqlalchemy import Connection, and_, func, inspect, or_, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from ..errors import StorageError
-from ..records import REGIONS_PER_PHOTO
+from ..records import REGIONS_PER_PHOTO, Floats
 from . import generations, vectors
-from .blobs import unpack_masks
-from .files import Generation, open_file, sha256_of
+from .blobs import CHECKED, checksum, unpack_masks
+from .files import Generation, is_whole, open_file, sha256_of
 from .fp16 import widen
-from .rows import Check, SpaceRow
+from .names import thumbnail_file
+from .rows import Check, Ids, SpaceRow
 from .spaces import all_spaces
-from .tables import EncodingRow, LocationRow, PhotoRow, RegionMaskRow, SpaceTable
+from .tables import ChecksumRow, EncodingRow, LocationRow, PhotoRow, RegionMaskRow, SpaceTable
 
-SAMPLE = 256  # photos whose vectors or masks are looked at one by one
+BLOCK = 512  # photos that are held at a time
 Outcome = tuple[bool, str]
 
 
@@ -29,22 +30,30 @@ def checks(connection: Connection, folder: Path) -> list[Check]:
     """Run every check on one snapshot; a check that cannot be run has failed.
 
     Args:
-        folder: where the FAISS files lie.
+        folder: of the index.
     """
     found = [_run("database", partial(_database, connection))]
     if not found[0].ok:
         return found
-    found += [_run("locations", partial(_locations, connection)), _run("references", partial(_references, connection))]
+    for name, look in (("photos", _photos), ("locations", _locations), ("references", _references)):
+        found.append(_run(name, partial(look, connection)))
+    found.append(_run("thumbnails", partial(_thumbnails, connection, folder / "thumbnails")))
     for space in all_spaces(connection):
         if space.state == "active":
             found.append(_run("encodings", partial(_complete, connection, space)))
-        for name, check in (("vectors", _vectors), ("masks", _masks), ("sequence", _sequence)):
+        for name, check in (
+            ("vectors", _vectors),
+            ("masks", _masks),
+            ("checksums", _checksums),
+            ("sequence", _sequence),
+        ):
             found.append(_run(f"{name} of space {space.id}", partial(check, connection, space)))
+    files = folder / "faiss"
     for row in generations.live(connection):
-        found.append(_run(f"{row.kind} file of space {row.space_id}", partial(_file, folder, row)))
+        found.append(_run(f"{row.kind} file of space {row.space_id}", partial(_file, files, row)))
         if found[-1].ok:
-            found.append(_run(f"{row.kind} ids of space {row.space_id}", partial(_ids, connection, folder, row)))
-            found.append(_run(f"{row.kind} vectors of space {row.space_id}", partial(_same, connection, folder, row)))
+            found.append(_run(f"{row.kind} ids of space {row.space_id}", partial(_ids, connection, files, row)))
+            found.append(_run(f"{row.kind} vectors of space {row.space_id}", partial(_same, connection, files, row)))
     return found
 
 
@@ -58,12 +67,42 @@ def _run(name: str, check: Callable[[], Outcome]) -> Check:
 def _database(connection: Connection) -> Outcome:
     if connection.dialect.name != "sqlite":
         return True, f"{connection.dialect.name} looks after itself"
-    said = connection.execute(text("PRAGMA quick_check(5)")).scalars().all()
+    said = connection.execute(text("PRAGMA integrity_check(5)")).scalars().all()
     return list(said) == ["ok"], "; ".join(map(str, said))
 
 
 def _count(connection: Connection, *tests: object) -> int:
     return int(connection.execute(select(func.count()).where(*tests)).scalar_one())  # type: ignore[arg-type]
+
+
+def _photos(connection: Connection) -> Outcome:
+    wrong = []
+    rows = connection.execute(select(PhotoRow.id, PhotoRow.sha256, PhotoRow.width, PhotoRow.height, PhotoRow.taken_at))
+    count = 0
+    for photo_id, sha, width, height, _ in rows:
+        count += 1
+        if not sha or width < 1 or height < 1:
+            wrong.append(photo_id)
+    return not wrong, f"{count} photos, {len(wrong)} with a content or size that cannot be" + _named(wrong)
+
+
+def _thumbnails(connection: Connection, folder: Path) -> Outcome:
+    """A thumbnail that is gone is made again by the next ingest; one that is damaged would be shown."""
+    gone, damaged = 0, []
+    for photo_id, sha in connection.execute(select(PhotoRow.id, PhotoRow.sha256)):
+        try:
+            whole = is_whole(thumbnail_file(folder, sha))
+        except FileNotFoundError:
+            gone += 1
+            continue
+        if not whole:
+            damaged.append(photo_id)
+    detail = f"{gone} gone, which the next ingest makes again, {len(damaged)} damaged"
+    return not damaged, detail + (f"{_named(damaged)}; delete them and ingest again" if damaged else "")
+
+
+def _named(ids: Sequence[int]) -> str:
+    return f": photo {', '.join(map(str, ids[:10]))}" if ids else ""
 
 
 def _locations(connection: Connection) -> Outcome:
@@ -113,10 +152,28 @@ def _vectors(connection: Connection, space: SpaceRow) -> Outcome:
     )
     if wrong:
         return False, f"{wrong} encodings have arrays of a wrong length"
-    ids = vectors.sample_ids(vectors.encoded_ids(connection, space.id), SAMPLE)
-    found = vectors.fetch(connection, space.id, dim, ids)
-    longest = max((float(np.square(part).sum(-1).max(initial=0.0)) for part in (found.image, found.regions)), default=0)
-    return longest < 1.05, f"{space.encodings} encodings, {len(ids)} looked at, longest vector {longest**0.5:.4f}"
+    longest, broken = 0.0, []
+    for ids in _blocks(vectors.encoded_ids(connection, space.id)):
+        found = vectors.fetch(connection, space.id, dim, ids)
+        longest = max([longest, *(_longest(part) for part in (found.image, found.regions))])
+        owners = np.repeat(found.photo_ids, np.diff(found.offsets))
+        finite = np.isfinite(np.column_stack([found.boxes, found.areas, found.scores])).all(1)
+        ordered = (found.boxes[:, 2:] >= found.boxes[:, :2]).all(1)
+        broken += np.unique(owners[~(finite & ordered)]).tolist()
+    detail = f"{space.encodings} encodings, longest vector {longest**0.5:.4f}, {len(broken)} with an impossible box"
+    return longest < 1.05 and not broken, detail + _named(broken)
+
+
+def _longest(rows: Floats) -> float:
+    """Largest squared length; infinite when a number is not finite."""
+    if not np.isfinite(rows).all():
+        return float("inf")
+    return float(np.square(rows).sum(-1).max(initial=0.0))
+
+
+def _blocks(ids: Ids) -> Iterator[list[int]]:
+    for start in range(0, len(ids), BLOCK):
+        yield ids[start : start + BLOCK].tolist()
 
 
 def _masks(connection: Connection, space: SpaceRow) -> Outcome:
@@ -125,14 +182,49 @@ def _masks(connection: Connection, space: SpaceRow) -> Outcome:
     loose = _count(connection, RegionMaskRow.space_id == space.id, ~select(EncodingRow.photo_id).where(*key).exists())
     if lost or loose:
         return False, f"{lost} encodings without a row of masks, {loose} rows of masks without an encoding"
-    ids = vectors.sample_ids(vectors.encoded_ids(connection, space.id), SAMPLE).tolist()
-    rows = connection.execute(
-        select(EncodingRow.photo_id, EncodingRow.region_count, RegionMaskRow.masks)
-        .join(RegionMaskRow, and_(*key))
-        .where(EncodingRow.space_id == space.id, EncodingRow.photo_id.in_(ids))
-    ).all()
-    wrong = [row[0] for row in rows if len(unpack_masks(row[2])) not in (0, row[1])]
-    return not wrong, f"{len(rows)} photos looked at, {len(wrong)} with another number of masks than regions"
+    looked_at, wrong = 0, []
+    for ids in _blocks(vectors.encoded_ids(connection, space.id)):
+        rows = connection.execute(
+            select(EncodingRow.photo_id, EncodingRow.region_count, RegionMaskRow.masks)
+            .join(RegionMaskRow, and_(*key))
+            .where(EncodingRow.space_id == space.id, EncodingRow.photo_id.in_(ids))
+        )
+        for photo_id, regions, packed in rows:
+            looked_at += 1
+            try:
+                masks = unpack_masks(packed)
+            except (ValueError, TypeError, zlib.error):
+                wrong.append(photo_id)
+                continue
+            if len(masks) not in (0, regions) or any(min(mask.size) < 1 for mask in masks):
+                wrong.append(photo_id)
+    return not wrong, f"{looked_at} photos, {len(wrong)} with masks that are not those of their regions" + _named(wrong)
+
+
+def _checksums(connection: Connection, space: SpaceRow) -> Outcome:
+    """Whether what is stored is what was written; encodings of older versions have no checksum."""
+    if not inspect(connection).has_table("checksum"):
+        return True, "none in a catalog of this age"
+    key = (RegionMaskRow.photo_id == EncodingRow.photo_id, RegionMaskRow.space_id == EncodingRow.space_id)
+    sums = (ChecksumRow.photo_id == EncodingRow.photo_id, ChecksumRow.space_id == EncodingRow.space_id)
+    blobs = [getattr(RegionMaskRow if name == "masks" else EncodingRow, name) for name in CHECKED]
+    agreed, without, wrong = 0, 0, []
+    for ids in _blocks(vectors.encoded_ids(connection, space.id)):
+        rows = connection.execute(
+            select(EncodingRow.photo_id, ChecksumRow.crc32, *blobs)
+            .join(RegionMaskRow, and_(*key))
+            .outerjoin(ChecksumRow, and_(*sums))
+            .where(EncodingRow.space_id == space.id, EncodingRow.photo_id.in_(ids))
+        )
+        for photo_id, crc, *stored in rows:
+            if crc is None:
+                without += 1
+            elif crc == checksum(stored):
+                agreed += 1
+            else:
+                wrong.append(photo_id)
+    detail = f"{agreed} agree, {without} without one, {len(wrong)} differ{_named(wrong)}"
+    return not wrong, detail + ("; forget these photos and ingest again" if wrong else "")
 
 
 def _sequence(connection: Connection, space: SpaceRow) -> Outcome:
@@ -146,7 +238,7 @@ def _sequence(connection: Connection, space: SpaceRow) -> Outcome:
 
 
 def _file(folder: Path, row: Generation) -> Outcome:
-    segment = open_file(folder, row)
+    segment = open_file(folder, row, checked=False)
     found = sha256_of(folder / row.file)
     if found != row.sha256:
         return False, f"{row.file} has checksum {found[:12]}, expected {row.sha256[:12]}; optimize rebuilds it"
@@ -154,7 +246,7 @@ def _file(folder: Path, row: Generation) -> Outcome:
 
 
 def _ids(connection: Connection, folder: Path, row: Generation) -> Outcome:
-    segment = open_file(folder, row)
+    segment = open_file(folder, row, checked=False)
     ascending = bool((np.diff(segment.ids) > 0).all())
     dead = generations.removed(connection, row.space_id, row.mark)
     photos = segment.ids // REGIONS_PER_PHOTO if segment.regions else segment.ids
@@ -176,12 +268,15 @@ def _ids(connection: Connection, folder: Path, row: Generation) -> Outcome:
 
 
 def _same(connection: Connection, folder: Path, row: Generation) -> Outcome:
-    segment = open_file(folder, row)
+    segment = open_file(folder, row, checked=False)
     living = np.setdiff1d(segment.photo_ids, generations.removed(connection, row.space_id, row.mark))
-    ids = vectors.sample_ids(living, SAMPLE)
-    stored = vectors.fetch(connection, row.space_id, row.dim, ids)
-    rows = segment.select(ids, np.empty(0, np.int64)).rows
-    held = widen(segment.codes[rows], np.empty((len(rows), row.dim), np.float32))
-    wanted = stored.regions if segment.regions else stored.image
-    same = held.shape == wanted.shape and bool((held == wanted).all())
-    return same, f"{len(rows)} vectors of {len(ids)} photos compared with the catalog"
+    compared, wrong = 0, []
+    for ids in _blocks(living):
+        stored = vectors.fetch(connection, row.space_id, row.dim, ids)
+        rows = segment.select(np.array(ids, np.int64), np.empty(0, np.int64)).rows
+        held = widen(segment.codes[rows], np.empty((len(rows), row.dim), np.float32))
+        wanted = stored.regions if segment.regions else stored.image
+        compared += len(rows)
+        if held.shape != wanted.shape or not (held == wanted).all():
+            wrong += ids[:1]
+    return not wrong, f"{compared} vectors of {len(living)} photos compared with the catalog"

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Table, bindparam, delete, insert, or_, select, update
+from sqlalchemy import Connection, Table, bindparam, delete, func, insert, or_, select, update
 
 from ..errors import InputError, NotInIndex
 from ..records import PhotoFacts
-from .blobs import encoding_columns, pack_masks
+from .blobs import CHECKED, checksum, encoding_columns, pack_masks
 from .names import folder_range, real_path, stored_path
 from .rows import LocationWrite, PhotoWrite, WriteBatch, WriteCounts, now
-from .tables import CatalogRow, EncodingRow, LocationRow, PhotoRow, RegionMaskRow, RemovalRow, SpaceTable
+from .tables import (
+    CatalogRow,
+    ChecksumRow,
+    EncodingRow,
+    LocationRow,
+    PhotoRow,
+    PixelsRow,
+    RegionMaskRow,
+    RemovalRow,
+    SpaceTable,
+)
 
 T = TypeVar("T")
 CHUNK = 500  # values in one IN list
@@ -60,6 +70,7 @@ def write_batch(connection: Connection, batch: WriteBatch) -> WriteCounts:
     if new:
         connection.execute(insert(table(PhotoRow)), [_photo_columns(facts) for facts in new])
         ids.update(photo_ids_by_sha(connection, [facts.sha256 for facts in new]))
+    _write_pixels(connection, {ids[sha]: write.facts.pixels for sha, write in wanted.items() if write.facts.pixels})
     encodings = _write_encodings(connection, batch.space_id, int(dim), [(ids[s], w) for s, w in wanted.items()])
     added, updated = _write_locations(connection, batch.locations, ids)
     raise_change(connection)
@@ -83,6 +94,37 @@ def photo_ids_by_sha(connection: Connection, shas: Sequence[str]) -> dict[str, i
         rows = connection.execute(select(PhotoRow.sha256, PhotoRow.id).where(PhotoRow.sha256.in_(some)))
         found.update((sha, photo_id) for sha, photo_id in rows)
     return found
+
+
+def _write_pixels(connection: Connection, pixels: Mapping[int, str | None]) -> None:
+    """Keep hashes of pixels for photos that have none yet."""
+    known: set[int] = set()
+    for some in chunks(list(pixels)):
+        known.update(connection.execute(select(PixelsRow.photo_id).where(PixelsRow.photo_id.in_(some))).scalars())
+    rows = [{"photo_id": photo_id, "sha256": sha} for photo_id, sha in pixels.items() if photo_id not in known]
+    if rows:
+        connection.execute(insert(table(PixelsRow)), rows)
+
+
+def edit_photo(connection: Connection, photo_id: int, facts: PhotoFacts, location: LocationWrite) -> str | None:
+    """Give a photo the content and facts of its one file, which was written anew with the same pixels.
+
+    Returns:
+        The sha256 that the photo had until now; None, with nothing changed, when the photo also lies elsewhere or
+        another photo has the new content.
+    """
+    here = select(LocationRow.path).where(LocationRow.photo_id == photo_id, LocationRow.state == "present")
+    paths = connection.execute(here).scalars().all()
+    before = connection.execute(select(PhotoRow.sha256).where(PhotoRow.id == photo_id)).scalar()
+    elsewhere = [path for path in paths if path != stored_path(location.path)]
+    if before is None or elsewhere or photo_ids_by_sha(connection, [facts.sha256]):
+        return None
+    columns = _photo_columns(facts)
+    del columns["added_at"]
+    connection.execute(update(PhotoRow).where(PhotoRow.id == photo_id).values(columns))
+    _write_locations(connection, [location], {facts.sha256: photo_id})
+    raise_change(connection)
+    return str(before)
 
 
 def _photo_columns(facts: PhotoFacts) -> dict[str, Any]:
@@ -119,14 +161,19 @@ def _write_encodings(connection: Connection, space_id: int, dim: int, writes: Se
     if not due:
         return 0
     first = raise_seq(connection, space_id, len(due))
-    rows, masks = [], []
+    rows, masks, checksums = [], [], []
     for seq, (photo_id, write) in enumerate(due, first):
         if write.encoding is not None:
             key = {"photo_id": photo_id, "space_id": space_id}
-            rows.append({**key, "seq": seq, **encoding_columns(write.encoding, dim)})
-            masks.append({**key, "masks": pack_masks(write.encoding.masks), "grounding": write.encoding.grounding})
+            blobs = encoding_columns(write.encoding, dim)
+            packed = pack_masks(write.encoding.masks)
+            rows.append({**key, "seq": seq, **blobs})
+            masks.append({**key, "masks": packed, "grounding": write.encoding.grounding})
+            checked = blobs | {"masks": packed}
+            checksums.append({**key, "crc32": checksum(checked[name] for name in CHECKED)})
     connection.execute(insert(table(EncodingRow)), rows)
     connection.execute(insert(table(RegionMaskRow)), masks)
+    connection.execute(insert(table(ChecksumRow)), checksums)
     return len(rows)
 
 
@@ -135,7 +182,7 @@ def take_out(connection: Connection, space_id: int, photo_ids: Sequence[int]) ->
     if not photo_ids:
         return
     for some in chunks(photo_ids):
-        for model in (RegionMaskRow, EncodingRow):
+        for model in (ChecksumRow, RegionMaskRow, EncodingRow):
             connection.execute(delete(model).where(model.space_id == space_id, model.photo_id.in_(some)))
     first = raise_seq(connection, space_id, len(photo_ids))
     connection.execute(
@@ -197,30 +244,52 @@ def _location_columns(location: LocationWrite, ids: dict[str, int]) -> dict[str,
 
 def below(roots: Iterable[str | Path]) -> Any:
     """SQL condition: the location is one of these paths or lies below one."""
+    return below_stored(stored_path(root) for root in roots)
+
+
+def below_stored(names: Iterable[str]) -> Any:
+    """SQL condition as `below`, for names as they are stored."""
     tests = []
-    for root in roots:
-        stored = stored_path(root)
+    for stored in names:
         low, high = folder_range(stored)
         tests += [LocationRow.path == stored, (LocationRow.path >= low) & (LocationRow.path < high)]
     return or_(False, *tests)
 
 
 def mark_missing(connection: Connection, roots: Sequence[Path], seen: Set[str], unlisted: Sequence[Path]) -> int:
-    """Call every location below the roots missing that was not seen, but for those below unlisted folders."""
-    gone = []
-    found = connection.execute(select(LocationRow.path).where(below(roots), LocationRow.state != "missing"))
+    """Call every location below the roots missing that was not seen, but for those below unlisted folders.
+
+    A file that had failed and is not met any more leaves nothing worth keeping: its row goes.
+
+    Returns:
+        How many became missing.
+    """
+    gone: list[str] = []
+    failed: list[str] = []
+    rows = connection.execute(
+        select(LocationRow.path, LocationRow.state).where(below(roots), LocationRow.state != "missing")
+    )
     skipped = [stored_path(folder) for folder in unlisted]
-    for (path,) in found:
+    for path, state in rows:
         hidden = any(path == folder or path.startswith(folder_range(folder)[0]) for folder in skipped)
         if not hidden and real_path(path) not in seen:
-            gone.append(path)
+            (failed if state == "failed" else gone).append(path)
     for some in chunks(gone):
         connection.execute(
             update(LocationRow).where(LocationRow.path.in_(some)).values(state="missing", reason=None, detail=None)
         )
+    drop_locations(connection, failed)
     if gone:
         raise_change(connection)
     return len(gone)
+
+
+def drop_locations(connection: Connection, names: Sequence[str]) -> None:
+    """Delete these locations by stored name; their photos stay."""
+    for some in chunks(names):
+        connection.execute(delete(LocationRow).where(LocationRow.path.in_(some)))
+    if names:
+        raise_change(connection)
 
 
 # --- taking photos out -----------------------------------------------------------------------
@@ -249,10 +318,43 @@ def forget(connection: Connection, photo_ids: Sequence[int]) -> list[str]:
         take_out(connection, space_id, encoded)
     for some in chunks(wanted):
         connection.execute(delete(LocationRow).where(LocationRow.photo_id.in_(some)))
+        connection.execute(delete(PixelsRow).where(PixelsRow.photo_id.in_(some)))
         connection.execute(delete(PhotoRow).where(PhotoRow.id.in_(some)))
     if wanted:
         raise_change(connection)
     return list(known.values())
+
+
+def forget_locations(connection: Connection, names: Sequence[str]) -> tuple[int, list[str]]:
+    """Take locations at or below these stored names out, and every photo that has no other one.
+
+    Returns:
+        How many locations, and the sha256 of the photos.
+    """
+    rows = connection.execute(select(LocationRow.path, LocationRow.photo_id).where(below_stored(names))).all()
+    drop_locations(connection, [path for path, _ in rows])
+    return len(rows), forget_placeless(connection, [photo_id for _, photo_id in rows if photo_id is not None])
+
+
+def forget_placeless(connection: Connection, photo_ids: Sequence[int] | None = None) -> list[str]:
+    """Take photos out that have no location in any state: of some ids, or of all; returns their sha256."""
+    somewhere = select(LocationRow.path).where(LocationRow.photo_id == PhotoRow.id)
+    query = select(PhotoRow.id).where(~somewhere.exists())
+    if photo_ids is None:
+        return forget(connection, connection.execute(query).scalars().all())
+    placeless: list[int] = []
+    for some in chunks(sorted(set(photo_ids))):
+        placeless += connection.execute(query.where(PhotoRow.id.in_(some))).scalars()
+    return forget(connection, placeless)
+
+
+def prunable(connection: Connection) -> tuple[int, list[str], list[str]]:
+    """What `prune` would take out: how many photos, the missing locations, and all present or failed ones beside."""
+    kept = select(LocationRow.photo_id).where(LocationRow.state == "present", LocationRow.photo_id == PhotoRow.id)
+    photos = connection.execute(select(func.count()).select_from(PhotoRow).where(~kept.exists())).scalar_one()
+    rows = connection.execute(select(LocationRow.path, LocationRow.state)).all()
+    missing = [real_path(path) for path, state in rows if state == "missing"]
+    return int(photos), missing, [real_path(path) for path, state in rows if state != "missing"]
 
 
 def prune(connection: Connection) -> list[str]:

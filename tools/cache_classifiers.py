@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("--teachers", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=Path("runs/targets/classifiers.npz"))
     args = parser.parse_args()
-    found = {}
+    arrays = {}
     for name, teacher, operator in (("imagenet", "edgetpu", 74), ("object", "labeler", 65)):
         file, *rest = TEACHERS[teacher]
         net = Teacher(args.teachers / file, *rest)
@@ -45,13 +45,13 @@ def main() -> None:
         ]
         weights, bias = last_layer(args.teachers, file, operator)
         print(name, weights.shape, "mean length", np.mean(lengths), "spread", np.std(lengths))
-        found |= {f"{name}_weights": weights * np.mean(lengths), f"{name}_bias": bias}
+        arrays |= {f"{name}_weights": weights * np.mean(lengths), f"{name}_bias": bias}
     imagenet = (args.teachers / "labels-imagenet1001.txt").read_text().lower().splitlines()
     lines = (args.teachers / "labels-object631.tsv").read_text().splitlines()
     objects = [line.split("\t")[2].strip().lower() for line in lines]
-    found["imagenet_names"] = np.array(["|".join(part.strip() for part in line.split(",")) for line in imagenet])
-    found["object_names"] = np.array(objects)
-    np.savez(args.out, **found)
+    arrays["imagenet_names"] = np.array(["|".join(part.strip() for part in line.split(",")) for line in imagenet])
+    arrays["object_names"] = np.array(objects)
+    np.savez(args.out, **arrays)
 
 
 if __name__ == "__main__":

@@ -11,10 +11,7 @@ For training only; needs `transformers`. The package never reads the encoder, on
 
 import argparse
 import hashlib
-import io
-import json
 import re
-import tarfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,9 +19,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-KINDS = ("caption", "chunk", "name", "lemma", "gloss")
+from interleave_index.evaluation.packs import read_pack
+from interleave_index.training.find_mini.sentences import KINDS
+from interleave_index.training.find_mini.space_stage import TEMPLATES
+
 SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-TEMPLATES = ("{}", "a {}", "a photo of a {}")
 CUT = re.compile(
     r"\b(?:with|in|on|and|is|are|of|at|by|while|near|next to|in front of|through|over|under|behind|from|into|as|that|"
     r"who|which|to|for|up|down|along|around|across|against|during|beside|between|being|has|have|was|were|there)\b|[,.;:]"
@@ -33,21 +32,15 @@ CUT = re.compile(
 
 def captions(packs: list[Path]) -> Iterator[str]:
     for pack in packs:
-        with tarfile.open(pack) as tar:
-            for member in tar:
-                if member.name.endswith(".json"):
-                    for caption in json.load(io.TextIOWrapper(tar.extractfile(member)))["captions"]:  # type: ignore[arg-type]
-                        yield caption.strip().lower()
+        for photo in read_pack(pack):
+            yield from (caption.strip().lower() for caption in photo.captions)
 
 
 def pack_names(packs: list[Path]) -> Iterator[str]:
     for pack in packs:
-        with tarfile.open(pack) as tar:
-            for member in tar:
-                if member.name.endswith(".json"):
-                    record = json.load(io.TextIOWrapper(tar.extractfile(member)))  # type: ignore[arg-type]
-                    yield from (name.lower() for name in record["labels"])
-                    yield from (region["label"].lower() for region in record["regions"] if region.get("label"))
+        for photo in read_pack(pack):
+            yield from (name.lower() for name in photo.labels)
+            yield from (region.label.lower() for region in photo.regions if region.label)
 
 
 def teacher_names(folder: Path) -> Iterator[str]:
@@ -98,20 +91,21 @@ def encode(folder: Path, texts: list[str]) -> np.ndarray:
     from transformers import AutoModel, AutoTokenizer
 
     weights = folder / "model.safetensors"
-    if (found := hashlib.sha256(weights.read_bytes()).hexdigest()) != SHA256:
-        raise SystemExit(f"{weights} has sha256 {found}, expected {SHA256}")
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    if digest != SHA256:
+        raise SystemExit(f"{weights} has sha256 {digest}, expected {SHA256}")
     tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder).eval()
     order = np.argsort([len(text) for text in texts])
     out = np.zeros((len(texts), 384), np.float16)
     started = time.monotonic()
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
         for start in range(0, len(order), 256):
-            some = order[start : start + 256]
-            lines = [texts[n] for n in some]
+            rows = order[start : start + 256]
+            lines = [texts[n] for n in rows]
             batch = tokenizer(lines, padding=True, truncation=True, max_length=64, return_tensors="pt")
             keep = batch["attention_mask"][..., None].float()
             pooled = (model(**batch).last_hidden_state.float() * keep).sum(1) / keep.sum(1)
-            out[some] = torch.nn.functional.normalize(pooled, dim=1).numpy()
+            out[rows] = torch.nn.functional.normalize(pooled, dim=1).numpy()
             if start % 25_600 == 0:
                 print(f"{start}/{len(order)} {time.monotonic() - started:.0f} s", flush=True)
     return out

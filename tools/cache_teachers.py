@@ -15,9 +15,7 @@ Needs `ai-edge-litert`.
 import argparse
 import hashlib
 import io
-import json
 import multiprocessing
-import tarfile
 from collections.abc import Iterator
 from multiprocessing.pool import Pool
 from pathlib import Path
@@ -25,9 +23,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-GRID = 48
+from interleave_index.training.data import training_photos
+from interleave_index.training.find_mini.samples import PAINTED_GRID
+
 VIEW_SIDES = 0.35, 0.8  # of a crop, as shares of the photo's sides
-SKIPPED_SOURCES = {"human-seg", "camvid"}  # the weakest terms of all sources
 TEACHERS = {
     "edgetpu": ("mobilenet_edgetpu_224_1.0_uint8.tflite", 73, 224),
     "labeler": ("object_labeler.tflite", 64, 224),
@@ -74,7 +73,7 @@ def painted(logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Arg-max class and its probability x 255 on the grid, from (h, w, classes) logits."""
     grid = np.stack(
         [
-            np.asarray(Image.fromarray(plane).resize((GRID, GRID), Image.Resampling.BILINEAR))
+            np.asarray(Image.fromarray(plane).resize((PAINTED_GRID, PAINTED_GRID), Image.Resampling.BILINEAR))
             for plane in np.ascontiguousarray(logits.transpose(2, 0, 1))
         ],
         -1,
@@ -133,14 +132,8 @@ def view_targets(item: tuple[str, bytes, int, bool]) -> tuple[str, np.ndarray, n
 
 
 def photos(pack: Path) -> Iterator[tuple[str, bytes]]:
-    with tarfile.open(pack) as tar:
-        jpeg = b""
-        for member in tar:
-            data = tar.extractfile(member).read()  # type: ignore[union-attr]
-            if member.name.endswith(".jpg"):
-                jpeg = data
-            elif (record := json.loads(data))["source"] not in SKIPPED_SOURCES:
-                yield record["key"], jpeg
+    for _, photo in training_photos([pack]):
+        yield photo.key, photo.jpeg
 
 
 def write_views(pool: Pool, pack: Path, out: Path, count: int, whole: bool) -> None:

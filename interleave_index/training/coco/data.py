@@ -285,8 +285,8 @@ class _Crop:
         smallest, largest = drawing.jitter
         scale = drawing.size * rng.uniform(smallest, largest) / max(photo)
         resized = max(1, round(photo[0] * scale)), max(1, round(photo[1] * scale))
-        room = [max(0, side - drawing.size) for side in resized]
-        corner = int(rng.integers(room[0] + 1)), int(rng.integers(room[1] + 1))
+        beyond = [max(0, side - drawing.size) for side in resized]
+        corner = int(rng.integers(beyond[0] + 1)), int(rng.integers(beyond[1] + 1))
         return cls(drawing.size, resized, corner, bool(drawing.flip and rng.random() < 0.5))
 
     def pixels(self, photo: RGB) -> RGB:

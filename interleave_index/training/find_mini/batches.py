@@ -59,7 +59,7 @@ class Reference:
 
 
 @dataclass(frozen=True, slots=True)
-class EntitySentence:
+class BatchSentence:
     """A sentence about an image whose entities are masks of it.
 
     Attributes:
@@ -102,7 +102,7 @@ class Batch:
     answers: list[Tensor]
     prompted: list[Tensor]
     prompts: list[Tensor]
-    sentences: list[EntitySentence]
+    sentences: list[BatchSentence]
 
     @property
     def true_sentence(self) -> Tensor:
@@ -281,7 +281,7 @@ def _sentence(
     labels: list[list[str | None]],
     by_label: dict[str, list[tuple[int, int]]],
     rng: np.random.Generator,
-) -> EntitySentence:
+) -> BatchSentence:
     """A sentence of pieces, whose entities are shown by a mask of their label or said, with even chances."""
     composed: list[tuple[str, int | None, bool]] = []
     targets: list[int] = []
@@ -304,7 +304,7 @@ def _sentence(
             prompt = mask if whole else torch.as_tensor(draw_prompt(mask.cpu().numpy(), rng))
             reference = Reference(source[0], prompt)
         references.append(reference)
-    return EntitySentence(compose(composed), torch.tensor(targets, dtype=torch.long), references, true)
+    return BatchSentence(compose(composed), torch.tensor(targets, dtype=torch.long), references, true)
 
 
 def label_table(batch: Batch) -> tuple[list[str], list[Tensor]]:

@@ -1,4 +1,4 @@
-"""What a sentence encoder said of texts, and what the classifying teachers call the photos; both from cached files."""
+"""Vectors of texts by a sentence encoder, and names of photos by the classifying teachers; both from cached files."""
 
 from __future__ import annotations
 

@@ -22,12 +22,13 @@ from numpy.typing import NDArray
 from .config import Config, activate_config, keep_config, kept_config
 from .errors import ImageUnreadable, InputError
 from .grammar import Query
-from .records import RGB, Answer, Filters, Hit, IngestReport, Photo, Region
+from .records import RGB, Answer, FailedFile, Filters, Hit, IngestReport, Location, Photo, Region
 
 if TYPE_CHECKING:
     from .ingest.tally import IngestProgress
     from .interface.protocol import Interface
     from .query.pixels import PixelCache
+    from .storage.rows import Exclusion, Forgotten, Prunable
     from .storage.store import Check, SpaceRow, Store
 
 Mode = Literal["auto", "exact", "ann"]
@@ -153,23 +154,52 @@ class Index:
         self._keep_config()
         return report
 
-    def forget(self, what: Sequence[Path | str | int]) -> int:
-        """Take photos out of the catalog, never off the disk.
+    def forget(self, what: Sequence[Path | str | int], *, photo: bool = False) -> int:
+        """Take photos out of the catalog for good, never off the disk: a later ingest leaves them out.
+
+        A path means the file or the folder at that place. A photo that lies elsewhere too stays there; one that lies
+        nowhere else is taken out. `undo_forget` brings them back.
 
         Args:
-            what: photo ids, paths of photos, or folders (every photo with a location below).
+            what: photo ids, paths of photos, or folders (all below, and what is put there later).
+            photo: paths mean their photos, wherever these lie, as ids always do.
         Returns:
             Number of photos taken out.
         Raises:
             NotInIndex: one of them is not there; then none is taken out.
         """
+        return self.forget_all(what, photo=photo).photos
+
+    def forget_all(self, what: Sequence[Path | str | int], *, photo: bool = False) -> Forgotten:
+        """`forget`, with the number of locations that were taken out beside that of photos."""
         from .storage.library import resolve_ids
 
-        return self._store.forget(sorted({photo_id for item in what for photo_id in resolve_ids(self._store, item)}))
+        contents = [item for item in what if photo or isinstance(item, int | np.integer)]
+        paths = [item for item in what if isinstance(item, str | Path) and not photo]
+        ids = sorted({photo_id for item in contents for photo_id in resolve_ids(self._store, item)})
+        return self._store.forget_for_good(paths, ids)
+
+    def undo_forget(self, what: Sequence[Path | str]) -> list[Exclusion]:
+        """Let what was forgotten at or below some paths be taken in again, by the next ingest.
+
+        Returns:
+            What is no longer left out.
+        Raises:
+            NotInIndex: nothing was forgotten there; a folder above it may have been.
+        """
+        return self._store.unforget(what)
+
+    def forgotten(self) -> list[Exclusion]:
+        """What was forgotten for good: files, folders and contents, by name."""
+        return self._store.exclusions()
 
     def prune(self) -> int:
         """Forget every photo without a present location; gives their number."""
         return self._store.prune()
+
+    def prunable(self) -> Prunable:
+        """What `prune` would take out, and which folders are gone as a whole, such as a drive that is not mounted."""
+        return self._store.prunable()
 
     def optimize(self, progress: Callable[[int, int], None] | None = None) -> None:
         """Fold what was written since into the next generation of the FAISS files; does nothing to an empty index.
@@ -302,6 +332,11 @@ class Index:
             )
         return found
 
+    def owns(self, path: Path) -> bool:
+        """Whether a path is that of an indexed photo, or lies in the folder of the index: no output may go there."""
+        lies_inside = path.is_relative_to(os.path.realpath(self.folder))
+        return lies_inside or self._store.photo_by_path(path) is not None
+
     def library(self, filters: Filters | None = None) -> Iterator[tuple[Photo, tuple[Region, ...]]]:
         """Every photo of the active space that passes the filters, by id, with its stored regions, best first.
 
@@ -348,6 +383,14 @@ class Index:
     def status(self) -> dict[str, Any]:
         """Counts of photos, locations, missing, failed, encodings and regions; the active space; the generations."""
         return self._store.status()
+
+    def failed(self) -> list[FailedFile]:
+        """Every file that could not be read when it was last tried, by path, with the reason."""
+        return self._store.failed()
+
+    def locations(self, photo: Photo | int) -> list[Location]:
+        """Every path of an indexed photo, that of `Photo.path` first."""
+        return self._store.locations(int(photo) if isinstance(photo, int | np.integer) else photo.id)
 
     def verify(self) -> list[Check]:
         """Every check by name, with whether it holds; changes nothing, runs no model."""

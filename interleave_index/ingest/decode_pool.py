@@ -26,6 +26,7 @@ from ..errors import BackendMissing
 from ..records import RGB
 from .decode_process import receive, send
 from .decode_task import Recipe, Reply, Task, work
+from .scan import file_time
 
 IN_PIPE = 2  # tasks given to a process at a time: one to work on, one so that it need not wait
 TRIES = 2  # a process may be killed for what another did; a file that kills two is the culprit
@@ -354,4 +355,4 @@ def _facts(path: str) -> tuple[int, int]:
         facts = os.stat(path)
     except OSError:
         return 0, 0
-    return facts.st_size, facts.st_mtime_ns
+    return facts.st_size, file_time(facts)

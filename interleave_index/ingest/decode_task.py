@@ -6,13 +6,15 @@ import contextlib
 import hashlib
 import os
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..errors import ImageUnreadable, InputError
+from ..marks import HEAD_BYTES, is_marked
 from ..records import RGB, PhotoFacts
-from .decode import decode, os_words, read_file
+from .decode import Decoded, decode, os_words, read_file
 from .phash import phash
+from .scan import file_time
 from .thumbnail import shrink, thumbnail_file, write_thumbnail
 
 
@@ -26,6 +28,7 @@ class Recipe:
         long_side: see `decode`.
         thumbnail_side: long side of a thumbnail.
         bare: decode and do nothing else, to measure what the rest costs.
+        forgotten: contents (sha256) of which nothing may be kept.
     """
 
     thumbnails: str
@@ -33,6 +36,7 @@ class Recipe:
     long_side: int
     thumbnail_side: int
     bare: bool = False
+    forgotten: frozenset[str] = frozenset()
 
     @property
     def slot_bytes(self) -> int:
@@ -61,6 +65,8 @@ class Reply:
         reason, detail: class name and words of the failure, or None.
         lasting: the failure lies in the content, so that only a changed file is worth another try.
         gone: the file is not there any more.
+        left_out: why nothing of a sound file is kept (a kind of `IngestReport.not_read`), or None.
+        more_pages: pictures of the file after the first.
         seconds: by stage: read, hash, decode, small (thumbnail and perceptual hash).
     """
 
@@ -74,6 +80,8 @@ class Reply:
     detail: str | None = None
     lasting: bool = False
     gone: bool = False
+    left_out: str | None = None
+    more_pages: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
 
 
@@ -83,11 +91,11 @@ def work(task: Task, recipe: Recipe) -> tuple[Reply, RGB | None]:
     clock = _Clock(known["seconds"])
     try:
         facts = os.stat(task.path)
-        known |= {"bytes": facts.st_size, "mtime_ns": facts.st_mtime_ns}
+        known |= {"bytes": facts.st_size, "mtime_ns": file_time(facts)}
         if not task.pixels:
             known["sha256"] = _file_hash(task.path)
             clock.lap("hash")
-            return Reply(**known), None
+            return Reply(**known, left_out="forgotten" if known["sha256"] in recipe.forgotten else None), None
         data = read_file(task.path)
         clock.lap("read")
         if recipe.bare:
@@ -96,7 +104,11 @@ def work(task: Task, recipe: Recipe) -> tuple[Reply, RGB | None]:
             return Reply(**known, facts=decoded.facts("", None), shape=decoded.rgb.shape), decoded.rgb
         known["sha256"] = hashlib.sha256(data).hexdigest()
         clock.lap("hash")
-        photo, rgb = _photo(data, known["sha256"], recipe, clock)
+        if known["sha256"] in recipe.forgotten:
+            return Reply(**known, left_out="forgotten"), None
+        if is_marked(data[:HEAD_BYTES]):
+            return Reply(**known, left_out="own_outputs"), None
+        photo, rgb, known["more_pages"] = _photo(data, known["sha256"], recipe, clock)
     except (FileNotFoundError, NotADirectoryError):
         return Reply(**known, gone=True), None
     except OSError as trouble:
@@ -110,16 +122,22 @@ def work(task: Task, recipe: Recipe) -> tuple[Reply, RGB | None]:
     return Reply(**known, facts=photo, shape=rgb.shape), rgb
 
 
-def _photo(data: bytes, sha256: str, recipe: Recipe, clock: _Clock) -> tuple[PhotoFacts, RGB]:
+def _photo(data: bytes, sha256: str, recipe: Recipe, clock: _Clock) -> tuple[PhotoFacts, RGB, int]:
     decoded = decode(data, max_pixels=recipe.max_pixels, long_side=recipe.long_side)
     clock.lap("decode")
     small = shrink(decoded.rgb, recipe.thumbnail_side)
     # A thumbnail that cannot be written is no reason to lose the photo: it is made again when it is wanted.
     with contextlib.suppress(OSError):
         write_thumbnail(thumbnail_file(recipe.thumbnails, sha256), small)
-    facts = decoded.facts(sha256, phash(small))
+    facts = replace(decoded.facts(sha256, phash(small)), pixels=_pixel_hash(decoded))
     clock.lap("small")
-    return facts, decoded.rgb
+    return facts, decoded.rgb, decoded.more_pages
+
+
+def _pixel_hash(decoded: Decoded) -> str:
+    """Hash of the pixels that the model sees and of the size of the photo."""
+    size = f"{decoded.width}x{decoded.height} {decoded.rgb.shape}".encode()
+    return hashlib.sha256(decoded.rgb.tobytes() + size).hexdigest()
 
 
 class _Clock:

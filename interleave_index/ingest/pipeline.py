@@ -11,12 +11,13 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import BackendMissing, ConfigError
 from ..interface.protocol import Interface
 from ..records import IngestReport
+from ..storage.exclusions import Exclusions
 from ..storage.store import Store
 from .decode import MAX_PIXELS
 from .decode_pool import Decoders, InProcess, WorkerPool
@@ -109,10 +110,18 @@ def ingest(
     with store.writer("ingest"), _ctrl_c(stop):
         space_id = store.ensure_space(interface.space)
         _keep_calibration(store, space_id, interface)
+        excluded = Exclusions.of(store.exclusions())
         with tally.during("read"):
-            plan, jobs, seen, unlisted = _survey(store, space_id, roots, tally, stop)
+            survey = _survey(store, space_id, roots, excluded, tally, stop)
+        jobs, seen = survey.jobs, survey.seen
         thumbnails = str(store.thumbnail_path("00").parent.parent)
-        recipe = Recipe(thumbnails, settings.max_pixels, settings.long_side, settings.thumbnail_side)
+        recipe = Recipe(
+            thumbnails,
+            settings.max_pixels,
+            settings.long_side,
+            settings.thumbnail_side,
+            forgotten=frozenset(excluded.contents),
+        )
         if jobs:
             decoders = _decoders(recipe, settings, len(jobs))
             run = Run(
@@ -120,7 +129,7 @@ def ingest(
                 interface,
                 space_id,
                 decoders,
-                plan,
+                survey.plan,
                 tally,
                 settings.batch,
                 settings.model_batch,
@@ -132,11 +141,13 @@ def ingest(
                 decoders.close()
             # A folder that went with its file was not looked into again: it may be a drive that was pulled out.
             seen -= {path for path in run.vanished if os.path.isdir(os.path.dirname(path))}
+            seen -= run.left_out
         tally.interrupted = stop.is_set()
         if not tally.interrupted:
             with tally.during("write"):
-                hidden = [Path(folder) for folder in unlisted]
-                tally.missing = sum(store.mark_missing(some, seen, hidden) for some in _runs(roots))
+                store.drop_locations(survey.aliases)
+                tally.missing = sum(store.mark_missing(some, seen, survey.hidden) for some in _runs(survey.roots))
+                store.forget_placeless()
                 tally.tell("optimize")
                 if store.needs_optimize(space_id):
                     with suppress(BackendMissing):  # without FAISS the catalog is complete all the same
@@ -151,43 +162,74 @@ def _keep_calibration(store: Store, space_id: int, interface: Interface) -> None
         store.save_calibration(space_id, data)
 
 
+@dataclass(slots=True)
+class _Survey:
+    """What the listing of the roots gave.
+
+    Attributes:
+        roots: those that were given, what is behind their links, and places outside of them that links lead to.
+        jobs: files that something is left to do for.
+        seen: files that are not missing.
+        hidden: folders that could not be listed, by every name.
+        aliases: locations of the catalog that are other names of files which were met.
+    """
+
+    plan: Plan
+    roots: list[str]
+    jobs: list[Job] = field(default_factory=list)
+    seen: set[str] = field(default_factory=set)
+    hidden: list[Path] = field(default_factory=list)
+    aliases: list[str] = field(default_factory=list)
+
+
 def _survey(
-    store: Store, space_id: int, roots: Sequence[Path | str], tally: Tally, stop: threading.Event
-) -> tuple[Plan, list[Job], set[str], list[str]]:
+    store: Store, space_id: int, roots: Sequence[Path | str], excluded: Exclusions, tally: Tally, stop: threading.Event
+) -> _Survey:
     """List everything, count what needs nothing, and say what is left to do and which files are not missing."""
-    known = {path: row for some in _runs(roots) for path, row in store.known_locations(some, space_id=space_id).items()}
-    plan, scanner = Plan(known), Scanner(known)
+    given = [os.path.abspath(root) for root in roots]
+    every_root = list(dict.fromkeys([*given, *map(os.path.realpath, given)]))
+    known = {
+        path: row for some in _runs(every_root) for path, row in store.known_locations(some, space_id=space_id).items()
+    }
+    photos = {path for path, row in known.items() if row.photo_id is not None}
+    survey = _Survey(Plan(known, excluded.places), every_root)
+
+    def look_outside(path: str) -> None:
+        survey.roots.append(path)
+        more = store.known_locations([Path(path)], space_id=space_id)
+        known.update(more)
+        photos.update(path for path, row in more.items() if row.photo_id is not None)
+        survey.plan.learn(more)
+
+    scanner = Scanner(known, photos, excluded, look_outside)
     folder = store.thumbnail_path("00").parent.parent
-    jobs: list[Job] = []
-    seen: set[str] = set()
     for file in scanner.files(roots):
-        seen.add(file.path)
+        survey.seen.add(file.path)
         prior = known.get(file.path)
         there = prior is not None and prior.sha256 is not None and thumbnail_file(folder, prior.sha256).exists()
-        need = plan.need(file, has_thumbnail=there)
+        need = survey.plan.need(file, has_thumbnail=there)
         if need == "nothing":
             tally.count("present")
         elif need == "failure" and prior is not None:
-            tally.fail(file.path, prior.reason or "ImageUnreadable", prior.detail or "failed before")
+            detail = prior.detail or "failed before"
+            tally.fail(file.path, prior.reason or "ImageUnreadable", detail, new=False)
         else:
-            jobs.append(Job(Claim(file.path, prior), need))
+            survey.jobs.append(Job(Claim(file.path, prior), need))
         tally.tell()
         if stop.is_set():
             break
     for unlisted, words in scanner.unlisted.items():
         tally.fail(unlisted, "InputError", f"cannot be listed: {words}", file=False)
-    tally.total = len(seen)
+        survey.hidden += [Path(unlisted), Path(os.path.realpath(unlisted))]
+    tally.not_read.update(scanner.not_read)
+    tally.total = len(survey.seen)
     if not stop.is_set():
-        seen.update(
-            [
-                path
-                for path, prior in known.items()
-                if prior.state != "missing" and path not in seen and scanner.may_be_there(path)
-            ]
-        )
-    plan.scanned(seen, scanner.unlisted)
+        unmet = [path for path in known if path not in survey.seen]
+        survey.aliases = [path for path in unmet if scanner.is_alias(path)]
+        survey.seen.update(path for path in unmet if known[path].state != "missing" and scanner.may_be_there(path))
+    survey.plan.scanned(survey.seen, [os.fspath(folder) for folder in survey.hidden])
     tally.tell("ingest")
-    return plan, jobs, seen, list(scanner.unlisted)
+    return survey
 
 
 def _runs(roots: Sequence[Path | str]) -> Iterator[list[Path]]:

@@ -48,16 +48,22 @@ class Plan:
 
     Args:
         known: locations of the catalog at or below the roots, by path.
+        forgotten_places: where contents lay that were forgotten: these are hashed before anything else.
     """
 
     known: Mapping[str, KnownLocation]
+    forgotten_places: frozenset[str] = frozenset()
     _sizes: set[int] = field(default_factory=set)
     _begun: set[int] = field(default_factory=set)
     _gone: dict[int, list[str]] = field(default_factory=dict)
     _found: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self._sizes.update(location.bytes for location in self.known.values() if location.photo_id is not None)
+        self.learn(self.known)
+
+    def learn(self, known: Mapping[str, KnownLocation]) -> None:
+        """Take the sizes of further locations in, which `known` holds by now."""
+        self._sizes.update(location.bytes for location in known.values() if location.photo_id is not None)
 
     def need(self, file: ScannedFile, *, has_thumbnail: bool) -> Need:
         """What is left to do for a file: most often nothing, when size and time are as they were.
@@ -75,7 +81,7 @@ class Plan:
                 return "nothing"
             self._begun.add(prior.photo_id)
             return "thumbnail" if prior.encoded else "pixels"
-        likely_known = file.bytes in self._sizes
+        likely_known = file.bytes in self._sizes or file.path in self.forgotten_places
         self._sizes.add(file.bytes)
         return "hash" if likely_known else "pixels"
 

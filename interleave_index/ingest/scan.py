@@ -7,71 +7,121 @@ What counts as a photo:
 * a file of any other name whose first bytes are those of a picture;
 * a file that is itself a root.
 
-Everything else is passed over in silence: sidecars, films, documents, sockets, broken links. So are hidden files and
-folders (a leading dot) and folders that systems keep for themselves, unless they are named as roots, and the
-thumbnails and FAISS files of an index, wherever it lies. Links are followed; a folder that is reached twice is listed
-once, under its own name rather than a link's.
+A raw file beside a JPEG or HEIF of the same name is the same photo, and only the latter is read. Everything else is
+passed over, and counted where somebody may miss it: films, pictures of kinds that are not read, hidden pictures, and
+folders that belong to systems and other programs (recycle bins, previews, snapshots). Sidecars, documents, sockets and
+broken links are not counted; the thumbnails and FAISS files of an index are never photos.
+
+Every file has one path: that behind all links. A file or folder that is reached by several names is listed once.
 """
 
 from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
-from collections.abc import Container, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from ..errors import InputError
 from .decode import os_words
 from .sniff import HEAD, sniff
 
-PICTURE_SUFFIXES = frozenset(
+DEVELOPED_SUFFIXES = frozenset([".jpg", ".jpeg", ".jpe", ".heic", ".heif", ".hif"])
+_BY_MAKER = {
+    "Adobe": (".dng",),
+    "Canon": (".cr2", ".cr3", ".crw"),
+    "Epson": (".erf",),
+    "Fujifilm": (".raf",),
+    "Hasselblad": (".3fr",),
+    "Kodak": (".kdc", ".dcr"),
+    "Leaf, Mamiya": (".mos", ".mef"),
+    "Leica, Panasonic": (".rwl", ".rw2"),
+    "Minolta": (".mrw",),
+    "Nikon": (".nef", ".nrw"),
+    "Olympus": (".orf",),
+    "Pentax": (".pef",),
+    "Phase One": (".iiq",),
+    "Samsung": (".srw",),
+    "Sigma": (".x3f",),
+    "Sony": (".arw", ".srf", ".sr2"),
+}
+RAW_SUFFIXES = frozenset(suffix for suffixes in _BY_MAKER.values() for suffix in suffixes)
+PICTURE_SUFFIXES = DEVELOPED_SUFFIXES | RAW_SUFFIXES
+PICTURE_SUFFIXES |= frozenset(
+    [".jfif", ".mpo", ".png", ".apng", ".webp", ".avif", ".jxl", ".tif", ".tiff", ".gif", ".bmp", ".dib"]
+)
+_KINDS_NOT_READ = {
+    "video": ".mp4 .mov .m4v .avi .mkv .mts .m2ts .3gp .webm .wmv .mpg .mpeg .insv",
+    "psd": ".psd .psb",
+    "jpeg_2000": ".jp2 .j2k .jpf .jpx",
+    "other_pictures": ".svg .xcf .kra .exr .hdr .tga .eps .ai .ico .pcx .pnm .ppm .pgm",
+}
+NOT_READ = {suffix: kind for kind, suffixes in _KINDS_NOT_READ.items() for suffix in suffixes.split()}
+
+SYSTEM_FOLDERS = frozenset(
     (
-        ".jpg",
-        ".jpeg",
-        ".jpe",
-        ".jfif",
-        ".mpo",
-        ".png",
-        ".apng",
-        ".webp",
-        ".heic",
-        ".heif",
-        ".hif",
-        ".avif",
-        ".tif",
-        ".tiff",
-        ".gif",
-        ".bmp",
-        ".dib",
-        ".dng",
-        ".nef",
-        ".nrw",
-        ".arw",
-        ".srf",
-        ".sr2",
-        ".cr2",
-        ".cr3",
-        ".crw",
-        ".raf",
-        ".rw2",
-        ".orf",
-        ".pef",
-        ".srw",
-        ".3fr",
-        ".iiq",
+        "@eadir",
+        "#recycle",
+        "#snapshot",
+        "@recycle",
+        "@recently-snapshot",
+        "@sharebin",
+        "~snapshot",
+        "__macosx",
+        "$recycle.bin",
+        "recycler",
+        "recycled",
+        "system volume information",
+        "lost+found",
+        "found.000",
+        "captureone",  # previews and settings of Capture One beside the photos
     )
 )
-SYSTEM_FOLDERS = frozenset(("@eadir", "__macosx", "$recycle.bin", "system volume information", "lost+found"))
+SYSTEM_FOLDER_NAMES = re.compile(r".*\.(lrdata|lrcat-data)|appdata_oc[a-z0-9]+", re.IGNORECASE)
+# In a library of one of these programs only these folders hold photos; all else is made from them.
+ORIGINALS = {
+    ".photoslibrary": ("originals", "masters"),
+    ".migratedphotolibrary": ("masters",),
+    ".photolibrary": ("masters", "originals"),
+    ".aplibrary": ("masters",),
+}
+IMMICH_MARKER, IMMICH_FOLDERS = ".immich", ("thumbs", "encoded-video")
 CATALOG = "catalog.sqlite"  # a folder that holds one is an index
 INDEX_FOLDERS = frozenset(("thumbnails", "faiss"))  # what an index keeps beside its catalog
-GONE = frozenset((errno.ENOENT, errno.ENOTDIR, errno.ELOOP))  # any other trouble does not say that a file is gone
+GONE = frozenset((errno.ENOENT, errno.ENOTDIR, errno.ELOOP))  # any other error does not say that a file is gone
+LARGEST_TIME = 2**63 - 1  # nanoseconds that a catalog can hold: the years 1677 to 2262
+
+
+def file_time(facts: os.stat_result) -> int:
+    """When a file was changed, in nanoseconds; times beyond what a catalog can hold are its first or last.
+
+    >>> file_time(os.stat(__file__)) > 0
+    True
+    """
+    return max(-LARGEST_TIME, min(LARGEST_TIME, facts.st_mtime_ns))
+
+
+class Excluded(Protocol):
+    """What is left out because it was forgotten."""
+
+    def cover(self, path: str) -> bool:
+        """Whether a file was forgotten."""
+
+    def cover_folder(self, folder: str) -> bool:
+        """Whether all below a folder was forgotten."""
 
 
 @dataclass(frozen=True, slots=True)
 class ScannedFile:
-    """One file that counts as a photo. `path` is absolute; a name that is not UTF-8 carries surrogate escapes."""
+    """One file that counts as a photo.
+
+    `path` is absolute and without links; a name that is not UTF-8 carries surrogate escapes.
+    """
 
     path: str
     bytes: int
@@ -80,25 +130,35 @@ class ScannedFile:
 
 @dataclass(slots=True)
 class Scanner:
-    """Walks roots, and remembers what it could not list.
+    """Walks roots, and remembers what it could not list and what it passed over.
 
     Args:
         known: paths that need not be opened to see what they are.
+        photos: those of them that are photos already; a raw file among them is read beside its JPEG.
+        excluded: what was forgotten.
+        on_outside: is called with a folder or file outside of the roots, before it is listed since a link leads there.
     Attributes:
         unlisted: folders (and roots, and links) that could not be looked into, with the system's words; nothing
             below them may be called missing.
+        not_read: how much was passed over, by kind.
     """
 
     known: Container[str] = ()
+    photos: Container[str] = ()
+    excluded: Excluded | None = None
+    on_outside: Callable[[str], None] = lambda path: None
     unlisted: dict[str, str] = field(default_factory=dict)
+    not_read: Counter[str] = field(default_factory=Counter)
     _listed: set[str] = field(default_factory=set)
     _broken: set[str] = field(default_factory=set)
     _entered: set[tuple[int, int]] = field(default_factory=set)
-    _links: list[str] = field(default_factory=list)
-    _given: set[str] = field(default_factory=set)
+    _linked_folders: list[str] = field(default_factory=list)
+    _linked_files: list[str] = field(default_factory=list)
+    _met: set[str] = field(default_factory=set)
+    _roots: list[str] = field(default_factory=list)
 
     def files(self, roots: Sequence[Path | str]) -> Iterator[ScannedFile]:
-        """Every photo below the roots, each path once; folders in no promised order, names within one sorted.
+        """Every photo below the roots, each file once; folders in no promised order, names within one sorted.
 
         Raises:
             InputError: a root does not exist; nothing was walked then.
@@ -107,99 +167,194 @@ class Scanner:
         for path in paths:
             if not os.path.lexists(path):
                 raise InputError(f"{path!r} does not exist, expected a folder or a picture file")
-        folders = dict.fromkeys(path for path in paths if os.path.isdir(path))
-        for path in dict.fromkeys(paths):
-            if path not in folders:
-                yield from self._file(path)
-        for path in folders:
-            yield from self._walk(path)
-        # Linked folders come last, so that a folder is listed under its own name whatever the order of names.
-        while self._links:
-            yield from self._walk(self._links.pop())
+        real = {path: os.path.realpath(path) for path in dict.fromkeys(paths)}
+        self._roots += dict.fromkeys(real.values())
+        for path, target in real.items():
+            if not os.path.isdir(target):
+                yield from self._given_file(path, target)
+        for target in dict.fromkeys(real.values()):
+            if os.path.isdir(target):
+                yield from self._walk(target)
+        # Links come last, since most of what they lead to was met by then under its own name.
+        while self._linked_folders:
+            target = self._linked_folders.pop()
+            if target not in self._listed:
+                self._look_outside(target)
+                yield from self._walk(target)
+        for target in self._linked_files:
+            yield from self._linked_file(target)
 
     def may_be_there(self, path: str) -> bool:
         """Whether a file that was not met may be there all the same, because its folder was not looked into.
 
-        True for a file that still lies in a folder which is passed over, or was listed under another name, and for
-        anything below a link that leads nowhere just now, as to a drive that is not mounted.
+        True for a file that still lies in a folder which is passed over, and for anything below a link that leads
+        nowhere just now, as to a drive that is not mounted. False for another name of a file that was met.
         """
         folder, name = os.path.split(path)
         if folder in self._listed and not name.startswith("."):
             return False
+        if self.is_alias(path):
+            return False
         try:
             return stat.S_ISREG(os.stat(path).st_mode)
-        except OSError as trouble:
-            return trouble.errno not in GONE or any(path.startswith(link + os.sep) for link in self._broken)
+        except OSError as error:
+            return error.errno not in GONE or any(path.startswith(link + os.sep) for link in self._broken)
 
-    def _file(self, path: str) -> Iterator[ScannedFile]:
+    def is_alias(self, path: str) -> bool:
+        """Whether a path is another name, by links, of a file that was met."""
+        real = os.path.realpath(path)
+        return real != path and real in self._met
+
+    def _given_file(self, path: str, target: str) -> Iterator[ScannedFile]:
         try:
-            facts = os.stat(path)
-        except OSError as trouble:
-            self.unlisted[path] = os_words(trouble)
+            facts = os.stat(target)
+        except OSError as error:
+            self.unlisted[path] = os_words(error)
             return
         if not stat.S_ISREG(facts.st_mode):
             self.unlisted[path] = "neither a folder nor a regular file"
+        elif self._is_excluded(target):
+            self.not_read["forgotten"] += 1
+        else:
+            yield from self._met_once(target, facts)
+
+    def _linked_file(self, target: str) -> Iterator[ScannedFile]:
+        if target in self._met or self._is_excluded(target):
             return
-        self._given.add(path)
-        yield ScannedFile(path, facts.st_size, facts.st_mtime_ns)
+        self._look_outside(target)
+        try:
+            facts = os.stat(target)
+        except OSError as error:
+            self.unlisted[target] = os_words(error)
+            return
+        if stat.S_ISREG(facts.st_mode) and self._is_photo(target):
+            yield from self._met_once(target, facts)
+
+    def _met_once(self, path: str, facts: os.stat_result) -> Iterator[ScannedFile]:
+        if path not in self._met:
+            self._met.add(path)
+            yield ScannedFile(path, facts.st_size, file_time(facts))
+
+    def _look_outside(self, target: str) -> None:
+        """Tell of a place that no root holds, once."""
+        if not any(target == root or target.startswith(root.rstrip(os.sep) + os.sep) for root in self._roots):
+            self._roots.append(target)
+            self.on_outside(target)
+
+    def _is_excluded(self, path: str) -> bool:
+        return self.excluded is not None and self.excluded.cover(path)
 
     def _walk(self, top: str) -> Iterator[ScannedFile]:
         waiting = [top]
         while waiting:
             folder = waiting.pop()
+            if self.excluded is not None and self.excluded.cover_folder(folder):
+                self.not_read["forgotten_folders"] += 1
+                continue
             try:
-                where = os.stat(folder)
-                key = (where.st_dev, where.st_ino)
-                if key in self._entered:
+                if folder in self._listed or self._was_entered(os.stat(folder)):
                     continue
-                self._entered.add(key)
                 with os.scandir(folder) as listing:
                     entries = sorted(listing, key=lambda entry: entry.name)
-            except OSError as trouble:
-                self.unlisted[folder] = os_words(trouble)
+            except OSError as error:
+                self.unlisted[folder] = os_words(error)
                 continue
             self._listed.add(folder)
-            passed = INDEX_FOLDERS if any(entry.name == CATALOG for entry in entries) else frozenset()
+            names = {entry.name for entry in entries}
+            passed = INDEX_FOLDERS if CATALOG in names else frozenset()
+            developed = {stem.lower() for stem, suffix in map(os.path.splitext, names) if _is_developed(suffix)}
             deeper: list[str] = []
             for entry in entries:
                 if entry.name in passed:
                     continue
-                found = self._entry(entry, deeper)
-                if found is not None and found.path not in self._given:
-                    yield found
-            waiting += reversed(deeper)
+                facts = self._photo_facts(entry, developed, deeper)
+                if facts is not None:
+                    yield from self._met_once(entry.path, facts)
+            waiting += reversed([path for path in deeper if not self._belongs_to_a_program(path, names)])
 
-    def _entry(self, entry: os.DirEntry[str], deeper: list[str]) -> ScannedFile | None:
-        if entry.name.startswith("."):
-            return None
+    def _was_entered(self, facts: os.stat_result) -> bool:
+        """Whether a folder was listed before under another name, as by a bind mount.
+
+        Some file systems number no files: then only the path tells, and links are resolved before.
+        """
+        if not facts.st_ino:
+            return False
+        key = (facts.st_dev, facts.st_ino)
+        if key in self._entered:
+            return True
+        self._entered.add(key)
+        return False
+
+    def _belongs_to_a_program(self, path: str, siblings: set[str]) -> bool:
+        """Whether a folder holds what systems or other programs made or threw away."""
+        folder, name = os.path.split(path)
+        name = name.lower()
+        library = os.path.splitext(folder)[1].lower()
+        passed = (
+            name in SYSTEM_FOLDERS
+            or SYSTEM_FOLDER_NAMES.fullmatch(name) is not None
+            or (library in ORIGINALS and name not in ORIGINALS[library])
+            or (name in IMMICH_FOLDERS and os.path.exists(os.path.join(path, IMMICH_MARKER)))
+        )
+        if passed:
+            self.not_read["system_folders"] += 1
+        return passed
+
+    def _photo_facts(self, entry: os.DirEntry[str], developed: set[str], deeper: list[str]) -> os.stat_result | None:
+        """Facts of an entry that is a photo under its own name; folders and links are put aside."""
         try:
-            if entry.is_dir(follow_symlinks=False):
-                if entry.name.lower() not in SYSTEM_FOLDERS:
-                    deeper.append(entry.path)
+            if entry.name.startswith("."):
+                self._count_hidden(entry)
                 return None
-            if entry.is_symlink() and entry.is_dir():
-                self._links.append(entry.path)
+            if entry.is_symlink():
+                links = self._linked_folders if stat.S_ISDIR(entry.stat().st_mode) else self._linked_files
+                links.append(os.path.realpath(entry.path))
+                return None
+            if entry.is_dir(follow_symlinks=False):
+                deeper.append(entry.path)
                 return None
             facts = entry.stat()
-        except OSError as trouble:
-            self._out_of_reach(entry, trouble)
+        except OSError as error:
+            self._out_of_reach(entry, error)
             return None
-        if not stat.S_ISREG(facts.st_mode) or not self._is_photo(entry):
+        if not stat.S_ISREG(facts.st_mode):
             return None
-        return ScannedFile(entry.path, facts.st_size, facts.st_mtime_ns)
+        if self._is_excluded(entry.path):
+            self.not_read["forgotten"] += 1
+            return None
+        stem, suffix = os.path.splitext(entry.name.lower())
+        if suffix in RAW_SUFFIXES and stem in developed and entry.path not in self.photos:
+            self.not_read["raw_beside_jpeg"] += 1
+            return None
+        return facts if self._is_photo(entry.path) else None
 
-    def _out_of_reach(self, entry: os.DirEntry[str], trouble: OSError) -> None:
-        if trouble.errno not in GONE:
+    def _count_hidden(self, entry: os.DirEntry[str]) -> None:
+        """Hidden pictures and folders, but not the twins (`._name`) that macOS leaves on other disks."""
+        if entry.is_dir(follow_symlinks=False):
+            self.not_read["hidden_folders"] += 1
+        elif os.path.splitext(entry.name)[1].lower() in PICTURE_SUFFIXES and not entry.name.startswith("._"):
+            self.not_read["hidden"] += 1
+
+    def _out_of_reach(self, entry: os.DirEntry[str], error: OSError) -> None:
+        if error.errno not in GONE:
             where = entry.path if entry.is_symlink() else os.path.dirname(entry.path)
-            self.unlisted.setdefault(where, os_words(trouble))
+            self.unlisted.setdefault(where, os_words(error))
         elif entry.is_symlink():
             self._broken.add(entry.path)
 
-    def _is_photo(self, entry: os.DirEntry[str]) -> bool:
-        if os.path.splitext(entry.name)[1].lower() in PICTURE_SUFFIXES or entry.path in self.known:
+    def _is_photo(self, path: str) -> bool:
+        suffix = os.path.splitext(path)[1].lower()
+        if suffix in PICTURE_SUFFIXES or path in self.known:
             return True
         try:
-            with open(entry.path, "rb", buffering=0) as file:
-                return sniff(file.read(HEAD)) is not None
+            with open(path, "rb", buffering=0) as file:
+                found = sniff(file.read(HEAD)) is not None
         except OSError:
             return False
+        if not found and suffix in NOT_READ:
+            self.not_read[NOT_READ[suffix]] += 1
+        return found
+
+
+def _is_developed(suffix: str) -> bool:
+    return suffix.lower() in DEVELOPED_SUFFIXES

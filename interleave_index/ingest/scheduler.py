@@ -58,6 +58,7 @@ class Run:
 
     Attributes:
         vanished: paths that were gone when they were to be read.
+        left_out: paths of sound files of which nothing is kept.
     """
 
     store: Store
@@ -70,6 +71,7 @@ class Run:
     model_batch: int
     commit_seconds: float
     vanished: set[str] = field(default_factory=set)
+    left_out: set[str] = field(default_factory=set)
     _jobs: deque[Job] = field(default_factory=deque)
     _under_way: dict[int, Job] = field(default_factory=dict)
     _hashed: list[tuple[Claim, str]] = field(default_factory=list)
@@ -128,12 +130,16 @@ class Run:
         job = self._under_way.pop(outcome.task.number)
         reply = outcome.reply
         self.tally.spent(reply.seconds)
+        self.tally.not_read["tiff_pages"] += reply.more_pages
         claim = replace(job.claim, bytes=reply.bytes, mtime_ns=reply.mtime_ns)
         if not self._wanted(job, claim, reply):
             self.decoders.release(outcome)
         elif reply.facts is None or reply.sha256 is None:
             self.decoders.release(outcome)
             self._hashed.append((claim, str(reply.sha256)))
+        elif self._edited(claim, reply.facts):
+            self.decoders.release(outcome)
+            self.tally.count("changed")
         elif reply.sha256 in self._ready:
             self.decoders.release(outcome)
             self._ready[reply.sha256].claims.append(claim)
@@ -141,10 +147,13 @@ class Run:
             self._ready[reply.sha256] = _Ready(outcome, reply.facts, [claim], time.monotonic())
 
     def _wanted(self, job: Job, claim: Claim, reply: Reply) -> bool:
-        """Settle a file that goes no further: gone, unreadable, or only in need of its thumbnail."""
+        """Settle a file that goes no further: gone, left out, unreadable, or only in need of its thumbnail."""
         if reply.gone:
             self.vanished.add(claim.path)
             self.tally.went_away()
+        elif reply.left_out is not None:
+            self.left_out.add(claim.path)
+            self.tally.leave_out(reply.left_out)
         elif reply.reason is not None:
             self._fail(claim, reply.reason, reply.detail or "", lasting=reply.lasting)
         elif job.need == "thumbnail" and claim.prior is not None and reply.sha256 == claim.prior.sha256:
@@ -152,6 +161,18 @@ class Run:
         else:
             return True
         return False
+
+    def _edited(self, claim: Claim, facts: PhotoFacts) -> bool:
+        """Whether a changed file has the pixels of the photo that it held: then that photo takes its new content."""
+        prior = claim.prior
+        if prior is None or prior.photo_id is None or not prior.encoded or facts.pixels is None:
+            return False
+        if prior.state != "present" or prior.pixels != facts.pixels or prior.sha256 == facts.sha256:
+            return False
+        self._write()  # a copy that this run has met may lie in the transaction that is not written yet
+        row = LocationWrite(claim.path, facts.sha256, claim.bytes, claim.mtime_ns)
+        with self.tally.during("write"):
+            return self.store.edit_photo(prior.photo_id, facts, row)
 
     def _look_up(self) -> None:
         """Settle hashed files whose content is known; the others have to be decoded after all."""
@@ -249,7 +270,9 @@ class Run:
 
     def _fail(self, claim: Claim, reason: str, detail: str, *, lasting: bool = False) -> None:
         """Report a failure; the row stays as it is when the catalog holds the photo of this very file."""
-        self.tally.fail(claim.path, reason, detail)
+        prior = claim.prior
+        again = prior is not None and prior.state == "failed" and (prior.reason, prior.bytes) == (reason, claim.bytes)
+        self.tally.fail(claim.path, reason, detail, new=not again)
         if not claim.unchanged:
             self._add(self.plan.failure(claim, reason, detail, lasting=lasting))
 

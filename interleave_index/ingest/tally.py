@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -54,6 +54,7 @@ class Tally:
         default_factory=lambda: dict.fromkeys(("added", "changed", "present", "moved", "duplicate"), 0)
     )
     failed: list[FailedFile] = field(default_factory=list)
+    not_read: Counter[str] = field(default_factory=Counter)
     seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(("read", "decode", "model", "write"), 0.0))
     decoder_seconds: dict[str, float] = field(default_factory=dict)
     _start: float = field(default_factory=time.perf_counter)
@@ -65,10 +66,15 @@ class Tally:
         self.counts[kind] += 1
         self.done += 1
 
-    def fail(self, path: str, reason: str, detail: str, *, file: bool = True) -> None:
+    def fail(self, path: str, reason: str, detail: str, *, file: bool = True, new: bool = True) -> None:
         """One more failure; `file` False for a folder, which is not among the files to do."""
-        self.failed.append(FailedFile(path, reason, detail))
+        self.failed.append(FailedFile(path, reason, detail, new))
         self.done += file
+
+    def leave_out(self, kind: str) -> None:
+        """A file was read, but nothing of it is to be kept."""
+        self.not_read[kind] += 1
+        self.done += 1
 
     def went_away(self) -> None:
         """A file was deleted between listing and reading."""
@@ -140,4 +146,5 @@ class Tally:
             photos_per_s=round(self.encoded / wall, 3) if self.encoded else 0.0,
             seconds={stage: round(seconds, 3) for stage, seconds in self.seconds.items()},
             interrupted=self.interrupted,
+            not_read=dict(sorted(self.not_read.items())),
         )

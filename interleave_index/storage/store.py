@@ -290,19 +290,26 @@ class Store:
             exclusions.add(connection, [*kept, *named])
         return Forgotten(self._gone([*shas, *placeless]), counted + locations)
 
-    def unforget(self, path: Path | str) -> list[Exclusion]:
-        """Lift what was forgotten at or below a path; the next ingest takes it in again. Returns what was lifted."""
+    def unforget(self, paths: Sequence[Path | str]) -> list[Exclusion]:
+        """Lift what was forgotten at or below some paths; the next ingest takes it in again. Returns what was lifted.
+
+        Raises:
+            NotInIndex: nothing was forgotten at one of them; nothing is changed then.
+        """
+        lifted: dict[tuple[str, str], Exclusion] = {}
         with self._session.writing("forget --undo") as connection:
-            names = [real_path(name) for name in reads.spellings(connection, path)]
-            wanted = {composed(name) for name in names}
-            lifted = [
-                row
-                for row in exclusions.read(connection)
-                if any(composed(row.shown) == name or composed(row.shown).startswith(name + os.sep) for name in wanted)
-            ]
-            rows = [(row.kind, row.name if row.kind == "content" else stored_path(row.name)) for row in lifted]
-            exclusions.remove(connection, rows)
-        return lifted
+            every = exclusions.read(connection)
+            for path in paths:
+                names = [composed(real_path(name)) for name in reads.spellings(connection, path)]
+                here = [row for row in every if any(_is_at_or_below(composed(row.shown), name) for name in names)]
+                if not here:
+                    raise NotInIndex(_nothing_forgotten(path, every))
+                lifted.update({(row.kind, row.name): row for row in here})
+            exclusions.remove(
+                connection,
+                [(row.kind, row.name if row.kind == "content" else stored_path(row.name)) for row in lifted.values()],
+            )
+        return list(lifted.values())
 
     def forget(self, photo_ids: Sequence[int]) -> int:
         """Take photos out of the catalog, never off the disk; returns how many. Their thumbnails go too.
@@ -481,3 +488,16 @@ class Store:
         except IndexDamaged as error:  # SQLite says so again when the transaction ends
             return checks or [Check("database", False, str(error))]
         return checks
+
+
+def _is_at_or_below(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
+
+
+def _nothing_forgotten(path: Path | str, every: Sequence[Exclusion]) -> str:
+    """Words for a path at which nothing was forgotten, with the folder above it that was, if there is one."""
+    named = os.path.abspath(path)
+    above = [row.shown for row in every if row.kind == "folder" and _is_at_or_below(named, row.shown)]
+    if above:
+        return f"{named} was forgotten with its folder {above[0]}; undo that"
+    return f"nothing was forgotten at {named}; `interleave-index forget --list` names all that was"

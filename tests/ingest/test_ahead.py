@@ -1,6 +1,7 @@
 """Decoding runs ahead of the model: while it works on one batch, the next two are made ready."""
 
 import time
+from dataclasses import replace
 from typing import Any
 
 from interleave_index.config import Config
@@ -46,7 +47,9 @@ def test_an_interface_is_given_as_many_photos_at_a_time_as_it_likes(tmp_path, mo
     asked = []
 
     class Hungry(Counting):
-        photos_at_a_time = 40
+        @property
+        def capabilities(self):
+            return replace(super().capabilities, photos_at_a_time=40)
 
     def noted(store, interface, roots, *, settings, **_):
         asked.append(settings.model_batch)

@@ -80,7 +80,7 @@ def test_a_root_behind_a_link_to_a_drive_that_is_not_mounted_loses_nothing(libra
     library.folder.rename(tmp_path / "away")
     report = library.ingest(drive)
     assert library.counts(report) == {"failed": 1} and "no such file" in report.failed[0].detail
-    assert {state for state, _ in states(library.store, drive)} == {"present"}
+    assert {state for state, _ in states(library.store, library.folder)} == {"present"}
 
 
 def test_nothing_below_a_link_that_leads_nowhere_just_now_is_called_missing(library, tmp_path):
@@ -91,7 +91,17 @@ def test_nothing_below_a_link_that_leads_nowhere_just_now_is_called_missing(libr
     library.ingest()
     (tmp_path / "mount").rename(tmp_path / "elsewhere")
     assert library.counts(library.ingest()) == {"present": 2}
-    assert rows(library)["c.png"][0] == "present"
+    assert [state for state, _ in states(library.store, tmp_path / "mount")] == ["present"]
+
+
+def test_what_lies_behind_a_link_is_missing_when_it_is_gone_while_its_folder_is_there(library, tmp_path):
+    (tmp_path / "mount").mkdir()
+    (library.folder / "drive").symlink_to(tmp_path / "mount")
+    shutil.copy(library.add("b.png", 2), tmp_path / "mount" / "c.png")
+    shutil.copy(library.add("b.png", 3), tmp_path / "mount" / "d.png")
+    assert library.counts(library.ingest()) == {"added": 2, "duplicate": 1}
+    (tmp_path / "mount" / "c.png").unlink()
+    assert library.counts(library.ingest()) == {"present": 2, "missing": 1}
 
 
 def test_what_was_named_as_a_root_is_not_missing_because_a_later_run_passes_it_over(library):
@@ -105,14 +115,36 @@ def test_what_was_named_as_a_root_is_not_missing_because_a_later_run_passes_it_o
     assert library.counts(library.ingest()) == {"present": 1, "missing": 2}
 
 
-def test_a_folder_taken_in_under_a_link_stays_when_it_is_listed_under_its_own_name(library, tmp_path):
+def test_a_folder_and_a_link_to_it_are_one_place(library, tmp_path):
     path = fill(library, 2)[0]
     link = tmp_path / "link"
     link.symlink_to(library.folder)
     library.ingest(link)
-    assert library.counts(library.ingest(library.folder, link)) == {"duplicate": 2}
+    assert library.counts(library.ingest(library.folder, link)) == {"present": 2}
     path.unlink()
-    assert library.counts(library.ingest(library.folder, link)) == {"present": 1, "missing": 2}
+    assert library.counts(library.ingest(link)) == {"present": 1, "missing": 1}
+    assert library.store.status()["locations"] == 2
+
+
+def test_names_that_an_older_version_kept_behind_links_become_one_name_a_file(library, tmp_path):
+    fill(library, 2)
+    library.ingest()
+    link = tmp_path / "link"
+    link.symlink_to(library.folder)
+    with library.store.writer("a test"), library.store._session.writing("a test") as connection:
+        old, new = str(library.folder), str(link)
+        connection.exec_driver_sql("UPDATE location SET path = replace(path, ?, ?)", (old, new))
+        connection.exec_driver_sql("UPDATE catalog SET change = change + 1")
+    assert library.counts(library.ingest(link)) == {"moved": 2} and library.model.photos == 2
+    assert sorted(rows(library)) == ["0.png", "1.png"] and library.store.status()["locations"] == 2
+    with library.store._session.writing("a test") as connection:
+        connection.exec_driver_sql(
+            "INSERT INTO location SELECT replace(path, ?, ?), photo_id, bytes, mtime_ns, state, reason, detail, "
+            "seen_at FROM location",
+            (old, new),
+        )
+    assert library.counts(library.ingest(link)) == {"present": 2}
+    assert library.store.status()["locations"] == 2 and library.store.status()["missing"] == 0
 
 
 def test_an_index_in_the_very_folder_of_the_photos_never_takes_in_its_thumbnails(tmp_path, pictures):

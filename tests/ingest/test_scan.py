@@ -61,14 +61,39 @@ def test_links_are_followed_once_and_loops_end(tmp_path):
     (tmp_path / "self").symlink_to("self")
     (tmp_path / "broken.jpg").symlink_to("nowhere")
     (tmp_path / "link.jpg").symlink_to(tmp_path / "z_folder" / "y.jpg")
-    assert names(Scanner(), tmp_path) == ["a_folder/x.jpg", "link.jpg", "z_folder/y.jpg"]
+    assert names(Scanner(), tmp_path) == ["a_folder/x.jpg", "z_folder/y.jpg"]
 
 
-def test_a_linked_folder_elsewhere_is_listed_under_its_link(tmp_path):
-    put(tmp_path, away__x_dot_jpg=PNG)
+def test_what_lies_behind_a_link_is_listed_under_its_own_path_and_told_of(tmp_path):
+    put(tmp_path, away__x_dot_jpg=PNG, far_dot_jpg=PNG)
     (tmp_path / "root").mkdir()
     (tmp_path / "root" / "link").symlink_to(tmp_path / "away")
-    assert names(Scanner(), tmp_path, tmp_path / "root") == ["root/link/x.jpg"]
+    (tmp_path / "root" / "link.jpg").symlink_to(tmp_path / "far.jpg")
+    outside = []
+    assert names(Scanner(on_outside=outside.append), tmp_path, tmp_path / "root") == ["away/x.jpg", "far.jpg"]
+    assert outside == [str(tmp_path / "away"), str(tmp_path / "far.jpg")]
+
+
+def test_a_root_that_is_a_link_gives_the_paths_behind_it_once(tmp_path):
+    put(tmp_path, away__x_dot_jpg=PNG)
+    (tmp_path / "link").symlink_to(tmp_path / "away")
+    (tmp_path / "x.jpg").symlink_to(tmp_path / "link" / "x.jpg")
+    roots = [tmp_path / "link", tmp_path / "away", tmp_path / "x.jpg"]
+    outside = []
+    assert names(Scanner(on_outside=outside.append), tmp_path, *roots) == ["away/x.jpg"] and outside == []
+
+
+def test_folders_are_listed_where_files_have_no_numbers(tmp_path, monkeypatch):
+    put(tmp_path, a__x_dot_jpg=PNG, b__y_dot_jpg=PNG)
+    (tmp_path / "b" / "up").symlink_to(tmp_path)
+    real = os.stat
+
+    def unnumbered(path, **more):
+        facts = real(path, **more)
+        return os.stat_result((facts.st_mode, 0, *facts[2:]))
+
+    monkeypatch.setattr(os, "stat", unnumbered)
+    assert names(Scanner(), tmp_path) == ["a/x.jpg", "b/y.jpg"]
 
 
 def test_roots_within_roots_give_each_path_once(tmp_path):
@@ -129,7 +154,7 @@ def test_what_an_index_keeps_is_never_a_photo_but_photos_beside_it_are(tmp_path)
     assert names(Scanner(), tmp_path) == ["c.jpg", "in/e.jpg"]
     (tmp_path / "root").mkdir()
     (tmp_path / "root" / "link").symlink_to(tmp_path / "in")
-    assert names(Scanner(), tmp_path / "root") == ["link/e.jpg"]
+    assert names(Scanner(), tmp_path / "root") == ["../in/e.jpg"]
 
 
 def test_a_root_that_leads_nowhere_or_is_no_file_is_remembered_and_the_rest_is_listed(tmp_path):

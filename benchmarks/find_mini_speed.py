@@ -16,10 +16,10 @@ import numpy as np
 
 from interleave_index.ingest.decode import decode
 from interleave_index.interface.find import tasks
-from interleave_index.interface.registry import load
+from interleave_index.interface.find_mini import WEIGHTS
+from interleave_index.interface.find_mini.interface import FindMini
 from interleave_index.records import ResolvedPart
 
-FOLDER = Path(__file__).parents[1] / "interleave_index" / "interface" / "find_mini" / "weights"
 QUERIES = ("a dog runs on the beach", "two people on a bench", "a red car in front of a house", "food on a white plate")
 
 
@@ -44,15 +44,14 @@ def main() -> None:
     rng = np.random.default_rng(0)
     photos = [decode(file.read_bytes()).rgb for file in files]
     photos = photos or [rng.integers(0, 255, (768, 1024, 3), np.uint8) for _ in range(16)]
-    model = load()
-    network, table, pyramid = model._model, model._table, model._pyramid  # type: ignore[attr-defined]
+    model = FindMini(WEIGHTS)
     one = median_seconds(lambda: model.encode_photos(photos[:1]), args.runs)
     batch = median_seconds(lambda: model.encode_photos(photos), args.runs) / len(photos)
     with torch.inference_mode():
-        bare = median_seconds(lambda: tasks.segment(network, pyramid(photos), table), args.runs) / len(photos)
+        bare = median_seconds(lambda: tasks.propose(model.network, model._views(photos)[0]), args.runs) / len(photos)
     queries = [(ResolvedPart("caption", "text", text),) for text in QUERIES]
     text = median_seconds(lambda: [model.encode_query(query) for query in queries], args.runs) / len(queries)
-    size = sum(file.stat().st_size for file in FOLDER.iterdir()) / 2**20
+    size = sum(file.stat().st_size for file in WEIGHTS.iterdir()) / 2**20
     print(
         json.dumps(
             {

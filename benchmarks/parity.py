@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from published_inputs import prompts_from_published
 from torch import Tensor, nn
 
 from interleave_index.interface.find.config import FindConfig
 from interleave_index.interface.find.network import FindInterface
 from interleave_index.interface.find.outputs import Pass
-from interleave_index.interface.find.published_inputs import prompts_from_published
 from interleave_index.interface.published.keys import backbone_sizes
 from interleave_index.interface.published.network import backbone_of
 from interleave_index.models.vision.pixel_decoder import PixelDecoder, channels_of

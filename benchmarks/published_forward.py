@@ -18,7 +18,7 @@ import torch
 from interleave_index.interface.published.model import PublishedModel
 from interleave_index.interface.published.network import PRESETS, PublishedNetwork
 from interleave_index.interface.published.preparation import to_photo
-from interleave_index.interface.published.text import Prompter, TextCache
+from interleave_index.interface.published.text import PublishedPrompter, TextCache
 from interleave_index.models.text.language import LanguageTower
 
 CLASSES = 133
@@ -47,7 +47,9 @@ def build(name: str) -> PublishedModel:
         else:
             parameter.fill_(float(key.endswith("weight")))
     cache = TextCache(Path("nowhere"), name, no_tower)
-    return PublishedModel(network, Prompter(cache, network.predictor.project_text, context=77, class_context=150))
+    return PublishedModel(
+        network, PublishedPrompter(cache, network.predictor.project_text, context=77, class_context=150)
+    )
 
 
 def photo_of(args: argparse.Namespace) -> np.ndarray:
@@ -81,10 +83,10 @@ def main() -> int:
         marks, busy = [time.perf_counter()], time.process_time()
         view = model.view(photo)
         marks.append(time.perf_counter())
-        found = model.proposals(view, table)
+        proposals = model.proposals(view, table)
         marks.append(time.perf_counter())
         with torch.inference_mode():
-            masks = to_photo(found.masks, view)
+            masks = to_photo(proposals.masks[0], view)
         marks.append(time.perf_counter())
         steps = [
             f"{name} {later - earlier:.2f} s"
@@ -97,7 +99,7 @@ def main() -> int:
             f"{', '.join(steps)}; together {marks[-1] - marks[0]:.2f} s, of the processor "
             f"{time.process_time() - busy:.2f} s"
         )
-        if masks.shape != (len(found.masks), *photo.shape[:2]) or not bool(torch.isfinite(masks).all()):
+        if masks.shape != (proposals.masks.shape[1], *photo.shape[:2]) or not bool(torch.isfinite(masks).all()):
             print(f"masks have shape {tuple(masks.shape)} or are not finite")
             return 1
     print(f"peak {peak_gib():.2f} GiB, bound {args.bound_gib:g} GiB")

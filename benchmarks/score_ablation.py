@@ -27,7 +27,7 @@ from interleave_index.evaluation.precision import average_precision
 from interleave_index.evaluation.progress import chunks
 from interleave_index.evaluation.proposals import overlaps
 from interleave_index.grounding.instances import rank_regions
-from interleave_index.interface.find import tasks
+from interleave_index.interface.find_mini.texts import encode_phrases, encode_texts
 from interleave_index.interface.registry import load
 from interleave_index.query.score import ALONE, IMAGE_CENTRING, Terms, best_cosines, mean_of
 from interleave_index.records import Entity
@@ -65,12 +65,12 @@ class Bench:
     def as_written(self, texts: Sequence[str]) -> np.ndarray:
         """As captions, word for word."""
         with torch.inference_mode():
-            return tasks.encode_text(self.model.network, list(texts)).numpy()
+            return encode_texts(self.model.network, list(texts)).numpy()
 
     def as_phrases(self, texts: Sequence[str]) -> np.ndarray:
         """As the interface's own text entities."""
         with torch.inference_mode():
-            return tasks.encode_phrases(self.model.network, list(texts)).numpy()
+            return encode_phrases(self.model.network, list(texts)).numpy()
 
     def chosen(self, form: str, read: Read, *, centre: float = 1.0, by_quality: bool = True) -> np.ndarray:
         """(targets,) IoU of the region that answers, percent."""

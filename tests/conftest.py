@@ -164,6 +164,19 @@ def built_wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def prompts_from_published():
+    """The function of `benchmarks/published_inputs.py`: inputs under their published names into prompts."""
+    import importlib.util
+
+    file = Path(__file__).parents[1] / "benchmarks" / "published_inputs.py"
+    spec = importlib.util.spec_from_file_location("published_inputs", file)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.prompts_from_published
+
+
+@pytest.fixture(scope="session")
 def toys():
     """The module `interface/published/published_toys.py`: checkpoints of the published form with random weights."""
     import importlib.util

@@ -130,13 +130,13 @@ def _describe_published(model: Model) -> Description:
 def _load_published(model: Model, settings: LoadSettings) -> Interface:
     from .published.interface import PublishedFind
 
-    return PublishedFind(model.folder, device=settings.device, dtype=settings.dtype)
+    return PublishedFind.load(model.folder, device=settings.device, dtype=settings.dtype)
 
 
 def _load_pair(model: Model, settings: LoadSettings) -> Interface:
-    from .published.trained import TrainedFind
+    from .published.trained import load_trained
 
-    return TrainedFind(model.folder, device=settings.device)
+    return load_trained(model.folder, device=settings.device)
 
 
 def _describe_dual(model: Model) -> Description:

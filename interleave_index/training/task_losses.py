@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..interface.find.outputs import Output
-from ..interface.find.tasks import mixed_entity_scores
+from ..interface.find.tasks import entity_scores
 from ..interface.find_mini.blend import blend
 from .distributed import mean_over_processes
 from .losses import answer_losses, blend_loss, class_loss, mask_losses
@@ -54,7 +54,7 @@ def prediction_losses(
 
     Args:
         scale: of the cosines between expressions and proposals.
-        cosine_factor: as `mixed_entity_scores` takes it.
+        cosine_factor: as `entity_scores` takes it.
         points, share_choice: as `answer_losses` takes them.
     Returns:
         losses by name, not weighted; and by task which proposal stands for which mask, ``object`` for generic masks.
@@ -83,7 +83,7 @@ def prediction_losses(
         own_losses, assignments["spatial"] = answer_losses("spatial", *task, points=points, share_choice=share_choice)
         losses |= own_losses
     if "pred_imasks" in output:
-        scores = mixed_entity_scores(output, targets.visual, cosine_factor)
+        scores = entity_scores(output, targets.visual, cosine_factor)
         task = output["pred_imasks"], scores, targets.entity_masks, targets.entities
         own_losses, assignments["entity"] = answer_losses("entity", *task, points=points, share_choice=share_choice)
         losses |= own_losses | _blend_losses("entity", *task, output.get("pred_iquality"))

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from ...interface.find.model import Sentence
+from ...interface.find.adapter import View
+from ...interface.find.prompter import Sentence
 from ...interface.protocol import Interface
 from ...interface.published.answers import Example
 from ...interface.published.model import PublishedModel
-from ...interface.published.preparation import View, to_photo
 from ...interface.published.segmentation import Segmentation, segment
 from ...records import RGB, Floats
 from .entity import Exemplar, InterleavedSentence
@@ -96,9 +96,7 @@ class FindSubject:
 
     def segment(self, photo: RGB, table: Table, things: Collection[int]) -> Segmentation:
         """See `Subject`."""
-        view = self._view(photo, GROUNDING)
-        proposals = self.model.proposals(view, table)
-        return segment(proposals.logits, to_photo(proposals.masks, view), things)
+        return segment(*self.model.logits(self._view(photo, GROUNDING), table), things)
 
     def _view(self, photo: RGB, sides: tuple[int, int]) -> View:
         short, long = sides

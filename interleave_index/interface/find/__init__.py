@@ -1,6 +1,5 @@
-"""The FIND interface (find.md §5): one light transformer between frozen vision and language towers.
+"""The FIND interface (docs/find-interface.md): one light transformer between frozen vision and language towers.
 
-`module` is the network with the published parameter names, `variables` what takes part in a pass and who sees
-whom, `sampler` the visual prompts, `tasks` the thin functions on top, `published` the translation of the published
-input names. No files, no index, no queries of users here.
+`network` has the published parameter names, `prompts` tells what takes part in a pass and who sees whom, `prompter`
+makes prompts of texts and `sampler` of masks, `tasks` asks a `model`, and `adapter` is what an index sees of one.
 """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -51,7 +51,7 @@ class Ffn(nn.Module):
 
 
 class Pointwise(nn.Conv2d):
-    """A convolution of 1 x 1 whose answer are tokens: the product that it is, which is faster on small maps."""
+    """A convolution of 1 x 1 from a map to tokens, as the product that it is, which is faster on small maps."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__(inputs, outputs, 1)
@@ -89,12 +89,3 @@ class Language(nn.Module):
         super().__init__()
         self.lang_proj = nn.Parameter(torch.empty(text_width, width))
         self.logit_scale = nn.Parameter(torch.ones(()))
-
-
-def halve(parts: Iterable[nn.Module]) -> None:
-    """Turn the weights of all products inside into bfloat16; norms stay as they are."""
-    for part in parts:
-        for module in part.modules():
-            if isinstance(module, nn.Linear | nn.Conv2d | Attention):
-                for parameter in module.parameters(recurse=False):
-                    parameter.data = parameter.data.bfloat16()

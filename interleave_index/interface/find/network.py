@@ -6,8 +6,7 @@ Everything inside is batch-first.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
-from functools import partial
+from collections.abc import Collection, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -20,17 +19,15 @@ from .prompts import (
     CONTENT,
     PROPOSALS,
     VISION_GROUP,
-    InterleavePrompt,
     Level,
     MaskPrompt,
     Prompts,
-    SpatialPrompt,
     Variable,
     VisualTokens,
     condition_groups,
     content_mask,
 )
-from .proposal_selector import FURTHER, Cells, Seeds
+from .proposal_selector import FURTHER, Cells, ProposalSelector
 from .sampler import sample_tokens
 from .state import (
     State,
@@ -43,7 +40,7 @@ from .state import (
     token_variable,
     visual_variables,
 )
-from .tower_paths import TowerPaths, loudness
+from .tower_paths import TowerPaths, tower_scale
 
 MOST_SCALE = 100.0
 LEVELS = 3
@@ -79,12 +76,12 @@ class FindInterface(nn.Module):
         if config.towers:
             self.paths = TowerPaths(config.towers, config.features, width)
         if config.seeds:
-            self.seeds = Seeds(width, config.features)
+            self.seeds = ProposalSelector(width, config.features)
             self.quality = nn.Linear(width, 1)
         self._start()
 
     def _start(self) -> None:
-        """Random start in which photos and words are louder than the learned constants they are added to."""
+        """Random start in which photos and words outweigh the learned constants they are added to."""
         for table in (self.level_embed, self.query_feat, self.query_embed, self.pn_indicator):
             nn.init.normal_(table.weight, std=0.2)
         for matrix in (self.class_embed, self.lang_encoder.lang_proj, *self.mask_sptial_embed):
@@ -137,29 +134,38 @@ class FindInterface(nn.Module):
         Returns:
             a Pass; image outputs do not depend on the prompts (but for rounding).
         """
-        features = self.features(levels) if levels is not None else None
+        features = None if levels is None else self.features(levels)
         towers = Towers(deep, mask_features) if self.config.towers else None
-        cells = None
+        cells, start = None, None
         if self.config.seeds and features is not None and mask_features is not None:
             cells, mask_features = self.seeds.cells(features), self.seeds.placed(mask_features)
-        seeded = None if cells is None or mask_features is None else self._seeded(cells, mask_features)
-        variables, sampled = self._variables(features, prompts, generator, towers, seeded)
+            start = self._selected(cells, mask_features)
+        spatial, legend = (
+            self._visual_tokens(features, None if prompt is None else prompt.masks, generator, towers)
+            for prompt in (prompts.spatial, prompts.interleave)
+        )
+        variables = self._variables(features, prompts, start)
+        variables += visual_variables("tokens_vision_spatial", spatial)
+        variables += visual_variables("tokens_vision_spatial_", legend)
         ordered, groups = condition_groups(variables, segment_sees_queries=segment_sees_queries)
         state = State(ordered, features, mask_features, class_table, prompts, groups, towers)
         if towers is not None:
-            towers.said = self.paths.sentences(prompts) | self.paths.interleaved(prompts, sampled[1])
+            towers.embeddings = self.paths.sentences(prompts) | self.paths.interleaved(prompts, legend)
             if deep is not None:
-                towers.said["queries_vision_image"] = self.paths.photos(deep)
-        kept = range(self.config.layers) if earlier is True else earlier or ()
-        predictions = {0: self._heads(state, 0, outputs=0 in kept)} if kept or features is not None else {}
-        for number in range(self.config.layers):
-            self._layer(state, number)
-            after = number + 1
-            level = after % LEVELS if after < self.config.layers else None
-            if level is None or after in kept or features is not None:
-                predictions[after] = self._heads(state, level, outputs=level is None or after in kept)
-        final = predictions[self.config.layers]
-        return Pass(final, [predictions[number] for number in sorted(kept)], *sampled, cells, mask_features)
+                towers.embeddings["queries_vision_image"] = self.paths.photos(deep)
+        layers = self.config.layers
+        kept = set(range(layers)) if earlier is True else set(earlier or ())
+        predictions: dict[int, Output] = {}
+        for number in range(layers + 1):
+            wanted = number in kept or number == layers
+            if wanted or features is not None:  # predicted masks also block the attention of the next layer
+                next_level = number % LEVELS if number < layers else None
+                with torch.set_grad_enabled(wanted and torch.is_grad_enabled()):
+                    predictions[number] = self._predict(state, next_level, outputs=wanted)
+            if number < layers:
+                self._layer(state, number)
+        earlier_outputs = [predictions[number] for number in sorted(kept)]
+        return Pass(predictions[layers], earlier_outputs, spatial, legend, cells, mask_features)
 
     def sample(
         self,
@@ -177,6 +183,11 @@ class FindInterface(nn.Module):
         towers = Towers(deep, mask_features) if self.config.towers else None
         return self._sample(self.features(levels), prompt, generator, towers)
 
+    def pixel(self, rows: Tensor) -> Tensor:
+        """(..., C) contents to (..., F) vectors whose products with the mask features are masks."""
+        out: Tensor = self.mask_embed(self.decoder_norm(rows))
+        return out
+
     # --- variables ----------------------------------------------------------------------------
 
     def features(self, levels: Sequence[Tensor]) -> list[Level]:
@@ -191,110 +202,6 @@ class FindInterface(nn.Module):
             out.append(Level(source, source + place, (height, width)))
         return out
 
-    def _sample(
-        self,
-        features: Sequence[Level],
-        prompt: MaskPrompt,
-        generator: torch.Generator | None,
-        towers: Towers | None,
-    ) -> VisualTokens:
-        maps = [level.source.unflatten(1, level.size) for level in features]
-        sampled = sample_tokens(
-            maps,
-            list(self.mask_sptial_embed),
-            self.pn_indicator.weight,
-            prompt,
-            most=self.config.most_points,
-            generator=generator,
-        )
-        if towers is not None and towers.deep is not None and towers.mask_features is not None:
-            sampled.vectors = self.paths.prompts(prompt.positive, towers.deep, towers.mask_features)
-        return sampled
-
-    def _learned(self, name: str, batch: int, index: Tensor | None = None) -> Variable:
-        """Proposals are the object queries; any other learned variable repeats the image query, once an index."""
-        objects = self.config.object_queries
-        rows = slice(0, objects) if name in PROPOSALS else slice(objects, None)
-        content, position = self.query_feat.weight[rows], self.query_embed.weight[rows]
-        if index is not None:
-            content, position = content.expand(index.shape[1], -1), position.expand(index.shape[1], -1)
-        return Variable(name, content.expand(batch, -1, -1), position.expand(batch, -1, -1), index=index)
-
-    def _seeded(self, cells: Cells, mask_features: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, seeds, C) contents and positions of the cells that proposals start from."""
-        count = self.config.seeds
-        looked = cells.looked = self.seeds.look(cells, max(count, FURTHER), self.pixel, mask_features)
-        chosen = looked.rows.gather(1, looked.chosen[:, :count])[..., None].expand(-1, -1, self.config.width)
-        return cells.content.gather(1, chosen), cells.position.gather(1, chosen)
-
-    def _proposals(self, name: str, *, batch: int, seeded: tuple[Tensor, Tensor] | None, there: bool) -> list[Variable]:
-        """Object proposals where there is a photo; the first of them start from chosen cells if there are any."""
-        if not there:
-            return []
-        learned = self._learned(name, batch)
-        if seeded is not None:
-            count = self.config.seeds
-            learned.content = torch.cat([seeded[0], learned.content[:, count:]], 1)
-            learned.position = torch.cat([seeded[1], learned.position[:, count:]], 1)
-        return [learned]
-
-    def _variables(
-        self,
-        features: Sequence[Level] | None,
-        prompts: Prompts,
-        generator: torch.Generator | None,
-        towers: Towers | None,
-        seeded: tuple[Tensor, Tensor] | None,
-    ) -> tuple[list[Variable], tuple[VisualTokens | None, VisualTokens | None]]:
-        batch = batch_size(features, prompts)
-        found: list[Variable] = []
-        proposals = partial(self._proposals, batch=batch, seeded=seeded, there=features is not None)
-        found += proposals("proposals_vision_object")
-        if features is not None:
-            found.append(self._learned("queries_vision_image", batch))
-        for kind, text in (("caption", prompts.caption), ("class", prompts.class_name)):
-            if text is not None:
-                found += [
-                    self._learned(f"queries_language_{kind}", batch),
-                    token_variable(f"tokens_language_{kind}", text),
-                ]
-        if (grounding := prompts.grounding) is not None:
-            found += proposals("proposals_vision_grounding")
-            found.append(self._learned("queries_language_description", batch, grounding.query_index))
-            found.append(token_variable("tokens_language_description", grounding.text, grounding.token_index))
-        spatial = self._visual_tokens(features, prompts.spatial.masks if prompts.spatial else None, generator, towers)
-        if prompts.spatial is not None:
-            found += self._spatial(prompts.spatial, batch, proposals)
-            found += visual_variables("tokens_vision_spatial", spatial)
-        parts = prompts.interleave.masks if prompts.interleave else None
-        legend = self._visual_tokens(features, parts, generator, towers)
-        if prompts.interleave is not None:
-            found += self._interleaved(prompts.interleave, batch, proposals)
-            found += visual_variables("tokens_vision_spatial_", legend)
-        return found, (spatial, legend)
-
-    def _spatial(self, prompt: SpatialPrompt, batch: int, proposals: Callable[[str], list[Variable]]) -> list[Variable]:
-        segments = proposals("proposals_vision_segment")
-        found = [self._learned("queries_vision_spatial", batch, prompt.query_index), *segments]
-        if segments and prompt.previous is not None:
-            tables = self.spatial_featured, self.spatial_embed
-            content, position = (table.weight.expand(batch, -1, -1) for table in tables)
-            found.append(Variable("memories_vision_spatial", content, position))
-        return found
-
-    def _interleaved(
-        self, prompt: InterleavePrompt, batch: int, proposals: Callable[[str], list[Variable]]
-    ) -> list[Variable]:
-        found = proposals("proposals_interleave_entity")
-        found.append(self._learned("queries_interleave_legend", batch))
-        found.append(self._learned("queries_interleave_entity", batch, prompt.query_index))
-        words, visual = prompt.text.tokens, prompt.visual[:, :, None].to(prompt.text.tokens.dtype)
-        content, position = (
-            words + visual * table.weight[self.config.object_queries] for table in (self.query_feat, self.query_embed)
-        )
-        found.append(Variable("tokens_interleave_legend", content, position, prompt.text.pad, prompt.token_index))
-        return found
-
     def _visual_tokens(
         self,
         features: Sequence[Level] | None,
@@ -307,6 +214,93 @@ class FindInterface(nn.Module):
         if features is None:
             raise TypeError("masks were given without the image features that they are sampled from")
         return self._sample(features, masks, generator, towers)
+
+    def _sample(
+        self,
+        features: Sequence[Level],
+        prompt: MaskPrompt,
+        generator: torch.Generator | None,
+        towers: Towers | None,
+    ) -> VisualTokens:
+        sampled = sample_tokens(
+            [level.source.unflatten(1, level.size) for level in features],
+            list(self.mask_sptial_embed),
+            self.pn_indicator.weight,
+            prompt,
+            most=self.config.most_points,
+            generator=generator,
+        )
+        if towers is not None and towers.deep is not None and towers.mask_features is not None:
+            sampled.vectors = self.paths.prompts(prompt.positive, towers.deep, towers.mask_features)
+        return sampled
+
+    def _selected(self, cells: Cells, mask_features: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, seeds, C) contents and positions of the cells that proposals start from."""
+        count = self.config.seeds
+        top = cells.top = self.seeds.select(cells, max(count, FURTHER), self.pixel, mask_features)
+        rows = top.rows.gather(1, top.selected[:, :count])[..., None].expand(-1, -1, self.config.width)
+        return cells.content.gather(1, rows), cells.position.gather(1, rows)
+
+    def _learned(self, name: str, batch: int, index: Tensor | None = None) -> Variable:
+        """Proposals are the object queries; any other learned variable repeats the image query, once an index."""
+        objects = self.config.object_queries
+        rows = slice(0, objects) if name in PROPOSALS else slice(objects, None)
+        content, position = self.query_feat.weight[rows], self.query_embed.weight[rows]
+        if index is not None:
+            content, position = content.expand(index.shape[1], -1), position.expand(index.shape[1], -1)
+        return Variable(name, content.expand(batch, -1, -1), position.expand(batch, -1, -1), index=index)
+
+    def _variables(
+        self, features: Sequence[Level] | None, prompts: Prompts, start: tuple[Tensor, Tensor] | None
+    ) -> list[Variable]:
+        """Everything that takes part but for visual tokens; without photos there are no proposals.
+
+        Args:
+            start: contents and positions of the first proposals, or None.
+        """
+        batch = batch_size(features, prompts)
+        variables: list[Variable] = []
+
+        def add_proposals(name: str) -> None:
+            if features is None:
+                return
+            proposals = self._learned(name, batch)
+            if start is not None:
+                count = self.config.seeds
+                proposals.content = torch.cat([start[0], proposals.content[:, count:]], 1)
+                proposals.position = torch.cat([start[1], proposals.position[:, count:]], 1)
+            variables.append(proposals)
+
+        add_proposals("proposals_vision_object")
+        if features is not None:
+            variables.append(self._learned("queries_vision_image", batch))
+        for kind, text in (("caption", prompts.caption), ("class", prompts.class_name)):
+            if text is not None:
+                variables.append(self._learned(f"queries_language_{kind}", batch))
+                variables.append(token_variable(f"tokens_language_{kind}", text))
+        if (grounding := prompts.grounding) is not None:
+            add_proposals("proposals_vision_grounding")
+            variables.append(self._learned("queries_language_description", batch, grounding.query_index))
+            variables.append(token_variable("tokens_language_description", grounding.text, grounding.token_index))
+        if (spatial := prompts.spatial) is not None:
+            variables.append(self._learned("queries_vision_spatial", batch, spatial.query_index))
+            add_proposals("proposals_vision_segment")
+            if features is not None and spatial.previous is not None:
+                content, position = self.spatial_featured.weight, self.spatial_embed.weight
+                memories = content.expand(batch, -1, -1), position.expand(batch, -1, -1)
+                variables.append(Variable("memories_vision_spatial", *memories))
+        if (interleave := prompts.interleave) is not None:
+            add_proposals("proposals_interleave_entity")
+            variables.append(self._learned("queries_interleave_legend", batch))
+            variables.append(self._learned("queries_interleave_entity", batch, interleave.query_index))
+            words = interleave.text.tokens
+            visual = interleave.visual[:, :, None].to(words.dtype)
+            content = words + visual * self.query_feat.weight[self.config.object_queries]
+            position = words + visual * self.query_embed.weight[self.config.object_queries]
+            variables.append(
+                Variable("tokens_interleave_legend", content, position, interleave.text.pad, interleave.token_index)
+            )
+        return variables
 
     # --- one layer ----------------------------------------------------------------------------
 
@@ -337,20 +331,22 @@ class FindInterface(nn.Module):
                 state.content = content_mask(readers, keys)
             updated.append((readers, layer(stream, place, value + key_place, value, state.content)))
         if state.features is not None and state.blocked is not None:
-            seen = state.features[level]
-            looking = [v for v in state.variables if v.name in VISION_GROUP]
-            updated.append((looking, layer(*joined(looking), seen.key, seen.source, state.blocked)))
+            level_tokens = state.features[level]
+            vision = [v for v in state.variables if v.name in VISION_GROUP]
+            updated.append((vision, layer(*joined(vision), level_tokens.key, level_tokens.source, state.blocked)))
         for group, stream in updated:
             for variable, content in zip(group, stream.split([v.content.shape[1] for v in group], 1), strict=True):
                 variable.content = content
 
     # --- heads --------------------------------------------------------------------------------
 
-    def _heads(self, state: State, next_level: int | None, *, outputs: bool) -> Output:
-        with torch.set_grad_enabled(outputs and torch.is_grad_enabled()):  # masks for attention alone need none
-            return self._predicted(state, next_level, outputs=outputs)
+    def _predict(self, state: State, next_level: int | None, *, outputs: bool) -> Output:
+        """Predictions of the stream as it is, and what the next layer's attention is blocked from.
 
-    def _predicted(self, state: State, next_level: int | None, *, outputs: bool) -> Output:
+        Args:
+            next_level: of the pyramid that the next layer reads; None after the last.
+            outputs: all predictions are wanted, not the masks for the attention alone.
+        """
         normed = {v.name: self.decoder_norm(v.content) for v in state.variables if not v.name.startswith("tokens_")}
         if "queries_vision_image" in normed:
             objects = normed["proposals_vision_object"]
@@ -364,8 +360,8 @@ class FindInterface(nn.Module):
         values: dict[str, Tensor] = {}
         if outputs:
             for name, rows in normed.items():
-                for key in SEMANTIC.get(name, ()):
-                    values[key] = self._semantic(state, name, rows, masks.get(name))
+                if name in SEMANTIC:
+                    values[SEMANTIC[name]] = self._semantic(state, name, rows, masks.get(name))
                 if self.config.seeds and name in QUALITY:
                     values[QUALITY[name]] = self.quality(rows)[..., 0]
             if state.class_table is not None and "pred_captions" in values:
@@ -379,20 +375,11 @@ class FindInterface(nn.Module):
         return Output(values)
 
     def _semantic(self, state: State, name: str, rows: Tensor, masks: Tensor | None) -> Tensor:
-        """(B, N, C) semantic vectors; where there are towers, with what they say of the same mask, photo or phrase."""
+        """(B, N, C) semantic vectors; with towers, their embeddings of the same mask, photo or phrase added."""
         own, towers = rows @ self.class_embed, state.towers
         if towers is None:
             return own
-        said = towers.said.get(name)
+        embedding = towers.embeddings.get(name)
         if masks is not None and towers.deep is not None and towers.mask_features is not None:
-            said = self.paths.masks(masks.detach().float().sigmoid(), towers.deep, towers.mask_features)
-        return own if said is None else own + loudness(name) * said
-
-    def masks_of(self, rows: Tensor, mask_features: Tensor) -> Tensor:
-        """(B, n, C) contents to (B, n, h, w) mask logits; the mask features are those of a `Pass`."""
-        return torch.einsum("bnc,bchw->bnhw", self.pixel(rows), mask_features)
-
-    def pixel(self, rows: Tensor) -> Tensor:
-        """(..., C) contents to (..., F) vectors whose products with the mask features are masks."""
-        out: Tensor = self.mask_embed(self.decoder_norm(rows))
-        return out
+            embedding = self.paths.masks(masks.detach().float().sigmoid(), towers.deep, towers.mask_features)
+        return own if embedding is None else own + tower_scale(name) * embedding

@@ -1,4 +1,4 @@
-"""What a pass answers, under the published names (find.md §5.5)."""
+"""What a pass predicts, under the published names (docs/find-interface.md, section 5.5)."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from torch import Tensor
 from .prompts import VisualTokens
 from .proposal_selector import Cells
 
-# variable -> published names of its semantic vectors, pixel vectors and masks
+# variable -> published name of its semantic vectors, of its pixel vectors, of its masks
 SEMANTIC = {
-    "proposals_vision_object": ("pred_captions",),
-    "queries_vision_image": ("pred_retrievals",),
-    "proposals_vision_grounding": ("pred_gtexts",),
-    "proposals_vision_segment": ("pred_spatials",),
-    "proposals_interleave_entity": ("pred_interleave_objects",),
-    "queries_vision_spatial": ("pred_spatial_class",),
-    "queries_language_caption": ("pred_retrievals_lang",),
-    "queries_language_class": ("pred_retrievals_class",),
-    "queries_language_description": ("pred_grounding_query",),
-    "queries_interleave_legend": ("pred_interleave_image",),
-    "queries_interleave_entity": ("pred_entity_class",),
+    "proposals_vision_object": "pred_captions",
+    "queries_vision_image": "pred_retrievals",
+    "proposals_vision_grounding": "pred_gtexts",
+    "proposals_vision_segment": "pred_spatials",
+    "proposals_interleave_entity": "pred_interleave_objects",
+    "queries_vision_spatial": "pred_spatial_class",
+    "queries_language_caption": "pred_retrievals_lang",
+    "queries_language_class": "pred_retrievals_class",
+    "queries_language_description": "pred_grounding_query",
+    "queries_interleave_legend": "pred_interleave_image",
+    "queries_interleave_entity": "pred_entity_class",
 }
 PIXEL = {
     "proposals_vision_object": "pred_maskembs",
@@ -38,7 +38,7 @@ MASKS = {
     "proposals_vision_segment": "pred_smasks",
     "proposals_interleave_entity": "pred_imasks",
 }
-# not published: logits of the IoU that each proposal's mask has with a thing
+# not published: logits of the IoU that each proposal's mask is expected to have with a thing
 QUALITY = {
     "proposals_vision_object": "pred_quality",
     "proposals_vision_grounding": "pred_gquality",
@@ -49,7 +49,7 @@ QUALITY = {
 
 @dataclass(slots=True)
 class Output:
-    """Predictions of one point of a pass, under the published names (find.md §5.5), batch-first."""
+    """Predictions at one point of a pass, under the published names, batch-first."""
 
     values: dict[str, Tensor]
 
@@ -69,7 +69,7 @@ class Pass:
     """A whole pass: the final output, the earlier predictions in order, the visual tokens that were sampled.
 
     Attributes:
-        cells: what the cells said where proposals start from them.
+        cells: where proposals start from them.
         mask_features: (B, F, h, w) as masks were made from them.
     """
 

@@ -1,4 +1,4 @@
-"""What takes part in a pass of the interface, and who sees whom (find.md §5.2 and §5.4).
+"""What takes part in a pass of the interface, and who sees whom (docs/find-interface.md, sections 5.2 and 5.4).
 
 A pass is a short list of `Variable`s; the two masks of the attentions are built from the tables below.
 """
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 # Padding values never match each other, nor a real index.
-PAD_QUERY, PAD_TOKEN, PAD_VISUAL, NO_ENTITY = -3, -5, -7, -4
+PAD_DESCRIPTION, PAD_QUERY, NO_ENTITY, PAD_LEGEND, PAD_ENTITY, PAD_VISUAL = -2, -3, -4, -5, -6, -7
 
 
 @dataclass(slots=True)

@@ -1,9 +1,9 @@
-"""Where object proposals start: cells of the pyramid whose own mask is likely a thing (find-mini only).
+"""Where object proposals start: cells of the pyramid whose own mask is likely a thing (only with `FindConfig.seeds`).
 
 The published proposals all start from learned vectors and find their things by many layers and long training. Here
-every cell of the finest and of the coarsest level says which mask it lies in and how good that mask is; the best cells
-whose masks differ become the first proposals. Masks know where they are: a few waves over the picture are added to the
-mask features, so that a proposal can ask for what is near its cell.
+every cell of the finest and of the coarsest level predicts the mask that it lies in, and how good that mask is; the
+best cells whose masks differ become the first proposals. Masks know where they are: sinusoids of a few octaves over the
+photo are added to the mask features, so that a proposal can prefer what is near its cell.
 """
 
 from __future__ import annotations
@@ -19,52 +19,52 @@ from torch.nn import functional as F
 
 from .prompts import Level
 
-LOOKED_AT = 320  # cells whose masks are compared with each other
-FURTHER = 80  # cells that are chosen, whether or not a proposal starts from them
-OCTAVES = 4  # of the waves: from two picture sides down to a quarter of one
-READ_LEVELS = (0, 2)  # of the pyramid: the coarsest and the finest
+COMPARED = 320  # cells whose masks are compared with each other
+FURTHER = 80  # cells that are selected, whether or not a proposal starts from them
+OCTAVES = 4  # of the sinusoids: from two picture sides down to a quarter of one
+LEVELS_READ = (0, 2)  # of the pyramid: the coarsest and the finest
 
 
 @dataclass(slots=True)
 class Cells:
-    """What every cell says.
+    """What every cell predicts.
 
     Attributes:
         content: (B, N, C), where a proposal would start, cells of the coarse level first, row by row.
         position: (B, N, C).
         score: (B, N) logits of the IoU that the cell's mask has with the thing it lies in.
         sizes: (h, w) of the levels that were read, in order.
-        looked: what the best of them draw, once that has been looked at.
+        top: the best of them with their masks, once they were selected.
     """
 
     content: Tensor
     position: Tensor
     score: Tensor
     sizes: tuple[tuple[int, int], ...]
-    looked: Looked | None = None
+    top: TopCells | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Looked:
-    """What the best cells of every photo draw, in the order of their scores.
+class TopCells:
+    """The best L cells of every photo in the order of their scores, with their masks.
 
     Attributes:
         rows: (B, L) numbers of the cells.
         pixel: (B, L, F) vectors whose products with the mask features are their masks.
         on: (B, L, P) float, 1 where a mask is, at half the size of the mask features.
         score: (B, L), 0 to 1.
-        chosen: (B, K) places among the L of the best whose masks differ, best first.
+        selected: (B, K) positions among the L of the best whose masks differ, best first.
     """
 
     rows: Tensor
     pixel: Tensor
     on: Tensor
     score: Tensor
-    chosen: Tensor
+    selected: Tensor
 
 
-class Seeds(nn.Module):
-    """Reads the pyramid and chooses cells.
+class ProposalSelector(nn.Module):
+    """Reads the pyramid and selects cells.
 
     Args:
         width: C of the stream; features: channels of the mask features.
@@ -81,14 +81,14 @@ class Seeds(nn.Module):
         nn.init.normal_(self.waves.weight, std=0.02)
 
     def placed(self, mask_features: Tensor) -> Tensor:
-        """(B, F, h, w) mask features that know where they are."""
+        """(B, F, h, w) mask features with their positions added."""
         height, width = mask_features.shape[-2:]
         place: Tensor = self.waves(waves(height, width, mask_features.device)).T.unflatten(1, (height, width))
         return mask_features + place
 
     def cells(self, features: Sequence[Level]) -> Cells:
-        """What every cell of a pyramid says."""
-        read = [features[n] for n in READ_LEVELS]
+        """What every cell of a pyramid predicts."""
+        read = [features[n] for n in LEVELS_READ]
         keys = torch.cat([level.key for level in read], 1)
         place = keys - torch.cat([level.source for level in read], 1)
         where = torch.cat([waves(*level.size, keys.device) for level in read])
@@ -96,17 +96,17 @@ class Seeds(nn.Module):
         return Cells(content, place, self.score(content)[..., 0], tuple(level.size for level in read))
 
     @torch.no_grad()
-    def look(self, cells: Cells, count: int, pixel: Callable[[Tensor], Tensor], mask_features: Tensor) -> Looked:
-        """What the best cells draw, and which `count` of them come first; fewer where there are not so many cells.
+    def select(self, cells: Cells, count: int, pixel: Callable[[Tensor], Tensor], mask_features: Tensor) -> TopCells:
+        """The best cells with their masks, and which `count` of them come first; fewer where there are not so many.
 
         Args:
             pixel: (B, n, C) contents to (B, n, F) vectors.
             mask_features: (B, F, h, w).
-        Source: the matrix NMS of SOLOv2, linear decay.
+        Source: the matrix NMS of SOLOv2 (arXiv 2003.10152), linear decay.
         """
-        there = cells.score.shape[1]
-        count = min(count, there)
-        score, rows = cells.score.float().sigmoid().topk(max(count, min(LOOKED_AT, there)))
+        total = cells.score.shape[1]
+        count = min(count, total)
+        score, rows = cells.score.float().sigmoid().topk(max(count, min(COMPARED, total)))
         vectors = pixel(cells.content.gather(1, rows[..., None].expand(-1, -1, cells.content.shape[-1])))
         on = (vectors @ F.avg_pool2d(mask_features, 2).flatten(2) > 0).float()
         area = on.sum(-1)
@@ -114,7 +114,8 @@ class Seeds(nn.Module):
         iou = (shared / (area[:, :, None] + area[:, None] - shared).clamp(min=1)).triu(1)
         most = iou.amax(1)  # with any better cell
         decay = ((1 - iou) / (1 - most[:, :, None]).clamp(min=1e-3)).amin(1)
-        return Looked(rows, vectors, on, score, (score * decay * (area > 0)).topk(count).indices)
+        selected = (score * decay * (area > 0)).topk(count).indices
+        return TopCells(rows, vectors, on, score, selected)
 
 
 @lru_cache(maxsize=64)

@@ -1,4 +1,7 @@
-"""The embedding sampler: points inside user masks become visual tokens of three levels (find.md §5.6)."""
+"""The embedding sampler: points inside user masks become visual tokens of three levels.
+
+See docs/find-interface.md, section 5.6.
+"""
 
 from __future__ import annotations
 
@@ -77,3 +80,40 @@ def sample_tokens(
         sampled = F.grid_sample(grid, where[:, None].to(grid.dtype), mode="bilinear", align_corners=True)
         levels.append(sampled[:, :, 0].transpose(1, 2) + indicator[sign])
     return VisualTokens((levels[0], levels[1], levels[2]), pad, index)
+
+
+def gather_visual(tokens: VisualTokens, rows: Sequence[Sequence[int]]) -> VisualTokens:
+    """Regroup sampled tokens: entry e of `rows[i]` is the row of `tokens` for entity e of sentence i, -1 for none.
+
+    Every token's index becomes the number of its entity.
+    """
+    width = max(1, max((sum(int((~tokens.pad[r]).sum()) for r in image if r >= 0) for image in rows), default=1))
+    count, channels = len(rows), tokens.levels[0].shape[-1]
+    pad = torch.ones((count, width), dtype=torch.bool)
+    index = torch.full((count, width), -7)
+    source = torch.zeros((count, width), dtype=torch.long)
+    for number, image in enumerate(rows):
+        at = 0
+        for entity, row in enumerate(image):
+            if row < 0:
+                continue
+            kept = (~tokens.pad[row]).nonzero()[:, 0]
+            source[number, at : at + len(kept)] = row * tokens.pad.shape[1] + kept
+            pad[number, at : at + len(kept)] = False
+            index[number, at : at + len(kept)] = entity
+            at += len(kept)
+    levels = [
+        level.reshape(-1, channels)[source] if level.shape[1] else level.new_zeros((count, width, channels))
+        for level in tokens.levels
+    ]
+    return VisualTokens((levels[0], levels[1], levels[2]), pad, index, _gather_vectors(tokens.vectors, rows))
+
+
+def _gather_vectors(vectors: Tensor | None, rows: Sequence[Sequence[int]]) -> Tensor | None:
+    """(N, 1, C) vectors, one a row of tokens, to (sentences, entities, C) with zero rows for entities of text."""
+    if vectors is None:
+        return None
+    most = max((len(image) for image in rows), default=0)
+    table = torch.cat([vectors[:, 0], vectors.new_zeros((1, vectors.shape[-1]))])
+    padded = [[*image, *[-1] * (most - len(image))] for image in rows]
+    return table[torch.tensor(padded, dtype=torch.long).reshape(len(rows), most)]

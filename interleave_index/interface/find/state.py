@@ -15,11 +15,16 @@ from .prompts import VISION_GROUP, Level, Prompts, TextTokens, Variable, VisualT
 
 @dataclass(slots=True)
 class Towers:
-    """What the towers saw of the photos, and what they say for each query of a pass."""
+    """The towers' maps of the photos of a pass, and their own embeddings of its queries.
+
+    Attributes:
+        deep: (B, T, h, w) or None; mask_features: (B, F, h, w) or None.
+        embeddings: by variable (B, N, C), unit length.
+    """
 
     deep: Tensor | None
     mask_features: Tensor | None
-    said: dict[str, Tensor] = field(default_factory=dict)
+    embeddings: dict[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(slots=True)

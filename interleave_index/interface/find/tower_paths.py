@@ -1,9 +1,9 @@
-"""What the frozen towers say by themselves, added to the interface's semantic vectors (find-mini only).
+"""Embeddings straight from the frozen towers, added to the interface's semantic vectors (`FindConfig.towers`).
 
 The published interface puts everything through its queries. A small one, trained for hours and not weeks, loses there
-what the towers already know of whole photos and whole sentences. So each semantic vector is the interface's own answer
-plus the position that a head gives to the tower's mean feature over exactly what was asked: the whole photo, the
-cells of a mask, the tokens of a phrase.
+what the towers already know of whole photos and sentences. So each semantic vector is the interface's own
+plus what a head makes of the tower's mean feature over exactly what was asked: the whole photo, the cells of a mask,
+the tokens of a phrase.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from torch.nn import functional as F
 from .prompts import Prompts, VisualTokens
 
 COMMON_STEP = 0.02  # of the running mean of what masks show
-SEEN = 0.3  # how far pictures pull a sentence towards what they show; the sentence itself is of length 1
-CALM = 2.0  # parts of what all parts have in common that are mixed into a picture as an entity
-LOUDNESS = 16.0  # length of what is added; the interface's own vectors are of about this length once trained
+VISUAL_PULL = 0.3  # how far pictures pull a sentence towards what they show; the sentence itself is of length 1
+PRIOR_MIX = 2.0  # of the mean of all parts, mixed into a picture as an entity
+TOWER_SCALE = 16.0  # length of what is added; the interface's own vectors are of about this length once trained
 # Of whole photos and sentences the towers know more than the interface learns in its few hours.
-WHOLE_LOUDNESS = 96.0
+WHOLE_TOWER_SCALE = 96.0
 WHOLE = {"queries_vision_image", "queries_language_caption", "queries_interleave_legend"}
 
 
-def loudness(name: str) -> float:
+def tower_scale(name: str) -> float:
     """Length of what the towers add to the vectors of a variable."""
-    return WHOLE_LOUDNESS if name in WHOLE else LOUDNESS
+    return WHOLE_TOWER_SCALE if name in WHOLE else TOWER_SCALE
 
 
 class Head(nn.Module):
@@ -50,9 +50,9 @@ class Head(nn.Module):
 class TowerPaths(nn.Module):
     """Heads from the towers' mean features into the semantic space.
 
-    What all parts of photos have in common (`common`) says nothing of one of them: a sentence takes from its pictures
-    only what differs from that (`SEEN`), and a picture as an entity is mixed with it (`CALM`), for what a small tower
-    says of one part is less to be trusted than what words say.
+    The mean embedding of all parts (`common`) tells nothing of one of them: a sentence takes from its pictures only
+    what differs from it (`VISUAL_PULL`), and a picture as an entity is mixed with it (`PRIOR_MIX`), for a small
+    tower's embedding of one part is less to be trusted than that of words.
 
     Args:
         deep: channels of the backbone's deep maps.
@@ -74,8 +74,8 @@ class TowerPaths(nn.Module):
 
     def photos(self, deep: Tensor) -> Tensor:
         """(B, F, h, w) deep maps to (B, 1, C)."""
-        found: Tensor = self.photo(deep.mean((2, 3)))[:, None]
-        return found
+        vectors: Tensor = self.photo(deep.mean((2, 3)))[:, None]
+        return vectors
 
     def masks(self, weights: Tensor, deep: Tensor, mask_features: Tensor) -> Tensor:
         """Vectors of what masks cover.
@@ -87,8 +87,8 @@ class TowerPaths(nn.Module):
             (B, N, C) of unit length.
         """
         weights = weights.to(mask_features.dtype)
-        found = self.region(inside(weights, deep)) + self.part(inside(weights, mask_features))
-        return F.normalize(found.float(), dim=-1)
+        vectors = self.region(inside(weights, deep)) + self.part(inside(weights, mask_features))
+        return F.normalize(vectors.float(), dim=-1)
 
     def prompts(self, masks: Sequence[Tensor], deep: Tensor, mask_features: Tensor) -> Tensor:
         """(B, n, C) of one (n_i, h, w) bool tensor of user masks an image; zero rows past an image's own masks."""
@@ -101,23 +101,23 @@ class TowerPaths(nn.Module):
         if not most:
             return weights.new_zeros((len(masks), 0, 1))
         there = (weights.flatten(2).sum(-1, keepdim=True) > 0).float()
-        found = self.masks(weights, deep, mask_features) * there
+        vectors = self.masks(weights, deep, mask_features) * there
         if self.training:
             with torch.no_grad():
-                self.common.lerp_(found.sum((0, 1)) / there.sum().clamp(min=1), COMMON_STEP)
-        return found
+                self.common.lerp_(vectors.sum((0, 1)) / there.sum().clamp(min=1), COMMON_STEP)
+        return vectors
 
     def sentences(self, prompts: Prompts) -> dict[str, Tensor]:
         """Vectors of whole captions, class names, expressions and text entities, by the names of their queries."""
-        found = {}
+        vectors = {}
         for kind, text in (("caption", prompts.caption), ("class", prompts.class_name)):
             if text is not None:
                 keep = ~text.pad
-                found[f"queries_language_{kind}"] = self.text(_mean(text.tokens, keep[:, None]))
+                vectors[f"queries_language_{kind}"] = self.text(_mean(text.tokens, keep[:, None]))
         if (grounding := prompts.grounding) is not None:
-            inside = _same(grounding.query_index, grounding.token_index) & ~grounding.text.pad[:, None]
-            found["queries_language_description"] = self.text(_mean(grounding.text.tokens, inside))
-        return found
+            own = _same(grounding.query_index, grounding.token_index) & ~grounding.text.pad[:, None]
+            vectors["queries_language_description"] = self.text(_mean(grounding.text.tokens, own))
+        return vectors
 
     def interleaved(self, prompts: Prompts, sampled: VisualTokens | None) -> dict[str, Tensor]:
         """Vectors of an interleaved sentence and its entities; a visual entity is what its mask covers.
@@ -134,10 +134,10 @@ class TowerPaths(nn.Module):
             vectors = sampled.vectors.float()
             there = vectors.norm(dim=-1, keepdim=True) > 0
             count = min(entities.shape[1], vectors.shape[1])
-            calm = F.normalize(vectors[:, :count] + CALM * self.common, dim=-1)
-            entities = torch.cat([torch.where(there[:, :count], calm, entities[:, :count]), entities[:, count:]], 1)
-            seen = (F.normalize(vectors - self.common, dim=-1) * there).sum(1, keepdim=True)
-            legend = F.normalize(legend + SEEN * seen / there.sum(1, keepdim=True).clamp(min=1), dim=-1)
+            mixed = F.normalize(vectors[:, :count] + PRIOR_MIX * self.common, dim=-1)
+            entities = torch.cat([torch.where(there[:, :count], mixed, entities[:, :count]), entities[:, count:]], 1)
+            shown = (F.normalize(vectors - self.common, dim=-1) * there).sum(1, keepdim=True)
+            legend = F.normalize(legend + VISUAL_PULL * shown / there.sum(1, keepdim=True).clamp(min=1), dim=-1)
         return {"queries_interleave_entity": entities, "queries_interleave_legend": legend}
 
 

@@ -1,7 +1,7 @@
 """One mask out of all proposals: how likely each cell belongs to what is asked, and where to cut that.
 
-The published interface takes the mask of the best proposal. Where several are nearly as good, and where proposals say
-how well they lie, the mask to be expected of all of them lies better than any single one (find-mini only).
+The published interface takes the mask of the best proposal. Where several are nearly as good, and the network predicts
+how good each is, the expected mask of all of them is better than any single one.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-QUALITY_WEIGHT = 2.0  # of how good a proposal says it is, beside how well it answers
+QUALITY_WEIGHT = 2.0  # of the predicted quality of a proposal, beside its score for what is asked
 CUTS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
 
 

@@ -1,9 +1,9 @@
 """A find-mini bundle on disk: weights, sizes, tokenizer and calibration in one folder.
 
-config.json         sizes, preprocessing, names of the class table and of the vocabulary, calibration constants, what
-                    it was trained on
-model.safetensors   weights, the class table (`class_table`), vectors of the vocabulary (`vocabulary`), weights of the
-                    rating (`rating`) and the calibration banks (`bank.*`), float16
+config.json         sizes, preprocessing, names of classes and of the vocabulary, calibration constants, what it was
+                    trained on
+model.safetensors   weights, vectors of the vocabulary (`vocabulary`), weights of the region scorer (`rating`) and the
+                    calibration banks (`bank.*`), float16
 tokenizer.json      the text tower's vocabulary
 words.txt           the words that it was trained with, and how often they occurred; may be left out
 """
@@ -20,21 +20,20 @@ import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor
 
 from ...errors import WeightsMissing
 from ...models.text.tower import load_tokenizer
 from ..calibration import Calibration, Curve, QueryKind, read_curves
-from ..find.model import FindModel, MiniConfig
 from .caption_expansion import Vocabulary
-from .region_scorer import Rating
+from .model import MiniConfig, MiniModel
+from .region_scorer import UNFITTED, RegionScorer
 
 CONFIG, WEIGHTS, TOKENIZER, WORDS = "config.json", "model.safetensors", "tokenizer.json", "words.txt"
 FORMAT = 1
 DIGITS = 4  # of the constants in config.json
-UNUSED = ("alike", "bank.phrases")  # tensors that files written for earlier editions still hold
+UNUSED = ("alike", "bank.phrases", "class_table")  # tensors that files of earlier editions still hold
 EDITION = 7  # raised when the same weights give other vectors
-VOCABULARY, RATING = "vocabulary", "rating"
+VOCABULARY, SCORER = "vocabulary", "rating"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,19 +42,17 @@ class Bundle:
 
     Attributes:
         model: in eval mode, float32.
-        class_table: (K + 1, C) name vectors, background last.
         calibration: banks and constants.
-        vocabulary: names that pictures in a sentence are read as, or None.
-        rating: what masks are worth as regions, or None.
+        vocabulary: names that pictures in a sentence are read as; empty where training saw none.
+        scorer: of masks as regions.
         config: the whole of config.json.
         checkpoint: sha256 of weights, sizes and vocabulary together, hex.
     """
 
-    model: FindModel
-    class_table: Tensor
+    model: MiniModel
     calibration: Calibration
-    vocabulary: Vocabulary | None
-    rating: Rating | None
+    vocabulary: Vocabulary
+    scorer: RegionScorer
     config: dict[str, Any]
     checkpoint: str
 
@@ -91,11 +88,12 @@ def _read(folder: Path) -> Bundle:
     banks = {name: content.pop(f"bank.{name}").numpy() for name in ("captions", "pictures", "regions")}
     for name in UNUSED:
         content.pop(name, None)
-    table, words = content.pop("class_table"), content.pop(VOCABULARY, None)
-    vocabulary = None if words is None else _vocabulary(config[VOCABULARY], words)
-    weights = content.pop(RATING, None)
-    rating = None if weights is None else Rating(weights)
-    model = FindModel(MiniConfig(**config["sizes"]), load_tokenizer(folder / TOKENIZER))
+    model = MiniModel(MiniConfig(**config["sizes"]), load_tokenizer(folder / TOKENIZER))
+    names = tuple(config.get(VOCABULARY, ()))
+    vectors = content.pop(VOCABULARY, torch.zeros(0, model.interface.config.width))
+    if len(names) != len(vectors):
+        raise ValueError(f"{len(names)} names for {len(vectors)} vectors of the vocabulary")
+    scorer = RegionScorer(content.pop(SCORER, torch.tensor(UNFITTED)))
     try:
         model.load_state_dict(content)
     except RuntimeError as error:
@@ -106,37 +104,28 @@ def _read(folder: Path) -> Bundle:
     calibration = Calibration.of_banks(banks, curves=read_curves(config["calibration"]))
     model.eval().requires_grad_(False)
     model.vision.channels_last()
-    return Bundle(model, table, calibration, vocabulary, rating, config, fingerprint(folder))
-
-
-def _vocabulary(names: list[str], vectors: Tensor) -> Vocabulary:
-    if len(names) != len(vectors):
-        raise ValueError(f"{len(names)} names for {len(vectors)} vectors of the vocabulary")
-    return Vocabulary(tuple(names), vectors)
+    return Bundle(model, calibration, Vocabulary(names, vectors), scorer, config, fingerprint(folder))
 
 
 def save_bundle(
     folder: Path,
-    model: FindModel,
-    class_table: Tensor,
+    model: MiniModel,
     calibration: Calibration,
     facts: dict[str, Any],
-    vocabulary: Vocabulary | None = None,
-    rating: Rating | None = None,
+    vocabulary: Vocabulary,
+    scorer: RegionScorer | None,
 ) -> None:
     """Write a bundle, every tensor in float16.
 
     Args:
         facts: what else belongs into config.json: ``class_names``, ``trained_on``, ``preprocessing``, ``name``.
+        scorer: None where it could not be fitted.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {name: value.detach() for name, value in model.state_dict().items()} | {
-        "class_table": class_table.detach()
-    }
-    if vocabulary is not None:
-        tensors[VOCABULARY], facts = vocabulary.vectors, {**facts, VOCABULARY: list(vocabulary.names)}
-    if rating is not None:
-        tensors[RATING] = rating.weights
+    tensors = {name: value.detach() for name, value in model.state_dict().items()}
+    tensors[VOCABULARY] = vocabulary.vectors
+    if scorer is not None:
+        tensors[SCORER] = scorer.weights
     banks = {"captions": calibration.captions, "pictures": calibration.pictures, "regions": calibration.regions}
     tensors |= {f"bank.{name}": torch.from_numpy(np.asarray(bank)) for name, bank in banks.items()}
     halves = {
@@ -145,7 +134,13 @@ def save_bundle(
     save_file(halves, folder / WEIGHTS)
     (folder / WEIGHTS).chmod(0o644)  # safetensors leaves it to its owner alone
     model.text.tokenizer.save(str(folder / TOKENIZER))
-    config = {"format": FORMAT, **facts, "sizes": model.config.to_json(), "calibration": {}}
+    config = {
+        "format": FORMAT,
+        **facts,
+        VOCABULARY: list(vocabulary.names),
+        "sizes": model.config.to_json(),
+        "calibration": {},
+    }
     (folder / CONFIG).write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
     save_curves(folder, calibration.curves)
 

@@ -1,4 +1,4 @@
-"""Pictures in queries, read in words: what each is likely called speaks beside what it looks like (find-mini only).
+"""Pictures in queries, read in words: the likely names of a picture count beside its own embedding.
 
 A small vision tower is often unsure of a part of a photo, but the right name is mostly among its first few, and the
 text tower knows well what that name means, alone and in a sentence.
@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..find.model import Sentence
+from ..find.prompter import Sentence
 
-READINGS = 5  # ways to say a sentence, the likeliest ones
+MOST_CAPTIONS = 5  # of a sentence, the likeliest ones, and names of a picture
 SHARPNESS = 40.0  # of the cosines between pictures and names
-READ = 3.0  # how much the readings of a sentence say, to what it says without its pictures
+EXPANSION_WEIGHT = 3.0  # of the captions with names, to the sentence without its pictures
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,52 +25,53 @@ class Vocabulary:
     """Names that pictures may have.
 
     Attributes:
-        names: N of them.
+        names: N of them, N may be 0.
         vectors: (N, D) unit vectors of the names as phrases.
     """
 
     names: tuple[str, ...]
     vectors: Tensor
 
-    def named(self, vectors: Tensor, seen: Tensor) -> Tensor:
-        """(E, D) vectors of pictures, drawn halfway to what their likely names mean.
+    def named(self, vectors: Tensor, shown: Tensor) -> Tensor:
+        """(E, D) vectors of pictures, drawn halfway to those of their likely names.
 
         Args:
             vectors: (E, D) unit vectors of the pictures as entities.
-            seen: (E, D) unit vectors of what the towers see there.
+            shown: (E, D) unit vectors of the towers' embeddings of the pictures.
         """
-        best = (SHARPNESS * seen.float() @ self.vectors.T).topk(min(READINGS, len(self.names)), dim=1)
+        best = (SHARPNESS * shown.float() @ self.vectors.T).topk(min(MOST_CAPTIONS, len(self.names)), dim=1)
         names = torch.einsum("ek,ekd->ed", best.values.softmax(1), self.vectors[best.indices])
         return F.normalize(vectors + F.normalize(names, dim=1), dim=1)
 
-    def readings(self, sentence: Sentence, seen: Tensor) -> tuple[list[str], Tensor]:
-        """The likeliest ways to say a sentence with names in place of its pictures.
+    def captions(self, sentence: Sentence, shown: Tensor) -> tuple[list[str], Tensor]:
+        """The likeliest captions that have names in place of a sentence's pictures.
 
         Args:
-            seen: (E, D) unit vectors of the entities; those of text entities are not looked at.
+            shown: (E, D) as `named` takes them; those of text entities are not looked at.
         Returns:
-            sentences, likeliest first; (K,) weights that add up to 1.
+            captions, likeliest first; (K,) weights that add up to 1.
         """
-        chances = (SHARPNESS * seen.float() @ self.vectors.T).log_softmax(1)
-        ways: list[tuple[float, tuple[int, ...]]] = [(0.0, ())]
-        for entity, visual in enumerate(sentence.visual):
-            if visual:
-                best = chances[entity].topk(min(READINGS, len(self.names)))
-                steps = list(zip(best.values.tolist(), best.indices.tolist(), strict=True))
-                further = [(chance + step, (*way, name)) for chance, way in ways for step, name in steps]
-                ways = sorted(further, reverse=True)[:READINGS]
-        weights = torch.tensor([chance for chance, _ in ways]).softmax(0)
-        return [said(sentence, [self.names[name] for name in way]) for _, way in ways], weights
+        log_chances = (SHARPNESS * shown.float() @ self.vectors.T).log_softmax(1)
+        beams: list[tuple[float, tuple[int, ...]]] = [(0.0, ())]
+        for entity, is_visual in enumerate(sentence.visual):
+            if not is_visual:
+                continue
+            best = log_chances[entity].topk(min(MOST_CAPTIONS, len(self.names)))
+            steps = list(zip(best.values.tolist(), best.indices.tolist(), strict=True))
+            longer = [(chance + step, (*names, name)) for chance, names in beams for step, name in steps]
+            beams = sorted(longer, reverse=True)[:MOST_CAPTIONS]
+        weights = torch.tensor([chance for chance, _ in beams]).softmax(0)
+        return [with_names(sentence, [self.names[name] for name in names]) for _, names in beams], weights
 
 
-def said(sentence: Sentence, names: Sequence[str]) -> str:
-    """The sentence with names where its visual entities stand, in order.
+def with_names(sentence: Sentence, names: Sequence[str]) -> str:
+    """The sentence with names in place of its visual entities, in order.
 
-    >>> said(Sentence("a [INTERACTIVE] runs", ((2, 15),), (True,)), [""])
+    >>> with_names(Sentence("a [INTERACTIVE] runs", ((2, 15),), (True,)), [""])
     'a runs'
     """
     text, at, left = "", 0, iter(names)
-    for (start, end), visual in zip(sentence.spans, sentence.visual, strict=True):
-        text += sentence.text[at:start] + (next(left) if visual else sentence.text[start:end])
+    for (start, end), is_visual in zip(sentence.spans, sentence.visual, strict=True):
+        text += sentence.text[at:start] + (next(left) if is_visual else sentence.text[start:end])
         at = end
     return " ".join((text + sentence.text[at:]).split())

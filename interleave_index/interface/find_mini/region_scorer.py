@@ -1,8 +1,8 @@
-"""What a mask is worth as a region, told from what cells and proposals around it say (find-mini only).
+"""How good a mask is as a region, judged by the cells and proposals around it.
 
-A proposal is a poor judge of its own mask. Better witnesses are the cells that lie inside: where most of them, asked
-for the mask that they lie in, draw the same one, there is a thing. Ten such figures, weighed by a logistic regression
-that is fitted on training photos once the network has learned (`training.find_mini.fit_scorer`), order the candidates of a photo.
+A proposal is a poor judge of its own mask. Better judges are the cells inside: where most of them predict the same
+mask, there is a thing. Ten such features go into a logistic regression, fitted on training photos once the network has
+learned (`training.find_mini.fit_scorer`), whose answer ranks the candidates of a photo.
 """
 
 from __future__ import annotations
@@ -13,25 +13,27 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-EVIDENCE = (
-    "quality",  # what the proposal itself says
-    "agreed",  # quality of the best proposal that draws nearly the same
-    "echo",  # share of the cells inside that draw nearly the same
-    "likeness",  # mean IoU with what the cells inside draw
-    "best_cell",  # score of the best cell that draws nearly the same
-    "cells",  # mean score of the cells inside
-    "holds",  # log of how many proposals lie inside, and one
+REGION_FEATURES = (
+    "quality",  # predicted by the proposal itself
+    "agreement",  # quality of the best proposal with nearly the same mask
+    "cell_share",  # share of the cells inside with nearly the same mask
+    "cell_iou",  # mean IoU with the masks of the cells inside
+    "best_cell",  # score of the best cell with nearly the same mask
+    "cell_score",  # mean score of the cells inside
+    "proposals_inside",  # log of how many proposals lie inside, and one
     "side",  # root of the share of the photo
-    "firm",  # how little the mask changes with the cut
-    "piece",  # share of its proposal's mask that it is
+    "stability",  # how little the mask changes with the threshold
+    "component",  # share of its proposal's mask that it is
 )
-AGREED, ECHOED, WITHIN = 0.5, 0.6, 0.8  # IoU with a proposal or a cell, IoU with the best cell, share that is inside
-FIRM = 1.0  # logits to both sides of the edge
+SAME_PROPOSAL, SAME_CELL = 0.5, 0.6  # IoU of nearly the same mask
+WITHIN = 0.8  # share of a proposal that is inside
+STABLE = 1.0  # logits to both sides of the threshold
+UNFITTED = (8.0, *[0.0] * 8, 2.0, -6.0)  # ranks by quality and share
 
 
 @dataclass(frozen=True, slots=True)
-class Witnesses:
-    """What the best cells of one photo draw.
+class CellMasks:
+    """Masks of the best cells of one photo.
 
     Attributes:
         rows: (L,) numbers of the cells among all.
@@ -47,18 +49,18 @@ class Witnesses:
 
 
 @dataclass(frozen=True, slots=True)
-class Rating:
-    """Weights of the `EVIDENCE`, and last the constant: (11,) float32."""
+class RegionScorer:
+    """Weights of the `REGION_FEATURES`, and last the constant: (11,) float32."""
 
     weights: Tensor
 
-    def __call__(self, figures: Tensor) -> Tensor:
-        """(N, 10) evidence to (N,) worth, 0 to 1."""
-        return (figures @ self.weights[:-1] + self.weights[-1]).sigmoid()
+    def __call__(self, features: Tensor) -> Tensor:
+        """(N, 10) features to (N,) scores, 0 to 1."""
+        return (features @ self.weights[:-1] + self.weights[-1]).sigmoid()
 
 
-def evidence(masks: Tensor, quality: Tensor, share: Tensor, proposals: int, witnesses: Witnesses) -> Tensor:
-    """(N, 10) figures of the candidates of one photo, in the order of `EVIDENCE`.
+def region_features(masks: Tensor, quality: Tensor, share: Tensor, proposals: int, cells: CellMasks) -> Tensor:
+    """(N, 10) features of the candidates of one photo, in the order of `REGION_FEATURES`.
 
     Args:
         masks: (N, h, w) logits, h and w even; the first `proposals` are the proposals themselves.
@@ -67,30 +69,26 @@ def evidence(masks: Tensor, quality: Tensor, share: Tensor, proposals: int, witn
     """
     small = (F.avg_pool2d(masks[:, None], 2) > 0).float()
     flat = small.flatten(1)
-    own, cells = flat[:proposals], flat.sum(1)
-    iou, _ = _overlap(flat, witnesses.on)
-    levels = [
-        flat if size == small.shape[-2:] else F.adaptive_avg_pool2d(small, size).flatten(1) for size in witnesses.sizes
-    ]
-    inside = torch.cat(levels, 1)[:, witnesses.rows]
+    area, proposal_masks = flat.sum(1), flat[:proposals]
+    cell_iou, _ = _overlap(flat, cells.on)
+    proposal_iou, shared = _overlap(flat, proposal_masks)
+    levels = [F.adaptive_avg_pool2d(small, size).flatten(1) for size in cells.sizes]
+    inside = torch.cat(levels, 1)[:, cells.rows]
     inside = inside / inside.sum(1, keepdim=True).clamp(min=1e-3)
-    with_proposals, shared = _overlap(flat, own)
-    holds = (shared > WITHIN * own.sum(1)).sum(1) * (cells > 0)
-    return torch.stack(
-        [
-            quality,
-            ((with_proposals > AGREED) * quality[:proposals]).amax(1),
-            (inside * (iou > AGREED)).sum(1),
-            (inside * iou).sum(1),
-            ((iou > ECHOED) * witnesses.score).amax(1),
-            inside @ witnesses.score,
-            holds.float().log1p(),
-            (cells / flat.shape[1]).sqrt(),
-            (masks > FIRM).sum((1, 2)) / (masks > -FIRM).sum((1, 2)).clamp(min=1),
-            share,
-        ],
-        1,
-    )
+    proposals_inside = (shared > WITHIN * proposal_masks.sum(1)).sum(1) * (area > 0)
+    columns = [
+        quality,
+        ((proposal_iou > SAME_PROPOSAL) * quality[:proposals]).amax(1),
+        (inside * (cell_iou > SAME_PROPOSAL)).sum(1),
+        (inside * cell_iou).sum(1),
+        ((cell_iou > SAME_CELL) * cells.score).amax(1),
+        inside @ cells.score,
+        proposals_inside.float().log1p(),
+        (area / flat.shape[1]).sqrt(),
+        (masks > STABLE).sum((1, 2)) / (masks > -STABLE).sum((1, 2)).clamp(min=1),
+        share,
+    ]
+    return torch.stack(columns, 1)
 
 
 def _overlap(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:

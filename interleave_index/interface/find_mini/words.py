@@ -137,33 +137,6 @@ class KnownWords:
                         for other, distance, _ in found if other != key)  # fmt: skip
         return tuple(other for apart, other in ranked[:most] if apart <= ranked[0][0] + 1)
 
-    def without(self, text: str, words: Collection[str]) -> str:
-        """The text with some of its words taken out, single blanks between the others.
-
-        A word goes with its ending ('s), and with hyphens that joined it to others. Punctuation stays where it stands
-        between words; empty where no word is left.
-
-        >>> KnownWords({}).without("a photo of Bello's dog, Rex, in a sun-drenched park", ["bello", "Rex", "drenched"])
-        'a photo of dog, in a sun park'
-        """
-        gone = {piece.key for word in words for piece in _pieces(word)}
-        kept, at = [], 0
-        for piece in _pieces(text):
-            if piece.key in gone:
-                start, end = piece.start, piece.end
-                while start > at and text[start - 1] in _JOINTS:
-                    start -= 1
-                while end < len(text) and text[end] in _JOINTS:
-                    end += 1
-                kept.append(text[at:start])
-                at = end
-        left = " ".join(" ".join((*kept, text[at:])).split())
-        if not kept:
-            return left
-        left = re.sub(r"\s+(?=[,.;:!?])", "", left)
-        left = re.sub(r"([,;:])(?:\s*[,;:])+", r"\1", left).lstrip(" ,;:")
-        return left if any(True for _ in _pieces(left)) else ""
-
     def singular(self, word: str) -> str:
         """The singular of a plural noun that is known, in lower case; any other word as it is.
 
@@ -175,6 +148,35 @@ class KnownWords:
         if key in self.counts:
             return word
         return next((stem for stem in _plural_stems(key) if stem in self.counts), word)
+
+
+def without(text: str, words: Collection[str]) -> str:
+    """The text with some of its words taken out, single blanks between the others.
+
+    A word goes with its ending ('s), and with hyphens that joined it to others. Punctuation stays where it stands
+    between words; empty where no word is left.
+
+    >>> without("a photo of Bello's dog, Rex, in a sun-drenched park", ["bello", "Rex", "drenched"])
+    'a photo of dog, in a sun park'
+    """
+    gone = {piece.key for word in words for piece in _pieces(word)}
+    kept, at = [], 0
+    for piece in _pieces(text):
+        if piece.key not in gone:
+            continue
+        start, end = piece.start, piece.end
+        while start > at and text[start - 1] in _JOINTS:
+            start -= 1
+        while end < len(text) and text[end] in _JOINTS:
+            end += 1
+        kept.append(text[at:start])
+        at = end
+    left = " ".join(" ".join((*kept, text[at:])).split())
+    if not kept:
+        return left
+    left = re.sub(r"\s+(?=[,.;:!?])", "", left)
+    left = re.sub(r"([,;:])(?:\s*[,;:])+", r"\1", left).lstrip(" ,;:")
+    return left if next(_pieces(left), None) else ""
 
 
 def words_of(text: str) -> Iterator[str]:

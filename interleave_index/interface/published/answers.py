@@ -5,35 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ...records import BoolMask
-from .preparation import View
+from ..find.adapter import View
 
 
 @dataclass(frozen=True, slots=True)
-class Proposals:
-    """All proposals of one photo.
-
-    Attributes:
-        image: (D,) image vector; vectors: (Q, D) semantic vectors; neither of unit length.
-        logits: (Q, K + 1) class logits, background last.
-        masks: (Q, h, w) logits on the stride-4 grid of the padded input; see `view.to_photo`.
-    """
-
-    image: Tensor
-    vectors: Tensor
-    logits: Tensor
-    masks: Tensor
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """The mask of one expression, entity or prompt.
+class MaskAnswer:
+    """The mask of one expression or entity.
 
     Attributes:
         mask: (H, W) bool of the photo, logit above 0.
-        score: what it was chosen by: scaled cosine of an expression, raw dot of an entity or prompt.
+        score: what it was chosen by: scaled cosine of an expression, raw dot of an entity.
         cosine: of what was asked with the proposal, in the space where it was chosen, -1 to 1.
     """
 
@@ -60,5 +45,5 @@ class Interaction:
         logits: (1, n, h, w) on the stride-4 grid; `previous` of the next round.
     """
 
-    masks: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
+    masks: NDArray[np.bool_]
     logits: Tensor

@@ -23,7 +23,7 @@ from ...models.text.language import LanguageTower, LlamaTower, UniclTower, read_
 from .keys import unicl_network
 from .model import PublishedModel
 from .network import PublishedNetwork, PublishedSizes
-from .text import Prompter, TextCache
+from .text import PublishedPrompter, TextCache
 
 CONFIG, WEIGHTS, PREPARED, LANGUAGE, TEXTS = (
     "config.json",
@@ -129,7 +129,7 @@ def load_published(
     identity = (config["language"] or {}).get("checkpoint", "none")[:16]
     model = f"{sizes.language}-{identity}-{layer}"
     cache = TextCache(folder / TEXTS, model, lambda: load_tower(folder, device, layer))
-    prompter = Prompter(
+    prompter = PublishedPrompter(
         cache,
         lambda states: network.predictor.project_text(states.to(device)),
         context=sizes.context,

@@ -20,7 +20,6 @@ from torch import Tensor
 from ...errors import InputError, ModelError, WeightsMissing
 from ...models.hub import local
 from ...records import RGB
-from ..calibration import BANKS, Calibration
 from ..generic import drawn_pictures, generic_captions
 from .classes import COCO_PANOPTIC
 from .folder import (
@@ -38,9 +37,9 @@ from .folder import (
 from .keys import Sorted, sizes_of, sort_keys
 from .network import PRESETS, PublishedSizes
 from .preparation import LONG, SHORT
+from .prepared import PICTURES, write_prepared
 
 SHOWN = 8  # problems in one message
-PICTURES = 16
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
 
 
@@ -241,61 +240,14 @@ def prepare(
     pictures: Sequence[RGB] | None = None,
     *,
     device: str = "cpu",
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> None:
-    """Make the class table and the banks of a model, which takes its language model once for all.
+    """Make the class table and the banks of an imported model, see `write_prepared`.
 
     Args:
-        captions: of things in general; pictures: of many kinds. Both stand for queries that mean nothing here; None
-            takes every third of the package's own captions, and drawn pictures.
-        progress: called with steps done and steps in all.
+        captions, pictures: None takes every third of the package's own captions, and drawn pictures.
     """
-    from .interface import encode_segments
-
     captions = generic_captions()[::3] if captions is None else captions
     pictures = drawn_pictures(PICTURES) if pictures is None else pictures
-    model, names = load_published(folder, device=device), read_config(folder)["class_names"]
-    total, done = 2 + 2 * len(captions) + len(pictures), 0
-
-    def step(count: int = 1) -> None:
-        nonlocal done
-        done += count
-        if progress is not None:
-            progress(done, total)
-
-    table = model.class_table(names)
-    step(2)
-    rows: dict[str, list[Tensor]] = {name: [] for name in BANKS}
-    for caption in captions:
-        rows["captions"].append(torch.from_numpy(model.encode_captions([caption])[0]))
-        rows["phrases"].append(torch.from_numpy(model.encode_phrase(caption)))
-        step(2)
-    for picture in pictures:
-        segments = encode_segments(model, picture, table)
-        best = int(segments.quality.argmax())
-        rows["pictures"].append(segments.image.cpu())
-        rows["regions"].append(segments.vectors[best].cpu())
-        step()
-    banks = {f"bank.{name}": torch.nn.functional.normalize(torch.stack(some), dim=-1) for name, some in rows.items()}
-    draft = folder / f".{PREPARED}.tmp"
-    save_file({"class_table": table.contiguous(), **banks}, draft)
-    draft.rename(folder / PREPARED)
-
-
-def read_prepared(folder: Path) -> tuple[Tensor, Calibration]:
-    """(K + 1, D) class table and the calibration of a model.
-
-    Raises:
-        WeightsMissing: the model was not prepared.
-    """
-    file, config = folder / PREPARED, read_config(folder)
-    if not file.is_file():
-        raise WeightsMissing(
-            f"model {config['name']} has no {PREPARED}, which its language model makes; import it again with --language"
-        )
-    content = load_file(file)
-    banks = {name: content[f"bank.{name}"].numpy() for name in BANKS}
-    return content["class_table"], Calibration.of_banks(banks, stand_in=True)
-
-
-__all__ = ["Imported", "KeysDoNotFit", "import_checkpoint", "prepare", "preset_of", "read_prepared", "read_state"]
+    model = load_published(folder, device=device)
+    write_prepared(folder, model, read_config(folder)["class_names"], captions, pictures, progress)

@@ -1,7 +1,7 @@
 """The keys of a released state dict: which model they belong to, and which of them do not fit. Pure.
 
-A released file is the plain state dict of the whole model (find.md §5.1): backbone, pixel decoder, interface, some
-constants of training, and sometimes the language model.
+A released file is the plain state dict of the whole model: backbone, pixel decoder, interface, some constants of
+training, and sometimes the language model (docs/find-interface.md, section 5.1).
 """
 
 from __future__ import annotations

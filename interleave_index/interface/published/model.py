@@ -1,20 +1,21 @@
-"""The published model's wrapper: everything that can be asked of a photo and of texts (find.md §6).
+"""The published model: everything that can be asked of a photo and of texts (docs/find-interface.md, section 6).
 
     model = load_published(folder)
     view = model.view(photo)                                     # the heavy step, once a photo
     table = model.class_table(["dog", "grass"])                  # once a list of classes
     model.panoptic(view, table, things={0}), model.semantic(view, table), model.instances(view, table, things={0})
     model.ground(view, ["the dog on the left"])                  # a mask for each expression
-    model.ground_interleaved(view, compose([...]), references)   # a mask for each entity, in words or by example
+    model.ground_interleaved(view, compose([...]), examples)     # a mask for each entity, in words or by example
     model.interact(view, clicks)                                 # a mask for each user mask
-    model.encode_image(view), model.encode_captions(texts), model.encode_interleaved(sentence, references)
+    model.encode_image(view), model.encode_captions(texts), model.encode_interleaved(sentence, examples)
 
-All 100 proposals take part; what an index keeps is another matter (`published.index`).
+All 100 proposals take part; which of them an index keeps is decided in `published.interface`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,23 +24,26 @@ from torch import Tensor
 from ...errors import InputError
 from ...models.vision.pixel_decoder import Pyramid
 from ...records import RGB, BoolMask, Floats
-from ..find.model import Sentence
+from ..find import tasks
+from ..find.adapter import View, to_array
+from ..find.network import FindInterface
 from ..find.outputs import Output, Pass
-from ..find.prompts import InterleavePrompt, MaskPrompt, Prompts, SpatialPrompt, VisualTokens
+from ..find.prompter import Sentence
+from ..find.prompts import MaskPrompt, Prompts, VisualTokens
+from ..find.tasks import Grounding, Proposals, Reference
 from . import segmentation
-from .answers import Example, Found, Interaction, Proposals
+from .answers import Example, Interaction, MaskAnswer
 from .network import PublishedNetwork
-from .preparation import View, padded_size, prepare, prompt_mask, stretched, to_photo
+from .preparation import padded_size, prepare, prompt_mask, stretched, to_photo
 from .retrieval import InterleavedQuery
-from .text import Prompter, as_grounding, entity_only
+from .text import PublishedPrompter, as_grounding, entity_only
 
 BACKGROUND = "background"
 BATCH = 32  # texts of one pass
-PROMPT_SEED = 0  # of the point draws for large prompts: the same prompt always gives the same tokens
 
 
 class PublishedModel:
-    """A published checkpoint, ready to answer.
+    """A published checkpoint, ready to answer: a `find.model.FindModel`.
 
     Args:
         network: in eval mode.
@@ -53,7 +57,7 @@ class PublishedModel:
     def __init__(
         self,
         network: PublishedNetwork,
-        prompter: Prompter,
+        prompter: PublishedPrompter,
         *,
         device: str = "cpu",
         dtype: torch.dtype = torch.float32,
@@ -73,6 +77,33 @@ class PublishedModel:
     def published_protocol(self, wanted: bool) -> None:
         self.prompter.published = wanted
 
+    # --- what the tasks ask ---------------------------------------------------------------------
+
+    @property
+    def interface(self) -> FindInterface:
+        """See `FindModel.interface`."""
+        return self.network.predictor
+
+    def see(self, pyramid: Pyramid, prompts: Prompts, **options: Any) -> Pass:
+        """See `FindModel.see`."""
+        with self._precision():
+            made: Pass = self.interface(pyramid.levels, pyramid.mask_features, prompts, **options)
+        return made
+
+    def read(self, prompts: Prompts) -> Output:
+        """See `FindModel.read`."""
+        with self._precision():
+            made: Pass = self.interface(None, None, prompts)
+        return made.final
+
+    def sample(self, pyramid: Pyramid, masks: MaskPrompt, generator: torch.Generator | None = None) -> VisualTokens:
+        """See `FindModel.sample`."""
+        with self._precision():
+            return self.interface.sample(pyramid.levels, masks, generator)
+
+    def _precision(self) -> torch.autocast:
+        return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
+
     # --- photos -------------------------------------------------------------------------------
 
     @torch.inference_mode()
@@ -90,6 +121,10 @@ class PublishedModel:
         padded = int(pixels.shape[2]), int(pixels.shape[3])
         return View(self._pyramid(pixels), (photo.shape[0], photo.shape[1]), resized, padded)
 
+    def _pyramid(self, pixels: Tensor) -> Pyramid:
+        with self._precision():
+            return self.network.pyramid(pixels.to(self.device))
+
     # --- generic segmentation -----------------------------------------------------------------
 
     @torch.inference_mode()
@@ -99,9 +134,10 @@ class PublishedModel:
         Args:
             descriptions: the names are whole sentences already, and are not put into the template.
         """
-        said = self.prompter.descriptions if descriptions else self.prompter.class_names
-        batches = [said(some) for some in _batches(names)] + [self.prompter.class_names([BACKGROUND])]
-        return torch.cat([self._speak(Prompts(class_name=text))["pred_retrievals_class"][:, 0] for text in batches])
+        tokens = self.prompter.descriptions if descriptions else self.prompter.class_names
+        batches = [tokens(batch) for batch in _batches(names)] + [self.prompter.class_names([BACKGROUND])]
+        rows = [self.read(Prompts(class_name=batch))["pred_retrievals_class"][:, 0] for batch in batches]
+        return torch.cat(rows).float()
 
     @torch.inference_mode()
     def example_table(self, examples: Iterable[Example]) -> Tensor:
@@ -109,56 +145,56 @@ class PublishedModel:
 
         The vector of a class is the semantic vector of the proposal that its region selects.
         """
-        rows = [self._example_vector(example)[None] for example in examples]
+        rows = [tasks.encode_example(self, self.reference(example))[None] for example in examples]
         return torch.cat([*rows, self.class_table([])])
 
     @torch.inference_mode()
     def proposals(self, view: View, table: Tensor) -> Proposals:
-        """One pass without prompts.
+        """One pass without prompts, a batch of one.
 
         Args:
             table: as `class_table` gives it.
         """
-        out = self._look(view.pyramid, Prompts(), table)
-        return Proposals(
-            out["pred_retrievals"][0, 0], out["pred_captions"][0], out["pred_logits"][0], out["pred_masks"][0]
-        )
+        return tasks.propose(self, view.pyramid, table.to(self.device))
 
     @torch.inference_mode()
     def semantic(self, view: View, table: Tensor) -> Floats:
         """(K, H, W) float32 class scores of every pixel of the photo."""
-        found = self.proposals(view, table)
-        scores: Floats = segmentation.semantic(found.logits, to_photo(found.masks, view)).cpu().numpy()
-        return scores
+        return to_array(segmentation.semantic(*self.logits(view, table)))
 
     @torch.inference_mode()
     def panoptic(self, view: View, table: Tensor, things: Collection[int]) -> segmentation.Panoptic:
         """The panoptic picture at the photo's size; `things` are positions of countable classes in the table."""
-        found = self.proposals(view, table)
-        return segmentation.panoptic(found.logits, to_photo(found.masks, view), things)
+        return segmentation.panoptic(*self.logits(view, table), things)
 
     @torch.inference_mode()
     def instances(
         self, view: View, table: Tensor, things: Collection[int] | None = None
     ) -> list[segmentation.Instance]:
         """At most 100 instances at the photo's size, best first; of the classes `things` only, unless None."""
-        found = self.proposals(view, table)
-        return segmentation.instances(found.logits, to_photo(found.masks, view), things)
+        return segmentation.instances(*self.logits(view, table), things)
+
+    @torch.inference_mode()
+    def logits(self, view: View, table: Tensor) -> tuple[Tensor, Tensor]:
+        """(Q, K + 1) class logits and (Q, H, W) mask logits at the photo's size, of all proposals."""
+        proposals = self.proposals(view, table)
+        if proposals.class_logits is None:
+            raise TypeError("a class table gives class logits")
+        return proposals.class_logits[0], to_photo(proposals.masks[0], view)
 
     # --- one mask for each thing asked --------------------------------------------------------
 
     @torch.inference_mode()
-    def ground(self, view: View, expressions: Sequence[str]) -> list[Found]:
+    def ground(self, view: View, expressions: Sequence[str]) -> list[MaskAnswer]:
         """The proposal that fits each expression best; all expressions share the pass and see each other."""
         if not expressions:
             return []
-        out = self._look(view.pyramid, Prompts(grounding=self.prompter.expressions(expressions)))
-        cosines = _cosines(out["pred_gtexts"][0], out["pred_grounding_query"][0])
-        scores = self.network.predictor.scale * cosines
-        return self._found(out["pred_gmasks"][0], scores, cosines, view)
+        return self.answers(tasks.ground_expressions(self, view.pyramid, expressions), view)
 
     @torch.inference_mode()
-    def ground_interleaved(self, view: View, sentence: Sentence, examples: Sequence[Example | None]) -> list[Found]:
+    def ground_interleaved(
+        self, view: View, sentence: Sentence, examples: Sequence[Example | None]
+    ) -> list[MaskAnswer]:
         """A mask of the photo for every entity of a sentence.
 
         Args:
@@ -166,16 +202,13 @@ class PublishedModel:
             examples: one an entity, None for text; where its view is this very `view`, its points are sampled in
                 this pass, as the published evaluation has it.
         """
-        self._check(sentence, examples)
-        if not sentence.spans:
+        references = self._references(sentence, examples)
+        if not references:
             return []
-        out = self._look(view.pyramid, Prompts(interleave=self._legend(sentence, examples, view)))
-        visual = torch.tensor(sentence.visual, device=self.device)
-        pixel = out["pred_imaskembs"][0], out["pred_entity_pixel"][0]
-        meaning = out["pred_interleave_objects"][0], out["pred_entity_class"][0]
-        scores = torch.where(visual, pixel[0] @ pixel[1].T, meaning[0] @ meaning[1].T)
-        cosines = torch.where(visual, _cosines(*pixel), _cosines(*meaning))
-        return self._found(out["pred_imasks"][0], scores, cosines, view, stretch=self.published_protocol)
+        own = [example.view is view for example in examples if example is not None]
+        visual = tasks.mask_prompt(references) if own and all(own) else tasks.sample_references(self, references)
+        grounding = tasks.ground_interleaved(self, view.pyramid, sentence, visual)
+        return self.answers(grounding, view, stretch=self.published_protocol)
 
     @torch.inference_mode()
     def interact(
@@ -189,58 +222,48 @@ class PublishedModel:
 
         Args:
             masks: n of (H, W) bool in pixels of the photo; background: as many masks of pixels that are not meant.
-            previous: `Interaction.logits` of the round before. With several prompts the memory gets their union
-                (the published code fails there).
+            previous: `Interaction.logits` of the round before.
         """
-        yes = torch.stack([prompt_mask(mask, view) for mask in masks]).to(self.device)
-        no = None if background is None else [torch.stack([prompt_mask(m, view) for m in background]).to(self.device)]
-        memory = None if previous is None else previous.amax(1, keepdim=True)
-        index = torch.arange(len(masks), device=self.device)[None]
-        out = self._look(view.pyramid, Prompts(spatial=SpatialPrompt(MaskPrompt([yes], no), index, memory)))
-        chosen = (out["pred_smaskembs"][0] @ out["pred_pspatials"][0].T).argmax(0)
-        logits = out["pred_smasks"][:, chosen]
+        prompt = MaskPrompt([torch.stack([prompt_mask(mask, view) for mask in masks]).to(self.device)])
+        if background is not None:
+            prompt.negative = [torch.stack([prompt_mask(mask, view) for mask in background]).to(self.device)]
+        logits = tasks.interact(self, view.pyramid, prompt, previous)
         full = to_photo(logits[0], view, first="bicubic", antialias=False)
         return Interaction((full > 0).cpu().numpy(), logits)
+
+    def answers(self, grounding: Grounding, view: View, *, stretch: bool = False) -> list[MaskAnswer]:
+        """The mask of the best proposal for each thing asked; `stretch` as the published interleaved grounding does."""
+        chosen = grounding.scores.argmax(0)
+        masks = grounding.masks[chosen]
+        full = stretched(masks, view) if stretch else to_photo(masks, view)
+        return [
+            MaskAnswer((full[n] > 0).cpu().numpy(), float(grounding.scores[best, n]), float(grounding.cosines[best, n]))
+            for n, best in enumerate(chosen.tolist())
+        ]
 
     # --- retrieval ----------------------------------------------------------------------------
 
     @torch.inference_mode()
     def encode_image(self, view: View) -> tuple[Floats, Floats]:
         """(D,) image vector and (Q, D) vectors of all proposals, as a gallery keeps them; not of unit length."""
-        out = self._look(view.pyramid, Prompts())
-        return _array(out["pred_retrievals"][0, 0]), _array(out["pred_captions"][0])
+        proposals = tasks.propose(self, view.pyramid)
+        return to_array(proposals.image[0]), to_array(proposals.vectors[0])
 
     @torch.inference_mode()
     def encode_captions(self, texts: Sequence[str]) -> Floats:
         """(N, D) vectors of captions by the caption query; they depend on no photo."""
-        width = self.network.predictor.config.width
-        rows = [
-            self._speak(Prompts(caption=self.prompter.captions(some)))["pred_retrievals_lang"][:, 0]
-            for some in _batches(texts)
-        ]
-        return _array(torch.cat(rows)) if rows else np.zeros((0, width), np.float32)
+        rows = [to_array(tasks.encode_captions(self, batch)) for batch in _batches(texts)]
+        return np.concatenate(rows) if rows else np.zeros((0, self.interface.config.width), np.float32)
 
     @torch.inference_mode()
     def encode_sentences(self, texts: Sequence[str]) -> Floats:
         """(N, D) vectors of captions by the legend query (mode `retrieval_interleave_text`)."""
-        return np.stack([self.encode_legend(Sentence(text), []) for text in texts])
+        return np.stack([to_array(tasks.encode_legend(self, Sentence(text))) for text in texts])
 
     def encode_phrase(self, phrase: str) -> Floats:
         """(D,) vector of a text entity by itself."""
         vector: Floats = self.encode_interleaved(Sentence(phrase, ((0, len(phrase)),), (False,)), [None]).entities[0]
         return vector
-
-    @torch.inference_mode()
-    def encode_example(self, example: Example) -> Floats:
-        """(D,) vector of a visual entity by itself."""
-        return _array(self._example_vector(example))
-
-    @torch.inference_mode()
-    def encode_legend(self, sentence: Sentence, examples: Sequence[Example | None]) -> Floats:
-        """(D,) vector of a whole sentence, without those of its entities."""
-        self._check(sentence, examples)
-        out = self._speak(Prompts(interleave=self._legend(sentence, examples, None)))
-        return _array(out["pred_interleave_image"][0, 0])
 
     @torch.inference_mode()
     def encode_interleaved(self, sentence: Sentence, examples: Sequence[Example | None]) -> InterleavedQuery:
@@ -249,45 +272,20 @@ class PublishedModel:
         A visual entity is encoded on the photo of its example, a text entity on a blank input as an expression, both
         with the tokens that they have in this sentence. The legend depends on no photo but those of the examples.
         """
-        self._check(sentence, examples)
-        whole = self.prompter.sentence(sentence)
-        entities = []
-        for number, example in enumerate(examples):
-            if example is None:
-                asked = Prompts(grounding=as_grounding(entity_only(whole, number, None)))
-                entities.append(self._look(self._blank_pyramid(), asked)["pred_grounding_query"][0, 0])
+        references = self._references(sentence, examples)
+        prompt = self.prompter.sentences([sentence])
+        entities = np.zeros((len(references), self.interface.config.width), np.float32)
+        for number, reference in enumerate(references):
+            entity = entity_only(prompt, number)
+            if reference is None:
+                output = tasks.ask(self, self._blank_pyramid(), Prompts(grounding=as_grounding(entity)))
+                entities[number] = to_array(output["pred_grounding_query"][0, 0])
             else:
-                entities.append(self._example_vector(example, entity_only(whole, number, None)))
-        width = self.network.predictor.config.width
-        return InterleavedQuery(
-            self.encode_legend(sentence, examples),
-            _array(torch.stack(entities)) if entities else np.zeros((0, width), np.float32),
-        )
+                entities[number] = to_array(tasks.encode_example(self, reference, entity))
+        legend = tasks.encode_legend(self, sentence, tasks.sample_references(self, references))
+        return InterleavedQuery(to_array(legend), entities)
 
     # --- inside -------------------------------------------------------------------------------
-
-    def _look(self, pyramid: Pyramid, prompts: Prompts, table: Tensor | None = None) -> Output:
-        with self._precision():
-            made: Pass = self.network.predictor(
-                pyramid.levels,
-                pyramid.mask_features,
-                prompts,
-                class_table=None if table is None else table.to(self.device),
-                generator=_generator(self.device),
-            )
-        return _full(made.final)
-
-    def _speak(self, prompts: Prompts) -> Output:
-        with self._precision():
-            made: Pass = self.network.predictor(None, None, prompts)
-        return _full(made.final)
-
-    def _pyramid(self, pixels: Tensor) -> Pyramid:
-        with self._precision():
-            return self.network.pyramid(pixels.to(self.device))
-
-    def _precision(self) -> torch.autocast:
-        return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
 
     def _blank_pyramid(self) -> Pyramid:
         if self._blank is None:
@@ -295,98 +293,21 @@ class PublishedModel:
             self._blank = self._pyramid(torch.zeros((1, 3, *padded_size((side, side)))))
         return self._blank
 
-    def _legend(self, sentence: Sentence, examples: Sequence[Example | None], view: View | None) -> InterleavePrompt:
-        """The prompt of a sentence; examples on `view` itself are sampled in the pass, others before it."""
-        if not any(sentence.visual):
-            return self.prompter.sentence(sentence)
-        if view is not None and all(example is None or example.view is view for example in examples):
-            return self.prompter.sentence(sentence, self._masks(view, examples))
-        return self.prompter.sentence(sentence, self._sampled(examples))
-
-    def _masks(self, view: View, examples: Sequence[Example | None]) -> MaskPrompt:
-        nothing = np.zeros(view.resized, bool)
+    def reference(self, example: Example) -> Reference:
+        """An example in pixels of the network's input."""
         padded = not self.published_protocol
+        mask = prompt_mask(example.mask, example.view, padded=padded).to(self.device)
+        if example.background is None:
+            return Reference(example.view.pyramid, mask)
+        background = prompt_mask(example.background, example.view, padded=padded).to(self.device)
+        return Reference(example.view.pyramid, mask, background)
 
-        def stacked(masks: Sequence[BoolMask]) -> list[Tensor]:
-            return [torch.stack([prompt_mask(mask, view, padded=padded) for mask in masks]).to(self.device)]
-
-        return MaskPrompt(
-            stacked([nothing if e is None else e.mask for e in examples]),
-            stacked([nothing if e is None or e.background is None else e.background for e in examples]),
-        )
-
-    def _sampled(self, examples: Sequence[Example | None]) -> VisualTokens:
-        """Visual tokens of examples on photos of their own, numbered by entity, in one row."""
-        levels: list[list[Tensor]] = [[], [], []]
-        index = []
-        for number, example in enumerate(examples):
-            if example is None:
-                continue
-            with self._precision():
-                tokens = self.network.predictor.sample(
-                    example.view.pyramid.levels, self._masks(example.view, [example]), _generator(self.device)
-                )
-            for kept, level in zip(levels, tokens.levels, strict=True):
-                kept.append(level)
-            index.append(torch.full_like(tokens.index, number))
-        rows = [torch.cat(level, 1) for level in levels]
-        numbers = torch.cat(index, 1)
-        return VisualTokens((rows[0], rows[1], rows[2]), torch.zeros_like(numbers, dtype=torch.bool), numbers)
-
-    def _example_vector(self, example: Example, entity: InterleavePrompt | None = None) -> Tensor:
-        """(D,) semantic vector of the proposal that an example selects on its own photo."""
-        if entity is None:
-            entity = self.prompter.sentence(compose_example())
-        entity.masks = self._masks(example.view, [example])
-        out = self._look(example.view.pyramid, Prompts(interleave=entity))
-        best = (out["pred_imaskembs"][0] @ out["pred_entity_pixel"][0, 0]).argmax()
-        vector: Tensor = out["pred_interleave_objects"][0, best]
-        return vector
-
-    def _found(
-        self, masks: Tensor, scores: Tensor, cosines: Tensor, view: View, *, stretch: bool = False
-    ) -> list[Found]:
-        chosen = scores.argmax(0)
-        full = stretched(masks[chosen], view) if stretch else to_photo(masks[chosen], view)
-        return [
-            Found((full[n] > 0).cpu().numpy(), float(scores[best, n]), float(cosines[best, n]))
-            for n, best in enumerate(chosen.tolist())
-        ]
-
-    def _check(self, sentence: Sentence, examples: Sequence[Example | None]) -> None:
-        seen = tuple(example is not None for example in examples)
-        if seen != sentence.visual:
-            raise InputError(f"examples are given for {seen}, expected one for each visual entity: {sentence.visual}")
-
-
-def compose_example() -> Sentence:
-    """The sentence that is nothing but one visual entity."""
-    from ..find.model import compose
-
-    return compose([("", 0, True)])
+    def _references(self, sentence: Sentence, examples: Sequence[Example | None]) -> list[Reference | None]:
+        given = tuple(example is not None for example in examples)
+        if given != sentence.visual:
+            raise InputError(f"examples are given for {given}, expected one for each visual entity: {sentence.visual}")
+        return [None if example is None else self.reference(example) for example in examples]
 
 
 def _batches(texts: Sequence[str]) -> list[Sequence[str]]:
     return [texts[start : start + BATCH] for start in range(0, len(texts), BATCH)]
-
-
-def _cosines(rows: Tensor, others: Tensor) -> Tensor:
-    """(Q, E) cosines with the epsilon of the published code."""
-    one, other = (x / (x.norm(dim=-1, keepdim=True) + 1e-7) for x in (rows.float(), others.float()))
-    found: Tensor = one @ other.T
-    return found
-
-
-def _full(output: Output) -> Output:
-    return Output({name: value.float() for name, value in output.values.items()})
-
-
-def _array(rows: Tensor) -> Floats:
-    return rows.float().cpu().numpy()
-
-
-def _generator(device: torch.device) -> torch.Generator:
-    return torch.Generator(device).manual_seed(PROMPT_SEED)
-
-
-__all__ = ["Example", "Found", "Interaction", "Proposals", "PublishedModel", "compose_example"]

@@ -28,7 +28,7 @@ class PublishedSizes:
         decoder: heads, ffn and layers of the pixel decoder's transformer; its width is that of the interface.
         interface: of the interface; `text_width` is the language model's.
         language: `llama` or `unicl`.
-        language_layer: LLaMA's hidden state that is read, 21 in every published file (find.md: -12 of 33).
+        language_layer: LLaMA's hidden state that is read, 21 in every published file (-12 of 33).
         context, class_context: tokens of a text, and of a class name's sentence.
         short, long: photos are resized so that the shorter side is `short`, unless the longer one would pass `long`.
     """

@@ -36,7 +36,7 @@ from ..find_mini import WEIGHTS as WEIGHTS_OF_MINI
 from ..find_mini.bundle import load_bundle
 from .folder import is_published, load_tower
 from .model import PublishedModel
-from .text import Prompter, TextCache
+from .text import PublishedPrompter, TextCache
 
 FOCAL = {"focal-t": FOCAL_T, "focal-l": FOCAL_L}
 HEAD, DECODER, PREDICTOR = "sem_seg_head.", "sem_seg_head.pixel_decoder.", "sem_seg_head.predictor."
@@ -249,7 +249,7 @@ def model_of(pair: Pair, device: torch.device, texts: Path) -> PublishedModel:
     tower = build()
     network = build_network(pair, tower.width).to(device)
     cache = TextCache(texts, name, lambda: tower)
-    prompter = Prompter(
+    prompter = PublishedPrompter(
         cache,
         lambda states: network.predictor.project_text(states.to(device).float().clone()),
         context=CONTEXT,

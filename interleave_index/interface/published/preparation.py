@@ -1,8 +1,7 @@
-"""Photos into the published model and masks back out: resize, normalise, pad, and the way back (find.md §6)."""
+"""Photos into the published model and masks back out: resize, normalise, pad, and the way back."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -12,29 +11,12 @@ from torch.nn import functional as F
 
 from ...errors import ShapeError
 from ...geometry import resize_mask
-from ...models.vision.pixel_decoder import Pyramid
 from ...models.vision.tower import PIXEL_MEAN, PIXEL_STD
 from ...records import RGB, BoolMask
+from ..find.adapter import View, check_photo
 
 STRIDE = 32  # input sides are padded to a multiple of it
 SHORT, LONG = 640, 1024  # what the authors evaluate with
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """One photo as the interface sees it; made once, asked often.
-
-    Attributes:
-        pyramid: features of a batch of one.
-        photo: (height, width) of the upright photo.
-        resized: (height, width) of the model's input without padding.
-        padded: (height, width) with padding at the bottom and the right.
-    """
-
-    pyramid: Pyramid
-    photo: tuple[int, int]
-    resized: tuple[int, int]
-    padded: tuple[int, int]
 
 
 def resized_size(size: tuple[int, int], short: int = SHORT, long: int = LONG) -> tuple[int, int]:
@@ -68,9 +50,7 @@ def prepare(photo: RGB, short: int = SHORT, long: int = LONG) -> tuple[Tensor, t
     """
     from PIL import Image
 
-    if photo.ndim != 3 or photo.shape[2] != 3 or photo.dtype != np.uint8 or 0 in photo.shape:
-        raise ShapeError(f"photo has shape {photo.shape} and dtype {photo.dtype}, expected (H, W, 3) uint8")
-    height, width = resized_size((photo.shape[0], photo.shape[1]), short, long)
+    height, width = resized_size(check_photo(photo), short, long)
     picture = Image.fromarray(np.ascontiguousarray(photo)).resize((width, height), Image.Resampling.BILINEAR)
     pixels = torch.from_numpy(np.asarray(picture).copy()).permute(2, 0, 1).float()
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (PIXEL_MEAN, PIXEL_STD))
@@ -95,10 +75,10 @@ def prompt_mask(mask: BoolMask, view: View, *, padded: bool = True) -> Tensor:
         raise ShapeError(
             f"mask has shape {mask.shape} and dtype {mask.dtype}, expected {view.photo} bool, as the photo"
         )
-    found = mask if size == view.resized else resize_mask(mask, view.resized)
-    if not found.any() and mask.any():
-        found = F.adaptive_max_pool2d(torch.from_numpy(mask.astype(np.float32))[None], view.resized)[0].numpy() > 0
-    tensor = torch.from_numpy(np.ascontiguousarray(found))
+    resized = mask if size == view.resized else resize_mask(mask, view.resized)
+    if not resized.any() and mask.any():
+        resized = F.adaptive_max_pool2d(torch.from_numpy(mask.astype(np.float32))[None], view.resized)[0].numpy() > 0
+    tensor = torch.from_numpy(np.ascontiguousarray(resized))
     if not padded:
         return tensor
     return F.pad(tensor, (0, view.padded[1] - view.resized[1], 0, view.padded[0] - view.resized[0]))

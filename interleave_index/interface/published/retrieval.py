@@ -1,4 +1,7 @@
-"""Scores of the published retrieval (find.md §6). Pure; vectors are scaled to unit length here, without epsilon."""
+"""Scores of the published retrieval (docs/find-interface.md, section 6).
+
+Pure; vectors are scaled to unit length here, without epsilon.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Generic segmentation from class logits and mask logits: semantic, panoptic and instance (find.md §6). Pure."""
+"""Generic segmentation from class logits and mask logits: semantic, panoptic and instance.
+
+Pure. See docs/find-interface.md, section 6.
+"""
 
 from __future__ import annotations
 

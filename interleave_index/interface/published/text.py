@@ -15,10 +15,9 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from ...models.text.language import LanguageTower, TokenStates
-from ..find.model import Sentence
-from ..find.prompts import NO_ENTITY, PAD_QUERY, GroundingPrompt, InterleavePrompt, MaskPrompt, TextTokens, VisualTokens
+from ..find.prompter import EncodedTexts, Prompter
+from ..find.prompts import PAD_LEGEND, GroundingPrompt, InterleavePrompt, TextTokens
 
-PAD_DESCRIPTION, PAD_LEGEND, PAD_ENTITY = -2, -5, -6
 TEMPLATE = "Describe the concept of {}."
 DROPPED = ("-other", "-merged", "-stuff")  # of class names
 
@@ -39,7 +38,7 @@ class TextCache:
     def states(self, texts: Sequence[str], context: int, *, tail: int = 0) -> list[TokenStates]:
         """See `LanguageTower.states`."""
         files = {text: self._file(text, context, tail) for text in texts}
-        known = {text: found for text, file in files.items() if (found := _read(file)) is not None}
+        known = {text: states for text, file in files.items() if (states := _read(file)) is not None}
         wanted = [text for text in files if text not in known]
         if wanted:
             if self._tower is None:
@@ -70,7 +69,7 @@ def _write(file: Path, states: TokenStates) -> None:
         os.replace(draft, file)
 
 
-class Prompter:
+class PublishedPrompter(Prompter):
     """Makes the text prompts of a pass.
 
     Args:
@@ -92,40 +91,37 @@ class Prompter:
         tail: int = 0,
     ) -> None:
         self._cache, self._project, self._context, self._class_context = cache, project, context, class_context
-        self.published, self._tail = published, tail
+        self.sum_overlaps, self._tail = published, tail
 
-    def captions(self, texts: Sequence[str]) -> TextTokens:
-        """Captions of a batch."""
-        return _padded([self._project(found.states) for found in self._cache.states(texts, self._context)])
+    @property
+    def published(self) -> bool:
+        """Whether the published evaluation is replayed."""
+        return self.sum_overlaps
+
+    @published.setter
+    def published(self, wanted: bool) -> None:
+        self.sum_overlaps = wanted
+
+    def encode(self, texts: Sequence[str], *, sentences: bool = False) -> EncodedTexts:
+        """See `Prompter.encode`."""
+        return self._encode(texts, self._context, self._tail if sentences and self.published else 0)
 
     def class_names(self, names: Sequence[str]) -> TextTokens:
         """Class names in the one sentence that the published evaluation puts them into."""
-        texts = [class_sentence(name) for name in names]
-        return _padded([self._project(found.states) for found in self._cache.states(texts, self._class_context)])
+        return self.descriptions([class_sentence(name) for name in names])
 
     def descriptions(self, texts: Sequence[str]) -> TextTokens:
         """Descriptions of classes, as they are, at the length of class names."""
-        return _padded([self._project(found.states) for found in self._cache.states(texts, self._class_context)])
+        encoded = self._encode(texts, self._class_context, 0)
+        return TextTokens(encoded.tokens, encoded.pad)
 
-    def expressions(self, texts: Sequence[str]) -> GroundingPrompt:
-        """All expressions of one image in one row."""
-        rows = [self._project(found.states) for found in self._cache.states(texts, self._context)]
-        index = torch.cat([torch.full((len(row),), number) for number, row in enumerate(rows)])
-        device = rows[0].device
-        return GroundingPrompt(
-            _padded([torch.cat(rows)]), index[None].to(device), torch.arange(len(rows))[None].to(device)
-        )
-
-    def sentence(self, sentence: Sentence, masks: MaskPrompt | VisualTokens | None = None) -> InterleavePrompt:
-        """One sentence with its entities; `masks` as `InterleavePrompt` has them."""
-        (found,) = self._cache.states([sentence.text], self._context, tail=self._tail if self.published else 0)
-        tokens = self._project(found.states)
-        inside = entity_tokens(found.spans, sentence.spans)
-        index = entity_indices(inside, summed=self.published).to(tokens.device)
-        flags = torch.tensor(sentence.visual, dtype=torch.float32).reshape(-1, 1)
-        visual = (flags * inside).sum(0).clamp(max=1).to(tokens.device)
-        numbers = torch.arange(len(sentence.spans)) if sentence.spans else torch.tensor([PAD_ENTITY])
-        return InterleavePrompt(_padded([tokens]), index[None], numbers[None].to(tokens.device), visual[None], masks)
+    def _encode(self, texts: Sequence[str], context: int, tail: int) -> EncodedTexts:
+        states = self._cache.states(texts, context, tail=tail)
+        tokens = pad_sequence([self._project(text.states) for text in states], batch_first=True)
+        lengths = torch.tensor([len(text.states) for text in states])
+        pad = torch.arange(tokens.shape[1])[None] >= lengths[:, None]
+        spans = pad_sequence([text.spans for text in states], batch_first=True)
+        return EncodedTexts(tokens, pad.to(tokens.device), spans.to(tokens.device))
 
 
 def class_sentence(name: str) -> str:
@@ -139,70 +135,20 @@ def class_sentence(name: str) -> str:
     return TEMPLATE.format(name)
 
 
-def entity_tokens(spans: Tensor, entities: Sequence[tuple[int, int]]) -> Tensor:
-    """(E, T) bool: the tokens that lie wholly inside the characters of each entity.
-
-    Args:
-        spans: (T, 2) as `TokenStates` has them; empty ones (special tokens) lie in no entity.
-        entities: half-open characters; a blank before the entity may be counted to it or not.
-    """
-    start, end = spans.unbind(-1)
-    rows = [(low <= start) & (end <= high) & (start != end) for low, high in entities]
-    return torch.stack(rows) if rows else torch.zeros((0, len(spans)), dtype=torch.bool)
-
-
-def entity_indices(inside: Tensor, *, summed: bool = False) -> Tensor:
-    """(T,) number of the entity that each token lies in, -4 in none.
-
-    Args:
-        inside: (E, T) bool.
-        summed: where entities overlap take the sum of their numbers, as the published code does, else the last one.
-    """
-    numbers = torch.arange(len(inside))[:, None] * inside
-    if not len(inside):
-        return torch.full((inside.shape[1],), NO_ENTITY)
-    found = numbers.sum(0) if summed else numbers.amax(0)
-    return torch.where(inside.any(0), found, NO_ENTITY)
-
-
-def entity_only(prompt: InterleavePrompt, number: int, masks: MaskPrompt | VisualTokens | None) -> InterleavePrompt:
+def entity_only(prompt: InterleavePrompt, number: int) -> InterleavePrompt:
     """The tokens of one entity of a one-sentence prompt as a prompt of their own, numbered 0.
 
     An entity that lost its tokens (the sentence was cut) keeps one padded token, and sees nothing.
     """
     own = prompt.token_index[0] == number
-    tokens, visual = prompt.text.tokens[:, own], prompt.visual[:, own]
-    zeros = torch.zeros_like(prompt.token_index[:, own])
-    query = torch.zeros((1, 1), dtype=torch.long, device=tokens.device)
-    if not own.any():
-        blank = torch.zeros_like(prompt.text.tokens[:, :1])
-        pad = torch.ones((1, 1), dtype=torch.bool, device=tokens.device)
-        return InterleavePrompt(
-            TextTokens(blank, pad), query + PAD_LEGEND, query, torch.zeros_like(query, dtype=tokens.dtype), masks
-        )
-    return InterleavePrompt(TextTokens(tokens, prompt.text.pad[:, own]), zeros, query, visual, masks)
+    query = torch.zeros((1, 1), dtype=torch.long, device=own.device)
+    if own.any():
+        text = TextTokens(prompt.text.tokens[:, own], prompt.text.pad[:, own])
+        return InterleavePrompt(text, torch.zeros_like(prompt.token_index[:, own]), query, prompt.visual[:, own])
+    nothing = TextTokens(torch.zeros_like(prompt.text.tokens[:, :1]), torch.ones_like(query, dtype=torch.bool))
+    return InterleavePrompt(nothing, query + PAD_LEGEND, query, torch.zeros_like(prompt.visual[:, :1]))
 
 
 def as_grounding(prompt: InterleavePrompt) -> GroundingPrompt:
     """A prompt of one entity asked as an expression instead."""
     return GroundingPrompt(prompt.text, prompt.token_index, prompt.query_index)
-
-
-def _padded(rows: Sequence[Tensor]) -> TextTokens:
-    lengths = torch.tensor([len(row) for row in rows])
-    tokens = pad_sequence(list(rows), batch_first=True)
-    pad = torch.arange(tokens.shape[1])[None] >= lengths[:, None]
-    return TextTokens(tokens, pad.to(tokens.device))
-
-
-__all__ = [
-    "PAD_DESCRIPTION",
-    "PAD_QUERY",
-    "Prompter",
-    "TextCache",
-    "as_grounding",
-    "class_sentence",
-    "entity_indices",
-    "entity_only",
-    "entity_tokens",
-]

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ...interface.find.outputs import Output
 from ...interface.find.prompts import Prompts, TextTokens
 from ...interface.published.pair import TrainedNetwork
-from ...interface.published.text import Prompter, class_sentence
+from ...interface.published.text import PublishedPrompter, class_sentence
 from ..distributed import gather_rows
 from ..losses import contrastive_loss, fine_contrastive_loss
 from ..task_losses import Targets, prediction_losses
@@ -42,7 +42,7 @@ class Step(nn.Module):
         self,
         settings: CocoSettings,
         network: TrainedNetwork,
-        prompter: Prompter,
+        prompter: PublishedPrompter,
         names: Sequence[str],
         *,
         processes: int = 1,

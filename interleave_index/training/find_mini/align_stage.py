@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ...interface.find.model import FindModel
+from ...interface.find_mini.model import MiniModel
 from ...models.vision.tower import to_side
 from ..loop import Stage, StageSettings
 from ..losses import contrastive_loss
@@ -28,14 +28,14 @@ BATCH = 64
 
 
 class AlignStage(Stage):
-    """The photo path of a `FindModel`, by positions of views and of captions."""
+    """The photo path of a `MiniModel`, by positions of views and of captions."""
 
     name = "align"
 
     def __init__(
         self,
         settings: StageSettings,
-        model: FindModel,
+        model: MiniModel,
         train: Samples,
         views: Views,
         sentences: Sentences,
@@ -78,7 +78,7 @@ class AlignStage(Stage):
 
 
 @torch.no_grad()
-def pooled_features(model: FindModel, samples: Samples, views: Views, rng: np.random.Generator) -> Tensor:
+def pooled_features(model: MiniModel, samples: Samples, views: Views, rng: np.random.Generator) -> Tensor:
     """(M, F) float16 pooled features of every view, crops flipped at random; the whole photos come first, in order."""
     model.eval()
     features = []
@@ -93,7 +93,7 @@ def pooled_features(model: FindModel, samples: Samples, views: Views, rng: np.ra
     return torch.cat(features)
 
 
-def own_places(model: FindModel, samples: Samples) -> Tensor:
+def own_places(model: MiniModel, samples: Samples) -> Tensor:
     """(N, D) unit vectors that a model's photo path gives to whole photos."""
     views = whole_views(len(samples), np.zeros((len(samples), 0), np.float16))
     features = pooled_features(model, samples, views, np.random.default_rng(0))

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...evaluation.published.prompts import random_prompt
-from ...interface.find.model import Sentence, compose
+from ...interface.find.prompter import Sentence, compose
 from .augment import Crop, jitter, random_crop
 from .samples import COMPLETE, SampleRegion, Samples
 

@@ -1,4 +1,4 @@
-"""Makes a bundle of a trained network: class table, vocabulary, scorer of regions, banks and curves of calibration."""
+"""Makes a bundle of a trained network: vocabulary, scorer of regions, banks and curves of calibration."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from ...evaluation.progress import Progress
 from ...geometry import unit
 from ...interface.calibration import Calibration
 from ...interface.find import tasks
-from ...interface.find.model import FindModel
 from ...interface.find_mini.bundle import save_bundle, save_curves
 from ...interface.find_mini.caption_expansion import Vocabulary
 from ...interface.find_mini.interface import FindMini
+from ...interface.find_mini.model import MiniModel
+from ...interface.find_mini.texts import encode_phrases, encode_texts
 from ...interface.generic import generic_captions
 from ...models.vision.tower import to_side
 from ..curves import calibrate
@@ -26,13 +27,13 @@ from ..data import held_out, training_photos
 from .fit_scorer import fit_scorer
 from .samples import Samples
 
-TABLE_NAMES = 200  # most frequent label names of the masks, for the class table
+TABLE_NAMES = 200  # most frequent label names of the masks, as class names
 BATCH = 256  # names
 PICTURES, PHOTOS = 256, 32  # of the banks, and of a pass
 
 
 @torch.inference_mode()
-def finish(model: FindModel, train: Samples, folder: Path, trained_on: dict[str, object], *, seed: int) -> None:
+def finish(model: MiniModel, train: Samples, folder: Path, trained_on: dict[str, object], *, seed: int) -> None:
     """Write the bundle of a network in eval mode on the CPU; `fit_curves` gives it the curves of its judgement.
 
     Args:
@@ -42,15 +43,13 @@ def finish(model: FindModel, train: Samples, folder: Path, trained_on: dict[str,
     """
     counts = Counter(r.label for regions in train.regions for r in regions if r.label and r.by_hand)
     class_names = [*(name for name, _ in counts.most_common(TABLE_NAMES)), "background"]
-    table = tasks.encode_names(model, class_names)
-    names, vocabulary = all_names(train), None
-    if names:
-        vectors = [tasks.encode_phrases(model, names[n : n + BATCH]) for n in range(0, len(names), BATCH)]
-        vocabulary = Vocabulary(names, torch.cat(vectors))
-    banks = _banks(model, table, train, seed=seed)
-    scorer = fit_scorer(model, table, train, seed=seed)
+    names = all_names(train)
+    vectors = [encode_phrases(model, names[n : n + BATCH]) for n in range(0, len(names), BATCH)]
+    vocabulary = Vocabulary(names, torch.cat([torch.zeros(0, model.interface.config.width), *vectors]))
+    banks = _banks(model, train, seed=seed)
+    scorer = fit_scorer(model, train, seed=seed)
     facts = {"name": "find-mini", "class_names": class_names, "trained_on": trained_on}
-    save_bundle(folder, model, table, banks, facts, vocabulary, scorer)
+    save_bundle(folder, model, banks, facts, vocabulary, scorer)
 
 
 def fit_curves(
@@ -83,16 +82,16 @@ def all_names(train: Samples) -> tuple[str, ...]:
     return tuple(sorted(names | {region.label for photo in train.regions for region in photo if region.label}))
 
 
-def _banks(model: FindModel, table: torch.Tensor, train: Samples, *, seed: int) -> Calibration:
+def _banks(model: MiniModel, train: Samples, *, seed: int) -> Calibration:
     """Generic captions, and photos that training never drew, each with its best proposal."""
     held = train.where(lambda n: held_out(train.keys[n]))
     held = np.random.default_rng(seed).permutation(held)[:PICTURES]
     images, regions = [], []
     for start in range(0, len(held), PHOTOS):
         pixels = to_side(train.tensor(held[start : start + PHOTOS]), model.config.side)
-        segments = tasks.segment(model, model.pyramid(pixels), table)
-        best = segments.quality.argmax(1)
-        images.append(segments.image.numpy())
-        regions.append(segments.vectors[torch.arange(len(best)), best].numpy())
-    captions = unit(tasks.encode_text(model, generic_captions()).numpy())
+        proposals = tasks.propose(model, model.pyramid(pixels))
+        best = proposals.quality().argmax(1)
+        images.append(proposals.image.numpy())
+        regions.append(proposals.vectors[torch.arange(len(best)), best].numpy())
+    captions = unit(encode_texts(model, generic_captions()).numpy())
     return Calibration(captions, captions, unit(np.concatenate(images)), unit(np.concatenate(regions)))

@@ -21,9 +21,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ...interface.find.model import FindModel, Sentence, gather_visual
 from ...interface.find.outputs import MASKS, QUALITY, Output, Pass
+from ...interface.find.prompter import Sentence
 from ...interface.find.prompts import PAD_QUERY, MaskPrompt, Prompts, SpatialPrompt, VisualTokens
+from ...interface.find.sampler import gather_visual
+from ...interface.find_mini.model import MiniModel
 from ...models.vision.pixel_decoder import Pyramid
 from ...models.vision.tower import COARSEST
 from ..loop import Stage
@@ -58,7 +60,7 @@ class Tables:
 
 
 class InterfaceStage(Stage):
-    """All FIND tasks on one `FindModel`.
+    """All FIND tasks on one `MiniModel`.
 
     Args:
         settings: with a rate of the backbone, `WHOLE_PHOTOS` whole photos a step learn their positions.
@@ -73,7 +75,7 @@ class InterfaceStage(Stage):
     def __init__(
         self,
         settings: InterfaceSettings,
-        model: FindModel,
+        model: MiniModel,
         train: Samples,
         held: Samples,
         *,
@@ -163,12 +165,12 @@ class InterfaceStage(Stage):
     # --- prompts ------------------------------------------------------------------------------
 
     def _prompts(self, batch: Batch, pyramid: Pyramid, task: str) -> Prompts:
-        prompts = Prompts(caption=self.model.text_tokens(batch.captions))
+        prompts = Prompts(caption=self.model.prompter.captions(batch.captions))
         if task == "grounding":
-            prompts.grounding = self.model.grounding_prompt(batch.expressions)
+            prompts.grounding = self.model.prompter.expressions(batch.expressions)
         elif task == "interleave":
             sentences = [sentence.sentence for sentence in batch.sentences]
-            prompts.interleave = self.model.interleave_prompt(sentences, self._references(batch, pyramid))
+            prompts.interleave = self.model.prompter.sentences(sentences, self._references(batch, pyramid))
         else:
             most = max(1, max(len(own) for own in batch.prompts))
             number = torch.arange(most)
@@ -202,12 +204,12 @@ class InterfaceStage(Stage):
     def _name_tables(self, names: Sequence[str]) -> Tables:
         """Vectors of names, by the language side alone."""
         model = self.model
-        classes = Prompts(class_name=model.text_tokens([*names, "background"]))
+        classes = Prompts(class_name=model.prompter.captions([*names, "background"]))
         table = model.read(classes)["pred_retrievals_class"][:, 0]
         if not names:
             return Tables(table, table[:0])
         sentences = [Sentence(name, ((0, len(name)),), (False,)) for name in names]
-        entities = Prompts(interleave=model.interleave_prompt(sentences, None))
+        entities = Prompts(interleave=model.prompter.sentences(sentences, None))
         return Tables(table, model.read(entities)["pred_entity_class"][:, 0])
 
     # --- losses of one prediction -------------------------------------------------------------
@@ -276,7 +278,7 @@ class InterfaceStage(Stage):
 
     def _fine_loss(self, batch: Batch, output: Output) -> Tensor:
         true = [caption for caption, on in zip(batch.captions, batch.captioned, strict=True) if on]
-        tokens = self.model.text_tokens(true)
+        tokens = self.model.prompter.captions(true)
         objects = output["pred_captions"][batch.captioned]
         return fine_contrastive_loss(objects, tokens.tokens, tokens.pad, self.model.interface.scale)
 
@@ -285,7 +287,7 @@ class InterfaceStage(Stage):
         if self.anchors is None:
             return {}
         rows = rng.choice(self.pools.captioned, MORE_CAPTIONS)
-        captions = self.model.text_tokens([str(rng.choice(self.train_set.captions[n])) for n in rows])
+        captions = self.model.prompter.captions([str(rng.choice(self.train_set.captions[n])) for n in rows])
         more = self.model.read(Prompts(caption=captions))["pred_retrievals_lang"][:, 0]
         own = torch.as_tensor(batch.rows)
         texts = [more, output["pred_retrievals_lang"][batch.captioned, 0]]

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from ...interface.find.model import FindModel
 from ...interface.find.tower_paths import inside
+from ...interface.find_mini.model import MiniModel
 from ...models.vision.tower import to_side
 from .measures import recall_at
 from .samples import Samples
@@ -22,7 +22,7 @@ BATCH = 32
 
 @torch.no_grad()
 def mask_means(
-    model: FindModel,
+    model: MiniModel,
     samples: Samples,
     photos: NDArray[np.int64],
     coverages: Sequence[Tensor],

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from ...interface.find.model import FindModel
 from ...interface.find.prompts import Prompts
-from ...interface.find.tasks import encode_text
+from ...interface.find_mini.model import MiniModel
+from ...interface.find_mini.texts import encode_texts
 from ...models.vision.tower import to_side
 from ..losses import mask_ious
 from .samples import Samples
@@ -29,16 +29,16 @@ def caption_recall(texts: Tensor, photos: Tensor, k: int = 10) -> float:
     return recall_at(k, texts @ photos.T, torch.arange(len(texts)))
 
 
-def model_caption_recall(model: FindModel, samples: Samples) -> float:
+def model_caption_recall(model: MiniModel, samples: Samples) -> float:
     """IR@10 of first captions over at most 400 captioned photos, in percent."""
     rows = samples.where(lambda n: bool(samples.captions[n]))[:PHOTOS]
     images = _predictions(model, samples, rows, "pred_retrievals")[:, 0]
     return caption_recall(
-        encode_text(model, [samples.captions[n][0] for n in rows]), F.normalize(images.float(), dim=-1)
+        encode_texts(model, [samples.captions[n][0] for n in rows]), F.normalize(images.float(), dim=-1)
     )
 
 
-def mask_recall(model: FindModel, samples: Samples) -> float:
+def mask_recall(model: MiniModel, samples: Samples) -> float:
     """Share of masks that some proposal meets at IoU 0.5, over at most 400 photos with masks, in percent."""
     rows = samples.where(lambda n: bool(samples.regions[n]))[:PHOTOS]
     met: list[bool] = []
@@ -49,7 +49,7 @@ def mask_recall(model: FindModel, samples: Samples) -> float:
     return 100 * sum(met) / max(1, len(met))
 
 
-def _predictions(model: FindModel, samples: Samples, rows: NDArray[np.int64], name: str) -> Tensor:
+def _predictions(model: MiniModel, samples: Samples, rows: NDArray[np.int64], name: str) -> Tensor:
     """One kind of predictions of some photos, without prompts."""
     outputs = []
     for start in range(0, len(rows), BATCH):

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...errors import InputError
-from ...interface.find import tasks
-from ...interface.find.model import FindModel
 from ...interface.find.tower_paths import TowerPaths
+from ...interface.find_mini.model import MiniModel
+from ...interface.find_mini.texts import encode_phrases
 from ..data import held_out
 from ..loop import Stage, StageSettings
 from .mask_means import mask_means, name_cross_entropy, naming_figures, rare_first
@@ -28,7 +28,7 @@ SMALLEST, LARGEST = 0.2, 0.7  # sides of boxes, in shares of the photo's
 
 
 class RefitStage(Stage):
-    """The region path of a `FindModel`, by the vectors of an earlier model and by names.
+    """The region path of a `MiniModel`, by the vectors of an earlier model and by names.
 
     Args:
         earlier: the model whose paths are taken back.
@@ -38,7 +38,7 @@ class RefitStage(Stage):
     name = "refit"
 
     def __init__(
-        self, settings: StageSettings, model: FindModel, earlier: FindModel, train: Samples, *, seed: int = 0
+        self, settings: StageSettings, model: MiniModel, earlier: MiniModel, train: Samples, *, seed: int = 0
     ) -> None:
         super().__init__(settings)
         self.paths = self.module = model.interface.paths
@@ -54,7 +54,7 @@ class RefitStage(Stage):
             deep, fine = mask_means(earlier, train, photos, coverages, fine=True)
             parts = zip(deep.split(CHUNK), fine.split(CHUNK), strict=True)
             self.places = torch.cat([_mask_vectors(earlier.interface.paths, *part) for part in parts])
-            self.name_places = tasks.encode_phrases(model, names).float() if names else torch.zeros(0, 1)
+            self.name_places = encode_phrases(model, names).float() if names else torch.zeros(0, 1)
         number = {name: n for n, name in enumerate(names)}
         self.labels = torch.tensor([-1 if label is None else number[label] for label in labels])
         kept_back = np.array([held_out(train.keys[row]) for row in rows])

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...errors import InputError
-from ...interface.find.model import FindModel
+from ...interface.find_mini.model import MiniModel
 from ..loop import Stage, StageSettings
 from .mask_means import mask_means, name_cross_entropy, naming_figures, rare_first
 from .samples import Samples, Views
@@ -26,7 +26,7 @@ SIDE = 40  # of the coverages that means are taken under
 
 
 class RegionStage(Stage):
-    """The region path of a `FindModel`, by names of masks and positions of boxes.
+    """The region path of a `MiniModel`, by names of masks and positions of boxes.
 
     Args:
         train: photos with masks, the first of `views`.
@@ -38,7 +38,7 @@ class RegionStage(Stage):
     def __init__(
         self,
         settings: StageSettings,
-        model: FindModel,
+        model: MiniModel,
         train: Samples,
         views: Views,
         space: Space,
@@ -91,7 +91,7 @@ class RegionStage(Stage):
 
 
 def named_means(
-    model: FindModel,
+    model: MiniModel,
     samples: Samples,
     rows: NDArray[np.int64],
     number: dict[str, int],
@@ -116,7 +116,7 @@ def named_means(
 
 
 def box_means(
-    model: FindModel, samples: Samples, views: Views, crops: NDArray[np.int64], rng: np.random.Generator
+    model: MiniModel, samples: Samples, views: Views, crops: NDArray[np.int64], rng: np.random.Generator
 ) -> Tensor:
     """Mean deep features (M, F) float16 inside the boxes of some views, in order."""
     sorting = np.argsort(views.rows[crops], kind="stable")  # all boxes of one photo together

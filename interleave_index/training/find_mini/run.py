@@ -17,8 +17,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ...errors import ConfigError, InputError, ShapeError
-from ...interface.find.model import FindModel, MiniConfig
 from ...interface.find_mini.bundle import WEIGHTS, load_bundle
+from ...interface.find_mini.model import MiniConfig, MiniModel
 from ...models.text.tower import load_tokenizer, train_tokenizer
 from ..loop import Progress, Stage, StageSettings, run_stage
 from .align_stage import AlignStage, own_places
@@ -90,12 +90,12 @@ class TrainingRun:
         self._sentences: Sentences | None = None
         if targets is not None and not from_bundle:
             self._sentences = load_sentences(targets / "sentences.npz")
-        self.model = FindModel(MiniConfig(), self._tokenizer())
+        self.model = MiniModel(MiniConfig(), self._tokenizer())
         with torch.no_grad():
             self.model.interface.lang_encoder.logit_scale.fill_(LOG_SCALE)
         self.model.vision.channels_last()
         self._space: Space | None = None
-        self.earlier: FindModel | None = None  # that of the bundle it starts from
+        self.earlier: MiniModel | None = None  # that of the bundle it starts from
         if start is not None and from_bundle:
             self._start_from_bundle(start)
         elif start is not None:

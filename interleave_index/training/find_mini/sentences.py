@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from ...errors import InputError
-from ...interface.find import tasks
-from ...interface.find.model import FindModel
+from ...interface.find_mini.model import MiniModel
+from ...interface.find_mini.texts import encode_texts
 from .samples import Samples, Views
 
 FEATURES = 1280  # of the first teacher within a cached vector; the rest is the second one's, of length 0.7
@@ -54,7 +54,7 @@ def load_sentences(file: Path) -> Sentences:
 
 
 @torch.inference_mode()
-def own_sentences(model: FindModel, kinds: dict[str, list[str]], batch: int = 256) -> Sentences:
+def own_sentences(model: MiniModel, kinds: dict[str, list[str]], batch: int = 256) -> Sentences:
     """What a model says itself of texts, for a model that goes on learning in its own space.
 
     Args:
@@ -65,7 +65,7 @@ def own_sentences(model: FindModel, kinds: dict[str, list[str]], batch: int = 25
         kind_of |= dict.fromkeys(texts, KINDS.index(kind))
     order = sorted(kind_of, key=len)
     model.eval()
-    parts = [tasks.encode_text(model, order[start : start + batch]) for start in range(0, len(order), batch)]
+    parts = [encode_texts(model, order[start : start + batch]) for start in range(0, len(order), batch)]
     place = {text: n for n, text in enumerate(order)}
     number = np.array([kind_of[text] for text in order], np.uint8)
     return Sentences(order, torch.cat(parts).half().numpy(), number, place, own=True)

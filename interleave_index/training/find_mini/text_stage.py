@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ...interface.find.model import FindModel
 from ...interface.find.tower_paths import Head
+from ...interface.find_mini.model import MiniModel
 from ..loop import Stage, StageSettings, decay_groups
 from .sentences import KINDS, Sentences
 from .space_stage import SENTENCE_DIM, Space
@@ -26,12 +26,12 @@ HELD_OUT, MEASURED = 50, 512  # one caption in so many is only measured, and so 
 
 
 class TextStage(Stage):
-    """Distils a sentence encoder into the text tower of a `FindModel`."""
+    """Distils a sentence encoder into the text tower of a `MiniModel`."""
 
     name = "text"
     module: nn.ModuleDict
 
-    def __init__(self, settings: StageSettings, model: FindModel, sentences: Sentences, space: Space) -> None:
+    def __init__(self, settings: StageSettings, model: MiniModel, sentences: Sentences, space: Space) -> None:
         super().__init__(settings)
         self.model, self.sentences = model, sentences
         self.places = space.of_texts(sentences.vectors).half()

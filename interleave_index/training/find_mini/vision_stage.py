@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...errors import InputError
-from ...interface.find.model import FindModel
 from ...interface.find.tower_paths import Head
+from ...interface.find_mini.model import MiniModel
 from ...models.vision.tower import to_side
 from ..loop import Stage, StageSettings, decay_groups
 from .augment import Crop, jitter, random_crop, view_crop
@@ -78,7 +78,7 @@ class Anchors:
 
 
 class VisionStage(Stage):
-    """Distils cached teacher outputs into the vision tower of a `FindModel`.
+    """Distils cached teacher outputs into the vision tower of a `MiniModel`.
 
     Args:
         views: of the training photos, what the teachers saw.
@@ -91,7 +91,7 @@ class VisionStage(Stage):
     def __init__(
         self,
         settings: StageSettings,
-        model: FindModel,
+        model: MiniModel,
         train: Samples,
         views: Views,
         held: Samples,

@@ -17,7 +17,7 @@ from interleave_index.evaluation.published.entity import Exemplar, InterleavedSe
 from interleave_index.evaluation.published.find import FindSubject
 from interleave_index.interface.published.model import PublishedModel
 from interleave_index.interface.published.network import PublishedNetwork
-from interleave_index.interface.published.text import Prompter, TextCache
+from interleave_index.interface.published.text import PublishedPrompter, TextCache
 from interleave_index.interface.registry import load
 from interleave_index.models.text.language import TokenStates
 from interleave_index.records import RGB
@@ -52,7 +52,7 @@ def published(tmp_path_factory: pytest.TempPathFactory, toys: Any) -> PublishedM
     net.load_state_dict({name: value for name, value in state.items() if name in net.state_dict()})
     cache = TextCache(tmp_path_factory.mktemp("text"), "words", lambda: _Words())
     net = net.eval().requires_grad_(False)
-    return PublishedModel(net, Prompter(cache, net.predictor.project_text, context=77, class_context=150))
+    return PublishedModel(net, PublishedPrompter(cache, net.predictor.project_text, context=77, class_context=150))
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import torch
 from interleave_index.interface.find.config import FindConfig
 from interleave_index.interface.find.network import FindInterface
 from interleave_index.interface.find.prompts import Prompts
-from interleave_index.interface.find.proposal_selector import Cells, Seeds, waves
+from interleave_index.interface.find.proposal_selector import Cells, ProposalSelector, waves
 
 WIDTH, FEATURES, SEEDS, OBJECTS = 16, 8, 4, 6
 
@@ -45,39 +45,44 @@ def test_the_best_cells_come_first_and_the_same_mask_once():
     masks = torch.full((1, 5, 8, 8), -1.0)
     masks[0, 0], masks[0, 1, :4], masks[0, 2, :4], masks[0, 3, 4:] = 1, 1, 1, 1  # cells 1 and 2 agree, 4 is empty
     cells = squares([0.0, 2.0, 1.9, -1.0, 3.0])
-    looked = Seeds(5, 4).look(cells, 3, lambda rows: rows, masks)  # contents are one-hot: each cell draws its own mask
-    assert looked.rows.tolist() == [[4, 1, 2, 0, 3]]
-    chosen = looked.rows[0, looked.chosen[0]].tolist()
+    top = ProposalSelector(5, 4).select(
+        cells, 3, lambda rows: rows, masks
+    )  # contents are one-hot: each cell draws its own mask
+    assert top.rows.tolist() == [[4, 1, 2, 0, 3]]
+    chosen = top.rows[0, top.selected[0]].tolist()
     assert chosen in ([1, 3, 0], [1, 0, 3])
-    assert looked.on.shape == (1, 5, 16) and looked.on.sum(-1).tolist() == [[0, 8, 8, 16, 8]]
-    assert looked.score[0].tolist() == pytest.approx(sorted(cells.score[0].sigmoid().tolist(), reverse=True))
+    assert top.on.shape == (1, 5, 16) and top.on.sum(-1).tolist() == [[0, 8, 8, 16, 8]]
+    assert top.score[0].tolist() == pytest.approx(sorted(cells.score[0].sigmoid().tolist(), reverse=True))
 
 
 def test_more_cells_are_not_chosen_than_there_are():
-    looked = Seeds(5, 4).look(squares([0.0, 2.0, 1.9, -1.0, 3.0]), 80, lambda rows: rows, torch.ones(1, 5, 8, 8))
-    assert looked.chosen.shape == (1, 5)
+    top = ProposalSelector(5, 4).select(
+        squares([0.0, 2.0, 1.9, -1.0, 3.0]), 80, lambda rows: rows, torch.ones(1, 5, 8, 8)
+    )
+    assert top.selected.shape == (1, 5)
 
 
 def test_the_first_proposals_are_the_chosen_cells_and_the_rest_are_learned(interface, seen):
     levels, features = seen
     placed = interface.seeds.placed(features)
     cells = interface.seeds.cells(interface.features(levels))
-    seeded = interface._seeded(cells, placed)
-    chosen = cells.looked.rows.gather(1, cells.looked.chosen)
-    (variable,) = interface._proposals("proposals_vision_object", batch=2, seeded=seeded, there=True)
+    start = interface._selected(cells, placed)
+    chosen = cells.top.rows.gather(1, cells.top.selected)
+    proposals, _ = interface._variables(interface.features(levels), Prompts(), start)
+    assert proposals.name == "proposals_vision_object"
     for image in range(2):
-        assert torch.equal(variable.content[image, :SEEDS], cells.content[image, chosen[image, :SEEDS]])
-    assert torch.equal(variable.content[0, SEEDS:], interface.query_feat.weight[SEEDS:OBJECTS])
+        assert torch.equal(proposals.content[image, :SEEDS], cells.content[image, chosen[image, :SEEDS]])
+    assert torch.equal(proposals.content[0, SEEDS:], interface.query_feat.weight[SEEDS:OBJECTS])
 
 
 def test_the_first_masks_are_those_of_the_cells(interface, seen):
     levels, features = seen
     with torch.no_grad():
         run = interface(levels, features, Prompts(), earlier=(0,))
-        looked = run.cells.looked
-        chosen = looked.rows.gather(1, looked.chosen[:, :SEEDS])
+        top = run.cells.top
+        chosen = top.rows.gather(1, top.selected[:, :SEEDS])
         rows = run.cells.content.gather(1, chosen[..., None].expand(-1, -1, WIDTH))
-        expected = interface.masks_of(rows, run.mask_features)
+        expected = torch.einsum("bnc,bchw->bnhw", interface.pixel(rows), run.mask_features)
     assert torch.allclose(run.earlier[0]["pred_masks"][:, :SEEDS], expected, atol=1e-5)
 
 

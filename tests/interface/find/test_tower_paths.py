@@ -1,4 +1,4 @@
-"""Towers that speak for themselves: what is added to the semantic vectors, and what stays as it was."""
+"""Embeddings of the towers: what is added to the semantic vectors, and what stays as it was."""
 
 import pytest
 import torch
@@ -7,7 +7,7 @@ from torch.nn import functional as F
 from interleave_index.interface.find.config import FindConfig
 from interleave_index.interface.find.network import FindInterface
 from interleave_index.interface.find.prompts import InterleavePrompt, MaskPrompt, Prompts, TextTokens
-from interleave_index.interface.find.tower_paths import CALM, Head, TowerPaths
+from interleave_index.interface.find.tower_paths import PRIOR_MIX, Head, TowerPaths
 
 WIDTH, COARSE, FEATURES = 16, 12, 8
 
@@ -111,7 +111,7 @@ def test_a_picture_as_entity_is_mixed_with_what_all_parts_have_in_common(interfa
         interface.class_embed.zero_()
         interface.paths.common.copy_(F.normalize(torch.ones(WIDTH), dim=0) * 0.8)
         output = interface(None, None, Prompts(interleave=sentence(one))).final
-    expected = F.normalize(covered + CALM * interface.paths.common, dim=-1)
+    expected = F.normalize(covered + PRIOR_MIX * interface.paths.common, dim=-1)
     assert torch.allclose(F.normalize(output["pred_entity_class"][0, 0], dim=-1), expected, atol=1e-4)
 
 

@@ -16,12 +16,14 @@ from interleave_index.errors import ModelError, ShapeError, WeightsMissing
 from interleave_index.ingest.decode import decode
 from interleave_index.interface.calibration import KINDS, Curve
 from interleave_index.interface.find import tasks
-from interleave_index.interface.find.model import Sentence, compose
-from interleave_index.interface.find_mini import WEIGHTS
+from interleave_index.interface.find.prompter import Sentence, compose
+from interleave_index.interface.find_mini import WEIGHTS, texts
 from interleave_index.interface.find_mini.bundle import fingerprint, load_bundle, save_bundle, save_curves
-from interleave_index.interface.find_mini.caption_expansion import READINGS, SHARPNESS, Vocabulary
-from interleave_index.interface.find_mini.interface import FindMini, closeup, squashed_mask, upsampled
-from interleave_index.interface.find_mini.region_scorer import EVIDENCE, Rating
+from interleave_index.interface.find_mini.candidates import candidates, further_masks, region_vectors
+from interleave_index.interface.find_mini.caption_expansion import MOST_CAPTIONS, SHARPNESS, Vocabulary
+from interleave_index.interface.find_mini.interface import FindMini, MiniReference, closeup, squashed_mask, upsampled
+from interleave_index.interface.find_mini.region_scorer import REGION_FEATURES, UNFITTED, RegionScorer
+from interleave_index.interface.find_mini.texts import encode_phrases, encode_texts
 from interleave_index.interface.registry import load
 from interleave_index.models.vision.tower import squashed
 from interleave_index.records import ResolvedPart
@@ -81,16 +83,14 @@ def test_a_bundle_survives_being_written_again(tmp_path):
     facts = {key: bundle.config[key] for key in ("name", "class_names", "trained_on")}
     one = bundle
     for folder in (tmp_path / "first", tmp_path / "second"):
-        save_bundle(folder, one.model, one.class_table, one.calibration, facts, one.vocabulary, one.rating)
+        save_bundle(folder, one.model, one.calibration, facts, one.vocabulary, one.scorer)
         one = load_bundle(folder)
     again = one
     assert again.checkpoint == fingerprint(tmp_path / "first") == fingerprint(tmp_path / "second")
-    assert not {"alike", "bank.phrases"} & set(load_file(tmp_path / "first" / "model.safetensors"))
-    assert torch.equal(again.class_table, bundle.class_table)
-    assert again.vocabulary and again.rating and bundle.vocabulary and bundle.rating
+    assert not {"alike", "bank.phrases", "class_table"} & set(load_file(tmp_path / "first" / "model.safetensors"))
     assert again.vocabulary.names == bundle.vocabulary.names
     assert torch.equal(again.vocabulary.vectors, bundle.vocabulary.vectors)
-    assert torch.equal(again.rating.weights, bundle.rating.weights)
+    assert torch.equal(again.scorer.weights, bundle.scorer.weights)
     assert again.calibration.curves == bundle.calibration.curves and tuple(again.calibration.curves) == KINDS
     for name in ("captions", "phrases", "pictures", "regions"):
         assert np.array_equal(getattr(again.calibration, name), getattr(bundle.calibration, name)), name
@@ -142,18 +142,20 @@ def test_what_earlier_editions_kept_of_all_regions_is_not_looked_at(tmp_path):
     save_file(earlier, tmp_path / "model.safetensors")
     bundle, shipped = load_bundle(tmp_path), load_bundle(WEIGHTS)
     assert np.array_equal(bundle.calibration.phrases, shipped.calibration.phrases)
-    assert torch.equal(bundle.class_table, shipped.class_table)
+    assert torch.equal(bundle.scorer.weights, shipped.scorer.weights)
 
 
-def test_a_bundle_of_an_older_release_lacks_what_came_later(tmp_path):
+def test_a_bundle_trained_without_names_and_masks_works_too(tmp_path):
     bundle = load_bundle(WEIGHTS)
     facts = {key: bundle.config[key] for key in ("name", "class_names", "trained_on")}
-    save_bundle(tmp_path, bundle.model, bundle.class_table, bundle.calibration, facts)
-    older = FindMini(tmp_path)
-    (found,) = older.encode_photos([scene()])
-    again = load_bundle(tmp_path)
-    assert again.vocabulary is None and again.rating is None
-    assert 1 <= len(found.regions) <= 32 and (np.diff(found.scores) <= 0).all()
+    save_bundle(tmp_path, bundle.model, bundle.calibration, facts, Vocabulary((), torch.zeros(0, 256)), None)
+    plain = FindMini(tmp_path)
+    (encoding,) = plain.encode_photos([scene()])
+    assert 1 <= len(encoding.regions) <= 32 and (np.diff(encoding.scores) <= 0).all()
+    part = ResolvedPart("entity", "region", "part", photo=scene(), mask=np.arange(400)[None].repeat(300, 0) < 200)
+    query = plain.encode_query((ResolvedPart("caption", "text", "near"), part))
+    assert np.linalg.norm(query.legend) == pytest.approx(1, abs=1e-4)
+    assert plain.reading("a dgo 狗").notes() == []  # without words.txt nothing is known to be unknown
 
 
 def test_a_vocabulary_without_its_names_is_a_damaged_bundle(tmp_path):
@@ -165,7 +167,7 @@ def test_a_vocabulary_without_its_names_is_a_damaged_bundle(tmp_path):
 def test_a_bundle_that_does_not_fit_its_sizes_is_refused(tmp_path):
     bundle = load_bundle(WEIGHTS)
     facts = {key: bundle.config[key] for key in ("name", "class_names", "trained_on")}
-    save_bundle(tmp_path, bundle.model, bundle.class_table, bundle.calibration, facts)
+    save_bundle(tmp_path, bundle.model, bundle.calibration, facts, bundle.vocabulary, bundle.scorer)
     config = tmp_path / "config.json"
     config.write_text(config.read_text().replace('"object_queries": 40', '"object_queries": 39'))
     with pytest.raises(WeightsMissing, match="does not fit the sizes"):
@@ -211,89 +213,97 @@ def test_a_tiny_mask_still_marks_a_cell():
     assert squashed_mask(mask, (32, 32))[:16].all() and not squashed_mask(mask, (32, 32))[16:].any()
 
 
-def test_a_piece_of_a_proposal_says_what_it_covers_itself(find_mini):
-    network, table = find_mini.network, find_mini._table
+def seen(find_mini, photo=None):
+    """Pyramid and proposals of one photo."""
+    pyramid, _ = find_mini._views([scene() if photo is None else photo])
+    return pyramid, tasks.propose(find_mini.network, pyramid)
+
+
+def test_a_component_of_a_proposal_has_a_vector_of_what_it_covers(find_mini):
+    network = find_mini.network
     with torch.inference_mode():
-        pyramid = find_mini._pyramid([scene()])
-        segments = tasks.segment(network, pyramid, table)
-        count = segments.masks.shape[1]
-        masks = torch.full_like(segments.masks, -5.0)
+        pyramid, proposals = seen(find_mini)
+        count = proposals.masks.shape[1]
+        masks = torch.full_like(proposals.masks, -5.0)
         masks[0, 3, :12, :12] = masks[0, 3, -12:, -12:] = 5.0
-        torn = replace(segments, masks=masks)
-        found = tasks.regions(network, torn, 0, None)
-        vectors = tasks.vectors_of(network, pyramid, torn, 0, found, list(range(len(found.masks))))
-        weights = torch.cat([found.masks[-2:], masks[0, 3:4]]).sigmoid()[None]
-        *said, of_both = network.interface.paths.masks(weights, pyramid.deep, pyramid.mask_features)[0]
-        whole = replace(segments, masks=masks.clamp(max=-1.0))
-        assert len(tasks.regions(network, whole, 0, None).masks) == count
-    assert len(found.masks) == len(vectors) == len(found.worth) == count + 2
-    assert found.parents.tolist() == [*range(count), 3, 3]
-    assert found.worth[-2:].tolist() == pytest.approx([float(segments.quality[0, 3]) * 0.5**0.5] * 2)
-    assert torch.equal(vectors[:-2], segments.vectors[0])
+        torn = replace(proposals, masks=masks)
+        found = candidates(network, torn, 0)
+        vectors = region_vectors(network, pyramid, torn, 0, found, np.arange(count + 2))
+        weights = torch.cat([found.masks[count : count + 2], masks[0, 3:4]]).sigmoid()[None]
+        *parts, of_both = network.interface.paths.masks(weights, pyramid.deep, pyramid.mask_features)[0]
+        whole = replace(proposals, masks=masks.clamp(max=-1.0))
+        further = len(candidates(network, whole, 0).masks) - count
+    assert len(found.masks) == count + 2 + further
+    assert found.parents[: count + 2].tolist() == [*range(count), 3, 3]
+    component = REGION_FEATURES.index("component")
+    assert found.features[:, component].tolist() == [*[1.0] * count, 0.5, 0.5, *[1.0] * further]
+    own_vectors = torch.nn.functional.normalize(proposals.vectors[0], dim=-1)
+    assert torch.equal(vectors[:-2], own_vectors)
     assert torch.allclose(vectors.norm(dim=1), torch.ones(len(vectors)), atol=1e-5)
-    for own, towers in zip(vectors[-2:], said, strict=True):
+    for own, towers in zip(vectors[-2:], parts, strict=True):
         own_alone = towers - of_both
         assert own @ own_alone > vectors[3] @ own_alone  # nearer to what it alone covers than the whole is
 
 
-def test_with_a_rating_further_cells_stand_for_regions_too(find_mini):
-    network, table = find_mini.network, find_mini._table
-    rating = Rating(torch.cat([torch.zeros(len(EVIDENCE)), torch.tensor([-1.0])]))
+def test_masks_of_further_cells_stand_for_regions_too(find_mini):
+    network = find_mini.network
     with torch.inference_mode():
-        pyramid = find_mini._pyramid([scene()])
-        segments = tasks.segment(network, pyramid, table)
-        drawn = tasks.drawn_by_cells(network, segments, 0)
-        found = tasks.regions(network, segments, 0, rating)
-        assert drawn is not None and found.figures is not None
-        count, further = segments.masks.shape[1], drawn.masks.shape[0]
-        assert torch.equal(found.masks[-further:], drawn.masks)
-        assert found.worth.tolist() == pytest.approx([1 / (1 + np.e)] * len(found.masks))
-        figures = dict(zip(EVIDENCE, found.figures[:count].T.tolist(), strict=True))
-        assert figures["quality"] == pytest.approx(segments.quality[0].tolist())
-        assert figures["piece"] == [1.0] * count
-        for name, values in figures.items():
-            assert min(values) >= 0 and (max(values) <= 1 or name == "holds"), name
-        last = len(found.masks) - 1
-        (vector,) = tasks.vectors_of(network, pyramid, segments, 0, found, [last])
-        (again, _) = tasks.vectors_of(network, pyramid, segments, 0, found, [last, 0])
+        pyramid, proposals = seen(find_mini)
+        masks, quality, _ = further_masks(network, proposals, 0)
+        found = candidates(network, proposals, 0)
+        count, last = proposals.masks.shape[1], len(found.masks) - 1
+        assert torch.equal(found.masks[-len(masks) :], masks) and len(masks) == len(quality)
+        features = dict(zip(REGION_FEATURES, found.features[:count].T.tolist(), strict=True))
+        assert features["quality"] == pytest.approx(proposals.quality()[0].tolist())
+        assert features["component"] == [1.0] * count
+        for name, values in features.items():
+            assert min(values) >= 0 and (max(values) <= 1 or name == "proposals_inside"), name
+        (vector,) = region_vectors(network, pyramid, proposals, 0, found, np.array([last]))
+        (again, _) = region_vectors(network, pyramid, proposals, 0, found, np.array([last, 0]))
     assert torch.allclose(vector, again, atol=1e-5) and float(vector.norm()) == pytest.approx(1, abs=1e-5)
 
 
-def test_a_region_far_from_its_proposal_says_what_lies_under_it_and_not_what_the_proposal_says(find_mini):
-    network, table = find_mini.network, find_mini._table
+def test_regions_are_ranked_by_the_scorer_and_without_one_by_quality_and_share(find_mini):
+    features = torch.zeros(3, len(REGION_FEATURES))
+    features[:, 0], features[:, -1] = torch.tensor([0.9, 0.3, 0.9]), torch.tensor([1.0, 1.0, 0.2])
+    best, poor, part = RegionScorer(torch.tensor(UNFITTED))(features).tolist()
+    assert best > part > poor > 0 and best < 1
+    even = RegionScorer(torch.cat([torch.zeros(len(REGION_FEATURES)), torch.tensor([-1.0])]))
+    assert even(features).tolist() == pytest.approx([1 / (1 + np.e)] * 3)
+
+
+def test_a_region_far_from_its_proposal_has_the_vector_of_what_lies_under_it(find_mini):
+    network = find_mini.network
     with torch.inference_mode():
-        pyramid = find_mini._pyramid([scene()])
-        segments = tasks.segment(network, pyramid, table)
-        found = tasks.regions(network, segments, 0, find_mini._rating)
-        count, last = segments.masks.shape[1], len(found.masks) - 1
-        assert found.kin[:count].tolist() == [1.0] * count and 0 <= float(found.kin[last]) <= 1
-        parent = found.masks[found.parents[last]] > 0
-        own = found.masks[last] > 0
-        iou = float((own & parent).sum() / (own | parent).sum())
-        assert float(found.kin[last]) == pytest.approx(iou, abs=1e-6)
-        kin = found.kin.clone()
-        kin[last] = 0.0
-        (alone,) = tasks.vectors_of(network, pyramid, segments, 0, replace(found, kin=kin), [last])
+        pyramid, proposals = seen(find_mini)
+        found = candidates(network, proposals, 0)
+        count, last = proposals.masks.shape[1], len(found.masks) - 1
+        weight = found.parent_weight
+        assert weight[:count].tolist() == [1.0] * count and 0 <= float(weight[last]) <= 1
+        parent, own = found.masks[found.parents[last]] > 0, found.masks[last] > 0
+        assert float(weight[last]) == pytest.approx(float((own & parent).sum() / (own | parent).sum()), abs=1e-6)
+        none = replace(found, parent_weight=torch.zeros_like(weight))
+        (alone,) = region_vectors(network, pyramid, proposals, 0, none, np.array([last]))
         under = network.interface.paths.masks(
             found.masks[last].sigmoid()[None, None], pyramid.deep, pyramid.mask_features
         )[0, 0]
     assert torch.allclose(alone, under, atol=1e-5)
 
 
-def test_halved_weights_say_nearly_the_same():
+def test_halved_weights_give_nearly_the_same():
     whole, halved = (load_bundle(WEIGHTS).model.eval() for _ in range(2))
     halved.halve()
     pixels = torch.tensor(squashed(scene(), 192)).permute(2, 0, 1)[None].float()
     with torch.inference_mode():
-        said = [
+        vectors = [
             (
-                tasks.segment(model, model.pyramid(pixels), torch.zeros(1, 256)).image[0],
-                *tasks.encode_text(model, ["a dog on the beach"]),
-                *tasks.encode_phrases(model, ["a red car"]),
+                torch.nn.functional.normalize(tasks.propose(model, model.pyramid(pixels)).image[0], dim=0),
+                *encode_texts(model, ["a dog on the beach"]),
+                *encode_phrases(model, ["a red car"]),
             )
             for model in (whole, halved)
         ]
-    for exact, near in zip(*said, strict=True):
+    for exact, near in zip(*vectors, strict=True):
         assert near.dtype == torch.float32 and float(exact @ near) > 0.99
 
 
@@ -348,7 +358,7 @@ def test_an_entity_alone_means_as_an_entity_what_it_means_as_a_sentence(find_min
 def test_text_entities_are_read_as_captions_are(find_mini):
     text = "a red car in front of a house"
     with torch.inference_mode():
-        (caption,) = tasks.encode_text(find_mini.network, [text]).float().numpy()
+        (caption,) = encode_texts(find_mini.network, [text]).float().numpy()
     assert np.allclose(find_mini.encode_query((entity(text),)).entities[0], caption, atol=1e-6)
 
 
@@ -380,30 +390,29 @@ def test_a_part_of_a_photo_is_the_same_alone_and_beside_words(find_mini):
 def test_a_sentence_is_read_with_the_likeliest_names_of_its_pictures():
     words = Vocabulary(("dog", "cat", "car"), torch.eye(4)[:3])
     sentence = compose([("a", None, False), ("", 0, True), ("near", None, False), ("a man", 1, False)])
-    seen = torch.tensor([[0.9, 0.1, 0.0, 0.4], [0.0, 0.0, 0.0, 0.0]])
-    texts, weights = words.readings(sentence, seen)
+    shown = torch.tensor([[0.9, 0.1, 0.0, 0.4], [0.0, 0.0, 0.0, 0.0]])
+    texts, weights = words.captions(sentence, shown)
     assert texts == ["a dog near a man", "a cat near a man", "a car near a man"]
-    assert weights.tolist() == pytest.approx((SHARPNESS * seen[0, :3]).softmax(0).tolist())
+    assert weights.tolist() == pytest.approx((SHARPNESS * shown[0, :3]).softmax(0).tolist())
 
 
 def test_two_pictures_are_read_as_the_likeliest_pairs():
     words = Vocabulary(("dog", "cat", "car"), torch.eye(3))
     sentence = compose([("", 0, True), ("and", None, False), ("", 1, True)])
-    seen = torch.tensor([[0.8, 0.7, 0.0], [0.0, 0.5, 0.55]])
-    texts, weights = words.readings(sentence, seen)
-    assert len(texts) == READINGS and texts[:4] == ["dog and car", "dog and cat", "cat and car", "cat and cat"]
+    shown = torch.tensor([[0.8, 0.7, 0.0], [0.0, 0.5, 0.55]])
+    texts, weights = words.captions(sentence, shown)
+    assert len(texts) == MOST_CAPTIONS and texts[:4] == ["dog and car", "dog and cat", "cat and car", "cat and cat"]
     assert float(weights.sum()) == pytest.approx(1) and (weights.diff() <= 0).all()
 
 
 def test_a_vocabulary_changes_what_a_sentence_with_a_picture_means_and_no_other(find_mini):
-    assert find_mini._vocabulary is not None
     half = np.zeros((300, 400), bool)
     half[:, :200] = True
     part = ResolvedPart("entity", "region", "part", photo=scene(), mask=half)
     with_words = (ResolvedPart("caption", "text", "a photo of"), part)
     words = (ResolvedPart("caption", "text", "a photo of"), ResolvedPart("entity", "text", "a dog"))
     found = [find_mini.encode_query(query) for query in (with_words, words)]
-    vocabulary, find_mini._vocabulary = find_mini._vocabulary, None
+    vocabulary, find_mini._vocabulary = find_mini._vocabulary, Vocabulary((), torch.zeros(0, 256))
     try:
         without = [find_mini.encode_query(query) for query in (with_words, words)]
     finally:
@@ -425,7 +434,7 @@ def test_a_picture_is_drawn_halfway_to_its_likely_names():
 def test_a_picture_that_is_grounded_is_named_too(find_mini):
     part = ResolvedPart("entity", "region", "part", photo=scene(), mask=np.arange(400)[None].repeat(300, 0) < 200)
     (named,) = find_mini.ground(scene(), (part,))
-    vocabulary, find_mini._vocabulary = find_mini._vocabulary, None
+    vocabulary, find_mini._vocabulary = find_mini._vocabulary, Vocabulary((), torch.zeros(0, 256))
     try:
         (bare,) = find_mini.ground(scene(), (part,))
     finally:
@@ -456,9 +465,9 @@ def test_queries_asked_together_are_answered_as_one_by_one(find_mini):
 def test_a_sentence_is_read_without_its_place_holders(find_mini):
     network = find_mini.network
     with torch.inference_mode():
-        holder = network.interleave_prompt([Sentence("a dog near [INTERACTIVE]", ((11, 24),), (True,))], None)
-        word = network.interleave_prompt([Sentence("a dog near people", ((11, 17),), (False,))], None)
-        alone = network.text_tokens(["a dog near"]).tokens
+        holder = network.prompter.sentences([Sentence("a dog near [INTERACTIVE]", ((11, 24),), (True,))], None)
+        word = network.prompter.sentences([Sentence("a dog near people", ((11, 17),), (False,))], None)
+        alone = network.prompter.captions(["a dog near"]).tokens
     shared = slice(0, alone.shape[1])
     assert torch.allclose(holder.text.tokens[:, shared], alone, atol=1e-4)
     assert not torch.allclose(word.text.tokens[:, shared], alone, atol=1e-2)
@@ -467,16 +476,14 @@ def test_a_sentence_is_read_without_its_place_holders(find_mini):
 def test_a_part_is_seen_within_its_photo_and_as_a_photo_of_its_own(find_mini):
     mask = np.zeros((300, 400), bool)
     mask[60:140, 220:340] = True
-    network = find_mini.network
+    part = ResolvedPart("entity", "region", "part", photo=scene(), mask=mask)
     with torch.inference_mode():
-        near = closeup(scene(), mask)
-        assert near is not None
-        photo, alone = (find_mini._pyramid([one]) for one in (scene(), near))
-        cells = torch.as_tensor(squashed_mask(mask, (40, 40)))
-        references = (tasks.Reference(photo, cells), tasks.Reference(photo, cells, closeup=alone.deep))
-        within, both = (tasks.encode_region(network, reference) for reference in references)
-        own = network.interface.paths.photos(alone.deep)[0, 0]
-    assert float(both @ own) > float(within @ own) + 0.01
+        both = find_mini._reference(part, find_mini._views([scene()])[1][0])
+        within = replace(both, closeup=None)
+        assert isinstance(both, MiniReference) and both.closeup is not None
+        vectors = [find_mini._encode_example(reference, in_mean=True) for reference in (within, both)]
+        own = find_mini.network.interface.paths.photos(both.closeup)[0, 0].numpy()
+    assert float(vectors[1] @ own) > float(vectors[0] @ own) + 0.01
 
 
 def test_a_closeup_shows_a_little_around_the_part():
@@ -502,13 +509,13 @@ def test_an_exact_look_sees_a_fifth_more_than_an_ingest(find_mini, monkeypatch):
     assert sides == [192, 224]
 
 
-def test_a_bare_name_is_read_as_captions_would_say_it_and_a_sentence_as_it_stands(find_mini, monkeypatch):
-    texts = ["a dog", "dog", "a dog runs on grass"]
+def test_a_bare_name_is_read_as_captions_would_put_it_and_a_sentence_as_it_stands(find_mini, monkeypatch):
+    listed = ["a dog", "dog", "a dog runs on grass"]
     with torch.inference_mode():
-        together = tasks.encode_text(find_mini.network, texts)
-        monkeypatch.setattr(tasks, "READINGS", ("{}",))
-        article, name, sentence, *said = tasks.encode_text(
-            find_mini.network, [*texts, "this is a dog", "a photo of a dog"]
+        together = encode_texts(find_mini.network, listed)
+        monkeypatch.setattr(texts, "NAME_TEMPLATES", ("{}",))
+        article, name, sentence, *others = encode_texts(
+            find_mini.network, [*listed, "this is a dog", "a photo of a dog"]
         )
-    both = torch.nn.functional.normalize(name + sum(said), dim=0)
-    assert torch.allclose(together, torch.stack([article, both, sentence]), atol=1e-5)
+    mean = torch.nn.functional.normalize(name + sum(others), dim=0)
+    assert torch.allclose(together, torch.stack([article, mean, sentence]), atol=1e-5)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from interleave_index.errors import ModelError
 from interleave_index.interface.find_mini import WEIGHTS
-from interleave_index.interface.find_mini.words import KnownWords, singulars_of, words_of
+from interleave_index.interface.find_mini.words import KnownWords, singulars_of, without, words_of
 
 SHIPPED = KnownWords.from_file(WEIGHTS / "words.txt")
 FEW = KnownWords(
@@ -92,20 +92,20 @@ def test_unknown_words_stand_in_the_text_and_none_is_given_twice(text):
     ("", ["xyzzy"], ""),
 ])  # fmt: skip
 def test_words_are_taken_out_and_blanks_tidied(text, words, left):
-    assert FEW.without(text, words) == left
+    assert without(text, words) == left
 
 
 @given(mixed_texts, st.lists(st.sampled_from(["dog", "xyzzy", "狗", "🐕", "a", ","]), max_size=3))
 @example("isn't-xyzzy", ["xyzzy"])
 def test_no_double_blank_and_none_at_the_ends_is_ever_left(text, words):
-    left = FEW.without(text, words)
+    left = without(text, words)
     assert left == " ".join(left.split())
-    assert FEW.without(left, words) == left
+    assert without(left, words) == left
 
 
 @given(mixed_texts)
 def test_without_its_unknown_words_a_text_is_known(text):
-    assert FEW.unknown(FEW.without(text, FEW.unknown(text))) == ()
+    assert FEW.unknown(without(text, FEW.unknown(text))) == ()
 
 
 # --- near ------------------------------------------------------------------------------------

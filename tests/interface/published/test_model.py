@@ -6,16 +6,16 @@ import torch
 from torch.nn import functional as F
 
 from interleave_index.errors import InputError, ShapeError
-from interleave_index.interface.find.model import Sentence, compose
+from interleave_index.interface.find.adapter import View
+from interleave_index.interface.find.prompter import Sentence, compose
 from interleave_index.interface.find.prompts import Prompts
-from interleave_index.interface.find.published_inputs import prompts_from_published
 from interleave_index.interface.published.answers import Example
 from interleave_index.interface.published.model import PublishedModel
 from interleave_index.interface.published.network import PublishedNetwork
-from interleave_index.interface.published.preparation import View, prepare, prompt_mask, stretched, to_photo
+from interleave_index.interface.published.preparation import prepare, prompt_mask, stretched, to_photo
 from interleave_index.interface.published.retrieval import InterleavedQuery, interleaved_scores, text_scores
 from interleave_index.interface.published.segmentation import instances, panoptic, semantic
-from interleave_index.interface.published.text import Prompter, TextCache
+from interleave_index.interface.published.text import PublishedPrompter, TextCache
 from interleave_index.models.text.language import TokenStates, tokens_of
 
 RANDOM = np.random.default_rng(0)
@@ -47,7 +47,7 @@ def build(toys, tmp_path_factory):
     network.load_state_dict({name: state[name] for name in network.state_dict()})
 
     def make(published_protocol=False):
-        prompter = Prompter(TextCache(folder, "table", Tower), network.predictor.project_text, context=77,
+        prompter = PublishedPrompter(TextCache(folder, "table", Tower), network.predictor.project_text, context=77,
                             class_context=150, published=published_protocol)  # fmt: skip
         return PublishedModel(network, prompter, published_protocol=published_protocol)
 
@@ -204,7 +204,7 @@ def test_every_answer_has_the_size_of_the_photo(model, view):
 
 
 def test_an_expression_takes_the_proposal_of_the_largest_scaled_cosine(model, view):
-    prompts = Prompts(grounding=model.prompter.expressions(["a dog", "the yellow cat"]))
+    prompts = Prompts(grounding=model.prompter.expressions([["a dog", "the yellow cat"]]))
     out = model.network.predictor(view.pyramid.levels, view.pyramid.mask_features, prompts).final
     cosines = F.normalize(out["pred_gtexts"][0], dim=-1) @ F.normalize(out["pred_grounding_query"][0], dim=-1).T
     for number, found in enumerate(model.ground(view, ["a dog", "the yellow cat"])):
@@ -215,7 +215,7 @@ def test_an_expression_takes_the_proposal_of_the_largest_scaled_cosine(model, vi
 
 
 def as_published(model, sentence, masks):
-    """The `extra` dictionary of find.md §5.6 for one sentence, made without the prompter's indices."""
+    """One sentence under the published input names (docs/find-interface.md, section 5.6), without the prompter."""
     (found,) = model.prompter._cache.states([sentence.text], 77)
     tokens = model.network.predictor.project_text(found.states)
     start, end = found.spans.unbind(-1)
@@ -237,7 +237,7 @@ SENTENCE = compose([("a dog", 0, False), ("near", None, False), ("", 1, True), (
 
 
 @pytest.mark.parametrize("replay", [False, True])
-def test_interleaved_grounding_is_one_pass_with_the_published_inputs(build, replay):
+def test_interleaved_grounding_is_one_pass_with_the_published_inputs(build, replay, prompts_from_published):
     model = build(published_protocol=replay)
     view = model.view(PHOTO)
     found = model.ground_interleaved(view, SENTENCE, [None, Example(view, part_of(PHOTO))])
@@ -253,8 +253,8 @@ def test_interleaved_grounding_is_one_pass_with_the_published_inputs(build, repl
         assert np.array_equal(one.mask, (back[0] > 0).numpy())
 
 
-def test_interleaved_retrieval_follows_the_published_recipe(model):
-    """find.md §6, steps 1 to 3, written with the interface alone."""
+def test_interleaved_retrieval_follows_the_published_recipe(model, prompts_from_published):
+    """docs/find-interface.md, section 6, written with the interface alone."""
     reference, mask = model.view(OTHER), part_of(OTHER)
     query = model.encode_interleaved(SENTENCE, [None, Example(reference, mask)])
     predictor, extra = model.network.predictor, as_published(model, SENTENCE, torch.zeros(2, 64, 64, dtype=torch.bool))

@@ -9,17 +9,13 @@ import pytest
 import torch
 
 from interleave_index.errors import InputError, ModelError, WeightsMissing
-from interleave_index.interface.find.model import compose
+from interleave_index.interface.find.prompter import Sentence, compose
 from interleave_index.interface.published.folder import load_published, load_tower, read_config
-from interleave_index.interface.published.importing import KeysDoNotFit, import_checkpoint, prepare, read_prepared
+from interleave_index.interface.published.importing import KeysDoNotFit, import_checkpoint, prepare
 from interleave_index.interface.published.keys import network_shapes, sizes_of, sort_keys
 from interleave_index.interface.published.network import PRESETS, PublishedNetwork
-from interleave_index.interface.published.text import (
-    TextCache,
-    class_sentence,
-    entity_indices,
-    entity_tokens,
-)
+from interleave_index.interface.published.prepared import read_prepared
+from interleave_index.interface.published.text import PublishedPrompter, TextCache, class_sentence
 from interleave_index.interface.registry import load
 from interleave_index.models.text.language import LlamaTower, TokenStates, UniclTower, tokens_of
 from interleave_index.models.vision.davit import DavitSizes
@@ -234,9 +230,9 @@ def test_a_checkpoint_with_unicl_brings_its_tower_and_wants_a_tokenizer(toys, tm
     model = load_published(found.folder, published_protocol=True)
     assert (found.language, read_config(found.folder)["sizes"]["language"]) == ("inside", "unicl")
     assert model.encode_captions(["a dog", "the yellow cat"]).shape == (2, 32)
-    whole = model.prompter.sentence(compose([("a dog", 0, False)])).text.tokens
+    whole = model.prompter.sentences([compose([("a dog", 0, False)])]).text.tokens
     model.published_protocol = False
-    assert whole.shape[1] == 1 + model.prompter.sentence(compose([("a dog", 0, False)])).text.tokens.shape[1]
+    assert whole.shape[1] == 1 + model.prompter.sentences([compose([("a dog", 0, False)])]).text.tokens.shape[1]
 
 
 def test_a_checkpoint_with_a_davit_is_imported_and_sees(toys, tmp_path):
@@ -325,24 +321,32 @@ def test_a_long_text_is_cut_and_keeps_its_first_token(toys):
     assert len(ids) == 10 and ids[0] == 1 and spans[0].tolist() == [0, 0]
 
 
+class Tokens:
+    """A tower whose states are zeros, with the spans of a tokenizer."""
+
+    width = 4
+
+    def __init__(self, tokenizer):
+        self.tokenizer = tokenizer
+
+    def states(self, texts, context, *, tail=0):
+        spans = [tokens_of(self.tokenizer, text, context)[1] for text in texts]
+        return [TokenStates(torch.zeros(len(one), 4), one) for one in spans]
+
+
 @pytest.mark.parametrize("with_blank", [True, False])
-def test_entities_own_the_tokens_inside_their_characters_with_or_without_the_blank_before(with_blank, toys):
-    text = "a dog on a beach near [INTERACTIVE]"
-    _, spans = tokens_of(toys.llama_tokenizer(), text, 77)
-    found = []
-    for phrase in ("dog", "[INTERACTIVE]"):
-        low = text.index(phrase)
-        found.append((low - with_blank, low + len(phrase)))
-    inside = entity_tokens(spans, found)
-    for row, phrase in zip(inside, ("dog", "[INTERACTIVE]"), strict=True):
-        assert "".join(text[a:b] for a, b in spans[row].tolist()) == phrase
-    assert not inside[:, 0].any()  # the beginning token
-
-
-def test_overlapping_entities_are_summed_only_where_the_published_run_is_replayed():
-    inside = torch.tensor([[1, 1, 0, 0], [0, 1, 0, 0], [0, 1, 1, 0]], dtype=torch.bool)
-    assert entity_indices(inside).tolist() == [0, 2, 2, -4]
-    assert entity_indices(inside, summed=True).tolist() == [0, 3, 2, -4]
+def test_entities_own_the_tokens_inside_their_characters_with_or_without_the_blank_before(with_blank, toys, tmp_path):
+    text, phrases = "a dog on a beach near [INTERACTIVE]", ("dog", "[INTERACTIVE]")
+    starts = [text.index(phrase) for phrase in phrases]
+    spans = tuple((low - with_blank, low + len(phrase)) for low, phrase in zip(starts, phrases, strict=True))
+    tokenizer = toys.llama_tokenizer()
+    cache = TextCache(tmp_path, "spans", lambda: Tokens(tokenizer))
+    prompter = PublishedPrompter(cache, lambda states: states, context=77, class_context=77)
+    (index,) = prompter.sentences([Sentence(text, spans, (False, True))]).token_index
+    characters = tokens_of(tokenizer, text, 77)[1].tolist()
+    for number, phrase in enumerate(phrases):
+        assert "".join(text[a:b] for (a, b), own in zip(characters, index == number, strict=True) if own) == phrase
+    assert index[0] == -4  # the beginning token
 
 
 def test_class_names_lose_their_suffixes_and_gain_a_sentence():

@@ -13,10 +13,11 @@ from safetensors.torch import load_file
 from interleave_index.errors import ConfigError, InputError, WeightsMissing
 from interleave_index.geometry import encode_rle
 from interleave_index.interface.find import tasks
-from interleave_index.interface.find.model import FindModel, MiniConfig
 from interleave_index.interface.find_mini import WEIGHTS
 from interleave_index.interface.find_mini.bundle import load_bundle
-from interleave_index.interface.find_mini.region_scorer import EVIDENCE
+from interleave_index.interface.find_mini.candidates import candidates
+from interleave_index.interface.find_mini.model import MiniConfig, MiniModel
+from interleave_index.interface.find_mini.region_scorer import REGION_FEATURES
 from interleave_index.interface.registry import load
 from interleave_index.models.text.tower import train_tokenizer
 from interleave_index.models.vision.tower import SQUARE, to_side
@@ -377,22 +378,23 @@ def test_what_is_rated_best_meets_masks_most_often():
         small = [np.asarray(Image.fromarray(m.astype(np.uint8) * 255).resize((MASK_SIDE, MASK_SIDE))) for m in masks]
         samples.regions.append(tuple(SampleRegion(None, "instance", mask) for mask in small))
         samples.pixels = np.concatenate([samples.pixels, rgb[None]])
-    rating = fit_scorer(bundle.model, bundle.class_table, samples)
-    assert rating is not None and rating.weights.shape == (len(EVIDENCE) + 1,) and torch.isfinite(rating.weights).all()
+    scorer = fit_scorer(bundle.model, samples)
+    assert scorer is not None and torch.isfinite(scorer.weights).all()
+    assert scorer.weights.shape == (len(REGION_FEATURES) + 1,)
     with torch.inference_mode():
         pixels = to_side(torch.as_tensor(samples.pixels).permute(0, 3, 1, 2).float(), bundle.model.config.side)
-        segments = tasks.segment(bundle.model, bundle.model.pyramid(pixels), bundle.class_table)
+        proposals = tasks.propose(bundle.model, bundle.model.pyramid(pixels))
         best, worst = [], []
         for n, regions in enumerate(samples.regions):
-            found = tasks.regions(bundle.model, segments, n, rating)
+            found = candidates(bundle.model, proposals, n)
             grown = torch.nn.functional.interpolate(found.masks[None], (MASK_SIDE, MASK_SIDE), mode="bilinear")[0]
             truth = torch.as_tensor(np.stack([region.mask for region in regions])) / 255
-            met = mask_ious(grown, truth).amax(1)[found.worth.argsort(descending=True)]
+            met = mask_ious(grown, truth).amax(1)[scorer(found.features).argsort(descending=True)]
             best.append(float(met[:5].mean()))
             worst.append(float(met[-5:].mean()))
     assert np.mean(best) > np.mean(worst) + 0.3
     samples.regions = [()] * len(samples)
-    assert fit_scorer(bundle.model, bundle.class_table, samples) is None
+    assert fit_scorer(bundle.model, samples) is None
 
 
 def test_regions_learn_from_masks_alone_and_say_when_there_is_nothing(tmp_path):
@@ -400,7 +402,7 @@ def test_regions_learn_from_masks_alone_and_say_when_there_is_nothing(tmp_path):
     drawn_targets(tmp_path, "train-drawn", 3)
     samples = load_samples([tmp_path / "train-drawn.tar"], targets=tmp_path)
     assert samples.pooled is not None
-    model = FindModel(MiniConfig(), train_tokenizer(["a red square"], size=50))
+    model = MiniModel(MiniConfig(), train_tokenizer(["a red square"], size=50))
     boxes = np.tile(np.array([0, 0, 1, 1], np.float32), (3, 1))
     whole_ones = Views(np.arange(3), boxes, samples.pooled.astype(np.float16))
     space, names = Space(256, samples.pooled), ["red square", "blue square"]
@@ -422,7 +424,7 @@ def test_means_inside_masks_and_boxes_are_in_the_order_they_were_asked_for(tmp_p
     drawn_pack(tmp_path / "train-drawn.tar", 3)
     drawn_targets(tmp_path, "train-drawn", 3)
     samples = load_samples([tmp_path / "train-drawn.tar"], targets=tmp_path)
-    model = FindModel(MiniConfig(), train_tokenizer(["a red square"], size=50))
+    model = MiniModel(MiniConfig(), train_tokenizer(["a red square"], size=50))
     rng = np.random.default_rng(0)
     for n in range(3):
         samples.pixels[n] = rng.integers(0, 40 + 100 * n, samples.pixels[n].shape)

@@ -1,4 +1,7 @@
-"""Published input names and layouts (find.md §5.6) into typed prompts: sequence-first in, batch-first out."""
+"""Published input names and layouts into typed prompts: sequence-first in, batch-first out.
+
+See docs/find-interface.md, section 5.6.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .prompts import GroundingPrompt, InterleavePrompt, MaskPrompt, Prompts, SpatialPrompt, TextTokens
+from interleave_index.interface.find.prompts import (
+    GroundingPrompt,
+    InterleavePrompt,
+    MaskPrompt,
+    Prompts,
+    SpatialPrompt,
+    TextTokens,
+)
 
 
 def prompts_from_published(extra: dict[str, Any]) -> Prompts:
     """Read an `extra` dictionary of the published code.
 
     Args:
-        extra: tensors under the names of find.md §5.6; padded text rows may be filled with -1.
+        extra: tensors under the names of docs/find-interface.md, section 5.6; padded text rows may be filled with -1.
     """
     prompts = Prompts()
     if "grounding_tokens" in extra:

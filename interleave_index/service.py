@@ -119,6 +119,7 @@ class Index:
         *,
         progress: Callable[[IngestProgress], None] | None = None,
         stop: threading.Event | None = None,
+        within: Sequence[Path] | None = None,
     ) -> IngestReport:
         """Take in every picture in files and folders, in transactions of at most `config.ingest.batch` photos.
 
@@ -129,6 +130,7 @@ class Index:
             paths: files or folders; folders are walked to the bottom.
             progress: called at most ten times a second.
             stop: set it from another thread to end the run as one Ctrl-C does.
+            within: folders that links must stay in; None lets them lead anywhere.
         Returns:
             Counts of files by outcome; a file that cannot be read is in `failed` and never stops the run. One
             Ctrl-C finishes the batch in flight and gives the report of what was done, `interrupted`.
@@ -150,7 +152,10 @@ class Index:
             max_pixels=limits.max_pixels,
             thumbnail_side=limits.thumbnail_side,
         )
-        report = ingest(self._store, self.interface, roots, settings=settings, progress=progress, stop=stop)
+        allowed = None if within is None else [os.path.realpath(folder) for folder in within]
+        report = ingest(
+            self._store, self.interface, roots, settings=settings, progress=progress, stop=stop, within=allowed
+        )
         self._keep_config()
         return report
 

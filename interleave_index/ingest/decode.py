@@ -176,8 +176,7 @@ def _kind(head: bytes) -> str:
         raise ImageUnreadable(
             "file is empty"
             if not head
-            else f"not a picture: begins with {head[:12]!r}, "
-            "expected JPEG, PNG, WebP, HEIF, AVIF, JPEG XL, TIFF, GIF, BMP or a camera's raw file"
+            else "not a picture: expected JPEG, PNG, WebP, HEIF, AVIF, JPEG XL, TIFF, GIF, BMP or a camera's raw file"
         )
     return kind
 

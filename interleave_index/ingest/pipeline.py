@@ -86,6 +86,7 @@ def ingest(
     settings: IngestSettings | None = None,
     progress: Callable[[IngestProgress], None] | None = None,
     stop: threading.Event | None = None,
+    within: Sequence[str] | None = None,
 ) -> IngestReport:
     """Bring the index up to date with everything below some roots.
 
@@ -98,6 +99,7 @@ def ingest(
         roots: folders and files.
         progress: called in this thread, at most ten times a second.
         stop: set it from elsewhere to end the run as one Ctrl-C does.
+        within: folders, without links, that links must stay in; None lets them lead anywhere.
     Returns:
         what was done; files that failed are in it, with a reason each, as are folders that could not be listed.
     Raises:
@@ -112,7 +114,7 @@ def ingest(
         _keep_calibration(store, space_id, interface)
         excluded = Exclusions.of(store.exclusions())
         with tally.during("read"):
-            survey = _survey(store, space_id, roots, excluded, tally, stop)
+            survey = _survey(store, space_id, roots, excluded, tally, stop, within)
         jobs, seen = survey.jobs, survey.seen
         thumbnails = str(store.thumbnail_path("00").parent.parent)
         recipe = Recipe(
@@ -183,7 +185,13 @@ class _Survey:
 
 
 def _survey(
-    store: Store, space_id: int, roots: Sequence[Path | str], excluded: Exclusions, tally: Tally, stop: threading.Event
+    store: Store,
+    space_id: int,
+    roots: Sequence[Path | str],
+    excluded: Exclusions,
+    tally: Tally,
+    stop: threading.Event,
+    within: Sequence[str] | None,
 ) -> _Survey:
     """List everything, count what needs nothing, and say what is left to do and which files are not missing."""
     given = [os.path.abspath(root) for root in roots]
@@ -201,7 +209,7 @@ def _survey(
         photos.update(path for path, row in more.items() if row.photo_id is not None)
         survey.plan.learn(more)
 
-    scanner = Scanner(known, photos, excluded, look_outside)
+    scanner = Scanner(known, photos, excluded, look_outside, within)
     folder = store.thumbnail_path("00").parent.parent
     for file in scanner.files(roots):
         survey.seen.add(file.path)

@@ -128,6 +128,10 @@ class ScannedFile:
     mtime_ns: int
 
 
+def _lies_in(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
+
+
 @dataclass(slots=True)
 class Scanner:
     """Walks roots, and remembers what it could not list and what it passed over.
@@ -137,6 +141,7 @@ class Scanner:
         photos: those of them that are photos already; a raw file among them is read beside its JPEG.
         excluded: what was forgotten.
         on_outside: is called with a folder or file outside of the roots, before it is listed since a link leads there.
+        within: folders, without links, that links must stay in; None lets them lead anywhere.
     Attributes:
         unlisted: folders (and roots, and links) that could not be looked into, with the system's words; nothing
             below them may be called missing.
@@ -147,6 +152,7 @@ class Scanner:
     photos: Container[str] = ()
     excluded: Excluded | None = None
     on_outside: Callable[[str], None] = lambda path: None
+    within: Sequence[str] | None = None
     unlisted: dict[str, str] = field(default_factory=dict)
     not_read: Counter[str] = field(default_factory=Counter)
     _listed: set[str] = field(default_factory=set)
@@ -178,11 +184,12 @@ class Scanner:
         # Links come last, since most of what they lead to was met by then under its own name.
         while self._linked_folders:
             target = self._linked_folders.pop()
-            if target not in self._listed:
+            if target not in self._listed and self._may_follow(target):
                 self._look_outside(target)
                 yield from self._walk(target)
         for target in self._linked_files:
-            yield from self._linked_file(target)
+            if self._may_follow(target):
+                yield from self._linked_file(target)
 
     def may_be_there(self, path: str) -> bool:
         """Whether a file that was not met may be there all the same, because its folder was not looked into.
@@ -235,9 +242,16 @@ class Scanner:
             self._met.add(path)
             yield ScannedFile(path, facts.st_size, file_time(facts))
 
+    def _may_follow(self, target: str) -> bool:
+        """Whether a link may be followed to its target; a link that leads out is counted."""
+        if self.within is None or any(_lies_in(target, folder) for folder in self.within):
+            return True
+        self.not_read["links_outside"] += 1
+        return False
+
     def _look_outside(self, target: str) -> None:
         """Tell of a place that no root holds, once."""
-        if not any(target == root or target.startswith(root.rstrip(os.sep) + os.sep) for root in self._roots):
+        if not any(_lies_in(target, root) for root in self._roots):
             self._roots.append(target)
             self.on_outside(target)
 

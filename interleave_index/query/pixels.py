@@ -17,6 +17,7 @@ import numpy as np
 from ..errors import InputError, ShapeError
 from ..geometry import box_mask, point_mask, resize_mask
 from ..records import RGB, BoolMask, Photo, Picture
+from ..regular import open_regular
 
 if TYPE_CHECKING:
     from ..storage.store import Store
@@ -77,7 +78,9 @@ def _original(photo: Photo, load_picture: LoadPicture) -> RGB | None:
         return None
     try:
         # the file may have been edited since it was ingested: then its pixels are another photo's
-        if hashlib.sha256(Path(photo.path).read_bytes()).hexdigest() != photo.sha256:
+        with open_regular(photo.path) as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if digest != photo.sha256:
             return None
         return load_picture(photo.path)
     except (InputError, OSError):

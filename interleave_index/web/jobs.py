@@ -140,7 +140,7 @@ class Jobs:
     def _run(self, job: Job) -> None:
         try:
             with self._open() as index:
-                job.report = index.ingest(list(job.folders), progress=job.tell, stop=job.stop)
+                job.report = index.ingest(list(job.folders), progress=job.tell, stop=job.stop, within=self._roots)
             job.state = "stopped" if job.report.interrupted else "done"
             job.failures = len(job.report.failed)
         except InterleaveError as error:

@@ -243,6 +243,29 @@ def test_an_ingest_stays_below_the_roots(make_server, library, drawn_photos, tmp
     assert make_server().post("/api/ingest", json={}).status_code == 403
 
 
+def test_links_that_lead_out_of_the_roots_are_not_followed_and_no_byte_of_a_refused_file_is_reported(
+    make_server, library, drawn_photos, tmp_path
+):
+    """A photo, a text and a folder beside the root are linked from inside it; a link within the root is followed."""
+    (library / "photo.png").symlink_to(drawn_photos.red_disc.path)
+    (tmp_path / "passwords.txt").write_text("hunter2 is the password")
+    (library / "passwords.jpg").symlink_to(tmp_path / "passwords.txt")
+    (library / "readable.jpg").write_text("hunter2 is the password")
+    (library / "again").symlink_to(library / "summer")
+    client = make_server(roots=(library,))
+    job = client.post("/api/ingest", json={}).json()["job"]
+    end = finished(client, job)[-1][1]
+    report = end["report"]
+    assert report["added"] == 5 and report["not_read"]["links_outside"] == 3
+    assert {failure["path"] for failure in report["failed"]} == {
+        str(library / "broken.jpg"),
+        str(library / "readable.jpg"),
+    }
+    assert "hunter2" not in json.dumps(end)
+    paths = [photo["path"] for photo in client.get("/api/photos", params={"limit": 200}).json()["photos"]]
+    assert not [path for path in paths if "passwords" in path]
+
+
 def test_one_ingest_at_a_time_which_can_be_stopped(make_server, library, slow):
     client = make_server(build=lambda: slow, roots=(library,))
     slow.go.clear()

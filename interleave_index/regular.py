@@ -1,0 +1,34 @@
+"""Opening files that may have been replaced: a FIFO, a socket or a device at the path is never opened."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import stat
+from pathlib import Path
+
+
+def open_regular(path: Path | str) -> io.BufferedReader:
+    """The file at a path, open for reading, as long as it is a regular file.
+
+    Opening a FIFO waits for a writer and opening a device may act on it, so what lies at the path is looked at before;
+    it is looked at again afterwards, since it may have been replaced in between.
+
+    Raises:
+        OSError: it cannot be read, or it is no regular file (EINVAL).
+    """
+    _check_regular(os.stat(path), path)
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    file = os.fdopen(descriptor, "rb")
+    try:
+        _check_regular(os.fstat(descriptor), path)
+    except OSError:
+        file.close()
+        raise
+    return file
+
+
+def _check_regular(facts: os.stat_result, path: Path | str) -> None:
+    if not stat.S_ISREG(facts.st_mode):
+        raise OSError(errno.EINVAL, "not a regular file", os.fspath(path))

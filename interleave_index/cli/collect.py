@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..export.table import plain_table
+from ..export.table import plain_table, shown_path
 from . import show
 from .options import (
     ConfigOption,
@@ -21,7 +23,13 @@ from .options import (
     photo_argument,
 )
 
-SKIPPED = 3  # status of a run that finished but left files out
+if TYPE_CHECKING:
+    from ..ingest.tally import IngestProgress
+    from ..storage.rows import Exclusion, Prunable
+
+BUNDLED = "find-mini"
+SHOWN_FAILURES = 3  # by `status`
+SKIPPED = 3  # status of a run that finished but could not read files that it had not met before
 INTERRUPTED = 130  # by Ctrl-C
 
 
@@ -49,31 +57,52 @@ def ingest(
         "ingest_batch": batch,
     }
     with opened(index, config, create=True, **flags) as found, show.progress_bar("ingest") as update:
-        report = found.ingest(
-            paths,
-            progress=lambda step: update(
-                step.done, step.total or 0, f"{step.stage}  {step.photos_per_s:.0f} photos/s  {step.failed} failed"
-            ),
-        )
+        first = found.status()["space"] is None
+        report = found.ingest(paths, progress=lambda step: update(step.done, step.total or 0, _how_it_goes(step)))
+        bundled = found.config.models.interface == BUNDLED
     if as_json:
         show.emit_json(report.to_json())
     else:
         show.emit_report(report)
+    if first and bundled and report.added:
+        show.note(
+            f"taken in with {BUNDLED}, a small model for trying this out (its weights: WEIGHTS_LICENSE); "
+            "`interleave-index models` names stronger ones and how to get one"
+        )
     if report.interrupted:
         show.note("stopped; the next run goes on from here")
         raise typer.Exit(INTERRUPTED)
-    if report.failed:
+    if report.new_failures:
         raise typer.Exit(SKIPPED)
 
 
-def status(index: IndexOption = None, config: ConfigOption = None, as_json: JsonOption = False) -> None:
+def _how_it_goes(step: IngestProgress) -> str:
+    speed = f"{step.photos_per_s:.3g} photos/s" if step.photos_per_s else ""
+    failed = f"{step.failed} failed" if step.failed else ""
+    return "  ".join(part for part in (step.stage, speed, failed) if part)
+
+
+def status(
+    index: IndexOption = None,
+    config: ConfigOption = None,
+    failed: Annotated[bool, typer.Option("--failed", help="List the files that could not be read.")] = False,
+    as_json: JsonOption = False,
+) -> None:
     """Show how much is in the index, and in which space."""
     with opened(index, config) as found:
-        facts = found.status()
-        if as_json:
-            show.emit_json(facts)
-        else:
-            show.emit_status(str(found.folder), facts)
+        facts, failures, folder = found.status(), found.failed(), str(found.folder)
+    named = [{"path": file.path, "reason": file.reason, "detail": file.detail} for file in failures]
+    if as_json:
+        show.emit_json(facts | {"failures": named} if failed else facts)
+        return
+    if failed:
+        show.emit_failed(failures)
+        return
+    show.emit_status(folder, facts)
+    for file in failures[:SHOWN_FAILURES]:
+        show.say(f"failed: {shown_path(file.path)}: {file.detail}")
+    if len(failures) > SHOWN_FAILURES:
+        show.say(f"and {len(failures) - SHOWN_FAILURES} more: `interleave-index status --failed` lists all")
 
 
 def verify(index: IndexOption = None, config: ConfigOption = None, as_json: JsonOption = False) -> None:
@@ -105,28 +134,86 @@ def optimize(index: IndexOption = None, config: ConfigOption = None, as_json: Js
 
 
 def forget(
-    what: Annotated[list[str], typer.Argument(metavar="PATH|ID", help="Photo ids, photos, or folders.")],
+    what: Annotated[list[str] | None, typer.Argument(metavar="PATH|ID", help="Photo ids, photos, or folders.")] = None,
     index: IndexOption = None,
     config: ConfigOption = None,
+    photo: Annotated[
+        bool, typer.Option("--photo", help="A path means its photo, wherever that lies; ids always do.")
+    ] = False,
+    undo: Annotated[bool, typer.Option("--undo", help="Let the next ingest take these paths in again.")] = False,
+    list_all: Annotated[bool, typer.Option("--list", help="Name all that was forgotten.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Take photos out of the catalog. Files on the disk are never touched."""
+    """Take files or folders out of the index for good; later ingests leave them out. The disk is never touched."""
+    if not what and not list_all:
+        raise typer.BadParameter("no photo was named, expected a path, a folder or an id (or --list)")
+    if undo and list_all:
+        raise typer.BadParameter("--undo and --list exclude each other")
     with opened(index, config) as found:
-        gone = found.forget([photo_argument(item) for item in what])
+        if list_all:
+            _name_forgotten(found.forgotten(), as_json)
+        elif undo:
+            lifted = found.undo_forget(what or [])
+            if as_json:
+                show.emit_json({"lifted": [{"kind": row.kind, "name": row.name, "path": row.shown} for row in lifted]})
+            else:
+                show.say(f"{len(lifted)} no longer left out; the next ingest takes in what is there")
+        else:
+            gone = found.forget_all([photo_argument(item) for item in what or []], photo=photo)
+            if as_json:
+                show.emit_json({"forgotten": gone.photos, "locations": gone.locations})
+            else:
+                show.say(f"{gone.photos} forgotten ({gone.locations} paths); `forget --undo` takes back")
+
+
+def _name_forgotten(rows: Sequence[Exclusion], as_json: bool) -> None:
     if as_json:
-        show.emit_json({"forgotten": gone})
-    else:
-        show.say(f"{gone} forgotten")
+        show.emit_json({"forgotten": [{"kind": row.kind, "name": row.name, "path": row.shown} for row in rows]})
+        return
+    for row in rows:
+        show.say(f"{row.kind:<8}{shown_path(row.shown)}")
 
 
-def prune(index: IndexOption = None, config: ConfigOption = None, as_json: JsonOption = False) -> None:
-    """Forget every photo whose files are all gone."""
+def prune(
+    index: IndexOption = None,
+    config: ConfigOption = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be forgotten.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Forget every photo whose files are all gone, once that is confirmed. Files that come back are taken in anew."""
     with opened(index, config) as found:
+        due = found.prunable()
+        for folder, files in due.gone_folders:
+            show.note(
+                f"warning: nothing is left of {shown_path(folder)} ({files} files of the index); "
+                "if that is a disk, connect it and ingest again instead"
+            )
+        if dry_run:
+            folders = [{"path": folder, "files": files} for folder, files in due.gone_folders]
+            if as_json:
+                show.emit_json({"photos": due.photos, "locations": due.locations, "gone_folders": folders})
+            else:
+                show.say(f"{due.photos} photos and {due.locations} paths would be forgotten")
+            return
+        if due.photos or due.locations:
+            _confirm_prune(due, yes)
         gone = found.prune()
     if as_json:
         show.emit_json({"forgotten": gone})
     else:
         show.say(f"{gone} forgotten")
+
+
+def _confirm_prune(due: Prunable, yes: bool) -> None:
+    """Ask before anything is taken out; where nobody can be asked, --yes has to say it."""
+    if yes:
+        return
+    question = f"Forget {due.photos} photos and {due.locations} paths whose files are gone?"
+    if not sys.stdin.isatty():
+        show.note(f"{question} Nothing was done: give --yes, or --dry-run to look first")
+        raise typer.Exit(1)
+    typer.confirm(question, abort=True, err=True)
 
 
 def spaces(index: IndexOption = None, config: ConfigOption = None, as_json: JsonOption = False) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -16,10 +18,12 @@ from rich.text import Text
 from ..export.files import printable, to_json_text
 from ..export.table import answer_table, mark_of, plain_table, shown_path
 from ..export.words import counted, name_of, percent, verdict
-from ..records import Answer, Hit, IngestReport
+from ..records import Answer, FailedFile, Hit, IngestReport
 
 WIDE = 160  # columns when the output is no terminal
 BROKEN_PIPE = 141
+LINE_EVERY, LINE_AT_LEAST = 10.0, 2.0  # seconds between two lines of progress without a terminal, at most and at least
+LINE_SHARE = 0.05  # of the whole
 
 
 @contextmanager
@@ -37,6 +41,14 @@ def say(line: str = "") -> None:
     """One line to stdout."""
     with _reader_may_leave():
         print(printable(line))
+
+
+def is_stdout(path: Path) -> bool:
+    """Whether a path is our own stdout, as ``/dev/stdout`` is."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(sys.stdout.fileno()))
+    except (OSError, ValueError):  # no such file, or a stdout without one
+        return False
 
 
 def note(line: str) -> None:
@@ -72,7 +84,8 @@ def emit_answer(answer: Answer) -> None:
 
 
 def emit_report(report: IngestReport) -> None:
-    """What a run of ingest did, its failures last."""
+    """What a run of ingest did, its new failures last."""
+    before = len(report.failed) - len(report.new_failures)
     counts = (
         f"{report.added} added",
         f"{report.changed} changed",
@@ -80,24 +93,55 @@ def emit_report(report: IngestReport) -> None:
         f"{report.moved} moved",
         f"{report.duplicate} duplicate",
         f"{report.missing} missing",
-        f"{len(report.failed)} failed",
+        f"{len(report.new_failures)} failed" + (f" ({before} more failed before)" if before else ""),
     )
     say(", ".join(counts))
-    spent = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in report.seconds.items())
-    say(f"{report.photos_per_s:.1f} photos/s ({spent})")
-    if report.failed:
-        table = plain_table("file", "reason", "detail", title="skipped")
-        for failed in report.failed:
-            table.add_row(*(Text(cell) for cell in (shown_path(failed.path), failed.reason, printable(failed.detail))))
-        emit_table(table)
+    if report.photos_per_s:
+        spent = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in report.seconds.items())
+        say(f"{report.photos_per_s:.1f} photos/s ({spent})")
+    passed = [f"{count} {_NOT_READ.get(kind, kind)}" for kind, count in report.not_read.items() if count]
+    if passed:
+        say(f"not read: {', '.join(passed)}")
+    if report.new_failures:
+        emit_failed(report.new_failures, title="skipped")
+
+
+_NOT_READ = {
+    "forgotten": "forgotten (`forget --undo` takes them back)",
+    "forgotten_folders": "forgotten folders (`forget --undo` takes them back)",
+    "hidden": "hidden pictures",
+    "hidden_folders": "hidden folders",
+    "jpeg_2000": "JPEG 2000",
+    "other_pictures": "pictures of other kinds (SVG, EXR, EPS ...)",
+    "own_outputs": "masks and heat maps of this program",
+    "psd": "Photoshop documents",
+    "raw_beside_jpeg": "raw files beside their JPEG",
+    "system_folders": "folders of systems and other programs",
+    "tiff_pages": "pages of TIFF files after the first",
+    "video": "films",
+}
+
+
+def emit_failed(failed: Sequence[FailedFile], title: str | None = None) -> None:
+    """Files that could not be read, with the reason."""
+    table = plain_table("file", "reason", "detail", title=title)
+    for file in failed:
+        table.add_row(*(Text(cell) for cell in (shown_path(file.path), file.reason, printable(file.detail))))
+    emit_table(table)
 
 
 @contextmanager
 def progress_bar(verb: str) -> Iterator[Callable[[int, int, str], None]]:
-    """A bar on stderr while a terminal is there; gives `update(done, total, detail)`, total 0 when unknown."""
+    """How far a command is, on stderr: a bar on a terminal, else a line now and then.
+
+    Gives `update(done, total, detail)`, total 0 when unknown.
+    """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     console = Console(stderr=True)
+    if not console.is_terminal:
+        yield ProgressLines(verb).update
+        return
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -105,13 +149,31 @@ def progress_bar(verb: str) -> Iterator[Callable[[int, int, str], None]]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[detail]}"),
     )
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
+    with Progress(*columns, console=console, transient=True) as bars:
         task = bars.add_task(verb, total=None, detail="")
 
         def update(done: int, total: int = 0, detail: str = "") -> None:
             bars.update(task, completed=done, total=total or None, detail=printable(detail))
 
         yield update
+
+
+class ProgressLines:
+    """Progress where there is no terminal: a line every 10 seconds, or every 5 % where these take longer than 2."""
+
+    def __init__(self, verb: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._verb, self._clock = verb, clock
+        self._last_time, self._last_share = clock(), 0.0
+
+    def update(self, done: int, total: int = 0, detail: str = "") -> None:
+        """Print a line if one is due."""
+        waited = self._clock() - self._last_time
+        share = done / total if total else 0.0
+        if waited < LINE_EVERY and (waited < LINE_AT_LEAST or share < self._last_share + LINE_SHARE):
+            return
+        self._last_time, self._last_share = self._clock(), share
+        known = f"{done} of {total} ({share:.0%})" if total else f"{done}"
+        note(f"{self._verb}: {known}{'  ' if detail else ''}{detail}")
 
 
 def emit_status(folder: str, facts: dict[str, Any]) -> None:

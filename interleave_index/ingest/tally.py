@@ -146,5 +146,5 @@ class Tally:
             photos_per_s=round(self.encoded / wall, 3) if self.encoded else 0.0,
             seconds={stage: round(seconds, 3) for stage, seconds in self.seconds.items()},
             interrupted=self.interrupted,
-            not_read=dict(sorted(self.not_read.items())),
+            not_read={kind: count for kind, count in sorted(self.not_read.items()) if count},
         )

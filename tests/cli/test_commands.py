@@ -55,6 +55,7 @@ def test_ingest_makes_an_index_reports_counts_as_json_and_again_finds_all_presen
         "failed",
         "photos_per_s",
         "seconds",
+        "not_read",
     }
     assert set(report["seconds"]) == {"read", "decode", "model", "write"}
     status, out, _ = run(*words)
@@ -75,7 +76,7 @@ def test_a_name_that_is_not_utf8_prints_safely_and_its_json_leads_back_to_the_fi
     status, out, _ = run("ingest", odd, "--json")
     assert (status, json.loads(out)["failed"][0]["path"]) == (3, odd)
     assert out.isascii()
-    status, out, _ = run("ingest", odd)
+    status, out, _ = run("status", "--failed")
     assert r"caf\xe9.png" in out
 
 
@@ -294,7 +295,7 @@ def test_verify_is_clean_and_its_status_follows_its_verdict(run, index):
 def test_forget_takes_paths_and_ids(run, index, drawn_photos):
     number = json.loads(run("ground", drawn_photos.red_disc.path, "red", "--json")[1])["photo_id"]
     status, out, _ = run("forget", drawn_photos.blue_triangle.path, number, "--json")
-    assert (status, json.loads(out)) == (0, {"forgotten": 2})
+    assert (status, json.loads(out)) == (0, {"forgotten": 2, "locations": 2})
     assert json.loads(run("status", "--json")[1])["photos"] == 4
 
 
@@ -306,7 +307,7 @@ def test_prune_forgets_what_is_gone_from_the_disk(run, index, drawn_photos, tmp_
     run("ingest", passing)
     (passing / "one.png").unlink()
     assert json.loads(run("ingest", passing, "--json")[1])["missing"] == 1
-    assert json.loads(run("prune", "--json")[1]) == {"forgotten": 1}
+    assert json.loads(run("prune", "--yes", "--json")[1]) == {"forgotten": 1}
 
 
 def test_spaces_and_activate_switch_to_the_same_space_again(run, index):

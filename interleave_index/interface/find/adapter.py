@@ -115,8 +115,8 @@ class FindAdapter(Interface):
         with torch.inference_mode():
             yield
 
-    def _views(self, photos: Sequence[RGB], *, exact: bool = False) -> tuple[Pyramid, list[View]]:
-        """The pyramid of all photos, and a view of each over its slice; `exact` for a second look at few photos.
+    def _views(self, photos: Sequence[RGB]) -> tuple[Pyramid, list[View]]:
+        """The pyramid of all photos, and a view of each over its slice.
 
         Raises:
             ShapeError: a photo is no (H, W, 3) uint8 array.
@@ -247,10 +247,10 @@ class FindAdapter(Interface):
             return unit(to_array(tasks.propose(self._model, view.pyramid).image[0]))
         return self._encode_example(self._reference(part, view), in_mean=in_mean)
 
-    def _views_of(self, parts: ResolvedQuery, *, exact: bool = False) -> dict[int, View]:
+    def _views_of(self, parts: ResolvedQuery) -> dict[int, View]:
         """A view of every picture by the id of its array."""
         photos = {id(part.photo): part.photo for part in parts if part.photo is not None}
-        return {number: self._views([photo], exact=exact)[1][0] for number, photo in photos.items()}
+        return {number: self._views([photo])[1][0] for number, photo in photos.items()}
 
     def _sentence(self, asked: ResolvedQuery, views: dict[int, View]) -> tuple[Sentence, list[Reference | None]]:
         """The sentence of all parts, and the reference of every entity, None for those of text."""
@@ -274,8 +274,8 @@ class FindAdapter(Interface):
         if not entities:
             return []
         with self._running():
-            sentence, references = self._sentence(asked, self._views_of(asked, exact=True))
-            _, (view,) = self._views([photo], exact=True)
+            sentence, references = self._sentence(asked, self._views_of(asked))
+            _, (view,) = self._views([photo])
             answers = self._ground_entities(view, sentence, references, entities)
         return [
             GroundedMask(number, encode_rle(mask), box_of(mask), score) for number, (mask, score) in enumerate(answers)

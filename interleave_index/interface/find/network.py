@@ -27,7 +27,7 @@ from .prompts import (
     condition_groups,
     content_mask,
 )
-from .proposal_selector import FURTHER, Cells, ProposalSelector
+from .proposal_selector import Cells, ProposalSelector
 from .sampler import sample_tokens
 from .state import (
     State,
@@ -237,8 +237,8 @@ class FindInterface(nn.Module):
     def _selected(self, cells: Cells, mask_features: Tensor) -> tuple[Tensor, Tensor]:
         """(B, seeds, C) contents and positions of the cells that proposals start from."""
         count = self.config.seeds
-        top = cells.top = self.seeds.select(cells, max(count, FURTHER), self.pixel, mask_features)
-        rows = top.rows.gather(1, top.selected[:, :count])[..., None].expand(-1, -1, self.config.width)
+        top = cells.top = self.seeds.select(cells, count, self.pixel, mask_features)
+        rows = top.rows.gather(1, top.selected)[..., None].expand(-1, -1, self.config.width)
         return cells.content.gather(1, rows), cells.position.gather(1, rows)
 
     def _learned(self, name: str, batch: int, index: Tensor | None = None) -> Variable:

@@ -20,7 +20,6 @@ from torch.nn import functional as F
 from .prompts import Level
 
 COMPARED = 320  # cells whose masks are compared with each other
-FURTHER = 80  # cells that are selected, whether or not a proposal starts from them
 OCTAVES = 4  # of the sinusoids: from two picture sides down to a quarter of one
 LEVELS_READ = (0, 2)  # of the pyramid: the coarsest and the finest
 
@@ -50,14 +49,12 @@ class TopCells:
 
     Attributes:
         rows: (B, L) numbers of the cells.
-        pixel: (B, L, F) vectors whose products with the mask features are their masks.
         on: (B, L, P) float, 1 where a mask is, at half the size of the mask features.
         score: (B, L), 0 to 1.
         selected: (B, K) positions among the L of the best whose masks differ, best first.
     """
 
     rows: Tensor
-    pixel: Tensor
     on: Tensor
     score: Tensor
     selected: Tensor
@@ -115,7 +112,7 @@ class ProposalSelector(nn.Module):
         most = iou.amax(1)  # with any better cell
         decay = ((1 - iou) / (1 - most[:, :, None]).clamp(min=1e-3)).amin(1)
         selected = (score * decay * (area > 0)).topk(count).indices
-        return TopCells(rows, vectors, on, score, selected)
+        return TopCells(rows, on, score, selected)
 
 
 @lru_cache(maxsize=64)

@@ -33,7 +33,7 @@ class Proposals:
         masks: (B, Q, h, w) logits.
         class_logits: (B, Q, K + 1), background last, or None without a class table.
         quality_logits: (B, Q) of the IoU of each mask with a thing, or None where the network does not predict it.
-        cells, mask_features: those of the `Pass`.
+        cells: those of the `Pass`.
     """
 
     image: Tensor
@@ -42,7 +42,6 @@ class Proposals:
     class_logits: Tensor | None
     quality_logits: Tensor | None
     cells: Cells | None
-    mask_features: Tensor | None
 
     def quality(self) -> Tensor:
         """(B, Q), 0 to 1: the predicted IoU, else the chance of any named class times the certainty inside the mask."""
@@ -106,7 +105,6 @@ def propose(model: FindModel, pyramid: Pyramid, class_table: Tensor | None = Non
         class_logits=output.get("pred_logits"),
         quality_logits=output.get("pred_quality"),
         cells=made.cells,
-        mask_features=made.mask_features,
     )
 
 

@@ -1,4 +1,4 @@
-"""One mask out of all proposals: how likely each cell belongs to what is asked, and where to cut that.
+"""One mask out of all proposals: how likely each cell belongs to what is asked.
 
 The published interface takes the mask of the best proposal. Where several are nearly as good, and the network predicts
 how good each is, the expected mask of all of them is better than any single one.
@@ -11,7 +11,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 QUALITY_WEIGHT = 2.0  # of the predicted quality of a proposal, beside its score for what is asked
-CUTS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
 
 
 def blend(masks: Tensor, scores: Tensor, quality: Tensor) -> Tensor:
@@ -24,15 +23,3 @@ def blend(masks: Tensor, scores: Tensor, quality: Tensor) -> Tensor:
     """
     share = (scores.float() + QUALITY_WEIGHT * F.logsigmoid(quality.float())[..., None]).softmax(1)
     return torch.einsum("bqe,bqhw->behw", share, masks.float().sigmoid())
-
-
-def best_cut(chance: Tensor) -> float:
-    """Where to cut a (h, w) map of chances so that the IoU to be expected of what lies above is best.
-
-    >>> best_cut(torch.tensor([[0.9, 0.9], [0.35, 0.0]]))
-    0.4
-    """
-    above = chance > torch.tensor(CUTS)[:, None, None]
-    hit = (chance * above).sum((1, 2))
-    expected = hit / (above.sum((1, 2)) + chance.sum() - hit).clamp(min=1e-6)
-    return CUTS[int(expected.argmax())]

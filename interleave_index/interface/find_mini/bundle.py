@@ -20,19 +20,20 @@ import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from ...errors import WeightsMissing
 from ...models.text.tower import load_tokenizer
 from ..calibration import Calibration, Curve, QueryKind, read_curves
 from .caption_expansion import Vocabulary
 from .model import MiniConfig, MiniModel
-from .region_scorer import UNFITTED, RegionScorer
+from .region_scorer import REGION_FEATURES, UNFITTED, RegionScorer
 
 CONFIG, WEIGHTS, TOKENIZER, WORDS = "config.json", "model.safetensors", "tokenizer.json", "words.txt"
 FORMAT = 1
 DIGITS = 4  # of the constants in config.json
 UNUSED = ("alike", "bank.phrases", "class_table")  # tensors that files of earlier editions still hold
-EDITION = 7  # raised when the same weights give other vectors
+EDITION = 8  # raised when the same weights give other vectors
 VOCABULARY, SCORER = "vocabulary", "rating"
 
 
@@ -93,7 +94,7 @@ def _read(folder: Path) -> Bundle:
     vectors = content.pop(VOCABULARY, torch.zeros(0, model.interface.config.width))
     if len(names) != len(vectors):
         raise ValueError(f"{len(names)} names for {len(vectors)} vectors of the vocabulary")
-    scorer = RegionScorer(content.pop(SCORER, torch.tensor(UNFITTED)))
+    scorer = RegionScorer(_scorer_weights(content.pop(SCORER, torch.tensor(UNFITTED))))
     try:
         model.load_state_dict(content)
     except RuntimeError as error:
@@ -105,6 +106,12 @@ def _read(folder: Path) -> Bundle:
     model.eval().requires_grad_(False)
     model.vision.channels_last()
     return Bundle(model, calibration, Vocabulary(names, vectors), scorer, config, fingerprint(folder))
+
+
+def _scorer_weights(weights: Tensor) -> Tensor:
+    """Weights as the scorer takes them. Up to edition 7 a tenth feature stood before the constant: 1 for a proposal."""
+    features = len(REGION_FEATURES)
+    return weights if len(weights) == features + 1 else torch.cat([weights[:features], weights[features:].sum()[None]])
 
 
 def save_bundle(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from ...geometry import box_of, fit
+from ...geometry import fit
 from ...models.vision.pixel_decoder import Pyramid
-from ...models.vision.tower import COARSEST, SQUARE, multiplies_bfloat16, squashed, to_side
+from ...models.vision.tower import SQUARE, multiplies_bfloat16, squashed, to_side
 from ...records import RGB, BoolMask, Floats, ResolvedPart, Space
 from ..find import tasks
 from ..find.adapter import SAME_IOU, SMALLEST_AREA, FindAdapter, Regions, View, check_photo, to_array
@@ -25,13 +25,12 @@ from ..find.prompter import EXAMPLE, Sentence
 from ..find.prompts import Prompts, VisualTokens
 from ..find.tasks import Proposals, Reference
 from ..protocol import Capabilities, TextReading
-from .blend import best_cut, blend
+from .blend import blend
 from .bundle import WORDS, load_bundle
-from .candidates import candidates, region_vectors
 from .caption_expansion import EXPANSION_WEIGHT, with_names
 from .model import MiniModel
 from .names import means_nothing, name_of
-from .region_scorer import RegionScorer
+from .region_scorer import RegionScorer, region_features
 from .texts import encode_texts
 from .words import KnownWords, without
 
@@ -39,21 +38,7 @@ MOST_REGIONS = 32
 SIGMA = 0.25  # of the decay of a mask's worth by its IoU with better ones; half that of Soft-NMS
 STORED_LONG_SIDE = 256  # of masks; the network's own grid is much coarser
 BATCH = 16
-EXACT_SCALE = 1.2  # sides of an exact look to those of an ingest: masks are better of what the network sees larger
-MARGIN = 0.15  # of a part's sides that a closeup shows around it
-SMALLEST_CLOSEUP = 16  # pixels; of a point or a thin line only its cells are used
 LATIN = re.compile(r"[A-Za-zÀ-ɏ]")  # a letter of the script that the text tower was trained with
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class MiniReference(Reference):
-    """A reference that is also seen as a photo of its own.
-
-    Attributes:
-        closeup: (1, T, h, w) deep maps of the part alone, or None.
-    """
-
-    closeup: Tensor | None = None
 
 
 class FindMini(FindAdapter):
@@ -71,7 +56,6 @@ class FindMini(FindAdapter):
             bundle.model.halve()
         self.network: MiniModel = bundle.model.to(device)
         self._device, self._side = torch.device(device), bundle.model.config.side
-        self._exact_side = round(EXACT_SCALE * self._side / COARSEST) * COARSEST
         self._vocabulary = replace(bundle.vocabulary, vectors=bundle.vocabulary.vectors.to(device))
         self._scorer = RegionScorer(bundle.scorer.weights.to(device))
         self._known_words = KnownWords.from_file(folder / WORDS) if (folder / WORDS).is_file() else None
@@ -91,28 +75,27 @@ class FindMini(FindAdapter):
 
     # --- photos -------------------------------------------------------------------------------
 
-    def _views(self, photos: Sequence[RGB], *, exact: bool = False) -> tuple[Pyramid, list[View]]:
+    def _views(self, photos: Sequence[RGB]) -> tuple[Pyramid, list[View]]:
         """Photos squashed to a square, through one that is larger as in training."""
-        side = self._exact_side if exact else self._side
-        square = round(SQUARE * side / self._side)
+        side = self._side
         sizes = [check_photo(photo) for photo in photos]
-        squares = np.stack([squashed(photo, square) for photo in photos])
+        squares = np.stack([squashed(photo, SQUARE) for photo in photos])
         pixels = torch.from_numpy(squares).permute(0, 3, 1, 2).to(self._device, torch.float32)
         pyramid = self.network.pyramid(to_side(pixels, side))
         views = [View(_one_photo(pyramid, row), size, (side, side), (side, side)) for row, size in enumerate(sizes)]
         return pyramid, views
 
     def _select_regions(self, view: View, proposals: Proposals, row: int) -> Regions:
-        """The best candidates, first what differs from those before it."""
-        found = candidates(self.network, proposals, row)
-        scores = to_array(self._scorer(found.features))
+        """The best proposals, first what differs from those before it."""
+        logits = proposals.masks[row]
+        scores = to_array(self._scorer(region_features(proposals, row)))
         kept, worths = soft_nms(
-            found.masks, scores, most=MOST_REGIONS, same_iou=SAME_IOU, smallest=SMALLEST_AREA, sigma=SIGMA
+            logits, scores, most=MOST_REGIONS, same_iou=SAME_IOU, smallest=SMALLEST_AREA, sigma=SIGMA
         )
-        masks = upsampled(found.masks[kept], fit(view.photo, STORED_LONG_SIDE))
+        masks = upsampled(logits[kept], fit(view.photo, STORED_LONG_SIDE))
         seen = np.flatnonzero(masks.any((1, 2)))
         numbers = np.array(kept, np.int64)[seen]
-        vectors = region_vectors(self.network, view.pyramid, proposals, row, found, numbers)
+        vectors = F.normalize(proposals.vectors[row, numbers], dim=-1)
         return Regions(masks[seen], to_array(vectors), np.array(worths, np.float32)[seen])
 
     # --- texts --------------------------------------------------------------------------------
@@ -165,36 +148,19 @@ class FindMini(FindAdapter):
 
     # --- pictures in queries --------------------------------------------------------------------
 
-    def _reference(self, part: ResolvedPart, view: View) -> MiniReference:
+    def _reference(self, part: ResolvedPart, view: View) -> Reference:
         grid = view.pyramid.mask_features.shape[-2], view.pyramid.mask_features.shape[-1]
         mask = np.ones(grid, bool) if part.mask is None else squashed_mask(part.mask, grid)
         background = None if part.background is None else squashed_mask(part.background, grid)
-        return MiniReference(
+        return Reference(
             view.pyramid,
             torch.as_tensor(mask, device=self._device),
             None if background is None else torch.as_tensor(background, device=self._device),
-            self._closeup(part),
         )
-
-    def _closeup(self, part: ResolvedPart) -> Tensor | None:
-        """Deep maps of a marked part as a photo of its own."""
-        near = None if part.photo is None or part.mask is None else closeup(part.photo, part.mask)
-        return None if near is None else self._views([near])[0].deep
-
-    def _visual_tokens(self, references: Sequence[Reference | None]) -> VisualTokens | None:
-        """Tokens of the references; the embedding of each is half that of its closeup."""
-        tokens = tasks.sample_references(self.network, references)
-        for entity, reference in enumerate(references):
-            if tokens is None or tokens.vectors is None or not isinstance(reference, MiniReference):
-                continue
-            if reference.closeup is not None:
-                alone = self.network.interface.paths.photos(reference.closeup)[0, 0]
-                tokens.vectors[0, entity] = F.normalize(tokens.vectors[0, entity].float() + alone, dim=-1)
-        return tokens
 
     def _encode_example(self, reference: Reference, *, in_mean: bool = False) -> Floats:
         """The entity's own vector, which needs no proposals; but in means drawn towards its likely names."""
-        tokens = self._visual_tokens([reference])
+        tokens = tasks.sample_references(self.network, [reference])
         entities = tasks.encode_entities(self.network, [EXAMPLE], tokens)[0]
         vectors = F.normalize(entities, dim=-1) if in_mean else self._named(entities, (True,), tokens)
         return to_array(vectors[0])
@@ -209,7 +175,7 @@ class FindMini(FindAdapter):
 
     def _encode_legend(self, sentence: Sentence, references: Sequence[Reference | None]) -> Floats:
         """A sentence with pictures: mostly what its likely captions mean, else FIND's legend."""
-        tokens = self._visual_tokens(references)
+        tokens = tasks.sample_references(self.network, references)
         if self._vocabulary.names and tokens is not None and tokens.vectors is not None:
             return to_array(self._expanded(sentence, tokens.vectors[0]))
         return to_array(F.normalize(tasks.encode_legend(self.network, sentence, tokens), dim=-1))
@@ -232,7 +198,7 @@ class FindMini(FindAdapter):
         entities: Sequence[ResolvedPart],
     ) -> list[tuple[BoolMask, float]]:
         """Text entities are compared by the vectors that a search compares; scores are those of stored regions."""
-        tokens = self._visual_tokens(references)
+        tokens = tasks.sample_references(self.network, references)
         prompts = Prompts(interleave=self.network.prompter.sentences([sentence], tokens))
         output = tasks.ask(self.network, view.pyramid, prompts)
         vectors = self._named(output["pred_entity_class"][0], sentence.visual, tokens)
@@ -248,7 +214,7 @@ class FindMini(FindAdapter):
         best = scores[0].argmax(0)
         answers = []
         for number, chance in enumerate(blend(output["pred_imasks"], scores, output["pred_iquality"])[0]):
-            mask = upsampled((chance - best_cut(chance))[None], view.photo)[0]
+            mask = upsampled((chance - 0.5)[None], view.photo)[0]
             answers.append((mask, float(cosines[best[number], number])))
         return answers[: len(sentence.spans)]
 
@@ -259,16 +225,6 @@ def _one_photo(pyramid: Pyramid, row: int) -> Pyramid:
     first, second, third = (level[one] for level in pyramid.levels)
     deep = None if pyramid.deep is None else pyramid.deep[one]
     return Pyramid(pyramid.mask_features[one], pyramid.encoded[one], (first, second, third), deep)
-
-
-def closeup(photo: RGB, mask: BoolMask) -> RGB | None:
-    """The photo cut to the mask's box and a little around it; None where that box is too small to show anything."""
-    x0, y0, x1, y1 = box_of(mask)
-    if min(x1 - x0, y1 - y0) < SMALLEST_CLOSEUP:
-        return None
-    across, down = MARGIN * (x1 - x0), MARGIN * (y1 - y0)
-    left, top = int(max(0, x0 - across)), int(max(0, y0 - down))
-    return photo[top : int(np.ceil(y1 + down)), left : int(np.ceil(x1 + across))]
 
 
 def squashed_mask(mask: BoolMask, grid: tuple[int, int]) -> BoolMask:

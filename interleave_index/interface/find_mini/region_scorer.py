@@ -1,8 +1,8 @@
 """How good a mask is as a region, judged by the cells and proposals around it.
 
 A proposal is a poor judge of its own mask. Better judges are the cells inside: where most of them predict the same
-mask, there is a thing. Ten such features go into a logistic regression, fitted on training photos once the network has
-learned (`training.find_mini.fit_scorer`), whose answer ranks the candidates of a photo.
+mask, there is a thing. Nine such features go into a logistic regression, fitted on training photos once the network has
+learned (`training.find_mini.fit_scorer`), whose answer ranks the proposals of a photo.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from ..find.tasks import Proposals
 
 REGION_FEATURES = (
     "quality",  # predicted by the proposal itself
@@ -23,12 +25,11 @@ REGION_FEATURES = (
     "proposals_inside",  # log of how many proposals lie inside, and one
     "side",  # root of the share of the photo
     "stability",  # how little the mask changes with the threshold
-    "component",  # share of its proposal's mask that it is
 )
 SAME_PROPOSAL, SAME_CELL = 0.5, 0.6  # IoU of nearly the same mask
 WITHIN = 0.8  # share of a proposal that is inside
 STABLE = 1.0  # logits to both sides of the threshold
-UNFITTED = (8.0, *[0.0] * 8, 2.0, -6.0)  # ranks by quality and share
+UNFITTED = (8.0, *[0.0] * 8, -6.0)  # ranks by quality
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,35 +51,31 @@ class CellMasks:
 
 @dataclass(frozen=True, slots=True)
 class RegionScorer:
-    """Weights of the `REGION_FEATURES`, and last the constant: (11,) float32."""
+    """Weights of the `REGION_FEATURES`, and last the constant: (10,) float32."""
 
     weights: Tensor
 
     def __call__(self, features: Tensor) -> Tensor:
-        """(N, 10) features to (N,) scores, 0 to 1."""
+        """(Q, 9) features to (Q,) scores, 0 to 1."""
         return (features @ self.weights[:-1] + self.weights[-1]).sigmoid()
 
 
-def region_features(masks: Tensor, quality: Tensor, share: Tensor, proposals: int, cells: CellMasks) -> Tensor:
-    """(N, 10) features of the candidates of one photo, in the order of `REGION_FEATURES`.
-
-    Args:
-        masks: (N, h, w) logits, h and w even; the first `proposals` are the proposals themselves.
-        quality: (N,), 0 to 1, of the proposal that each is or comes from.
-        share: (N,), of its proposal's mask.
-    """
+@torch.no_grad()
+def region_features(proposals: Proposals, row: int) -> Tensor:
+    """(Q, 9) features of the proposals of photo `row`, in the order of `REGION_FEATURES`."""
+    masks, quality, cells = proposals.masks[row], proposals.quality()[row], cell_masks(proposals, row)
     small = (F.avg_pool2d(masks[:, None], 2) > 0).float()
     flat = small.flatten(1)
-    area, proposal_masks = flat.sum(1), flat[:proposals]
+    area = flat.sum(1)
     cell_iou, _ = _overlap(flat, cells.on)
-    proposal_iou, shared = _overlap(flat, proposal_masks)
+    proposal_iou, shared = _overlap(flat, flat)
     levels = [F.adaptive_avg_pool2d(small, size).flatten(1) for size in cells.sizes]
     inside = torch.cat(levels, 1)[:, cells.rows]
     inside = inside / inside.sum(1, keepdim=True).clamp(min=1e-3)
-    proposals_inside = (shared > WITHIN * proposal_masks.sum(1)).sum(1) * (area > 0)
+    proposals_inside = (shared > WITHIN * area).sum(1) * (area > 0)
     columns = [
         quality,
-        ((proposal_iou > SAME_PROPOSAL) * quality[:proposals]).amax(1),
+        ((proposal_iou > SAME_PROPOSAL) * quality).amax(1),
         (inside * (cell_iou > SAME_PROPOSAL)).sum(1),
         (inside * cell_iou).sum(1),
         ((cell_iou > SAME_CELL) * cells.score).amax(1),
@@ -86,9 +83,16 @@ def region_features(masks: Tensor, quality: Tensor, share: Tensor, proposals: in
         proposals_inside.float().log1p(),
         (area / flat.shape[1]).sqrt(),
         (masks > STABLE).sum((1, 2)) / (masks > -STABLE).sum((1, 2)).clamp(min=1),
-        share,
     ]
     return torch.stack(columns, 1)
+
+
+def cell_masks(proposals: Proposals, row: int) -> CellMasks:
+    """The masks of the best cells of photo `row`."""
+    cells = proposals.cells
+    if cells is None or cells.top is None:
+        raise TypeError("find-mini's proposals start from cells, expected an interface with seeds")
+    return CellMasks(cells.top.rows[row], cells.top.on[row], cells.top.score[row], cells.sizes)
 
 
 def _overlap(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:

@@ -70,7 +70,7 @@ class PublishedFind(FindAdapter):
         )
         return cls(model, space, table, calibration)
 
-    def _views(self, photos: Sequence[RGB], *, exact: bool = False) -> tuple[Pyramid, list[View]]:
+    def _views(self, photos: Sequence[RGB]) -> tuple[Pyramid, list[View]]:
         (photo,) = photos
         view = self.model.view(photo)
         return view.pyramid, [view]

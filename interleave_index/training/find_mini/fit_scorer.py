@@ -7,9 +7,8 @@ import torch
 from torch.nn import functional as F
 
 from ...interface.find import tasks
-from ...interface.find_mini.candidates import candidates
 from ...interface.find_mini.model import MiniModel
-from ...interface.find_mini.region_scorer import RegionScorer
+from ...interface.find_mini.region_scorer import RegionScorer, region_features
 from ...models.vision.tower import to_side
 from ..logistic import logistic_regression
 from ..losses import mask_ious
@@ -24,7 +23,7 @@ RIDGE = 3e-4  # against features that are nearly the same
 def fit_scorer(model: MiniModel, samples: Samples, *, seed: int = 0) -> RegionScorer | None:
     """The scorer of a trained network by the masks of training photos; None without masks.
 
-    A candidate should be worth half its IoU with the mask that it meets best, and half more where that is `MET`.
+    A proposal should be worth half its IoU with the mask that it meets best, and half more where that is `MET`.
     """
     rows = samples.where(lambda n: sum(region.by_hand for region in samples.regions[n]) >= COMPLETE)
     rows = np.random.default_rng(seed).permutation(rows)[:PHOTOS]
@@ -36,11 +35,10 @@ def fit_scorer(model: MiniModel, samples: Samples, *, seed: int = 0) -> RegionSc
         pixels = to_side(samples.tensor(batch), model.config.side)
         proposals = tasks.propose(model, model.pyramid(pixels))
         for place, row in enumerate(batch):
-            of_photo = candidates(model, proposals, place)
             masks = np.stack([region.mask for region in samples.regions[row] if region.by_hand])
-            resized = F.interpolate(of_photo.masks[None], size=(MASK_SIDE, MASK_SIDE), mode="bilinear")[0]
+            resized = F.interpolate(proposals.masks[place][None], size=(MASK_SIDE, MASK_SIDE), mode="bilinear")[0]
             best = mask_ious(resized, torch.as_tensor(masks) / 255).amax(1)
-            features.append(of_photo.features.double().cpu().numpy())
+            features.append(region_features(proposals, place).double().cpu().numpy())
             worth.append(((best + (best >= MET)) / 2).double().cpu().numpy())
     weights = logistic_regression(np.concatenate(features), np.concatenate(worth), ridge=RIDGE)
     return RegionScorer(torch.as_tensor(weights, dtype=torch.float32))

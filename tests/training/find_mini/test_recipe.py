@@ -15,9 +15,8 @@ from interleave_index.geometry import encode_rle
 from interleave_index.interface.find import tasks
 from interleave_index.interface.find_mini import WEIGHTS
 from interleave_index.interface.find_mini.bundle import load_bundle
-from interleave_index.interface.find_mini.candidates import candidates
 from interleave_index.interface.find_mini.model import MiniConfig, MiniModel
-from interleave_index.interface.find_mini.region_scorer import REGION_FEATURES
+from interleave_index.interface.find_mini.region_scorer import REGION_FEATURES, region_features
 from interleave_index.interface.registry import load
 from interleave_index.models.text.tower import train_tokenizer
 from interleave_index.models.vision.tower import SQUARE, to_side
@@ -386,10 +385,11 @@ def test_what_is_rated_best_meets_masks_most_often():
         proposals = tasks.propose(bundle.model, bundle.model.pyramid(pixels))
         best, worst = [], []
         for n, regions in enumerate(samples.regions):
-            found = candidates(bundle.model, proposals, n)
-            grown = torch.nn.functional.interpolate(found.masks[None], (MASK_SIDE, MASK_SIDE), mode="bilinear")[0]
+            grown = torch.nn.functional.interpolate(proposals.masks[n][None], (MASK_SIDE, MASK_SIDE), mode="bilinear")[
+                0
+            ]
             truth = torch.as_tensor(np.stack([region.mask for region in regions])) / 255
-            met = mask_ious(grown, truth).amax(1)[scorer(found.features).argsort(descending=True)]
+            met = mask_ious(grown, truth).amax(1)[scorer(region_features(proposals, n)).argsort(descending=True)]
             best.append(float(met[:5].mean()))
             worst.append(float(met[-5:].mean()))
     assert np.mean(best) > np.mean(worst) + 0.3

@@ -1,6 +1,6 @@
 """Pixels of the pictures that a query names: parts of pictures as masks, and indexed photos through a cache.
 
-Knows the store and a loader of pictures that it is given; decodes nothing itself.
+Knows the store and a loader of pictures that it is given; of files it looks only at the masks that these cannot keep.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ LoadPicture: TypeAlias = Callable[[str | Path | RGB], RGB]
 CACHE_BYTES = 256 * 2**20
 POINT_RADIUS = 0.01  # of the longer side: a point marks what a fingertip would
 SMALLEST_RADIUS = 1.5  # pixels
+ORIENTATION = 0x0112  # EXIF
 ROUNDING = 1.0  # pixels that a box may reach out of its picture: tools round differently
 ASPECT_TOLERANCE = 0.02  # of a mask whose size is not that of its picture
 
@@ -132,12 +133,46 @@ def _mask_of(given: str | Path | BoolMask, size: tuple[int, int], name: str, loa
                 f"mask of picture {name} has shape {given.shape} and dtype {given.dtype}, expected {size} bool"
             )
         return given
-    mask: BoolMask = np.asarray((load_picture(given) > 0).any(axis=2))
+    shown = load_picture(given)
+    exact = _exact_mask(given, (int(shown.shape[0]), int(shown.shape[1])))
+    mask: BoolMask = np.asarray((shown > 0).any(axis=2)) if exact is None else exact
     if mask.shape != size:
         if abs(mask.shape[1] / mask.shape[0] / (size[1] / size[0]) - 1) > ASPECT_TOLERANCE:
             raise ShapeError(f"mask {given} has size {mask.shape}, expected {size} as picture {name}, or that aspect")
         return resize_mask(mask, size)
     return mask
+
+
+def _exact_mask(given: str | Path, size: tuple[int, int]) -> BoolMask | None:
+    """What a mask file marks by alpha or by deep levels, which its picture in plain colours does not keep.
+
+    Pixels that are transparent are not marked, whatever their colour. Of the others, those that are not black are,
+    or all of them when all are black, as in a drawing on a transparent ground.
+
+    Args:
+        given: a file that `load_picture` has read.
+        size: (height, width) of its picture.
+    Returns:
+        (H, W) bool, or None for a file of plain colours, one that is turned, and one that comes from a URL.
+    """
+    from PIL import Image
+
+    try:
+        with open_regular(given) as file, Image.open(file) as image:
+            if image.size != (size[1], size[0]) or image.getexif().get(ORIENTATION, 1) != 1:
+                return None
+            if image.mode.startswith(("I", "F")):
+                return np.asarray(np.asarray(image) > 0)
+            if not ("A" in image.mode or "transparency" in image.info):
+                return None
+            layers = np.asarray(image.convert("RGBA"))
+    except (OSError, ValueError, SyntaxError):
+        return None
+    visible: BoolMask = layers[..., 3] > 0
+    if visible.all():
+        return None
+    lit: BoolMask = visible & (layers[..., :3] > 0).any(axis=2)
+    return lit if lit.any() else visible
 
 
 def _something(mask: BoolMask, what: str, name: str) -> BoolMask:

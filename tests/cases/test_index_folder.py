@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from interleave_index.errors import IndexDamaged, StorageError
 from interleave_index.records import Filters
@@ -118,6 +119,21 @@ def test_an_index_of_the_first_schema_opens_searches_and_is_brought_up_to_date(t
         assert index.ingest(drawn_photos.folder).not_read == {"forgotten": 1}
     with closing(sqlite3.connect(folder / CATALOG)) as connection:
         assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [(schema.REVISIONS[-1],)]
+
+
+def test_files_that_an_older_version_could_not_read_are_tried_again_once(toy_index, tmp_path):
+    good = tmp_path / "more" / "a.jpg"
+    good.parent.mkdir()
+    Image.new("RGB", (64, 64), (200, 30, 30)).save(good)
+    toy_index.ingest(good.parent)
+    folder = toy_index.folder
+    toy_index.close()
+    to_first_schema(folder)
+    edit(folder, "UPDATE location SET state = 'failed', photo_id = NULL, reason = 'old' WHERE path = ?", str(good))
+    with type(toy_index).open(folder, interface=toy_index.interface) as index:
+        assert [file.path for file in index.failed()] == [str(good)]
+        report = index.ingest(good.parent)
+        assert not report.failed and index.failed() == []
 
 
 # --- damage ----------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """What was forgotten for good, hashes of pixels, and checksums of encodings. New tables only.
 
-An index of the first schema that may only be read is searched as it is.
+Files that could not be read are tried once more, since more kinds are read by now. An index of the first schema that may only be read is searched as it is.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ PATH = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 
 
 def upgrade() -> None:
-    """Add the tables; all that is there stays as it is."""
+    """Add the tables, and give failed files a time that no file has, so that the next ingest tries them again."""
+    op.execute("UPDATE location SET mtime_ns = -1 WHERE state = 'failed'")
     op.create_table(
         "exclusion",
         sa.Column("kind", sa.String(length=16), nullable=False),

@@ -220,12 +220,14 @@ def together(some: Sequence[Variant]) -> Variant:
 # --- photos and questions ---------------------------------------------------------------------
 
 
-def chosen(photo: PackPhoto, never_trained: bool) -> bool:
+def chosen(photo: PackPhoto, never_trained: bool, of_held_out: bool) -> bool:
     """Whether a photo of the training packs takes part.
 
-    A photo that is held out for choices never does. Otherwise SHA-1 of `SALT` and its key, modulo 100, must be below
+    A photo that is held out for choices never does, but with `--held-out`, which takes those alone. Otherwise SHA-1 of `SALT` and its key, modulo 100, must be below
     the share of its kind; of the sources that training leaves out every photo is taken, for `never_trained` alone.
     """
+    if of_held_out:
+        return held_out(photo.key)
     if held_out(photo.key) or photo.key in NEAR_HELD_OUT:
         return False
     if never_trained or photo.source in EXCLUDED_SOURCES:
@@ -502,9 +504,10 @@ def main() -> None:
     parser.add_argument("--together", nargs="+", default=[], help="devices to leave out at once, after the others")
     parser.add_argument("--base", nargs="+", default=[], help="devices left out on both sides")
     parser.add_argument("--never-trained", action="store_true", help="the photos that training leaves out")
+    parser.add_argument("--held-out", action="store_true", help="the photos that earlier choices were made on")
     parser.add_argument("--table", type=Path, help="Markdown file that rows are added to")
     args = parser.parse_args()
-    photos = [photo for pack in args.packs for photo in read_pack(pack) if chosen(photo, args.never_trained)]
+    photos = [photo for pack in args.packs for photo in read_pack(pack) if chosen(photo, args.never_trained, args.held_out)]
     sample = Sample(photos)
     print(f"{len(photos)} photos, {len(sample.targets)} labels with one mask, {len(sample.exemplars)} by a part, "
           f"{len(sample.interleaved)} captions with a part", flush=True)

@@ -256,7 +256,7 @@ class Index:
         from .query.resolve import named_photos
 
         asked, settings = _parsed(query), self._config.query
-        return search(
+        answer = search(
             self._store,
             lambda: self.interface,
             asked,
@@ -270,6 +270,9 @@ class Index:
             skip=skip,
             left_out={*left_out, *named_photos(asked)} if exclude_self else left_out,
         )
+        if not answer.hits and self.ids().size == 0 and (photos := self._store.status()["photos"]):
+            answer = replace(answer, notes=(*answer.notes, _all_missing(photos)))
+        return answer
 
     def ground(self, photo: Path | str | int | RGB, query: Query | str) -> Hit:
         """Look at one photo, indexed or not, and mask what each entity of the query means in it.
@@ -490,6 +493,14 @@ def build_interface(config: Config) -> Interface:
 
 def _parsed(query: Query | str) -> Query:
     return Query.parse(query) if isinstance(query, str) else query
+
+
+def _all_missing(photos: int) -> str:
+    """Words for an index whose photos are all gone from the disk."""
+    return (
+        f"all {photos} photos of the index are missing; if they lie on a disk that is not connected, "
+        "connect it and ingest again; --include-missing searches them as they are"
+    )
 
 
 def _stranger(source: Path | str | RGB, rgb: RGB) -> Photo:

@@ -77,7 +77,8 @@ def emit_table(table: Table) -> None:
 def emit_answer(answer: Answer) -> None:
     """The table of an answer under a line with how much of it is meant."""
     if not len(answer):
-        say("No photo was searched: the index is empty, or the filters leave nothing.")
+        why = "." if answer.notes else ": the index is empty, or the filters leave nothing."
+        say(f"No photo was searched{why}")
     else:
         say(f"{counted(answer)}:")
         emit_table(answer_table(answer))

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from interleave_index.cli.app import app
 from interleave_index.errors import NotInIndex
 from interleave_index.interface.toy import ToyInterface
+from interleave_index.records import Filters
 from interleave_index.service import Index
 from tests.cases.test_files import put
 
@@ -96,6 +97,17 @@ def test_a_forgotten_file_that_failed_is_not_tried_again(index, photos):
     gone = index.forget_all([photos / "broken.jpg"])
     assert (gone.photos, gone.locations) == (0, 1)
     assert index.ingest(photos).failed == () and index.failed() == []
+
+
+def test_a_search_tells_an_index_of_missing_photos_from_an_empty_one(index, photos, tmp_path):
+    photos.rename(tmp_path / "away")
+    photos.mkdir()
+    index.ingest(photos)
+    answer = index.search("red box")
+    assert not answer.hits and any("all 4 photos of the index are missing" in note for note in answer.notes)
+    assert len(index.search("red box", filters=Filters(include_missing=True))) == 4
+    index.prune()
+    assert not any("missing" in note for note in index.search("red box").notes)
 
 
 # --- commands --------------------------------------------------------------------------------

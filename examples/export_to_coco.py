@@ -19,6 +19,7 @@ def main() -> None:
     parser.add_argument("query")
     parser.add_argument("out", type=Path)
     args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)  # outputs make no folders, and go over nothing
 
     with Index.open(args.index) as index:
         answer = index.search(args.query, top_k=20)
@@ -28,10 +29,9 @@ def main() -> None:
 
     coco = COCO(str(file))
     for annotation in coco.loadAnns(coco.getAnnIds()):
-        if annotation["present"]:
-            mask = coco.annToMask(annotation)  # (height, width) of the upright photo
-            name = coco.loadCats([annotation["category_id"]])[0]["name"]
-            print(f"photo {annotation['image_id']}: {name}, {int(mask.sum())} pixels, score {annotation['score']:.2f}")
+        mask = coco.annToMask(annotation)  # (height, width) of the upright photo
+        name = coco.loadCats([annotation["category_id"]])[0]["name"]
+        print(f"photo {annotation['image_id']}: {name}, {int(mask.sum())} pixels, score {annotation['score']:.2f}")
 
 
 if __name__ == "__main__":

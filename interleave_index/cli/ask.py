@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -12,6 +13,7 @@ import typer
 
 from ..errors import IndexNotFound
 from ..grammar import Query
+from ..interface.protocol import Interface
 from ..records import RGB, Answer, Filters, Hit, Photo
 from ..service import Index, build_interface, ground_picture, load_picture
 from . import show
@@ -32,6 +34,7 @@ from .options import (
     ModelOption,
     NearOption,
     OfflineOption,
+    OverwriteOption,
     filters_of,
     opened,
     photo_argument,
@@ -90,6 +93,7 @@ def search(
     offline: OfflineOption = None,
     html: HtmlOption = None,
     heatmap: HeatmapOption = None,
+    overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Rank photos for a query of words and pictures. Shows what each bracketed part found."""
@@ -104,11 +108,11 @@ def search(
         models_grounders=grounders,
         models_offline=offline,
     ) as found:
+        outputs = Outputs(html, heatmap, overwrite, found.owns)
         answer = found.search(
             asked, top_k, filters=filters, ground=_depth(ground), mode=mode.value, exclude_self=exclude_self
         )
-        heat = HeatMaps(heatmap, found.interface, asked, found.pixels, found.load_picture) if heatmap else None
-        _write_pictures(answer, asked, html, heat, found.pixels, found.load_picture)
+        outputs.write(answer, asked, lambda: found.interface, found.pixels, found.load_picture)
     _tell_notes(answer)
     if as_json:
         show.emit_json(answer.to_json())
@@ -128,6 +132,7 @@ def ground(
     offline: OfflineOption = None,
     html: HtmlOption = None,
     heatmap: HeatmapOption = None,
+    overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Mask what each part of a query means in one photo. Any picture file will do; no index is needed."""
@@ -143,16 +148,17 @@ def ground(
     )
     try:
         with Index.open(folder, config=effective) as found:
+            outputs = Outputs(html, heatmap, overwrite, found.owns)
             hit = found.ground(named, asked)
-            heat = HeatMaps(heatmap, found.interface, asked, found.pixels, found.load_picture) if heatmap else None
-            _write_pictures(_alone(hit, asked), asked, html, heat, found.pixels, found.load_picture, named=True)
+            interface = partial(getattr, found, "interface")
+            outputs.write(_alone(hit, asked), asked, interface, found.pixels, found.load_picture, named=True)
     except IndexNotFound:
         if index is not None or isinstance(named, int):
             raise
-        interface, load = build_interface(effective), partial(load_picture, config=effective)
-        hit = ground_picture(named, asked, config=effective, interface=interface)  # a picture file needs no index
-        heat = HeatMaps(heatmap, interface, asked, lambda _: load(named), load) if heatmap else None
-        _write_pictures(_alone(hit, asked), asked, html, heat, lambda _: load(named), load, named=True)
+        outputs = Outputs(html, heatmap, overwrite)
+        built, load = build_interface(effective), partial(load_picture, config=effective)
+        hit = ground_picture(named, asked, config=effective, interface=built)  # a picture file needs no index
+        outputs.write(_alone(hit, asked), asked, lambda: built, lambda _: load(named), load, named=True)
     _tell_notes(hit)
     if as_json:
         show.emit_json(hit.to_json())
@@ -170,6 +176,12 @@ def export(
     index: IndexOption = None,
     config: ConfigOption = None,
     top_k: TopOption = None,
+    min_relevance: Annotated[
+        float | None, typer.Option("--min-relevance", min=0, max=1, help="Leave out hits whose relevance is lower.")
+    ] = None,
+    all_masks: Annotated[
+        bool, typer.Option("--all-masks", help="Also masks of what is judged not to be there.")
+    ] = False,
     ground: GroundOption = Depth.stored,
     after: AfterOption = None,
     before: BeforeOption = None,
@@ -182,83 +194,166 @@ def export(
     device: DeviceOption = None,
     dtype: DtypeOption = None,
     offline: OfflineOption = None,
+    overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Write hits, or all photos, as COCO JSON, PNGs or JSON lines. Without a query, all photos and regions."""
     if not (coco or masks or jsonl):
         raise typer.BadParameter("export has nothing to write, expected --coco FILE, --masks DIR or --jsonl FILE")
+    if not query and (min_relevance is not None or all_masks):
+        raise typer.BadParameter("--min-relevance and --all-masks are about the hits of a query, expected one")
     filters = filters_of(after, before, camera, near, folder, include_missing)
     with opened(
         index, config, models_interface=model, models_device=device, models_dtype=dtype, models_offline=offline
     ) as found:
+        targets = _export_targets(found, coco, masks, jsonl, overwrite)
         if query:
             answer = found.search(
                 " ".join(query), top_k, filters=filters, ground=_depth(ground), exclude_self=exclude_self
             )
             _tell_notes(answer)
-            counts = _export_answer(answer, coco, masks, jsonl)
+            hits = [hit for hit in answer if min_relevance is None or hit.relevance >= min_relevance]
+            counts = _export_answer(replace(answer, hits=tuple(hits)), targets, all_masks)
         else:
-            counts = _export_library(found, filters, coco, masks, jsonl)
-    if as_json:
+            counts = _export_library(found, filters, targets)
+    say = show.note if targets.on_stdout else show.say
+    if as_json and not targets.on_stdout:
         show.emit_json(counts)
     else:
-        show.say(", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items()))
+        say(", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items()))
 
 
-def _export_answer(answer: Answer, coco: Path | None, masks: Path | None, jsonl: Path | None) -> dict[str, int]:
+@dataclass(frozen=True, slots=True)
+class ExportTargets:
+    """What an export writes, each named by the user and known to be allowed."""
+
+    coco: Path | None
+    masks: Path | None
+    jsonl: Path | None
+    overwrite: bool
+
+    @property
+    def on_stdout(self) -> bool:
+        """Whether one of them is our own stdout, where nothing else may then be said."""
+        return any(file is not None and show.is_stdout(file) for file in (self.coco, self.jsonl))
+
+
+def _export_targets(
+    found: Index, coco: Path | None, masks: Path | None, jsonl: Path | None, overwrite: bool
+) -> ExportTargets:
+    """The outputs, checked before anything is searched.
+
+    Raises:
+        InputError: one of them must not be written.
+    """
+    from ..export.outputs import check_folder, check_output
+
+    for file in (coco, jsonl):
+        if file is not None:
+            check_output(file, overwrite=overwrite, protected=found.owns)
+    if masks is not None:
+        check_folder(masks, protected=found.owns)
+    return ExportTargets(coco, masks, jsonl, overwrite)
+
+
+def _export_answer(answer: Answer, targets: ExportTargets, absent: bool) -> dict[str, int]:
     from ..export.coco import answer_to_coco, write_coco
     from ..export.jsonl import write_jsonl
     from ..export.masks import write_masks
 
     counts = {"hits": len(answer)}
-    if coco:
-        write_coco(answer, coco)
-        counts["coco_annotations"] = len(answer_to_coco(answer)["annotations"])  # empty masks are left out
-    if masks:
-        counts["mask_files"] = len(write_masks(answer, masks))
-    if jsonl:
-        counts["json_lines"] = write_jsonl(answer, jsonl)
+    if targets.coco:
+        write_coco(answer, targets.coco, absent=absent, overwrite=targets.overwrite)
+        counts["coco_annotations"] = len(answer_to_coco(answer, absent=absent)["annotations"])  # no empty masks
+    if targets.masks:
+        counts["mask_files"] = len(write_masks(answer, targets.masks, absent=absent, overwrite=targets.overwrite))
+    if targets.jsonl:
+        counts["json_lines"] = write_jsonl(answer, targets.jsonl, overwrite=targets.overwrite)
     return counts
 
 
-def _export_library(
-    found: Index, filters: Filters, coco: Path | None, masks: Path | None, jsonl: Path | None
-) -> dict[str, int]:
+def _export_library(found: Index, filters: Filters, targets: ExportTargets) -> dict[str, int]:
     from ..export.coco import write_library_coco
     from ..export.jsonl import write_library_jsonl
     from ..export.masks import write_library_masks
 
-    counts: dict[str, int] = {}
-    if coco:
-        counts["coco_images"], counts["coco_annotations"] = write_library_coco(found.library(filters), coco)
-    if masks:
-        counts["mask_files"] = sum(1 for _ in write_library_masks(found.library(filters), masks))
-    if jsonl:
-        counts["json_lines"] = write_library_jsonl(found.library(filters), jsonl)
+    counts: dict[str, int] = {"photos": len(found.ids(filters))}
+    overwrite = targets.overwrite
+    if targets.coco:
+        images, annotations = write_library_coco(found.library(filters), targets.coco, overwrite=overwrite)
+        counts |= {"coco_images": images, "coco_annotations": annotations}
+    if targets.masks:
+        files = write_library_masks(found.library(filters), targets.masks, overwrite=overwrite)
+        counts["mask_files"] = sum(1 for _ in files)
+    if targets.jsonl:
+        counts["json_lines"] = write_library_jsonl(found.library(filters), targets.jsonl, overwrite=overwrite)
     return counts
 
 
-def _write_pictures(
-    answer: Answer,
-    query: Query,
-    file: Path | None,
-    heat: HeatMaps | None,
-    load_pixels: Callable[[Photo], RGB],
-    load: Callable[[str | Path | RGB], RGB],
-    *,
-    named: bool = False,
-) -> None:
-    """The page and the heat maps that were asked for."""
-    if heat is not None:
-        for hit in answer:
-            heat(hit)
-    if file is None:
-        return
-    from ..export.asked import query_pictures
-    from ..export.page import write_page
+class Outputs:
+    """The page and the heat maps that a command was asked for, checked before anything is searched.
 
-    write_page(answer, file, load_pixels=load_pixels, pictures=query_pictures(query, load), heat=heat, named=named)
-    show.note(f"page written to {file}")
+    Args:
+        page: file of the page, or None.
+        heatmap: folder of the heat maps, or None.
+        overwrite: whether files that are there may be written over.
+        protected: whether a path must not be written.
+    Raises:
+        InputError: one of them must not be written.
+    """
+
+    def __init__(
+        self, page: Path | None, heatmap: Path | None, overwrite: bool, protected: Callable[[Path], bool] | None = None
+    ) -> None:
+        self._page, self._heatmap, self._overwrite = page, heatmap, overwrite
+        if page is not None or heatmap is not None:
+            from ..export.outputs import check_folder, check_output
+
+            if page is not None:
+                check_output(page, overwrite=overwrite, protected=protected)
+            if heatmap is not None:
+                check_folder(heatmap, protected=protected)
+
+    def write(
+        self,
+        answer: Answer,
+        query: Query,
+        interface: Callable[[], Interface],
+        load_pixels: Callable[[Photo], RGB],
+        load: Callable[[str | Path | RGB], RGB],
+        *,
+        named: bool = False,
+    ) -> None:
+        """Write what was asked for.
+
+        Args:
+            answer: the hits to show.
+            query: what was asked.
+            interface: gives the model, which only heat maps need.
+            load_pixels: gives the upright (H, W, 3) uint8 pixels of a photo.
+            load: gives upright RGB for a path, a URL or an array.
+            named: whether the photos were named by hand.
+        """
+        heat = None
+        if self._heatmap is not None:
+            heat = HeatMaps(self._heatmap, interface(), query, load_pixels, load, self._overwrite)
+            for hit in answer:
+                heat(hit)
+        if self._page is None:
+            return
+        from ..export.asked import query_pictures
+        from ..export.page import write_page
+
+        write_page(
+            answer,
+            self._page,
+            load_pixels=load_pixels,
+            pictures=query_pictures(query, load),
+            heat=heat,
+            named=named,
+            overwrite=self._overwrite,
+        )
+        show.note(f"page written to {self._page}")
 
 
 def _tell_notes(answer: Answer | Hit) -> None:

@@ -21,6 +21,7 @@ class HeatMaps:
 
     Args:
         folder: where PNGs go.
+        overwrite: whether maps that are there may be written over.
         interface: encodes photos and the query.
         query: whose entities get a map each.
         pixels: gives the upright (H, W, 3) uint8 pixels of a photo.
@@ -34,7 +35,9 @@ class HeatMaps:
         query: Query,
         pixels: Callable[[Photo], RGB],
         load: Callable[[str | Path | RGB], RGB],
+        overwrite: bool = False,
     ) -> None:
+        self._overwrite = overwrite
         self._folder, self._interface, self._query = folder, interface, query
         self._pixels, self._load = pixels, load
         self._made: dict[int, list[tuple[str, RGB]]] = {}
@@ -54,7 +57,9 @@ class HeatMaps:
                 show.note(f"note: no heat maps: {error}")
             return []
         name = Path(hit.photo.path).stem if hit.photo.path else "photo"
-        written = write_heat(rgb, heats, self._folder, f"{hit.rank:03d}-{hit.photo.id}-{name}")
+        written = write_heat(
+            rgb, heats, self._folder, f"{hit.rank:03d}-{hit.photo.id}-{name}", overwrite=self._overwrite
+        )
         for file in written:
             show.note(f"heat map written to {file}")
         return [(heat.text, paint_heat(rgb, heat, ON_PAGE)) for heat in heats]

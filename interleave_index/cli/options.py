@@ -40,6 +40,9 @@ GroundersOption = Annotated[
 HeatmapOption = Annotated[
     Path | None, typer.Option("--heatmap", metavar="DIR", help="Write a heat map of every entity as PNG.")
 ]
+OverwriteOption = Annotated[
+    bool, typer.Option("--overwrite", help="Write over files that are there; never over a picture of yours.")
+]
 OfflineOption = Annotated[bool | None, typer.Option("--offline/--online", help="Never open a network connection.")]
 
 AfterOption = Annotated[str | None, typer.Option("--after", metavar="DATE", help="Taken on this date or later.")]

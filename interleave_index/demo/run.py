@@ -117,6 +117,7 @@ def run_demo(
             title="interleave-index: five queries",
             lead=LEAD,
             load_pixels=index.pixels,
+            overwrite=True,  # the report of an earlier run
         )
     console.print(
         f"The same with pictures and masks: {page}  ({time.perf_counter() - begun:.0f} s in all)",

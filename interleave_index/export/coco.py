@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from ..records import Answer, Photo, Region
-from .files import to_json_text, whole_file
+from .files import to_json_text
 from .masks import at_photo_size
+from .outputs import whole_file
 
 
-def answer_to_coco(answer: Answer) -> dict[str, Any]:
+def answer_to_coco(answer: Answer, *, absent: bool = False) -> dict[str, Any]:
     """The hits of one query as a COCO instance dictionary.
 
     * images: one a hit, in the order of the hits, id = photo id; besides COCO's keys ``rank``,
@@ -26,7 +27,8 @@ def answer_to_coco(answer: Answer) -> dict[str, Any]:
     * annotations: one a region; besides COCO's keys ``score``, ``present`` (whether the entity is judged to be
       there), ``probability`` of that, ``grounding`` (stored or exact) and ``region_id`` (or null).
 
-    A region whose mask has no pixel is left out; an answer without hits gives empty lists.
+    Masks of entities that are not judged to be there are left out, unless `absent` asks for them. So is
+    a region whose mask has no pixel; an answer without hits gives empty lists.
     """
     categories: dict[tuple[str, str, bool], int] = {}
     images: list[dict[str, Any]] = []
@@ -44,7 +46,8 @@ def answer_to_coco(answer: Answer) -> dict[str, Any]:
                 "probability": entity.grounding.probability,
                 "grounding": entity.grounding.source,
             }
-            for region in entity.regions:
+            shown = entity.regions if absent or entity.grounding.present else ()
+            for region in shown:
                 annotations += _annotation(hit.photo, region, category, len(annotations) + 1, extra)
     return {
         "info": {
@@ -63,30 +66,38 @@ def answer_to_coco(answer: Answer) -> dict[str, Any]:
     }
 
 
-def write_coco(answer: Answer, file: Path | str) -> Path:
+def write_coco(answer: Answer, file: Path | str, *, absent: bool = False, overwrite: bool = False) -> Path:
     """Write the hits of one query as a COCO file; see `answer_to_coco` for what stands in it.
 
     Raises:
+        InputError: the file must not be written, see `export.outputs`.
         OSError: the file cannot be written; nothing is left half written.
     """
-    with whole_file(file) as out:
-        out.write(to_json_text(answer_to_coco(answer)) + "\n")
+    with whole_file(file, overwrite=overwrite) as out:
+        out.write(to_json_text(answer_to_coco(answer, absent=absent)) + "\n")
     return Path(file)
 
 
-def write_library_coco(rows: Iterable[tuple[Photo, Sequence[Region]]], file: Path | str) -> tuple[int, int]:
+def write_library_coco(
+    rows: Iterable[tuple[Photo, Sequence[Region]]], file: Path | str, *, overwrite: bool = False
+) -> tuple[int, int]:
     """Write a whole library as a COCO file: every photo with its stored regions, all of category ``region``.
 
     Args:
         rows: photos with their regions; taken one at a time and written at once, so that memory does
             not grow with the library.
         file: the JSON file; appears when it is complete.
+        overwrite: whether a file that is there may be written over.
     Returns:
         Numbers of images and annotations written.
     Raises:
+        InputError: the file must not be written, see `export.outputs`.
         OSError: the file cannot be written.
     """
-    with whole_file(file) as out, tempfile.TemporaryFile("w+", encoding="ascii", newline="\n") as later:
+    with (
+        whole_file(file, overwrite=overwrite) as out,
+        tempfile.TemporaryFile("w+", encoding="ascii", newline="\n") as later,
+    ):
         info = {"description": "Library of an interleave-index index"}
         categories = [{"id": 1, "name": "region", "supercategory": "region"}]
         out.write(f'{{"info": {to_json_text(info)}, "licenses": [], "categories": {to_json_text(categories)},\n')

@@ -1,4 +1,4 @@
-"""What every export needs: whole files or none, JSON that any reader takes, names that any disk takes.
+"""What every export needs: JSON that any reader takes, names that any disk takes. `outputs` writes the files.
 
 Knows no format.
 """
@@ -7,38 +7,13 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
 import unicodedata
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 
 _JOINER = "\u200d"  # holds emoji together; not printable for Python, harmless on a page
-
-
-@contextmanager
-def whole_file(path: Path | str) -> Iterator[TextIO]:
-    """Open a text file that appears under its name only when the block ends well.
-
-    The text is UTF-8 with ``\\n`` line ends. Missing folders are made. An exception inside the block
-    leaves whatever lay at `path` as it was.
-
-    Raises:
-        OSError: the folder cannot be made or written.
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name[:80]}.{os.getpid()}.tmp")
-    try:
-        with draft.open("w", encoding="utf-8", newline="\n") as file:
-            yield file
-        os.replace(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def to_json_text(value: Any) -> str:

@@ -12,6 +12,7 @@ from ..geometry import fit
 from ..query.heat import Heat
 from ..records import RGB
 from .files import safe_name
+from .outputs import check_output, made_folder, save_picture
 
 SHARE = 0.65  # of the colour over the photo
 LONGEST_SIDE = 1024  # pixels of a written map
@@ -68,22 +69,24 @@ def heat_name(stem: str, number: int, heat: Heat) -> str:
     return f"{safe_name(stem)}-e{number + 1}-{safe_name(heat.text)}-heat.png"
 
 
-def write_heat(photo: RGB, heats: Sequence[Heat], folder: Path | str, stem: str) -> list[Path]:
-    """Write one PNG a map; files of the same name are replaced.
+def write_heat(
+    photo: RGB, heats: Sequence[Heat], folder: Path | str, stem: str, *, overwrite: bool = False
+) -> list[Path]:
+    """Write one PNG a map.
 
     Args:
         photo: (H, W, 3) uint8.
         heats: of the photo, in the order of the entities.
-        folder: made if missing.
+        folder: made if missing, in a folder that is there.
         stem: what the files are named after.
+        overwrite: whether maps of the same name may be written over.
+    Raises:
+        InputError: a file must not be written, see `export.outputs`; then none is.
     """
-    from PIL import Image
-
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    written = []
-    for number, heat in enumerate(heats):
-        file = folder / heat_name(stem, number, heat)
-        Image.fromarray(paint_heat(photo, heat)).save(file, format="PNG")
-        written.append(file)
-    return written
+    folder = made_folder(folder)
+    files = [folder / heat_name(stem, number, heat) for number, heat in enumerate(heats)]
+    for file in files:
+        check_output(file, overwrite=overwrite)
+    for file, heat in zip(files, heats, strict=True):
+        save_picture(paint_heat(photo, heat), file, "heat map", overwrite=True)
+    return files

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from ..records import Answer, Photo, Region
-from .files import to_json_text, whole_file
+from .files import to_json_text
 from .masks import at_photo_size
+from .outputs import whole_file
 
 
-def write_jsonl(answer: Answer, file: Path | str) -> int:
+def write_jsonl(answer: Answer, file: Path | str, *, overwrite: bool = False) -> int:
     """Write one line a hit: the hit as `search --json` prints it, after the ``query`` that it answers.
 
     Every line stands for itself, so it also holds the answer's ``cutoff`` and whether the hit is ``meant``.
@@ -22,26 +23,30 @@ def write_jsonl(answer: Answer, file: Path | str) -> int:
     Returns:
         Number of lines.
     Raises:
+        InputError: the file must not be written, see `export.outputs`.
         OSError: the file cannot be written; nothing is left half written.
     """
-    with whole_file(file) as out:
+    with whole_file(file, overwrite=overwrite) as out:
         for hit in answer:
             judged = {"query": answer.query, "cutoff": answer.cutoff, "meant": answer.meant(hit)}
             out.write(to_json_text(judged | hit.to_json()) + "\n")
     return len(answer)
 
 
-def write_library_jsonl(rows: Iterable[tuple[Photo, Sequence[Region]]], file: Path | str) -> int:
+def write_library_jsonl(
+    rows: Iterable[tuple[Photo, Sequence[Region]]], file: Path | str, *, overwrite: bool = False
+) -> int:
     """Write one line a photo: its facts and its stored regions with masks at photo size.
 
     Args:
         rows: photos with their regions; taken one at a time, so that memory does not grow with the library.
         file: appears when it is complete.
+        overwrite: whether a file that is there may be written over.
     Returns:
         Number of lines.
     """
     lines = 0
-    with whole_file(file) as out:
+    with whole_file(file, overwrite=overwrite) as out:
         for photo, regions in rows:
             out.write(to_json_text(photo_to_json(photo, regions)) + "\n")
             lines += 1

@@ -14,6 +14,7 @@ from ..geometry import resize_mask, resize_rle
 from ..records import RGB, Answer, BoolMask, EntityHit, Hit, Photo, Region, Rle
 from .colours import colour_of
 from .files import safe_name
+from .outputs import check_output, made_folder, save_picture
 
 LoadPixels = Callable[[Photo], RGB]
 TINT = 0.45  # share of the entity's colour over the photo inside a mask
@@ -46,45 +47,67 @@ def mask_name(hit: Hit, number: int) -> str:
     return f"{_stem(hit)}-e{number + 1}-{sign}{safe_name(entity.text)}.png"
 
 
-def write_masks(answer: Answer, folder: Path | str, *, load_pixels: LoadPixels | None = None) -> list[Path]:
+def write_masks(
+    answer: Answer,
+    folder: Path | str,
+    *,
+    load_pixels: LoadPixels | None = None,
+    absent: bool = False,
+    overwrite: bool = False,
+) -> list[Path]:
     """Write the masks of an answer: 8-bit greyscale PNGs at photo size, 255 inside and 0 outside.
 
     Args:
         answer: hits with their entities; an entity without a region gets no file.
-        folder: made if missing; files of the same name are replaced.
+        folder: made if missing, in a folder that is there.
         load_pixels: gives the upright photo; when given, each hit with a mask also gets a JPEG in
             which the masks are painted, one colour an entity, dotted where it is doubtful.
+        absent: also write masks of entities that are not judged to be there: the best place for what is not.
+        overwrite: whether masks of the same name may be written over.
     Returns:
         The files written, in the order of the hits.
     Raises:
+        InputError: a file must not be written, see `export.outputs`; then none is.
         InterleaveError, OSError: from `load_pixels`, or the folder cannot be written.
     """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = made_folder(folder)
+    wanted = [(hit, _written_entities(hit, absent)) for hit in answer]
+    for hit, numbers in wanted:
+        names = [mask_name(hit, number) for number in numbers]
+        if load_pixels is not None and numbers:
+            names.append(_painted_name(hit))
+        for name in names:
+            check_output(folder / name, overwrite=overwrite)
     written: list[Path] = []
-    for hit in answer:
-        masks = {n: entity_mask(e, hit.photo) for n, e in enumerate(hit.entities) if e.regions}
+    for hit, numbers in wanted:
+        masks = {number: entity_mask(hit.entities[number], hit.photo) for number in numbers}
         for number, mask in masks.items():
-            written.append(_write_png(mask, folder / mask_name(hit, number)))
+            written.append(_save_mask(mask, folder / mask_name(hit, number), overwrite=True))
         if load_pixels is not None and masks:
-            doubtful = {n for n in masks if not hit.entities[n].grounding.present}
+            doubtful = {number for number in masks if not hit.entities[number].grounding.present}
             painted = paint(load_pixels(hit.photo), masks, doubtful)
-            written.append(_write_jpeg(painted, folder / f"{_stem(hit)}-painted.jpg"))
+            written.append(save_picture(painted, folder / _painted_name(hit), "painted photo", overwrite=True))
     return written
 
 
-def write_library_masks(rows: Iterable[tuple[Photo, Sequence[Region]]], folder: Path | str) -> Iterator[Path]:
+def write_library_masks(
+    rows: Iterable[tuple[Photo, Sequence[Region]]], folder: Path | str, *, overwrite: bool = False
+) -> Iterator[Path]:
     """Write every stored region as a mask PNG, one folder a thousand photo ids; yields each file once written.
 
     Args:
         rows: photos with their stored regions; taken one at a time, so that memory stays flat.
-        folder: made if missing.
+        folder: made if missing, in a folder that is there.
+        overwrite: whether masks of the same name may be written over.
+    Raises:
+        InputError: a file must not be written, see `export.outputs`; those before it are.
     """
+    folder = made_folder(folder)
     for photo, regions in rows:
         for ordinal, region in enumerate(regions):
-            below = Path(folder) / f"{photo.id // 1000:06d}"
-            below.mkdir(parents=True, exist_ok=True)
-            yield _write_png(at_photo_size(region.rle, photo).decode(), below / f"{photo.id:09d}-{ordinal:03d}.png")
+            thousand = made_folder(folder / f"{photo.id // 1000:06d}")
+            file = thousand / f"{photo.id:09d}-{ordinal:03d}.png"
+            yield _save_mask(at_photo_size(region.rle, photo).decode(), file, overwrite=overwrite)
 
 
 def paint(photo: RGB, masks: dict[int, BoolMask], doubtful: Collection[int] = ()) -> RGB:
@@ -130,20 +153,19 @@ def _edge(mask: BoolMask, width: int) -> BoolMask:
     return mask & ~inner
 
 
+def _written_entities(hit: Hit, absent: bool) -> list[int]:
+    """Positions of the entities of a hit that get a mask."""
+    return [n for n, entity in enumerate(hit.entities) if entity.regions and (absent or entity.grounding.present)]
+
+
 def _stem(hit: Hit) -> str:
     name = Path(hit.photo.path).stem if hit.photo.path else "photo"
     return f"{hit.rank:03d}-{hit.photo.id}-{safe_name(name)}"
 
 
-def _write_png(mask: BoolMask, path: Path) -> Path:
-    from PIL import Image
-
-    Image.fromarray(mask.astype(np.uint8) * 255).save(path, format="PNG")
-    return path
+def _painted_name(hit: Hit) -> str:
+    return f"{_stem(hit)}-painted.jpg"
 
 
-def _write_jpeg(photo: RGB, path: Path) -> Path:
-    from PIL import Image
-
-    Image.fromarray(photo).save(path, format="JPEG", quality=92)
-    return path
+def _save_mask(mask: BoolMask, path: Path, *, overwrite: bool) -> Path:
+    return save_picture(mask.astype(np.uint8) * 255, path, "mask", overwrite=overwrite)

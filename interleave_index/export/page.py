@@ -20,9 +20,10 @@ from ..errors import InterleaveError
 from ..geometry import fit, resize_mask
 from ..records import RGB, Answer, BoolMask, EntityHit, Hit
 from .colours import colour_of, hex_of, ink_on
-from .files import printable, whole_file
+from .files import printable
 from .masks import LoadPixels
 from .outline import label_point, svg_path
+from .outputs import whole_file
 from .page_style import MOST_TOGGLES, STYLE, toggles
 from .words import UNDER, counted, name_of, percent, verdict
 
@@ -76,14 +77,22 @@ def write_page(
     pictures: Sequence[QueryPicture] = (),
     heat: HeatOf | None = None,
     named: bool = False,
+    overwrite: bool = False,
 ) -> Path:
     """Write the answer to one query, or what was found in photos named by hand, as a page; see `write_report`."""
     section = Section(answer, pictures=tuple(pictures), heat=heat, named=named)
-    return write_report([section], file, title="Grounding" if named else "Search", load_pixels=load_pixels)
+    title = "Grounding" if named else "Search"
+    return write_report([section], file, title=title, load_pixels=load_pixels, overwrite=overwrite)
 
 
 def write_report(
-    sections: Sequence[Section], file: Path | str, *, title: str, load_pixels: LoadPixels, lead: str = ""
+    sections: Sequence[Section],
+    file: Path | str,
+    *,
+    title: str,
+    load_pixels: LoadPixels,
+    lead: str = "",
+    overwrite: bool = False,
 ) -> Path:
     """Write answers as one self-contained HTML page.
 
@@ -94,16 +103,18 @@ def write_report(
         load_pixels: gives the upright (H, W, 3) uint8 pixels of a photo; a photo that it cannot give
             (InterleaveError, OSError) is shown as an empty frame with its masks.
         lead: a line under the title.
+        overwrite: whether a file that is there may be written over.
     Returns:
         `file` as a path.
     Raises:
+        InputError: the file must not be written, see `export.outputs`.
         OSError: the file cannot be written; nothing is left half written.
 
     Photos are embedded as JPEG with a longer side of at most 640 pixels. Every text is escaped, and
     characters that would not show are written out. Hits under the answer's cut-off are greyed, and their masks show
     when pointed at.
     """
-    with whole_file(file) as out:
+    with whole_file(file, overwrite=overwrite) as out:
         out.write(_head(title, lead))
         for number, section in enumerate(sections):
             out.write(_section(section, number, load_pixels))

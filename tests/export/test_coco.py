@@ -30,7 +30,7 @@ def test_stored_masks_are_brought_to_photo_size(answer, tmp_path):
 
 
 def test_each_entity_is_a_category_and_empty_masks_are_left_out(answer):
-    made = answer_to_coco(answer)
+    made = answer_to_coco(answer, absent=True)
     assert [(c["id"], c["name"], c["negative"]) for c in made["categories"]] == [
         (1, "red disc", False),
         (2, "a <b>", True),
@@ -44,7 +44,7 @@ def test_each_entity_is_a_category_and_empty_masks_are_left_out(answer):
 
 
 def test_images_tell_whether_they_are_meant_and_annotations_how_likely_they_are(answer):
-    made = answer_to_coco(answer)
+    made = answer_to_coco(answer, absent=True)
     assert made["info"]["cutoff"] == 0.5 and [image["meant"] for image in made["images"]] == [True, False]
     assert [a["probability"] for a in made["annotations"]] == [0.7, 0.2, 0.7]
 
@@ -85,10 +85,16 @@ def test_an_empty_library_is_a_valid_file(tmp_path):
 def test_memory_does_not_grow_with_the_library(tmp_path):
     def peak(count):
         tracemalloc.start()
-        write_library_coco(library(count), tmp_path / "all.json")
+        write_library_coco(library(count), tmp_path / "all.json", overwrite=True)
         most = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         return most
 
     peak(50)
     assert peak(2000) < peak(200) + 200_000
+
+
+def test_masks_of_what_is_not_there_are_written_only_when_asked(answer):
+    judged = [annotation["present"] for annotation in answer_to_coco(answer)["annotations"]]
+    assert judged and all(judged)
+    assert len(answer_to_coco(answer, absent=True)["annotations"]) > len(judged)

@@ -6,18 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from interleave_index.export.files import printable, safe_name, to_json_text, whole_file
-
-
-def test_a_file_appears_only_when_its_block_ends_well(tmp_path):
-    target = tmp_path / "new" / "out.json"
-    with whole_file(target) as out:
-        out.write("one")
-        assert not target.exists()
-    with pytest.raises(KeyError), whole_file(target) as out:
-        out.write("two")
-        raise KeyError
-    assert target.read_text() == "one" and [p.name for p in target.parent.iterdir()] == ["out.json"]
+from interleave_index.export.files import printable, safe_name, to_json_text
 
 
 def test_a_name_that_is_not_utf8_comes_back_byte_for_byte():

@@ -80,7 +80,7 @@ def test_the_page_shows_the_maps_of_each_hit(blue_corner, tmp_path):
     assert (
         "heat maps"
         not in write_page(
-            Answer("blue", "exact", (hit,)), tmp_path / "page.html", load_pixels=lambda _: rgb
+            Answer("blue", "exact", (hit,)), tmp_path / "without.html", load_pixels=lambda _: rgb
         ).read_text()
     )
 

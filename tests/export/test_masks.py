@@ -1,15 +1,17 @@
 import re
 
 import numpy as np
+import pytest
 from PIL import Image
 
+from interleave_index.errors import InputError
 from interleave_index.export.colours import colour_of
 from interleave_index.export.masks import entity_mask, mask_name, paint, write_library_masks, write_masks
 from interleave_index.records import Photo
 
 
 def test_one_png_for_each_hit_and_entity_that_has_a_region(answer, tmp_path):
-    names = [path.name for path in write_masks(answer, tmp_path / "masks")]
+    names = [path.name for path in write_masks(answer, tmp_path / "masks", absent=True)]
     assert names == [
         "001-7-red-disc-e1-red-disc.png",
         "002-9-caf-img-src-x-onerror-alert-1-e1-red-disc.png",
@@ -64,3 +66,19 @@ def test_library_masks_lie_in_folders_of_a_thousand(answer, tmp_path):
     (path,) = write_library_masks([(photo, regions), (Photo(1, None, 8, 8), ())], tmp_path)
     assert path == tmp_path / "000012" / "000012345-000.png"
     assert np.asarray(Image.open(path)).sum() == 255 * 100
+
+
+def test_masks_of_what_is_judged_absent_are_left_out_unless_asked_for(answer, tmp_path):
+    assert len(write_masks(answer, tmp_path / "there")) == 2
+    assert len(write_masks(answer, tmp_path / "all", absent=True)) == 3
+
+
+def test_no_mask_is_written_when_one_would_go_over_another_file(answer, tmp_path):
+    written = write_masks(answer, tmp_path)
+    last = written[-1]
+    for path in written[:-1]:
+        path.unlink()
+    with pytest.raises(InputError, match="exists already"):
+        write_masks(answer, tmp_path)
+    assert list(tmp_path.iterdir()) == [last]
+    assert write_masks(answer, tmp_path, overwrite=True) == written

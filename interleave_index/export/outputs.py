@@ -1,0 +1,174 @@
+"""The rule for everything that is written because a user named a file for it. Knows files and no format of ours.
+
+* A picture is never written over, unless this program made it; neither is a file of the index.
+* A file that is there is written over only when that was asked for.
+* A link is followed: what it points to is written. A FIFO or a device is written to. Neither is ever replaced.
+* No folder is made but the one that was named for pictures, and that only in a folder that is there.
+* A file appears whole or not at all, and one that is written over keeps its permissions.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import InputError
+from ..marks import HEAD_BYTES, is_marked, jpeg_options, png_options
+from ..paths import user_path
+
+Protected = Callable[[Path], bool]
+
+
+def check_output(path: Path | str, *, overwrite: bool = False, protected: Protected | None = None) -> Path:
+    """Where an output may be written; links are followed.
+
+    Args:
+        path: as a user wrote it.
+        overwrite: whether a file that is there may be written over.
+        protected: whether a path must not be written, such as that of an indexed photo.
+    Raises:
+        InputError: it must not be written, or cannot be.
+    """
+    named = Path(user_path(path))
+    target = Path(os.path.realpath(named))
+    if protected is not None and (protected(target) or protected(Path(os.path.abspath(named)))):
+        raise InputError(f"output {named} belongs to the index, expected another file")
+    try:
+        kind = named.stat().st_mode
+    except FileNotFoundError:
+        _check_parent(named, target)
+        return target
+    except OSError as error:
+        raise InputError(f"output {named} cannot be written: {_words(error)}") from error
+    if stat.S_ISDIR(kind):
+        raise InputError(f"output {named} is a folder, expected a file in it")
+    if not stat.S_ISREG(kind) or _is_open_stream(named):
+        return named  # what /dev/stdout links to may have no path
+    if _is_foreign_picture(target):
+        raise InputError(f"output {named} is a picture, expected another file: pictures are never written over")
+    if not overwrite and not named.is_symlink():
+        raise InputError(
+            f"output {named} exists already, expected a new file, or --overwrite (in Python overwrite=True)"
+        )
+    return target
+
+
+def check_folder(path: Path | str, *, protected: Protected | None = None) -> Path:
+    """The folder that pictures may be written into; it need not be there, the one above it must.
+
+    Raises:
+        InputError: it is no folder, or cannot be made.
+    """
+    named = Path(user_path(path))
+    if protected is not None and protected(Path(os.path.realpath(named))):
+        raise InputError(f"output folder {named} belongs to the index, expected another folder")
+    if named.exists() and not named.is_dir():
+        raise InputError(f"output folder {named} is a file, expected a folder, or a new name for one")
+    if not named.exists():
+        _check_parent(named, Path(os.path.realpath(named)))
+    return named
+
+
+def made_folder(path: Path | str) -> Path:
+    """`check_folder`, and the folder is there afterwards."""
+    folder = check_folder(path)
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise InputError(f"output folder {folder} cannot be made: {_words(error)}") from error
+    return folder
+
+
+@contextmanager
+def whole_file(path: Path | str, *, overwrite: bool = False) -> Iterator[IO[str]]:
+    r"""Open a text file that appears under its name only when the block ends well.
+
+    The text is UTF-8 with ``\n`` line ends. An exception inside the block leaves whatever lay at `path` as it was, but
+    for a FIFO or device, which has had what was written until then.
+
+    Args:
+        path: see `check_output`.
+        overwrite: whether a file that is there may be written over.
+    Raises:
+        InputError: it must not be written.
+        OSError: it cannot be written.
+    """
+    target = check_output(path, overwrite=overwrite)
+    if _is_open_stream(target) or (target.exists() and not target.is_file()):
+        with target.open("a", encoding="utf-8", newline="\n") as stream:
+            yield stream
+        return
+    with _replaced(target) as draft, draft.open("w", encoding="utf-8", newline="\n") as file:
+        yield file
+
+
+def save_picture(pixels: NDArray[np.uint8], path: Path | str, kind: str, *, overwrite: bool = False) -> Path:
+    """Write a picture that carries the mark of this program.
+
+    Args:
+        pixels: (H, W) or (H, W, 3).
+        path: ends with ``.png`` or ``.jpg``.
+        kind: what the picture is, which the mark says.
+        overwrite: whether a picture of ours that is there may be written over.
+    Returns:
+        `path` as it was given.
+    Raises:
+        InputError: it must not be written.
+        OSError: it cannot be written.
+    """
+    from PIL import Image
+
+    jpeg = str(path).lower().endswith((".jpg", ".jpeg"))
+    options: dict[str, Any] = (
+        {"format": "JPEG", "quality": 92, **jpeg_options(kind)} if jpeg else {"format": "PNG", **png_options(kind)}
+    )
+    target = check_output(path, overwrite=overwrite)
+    with _replaced(target) as draft:
+        Image.fromarray(pixels).save(draft, **options)
+    return Path(path)
+
+
+@contextmanager
+def _replaced(target: Path) -> Iterator[Path]:
+    """A draft beside a file that takes its place, and its permissions, when the block ends well."""
+    draft = target.with_name(f".{target.name[:80]}.{os.getpid()}.tmp")
+    try:
+        yield draft
+        if target.exists():
+            draft.chmod(stat.S_IMODE(target.stat().st_mode))
+        os.replace(draft, target)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _is_open_stream(path: Path) -> bool:
+    """Whether a path means a stream that is open already, such as ``/dev/stdout``, wherever that leads."""
+    return path.is_absolute() and path.parts[1:2] in (("dev",), ("proc",))
+
+
+def _check_parent(named: Path, target: Path) -> None:
+    if not target.parent.is_dir():
+        raise InputError(f"output {named} cannot be written: there is no folder {target.parent}; make it first")
+
+
+def _is_foreign_picture(path: Path) -> bool:
+    """Whether a file is a picture that this program did not make; one that cannot be read may be one."""
+    from ..ingest.sniff import HEAD, sniff
+
+    try:
+        with path.open("rb") as file:
+            head = file.read(HEAD_BYTES)
+    except OSError:
+        return True
+    return sniff(head[:HEAD]) is not None and not is_marked(head)
+
+
+def _words(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()

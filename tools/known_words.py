@@ -11,15 +11,22 @@ from __future__ import annotations
 import argparse
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
 from interleave_index.interface.find_mini.bundle import CONFIG
-from interleave_index.interface.find_mini.words import KnownWords, singulars_of, words_of
+from interleave_index.interface.find_mini.words import KnownWords, words_of
 from interleave_index.training.data import training_photos
 
+MOSTLY_PLURAL = 5  # a plural so many times as common as its singular is a name of its own: jeans, scissors
+PERSONS = ("people", "men", "children")  # endings; captions count people in plural, and yet one of them is the name
+OWN_NAMES = (  # what looks like a plural and means something else, or nothing, in the singular
+    "arts backwards binoculars downwards electronics forwards glasses goggles goods groceries gymnastics headphones "
+    "indoors news olympics ones others outdoors quarters shorts sunglasses surroundings themselves they tights towards "
+    "trunks upwards waters woods"
+)
 BEFORE_NOUNS = "a an the his her their its of with one two three four five six some several many few these those other"
 PLURAL_SHARE = 0.05  # of a plural's uses, right after one of those words; third persons of verbs stay below 0.03
 SINGULAR_SHARE = 0.3  # the same for a singular, asked where the plural is too rare to tell
@@ -76,6 +83,31 @@ def count_words(packs: Iterable[Path], names: Iterable[str]) -> Counts:
     for name in names:
         counts.add_name(name)
     return counts
+
+
+def singulars_of(counts: Mapping[str, int], is_noun: Callable[[str, str], bool]) -> dict[str, str]:
+    """The singular of every plural among known words, where both are known and neither means something of its own.
+
+    Slow to begin with, as the dictionary behind it takes more than a second to load: done once, when a list is made.
+
+    Args:
+        counts: the known words, and how often each occurred.
+        is_noun: of a plural and its singular, whether they are nouns: "dogs", "dog" are, "sits", "sit" are not.
+    """
+    import inflect
+
+    english = inflect.engine()
+    singulars: dict[str, str] = {}
+    for word in counts.keys() - set(OWN_NAMES.split()):
+        if len(word) < 3 or not word.isascii() or not word.isalpha():
+            continue
+        singular = english.singular_noun(word)
+        if not singular or singular == word or singular not in counts:
+            continue
+        mostly = counts[word] > MOSTLY_PLURAL * counts[singular] and not word.endswith(PERSONS)
+        if not mostly and is_noun(word, singular) and english.plural_noun(singular) == word:
+            singulars[word] = str(singular)
+    return {word: one for word, one in singulars.items() if one not in singulars}  # "mens" is no plural of men
 
 
 def main() -> None:

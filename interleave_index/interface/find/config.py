@@ -16,10 +16,10 @@ class FindConfig:
         object_queries: proposals, without the image query.
         text_width: of the language tower's tokens.
         most_points: visual tokens an image, for positive and negative masks each.
-        towers: channels of the backbone's deep maps where the towers speak for themselves (`TowerPaths`); 0, as
+        towers: channels of the backbone's deep maps where the towers' own embeddings count (`TowerPaths`); 0, as
             published, leaves that out.
-        seeds: so many of the first proposals start from cells of the pyramid (`Seeds`), and every proposal says how
-            good its mask is; 0, as published, starts all from learned vectors.
+        seeds: so many of the first proposals start from cells of the pyramid (`ProposalSelector`), and every
+            proposal predicts how good its mask is; 0, as published, starts all from learned vectors.
     """
 
     width: int = 512

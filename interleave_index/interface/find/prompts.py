@@ -60,7 +60,7 @@ class VisualTokens:
         levels: three (B, P, C).
         pad: (B, P) bool.
         index: (B, P) number of the mask that a token comes from.
-        vectors: (B, n, C) what the towers say of each mask, zero rows at padding, or None.
+        vectors: (B, n, C) the towers' embedding of each mask, zero rows at padding, or None.
     """
 
     levels: tuple[Tensor, Tensor, Tensor]

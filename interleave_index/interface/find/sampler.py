@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.nn.utils.rnn import pad_sequence
 
 from .prompts import PAD_VISUAL, MaskPrompt, VisualTokens
 
@@ -54,66 +55,49 @@ def sample_tokens(
     Returns:
         VisualTokens padded to the longest image; zero tokens where every mask is empty.
     """
-    negative = prompt.negative or [masks[:, :0, :0] for masks in prompt.positive]
     points, signs = [], []
-    for yes, no in zip(prompt.positive, negative, strict=True):
-        sets = [
-            mask_points(yes, most, generator),
-            mask_points(no, most, generator) if no.numel() else yes.new_zeros((0, 3), dtype=torch.float32),
-        ]
+    for number, positive in enumerate(prompt.positive):
+        sets = [mask_points(positive, most, generator)]
+        if prompt.negative is not None:
+            sets.append(mask_points(prompt.negative[number], most, generator))
         points.append(torch.cat(sets))
-        signs.append(torch.cat([torch.full((len(s),), n, device=yes.device) for n, s in enumerate(sets)]))
-    longest = max(len(p) for p in points)
+        signs.append(torch.cat([torch.full((len(rows),), sign) for sign, rows in enumerate(sets)]))
     device = maps[0].device
-    where = torch.zeros((len(points), longest, 2), device=device)
-    pad = torch.ones((len(points), longest), dtype=torch.bool, device=device)
-    index = torch.full((len(points), longest), PAD_VISUAL, device=device)
-    sign = torch.zeros((len(points), longest), dtype=torch.long, device=device)
-    for row, (point, kind) in enumerate(zip(points, signs, strict=True)):
-        where[row, : len(point)] = point[:, [2, 1]] * 2 - 1
-        pad[row, : len(point)] = False
-        index[row, : len(point)] = point[:, 0].long()
-        sign[row, : len(point)] = kind
+    where = pad_sequence(points, batch_first=True).to(device)  # (B, P, 3)
+    index = pad_sequence([rows[:, 0].long() for rows in points], batch_first=True, padding_value=PAD_VISUAL).to(device)
+    sign = pad_sequence(signs, batch_first=True).to(device)
+    xy = where[:, None, :, [2, 1]] * 2 - 1
     levels = []
     for features, projection in zip(maps, projections, strict=True):
         grid = (features @ projection).permute(0, 3, 1, 2)
-        sampled = F.grid_sample(grid, where[:, None].to(grid.dtype), mode="bilinear", align_corners=True)
+        sampled = F.grid_sample(grid, xy.to(grid.dtype), mode="bilinear", align_corners=True)
         levels.append(sampled[:, :, 0].transpose(1, 2) + indicator[sign])
-    return VisualTokens((levels[0], levels[1], levels[2]), pad, index)
+    return VisualTokens((levels[0], levels[1], levels[2]), index == PAD_VISUAL, index)
 
 
 def gather_visual(tokens: VisualTokens, rows: Sequence[Sequence[int]]) -> VisualTokens:
     """Regroup sampled tokens: entry e of `rows[i]` is the row of `tokens` for entity e of sentence i, -1 for none.
 
-    Every token's index becomes the number of its entity.
+    Every token's index becomes the number of its entity; `vectors` of entities of text are zero.
     """
-    width = max(1, max((sum(int((~tokens.pad[r]).sum()) for r in image if r >= 0) for image in rows), default=1))
-    count, channels = len(rows), tokens.levels[0].shape[-1]
-    pad = torch.ones((count, width), dtype=torch.bool)
-    index = torch.full((count, width), -7)
-    source = torch.zeros((count, width), dtype=torch.long)
-    for number, image in enumerate(rows):
-        at = 0
-        for entity, row in enumerate(image):
-            if row < 0:
-                continue
-            kept = (~tokens.pad[row]).nonzero()[:, 0]
-            source[number, at : at + len(kept)] = row * tokens.pad.shape[1] + kept
-            pad[number, at : at + len(kept)] = False
-            index[number, at : at + len(kept)] = entity
-            at += len(kept)
-    levels = [
-        level.reshape(-1, channels)[source] if level.shape[1] else level.new_zeros((count, width, channels))
-        for level in tokens.levels
-    ]
-    return VisualTokens((levels[0], levels[1], levels[2]), pad, index, _gather_vectors(tokens.vectors, rows))
-
-
-def _gather_vectors(vectors: Tensor | None, rows: Sequence[Sequence[int]]) -> Tensor | None:
-    """(N, 1, C) vectors, one a row of tokens, to (sentences, entities, C) with zero rows for entities of text."""
-    if vectors is None:
-        return None
-    most = max((len(image) for image in rows), default=0)
-    table = torch.cat([vectors[:, 0], vectors.new_zeros((1, vectors.shape[-1]))])
-    padded = [[*image, *[-1] * (most - len(image))] for image in rows]
-    return table[torch.tensor(padded, dtype=torch.long).reshape(len(rows), most)]
+    device, longest = tokens.pad.device, tokens.pad.shape[1]
+    places, numbers = [], []
+    for sentence in rows:
+        own, number = [torch.zeros(0, dtype=torch.long, device=device)], [torch.zeros(0, dtype=torch.long)]
+        for entity, row in enumerate(sentence):
+            if row >= 0:
+                kept = (~tokens.pad[row]).nonzero()[:, 0]
+                own.append(row * longest + kept)
+                number.append(torch.full((len(kept),), entity))
+        places.append(torch.cat(own))
+        numbers.append(torch.cat(number))
+    source = pad_sequence(places, batch_first=True)
+    index = pad_sequence(numbers, batch_first=True, padding_value=PAD_VISUAL).to(device)
+    first, second, third = (level.flatten(0, 1)[source] for level in tokens.levels)
+    vectors = None
+    if tokens.vectors is not None:
+        entity_rows = [torch.tensor(sentence, dtype=torch.long) for sentence in rows]
+        padded = pad_sequence(entity_rows, batch_first=True, padding_value=-1)
+        nothing = tokens.vectors.new_zeros((1, tokens.vectors.shape[-1]))
+        vectors = torch.cat([tokens.vectors[:, 0], nothing])[padded]
+    return VisualTokens((first, second, third), index == PAD_VISUAL, index, vectors)

@@ -35,7 +35,7 @@ from .texts import encode_texts
 from .words import KnownWords, without
 
 MOST_REGIONS = 32
-SIGMA = 0.25  # of the decay of a mask's worth by its IoU with better ones; half that of Soft-NMS
+SIGMA = 0.25  # of the decay of a mask's score by its IoU with better ones; half that of Soft-NMS
 STORED_LONG_SIDE = 256  # of masks; the network's own grid is much coarser
 BATCH = 16
 LATIN = re.compile(r"[A-Za-zÀ-ɏ]")  # a letter of the script that the text tower was trained with
@@ -88,15 +88,15 @@ class FindMini(FindAdapter):
     def _select_regions(self, view: View, proposals: Proposals, row: int) -> Regions:
         """The best proposals, first what differs from those before it."""
         logits = proposals.masks[row]
-        scores = to_array(self._scorer(region_features(proposals, row)))
-        kept, worths = soft_nms(
-            logits, scores, most=MOST_REGIONS, same_iou=SAME_IOU, smallest=SMALLEST_AREA, sigma=SIGMA
+        quality = to_array(self._scorer(region_features(proposals, row)))
+        kept, scores = soft_nms(
+            logits, quality, most=MOST_REGIONS, same_iou=SAME_IOU, smallest=SMALLEST_AREA, sigma=SIGMA
         )
         masks = upsampled(logits[kept], fit(view.photo, STORED_LONG_SIDE))
-        seen = np.flatnonzero(masks.any((1, 2)))
-        numbers = np.array(kept, np.int64)[seen]
+        visible = np.flatnonzero(masks.any((1, 2)))
+        numbers = np.array(kept, np.int64)[visible]
         vectors = F.normalize(proposals.vectors[row, numbers], dim=-1)
-        return Regions(masks[seen], to_array(vectors), np.array(worths, np.float32)[seen])
+        return Regions(masks[visible], to_array(vectors), np.array(scores, np.float32)[visible])
 
     # --- texts --------------------------------------------------------------------------------
 

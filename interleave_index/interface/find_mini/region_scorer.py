@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..find.nms import mask_overlaps
 from ..find.tasks import Proposals
 
 REGION_FEATURES = (
@@ -67,8 +68,8 @@ def region_features(proposals: Proposals, row: int) -> Tensor:
     small = (F.avg_pool2d(masks[:, None], 2) > 0).float()
     flat = small.flatten(1)
     area = flat.sum(1)
-    cell_iou, _ = _overlap(flat, cells.on)
-    proposal_iou, shared = _overlap(flat, flat)
+    cell_iou, _ = mask_overlaps(flat, cells.on)
+    proposal_iou, shared = mask_overlaps(flat, flat)
     levels = [F.adaptive_avg_pool2d(small, size).flatten(1) for size in cells.sizes]
     inside = torch.cat(levels, 1)[:, cells.rows]
     inside = inside / inside.sum(1, keepdim=True).clamp(min=1e-3)
@@ -93,9 +94,3 @@ def cell_masks(proposals: Proposals, row: int) -> CellMasks:
     if cells is None or cells.top is None:
         raise TypeError("find-mini's proposals start from cells, expected an interface with seeds")
     return CellMasks(cells.top.rows[row], cells.top.on[row], cells.top.score[row], cells.sizes)
-
-
-def _overlap(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
-    """IoU and shared cells of (N, P) with (M, P) masks of zeros and ones, (N, M) each."""
-    shared = one @ other.T
-    return shared / (one.sum(1)[:, None] + other.sum(1) - shared).clamp(min=1), shared

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
@@ -17,13 +17,6 @@ from typing import NamedTuple
 
 from ...errors import ModelError
 
-MOSTLY_PLURAL = 5  # a plural so many times as common as its singular is a name of its own: jeans, scissors
-_PERSONS = ("people", "men", "children")  # endings; captions count people in plural, and yet one of them is the name
-_OWN_NAMES = (  # what looks like a plural and means something else, or nothing, in the singular
-    "arts backwards binoculars downwards electronics forwards glasses goggles goods groceries gymnastics headphones "
-    "indoors news olympics ones others outdoors quarters shorts sunglasses surroundings themselves they tights towards "
-    "trunks upwards waters woods"
-)
 _IRREGULAR = {
     "children": "child", "feet": "foot", "geese": "goose", "mice": "mouse", "oxen": "ox", "people": "person",
     "teeth": "tooth",
@@ -101,11 +94,11 @@ class KnownWords:
         themselves. Numbers, single letters and punctuation are always known. Characters of another script, and emoji,
         are one word as long as they follow each other.
         """
-        found: dict[str, str] = {}
+        words: dict[str, str] = {}
         for piece in _pieces(text):
             if not self._knows(piece):
-                found.setdefault(piece.key, piece.shown)
-        return tuple(found.values())
+                words.setdefault(piece.key, piece.shown)
+        return tuple(words.values())
 
     def _knows(self, piece: _Piece) -> bool:
         if piece.foreign:
@@ -131,10 +124,12 @@ class KnownWords:
             return ()
         key = pieces[0].key
         edits = 1 if len(key) < 6 else 2
-        known = list(self.counts)
-        found = process.extract(key, known, scorer=OSA.distance, processor=None, score_cutoff=edits, limit=None)
-        ranked = sorted((_apart(key, other, distance, self.counts[other]), other)
-                        for other, distance, _ in found if other != key)  # fmt: skip
+        near = process.extract(
+            key, list(self.counts), scorer=OSA.distance, processor=None, score_cutoff=edits, limit=None
+        )
+        ranked = sorted(
+            (_apart(key, other, distance, self.counts[other]), other) for other, distance, _ in near if other != key
+        )
         return tuple(other for apart, other in ranked[:most] if apart <= ranked[0][0] + 1)
 
     def singular(self, word: str) -> str:
@@ -186,39 +181,14 @@ def words_of(text: str) -> Iterator[str]:
             yield piece.key
 
 
-def singulars_of(counts: Mapping[str, int], is_noun: Callable[[str, str], bool]) -> dict[str, str]:
-    """The singular of every plural among known words, where both are known and neither means something of its own.
-
-    Slow to begin with, as the dictionary behind it takes more than a second to load: done once, when a list is made.
-
-    Args:
-        counts: the known words, and how often each occurred.
-        is_noun: of a plural and its singular, whether they are nouns: "dogs", "dog" are, "sits", "sit" are not.
-    """
-    import inflect
-
-    english = inflect.engine()
-    found: dict[str, str] = {}
-    for word in counts.keys() - set(_OWN_NAMES.split()):
-        if len(word) < 3 or not word.isascii() or not word.isalpha():
-            continue
-        singular = english.singular_noun(word)
-        if not singular or singular == word or singular not in counts:
-            continue
-        mostly = counts[word] > MOSTLY_PLURAL * counts[singular] and not word.endswith(_PERSONS)
-        if not mostly and is_noun(word, singular) and english.plural_noun(singular) == word:
-            found[word] = str(singular)
-    return {word: one for word, one in found.items() if one not in found}  # "mens" is no plural of men
-
-
 def _pieces(text: str) -> Iterator[_Piece]:
-    for found in _BIT.finditer(text):
-        if found["word"] is not None:
-            tail = (found["tail"] or "")[1:].lower()
-            yield _Piece(found["word"], _plain(found["word"]), found.start(), found.end(), False, tail == "t")
+    for match in _BIT.finditer(text):
+        if match["word"] is not None:
+            tail = (match["tail"] or "")[1:].lower()
+            yield _Piece(match["word"], _plain(match["word"]), match.start(), match.end(), False, tail == "t")
             continue
-        at = found.start()
-        for foreign, run in groupby(found["other"], _is_foreign):
+        at = match.start()
+        for foreign, run in groupby(match["other"], _is_foreign):
             shown = "".join(run)
             if foreign and any(not _only_joins(character) for character in shown):
                 key = unicodedata.normalize("NFC", shown).lower()

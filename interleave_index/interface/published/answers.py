@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ...records import BoolMask
+from ...records import BoolMask, Floats
 from ..find.adapter import View
 
 
@@ -47,3 +47,16 @@ class Interaction:
 
     masks: NDArray[np.bool_]
     logits: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class InterleavedQuery:
+    """Vectors of one sentence with entities, not of unit length.
+
+    Attributes:
+        legend: (D,), the whole sentence.
+        entities: (E, D), one a text or visual entity; E may be 0.
+    """
+
+    legend: Floats
+    entities: Floats

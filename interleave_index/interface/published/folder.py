@@ -38,10 +38,10 @@ KIND, FORMAT = "find-published", 1
 def is_published(folder: Path) -> bool:
     """Whether a folder holds a published model, by its config.json."""
     try:
-        found = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    return isinstance(found, dict) and found.get("kind") == KIND
+    return isinstance(config, dict) and config.get("kind") == KIND
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -54,12 +54,12 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise WeightsMissing(
             f"{folder} holds no published model, expected what `interleave-index models import` writes"
         )
-    found: dict[str, Any] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    if found.get("format") != FORMAT:
+    config: dict[str, Any] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    if config.get("format") != FORMAT:
         raise WeightsMissing(
-            f"{folder / CONFIG} is of format {found.get('format')}, expected {FORMAT}; import it again"
+            f"{folder / CONFIG} is of format {config.get('format')}, expected {FORMAT}; import it again"
         )
-    return found
+    return config
 
 
 def load_network(folder: Path) -> PublishedNetwork:
@@ -74,9 +74,9 @@ def load_network(folder: Path) -> PublishedNetwork:
     try:
         content = {name: value.float() for name, value in load_file(folder / WEIGHTS).items()}
         network.load_state_dict(content, assign=True)
-    except (OSError, SafetensorError, RuntimeError) as trouble:
-        words = str(trouble).splitlines()[-1].strip()
-        raise WeightsMissing(f"{folder / WEIGHTS} cannot be used: {words}; import it again") from trouble
+    except (OSError, SafetensorError, RuntimeError) as error:
+        words = str(error).splitlines()[-1].strip()
+        raise WeightsMissing(f"{folder / WEIGHTS} cannot be used: {words}; import it again") from error
     return network.eval().requires_grad_(False)
 
 

@@ -119,8 +119,8 @@ def import_checkpoint(
     draft.mkdir(parents=True)
     try:
         save_file({key: state[key].contiguous() for key in keys.network}, draft / WEIGHTS)
-        spoken = _language(draft, state, keys, sizes, language)
-        _write_config(draft, name, file, sizes, spoken)
+        language_model = _language(draft, state, keys, sizes, language)
+        _write_config(draft, name, file, sizes, language_model)
         if folder.exists():  # an unfinished import of the same file: texts read so far stay
             if (folder / TEXTS).is_dir():
                 (folder / TEXTS).rename(draft / TEXTS)
@@ -133,7 +133,7 @@ def import_checkpoint(
         preset_of(sizes),
         len(keys.network),
         sum(state[key].numel() for key in keys.network),
-        "none" if spoken is None else "inside" if spoken["inside"] else "referred",
+        "none" if language_model is None else "inside" if language_model["inside"] else "referred",
         keys.left_out,
     )
 
@@ -160,11 +160,11 @@ def read_state(file: Path) -> dict[str, Tensor]:
             return load_file(file)
         mapped = zipfile.is_zipfile(file)  # older files cannot be mapped
         content = torch.load(file, map_location="cpu", weights_only=True, mmap=mapped)
-    except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as trouble:
-        words = str(trouble).splitlines()[0][:160] if str(trouble) else type(trouble).__name__
+    except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
+        words = str(error).splitlines()[0][:160] if str(error) else type(error).__name__
         raise ModelError(
             f"{file} cannot be read as tensors: {words}; expected the state dict of a checkpoint"
-        ) from trouble
+        ) from error
     if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
         raise ModelError(f"{file} holds {type(content).__name__}, expected a plain state dict of names and tensors")
     return dict(content)

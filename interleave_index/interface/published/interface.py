@@ -60,8 +60,8 @@ class PublishedFind(FindAdapter):
         kind = "float32" if dtype == "auto" else dtype
         table, calibration = read_prepared(folder)
         model, config = load_published(folder, device=device, dtype=kind), read_config(folder)
-        sizes = model.network.sizes
-        preprocessing = f"short side {sizes.short}, long side at most {sizes.long}, pillow bilinear, padded to 32"
+        network = model.network
+        preprocessing = f"short side {network.short}, long side at most {network.long}, pillow bilinear, padded to 32"
         space = Space(
             interface=str(config["name"]),
             checkpoint=str(config["checkpoint"]),

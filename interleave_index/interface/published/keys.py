@@ -60,16 +60,15 @@ def sizes_of(state: Mapping[str, Tensor], heads: int = 8) -> PublishedSizes:
     """
     try:
         return _sizes(state, heads)
-    except (KeyError, ValueError, IndexError) as trouble:
+    except (KeyError, ValueError, IndexError) as error:
         raise ModelError(
-            f"this is no checkpoint of FIND: it has {len(state)} tensors and not {' '.join(str(trouble).split())}; "
+            f"this is no checkpoint of FIND: it has {len(state)} tensors and not {' '.join(str(error).split())}; "
             "expected the plain state dict of a released file"
-        ) from trouble
+        ) from error
 
 
 def _sizes(state: Mapping[str, Tensor], heads: int) -> PublishedSizes:
     own = {key[len(PREDICTOR) :]: value for key, value in state.items() if key.startswith(PREDICTOR)}
-    encoder = f"{DECODER}transformer.encoder.layers."
     interface = FindConfig(
         width=own["class_embed"].shape[0],
         features=own["mask_embed.layers.2.weight"].shape[0],
@@ -80,12 +79,20 @@ def _sizes(state: Mapping[str, Tensor], heads: int) -> PublishedSizes:
         text_width=own["lang_encoder.lang_proj"].shape[0],
         memories=own["spatial_embed.weight"].shape[0],
     )
-    decoder = {"heads": 8, "ffn": state[f"{encoder}0.linear1.weight"].shape[0], "layers": _count(state, encoder)}
+    _, ffn, layers = decoder_sizes(state)
+    decoder = {"heads": 8, "ffn": ffn, "layers": layers}
     is_unicl = f"{LANGUAGE}token_embedding.weight" in state or (interface.text_width == 512 and interface.width == 512)
     if is_unicl:
-        layers = _count(state, f"{LANGUAGE}resblocks.")
-        return PublishedSizes(backbone_sizes(state), decoder, interface, "unicl", layers, 77, 77)
+        blocks = _count(state, f"{LANGUAGE}resblocks.")
+        return PublishedSizes(backbone_sizes(state), decoder, interface, "unicl", blocks, 77, 77)
     return PublishedSizes(backbone_sizes(state), decoder, interface, "llama", LLAMA_LAYER)
+
+
+def decoder_sizes(state: Mapping[str, Tensor]) -> tuple[int, int, int]:
+    """Width, ffn and layers of the pixel decoder in a state dict."""
+    encoder = f"{DECODER}transformer.encoder.layers."
+    width, ffn = state[f"{DECODER}mask_features.weight"].shape[0], state[f"{encoder}0.linear1.weight"].shape[0]
+    return width, ffn, _count(state, encoder)
 
 
 def backbone_sizes(state: Mapping[str, Tensor]) -> FocalSizes | DavitSizes:

@@ -32,10 +32,9 @@ from ..find.prompter import Sentence
 from ..find.prompts import MaskPrompt, Prompts, VisualTokens
 from ..find.tasks import Grounding, Proposals, Reference
 from . import segmentation
-from .answers import Example, Interaction, MaskAnswer
-from .network import PublishedNetwork
+from .answers import Example, Interaction, InterleavedQuery, MaskAnswer
+from .network import FindNetwork
 from .preparation import padded_size, prepare, prompt_mask, stretched, to_photo
-from .retrieval import InterleavedQuery
 from .text import PublishedPrompter, as_grounding, entity_only
 
 BACKGROUND = "background"
@@ -56,7 +55,7 @@ class PublishedModel:
 
     def __init__(
         self,
-        network: PublishedNetwork,
+        network: FindNetwork,
         prompter: PublishedPrompter,
         *,
         device: str = "cpu",
@@ -116,8 +115,8 @@ class PublishedModel:
         Raises:
             ShapeError: not such an array.
         """
-        sizes = self.network.sizes
-        pixels, resized = prepare(photo, short or sizes.short, long or sizes.long)
+        network = self.network
+        pixels, resized = prepare(photo, short or network.short, long or network.long)
         padded = int(pixels.shape[2]), int(pixels.shape[3])
         return View(self._pyramid(pixels), (photo.shape[0], photo.shape[1]), resized, padded)
 
@@ -255,11 +254,6 @@ class PublishedModel:
         rows = [to_array(tasks.encode_captions(self, batch)) for batch in _batches(texts)]
         return np.concatenate(rows) if rows else np.zeros((0, self.interface.config.width), np.float32)
 
-    @torch.inference_mode()
-    def encode_sentences(self, texts: Sequence[str]) -> Floats:
-        """(N, D) vectors of captions by the legend query (mode `retrieval_interleave_text`)."""
-        return np.stack([to_array(tasks.encode_legend(self, Sentence(text))) for text in texts])
-
     def encode_phrase(self, phrase: str) -> Floats:
         """(D,) vector of a text entity by itself."""
         vector: Floats = self.encode_interleaved(Sentence(phrase, ((0, len(phrase)),), (False,)), [None]).entities[0]
@@ -289,7 +283,7 @@ class PublishedModel:
 
     def _blank_pyramid(self) -> Pyramid:
         if self._blank is None:
-            side = self.network.sizes.short
+            side = self.network.short
             self._blank = self._pyramid(torch.zeros((1, 3, *padded_size((side, side)))))
         return self._blank
 

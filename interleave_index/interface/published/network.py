@@ -86,20 +86,25 @@ def backbone_of(sizes: FocalSizes | DavitSizes) -> nn.Module:
 class _Head(nn.Module):
     """Pixel decoder and interface, under the published names."""
 
-    def __init__(self, sizes: PublishedSizes) -> None:
+    def __init__(self, pixel_decoder: PixelDecoder, predictor: FindInterface) -> None:
         super().__init__()
-        self.pixel_decoder = PixelDecoder(sizes.backbone.channels, sizes.interface.features, **sizes.decoder)
-        self.predictor = FindInterface(sizes.interface)
+        self.pixel_decoder, self.predictor = pixel_decoder, predictor
 
 
-class PublishedNetwork(nn.Module):
-    """Backbone, pixel decoder and interface. The names of its state dict are those of a released file."""
+class FindNetwork(nn.Module):
+    """Backbone, pixel decoder and interface. The names of its state dict are those of a released file.
 
-    def __init__(self, sizes: PublishedSizes) -> None:
+    Args:
+        short, long: photos are resized so that the shorter side is `short`, unless the longer one would pass `long`.
+    """
+
+    def __init__(
+        self, backbone: nn.Module, decoder: PixelDecoder, interface: FindConfig, *, short: int, long: int
+    ) -> None:
         super().__init__()
-        self.sizes = sizes
-        self.backbone = backbone_of(sizes.backbone)
-        self.sem_seg_head = _Head(sizes)
+        self.short, self.long = short, long
+        self.backbone = backbone
+        self.sem_seg_head = _Head(decoder, FindInterface(interface))
 
     @property
     def predictor(self) -> FindInterface:
@@ -110,3 +115,13 @@ class PublishedNetwork(nn.Module):
         """(B, 3, H, W) normalised pixels, sides multiples of 32, to the pyramid."""
         out: Pyramid = self.sem_seg_head.pixel_decoder(self.backbone(pixels))
         return out
+
+
+class PublishedNetwork(FindNetwork):
+    """The network of a released file, randomly initialised."""
+
+    def __init__(self, sizes: PublishedSizes) -> None:
+        backbone = backbone_of(sizes.backbone)
+        decoder = PixelDecoder(sizes.backbone.channels, sizes.interface.features, **sizes.decoder)
+        super().__init__(backbone, decoder, sizes.interface, short=sizes.short, long=sizes.long)
+        self.sizes = sizes

@@ -12,7 +12,7 @@ text/                   cache of token states; may be deleted
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -31,15 +31,16 @@ from ...models.vision.focal import FOCAL_L, FOCAL_T, focal_backbone
 from ...models.vision.pixel_decoder import PixelDecoder, Pyramid
 from ...models.vision.tower import PIXEL_MEAN, PIXEL_STD
 from ..find.config import FindConfig
-from ..find.network import FindInterface
 from ..find_mini import WEIGHTS as WEIGHTS_OF_MINI
 from ..find_mini.bundle import load_bundle
 from .folder import is_published, load_tower
+from .keys import DECODER, PREDICTOR, decoder_sizes
 from .model import PublishedModel
+from .network import FindNetwork
 from .text import PublishedPrompter, TextCache
 
 FOCAL = {"focal-t": FOCAL_T, "focal-l": FOCAL_L}
-HEAD, DECODER, PREDICTOR = "sem_seg_head.", "sem_seg_head.pixel_decoder.", "sem_seg_head.predictor."
+HEAD = "sem_seg_head."
 MEMORIES = 32
 
 WEIGHTS, CONFIG, TEXTS = "model.safetensors", "config.json", "text"
@@ -77,47 +78,21 @@ class Pair:
     decoder_layers: int = 6
 
 
-@dataclass(frozen=True, slots=True)
-class ViewSizes:
-    """What photos are resized to when the result is asked."""
-
-    short: int
-    long: int
-
-
-class _Head(nn.Module):
-    def __init__(self, decoder: PixelDecoder, predictor: FindInterface) -> None:
-        super().__init__()
-        self.pixel_decoder, self.predictor = decoder, predictor
-
-
-class TrainedNetwork(nn.Module):
-    """Backbone, pixel decoder and interface; the backbone never trains, the pixel decoder where it is told to."""
+class TrainedNetwork(FindNetwork):
+    """A network whose backbone never trains, and whose pixel decoder trains where it is told to."""
 
     mean: Tensor
     std: Tensor
 
     def __init__(
-        self,
-        backbone: nn.Module,
-        decoder: PixelDecoder,
-        interface: FindConfig,
-        *,
-        train_decoder: bool,
-        sizes: ViewSizes,
+        self, backbone: nn.Module, decoder: PixelDecoder, interface: FindConfig, *, train_decoder: bool, side: int
     ) -> None:
-        super().__init__()
-        self.backbone, self.sizes, self.train_decoder = backbone, sizes, train_decoder
-        self.sem_seg_head = _Head(decoder, FindInterface(interface))
+        super().__init__(backbone, decoder, interface, short=side, long=side)
+        self.train_decoder = train_decoder
         self.backbone.requires_grad_(False)
         decoder.requires_grad_(train_decoder)
         self.register_buffer("mean", torch.tensor(PIXEL_MEAN).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(PIXEL_STD).view(1, 3, 1, 1), persistent=False)
-
-    @property
-    def predictor(self) -> FindInterface:
-        """The interface."""
-        return self.sem_seg_head.predictor
 
     def train(self, mode: bool = True) -> TrainedNetwork:
         """What is frozen stays in eval mode; the published training left drop-path on there."""
@@ -152,18 +127,10 @@ def build_network(pair: Pair, text_width: int) -> TrainedNetwork:
         ConfigError: no such backbone, or one without weights.
         InputError, WeightsMissing, BackendMissing: its files.
     """
-    backbone, channels, given = _vision(pair)
-    if "decoder" in given:
-        decoder: PixelDecoder = given["decoder"]
-        width = decoder.mask_features.out_channels
-    else:
-        width = pair.decoder_width
-        decoder = PixelDecoder(
-            channels, width, heads=pair.heads, ffn=4 * width, layers=pair.decoder_layers, groups=min(32, width // 2)
-        )
+    backbone, decoder, is_trained = _vision(pair)
     interface = FindConfig(
         width=pair.width,
-        features=width,
+        features=decoder.mask_features.out_channels,
         heads=pair.heads,
         ffn=pair.ffn,
         layers=pair.layers,
@@ -171,46 +138,48 @@ def build_network(pair: Pair, text_width: int) -> TrainedNetwork:
         text_width=text_width,
         memories=MEMORIES,
     )
-    trains = "decoder" not in given if pair.train_decoder is None else pair.train_decoder
-    side = pair.side
-    return TrainedNetwork(backbone, decoder, interface, train_decoder=trains, sizes=ViewSizes(side, side))
+    train_decoder = not is_trained if pair.train_decoder is None else pair.train_decoder
+    return TrainedNetwork(backbone, decoder, interface, train_decoder=train_decoder, side=pair.side)
 
 
-def _vision(pair: Pair) -> tuple[nn.Module, tuple[int, int, int, int], dict[str, Any]]:
-    """Backbone, channels of its maps, and its pixel decoder where there is one."""
+def _vision(pair: Pair) -> tuple[nn.Module, PixelDecoder, bool]:
+    """Backbone and pixel decoder, and whether the decoder has learned already."""
     if pair.vision == "find-mini":
         tower = load_bundle(WEIGHTS_OF_MINI).model.vision
-        widths = tower.widths
-        return tower.backbone, (widths[0], widths[1], widths[2], widths[3]), {"decoder": tower.pixel_decoder}
+        return tower.backbone, tower.pixel_decoder, True
     if pair.vision not in FOCAL:
-        found = HubBackbone(local.find(pair.vision))
-        return found, found.channels, {}
+        hub = HubBackbone(local.find(pair.vision))
+        return hub, _fresh_decoder(pair, hub.channels), False
     sizes = FOCAL[pair.vision]
     backbone = focal_backbone(sizes)
     if pair.vision_weights == "random":
-        return backbone, sizes.channels, {}
+        return backbone, _fresh_decoder(pair, sizes.channels), False
     if pair.vision_weights is None:
         raise ConfigError(f"{pair.vision} has no weights; name a state dict with backbone.* by --vision-weights")
     state = _read(Path(pair.vision_weights))
     _load(backbone, state, "backbone.", pair.vision_weights)
     if not any(name.startswith(DECODER) for name in state):
-        return backbone, sizes.channels, {}
-    width = state[f"{DECODER}mask_features.weight"].shape[0]
-    layers = len({name.split(".")[5] for name in state if name.startswith(f"{DECODER}transformer.encoder.layers.")})
-    ffn = state[f"{DECODER}transformer.encoder.layers.0.linear1.weight"].shape[0]
+        return backbone, _fresh_decoder(pair, sizes.channels), False
+    width, ffn, layers = decoder_sizes(state)
     decoder = PixelDecoder(sizes.channels, width, heads=pair.heads, ffn=ffn, layers=layers)
     _load(decoder, state, DECODER, pair.vision_weights)
-    return backbone, sizes.channels, {"decoder": decoder}
+    return backbone, decoder, True
+
+
+def _fresh_decoder(pair: Pair, channels: Sequence[int]) -> PixelDecoder:
+    width = pair.decoder_width
+    groups = min(32, width // 2)
+    return PixelDecoder(channels, width, heads=pair.heads, ffn=4 * width, layers=pair.decoder_layers, groups=groups)
 
 
 def _read(path: Path) -> dict[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        found = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:  # a damaged file raises nearly anything
         raise InputError(f"{path} cannot be read as a state dict: {' '.join(str(error).split())[:200]}") from error
-    return dict(found.get("model", found))
+    return dict(content.get("model", content))
 
 
 def _load(module: nn.Module, state: dict[str, Tensor], prefix: str, source: str) -> None:
@@ -255,7 +224,7 @@ def model_of(pair: Pair, device: torch.device, texts: Path) -> PublishedModel:
         context=CONTEXT,
         class_context=CLASS_CONTEXT,
     )
-    return PublishedModel(network, prompter, device=str(device))  # type: ignore[arg-type]
+    return PublishedModel(network, prompter, device=str(device))
 
 
 def write_pair(folder: Path, pair: Pair, network: TrainedNetwork, facts: dict[str, Any]) -> None:
@@ -274,15 +243,6 @@ def write_pair(folder: Path, pair: Pair, network: TrainedNetwork, facts: dict[st
     )
     config = {"format": FORMAT, "kind": KIND, "pair": asdict(made), **facts}
     (folder / CONFIG).write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
-
-
-def is_pair(folder: Path) -> bool:
-    """Whether a folder holds such a model, by its config.json."""
-    try:
-        found = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(found, dict) and found.get("kind") == KIND
 
 
 def load_pair(folder: Path, *, device: str = "cpu") -> tuple[PublishedModel, dict[str, Any]]:

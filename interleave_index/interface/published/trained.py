@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import cast
 
 from ...models.hub import local
 from ...records import Space
 from ..generic import drawn_pictures, generic_captions
 from .interface import PublishedFind
-from .pair import WEIGHTS, TrainedNetwork, load_pair
+from .pair import WEIGHTS, load_pair
 from .prepared import PICTURES, read_prepared, write_prepared
 
 EVERY = 4  # of the package's captions, for the banks
@@ -26,11 +25,10 @@ def load_trained(folder: Path, *, device: str = "cpu") -> PublishedFind:
     """
     model, config = load_pair(folder, device=device)
     table, calibration = read_prepared(folder, "the training writes it at its end, run it again")
-    sizes = cast(TrainedNetwork, model.network).sizes
     space = Space(
         interface=folder.resolve().name,
         checkpoint=local.sha256_of(folder / WEIGHTS),
-        preprocessing=f"long side at most {sizes.long}, pillow bilinear, padded to 32; "
+        preprocessing=f"long side at most {model.network.long}, pillow bilinear, padded to 32; "
         f"{config['pair']['vision']} with {config['pair']['language']}",
         dim=model.interface.config.width,
     )

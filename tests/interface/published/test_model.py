@@ -13,7 +13,6 @@ from interleave_index.interface.published.answers import Example
 from interleave_index.interface.published.model import PublishedModel
 from interleave_index.interface.published.network import PublishedNetwork
 from interleave_index.interface.published.preparation import prepare, prompt_mask, stretched, to_photo
-from interleave_index.interface.published.retrieval import InterleavedQuery, interleaved_scores, text_scores
 from interleave_index.interface.published.segmentation import instances, panoptic, semantic
 from interleave_index.interface.published.text import PublishedPrompter, TextCache
 from interleave_index.models.text.language import TokenStates, tokens_of
@@ -174,18 +173,7 @@ def test_instances_are_ranked_by_class_and_certainty_and_things_are_chosen_after
     assert found[0].mask[:4, :4].all() and found[0].mask.sum() == 16
 
 
-# --- clicks and scores by hand -----------------------------------------------------------------
-
-
-def test_interleaved_scores_by_hand():
-    query = InterleavedQuery(np.array([2.0, 0], np.float32), np.array([[0, 3.0], [1, 0]], np.float32))
-    images = np.array([[3.0, 4], [5, 0]], np.float32)
-    objects = np.array([[[0, 1.0], [3, 4]], [[1, 0], [2, 0]]], np.float32)
-    scores = interleaved_scores([query], images, objects)
-    assert scores[0].tolist() == pytest.approx([0.6 + 0.5 * (1 + 0.6) / 2, 1 + 0.5 * (0 + 1) / 2])
-    with_demo_weight = interleaved_scores([query], images, objects, weight=1.0, references=[[1]])
-    assert with_demo_weight[0].tolist() == pytest.approx([0.6 + 0.8, 1 + 0.5 - 1e-6])
-    assert text_scores(images, images)[0].tolist() == pytest.approx([1, 0.6])
+# --- clicks by hand -----------------------------------------------------------------
 
 
 # --- the model ---------------------------------------------------------------------------------
@@ -287,8 +275,8 @@ def test_interleaved_retrieval_follows_the_published_recipe(model, prompts_from_
 
 
 def test_a_caption_by_the_legend_query_ignores_its_entities(model):
-    whole = model.encode_sentences(["a dog near the beach"])[0]
     text = "a dog near the beach"
+    whole = model.encode_interleaved(Sentence(text), []).legend
     with_entity = model.encode_interleaved(Sentence(text, ((0, 5),), (False,)), [None])
     assert np.allclose(whole, with_entity.legend, atol=1e-5)
     assert not np.allclose(whole, model.encode_captions([text])[0], atol=1e-2)  # another query reads those

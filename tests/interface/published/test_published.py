@@ -13,7 +13,7 @@ from interleave_index.interface.find.prompter import Sentence, compose
 from interleave_index.interface.published.folder import load_published, load_tower, read_config
 from interleave_index.interface.published.importing import KeysDoNotFit, import_checkpoint, prepare
 from interleave_index.interface.published.keys import network_shapes, sizes_of, sort_keys
-from interleave_index.interface.published.network import PRESETS, PublishedNetwork
+from interleave_index.interface.published.network import PRESETS, PublishedNetwork, PublishedSizes
 from interleave_index.interface.published.prepared import read_prepared
 from interleave_index.interface.published.text import PublishedPrompter, TextCache, class_sentence
 from interleave_index.interface.registry import load
@@ -240,7 +240,7 @@ def test_a_checkpoint_with_a_davit_is_imported_and_sees(toys, tmp_path):
     torch.save(toys.random_state(sizes), tmp_path / "davit.pt")
     found = import_checkpoint(tmp_path / "davit.pt", "davit", sides=(64, 96), home=tmp_path)
     model = load_published(found.folder)
-    assert model.network.sizes.backbone == sizes.backbone
+    assert PublishedSizes.from_json(read_config(found.folder)["sizes"]).backbone == sizes.backbone
     assert np.isfinite(model.encode_image(model.view(PHOTO))[1]).all()
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -54,7 +55,7 @@ def hungarian_match(
     """
     from scipy.optimize import linear_sum_assignment
 
-    pairs = [torch.zeros((0, 3), dtype=torch.long)]
+    pairs = [np.zeros((0, 3), np.int64)]
     for image, (target, probability) in enumerate(zip(targets, probabilities, strict=True)):
         if not len(target):
             continue
@@ -69,9 +70,9 @@ def hungarian_match(
         dice = 1 - (2 * soft @ true.T + 1) / (soft.sum(1, keepdim=True) + true.sum(1) + 1)
         cost = COST_BCE * bce + COST_DICE * dice - COST_CLASS * probability.float()
         proposals, chosen = linear_sum_assignment(cost.nan_to_num(IMPOSSIBLE).cpu().numpy())
-        columns = [torch.full((len(chosen),), image), torch.tensor(proposals), torch.tensor(chosen)]
-        pairs.append(torch.stack(columns, 1).cpu())
-    return Assignment(*torch.cat(pairs).to(logits.device).unbind(1))
+        pairs.append(np.stack([np.full(len(chosen), image), proposals, chosen], 1))
+    image_of, proposal_of, target_of = torch.as_tensor(np.concatenate(pairs).T.copy(), device=logits.device)
+    return Assignment(image_of, proposal_of, target_of)
 
 
 def sample_at(maps: Tensor, places: Tensor) -> Tensor:

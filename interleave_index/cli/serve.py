@@ -38,6 +38,13 @@ def serve(
         list[str] | None,
         typer.Option(metavar="HOST", help="A further host name under which the server is reached. Repeatable."),
     ] = None,
+    base_path: Annotated[
+        str, typer.Option(metavar="PATH", help="Path below which a proxy shows the server, as /photos.")
+    ] = "",
+    proxy: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ADDRESS", help="A proxy whose X-Forwarded-* headers are believed. Repeatable."),
+    ] = None,
     queue: Annotated[int, typer.Option(min=0, max=10_000, help="Requests that may wait; more are refused (429).")] = 64,
     upload_mb: Annotated[int, typer.Option(min=1, max=LARGEST_UPLOAD, help="Largest picture of a query, MiB.")] = 32,
 ) -> None:
@@ -52,6 +59,8 @@ def serve(
             token=token or os.environ.get(web.TOKEN_VARIABLE) or None,
             roots=roots,
             names=tuple(name or ()),
+            base_path=base_path.rstrip("/"),
+            proxies=tuple(proxy or ()),
             waiting=queue,
             upload_bytes=upload_mb * web.MIB,
         )

@@ -7,6 +7,7 @@ from pathlib import PurePath
 from typing import Any
 
 import numpy as np
+from starlette.requests import Request
 from starlette.responses import Response
 
 from ..export.files import printable, to_json_text
@@ -29,6 +30,12 @@ class Json(Response):
     def render(self, content: Any) -> bytes:
         """ASCII JSON; numbers that JSON does not know become null."""
         return to_json_text(content).encode("ascii")
+
+
+def is_known(request: Request, tag: str) -> bool:
+    """Whether the client has this content already (RFC 9110, If-None-Match)."""
+    known = request.headers.get("if-none-match", "")
+    return known.strip() == "*" or tag in [one.strip().removeprefix("W/") for one in known.split(",")]
 
 
 def photo_json(photo: Photo) -> dict[str, Any]:

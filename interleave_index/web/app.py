@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI
 from starlette.middleware.gzip import GZipMiddleware
-from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .. import __version__
@@ -15,14 +15,13 @@ from . import asking, exporting, pages, photos, problems, taking
 from .bodies import describe
 from .guard import Guard
 from .measures import Timed
-from .model import Cancelled
-from .problems import problem
 from .state import State
 
 ABOUT = (
     "Search photos with words and pictures mixed. Boxes and points are in pixels of the upright photo; "
     "masks are COCO run lengths. Errors are application/problem+json."
 )
+SWEEP_SECONDS = 60.0
 PICTURES = ("/thumbnail", "/display", "/original", ".png")
 
 
@@ -31,7 +30,9 @@ def create_app(state: State) -> ASGIApp:
 
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
+        sweeper = asyncio.create_task(_sweep(state))
         yield
+        sweeper.cancel()
         state.close()
 
     app = FastAPI(
@@ -45,16 +46,22 @@ def create_app(state: State) -> ASGIApp:
         redirect_slashes=False,
     )
     app.state.server = state
-    for module in (asking, photos, taking, exporting, pages):
-        app.include_router(module.router)
+    routers = [module.router for module in (asking, photos, taking, exporting, pages)]
+    for router in routers:
+        app.include_router(router)
+    app.state.routes = [route for router in routers for route in router.routes]
     problems.install(app)
 
-    async def cancelled(_: Request, __: Exception) -> Response:
-        return problem(499, "the client has gone")
-
-    app.add_exception_handler(Cancelled, cancelled)
     describe(app)
     return Timed(Guard(Zipped(app), state.settings, state.keys), state.measures)
+
+
+async def _sweep(state: State) -> None:
+    """Let what is held go when its time is over, whether or not anybody asks."""
+    while True:
+        await asyncio.sleep(SWEEP_SECONDS)
+        state.uploads.sweep()
+        state.searches.sweep()
 
 
 class Zipped:

@@ -56,6 +56,7 @@ async def search(request: Request) -> Response:
             body.mode,
             fold=body.stacks,
             left_out=named_photos(query) | body.marked_photos if body.exclude_self else set(),
+            client=request.scope["caller"].key,
         )
         return _page(state, begun, 0, body.limit)
 
@@ -188,7 +189,7 @@ async def upload(request: Request) -> Response:
     return Json(
         {"upload": held.name, "width": held.width, "height": held.height},
         status_code=201,
-        headers={"Location": f"/api/uploads/{held.name}"},
+        headers={"Location": f"{state.settings.base_path}/api/uploads/{held.name}"},
     )
 
 
@@ -196,7 +197,7 @@ async def upload(request: Request) -> Response:
 async def preview(request: Request, name: UploadName) -> Response:
     """An uploaded picture as a page can show it: an upright JPEG with a long side of at most 1024."""
     held = state_of(request).uploads.get(name)
-    return Response(held.preview, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=3600"})
+    return Response(held.preview, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=300"})
 
 
 @router.delete("/api/uploads/{name}", status_code=204, response_class=Response)

@@ -10,7 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel, ValidationError
 from starlette.datastructures import UploadFile
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 
 from .problems import KIND, Refused
 from .state import State
@@ -33,7 +33,7 @@ async def body_of(request: Request, state: State, kind: type[B]) -> tuple[B, dic
     """
     content = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
     if content == "application/json":
-        return _checked(kind, await _bytes(request)), {}
+        return _checked(kind, await request.body()), {}
     if content != "multipart/form-data":
         raise Refused(415, f"content type is {content[:60]!r}, expected application/json or multipart/form-data")
     async with request.form(max_files=MOST_FILES, max_fields=4, max_part_size=2**20) as form:
@@ -52,12 +52,12 @@ async def body_of(request: Request, state: State, kind: type[B]) -> tuple[B, dic
 async def picture_of(request: Request, state: State) -> bytes:
     """The bytes of one picture: the body itself, or the one file of a form."""
     if not request.headers.get("content-type", "").startswith("multipart/"):
-        data = b""
+        data = bytearray()
         async for chunk in request.stream():
             data += chunk
             if len(data) > state.settings.upload_bytes:
                 break
-        return data
+        return bytes(data)
     async with request.form(max_files=1, max_fields=1) as form:
         file = next((value for value in form.values() if isinstance(value, UploadFile)), None)
         if file is None:
@@ -71,13 +71,6 @@ def take(state: State, data: bytes) -> Upload:
     if len(data) > most:
         raise Refused(413, f"picture has more than {most} bytes, expected at most that")
     return state.uploads.take(data)
-
-
-async def _bytes(request: Request) -> bytes:
-    try:
-        return await request.body()
-    except ClientDisconnect:
-        raise Refused(400, "connection was closed before the request was whole") from None
 
 
 def _checked(kind: type[B], data: bytes) -> B:
@@ -132,6 +125,7 @@ def describe(app: FastAPI) -> None:
             schemas["Problem"] = PROBLEM
             found["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
             found["security"] = [{}, {"token": []}]
+            found["servers"] = [{"url": app.state.server.settings.base_path or "/"}]
             for path in found["paths"].values():
                 for operation in path.values():
                     operation["responses"].pop("422", None)

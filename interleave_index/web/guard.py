@@ -9,40 +9,33 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-from http.cookies import CookieError, SimpleCookie
+from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .problems import Refused, of_refusal
+from .callers import Caller, caller_of, name_of, without_default_port
+from .guesses import Guesses
+from .intake import Body, Intake
+from .problems import HEADERS, Refused, log, of_refusal, problem
 from .settings import MIB, ServeSettings
 
 COOKIE = "interleave_session"
 SMALL_BODY = MIB  # of a request without pictures
+FILES_AT_ONCE = 4  # pictures of full size beside one request
 OPEN = ("/", "/docs", "/openapi.json", "/favicon.ico", "/api/session")  # hold no data of the collection
-POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
-    "manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
-    "require-trusted-types-for 'script'"
-)
-HEADERS = {
-    "content-security-policy": POLICY,
-    "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
-    "cross-origin-resource-policy": "same-origin",
-    "cross-origin-opener-policy": "same-origin",
-    "x-frame-options": "DENY",
-    "permissions-policy": "camera=(), microphone=(), geolocation=()",
-}
+STREAMS = "/events"  # answers that do not end by themselves have no HEAD
 
 
 class Keys:
     """The token of the server, and the cookie that a browser gets for it.
 
-    The cookie is another secret, made anew at each start, so that the token never lies in a browser.
+    The cookie is another secret, made anew at each start, so that the token never lies in a browser. It is too long to
+    be guessed; tokens are chosen by people, so that wrong ones are counted.
     """
 
     def __init__(self, token: str | None) -> None:
         self._token = token
+        self._guesses = Guesses()
         self.cookie = hmac.new(secrets.token_bytes(32), (token or "").encode(), hashlib.sha256).hexdigest()
 
     @property
@@ -50,84 +43,141 @@ class Keys:
         """Whether requests must show one at all."""
         return self._token is not None
 
-    def opens(self, token: str) -> bool:
-        """Whether this is the token; takes the same time whatever differs."""
-        return self._token is not None and hmac.compare_digest(token.encode(), self._token.encode())
+    def opens(self, token: str, client: str) -> bool:
+        """Whether this is the token; takes the same time whatever differs.
 
-    def admits(self, authorization: str, cookie: str) -> bool:
-        """Whether a request with these two headers may pass."""
-        kind, _, token = authorization.partition(" ")
-        if kind.lower() == "bearer" and self.opens(token.strip()):
+        Raises:
+            Refused: 429, the client, or all together, were wrong too often.
+        """
+        if self._token is None:
+            return False
+        self._guesses.check(client)
+        right = hmac.compare_digest(token.encode(), self._token.encode())
+        if right:
+            self._guesses.was_right(client)
+        else:
+            self._guesses.was_wrong(client)
+        return right
+
+    def admits(self, authorization: str, cookie: str, client: str) -> bool:
+        """Whether a request with these two headers may pass.
+
+        Raises:
+            Refused: as `opens`.
+        """
+        if any(hmac.compare_digest(value.encode(), self.cookie.encode()) for value in session_cookies(cookie)):
             return True
-        return hmac.compare_digest(_session(cookie).encode(), self.cookie.encode())
+        kind, _, token = authorization.partition(" ")
+        return kind.lower() == "bearer" and bool(token.strip()) and self.opens(token.strip(), client)
+
+
+def session_cookies(header: str) -> list[str]:
+    """Values of this program's cookies; whatever other programs at the same host have set is passed over.
+
+    >>> session_cookies('a={"b": [1, 2]}; interleave_session_8765=x; lang=de; interleave_session=y')
+    ['x', 'y']
+    """
+    pairs = (pair.strip().partition("=") for pair in header.split(";"))
+    return [value for name, _, value in pairs if name.startswith(COOKIE)]
+
+
+def cookie_name(host: str) -> str:
+    """The name of the cookie: browsers send those of one host to all its ports, so the port is in it."""
+    port = host.removeprefix(name_of(host)).strip(":")
+    return f"{COOKIE}_{port}" if port else COOKIE
 
 
 class Guard:
     """ASGI middleware: checks, then size limits, then the application.
 
     Args:
-        app: what is guarded.
+        app: what is guarded. Its scope has `caller`, and a path below the base path.
         settings: hosts and limits.
         keys: of the server.
     """
 
     def __init__(self, app: ASGIApp, settings: ServeSettings, keys: Keys) -> None:
         self._app, self._settings, self._keys = app, settings, keys
+        self._longest = settings.upload_bytes * FILES_AT_ONCE + SMALL_BODY
+        self._intake = Intake(max(settings.intake_bytes, 2 * self._longest))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request; anything that is not HTTP is closed."""
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
         elif scope["type"] == "http":
-            headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-            dressed = _dressed(send)
-            try:
-                self._check(scope, headers)
-                await self._app(scope, self._limited(scope, headers, receive), dressed)
-            except Refused as refused:
-                await of_refusal(refused)(scope, receive, dressed)
+            await self._answer(scope, receive, _Answer(send, scope["method"] == "HEAD"))
 
-    def _check(self, scope: Scope, headers: dict[str, str]) -> None:
-        host = headers.get("host", "").lower()
-        name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
+    async def _answer(self, scope: Scope, receive: Receive, answer: _Answer) -> None:
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        body, inner = None, scope
+        try:
+            caller = caller_of(scope, headers, self._settings)
+            inner = dict(scope) | {"caller": caller, "path": self._inner_path(scope["path"])}
+            if scope["method"] == "HEAD" and not inner["path"].endswith(STREAMS):
+                inner["method"] = "GET"
+            self._check(inner, headers, caller)
+            body = Body(receive, self._limit(inner, headers), self._intake, caller.key)
+            await self._app(inner, body.receive, answer.send)
+        except Refused as refused:
+            if not answer.begun:
+                await of_refusal(refused)(scope, receive, answer.send)
+        except Exception as error:
+            log.error("%s %s failed", scope["method"], scope["path"][:200], exc_info=error)
+            if not answer.begun:
+                response = problem(500, "the server failed at this request; its log says where")
+                await response(scope, receive, answer.send)
+        finally:
+            scope["route"] = inner.get("route")  # measures go by it
+            if body is not None:
+                body.close()
+
+    def _inner_path(self, path: str) -> str:
+        """The path below the base path; a proxy may have taken the base path away already."""
+        base = self._settings.base_path
+        if base and path == base:
+            raise Refused(308, f"the page is at {base}/", location=f"{base}/")
+        return path.removeprefix(base) if base and path.startswith(f"{base}/") else path
+
+    def _check(self, scope: Scope, headers: dict[str, str], caller: Caller) -> None:
+        name = name_of(caller.host)
         if not self._settings.knows_host(name):
             raise Refused(
-                421, f"host is {host[:80]!r}, which is not a name of this server; start it with --name to add one"
+                421,
+                f"host is {caller.host[:80]!r}, which is not a name of this server; start it with --name to add one",
             )
-        _check_origin(scope, headers, host)
+        _check_origin(scope, headers, caller)
+        _check_length(headers)
         path = scope["path"]
         if path in OPEN or path.startswith("/static/"):
             return
-        if self._keys.needed and not self._keys.admits(headers.get("authorization", ""), headers.get("cookie", "")):
+        authorization, cookie = headers.get("authorization", ""), headers.get("cookie", "")
+        if self._keys.needed and not self._keys.admits(authorization, cookie, caller.key):
             raise Refused(401, "this server wants its token, as `Authorization: Bearer TOKEN`")
 
-    def _limited(self, scope: Scope, headers: dict[str, str], receive: Receive) -> Receive:
-        """`receive` that refuses a body as soon as it is known to be too long."""
-        many = headers.get("content-type", "").startswith("multipart/") or scope["path"] == "/api/uploads"
-        limit = self._settings.upload_bytes * 4 + SMALL_BODY if many else SMALL_BODY
+    def _limit(self, scope: Scope, headers: dict[str, str]) -> int:
+        """Bytes that the body may have; Refused with 413 when it is announced to have more."""
+        pictures = headers.get("content-type", "").startswith("multipart/") or scope["path"] == "/api/uploads"
+        limit = self._longest if pictures else SMALL_BODY
         length = headers.get("content-length", "0")
-        if not length.isdigit():
-            raise Refused(400, f"content-length is {length[:40]!r}, expected a number")
         if int(length[:20]) > limit:
             raise Refused(413, f"request has {length[:20]} bytes, expected at most {limit}")
-        got = 0
-
-        async def counted() -> Message:
-            nonlocal got
-            message = await receive()
-            if message["type"] == "http.request":
-                got += len(message.get("body", b""))
-                if got > limit:
-                    raise Refused(413, f"request has more than {limit} bytes, expected at most that")
-            return message
-
-        return counted
+        return limit
 
 
-def _check_origin(scope: Scope, headers: dict[str, str], host: str) -> None:
+def _check_origin(scope: Scope, headers: dict[str, str], caller: Caller) -> None:
     origin = headers.get("origin")
-    if origin is not None and origin.partition("://")[2].lower() != host:
-        raise Refused(403, f"origin is {origin[:80]!r}, expected this server itself; other pages may not ask it")
+    if origin is not None:
+        scheme, _, host = origin.lower().partition("://")
+        if without_default_port(host, scheme) != without_default_port(caller.host, scheme):
+            hint = (
+                "; the proxy in between must pass Host on, or be named by --proxy"
+                if caller.forwarded
+                else "; other pages may not ask it"
+            )
+            raise Refused(
+                403, f"origin is {origin[:80]!r}, expected this server itself, which Host calls {caller.host!r}{hint}"
+            )
     site = headers.get("sec-fetch-site")
     if site in (None, "same-origin", "none"):
         return
@@ -136,22 +186,32 @@ def _check_origin(scope: Scope, headers: dict[str, str], host: str) -> None:
         raise Refused(403, f"request comes from another site ({site[:20]!r}), expected this server's own page")
 
 
-def _session(header: str) -> str:
-    try:
-        found = SimpleCookie(header).get(COOKIE)
-    except CookieError:
-        return ""
-    return found.value if found is not None else ""
+def _check_length(headers: dict[str, str]) -> None:
+    """Two ways to say how long a body is: a proxy in front may believe the other one."""
+    length = headers.get("content-length")
+    if length is None:
+        return
+    if "transfer-encoding" in headers:
+        raise Refused(400, "request has content-length and transfer-encoding, expected one of them", close=True)
+    if not length.isdigit():
+        raise Refused(400, f"content-length is {length[:40]!r}, expected a number")
 
 
-def _dressed(send: Send) -> Send:
-    async def dressed(message: Message) -> None:
+class _Answer:
+    """ASGI `send` that adds the headers of every answer, and leaves the body of a HEAD out."""
+
+    def __init__(self, send: Send, head: bool) -> None:
+        self._send, self._head, self.begun = send, head, False
+
+    async def send(self, message: Message) -> None:
+        """One message."""
         if message["type"] == "http.response.start":
-            there = {name.lower() for name, _ in message.get("headers", [])}
-            message["headers"] = [
-                *message.get("headers", []),
-                *((name.encode(), value.encode()) for name, value in HEADERS.items() if name.encode() not in there),
+            self.begun = True
+            present = {name.lower() for name, _ in message.get("headers", [])}
+            more: list[Any] = [
+                (name.encode(), value.encode()) for name, value in HEADERS.items() if name.encode() not in present
             ]
-        await send(message)
-
-    return dressed
+            message = {**message, "headers": [*message.get("headers", []), *more]}
+        elif self._head and message["type"] == "http.response.body":
+            message = {**message, "body": b""}
+        await self._send(message)

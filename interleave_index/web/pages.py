@@ -13,9 +13,9 @@ from starlette.responses import Response
 
 from .. import __version__
 from ..export.files import printable
-from .answers import Json
+from .answers import Json, is_known
 from .bodies import body_of, json_body
-from .guard import COOKIE
+from .guard import cookie_name
 from .problems import Refused
 from .state import State, state_of
 from .wire import SessionBody
@@ -72,8 +72,8 @@ async def metrics(request: Request) -> Response:
 @router.get("/api/session", response_class=Json)
 async def session(request: Request) -> Response:
     """Whether this server wants a token, and whether this request carries it."""
-    keys = state_of(request).keys
-    admitted = keys.admits(request.headers.get("authorization", ""), request.headers.get("cookie", ""))
+    keys, caller = state_of(request).keys, request.scope["caller"]
+    admitted = keys.admits(request.headers.get("authorization", ""), request.headers.get("cookie", ""), caller.key)
     return Json({"needed": keys.needed, "open": admitted or not keys.needed})
 
 
@@ -85,14 +85,19 @@ async def session(request: Request) -> Response:
 )
 async def enter(request: Request) -> Response:
     """Give a browser a cookie for the token, so that pictures load; another 401 for a wrong one."""
-    state = state_of(request)
+    state, caller = state_of(request), request.scope["caller"]
     body, _ = await body_of(request, state, SessionBody)
-    if state.keys.needed and not state.keys.opens(body.token):
+    if state.keys.needed and not state.keys.opens(body.token, caller.key):
         await asyncio.sleep(WRONG_TOKEN_SECONDS)  # guessing gets no faster by asking often
         raise Refused(401, "this is not the token of the server")
     answer = Response(status_code=204)
     answer.set_cookie(
-        COOKIE, state.keys.cookie, httponly=True, samesite="strict", path="/", secure=request.url.scheme == "https"
+        cookie_name(caller.host),
+        state.keys.cookie,
+        httponly=True,
+        samesite="strict",
+        path=f"{state.settings.base_path}/",
+        secure=caller.scheme == "https",
     )
     return answer
 
@@ -127,7 +132,7 @@ def _asset(request: Request, name: str) -> Response:
         raise Refused(404, f"there is no {name}")
     data, tag = found
     headers = {"ETag": tag, "Cache-Control": "no-cache"}
-    if request.headers.get("if-none-match") == tag:
+    if is_known(request, tag):
         return Response(status_code=304, headers=headers)
     return Response(data, media_type=MEDIA[name.rpartition(".")[2]], headers=headers)
 

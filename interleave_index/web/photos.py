@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-from pathlib import Path as FilePath
 from typing import Annotated, Any
 
 import numpy as np
@@ -14,7 +13,8 @@ from starlette.responses import Response
 from ..errors import ImageUnreadable, NotInIndex
 from ..export.masks import entity_mask
 from ..records import BoolMask, Photo
-from .answers import Json, photo_json, region_json, whole_size
+from .answers import Json, is_known, photo_json, region_json, whole_size
+from .originals import answer_file
 from .problems import Refused
 from .searches import with_masks
 from .state import State, state_of
@@ -35,7 +35,6 @@ MEDIA = {
 }
 KEPT = "private, max-age=604800"  # what an id shows never changes
 DISPLAY_SIDE = 2048
-MOST_BYTES = 2**30
 PICTURE: dict[int | str, dict[str, Any]] = {200: {"content": {"image/jpeg": {}}}}
 
 
@@ -100,22 +99,18 @@ async def display(request: Request, photo_id: PhotoPath) -> Response:
 async def original(request: Request, photo_id: PhotoPath) -> Response:
     """The photo's own file, as long as its content is the one that was taken in."""
     state = state_of(request)
-
-    def work() -> tuple[bytes, Photo]:
-        known = state.index.photo(photo_id)
-        return _original(known), known
-
-    data, known = await state.gate.read(work)
+    known = await state.gate.read(lambda: state.index.photo(photo_id))
     name = hashlib.sha256(str(known.path).encode("utf-8", "surrogateescape")).hexdigest()[:12]
     kind = MEDIA.get(known.format, "application/octet-stream")
-    return Response(
-        data,
-        media_type=kind,
-        headers={
-            "Cache-Control": KEPT,
-            "Content-Disposition": f'inline; filename="{photo_id}-{name}.{known.format.lower()}"',
-        },
-    )
+    headers = {
+        "Cache-Control": KEPT,
+        "ETag": f'"{known.sha256}"',
+        "Content-Disposition": f'inline; filename="{photo_id}-{name}.{known.format.lower()}"',
+    }
+    if is_known(request, headers["ETag"]):
+        return Response(status_code=304, headers=headers)
+    file = await state.gate.file(lambda: state.originals.open(known))
+    return await answer_file(request, state.gate, file, headers, kind)
 
 
 @router.get(
@@ -154,11 +149,10 @@ async def mask(
 async def _jpeg(request: Request, photo_id: int, make: Any) -> Response:
     state = state_of(request)
     known = await state.gate.read(lambda: state.index.photo(photo_id))
-    tag = f'"{known.sha256[:32]}"'
-    headers = {"Cache-Control": KEPT, "ETag": tag}
-    if request.headers.get("if-none-match") == tag:
+    headers = {"Cache-Control": KEPT, "ETag": f'"{known.sha256[:32]}"'}
+    if is_known(request, headers["ETag"]):
         return Response(status_code=304, headers=headers)
-    return Response(await state.gate.read(lambda: make(state, known)), media_type="image/jpeg", headers=headers)
+    return Response(await state.gate.file(lambda: make(state, known)), media_type="image/jpeg", headers=headers)
 
 
 def _thumbnail(state: State, known: Photo) -> bytes:
@@ -173,19 +167,6 @@ def _made(state: State, known: Photo, long_side: int) -> bytes:
         return jpeg(state.index.pixels(known), long_side)
     except ImageUnreadable as error:
         raise Refused(410, str(error)) from error
-
-
-def _original(known: Photo) -> bytes:
-    """The bytes of the file, if it is still the one that was taken in: something else may lie at its path now."""
-    path = FilePath(known.path) if known.path else None
-    try:
-        if path is not None and path.is_file() and path.stat().st_size <= MOST_BYTES:
-            data = path.read_bytes()
-            if hashlib.sha256(data).hexdigest() == known.sha256:
-                return data
-    except OSError:
-        pass
-    raise Refused(410, f"the file of photo {known.id} is gone or was changed; its thumbnail is left")
 
 
 def _png(mask: BoolMask) -> bytes:

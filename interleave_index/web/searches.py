@@ -6,7 +6,7 @@ import math
 import secrets
 import threading
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Set
 from dataclasses import dataclass, field, replace
 
@@ -31,6 +31,7 @@ class Search:
 
     Attributes:
         name: under which further pages and exports name it.
+        client: who asked.
         hits: best first, those that stand for themselves.
         stacks: photo ids that fell under a hit's photo.
         left_out: ids of photos that are no hits.
@@ -46,6 +47,7 @@ class Search:
     fold: bool
     left_out: Set[int]
     made: float
+    client: str = ""
     answer: Answer | None = None
     hits: list[Hit] = field(default_factory=list)
     stacks: dict[int, list[int]] = field(default_factory=dict)
@@ -102,7 +104,7 @@ class Search:
 
 
 class Searches:
-    """The searches that are held; those unused for longest fall out."""
+    """The searches that are held; when there are too many, the client with most of them loses those longest unused."""
 
     def __init__(self) -> None:
         self._held: OrderedDict[str, Search] = OrderedDict()
@@ -117,16 +119,22 @@ class Searches:
         *,
         fold: bool,
         left_out: Set[int] = frozenset(),
+        client: str = "",
     ) -> Search:
         """A new one, not asked yet."""
-        search = Search(secrets.token_urlsafe(12), query, filters, ground, mode, fold, left_out, time.monotonic())
+        name = secrets.token_urlsafe(12)
+        search = Search(name, query, filters, ground, mode, fold, left_out, time.monotonic(), client)
         with self._lock:
             self._held[search.name] = search
-            while len(self._held) > 1 and (
-                len(self._held) > HELD or sum(len(one.hits) for one in self._held.values()) > MOST_HITS
-            ):
-                self._held.popitem(last=False)
+            self._trim(search)
         return search
+
+    def sweep(self) -> None:
+        """Let those go whose time is over."""
+        now = time.monotonic()
+        with self._lock:
+            for name in [name for name, search in self._held.items() if now - search.made > KEPT_SECONDS]:
+                del self._held[name]
 
     def get(self, name: str) -> Search:
         """One by name; Refused with 410 when it is not held any more."""
@@ -137,6 +145,23 @@ class Searches:
                 raise Refused(410, f"search {name[:40]!r} is not held any more; ask again")
             self._held.move_to_end(name)
             return search
+
+    def _trim(self, kept: Search) -> None:
+        """Keep within the limits; `kept`, which is new, stays."""
+        hits: Counter[str] = Counter()
+        searches: Counter[str] = Counter()
+        for search in self._held.values():
+            hits[search.client] += len(search.hits)
+            searches[search.client] += 1
+        while len(self._held) > 1 and (len(self._held) > HELD or hits.total() > MOST_HITS):
+            counts = searches if len(self._held) > HELD else hits
+            client = counts.most_common(1)[0][0]
+            oldest = next((one for one in self._held.values() if one.client == client and one is not kept), None)
+            if oldest is None:
+                return
+            del self._held[oldest.name]
+            hits[client] -= len(oldest.hits)
+            searches[client] -= 1
 
 
 def with_masks(hit: Hit, index: Index) -> Hit:

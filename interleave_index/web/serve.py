@@ -12,6 +12,8 @@ import uvicorn
 from ..config import Config
 from ..errors import ConfigError
 from .app import create_app
+from .connections import HEAD_BYTES, limited
+from .logs import spare_the_logs
 from .settings import ServeSettings
 from .state import State
 
@@ -40,7 +42,8 @@ def serve(
     listening = None
     try:
         listening = _bound(settings)
-        address = address_of(settings.host, listening.getsockname()[1])
+        address = address_of(settings.host, listening.getsockname()[1], settings.base_path)
+        spare_the_logs()
         threading.Thread(target=_warm, args=(state,), name="warm", daemon=True).start()
         asyncio.run(_run(state, listening, lambda: ready(address), stop))
     finally:
@@ -49,14 +52,14 @@ def serve(
         state.close()
 
 
-def address_of(host: str, port: int) -> str:
+def address_of(host: str, port: int, base_path: str = "") -> str:
     """The address of the page; an address that means every interface is written as loopback.
 
     >>> address_of("127.0.0.1", 8765), address_of("::1", 80), address_of("0.0.0.0", 80)
     ('http://127.0.0.1:8765/', 'http://[::1]:80/', 'http://127.0.0.1:80/')
     """
     name = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-    return f"http://{f'[{name}]' if ':' in name else name}:{port}/"
+    return f"http://{f'[{name}]' if ':' in name else name}:{port}{base_path}/"
 
 
 def _bound(settings: ServeSettings) -> socket.socket:
@@ -81,6 +84,9 @@ async def _run(state: State, listening: socket.socket, ready: Callable[[], None]
             access_log=False,
             server_header=False,
             date_header=False,
+            http=limited(state.settings),
+            h11_max_incomplete_event_size=HEAD_BYTES,
+            proxy_headers=False,
             timeout_keep_alive=10,
             timeout_graceful_shutdown=5,
             ws="none",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from ..errors import ConfigError
 TOKEN_VARIABLE = "INTERLEAVE_TOKEN"
 SHORTEST_TOKEN = 16  # characters
 MIB = 2**20
+_BASE_PATH = re.compile(r"(/[A-Za-z0-9._~-]+)*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +24,8 @@ class ServeSettings:
         token: what every request must carry; needed beyond loopback.
         roots: folders below which the page may ingest; none forbids it.
         names: further host names under which the server is reached.
+        base_path: below which a proxy shows the server, as /photos; empty at the top.
+        proxies: addresses or networks of proxies whose X-Forwarded-* headers are believed.
         upload_bytes: of one picture.
         upload_pixels: of one picture.
         uploads_bytes: all uploaded pictures that are held, decoded.
@@ -30,6 +34,14 @@ class ServeSettings:
         hits: that one search can be paged to.
         running: requests at work on the index at once.
         waiting: requests that wait for that; more are refused with 429.
+        patience_seconds: that a request may be expected to wait before it is refused with 429 at once.
+        queue_seconds: that a request waits at most before it is refused with 429.
+        work_seconds: that the work of one request may take.
+        file_seconds: that reading one photo may take; a disk that is gone may never answer.
+        connections, connections_of_one: that may be open, in all and from one address.
+        header_seconds: in which the head of a request must come.
+        send_seconds: that a client may leave an answer unread.
+        intake_bytes: of all requests that have not been answered yet.
         gather_seconds: how long the model waits for further questions before it begins with what it has.
     """
 
@@ -38,6 +50,8 @@ class ServeSettings:
     token: str | None = None
     roots: tuple[Path, ...] = ()
     names: tuple[str, ...] = ()
+    base_path: str = ""
+    proxies: tuple[str, ...] = ()
     upload_bytes: int = 32 * MIB
     upload_pixels: int = 50_000_000
     uploads_bytes: int = 256 * MIB
@@ -46,6 +60,15 @@ class ServeSettings:
     hits: int = 5000
     running: int = 4
     waiting: int = 64
+    patience_seconds: float = 1.0
+    queue_seconds: float = 5.0
+    work_seconds: float = 120.0
+    file_seconds: float = 15.0
+    connections: int = 512
+    connections_of_one: int = 256
+    header_seconds: float = 10.0
+    send_seconds: float = 30.0
+    intake_bytes: int = 320 * MIB
     gather_seconds: float = 0.004
 
     def __post_init__(self) -> None:
@@ -71,6 +94,15 @@ class ServeSettings:
                 f"token has {len(self.token)} characters, expected at least {SHORTEST_TOKEN} of "
                 "printable ASCII without blanks, such as `openssl rand -hex 16` prints"
             )
+        if not _BASE_PATH.fullmatch(self.base_path):
+            raise ConfigError(
+                f"base path is {self.base_path!r}, expected a path such as /photos, without a slash at its end"
+            )
+        for proxy in self.proxies:
+            try:
+                ipaddress.ip_network(proxy, strict=False)
+            except ValueError:
+                raise ConfigError(f"proxy is {proxy!r}, expected an address or a network such as 10.0.0.0/24") from None
         for root in self.roots:
             if not root.is_dir():
                 raise ConfigError(f"root {root} is not a folder, expected one below which photos lie")
@@ -84,6 +116,18 @@ class ServeSettings:
             return ipaddress.ip_address(self.host).is_loopback
         except ValueError:
             return False
+
+    def is_proxy(self, address: str) -> bool:
+        """Whether an address is that of a named proxy."""
+        if not self.proxies:
+            return False
+        try:
+            known = ipaddress.ip_address(address)
+        except ValueError:
+            return False
+        if isinstance(known, ipaddress.IPv6Address) and known.ipv4_mapped is not None:
+            known = known.ipv4_mapped
+        return any(known in ipaddress.ip_network(proxy, strict=False) for proxy in self.proxies)
 
     def knows_host(self, host: str) -> bool:
         """Whether a request's Host header (without its port, lower case) names this server.

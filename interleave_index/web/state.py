@@ -18,6 +18,7 @@ from .guard import Keys
 from .jobs import Jobs
 from .measures import Measures
 from .model import SharedInterface
+from .originals import Originals
 from .searches import Searches
 from .settings import ServeSettings
 from .uploads import Upload, Uploads
@@ -56,7 +57,7 @@ class State:
             self.shared.close()
             raise
         place = self.index.folder
-        self.gate = Gate(settings.running, settings.waiting)
+        self.gate, self.originals = Gate(settings), Originals()
         self.keys, self.uploads, self.searches = Keys(settings.token), Uploads(settings), Searches()
         self.jobs = Jobs(settings.roots, lambda: Index.open(place, config=config, interface=model))
 

@@ -31,7 +31,9 @@ async def begin(request: Request) -> Response:
     state = state_of(request)
     body, _ = await body_of(request, state, IngestBody)
     job = await state.gate.read(lambda: state.jobs.begin(body.folder))
-    return Json(job.to_json(), status_code=202, headers={"Location": f"/api/ingest/{job.name}"})
+    return Json(
+        job.to_json(), status_code=202, headers={"Location": f"{state.settings.base_path}/api/ingest/{job.name}"}
+    )
 
 
 @router.get("/api/ingest/{name}", response_class=Json)

@@ -99,6 +99,11 @@ class Uploads:
         with self._lock:
             self._held.pop(name, None)
 
+    def sweep(self) -> None:
+        """Let those go whose time is over."""
+        with self._lock:
+            self._sweep(time.monotonic())
+
     def _sweep(self, now: float) -> None:
         for name in [name for name, upload in self._held.items() if now - upload.made > KEPT_SECONDS]:
             del self._held[name]

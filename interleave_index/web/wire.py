@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from ..dates import moment
 from ..errors import InputError, NotInIndex
 from ..geometry import resize_mask
 from ..grammar import Query
@@ -28,6 +28,8 @@ Weight: TypeAlias = Annotated[float, Field(gt=0, le=100)]
 Pixel: TypeAlias = Annotated[float, Field(ge=-1, le=1e6)]
 Point: TypeAlias = tuple[Pixel, Pixel]
 Text: TypeAlias = Annotated[str, Field(min_length=1, max_length=2000)]
+DateText: TypeAlias = Annotated[str, Field(max_length=40, examples=["2024", "2024-07", "2024-07-31T18:30"])]
+Year: TypeAlias = Annotated[int, Field(strict=True, ge=1, le=9999)]
 Name: TypeAlias = Annotated[str, Field(min_length=1, max_length=200)]
 FindUpload: TypeAlias = Callable[[str], Upload]
 FindPixels: TypeAlias = Callable[[int], tuple[RGB, int, int]]
@@ -97,8 +99,8 @@ class PartBody(Strict):
 class FiltersBody(Strict):
     """Facts that a hit must have."""
 
-    after: Annotated[datetime | None, Field(description="taken then or later")] = None
-    before: Annotated[datetime | None, Field(description="taken before")] = None
+    after: Annotated[DateText | Year | None, Field(description="taken then or later")] = None
+    before: Annotated[DateText | Year | None, Field(description="taken before")] = None
     camera: Annotated[str, Field(max_length=200)] | None = None
     near: (
         tuple[
@@ -123,8 +125,8 @@ class FiltersBody(Strict):
     def filters(self) -> Filters:
         """As the library takes them."""
         return Filters(
-            after=_wall(self.after),
-            before=_wall(self.before),
+            after=moment(self.after, "after"),
+            before=moment(self.before, "before"),
             camera=self.camera or None,
             near=self.near,
             within=self.within,
@@ -321,8 +323,3 @@ def _runs(mask: BoolMask) -> dict[str, Any]:
     edges = np.flatnonzero(np.diff(flat)) + 1
     counts = np.diff(np.concatenate([[0], edges, [flat.size]])).tolist()
     return {"size": mask.shape, "counts": [0, *counts] if flat[0] else counts}
-
-
-def _wall(moment: datetime | None) -> datetime | None:
-    """Times of photos are the camera's wall clock."""
-    return None if moment is None else moment.replace(tzinfo=None)

@@ -256,3 +256,225 @@ def test_what_is_not_in_the_index_is_not_found(client):
     refused(client.get("/api/photos/0"), 422)
     refused(client.put("/api/search"), 405)
     refused(client.post("/api/search", content=b"x", headers={"Content-Type": "text/plain"}), 415)
+
+
+# --- cookies, guesses, methods, files --------------------------------------------------------
+
+
+def test_cookies_of_other_programs_at_the_same_host_change_nothing(make_server, token):
+    client = make_server(token=token)
+    mine = client.post("/api/session", json={"token": token}).headers["set-cookie"].split(";")[0]
+    assert mine.startswith("interleave_session_8765=")
+    client.cookies.clear()
+    for others in ('prefs={"a": [1, 2]}', "x=a b,c", "=;;=", "a[b]=1", "interleave_session_9000=of-another-server"):
+        for header in (f"{others}; {mine}", f"{mine}; {others}"):
+            assert client.get("/api/status", headers={"Cookie": header}).status_code == 200, header
+        refused(client.get("/api/status", headers={"Cookie": others}), 401)
+
+
+def test_guessing_a_token_becomes_slow_and_a_session_stays_open(make_server, token):
+    client = make_server(token=token)
+    cookie = client.post("/api/session", json={"token": token}).headers["set-cookie"].split(";")[0]
+    client.cookies.clear()
+    statuses = [
+        client.get("/api/status", headers={"Authorization": f"Bearer wrong-{number}"}).status_code
+        for number in range(30)
+    ]
+    assert statuses.count(401) == 10 and statuses.count(429) == 20
+    late = client.get("/api/session", headers={"Authorization": f"Bearer {token}"})
+    refused(late, 429, "wrong tokens")
+    assert int(late.headers["retry-after"]) >= 1
+    assert client.get("/api/status", headers={"Cookie": cookie}).status_code == 200
+
+
+def test_wrong_tokens_from_everywhere_do_not_lock_out_who_was_right_before():
+    from interleave_index.web.guesses import OF_ALL, SECONDS_OF_ALL, Guesses
+    from interleave_index.web.problems import Refused
+
+    now = [0.0]
+    guesses = Guesses(lambda: now[0])
+    guesses.was_right("owner")
+    for number in range(OF_ALL):
+        guesses.check(f"stranger {number}")
+        guesses.was_wrong(f"stranger {number}")
+    with pytest.raises(Refused, match="too many wrong tokens"):
+        guesses.check("another")
+    guesses.check("owner")
+    now[0] += 2 * SECONDS_OF_ALL
+    guesses.check("another")
+
+
+def test_a_wrong_method_is_told_the_right_ones(client):
+    answer = client.put("/api/search")
+    refused(answer, 405, "GET", "POST")
+    assert answer.headers["allow"] == "GET, HEAD, OPTIONS, POST"
+    assert client.delete("/api/photos/1").headers["allow"] == "GET, HEAD, OPTIONS"
+    options = client.options("/api/uploads")
+    assert (options.status_code, options.headers["allow"]) == (204, "OPTIONS, POST")
+
+
+def test_head_gives_the_headers_of_get_and_no_body(client):
+    for path in ("/", "/api/status", "/api/photos/1/thumbnail", "/api/photos/1/original", "/static/app.js"):
+        get, head = client.get(path), client.head(path)
+        assert (head.status_code, head.content) == (200, b""), path
+        assert {name: head.headers[name] for name in get.headers} == dict(get.headers), path
+
+
+def test_originals_are_given_in_parts_and_only_once(client):
+    photo = client.get("/api/photos/1").json()
+    with open(photo["path"], "rb") as file:
+        data = file.read()
+    whole = client.get("/api/photos/1/original")
+    tag = whole.headers["etag"]
+    assert whole.content == data and whole.headers["accept-ranges"] == "bytes"
+    for asked, wanted in (("bytes=0-9", data[:10]), ("bytes=20-", data[20:]), ("bytes=-7", data[-7:])):
+        part = client.get("/api/photos/1/original", headers={"Range": asked})
+        assert (part.status_code, part.content) == (206, wanted), asked
+        assert part.headers["content-range"].endswith(f"/{len(data)}")
+    assert part.headers["content-range"] == f"bytes {len(data) - 7}-{len(data) - 1}/{len(data)}"
+    beyond = client.get("/api/photos/1/original", headers={"Range": f"bytes={len(data)}-"})
+    refused(beyond, 416)
+    assert beyond.headers["content-range"] == f"bytes */{len(data)}"
+    for odd in ("bytes=5-1", "lines=1-2", "bytes=0-1,4-5", "bytes=-"):
+        assert client.get("/api/photos/1/original", headers={"Range": odd}).status_code == 200
+    for known, status in ((tag, 206), ('"another"', 200)):
+        got = client.get("/api/photos/1/original", headers={"Range": "bytes=0-3", "If-Range": known})
+        assert got.status_code == status
+    for header in (tag, f'"x", {tag}', f"W/{tag}", "*"):
+        again = client.get("/api/photos/1/original", headers={"If-None-Match": header})
+        assert (again.status_code, again.content) == (304, b"")
+
+
+def test_a_fifo_in_the_place_of_a_photo_is_not_opened(client, drawn_photos, tmp_path, encoded):
+    """Every route that would read the photo answers at once."""
+    import os
+    import time
+
+    from interleave_index.service import Index
+
+    state = client.server
+    mine = tmp_path / "mine.png"
+    mine.write_bytes(encoded(drawn_photos.red_disc.rgb[:50]))
+    with Index.open(state.index.folder, config=state.config, interface=state.shared) as index:
+        index.ingest(mine)
+    number = client.get("/api/photos", params={"limit": 1}).json()["photos"][0]["id"]
+    mine.unlink()
+    os.mkfifo(mine)
+    started = time.monotonic()
+    assert client.get(f"/api/photos/{number}/original").status_code == 410
+    assert client.get(f"/api/photos/{number}/display").status_code == 200  # made of the thumbnail
+    assert client.post("/api/ground", json={"photo": number, "query": "[red]"}).status_code == 200
+    asked = {"parts": [{"photo": number, "box": [0, 0, 20, 20]}], "ground": "exact"}
+    assert client.post("/api/search", json=asked).status_code == 200
+    assert client.post("/api/heat", json={"photo": number, "query": "[red]"}).status_code == 200
+    assert time.monotonic() - started < 10
+
+
+def test_a_disk_that_does_not_answer_costs_its_own_requests_and_no_others(make_server, monkeypatch):
+    import threading
+
+    client = make_server(file_seconds=0.2)
+    back = threading.Event()
+    monkeypatch.setattr("interleave_index.web.photos._made", lambda *_: (back.wait(20), b"")[1])
+    try:
+        for _ in range(8):
+            refused(client.get("/api/photos/1/display"), 503, "disk with the photos")
+        assert client.get("/api/photos/1").status_code == 200
+        assert client.post("/api/search", json={"query": "red"}).status_code == 200
+    finally:
+        back.set()
+
+
+def test_uploads_and_searches_go_when_their_time_is_over(client, drawn_photos, encoded, monkeypatch):
+    client.post("/api/uploads", content=encoded(drawn_photos.red_disc.rgb))
+    search = client.post("/api/search", json={"query": "red"}).json()["search"]
+    state = client.server
+    state.uploads.sweep()
+    state.searches.sweep()
+    assert len(state.uploads) == 1
+    monkeypatch.setattr("interleave_index.web.uploads.KEPT_SECONDS", -1.0)
+    monkeypatch.setattr("interleave_index.web.searches.KEPT_SECONDS", -1.0)
+    state.uploads.sweep()
+    state.searches.sweep()
+    assert len(state.uploads) == 0
+    refused(client.post("/api/export", json={"search": search, "form": "paths"}), 410)
+
+
+def test_uploads_under_way_are_bounded_for_one_client_and_for_all():
+    from interleave_index.web.intake import Intake
+    from interleave_index.web.problems import Refused
+
+    intake = Intake(100)
+    intake.take("a", 50)
+    for client, count in (("a", 1), ("b", 51)):
+        with pytest.raises(Refused, match="too many uploads"):
+            intake.take(client, count)
+    intake.take("b", 50)
+    intake.give_back("a", 50)
+    intake.take("c", 10)
+    assert intake.held == 60
+
+
+def test_searches_of_one_client_do_not_push_out_those_of_another(client, monkeypatch):
+    from interleave_index.grammar import Query
+    from interleave_index.records import Filters
+    from interleave_index.web.problems import Refused
+    from interleave_index.web.searches import Searches
+
+    monkeypatch.setattr("interleave_index.web.searches.HELD", 6)
+    searches = Searches()
+
+    def begin(who):
+        return searches.begin(Query("red"), Filters(), None, "auto", fold=True, client=who).name
+
+    mine = [begin("me"), begin("me")]
+    theirs = [begin("them") for _ in range(20)]
+    assert [searches.get(name).name for name in mine] == mine
+    assert [searches.get(name).name for name in theirs[-4:]] == theirs[-4:]
+    with pytest.raises(Refused):
+        searches.get(theirs[0])
+
+
+def test_the_log_keeps_its_length_under_attack(caplog):
+    import logging
+
+    from interleave_index.web.logs import RECORDS, TRACEBACKS, Sparing
+
+    now = [0.0]
+    log = logging.Logger("attacked")
+    log.addHandler(caplog.handler)
+    log.addFilter(Sparing(lambda: now[0]))
+    for number in range(100):
+        try:
+            raise ValueError(f"number {number}")
+        except ValueError as error:
+            log.error("failed", exc_info=error)
+    assert len(caplog.records) == RECORDS
+    assert sum(record.exc_info is not None for record in caplog.records) == TRACEBACKS
+    assert "number 7" in caplog.records[7].getMessage()
+    now[0] = 61
+    log.error("calm")
+    assert f"{100 - RECORDS} more" in caplog.records[-1].getMessage()
+
+
+@pytest.mark.parametrize(
+    ("after", "count"), [("2024", 1), (2024, 1), ("20240731", 1), ("2015-07", 2), ("2025", 0), ("2024-07-31T13:00", 0)]
+)
+def test_a_date_means_what_it_means_on_the_command_line(make_server, tmp_path, draw, after, count):
+    from PIL import Image
+
+    from interleave_index.service import Index
+
+    client = make_server()
+    state = client.server
+    for year in (2015, 2024):
+        exif = Image.Exif()
+        exif.get_ifd(0x8769)[0x9003] = f"{year}:07:31 12:00:00"
+        picture = Image.fromarray(draw.paint({"red": draw.rectangle(10, 10, 60 + year % 30, 50)}))
+        picture.save(tmp_path / f"{year}.jpg", exif=exif)
+    with Index.open(state.index.folder, config=state.config, interface=state.shared) as index:
+        index.ingest([tmp_path / "2015.jpg", tmp_path / "2024.jpg"])
+    asked = {"query": "red", "filters": {"after": after}, "stacks": False}
+    assert len(client.post("/api/search", json=asked).json()["hits"]) == count
+    for wrong in ("yesterday", "2024-13", "2024-01-01T00:00:00Z", 1722400000, 0, True, [2024], "99999999"):
+        refused(client.post("/api/search", json={"query": "red", "filters": {"after": wrong}}), 422, "after")

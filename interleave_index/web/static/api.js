@@ -21,7 +21,7 @@ async function send(path, options = {}) {
   }
   if (answer.ok) return answer;
   const body = await answer.json().catch(() => ({}));
-  if (answer.status === 401 && !path.startsWith("/api/session")) wants.dispatchEvent(new Event("token"));
+  if (answer.status === 401 && !path.startsWith("api/session")) wants.dispatchEvent(new Event("token"));
   if (answer.status === 429) body.detail = `the server is busy; try again in ${answer.headers.get("Retry-After") || 1} s`;
   throw new Problem(answer.status, body);
 }
@@ -31,7 +31,7 @@ const asJson = (body) => ({ method: "POST", headers: { "Content-Type": "applicat
 export const get = async (path, signal) => (await send(path, { signal })).json();
 export const post = async (path, body, signal) => (await send(path, { ...asJson(body), signal })).json();
 export const remove = (path) => send(path, { method: "DELETE" });
-export const enter = (token) => send("/api/session", asJson({ token }));
+export const enter = (token) => send("api/session", asJson({ token }));
 
 export async function file(path, body) {
   const answer = await send(path, asJson(body));
@@ -40,12 +40,12 @@ export async function file(path, body) {
 }
 
 export async function upload(blob) {
-  return (await send("/api/uploads", { method: "POST", body: blob, headers: { "Content-Type": "application/octet-stream" } })).json();
+  return (await send("api/uploads", { method: "POST", body: blob, headers: { "Content-Type": "application/octet-stream" } })).json();
 }
 
-export const thumbnail = (id) => `/api/photos/${id}/thumbnail`;
-export const display = (id) => `/api/photos/${id}/display`;
-export const original = (id) => `/api/photos/${id}/original`;
+export const thumbnail = (id) => `api/photos/${id}/thumbnail`;
+export const display = (id) => `api/photos/${id}/display`;
+export const original = (id) => `api/photos/${id}/original`;
 
 // Answers that do not change while a search is held: kept, the oldest go first.
 const kept = new Map();
@@ -58,5 +58,5 @@ export function once(path) {
   }
   return kept.get(path);
 }
-export const masksOf = (search, id) => once(`/api/search/${search}/photos/${id}/masks`);
-export const regionsOf = (id) => once(`/api/photos/${id}/regions`);
+export const masksOf = (search, id) => once(`api/search/${search}/photos/${id}/masks`);
+export const regionsOf = (id) => once(`api/photos/${id}/regions`);

@@ -20,8 +20,8 @@ const grid = new Grid($("#hits"), {
   like: (index) => like(state.items[index].photo), more: () => more(), masks: (item, pointed) => shapes(item, pointed) });
 const viewer = new Viewer({
   step: (by) => open(state.at + by), like, add: (part) => add(part), replace: (part) => add(part, true), chosen: (id) => state.chosen.has(id), choose,
-  again: (item) => look(item), heat: (item) => api.post("/api/heat", { photo: item.photo.id, parts: composer.body() }), name: (n, entity) => nameOf(n, entity), closed: () => grid.focus(state.at),
-  other: async (id) => { const photo = await api.get(`/api/photos/${id}`); viewer.show({ photo }, { search: null, first: true, last: true }); },
+  again: (item) => look(item), heat: (item) => api.post("api/heat", { photo: item.photo.id, parts: composer.body() }), name: (n, entity) => nameOf(n, entity), closed: () => grid.focus(state.at),
+  other: async (id) => { const photo = await api.get(`api/photos/${id}`); viewer.show({ photo }, { search: null, first: true, last: true }); },
   mark: async (photo, dialog) => {
     const part = { kind: "picture", photo: photo.id, shown: api.thumbnail(photo.id), name: photo.name, width: photo.width, height: photo.height };
     const mark = await markPart(part);
@@ -46,11 +46,11 @@ async function ask({ push = false } = {}) {
     if (parts.length) {
       const began = performance.now();
       state.named = composer.parts.some((part) => (part.photo || part.region) && !part.not);
-      const answer = await api.post("/api/search", { parts, filters: limits, limit: PAGE, stacks: state.stacks, ...(state.exact ? { ground: "exact" } : {}), ...(state.without && state.named ? { exclude_self: true } : {}) }, signal);
+      const answer = await api.post("api/search", { parts, filters: limits, limit: PAGE, stacks: state.stacks, ...(state.exact ? { ground: "exact" } : {}), ...(state.without && state.named ? { exclude_self: true } : {}) }, signal);
       Object.assign(state, { answer, search: answer.search, next: answer.next, items: answer.hits.map((hit) => ({ photo: hit.photo, hit })), took: performance.now() - began });
     } else {
       const folder = limits.folder ? `&folder=${encodeURIComponent(limits.folder)}` : "";
-      const listed = await api.get(`/api/photos?limit=${PAGE}${folder}`, signal);
+      const listed = await api.get(`api/photos?limit=${PAGE}${folder}`, signal);
       Object.assign(state, { answer: null, search: null, next: listed.next, total: listed.total, items: listed.photos.map((photo) => ({ photo })) });
     }
     state.chosen.clear();
@@ -67,14 +67,14 @@ async function more() {
   const { search, answer, next } = state;
   try {
     if (search) {
-      const page = await api.get(`/api/search?cursor=${encodeURIComponent(next)}&limit=200`);
+      const page = await api.get(`api/search?cursor=${encodeURIComponent(next)}&limit=200`);
       if (state.search !== search) return;
       for (const [id, ids] of Object.entries(page.stacked)) state.items.find((item) => item.photo.id === Number(id))?.hit.stack.push(...ids);
       state.next = page.next;
       state.items = state.items.concat(page.hits.map((hit) => ({ photo: hit.photo, hit })));
     } else {
       const folder = filters.body().folder;
-      const page = await api.get(`/api/photos?cursor=${next}&limit=${PAGE}${folder ? `&folder=${encodeURIComponent(folder)}` : ""}`);
+      const page = await api.get(`api/photos?cursor=${next}&limit=${PAGE}${folder ? `&folder=${encodeURIComponent(folder)}` : ""}`);
       if (state.answer !== answer || state.search) return;
       state.next = page.next;
       state.items = state.items.concat(page.photos.map((photo) => ({ photo })));
@@ -151,7 +151,7 @@ async function shapes(item, pointed) {
 
 async function look(item) {
   const key = `${state.search}/${item.photo.id}`;
-  if (!state.looks.has(key)) state.looks.set(key, api.post("/api/ground", { photo: item.photo.id, parts: composer.body() }));
+  if (!state.looks.has(key)) state.looks.set(key, api.post("api/ground", { photo: item.photo.id, parts: composer.body() }));
   return state.looks.get(key);
 }
 
@@ -196,7 +196,7 @@ function exportMenu(anchor) {
     if (!state.search && form !== "paths") return say("masks belong to a search: ask for something first", "bad");
     if (!state.search) return download(new Blob([state.items.filter((item) => state.chosen.has(item.photo.id)).map((item) => `${item.photo.path}\n`).join("")], { type: "text/plain" }), "paths.txt");
     try {
-      const { blob, name } = await api.file("/api/export", { search: state.search, photos: chosen, form });
+      const { blob, name } = await api.file("api/export", { search: state.search, photos: chosen, form });
       download(blob, name);
       return say(`${name} was written`);
     } catch (problem) { return say(problem.message, "bad"); }
@@ -243,7 +243,7 @@ function drawFilterButton() {
 }
 
 async function refreshLibrary() {
-  const status = await api.get("/api/status");
+  const status = await api.get("api/status");
   composer.most = status.limits.parts;
   $("#library").textContent = count(status.photos - 0, "photo");
 }
@@ -253,7 +253,7 @@ function help() {
   const dialog = el("dialog", { class: "sheet", "aria-label": "Help", on: { close: () => dialog.remove() } }, el("header", {}, el("h2", {}, "How to ask"), button("Close", "close", () => dialog.close(), { quiet: true })),
     el("div", { class: "body" }, el("p", {}, "Write what the photo shows. Put what you want to see masked in brackets: ", el("code", {}, "[a dog] on a beach"), ". A minus before a bracket keeps things out: ", el("code", {}, "-[a person]"), "."),
       el("p", {}, "Drop, paste or add a picture anywhere in the sentence; click it to mark the part that is meant. In a photo, click a part to search for more like it."),
-      el("dl", { class: "keys" }, KEYS.flatMap(([key, words]) => [el("dt", {}, el("kbd", {}, key)), el("dd", {}, words)])), el("p", {}, el("a", { href: "/docs" }, "The same for programs: the REST API"))));
+      el("dl", { class: "keys" }, KEYS.flatMap(([key, words]) => [el("dt", {}, el("kbd", {}, key)), el("dd", {}, words)])), el("p", {}, el("a", { href: "docs" }, "The same for programs: the REST API"))));
   document.body.append(dialog);
   dialog.showModal();
 }
@@ -295,7 +295,7 @@ $("#home").addEventListener("click", (event) => { event.preventDefault(); compos
 
 async function start() {
   theme();
-  const session = await api.get("/api/session");
+  const session = await api.get("api/session");
   if (session.needed && !session.open) { token(); return; }
   await Promise.all([refreshLibrary().catch((problem) => say(problem.message, "bad")), recall()]);
   document.documentElement.dataset.ready = "yes";

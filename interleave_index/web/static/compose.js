@@ -72,7 +72,7 @@ export class Composer {
       this.field.append(waiting);
       try {
         const held = await api.upload(file);
-        this.addPicture({ upload: held.upload, width: held.width, height: held.height, shown: `/api/uploads/${held.upload}`, name: file.name || "pasted picture" });
+        this.addPicture({ upload: held.upload, width: held.width, height: held.height, shown: `api/uploads/${held.upload}`, name: file.name || "pasted picture" });
       } catch (problem) {
         say(`${file.name || "picture"}: ${problem.message}`, "bad");
       }

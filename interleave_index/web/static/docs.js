@@ -2,7 +2,7 @@
 
 import { clear, el } from "./dom.js";
 
-const api = await (await fetch("/openapi.json")).json();
+const api = await (await fetch("openapi.json")).json();
 const named = (ref) => api.components.schemas[ref.split("/").pop()];
 
 function kind(schema, deep = 0) {
@@ -34,12 +34,12 @@ function route(path, method, one) {
       one.parameters?.length ? table(one.parameters.map((each) => [each.name + (each.required ? " *" : ""), kind(each.schema, 1), each.description])) : null,
       json ? fields(json.schema) : null,
       Object.keys(body).length > 1 || !json ? Object.keys(body).map((name) => el("p", { class: "soft" }, name)) : null,
-      Object.values(json?.examples || {}).map((each) => [each.summary ? el("p", { class: "soft" }, each.summary) : null, el("pre", { tabIndex: 0 }, `curl -H 'Content-Type: application/json' ${location.origin}${path} \\\n  -d '${JSON.stringify(each.value)}'`)])));
+      Object.values(json?.examples || {}).map((each) => [each.summary ? el("p", { class: "soft" }, each.summary) : null, el("pre", { tabIndex: 0 }, `curl -H 'Content-Type: application/json' ${new URL(path.slice(1), document.baseURI)} \\\n  -d '${JSON.stringify(each.value)}'`)])));
 }
 
 const tags = {};
 for (const [path, methods] of Object.entries(api.paths)) for (const [method, one] of Object.entries(methods)) (tags[one.tags?.[0] || "other"] ||= []).push(route(path, method, one));
 const shared = ["PartBody", "FiltersBody", "MaskBody", "Problem"].filter((name) => api.components.schemas[name]);
-clear(document.querySelector("#docs"), el("h1", {}, "REST API of interleave-index ", api.info.version), el("p", {}, api.info.description), el("p", {}, el("a", { href: "/" }, "The page"), " · ", el("a", { href: "/openapi.json" }, "openapi.json")),
+clear(document.querySelector("#docs"), el("h1", {}, "REST API of interleave-index ", api.info.version), el("p", {}, api.info.description), el("p", {}, el("a", { href: "./" }, "The page"), " · ", el("a", { href: "openapi.json" }, "openapi.json")),
   Object.entries(tags).map(([tag, routes]) => [el("h2", {}, tag), routes]),
   el("h2", {}, "shared"), shared.map((name) => el("details", { class: "route" }, el("summary", {}, el("code", {}, name)), el("div", { class: "inside" }, el("p", {}, api.components.schemas[name].description || ""), fields(api.components.schemas[name])))));

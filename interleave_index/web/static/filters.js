@@ -28,7 +28,7 @@ export class Filters {
   }
 
   async open() {
-    this.facets = await api.get("/api/facets");
+    this.facets = await api.get("api/facets");
     const { cameras, folders, months } = this.facets;
     const field = (label, input) => el("label", {}, el("span", {}, label), input);
     const on = (name) => ({ change: (event) => this.#change(name, event.target.value) });

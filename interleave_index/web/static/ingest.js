@@ -16,9 +16,9 @@ export class Ingest {
 
   async open() {
     this.dialog.showModal();
-    const status = await api.get("/api/status");
+    const status = await api.get("api/status");
     if (status.job) {
-      const job = await api.get(`/api/ingest/${status.job}`);
+      const job = await api.get(`api/ingest/${status.job}`);
       if (job.state === "running") return this.#watch(job);
     }
     return this.#choose(status.roots);
@@ -34,7 +34,7 @@ export class Ingest {
     const start = async (event) => {
       event.preventDefault();
       const folder = [root.value, below.value.trim()].filter(Boolean).join("/");
-      try { this.#watch(await api.post("/api/ingest", folder ? { folder } : {})); } catch (trouble) { this.#choose(roots, trouble); }
+      try { this.#watch(await api.post("api/ingest", folder ? { folder } : {})); } catch (trouble) { this.#choose(roots, trouble); }
     };
     clear(this.body, el("form", { class: "column", on: { submit: start } },
       el("label", {}, el("span", {}, "Folder of the server"), root), el("label", {}, el("span", {}, "Only below"), below),
@@ -46,7 +46,7 @@ export class Ingest {
   #watch(job) {
     this.#show(job);
     this.events?.close();
-    this.events = new EventSource(`/api/ingest/${job.job}/events`);
+    this.events = new EventSource(`api/ingest/${job.job}/events`);
     const take = (event) => this.#show(JSON.parse(event.data));
     this.events.addEventListener("progress", take);
     this.events.addEventListener("end", (event) => { this.events.close(); take(event); this.done(); });
@@ -63,6 +63,6 @@ export class Ingest {
       el("p", {}, running ? `${job.done.toLocaleString("en")}${job.total ? ` of ${count(job.total, "file")}` : ""} · ${job.photos_per_s.toFixed(1)} photos/s · ${job.failed} failed` : [...counts, report?.failed.length ? `${report.failed.length} failed` : null].filter(Boolean).join(" · ") || job.detail || "nothing new"),
       report?.failed.length ? el("details", { open: report.failed.length < 20, class: "failures" }, el("summary", {}, `${count(report.failed.length, "file")} could not be read`),
         el("ul", {}, report.failed.slice(0, 1000).map((one) => el("li", {}, el("b", {}, one.path.split("/").pop()), el("span", {}, one.detail), el("small", { class: "soft" }, one.path))))) : null,
-      el("div", { class: "row" }, running ? button("Stop", "close", () => api.remove(`/api/ingest/${job.job}`)) : button("Take in more", "add", async () => this.#choose((await api.get("/api/status")).roots))));
+      el("div", { class: "row" }, running ? button("Stop", "close", () => api.remove(`api/ingest/${job.job}`)) : button("Take in more", "add", async () => this.#choose((await api.get("api/status")).roots))));
   }
 }

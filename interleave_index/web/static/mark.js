@@ -153,7 +153,7 @@ class Marker {
     this.asked?.abort();
     this.asked = new AbortController();
     try {
-      const look = await api.post("/api/ground", { ...picture, parts: [{ ...picture, ...mark }] }, this.asked.signal);
+      const look = await api.post("api/ground", { ...picture, parts: [{ ...picture, ...mark }] }, this.asked.signal);
       this.understood = look.masks[0] || [];
       this.said.textContent = "Blue is what the model understands by your mark.";
     } catch (problem) {

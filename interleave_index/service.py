@@ -272,6 +272,11 @@ class Index:
         )
         if not answer.hits and self.ids().size == 0 and (photos := self._store.status()["photos"]):
             answer = replace(answer, notes=(*answer.notes, _all_missing(photos)))
+        active = self._store.active_space()
+        if filters is not None and active is not None:
+            from .query.filter_notes import filter_notes
+
+            answer = replace(answer, notes=(*answer.notes, *filter_notes(self._store, active[0], filters)))
         return answer
 
     def ground(self, photo: Path | str | int | RGB, query: Query | str) -> Hit:
@@ -414,8 +419,8 @@ class Index:
         Raises:
             StorageError: there is no such space.
         """
-        self._store.activate(space_id)
-        activate_config(self.folder, space_id)
+        self._store.activate(int(space_id))
+        activate_config(self.folder, int(space_id))
 
     # --- inside --------------------------------------------------------------------------------
 

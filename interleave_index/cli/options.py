@@ -6,7 +6,6 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,6 +13,8 @@ import typer
 from typer.core import TyperCommand
 
 from ..config import CONFIG_VARIABLE, Config, kept_config, named_index
+from ..dates import moment
+from ..errors import InputError
 from ..records import Filters
 from ..service import Index
 
@@ -51,10 +52,10 @@ CameraOption = Annotated[str | None, typer.Option("--camera", help="Part of the 
 NearOption = Annotated[
     str | None, typer.Option("--near", metavar="LAT,LON,KM", help="Taken within so many kilometres of a place.")
 ]
-FolderOption = Annotated[Path | None, typer.Option("--in", metavar="FOLDER", help="Lies in this folder or below.")]
+FolderOption = Annotated[
+    list[str] | None, typer.Option("--in", metavar="FOLDER", help="Lies in this folder or below. Repeatable.")
+]
 MissingOption = Annotated[bool, typer.Option("--include-missing", help="Also photos whose files are gone.")]
-
-_DATE_FORMS = ("%Y", "%Y-%m", "%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S")
 
 
 class QueryCommand(TyperCommand):
@@ -94,45 +95,22 @@ def filters_of(
     before: str | None,
     camera: str | None,
     near: str | None,
-    folder: Path | None,
+    folder: list[str] | None,
     include_missing: bool,
 ) -> Filters:
     """Filters from their options; a value that cannot be read is wrong usage (status 2)."""
-    return Filters(
-        after=_date("--after", after),
-        before=_date("--before", before),
-        camera=camera,
-        near=_place(near),
-        folder=folder.absolute() if folder else None,
-        include_missing=include_missing,
-    )
-
-
-def _date(option: str, text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    for form in _DATE_FORMS:
-        try:
-            return datetime.strptime(text, form)
-        except ValueError:
-            continue
-    raise typer.BadParameter(
-        f"{option} is {text!r}, expected a date such as 2024, 2024-07, 2024-07-31 or 2024-07-31T18:30"
-    )
-
-
-def _place(text: str | None) -> tuple[float, float, float] | None:
-    if text is None:
-        return None
+    place = None if near is None else re.split(r"\s*,\s*", near.strip())
     try:
-        latitude, longitude, radius = (float(number) for number in re.split(r"\s*,\s*", text.strip()))
-    except ValueError:
-        raise typer.BadParameter(f"--near is {text!r}, expected LAT,LON,KM such as 48.14,11.58,25") from None
-    if not (abs(latitude) <= 90 and abs(longitude) <= 180 and 0 < radius < float("inf")):
-        raise typer.BadParameter(
-            f"--near is {text!r}, expected latitude -90 to 90, longitude -180 to 180, kilometres above 0"
+        return Filters(
+            after=moment(after, "--after"),
+            before=moment(before, "--before"),
+            camera=camera,
+            near=place,  # type: ignore[arg-type]  # texts of numbers are read as numbers
+            folder=folder,
+            include_missing=include_missing,
         )
-    return latitude, longitude, radius
+    except InputError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 def photo_argument(text: str) -> int | str:

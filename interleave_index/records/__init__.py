@@ -7,7 +7,6 @@ Arrays inside records are never written to after the record is made. Boxes are
 from .answers import (
     Answer,
     EntityHit,
-    Filters,
     Grounding,
     Hit,
     Photo,
@@ -27,6 +26,7 @@ from .encodings import (
     Space,
     region_id,
 )
+from .filters import Filters
 from .ingested import (
     FailedFile,
     IngestReport,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any, Literal, overload
 
 from .encodings import Box, Rle
@@ -175,25 +174,3 @@ class Answer(Sequence[Hit]):
             "notes": list(self.notes),
             "hits": [hit.to_json() for hit in self.hits],
         }
-
-
-@dataclass(frozen=True, slots=True)
-class Filters:
-    """SQL-side facts that a hit must have; None and empty mean any.
-
-    Attributes:
-        after, before: bounds on the time taken; after is inclusive, before exclusive.
-        camera: case-insensitive part of the camera's name.
-        near: latitude and longitude in degrees, radius in kilometres (great circle).
-        within: south, west, north, east in degrees; west beyond east goes over the date line.
-        folder: photos with a location in this folder or below.
-        include_missing: also photos that have no present location.
-    """
-
-    after: datetime | None = None
-    before: datetime | None = None
-    camera: str | None = None
-    near: tuple[float, float, float] | None = None
-    within: tuple[float, float, float, float] | None = None
-    folder: Path | None = None
-    include_missing: bool = False

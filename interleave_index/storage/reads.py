@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 from sqlalchemy import Connection, Row, and_, bindparam, func, select
 
-from ..errors import InputError, NotInIndex
+from ..errors import NotInIndex
 from ..records import FailedFile, Filters, Location, Photo
 from .names import composed, is_copy, real_path, stored_path
 from .rows import ExclusionKind, Ids, KnownLocation, LocationState, ShaKnown
@@ -193,7 +194,7 @@ def eligible(connection: Connection, space_id: int, filters: Filters) -> Ids | N
     """Sorted ids of the encoded photos that pass the filters; None when no encoded photo is left out."""
     encoded = _ids(connection, select(EncodingRow.photo_id).where(EncodingRow.space_id == space_id))
     left = encoded
-    if not filters.include_missing or filters.folder is not None:
+    if not filters.include_missing or filters.folders:
         left = np.intersect1d(left, _located(connection, filters), assume_unique=True)
     facts = _fact_tests(connection, filters)
     if facts:
@@ -201,6 +202,16 @@ def eligible(connection: Connection, space_id: int, filters: Filters) -> Ids | N
     if filters.near is not None:
         left = np.intersect1d(left, _near(connection, filters.near), assume_unique=True)
     return None if len(left) == len(encoded) else left
+
+
+def undated(connection: Connection, space_id: int, filters: Filters) -> int:
+    """How many encoded photos pass all filters but those on the date, and have no date."""
+    others = replace(filters, after=None, before=None)
+    ids = eligible(connection, space_id, others)
+    if ids is None:
+        ids = _ids(connection, select(EncodingRow.photo_id).where(EncodingRow.space_id == space_id))
+    without = _ids(connection, select(PhotoRow.id).where(PhotoRow.taken_at.is_(None)))
+    return len(np.intersect1d(ids, without, assume_unique=True))
 
 
 def _ids(connection: Connection, statement: Any) -> Ids:
@@ -213,17 +224,19 @@ def _located(connection: Connection, filters: Filters) -> Ids:
     tests: list[Any] = [LocationRow.photo_id.is_not(None)]
     if not filters.include_missing:
         tests.append(LocationRow.state == "present")
-    if filters.folder is not None:
-        tests.append(below_stored(spellings(connection, filters.folder)))
+    if filters.folders:
+        names = [name for folder in filters.folders for name in spellings(connection, folder)]
+        tests.append(below_stored(names))
     return np.unique(_ids(connection, select(LocationRow.photo_id).where(*tests)))
 
 
 def _fact_tests(connection: Connection, filters: Filters) -> list[Any]:
     tests: list[Any] = []
-    if filters.after is not None:
-        tests.append(PhotoRow.taken_at >= filters.after.replace(tzinfo=None))
-    if filters.before is not None:
-        tests.append(PhotoRow.taken_at < filters.before.replace(tzinfo=None))
+    after, before = filters.bounds
+    if after is not None:
+        tests.append(PhotoRow.taken_at >= after)
+    if before is not None:
+        tests.append(PhotoRow.taken_at < before)
     if filters.within is not None:
         tests += _box_tests(filters.within)
     if filters.camera is not None:
@@ -234,19 +247,15 @@ def _fact_tests(connection: Connection, filters: Filters) -> list[Any]:
     return tests
 
 
-def _box_tests(within: tuple[float, float, float, float]) -> list[Any]:
+def _box_tests(within: Sequence[float]) -> list[Any]:
     south, west, north, east = within
-    if not (-90 <= south <= north <= 90 and -180 <= west <= 180 and -180 <= east <= 180):
-        raise InputError(f"within is {within}, expected south, west, north, east in degrees with south up to north")
     left, right = PhotoRow.longitude >= west, PhotoRow.longitude <= east
     return [PhotoRow.latitude.between(south, north), left & right if west <= east else left | right]
 
 
-def _near(connection: Connection, near: tuple[float, float, float]) -> Ids:
+def _near(connection: Connection, near: Sequence[float]) -> Ids:
     """Sorted ids of the photos within a great-circle distance of a place."""
     latitude, longitude, kilometres = near
-    if not (-90 <= latitude <= 90 and -180 <= longitude <= 180 and kilometres >= 0):
-        raise InputError(f"near is {near}, expected latitude -90 to 90, longitude -180 to 180, kilometres from 0")
     band = np.degrees(kilometres / EARTH_KM) + 1e-6
     rows = connection.execute(
         select(PhotoRow.id, PhotoRow.latitude, PhotoRow.longitude).where(

@@ -395,6 +395,12 @@ class Store:
             ("eligible", space_id, filters), lambda connection: reads.eligible(connection, space_id, filters)
         )
 
+    def undated(self, space_id: int, filters: Filters) -> int:
+        """How many encoded photos pass all filters but those on the date, and have no date."""
+        return self._session.remembered(
+            ("undated", space_id, filters), lambda connection: reads.undated(connection, space_id, filters)
+        )
+
     def count(self, space_id: int) -> tuple[int, int]:
         """Photos and regions encoded in the space."""
         return self._session.remembered(("count", space_id), lambda connection: vectors.count(connection, space_id))

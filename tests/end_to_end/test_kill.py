@@ -105,5 +105,6 @@ def test_an_ingest_that_is_killed_again_and_again_loses_nothing_and_doubles_noth
         text=True,
     )
     report = json.loads(done.stdout)
-    assert report["added"] + report["present"] == PHOTOS and len(report["failed"]) == 1 and done.returncode == 3
+    assert report["added"] + report["present"] == PHOTOS and len(report["failed"]) == 1
+    assert done.returncode == (3 if report["failed"][0]["new"] else 0)  # a run that was killed may have written it
     assert state(index) == (PHOTOS, PHOTOS, PHOTOS + 1)

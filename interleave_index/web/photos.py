@@ -29,6 +29,7 @@ MEDIA = {
     "WEBP": "image/webp",
     "HEIF": "image/heif",
     "AVIF": "image/avif",
+    "JXL": "image/jxl",
     "TIFF": "image/tiff",
     "GIF": "image/gif",
     "BMP": "image/bmp",

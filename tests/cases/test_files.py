@@ -173,19 +173,21 @@ def test_both_names_of_a_linked_root_find_its_photos(index, photos, tmp_path):
     assert index.forget([link / "a.jpg"]) == 1 and file.exists()
 
 
-@pytest.mark.parametrize("on_disk", ["NFC", "NFD"])
+FORMS: tuple[Literal["NFC"], Literal["NFD"]] = ("NFC", "NFD")
+
+
+@pytest.mark.parametrize("on_disk", FORMS)
 def test_both_spellings_of_an_accent_name_one_folder(on_disk, index, photos):
     name = unicodedata.normalize(on_disk, "Café/Zürich")
     put(photos / name / "é.jpg")
     put(photos / "Cafe" / "b.jpg", 1)
     index.ingest(photos)
-    forms: tuple[Literal["NFC"], Literal["NFD"]] = ("NFC", "NFD")
-    for form in forms:
+    for form in FORMS:
         spelled = photos / unicodedata.normalize(form, "Café")
         assert index.ids(Filters(folder=spelled)).size == 1
         inside = photos / unicodedata.normalize(form, "Café/Zürich")
         assert index.ids(Filters(folder=inside)).size == 1
-    other = "NFD" if on_disk == "NFC" else "NFC"
+    other = FORMS[on_disk == "NFC"]
     assert index.forget([photos / unicodedata.normalize(other, "Café")]) == 1
     assert index.ingest(photos).not_read == {"forgotten_folders": 1}
 

@@ -1,6 +1,7 @@
 """What was forgotten for good, hashes of pixels, and checksums of encodings. New tables only.
 
-Files that could not be read are tried once more, since more kinds are read by now. An index of the first schema that may only be read is searched as it is.
+Files that could not be read are tried once more, since more kinds are read by now. An index of the first schema that
+may only be read is searched as it is.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 from .errors import ConfigError
+from .paths import user_path
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 DTYPES = ("auto", "float32", "bfloat16", "float16")
@@ -211,10 +212,11 @@ def activate_config(folder: Path, space_id: int) -> None:
 def named_index(flag: str | Path | None, config: Config) -> str:
     """Folder of the index: the flag, else the variable INTERLEAVE_INDEX, else the setting `index`.
 
-    ``sqlite:///`` before a folder is the same folder; any other URL is given back as it is, for the store to judge.
+    ``sqlite:///`` before a folder is the same folder, and ``~`` the home folder; any other URL is given back as it is,
+    for the store to judge.
     """
     named = str(flag) if flag else os.environ.get(INDEX_VARIABLE) or config.index
-    return named.removeprefix("sqlite:///")
+    return user_path(named.removeprefix("sqlite:///"))
 
 
 def _write_whole(file: Path, text: str) -> None:

@@ -12,6 +12,7 @@ import os
 import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, replace
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 from .config import Config, activate_config, keep_config, kept_config
 from .errors import ImageUnreadable, InputError
 from .grammar import Query
+from .paths import user_path
 from .records import RGB, Answer, FailedFile, Filters, Hit, IngestReport, Location, Photo, Region
 
 if TYPE_CHECKING:
@@ -71,7 +73,7 @@ class Index:
         """
         from .storage.store import Store
 
-        store = Store.open(path, create=create)
+        store = Store.open(user_path(path), create=create)
         try:
             return cls(store, config or kept_config(store.folder) or Config(), interface)
         except BaseException:
@@ -140,7 +142,8 @@ class Index:
         """
         from .ingest.pipeline import IngestSettings, ingest
 
-        roots = [Path(paths)] if isinstance(paths, str | Path) else [Path(path) for path in paths]
+        given = [paths] if isinstance(paths, str | Path) else paths
+        roots = [Path(user_path(path)) for path in given]
         if not roots:
             raise InputError("ingest was given no path, expected at least one file or folder")
         limits = self._config.ingest
@@ -437,7 +440,7 @@ class Index:
         """The photo of the catalog that a path shows, if its content is still the one that was taken in."""
         if not isinstance(source, str | Path):
             return None
-        path = Path(source).absolute()
+        path = Path(user_path(source)).absolute()
         known = self._store.photo_by_path(path)
         if known is None or not path.is_file():
             return None
@@ -460,7 +463,28 @@ def load_picture(source: Path | str | RGB, config: Config) -> RGB:
     """
     from .ingest import decode
 
-    return decode.load_picture(source, offline=config.models.offline, max_pixels=config.ingest.max_pixels)
+    most = config.ingest.max_pixels
+    if not isinstance(source, str | Path):
+        return decode.load_picture(source, max_pixels=most)
+    path = user_path(source)
+    data = _stream_bytes(path)
+    if data is not None:
+        return decode.decode(data, max_pixels=most).rgb
+    return decode.load_picture(path, offline=config.models.offline, max_pixels=most)
+
+
+@cache
+def _stream_bytes(path: str) -> bytes | None:
+    """What an open stream of this process holds, such as ``/dev/stdin`` behind a pipe; None for every other path.
+
+    A stream can be read once, so its bytes are kept.
+    """
+    if not path.startswith(("/dev/stdin", "/dev/fd/", "/proc/self/fd/")) or os.path.isfile(path):
+        return None
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise ImageUnreadable(f"picture {path!r} cannot be read: {error.strerror or error}") from error
 
 
 def ground_picture(
@@ -493,6 +517,8 @@ def build_interface(config: Config) -> Interface:
     from .interface.registry import load
 
     settings = asdict(config.models)
+    for name in ("interface", "proposals"):
+        settings[name] = user_path(settings[name])  # a folder may be meant
     return load(settings.pop("interface"), **settings)
 
 

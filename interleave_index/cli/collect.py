@@ -19,6 +19,7 @@ from .options import (
     JsonOption,
     ModelOption,
     OfflineOption,
+    existing_path,
     opened,
     photo_argument,
 )
@@ -35,7 +36,7 @@ INTERRUPTED = 130  # by Ctrl-C
 
 def ingest(
     paths: Annotated[
-        list[Path], typer.Argument(metavar="PATH", exists=True, readable=False, help="Photos, or folders of photos.")
+        list[Path], typer.Argument(metavar="PATH", parser=existing_path, help="Photos, or folders of photos.")
     ],
     index: IndexOption = None,
     config: ConfigOption = None,

@@ -15,6 +15,7 @@ from typer.core import TyperCommand
 from ..config import CONFIG_VARIABLE, Config, kept_config, named_index
 from ..dates import moment
 from ..errors import InputError
+from ..paths import user_path
 from ..records import Filters
 from ..service import Index
 
@@ -58,6 +59,25 @@ FolderOption = Annotated[
 MissingOption = Annotated[bool, typer.Option("--include-missing", help="Also photos whose files are gone.")]
 
 
+def existing_path(text: str) -> Path:
+    """A file or folder that is there, as people write it: ``~`` and ``file://`` are understood where no shell has."""
+    try:
+        path = Path(user_path(text))
+    except InputError as error:
+        raise typer.BadParameter(str(error)) from None
+    if not os.path.lexists(path):
+        raise typer.BadParameter(f"Path {text!r} does not exist.")
+    return path
+
+
+def existing_folder(text: str) -> Path:
+    """`existing_path` that is a folder."""
+    path = existing_path(text)
+    if not path.is_dir():
+        raise typer.BadParameter(f"Path {text!r} is no folder.")
+    return path
+
+
 class QueryCommand(TyperCommand):
     """A command whose query may begin with ``-[a person]`` without being taken for an option."""
 
@@ -75,7 +95,7 @@ def settings(index: str | None, config: Path | None, **flags: Any) -> tuple[Path
         ConfigError: the file or a flag holds something that is no setting.
     """
     named = config or os.environ.get(CONFIG_VARIABLE)
-    base = Config.load(named) if named else Config()
+    base = Config.load(user_path(named)) if named else Config()
     folder = named_index(index, base)
     if not named:
         base = kept_config(folder) or base
@@ -118,4 +138,4 @@ def photo_argument(text: str) -> int | str:
 
     A file whose name is all digits is given as ``./1234``.
     """
-    return int(text) if text.isascii() and text.isdigit() else text
+    return int(text) if text.isascii() and text.isdigit() else user_path(text)

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import BackendMissing, ConfigError
-from .options import ConfigOption, DeviceOption, IndexOption, ModelOption, OfflineOption, settings
+from .options import ConfigOption, DeviceOption, IndexOption, ModelOption, OfflineOption, existing_folder, settings
 
 LARGEST_UPLOAD = 1024  # MiB
 
@@ -31,7 +31,7 @@ def serve(
     root: Annotated[
         list[Path] | None,
         typer.Option(
-            metavar="FOLDER", exists=True, file_okay=False, help="Photos below may be taken in by the page. Repeatable."
+            metavar="FOLDER", parser=existing_folder, help="Photos below may be taken in by the page. Repeatable."
         ),
     ] = None,
     name: Annotated[

@@ -8,7 +8,8 @@
     guard        who may ask at all: Host, Origin, token, size of a request; the headers of every answer
     problems     errors as application/problem+json
     wire         the JSON of requests, and how it becomes a Query and Filters
-    answers      the JSON of answers
+    answers, shapes  the JSON of answers, and how OpenAPI describes it
+    examples     what a first visitor may ask
     uploads      pictures of queries, held in memory for a while
     originals    files of photos, checked by content, in parts
     model        one model for many threads: questions first, gathered for a few milliseconds, dropped when nobody waits

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse
 
 from ..export.files import printable, to_json_text
 from ..export.masks import at_photo_size
@@ -22,10 +22,8 @@ from .searches import Search
 SHOWN_SIDE = 512  # of masks that a page paints
 
 
-class Json(Response):
+class Json(JSONResponse):
     """An answer in JSON."""
-
-    media_type = "application/json"
 
     def render(self, content: Any) -> bytes:
         """ASCII JSON; numbers that JSON does not know become null."""

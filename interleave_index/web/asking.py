@@ -14,6 +14,7 @@ from ..service import Depth
 from .answers import Json, heat_json, hit_json, masks_json, page_json
 from .bodies import body_of, json_body, picture_of, take
 from .searches import EXACT_AT_ONCE, Search, with_masks
+from .shapes import GroundAnswer, HeatAnswer, MaskAnswer, SearchAnswer, UploadAnswer
 from .state import State, state_of
 from .uploads import Upload
 from .wire import GroundBody, SearchBody, with_pixels
@@ -39,7 +40,12 @@ EXAMPLES: dict[str, Any] = {
 }
 
 
-@router.post("/api/search", openapi_extra=json_body(SearchBody, EXAMPLES, form=True), response_class=Json)
+@router.post(
+    "/api/search",
+    openapi_extra=json_body(SearchBody, EXAMPLES, form=True),
+    response_model=SearchAnswer,
+    response_class=Json,
+)
 async def search(request: Request) -> Response:
     """Rank photos for a query of words and pictures. Masks are fetched apart; `next` is the cursor of the next page."""
     state = state_of(request)
@@ -63,7 +69,7 @@ async def search(request: Request) -> Response:
     return Json(await state.gate.run(request, work))
 
 
-@router.get("/api/search", response_class=Json)
+@router.get("/api/search", response_model=SearchAnswer, response_class=Json)
 async def further(
     request: Request,
     cursor: Annotated[str, Query(max_length=100, pattern=r"^[\w-]{1,60}\.\d{1,5}$")],
@@ -94,7 +100,12 @@ LOOK: dict[str, Any] = {
 }
 
 
-@router.post("/api/ground", openapi_extra=json_body(GroundBody, LOOK, form=True), response_class=Json)
+@router.post(
+    "/api/ground",
+    openapi_extra=json_body(GroundBody, LOOK, form=True),
+    response_model=GroundAnswer,
+    response_class=Json,
+)
 async def ground(request: Request) -> Response:
     """Look at one picture, indexed or uploaded, and mask what each part of a query means in it.
 
@@ -130,7 +141,12 @@ def _look(hit: Hit, upload: Upload | None = None) -> dict[str, Any]:
     return answer
 
 
-@router.post("/api/heat", openapi_extra=json_body(GroundBody, {"photo": LOOK["photo"]}, form=True), response_class=Json)
+@router.post(
+    "/api/heat",
+    openapi_extra=json_body(GroundBody, {"photo": LOOK["photo"]}, form=True),
+    response_model=HeatAnswer,
+    response_class=Json,
+)
 async def heat(request: Request) -> Response:
     """How much every place of one picture resembles each part of a query: one map an entity.
 
@@ -151,7 +167,7 @@ async def heat(request: Request) -> Response:
     return Json({"maps": await state.gate.run(request, work)})
 
 
-@router.get("/api/search/{name}/photos/{photo_id}/masks", response_class=Json)
+@router.get("/api/search/{name}/photos/{photo_id}/masks", response_model=list[list[MaskAnswer]], response_class=Json)
 async def masks(
     request: Request, name: Annotated[str, Path(max_length=60)], photo_id: Annotated[int, Path(ge=1, le=2**55 - 1)]
 ) -> Response:
@@ -164,6 +180,7 @@ async def masks(
 @router.post(
     "/api/uploads",
     status_code=201,
+    response_model=UploadAnswer,
     response_class=Json,
     openapi_extra={
         "requestBody": {

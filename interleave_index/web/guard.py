@@ -99,7 +99,7 @@ class Guard:
     def __init__(self, app: ASGIApp, settings: ServeSettings, keys: Keys) -> None:
         self._app, self._settings, self._keys = app, settings, keys
         self._longest = settings.upload_bytes * FILES_AT_ONCE + SMALL_BODY
-        self._intake = Intake(max(settings.intake_bytes, 2 * self._longest))
+        self._intake = Intake(max(settings.intake_bytes, self._longest))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request; anything that is not HTTP is closed."""

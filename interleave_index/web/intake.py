@@ -19,12 +19,13 @@ class Intake:
     """The bytes of all requests that have not been answered yet.
 
     Args:
-        most: of all clients together; one client may hold half of it.
+        most: of all clients together. One client with several requests may hold a quarter of it.
     """
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._held: Counter[str] = Counter()
+        self._requests: Counter[str] = Counter()
 
     @property
     def held(self) -> int:
@@ -33,7 +34,8 @@ class Intake:
 
     def take(self, client: str, count: int) -> None:
         """Count bytes that have arrived; Refused with 429 when there are too many."""
-        if self.held + count > self._most or self._held[client] + count > self._most // 2:
+        greedy = self._requests[client] > 1 and self._held[client] + count > self._most // 4
+        if greedy or self.held + count > self._most:
             raise Refused(
                 429,
                 f"too many uploads at once; come back in {BUSY_SECONDS} s",
@@ -41,11 +43,16 @@ class Intake:
             )
         self._held[client] += count
 
-    def give_back(self, client: str, count: int) -> None:
-        """Count bytes as answered."""
+    def begin(self, client: str) -> None:
+        """A request begins."""
+        self._requests[client] += 1
+
+    def end(self, client: str, count: int) -> None:
+        """A request with so many bytes has been answered."""
         self._held[client] -= count
-        if self._held[client] <= 0:
-            del self._held[client]
+        self._requests[client] -= 1
+        if not self._requests[client]:
+            del self._held[client], self._requests[client]
 
 
 class Body:
@@ -61,6 +68,7 @@ class Body:
     def __init__(self, receive: Receive, limit: int, intake: Intake, client: str) -> None:
         self._receive, self._limit, self._intake, self._client = receive, limit, intake, client
         self._got, self._begun, self._whole = 0, time.monotonic(), False
+        intake.begin(client)
 
     async def receive(self) -> Message:
         """The next message.
@@ -86,4 +94,4 @@ class Body:
 
     def close(self) -> None:
         """The request has been answered."""
-        self._intake.give_back(self._client, self._got)
+        self._intake.end(self._client, self._got)

@@ -13,10 +13,11 @@ from starlette.responses import Response
 
 from .. import __version__
 from ..export.files import printable
-from .answers import Json, is_known
+from .answers import Json, is_known, photo_json, region_json
 from .bodies import body_of, json_body
 from .guard import cookie_name
 from .problems import Refused
+from .shapes import ExampleAnswer, FacetsAnswer, SessionAnswer, StatusAnswer
 from .state import State, state_of
 from .wire import SessionBody
 
@@ -30,7 +31,7 @@ MEDIA = {
 WRONG_TOKEN_SECONDS = 0.5
 
 
-@router.get("/api/status", response_class=Json)
+@router.get("/api/status", response_model=StatusAnswer, response_class=Json)
 async def status(request: Request) -> Response:
     """What is in the index, and what this server lets be done."""
     state = state_of(request)
@@ -54,11 +55,27 @@ def _status(state: State) -> dict[str, Any]:
     }
 
 
-@router.get("/api/facets", response_class=Json)
+@router.get("/api/facets", response_model=FacetsAnswer, response_class=Json)
 async def facets(request: Request) -> Response:
     """What photos can be filtered by, with counts: cameras, folders, months, places."""
     state = state_of(request)
     return Json(await state.gate.read(state.index.facets))
+
+
+@router.get("/api/examples", response_model=ExampleAnswer, response_class=Json)
+async def examples(request: Request) -> Response:
+    """What can be asked of this library: a phrase, a photo, and a part of one, as far as it has them."""
+    state = state_of(request)
+    return Json(await state.gate.run(request, lambda: _examples(state)))
+
+
+def _examples(state: State) -> dict[str, Any]:
+    made = state.examples()
+    return {
+        "words": made.words,
+        "photo": None if made.photo is None else photo_json(made.photo),
+        "region": None if made.part is None else region_json(made.part[1], made.part[0]),
+    }
 
 
 @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
@@ -69,7 +86,7 @@ async def metrics(request: Request) -> Response:
     return Response(state.measures.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
-@router.get("/api/session", response_class=Json)
+@router.get("/api/session", response_model=SessionAnswer, response_class=Json)
 async def session(request: Request) -> Response:
     """Whether this server wants a token, and whether this request carries it."""
     keys, caller = state_of(request).keys, request.scope["caller"]

@@ -17,9 +17,10 @@ from .answers import Json, is_known, photo_json, region_json, whole_size
 from .originals import answer_file
 from .problems import Refused
 from .searches import with_masks
+from .shapes import PhotoAnswer, PhotosAnswer, RegionsAnswer
 from .state import State, state_of
 from .uploads import jpeg
-from .wire import FiltersBody
+from .wire import filters_of
 
 router = APIRouter(tags=["photos"])
 PhotoPath = Annotated[int, Path(ge=1, le=2**55 - 1)]
@@ -39,18 +40,25 @@ DISPLAY_SIDE = 2048
 PICTURE: dict[int | str, dict[str, Any]] = {200: {"content": {"image/jpeg": {}}}}
 
 
-@router.get("/api/photos", response_class=Json)
+@router.get("/api/photos", response_model=PhotosAnswer, response_class=Json)
 async def photos(
     request: Request,
     cursor: Annotated[int, Query(ge=0, le=10**9)] = 0,
     limit: Annotated[int, Query(ge=1, le=200)] = 60,
+    after: Annotated[str | None, Query(max_length=40)] = None,
+    before: Annotated[str | None, Query(max_length=40)] = None,
+    camera: Annotated[str | None, Query(max_length=200)] = None,
     folder: Annotated[str | None, Query(max_length=4096)] = None,
+    within: Annotated[
+        list[float] | None, Query(min_length=4, max_length=4, description="south, west, north, east")
+    ] = None,
 ) -> Response:
-    """Photos of the catalog, newest in it first."""
+    """Photos of the catalog that pass the filters of a search, newest in the index first."""
     state = state_of(request)
 
     def work() -> dict[str, Any]:
-        ids = state.index.ids(FiltersBody(folder=folder).filters())[::-1]
+        filters = filters_of(after=after, before=before, camera=camera, folder=folder, within=within)
+        ids = state.index.ids(filters)[::-1]
         some = [state.index.photo(int(photo_id)) for photo_id in ids[cursor : cursor + limit]]
         end = cursor + len(some)
         return {
@@ -62,14 +70,14 @@ async def photos(
     return Json(await state.gate.read(work))
 
 
-@router.get("/api/photos/{photo_id}", response_class=Json)
+@router.get("/api/photos/{photo_id}", response_model=PhotoAnswer, response_class=Json)
 async def photo(request: Request, photo_id: PhotoPath) -> Response:
     """Facts of one photo."""
     state = state_of(request)
     return Json(await state.gate.read(lambda: photo_json(state.index.photo(photo_id))))
 
 
-@router.get("/api/photos/{photo_id}/regions", response_class=Json)
+@router.get("/api/photos/{photo_id}/regions", response_model=RegionsAnswer, response_class=Json)
 async def regions(request: Request, photo_id: PhotoPath) -> Response:
     """Stored regions, best first, each with its name for queries and its mask (long side at most 512)."""
     state = state_of(request)

@@ -68,7 +68,7 @@ class ServeSettings:
     connections_of_one: int = 256
     header_seconds: float = 10.0
     send_seconds: float = 30.0
-    intake_bytes: int = 320 * MIB
+    intake_bytes: int = 160 * MIB
     gather_seconds: float = 0.004
 
     def __post_init__(self) -> None:

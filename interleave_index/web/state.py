@@ -13,6 +13,7 @@ from ..grammar import Query
 from ..interface.protocol import Interface
 from ..records import RGB
 from ..service import Index, build_interface
+from .examples import Examples, examples_of
 from .gate import Gate
 from .guard import Keys
 from .jobs import Jobs
@@ -47,6 +48,7 @@ class State:
     ) -> None:
         self.settings, self.config = settings, config
         self.measures = Measures()
+        self._examples: tuple[int, Examples] | None = None
         self.shared = SharedInterface(
             build or partial(build_interface, config), gather_seconds=settings.gather_seconds, seen=self.measures.model
         )
@@ -70,6 +72,14 @@ class State:
         """Pixels of an indexed photo, which may be those of its thumbnail, and the size of the whole photo."""
         photo = self.index.photo(photo_id)
         return self.index.pixels(photo), photo.width, photo.height
+
+    def examples(self) -> Examples:
+        """What a first visitor may ask; made anew when the number of photos changes."""
+        photos = len(self.index.ids())
+        made = self._examples
+        if made is None or made[0] != photos:
+            made = self._examples = photos, examples_of(self.index)
+        return made[1]
 
     def gauge(self) -> None:
         """Bring the gauges up to date."""

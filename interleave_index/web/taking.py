@@ -13,6 +13,7 @@ from ..export.files import to_json_text
 from .answers import Json
 from .bodies import body_of, json_body
 from .jobs import Job
+from .shapes import JobAnswer
 from .state import state_of
 from .wire import IngestBody
 
@@ -25,7 +26,13 @@ EXAMPLES: dict[str, Any] = {
 }
 
 
-@router.post("/api/ingest", status_code=202, openapi_extra=json_body(IngestBody, EXAMPLES), response_class=Json)
+@router.post(
+    "/api/ingest",
+    status_code=202,
+    openapi_extra=json_body(IngestBody, EXAMPLES),
+    response_model=JobAnswer,
+    response_class=Json,
+)
 async def begin(request: Request) -> Response:
     """Take in a folder below the roots that the server was started with, or all of them; one job at a time."""
     state = state_of(request)
@@ -36,13 +43,13 @@ async def begin(request: Request) -> Response:
     )
 
 
-@router.get("/api/ingest/{name}", response_class=Json)
+@router.get("/api/ingest/{name}", response_model=JobAnswer, response_class=Json)
 async def look(request: Request, name: JobName) -> Response:
     """How far a job is; with its report, failures included, once it has ended."""
     return Json(state_of(request).jobs.get(name).to_json())
 
 
-@router.delete("/api/ingest/{name}", status_code=202, response_class=Json)
+@router.delete("/api/ingest/{name}", status_code=202, response_model=JobAnswer, response_class=Json)
 async def stop(request: Request, name: JobName) -> Response:
     """Ask a job to finish its batch and end. What is written stays; the next job goes on from there."""
     job = state_of(request).jobs.get(name)

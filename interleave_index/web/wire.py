@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from ..dates import moment
 from ..errors import InputError, NotInIndex
 from ..geometry import resize_mask
 from ..grammar import Query
@@ -125,8 +125,8 @@ class FiltersBody(Strict):
     def filters(self) -> Filters:
         """As the library takes them."""
         return Filters(
-            after=moment(self.after, "after"),
-            before=moment(self.before, "before"),
+            after=self.after,
+            before=self.before,
             camera=self.camera or None,
             near=self.near,
             within=self.within,
@@ -201,6 +201,21 @@ class SessionBody(Strict):
     """The token of the server."""
 
     token: Annotated[str, Field(min_length=1, max_length=500)]
+
+
+def filters_of(**given: Any) -> Filters:
+    """Filters of a request that has them in its address.
+
+    Raises:
+        RequestValidationError: a value is out of its range.
+        InputError: a date cannot be read.
+    """
+    try:
+        return FiltersBody(**given).filters()
+    except ValidationError as error:
+        raise RequestValidationError(
+            error.errors(include_url=False, include_context=False, include_input=False)
+        ) from None
 
 
 def query_of(body: QueryBody, settings: ServeSettings, upload: FindUpload, pixels: FindPixels) -> Query:

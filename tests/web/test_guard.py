@@ -405,14 +405,16 @@ def test_uploads_under_way_are_bounded_for_one_client_and_for_all():
     from interleave_index.web.problems import Refused
 
     intake = Intake(100)
-    intake.take("a", 50)
-    for client, count in (("a", 1), ("b", 51)):
+    for client in ("a", "b", "b", "c"):
+        intake.begin(client)
+    intake.take("a", 70)  # its only request
+    intake.take("b", 25)
+    for client, count in (("b", 1), ("c", 6)):
         with pytest.raises(Refused, match="too many uploads"):
             intake.take(client, count)
-    intake.take("b", 50)
-    intake.give_back("a", 50)
-    intake.take("c", 10)
-    assert intake.held == 60
+    intake.end("a", 70)
+    intake.take("c", 60)
+    assert intake.held == 85
 
 
 def test_searches_of_one_client_do_not_push_out_those_of_another(client, monkeypatch):

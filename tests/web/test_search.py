@@ -285,3 +285,56 @@ def test_searches_that_are_held_stay_within_a_number_of_hits(client, ask, monkey
     found = [ask("red", limit=50)["search"] for _ in range(4)]  # six hits each
     answers = [client.post("/api/export", json={"search": name, "form": "paths"}).status_code for name in found]
     assert answers == [410, 200, 200, 200]
+
+
+def test_answers_have_the_form_that_openapi_gives_them(client, ask):
+    from interleave_index.web import shapes
+
+    search = ask("[red] and [blue]", limit=2)
+    photo = search["hits"][0]["photo"]["id"]
+    shapes.SearchAnswer.model_validate(search)
+    looked = client.post("/api/ground", json={"photo": photo, "query": "[red]"}).json()
+    job = client.post("/api/ingest", json={}).json()
+    for shape, answer in (
+        (shapes.SearchAnswer, client.get("/api/search", params={"cursor": search["next"]}).json()),
+        (shapes.GroundAnswer, looked),
+        (shapes.HeatAnswer, client.post("/api/heat", json={"photo": photo, "query": "[red]"}).json()),
+        (shapes.PhotosAnswer, client.get("/api/photos").json()),
+        (shapes.RegionsAnswer, client.get(f"/api/photos/{photo}/regions").json()),
+        (shapes.JobAnswer, client.get(f"/api/ingest/{job['job']}").json()),
+        (shapes.StatusAnswer, client.get("/api/status").json()),
+        (shapes.FacetsAnswer, client.get("/api/facets").json()),
+        (shapes.SessionAnswer, client.get("/api/session").json()),
+        (shapes.ExampleAnswer, client.get("/api/examples").json()),
+    ):
+        shape.model_validate(answer)
+    described = client.get("/openapi.json").json()
+    for path, operations in described["paths"].items():
+        for method, operation in operations.items():
+            good = next(answer for status, answer in operation["responses"].items() if status.startswith("2"))
+            content = good.get("content", {}).get("application/json")
+            if content is not None and path != "/api/export":
+                assert content["schema"], (method, path)
+    assert described["paths"]["/api/search"]["post"]["responses"]["200"]["content"]["application/json"]["schema"] == {
+        "$ref": "#/components/schemas/SearchAnswer"
+    }
+
+
+def test_examples_are_of_this_library_and_each_finds_something(client, ask):
+    examples = client.get("/api/examples").json()
+    assert examples["words"] == "red" and examples["photo"]["name"].startswith("red")
+    assert ask({"entity": examples["words"]})["hits"][0]["meant"]
+    assert ask({"region": examples["region"]["region"]})["hits"]
+
+
+def test_photos_can_be_browsed_by_the_filters_of_a_search(client, drawn_photos, tmp_path):
+    def total(**filters):
+        answer = client.get("/api/photos", params=filters)
+        assert answer.status_code == 200, answer.text
+        return answer.json()["total"]
+
+    assert total(folder=str(drawn_photos.folder)) == total() == 6
+    assert total(folder=str(tmp_path)) == total(camera="kiev") == total(after="2020") == 0
+    assert total(within=[0, 0, 1, 1]) == 0
+    for wrong in ({"after": "soon"}, {"within": [0, 0, 1]}, {"within": [95, 0, 99, 1]}):
+        assert client.get("/api/photos", params=wrong).status_code == 422, wrong

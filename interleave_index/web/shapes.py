@@ -1,0 +1,215 @@
+"""The JSON of answers, as OpenAPI describes it. `answers` makes it; tests hold the two against each other."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Box: TypeAlias = Annotated[list[float], Field(min_length=4, max_length=4, description="x0, y0, x1, y1 in photo pixels")]
+Share: TypeAlias = Annotated[float, Field(ge=0, le=1)]
+RegionName: TypeAlias = Annotated[str | None, Field(description="photo/number, as a query names a stored region")]
+
+
+class Shape(BaseModel):
+    """An object without further members."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class PhotoAnswer(Shape):
+    """Facts of one photo; id 0 is a picture that is not in the index."""
+
+    id: int
+    name: str
+    folder: str | None
+    path: str | None
+    width: int
+    height: int
+    format: str
+    taken_at: Annotated[str | None, Field(description="what the camera's clock showed, ISO 8601 without a zone")]
+    camera: str | None
+    lens: str | None
+    latitude: float | None
+    longitude: float | None
+
+
+class MaskAnswer(Shape):
+    """COCO run lengths, compressed form."""
+
+    size: Annotated[list[int], Field(min_length=2, max_length=2, description="height, width")]
+    counts: str
+
+
+class RegionAnswer(Shape):
+    """Where an entity is in a photo."""
+
+    region: RegionName
+    score: float
+    box: Box
+
+
+class StoredRegionAnswer(RegionAnswer):
+    """One stored region with its mask."""
+
+    mask: MaskAnswer
+
+
+class EntityAnswer(Shape):
+    """What one entity found in a photo."""
+
+    text: str
+    negative: bool
+    score: float
+    present: bool
+    verdict: Literal["there", "unsure", "not there"]
+    probability: Share
+    source: str
+    regions: list[RegionAnswer]
+
+
+class HitAnswer(Shape):
+    """One hit."""
+
+    rank: int
+    photo: PhotoAnswer
+    score: float
+    relevance: Share
+    meant: bool
+    stack: Annotated[list[int], Field(description="ids of near-duplicates below this hit")]
+    entities: list[EntityAnswer]
+
+
+class AskedAnswer(Shape):
+    """What masks are for, in the order of their colours."""
+
+    text: str
+    kind: str
+    negative: bool
+    weight: float
+
+
+class SearchAnswer(Shape):
+    """One page of a search."""
+
+    search: Annotated[str, Field(description="the name for masks, exports and further pages")]
+    query: str
+    path: str
+    cutoff: float
+    notes: list[str]
+    entities: list[AskedAnswer]
+    hits: list[HitAnswer]
+    stacked: Annotated[dict[str, list[int]], Field(description="near-duplicates that this page added to hits by id")]
+    next: Annotated[str | None, Field(description="cursor of the next page")]
+
+
+class GroundAnswer(HitAnswer):
+    """One picture that was looked at."""
+
+    masks: list[list[MaskAnswer]]
+    notes: list[str]
+
+
+class MapAnswer(Shape):
+    """How much every place resembles one entity."""
+
+    text: str
+    low: float
+    high: float
+    size: Annotated[list[int], Field(min_length=2, max_length=2, description="height, width")]
+    values: Annotated[str, Field(description="bytes in base64, row by row, 0 at `low` and 255 at `high`")]
+
+
+class HeatAnswer(Shape):
+    """One map an entity."""
+
+    maps: list[MapAnswer]
+
+
+class UploadAnswer(Shape):
+    """A picture that is held."""
+
+    upload: str
+    width: int
+    height: int
+
+
+class PhotosAnswer(Shape):
+    """Some photos of the catalog."""
+
+    total: int
+    photos: list[PhotoAnswer]
+    next: int | None
+
+
+class RegionsAnswer(Shape):
+    """A photo and its stored regions."""
+
+    photo: PhotoAnswer
+    regions: list[StoredRegionAnswer]
+
+
+class JobAnswer(Shape):
+    """One ingest."""
+
+    job: str
+    folders: list[str]
+    state: Literal["running", "done", "stopped", "failed"]
+    stage: str
+    done: int
+    total: int | None
+    encoded: int
+    failed: int
+    photos_per_s: float
+    detail: str
+    report: Annotated[dict[str, Any] | None, Field(description="as `ingest --json` writes it; once the job has ended")]
+
+
+class CountAnswer(Shape):
+    """How many photos have one value."""
+
+    name: str
+    photos: int
+
+
+class MonthAnswer(Shape):
+    """How many photos were taken in a month."""
+
+    month: Annotated[str, Field(pattern=r"^[0-9]{4}-[0-9]{2}$")]
+    photos: int
+
+
+class FacetsAnswer(Shape):
+    """What photos can be filtered by."""
+
+    cameras: list[CountAnswer]
+    folders: list[CountAnswer]
+    months: list[MonthAnswer]
+    places: Annotated[list[list[float]], Field(description="latitude, longitude")]
+    placed: int
+
+
+class StatusAnswer(BaseModel):
+    """What is in the index, and what this server lets be done; `status --json` has the rest of its members."""
+
+    photos: int
+    version: str
+    model: str
+    roots: list[dict[str, str]]
+    job: str | None
+    limits: dict[str, int]
+
+
+class SessionAnswer(Shape):
+    """Whether a token is needed, and whether this request carries it."""
+
+    needed: bool
+    open: bool
+
+
+class ExampleAnswer(Shape):
+    """What can be asked of this library."""
+
+    words: Annotated[str | None, Field(description="a phrase of which photos are likely to be there")]
+    photo: Annotated[PhotoAnswer | None, Field(description="a photo for the sentence")]
+    region: Annotated[StoredRegionAnswer | None, Field(description="a part of it")]

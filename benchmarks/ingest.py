@@ -275,7 +275,7 @@ def measure_memory(photos: Path, count: int, arguments: argparse.Namespace) -> d
 
 
 def run_one(arguments: argparse.Namespace) -> None:
-    """What `measure_memory` starts: one ingest that says which stage it is in."""
+    """What `measure_memory` starts: one ingest that reports its stage."""
     folders = sorted(Path(arguments.run).iterdir())[: -(-arguments.photos // 1000)]
     last: list[str] = []
 

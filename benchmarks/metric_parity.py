@@ -2,7 +2,7 @@
 
     python benchmarks/metric_parity.py FILE.npz ...
 
-The file name tells what it holds. Ends with status 0 when everything is within tolerance, 1 when a value
+The file name gives its kind. Ends with status 0 when everything is within tolerance, 1 when a value
 is not, 2 when a file cannot be used or is of a kind that this script does not know. Values that the original leaves
 undefined (not a number) are not compared, and files named `*_boundary` are printed for information only.
 """

@@ -154,7 +154,7 @@ def main() -> int:
             print(f"  from pixels, backbone {backbone_sizes(content['state_dict']).kind}")
         ignored = [key for key in content if key not in KNOWN and not key.startswith(PASSES)]
         if ignored:
-            print(f"  not looked at: {', '.join(ignored)}")
+            print(f"  not compared: {', '.join(ignored)}")
         with torch.inference_mode():
             for name, difference in compare(content, args.heads or (8 if width == 512 else 4), args.decoder_heads):
                 worst = max(worst, difference)

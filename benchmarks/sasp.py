@@ -1,4 +1,4 @@
-"""Grounding by points on a photo pack: mean IoU, which method answered, what a judge says, bytes a photo.
+"""Grounding by points on a photo pack: mean IoU, which method answered, verdicts on presence, bytes a photo.
 
     python benchmarks/sasp.py PACK.tar [--model find-mini] [--skip 100] [--limit 200] [--json]
 
@@ -125,7 +125,7 @@ def answer(bench: Bench, question: Question) -> GroundedMask:
 
 
 def absent(bench: Bench, questions: Sequence[Question]) -> dict[str, Any]:
-    """How often a grounder says that a thing is in a photo that does not show it, of those that it judges."""
+    """How often a grounder claims a thing in a photo that does not show it, of those that it judges."""
     verdicts = [
         found.present for found in (answer(bench, question) for question in questions) if found.present is not None
     ]
@@ -144,7 +144,7 @@ def absent_questions(bench: Bench, asker: Asker, per_label: int) -> list[Questio
 
 
 def judges(grounders: Grounders, kind: str) -> bool:
-    """Whether any of the models can say of this kind of part that it is not there."""
+    """Whether any of the models can judge this kind of part absent."""
     detector = grounders.phrases if kind == "text" else grounders.pictures
     return (kind == "text" and grounders.concept is not None) or None not in (detector, grounders.segmenter)
 

@@ -128,9 +128,9 @@ def encoded(store: Store, space: int) -> NDArray[np.int64]:
         return vectors.encoded_ids(connection, space)
 
 
-def note(said: str) -> None:
-    """Tell people what is going on, on standard error."""
-    print(f"{time.strftime('%H:%M:%S')} {said}", file=sys.stderr, flush=True)
+def note(line: str) -> None:
+    """Print a line of progress on standard error."""
+    print(f"{time.strftime('%H:%M:%S')} {line}", file=sys.stderr, flush=True)
 
 
 # --- whole queries ---------------------------------------------------------------------------

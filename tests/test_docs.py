@@ -11,11 +11,14 @@ from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
 
+import numpy as np
 import pytest
 
 from interleave_index import Index, Query
 from interleave_index.config import Config
+from interleave_index.interface.registry import load
 from interleave_index.interface.toy import ToyInterface
+from interleave_index.records import ResolvedPart
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "interleave_index"
@@ -29,8 +32,8 @@ ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 
 
 def sections(page: str) -> dict[str, str]:
-    """The text below each heading of the second rank."""
-    parts = re.split(r"^## (.+)$", page, flags=re.M)
+    """The text below each heading of the second and third rank."""
+    parts = re.split(r"^###? (.+)$", page, flags=re.M)
     return dict(zip(parts[1::2], parts[2::2], strict=True))
 
 
@@ -95,15 +98,15 @@ def test_the_sections_of_the_find_page_that_code_cites_exist():
     cited = {
         section
         for path in [*PACKAGE.rglob("*.py"), *(ROOT / "tests").rglob("*.py"), *(ROOT / "docs").rglob("*.md")]
-        for section in re.findall(r"find-interface\.md §(\d+(?:\.\d+)?)", path.read_text(encoding="utf-8"))
+        for section in re.findall(r"find-interface\.md, sections? (\d+(?:\.\d)?)", path.read_text(encoding="utf-8"))
     }
     assert cited <= headings
 
 
 def test_no_code_cites_a_page_that_is_not_there():
-    for path in PACKAGE.rglob("*.py"):
-        for page in re.findall(r"\bdocs/[\w/-]+\.md\b", path.read_text(encoding="utf-8")):
-            assert (ROOT / page).is_file(), f"{path.relative_to(ROOT)} cites {page}"
+    for path in [*PACKAGE.rglob("*.py"), *(ROOT / "tests").rglob("*.py"), *(ROOT / "benchmarks").rglob("*.py")]:
+        for page in re.findall(r"(?<![\w/.])(?:docs/)?[a-z-]+\.md\b", path.read_text(encoding="utf-8")):
+            assert (ROOT / page).is_file() or (ROOT / "docs" / page).is_file(), f"{path.relative_to(ROOT)} cites {page}"
 
 
 # --- the walks --------------------------------------------------------------------------------
@@ -156,3 +159,33 @@ def test_the_way_of_a_query_is_the_one_that_the_architecture_describes(toy_index
 def test_the_way_of_an_exact_mask_is_the_one_that_the_architecture_describes(toy_index, drawn_photos):
     calls = called_by(lambda: toy_index.ground(drawn_photos.red_disc.path, "[red disc]"))
     assert_walk(sections(ARCHITECTURE)["The way of an exact mask"], calls)
+
+
+@pytest.fixture(scope="module")
+def find_mini():
+    return load("find-mini", device="cpu")
+
+
+@pytest.fixture
+def mixed_query(drawn_photos) -> tuple[ResolvedPart, ...]:
+    """Words, an entity of text and a part of a picture."""
+    photo = drawn_photos.red_disc.rgb
+    mask = np.zeros(photo.shape[:2], bool)
+    mask[20:80, 30:90] = True
+    part = ResolvedPart("entity", "region", "part", photo=photo, mask=mask)
+    return ResolvedPart("entity", "text", "a dog"), ResolvedPart("caption", "text", "near"), part
+
+
+def test_a_photo_goes_through_find_mini_as_the_architecture_describes(find_mini, drawn_photos):
+    calls = called_by(lambda: find_mini.encode_photos([drawn_photos.red_disc.rgb]))
+    assert_walk(sections(ARCHITECTURE)["A photo"], calls)
+
+
+def test_a_query_goes_through_find_mini_as_the_architecture_describes(find_mini, mixed_query):
+    calls = called_by(lambda: find_mini.encode_query(mixed_query))
+    assert_walk(sections(ARCHITECTURE)["A query"], calls)
+
+
+def test_an_exact_mask_is_made_by_find_mini_as_the_architecture_describes(find_mini, mixed_query, drawn_photos):
+    calls = called_by(lambda: find_mini.ground(drawn_photos.red_disc.rgb, mixed_query))
+    assert_walk(sections(ARCHITECTURE)["An exact mask"], calls)

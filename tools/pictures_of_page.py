@@ -60,7 +60,7 @@ def main() -> None:
 
 
 def shoot(browser: Any, address: str, demo: Path, out: Path) -> None:
-    """The states, in the order of the page that tells of them."""
+    """The states, in the order of the page that describes them."""
     page = opened(browser, address, viewport=DESKTOP)
     page.set_input_files("#compose input[type=file]", demo / "queries" / "harbour.jpg")
     page.wait_for_selector(".chip.of-picture")

@@ -1,4 +1,4 @@
-"""What stands around the pixels in PNG, HEIF/AVIF and JPEG XL files, read by hand where the decoders do not say it.
+"""What stands around the pixels in PNG, HEIF/AVIF and JPEG XL files, read by hand where the decoders do not give it.
 
 Pillow refuses a PNG whose text or profile unpacks to more than a megabyte and says nothing of the colour space that an
 AVIF names by number; JPEG XL is decoded before its size is known. Knows bytes only.

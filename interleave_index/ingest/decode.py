@@ -72,7 +72,7 @@ class Decoded:
 
 
 def decode(source: Path | str | bytes, *, max_pixels: int = MAX_PIXELS, long_side: int | None = None) -> Decoded:
-    """Decode a picture of any supported format, told by its content.
+    """Decode a picture of any supported format, recognised by its content.
 
     EXIF orientation is applied (values other than 1 to 8 are ignored), ICC profiles and colour spaces that are named by
     number (Adobe RGB in EXIF, CICP in PNG, nclx in HEIF and AVIF) are converted to sRGB, alpha is laid on white, and
@@ -101,7 +101,7 @@ def decode(source: Path | str | bytes, *, max_pixels: int = MAX_PIXELS, long_sid
         raise
     except MemoryError as trouble:
         raise ImageTooLarge(f"{kind} picture does not fit into memory; lower the limit on pixels") from trouble
-    except Exception as trouble:  # decoders raise anything on damaged data; this is the one door where it enters
+    except Exception as trouble:  # decoders raise anything on damaged data; here they enter the package
         words = " ".join(str(trouble).split()) or type(trouble).__name__
         raise ImageUnreadable(f"{kind} data is damaged or cut off: {words[:200]}") from trouble
 

@@ -1,4 +1,4 @@
-"""The decode process: a small program that turns tasks into replies, and the frames that it speaks.
+"""The decode process: a small program that turns tasks into replies, and the frames of its messages.
 
 Run as `python -m interleave_index.ingest.decode_process` by `decode_pool`, and talked to in pickled
 frames over its standard input and output. It is a program of its own, not a child of `multiprocessing`, so that the

@@ -26,7 +26,7 @@ class ExifFacts:
 
     Attributes:
         taken_at: the camera's wall clock, without a time zone.
-        camera: make and model, the make not said twice.
+        camera: make and model, the make not repeated.
         latitude, longitude: degrees, north and east positive.
         orientation: 1 to 8; 1 when absent or not valid.
         adobe_rgb: whether the file says so by its numbers alone, as cameras do that embed no profile.

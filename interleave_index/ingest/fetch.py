@@ -1,4 +1,4 @@
-"""A picture by URL, for queries only: bounded in bytes and seconds. The only network code of this room."""
+"""A picture by URL, for queries only: bounded in bytes and seconds. The only network code of this package."""
 
 from __future__ import annotations
 

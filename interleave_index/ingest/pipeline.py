@@ -193,7 +193,7 @@ def _survey(
     stop: threading.Event,
     within: Sequence[str] | None,
 ) -> _Survey:
-    """List everything, count what needs nothing, and say what is left to do and which files are not missing."""
+    """List everything, count what needs nothing, and give what is left to do and which files are not missing."""
     given = [os.path.abspath(root) for root in roots]
     every_root = list(dict.fromkeys([*given, *map(os.path.realpath, given)]))
     known = {

@@ -17,7 +17,7 @@ def sniff(head: bytes) -> str | None:
         head: the first `HEAD` bytes of a file, or all of a shorter one.
     Returns:
         ``JPEG PNG WEBP HEIF AVIF JXL TIFF GIF BMP``, ``RAW`` for a camera's raw file, or None for anything else.
-        Many raw files are TIFF inside and are told apart only by their tags: they are TIFF here.
+        Many raw files are TIFF inside and differ only by their tags: they are TIFF here.
 
     >>> sniff(bytes.fromhex("ffd8ffe0")), sniff(b"GIF89a"), sniff(b"not a picture")
     ('JPEG', 'GIF', None)

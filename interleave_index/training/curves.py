@@ -85,7 +85,7 @@ def calibrate(
         interface: whose scores they are for.
         photos: of training packs; the more of them the interface never saw, the better.
         seed: of the libraries that are drawn.
-        progress: is told what is being done, how many are done, and of how many.
+        progress: called with what is being done, how many are done, and of how many.
     Raises:
         ShapeError: the photos are too few to ask a kind of question.
     """

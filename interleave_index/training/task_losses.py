@@ -98,7 +98,7 @@ def _blend_losses(
     queries: Sequence[Tensor],
     quality: Tensor | None,
 ) -> dict[str, Tensor]:
-    """The loss of the blend of all proposals, where they tell their quality."""
+    """The loss of the blend of all proposals, where they predict their quality."""
     if quality is None:
         return {}
     return {f"{name}_blend": blend_loss(blend(logits, scores, quality.detach()), masks, queries)}

@@ -38,7 +38,7 @@ def linear(w, name, x):
 
 
 def modulated(w, name, x, levels):
-    """docs/find-interface.md §3: gated sum of contexts, over levels + 1, times the query."""
+    """docs/find-interface.md, section 3: gated sum of contexts, over levels + 1, times the query."""
     width = x.shape[1]
     found = linear(w, f"{name}.f", x)
     query, context, gates = found[:, :width], found[:, width : 2 * width], found[:, 2 * width :]
@@ -61,7 +61,7 @@ def scaled(w, name, x):
 
 
 def block(w, at, x, sizes):
-    """One block of either kind, in the order of docs/find-interface.md §3."""
+    """One block of either kind, in the order of docs/find-interface.md, section 3."""
     if sizes.kind == "focal":
         x = x + scaled(w, f"{at}.gamma_1", norm(w, f"{at}.norm1", modulated(w, f"{at}.modulation", x, sizes.levels)))
         return x + scaled(w, f"{at}.gamma_2", norm(w, f"{at}.norm2", mlp(w, f"{at}.mlp", x)))
@@ -119,7 +119,7 @@ def test_the_released_sizes_have_the_published_number_of_tensors_and_parameters(
 
 
 def published_keys(sizes):
-    """Names and shapes of docs/find-interface.md §3, written down without the module."""
+    """Names and shapes of docs/find-interface.md, section 3, written down without the module."""
     width = sizes.width
     found: dict[str, tuple[int, ...]] = {}
     found |= {"patch_embed.proj.weight": (width, 3, 7, 7)} | vector("patch_embed.proj.bias", width)

@@ -190,7 +190,7 @@ def drawn_things(count=60):
 
 
 def drawn_classes(each=5):
-    """Photos of nothing but one colour, of which only that is told; two of the colours are on no photo of things."""
+    """Photos of one colour alone, of which only that is recorded; two of the colours are on no photo of things."""
     for colour in CLASSES:
         for number in range(each):
             rgb = np.full((40 + number, 60, 3), COLOURS[colour], np.uint8)
@@ -198,14 +198,14 @@ def drawn_classes(each=5):
 
 
 def test_the_toy_is_calibrated_on_drawn_photos():
-    told = []
+    updates = []
     curves = calibrate(
         ToyInterface(),
         [*drawn_things(), *drawn_classes()],
-        progress=lambda what, done, total: told.append((what, done == total)),
+        progress=lambda what, done, total: updates.append((what, done == total)),
     )
     assert tuple(curves) == KINDS
-    assert [what for what, last in told if last] == ["photos", *(f"{kind} questions" for kind in KINDS)]
+    assert [what for what, last in updates if last] == ["photos", *(f"{kind} questions" for kind in KINDS)]
     for kind, curve in curves.items():
         assert curve.slope > 0 and curve.anything_slope > 0 and 0 < curve.bar < 1 and 0 < curve.anything_bar < 1, kind
     # a photo with a patch of the colour scores some 1.1 for it in brackets, one without it -0.2

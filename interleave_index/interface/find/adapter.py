@@ -94,7 +94,7 @@ class FindAdapter(Interface):
 
     @property
     def space(self) -> Space:
-        """Named by the model's folder, told apart by the hash of its files and by how photos are prepared."""
+        """Named by the model's folder, distinguished by the hash of its files and by how photos are prepared."""
         return self._space
 
     @property

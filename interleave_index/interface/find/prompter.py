@@ -93,7 +93,7 @@ class Prompter:
     sum_overlaps = False
 
     def encode(self, texts: Sequence[str], *, sentences: bool = False) -> EncodedTexts:
-        """Tokens of texts; `sentences` tells those that may hold entities."""
+        """Tokens of texts; `sentences` is for those that may hold entities."""
         raise NotImplementedError
 
     def captions(self, texts: Sequence[str]) -> TextTokens:

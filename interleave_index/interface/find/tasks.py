@@ -26,7 +26,7 @@ PROMPT_SEED = 0  # of the point draws for large prompts: the same prompt always 
 
 @dataclass(frozen=True, slots=True)
 class Proposals:
-    """What one pass without prompts says of B photos, before anything is filtered out.
+    """What one pass without prompts gives for B photos, before anything is filtered out.
 
     Attributes:
         image: (B, D); vectors: (B, Q, D).

@@ -50,7 +50,7 @@ class Head(nn.Module):
 class TowerPaths(nn.Module):
     """Heads from the towers' mean features into the semantic space.
 
-    The mean embedding of all parts (`common`) tells nothing of one of them: a sentence takes from its pictures only
+    The mean embedding of all parts (`common`) means nothing for one of them: a sentence takes from its pictures only
     what differs from it (`VISUAL_PULL`), and a picture as an entity is mixed with it (`PRIOR_MIX`), for a small
     tower's embedding of one part is less to be trusted than that of words.
 

@@ -47,7 +47,7 @@ class Vocabulary:
         """The likeliest captions that have names in place of a sentence's pictures.
 
         Args:
-            shown: (E, D) as `named` takes them; those of text entities are not looked at.
+            shown: (E, D) as `named` takes them; those of text entities are not used.
         Returns:
             captions, likeliest first; (K,) weights that add up to 1.
         """

@@ -1,4 +1,4 @@
-"""Captions and names as find-mini reads them: a bare name is read in the ways captions would say it."""
+"""Captions and names as find-mini reads them: a bare name is read as captions would put it."""
 
 from __future__ import annotations
 

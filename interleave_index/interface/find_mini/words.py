@@ -1,7 +1,7 @@
 """What of a text a model can read: the words that it was trained with, near words for others, singulars of plurals.
 
 A text tower breaks a word that it never met into pieces, and still gives a vector. Here such words are found, so that
-the user can be told. Knows text and one file, no model; `tools/known_words.py` writes the file of the bundled model.
+the user can be warned. Knows text and one file, no model; `tools/known_words.py` writes the file of the bundled model.
 """
 
 from __future__ import annotations

@@ -97,7 +97,7 @@ def import_checkpoint(
         file: a plain state dict as torch saves it, read with `weights_only`, or a .safetensors file.
         name: of the new folder in `home`.
         language: folder or pulled hub name of the language model: tokenizer.json, and weights where `file` brings none.
-        heads: attention heads of the interface, which no tensor tells.
+        heads: attention heads of the interface, which no tensor shows.
         sides: shorter and longest side that photos are resized to.
         home: folder of models; None takes the one that `models pull` fills.
     Raises:

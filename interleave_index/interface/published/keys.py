@@ -54,7 +54,7 @@ def sizes_of(state: Mapping[str, Tensor], heads: int = 8) -> PublishedSizes:
     """Sizes of the model that a state dict belongs to.
 
     Args:
-        heads: attention heads of the interface, which no tensor tells; 8 in every released file.
+        heads: attention heads of the interface, which no tensor shows; 8 in every released file.
     Raises:
         ModelError: it is of no FIND model, or of one whose backbone is not supported.
     """

@@ -79,7 +79,7 @@ class Pair:
 
 
 class TrainedNetwork(FindNetwork):
-    """A network whose backbone never trains, and whose pixel decoder trains where it is told to."""
+    """A network whose backbone never trains, and whose pixel decoder trains on request."""
 
     mean: Tensor
     std: Tensor

@@ -63,7 +63,7 @@ def read_prepared(folder: Path, remedy: str = "import it again with --language")
     """(K + 1, D) class table and the calibration of a model.
 
     Raises:
-        WeightsMissing: the model was not prepared; `remedy` says what to do.
+        WeightsMissing: the model was not prepared; `remedy` is what to do.
     """
     file = folder / PREPARED
     if not file.is_file():

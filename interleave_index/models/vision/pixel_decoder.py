@@ -1,4 +1,4 @@
-"""FIND's pixel decoder: a transformer over the coarsest map, then a feature pyramid (docs/find-interface.md §3).
+"""FIND's pixel decoder: a transformer, then a feature pyramid (docs/find-interface.md, section 3).
 
 Parameter names are the published ones under `sem_seg_head.pixel_decoder.`.
 """

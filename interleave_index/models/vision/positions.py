@@ -19,7 +19,7 @@ def sine_positions(height: int, width: int, channels: int, device: torch.device 
         channels: C, a multiple of 4; the first half encodes y, the second x.
     Returns:
         (C, height, width) float32, the same tensor every time: not to be written into.
-    Source: docs/find-interface.md §3: coordinates from 1, divided by the last, times 2 pi, temperature 10000.
+    Source: docs/find-interface.md, section 3: coordinates from 1, divided by the last, times 2 pi, temperature 10000.
     """
     half = channels // 2
     steps = torch.arange(half, device=device, dtype=torch.float32)

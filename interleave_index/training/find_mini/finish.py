@@ -38,7 +38,7 @@ def finish(model: MiniModel, train: Samples, folder: Path, trained_on: dict[str,
 
     Args:
         train: photos; those held out by their key become the banks of pictures.
-        trained_on: what config.json says of the training.
+        trained_on: what config.json records of the training.
         seed: of what is drawn.
     """
     counts = Counter(r.label for regions in train.regions for r in regions if r.label and r.by_hand)
@@ -67,7 +67,7 @@ def fit_curves(
         packs: training packs: of their photos those whose things are all known, and those held out by their key.
         limit: at most so many photos, for trials; no more of the packs is read then.
         seed: of the libraries that are drawn.
-        progress: is told what is being done, how many are done, and of how many.
+        progress: called with what is being done, how many are done, and of how many.
     Raises:
         ShapeError: the photos are too few to ask a kind of question; the bundle stays without curves.
     """

@@ -272,7 +272,7 @@ class InterfaceStage(Stage):
     # --- losses of the last prediction, and of what has no predictions -------------------------
 
     def _quality_loss(self, batch: Batch, output: Output) -> Tensor:
-        """Every kind of proposal tells how good its masks are."""
+        """Every kind of proposal predicts how good its masks are."""
         kinds = [(quality, MASKS[variable]) for variable, quality in QUALITY.items() if quality in output]
         return torch.stack([quality_loss(output[own], output[masks], batch.masks) for own, masks in kinds]).mean()
 

@@ -222,7 +222,7 @@ class TrainingRun:
     def photo_places(self) -> Tensor:
         """(N, D) positions of the training photos; of a model that goes on learning, its own share in them."""
         places = self.space.of_photos(np.asarray(self.train.pooled))
-        if self.sentences.own:  # what the model says itself of a photo and what the teachers say are best together
+        if self.sentences.own:  # the model's own vector of a photo and the teachers' are best together
             places = F.normalize(TEACHERS_SHARE * places + own_places(self.model, self.train), dim=1)
         return places
 

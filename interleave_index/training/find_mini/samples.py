@@ -57,7 +57,7 @@ class Samples:
     Attributes:
         keys: of the packs.
         pixels: (N, SQUARE, SQUARE, 3) uint8, the whole photo squashed.
-        captions, labels, regions: what the packs say; any may be empty for a photo.
+        captions, labels, regions: as in the packs; any may be empty for a photo.
         boxes: things that have a box but no mask.
         pooled: (N, P) float32 teacher vectors of unit length, or None.
         painted: (N, 4, G, G) uint8: class and probability x 255 of two segmenters, or None; probability 0 throughout

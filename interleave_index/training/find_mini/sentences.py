@@ -55,7 +55,7 @@ def load_sentences(file: Path) -> Sentences:
 
 @torch.inference_mode()
 def own_sentences(model: MiniModel, kinds: dict[str, list[str]], batch: int = 256) -> Sentences:
-    """What a model says itself of texts, for a model that goes on learning in its own space.
+    """A model's own vectors of texts, for a model that goes on learning in its own space.
 
     Args:
         kinds: texts by their kind, see `KINDS`; a text of two kinds counts as the first.

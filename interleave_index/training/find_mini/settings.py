@@ -79,7 +79,7 @@ class FindMiniSettings:
             raise ConfigError(f"unknown stage {', '.join(sorted(unknown))}, expected {', '.join(STAGE_NAMES)}")
 
     def kept(self) -> dict[str, Any]:
-        """What a finished bundle says of its training, plain JSON values."""
+        """What a finished bundle records of its training, plain JSON values."""
         return to_plain(self, without=NOT_KEPT)
 
 

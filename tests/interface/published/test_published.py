@@ -57,7 +57,7 @@ def imported(state, llama, home):
 
 
 def decoder_keys(channels):
-    """Names and shapes of the pixel decoder as find.md §3 lists them."""
+    """Names and shapes of the pixel decoder of docs/find-interface.md, section 3."""
     at = "sem_seg_head.pixel_decoder."
     found: dict[str, tuple[int, ...]] = {}
     found |= {"input_proj.weight": (512, channels[3], 1, 1), "input_proj.bias": (512,)}

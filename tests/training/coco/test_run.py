@@ -118,11 +118,11 @@ def test_a_stopped_training_goes_on_and_ends_as_one_that_was_not(drawn_coco: Pat
     from safetensors.torch import load_file
 
     whole = run(_settings(drawn_coco, tmp_path / "whole", steps=3), progress=lambda line: None)
-    told: list[str] = []
+    lines: list[str] = []
     settings = _settings(drawn_coco, tmp_path / "parts", steps=3, save_every=1)
 
     def stop(line: str) -> None:
-        told.append(line)
+        lines.append(line)
 
     from interleave_index.training.coco import run as module
 
@@ -130,7 +130,7 @@ def test_a_stopped_training_goes_on_and_ends_as_one_that_was_not(drawn_coco: Pat
 
     def save_and_stop(self: Any) -> None:
         saved(self)
-        if self.done == 2 and not any("goes on" in line for line in told):
+        if self.done == 2 and not any("goes on" in line for line in lines):
             raise KeyboardInterrupt
 
     module._Training._save = save_and_stop  # type: ignore[method-assign]
@@ -140,7 +140,7 @@ def test_a_stopped_training_goes_on_and_ends_as_one_that_was_not(drawn_coco: Pat
         parts = run(settings, progress=stop)
     finally:
         module._Training._save = saved  # type: ignore[method-assign]
-    assert "goes on from step 2" in told
+    assert "goes on from step 2" in lines
     one, other = (load_file(folder / "model.safetensors") for folder in (whole, parts))
     assert one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 

@@ -299,10 +299,10 @@ def test_with_targets_every_stage_teaches_the_next(tmp_path):
         taught = torch.load(tmp_path / "out" / f"{stage}.pt", weights_only=True)["module"][theirs]
         assert torch.equal(bundled[ours], taught.half()), (stage, theirs)
     assert load(str(folder)).encode_photos([np.full((80, 100, 3), 255, np.uint8)])[0].image.shape == (256,)
-    told: list[Progress | str] = []
+    lines: list[Progress | str] = []
     keys |= {"vision__minutes": 0.01, "interface__minutes": 0.01, "start": tmp_path / "out"}
-    run(trial(tmp_path, tmp_path / "again", stages=("space", "vision", "interface"), **keys), told.append)
-    assert any(str(line).startswith("starts from") for line in told)
+    run(trial(tmp_path, tmp_path / "again", stages=("space", "vision", "interface"), **keys), lines.append)
+    assert any(str(line).startswith("starts from") for line in lines)
     vocabularies = [(tmp_path / run_folder / "tokenizer.json").read_text() for run_folder in ("out", "again")]
     assert vocabularies[0] == vocabularies[1]
     _goes_on_from_a_bundle(tmp_path, {"targets": tmp_path / "targets", "start": folder}, folder)
@@ -312,10 +312,10 @@ def _goes_on_from_a_bundle(folder, keys, bundle):
     """The words of a bundle keep their places; photos and masks go on being learned there."""
     with pytest.raises(ConfigError, match="words keep their places"):
         run(trial(folder, folder / "further", **keys), print)
-    told: list[Progress | str] = []
+    lines: list[Progress | str] = []
     keys |= {"stages": ("space", "interface", "bundle"), "interface__minutes": 0.02}
-    further = run(trial(folder, folder / "further", **keys), told.append)
-    assert any(str(line).startswith("starts from the bundle") for line in told)
+    further = run(trial(folder, folder / "further", **keys), lines.append)
+    assert any(str(line).startswith("starts from the bundle") for line in lines)
     space = load_space(folder / "further" / "space.pt")
     said = torch.nn.functional.normalize(torch.randn(3, 256), dim=1)
     assert torch.allclose(space.of_texts(said.numpy()), said, atol=1e-6)
@@ -325,12 +325,12 @@ def _goes_on_from_a_bundle(folder, keys, bundle):
     learned = "interface.content_attention.layers.0.multihead_attn.in_proj_weight"
     assert not torch.equal(before[learned], after[learned])
     keys |= {"interface__backbone_rate": 0.2}
-    tuned = load_file(run(trial(folder, folder / "rated", **keys), told.append) / "model.safetensors")
+    tuned = load_file(run(trial(folder, folder / "rated", **keys), lines.append) / "model.safetensors")
     stands, learns = "vision.backbone.stages.0.0.conv1.weight", "vision.backbone.stages.3.0.conv1.weight"
     path = "interface.paths.photo.straight.weight"
     assert torch.equal(before[stands], tuned[stands]) and torch.equal(before[learns], after[learns])
     assert not torch.equal(before[learns], tuned[learns]) and not torch.equal(before[path], tuned[path])
-    terms = next(line.losses for line in told[::-1] if isinstance(line, Progress) and line.stage == "interface")
+    terms = next(line.losses for line in lines[::-1] if isinstance(line, Progress) and line.stage == "interface")
     assert {"whole_place", "whole_near"} <= set(terms)
     keys |= {"stages": ("refit", "bundle"), "refit__minutes": 0.03}
     _is_fitted_anew(trial(folder, folder / "rated", **keys), before, tuned)
@@ -338,15 +338,15 @@ def _goes_on_from_a_bundle(folder, keys, bundle):
 
 def _is_fitted_anew(settings, before, tuned):
     """The paths are the earlier bundle's again, but for that of regions, which learns; nothing else moves."""
-    told: list[Progress | str] = []
-    fitted = load_file(run(settings, told.append) / "model.safetensors")
+    lines: list[Progress | str] = []
+    fitted = load_file(run(settings, lines.append) / "model.safetensors")
     paths = [name for name in before if name.startswith("interface.paths.")]
     learning = ("interface.paths.region.", "interface.paths.part.")
     for name in paths:
         assert torch.equal(fitted[name], before[name]) != name.startswith(learning), name
     towers = [name for name in before if name.startswith(("vision.", "text.", "interface.content_attention."))]
     assert towers and all(torch.equal(fitted[name], tuned[name]) for name in towers)
-    measured = next(line.measured for line in told[::-1] if isinstance(line, Progress) and line.measured)
+    measured = next(line.measured for line in lines[::-1] if isinstance(line, Progress) and line.measured)
     assert 0 < measured["cosine"] <= 1 and measured["top-5"] == 100
 
 

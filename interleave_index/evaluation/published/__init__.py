@@ -6,7 +6,7 @@ a model must answer and how any interface answers it, `find` how released FIND c
 published ones.
 """
 
-from .run import Benchmark, Measured, Run
-from .subject import PlainSubject, Subject, subject_of
+from .run import Benchmark, Run
+from .subject import Subject, subject_of
 
-__all__ = ["Benchmark", "Measured", "PlainSubject", "Run", "Subject", "subject_of"]
+__all__ = ["Benchmark", "Run", "Subject", "subject_of"]

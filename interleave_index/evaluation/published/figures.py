@@ -9,33 +9,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 FIGURES = Path(__file__).with_name("figures.json")
 
 
-@dataclass(frozen=True, slots=True)
-class Published:
-    """Figures of one published model on one benchmark."""
-
-    model: str
-    source: str
-    figures: Mapping[str, float]
-
-    def beside(self, ours: Mapping[str, Any]) -> dict[str, Any]:
-        """Published, ours and the difference of every figure that both have."""
-        rows = {}
-        for name, value in self.figures.items():
-            rows[name] = {"published": value}
-            own = ours.get(name)
-            if isinstance(own, int | float):
-                rows[name] |= {"ours": own, "difference": own - value}
-        return {"model": self.model, "source": self.source, "figures": rows}
+def published_figures(benchmark: str) -> list[dict[str, Any]]:
+    """What is known of a benchmark, by its name, nothing of most: ``model``, ``source`` and ``figures`` of each row."""
+    rows: list[dict[str, Any]] = json.loads(FIGURES.read_text(encoding="utf-8")).get(benchmark, [])
+    return rows
 
 
-def published_figures(benchmark: str) -> tuple[Published, ...]:
-    """What is known of a benchmark, by its name; nothing of most."""
-    rows = json.loads(FIGURES.read_text(encoding="utf-8")).get(benchmark, [])
-    return tuple(Published(**row) for row in rows)
+def beside(published: Mapping[str, Any], ours: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of `published_figures` with ours and the difference at every figure that both have."""
+    rows = {}
+    for name, value in published["figures"].items():
+        rows[name] = {"published": value}
+        if name in ours:
+            rows[name] |= {"ours": ours[name], "difference": ours[name] - value}
+    return {**published, "figures": rows}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import json
 import pickle
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -76,9 +76,6 @@ class _PlainUnpickler(pickle.Unpickler):
             f"the pickle asks for {module_name}.{global_name}, expected plain values only; "
             "it is not a file of the data set, do not trust it"
         )
-
-    def persistent_load(self, pid: Any, /) -> NoReturn:
-        raise InputError("the pickle refers to something outside, expected plain values only")
 
 
 def read_plain_pickle(path: Path) -> Any:
@@ -163,17 +160,15 @@ def rasterise(segmentation: Any, size: tuple[int, int]) -> BoolMask:
     """
     from pycocotools import mask as coco
 
-    rle = None
     try:
-        if isinstance(segmentation, Mapping):
-            rle = dict(segmentation)
-            if isinstance(rle["counts"], list):
-                rle = coco.frPyObjects(rle, *size)
-        else:
-            polygons = [polygon for polygon in segmentation if len(polygon) >= 6]  # x, y of three corners at least
-            if polygons:
-                rle = coco.merge(coco.frPyObjects(polygons, *size))
-        mask = np.zeros(size, bool) if rle is None else coco.decode(rle).astype(bool)
+        if isinstance(segmentation, list):
+            segmentation = [polygon for polygon in segmentation if len(polygon) >= 6]  # x, y of three corners at least
+            if not segmentation:
+                return np.zeros(size, bool)
+            segmentation = coco.merge(coco.frPyObjects(segmentation, *size))
+        elif isinstance(segmentation["counts"], list):
+            segmentation = coco.frPyObjects(segmentation, *size)
+        mask: BoolMask = coco.decode(segmentation).astype(bool)
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise InputError(
             f"a segmentation cannot be used: {error!r}, expected polygons or run lengths of COCO"

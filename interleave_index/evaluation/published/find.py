@@ -14,32 +14,26 @@ import numpy as np
 
 from ...interface.find.adapter import View
 from ...interface.find.prompter import Sentence
-from ...interface.protocol import Interface
 from ...interface.published.answers import Example
-from ...interface.published.model import PublishedModel
+from ...interface.published.interface import PublishedFind
 from ...interface.published.segmentation import Segmentation, segment
 from ...records import RGB, Floats
 from .entity import Exemplar, InterleavedSentence
-from .subject import Masks, Table
+from .subject import Masks, Subject, Table
 
 # A photo is resized to the first side, its shorter one, unless its longer one would pass the second.
 RETRIEVAL, GROUNDING, REFERRING, INTERACTION = (512, 720), (640, 1024), (512, 1024), (800, 1333)
 
 
-class FindSubject:
-    """A `Subject` that answers with all proposals of a model.
+class FindSubject(Subject):
+    """A `Subject` that answers with all proposals of a model."""
 
-    Args:
-        facts: for the report.
-        interface: the same model as a search asks it, or None.
-    """
-
-    def __init__(self, model: PublishedModel, facts: dict[str, Any], interface: Interface | None = None) -> None:
-        self.model, self.interface = model, interface
-        self.facts = {
-            **facts,
-            "asked": f"all {model.network.predictor.config.object_queries} proposals",
-            "published_protocol": model.published_protocol,
+    def __init__(self, interface: PublishedFind) -> None:
+        super().__init__(interface)
+        self.model = interface.model
+        self.facts |= {
+            "asked": f"all {self.model.network.predictor.config.object_queries} proposals",
+            "published_protocol": self.model.published_protocol,
         }
 
     def vectors(self, photo: RGB) -> tuple[Floats, Floats]:
@@ -82,7 +76,7 @@ class FindSubject:
         answer = self.model.interact(view, list(prompts), not_meant, logits)
         return answer.masks, (view, answer.logits)
 
-    def classes(self, kinds: Sequence[str] | Sequence[Exemplar], *, descriptions: bool = False) -> Table:
+    def classes(self, kinds: Sequence[str | Exemplar], *, descriptions: bool = False) -> Table:
         """See `Subject`: names are put into the one published sentence, descriptions are taken as they are.
 
         The vectors of background and of all classes stand in one table, (K + 1, D).

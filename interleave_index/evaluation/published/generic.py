@@ -7,10 +7,12 @@ import io
 import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.random import Generator
 
 from ... import metrics
 from ...errors import InputError
@@ -19,7 +21,7 @@ from .coco import Category, PanopticSet
 from .entity import Exemplar
 from .files import read_json, write_ids
 from .journal import Journal
-from .run import Benchmark, Measured
+from .run import Benchmark
 from .subject import Subject, Table
 
 LEAST_EXEMPLAR = 0.01  # share of its photo that an exemplar covers at least, where a class has one so large
@@ -48,14 +50,14 @@ class CocoPanoptic(Benchmark[int]):
         instances: Mapping[str, Any] | None = None,
         predictions: Path | None = None,
     ) -> None:
-        items = [(str(photo), photo) for photo in panoptic.photos]
+        items = {str(photo): photo for photo in panoptic.photos}
         source = "maps" if instances is None else "instances"
         super().__init__(f"coco-panoptic {classes}", items, {"classes": classes, "AP from": source})
         self._panoptic, self._kind, self._descriptions = panoptic, classes, descriptions or {}
         self._exemplars, self._instances, self._predictions = exemplars or panoptic, instances, predictions
         self._table: Table = None  # made with the first photo
 
-    def measure(self, subject: Subject, item: int, rng: np.random.Generator) -> Measured:
+    def measure(self, subject: Subject, item: int, rng: Generator) -> dict[str, Any]:
         """Panoptic counts by class, the confusion of classes, and the instances of one photo."""
         if self._table is None:
             self._table = self._classes(subject)
@@ -73,39 +75,47 @@ class CocoPanoptic(Benchmark[int]):
                 instances.append({"category_id": category, "score": instance.score, "segmentation": mask})
         if self._predictions is not None:
             write_ids(self._predictions / _map_name(item), ids)
-        return Measured(
-            {
-                "panoptic": {str(k): [c.iou, c.matched, c.false, c.missed] for k, c in counts.items()},
-                "confusion": [[int(a), int(b), int(confusion[a, b])] for a, b in np.argwhere(confusion)],
-                "segments": [{"id": segment.id, "category_id": segment.category} for segment in segments],
-                "instances": instances,
-            }
-        )
+        return {
+            "panoptic": {str(category): list(astuple(count)) for category, count in counts.items()},
+            "confusion": [[*pair, int(confusion[*pair])] for pair in np.argwhere(confusion).tolist()],
+            "segments": [{"id": segment.id, "category_id": segment.category} for segment in segments],
+            "instances": instances,
+        }
 
     def figures(self, journal: Journal) -> dict[str, Any]:
         """PQ, SQ, RQ (all classes, things, stuff), mAP, AP50 and mIoU."""
-        categories, rows = self._panoptic.categories, journal.rows()
+        categories, photos = self._panoptic.categories, [int(key) for key, _ in journal.rows()]
         counts: dict[int, metrics.PanopticCounts] = defaultdict(metrics.PanopticCounts)
-        confusion = np.zeros((len(categories), len(categories) + 1), np.int64)
-        for _, record in rows:
-            for category, row in record["panoptic"].items():
+        for of_photo in journal.values("panoptic"):
+            for category, row in of_photo.items():
                 counts[int(category)] += metrics.PanopticCounts(*row)
-            for true, answered, pixels in record["confusion"]:
-                confusion[true, answered] += pixels
+        confusion = np.zeros((len(categories), len(categories) + 1), np.int64)
+        for true, predicted, pixels in journal.pooled("confusion"):
+            confusion[true, predicted] += pixels
         things = [category.id for category in categories if category.thing]
         stuff = [category.id for category in categories if not category.thing]
-        quality = {}
+        quality: dict[str, float] = {}
         for kind, ids in (("", things + stuff), (" things", things), (" stuff", stuff)):
-            for name, value in metrics.panoptic_quality(counts, ids).items():
-                if name != "classes":
-                    quality[name + kind] = value
+            of_kind = metrics.panoptic_quality(counts, ids)
+            quality |= {name + kind: of_kind[name] for name in ("PQ", "SQ", "RQ")}
         if self._predictions is not None:
             annotations = [
-                {"image_id": int(key), "file_name": _map_name(int(key)), "segments_info": record["segments"]}
-                for key, record in rows
+                {"image_id": photo, "file_name": _map_name(photo), "segments_info": segments}
+                for photo, segments in zip(photos, journal.values("segments"), strict=True)
             ]
             self._predictions.with_suffix(".json").write_text(json.dumps({"annotations": annotations}))
-        return {**quality, **self._average_precision(rows), **metrics.semantic_figures(confusion), "n": len(rows)}
+        truth = {
+            "categories": [{"id": category.id, "name": category.name} for category in categories if category.thing]
+        }
+        truth |= self._instances_of_maps(photos, things) if self._instances is None else self._instances
+        counted = {category["id"] for category in truth["categories"]}
+        results = []
+        for photo, answered in zip(photos, journal.values("instances"), strict=True):
+            for instance in answered:
+                if instance["category_id"] in counted:
+                    results.append({**instance, "image_id": photo})
+        precision = average_precision(truth, results, photos)
+        return {**quality, **precision, **metrics.semantic_figures(confusion), "n": len(photos)}
 
     def _classes(self, subject: Subject) -> Table:
         names = [category.name for category in self._panoptic.categories]
@@ -118,29 +128,15 @@ class CocoPanoptic(Benchmark[int]):
             raise InputError(f"descriptions lack {len(missing)} of {len(names)} classes, the first is {missing[0]!r}")
         return subject.classes([self._descriptions[name] for name in names], descriptions=True)
 
-    def _average_precision(self, rows: Sequence[tuple[str, dict[str, Any]]]) -> dict[str, float]:
-        photos = [int(key) for key, _ in rows]
-        things = [{"id": c.id, "name": c.name} for c in self._panoptic.categories if c.thing]
-        if self._instances is None:
-            truth = self._instances_of_maps(photos, things)
-        else:
-            truth = {"categories": things, **self._instances}
-        counted = {category["id"] for category in truth["categories"]}
-        results = []
-        for photo, (_, record) in zip(photos, rows, strict=True):
-            for instance in record["instances"]:
-                if instance["category_id"] in counted:
-                    results.append({**instance, "image_id": photo})
-        return average_precision(truth, results, photos)
-
-    def _instances_of_maps(self, photos: Sequence[int], things: list[dict[str, Any]]) -> dict[str, Any]:
-        """The things of panoptic maps as an instances file has them."""
-        counted = {category["id"] for category in things}
-        annotations: list[dict[str, Any]] = []
+    def _instances_of_maps(self, photos: Sequence[int], things: Sequence[int]) -> dict[str, Any]:
+        """The `images` and `annotations` of an instances file, with the things of panoptic maps."""
+        images, annotations = [], list[dict[str, Any]]()
         for photo in photos:
+            height, width = self._panoptic.photos[photo].size
+            images.append({"id": photo, "height": height, "width": width})
             ids = self._panoptic.ids(photo)
             for segment in self._panoptic.segments[photo]:
-                if segment.category not in counted:
+                if segment.category not in things:
                     continue
                 mask = ids == segment.id
                 annotations.append(
@@ -154,9 +150,7 @@ class CocoPanoptic(Benchmark[int]):
                         "segmentation": encode_rle(mask).to_json(),
                     }
                 )
-        sizes = {photo: self._panoptic.photos[photo].size for photo in photos}
-        images = [{"id": photo, "height": height, "width": width} for photo, (height, width) in sizes.items()]
-        return {"images": images, "annotations": annotations, "categories": things}
+        return {"images": images, "annotations": annotations}
 
 
 def draw_exemplars(panoptic: PanopticSet, categories: Sequence[Category]) -> list[Exemplar]:
@@ -212,8 +206,8 @@ def average_precision(
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
-    # -1 stands for "nothing to measure"
-    return {"mAP": 100 * max(0.0, float(evaluation.stats[0])), "AP50": 100 * max(0.0, float(evaluation.stats[1]))}
+    average, at_half = (100 * max(0.0, float(value)) for value in evaluation.stats[:2])  # -1: nothing to measure
+    return {"mAP": average, "AP50": at_half}
 
 
 def read_descriptions(path: Path) -> dict[str, str]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.random import Generator
 
 from ... import metrics
 from ...interface.calibration import Calibration
@@ -22,7 +23,7 @@ from .journal import Journal
 from .prompts import random_prompt
 from .reasonseg import ReasonPhoto
 from .refer import ReferredPhoto
-from .run import Benchmark, Measured
+from .run import Benchmark
 from .subject import Masks, Subject
 
 VISUAL_CHANCE = 0.5  # that a phrase of FIND-Bench is shown instead of said
@@ -36,31 +37,11 @@ class FindBench(Benchmark[EntitySentence]):
         sentences: by photo.
         panoptic: the photos with their segments.
         long: the sentences are those of the long file.
-    """
-
-    def __init__(
-        self,
-        part: str,
-        sentences: Mapping[int, Sequence[EntitySentence]],
-        panoptic: PanopticSet,
-        long: bool,
-        settings: Mapping[str, Any],
-        *,
-        comparable: bool = True,
-    ) -> None:
-        firsts = [sentences[photo][0] for photo in panoptic.photos if photo in sentences]
-        items = [(str(sentence.photo), sentence) for sentence in firsts if sentence.phrases]
-        super().__init__(f"find-bench {part}" + (" long" if long else ""), items, settings, comparable=comparable)
-        self.panoptic = panoptic
-
-
-class FindBenchGrounding(FindBench):
-    """COCO-Entity: phrases said or shown at random.
-
-    Args:
-        visual: chance that a phrase is shown by a stroke on its own segment.
+        visual: chance that a phrase is shown instead of said.
         published_protocol: replace words as the published evaluation does, see `entity.interleave`.
     """
+
+    part: str
 
     def __init__(
         self,
@@ -71,23 +52,32 @@ class FindBenchGrounding(FindBench):
         visual: float = VISUAL_CHANCE,
         published_protocol: bool = False,
     ) -> None:
+        firsts = [sentences[photo][0] for photo in panoptic.photos if photo in sentences]
+        items = {str(sentence.photo): sentence for sentence in firsts if sentence.phrases}
         settings = {"visual": visual, "published_protocol": published_protocol}
-        super().__init__("grounding", sentences, panoptic, long, settings, comparable=visual == VISUAL_CHANCE)
-        self._visual, self._published_protocol = visual, published_protocol
+        name = f"find-bench {self.part}" + (" long" if long else "")
+        super().__init__(name, items, settings, comparable=visual == VISUAL_CHANCE)
+        self.panoptic, self.visual, self.published_protocol = panoptic, visual, published_protocol
 
-    def measure(self, subject: Subject, item: EntitySentence, rng: np.random.Generator) -> Measured:
+
+class FindBenchGrounding(FindBench):
+    """COCO-Entity: phrases said, or shown by a stroke on their own segment, at random."""
+
+    part = "grounding"
+
+    def measure(self, subject: Subject, item: EntitySentence, rng: Generator) -> dict[str, Any]:
         """Pixels shared and in the union, one pair a phrase."""
         photo, ids = self.panoptic.photos[item.photo].rgb(), self.panoptic.ids(item.photo)
         masks = [self.panoptic.mask(item.photo, phrase.segment, ids) for phrase in item.phrases]
-        shown = rng.random(len(masks)) < self._visual
-        if self._published_protocol:  # two phrases of one segment are shown together
+        shown = rng.random(len(masks)) < self.visual
+        if self.published_protocol:  # two phrases of one segment are shown together
             segments = np.array([phrase.segment for phrase in item.phrases])
             shown = np.isin(segments, segments[shown])
         exemplars = []
         for mask, visual in zip(masks, shown, strict=True):
             exemplars.append(Exemplar(photo, random_prompt(mask, rng)) if visual else None)
-        sentence = interleave(item, exemplars, published=self._published_protocol)
-        return Measured(_overlaps(subject.ground_sentence(photo, sentence), masks))
+        sentence = interleave(item, exemplars, published=self.published_protocol)
+        return _overlaps(subject.ground_sentence(photo, sentence), masks)
 
     def figures(self, journal: Journal) -> dict[str, Any]:
         """cIoU, mIoU, P@t and `n` phrases; the README of FIND calls P@0.5 AP50."""
@@ -103,14 +93,14 @@ class Refer(Benchmark[ReferredPhoto]):
     """
 
     def __init__(self, name: str, split: str, photos: Sequence[ReferredPhoto], *, together: bool) -> None:
-        items = [(str(photo.id), photo) for photo in photos]
+        items = {str(photo.id): photo for photo in photos}
         super().__init__(f"{name} {split}", items, {"together": together}, comparable=not together)
         self._together = together
 
-    def measure(self, subject: Subject, item: ReferredPhoto, rng: np.random.Generator) -> Measured:
+    def measure(self, subject: Subject, item: ReferredPhoto, rng: Generator) -> dict[str, Any]:
         """Pixels shared and in the union, one pair an expression."""
         texts = [expression.text for expression in item.expressions]
-        return Measured(_overlaps(subject.ground(item.rgb(), texts, together=self._together), item.masks()))
+        return _overlaps(subject.ground(item.rgb(), texts, together=self._together), item.masks())
 
     def figures(self, journal: Journal) -> dict[str, Any]:
         """FIND's and READ's figures over expressions; cIoU is the same in both but for READ's 1e-10."""
@@ -122,27 +112,24 @@ class ReasonSeg(Benchmark[ReasonPhoto]):
     """ReasonSeg: the first text of each photo, ignored pixels blanked."""
 
     def __init__(self, split: str, photos: Sequence[ReasonPhoto]) -> None:
-        items = [(photo.name, photo) for photo in photos]
-        super().__init__(f"reasonseg {split}", items, {})
+        super().__init__(f"reasonseg {split}", {photo.name: photo for photo in photos}, {})
 
-    def measure(self, subject: Subject, item: ReasonPhoto, rng: np.random.Generator) -> Measured:
+    def measure(self, subject: Subject, item: ReasonPhoto, rng: Generator) -> dict[str, Any]:
         """Pixels of the target shared and in the union, and whether the text is a long one."""
         photo = read_photo(item.file)
         masks = subject.ground(photo, [item.text], together=False)
         intersection, union = metrics.class_overlap(masks, item.truth((photo.shape[0], photo.shape[1]))[None])
-        return Measured({"intersection": int(intersection[0, 1]), "union": int(union[0, 1]), "long": item.long})
+        return {"intersection": int(intersection[0, 1]), "union": int(union[0, 1]), "long": item.long}
 
     def figures(self, journal: Journal) -> dict[str, Any]:
         """gIoU and cIoU of all texts, of the short and of the long ones."""
-        records = [record for _, record in journal.rows()]
-        intersection, union = (np.array([record[name] for record in records]) for name in ("intersection", "union"))
-        long = np.array([record["long"] for record in records], bool)
+        intersection, union, long = (np.array(journal.values(name)) for name in ("intersection", "union", "long"))
         figures: dict[str, Any] = {}
         for kind, rows in (("", long | True), (" short", ~long), (" long", long)):
             if rows.any():
                 for name, value in _read_figures(intersection[rows], union[rows]).items():
                     figures[name + kind] = value
-        return {**figures, "n": len(records)}
+        return {**figures, "n": len(long)}
 
 
 class FalsePremise(Benchmark[ReferredPhoto]):
@@ -154,27 +141,25 @@ class FalsePremise(Benchmark[ReferredPhoto]):
     """
 
     def __init__(self, name: str, split: str, photos: Sequence[ReferredPhoto]) -> None:
-        items = [(str(photo.id), photo) for photo in photos]
+        items = {str(photo.id): photo for photo in photos}
         super().__init__(f"fp-{name} {split}", items, {"sample": min(SAMPLE, len(photos))})
         step = max(1, len(photos) // SAMPLE)
         self._sample = photos[::step][:SAMPLE]
         self._library: tuple[list[PhotoEncoding], Calibration] | None = None  # made when it is needed
 
-    def measure(self, subject: Subject, item: ReferredPhoto, rng: np.random.Generator) -> Measured:
+    def measure(self, subject: Subject, item: ReferredPhoto, rng: Generator) -> dict[str, Any]:
         """Overlap of both classes, and what was said about each expression."""
         photo, texts = item.rgb(), [expression.text for expression in item.expressions]
         said = self._present(subject.interface, photo, texts)
         masks = subject.ground(photo, texts, together=False) & said[:, None, None]
         said &= masks.any((1, 2))
         intersection, union = metrics.class_overlap(masks, np.array(item.masks(), np.uint8))
-        return Measured(
-            {
-                "intersection": intersection.tolist(),
-                "union": union.tolist(),
-                "said": said.tolist(),
-                "exists": [expression.exists for expression in item.expressions],
-            }
-        )
+        return {
+            "intersection": intersection.tolist(),
+            "union": union.tolist(),
+            "said": said.tolist(),
+            "exists": [expression.exists for expression in item.expressions],
+        }
 
     def figures(self, journal: Journal) -> dict[str, Any]:
         """See and Segment."""
@@ -189,9 +174,9 @@ class FalsePremise(Benchmark[ReferredPhoto]):
             "said absent": int((~said).sum()),
         }
 
-    def _present(self, interface: Interface | None, photo: RGB, texts: Sequence[str]) -> BoolMask:
+    def _present(self, interface: Interface, photo: RGB, texts: Sequence[str]) -> BoolMask:
         """Whether each of the texts counts as there in one photo, (n,)."""
-        if interface is None or not interface.capabilities.encodes:
+        if not interface.capabilities.encodes:
             return np.ones(len(texts), bool)
         if self._library is None:
             encodings = interface.encode_photos([sample.rgb() for sample in self._sample])

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.random import Generator
 
 from ... import metrics
 from .files import read_photo
 from .journal import Journal
 from .prompts import first_prompt, next_click
-from .run import Benchmark, Measured
+from .run import Benchmark
 from .subject import Subject
 from .voc import VocItem
 
@@ -28,11 +29,11 @@ class VocInteractive(Benchmark[VocItem]):
     """
 
     def __init__(self, items: Sequence[VocItem], *, prompt: str = "Point", clicks: int = 1) -> None:
-        keyed = [(f"{item.name} {item.objects[0]}", item) for item in items]
+        keyed = {f"{item.name} {item.objects[0]}": item for item in items}
         super().__init__(f"voc-interactive {prompt}", keyed, {"prompt": prompt, "clicks": clicks})
         self._prompt, self._clicks = prompt, clicks
 
-    def measure(self, subject: Subject, item: VocItem, rng: np.random.Generator) -> Measured:
+    def measure(self, subject: Subject, item: VocItem, rng: Generator) -> dict[str, Any]:
         """IoU after every click, one row an object; after the last one needed the value is repeated."""
         photo, truth = read_photo(item.file), item.truth()
         targets = truth == 1
@@ -44,11 +45,10 @@ class VocInteractive(Benchmark[VocItem]):
             if (rounds[-1] > STOP).all():
                 break
             for number, target in enumerate(targets):
-                click = next_click(target, masks[number], prompts[number] | background[number])
-                if click is not None:
-                    (prompts if click.positive else background)[number] |= click.mask
+                click, positive = next_click(target, masks[number], prompts[number] | background[number])
+                (prompts if positive else background)[number] |= click
         rounds += [rounds[-1]] * (self._clicks - len(rounds))
-        return Measured({"ious": np.stack(rounds, 1).astype(float).tolist()})
+        return {"ious": np.stack(rounds, 1).astype(float).tolist()}
 
     def figures(self, journal: Journal) -> dict[str, Any]:
         """Mean IoU after the first prompt and after the last (percent), NoC@t (clicks), and `n` objects."""

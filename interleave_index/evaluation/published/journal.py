@@ -9,13 +9,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...errors import InputError
+from ...records import Floats
 
 RECORDS, VECTORS = "records.jsonl", "vectors"
 
@@ -47,16 +48,21 @@ class Journal:
                 f"{folder} cannot be written to: {error.strerror or error}; name another --work"
             ) from error
 
-    def add(self, key: str, record: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
+    def add(self, key: str, measured: Mapping[str, Any]) -> None:
         """Keep what was measured of one item; it is on disk when this returns, its vectors before its line."""
-        if arrays:
+        record, halves = {}, {}
+        for name, value in measured.items():
+            if isinstance(value, np.ndarray):
+                halves[name] = value.astype(np.float16)
+            else:
+                record[name] = value
+        if halves:
             path = self._vectors(key)
             draft = path.with_suffix(".part")
             with open(draft, "wb") as file:
-                halves = {name: rows.astype(np.float16) for name, rows in arrays.items()}
                 np.savez(file, allow_pickle=False, **halves)
             draft.replace(path)
-        self.records[key] = dict(record)
+        self.records[key] = record
         with open(self._file, "a", encoding="utf-8") as file:
             file.write(json.dumps({"key": key, **record}) + "\n")
 
@@ -64,11 +70,15 @@ class Journal:
         """Keys and records in the order of their keys, whatever the order of the runs."""
         return sorted(self.records.items())
 
+    def values(self, name: str) -> list[Any]:
+        """The entries of this name in all records, in the order of `rows`."""
+        return [record[name] for _, record in self.rows()]
+
     def pooled(self, name: str) -> list[Any]:
         """The lists of this name in all records as one, in the order of `rows`."""
-        return [value for _, record in self.rows() for value in record[name]]
+        return list(chain.from_iterable(self.values(name)))
 
-    def arrays(self, name: str, part: slice = slice(None)) -> list[NDArray[np.float32]]:
+    def arrays(self, name: str, part: slice = slice(None)) -> list[Floats]:
         """The arrays of this name of all items or a part of them, in the order of `rows`."""
         arrays = []
         for key, _ in self.rows()[part]:

@@ -9,10 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.random import Generator
 from numpy.typing import NDArray
 
 from ...errors import ConfigError
 from ...geometry import box_of
+from ...metrics import overlap
 from ...records import BoolMask
 
 KINDS = ("Point", "Circle", "Scribble", "Polygon", "Box")
@@ -36,7 +38,7 @@ THIN = (Brush((10, 30), 20.0, 0.5, (3, 10)), Brush((6, 22), 12.0, 0.5, (2, 5)))
 THICK = (Brush((5, 30), 15.0, 1.5, (20, 50)), Brush((5, 15), 8.0, 1.5, (20, 50)), Brush((5, 20), 7.0, 1.5, (10, 30)))
 
 
-def first_prompt(mask: BoolMask, kind: str, rng: np.random.Generator) -> BoolMask:
+def first_prompt(mask: BoolMask, kind: str, rng: Generator) -> BoolMask:
     """The prompt that interactive evaluation begins with.
 
     Args:
@@ -52,39 +54,34 @@ def first_prompt(mask: BoolMask, kind: str, rng: np.random.Generator) -> BoolMas
     if kind == "Polygon":
         return _curve(mask, rng)
     if kind == "Box":
-        return _dot(_box(mask))
-    if kind == "Point":
+        left, top, right, bottom = map(int, box_of(mask))
+        mask = np.zeros_like(mask)
+        mask[top:bottom, left:right] = True
+    if kind in ("Point", "Box"):
         return _dot(mask)
     brushes = THICK if kind == "Circle" else THIN
     brush = brushes[int(rng.integers(len(brushes)))]
     return _stroke(mask.shape, centre_of(mask), brush, rng) & mask
 
 
-@dataclass(frozen=True, slots=True)
-class Click:
-    """A click of 3 x 3 pixels: (H, W) bool, and whether they are meant."""
-
-    mask: BoolMask
-    positive: bool
-
-
-def next_click(truth: BoolMask, predicted: BoolMask, clicked: BoolMask) -> Click | None:
+def next_click(truth: BoolMask, predicted: BoolMask, clicked: BoolMask) -> tuple[BoolMask, bool]:
     """The centre of the larger kind of error: missed pixels if there are more of them, else wrong ones.
 
     Args:
         truth, predicted: (H, W) bool.
         clicked: (H, W) bool, pixels of all clicks so far; never clicked again.
     Returns:
-        None when the IoU is good enough, or no wrong pixel is left.
+        (H, W) bool, 3 x 3 pixels, and whether they are meant; none when the IoU is good enough, or no wrong pixel is
+        left.
     Source: FIND's interactive evaluation, docs/find-interface.md.
     """
-    union = int((truth | predicted).sum())
-    if int((truth & predicted).sum()) / (union + 1e-8) >= GOOD_ENOUGH:
-        return None
+    intersection, union = overlap(predicted, truth)
     missed, wrong = truth & ~predicted & ~clicked, predicted & ~truth & ~clicked
-    positive = int(missed.sum()) > int(wrong.sum())
+    positive = bool(missed.sum() > wrong.sum())
     errors = missed if positive else wrong
-    return Click(_dot(errors), positive) if errors.any() else None
+    if intersection / (union + 1e-8) >= GOOD_ENOUGH or not errors.any():
+        return np.zeros_like(truth), positive
+    return _dot(errors), positive
 
 
 def centre_of(mask: BoolMask) -> tuple[int, int]:
@@ -101,7 +98,7 @@ def centre_of(mask: BoolMask) -> tuple[int, int]:
     return int(row), int(column)
 
 
-def random_prompt(mask: BoolMask, rng: np.random.Generator, *, scale: float = 1.0) -> BoolMask:
+def random_prompt(mask: BoolMask, rng: Generator, *, scale: float = 1.0) -> BoolMask:
     """A prompt as training draws it: points, a polygon, scribbles or circles with the same chance.
 
     Args:
@@ -127,7 +124,7 @@ def random_prompt(mask: BoolMask, rng: np.random.Generator, *, scale: float = 1.
     return drawn & mask
 
 
-def _random_pixels(mask: BoolMask, most: int, rng: np.random.Generator) -> NDArray[np.int64]:
+def _random_pixels(mask: BoolMask, most: int, rng: Generator) -> NDArray[np.int64]:
     """(n, 2) rows and columns of 1 to `most` pixels of the mask."""
     pixels = np.argwhere(mask)
     count = int(rng.integers(1, most + 1))
@@ -142,15 +139,8 @@ def _dot(mask: BoolMask) -> BoolMask:
     return dot
 
 
-def _box(mask: BoolMask) -> BoolMask:
-    left, top, right, bottom = map(int, box_of(mask))
-    box = np.zeros_like(mask)
-    box[top:bottom, left:right] = True
-    return box
-
-
 def _stroke(
-    size: tuple[int, ...], start: tuple[int, int], brush: Brush, rng: np.random.Generator, scale: float = 1.0
+    size: tuple[int, ...], start: tuple[int, int], brush: Brush, rng: Generator, scale: float = 1.0
 ) -> BoolMask:
     """(H, W) of one random walk from (row, column)."""
     from PIL import Image, ImageDraw
@@ -175,7 +165,7 @@ def _stroke(
     return drawn
 
 
-def _curve(mask: BoolMask, rng: np.random.Generator) -> BoolMask:
+def _curve(mask: BoolMask, rng: Generator) -> BoolMask:
     """A closed Catmull-Rom curve through 1 to 9 pixels of the mask, in the order around their middle; not filled."""
     from scipy.interpolate import CubicHermiteSpline
 

@@ -6,16 +6,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.random import Generator
 
 from ... import metrics
 from ...records import Floats
 from .coco import PanopticSet
 from .entity import EntitySentence, Exemplar, InterleavedSentence, interleave
 from .files import read_photo
-from .grounding import VISUAL_CHANCE, FindBench
+from .grounding import FindBench
 from .journal import Journal
 from .karpathy import CaptionedPhoto
-from .run import Benchmark, Measured
+from .run import Benchmark
 from .subject import Subject
 
 GALLERY = 500  # photos scored at a time, so that their objects fit into memory
@@ -38,17 +39,18 @@ class FindBenchText(FindBench):
         long: bool = False,
         mode: str = "text",
     ) -> None:
-        super().__init__(f"retrieval {mode}", sentences, panoptic, long, {"mode": mode})
-        self._mode = mode
+        self.part, self._mode = f"retrieval {mode}", mode
+        super().__init__(sentences, panoptic, long=long)
+        self.settings = {"mode": mode}
 
-    def measure(self, subject: Subject, item: EntitySentence, rng: np.random.Generator) -> Measured:
+    def measure(self, subject: Subject, item: EntitySentence, rng: Generator) -> dict[str, Any]:
         """Vectors of the photo and of its sentence."""
         image, _ = subject.vectors(self.panoptic.photos[item.photo].rgb())
         if self._mode == "caption":
             texts = subject.captions([item.text])
         else:
             texts = subject.sentence(InterleavedSentence(item.text))[0][None]
-        return Measured({"photo": item.photo}, {"image": image, "texts": texts})
+        return {"photo": item.photo, "image": image, "texts": texts}
 
     def figures(self, journal: Journal) -> dict[str, Any]:
         """IR@k and TR@k."""
@@ -56,53 +58,38 @@ class FindBenchText(FindBench):
 
 
 class FindBenchInterleaved(FindBench):
-    """COCO-Entity sentences in which phrases with a reference are shown by a segment of another photo.
+    """COCO-Entity sentences of an interleave file: phrases with a reference are said, or shown by it, at random."""
 
-    Args:
-        sentences: by photo, of an interleave file, whose phrases have references.
-        visual: chance that a phrase with a reference is shown.
-    """
+    part = "retrieval interleaved"
 
-    def __init__(
-        self,
-        sentences: Mapping[int, Sequence[EntitySentence]],
-        panoptic: PanopticSet,
-        *,
-        long: bool = False,
-        visual: float = VISUAL_CHANCE,
-        published_protocol: bool = False,
-    ) -> None:
-        settings = {"visual": visual, "published_protocol": published_protocol}
-        super().__init__("retrieval interleaved", sentences, panoptic, long, settings)
-        self._visual, self._published_protocol = visual, published_protocol
-
-    def measure(self, subject: Subject, item: EntitySentence, rng: np.random.Generator) -> Measured:
+    def measure(self, subject: Subject, item: EntitySentence, rng: Generator) -> dict[str, Any]:
         """Vectors of the photo, its objects, the sentence and its phrases, and the photos that lent their segments."""
-        image, objects = subject.vectors(self.panoptic.photos[item.photo].rgb())
-        drawn = rng.random(len(item.phrases)) < self._visual
+        photos = self.panoptic.photos
+        image, objects = subject.vectors(photos[item.photo].rgb())
+        drawn = rng.random(len(item.phrases)) < self.visual
         exemplars: list[Exemplar | None] = []
-        lenders: list[int] = []
+        lenders = []
         for phrase, visual in zip(item.phrases, drawn, strict=True):
-            reference = phrase.reference
-            if visual and reference is not None and reference.photo in self.panoptic.photos:
-                mask = self.panoptic.mask(reference.photo, reference.segment)
-                exemplars.append(Exemplar(self.panoptic.photos[reference.photo].rgb(), mask))
-                lenders.append(reference.photo)
-            else:
-                exemplars.append(None)
-                lenders.append(OUTSIDE)
-        legend, entities = subject.sentence(interleave(item, exemplars, published=self._published_protocol))
-        return Measured(
-            {"photo": item.photo, "lenders": lenders},
-            {"image": image, "objects": objects, "legend": legend, "entities": entities},
-        )
+            exemplar, lender, reference = None, OUTSIDE, phrase.reference
+            if visual and reference is not None and reference.photo in photos:
+                lender = reference.photo
+                exemplar = Exemplar(photos[lender].rgb(), self.panoptic.mask(lender, reference.segment))
+            exemplars.append(exemplar)
+            lenders.append(lender)
+        legend, entities = subject.sentence(interleave(item, exemplars, published=self.published_protocol))
+        return {
+            "photo": item.photo,
+            "lenders": lenders,
+            "image": image,
+            "objects": objects,
+            "legend": legend,
+            "entities": entities,
+        }
 
     def figures(self, journal: Journal) -> dict[str, Any]:
         """IR@k of the interleaved score, ``n`` queries and how many of their phrases were shown."""
-        records = [record for _, record in journal.rows()]
-        photos = np.array([record["photo"] for record in records], np.int64)
-        lenders = np.array(journal.pooled("lenders"), np.int64)
-        offsets = np.cumsum([0, *(len(record["lenders"]) for record in records)])
+        photos, lenders = np.array(journal.values("photo")), np.array(journal.pooled("lenders"))
+        offsets = np.cumsum([0, *map(len, journal.values("lenders"))])
         legends, entities = np.stack(journal.arrays("legend")), np.concatenate(journal.arrays("entities"))
         blocks = []
         for start in range(0, len(photos), GALLERY):
@@ -123,12 +110,12 @@ class Karpathy(Benchmark[CaptionedPhoto]):
     """Captions and photos of Karpathy's split."""
 
     def __init__(self, split: str, photos: Sequence[CaptionedPhoto]) -> None:
-        super().__init__(f"karpathy {split}", [(str(photo.id), photo) for photo in photos], {})
+        super().__init__(f"karpathy {split}", {str(photo.id): photo for photo in photos}, {})
 
-    def measure(self, subject: Subject, item: CaptionedPhoto, rng: np.random.Generator) -> Measured:
+    def measure(self, subject: Subject, item: CaptionedPhoto, rng: Generator) -> dict[str, Any]:
         """Vectors of the photo and of its captions."""
         image, _ = subject.vectors(read_photo(item.file))
-        return Measured({"photo": item.id}, {"image": image, "texts": subject.captions(item.captions)})
+        return {"photo": item.id, "image": image, "texts": subject.captions(item.captions)}
 
     def figures(self, journal: Journal) -> dict[str, Any]:
         """IR@k and TR@k over all captions of the split."""
@@ -137,7 +124,7 @@ class Karpathy(Benchmark[CaptionedPhoto]):
 
 def _caption_retrieval(journal: Journal) -> dict[str, Any]:
     texts = journal.arrays("texts")
-    photos = np.array([record["photo"] for _, record in journal.rows()], np.int64)
+    photos = np.array(journal.values("photo"))
     owners = np.repeat(photos, [len(rows) for rows in texts])
     scores = metrics.cosines(np.stack(journal.arrays("image")), np.concatenate(texts))
     return {**metrics.retrieval(scores, photos, owners), "n": len(owners), "photos": len(photos)}

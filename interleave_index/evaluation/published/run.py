@@ -7,50 +7,46 @@ import tempfile
 import time
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.random import Generator
 
 from ...errors import InputError
-from .figures import published_figures
+from ..progress import Progress
+from .figures import beside, published_figures
 from .journal import Journal
 from .subject import Subject
 
-Progress: TypeAlias = Callable[[str, int, int], None]  # what is being done, how many are done, of how many
 ItemT = TypeVar("ItemT")
-
-
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """What one item gave: plain JSON values, and arrays where they are needed again for the figures."""
-
-    record: dict[str, Any]
-    arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
 
 
 class Benchmark(ABC, Generic[ItemT]):
     """A data set and what is measured on it.
 
     Args:
-        items: with keys that stay the same from run to run.
+        items: by keys that stay the same from run to run.
         settings: plain JSON values; part of what a resumed run must agree in.
         comparable: asked in the way that the published figures were measured.
     """
 
     def __init__(
-        self, name: str, items: Sequence[tuple[str, ItemT]], settings: Mapping[str, Any], *, comparable: bool = True
+        self, name: str, items: Mapping[str, ItemT], settings: Mapping[str, Any], *, comparable: bool = True
     ) -> None:
         self.name, self.items, self.settings = name, items, settings
-        self.published = published_figures(name) if comparable else ()
+        self.published = published_figures(name) if comparable else []
 
     @abstractmethod
-    def measure(self, subject: Subject, item: ItemT, rng: np.random.Generator) -> Measured:
-        """Ask the subject about one item; `rng` depends on the seed and the key alone."""
+    def measure(self, subject: Subject, item: ItemT, rng: Generator) -> dict[str, Any]:
+        """Ask the subject about one item; `rng` depends on the seed and the key alone.
+
+        Returns:
+            what `figures` needs: plain JSON values, and arrays, which `Journal` keeps in half precision.
+        """
 
     @abstractmethod
     def figures(self, journal: Journal) -> dict[str, Any]:
@@ -79,12 +75,12 @@ class Run:
         Raises:
             InputError: nothing to measure, or `work` holds another run.
         """
-        items = benchmark.items
-        whole = len(items)
-        if not items:
+        keys = list(benchmark.items)
+        whole = len(keys)
+        if not keys:
             raise InputError(f"{benchmark.name} has no item to measure; check its files")
         if self.limit is not None and self.limit < whole:
-            items = [items[n * whole // self.limit] for n in range(self.limit)]
+            keys = [keys[n * whole // self.limit] for n in range(self.limit)]
         head = {
             "benchmark": benchmark.name,
             "settings": benchmark.settings,
@@ -95,21 +91,20 @@ class Run:
         with ExitStack() as stack:
             work = self.work or Path(stack.enter_context(tempfile.TemporaryDirectory()))
             folder = work / re.sub(r"\W", "-", benchmark.name)
-            journal = Journal(folder, {**head, "items": [len(items), whole]})
-            self.progress(benchmark.name, len(journal.records), len(items))
-            for key, item in items:
+            journal = Journal(folder, {**head, "items": [len(keys), whole]})
+            self.progress(benchmark.name, len(journal.records), len(keys))
+            for key in keys:
                 if key in journal.records:
                     continue
                 rng = np.random.default_rng((self.seed, zlib.crc32(key.encode())))
-                measured = benchmark.measure(subject, item, rng)
-                journal.add(key, measured.record, measured.arrays)
-                self.progress(benchmark.name, len(journal.records), len(items))
+                journal.add(key, benchmark.measure(subject, benchmark.items[key], rng))
+                self.progress(benchmark.name, len(journal.records), len(keys))
             figures = benchmark.figures(journal)
         return {
             **head,
             "figures": figures,
-            "n": len(items),
-            "complete": len(items) == whole,
-            "published": [published.beside(figures) for published in benchmark.published],
+            "n": len(keys),
+            "complete": len(keys) == whole,
+            "published": [beside(row, figures) for row in benchmark.published],
             "seconds": round(time.perf_counter() - started, 1),
         }

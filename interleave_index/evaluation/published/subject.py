@@ -1,59 +1,70 @@
-"""What a benchmark asks of a model, and how an interface answers it.
+"""What a benchmark asks of a model.
 
-Every interface is asked just as a search asks it (`PlainSubject`), so that what is measured is what is served. The
-exception are released FIND checkpoints, whose published figures take all their proposals (`find.FindSubject`).
+Every interface is asked just as a search asks it, so that what is measured is what is served. The exception are
+released FIND checkpoints, whose published figures take all their proposals (`find.FindSubject`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...geometry import resize_mask
 from ...interface.protocol import Interface
 from ...query.ground import best_first
-from ...records import RGB, Floats, ResolvedPart, ResolvedQuery
+from ...records import RGB, BoolMask, Floats, ResolvedPart, ResolvedQuery
 from .entity import Exemplar, InterleavedSentence
 
 if TYPE_CHECKING:
     from ...interface.published.segmentation import Segmentation
 
-Masks: TypeAlias = NDArray[np.bool_]  # (n, H, W)
+Masks: TypeAlias = BoolMask  # (n, H, W)
 Table: TypeAlias = Any  # what `Subject.classes` gives and `Subject.segment` takes
 TEMPERATURE = 0.05  # of the class chances of an interface that gives none
 CERTAIN = 10.0  # logit of a mask that is only known as on or off
 
 
-class Subject(Protocol):
-    """A model under measurement. Photos are (H, W, 3) uint8; masks that it answers are in pixels of the photo.
+class Subject:
+    """A model under measurement, asked as a search asks it: by `encode_photos`, `encode_queries` and `ground`.
+
+    Photos are (H, W, 3) uint8; masks that it answers are in pixels of the photo.
 
     Attributes:
+        interface: the model as a search asks it.
         facts: for the report, plain JSON values.
     """
 
-    facts: dict[str, Any]
-
-    @property
-    def interface(self) -> Interface | None:
-        """The model as a search asks it, or None."""
+    def __init__(self, interface: Interface) -> None:
+        self.interface = interface
+        self.facts = {**asdict(interface.space), "asked": "through the interface protocol"}
 
     def vectors(self, photo: RGB) -> tuple[Floats, Floats]:
-        """(D,) image vector and (Q, D) object vectors, Q at least 1; of any length."""
+        """(D,) image vector and (Q, D) object vectors; a photo without stored regions stands for itself."""
+        (encoding,) = self.interface.encode_photos([photo])
+        return encoding.image, encoding.regions if len(encoding.regions) else encoding.image[None]
 
     def captions(self, texts: Sequence[str]) -> Floats:
-        """(N, D) vectors of captions, comparable with image vectors."""
+        """(N, D) vectors of captions, at least one, comparable with image vectors."""
+        queries = [(ResolvedPart("caption", "text", text),) for text in texts]
+        return np.stack([encoding.legend for encoding in self.interface.encode_queries(queries)])
 
     def sentence(self, sentence: InterleavedSentence) -> tuple[Floats, Floats]:
         """(D,) legend and (E, D) phrase vectors of a sentence."""
+        encoding = self.interface.encode_query(as_query(sentence))
+        return encoding.legend, encoding.entities
 
     def ground(self, photo: RGB, expressions: Sequence[str], *, together: bool) -> Masks:
-        """A mask for every expression, (E, H, W); all in one pass, in which they may see each other, or one by one."""
+        """A mask for every expression, (E, H, W); all in one query, in which they may see each other, or one by one."""
+        entities = [_entity(expression) for expression in expressions]
+        queries = [tuple(entities)] if together else [(entity,) for entity in entities]
+        return np.concatenate([self._best_masks(photo, query) for query in queries])
 
     def ground_sentence(self, photo: RGB, sentence: InterleavedSentence) -> Masks:
         """A mask for every phrase of a sentence, (E, H, W)."""
+        return self._best_masks(photo, as_query(sentence))
 
     def interact(self, photo: RGB, prompts: Masks, background: Masks, memory: Any = None) -> tuple[Masks, Any]:
         """The thing behind each prompt, (n, H, W), and what the next round on this photo takes as `memory`.
@@ -61,12 +72,46 @@ class Subject(Protocol):
         Args:
             prompts, background: (n, H, W), pixels that are meant and that are not.
         """
+        masks = []
+        for prompt, other in zip(prompts, background, strict=True):
+            not_meant = other if other.any() else None
+            part = ResolvedPart("entity", "region", "[image:photo]", photo=photo, mask=prompt, background=not_meant)
+            masks.append(self._best_masks(photo, (part,))[0])
+        return np.stack(masks), None
 
-    def classes(self, kinds: Sequence[str] | Sequence[Exemplar], *, descriptions: bool = False) -> Table:
-        """A class table from names, from descriptions (whole sentences), or from one exemplar a class."""
+    def classes(self, kinds: Sequence[str | Exemplar], *, descriptions: bool = False) -> Table:
+        """A class table from names, from descriptions (whole sentences), or from one exemplar a class.
+
+        Here (K, D) entity vectors.
+        """
+        encodings = self.interface.encode_queries([(_entity(kind),) for kind in kinds])
+        return np.stack([encoding.entities[0] for encoding in encodings])
 
     def segment(self, photo: RGB, table: Table, things: Collection[int]) -> Segmentation:
-        """Generic segmentation into the classes of a table; `things` are positions of the countable ones."""
+        """Generic segmentation into the classes of a table; `things` are positions of the countable ones.
+
+        Here by the stored regions; chances of classes by cosine, of background by the region's quality.
+        """
+        from scipy.special import softmax
+
+        from ...interface.published.segmentation import segment
+
+        (encoding,) = self.interface.encode_photos([photo])
+        quality = encoding.scores[:, None]
+        named = quality * softmax(encoding.regions @ table.T / TEMPERATURE, axis=1)
+        chances = np.concatenate([named, 1 - quality], 1)
+        size = photo.shape[0], photo.shape[1]
+        masks = np.array([resize_mask(rle.decode(), size) for rle in encoding.masks], bool).reshape(-1, *size)
+        return segment(np.log(np.maximum(chances, 1e-9)), np.where(masks, CERTAIN, -CERTAIN), things)
+
+    def _best_masks(self, photo: RGB, query: ResolvedQuery) -> Masks:
+        """The best mask of every entity, (E, H, W); an empty one where the interface gives none."""
+        grounded = self.interface.ground(photo, query)
+        masks = []
+        for number in range(sum(part.role == "entity" for part in query)):
+            best = best_first(grounded, number)
+            masks.append(best[0].mask.decode() if best else np.zeros(photo.shape[:2], bool))
+        return np.stack(masks)
 
 
 def subject_of(interface: Interface, *, published_protocol: bool = False) -> Subject:
@@ -81,92 +126,8 @@ def subject_of(interface: Interface, *, published_protocol: bool = False) -> Sub
         from .find import FindSubject
 
         interface.model.published_protocol = published_protocol
-        return FindSubject(interface.model, facts_of(interface), interface)
-    return PlainSubject(interface)
-
-
-def facts_of(interface: Interface) -> dict[str, Any]:
-    """Name, checkpoint, preprocessing and width of an interface, as reports carry them."""
-    space = interface.space
-    return {
-        "interface": space.interface,
-        "checkpoint": space.checkpoint,
-        "preprocessing": space.preprocessing,
-        "dim": space.dim,
-    }
-
-
-class PlainSubject:
-    """Any interface, asked as a search asks it: `encode_photos`, `encode_queries` and `ground`."""
-
-    def __init__(self, interface: Interface) -> None:
-        self.interface = interface
-        self.facts = {**facts_of(interface), "asked": "through the interface protocol"}
-
-    def vectors(self, photo: RGB) -> tuple[Floats, Floats]:
-        """See `Subject`: image and stored regions; a photo without regions stands for itself."""
-        encoding = self.interface.encode_photos([photo])[0]
-        return encoding.image, encoding.regions if len(encoding.regions) else encoding.image[None]
-
-    def captions(self, texts: Sequence[str]) -> Floats:
-        """See `Subject`: legends of plain text."""
-        queries = [(ResolvedPart("caption", "text", text),) for text in texts]
-        legends = [encoding.legend for encoding in self.interface.encode_queries(queries)]
-        return np.array(legends, np.float32).reshape(len(texts), self.interface.space.dim)
-
-    def sentence(self, sentence: InterleavedSentence) -> tuple[Floats, Floats]:
-        """See `Subject`."""
-        encoding = self.interface.encode_query(as_query(sentence))
-        return encoding.legend, encoding.entities
-
-    def ground(self, photo: RGB, expressions: Sequence[str], *, together: bool) -> Masks:
-        """See `Subject`: each expression is an entity of one query, or a query of its own."""
-        entities = [_entity(expression) for expression in expressions]
-        queries = [tuple(entities)] if together else [(entity,) for entity in entities]
-        return np.concatenate([self._best_masks(photo, query) for query in queries])
-
-    def ground_sentence(self, photo: RGB, sentence: InterleavedSentence) -> Masks:
-        """See `Subject`."""
-        return self._best_masks(photo, as_query(sentence))
-
-    def interact(self, photo: RGB, prompts: Masks, background: Masks, memory: Any = None) -> tuple[Masks, Any]:
-        """See `Subject`: each prompt is a part of the photo itself; there is no memory."""
-        masks = []
-        for prompt, other in zip(prompts, background, strict=True):
-            not_meant = other if other.any() else None
-            part = ResolvedPart("entity", "region", "[image:photo]", photo=photo, mask=prompt, background=not_meant)
-            masks.append(self._best_masks(photo, (part,))[0])
-        return np.stack(masks), None
-
-    def classes(self, kinds: Sequence[str] | Sequence[Exemplar], *, descriptions: bool = False) -> Floats:
-        """(K, D) entity vectors of the classes."""
-        encodings = self.interface.encode_queries([(_entity(kind),) for kind in kinds])
-        return np.stack([encoding.entities[0] for encoding in encodings])
-
-    def segment(self, photo: RGB, table: Floats, things: Collection[int]) -> Segmentation:
-        """See `Subject`: the stored regions; chances of classes by cosine, of background by the region's quality."""
-        from scipy.special import softmax
-
-        from ...interface.published.segmentation import segment
-
-        encoding = self.interface.encode_photos([photo])[0]
-        quality = encoding.scores[:, None]
-        named = quality * softmax(encoding.regions @ table.T / TEMPERATURE, axis=1)
-        chances = np.concatenate([named, 1 - quality], 1)
-        size = photo.shape[0], photo.shape[1]
-        masks = np.array([resize_mask(rle.decode(), size) for rle in encoding.masks], bool).reshape(-1, *size)
-        return segment(np.log(np.maximum(chances, 1e-9)), np.where(masks, CERTAIN, -CERTAIN), things)
-
-    def _best_masks(self, photo: RGB, query: ResolvedQuery) -> Masks:
-        """The best mask of every entity, (E, H, W); an empty one where the interface gives none."""
-        entities = [part for part in query if part.role == "entity"]
-        grounded = self.interface.ground(photo, query)
-        masks = np.zeros((len(entities), *photo.shape[:2]), bool)
-        for number in range(len(entities)):
-            best = best_first(grounded, number)
-            if best:
-                masks[number] = best[0].mask.decode()
-        return masks
+        return FindSubject(interface)
+    return Subject(interface)
 
 
 def as_query(sentence: InterleavedSentence) -> ResolvedQuery:

@@ -15,7 +15,7 @@ from PIL import Image
 
 from interleave_index import evaluation
 from interleave_index.errors import ConfigError, InputError
-from interleave_index.evaluation.published import PlainSubject, Run, generic, grounding, prompts, retrieval, subject_of
+from interleave_index.evaluation.published import Run, Subject, generic, grounding, prompts, retrieval, subject_of
 from interleave_index.evaluation.published.coco import PanopticSet, read_panoptic
 from interleave_index.evaluation.published.entity import EntitySentence, Exemplar, InterleavedSentence, read_entities
 from interleave_index.evaluation.published.interactive import VocInteractive
@@ -33,8 +33,8 @@ Entities: TypeAlias = dict[int, tuple[EntitySentence, ...]]
 
 
 @pytest.fixture
-def subject() -> PlainSubject:
-    return PlainSubject(ToyInterface())
+def subject() -> Subject:
+    return Subject(ToyInterface())
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def entities(coco: Path) -> Entities:
 
 
 def test_every_phrase_said_or_shown_finds_its_segment(
-    subject: PlainSubject, panoptic: PanopticSet, entities: Entities
+    subject: Subject, panoptic: PanopticSet, entities: Entities
 ) -> None:
     for visual in (0.0, 1.0):
         found = Run()(grounding.FindBenchGrounding(entities, panoptic, visual=visual), subject)
@@ -62,7 +62,7 @@ def test_every_phrase_said_or_shown_finds_its_segment(
 
 
 def test_published_figures_stand_beside_ours_with_the_difference(
-    subject: PlainSubject, panoptic: PanopticSet, entities: Entities
+    subject: Subject, panoptic: PanopticSet, entities: Entities
 ) -> None:
     report = Run()(grounding.FindBenchGrounding(entities, panoptic, long=True), subject)
     beside = {one["model"]: one for one in report["published"]}["FIND Focal-L"]
@@ -85,7 +85,7 @@ def _referred(coco: Path, photo: int, texts: Sequence[tuple[str, tuple[slice, sl
 RED, BLUE = (slice(0, 40), slice(0, 40)), (slice(0, 40), slice(56, 96))
 
 
-def test_expressions_are_pooled_over_photos_and_averaged_over_sentences(subject: PlainSubject, coco: Path) -> None:
+def test_expressions_are_pooled_over_photos_and_averaged_over_sentences(subject: Subject, coco: Path) -> None:
     half = (slice(0, 20), slice(0, 40))
     photos = [
         _referred(coco, 1, [("the red one", RED), ("blue", BLUE), ("red", half)]),
@@ -101,7 +101,7 @@ def test_expressions_are_pooled_over_photos_and_averaged_over_sentences(subject:
     assert together["figures"] == figures and together["published"] == []
 
 
-def test_questions_are_judged_without_the_ignored_pixels_and_by_their_length(subject: PlainSubject, coco: Path) -> None:
+def test_questions_are_judged_without_the_ignored_pixels_and_by_their_length(subject: Subject, coco: Path) -> None:
     def box(place: tuple[slice, slice]) -> Any:
         (y0, y1), (x0, x1) = ((side.start, side.stop - 1) for side in place)
         return np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]], float)
@@ -117,7 +117,7 @@ def test_questions_are_judged_without_the_ignored_pixels_and_by_their_length(sub
     assert figures["cIoU"] == pytest.approx(100 * 1600 / 2400) and figures["gIoU"] == pytest.approx(75, abs=1e-2)
 
 
-def test_what_is_not_there_is_told_from_what_is(subject: PlainSubject, coco: Path) -> None:
+def test_what_is_not_there_is_told_from_what_is(subject: Subject, coco: Path) -> None:
     others = [
         _referred(coco, 2, [("green", (slice(16, 48), slice(16, 48))), ("purple", None)]),
         _referred(coco, 3, [("yellow", None)]),
@@ -143,15 +143,13 @@ def voc(coco: Path, tmp_path: Path) -> list[VocItem]:
 
 
 @pytest.mark.parametrize("kind", prompts.KINDS)
-def test_every_prompt_finds_the_patch_that_it_was_drawn_on(
-    subject: PlainSubject, voc: list[VocItem], kind: str
-) -> None:
+def test_every_prompt_finds_the_patch_that_it_was_drawn_on(subject: Subject, voc: list[VocItem], kind: str) -> None:
     figures = Run()(VocInteractive(voc, prompt=kind), subject)["figures"]
     assert figures["mIoU@1"] == pytest.approx(75) and figures["n"] == 2
     assert figures["NoC@50"] == 1 and figures["NoC@90"] == 1  # one click is all there is
 
 
-def test_clicks_go_on_where_the_answer_errs(subject: PlainSubject, voc: list[VocItem]) -> None:
+def test_clicks_go_on_where_the_answer_errs(subject: Subject, voc: list[VocItem]) -> None:
     figures = Run()(VocInteractive(voc, prompt="Point", clicks=4), subject)["figures"]
     assert figures["NoC@90"] == pytest.approx((1 + 4) / 2) and figures["mIoU@4"] == pytest.approx(75)
 
@@ -179,12 +177,12 @@ def test_the_next_click_goes_to_the_middle_of_the_larger_error() -> None:
     truth, predicted = np.zeros((20, 20), bool), np.zeros((20, 20), bool)
     truth[2:9, 2:9] = True  # 49 missed
     predicted[15:18, 15:18] = True  # 9 wrong
-    click = prompts.next_click(truth, predicted, np.zeros((20, 20), bool))
-    assert click is not None and click.positive and click.mask.sum() == 9 and click.mask[4:7, 4:7].all()
-    second = prompts.next_click(truth, truth | predicted, click.mask)
-    assert second is not None and not second.positive and second.mask[16, 16]
-    assert prompts.next_click(truth, truth, click.mask) is None
-    assert prompts.next_click(truth, np.zeros_like(truth), np.ones_like(truth)) is None  # everything was clicked
+    click, positive = prompts.next_click(truth, predicted, np.zeros((20, 20), bool))
+    assert positive and click.sum() == 9 and click[4:7, 4:7].all()
+    second, positive = prompts.next_click(truth, truth | predicted, click)
+    assert not positive and second.sum() == 9 and second[16, 16]
+    assert not prompts.next_click(truth, truth, click)[0].any()
+    assert not prompts.next_click(truth, np.zeros_like(truth), np.ones_like(truth))[0].any()  # everything was clicked
 
 
 def test_random_prompts_stay_inside_and_tiny_things_get_none() -> None:
@@ -202,7 +200,7 @@ def test_random_prompts_stay_inside_and_tiny_things_get_none() -> None:
 # --- retrieval -------------------------------------------------------------------------------
 
 
-def test_sentences_find_their_photos(subject: PlainSubject, panoptic: PanopticSet, entities: Entities) -> None:
+def test_sentences_find_their_photos(subject: Subject, panoptic: PanopticSet, entities: Entities) -> None:
     for mode in ("text", "caption"):
         report = Run()(retrieval.FindBenchText(entities, panoptic, mode=mode), subject)
         assert (report["figures"]["IR@1"], report["figures"]["n"]) == (100, 3)
@@ -211,7 +209,7 @@ def test_sentences_find_their_photos(subject: PlainSubject, panoptic: PanopticSe
 
 
 def test_a_shown_phrase_finds_the_photo_and_its_lender_pays_the_penalty(
-    subject: PlainSubject, coco: Path, panoptic: PanopticSet
+    subject: Subject, coco: Path, panoptic: PanopticSet
 ) -> None:
     linked = read_entities(coco / "annotations" / "interleave_val2017.json")
     figures = Run()(retrieval.FindBenchInterleaved(linked, panoptic, visual=1.0), subject)["figures"]
@@ -220,7 +218,7 @@ def test_a_shown_phrase_finds_the_photo_and_its_lender_pays_the_penalty(
     assert none["shown"] == 0 and none["IR@1"] == 100
 
 
-def test_captions_are_ranked_over_all_of_the_split(subject: PlainSubject, coco: Path) -> None:
+def test_captions_are_ranked_over_all_of_the_split(subject: Subject, coco: Path) -> None:
     files = [coco / "val2017" / f"{n:012d}.jpg" for n in (1, 2, 3)]
     photos = [
         CaptionedPhoto(1, files[0], ("red blue white", "blue")),
@@ -238,7 +236,7 @@ def test_captions_are_ranked_over_all_of_the_split(subject: PlainSubject, coco: 
 
 @pytest.mark.parametrize("classes", ["names", "visual", "descriptions"])
 def test_classes_by_name_by_exemplar_and_by_description(
-    subject: PlainSubject, panoptic: PanopticSet, coco: Path, tmp_path: Path, classes: str
+    subject: Subject, panoptic: PanopticSet, coco: Path, tmp_path: Path, classes: str
 ) -> None:
     sentences = {c.name: f"something {c.name} as can be" for c in panoptic.categories}
     if classes == "visual":  # blue is only there as a group
@@ -270,12 +268,12 @@ class _Sure(ToyInterface):
 
 
 def test_panoptic_quality_of_perfect_regions_is_perfect(panoptic: PanopticSet) -> None:
-    figures = Run()(generic.CocoPanoptic(panoptic), PlainSubject(_Sure()))["figures"]
+    figures = Run()(generic.CocoPanoptic(panoptic), Subject(_Sure()))["figures"]
     assert figures["PQ"] == pytest.approx(100) and figures["RQ stuff"] == pytest.approx(100)
     assert figures["SQ things"] == pytest.approx(100) and figures["n"] == 3
 
 
-def test_a_class_without_a_description_is_named(subject: PlainSubject, panoptic: PanopticSet) -> None:
+def test_a_class_without_a_description_is_named(subject: Subject, panoptic: PanopticSet) -> None:
     with pytest.raises(InputError, match="descriptions lack 4 of 5 classes, the first is 'blue'"):
         Run()(generic.CocoPanoptic(panoptic, classes="descriptions", descriptions={"red": "x"}), subject)
 
@@ -303,7 +301,7 @@ def test_average_precision_by_hand() -> None:
 # --- runs ------------------------------------------------------------------------------------
 
 
-class _Dies(PlainSubject):
+class _Dies(Subject):
     photos = 0
     at = 2
 
@@ -325,19 +323,19 @@ def test_a_stopped_run_goes_on_and_gives_the_same_figures(
     file.write_text(file.read_text() + '{"key": "2", "inters')  # cut off by a kill
     again = Run(work=tmp_path)(bench, subject)
     assert again["n"] == 3 and subject.photos == 4  # one before, the one that died, two more
-    assert again["figures"] == Run()(bench, PlainSubject(ToyInterface()))["figures"]
+    assert again["figures"] == Run()(bench, Subject(ToyInterface()))["figures"]
 
 
 def test_vectors_survive_a_stop_too(panoptic: PanopticSet, entities: Entities, tmp_path: Path) -> None:
     bench = retrieval.FindBenchText(entities, panoptic)
-    first = Run(work=tmp_path)(bench, PlainSubject(ToyInterface()))
+    first = Run(work=tmp_path)(bench, Subject(ToyInterface()))
     updates: list[tuple[str, int, int]] = []
-    again = Run(work=tmp_path, progress=lambda *one: updates.append(one))(bench, PlainSubject(ToyInterface()))
+    again = Run(work=tmp_path, progress=lambda *one: updates.append(one))(bench, Subject(ToyInterface()))
     assert again["figures"] == first["figures"] and updates == [(bench.name, 3, 3)]
 
 
 def test_records_of_another_run_are_refused_and_nothing_is_lost(
-    subject: PlainSubject, panoptic: PanopticSet, entities: Entities, tmp_path: Path
+    subject: Subject, panoptic: PanopticSet, entities: Entities, tmp_path: Path
 ) -> None:
     Run(work=tmp_path)(grounding.FindBenchGrounding(entities, panoptic), subject)
     with pytest.raises(InputError, match="holds a run with other seed"):
@@ -349,7 +347,7 @@ def test_records_of_another_run_are_refused_and_nothing_is_lost(
     ).records.keys() == {"1", "2", "3"}
 
 
-def test_a_part_of_the_set_says_so(subject: PlainSubject, panoptic: PanopticSet, entities: Entities) -> None:
+def test_a_part_of_the_set_says_so(subject: Subject, panoptic: PanopticSet, entities: Entities) -> None:
     report = Run(limit=1)(grounding.FindBenchGrounding(entities, panoptic), subject)
     assert (report["n"], report["complete"]) == (1, False)
     with pytest.raises(InputError, match="no item"):

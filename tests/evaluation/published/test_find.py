@@ -15,12 +15,14 @@ from interleave_index.evaluation.published import Run, generic, grounding, retri
 from interleave_index.evaluation.published.coco import read_panoptic
 from interleave_index.evaluation.published.entity import Exemplar, InterleavedSentence, read_entities
 from interleave_index.evaluation.published.find import FindSubject
+from interleave_index.interface.calibration import Calibration
+from interleave_index.interface.published.interface import PublishedFind
 from interleave_index.interface.published.model import PublishedModel
 from interleave_index.interface.published.network import PublishedNetwork
 from interleave_index.interface.published.text import PublishedPrompter, TextCache
 from interleave_index.interface.registry import load
 from interleave_index.models.text.language import TokenStates
-from interleave_index.records import RGB
+from interleave_index.records import RGB, Space
 
 
 class _Words:
@@ -57,7 +59,10 @@ def published(tmp_path_factory: pytest.TempPathFactory, toys: Any) -> PublishedM
 
 @pytest.fixture
 def subject(published: PublishedModel) -> FindSubject:
-    return FindSubject(published, {"interface": "published"})
+    space = Space("published", "random", "none", 32)
+    return FindSubject(
+        PublishedFind(published, space, torch.zeros(2, 32), Calibration(*[np.eye(4, 32, dtype=np.float32)] * 4))
+    )
 
 
 @pytest.fixture

@@ -94,10 +94,16 @@ def search(
     html: HtmlOption = None,
     heatmap: HeatmapOption = None,
     overwrite: OverwriteOption = False,
+    paths: Annotated[bool, typer.Option("--paths", help="Print only the paths of the hits, one a line.")] = False,
+    null: Annotated[
+        bool, typer.Option("--null", "-0", help="As --paths, with a NUL behind each, for xargs -0.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Rank photos for a query of words and pictures. Shows what each bracketed part found."""
     filters = filters_of(after, before, camera, near, folder, include_missing)
+    if as_json and (paths or null):
+        raise typer.BadParameter("--json and --paths are two forms of one answer, expected one of them")
     asked = Query.parse(" ".join(query))
     with opened(
         index,
@@ -116,6 +122,8 @@ def search(
     _tell_notes(answer)
     if as_json:
         show.emit_json(answer.to_json())
+    elif paths or null:
+        show.emit_paths(answer, b"\0" if null else b"\n")
     else:
         show.emit_answer(answer)
 

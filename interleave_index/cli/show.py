@@ -20,7 +20,7 @@ from ..export.table import answer_table, mark_of, plain_table, shown_path
 from ..export.words import counted, name_of, percent, verdict
 from ..records import Answer, FailedFile, Hit, IngestReport
 
-WIDE = 160  # columns when the output is no terminal
+UNBOUNDED = 2**16  # columns, more than a line of ours has
 BROKEN_PIPE = 141
 LINE_EVERY, LINE_AT_LEAST = 10.0, 2.0  # seconds between two lines of progress without a terminal, at most and at least
 LINE_SHARE = 0.05  # of the whole
@@ -68,7 +68,8 @@ def emit_table(table: Table) -> None:
         if sys.stdout.isatty():
             Console().print(table)
             return
-        console = Console(width=WIDE)
+        console = Console(width=UNBOUNDED)
+        console.width = console.measure(table).maximum  # what is piped is never folded
         with console.capture() as captured:
             console.print(table)
         print("\n".join(line.rstrip() for line in captured.get().rstrip("\n").split("\n")))
@@ -82,6 +83,14 @@ def emit_answer(answer: Answer) -> None:
     else:
         say(f"{counted(answer)}:")
         emit_table(answer_table(answer))
+
+
+def emit_paths(answer: Answer, end: bytes) -> None:
+    """The paths of the hits, best first, as the bytes that the disk has; a photo without one is left out."""
+    paths = [hit.photo.path for hit in answer if hit.photo.path is not None]
+    with _reader_may_leave():
+        sys.stdout.flush()
+        sys.stdout.buffer.write(b"".join(os.fsencode(path) + end for path in paths))
 
 
 def emit_report(report: IngestReport) -> None:

@@ -38,7 +38,7 @@ def answer_table(answer: Answer) -> Table:
             relevance_bar(hit.relevance, answer.cutoff, meant),
             f"{hit.score:.3f}",
             str(hit.photo.id),
-            Text(shown_path(hit.photo.path)),
+            _linked_path(hit.photo.path),
             Text(found(hit, answer.cutoff)),
             style="" if meant else "bright_black",
         )
@@ -75,6 +75,15 @@ def mark_of(entity: EntityHit, cutoff: float) -> str:
     if entity.negative:
         return "!" if entity.grounding.present else "−"
     return {"there": "✓", "unsure": "?", "not there": "✗"}[verdict(entity, cutoff)]
+
+
+def _linked_path(path: str | None) -> Text:
+    """The path as people want it; a terminal that knows links opens the file."""
+    try:
+        link = Path(path).as_uri() if path is not None else ""
+    except ValueError:  # not an absolute path
+        link = ""
+    return Text(shown_path(path), style=f"link {link}" if link else "")
 
 
 def shown_path(path: str | None) -> str:

@@ -106,6 +106,8 @@ class Hit:
             "rank": self.rank,
             "photo_id": self.photo.id,
             "path": self.photo.path,
+            "taken_at": self.photo.taken_at.isoformat() if self.photo.taken_at else None,
+            "camera": self.photo.camera,
             "score": self.score,
             "relevance": self.relevance,
             "stack": {"count": 1 + len(self.stack), "photo_ids": [self.photo.id, *self.stack]},

@@ -97,7 +97,17 @@ def test_search_prints_the_frozen_json_form(run, index, drawn_photos):
     assert answer["notes"] == [] and 0 < answer["cutoff"] <= 1
     assert (answer["query"], answer["path"]) == ("[a red disc] on white", "exact")
     hit = answer["hits"][0]
-    assert set(hit) == {"rank", "photo_id", "path", "score", "relevance", "stack", "entities"}
+    assert set(hit) == {
+        "rank",
+        "photo_id",
+        "path",
+        "taken_at",
+        "camera",
+        "score",
+        "relevance",
+        "stack",
+        "entities",
+    }
     assert (len(answer["hits"]), hit["rank"], hit["path"]) == (2, 1, drawn_photos.red_disc.path)
     assert hit["stack"] == {"count": 1, "photo_ids": [hit["photo_id"]]}
     entity = hit["entities"][0]

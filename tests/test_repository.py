@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import graphlib
 import importlib
+import json
 import os
 import re
 import subprocess
@@ -239,13 +240,22 @@ def test_every_error_is_documented_and_in_the_tree_of_its_module():
             assert kind.__doc__
 
 
-def test_every_setting_is_documented():
+def test_every_setting_is_documented_with_its_default():
     from interleave_index.config import Config
 
     text = (ROOT / "docs" / "config.md").read_text(encoding="utf-8")
+    settings: dict[str, object] = {}
     for section, value in Config().to_mapping().items():
-        for name in [f"{section}.{key}" for key in value] if isinstance(value, dict) else [section]:
-            assert f"`{name}`" in text, f"docs/config.md lacks {name}"
+        if isinstance(value, dict):
+            settings |= {f"{section}.{key}": default for key, default in value.items()}
+        else:
+            settings[section] = value
+    for name, default in settings.items():
+        if default == "":
+            shown = "empty"
+        else:
+            shown = f"`{default}`" if isinstance(default, str) else f"`{json.dumps(default)}`"
+        assert f"| `{name}` | {shown} |" in text, f"docs/config.md lacks {name} with the default {shown}"
 
 
 def test_every_module_of_the_package_can_be_imported():

@@ -432,7 +432,7 @@ def test_searching_with_another_model_than_the_index_holds_is_one_clear_line(run
     assert "space toy" in err and "other" in err
 
 
-# --- thin commands over other rooms ----------------------------------------------------------
+# --- thin commands over other packages ----------------------------------------------------------
 
 
 def test_evaluate_hands_its_options_over_and_prints_the_figures(run, monkeypatch, tmp_path):

@@ -56,7 +56,9 @@ def test_a_bound_with_a_zone_is_refused(library):
 
 
 def test_lists_and_arrays_are_taken_where_tuples_are(library):
-    assert Filters(near=[48, 11.5, 5]).near == Filters(near=np.array([48, 11.5, 5])).near == (48.0, 11.5, 5.0)
+    array = np.array([48, 11.5, 5])
+    assert Filters(near=array).near == (48.0, 11.5, 5.0)  # type: ignore[arg-type]
+    assert Filters(near=[48, 11.5, 5]).near == (48.0, 11.5, 5.0)
     assert Filters(within=[47, 10, 49, 12]).within == (47.0, 10.0, 49.0, 12.0)
     assert hash(Filters(near=[48, 11, 5], folder=["a", "b"])) == hash(Filters(near=(48, 11, 5), folder=("a", "b")))
 

@@ -69,7 +69,7 @@ def test_what_lies_behind_a_link_is_listed_under_its_own_path_and_told_of(tmp_pa
     (tmp_path / "root").mkdir()
     (tmp_path / "root" / "link").symlink_to(tmp_path / "away")
     (tmp_path / "root" / "link.jpg").symlink_to(tmp_path / "far.jpg")
-    outside = []
+    outside: list[str] = []
     assert names(Scanner(on_outside=outside.append), tmp_path, tmp_path / "root") == ["away/x.jpg", "far.jpg"]
     assert outside == [str(tmp_path / "away"), str(tmp_path / "far.jpg")]
 
@@ -79,7 +79,7 @@ def test_a_root_that_is_a_link_gives_the_paths_behind_it_once(tmp_path):
     (tmp_path / "link").symlink_to(tmp_path / "away")
     (tmp_path / "x.jpg").symlink_to(tmp_path / "link" / "x.jpg")
     roots = [tmp_path / "link", tmp_path / "away", tmp_path / "x.jpg"]
-    outside = []
+    outside: list[str] = []
     assert names(Scanner(on_outside=outside.append), tmp_path, *roots) == ["away/x.jpg"] and outside == []
 
 

@@ -299,10 +299,10 @@ def test_with_targets_every_stage_teaches_the_next(tmp_path):
         taught = torch.load(tmp_path / "out" / f"{stage}.pt", weights_only=True)["module"][theirs]
         assert torch.equal(bundled[ours], taught.half()), (stage, theirs)
     assert load(str(folder)).encode_photos([np.full((80, 100, 3), 255, np.uint8)])[0].image.shape == (256,)
-    lines: list[Progress | str] = []
+    again: list[Progress | str] = []
     keys |= {"vision__minutes": 0.01, "interface__minutes": 0.01, "start": tmp_path / "out"}
-    run(trial(tmp_path, tmp_path / "again", stages=("space", "vision", "interface"), **keys), lines.append)
-    assert any(str(line).startswith("starts from") for line in lines)
+    run(trial(tmp_path, tmp_path / "again", stages=("space", "vision", "interface"), **keys), again.append)
+    assert any(str(line).startswith("starts from") for line in again)
     vocabularies = [(tmp_path / run_folder / "tokenizer.json").read_text() for run_folder in ("out", "again")]
     assert vocabularies[0] == vocabularies[1]
     _goes_on_from_a_bundle(tmp_path, {"targets": tmp_path / "targets", "start": folder}, folder)

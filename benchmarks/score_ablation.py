@@ -20,7 +20,7 @@ import torch
 
 from interleave_index import metrics
 from interleave_index.evaluation import forms
-from interleave_index.evaluation.annotations import lone_regions, things
+from interleave_index.evaluation.annotations import captioned, lone_regions, things
 from interleave_index.evaluation.library import Library, asked, encode_library
 from interleave_index.evaluation.packs import read_pack
 from interleave_index.evaluation.precision import average_precision
@@ -111,7 +111,7 @@ class Bench:
 
     def recalls(self, images: float) -> np.ndarray:
         """(captions,) 100 where the caption finds its photo among the first ten, else 0."""
-        gallery = self.library.only(np.array([bool(photo.captions) for photo in self.library.photos]))
+        gallery = self.library.only(captioned(self.library.photos))
         texts = [caption for photo in gallery.photos for caption in photo.captions]
         owner = np.repeat(np.arange(len(gallery.photos)), [len(photo.captions) for photo in gallery.photos])
         legends = []

@@ -10,7 +10,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from .packs import PackPhoto, PackRegion
 from .words import mentions
 
 Positions: TypeAlias = NDArray[np.int64]  # of photos in a pack, rising
+Truth: TypeAlias = NDArray[np.int8]  # of RIGHT, WRONG and UNKNOWN
 RIGHT, WRONG, UNKNOWN = 1, 0, -1
 VISIBLE = 0.01  # share of the photo from which on a thing counts as shown; photos where it is smaller are left out
 FEWEST = 3  # photos that show a name, for figures that need right photos
@@ -107,7 +108,7 @@ class References:
         return Picture(self._photos[reference.position].rgb(), mask=reference.rle.decode())
 
 
-# --- closed lists of things, and class names --------------------------------------------------
+# --- closed lists of things, class names, captions --------------------------------------------------
 
 
 def class_name(photo: PackPhoto) -> str | None:
@@ -122,6 +123,11 @@ def classes(photos: Sequence[PackPhoto]) -> tuple[Positions, NDArray[np.str_]]:
     return np.array(list(names), np.int64), np.array(list(names.values()), str)
 
 
+def captioned(photos: Sequence[PackPhoto]) -> Positions:
+    """Positions of the photos that have captions."""
+    return np.array([position for position, photo in enumerate(photos) if photo.captions], np.int64)
+
+
 def closed_lists(photos: Sequence[PackPhoto]) -> dict[str, tuple[list[str], list[int]]]:
     """Closed lists of names: per list its names, sorted, and the positions of the photos annotated by it.
 
@@ -134,13 +140,8 @@ def closed_lists(photos: Sequence[PackPhoto]) -> dict[str, tuple[list[str], list
         scope = _CLOSED.search(photo.regions_scope or "")
         if scope:
             members[scope.group()].append(position)
-            names[scope.group()].update(thing_names(photo))
+            names[scope.group()].update(thing_areas(photo))
     return {scope: (sorted(names[scope]), members[scope]) for scope in sorted(members)}
-
-
-def thing_names(photo: PackPhoto) -> set[str]:
-    """Names of the things (instances and boxes) in a photo."""
-    return set(thing_areas(photo))
 
 
 def thing_areas(photo: PackPhoto) -> dict[str, float]:
@@ -160,14 +161,13 @@ class Shown:
     Attributes:
         names: K of them, sorted.
         photos: (n,) positions.
-        right: (n, K) large enough to count as shown.
-        absent: (n, K) certainly not there; what is too small to tell is neither.
+        truth: (n, K) int8 RIGHT where large enough to count as shown, WRONG where certainly absent, UNKNOWN where too
+            small to tell.
     """
 
     names: list[str]
     photos: Positions
-    right: BoolMask
-    absent: BoolMask
+    truth: Truth
 
 
 def shown(photos: Sequence[PackPhoto]) -> list[Shown]:
@@ -178,7 +178,8 @@ def shown(photos: Sequence[PackPhoto]) -> list[Shown]:
         for row, position in enumerate(members):
             by_name = thing_areas(photos[position])
             areas[row] = [by_name.get(name, 0.0) for name in names]
-        tables.append(Shown(names, np.array(members, np.int64), areas >= VISIBLE, areas == 0))
+        truth = np.select([areas >= VISIBLE, areas == 0], [RIGHT, WRONG], UNKNOWN).astype(np.int8)
+        tables.append(Shown(names, np.array(members, np.int64), truth))
     return tables
 
 
@@ -201,7 +202,7 @@ class Named:
     name: str
     group: str
     photos: Positions
-    truth: NDArray[np.int8]
+    truth: Truth
     enough: bool
 
     @property
@@ -209,26 +210,22 @@ class Named:
         """(n,) whether the photo shows it."""
         return np.equal(self.truth, RIGHT)
 
-    @property
-    def absent(self) -> Positions:
-        """Positions of the photos that are certainly wrong: a library without what is meant."""
-        absent: Positions = self.photos[self.truth == WRONG]
-        return absent
+    def among(self, which: BoolMask) -> Named:
+        """The same over some of the photos, (n,) bool."""
+        return replace(self, photos=self.photos[which], truth=self.truth[which])
 
     def without(self, position: int) -> Named:
         """The same over the other photos."""
-        others = self.photos != position
-        return replace(self, photos=self.photos[others], truth=self.truth[others])
+        return self.among(self.photos != position)
 
 
 def things(photos: Sequence[PackPhoto]) -> list[Named]:
-    """Every name of a closed list, over the photos annotated by it."""
+    """Every name of a closed list, over the photos annotated by it, without those where it is too small to tell."""
     every = []
     for table in shown(photos):
-        for column, name in enumerate(table.names):
-            right = table.right[:, column]
-            clear = right | table.absent[:, column]
-            every.append(_named(name, "things", table.photos[clear], right[clear]))
+        for name, truth in zip(table.names, table.truth.T, strict=True):
+            named = _named(name, "things", table.photos, truth)
+            every.append(named.among(truth != UNKNOWN))
     return every
 
 
@@ -246,9 +243,9 @@ def strangers(photos: Sequence[PackPhoto]) -> list[Named]:
         captions = " . ".join(caption for position in table.photos for caption in photos[position].captions)
         for name in names:
             if name not in table.names and not mentions(captions, name):
-                every.append(_named(name, "strangers", table.photos, np.zeros(len(table.photos), bool)))
+                every.append(_named(name, "strangers", table.photos, np.zeros(len(table.photos))))
     return every
 
 
-def _named(name: str, group: str, photos: Positions, right: BoolMask) -> Named:
-    return Named(name, group, photos, right.astype(np.int8), int(right.sum()) >= FEWEST)
+def _named(name: str, group: str, photos: Positions, truth: NDArray[Any]) -> Named:
+    return Named(name, group, photos, truth.astype(np.int8), int((truth == RIGHT).sum()) >= FEWEST)

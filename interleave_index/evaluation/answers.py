@@ -13,7 +13,6 @@ import numpy as np
 
 from ..config import QuerySettings
 from ..grammar import Query
-from ..interface.protocol import Interface
 from ..query.context import QueryContext, prepare
 from ..query.ground import AskedPart, StoredRegions, ground_photo
 from ..query.lazy_interface import LazyInterface
@@ -22,46 +21,37 @@ from ..query.score import Scores, rank, score
 from ..query.verdicts import judge_library, judged_parts
 from ..records import BoolMask, Entity, EntityHit, Floats, Not, Photo
 from .annotations import Positions
-from .library import Library, as_it_is, asked, calibrated
+from .library import Library, as_it_is, asked
 from .progress import chunks
-from .remembered import Remembered
 
 if TYPE_CHECKING:
     from ..storage.store import Store
 
 
-class Asker:
-    """Asks one library. `[photo:n]` and `[region:n/m]` mean the photo at position n of the pack.
+def ask_all(library: Library, queries: Iterable[Query]) -> Iterator[Scored]:
+    """`ask` of each, in order; those of words are encoded together, some at a time.
 
-    Args:
-        library: what is searched.
-        interface: encodes and looks.
+    That helps with an interface that keeps its encodings, such as `Remembered`.
     """
+    for together in chunks(queries):
+        words = []
+        for query in together:
+            terms = [part.term if isinstance(part, Not) else part for part in query]
+            if all(isinstance(term, str | Entity) for term in terms):
+                words.append(asked(*query))
+        library.interface.encode_queries(words)
+        for query in together:
+            yield ask(library, query)
 
-    def __init__(self, library: Library, interface: Interface) -> None:
-        self.library = library
-        self._remembered = interface if isinstance(interface, Remembered) else Remembered(interface)
-        self._lazy = LazyInterface(lambda: self._remembered, interface.space)
-        self._calibration, self._cache = calibrated(library, self._remembered), PixelCache()
 
-    def ask_all(self, queries: Iterable[Query]) -> Iterator[Scored]:
-        """`ask` of each, in order; those of words are encoded together, some at a time."""
-        for together in chunks(queries):
-            words = []
-            for query in together:
-                terms = [part.term if isinstance(part, Not) else part for part in query]
-                if all(isinstance(term, str | Entity) for term in terms):
-                    words.append(asked(*query))
-            self._remembered.encode_queries(words)
-            yield from map(self.ask, together)
-
-    def ask(self, query: Query) -> Scored:
-        """Score every photo for a query."""
-        store = cast("Store", self.library)  # of which a query wants the stored vectors alone
-        context = prepare(
-            query, store, 0, self._lazy, as_it_is, self._cache, QuerySettings(), calibration=self._calibration
-        )
-        return Scored(self.library, context, score(self.library.block, context.scoring))
+def ask(library: Library, query: Query) -> Scored:
+    """Score every photo for a query. `[photo:n]` and `[region:n/m]` mean the photo at position n of the pack."""
+    store = cast("Store", library)  # of which a query wants the stored vectors alone
+    interface = LazyInterface(lambda: library.interface, library.interface.space)
+    context = prepare(
+        query, store, 0, interface, as_it_is, PixelCache(), QuerySettings(), calibration=library.calibration
+    )
+    return Scored(library, context, score(library.block, context.scoring))
 
 
 @dataclass(frozen=True, slots=True)

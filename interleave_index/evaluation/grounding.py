@@ -7,25 +7,22 @@ the figures stand two guesses that look at nothing: the whole photo, and one mea
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from .. import metrics
 from ..geometry import resize_mask
 from ..grounding.instances import rank_regions
-from ..interface.protocol import Interface
 from ..query.ground import best_first
-from ..records import BoolMask, Entity, ResolvedQuery
+from ..records import BoolMask, Entity, Part, ResolvedQuery
 from .annotations import Labelled, References, lone_regions
-from .library import Library, asked, scoring_of
+from .library import Library, asked
 from .outcome import Outcome
 from .progress import Progress, tracked
 
 
-def grounding(
-    library: Library, interface: Interface, references: References, mean_mask: BoolMask, progress: Progress
-) -> dict[str, Outcome]:
+def grounding(library: Library, references: References, mean_mask: BoolMask, progress: Progress) -> dict[str, Outcome]:
     """Every label that has exactly one masked region in a photo, asked of that photo.
 
     Args:
@@ -38,22 +35,16 @@ def grounding(
         float32; for text and exemplar ``_keys``, ``_labels``, for exemplars ``_reference_keys``.
     """
     targets = lone_regions(library.photos)
+    names = [partial(Entity, target.label) for target in targets]
     shown, chosen = [], []
     for target in targets:
         reference = references.choose(target.position, target.label)
         if reference is not None:
             shown.append(target)
             chosen.append(reference)
-
-    def by_text(number: int) -> ResolvedQuery:
-        return asked(Entity(targets[number].label))
-
-    def by_exemplar(number: int) -> ResolvedQuery:
-        return asked(references.picture(chosen[number]))
-
-    masks = MaskOverlaps(library, interface)
-    outcomes = _both("grounding_text", masks, targets, by_text, mean_mask, progress)
-    outcomes |= _both("grounding_exemplar", masks, shown, by_exemplar, mean_mask, progress)
+    pictures = [partial(references.picture, reference) for reference in chosen]
+    outcomes = _both("grounding_text", library, targets, names, mean_mask, progress)
+    outcomes |= _both("grounding_exemplar", library, shown, pictures, mean_mask, progress)
     arrays = outcomes["grounding_exemplar"].arrays
     arrays["grounding_exemplar_reference_keys"] = library.keys(reference.position for reference in chosen)
     return outcomes
@@ -61,55 +52,47 @@ def grounding(
 
 def _both(
     name: str,
-    masks: MaskOverlaps,
+    library: Library,
     targets: Sequence[Labelled],
-    query_of: Callable[[int], ResolvedQuery],
+    parts: Sequence[Callable[[], Part]],
     mean_mask: BoolMask,
     progress: Progress,
 ) -> dict[str, Outcome]:
-    """Exact and stored answers; queries are made when they are asked: a pack's pictures need not lie in memory."""
+    """Exact and stored answers; parts are made when they are asked: a pack's pictures need not lie in memory."""
     exact, stored, whole, mean = np.zeros((4, len(targets), 2), np.int64)
     for number, target in tracked(targets, name.replace("_", " "), progress):
-        query = query_of(number)
-        exact[number], stored[number] = masks.exact(target, query), masks.stored(target, query)
+        query = asked(parts[number]())
+        exact[number], stored[number] = exact_overlap(library, target, query), stored_overlap(library, target, query)
         whole[number], mean[number] = _overlap(np.ones((1, 1), bool), target), _overlap(mean_mask, target)
     guesses = {"whole_image_mIoU": mean_iou(whole), "mean_mask_mIoU": mean_iou(mean), "n": len(targets)}
     outcomes = {}
     for kind, counts in ((name, exact), (f"{name}_stored", stored)):
         inside, union = counts.T
+        figures = {**metrics.grounding(inside, union, (0.5,)), **guesses}
         arrays = {"intersection": inside, "union": union, "iou": metrics.grounding_ious(inside, union)}
-        outcomes[kind] = Outcome(
-            {**metrics.grounding(inside, union, (0.5,)), **guesses},
-            {f"{kind}_{array}": values for array, values in arrays.items()},
-        )
-    outcomes[name].arrays[f"{name}_keys"] = masks.library.keys(target.position for target in targets)
+        outcomes[kind] = Outcome(figures, {f"{kind}_{array}": values for array, values in arrays.items()})
+    outcomes[name].arrays[f"{name}_keys"] = library.keys(target.position for target in targets)
     outcomes[name].arrays[f"{name}_labels"] = np.array([target.label for target in targets], str)
     return outcomes
 
 
-@dataclass(frozen=True, slots=True)
-class MaskOverlaps:
-    """Asks for the masks of labels, and counts pixels of their intersection and union with what is annotated.
+def exact_overlap(library: Library, target: Labelled, query: ResolvedQuery) -> tuple[int, int]:
+    """Pixels shared by what is annotated and the best mask of a look at the photo, and pixels of their union.
 
-    `query` is of the target's label or an exemplar; its first entity counts. A photo without a mask gives an empty one.
+    Args:
+        query: of the target's label or an exemplar; its first entity counts.
     """
+    masks = best_first(library.interface.ground(library.photos[target.position].rgb(), query), 0)
+    return _overlap(masks[0].mask.decode() if masks else None, target)
 
-    library: Library
-    interface: Interface
 
-    def exact(self, target: Labelled, query: ResolvedQuery) -> tuple[int, int]:
-        """The best mask of a look at the photo."""
-        masks = best_first(self.interface.ground(self.library.photos[target.position].rgb(), query), 0)
-        return _overlap(masks[0].mask.decode() if masks else None, target)
-
-    def stored(self, target: Labelled, query: ResolvedQuery) -> tuple[int, int]:
-        """The stored region that a search shows."""
-        regions, scores = self.library.regions_of(target.position)
-        if not len(regions):
-            return _overlap(None, target)
-        cosines = regions @ scoring_of(self.library, self.interface, query).entities.regions[0]
-        best = rank_regions(cosines, scores)[0]
-        return _overlap(self.library.masks[target.position][best].decode(), target)
+def stored_overlap(library: Library, target: Labelled, query: ResolvedQuery) -> tuple[int, int]:
+    """The same of the stored region that a search shows."""
+    regions, scores = library.regions_of(target.position)
+    if not len(regions):
+        return _overlap(None, target)
+    best = rank_regions(regions @ library.scoring(query).entities.regions[0], scores)[0]
+    return _overlap(library.masks[target.position][best].decode(), target)
 
 
 def _overlap(mask: BoolMask | None, target: Labelled) -> tuple[int, int]:

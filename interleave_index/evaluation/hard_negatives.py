@@ -3,30 +3,24 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import InputError
-from ..interface.protocol import Interface
-from .library import Library, asked, totals
+from .library import Library, asked
 from .outcome import Outcome, percent
 from .progress import Progress
 
-
-@dataclass(frozen=True, slots=True)
-class Pair:
-    """A true and a false caption of the photo with this key, and how the false one was made."""
-
-    key: str
-    kind: str
-    caption: str
-    negative: str
+FIELDS = ("key", "kind", "caption", "negative")
 
 
-def read_pairs(path: Path) -> list[Pair]:
-    """Read one JSON object a line: ``key``, ``kind``, ``caption``, ``negative``; empty lines are skipped.
+def read_pairs(path: Path) -> list[dict[str, str]]:
+    """Read one JSON object a line; empty lines are skipped.
+
+    Each has a true ``caption`` and a false ``negative`` of the photo with this ``key``, and ``kind``: how the false one
+    was made.
 
     Raises:
         InputError: the file cannot be read, or a line is not such an object.
@@ -41,7 +35,7 @@ def read_pairs(path: Path) -> list[Pair]:
             continue
         try:
             record = json.loads(line)
-            pairs.append(Pair(*(str(record[name]) for name in ("key", "kind", "caption", "negative"))))
+            pairs.append({name: str(record[name]) for name in FIELDS})
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(
                 f"hard negatives {path}, line {number}: {line[:60]!r} cannot be used ({error!r}), "
@@ -50,7 +44,7 @@ def read_pairs(path: Path) -> list[Pair]:
     return pairs
 
 
-def hard_negatives(library: Library, interface: Interface, pairs: list[Pair], progress: Progress) -> Outcome:
+def hard_negatives(library: Library, pairs: Sequence[dict[str, str]], progress: Progress) -> Outcome:
     """Share of pairs whose true caption scores strictly higher for the photo, in all and by kind.
 
     Args:
@@ -60,18 +54,18 @@ def hard_negatives(library: Library, interface: Interface, pairs: list[Pair], pr
         ``n``. Arrays: ``hard_scores`` (n, 2) float32, true and false, ``hard_keys``, ``hard_kinds`` (n,).
     """
     place = {photo.key: position for position, photo in enumerate(library.photos)}
-    kept = [pair for pair in pairs if pair.key in place]
-    texts = [text for pair in kept for text in (pair.caption, pair.negative)]
-    table = totals(library, interface, [asked(text) for text in texts], "hard negatives", progress)
-    own = np.repeat(np.array([place[pair.key] for pair in kept], np.int64), 2)
-    scores = table[np.arange(len(texts)), own].reshape(-1, 2)
+    kept = [pair for pair in pairs if pair["key"] in place]
+    queries = [asked(pair[name]) for pair in kept for name in ("caption", "negative")]
+    table = library.totals(queries, len(queries), "hard negatives", progress)
+    own = np.repeat(np.array([place[pair["key"]] for pair in kept], np.int64), 2)
+    scores = table[np.arange(len(queries)), own].reshape(-1, 2)
     above, tied = scores[:, 0] > scores[:, 1], scores[:, 0] == scores[:, 1]
-    kinds = np.array([pair.kind for pair in kept], str)
+    kinds = np.array([pair["kind"] for pair in kept], str)
     by_kind = {}
     for kind in np.unique(kinds):
         of_kind = kinds == kind
         by_kind[str(kind)] = {"above": percent(above[of_kind]), "n": int(of_kind.sum())}
     return Outcome(
         {"above": percent(above), "tied": percent(tied), "chance": 50.0, "n": len(kept), "kinds": by_kind},
-        {"hard_scores": scores, "hard_kinds": kinds, "hard_keys": np.array([pair.key for pair in kept], str)},
+        {"hard_scores": scores, "hard_kinds": kinds, "hard_keys": np.array([pair["key"] for pair in kept], str)},
     )

@@ -7,14 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from ..interface.protocol import Interface
 from ..metrics import Counts
 from ..query.score import score
 from ..records import Entity, Floats
 from .annotations import Named, lone_regions, things
 from .forms import FORMS
-from .grounding import MaskOverlaps, mean_iou
-from .library import Library, asked, scoring_of
+from .grounding import exact_overlap, mean_iou, stored_overlap
+from .library import Library, asked
 from .outcome import Outcome
 from .precision import average_precision
 from .progress import Progress, chunks, tracked
@@ -23,7 +22,7 @@ LOOKED_AT = ("bare", "a")  # forms that every photo is looked at for
 FEW = 100  # masks, for which looks are cheap enough for every form
 
 
-def in_forms(library: Library, interface: Interface, exact_bare: Counts, progress: Progress) -> Outcome:
+def in_forms(library: Library, exact_bare: Counts, progress: Progress) -> Outcome:
     """Grounding and presence of every label in every form.
 
     Args:
@@ -40,22 +39,21 @@ def in_forms(library: Library, interface: Interface, exact_bare: Counts, progres
     targets = lone_regions(library.photos)
     shown = [thing for thing in things(library.photos) if thing.enough]
     names = sorted({target.label for target in targets} | {thing.name for thing in shown})
-    masks = MaskOverlaps(library, interface)
     stored = np.zeros((len(FORMS), len(targets), 2), np.int64)
     presence, whole = np.zeros((2, len(FORMS), len(shown)), np.float32)
     figures: dict[str, Any] = {}
     for row, (form, write) in enumerate(FORMS.items()):
         for together in chunks(names):
             texts = [write(name) for name in together]
-            interface.encode_queries([asked(part) for text in texts for part in (text, Entity(text))])
+            library.interface.encode_queries([asked(part) for text in texts for part in (text, Entity(text))])
         exact = exact_bare if form == "bare" else np.zeros_like(exact_bare)
         looked_at = form in LOOKED_AT or len(targets) <= FEW
         for number, target in tracked(targets, f"grounding as {form}", progress):
             query = asked(Entity(write(target.label)))
-            stored[row, number] = masks.stored(target, query)
+            stored[row, number] = stored_overlap(library, target, query)
             if looked_at and form != "bare":
-                exact[number] = masks.exact(target, query)
-        presence[row], whole[row] = _presence(library, interface, shown, write, progress)
+                exact[number] = exact_overlap(library, target, query)
+        presence[row], whole[row] = _presence(library, shown, write, progress)
         figures[form] = {
             "stored": mean_iou(stored[row]),
             **({"exact": mean_iou(exact)} if looked_at else {}),
@@ -78,14 +76,14 @@ def in_forms(library: Library, interface: Interface, exact_bare: Counts, progres
 
 
 def _presence(
-    library: Library, interface: Interface, shown: Sequence[Named], write: Callable[[str], str], progress: Progress
+    library: Library, shown: Sequence[Named], write: Callable[[str], str], progress: Progress
 ) -> tuple[Floats, Floats]:
     """(labels,) average precision of the entity's evidence, and of the whole photo's plain cosine."""
     presence, whole = np.zeros((2, len(shown)), np.float32)
     for number, thing in tracked(shown, "presence of labels", progress):
         text = write(thing.name)
-        evidence = score(library.block, scoring_of(library, interface, asked(Entity(text)))).evidence[:, 0]
-        plain = library.block.image @ interface.encode_query(asked(text)).legend
+        evidence = score(library.block, library.scoring(asked(Entity(text)))).evidence[:, 0]
+        plain = library.block.image @ library.interface.encode_query(asked(text)).legend
         presence[number] = average_precision(evidence[thing.photos], thing.right)
         whole[number] = average_precision(plain[thing.photos], thing.right)
     return presence, whole

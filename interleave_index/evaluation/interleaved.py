@@ -14,10 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import metrics
-from ..interface.protocol import Interface
 from ..records import Entity, Floats
-from .annotations import Labelled, References, sha1_number
-from .library import Library, asked, totals
+from .annotations import Labelled, References, captioned, sha1_number
+from .library import Library, asked
 from .outcome import Outcome, image_chance, with_chance
 from .packs import PackPhoto
 from .progress import Progress
@@ -53,9 +52,7 @@ def questions(photos: Sequence[PackPhoto], references: References) -> list[Quest
     return chosen
 
 
-def interleaved(
-    library: Library, interface: Interface, references: References, *, seed: int, progress: Progress
-) -> dict[str, Outcome]:
+def interleaved(library: Library, references: References, *, seed: int, progress: Progress) -> dict[str, Outcome]:
     """The three forms as ``interleaved``, ``interleaved_word_kept`` and ``interleaved_word_deleted``.
 
     Args:
@@ -68,12 +65,9 @@ def interleaved(
         (photos,), ``interleaved_keys``, ``interleaved_labels`` and ``interleaved_reference_keys`` (queries,).
     """
     asks = questions(library.photos, references)
-    captioned = np.array([bool(photo.captions) for photo in library.photos], bool)
-    gallery = library.only(captioned)
-    wanted, lent = np.zeros((2, len(asks), len(gallery.photos)), bool)
-    for row, ask in enumerate(asks):
-        wanted[row] = gallery.block.photo_ids == ask.position
-        lent[row] = gallery.block.photo_ids == ask.reference.position
+    gallery = library.only(captioned(library.photos))
+    own = np.array([(ask.position, ask.reference.position) for ask in asks], np.int64).reshape(-1, 2)
+    wanted, lent = own.T[:, :, None] == gallery.block.photo_ids
     labels = np.array([ask.label for ask in asks], str)
     forms = {
         "interleaved": [asked(ask.before, references.picture(ask.reference), ask.after) for ask in asks],
@@ -82,7 +76,7 @@ def interleaved(
     }
     outcomes, ranks = {}, {}
     for name, queries in forms.items():
-        scores = totals(gallery, interface, queries, name.replace("_", " "), progress)
+        scores = gallery.totals(queries, len(queries), name.replace("_", " "), progress)
         if name == "interleaved":
             scores -= np.float32(REFERENCE_PENALTY) * lent
         ranks[name] = metrics.first_ranks(scores, wanted)

@@ -19,10 +19,10 @@ from .annotations import (
     Labelled,
     Named,
     References,
+    captioned,
     class_names,
     classes,
     sha1_number,
-    shown,
     strangers,
     things,
 )
@@ -91,21 +91,19 @@ def _mixed(
 
     The caption's own photo is right. Another that shows the label may answer the caption as well and is not counted.
     """
-    captioned = np.array([position for position, photo in enumerate(photos) if photo.captions], np.int64)
-    truths = {}
-    for table in shown(photos):
-        for column, name in enumerate(table.names):
-            truths[name] = np.full(len(photos), UNKNOWN, np.int8)
-            truths[name][table.photos[table.absent[:, column]]] = WRONG
-    enough = {named.name: named.enough for named in known}
+    with_captions = captioned(photos)
+    things_of_name = {named.name: named for named in known}
     with_part, with_word = [], []
     for ask in interleaved.questions(photos, references):
-        if ask.label in truths:
-            truth = truths[ask.label].copy()
-            truth[ask.position] = RIGHT
-            named = Named(ask.label, "captions", captioned, truth[captioned], enough[ask.label])
-            with_part.append(Question(named, partial(_shown_query, references, ask.reference, ask.before, ask.after)))
-            with_word.append(Question(named, partial(Query, ask.before, Entity(ask.word), ask.after)))
+        thing = things_of_name.get(ask.label)
+        if thing is None:
+            continue
+        truth = np.full(len(photos), UNKNOWN, np.int8)
+        truth[thing.photos[thing.truth == WRONG]] = WRONG
+        truth[ask.position] = RIGHT
+        named = Named(ask.label, "captions", with_captions, truth[with_captions], thing.enough)
+        with_part.append(Question(named, partial(_shown_query, references, ask.reference, ask.before, ask.after)))
+        with_word.append(Question(named, partial(Query, ask.before, Entity(ask.word), ask.after)))
     return with_part, with_word
 
 

@@ -12,14 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..interface.protocol import Interface
 from ..records import BoolMask
-from .annotations import RIGHT, UNKNOWN, WRONG, References
-from .answers import Answered, Asker
+from .annotations import RIGHT, UNKNOWN, WRONG, References, Truth
+from .answers import Answered, ask_all
 from .judged_questions import Kind, Question, judged_questions
 from .library import Library
 from .outcome import Outcome, percent
-from .precision import Reliability, best_f1, precision_recall, reliability
+from .precision import best_f1, calibration_error, precision_recall, reliability
 from .presence import Hit, presence
 from .progress import Progress, tracked
 
@@ -41,7 +40,7 @@ PAIR = np.dtype(
 )
 
 
-def judgement(library: Library, interface: Interface, references: References, progress: Progress) -> Outcome:
+def judgement(library: Library, references: References, progress: Progress) -> Outcome:
     """Missed and false answers, F1, calibration and order of every kind of query, and presence of entities.
 
     Returns:
@@ -50,12 +49,11 @@ def judgement(library: Library, interface: Interface, references: References, pr
         kinds; ``presence``: see `presence`. Arrays by kind: ``judgement_KIND_`` with the fields of `PAIR` and
         ``_labels`` of the questions; ``judgement_KIND_reliability`` (bins, 4).
     """
-    asker = Asker(library, interface)
     figures: dict[str, Any] = {}
     arrays: dict[str, NDArray[Any]] = {}
     every_pair, every_order, hits = [], [], []
     for kind, questions in judged_questions(library.photos, references).items():
-        pairs, monotone, entity_hits = _asked(asker, kind, questions, progress)
+        pairs, monotone, entity_hits = _asked(library, kind, questions, progress)
         hits += entity_hits
         every_pair.append(pairs)
         every_order += monotone
@@ -70,39 +68,37 @@ def judgement(library: Library, interface: Interface, references: References, pr
         for name in PAIR.names or ():
             arrays[f"judgement_{kind}_{name}"] = pairs[name]
         arrays[f"judgement_{kind}_labels"] = np.array([question.named.name for question in questions], str)
-        arrays[f"judgement_{kind}_reliability"] = np.array(_shown(pairs).rows(), float).reshape(-1, 4)
-    together = np.concatenate(every_pair)
-    figures["all"] = _calibration(together, every_order)
-    arrays["judgement_all_reliability"] = np.array(_shown(together).rows(), float).reshape(-1, 4)
-    there = presence(asker, hits, progress)
+        arrays[f"judgement_{kind}_reliability"] = np.reshape(figures[kind]["reliability"], (-1, 4))
+    figures["all"] = _calibration(np.concatenate(every_pair), every_order)
+    arrays["judgement_all_reliability"] = np.reshape(figures["all"]["reliability"], (-1, 4))
+    there = presence(library, hits, progress)
     figures["presence"] = there.figures
     return Outcome(figures, arrays | there.arrays)
 
 
 def _asked(
-    asker: Asker, kind: Kind, questions: Sequence[Question], progress: Progress
+    library: Library, kind: Kind, questions: Sequence[Question], progress: Progress
 ) -> tuple[NDArray[Any], list[bool], list[Hit]]:
     """Every question over its photos, and over those without what it means: pairs, whether each is in order, hits."""
     pairs = [np.zeros(0, PAIR)]
     monotone: list[bool] = []
     hits: list[Hit] = []
-    answers = asker.ask_all(question.query() for question in questions)
+    answers = ask_all(library, (question.query() for question in questions))
     for number, question in tracked(questions, f"judgement of {kind.replace('_', ' ')}", progress):
         scored, named = next(answers), question.named
-        if named.right.any():
-            answer = scored.over(named.photos)
+        for over in (named, named.among(named.truth == WRONG)):
+            absent = over is not named
+            if not (len(over.photos) if absent else named.right.any()):
+                continue
+            answer = scored.over(over.photos)
             monotone.append(answer.monotone)
-            pairs.append(_pairs(answer, named.truth, number, absent=False))
-            if kind in PRESENCE_OF and named.enough:
+            pairs.append(_pairs(answer, over.truth, number, absent=absent))
+            if kind in PRESENCE_OF and named.enough and not absent:
                 hits += _entity_hits(answer, question)
-        if len(named.absent):
-            answer = scored.over(named.absent)
-            monotone.append(answer.monotone)
-            pairs.append(_pairs(answer, np.full(len(named.absent), WRONG, np.int8), number, absent=True))
     return np.concatenate(pairs), monotone, hits
 
 
-def _pairs(answer: Answered, truth: NDArray[np.int8], number: int, *, absent: bool) -> NDArray[Any]:
+def _pairs(answer: Answered, truth: Truth, number: int, *, absent: bool) -> NDArray[Any]:
     """One answer as pairs, without the photos of which nothing is known; they keep their places in the ranking."""
     pairs = np.zeros(len(truth), PAIR)
     pairs["question"], pairs["absent"], pairs["position"] = number, absent, answer.photos
@@ -155,12 +151,13 @@ def _counted(pairs: NDArray[Any], questions: Sequence[Question]) -> dict[str, An
 
 def _calibration(pairs: NDArray[Any], monotone: Sequence[bool]) -> dict[str, Any]:
     """``ece`` over the first hits of all answers, its ``reliability`` table, their number ``pairs``, ``monotone``."""
-    table = _shown(pairs)
+    first = pairs[pairs["rank"] <= SHOWN]
+    table = reliability(first["chance"], first["right"])
     return {
-        "ece": 100 * table.error,
+        "ece": 100 * calibration_error(table),
         "monotone": percent(np.array(monotone, bool)),
-        "pairs": int(table.count.sum()),
-        "reliability": table.rows(),
+        "pairs": len(first),
+        "reliability": table,
     }
 
 
@@ -171,8 +168,3 @@ def _targets(pairs: NDArray[Any]) -> dict[str, float]:
     own = pairs[~pairs["absent"] & pairs["right"]]
     first: BoolMask = own["rank"] <= FIRST
     return {"first_five": percent(first), "first_five_above": percent(own["above"][first])}
-
-
-def _shown(pairs: NDArray[Any]) -> Reliability:
-    first = pairs[pairs["rank"] <= SHOWN]
-    return reliability(first["chance"], first["right"])

@@ -9,14 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import metrics
-from ..interface.protocol import Interface
-from .annotations import class_name
-from .library import Library, asked, totals
+from .annotations import classes
+from .library import Library, asked
 from .outcome import Outcome
 from .progress import Progress
 
 
-def labels(library: Library, interface: Interface, train_names: Collection[str], progress: Progress) -> Outcome:
+def labels(library: Library, train_names: Collection[str], progress: Progress) -> Outcome:
     """Every class name of the pack is asked as plain text; a photo is right when its own name scores best for it.
 
     Args:
@@ -27,24 +26,22 @@ def labels(library: Library, interface: Interface, train_names: Collection[str],
         ``label_scores`` (photos, classes) float32, ``label_keys`` and ``label_own`` (photos,), ``label_names``
         (classes,) sorted, ``label_ranks`` (photos,) from 1.
     """
-    names = [class_name(photo) for photo in library.photos]
-    gallery = library.only(np.array([name is not None for name in names], bool))
-    own = np.array([name for name in names if name is not None], str)
-    classes = sorted(set(own.tolist()))
-    scores = totals(gallery, interface, [asked(name) for name in classes], "labels", progress).T
-    ranks = metrics.first_ranks(scores, own[:, None] == np.array(classes, str)[None, :])
+    positions, own = classes(library.photos)
+    gallery, names = library.only(positions), np.unique(own)
+    scores = gallery.totals([asked(name) for name in names.tolist()], len(names), "labels", progress).T
+    ranks = metrics.first_ranks(scores, own[:, None] == names)
     seen = np.array([name in train_names for name in own.tolist()], bool)
     return Outcome(
         {
-            "seen": _figures(ranks[seen], len(classes)),
-            "unseen": _figures(ranks[~seen], len(classes)),
-            "classes": len(classes),
+            "seen": _figures(ranks[seen], len(names)),
+            "unseen": _figures(ranks[~seen], len(names)),
+            "classes": len(names),
         },
         {
             "label_scores": scores,
             "label_ranks": ranks,
             "label_own": own,
-            "label_names": np.array(classes, str),
+            "label_names": names,
             "label_keys": gallery.keys(),
         },
     )

@@ -6,9 +6,9 @@ through the very functions of `query.score` that a search uses.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +22,9 @@ from ..query.blocks import block_of, take
 from ..query.calibration import complete
 from ..query.resolve import resolve
 from ..query.score import ScoringQuery, score, scoring_query
-from ..records import RGB, BoolMask, Floats, Part, PhotoEncoding, ResolvedQuery, Rle
+from ..records import RGB, Floats, Part, PhotoEncoding, ResolvedQuery, Rle
 from ..storage.rows import StoredVectors
+from .annotations import Positions
 from .packs import PackPhoto
 from .progress import Progress, chunks
 
@@ -31,7 +32,7 @@ BATCH = 32  # photos decoded and handed to the interface at a time
 MOST_REGIONS = 32  # regions of a photo that an index keeps
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Library:
     """N encoded photos.
 
@@ -39,13 +40,18 @@ class Library:
         photos: their records, in order.
         block: their vectors as an index stores them; the ids of the photos are their positions in the pack.
         masks: per photo R masks.
-        photos_per_s: decoded and encoded photos a second.
+        interface: encoded them; encodes the queries and looks at single photos.
     """
 
     photos: tuple[PackPhoto, ...]
     block: StoredVectors
     masks: tuple[tuple[Rle, ...], ...]
-    photos_per_s: float = 0.0
+    interface: Interface
+
+    @cached_property
+    def calibration(self) -> Calibration:
+        """The interface's calibration as a search in this library would use it."""
+        return complete(self.interface.calibration, self.block)
 
     def regions_of(self, position: int) -> tuple[Floats, Floats]:
         """(R, D) float32 regions of the photo at a position, and their (R,) scores."""
@@ -57,15 +63,33 @@ class Library:
         photos = self.photos if positions is None else [self.photos[position] for position in positions]
         return np.array([photo.key for photo in photos], str)
 
-    def only(self, wanted: BoolMask) -> Library:
-        """The photos where `wanted` (N,) is True, in the same order."""
-        kept = np.flatnonzero(wanted)
-        photos, masks = tuple(self.photos[n] for n in kept), tuple(self.masks[n] for n in kept)
-        return Library(photos, take(self.block, kept), masks, self.photos_per_s)
+    def only(self, positions: Positions) -> Library:
+        """The photos at some positions, in that order."""
+        photos, masks = tuple(self.photos[n] for n in positions), tuple(self.masks[n] for n in positions)
+        return Library(photos, take(self.block, positions), masks, self.interface)
 
     def vectors(self, space_id: int, photo_ids: Sequence[int]) -> StoredVectors:
         """See `Store.vectors`: what a query that names photos by their positions wants of an index."""
         return take(self.block, np.array(photo_ids, np.int64))
+
+    def scoring(self, query: ResolvedQuery) -> ScoringQuery:
+        """One query as a search in this library scores it."""
+        return scoring_query(query, self.interface.encode_query(query), self.calibration)
+
+    def totals(self, queries: Iterable[ResolvedQuery], count: int, what: str, progress: Progress) -> Floats:
+        """Score of every photo for every query as a search would give it, (Q, N) float32.
+
+        Args:
+            queries: may be made one by one, where they hold pictures.
+            count: Q.
+        """
+        table, number = np.empty((count, len(self.photos)), np.float32), 0
+        for together in chunks(queries):
+            for query, encoding in zip(together, self.interface.encode_queries(together), strict=True):
+                table[number] = score(self.block, scoring_query(query, encoding, self.calibration)).total
+                number += 1
+                progress(what, number, count)
+        return table
 
 
 def encode_library(photos: Sequence[PackPhoto], interface: Interface, progress: Progress) -> Library:
@@ -75,14 +99,12 @@ def encode_library(photos: Sequence[PackPhoto], interface: Interface, progress: 
         ImageUnreadable: a picture of the pack is damaged.
     """
     encodings: list[PhotoEncoding] = []
-    started = time.perf_counter()
     for start in range(0, len(photos), BATCH):
         batch = interface.encode_photos([photo.rgb() for photo in photos[start : start + BATCH]])
         encodings += [_stored(encoding) for encoding in batch]
         progress("photos", len(encodings), len(photos))
-    seconds = time.perf_counter() - started
     masks = tuple(encoding.masks for encoding in encodings)
-    return Library(tuple(photos), block_of(encodings), masks, len(photos) / seconds)
+    return Library(tuple(photos), block_of(encodings), masks, interface)
 
 
 def _stored(encoding: PhotoEncoding) -> PhotoEncoding:
@@ -96,43 +118,6 @@ def _stored(encoding: PhotoEncoding) -> PhotoEncoding:
         scores=encoding.scores[most],
         masks=encoding.masks[most],
     )
-
-
-def scoring_of(library: Library, interface: Interface, query: ResolvedQuery) -> ScoringQuery:
-    """One query as a search in this library scores it."""
-    return scoring_query(query, interface.encode_query(query), calibrated(library, interface))
-
-
-def totals(
-    library: Library,
-    interface: Interface,
-    queries: Iterable[ResolvedQuery],
-    what: str,
-    progress: Progress,
-    *,
-    count: int | None = None,
-) -> Floats:
-    """Score of every photo for every query as a search would give it, (Q, N) float32.
-
-    Args:
-        queries: those with pictures may be made one by one; then `count` is their number.
-    """
-    if count is None:
-        queries = list(queries)
-        count = len(queries)
-    table, calibration = np.empty((count, len(library.photos)), np.float32), calibrated(library, interface)
-    number = 0
-    for together in chunks(queries):
-        for query, encoding in zip(together, interface.encode_queries(together), strict=True):
-            table[number] = score(library.block, scoring_query(query, encoding, calibration)).total
-            number += 1
-            progress(what, number, count)
-    return table
-
-
-def calibrated(library: Library, interface: Interface) -> Calibration:
-    """The interface's calibration as a search in this library would use it."""
-    return complete(interface.calibration, library.block)
 
 
 def asked(*parts: Part) -> ResolvedQuery:

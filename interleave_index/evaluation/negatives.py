@@ -10,10 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..grammar import Query
-from ..interface.protocol import Interface
 from ..records import BoolMask, Entity, Not
-from .annotations import Positions, sha1_number, shown
-from .answers import Asker
+from .annotations import RIGHT, UNKNOWN, Positions, sha1_number, shown
+from .answers import ask_all
 from .library import Library
 from .outcome import Outcome
 from .packs import PackPhoto
@@ -46,8 +45,8 @@ def pairs(photos: Sequence[PackPhoto]) -> list[Pair]:
     for table in shown(photos):
         for one, other in permutations(range(len(table.names)), 2):
             both = [one, other]
-            clear = (table.right | table.absent)[:, both].all(1)
-            shows = table.right[clear][:, both]
+            clear = (table.truth[:, both] != UNKNOWN).all(1)
+            shows = table.truth[clear][:, both] == RIGHT
             together, alone = shows.all(1).sum(), (shows[:, 0] & ~shows[:, 1]).sum()
             if min(together, alone) >= TOGETHER:
                 every.append(Pair(table.names[one], table.names[other], table.photos[clear], shows))
@@ -55,7 +54,7 @@ def pairs(photos: Sequence[PackPhoto]) -> list[Pair]:
     return every[:MOST_PAIRS]
 
 
-def negatives(library: Library, interface: Interface, progress: Progress) -> Outcome:
+def negatives(library: Library, progress: Progress) -> Outcome:
     """Both queries of every pair, over the photos annotated for it.
 
     Returns:
@@ -66,13 +65,13 @@ def negatives(library: Library, interface: Interface, progress: Progress) -> Out
         ``negatives_counts`` (n, 7) int64: hits, and before and after how many show what is not wanted and what is, then
         how many showed it alone before and how many of these stayed.
     """
-    asker, asked = Asker(library, interface), pairs(library.photos)
+    asked = pairs(library.photos)
     counts = np.zeros((len(asked), 7), np.int64)
     queries = []
     for pair in asked:
         wanted = Entity(pair.wanted)
         queries += [Query(wanted), Query(wanted, Not(pair.unwanted))]
-    answers = asker.ask_all(queries)
+    answers = ask_all(library, queries)
     for number, pair in tracked(asked, "negatives", progress):
         before, after = (next(answers).over(pair.photos).order[:SHOWN] for _ in range(2))
         counts[number] = tally(pair.shows, before, after)

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..grammar import Query
-from ..interface.protocol import Interface
 from ..records import PhotoFacts, PhotoRef, RegionRef
-from .answers import Asker
-from .library import Library, calibrated
+from .answers import ask
+from .library import Library
 from .outcome import Outcome, evenly, percent
 from .progress import Progress, tracked
 
@@ -26,7 +25,7 @@ MOST_LENDERS = 100  # of them, whose parts are asked as well
 MOST_PARTS = 3  # of each, the best
 
 
-def own_photo(library: Library, interface: Interface, progress: Progress) -> Outcome:
+def own_photo(library: Library, progress: Progress) -> Outcome:
     """Photos, and the best parts of some of them, asked of a real index that holds the vectors of all.
 
     Returns:
@@ -42,20 +41,20 @@ def own_photo(library: Library, interface: Interface, progress: Progress) -> Out
         parts += [RegionRef(position, ordinal) for ordinal in best]
     asked: list[PhotoRef | RegionRef] = [*whole, *parts]
     first, sure, by_score = np.zeros((3, len(asked)), bool)
-    asker, everyone = Asker(library, interface), np.arange(len(library.photos))
+    everyone = np.arange(len(library.photos))
     with TemporaryDirectory() as folder:
         from ..config import Config
         from ..service import Index
         from ..storage.store import Store
 
         with Store.open(Path(folder) / "photos.index", create=True) as store:
-            ids = _fill(store, library, interface)
-            index = Index(store, Config(), interface=interface)
+            ids = _fill(store, library)
+            index = Index(store, Config(), interface=library.interface)
             for number, reference in tracked(asked, "own photo", progress):
                 own = ids[reference.photo_id]
                 (hit,) = index.search(Query(replace(reference, photo_id=own)), 1, ground=None)
                 first[number], sure[number] = hit.photo.id == own, hit.relevance == 1
-                answer = asker.ask(Query(reference)).over(everyone)
+                answer = ask(library, Query(reference)).over(everyone)
                 by_score[number] = answer.order[0] == reference.photo_id
     split = len(whole)
     return Outcome(
@@ -76,10 +75,10 @@ def own_photo(library: Library, interface: Interface, progress: Progress) -> Out
     )
 
 
-def _fill(store: Store, library: Library, interface: Interface) -> list[int]:
+def _fill(store: Store, library: Library) -> list[int]:
     """Write the vectors of a library into an empty index; gives the ids of its photos, in order."""
-    space_id, block = store.ensure_space(interface.space), library.block
-    store.save_calibration(space_id, calibrated(library, interface).to_bytes())
+    space_id, block = store.ensure_space(library.interface.space), library.block
+    store.save_calibration(space_id, library.calibration.to_bytes())
     facts = []
     for photo in library.photos:
         content = hashlib.sha256(photo.key.encode()).hexdigest()

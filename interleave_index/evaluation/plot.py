@@ -37,8 +37,6 @@ def reliability_plot(figures: Mapping[str, Any], path: Path) -> None:
     draw = ImageDraw.Draw(picture)
     _frame(draw)
     for number, (kind, colour) in enumerate(COLOURS.items()):
-        if kind not in figures:
-            continue
         points = [_place(chance, right) for _, chance, right, count in figures[kind]["reliability"] if count >= FEWEST]
         draw.line(points, fill=colour, width=4 if kind == "all" else 2)
         for x, y in points:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -15,51 +15,33 @@ Values: TypeAlias = NDArray[np.floating[Any]]
 BINS = 10
 
 
-@dataclass(frozen=True, slots=True)
-class Reliability:
-    """Chances against what came true, in bins of equal width that hold anything.
-
-    Attributes:
-        low: (b,) lower edge of each bin.
-        chance: (b,) mean chance of what is in it.
-        right: (b,) share of it that is right.
-        count: (b,) how much is in it.
-    """
-
-    low: NDArray[Any]
-    chance: NDArray[Any]
-    right: NDArray[Any]
-    count: NDArray[Any]
-
-    @property
-    def error(self) -> float:
-        """Expected calibration error, 0 to 1: mean over all of how far their bin's share is from its chance."""
-        apart = self.count * np.abs(self.chance - self.right)
-        return float(apart.sum() / self.count.sum()) if len(self.count) else 0.0
-
-    def rows(self) -> list[list[float]]:
-        """One row a bin: low edge, mean chance, share right, count."""
-        columns = (self.low, self.chance, self.right, self.count)
-        return [list(row) for row in zip(*(column.tolist() for column in columns), strict=True)]
-
-
-def reliability(chances: Values, right: BoolMask, bins: int = BINS) -> Reliability:
-    """The table behind a reliability plot.
+def reliability(chances: Values, right: BoolMask) -> list[list[float]]:
+    """The table behind a reliability plot: a row for each of ten bins of equal width that holds anything.
 
     Args:
         chances: (n,) 0 to 1.
         right: (n,) what came true.
+    Returns:
+        lower edge of the bin, mean chance of what is in it, share of it that is right, how much is in it.
 
-    >>> found = reliability(np.array([0.1, 0.15, 0.9, 1.0]), np.array([False, False, True, False]))
-    >>> found.rows()
+    >>> reliability(np.array([0.1, 0.15, 0.9, 1.0]), np.array([False, False, True, False]))
     [[0.1, 0.125, 0.0, 2], [0.9, 0.95, 0.5, 2]]
-    >>> round(found.error, 4)
-    0.2875
     """
     chances = np.asarray(chances, np.float64)
-    places = np.minimum((chances * bins + 1e-9).astype(np.int64), bins - 1)
+    places = np.minimum((chances * BINS + 1e-9).astype(np.int64), BINS - 1)
     held, places, count = np.unique(places, return_inverse=True, return_counts=True)
-    return Reliability(held / bins, np.bincount(places, chances) / count, np.bincount(places, right) / count, count)
+    columns = held / BINS, np.bincount(places, chances) / count, np.bincount(places, right) / count, count
+    return [list(row) for row in zip(*(column.tolist() for column in columns), strict=True)]
+
+
+def calibration_error(table: Sequence[Sequence[float]]) -> float:
+    """Expected calibration error of a `reliability` table, 0 to 1: how far the shares are from the chances, on average.
+
+    >>> calibration_error([[0.1, 0.125, 0.0, 2], [0.9, 0.95, 0.5, 2]])
+    0.2875
+    """
+    _, chance, right, count = np.reshape(table, (-1, 4)).T
+    return float((count * np.abs(chance - right)).sum() / max(count.sum(), 1))
 
 
 def precision_recall(claimed: BoolMask, right: BoolMask) -> dict[str, float]:

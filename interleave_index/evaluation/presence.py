@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..records import BoolMask
-from .answers import Asker
+from .answers import ask
 from .judged_questions import Question
+from .library import Library
 from .outcome import Outcome, evenly
 from .precision import best_f1, precision_recall
 from .progress import Progress, tracked
@@ -29,7 +30,7 @@ class Hit:
     right: bool
 
 
-def presence(asker: Asker, hits: Sequence[Hit], progress: Progress) -> Outcome:
+def presence(library: Library, hits: Sequence[Hit], progress: Progress) -> Outcome:
     """Precision and recall of "there", over the first hits of queries with one entity.
 
     Args:
@@ -46,7 +47,7 @@ def presence(asker: Asker, hits: Sequence[Hit], progress: Progress) -> Outcome:
     looked_at = np.array(evenly(len(hits), MOST_LOOKS), np.int64)
     looks = np.zeros((3, len(looked_at)), np.float32)
     for number, place in tracked(looked_at.tolist(), "exact presence", progress):
-        looks[:, number] = _look(asker, hits[place])
+        looks[:, number] = _look(library, hits[place])
     exact, exact_probability, exact_score = looks[0] > 0, looks[1], looks[2]
     return Outcome(
         {
@@ -58,7 +59,7 @@ def presence(asker: Asker, hits: Sequence[Hit], progress: Progress) -> Outcome:
             "presence_probability": probability,
             "presence_present": present,
             "presence_right": right,
-            "presence_keys": asker.library.keys(hit.position for hit in hits),
+            "presence_keys": library.keys(hit.position for hit in hits),
             "presence_labels": np.array([hit.question.named.name for hit in hits], str),
             "presence_looked_at": looked_at,
             "presence_exact_present": exact,
@@ -68,10 +69,10 @@ def presence(asker: Asker, hits: Sequence[Hit], progress: Progress) -> Outcome:
     )
 
 
-def _look(asker: Asker, hit: Hit) -> tuple[bool, float, float]:
+def _look(library: Library, hit: Hit) -> tuple[bool, float, float]:
     """Whether the entity is there, how likely, and the score of its best mask, by an exact look at the photo."""
     photos = hit.question.named.photos
-    answer = asker.ask(hit.question.query()).over(photos)
+    answer = ask(library, hit.question.query()).over(photos)
     (entity,) = (part for part in answer.looked_at(int(np.searchsorted(photos, hit.position))) if not part.negative)
     return entity.grounding.present, entity.grounding.probability, entity.grounding.score
 

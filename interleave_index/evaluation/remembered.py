@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Hashable, Sequence
 
-import numpy as np
-
 from ..interface.calibration import Calibration
 from ..interface.protocol import Capabilities, Interface, TextReading
 from ..records import RGB, GroundedMask, PhotoEncoding, QueryEncoding, ResolvedPart, ResolvedQuery, Space
@@ -63,8 +61,7 @@ class Remembered(Interface):
 
 
 def _key(part: ResolvedPart) -> Hashable:
-    arrays = []
+    arrays: list[Hashable] = []
     for array in (part.photo, part.mask, part.background, part.vector):
-        content = None if array is None else hashlib.sha1(np.ascontiguousarray(array).tobytes()).digest()
-        arrays.append((None if array is None else array.shape, content))
+        arrays.append(None if array is None else (array.shape, hashlib.sha1(array.tobytes()).digest()))
     return (part.role, part.kind, part.label, part.weight, *arrays)

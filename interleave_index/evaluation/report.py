@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Iterator
+from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -72,47 +74,40 @@ def evaluate(
     if not photos:
         raise InputError(f"pack {pack} has no photo left to evaluate; check --limit and --exclude-source")
     known = facts or shipped_facts()
-    library = encode_library(photos, interface, report_progress)
-    remembered = Remembered(interface)
-    outcomes = dict(_parts(library, remembered, known, seed, report_progress))
+    started = time.perf_counter()
+    library = encode_library(photos, Remembered(interface), report_progress)
+    photos_per_s = len(photos) / (time.perf_counter() - started)
+    outcomes = dict(_parts(library, known, seed, report_progress))
     if pairs is not None:
-        outcomes["hard_negatives"] = judge_pairs(library, remembered, pairs, report_progress)
+        outcomes["hard_negatives"] = judge_pairs(library, pairs, report_progress)
     if dump is not None:
         _write(dump, outcomes, library)
     if plot is not None:
         reliability_plot(outcomes["judgement"].figures, plot)
-    space = interface.space
     return {
         **{name: outcome.figures for name, outcome in outcomes.items()},
         "photos": len(photos),
-        "photos_per_s": library.photos_per_s,
-        "model": {
-            "interface": space.interface,
-            "checkpoint": space.checkpoint,
-            "preprocessing": space.preprocessing,
-            "dim": space.dim,
-        },
+        "photos_per_s": photos_per_s,
+        "model": asdict(interface.space),
         "pack": Path(pack).name,
         "seed": seed,
     }
 
 
-def _parts(
-    library: Library, interface: Interface, facts: TrainFacts, seed: int, progress: Progress
-) -> Iterator[tuple[str, Outcome]]:
+def _parts(library: Library, facts: TrainFacts, seed: int, progress: Progress) -> Iterator[tuple[str, Outcome]]:
     references = References(library.photos)
-    yield "caption", captions(library, interface, progress)
-    yield from interleaved(library, interface, references, seed=seed, progress=progress).items()
-    grounded = grounding(library, interface, references, facts.mean_mask, progress)
+    yield "caption", captions(library, progress)
+    yield from interleaved(library, references, seed=seed, progress=progress).items()
+    grounded = grounding(library, references, facts.mean_mask, progress)
     yield from grounded.items()
     by_name = grounded["grounding_text"].arrays
     looks = np.stack([by_name["grounding_text_intersection"], by_name["grounding_text_union"]], 1)
-    yield "forms", in_forms(library, interface, looks, progress)
+    yield "forms", in_forms(library, looks, progress)
     yield "proposals", proposals(library)
-    yield "labels", labels(library, interface, facts.names, progress)
-    yield "judgement", judgement(library, interface, references, progress)
-    yield "negatives", negatives(library, interface, progress)
-    yield "own_photo", own_photo(library, interface, progress)
+    yield "labels", labels(library, facts.names, progress)
+    yield "judgement", judgement(library, references, progress)
+    yield "negatives", negatives(library, progress)
+    yield "own_photo", own_photo(library, progress)
 
 
 def _write(path: Path, outcomes: dict[str, Outcome], library: Library) -> None:

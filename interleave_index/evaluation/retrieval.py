@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from itertools import chain
+
 import numpy as np
 
 from .. import metrics
-from ..interface.protocol import Interface
-from .library import Library, asked, totals
+from .annotations import captioned
+from .library import Library, asked
 from .outcome import Outcome, image_chance, text_chance, with_chance
 from .progress import Progress
 
 
-def captions(library: Library, interface: Interface, progress: Progress) -> Outcome:
+def captions(library: Library, progress: Progress) -> Outcome:
     """IR@k and TR@k of captions and photos.
 
     Args:
@@ -21,14 +23,12 @@ def captions(library: Library, interface: Interface, progress: Progress) -> Outc
         float32, ``caption_photo_keys``, ``caption_of`` (captions,) position of the photo each belongs to, ranks
         from 1: ``caption_image_ranks`` (captions,) and ``caption_text_ranks`` (photos,).
     """
-    gallery = library.only(np.array([bool(photo.captions) for photo in library.photos], bool))
-    texts, owner = [], []
-    for place, photo in enumerate(gallery.photos):
-        written = [caption for caption in photo.captions if caption.strip()]
-        texts += written
-        owner += [place] * len(written)
-    scores = totals(gallery, interface, [asked(text) for text in texts], "captions", progress).T
-    places, caption_of = np.arange(len(gallery.photos)), np.array(owner, np.int64)
+    gallery = library.only(captioned(library.photos))
+    written = [[caption for caption in photo.captions if caption.strip()] for photo in gallery.photos]
+    texts = list(chain.from_iterable(written))
+    scores = gallery.totals([asked(text) for text in texts], len(texts), "captions", progress).T
+    places = np.arange(len(written))
+    caption_of = np.repeat(places, [len(captions) for captions in written])
     own = places[:, None] == caption_of
     figures = metrics.retrieval(scores, places, caption_of)
     chance = {**image_chance(len(places)), **text_chance(own.sum(1), len(texts))}

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from ..errors import ShapeError
 from ..evaluation.judged_questions import Question
-from ..evaluation.library import asked, encode_library, totals
+from ..evaluation.library import asked, encode_library
 from ..evaluation.packs import PackPhoto
 from ..evaluation.progress import Progress
 from ..interface.calibration import KINDS, Curve, QueryKind, spread_of
@@ -95,7 +95,7 @@ def calibrate(
     for kind in KINDS:
         questions = by_kind[kind]
         queries = (asked(*question.query().parts) for question in questions)
-        scores = totals(library, interface, queries, f"{kind} questions", progress, count=len(questions))
+        scores = library.totals(queries, len(questions), f"{kind} questions", progress)
         draws = draw(scores, questions, without_right=kind in NAMELESS, seed=seed)
         curves[kind] = fit(draws, MIXED_CLAIMS if kind == "mixed" else FALSE_CLAIMS)
     return curves

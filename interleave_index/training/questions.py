@@ -12,7 +12,7 @@ from functools import partial
 
 import numpy as np
 
-from ..evaluation.annotations import Named, References, class_names, classes, sha1_number, shown
+from ..evaluation.annotations import RIGHT, UNKNOWN, Named, References, class_names, classes, sha1_number, shown
 from ..evaluation.judged_questions import MOST_OF_A_NAME, Question, judged_questions
 from ..evaluation.packs import PackPhoto
 from ..evaluation.words import with_article
@@ -51,14 +51,14 @@ def _named_mixtures(names: Sequence[Named]) -> Iterator[Question]:
 def _pairs(photos: Sequence[PackPhoto]) -> Iterator[Question]:
     """Two things that photos show together, one of them in brackets."""
     for table in shown(photos):
-        right = table.right.astype(int)
-        together = right.T @ right >= TOGETHER
+        right = table.truth == RIGHT
+        together = right.T.astype(int) @ right >= TOGETHER
         np.fill_diagonal(together, False)
         pairs = [(int(first), int(second)) for first, second in np.argwhere(together)]
         pairs.sort(key=lambda pair: sha1_number(f"{table.names[pair[0]]} {table.names[pair[1]]}"))
         for pair in pairs[:MOST_PAIRS]:
-            clear = (table.right | table.absent)[:, pair].all(1)
-            both = np.logical_and(table.right[clear, pair[0]], table.right[clear, pair[1]])
+            clear = (table.truth[:, pair] != UNKNOWN).all(1)
+            both = right[clear][:, pair].all(1)
             first, second = (with_article(table.names[column]) for column in pair)
             named = Named(f"{first} with {second}", "things", table.photos[clear], both.astype(np.int8), enough=True)
             yield Question(named, partial(Query, Entity(first), f"with {second}"))

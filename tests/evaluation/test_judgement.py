@@ -13,14 +13,20 @@ import pytest
 from interleave_index.errors import InputError
 from interleave_index.evaluation import negatives
 from interleave_index.evaluation.annotations import References, strangers, things
-from interleave_index.evaluation.answers import Asker
+from interleave_index.evaluation.answers import ask
 from interleave_index.evaluation.forms import FORMS
 from interleave_index.evaluation.judgement import judgement
 from interleave_index.evaluation.library import Library, asked
 from interleave_index.evaluation.negatives import pairs, tally
 from interleave_index.evaluation.packs import PackPhoto, PackRegion
 from interleave_index.evaluation.plot import reliability_plot
-from interleave_index.evaluation.precision import average_precision, best_f1, precision_recall, reliability
+from interleave_index.evaluation.precision import (
+    average_precision,
+    best_f1,
+    calibration_error,
+    precision_recall,
+    reliability,
+)
 from interleave_index.evaluation.remembered import Remembered
 from interleave_index.grammar import Query
 from interleave_index.interface.calibration import BANKS, KINDS, Calibration, Curve
@@ -104,7 +110,7 @@ def _library(*photos: tuple[PackPhoto, tuple[float, float, float]]) -> Library:
         areas=nothing,
         scores=nothing,
     )
-    return Library(tuple(photo for photo, _ in photos), block, ((),) * count)
+    return Library(tuple(photo for photo, _ in photos), block, ((),) * count, Axes())
 
 
 CAT = ("cat", 50.0)
@@ -124,7 +130,7 @@ def library() -> Library:
 
 
 def _judged(library: Library) -> tuple[dict[str, Any], dict[str, Any]]:
-    found = judgement(library, Axes(), References(library.photos), lambda what, done, total: None)
+    found = judgement(library, References(library.photos), lambda what, done, total: None)
     return found.figures, found.arrays
 
 
@@ -221,17 +227,16 @@ def test_a_class_name_is_a_stranger_to_things_that_neither_their_list_nor_their_
 
 
 def test_an_answer_over_some_photos_is_judged_by_the_best_of_those(library: Library) -> None:
-    found = Asker(library, Axes()).ask(Query("cat"))
+    found = ask(library, Query("cat"))
     some = found.over(np.array([2, 3]))
     assert some.chances.tolist() == pytest.approx([_chance(0.3, 0.6), _chance(0.6, 0.6)])
     assert some.order.tolist() == [1, 0] and some.monotone
 
 
 def test_a_photo_of_the_library_is_asked_by_its_stored_vector(library: Library) -> None:
-    interface = Axes()
-    found = Asker(library, interface).ask(Query(PhotoRef(1)))
+    found = ask(library, Query(PhotoRef(1)))
     assert found.scores.total[0] == pytest.approx(0.9 + 0.8 * 0.9)  # a legend of unit length, and the entity as it is
-    assert not interface.encoded
+    assert isinstance(library.interface, Axes) and not library.interface.encoded
 
 
 # --- negatives -------------------------------------------------------------------------------
@@ -261,7 +266,7 @@ def test_a_negative_moves_the_photos_that_show_it_down() -> None:
     dog = ("dog", 30.0)
     both = [(_photo(f"both{n}", CAT, dog), (0.9, 0.9, 0)) for n in range(10)]
     alone = [(_photo(f"cat{n}", CAT), (0.8, 0.0, 0)) for n in range(10)]
-    found = negatives.negatives(_library(*both, *alone), Axes(), lambda what, done, total: None)
+    found = negatives.negatives(_library(*both, *alone), lambda what, done, total: None)
     assert found.figures == {
         "shows_before": 100,
         "shows_after": 0,
@@ -278,9 +283,9 @@ def test_a_negative_moves_the_photos_that_show_it_down() -> None:
 
 def test_reliability_puts_sure_chances_in_the_last_bin_and_leaves_empty_bins_out() -> None:
     found = reliability(np.array([0.0, 0.3, 1.0]), np.array([False, True, True]))
-    assert found.low.tolist() == [0.0, 0.3, 0.9] and found.count.tolist() == [1, 1, 1]
-    assert found.error == pytest.approx(0.7 / 3)
-    assert reliability(np.zeros(0), np.zeros(0, bool)).error == 0
+    assert [row[0] for row in found] == [0.0, 0.3, 0.9] and [row[3] for row in found] == [1, 1, 1]
+    assert calibration_error(found) == pytest.approx(0.7 / 3)
+    assert calibration_error(reliability(np.zeros(0), np.zeros(0, bool))) == 0
 
 
 def test_f1_and_average_precision_of_nothing_are_zero() -> None:

@@ -60,9 +60,8 @@ def published(tmp_path_factory: pytest.TempPathFactory, toys: Any) -> PublishedM
 @pytest.fixture
 def subject(published: PublishedModel) -> FindSubject:
     space = Space("published", "random", "none", 32)
-    return FindSubject(
-        PublishedFind(published, space, torch.zeros(2, 32), Calibration(*[np.eye(4, 32, dtype=np.float32)] * 4))
-    )
+    bank = np.eye(4, 32, dtype=np.float32)
+    return FindSubject(PublishedFind(published, space, torch.zeros(2, 32), Calibration(bank, bank, bank, bank)))
 
 
 @pytest.fixture

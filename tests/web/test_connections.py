@@ -66,7 +66,7 @@ def get(address, path="api/status", **headers):
     connection = http.client.HTTPConnection(place.hostname, place.port, timeout=20)
     connection.request("GET", place.path + path, headers={name.replace("_", "-"): v for name, v in headers.items()})
     answer = connection.getresponse()
-    answer.data = answer.read()
+    answer.data = answer.read()  # type: ignore[attr-defined]
     connection.close()
     return answer
 
@@ -253,9 +253,9 @@ def test_behind_nginx_below_a_path_the_page_searches_and_the_cookie_is_for_that_
             except OSError:
                 time.sleep(0.05)
         place = urlsplit(address)
-        connection = http.client.HTTPConnection(place.hostname, place.port, timeout=20)
+        connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=20)
         connection.request("POST", "/photos/api/session", json.dumps({"token": token}))
-        cookie = connection.getresponse().getheader("set-cookie")
+        cookie = connection.getresponse().getheader("set-cookie") or ""
         assert "Path=/photos/" in cookie and "Secure" in cookie and f"interleave_session_{port}=" in cookie
         connection.close()
         page = new_page(address, wait="#token")

@@ -440,7 +440,7 @@ class Index:
         """The photo of the catalog that a path shows, if its content is still the one that was taken in."""
         if not isinstance(source, str | Path):
             return None
-        path = Path(user_path(source)).absolute()
+        path = Path(os.path.abspath(user_path(source)))
         known = self._store.photo_by_path(path)
         if known is None or not path.is_file():
             return None

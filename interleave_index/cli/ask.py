@@ -7,16 +7,17 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import typer
 
+from ..config import Config
 from ..errors import IndexNotFound
 from ..grammar import Query
 from ..interface.protocol import Interface
 from ..records import RGB, Answer, Filters, Hit, Photo
 from ..service import Index, build_interface, ground_picture, load_picture
-from . import show
+from . import served, show
 from .heat import HeatMaps
 from .options import (
     AfterOption,
@@ -33,6 +34,7 @@ from .options import (
     MissingOption,
     ModelOption,
     NearOption,
+    NoServerOption,
     OfflineOption,
     OverwriteOption,
     filters_of,
@@ -94,6 +96,7 @@ def search(
     html: HtmlOption = None,
     heatmap: HeatmapOption = None,
     overwrite: OverwriteOption = False,
+    no_server: NoServerOption = False,
     paths: Annotated[bool, typer.Option("--paths", help="Print only the paths of the hits, one a line.")] = False,
     null: Annotated[
         bool, typer.Option("--null", "-0", help="As --paths, with a NUL behind each, for xargs -0.")
@@ -105,7 +108,7 @@ def search(
     if as_json and (paths or null):
         raise typer.BadParameter("--json and --paths are two forms of one answer, expected one of them")
     asked = Query.parse(" ".join(query))
-    with opened(
+    place, effective = settings(
         index,
         config,
         models_interface=model,
@@ -113,12 +116,21 @@ def search(
         models_dtype=dtype,
         models_grounders=grounders,
         models_offline=offline,
-    ) as found:
-        outputs = Outputs(html, heatmap, overwrite, found.owns)
-        answer = found.search(
-            asked, top_k, filters=filters, ground=_depth(ground), mode=mode.value, exclude_self=exclude_self
-        )
-        outputs.write(answer, asked, lambda: found.interface, found.pixels, found.load_picture)
+    )
+    options: dict[str, Any] = {
+        "top_k": top_k,
+        "ground": _depth(ground),
+        "mode": mode.value,
+        "exclude_self": exclude_self,
+    }
+    answer = None
+    if not (no_server or html or heatmap):  # these want pixels, and the model
+        answer = served.search(place, effective, asked, filters, options)
+    if answer is None:
+        with Index.open(place, config=effective) as found:
+            outputs = Outputs(html, heatmap, overwrite, found.owns)
+            answer = found.search(asked, filters=filters, **options)
+            outputs.write(answer, asked, lambda: found.interface, found.pixels, found.load_picture)
     _tell_notes(answer)
     if as_json:
         show.emit_json(answer.to_json())
@@ -141,6 +153,7 @@ def ground(
     html: HtmlOption = None,
     heatmap: HeatmapOption = None,
     overwrite: OverwriteOption = False,
+    no_server: NoServerOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Mask what each part of a query means in one photo. Any picture file will do; no index is needed."""
@@ -154,24 +167,44 @@ def ground(
         models_grounders=grounders,
         models_offline=offline,
     )
-    try:
-        with Index.open(folder, config=effective) as found:
-            outputs = Outputs(html, heatmap, overwrite, found.owns)
-            hit = found.ground(named, asked)
-            interface = partial(getattr, found, "interface")
-            outputs.write(_alone(hit, asked), asked, interface, found.pixels, found.load_picture, named=True)
-    except IndexNotFound:
-        if index is not None or isinstance(named, int):
-            raise
-        outputs = Outputs(html, heatmap, overwrite)
-        built, load = build_interface(effective), partial(load_picture, config=effective)
-        hit = ground_picture(named, asked, config=effective, interface=built)  # a picture file needs no index
-        outputs.write(_alone(hit, asked), asked, lambda: built, lambda _: load(named), load, named=True)
+    hit = None
+    if not (no_server or html or heatmap):
+        hit = served.ground(folder, effective, named, asked)
+    if hit is None:
+        outputs = OutputOptions(html, heatmap, overwrite)
+        hit = _ground_here(folder, effective, named, asked, outputs, index_is_named=index is not None)
     _tell_notes(hit)
     if as_json:
         show.emit_json(hit.to_json())
     else:
         show.emit_grounding(hit)
+
+
+def _ground_here(
+    folder: Path | str,
+    config: Config,
+    photo: int | str,
+    query: Query,
+    outputs: OutputOptions,
+    *,
+    index_is_named: bool,
+) -> Hit:
+    """Look at a photo in this process, by the index if there is one."""
+    try:
+        with Index.open(folder, config=config) as found:
+            checked = Outputs(*outputs, found.owns)
+            hit = found.ground(photo, query)
+            interface = partial(getattr, found, "interface")
+            checked.write(_alone(hit, query), query, interface, found.pixels, found.load_picture, named=True)
+            return hit
+    except IndexNotFound:
+        if index_is_named or isinstance(photo, int):
+            raise
+    checked = Outputs(*outputs)
+    built, load = build_interface(config), partial(load_picture, config=config)
+    hit = ground_picture(photo, query, config=config, interface=built)  # a picture file needs no index
+    checked.write(_alone(hit, query), query, lambda: built, lambda _: load(photo), load, named=True)
+    return hit
 
 
 def export(
@@ -296,6 +329,14 @@ def _export_library(found: Index, filters: Filters, targets: ExportTargets) -> d
     if targets.jsonl:
         counts["json_lines"] = write_library_jsonl(found.library(filters), targets.jsonl, overwrite=overwrite)
     return counts
+
+
+class OutputOptions(NamedTuple):
+    """The options about the page and the heat maps, as they were given."""
+
+    page: Path | None
+    heatmap: Path | None
+    overwrite: bool
 
 
 class Outputs:

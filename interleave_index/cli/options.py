@@ -42,6 +42,9 @@ GroundersOption = Annotated[
 HeatmapOption = Annotated[
     Path | None, typer.Option("--heatmap", metavar="DIR", help="Write a heat map of every entity as PNG.")
 ]
+NoServerOption = Annotated[
+    bool, typer.Option("--no-server", help="Do not ask the server of the index, if one runs; see `serve`.")
+]
 OverwriteOption = Annotated[
     bool, typer.Option("--overwrite", help="Write over files that are there; never over a picture of yours.")
 ]

@@ -21,6 +21,7 @@
     state        everything that the routes share
     bodies       requests in JSON, or with pictures beside it
     asking, photos, taking, exporting, pages    the routes
+    local_socket a socket on this machine, by which the commands ask a running server
     app, serve   the application, and the process around it
 
 FastAPI is imported only here, and only when a server is made.

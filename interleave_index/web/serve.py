@@ -13,6 +13,7 @@ from ..config import Config
 from ..errors import ConfigError
 from .app import create_app
 from .connections import HEAD_BYTES, limited
+from .local_socket import answering
 from .logs import spare_the_logs
 from .settings import ServeSettings
 from .state import State
@@ -45,7 +46,8 @@ def serve(
         address = address_of(settings.host, listening.getsockname()[1], settings.base_path)
         spare_the_logs()
         threading.Thread(target=_warm, args=(state,), name="warm", daemon=True).start()
-        asyncio.run(_run(state, listening, lambda: ready(address), stop))
+        with answering(state.index, config):
+            asyncio.run(_run(state, listening, lambda: ready(address), stop))
     finally:
         if listening is not None:
             listening.close()

@@ -13,6 +13,7 @@ from starlette.datastructures import UploadFile
 from starlette.requests import Request
 
 from .problems import KIND, Refused
+from .settings import MIB
 from .state import State
 from .uploads import Upload
 from .wire import ExportBody, GroundBody, IngestBody, SearchBody, SessionBody
@@ -65,11 +66,20 @@ async def picture_of(request: Request, state: State) -> bytes:
         return await file.read(state.settings.upload_bytes + 1)
 
 
+def size_words(count: int) -> str:
+    """A number of bytes for people.
+
+    >>> size_words(32 * 2**20), size_words(1000)
+    ('32 MiB', '1000 bytes')
+    """
+    return f"{count / MIB:.0f} MiB" if count >= MIB else f"{count} bytes"
+
+
 def take(state: State, data: bytes) -> Upload:
     """Hold one picture; Refused with 413 when it is too long."""
     most = state.settings.upload_bytes
     if len(data) > most:
-        raise Refused(413, f"picture has more than {most} bytes, expected at most that")
+        raise Refused(413, f"picture has more than {size_words(most)}, expected at most that")
     return state.uploads.take(data)
 
 

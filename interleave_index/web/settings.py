@@ -60,7 +60,7 @@ class ServeSettings:
     hits: int = 5000
     running: int = 4
     waiting: int = 64
-    patience_seconds: float = 1.0
+    patience_seconds: float = 0.6
     queue_seconds: float = 5.0
     work_seconds: float = 120.0
     file_seconds: float = 15.0

@@ -352,7 +352,7 @@ def test_everything_can_be_done_by_keys(page):
         page.keyboard.press("m")
     assert list(json.loads(asked.value.post_data)["parts"][0]) == ["photo"]
     settle(page)
-    assert page.locator("#selection").is_hidden()
+    assert page.inner_text("#selection strong") == "1 selected"  # it is among the new hits, too
 
 
 def test_taking_photos_in_shows_progress_and_the_files_that_failed(serve_page, new_page, tmp_path, draw):
@@ -638,3 +638,210 @@ def test_the_description_of_the_api_is_readable_without_a_network(serve_page, ne
     assert page.locator(".route").count() > 15
     page.locator(".route:has-text('/api/search') summary").first.click()
     assert "curl" in page.inner_text(".route[open]")
+
+
+# --- first steps, browsing, selection, and a server that is gone ------------------------------
+
+
+def test_a_first_visitor_can_click_three_examples_of_the_own_library(page):
+    page.wait_for_selector(".example >> nth=2")
+    assert "brackets" in page.inner_text(".welcome")
+    for number, kinds in ((0, ["entity", "text"]), (1, ["text", "photo", "text"]), (2, ["region"])):
+        with page.expect_response(lambda answer: answer.url.endswith("/api/search")) as asked:
+            page.locator(".example").nth(number).click()
+        assert [next(iter(part)) for part in json.loads(asked.value.request.post_data)["parts"]] == kinds
+        assert asked.value.json()["hits"]
+        settle(page)
+        assert page.locator(".welcome").count() == 0
+        page.go_back()
+        page.wait_for_selector(".example >> nth=2")
+
+
+def test_changing_a_chip_searches_again(page):
+    ask(page, "[red] [blue]")
+    page.locator(".chip").nth(1).click()
+    with page.expect_request("**/api/search") as asked:
+        page.check(".menu input[type=checkbox]")
+    assert json.loads(asked.value.post_data)["parts"][1] == {"entity": "blue", "not": True}
+    assert page.locator(".menu").is_visible()
+    with page.expect_request("**/api/search") as asked:
+        page.click(".menu >> text=Remove")
+    assert json.loads(asked.value.post_data)["parts"] == [{"entity": "red"}]
+    settle(page)
+
+
+def test_photos_are_browsed_by_filters_without_a_query(serve_page, new_page, tmp_path, draw):
+    from interleave_index.service import Index
+
+    for year in (2019, 2020, 2021):
+        exif = Image.Exif()
+        exif.get_ifd(0x8769)[0x9003] = f"{year}:06:15 12:00:00"
+        picture = Image.fromarray(draw.paint({"red": draw.rectangle(10, 10, year % 50 + 40, 60)}))
+        (tmp_path / "dated").mkdir(exist_ok=True)
+        picture.save(tmp_path / "dated" / f"{year}.jpg", exif=exif)
+    config = Config().with_flags(models_interface="toy", ingest_workers=0)
+    with Index.open(tmp_path / "dated.index", interface=ToyInterface(), create=True, config=config) as index:
+        index.ingest(tmp_path / "dated")
+    page = new_page(serve_page(tmp_path / "dated.index"))
+    page.click("#filter-button")
+    page.fill(".filters input[type=date] >> nth=0", "2020-01-01")
+    page.fill(".filters input[type=date] >> nth=1", "2020-12-31")
+    page.keyboard.press("Tab")
+    until(page, "document.querySelectorAll('.card').length === 1")
+    assert names(page) == ["2020.jpg"]
+    page.reload()
+    page.wait_for_selector("[data-ready]")
+    assert names(page) == ["2020.jpg"] and "(1)" in page.inner_text("#filter-button")
+
+
+def test_a_range_and_all_can_be_selected_and_the_selection_is_kept(page):
+    ask(page, "[red]")
+    shown = names(page)
+    cards = [card(name) for name in shown]
+    page.hover(cards[1])
+    page.click(cards[1] + " .pick")
+    page.hover(cards[3])
+    page.click(cards[3] + " .pick", modifiers=["Shift"])
+    assert page.inner_text("#selection strong") == "3 selected"
+    page.click(cards[0] + " .open")  # while selecting, a click on a photo selects it, too
+    assert page.inner_text("#selection strong") == "4 selected"
+    with page.expect_response(lambda answer: answer.url.endswith("/api/search")):
+        page.click("#facts >> text=Stacks")
+    settle(page)
+    assert page.inner_text("#selection strong") == "4 selected"
+    page.click("#selection >> text=All 6")
+    assert page.inner_text("#selection strong") == "6 selected"
+    page.click("#selection >> text=Clear")
+    assert page.locator("#selection").is_hidden()
+
+
+def test_going_back_and_loading_again_come_to_the_same_query_at_the_same_place(serve_page, new_page):
+    page = new_page(serve_page(), viewport={"width": 420, "height": 420})
+    ask(page, "[red]")
+    page.evaluate("scrollTo(0, 250)")
+    page.wait_for_timeout(400)
+    place = page.evaluate("scrollY")
+    assert place > 100
+    page.evaluate("document.querySelector('.card .open').focus({preventScroll: true})")
+    with page.expect_response(lambda answer: answer.url.endswith("/api/search")):
+        page.keyboard.press("m")
+    settle(page)
+    assert page.evaluate("scrollY") == 0
+    page.go_back()
+    until(page, "place => Math.abs(scrollY - place) < 15", place)  # the query may have grown by a chip
+    assert page.locator(".chip").all_inner_texts() == ["red"]
+    page.wait_for_timeout(300)
+    page.reload()
+    page.wait_for_selector("[data-ready]")
+    until(page, "place => Math.abs(scrollY - place) < 15", place)  # the query may have grown by a chip
+    assert page.locator(".chip").all_inner_texts() == ["red"]
+
+
+def test_a_server_that_is_gone_is_said_in_words_and_asked_again_by_a_button(page):
+    page.route("**/api/search", lambda route: route.abort())
+    page.fill(".words", "[red]")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#try-again")
+    assert "cannot be reached" in page.inner_text(".trouble")
+    page.unroute("**/api/search")
+    page.click("#try-again")
+    page.wait_for_selector("#counted")
+    assert page.locator(".trouble").is_hidden()
+    page.trouble.clear()  # the browser itself notes that it failed
+
+
+def test_a_search_that_the_server_let_go_is_made_again_without_being_noticed(page):
+    ask(page, "[red]")
+    name = "**/api/export"
+    page.route(
+        name,
+        lambda route: route.fulfill(
+            status=410, content_type="application/problem+json", body=json.dumps({"detail": "not held any more"})
+        ),
+        times=1,
+    )
+    page.click("#facts >> text=Export")
+    with page.expect_request("**/api/search"), page.expect_download() as got:
+        page.click(".menu [data-form=paths]")
+    with open(got.value.path(), encoding="utf-8") as file:
+        assert len(file.read().splitlines()) == 6
+    page.trouble.clear()  # the browser itself notes the 410
+
+
+def test_a_busy_server_is_asked_again_by_itself(page):
+    page.route(
+        "**/api/search",
+        lambda route: route.fulfill(
+            status=429, headers={"Retry-After": "1"}, content_type="application/problem+json", body="{}"
+        ),
+        times=1,
+    )
+    page.fill(".words", "[red]")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#counted")
+    assert page.locator(".trouble").is_hidden()
+    page.trouble.clear()
+
+
+def test_a_click_takes_the_best_part_and_a_second_click_the_next_larger_one(page):
+    """The server's regions are replaced: a speck, a thing that scores best, and most of the photo, one in the other."""
+
+    def rle(share):
+        size = 20
+        on = [1 if max(abs(x - 10), abs(y - 10)) <= share * 10 else 0 for x in range(size) for y in range(size)]
+        counts, value, run = [], 0, 0
+        for pixel in on:
+            if pixel != value:
+                counts.append(run)
+                value, run = pixel, 0
+            run += 1
+        return {"size": [size, size], "counts": [*counts, run]}
+
+    def turn(route):
+        answer = route.fetch()
+        found = answer.json()
+        shares = ((0.2, 0.4), (0.5, 0.9), (0.9, 0.6))
+        found["regions"] = [
+            {"region": f"1/{n}", "score": score, "box": [0, 0, 9, 9], "mask": rle(share)}
+            for n, (share, score) in enumerate(shares)
+        ]
+        route.fulfill(response=answer, json=found)
+
+    page.route("**/regions", turn)
+    page.locator(".card .open").first.click()
+    page.wait_for_selector("#all-regions")
+    place = page.locator(".viewer .stage img").bounding_box()
+    middle = place["x"] + place["width"] / 2, place["y"] + place["height"] / 2
+    seen = []
+    for _ in range(3):
+        page.mouse.click(*middle)
+        seen.append(page.inner_text(".picked h3").split()[1])
+    assert seen == ["2", "3", "2"]
+
+
+def test_at_360_pixels_nothing_is_clipped_and_every_button_has_its_word(serve_page, new_page):
+    page = new_page(serve_page(), viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True)
+
+    def outside():
+        return page.evaluate(
+            """() => [...document.querySelectorAll("button, input, select, .note, #counted, .example")]
+            .filter((node) => node.checkVisibility() && !node.closest(".skip") && node.type !== "file")
+            .map((node) => [node, node.getBoundingClientRect()])
+            .filter(([node, place]) => place.width && (place.left < -1 || place.right > innerWidth + 1
+                || (node.scrollWidth > node.clientWidth + 2 && node.matches(".button"))))
+            .map(([node]) => node.outerHTML.slice(0, 80))"""
+        )
+
+    page.wait_for_selector(".example >> nth=2")
+    assert outside() == []
+    ask(page, "[red] beside [blue]")
+    assert outside() == []
+    words = page.eval_on_selector_all(
+        "#facts .button, #phrase, #add-picture, #filter-button, #ingest-button",
+        "buttons => buttons.map(button => button.querySelector('span').getBoundingClientRect().width)",
+    )
+    assert len(words) >= 7 and min(words) > 15
+    page.evaluate("document.querySelector('.card .pick').click()")
+    page.wait_for_selector("#selection")
+    assert outside() == []
+    assert page.evaluate("document.documentElement.scrollWidth") == 360

@@ -11,18 +11,26 @@ export class Problem extends Error {
 
 export const wants = new EventTarget(); // "token": the server asks for one
 
-async function send(path, options = {}) {
+const BUSY_TRIES = 3, LONGEST_WAIT = 10; // how often a busy server is asked again, and for how many seconds at most
+
+async function send(path, options = {}, tries = BUSY_TRIES) {
   let answer;
   try {
     answer = await fetch(path, { credentials: "same-origin", ...options });
   } catch (trouble) {
     if (trouble.name === "AbortError") throw trouble;
-    throw new Problem(0, { detail: "the server cannot be reached; is it still running?" });
+    throw new Problem(0, { detail: "The server cannot be reached. Is it still running?" });
   }
   if (answer.ok) return answer;
+  const wait = Number(answer.headers.get("Retry-After") || 1);
+  if (answer.status === 429 && tries > 1 && wait <= LONGEST_WAIT && !path.startsWith("api/session")) {
+    await new Promise((done) => setTimeout(done, 1000 * wait * (0.5 + Math.random())));
+    options.signal?.throwIfAborted();
+    return send(path, options, tries - 1);
+  }
   const body = await answer.json().catch(() => ({}));
   if (answer.status === 401 && !path.startsWith("api/session")) wants.dispatchEvent(new Event("token"));
-  if (answer.status === 429) body.detail = `the server is busy; try again in ${answer.headers.get("Retry-After") || 1} s`;
+  if (answer.status === 429 && !path.startsWith("api/session")) body.detail = "The server is busy with other requests.";
   throw new Problem(answer.status, body);
 }
 

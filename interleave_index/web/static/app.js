@@ -1,6 +1,6 @@
 // The page: joins query, filters, photos and viewer. Everything that is asked of the server is asked from here.
 
-import { $, button, clear, colours, count, download, el, icon, say } from "./dom.js";
+import { $, button, clear, colours, count, download, el, icon, later, say } from "./dom.js";
 import * as api from "./api.js";
 import { Composer } from "./compose.js";
 import { Filters } from "./filters.js";
@@ -8,18 +8,21 @@ import { Grid } from "./grid.js";
 import { Ingest } from "./ingest.js";
 import { markPart } from "./mark.js";
 import { Viewer } from "./viewer.js";
+import { partOf } from "./part.js";
 
 const PAGE = 100;
+const FORMS = { coco: "COCO instances (JSON)", masks: "Masks (PNG in a ZIP)", paths: "List of paths", jsonl: "JSON lines" };
 const state = { items: [], search: null, answer: null, next: null, busy: false, chosen: new Set(), masks: true, only: -1, off: new Set(), stacks: true, exact: false, without: false, named: false, at: -1, looks: new Map() };
 
 const composer = new Composer($("#compose"), () => ask({ push: true }));
+composer.again = later(() => ask({ push: true }), 400); // a chip was changed
 const filters = new Filters($("#filters"), () => { drawFilterButton(); ask({ push: true }); });
 const ingest = new Ingest(() => { refreshLibrary(); if (!composer.body().length) ask(); });
 const grid = new Grid($("#hits"), {
-  open: (index) => open(index), choose: (index) => choose(state.items[index].photo.id), chosen: (id) => state.chosen.has(id),
+  open: (index) => open(index), choose: (index, range) => choose(index, range), chosen: (id) => state.chosen.has(id),
   like: (index) => like(state.items[index].photo), more: () => more(), masks: (item, pointed) => shapes(item, pointed) });
 const viewer = new Viewer({
-  step: (by) => open(state.at + by), like, add: (part) => add(part), replace: (part) => add(part, true), chosen: (id) => state.chosen.has(id), choose,
+  step: (by) => open(state.at + by), like, add: (part) => add(part), replace: (part) => add(part, true), chosen: (id) => state.chosen.has(id), choose: (id) => choose(state.items.findIndex((item) => item.photo.id === id)),
   again: (item) => look(item), heat: (item) => api.post("api/heat", { photo: item.photo.id, parts: composer.body() }), name: (n, entity) => nameOf(n, entity), closed: () => grid.focus(state.at),
   other: async (id) => { const photo = await api.get(`api/photos/${id}`); viewer.show({ photo }, { search: null, first: true, last: true }); },
   mark: async (photo, dialog) => {
@@ -33,7 +36,7 @@ const viewer = new Viewer({
 // --- asking ----------------------------------------------------------------------------------
 
 let asking = null;
-async function ask({ push = false } = {}) {
+async function ask({ push = false, scroll = 0 } = {}) {
   asking?.abort();
   asking = new AbortController();
   const { signal } = asking;
@@ -49,16 +52,32 @@ async function ask({ push = false } = {}) {
       const answer = await api.post("api/search", { parts, filters: limits, limit: PAGE, stacks: state.stacks, ...(state.exact ? { ground: "exact" } : {}), ...(state.without && state.named ? { exclude_self: true } : {}) }, signal);
       Object.assign(state, { answer, search: answer.search, next: answer.next, items: answer.hits.map((hit) => ({ photo: hit.photo, hit })), took: performance.now() - began });
     } else {
-      const folder = limits.folder ? `&folder=${encodeURIComponent(limits.folder)}` : "";
-      const listed = await api.get(`api/photos?limit=${PAGE}${folder}`, signal);
+      const listed = await api.get(browsing(limits), signal);
       Object.assign(state, { answer: null, search: null, next: listed.next, total: listed.total, items: listed.photos.map((photo) => ({ photo })) });
     }
-    state.chosen.clear();
+    const there = new Set(state.items.map((item) => item.photo.id));
+    for (const id of state.chosen) if (!there.has(id)) state.chosen.delete(id);
     show(true);
+    await scrollBack(scroll);
   } catch (problem) {
-    if (problem.name !== "AbortError") composer.complain(problem);
+    if (problem.name !== "AbortError") composer.complain(problem, () => ask());
   }
   if (!signal.aborted) { state.busy = false; document.body.classList.remove("busy"); grid.draw(); }
+}
+
+function browsing(limits, cursor = 0) {
+  const words = new URLSearchParams({ limit: PAGE, cursor });
+  for (const [name, value] of Object.entries(limits)) for (const one of [value].flat()) words.append(name, one);
+  return `api/photos?${words}`;
+}
+
+// To where the page was before the browser went away from it: further hits are fetched as far as they are needed.
+async function scrollBack(to) {
+  while (to > document.body.scrollHeight - innerHeight && state.next !== null && !asking.signal.aborted) {
+    state.busy = false;
+    await more();
+  }
+  if (to) scrollTo(0, to);
 }
 
 async function more() {
@@ -73,17 +92,33 @@ async function more() {
       state.next = page.next;
       state.items = state.items.concat(page.hits.map((hit) => ({ photo: hit.photo, hit })));
     } else {
-      const folder = filters.body().folder;
-      const page = await api.get(`api/photos?cursor=${next}&limit=${PAGE}${folder ? `&folder=${encodeURIComponent(folder)}` : ""}`);
+      const page = await api.get(browsing(filters.body(), next));
       if (state.answer !== answer || state.search) return;
       state.next = page.next;
       state.items = state.items.concat(page.photos.map((photo) => ({ photo })));
     }
     show();
   } catch (problem) {
+    if (problem.status === 410) return renew();
     state.next = null;
-    say(problem.message, "bad");
+    clear($("#end"), `${problem.message} `, button("Try again", "undo", () => { state.next = next; clear($("#end")); more(); }));
   } finally { state.busy = false; }
+}
+
+// The server does not hold the search any more: it is asked again, and the page stays where it is.
+async function renew() {
+  await ask({ scroll: scrollY });
+  say("The search was made again: the server had let it go.");
+}
+
+// A piece of a search; when the search is not held any more, of the search that is made in its place.
+async function held(act) {
+  const { search } = state;
+  try { return await act(); } catch (problem) {
+    if (problem.status !== 410 || !search) throw problem;
+    if (state.search === search) await (state.renewing ||= renew().finally(() => { state.renewing = null; }));
+    return act();
+  }
 }
 
 function show(reset = false) {
@@ -111,7 +146,7 @@ function counted() {
 function facts() {
   const { answer } = state;
   if (!answer) {
-    clear($("#facts"), state.items.length ? el("p", { class: "soft lead" }, "Ask in words, drop or paste a picture, or open a photo and click a part of it. Brackets ask for a mask: ", el("code", {}, "[a dog] on a beach"), ".") : null);
+    clear($("#facts"), state.items.length && !filters.count ? welcome() : null);
     return;
   }
   const toggle = (label, name, on, act) => button(label, name, act, { "aria-pressed": String(on) });
@@ -131,6 +166,32 @@ function facts() {
   answer.notes.map((note) => el("p", { class: "note small" }, note)));
 }
 
+// What a first visitor can do, as three things to click; they are made of the photos at hand.
+function welcome() {
+  const box = el("section", { class: "welcome", "aria-label": "What you can ask" },
+    el("p", { class: "lead" }, "Describe the photo you look for. Words in ", el("b", {}, "[brackets]"), " are outlined on every photo that is found."),
+    el("ul", { class: "examples" }));
+  const list = $("ul", box);
+  const example = (title, words, parts, ...shown) => list.append(el("li", {}, el("button", { type: "button", class: "example", on: { click: () => { composer.set(parts); ask({ push: true }); scrollTo(0, 0); } } },
+    el("span", { class: "shown" }, shown), el("b", {}, title), el("span", { class: "soft small" }, words))));
+  const draw = ({ words, photo, region }) => {
+    const phrase = words || "a dog";
+    example("Search by words", "The bracket asks for an outline.", [{ kind: "entity", text: phrase }, { kind: "text", text: "outdoors" }], el("span", { class: "chip", vars: colours(0) }, el("span", { class: "dot" }), phrase), " outdoors");
+    if (photo) {
+      const picture = { kind: "picture", photo: photo.id, shown: api.thumbnail(photo.id), name: photo.name, width: photo.width, height: photo.height };
+      example("A picture in the sentence", "Drop or paste your own, too.", [{ kind: "text", text: "like" }, picture, { kind: "text", text: "at night" }], "like ", el("img", { src: picture.shown, alt: photo.name }), " at night");
+    }
+    if (region) {
+      const id = Number.parseInt(region.region, 10), part = { kind: "picture", region: region.region, shown: api.thumbnail(id), name: `part of photo ${id}` };
+      example("Only a part of a picture", "Click a thing in any photo.", [part], partOf(part));
+    }
+  };
+  examples ||= api.get("api/examples").catch(() => ({}));
+  examples.then(draw);
+  return box;
+}
+let examples = null;
+
 function nameOf(n, entity) {
   if (!entity.text.startsWith("[")) return entity.text;
   const part = composer.parts.filter((one) => one.kind !== "text")[n];
@@ -140,7 +201,7 @@ function nameOf(n, entity) {
 // Masks of what the answer claims: of hits that are meant, dotted where an entity is doubtful. Others show when pointed at.
 async function shapes(item, pointed) {
   if (!state.search || !state.masks || !item.hit?.entities.some((entity) => entity.regions.length)) return [];
-  const found = await api.masksOf(state.search, item.photo.id);
+  const found = await held(() => api.masksOf(state.search, item.photo.id));
   return found.flatMap((masks, n) => {
     const entity = item.hit.entities[n];
     const alone = state.only === n, beside = state.only >= 0 && !alone;
@@ -174,8 +235,18 @@ function add(part, replace = false) {
   scrollTo({ top: 0 });
 }
 
-function choose(id) {
-  state.chosen.has(id) ? state.chosen.delete(id) : state.chosen.add(id);
+// With `range`, all from the one chosen last to this one.
+function choose(index, range = false) {
+  const { id } = state.items[index].photo;
+  const from = range && state.last >= 0 && state.last < state.items.length ? state.last : index;
+  if (from === index) state.chosen.has(id) ? state.chosen.delete(id) : state.chosen.add(id);
+  else for (const item of state.items.slice(Math.min(from, index), Math.max(from, index) + 1)) state.chosen.add(item.photo.id);
+  state.last = index;
+  selected();
+}
+
+function selected() {
+  document.body.classList.toggle("selecting", state.chosen.size > 0);
   grid.refresh();
   drawSelection();
 }
@@ -183,10 +254,10 @@ function choose(id) {
 function drawSelection() {
   const box = $("#selection"), many = state.chosen.size;
   box.hidden = !many;
-  if (many) clear(box, el("strong", {}, `${many} selected`), button("Export", "export", (event) => exportMenu(event.currentTarget)), button("Clear", "close", () => { state.chosen.clear(); grid.refresh(); drawSelection(); }));
+  document.body.classList.toggle("selecting", many > 0);
+  if (many) clear(box, el("strong", {}, `${many} selected`), button(`All ${state.items.length}`, "check", () => { for (const item of state.items) state.chosen.add(item.photo.id); selected(); }, { title: "Select every photo that was shown so far" }),
+    button("Export", "export", (event) => exportMenu(event.currentTarget)), button("Clear", null, () => { state.chosen.clear(); selected(); }));
 }
-
-const FORMS = { coco: "COCO instances (JSON)", masks: "Masks (PNG in a ZIP)", paths: "List of paths", jsonl: "JSON lines" };
 
 function exportMenu(anchor) {
   document.querySelector(".menu")?.remove();
@@ -196,7 +267,7 @@ function exportMenu(anchor) {
     if (!state.search && form !== "paths") return say("masks belong to a search: ask for something first", "bad");
     if (!state.search) return download(new Blob([state.items.filter((item) => state.chosen.has(item.photo.id)).map((item) => `${item.photo.path}\n`).join("")], { type: "text/plain" }), "paths.txt");
     try {
-      const { blob, name } = await api.file("api/export", { search: state.search, photos: chosen, form });
+      const { blob, name } = await held(() => api.file("api/export", { search: state.search, photos: chosen, form }));
       download(blob, name);
       return say(`${name} was written`);
     } catch (problem) { return say(problem.message, "bad"); }
@@ -215,18 +286,20 @@ function exportMenu(anchor) {
 // --- around it -------------------------------------------------------------------------------
 
 function remember() {
+  history.replaceState({ scroll: scrollY }, "");
   const saved = { parts: composer.saved(), filters: filters.values };
   const plain = saved.parts.length || filters.count ? `#q=${encodeURIComponent(JSON.stringify(saved))}` : location.pathname;
   if (plain !== location.hash) history.pushState(null, "", plain);
 }
 
-function recall() {
+// The query of the address, at the place to which it was scrolled.
+function recall(place = history.state) {
   let saved = { parts: [], filters: {} };
   try { if (location.hash.startsWith("#q=")) saved = JSON.parse(decodeURIComponent(location.hash.slice(3))); } catch { /* a link that was cut off */ }
   composer.set(Array.isArray(saved.parts) ? saved.parts : []);
   filters.set(saved.filters || {});
   drawFilterButton();
-  return ask();
+  return ask({ scroll: place?.scroll || 0 });
 }
 
 const THEMES = ["auto", "light", "dark"];
@@ -276,7 +349,10 @@ clear($("#actions"), filterButton, button("Add photos", "add", () => ingest.open
   button("Light or dark", "theme", () => { const next = THEMES[(THEMES.indexOf(document.documentElement.dataset.theme) + 1) % 3]; theme(next); say(`${next} colours`); }, { quiet: true }),
   button("Help", "help", help, { quiet: true, id: "help" }));
 
-addEventListener("popstate", recall);
+history.scrollRestoration = "manual";
+addEventListener("popstate", (event) => recall(event.state));
+addEventListener("pagehide", () => history.replaceState({ scroll: scrollY }, ""));
+addEventListener("scroll", later(() => history.replaceState({ scroll: scrollY }, ""), 200), { passive: true });
 api.wants.addEventListener("token", token);
 addEventListener("keydown", (event) => { if (event.key === "/" && !event.target.matches("input, textarea, select") && !document.querySelector("dialog[open]")) { event.preventDefault(); composer.focus(); } });
 addEventListener("paste", (event) => { const files = [...event.clipboardData.files]; if (files.length) { event.preventDefault(); composer.addFiles(files); } });
@@ -301,4 +377,4 @@ async function start() {
   document.documentElement.dataset.ready = "yes";
   performance.mark("ready");
 }
-start().catch((problem) => say(problem.message, "bad"));
+start().catch((problem) => composer.complain(problem, () => location.reload()));

@@ -3,6 +3,7 @@
 import { button, clear, colours, el, icon, say } from "./dom.js";
 import * as api from "./api.js";
 import { markPart } from "./mark.js";
+import { partOf } from "./part.js";
 
 // A part is {kind: "text", text} | {kind: "entity", text, weight, not}
 //   | {kind: "picture", upload | photo | region, shown, width, height, mark, weight, not}
@@ -18,11 +19,11 @@ export class Composer {
     this.field = el("div", { class: "field", on: { mousedown: (event) => this.#intoField(event) } });
     this.files = el("input", { type: "file", accept: "image/*,.heic,.heif,.avif,.tif,.tiff", multiple: true, hidden: true, tabIndex: -1,
       "aria-label": "Pictures for the query", on: { change: () => { this.addFiles(this.files.files); this.files.value = ""; } } });
-    this.phrase = button("Ask for a mask of these words", "region", () => this.markPhrase(), { quiet: true, id: "phrase" });
+    this.phrase = button("Outline", "region", () => this.markPhrase(), { class: "labelled", id: "phrase", title: "Outline these words on every photo, as brackets do (Ctrl E)" });
     this.phrase.addEventListener("mousedown", (event) => event.preventDefault()); // the selection stays
     this.wipe = button("Empty the query", "close", () => { this.set([]); this.search(); }, { quiet: true, id: "wipe" });
     const inner = el("div", { class: "asks" }, this.field, this.wipe, this.phrase,
-      button("Add a picture", "picture", () => this.files.click(), { quiet: true, id: "add-picture" }),
+      button("Picture", "picture", () => this.files.click(), { class: "labelled", id: "add-picture", title: "Add a picture to the query; or drop or paste one" }),
       el("button", { class: "button main", id: "go" }, icon("search"), el("span", {}, "Search")), this.files);
     this.trouble = el("p", { class: "trouble", role: "alert", hidden: true });
     form.append(inner, this.trouble);
@@ -51,9 +52,12 @@ export class Composer {
     return this.parts.filter((part) => part.kind !== "text" || part.text.trim()).map(({ input, ...part }) => part);
   }
 
-  complain(problem) {
+  // retry: what "Try again" does, where trying again may help.
+  complain(problem, retry) {
     this.trouble.hidden = !problem;
-    if (problem) clear(this.trouble, problem.pointer ? el("pre", {}, problem.pointer) : null, problem.message);
+    if (!problem) return;
+    const transient = retry && [0, 410, 429, 499, 500, 503].includes(problem.status);
+    clear(this.trouble, problem.pointer ? el("pre", {}, problem.pointer) : null, el("span", {}, problem.message), transient ? button("Try again", "undo", retry, { id: "try-again" }) : null);
   }
 
   addPicture(part, { replace = false } = {}) {
@@ -134,7 +138,6 @@ export class Composer {
       part.input.focus();
       part.input.setSelectionRange(0, 0);
     }
-    this.changed?.();
   }
 
   #words(part, at) {
@@ -196,7 +199,7 @@ export class Composer {
     const label = `${part.not ? "not " : ""}${part.kind === "entity" ? "phrase" : `picture${marked}`}: ${name}${part.weight !== 1 ? `, weight ${part.weight}` : ""}. Opens its settings.`;
     const chip = el("button", { type: "button", class: `chip of-${part.kind} ${part.not ? "not" : ""}`, vars: colours(number), "aria-label": label, "aria-haspopup": "dialog",
       on: { click: () => this.#menu(part, at, chip), keydown: (event) => this.#chipKey(event, at) } },
-      part.kind === "picture" ? el("span", { class: "thumb" }, el("img", { src: part.shown, alt: "" }), part.mark || part.region ? el("i", {}, icon("region")) : null) : el("span", { class: "dot" }),
+      part.kind !== "picture" ? el("span", { class: "dot" }) : part.region ? el("span", { class: "thumb" }, partOf({ ...part, name: "" })) : el("span", { class: "thumb" }, el("img", { src: part.shown, alt: "" }), part.mark ? el("i", {}, icon("region")) : null),
       part.not ? el("b", {}, "not") : null,
       part.kind === "entity" ? el("span", { class: "name" }, name) : null,
       part.weight !== 1 ? el("sub", {}, `×${part.weight}`) : null);
@@ -216,7 +219,7 @@ export class Composer {
 
   #menu(part, at, chip) {
     document.querySelector(".menu")?.remove();
-    const change = (act) => () => { act(); menu.hidePopover(); this.#draw(); };
+    const change = (act) => () => { act(); menu.hidePopover(); this.#draw(); this.again?.(); };
     const move = (step) => change(() => { // over the words beside it
       const [taken] = this.parts.splice(at, 1);
       this.parts.splice(Math.max(0, Math.min(this.parts.length, at + 2 * step)), 0, taken);
@@ -239,7 +242,7 @@ export class Composer {
       el("label", { class: "line" }, not, "must not be there"),
       part.kind === "entity" ? button("Plain words again", "undo", change(() => { this.parts[at] = { kind: "text", text: part.text }; })) : null,
       el("div", { class: "row" }, button("Move left", "left", move(-1), { quiet: true, disabled: at < 2 }), button("Move right", "right", move(1), { quiet: true, disabled: at > this.parts.length - 3 }),
-        button("Remove", "close", () => { menu.hidePopover(); this.#remove(at); })));
+        button("Remove", "close", () => { menu.hidePopover(); this.#remove(at); this.again?.(); })));
     menu.addEventListener("toggle", (event) => { if (event.newState === "closed") setTimeout(() => menu.remove()); });
     document.body.append(menu);
     menu.showPopover();
@@ -253,7 +256,7 @@ export class Composer {
     const chips = this.parts.filter((part) => part.kind !== "text");
     const old = this.field.children[at];
     old.replaceWith(this.#chip(this.parts[at], at, chips.indexOf(this.parts[at])));
-    this.changed?.();
+    this.again?.();
   }
 
   #intoField(event) {

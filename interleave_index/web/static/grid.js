@@ -5,6 +5,7 @@ import * as api from "./api.js";
 import { paint } from "./masks.js";
 
 const GAP = 10, STRIP = 30, DIVIDER = 46, AHEAD = 900;
+const LONG_PRESS = 500; // ms
 const REST = 90, BUDGET = 6; // ms: how long a card must stay before its masks are fetched; of painting in a frame
 
 export class Grid {
@@ -143,13 +144,18 @@ export class Grid {
     const image = el("img", { src: api.thumbnail(photo.id), alt: "", loading: "eager", decoding: "async", draggable: true,
       on: { error: () => image.replaceWith(el("span", { class: "gone" }, "no picture left")), dragstart: (event) => event.dataTransfer.setData("application/x-photo", String(photo.id)) } });
     const canvas = el("canvas", { class: "over", "aria-hidden": "true" });
-    const open = el("button", { type: "button", class: "open", tabIndex: index === this.current ? 0 : -1, on: { click: () => { this.current = index; this.acts.open(index); }, focus: point(true), blur: point(false) } }, image, canvas);
-    const pick = button("Select", "check", () => this.acts.choose(index), { quiet: true, class: "pick", tabIndex: -1, "aria-pressed": "false" });
+    const open = el("button", { type: "button", class: "open", tabIndex: index === this.current ? 0 : -1, on: { click: (event) => { this.current = index; if (event.shiftKey || (event.detail > 0 && document.body.classList.contains("selecting"))) this.acts.choose(index, event.shiftKey); else this.acts.open(index); }, focus: point(true), blur: point(false) } }, image, canvas);
+    const pick = button("Select", "check", (event) => this.acts.choose(index, event.shiftKey), { quiet: true, class: "pick", tabIndex: -1, "aria-pressed": "false" });
     const like = button("More like this", "like", () => this.acts.like(index), { quiet: true, class: "like", tabIndex: -1 });
     const strip = hit && this.captions ? el("div", { class: "strip" },
       this.#meter(hit),
       el("span", { class: "found" }, hit.entities.map((entity, n) => el("i", { class: `dot ${entity.present ? "" : "absent"}`, vars: colours(n), title: `${entity.negative ? "not " : ""}${entity.text}: ${entity.verdict}, ${likely(entity)}` }))),
       hit.stack.length ? el("span", { class: "alike", title: count(hit.stack.length, "near-duplicate") }, icon("stack"), `+${hit.stack.length}`) : null) : null;
+    const hold = { soon: 0 }; // on a touch screen a long press begins the selection
+    open.addEventListener("pointerdown", (event) => { if (event.pointerType === "touch") hold.soon = setTimeout(() => { hold.held = true; this.acts.choose(index); }, LONG_PRESS); });
+    for (const kind of ["pointerup", "pointercancel", "pointermove"]) open.addEventListener(kind, () => clearTimeout(hold.soon));
+    open.addEventListener("contextmenu", (event) => { if (hold.held) event.preventDefault(); });
+    open.addEventListener("click", (event) => { if (hold.held) { hold.held = false; event.stopImmediatePropagation(); } }, { capture: true });
     const node = el("li", { class: "card", "aria-setsize": -1, "aria-posinset": index + 1, on: { pointerenter: point(true), pointerleave: point(false) } }, open, pick, like, strip);
     const card = { node, open, pick, canvas, item };
     this.#dress(card);
@@ -192,7 +198,7 @@ export class Grid {
     if (event.target.closest(".strip") || event.ctrlKey || event.metaKey || event.altKey) return;
     const step = { ArrowLeft: () => this.current - 1, ArrowRight: () => this.current + 1, ArrowUp: () => this.#vertical(-1), ArrowDown: () => this.#vertical(1),
       Home: () => 0, End: () => this.items.length - 1, PageDown: () => this.#vertical(3), PageUp: () => this.#vertical(-3) }[event.key];
-    const act = { x: () => this.acts.choose(this.current), m: () => this.acts.like(this.current) }[event.key];
+    const act = { x: () => this.acts.choose(this.current), X: () => this.acts.choose(this.current, true), m: () => this.acts.like(this.current) }[event.key];
     if (step) { event.preventDefault(); this.focus(Math.max(0, Math.min(this.items.length - 1, step()))); }
     else if (act) { event.preventDefault(); act(); }
   }

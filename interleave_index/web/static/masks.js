@@ -119,6 +119,7 @@ const LOOKS = {
   doubtful: { fill: 0.07, line: 1, dotted: true }, // the best place for what may not be there
   strong: { fill: 0.55, line: 1 },
   outline: { fill: 0, line: 0.8 },
+  pointed: { fill: 0.12, line: 1 },
   faint: { fill: 0.05, line: 0.25 },
 };
 export function paint(canvas, width, height, shapes) {

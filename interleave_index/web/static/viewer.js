@@ -68,20 +68,23 @@ export class Viewer {
       if (this.only >= 0 ? this.only !== n : this.off?.has(n)) return;
       for (const rle of masks) shapes.push({ rle, n, look: marked.length > 0 ? "faint" : this.hit.entities[n].present ? "there" : "doubtful" });
     });
-    for (const n of new Set(marked)) if (this.regions[n]) shapes.push({ rle: this.regions[n].mask, n: this.all ? n % 7 : 1, look: "strong" });
+    for (const n of new Set(marked)) if (this.regions[n]) shapes.push({ rle: this.regions[n].mask, n: this.all ? n % 7 : 1, look: n === this.picked ? "strong" : "pointed" });
     paint(this.canvas, w, h, shapes);
   }
 
-  #under(event) { // the smallest region under the pointer
+  // Regions under the pointer: the best-scoring one, then those that are larger, from small to large.
+  #under(event) {
     const place = this.image.getBoundingClientRect();
     const [x, y] = [(event.clientX - place.left) / place.width, (event.clientY - place.top) / place.height];
-    if (x < 0 || y < 0 || x >= 1 || y >= 1) return -1;
-    let best = -1;
-    this.regions.forEach((region, n) => { if (covers(region.mask, x, y) && (best < 0 || region.area < this.regions[best].area)) best = n; });
-    return best;
+    if (x < 0 || y < 0 || x >= 1 || y >= 1) return [];
+    const there = this.regions.map((region, n) => ({ ...region, n })).filter((region) => covers(region.mask, x, y));
+    if (!there.length) return [];
+    const best = there.reduce((one, other) => other.score > one.score ? other : one);
+    const larger = there.filter((region) => region.area > best.area).sort((one, other) => one.area - other.area);
+    return [best, ...larger].map((region) => region.n);
   }
 
-  #over(event) { if (event.pointerType === "mouse") this.#hover(this.#under(event)); }
+  #over(event) { if (event.pointerType === "mouse") this.#hover(this.#under(event)[0] ?? -1); }
 
   #hover(n) {
     if (n === this.hovered) return;
@@ -94,7 +97,8 @@ export class Viewer {
     const place = this.image.getBoundingClientRect(), { photo } = this.item;
     const [x, y] = [(event.clientX - place.left) / place.width * photo.width, (event.clientY - place.top) / place.height * photo.height];
     this.point = x >= 0 && y >= 0 && x < photo.width && y < photo.height ? [x, y] : null;
-    this.pick(this.#under(event));
+    const there = this.#under(event), before = there.indexOf(this.picked);
+    this.pick(before < 0 ? there[0] ?? -1 : there[(before + 1) % there.length]); // a second click takes the next larger one
   }
 
   pick(n) {
@@ -123,7 +127,7 @@ export class Viewer {
   #picked() {
     const region = this.regions[this.picked];
     const { photo } = this.item;
-    if (!region && !this.point) return el("p", { class: "soft hint" }, "Click a part of the photo to search for more like it.");
+    if (!region && !this.point) return el("p", { class: "soft hint" }, "Click a thing in the photo to search for more like it; click again for what it is a part of.");
     const shared = { shown: api.thumbnail(photo.id), name: `part of ${photo.name}`, width: photo.width, height: photo.height };
     const part = region ? { ...shared, region: region.region } : { ...shared, photo: photo.id, mark: { points: [this.point] } };
     const close = (act) => () => { this.dialog.close(); act(); };
@@ -193,7 +197,7 @@ export class Viewer {
     const toggle = el("button", { type: "button", class: "button", id: "all-regions", "aria-pressed": String(Boolean(this.all)), on: { click: () => this.#toggle() } }, icon("region"), el("span", {}, `All ${count(this.regions.length, "part")}`));
     return el("section", {}, el("h3", {}, "Parts"), toggle, this.all ? el("ol", { class: "regions" }, this.regions.map((region, n) => el("li", {},
       el("button", { type: "button", class: "button small", vars: colours(n % 7), "aria-pressed": String(this.picked === n), on: { click: () => this.pick(n), focus: () => this.#hover(n), blur: () => this.#hover(-1), pointerenter: () => this.#hover(n), pointerleave: () => this.#hover(-1) } },
-        el("i", { class: "dot" }), `${n + 1}`)))) : null);
+        el("i", { class: "dot" }), percent(region.area))))) : null);
   }
 
   #toggle() { this.all = !this.all; this.#panel(); this.#draw(); $("#all-regions", this.side)?.focus(); }

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..records import BoolMask, Picture, Rle
-from .packs import PackPhoto, PackRegion
+from .packs import PackPhoto, PackRegion, Photos
 from .words import mentions
 
 Positions: TypeAlias = NDArray[np.int64]  # of photos in a pack, rising
@@ -54,7 +54,7 @@ def masked(photo: PackPhoto) -> Iterator[PackRegion]:
     return (region for region in photo.regions if region.label is not None and region.rle is not None)
 
 
-def lone_regions(photos: Sequence[PackPhoto]) -> list[Labelled]:
+def lone_regions(photos: Photos) -> list[Labelled]:
     """Regions that are the only masked one of their label in their photo, in the order of the pack.
 
     A group drawn as one region counts as a region of its label, but is never asked for.
@@ -77,7 +77,7 @@ class References:
     photos that have a masked region of the label, in the order of the pack; in it the largest such region.
     """
 
-    def __init__(self, photos: Sequence[PackPhoto]) -> None:
+    def __init__(self, photos: Photos) -> None:
         self._photos = photos
         self._largest: dict[str, dict[int, PackRegion]] = defaultdict(dict)
         for position, photo in enumerate(photos):
@@ -117,18 +117,18 @@ def class_name(photo: PackPhoto) -> str | None:
     return photo.labels[0] if len(photo.labels) == 1 and not photo.captions and not drawn else None
 
 
-def classes(photos: Sequence[PackPhoto]) -> tuple[Positions, NDArray[np.str_]]:
+def classes(photos: Photos) -> tuple[Positions, NDArray[np.str_]]:
     """Positions of the photos that have a class name, and their names."""
     names = {position: name for position, photo in enumerate(photos) if (name := class_name(photo)) is not None}
     return np.array(list(names), np.int64), np.array(list(names.values()), str)
 
 
-def captioned(photos: Sequence[PackPhoto]) -> Positions:
+def captioned(photos: Photos) -> Positions:
     """Positions of the photos that have captions."""
     return np.array([position for position, photo in enumerate(photos) if photo.captions], np.int64)
 
 
-def closed_lists(photos: Sequence[PackPhoto]) -> dict[str, tuple[list[str], list[int]]]:
+def closed_lists(photos: Photos) -> dict[str, tuple[list[str], list[int]]]:
     """Closed lists of names: per list its names, sorted, and the positions of the photos annotated by it.
 
     A photo is annotated by a list when its `regions_scope` says ``all N``, so that a missing name means absence; the
@@ -170,7 +170,7 @@ class Shown:
     truth: Truth
 
 
-def shown(photos: Sequence[PackPhoto]) -> list[Shown]:
+def shown(photos: Photos) -> list[Shown]:
     """Every closed list of the pack."""
     tables = []
     for names, members in closed_lists(photos).values():
@@ -219,7 +219,7 @@ class Named:
         return self.among(self.photos != position)
 
 
-def things(photos: Sequence[PackPhoto]) -> list[Named]:
+def things(photos: Photos) -> list[Named]:
     """Every name of a closed list, over the photos annotated by it, without those where it is too small to tell."""
     every = []
     for table in shown(photos):
@@ -229,13 +229,13 @@ def things(photos: Sequence[PackPhoto]) -> list[Named]:
     return every
 
 
-def class_names(photos: Sequence[PackPhoto]) -> list[Named]:
+def class_names(photos: Photos) -> list[Named]:
     """Every class name, sorted, over the photos that have one."""
     positions, names = classes(photos)
     return [_named(str(name), "classes", positions, names == name) for name in np.unique(names)]
 
 
-def strangers(photos: Sequence[PackPhoto]) -> list[Named]:
+def strangers(photos: Photos) -> list[Named]:
     """Class names over the photos of a closed list that does not have them and whose captions never say them."""
     every = []
     names = np.unique(classes(photos)[1]).tolist()

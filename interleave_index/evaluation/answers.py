@@ -6,7 +6,6 @@ A query is prepared, scored and judged by the very functions of `query`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
@@ -28,47 +27,8 @@ if TYPE_CHECKING:
     from ..storage.store import Store
 
 
-def ask_all(library: Library, queries: Iterable[Query]) -> Iterator[Scored]:
-    """`ask` of each, in order; those of words are encoded together, some at a time.
-
-    That helps with an interface that keeps its encodings, such as `Remembered`.
-    """
-    for together in chunks(queries):
-        words = []
-        for query in together:
-            terms = [part.term if isinstance(part, Not) else part for part in query]
-            if all(isinstance(term, str | Entity) for term in terms):
-                words.append(asked(*query))
-        library.interface.encode_queries(words)
-        for query in together:
-            yield ask(library, query)
-
-
-def ask(library: Library, query: Query) -> Scored:
-    """Score every photo for a query. `[photo:n]` and `[region:n/m]` mean the photo at position n of the pack."""
-    store = cast("Store", library)  # of which a query wants the stored vectors alone
-    interface = LazyInterface(lambda: library.interface, library.interface.space)
-    context = prepare(
-        query, store, 0, interface, as_it_is, PixelCache(), QuerySettings(), calibration=library.calibration
-    )
-    return Scored(library, context, score(library.block, context.scoring))
-
-
-@dataclass(frozen=True, slots=True)
-class Scored:
-    """What a query scores over a whole library."""
-
-    library: Library
-    context: QueryContext
-    scores: Scores
-
-    def over(self, photos: Positions) -> Answered:
-        """The answer over these photos alone, at least one, by their positions in the library."""
-        return Answered(self, photos)
-
-
-class Answered:
-    """The answer to one query over some photos.
+class Answer:
+    """The answer to one query over some photos of a library, at least one.
 
     Attributes:
         photos: (n,) positions in the library.
@@ -80,22 +40,26 @@ class Answered:
         monotone: whether relevance never rises down the ranking.
     """
 
-    def __init__(self, scored: Scored, photos: Positions) -> None:
-        self._library, self._context = scored.library, scored.context
-        self.photos, self.scores = photos, scored.scores.rows(photos)
+    def __init__(self, library: Library, context: QueryContext, photos: Positions, scores: Scores) -> None:
+        self._library, self._context = library, context
+        self.photos, self.scores = photos, scores
         count = len(photos)
         self.verdicts = judge_library(
-            self._context,
-            float(self.scores.wanted.max()),
-            self.scores.evidence.max(0),
-            self.scores.negative_evidence.max(0),
+            context,
+            float(scores.wanted.max()),
+            scores.evidence.max(0),
+            scores.negative_evidence.max(0),
             count,
             looked_at=count,
         )
-        self.chances: Floats = self.verdicts.whole.chances(self.scores.total)
+        self.chances: Floats = self.verdicts.whole.chances(scores.total)
         self.above: BoolMask = self.chances >= self.verdicts.whole.cutoff
-        self.order = rank(photos, self.scores.total, count)
+        self.order = rank(photos, scores.total, count)
         self.monotone = bool((np.diff(self.chances[self.order]) <= 0).all())
+
+    def among(self, rows: Positions) -> Answer:
+        """The answer over some of its photos alone, by their rows."""
+        return Answer(self._library, self._context, self.photos[rows], self.scores.rows(rows))
 
     def asked(self, row: int) -> list[AskedPart]:
         """Entities and negatives with what is judged of each in the photo of a row."""
@@ -109,3 +73,30 @@ class Answered:
         stored = StoredRegions(block.image[0], block.regions, block.boxes, block.scores, lambda: masks)
         photo = Photo(id=position, path=None, width=record.width, height=record.height)
         return ground_photo(self._context, photo, stored, self.asked(row), "exact", record.rgb)
+
+
+def ask(library: Library, query: Query) -> Answer:
+    """The answer over the whole library. `[photo:n]` and `[region:n/m]` mean the photo at position n of the pack."""
+    store = cast("Store", library)  # of which a query wants the stored vectors alone
+    interface = LazyInterface(lambda: library.interface, library.interface.space)
+    context = prepare(
+        query, store, 0, interface, as_it_is, PixelCache(), QuerySettings(), calibration=library.calibration
+    )
+    scores = score(library.block, context.scoring)
+    return Answer(library, context, np.arange(len(library.photos)), scores)
+
+
+def ask_all(library: Library, queries: Iterable[Query]) -> Iterator[Answer]:
+    """`ask` of each, in order; those of words are encoded together, some at a time.
+
+    That helps with an interface that keeps its encodings, such as one that is `remembering`.
+    """
+    for together in chunks(queries):
+        words = []
+        for query in together:
+            terms = [part.term if isinstance(part, Not) else part for part in query]
+            if all(isinstance(term, str | Entity) for term in terms):
+                words.append(asked(*query))
+        library.interface.encode_queries(words)
+        for query in together:
+            yield ask(library, query)

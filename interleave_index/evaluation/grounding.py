@@ -60,7 +60,7 @@ def _both(
 ) -> dict[str, Outcome]:
     """Exact and stored answers; parts are made when they are asked: a pack's pictures need not lie in memory."""
     exact, stored, whole, mean = np.zeros((4, len(targets), 2), np.int64)
-    for number, target in tracked(targets, name.replace("_", " "), progress):
+    for number, target in tracked(targets, name, progress):
         query = asked(parts[number]())
         exact[number], stored[number] = exact_overlap(library, target, query), stored_overlap(library, target, query)
         whole[number], mean[number] = _overlap(np.ones((1, 1), bool), target), _overlap(mean_mask, target)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -14,7 +13,7 @@ from .annotations import Named, lone_regions, things
 from .forms import FORMS
 from .grounding import exact_overlap, mean_iou, stored_overlap
 from .library import Library, asked
-from .outcome import Outcome
+from .outcome import Figures, Outcome
 from .precision import average_precision
 from .progress import Progress, chunks, tracked
 
@@ -41,7 +40,7 @@ def in_forms(library: Library, exact_bare: Counts, progress: Progress) -> Outcom
     names = sorted({target.label for target in targets} | {thing.name for thing in shown})
     stored = np.zeros((len(FORMS), len(targets), 2), np.int64)
     presence, whole = np.zeros((2, len(FORMS), len(shown)), np.float32)
-    figures: dict[str, Any] = {}
+    figures: Figures = {}
     for row, (form, write) in enumerate(FORMS.items()):
         for together in chunks(names):
             texts = [write(name) for name in together]

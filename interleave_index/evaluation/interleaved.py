@@ -6,7 +6,6 @@ label, the word kept as a bracketed phrase, the word deleted. The wanted photo i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,8 +16,8 @@ from .. import metrics
 from ..records import Entity, Floats
 from .annotations import Labelled, References, captioned, sha1_number
 from .library import Library, asked
-from .outcome import Outcome, image_chance, with_chance
-from .packs import PackPhoto
+from .outcome import Figures, Outcome, image_chance, with_chance
+from .packs import PackPhoto, Photos
 from .progress import Progress
 from .words import mentions
 
@@ -38,7 +37,7 @@ class Question:
     reference: Labelled
 
 
-def questions(photos: Sequence[PackPhoto], references: References) -> list[Question]:
+def questions(photos: Photos, references: References) -> list[Question]:
     """What is asked: per label at most 10 photos, by the hash of their keys.
 
     A photo takes part for a label of one of its masked regions if one of its captions names the label
@@ -76,7 +75,7 @@ def interleaved(library: Library, references: References, *, seed: int, progress
     }
     outcomes, ranks = {}, {}
     for name, queries in forms.items():
-        scores = gallery.totals(queries, len(queries), name.replace("_", " "), progress)
+        scores = gallery.totals(queries, len(queries), name, progress)
         if name == "interleaved":
             scores -= np.float32(REFERENCE_PENALTY) * lent
         ranks[name] = metrics.first_ranks(scores, wanted)
@@ -108,7 +107,7 @@ def _outcome(name: str, scores: Floats, ranks: metrics.Counts, labels: NDArray[A
     return Outcome({**figures, "labels": len(np.unique(labels))}, {f"{name}_scores": scores, f"{name}_ranks": ranks})
 
 
-def _gain(ranks: metrics.Counts, deleted: metrics.Counts, labels: NDArray[Any], seed: int) -> dict[str, Any]:
+def _gain(ranks: metrics.Counts, deleted: metrics.Counts, labels: NDArray[Any], seed: int) -> Figures:
     gain = {}
     for k in metrics.CUTOFFS:
         gains = 100.0 * ((ranks <= k).astype(float) - (deleted <= k))

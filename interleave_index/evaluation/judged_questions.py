@@ -26,7 +26,7 @@ from .annotations import (
     strangers,
     things,
 )
-from .packs import PackPhoto
+from .packs import Photos
 
 Kind: TypeAlias = Literal["words", "bracketed", "pictures", "parts", "mixed_part", "mixed_word"]
 MOST_OF_A_NAME = 4  # parts that stand for one name
@@ -45,7 +45,7 @@ class Question:
     query: Callable[[], Query]
 
 
-def judged_questions(photos: Sequence[PackPhoto], references: References) -> dict[Kind, list[Question]]:
+def judged_questions(photos: Photos, references: References) -> dict[Kind, list[Question]]:
     """All questions of a pack, by kind."""
     known, of_classes = things(photos), class_names(photos)
     names = [*known, *of_classes, *strangers(photos)]
@@ -60,7 +60,7 @@ def judged_questions(photos: Sequence[PackPhoto], references: References) -> dic
     }
 
 
-def _pictures(photos: Sequence[PackPhoto], of_classes: Sequence[Named]) -> Iterator[Question]:
+def _pictures(photos: Photos, of_classes: Sequence[Named]) -> Iterator[Question]:
     """Whole photos of a class, which mean the others of their class."""
     by_name = {named.name: named for named in of_classes}
     for position, name in zip(*classes(photos), strict=True):
@@ -69,7 +69,7 @@ def _pictures(photos: Sequence[PackPhoto], of_classes: Sequence[Named]) -> Itera
             yield Question(others, partial(Query, PhotoRef(int(position))))
 
 
-def _parts(photos: Sequence[PackPhoto], references: References, known: Sequence[Named]) -> Iterator[Question]:
+def _parts(photos: Photos, references: References, known: Sequence[Named]) -> Iterator[Question]:
     """Masked things, which mean the other photos with such a thing; those that the photos of a label are asked by."""
     for named in known:
         asking = sorted(references.positions(named.name), key=lambda position: sha1_number(photos[position].key))
@@ -84,9 +84,7 @@ def _parts(photos: Sequence[PackPhoto], references: References, known: Sequence[
                 yield Question(others, partial(_shown_query, references, reference))
 
 
-def _mixed(
-    photos: Sequence[PackPhoto], references: References, known: Sequence[Named]
-) -> tuple[list[Question], list[Question]]:
+def _mixed(photos: Photos, references: References, known: Sequence[Named]) -> tuple[list[Question], list[Question]]:
     """The questions of interleaved retrieval, as far as it is known which photos are without the label.
 
     The caption's own photo is right. Another that shows the label may answer the caption as well and is not counted.

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from ..records import BoolMask
 from .annotations import RIGHT, UNKNOWN, WRONG, References, Truth
-from .answers import Answered, ask_all
+from .answers import Answer, ask_all
 from .judged_questions import Kind, Question, judged_questions
 from .library import Library
-from .outcome import Outcome, percent
+from .outcome import Figures, Outcome, percent
 from .precision import best_f1, calibration_error, precision_recall, reliability
 from .presence import Hit, presence
 from .progress import Progress, tracked
@@ -49,7 +49,7 @@ def judgement(library: Library, references: References, progress: Progress) -> O
         kinds; ``presence``: see `presence`. Arrays by kind: ``judgement_KIND_`` with the fields of `PAIR` and
         ``_labels`` of the questions; ``judgement_KIND_reliability`` (bins, 4).
     """
-    figures: dict[str, Any] = {}
+    figures: Figures = {}
     arrays: dict[str, NDArray[Any]] = {}
     every_pair, every_order, hits = [], [], []
     for kind, questions in judged_questions(library.photos, references).items():
@@ -84,21 +84,23 @@ def _asked(
     monotone: list[bool] = []
     hits: list[Hit] = []
     answers = ask_all(library, (question.query() for question in questions))
-    for number, question in tracked(questions, f"judgement of {kind.replace('_', ' ')}", progress):
-        scored, named = next(answers), question.named
-        for over in (named, named.among(named.truth == WRONG)):
-            absent = over is not named
-            if not (len(over.photos) if absent else named.right.any()):
-                continue
-            answer = scored.over(over.photos)
+    for number, question in tracked(questions, f"judgement of {kind}", progress):
+        everywhere, named = next(answers), question.named
+        if named.right.any():
+            answer = everywhere.among(named.photos)
             monotone.append(answer.monotone)
-            pairs.append(_pairs(answer, over.truth, number, absent=absent))
-            if kind in PRESENCE_OF and named.enough and not absent:
+            pairs.append(_pairs(answer, named.truth, number, absent=False))
+            if kind in PRESENCE_OF and named.enough:
                 hits += _entity_hits(answer, question)
+        wrong = named.among(named.truth == WRONG)
+        if len(wrong.photos):
+            answer = everywhere.among(wrong.photos)
+            monotone.append(answer.monotone)
+            pairs.append(_pairs(answer, wrong.truth, number, absent=True))
     return np.concatenate(pairs), monotone, hits
 
 
-def _pairs(answer: Answered, truth: Truth, number: int, *, absent: bool) -> NDArray[Any]:
+def _pairs(answer: Answer, truth: Truth, number: int, *, absent: bool) -> NDArray[Any]:
     """One answer as pairs, without the photos of which nothing is known; they keep their places in the ranking."""
     pairs = np.zeros(len(truth), PAIR)
     pairs["question"], pairs["absent"], pairs["position"] = number, absent, answer.photos
@@ -109,7 +111,7 @@ def _pairs(answer: Answered, truth: Truth, number: int, *, absent: bool) -> NDAr
     return known
 
 
-def _entity_hits(answer: Answered, question: Question) -> Iterator[Hit]:
+def _entity_hits(answer: Answer, question: Question) -> Iterator[Hit]:
     """Verdicts on the entity in the first hits, where it is known whether it is there."""
     for row in answer.order[:SHOWN].tolist():
         truth = question.named.truth[row]
@@ -121,7 +123,7 @@ def _entity_hits(answer: Answered, question: Question) -> Iterator[Hit]:
 # --- figures ---------------------------------------------------------------------------------
 
 
-def _counted(pairs: NDArray[Any], questions: Sequence[Question]) -> dict[str, Any]:
+def _counted(pairs: NDArray[Any], questions: Sequence[Question]) -> Figures:
     """Missed and false answers, and F1 at the default cut-off beside the best that one cut for all could give.
 
     Returns:
@@ -149,7 +151,7 @@ def _counted(pairs: NDArray[Any], questions: Sequence[Question]) -> dict[str, An
     }
 
 
-def _calibration(pairs: NDArray[Any], monotone: Sequence[bool]) -> dict[str, Any]:
+def _calibration(pairs: NDArray[Any], monotone: Sequence[bool]) -> Figures:
     """``ece`` over the first hits of all answers, its ``reliability`` table, their number ``pairs``, ``monotone``."""
     first = pairs[pairs["rank"] <= SHOWN]
     table = reliability(first["chance"], first["right"])

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from .. import metrics
 from .annotations import classes
 from .library import Library, asked
-from .outcome import Outcome
+from .outcome import Figures, Outcome
 from .progress import Progress
 
 
@@ -47,7 +47,7 @@ def labels(library: Library, train_names: Collection[str], progress: Progress) -
     )
 
 
-def _figures(ranks: NDArray[Any], count: int) -> dict[str, Any]:
+def _figures(ranks: NDArray[Any], count: int) -> Figures:
     chance = {k: 100.0 * min(k, count) / count if count else 0.0 for k in (1, 5)}
     return {
         "top1": metrics.recall_at(ranks, 1),

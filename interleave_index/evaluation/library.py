@@ -25,7 +25,7 @@ from ..query.score import ScoringQuery, score, scoring_query
 from ..records import RGB, Floats, Part, PhotoEncoding, ResolvedQuery, Rle
 from ..storage.rows import StoredVectors
 from .annotations import Positions
-from .packs import PackPhoto
+from .packs import PackPhoto, Photos
 from .progress import Progress, chunks
 
 BATCH = 32  # photos decoded and handed to the interface at a time
@@ -88,11 +88,11 @@ class Library:
             for query, encoding in zip(together, self.interface.encode_queries(together), strict=True):
                 table[number] = score(self.block, scoring_query(query, encoding, self.calibration)).total
                 number += 1
-                progress(what, number, count)
+                progress(what.replace("_", " "), number, count)
         return table
 
 
-def encode_library(photos: Sequence[PackPhoto], interface: Interface, progress: Progress) -> Library:
+def encode_library(photos: Photos, interface: Interface, progress: Progress) -> Library:
     """Encode photos, at least one, in batches; vectors pass through half precision, as they would in an index.
 
     Raises:

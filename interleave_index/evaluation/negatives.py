@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import permutations
 
@@ -15,7 +14,7 @@ from .annotations import RIGHT, UNKNOWN, Positions, sha1_number, shown
 from .answers import ask_all
 from .library import Library
 from .outcome import Outcome
-from .packs import PackPhoto
+from .packs import Photos
 from .progress import Progress, tracked
 
 TOGETHER = 3  # photos that show both things of a pair, and as many that show the wanted one alone
@@ -39,7 +38,7 @@ class Pair:
     shows: BoolMask
 
 
-def pairs(photos: Sequence[PackPhoto]) -> list[Pair]:
+def pairs(photos: Photos) -> list[Pair]:
     """Pairs of things that occur together and apart, at most `MOST_PAIRS`, by the hash of their names."""
     every = []
     for table in shown(photos):
@@ -73,7 +72,7 @@ def negatives(library: Library, progress: Progress) -> Outcome:
         queries += [Query(wanted), Query(wanted, Not(pair.unwanted))]
     answers = ask_all(library, queries)
     for number, pair in tracked(asked, "negatives", progress):
-        before, after = (next(answers).over(pair.photos).order[:SHOWN] for _ in range(2))
+        before, after = (next(answers).among(pair.photos).order[:SHOWN] for _ in range(2))
         counts[number] = tally(pair.shows, before, after)
     names = np.array([(pair.wanted, pair.unwanted) for pair in asked], str)
     return Outcome(figures(counts), {"negatives_pairs": names, "negatives_counts": counts})

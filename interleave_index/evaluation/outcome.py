@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 from .. import metrics
 from ..records import BoolMask
 
+Figures: TypeAlias = dict[str, Any]  # plain JSON values
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """Figures as plain JSON values, percent unless the name says otherwise, and arrays by name."""
 
-    figures: dict[str, Any]
+    figures: Figures
     arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
 
 
@@ -35,7 +37,7 @@ def evenly(count: int, most: int) -> list[int]:
     return chosen
 
 
-def with_chance(figures: dict[str, float], chance: dict[str, float], count: int) -> dict[str, Any]:
+def with_chance(figures: dict[str, float], chance: dict[str, float], count: int) -> Figures:
     """Figures with ``chance_NAME`` beside each, ``chance`` of the first one, and ``n``.
 
     >>> with_chance({"IR@1": 50.0}, {"IR@1": 25.0}, 4)

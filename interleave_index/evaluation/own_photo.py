@@ -41,7 +41,6 @@ def own_photo(library: Library, progress: Progress) -> Outcome:
         parts += [RegionRef(position, ordinal) for ordinal in best]
     asked: list[PhotoRef | RegionRef] = [*whole, *parts]
     first, sure, by_score = np.zeros((3, len(asked)), bool)
-    everyone = np.arange(len(library.photos))
     with TemporaryDirectory() as folder:
         from ..config import Config
         from ..service import Index
@@ -54,8 +53,7 @@ def own_photo(library: Library, progress: Progress) -> Outcome:
                 own = ids[reference.photo_id]
                 (hit,) = index.search(Query(replace(reference, photo_id=own)), 1, ground=None)
                 first[number], sure[number] = hit.photo.id == own, hit.relevance == 1
-                answer = ask(library, Query(reference)).over(everyone)
-                by_score[number] = answer.order[0] == reference.photo_id
+                by_score[number] = ask(library, Query(reference)).order[0] == reference.photo_id
     split = len(whole)
     return Outcome(
         {

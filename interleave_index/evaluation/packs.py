@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import json
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypeAlias
 
 from ..errors import ImageUnreadable, InputError
 from ..records import RGB, Box, Rle
@@ -81,6 +81,9 @@ class PackPhoto:
         return pixels
 
 
+Photos: TypeAlias = Sequence[PackPhoto]  # in the order of their pack
+
+
 def read_pack(path: Path) -> Iterator[PackPhoto]:
     """Stream the photos of one pack in their order.
 
@@ -92,7 +95,6 @@ def read_pack(path: Path) -> Iterator[PackPhoto]:
         InputError: the file is missing, is no tar, ends early, holds a picture without its record or
             a record that cannot be understood. Photos before the damage have been given by then.
     """
-    path = Path(path)
     try:
         with tarfile.open(path, "r:") as tar:
             yield from _pairs(tar, path)

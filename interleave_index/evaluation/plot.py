@@ -54,11 +54,10 @@ def reliability_plot(figures: Mapping[str, Any], path: Path) -> None:
 def _frame(draw: Any) -> None:
     draw.line([_place(0, 0), _place(1, 1)], fill="#bbbbbb", width=2)
     draw.rectangle((*_place(0, 1), *_place(1, 0)), outline="black")
-    for tenth in range(0, 11, 2):
-        x, y = _place(tenth / 10, 0)
-        draw.text((x - 8, y + 8), f"{tenth / 10:.1f}", fill="black")
-        x, y = _place(0, tenth / 10)
-        draw.text((x - 26, y - 6), f"{tenth / 10:.1f}", fill="black")
+    for tick in (0.0, 0.2, 0.4, 0.6, 0.8, 1.0):
+        across, up = _place(tick, tick)
+        draw.text((across - 8, SIDE + MARGIN + 8), f"{tick:.1f}", fill="black")
+        draw.text((MARGIN - 26, up - 6), f"{tick:.1f}", fill="black")
     draw.text((MARGIN, MARGIN - 24), "share that is right, over the chance that was given", fill="black")
 
 

@@ -72,7 +72,7 @@ def presence(library: Library, hits: Sequence[Hit], progress: Progress) -> Outco
 def _look(library: Library, hit: Hit) -> tuple[bool, float, float]:
     """Whether the entity is there, how likely, and the score of its best mask, by an exact look at the photo."""
     photos = hit.question.named.photos
-    answer = ask(library, hit.question.query()).over(photos)
+    answer = ask(library, hit.question.query()).among(photos)
     (entity,) = (part for part in answer.looked_at(int(np.searchsorted(photos, hit.position))) if not part.negative)
     return entity.grounding.present, entity.grounding.probability, entity.grounding.score
 

@@ -13,10 +13,10 @@ _Item = TypeVar("_Item")
 
 
 def tracked(items: Sequence[_Item], what: str, progress: Progress) -> Iterator[tuple[int, _Item]]:
-    """The items with their numbers from 0; progress is reported each time that one is done."""
+    """The items with their numbers from 0; progress is reported each time that one is done, under `what` in words."""
     for number, item in enumerate(items):
         yield number, item
-        progress(what, number + 1, len(items))
+        progress(what.replace("_", " "), number + 1, len(items))
 
 
 def chunks(items: Iterable[_Item]) -> Iterator[list[_Item]]:

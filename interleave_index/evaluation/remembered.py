@@ -4,45 +4,26 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Hashable, Sequence
+from typing import Any, cast
 
-from ..interface.calibration import Calibration
-from ..interface.protocol import Capabilities, Interface, TextReading
-from ..records import RGB, GroundedMask, PhotoEncoding, QueryEncoding, ResolvedPart, ResolvedQuery, Space
+from ..interface.protocol import Interface
+from ..records import QueryEncoding, ResolvedPart, ResolvedQuery
 
 
-class Remembered(Interface):
-    """Another interface, whose encodings of queries are kept; photos and looks at them are not.
+def remembering(interface: Interface) -> Interface:
+    """Another interface, whose encodings of queries are kept; photos and looks at them are not."""
+    return cast(Interface, _Remembering(interface))
 
-    Args:
-        interface: asked for what is new.
-    """
+
+class _Remembering:
+    """Everything but `encode_query` and `encode_queries` is the other interface's own."""
 
     def __init__(self, interface: Interface) -> None:
-        self._interface, self._calibration = interface, interface.calibration
+        self._interface = interface
         self._kept: dict[Hashable, QueryEncoding] = {}
 
-    @property
-    def space(self) -> Space:
-        """See `Interface`."""
-        return self._interface.space
-
-    @property
-    def calibration(self) -> Calibration:
-        """See `Interface`; the same object every time."""
-        return self._calibration
-
-    @property
-    def capabilities(self) -> Capabilities:
-        """See `Interface`."""
-        return self._interface.capabilities
-
-    def reading(self, text: str) -> TextReading:
-        """See `Interface`."""
-        return self._interface.reading(text)
-
-    def encode_photos(self, photos: Sequence[RGB]) -> list[PhotoEncoding]:
-        """See `Interface`."""
-        return self._interface.encode_photos(photos)
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._interface, name)
 
     def encode_query(self, query: ResolvedQuery) -> QueryEncoding:
         """See `Interface`."""
@@ -54,10 +35,6 @@ class Remembered(Interface):
         new = {key: query for key, query in zip(keys, queries, strict=True) if key not in self._kept}
         self._kept.update(zip(new, self._interface.encode_queries(list(new.values())), strict=True))
         return [self._kept[key] for key in keys]
-
-    def ground(self, photo: RGB, query: ResolvedQuery) -> list[GroundedMask]:
-        """See `Interface`."""
-        return self._interface.ground(photo, query)
 
 
 def _key(part: ResolvedPart) -> Hashable:

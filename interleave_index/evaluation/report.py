@@ -24,13 +24,13 @@ from .judgement import judgement
 from .labels import labels
 from .library import Library, encode_library
 from .negatives import negatives
-from .outcome import Outcome
+from .outcome import Figures, Outcome
 from .own_photo import own_photo
 from .packs import read_pack
 from .plot import reliability_plot
 from .progress import Progress
 from .proposals import proposals
-from .remembered import Remembered
+from .remembered import remembering
 from .retrieval import captions
 from .train_facts import TrainFacts, shipped_facts
 
@@ -47,7 +47,7 @@ def evaluate(
     exclude_sources: Collection[str] = (),
     progress: Progress | None = None,
     plot: Path | None = None,
-) -> dict[str, Any]:
+) -> Figures:
     """Measure an interface on a photo pack.
 
     Args:
@@ -75,7 +75,7 @@ def evaluate(
         raise InputError(f"pack {pack} has no photo left to evaluate; check --limit and --exclude-source")
     known = facts or shipped_facts()
     started = time.perf_counter()
-    library = encode_library(photos, Remembered(interface), report_progress)
+    library = encode_library(photos, remembering(interface), report_progress)
     photos_per_s = len(photos) / (time.perf_counter() - started)
     outcomes = dict(_parts(library, known, seed, report_progress))
     if pairs is not None:

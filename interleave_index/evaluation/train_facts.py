@@ -6,6 +6,7 @@ The facts of the packs that the bundled model was trained on lie beside this fil
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from ..errors import ConfigError
 from ..geometry import encode_rle, resize_mask
 from ..records import BoolMask, Floats, Rle
 from .annotations import lone_regions
-from .packs import PackPhoto, read_pack
+from .packs import read_pack
 
 SIDE = 64  # of the square grid of the mean mask
 SHIPPED = Path(__file__).with_name("train_facts.json")
@@ -61,22 +62,20 @@ def read_facts(packs: Sequence[Path]) -> TrainFacts:
         InputError: a pack is damaged.
         ConfigError: no pack, or no labelled mask in any of them.
     """
-    import hashlib
-
     names: set[str] = set()
     squares: list[BoolMask] = []
     for path in packs:
         for photo in read_pack(path):
             names.update(photo.labels)
             names.update(region.label for region in photo.regions if region.label is not None)
-            squares += _squares(photo)
+            squares += [resize_mask(lone.rle.decode(), (SIDE, SIDE)) for lone in lone_regions([photo])]
     if not squares:
         raise ConfigError(
             f"training packs {', '.join(map(str, packs)) or '(none)'} hold no labelled mask, "
             "expected packs with masks to take the constant guess from"
         )
     cut, mask = _best_guess(np.array(squares))
-    digests = tuple((Path(path).name, hashlib.sha256(Path(path).read_bytes()).hexdigest()) for path in packs)
+    digests = tuple((path.name, hashlib.sha256(path.read_bytes()).hexdigest()) for path in packs)
     return TrainFacts(frozenset(names), mask, cut, digests)
 
 
@@ -89,10 +88,6 @@ def write_facts(facts: TrainFacts, path: Path) -> None:
         "names": sorted(facts.names),
     }
     path.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def _squares(photo: PackPhoto) -> list[BoolMask]:
-    return [resize_mask(found.rle.decode(), (SIDE, SIDE)) for found in lone_regions([photo])]
 
 
 def _best_guess(squares: BoolMask) -> tuple[float, BoolMask]:

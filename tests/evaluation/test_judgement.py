@@ -27,7 +27,7 @@ from interleave_index.evaluation.precision import (
     precision_recall,
     reliability,
 )
-from interleave_index.evaluation.remembered import Remembered
+from interleave_index.evaluation.remembered import remembering
 from interleave_index.grammar import Query
 from interleave_index.interface.calibration import BANKS, KINDS, Calibration, Curve
 from interleave_index.interface.protocol import Interface, TextReading
@@ -228,7 +228,7 @@ def test_a_class_name_is_a_stranger_to_things_that_neither_their_list_nor_their_
 
 def test_an_answer_over_some_photos_is_judged_by_the_best_of_those(library: Library) -> None:
     found = ask(library, Query("cat"))
-    some = found.over(np.array([2, 3]))
+    some = found.among(np.array([2, 3]))
     assert some.chances.tolist() == pytest.approx([_chance(0.3, 0.6), _chance(0.6, 0.6)])
     assert some.order.tolist() == [1, 0] and some.monotone
 
@@ -345,7 +345,7 @@ class Together(Axes):
 
 def test_no_query_is_encoded_twice_and_new_ones_go_together() -> None:
     inner = Together()
-    interface = Remembered(inner)
+    interface = remembering(inner)
     cat, dog, without = asked("cat"), asked(Entity("dog")), asked(Entity("dog"), Not("cat"))
     found = interface.encode_queries([cat, dog, cat])
     assert inner.batches == [2] and found[0] is found[2]
@@ -356,7 +356,7 @@ def test_no_query_is_encoded_twice_and_new_ones_go_together() -> None:
 def test_pictures_are_told_apart_by_their_pixels_and_marks() -> None:
     from interleave_index.records import Picture
 
-    interface = Remembered(Axes())
+    interface = remembering(Axes())
     black, grey = np.zeros((4, 4, 3), np.uint8), np.full((4, 4, 3), 9, np.uint8)
     mask = np.eye(4, dtype=bool)
     pictures = [Picture(black), Picture(grey), Picture(black, mask=mask), Picture(black.copy())]
@@ -369,4 +369,4 @@ def test_what_else_the_interface_can_do_is_still_there() -> None:
         def reading(self, text: str) -> TextReading:
             return TextReading(cut=text)
 
-    assert Remembered(Reads()).reading("of words").cut == "of words"
+    assert remembering(Reads()).reading("of words").cut == "of words"

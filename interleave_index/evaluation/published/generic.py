@@ -17,6 +17,7 @@ from numpy.random import Generator
 from ... import metrics
 from ...errors import InputError
 from ...geometry import encode_rle
+from ..outcome import Figures
 from .coco import Category, PanopticSet
 from .entity import Exemplar
 from .files import read_json, write_ids
@@ -57,7 +58,7 @@ class CocoPanoptic(Benchmark[int]):
         self._exemplars, self._instances, self._predictions = exemplars or panoptic, instances, predictions
         self._table: Table = None  # made with the first photo
 
-    def measure(self, subject: Subject, item: int, rng: Generator) -> dict[str, Any]:
+    def measure(self, subject: Subject, item: int, rng: Generator) -> Figures:
         """Panoptic counts by class, the confusion of classes, and the instances of one photo."""
         if self._table is None:
             self._table = self._classes(subject)
@@ -82,7 +83,7 @@ class CocoPanoptic(Benchmark[int]):
             "instances": instances,
         }
 
-    def figures(self, journal: Journal) -> dict[str, Any]:
+    def figures(self, journal: Journal) -> Figures:
         """PQ, SQ, RQ (all classes, things, stuff), mAP, AP50 and mIoU."""
         categories, photos = self._panoptic.categories, [int(key) for key, _ in journal.rows()]
         counts: dict[int, metrics.PanopticCounts] = defaultdict(metrics.PanopticCounts)
@@ -128,9 +129,9 @@ class CocoPanoptic(Benchmark[int]):
             raise InputError(f"descriptions lack {len(missing)} of {len(names)} classes, the first is {missing[0]!r}")
         return subject.classes([self._descriptions[name] for name in names], descriptions=True)
 
-    def _instances_of_maps(self, photos: Sequence[int], things: Sequence[int]) -> dict[str, Any]:
+    def _instances_of_maps(self, photos: Sequence[int], things: Sequence[int]) -> Figures:
         """The `images` and `annotations` of an instances file, with the things of panoptic maps."""
-        images, annotations = [], list[dict[str, Any]]()
+        images, annotations = [], list[Figures]()
         for photo in photos:
             height, width = self._panoptic.photos[photo].size
             images.append({"id": photo, "height": height, "width": width})
@@ -182,9 +183,7 @@ def draw_exemplars(panoptic: PanopticSet, categories: Sequence[Category]) -> lis
     return exemplars
 
 
-def average_precision(
-    truth: Mapping[str, Any], results: list[dict[str, Any]], photos: Sequence[int]
-) -> dict[str, float]:
+def average_precision(truth: Mapping[str, Any], results: list[Figures], photos: Sequence[int]) -> dict[str, float]:
     """COCO's mask AP over IoU 0.5 to 0.95, and AP at 0.5, percent; by pycocotools itself.
 
     Args:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.random import Generator
@@ -16,6 +15,7 @@ from ...query.calibration import complete
 from ...query.judgement import curve_of, judge
 from ...query.score import score, scoring_query
 from ...records import RGB, BoolMask, PhotoEncoding, ResolvedPart
+from ..outcome import Figures
 from .coco import PanopticSet
 from .entity import EntitySentence, Exemplar, interleave
 from .files import read_photo
@@ -65,7 +65,7 @@ class FindBenchGrounding(FindBench):
 
     part = "grounding"
 
-    def measure(self, subject: Subject, item: EntitySentence, rng: Generator) -> dict[str, Any]:
+    def measure(self, subject: Subject, item: EntitySentence, rng: Generator) -> Figures:
         """Pixels shared and in the union, one pair a phrase."""
         photo, ids = self.panoptic.photos[item.photo].rgb(), self.panoptic.ids(item.photo)
         masks = [self.panoptic.mask(item.photo, phrase.segment, ids) for phrase in item.phrases]
@@ -79,7 +79,7 @@ class FindBenchGrounding(FindBench):
         sentence = interleave(item, exemplars, published=self.published_protocol)
         return _overlaps(subject.ground_sentence(photo, sentence), masks)
 
-    def figures(self, journal: Journal) -> dict[str, Any]:
+    def figures(self, journal: Journal) -> Figures:
         """cIoU, mIoU, P@t and `n` phrases; the README of FIND calls P@0.5 AP50."""
         intersection, union = _pooled(journal)
         return {**metrics.grounding(intersection, union), "n": len(union)}
@@ -97,12 +97,12 @@ class Refer(Benchmark[ReferredPhoto]):
         super().__init__(f"{name} {split}", items, {"together": together}, comparable=not together)
         self._together = together
 
-    def measure(self, subject: Subject, item: ReferredPhoto, rng: Generator) -> dict[str, Any]:
+    def measure(self, subject: Subject, item: ReferredPhoto, rng: Generator) -> Figures:
         """Pixels shared and in the union, one pair an expression."""
         texts = [expression.text for expression in item.expressions]
         return _overlaps(subject.ground(item.rgb(), texts, together=self._together), item.masks())
 
-    def figures(self, journal: Journal) -> dict[str, Any]:
+    def figures(self, journal: Journal) -> Figures:
         """FIND's and READ's figures over expressions; cIoU is the same in both but for READ's 1e-10."""
         intersection, union = _pooled(journal)
         return {**metrics.grounding(intersection, union), **_read_figures(intersection, union), "n": len(union)}
@@ -114,17 +114,17 @@ class ReasonSeg(Benchmark[ReasonPhoto]):
     def __init__(self, split: str, photos: Sequence[ReasonPhoto]) -> None:
         super().__init__(f"reasonseg {split}", {photo.name: photo for photo in photos}, {})
 
-    def measure(self, subject: Subject, item: ReasonPhoto, rng: Generator) -> dict[str, Any]:
+    def measure(self, subject: Subject, item: ReasonPhoto, rng: Generator) -> Figures:
         """Pixels of the target shared and in the union, and whether the text is a long one."""
         photo = read_photo(item.file)
         masks = subject.ground(photo, [item.text], together=False)
         intersection, union = metrics.class_overlap(masks, item.truth((photo.shape[0], photo.shape[1]))[None])
         return {"intersection": int(intersection[0, 1]), "union": int(union[0, 1]), "long": item.long}
 
-    def figures(self, journal: Journal) -> dict[str, Any]:
+    def figures(self, journal: Journal) -> Figures:
         """gIoU and cIoU of all texts, of the short and of the long ones."""
         intersection, union, long = (np.array(journal.values(name)) for name in ("intersection", "union", "long"))
-        figures: dict[str, Any] = {}
+        figures: Figures = {}
         for kind, rows in (("", long | True), (" short", ~long), (" long", long)):
             if rows.any():
                 for name, value in _read_figures(intersection[rows], union[rows]).items():
@@ -147,7 +147,7 @@ class FalsePremise(Benchmark[ReferredPhoto]):
         self._sample = photos[::step][:SAMPLE]
         self._library: tuple[list[PhotoEncoding], Calibration] | None = None  # made when it is needed
 
-    def measure(self, subject: Subject, item: ReferredPhoto, rng: Generator) -> dict[str, Any]:
+    def measure(self, subject: Subject, item: ReferredPhoto, rng: Generator) -> Figures:
         """Overlap of both classes, and what was said about each expression."""
         photo, texts = item.rgb(), [expression.text for expression in item.expressions]
         said = self._present(subject.interface, photo, texts)
@@ -161,7 +161,7 @@ class FalsePremise(Benchmark[ReferredPhoto]):
             "exists": [expression.exists for expression in item.expressions],
         }
 
-    def figures(self, journal: Journal) -> dict[str, Any]:
+    def figures(self, journal: Journal) -> Figures:
         """See and Segment."""
         intersection, union = _pooled(journal)
         said, exists = (np.array(journal.pooled(name), bool) for name in ("said", "exists"))
@@ -193,7 +193,7 @@ class FalsePremise(Benchmark[ReferredPhoto]):
         return np.array(present, bool)
 
 
-def _overlaps(masks: Masks, truth: Sequence[BoolMask]) -> dict[str, Any]:
+def _overlaps(masks: Masks, truth: Sequence[BoolMask]) -> Figures:
     intersection, union = metrics.overlap(masks, np.stack(truth))
     return {"intersection": intersection.tolist(), "union": union.tolist()}
 

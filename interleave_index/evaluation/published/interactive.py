@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.random import Generator
 
 from ... import metrics
+from ..outcome import Figures
 from .files import read_photo
 from .journal import Journal
 from .prompts import first_prompt, next_click
@@ -33,7 +33,7 @@ class VocInteractive(Benchmark[VocItem]):
         super().__init__(f"voc-interactive {prompt}", keyed, {"prompt": prompt, "clicks": clicks})
         self._prompt, self._clicks = prompt, clicks
 
-    def measure(self, subject: Subject, item: VocItem, rng: Generator) -> dict[str, Any]:
+    def measure(self, subject: Subject, item: VocItem, rng: Generator) -> Figures:
         """IoU after every click, one row an object; after the last one needed the value is repeated."""
         photo, truth = read_photo(item.file), item.truth()
         targets = truth == 1
@@ -50,7 +50,7 @@ class VocInteractive(Benchmark[VocItem]):
         rounds += [rounds[-1]] * (self._clicks - len(rounds))
         return {"ious": np.stack(rounds, 1).astype(float).tolist()}
 
-    def figures(self, journal: Journal) -> dict[str, Any]:
+    def figures(self, journal: Journal) -> Figures:
         """Mean IoU after the first prompt and after the last (percent), NoC@t (clicks), and `n` objects."""
         ious = np.array(journal.pooled("ious"), np.float32)
         needed = {f"NoC@{100 * t:g}": float(metrics.clicks_needed(ious, t, self._clicks).mean()) for t in TARGETS}

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.random import Generator
 
 from ... import metrics
 from ...records import Floats
+from ..outcome import Figures
 from .coco import PanopticSet
 from .entity import EntitySentence, Exemplar, InterleavedSentence, interleave
 from .files import read_photo
@@ -43,7 +43,7 @@ class FindBenchText(FindBench):
         super().__init__(sentences, panoptic, long=long)
         self.settings = {"mode": mode}
 
-    def measure(self, subject: Subject, item: EntitySentence, rng: Generator) -> dict[str, Any]:
+    def measure(self, subject: Subject, item: EntitySentence, rng: Generator) -> Figures:
         """Vectors of the photo and of its sentence."""
         image, _ = subject.vectors(self.panoptic.photos[item.photo].rgb())
         if self._mode == "caption":
@@ -52,7 +52,7 @@ class FindBenchText(FindBench):
             texts = subject.sentence(InterleavedSentence(item.text))[0][None]
         return {"photo": item.photo, "image": image, "texts": texts}
 
-    def figures(self, journal: Journal) -> dict[str, Any]:
+    def figures(self, journal: Journal) -> Figures:
         """IR@k and TR@k."""
         return _caption_retrieval(journal)
 
@@ -62,7 +62,7 @@ class FindBenchInterleaved(FindBench):
 
     part = "retrieval interleaved"
 
-    def measure(self, subject: Subject, item: EntitySentence, rng: Generator) -> dict[str, Any]:
+    def measure(self, subject: Subject, item: EntitySentence, rng: Generator) -> Figures:
         """Vectors of the photo, its objects, the sentence and its phrases, and the photos that lent their segments."""
         photos = self.panoptic.photos
         image, objects = subject.vectors(photos[item.photo].rgb())
@@ -86,7 +86,7 @@ class FindBenchInterleaved(FindBench):
             "entities": entities,
         }
 
-    def figures(self, journal: Journal) -> dict[str, Any]:
+    def figures(self, journal: Journal) -> Figures:
         """IR@k of the interleaved score, ``n`` queries and how many of their phrases were shown."""
         photos, lenders = np.array(journal.values("photo")), np.array(journal.pooled("lenders"))
         offsets = np.cumsum([0, *map(len, journal.values("lenders"))])
@@ -112,17 +112,17 @@ class Karpathy(Benchmark[CaptionedPhoto]):
     def __init__(self, split: str, photos: Sequence[CaptionedPhoto]) -> None:
         super().__init__(f"karpathy {split}", {str(photo.id): photo for photo in photos}, {})
 
-    def measure(self, subject: Subject, item: CaptionedPhoto, rng: Generator) -> dict[str, Any]:
+    def measure(self, subject: Subject, item: CaptionedPhoto, rng: Generator) -> Figures:
         """Vectors of the photo and of its captions."""
         image, _ = subject.vectors(read_photo(item.file))
         return {"photo": item.id, "image": image, "texts": subject.captions(item.captions)}
 
-    def figures(self, journal: Journal) -> dict[str, Any]:
+    def figures(self, journal: Journal) -> Figures:
         """IR@k and TR@k over all captions of the split."""
         return _caption_retrieval(journal)
 
 
-def _caption_retrieval(journal: Journal) -> dict[str, Any]:
+def _caption_retrieval(journal: Journal) -> Figures:
     texts = journal.arrays("texts")
     photos = np.array(journal.values("photo"))
     owners = np.repeat(photos, [len(rows) for rows in texts])

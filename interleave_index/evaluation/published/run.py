@@ -17,6 +17,7 @@ import numpy as np
 from numpy.random import Generator
 
 from ...errors import InputError
+from ..outcome import Figures
 from ..progress import Progress
 from .figures import beside, published_figures
 from .journal import Journal
@@ -41,7 +42,7 @@ class Benchmark(ABC, Generic[ItemT]):
         self.published = published_figures(name) if comparable else []
 
     @abstractmethod
-    def measure(self, subject: Subject, item: ItemT, rng: Generator) -> dict[str, Any]:
+    def measure(self, subject: Subject, item: ItemT, rng: Generator) -> Figures:
         """Ask the subject about one item; `rng` depends on the seed and the key alone.
 
         Returns:
@@ -49,7 +50,7 @@ class Benchmark(ABC, Generic[ItemT]):
         """
 
     @abstractmethod
-    def figures(self, journal: Journal) -> dict[str, Any]:
+    def figures(self, journal: Journal) -> Figures:
         """The figures of everything measured."""
 
 
@@ -69,7 +70,7 @@ class Run:
     limit: int | None = None
     progress: Progress = lambda what, done, total: None
 
-    def __call__(self, benchmark: Benchmark[Any], subject: Subject) -> dict[str, Any]:
+    def __call__(self, benchmark: Benchmark[Any], subject: Subject) -> Figures:
         """The report: figures, the published ones beside them, settings, model, items, seconds of this run.
 
         Raises:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
@@ -49,9 +49,11 @@ class Labelled:
     rle: Rle
 
 
-def masked(photo: PackPhoto) -> Iterator[PackRegion]:
-    """The photo's regions that have a label and a mask, groups drawn as one included."""
-    return (region for region in photo.regions if region.label is not None and region.rle is not None)
+def masked(photo: PackPhoto) -> Iterator[tuple[str, Rle, PackRegion]]:
+    """Label, mask and record of the photo's regions that have both, groups drawn as one included."""
+    for region in photo.regions:
+        if region.label is not None and region.rle is not None:
+            yield region.label, region.rle, region
 
 
 def lone_regions(photos: Photos) -> list[Labelled]:
@@ -61,12 +63,11 @@ def lone_regions(photos: Photos) -> list[Labelled]:
     """
     lone = []
     for position, photo in enumerate(photos):
-        by_label: dict[str, list[PackRegion]] = defaultdict(list)
-        for region in masked(photo):
-            by_label[str(region.label)].append(region)
-        for label, (region, *others) in by_label.items():
-            if not others and not region.crowd and region.rle:
-                lone.append(Labelled(position, label, region.rle))
+        regions = list(masked(photo))
+        count = Counter(label for label, _, _ in regions)
+        for label, rle, region in regions:
+            if count[label] == 1 and not region.crowd:
+                lone.append(Labelled(position, label, rle))
     return lone
 
 
@@ -79,29 +80,25 @@ class References:
 
     def __init__(self, photos: Photos) -> None:
         self._photos = photos
-        self._largest: dict[str, dict[int, PackRegion]] = defaultdict(dict)
+        self._hashes = [sha1_number(photo.key) for photo in photos]
+        self._largest: dict[str, dict[int, Labelled]] = defaultdict(dict)
         for position, photo in enumerate(photos):
-            for region in masked(photo):
-                largest = self._largest[str(region.label)]
-                if not region.crowd and (position not in largest or region.area > largest[position].area):
-                    largest[position] = region
+            for label, rle, region in sorted(masked(photo), key=lambda found: -found[2].area):
+                if not region.crowd:
+                    self._largest[label].setdefault(position, Labelled(position, label, rle))
 
     def labels(self) -> list[str]:
         """Every label that has a masked region, sorted."""
-        return sorted(label for label, regions in self._largest.items() if regions)
+        return sorted(self._largest)
 
     def positions(self, label: str) -> list[int]:
-        """Photos with a masked region of the label, in the order of the pack."""
-        return list(self._largest[label])
+        """Photos with a masked region of the label, by the hash of their keys."""
+        return sorted(self._largest.get(label, {}), key=self._hashes.__getitem__)
 
     def choose(self, position: int, label: str) -> Labelled | None:
         """The reference of the photo at a position for a label; None when no other photo has one."""
-        others = [other for other in self._largest[label] if other != position]
-        if not others:
-            return None
-        chosen = others[sha1_number(self._photos[position].key) % len(others)]
-        rle = self._largest[label][chosen].rle
-        return Labelled(chosen, label, rle) if rle else None
+        others = [region for region in self._largest.get(label, {}).values() if region.position != position]
+        return others[self._hashes[position] % len(others)] if others else None
 
     def picture(self, reference: Labelled) -> Picture:
         """The reference as a part of a query: the other photo's pixels with the region marked."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from .. import metrics
 from ..records import Entity, Floats
-from .annotations import Labelled, References, captioned, sha1_number
+from .annotations import Labelled, References, captioned
 from .library import Library, asked
 from .outcome import Figures, Outcome, image_chance, with_chance
 from .packs import PackPhoto, Photos
@@ -45,9 +45,8 @@ def questions(photos: Photos, references: References) -> list[Question]:
     """
     chosen: list[Question] = []
     for label in references.labels():
-        positions = sorted(references.positions(label), key=lambda position: sha1_number(photos[position].key))
-        possible = [_question(photos[position], position, label, references) for position in positions]
-        chosen += [question for question in possible if question is not None][:MOST_PHOTOS]
+        possible = [_question(photos[n], n, label, references) for n in references.positions(label)]
+        chosen += list(filter(None, possible))[:MOST_PHOTOS]
     return chosen
 
 

@@ -22,7 +22,6 @@ from .annotations import (
     captioned,
     class_names,
     classes,
-    sha1_number,
     strangers,
     things,
 )
@@ -54,7 +53,7 @@ def judged_questions(photos: Photos, references: References) -> dict[Kind, list[
         "words": [Question(named, partial(Query, named.name)) for named in names],
         "bracketed": [Question(named, partial(Query, Entity(named.name))) for named in names],
         "pictures": list(_pictures(photos, of_classes)),
-        "parts": list(_parts(photos, references, known)),
+        "parts": list(_parts(references, known)),
         "mixed_part": mixed_part,
         "mixed_word": mixed_word,
     }
@@ -69,12 +68,11 @@ def _pictures(photos: Photos, of_classes: Sequence[Named]) -> Iterator[Question]
             yield Question(others, partial(Query, PhotoRef(int(position))))
 
 
-def _parts(photos: Photos, references: References, known: Sequence[Named]) -> Iterator[Question]:
+def _parts(references: References, known: Sequence[Named]) -> Iterator[Question]:
     """Masked things, which mean the other photos with such a thing; those that the photos of a label are asked by."""
     for named in known:
-        asking = sorted(references.positions(named.name), key=lambda position: sha1_number(photos[position].key))
         chosen: dict[int, Labelled] = {}
-        for position in asking:
+        for position in references.positions(named.name):
             reference = references.choose(position, named.name)
             if reference is not None:
                 chosen[reference.position] = reference

@@ -62,13 +62,16 @@ def test_the_reference_follows_from_the_sha1_of_the_key_and_is_the_largest_regio
         for key in "abcde"
     ] + [_photo("f", _region("dog"))]
     references = References(photos)
-    for position, photo in enumerate(photos[:5]):
+    hashes = [int(hashlib.sha1(photo.key.encode()).hexdigest(), 16) for photo in photos[:5]]
+    for position, number in enumerate(hashes):
         others = [other for other in range(5) if other != position]
-        wanted = others[int(hashlib.sha1(photo.key.encode()).hexdigest(), 16) % 4]
+        wanted = others[number % 4]
         found = references.choose(position, "cat")
         assert found is not None and found.position == wanted
     assert references.choose(5, "dog") is None
-    assert references.labels() == ["cat", "dog"] and references.positions("cat") == [0, 1, 2, 3, 4]
+    assert references.choose(0, "cow") is None and references.positions("cow") == []
+    assert references.labels() == ["cat", "dog"]
+    assert references.positions("cat") == sorted(range(5), key=lambda position: hashes[position])
 
 
 def test_a_question_takes_the_first_caption_that_names_the_label_once() -> None:

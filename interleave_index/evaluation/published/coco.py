@@ -106,13 +106,10 @@ def read_panoptic(root: Path, split: str = "val2017") -> PanopticSet:
     """
     path = root / "annotations" / f"panoptic_{split}.json"
     content = read_json(path)
-    folder = root / f"panoptic_{split}"
-    if not folder.is_dir():
-        folder = root / "annotations" / f"panoptic_{split}"
-    if not folder.is_dir():
-        raise InputError(
-            f"no folder {root / folder.name} with the PNG files of {path.name}; unpack panoptic_{split}.zip there"
-        )
+    folders = [parent / f"panoptic_{split}" for parent in (root, root / "annotations")]
+    folder = next(filter(Path.is_dir, folders), None)
+    if folder is None:
+        raise InputError(f"no folder {folders[0]} with the PNG files of {path.name}; unpack panoptic_{split}.zip there")
     segments, maps = {}, {}
     with expected_form(path, "COCO panoptic"):
         listed = {int(image["id"]): PhotoInfo.from_json(image, root / split) for image in content["images"]}
@@ -126,8 +123,8 @@ def read_panoptic(root: Path, split: str = "val2017") -> PanopticSet:
                 Segment(int(row["id"]), int(row["category_id"]), bool(row.get("iscrowd", 0)))
                 for row in annotation["segments_info"]
             )
-    known = {category.id for category in categories}
-    unknown = {segment.category for row in segments.values() for segment in row} - known
+    named = {segment.category for row in segments.values() for segment in row}
+    unknown = named - {category.id for category in categories}
     if unknown or not maps.keys() <= listed.keys():
         raise InputError(
             f"{path} names classes {sorted(unknown)[:5]} or photos that it does not list; download it again"

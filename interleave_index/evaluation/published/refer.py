@@ -107,17 +107,13 @@ def read_refer(
 
 def _segmentations(row: dict[str, Any], known: dict[int, Any], path: Path) -> tuple[Any, ...]:
     """Those of a reference's annotations; number -1 stands for none."""
-    numbers = row["ann_id"] if isinstance(row["ann_id"], list) else [row["ann_id"]]
-    segmentations = []
-    for number in map(int, numbers):
-        if number < 0:
-            continue
-        if number not in known:
-            raise InputError(
-                f"{path} refers to annotation {number}, which its instances lack; both must be of one release"
-            )
-        segmentations.append(known[number])
-    return tuple(segmentations)
+    numbers = [number for number in np.atleast_1d(row["ann_id"]).astype(int).tolist() if number >= 0]
+    lacking = [number for number in numbers if number not in known]
+    if lacking:
+        raise InputError(
+            f"{path} refers to annotation {lacking[0]}, which its instances lack; both must be of one release"
+        )
+    return tuple(known[number] for number in numbers)
 
 
 def _text(sentence: dict[str, Any], lower: bool) -> str:

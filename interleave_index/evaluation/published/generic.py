@@ -21,7 +21,7 @@ from ..outcome import Figures
 from .coco import Category, PanopticSet
 from .entity import Exemplar
 from .files import read_json, write_ids
-from .journal import Journal
+from .journal import Journal, Record
 from .run import Benchmark
 from .subject import Subject, Table
 
@@ -58,7 +58,7 @@ class CocoPanoptic(Benchmark[int]):
         self._exemplars, self._instances, self._predictions = exemplars or panoptic, instances, predictions
         self._table: Table = None  # made with the first photo
 
-    def measure(self, subject: Subject, item: int, rng: Generator) -> Figures:
+    def measure(self, subject: Subject, item: int, rng: Generator) -> Record:
         """Panoptic counts by class, the confusion of classes, and the instances of one photo."""
         if self._table is None:
             self._table = self._classes(subject)

@@ -19,7 +19,7 @@ from ..outcome import Figures
 from .coco import PanopticSet
 from .entity import EntitySentence, Exemplar, interleave
 from .files import read_photo
-from .journal import Journal
+from .journal import Journal, Record
 from .prompts import random_prompt
 from .reasonseg import ReasonPhoto
 from .refer import ReferredPhoto
@@ -65,7 +65,7 @@ class FindBenchGrounding(FindBench):
 
     part = "grounding"
 
-    def measure(self, subject: Subject, item: EntitySentence, rng: Generator) -> Figures:
+    def measure(self, subject: Subject, item: EntitySentence, rng: Generator) -> Record:
         """Pixels shared and in the union, one pair a phrase."""
         photo, ids = self.panoptic.photos[item.photo].rgb(), self.panoptic.ids(item.photo)
         masks = [self.panoptic.mask(item.photo, phrase.segment, ids) for phrase in item.phrases]
@@ -97,7 +97,7 @@ class Refer(Benchmark[ReferredPhoto]):
         super().__init__(f"{name} {split}", items, {"together": together}, comparable=not together)
         self._together = together
 
-    def measure(self, subject: Subject, item: ReferredPhoto, rng: Generator) -> Figures:
+    def measure(self, subject: Subject, item: ReferredPhoto, rng: Generator) -> Record:
         """Pixels shared and in the union, one pair an expression."""
         texts = [expression.text for expression in item.expressions]
         return _overlaps(subject.ground(item.rgb(), texts, together=self._together), item.masks())
@@ -114,7 +114,7 @@ class ReasonSeg(Benchmark[ReasonPhoto]):
     def __init__(self, split: str, photos: Sequence[ReasonPhoto]) -> None:
         super().__init__(f"reasonseg {split}", {photo.name: photo for photo in photos}, {})
 
-    def measure(self, subject: Subject, item: ReasonPhoto, rng: Generator) -> Figures:
+    def measure(self, subject: Subject, item: ReasonPhoto, rng: Generator) -> Record:
         """Pixels of the target shared and in the union, and whether the text is a long one."""
         photo = read_photo(item.file)
         masks = subject.ground(photo, [item.text], together=False)
@@ -147,7 +147,7 @@ class FalsePremise(Benchmark[ReferredPhoto]):
         self._sample = photos[::step][:SAMPLE]
         self._library: tuple[list[PhotoEncoding], Calibration] | None = None  # made when it is needed
 
-    def measure(self, subject: Subject, item: ReferredPhoto, rng: Generator) -> Figures:
+    def measure(self, subject: Subject, item: ReferredPhoto, rng: Generator) -> Record:
         """Overlap of both classes, and what was said about each expression."""
         photo, texts = item.rgb(), [expression.text for expression in item.expressions]
         said = self._present(subject.interface, photo, texts)
@@ -193,7 +193,7 @@ class FalsePremise(Benchmark[ReferredPhoto]):
         return np.array(present, bool)
 
 
-def _overlaps(masks: Masks, truth: Sequence[BoolMask]) -> Figures:
+def _overlaps(masks: Masks, truth: Sequence[BoolMask]) -> Record:
     intersection, union = metrics.overlap(masks, np.stack(truth))
     return {"intersection": intersection.tolist(), "union": union.tolist()}
 

@@ -10,7 +10,7 @@ from numpy.random import Generator
 from ... import metrics
 from ..outcome import Figures
 from .files import read_photo
-from .journal import Journal
+from .journal import Journal, Record
 from .prompts import first_prompt, next_click
 from .run import Benchmark
 from .subject import Subject
@@ -33,7 +33,7 @@ class VocInteractive(Benchmark[VocItem]):
         super().__init__(f"voc-interactive {prompt}", keyed, {"prompt": prompt, "clicks": clicks})
         self._prompt, self._clicks = prompt, clicks
 
-    def measure(self, subject: Subject, item: VocItem, rng: Generator) -> Figures:
+    def measure(self, subject: Subject, item: VocItem, rng: Generator) -> Record:
         """IoU after every click, one row an object; after the last one needed the value is repeated."""
         photo, truth = read_photo(item.file), item.truth()
         targets = truth == 1

@@ -11,13 +11,14 @@ import json
 from collections.abc import Mapping
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from ...errors import InputError
 from ...records import Floats
 
+Record: TypeAlias = dict[str, Any]  # what was measured of one item: plain JSON values, and arrays
 RECORDS, VECTORS = "records.jsonl", "vectors"
 
 
@@ -35,7 +36,7 @@ class Journal:
 
     def __init__(self, folder: Path, head: Mapping[str, Any]) -> None:
         self._folder, self._file = folder, folder / RECORDS
-        self.records: dict[str, dict[str, Any]] = {}
+        self.records: dict[str, Record] = {}
         line = json.dumps(head, sort_keys=True)
         try:
             (folder / VECTORS).mkdir(parents=True, exist_ok=True)
@@ -48,7 +49,7 @@ class Journal:
                 f"{folder} cannot be written to: {error.strerror or error}; name another --work"
             ) from error
 
-    def add(self, key: str, measured: Mapping[str, Any]) -> None:
+    def add(self, key: str, measured: Record) -> None:
         """Keep what was measured of one item; it is on disk when this returns, its vectors before its line."""
         record, halves = {}, {}
         for name, value in measured.items():
@@ -66,7 +67,7 @@ class Journal:
         with open(self._file, "a", encoding="utf-8") as file:
             file.write(json.dumps({"key": key, **record}) + "\n")
 
-    def rows(self) -> list[tuple[str, dict[str, Any]]]:
+    def rows(self) -> list[tuple[str, Record]]:
         """Keys and records in the order of their keys, whatever the order of the runs."""
         return sorted(self.records.items())
 

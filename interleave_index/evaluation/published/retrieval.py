@@ -14,7 +14,7 @@ from .coco import PanopticSet
 from .entity import EntitySentence, Exemplar, InterleavedSentence, interleave
 from .files import read_photo
 from .grounding import FindBench
-from .journal import Journal
+from .journal import Journal, Record
 from .karpathy import CaptionedPhoto
 from .run import Benchmark
 from .subject import Subject
@@ -43,7 +43,7 @@ class FindBenchText(FindBench):
         super().__init__(sentences, panoptic, long=long)
         self.settings = {"mode": mode}
 
-    def measure(self, subject: Subject, item: EntitySentence, rng: Generator) -> Figures:
+    def measure(self, subject: Subject, item: EntitySentence, rng: Generator) -> Record:
         """Vectors of the photo and of its sentence."""
         image, _ = subject.vectors(self.panoptic.photos[item.photo].rgb())
         if self._mode == "caption":
@@ -62,7 +62,7 @@ class FindBenchInterleaved(FindBench):
 
     part = "retrieval interleaved"
 
-    def measure(self, subject: Subject, item: EntitySentence, rng: Generator) -> Figures:
+    def measure(self, subject: Subject, item: EntitySentence, rng: Generator) -> Record:
         """Vectors of the photo, its objects, the sentence and its phrases, and the photos that lent their segments."""
         photos = self.panoptic.photos
         image, objects = subject.vectors(photos[item.photo].rgb())
@@ -112,7 +112,7 @@ class Karpathy(Benchmark[CaptionedPhoto]):
     def __init__(self, split: str, photos: Sequence[CaptionedPhoto]) -> None:
         super().__init__(f"karpathy {split}", {str(photo.id): photo for photo in photos}, {})
 
-    def measure(self, subject: Subject, item: CaptionedPhoto, rng: Generator) -> Figures:
+    def measure(self, subject: Subject, item: CaptionedPhoto, rng: Generator) -> Record:
         """Vectors of the photo and of its captions."""
         image, _ = subject.vectors(read_photo(item.file))
         return {"photo": item.id, "image": image, "texts": subject.captions(item.captions)}

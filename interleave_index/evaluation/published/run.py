@@ -20,7 +20,7 @@ from ...errors import InputError
 from ..outcome import Figures
 from ..progress import Progress
 from .figures import beside, published_figures
-from .journal import Journal
+from .journal import Journal, Record
 from .subject import Subject
 
 ItemT = TypeVar("ItemT")
@@ -42,11 +42,11 @@ class Benchmark(ABC, Generic[ItemT]):
         self.published = published_figures(name) if comparable else []
 
     @abstractmethod
-    def measure(self, subject: Subject, item: ItemT, rng: Generator) -> Figures:
+    def measure(self, subject: Subject, item: ItemT, rng: Generator) -> Record:
         """Ask the subject about one item; `rng` depends on the seed and the key alone.
 
         Returns:
-            what `figures` needs: plain JSON values, and arrays, which `Journal` keeps in half precision.
+            what `figures` needs; `Journal` keeps arrays in half precision.
         """
 
     @abstractmethod

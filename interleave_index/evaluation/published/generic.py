@@ -105,17 +105,7 @@ class CocoPanoptic(Benchmark[int]):
                 for photo, segments in zip(photos, journal.values("segments"), strict=True)
             ]
             self._predictions.with_suffix(".json").write_text(json.dumps({"annotations": annotations}))
-        truth = {
-            "categories": [{"id": category.id, "name": category.name} for category in categories if category.thing]
-        }
-        truth |= self._instances_of_maps(photos, things) if self._instances is None else self._instances
-        counted = {category["id"] for category in truth["categories"]}
-        results = []
-        for photo, answered in zip(photos, journal.values("instances"), strict=True):
-            for instance in answered:
-                if instance["category_id"] in counted:
-                    results.append({**instance, "image_id": photo})
-        precision = average_precision(truth, results, photos)
+        precision = self._average_precision(photos, journal.values("instances"))
         return {**quality, **precision, **metrics.semantic_figures(confusion), "n": len(photos)}
 
     def _classes(self, subject: Subject) -> Table:
@@ -128,6 +118,19 @@ class CocoPanoptic(Benchmark[int]):
         if missing:
             raise InputError(f"descriptions lack {len(missing)} of {len(names)} classes, the first is {missing[0]!r}")
         return subject.classes([self._descriptions[name] for name in names], descriptions=True)
+
+    def _average_precision(self, photos: Sequence[int], answered: Sequence[list[Figures]]) -> dict[str, float]:
+        things = [category for category in self._panoptic.categories if category.thing]
+        named = [{"id": category.id, "name": category.name} for category in things]
+        instances = self._instances or self._instances_of_maps(photos, [category.id for category in things])
+        truth = {"categories": named, **instances}
+        counted = {category["id"] for category in truth["categories"]}
+        results = []
+        for photo, of_photo in zip(photos, answered, strict=True):
+            for instance in of_photo:
+                if instance["category_id"] in counted:
+                    results.append({**instance, "image_id": photo})
+        return average_precision(truth, results, photos)
 
     def _instances_of_maps(self, photos: Sequence[int], things: Sequence[int]) -> Figures:
         """The `images` and `annotations` of an instances file, with the things of panoptic maps."""

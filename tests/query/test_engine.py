@@ -812,7 +812,7 @@ def test_the_answer_is_plain_json(library):
     answer = json.loads(json.dumps(library.ask("[red] -[blue]", top_k=2).to_json()))
     assert (answer["query"], answer["path"], len(answer["hits"])) == ("[red] -[blue]", "exact", 2)
     hit = answer["hits"][0]
-    assert set(hit) == {"rank", "photo_id", "path", "score", "relevance", "stack", "entities"}
+    assert set(hit) == {"rank", "photo_id", "path", "taken_at", "camera", "score", "relevance", "stack", "entities"}
     assert [entity["negative"] for entity in hit["entities"]] == [False, True]
     assert hit["entities"][0]["regions"][0]["mask"]["size"] == [60, 80]
 

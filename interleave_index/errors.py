@@ -56,12 +56,12 @@ class QueryError(InputError):
     """The query string does not parse.
 
     Attributes:
-        column: 0-based character position where the trouble starts.
+        column: of the character where the trouble starts, 1 for the first, as the message says.
     """
 
-    def __init__(self, message: str, *, query: str = "", column: int = 0) -> None:
+    def __init__(self, message: str, *, query: str = "", column: int = 1) -> None:
         self.query, self.column = query, column
-        super().__init__(f"{message}, at column {column + 1}: {query}" if query else message)
+        super().__init__(f"{message}, at column {column}: {query}" if query else message)
 
 
 class StorageError(InterleaveError):

@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 from .errors import EmptyQuery, InputError, QueryError
 from .records import Entity, Not, Part, PhotoRef, Picture, RegionRef, Term
 from .records.parts import LARGEST_WEIGHT, SMALLEST_WEIGHT
-from .terms import KINDS, checked, checked_term, keys, written
+from .terms import KINDS, checked, checked_term, is_undecoded, keys, undecoded_words, written
 
 _SPECIAL = "[]\\^#:"
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
@@ -106,12 +106,12 @@ class Query:
 def point_at(error: QueryError) -> str:
     """Two lines: the query, and a caret under the column where the trouble starts.
 
-    >>> print(point_at(QueryError("stray ]", query="dog]", column=3)))
+    >>> print(point_at(QueryError("stray ]", query="dog]", column=4)))
     dog]
        ^
     """
     line = "".join(c if c.isprintable() else " " for c in error.query)
-    return f"{line}\n{' ' * error.column}^"
+    return f"{line}\n{' ' * (error.column - 1)}^"
 
 
 # --- reading ---------------------------------------------------------------------------------
@@ -171,6 +171,7 @@ class _Parser:
                 r"write \^ for the character",
                 char.at,
             )
+        self._check_decoded(char)
         self.position += 1
         return char.value
 
@@ -223,6 +224,8 @@ class _Parser:
             head = inner[: len(kind)]
             if _text(head).lower() == kind and not any(c.literal for c in head):
                 return self._reference(kind, inner[len(kind) :], inner[0].at)
+        for char in inner:
+            self._check_decoded(char)
         return Entity(_text(inner))
 
     def _reference(self, kind: str, rest: list[_Char], at: int) -> Term:
@@ -284,14 +287,18 @@ class _Parser:
         try:
             return checked_term(make())
         except InputError as error:
-            raise QueryError(str(error), query=self.text, column=at) from error
+            raise QueryError(str(error), query=self.text, column=at + 1) from error
+
+    def _check_decoded(self, char: _Char) -> None:
+        if is_undecoded(char.value):
+            self._fail(f"{undecoded_words(char.value)}; only the name of a picture may hold it", char.at)
 
     def _peek(self, ahead: int) -> _Char | None:
         at = self.position + ahead
         return self.chars[at] if 0 <= at < len(self.chars) else None
 
-    def _fail(self, message: str, column: int) -> NoReturn:
-        raise QueryError(message, query=self.text, column=column)
+    def _fail(self, message: str, at: int) -> NoReturn:
+        raise QueryError(message, query=self.text, column=at + 1)
 
 
 def _scan(text: str) -> Iterator[_Char]:

@@ -31,7 +31,7 @@ def checked(part: Part) -> Part:
     ('a dog', Entity(text='a dog', weight=1.0))
     """
     if isinstance(part, str):
-        return " ".join(part.split())
+        return _checked_text(part)
     if isinstance(part, Not):
         if isinstance(part.term, Not):
             raise InputError("Not holds another Not, expected what should be absent")
@@ -48,7 +48,7 @@ def checked_term(term: Term) -> Term:
     weight = float(term.weight)
     check_weight(weight)
     if isinstance(term, Entity):
-        return Entity(" ".join(term.text.split()), weight)
+        return Entity(_checked_text(term.text), weight)
     if isinstance(term, Picture):
         return _checked_picture(term, weight)
     if not 0 <= term.photo_id < _LARGEST_ID:
@@ -57,6 +57,28 @@ def checked_term(term: Term) -> Term:
         return PhotoRef(int(term.photo_id), weight)
     region_id(term.photo_id, term.ordinal)
     return RegionRef(int(term.photo_id), int(term.ordinal), weight)
+
+
+def is_undecoded(character: str) -> bool:
+    """Whether a character stands for a byte that is not UTF-8, as `os.fsdecode` keeps it."""
+    return 0xD800 <= ord(character) <= 0xDFFF
+
+
+def undecoded_words(character: str) -> str:
+    r"""What to say of such a character.
+
+    >>> undecoded_words("\udce9")
+    "text holds the byte 0xe9, which is not UTF-8, expected text in the terminal's encoding"
+    """
+    byte = ord(character) & 0xFF
+    return f"text holds the byte 0x{byte:02x}, which is not UTF-8, expected text in the terminal's encoding"
+
+
+def _checked_text(text: str) -> str:
+    for character in text:
+        if is_undecoded(character):
+            raise InputError(undecoded_words(character))
+    return " ".join(text.split())
 
 
 def _checked_picture(term: Picture, weight: float) -> Picture:

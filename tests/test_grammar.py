@@ -103,8 +103,9 @@ def test_a_string_means_these_parts(text, parts):
 def test_a_mistake_is_named_at_its_column(text, column, words):
     with pytest.raises(QueryError) as caught:
         Query.parse(text)
-    assert (caught.value.column, caught.value.query) == (column, text)
+    assert (caught.value.column, caught.value.query) == (column + 1, text)
     assert words in str(caught.value)
+    assert f"at column {caught.value.column}: " in str(caught.value)
 
 
 def test_the_caret_stands_under_the_mistake():
@@ -264,7 +265,7 @@ def test_any_string_is_refused_with_a_column_or_reads_back(text):
     try:
         query = Query.parse(text)
     except QueryError as error:
-        assert 0 <= error.column <= len(text)
+        assert 1 <= error.column <= len(text) + 1
         return
     except EmptyQuery:
         return

@@ -11,6 +11,7 @@ from ..grammar import Query
 from ..interface.calibration import Calibration
 from ..records import Floats, ResolvedPart, ResolvedQuery
 from .calibration import calibration_for
+from .hints import query_hints
 from .lazy_interface import LazyInterface
 from .pixels import LoadPicture, PixelCache
 from .reading import read_query
@@ -99,7 +100,8 @@ def prepare(
         as `resolve`, and SpaceMismatch.
     """
     resolved = resolve(query, store, space_id, load_picture, cache, pixels=pixels)
-    parts, notes, says_nothing = resolved.parts, list(resolved.notes), False
+    parts, says_nothing = resolved.parts, False
+    notes = [*query_hints(query), *resolved.notes]
     if resolved.stored:
         encoding = stored_encoding(parts)
     else:

@@ -118,7 +118,7 @@ def of_error(error: errors.InterleaveError) -> Response:
     status = next((code for kind, code in STATUS.items() if isinstance(error, kind)), 500)
     more: dict[str, Any] = {"error": type(error).__name__}
     if isinstance(error, errors.QueryError) and error.query:
-        more |= {"column": error.column, "pointer": point_at(error)}
+        more |= {"column": error.column - 1, "pointer": point_at(error)}
     return problem(status, " ".join(str(error).split()), **more)
 
 

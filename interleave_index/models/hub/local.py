@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import re
+import tempfile
 from collections.abc import Collection
 from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatch
@@ -54,7 +55,11 @@ def home() -> Path:
     if named := os.environ.get(HOME_VARIABLE):
         return Path(named)
     cache = os.environ.get("XDG_CACHE_HOME")
-    return (Path(cache) if cache else Path.home() / ".cache") / "interleave-index" / "models"
+    try:
+        parent = Path(cache) if cache else Path.home() / ".cache"
+    except RuntimeError:  # a user without a home folder, as in a container
+        parent = Path(tempfile.gettempdir())
+    return parent / "interleave-index" / "models"
 
 
 def is_hub_name(name: str) -> bool:

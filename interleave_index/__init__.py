@@ -18,6 +18,23 @@ from .service import Index
 
 __version__ = "0.1.0"
 
+
+def _answer_html(answer: Answer) -> str:
+    from .export.notebook import answer_html
+
+    return answer_html(answer)
+
+
+def _hit_html(hit: Hit) -> str:
+    from .export.notebook import hit_html
+
+    return hit_html(hit)
+
+
+# Notebooks ask for this name. It is set here since records, the lowest layer, know nothing of exports.
+Answer._repr_html_ = _answer_html  # type: ignore[attr-defined]
+Hit._repr_html_ = _hit_html  # type: ignore[attr-defined]
+
 __all__ = [
     "Answer",
     "Config",

@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the flush at exit must not fail again
         _leave(BROKEN_PIPE)
     except OSError as error:
-        _leave(1, f"error: {error}")
+        _leave(1, f"error: {_os_line(error)}")
     _leave(0)
 
 
@@ -54,6 +54,17 @@ def _one_line(error: InterleaveError) -> str:
     if isinstance(error, QueryError):  # it counts columns of the query: none of its blanks may fall away
         return "".join(" " if character.isspace() else character for character in str(error))
     return " ".join(str(error).split())
+
+
+def _os_line(error: OSError) -> str:
+    """What the operating system says, in words: no number, and the files that it is about.
+
+    >>> _os_line(PermissionError(13, "Permission denied", "/photos/a.jpg"))
+    '/photos/a.jpg: permission denied'
+    """
+    words = (error.strerror or str(error) or type(error).__name__).lower()
+    files = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
+    return " ".join(f"{' and '.join(files)}: {words}".removeprefix(": ").split())
 
 
 def _leave(status: int, line: str = "") -> NoReturn:

@@ -12,11 +12,31 @@ from .options import QueryCommand
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Search a folder of photos with words and pictures mixed, and see which pixels answered which phrase.",
+)
+
+
+def examples(*lines: str) -> str:
+    """Lines below the help of a command, each after the name of the program."""
+    return "\b\nExamples:\n" + "\n".join(f"  interleave-index {line}" for line in lines)  # \b keeps the line ends
+
+
+SEARCHES = examples(
+    "search 'a dog on a beach'",
+    "search '[a dog] on a beach -[a person]' --after 2024 --html dogs.html",
+    "search '[image:mug.jpg#box=10,20,200,180] on a table' --json",
+    "search '[a dog]' -0 | xargs -0 cp -t dogs",
+)
+GROUNDINGS = examples(
+    "ground kitchen.jpg '[a mug] beside [a plate]'", "ground 12 '[image:mug.jpg]' --html kitchen.html"
+)
+EXPORTS = examples(
+    "export '[a dog]' --coco dogs.json --masks dogs",
+    "export --jsonl all.jsonl",
+    "export --jsonl /dev/stdout | jq .path",
 )
 
 
@@ -34,9 +54,9 @@ def _program(
 ) -> None: ...
 
 
-app.command()(collect.ingest)
-app.command(cls=QueryCommand)(ask.search)
-app.command(cls=QueryCommand)(ask.ground)
+app.command(epilog=examples("ingest ~/Pictures", "ingest . --index photos.index --model toy"))(collect.ingest)
+app.command(cls=QueryCommand, epilog=SEARCHES)(ask.search)
+app.command(cls=QueryCommand, epilog=GROUNDINGS)(ask.ground)
 app.command()(collect.status)
 app.command()(collect.verify)
 app.command()(collect.optimize)
@@ -44,8 +64,8 @@ app.command()(collect.forget)
 app.command()(collect.prune)
 app.command()(collect.spaces)
 app.command()(collect.activate)
-app.command(cls=QueryCommand)(ask.export)
-app.command()(serve.serve)
+app.command(cls=QueryCommand, epilog=EXPORTS)(ask.export)
+app.command(epilog=examples("serve", "serve --root ~/Pictures --port 9000"))(serve.serve)
 app.add_typer(models.group, name="models")
 app.add_typer(train.app, name="train")
 app.add_typer(measure.app, name="evaluate")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -66,6 +68,12 @@ def serve(
         )
     except ConfigError as error:
         raise typer.BadParameter(str(error)) from None
+
+    def end(*_: object) -> NoReturn:
+        raise SystemExit(0)  # so that what is open is closed, as after Ctrl-C
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, end)
 
     def ready(address: str) -> None:
         print(f"interleave-index: {address}  (Ctrl-C ends it)", file=sys.stderr, flush=True)

@@ -37,6 +37,9 @@ class Photo:
     sha256: str = ""
     phash: int | None = None
 
+    def __repr__(self) -> str:
+        return f"Photo({self.id}, {self.path!r}, {self.width}x{self.height})"
+
 
 @dataclass(frozen=True, slots=True)
 class Grounding:
@@ -84,6 +87,10 @@ class EntityHit:
     grounding: Grounding
     regions: tuple[Region, ...]
 
+    def __repr__(self) -> str:
+        there = "there" if self.grounding.present else "not there"
+        return f"EntityHit({self.text!r}, {there}, {self.grounding.probability:.0%}, {len(self.regions)} regions)"
+
 
 @dataclass(frozen=True, slots=True)
 class Hit:
@@ -99,6 +106,9 @@ class Hit:
     entities: tuple[EntityHit, ...] = ()
     stack: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"Hit({self.rank}, {self.photo!r}, score={self.score:.3f}, relevance={self.relevance:.2f})"
 
     def to_json(self) -> dict[str, Any]:
         """The hit as plain JSON values; see docs/cli.md for the frozen form. ``notes`` only where there are some."""
@@ -147,6 +157,10 @@ class Answer(Sequence[Hit]):
     hits: tuple[Hit, ...]
     notes: tuple[str, ...] = ()
     cutoff: float = 0.5
+
+    def __repr__(self) -> str:
+        best = f", best {self.hits[0]!r}" if self.hits else ""
+        return f"Answer({self.query!r}, {len(self)} hits, {self.meant_count} meant{best})"
 
     @overload
     def __getitem__(self, index: int) -> Hit: ...

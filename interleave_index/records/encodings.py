@@ -16,6 +16,7 @@ Floats: TypeAlias = NDArray[np.float32]
 Box: TypeAlias = tuple[float, float, float, float]
 NOWHERE: Box = (0.0, 0.0, 0.0, 0.0)  # of a mask without pixels
 
+SHOWN_COUNTS = 40  # characters of run lengths in a console
 REGIONS_PER_PHOTO = 256  # region id = photo id * 256 + ordinal
 
 
@@ -41,6 +42,10 @@ class Rle:
 
     size: tuple[int, int]
     counts: str
+
+    def __repr__(self) -> str:
+        counts = self.counts if len(self.counts) <= SHOWN_COUNTS else f"{self.counts[: SHOWN_COUNTS - 3]}..."
+        return f"Rle(size={self.size}, counts={counts!r})"
 
     def decode(self) -> BoolMask:
         """The mask, (H, W) bool, freshly made."""

@@ -138,7 +138,11 @@ def pack(
 ) -> None:
     """Measure a model on a photo pack: retrieval, grounding, labels, what answers claim and miss; in percent."""
     from ..evaluation import evaluate as measure
+    from ..export.outputs import check_output
 
+    for output in (dump, plot):
+        if output is not None:
+            check_output(output, overwrite=True)  # figures are made again and again; a picture of the user's stays
     _, effective = settings(index, config, models_interface=model, models_device=device, models_offline=offline)
     with show.progress_bar("evaluate") as update:
         figures = measure(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
+from ..marks import png_options
 
 SIDE, MARGIN, LEGEND = 480, 56, 190  # pixels: of the square of chances, around it, and to the right of it
 COLOURS = {
@@ -46,7 +47,7 @@ def reliability_plot(figures: Mapping[str, Any], path: Path) -> None:
         words = f"{kind.replace('_', ' ')}: ECE {figures[kind]['ece']:.1f} %"
         draw.text((SIDE + MARGIN + 46, top), words, fill="black")
     try:
-        picture.save(path, "PNG")
+        picture.save(path, "PNG", **png_options("plot"))
     except OSError as error:
         raise InputError(f"plot {path} cannot be written: {error.strerror or error}") from error
 

@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from ..errors import ImageUnreadable, NotInIndex
 from ..export.masks import entity_mask
+from ..marks import png_options
 from ..records import BoolMask, Photo
 from .answers import Json, is_known, photo_json, region_json, whole_size
 from .originals import answer_file
@@ -182,5 +183,5 @@ def _png(mask: BoolMask) -> bytes:
     from PIL import Image
 
     file = io.BytesIO()
-    Image.fromarray(mask.astype(np.uint8) * 255).save(file, "PNG")
+    Image.fromarray(mask.astype(np.uint8) * 255).save(file, "PNG", **png_options("mask"))
     return file.getvalue()

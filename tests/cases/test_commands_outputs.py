@@ -141,3 +141,11 @@ def test_masks_of_what_is_absent_are_written_only_when_asked(run, photo):
     present = json.loads(run("export", "[red]", "[orange]", "--masks", "there", "--json")[1])["mask_files"]
     every = json.loads(run("export", "[red]", "[orange]", "--masks", "all", "--all-masks", "--json")[1])["mask_files"]
     assert (present, every) == (1, 2)
+
+
+@pytest.mark.parametrize("option", ["--dump", "--plot"])
+def test_figures_go_over_no_picture(run, photo, option):
+    before = photo.read_bytes()
+    status, _, err = run("evaluate", "pack.tar", option, photo)
+    assert status == 1 and "never written over" in err
+    assert photo.read_bytes() == before

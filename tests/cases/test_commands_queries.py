@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from interleave_index import Entity, Query
+from interleave_index import Entity, Picture, Query
 from interleave_index.errors import InputError, QueryError
 from interleave_index.query.hints import query_hints
 
@@ -69,4 +69,4 @@ def test_a_byte_that_is_no_text_is_refused_in_python_too():
 
 
 def test_the_name_of_a_picture_may_hold_any_byte():
-    assert Query.parse(os.fsdecode(b"[image:caf\xe9.jpg]")).entities[0].source == "caf\udce9.jpg"
+    assert Query.parse(os.fsdecode(b"[image:caf\xe9.jpg]")) == Query(Picture("caf\udce9.jpg"))

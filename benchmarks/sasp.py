@@ -58,8 +58,8 @@ def encode(photos: Sequence[PackPhoto], interface: Interface) -> list[PhotoEncod
     return found
 
 
-def scene(photo: PackPhoto, encoding: PhotoEncoding) -> Scene:
-    return scene_of((photo.height, photo.width), encoding)
+def scene(photo: PackPhoto, encoding: PhotoEncoding, score_weight: float) -> Scene:
+    return scene_of((photo.height, photo.width), encoding, score_weight)
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def present(bench: Bench, questions: Sequence[Question]) -> dict[str, Any]:
         mask = answer(bench, question)
         methods[mask.rung] += 1
         verdicts += [] if mask.present is None else [mask.present]
-        order = rank_regions(scene.regions @ question.vector, scene.scores)
+        order = rank_regions(scene.regions @ question.vector, scene.scores, scene.score_weight)
         best = scene.masks[int(order[0])].decode() if len(order) else np.zeros((1, 1), bool)
         ious["cascade"].append(iou(mask.mask.decode(), truth))
         ious["best_region"].append(iou(best, truth))
@@ -207,7 +207,8 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     interface = load(options.model, device=device, grounding="own")
     started = time.perf_counter()
     encodings = encode(photos, interface)
-    scenes = [scene(photo, encoding) for photo, encoding in zip(photos, encodings, strict=True)]
+    weight = interface.calibration.score_weight
+    scenes = [scene(photo, encoding, weight) for photo, encoding in zip(photos, encodings, strict=True)]
     seconds = time.perf_counter() - started
     names = [name for name in options.grounders.split(",") if name]
     grounders = load_grounders(names, device=device)

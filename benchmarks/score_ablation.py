@@ -81,7 +81,8 @@ class Bench:
         for number, target in enumerate(self.targets):
             regions, scores = self.library.regions_of(target.position)
             if len(regions):
-                ranked = rank_regions(regions @ vectors[target.label], scores if by_quality else None)
+                weight = self.library.calibration.score_weight if by_quality else 0.0
+                ranked = rank_regions(regions @ vectors[target.label], scores, weight)
                 ious[number] = 100 * self.ious[number][ranked[0]]
         return ious
 

@@ -70,7 +70,14 @@ class Answer:
         position = int(self.photos[row])
         record, masks = self._library.photos[position], self._library.masks[position]
         block = self._library.vectors(0, [position])
-        stored = StoredRegions(block.image[0], block.regions, block.boxes, block.scores, lambda: masks)
+        stored = StoredRegions(
+            block.image[0],
+            block.regions,
+            block.boxes,
+            block.scores,
+            lambda: masks,
+            self._context.calibration.score_weight,
+        )
         photo = Photo(id=position, path=None, width=record.width, height=record.height)
         return ground_photo(self._context, photo, stored, self.asked(row), "exact", record.rgb)
 

@@ -91,7 +91,9 @@ def stored_overlap(library: Library, target: Labelled, query: ResolvedQuery) -> 
     regions, scores = library.regions_of(target.position)
     if not len(regions):
         return _overlap(None, target)
-    best = rank_regions(regions @ library.scoring(query).entities.regions[0], scores)[0]
+    best = rank_regions(regions @ library.scoring(query).entities.regions[0], scores, library.calibration.score_weight)[
+        0
+    ]
     return _overlap(library.masks[target.position][best].decode(), target)
 
 

@@ -244,7 +244,7 @@ class _Cascade:
         if not len(scene.regions):
             return []
         cosines = scene.regions @ self.target.vector
-        chosen = select_instances(cosines, scene.scores, scene.masks)
+        chosen = select_instances(cosines, scene.scores, scene.score_weight, scene.masks)
         if agreeing:
             shown = self.stretched[self.use] >= HALF
             covered = scene.coverage[:, self.use]

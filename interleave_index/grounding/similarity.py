@@ -36,6 +36,7 @@ class Scene:
         boxes: (R, 4) float32 in pixels of the photo.
         patches: (h · w, D) float32 unit vectors of the cells, or None.
         scores: (R,) float32 predicted quality of the masks, 0 to 1, or None where it is not known.
+        score_weight: of the scores, see `Calibration`.
     """
 
     grid: PatchGrid
@@ -45,6 +46,7 @@ class Scene:
     boxes: Floats
     patches: Floats | None = None
     scores: Floats | None = None
+    score_weight: float = 0.0
 
     def map_of(self, vector: Floats) -> Floats:
         """(h, w) float32 cosine of every cell with a (D,) unit vector: dense where patches are kept, else factorised.
@@ -76,12 +78,13 @@ class Scene:
         return np.where(total > 0, cosines, -1).astype(np.float32)
 
 
-def scene_of(size: tuple[int, int], encoding: PhotoEncoding) -> Scene:
+def scene_of(size: tuple[int, int], encoding: PhotoEncoding, score_weight: float = 0.0) -> Scene:
     """A scene from what an index keeps of a photo.
 
     Args:
         size: (height, width) of the upright photo.
         encoding: of the photo; without a grounding record its masks are laid on a grid of about 576 square cells.
+        score_weight: of its scores, see `Calibration`.
     Raises:
         ShapeError: the record or the masks belong to other regions.
         InputError: the record is damaged.
@@ -98,7 +101,7 @@ def scene_of(size: tuple[int, int], encoding: PhotoEncoding) -> Scene:
     else:
         grid, patches = PatchGrid.whole(size, square_cells(size), "native"), None
         coverage = grid.coverage([mask.decode() for mask in masks])
-    return Scene(grid, encoding.regions, coverage, masks, encoding.boxes, patches, encoding.scores)
+    return Scene(grid, encoding.regions, coverage, masks, encoding.boxes, patches, encoding.scores, score_weight)
 
 
 def square_cells(size: tuple[int, int], cells: int = CELLS) -> tuple[int, int]:

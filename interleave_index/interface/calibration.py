@@ -105,6 +105,8 @@ class Calibration:
         pictures: (P, D) float32, image vectors of pictures of many kinds.
         regions: (P, D) float32, region vectors of the same pictures.
         curves: by kind of query; empty where none were fitted, then the library's own photos stand in.
+        score_weight: how much the score of a region counts beside its cosine when regions answer an entity, in
+            standard deviations of the photo's cosines; 0 where scores say nothing of that.
         stand_in: the banks of pictures and regions are drawn ones, because the model came without any: the photos of a
             library are better than they.
     """
@@ -115,11 +117,16 @@ class Calibration:
     regions: Floats
     curves: dict[QueryKind, Curve] = field(default_factory=dict)
     stand_in: bool = False
+    score_weight: float = 0.0
 
     def to_bytes(self) -> bytes:
         """The calibration as an npz file, as an index keeps it for its space; banks in half precision."""
         banks = {name: getattr(self, name).astype(np.float16) for name in BANKS}
-        constants = {"fitted": {kind: asdict(curve) for kind, curve in self.curves.items()}, "stand_in": self.stand_in}
+        constants = {
+            "fitted": {kind: asdict(curve) for kind, curve in self.curves.items()},
+            "stand_in": self.stand_in,
+            "score_weight": self.score_weight,
+        }
         file = io.BytesIO()
         np.savez_compressed(file, curves=np.array(json.dumps(constants)), **banks)
         return file.getvalue()
@@ -131,15 +138,24 @@ class Calibration:
             constants = json.loads(str(file["curves"]))
             banks = {name: file[name].astype(np.float32) for name in BANKS}
         return cls.of_banks(
-            banks, read_curves(constants.get("fitted", {})), stand_in=bool(constants.get("stand_in", False))
+            banks,
+            read_curves(constants.get("fitted", {})),
+            stand_in=bool(constants.get("stand_in", False)),
+            score_weight=float(constants.get("score_weight", 0.0)),
         )
 
     @classmethod
     def of_banks(
-        cls, banks: dict[str, Floats], curves: dict[QueryKind, Curve] | None = None, *, stand_in: bool = False
+        cls,
+        banks: dict[str, Floats],
+        curves: dict[QueryKind, Curve] | None = None,
+        *,
+        stand_in: bool = False,
+        score_weight: float = 0.0,
     ) -> Calibration:
         """From banks by name, of which others are not looked at."""
-        return cls(banks["captions"], banks["phrases"], banks["pictures"], banks["regions"], curves or {}, stand_in)
+        captions, phrases, pictures, regions = (banks[name] for name in BANKS)
+        return cls(captions, phrases, pictures, regions, curves or {}, stand_in, score_weight)
 
 
 def read_curves(constants: dict[str, dict[str, float]]) -> dict[QueryKind, Curve]:

@@ -122,4 +122,5 @@ class Interface(Protocol):
     def inspect(self, photo: RGB) -> InspectedPhoto:
         """All that is known of one photo (H, W, 3) uint8, upright: what an ingest would store, or more."""
         (encoding,) = self.encode_photos([photo])
-        return InspectedPhoto(scene_of((int(photo.shape[0]), int(photo.shape[1])), encoding))
+        size = int(photo.shape[0]), int(photo.shape[1])
+        return InspectedPhoto(scene_of(size, encoding, self.calibration.score_weight))

@@ -105,25 +105,40 @@ def search(
         ranked = _ranked(store, space_id, context, *options)
     except NotInIndex:  # a photo was taken out between the look at the indexes and the look at the catalog
         ranked = _ranked(store, space_id, context, *options)
+    hits = _hits(store, space_id, context, ranked, ground, load_picture, cache, skip)
+    cutoff = ranked.verdicts.whole.cutoff
+    notes = answer_notes(context, ranked.verdicts, hits, every_photo=ranked.path == "exact" and ranked.looked_at > 0)
+    return Answer(str(query), ranked.path, tuple(hits), notes, cutoff)
+
+
+def _hits(
+    store: Store,
+    space_id: int,
+    context: QueryContext,
+    ranked: _Ranked,
+    depth: Depth | None,
+    load_picture: LoadPicture,
+    cache: PixelCache,
+    skip: int,
+) -> list[Hit]:
+    """The ranked photos that are still there, each with the parts of the query tied to it."""
     shown_ids = ranked.block.photo_ids.tolist()
     photos = store.photos(shown_ids)
-    masks = store.many_masks(space_id, shown_ids) if ground is not None else {}
+    masks = store.many_masks(space_id, shown_ids) if depth is not None else {}
+    own_id = own_photo(context.query)
     hits: list[Hit] = []
     for row, photo_id in enumerate(shown_ids):
         if photo_id not in photos:  # it was taken out just now
             continue
         photo, relevance = photos[photo_id], float(ranked.relevance[row])
         entities: tuple[EntityHit, ...] = ()
-        if ground is not None:
-            own = photo_id == own_photo(query)
-            asked = judged_parts(context, ranked.verdicts, ranked.scores, row, relevance, own=own)
-            stored = _stored_regions(store, space_id, ranked.block, row, masks)
+        if depth is not None:
+            asked = judged_parts(context, ranked.verdicts, ranked.scores, row, relevance, own=photo_id == own_id)
+            stored = _stored_regions(store, space_id, context, ranked.block, row, masks)
             load_pixels = partial(indexed_pixels, store, photo, load_picture, cache)
-            entities = ground_photo(context, photo, stored, asked, ground, load_pixels)
+            entities = ground_photo(context, photo, stored, asked, depth, load_pixels)
         hits.append(Hit(skip + len(hits) + 1, photo, float(ranked.scores.total[row]), relevance, entities))
-    cutoff = ranked.verdicts.whole.cutoff
-    notes = answer_notes(context, ranked.verdicts, hits, every_photo=ranked.path == "exact" and ranked.looked_at > 0)
-    return Answer(str(query), ranked.path, tuple(hits), notes, cutoff)
+    return hits
 
 
 def ground(
@@ -177,7 +192,7 @@ def ground(
     verdicts = judge_named_photo(context, scores)
     relevance = float(verdicts.whole.chances(scores.total)[0])
     asked = judged_parts(context, verdicts, scores, 0, relevance)
-    entities = ground_photo(context, known, _fresh_regions(encoding, known, rgb), asked, depth, lambda: rgb)
+    entities = ground_photo(context, known, _fresh_regions(context, encoding, known, rgb), asked, depth, lambda: rgb)
     notes = tuple(dict.fromkeys(context.notes))
     return Hit(1, known, float(scores.total[0]), relevance, entities, notes=notes)
 
@@ -273,7 +288,12 @@ def _own_first(ids: Ids, totals: Floats, own: int | None) -> Floats:
 
 
 def _stored_regions(
-    store: Store, space_id: int, block: StoredVectors, row: int, masks: Mapping[int, LoadMasks]
+    store: Store,
+    space_id: int,
+    context: QueryContext,
+    block: StoredVectors,
+    row: int,
+    masks: Mapping[int, LoadMasks],
 ) -> StoredRegions:
     first, end = block.offsets[row], block.offsets[row + 1]
     photo_id = int(block.photo_ids[row])
@@ -283,13 +303,20 @@ def _stored_regions(
         block.boxes[first:end],
         block.scores[first:end],
         masks.get(photo_id) or partial(store.masks, space_id, photo_id),
+        context.calibration.score_weight,
     )
 
 
-def _fresh_regions(encoding: PhotoEncoding, photo: Photo, rgb: RGB) -> StoredRegions:
+def _fresh_regions(context: QueryContext, encoding: PhotoEncoding, photo: Photo, rgb: RGB) -> StoredRegions:
     """Regions of a picture that was encoded just now; its pixels may be a thumbnail of the photo."""
     wide, high = photo.width / rgb.shape[1], photo.height / rgb.shape[0]
     boxes = encoding.boxes * np.array([wide, high, wide, high], np.float32)
     return StoredRegions(
-        encoding.image, encoding.regions, boxes, encoding.scores, lambda: encoding.masks, indexed=False
+        encoding.image,
+        encoding.regions,
+        boxes,
+        encoding.scores,
+        lambda: encoding.masks,
+        context.calibration.score_weight,
+        indexed=False,
     )

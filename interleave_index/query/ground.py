@@ -68,6 +68,7 @@ class StoredRegions:
         scores: (R,) float32, predicted quality of the masks, 0 to 1.
         masks: gives the R masks, or none of them where none are stored: then the box is the mask. Called only
             when one is shown.
+        score_weight: of the scores, see `Calibration`.
         indexed: regions have ids; False for a photo that was encoded just now.
     """
 
@@ -76,6 +77,7 @@ class StoredRegions:
     boxes: Floats
     scores: Floats
     masks: LoadMasks
+    score_weight: float
     indexed: bool = True
 
 
@@ -140,9 +142,9 @@ def _ground_part(photo: Photo, stored: StoredRegions, asked: AskedPart, masks: L
         regions = (_everything(photo, as_whole),)
     else:
         if asked.present and len(masks()) == len(cosines):
-            chosen = select_instances(cosines, stored.scores, masks())
+            chosen = select_instances(cosines, stored.scores, stored.score_weight, masks())
         else:
-            chosen = [int(rank_regions(cosines, stored.scores)[0])]
+            chosen = [int(rank_regions(cosines, stored.scores, stored.score_weight)[0])]
         regions = tuple(
             _region(photo, stored, number, float(cosines[number]), masks() if shown else None) for number in chosen
         )

@@ -32,6 +32,7 @@ def stored(*cosines: float, image: float = 0.0, masks: bool = True, scores: Sequ
         BOXES[: len(cosines)],
         np.array(scores or [0.5] * len(cosines), np.float32),
         lambda: small if masks else (),
+        3.0,
     )
 
 
@@ -67,7 +68,7 @@ def test_further_regions_are_near_in_score_and_apart_in_place():
 def test_at_most_five_regions_are_shown():
     boxes = np.array([[x, 0, x + 10, 40] for x in range(0, 80, 10)], np.float32)
     masks = tuple(encode_rle(box_mask(tuple(box), (40, 80))) for box in boxes)
-    many = StoredRegions(AXES[1], np.tile(AXES[:1], (8, 1)), boxes, np.full(8, 0.5, np.float32), lambda: masks)
+    many = StoredRegions(AXES[1], np.tile(AXES[:1], (8, 1)), boxes, np.full(8, 0.5, np.float32), lambda: masks, 3.0)
     assert len(ground_stored(PHOTO, many, [asked()])[0].regions) == 5
 
 
@@ -97,7 +98,7 @@ def test_a_photo_without_regions_is_grounded_by_nothing():
     def never() -> tuple[()]:
         raise AssertionError("masks were fetched")
 
-    bare = StoredRegions(AXES[0], AXES[:0], BOXES[:0], np.zeros(0, np.float32), never)
+    bare = StoredRegions(AXES[0], AXES[:0], BOXES[:0], np.zeros(0, np.float32), never, 3.0)
     text, picture = ground_stored(PHOTO, bare, [asked(), asked(kind="picture")])
     assert (text.grounding.source, text.grounding.present, text.regions, text.score) == ("none", True, (), 0)
     assert (picture.grounding.source, picture.regions, picture.score) == ("none", (), 1)

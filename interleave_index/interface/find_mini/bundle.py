@@ -33,6 +33,7 @@ CONFIG, WEIGHTS, TOKENIZER, WORDS = "config.json", "model.safetensors", "tokeniz
 FORMAT = 1
 DIGITS = 4  # of the constants in config.json
 UNUSED = ("alike", "bank.phrases", "class_table")  # tensors that files of earlier editions still hold
+SCORE_WEIGHT = 3.0  # of regions beside their cosine, see `Calibration`
 EDITION = 8  # raised when the same weights give other vectors
 VOCABULARY, SCORER = "vocabulary", "rating"
 
@@ -102,7 +103,7 @@ def _read(folder: Path) -> Bundle:
             f"{folder / WEIGHTS} does not fit the sizes in {CONFIG}: {str(error).splitlines()[-1].strip()}"
         ) from error
     banks["phrases"] = banks["captions"]  # phrases are read as captions are
-    calibration = Calibration.of_banks(banks, curves=read_curves(config["calibration"]))
+    calibration = Calibration.of_banks(banks, read_curves(config["calibration"]), score_weight=SCORE_WEIGHT)
     model.eval().requires_grad_(False)
     model.vision.channels_last()
     return Bundle(model, calibration, Vocabulary(names, vectors), scorer, config, fingerprint(folder))

@@ -12,7 +12,7 @@ from rich.console import Console
 from interleave_index.config import Config
 from interleave_index.demo import photos, run
 from interleave_index.demo.scenes import HEIGHT, RED, SCENES, SKY_OF_HARBOUR, WIDTH, harbour
-from interleave_index.errors import BackendMissing
+from interleave_index.errors import BackendMissing, InputError
 from interleave_index.interface.toy import ToyInterface
 
 needs_photos = pytest.mark.skipif(
@@ -86,11 +86,12 @@ def test_the_demo_asks_five_queries_and_writes_a_report(tmp_path, monkeypatch):
     assert text.count("Picture of the query") == 3
 
 
-def test_a_folder_that_is_no_index_is_not_removed(tmp_path):
+def test_a_folder_that_no_demo_made_is_left_alone(tmp_path):
     (tmp_path / "index").mkdir()
-    (tmp_path / "index" / "mine.txt").write_text("keep")
-    run._remove_index(tmp_path / "index")
-    assert (tmp_path / "index" / "mine.txt").exists()
+    (tmp_path / "index" / "catalog.sqlite").write_text("keep")
+    with pytest.raises(InputError, match="no demo made"):
+        run.run_demo(tmp_path, interface=ToyInterface())
+    assert [path.name for path in tmp_path.rglob("*")] == ["index", "catalog.sqlite"]
 
 
 def test_the_five_questions_are_of_five_kinds(tmp_path):

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..config import Config
+from ..errors import InputError
 from ..export.asked import query_pictures
 from ..export.files import printable
 from ..export.page import Section, write_report
@@ -88,6 +89,7 @@ def run_demo(
     Returns:
         Path of the report.
     Raises:
+        InputError: the folder holds files that no demo made.
         BackendMissing: scikit-image or scikit-learn is not installed.
         InterleaveError: whatever keeps an ingest or a search from working.
     """
@@ -97,9 +99,10 @@ def run_demo(
     if not console.is_terminal:  # a log file has no width, and rows that wrap are hard to read
         console.width = max(console.width, WIDE)
     folder, begun = Path(folder), time.perf_counter()
+    _check_folder(folder)
     photos = write_photos(folder / "photos")
     pictures = write_query_pictures(folder / "queries")
-    _remove_index(folder / "index")
+    shutil.rmtree(folder / "index", ignore_errors=True)  # the demo shows a first ingest, so it starts anew
     with Index.open(folder / "index", config=config, interface=interface, create=True) as index:
         console.print(f"{len(photos)} photos in {folder / 'photos'}; taking them in ...", highlight=False)
         report = index.ingest(folder / "photos")
@@ -141,7 +144,7 @@ def _ask(index: Index, question: Question, number: int, console: Console) -> Sec
     )
 
 
-def _remove_index(folder: Path) -> None:
-    """The demo shows a first ingest, so it starts anew; a folder that is not an index is left to `Index.open`."""
-    if (folder / "catalog.sqlite").is_file():
-        shutil.rmtree(folder)
+def _check_folder(folder: Path) -> None:
+    """Refuse a folder that is in use for something else: photos and an index in it would be replaced."""
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / "queries").is_dir():
+        raise InputError(f"{folder} holds files that no demo made, expected a new or empty folder; name another one")

@@ -147,7 +147,7 @@ def decode_and_model(paths: Sequence[str], model: Any, settings: IngestSettings,
     waiting, ready = list(enumerate(paths))[::-1], []
     try:
         while waiting or pool.outstanding or ready:
-            while waiting and pool.room:
+            while waiting and pool.free_slots:
                 number, path = waiting.pop()
                 pool.submit(Task(number, path))
             outcome = pool.next(0.2) if pool.outstanding else None

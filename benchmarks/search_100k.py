@@ -258,11 +258,11 @@ def recall(store: Store, space: int, world: World, per_kind: int, k: int = 10) -
         photos, scores = truth(store, space, kind, asked)
         for name, allowed in filters_of(store, space, rng):
             left = scores if allowed is None else scores[:, np.isin(photos, allowed)]
-            floor = -np.partition(-left, k - 1, axis=1)[:, k - 1 : k] - 2e-6
+            kth_best = -np.partition(-left, k - 1, axis=1)[:, k - 1 : k] - 2e-6
             began = time.perf_counter()
             found = indexes.of(kind).search(asked, k, allowed)[0]
             spent = time.perf_counter() - began
-            hits = (found >= floor).reshape(3, -1).mean(1)
+            hits = (found >= kth_best).reshape(3, -1).mean(1)
             results.append(
                 {
                     "kind": kind,

@@ -77,12 +77,12 @@ def main() -> None:
         alone = [first_hit("--index", index, "--no-server") for _ in range(3)]
         server = start_server(index)
         try:
-            served, floor = [], []
+            served, imports = [], []
             for _ in range(args.times):
                 served.append(first_hit("--index", index))
                 began = time.perf_counter()
                 subprocess.run([sys.executable, "-c", "import numpy"], check=True)
-                floor.append(time.perf_counter() - began)
+                imports.append(time.perf_counter() - began)
         finally:
             server.terminate()
             server.wait(30)
@@ -91,7 +91,7 @@ def main() -> None:
         "served_s": round(median, 3),
         "served_worst_s": round(max(served), 3),
         "alone_s": round(statistics.median(alone), 3),
-        "import_numpy_s": round(statistics.median(floor), 3),
+        "import_numpy_s": round(statistics.median(imports), 3),
         "times_faster": round(statistics.median(alone) / median, 1),
         "bound_s": BOUND,
         "holds": median < BOUND,

@@ -48,7 +48,7 @@ class Decoders(Protocol):
     """Anything that works on tasks ahead of the model."""
 
     @property
-    def room(self) -> int:
+    def free_slots(self) -> int:
         """How many more tasks may be given now."""
 
     @property
@@ -56,7 +56,7 @@ class Decoders(Protocol):
         """Tasks given and not yet answered."""
 
     def submit(self, task: Task) -> None:
-        """Give one task; only while there is room."""
+        """Give one task; only while there is a free slot."""
 
     def next(self, timeout: float) -> Outcome | None:
         """The next answer in the order of completion, or None when there is none in time."""
@@ -76,7 +76,7 @@ class InProcess:
         self._waiting: deque[Task] = deque()
 
     @property
-    def room(self) -> int:
+    def free_slots(self) -> int:
         """One at a time."""
         return 1 - len(self._waiting)
 
@@ -132,7 +132,7 @@ class WorkerPool:
             servant.start()
 
     @property
-    def room(self) -> int:
+    def free_slots(self) -> int:
         """Free slots."""
         return len(self._free)
 
@@ -142,7 +142,7 @@ class WorkerPool:
         return len(self._slot_of)
 
     def submit(self, task: Task) -> None:
-        """Give one task; only while there is room."""
+        """Give one task; only while there is a free slot."""
         self._slot_of[task.number] = self._free.pop()
         self._tasks.put(task)
 

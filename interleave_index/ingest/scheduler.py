@@ -92,7 +92,7 @@ class Run:
 
     def _step(self) -> bool:
         """One answer of the decoders, and whatever has become due by it; False when nothing is left."""
-        while self._jobs and self.decoders.room > 0:
+        while self._jobs and self.decoders.free_slots > 0:
             self._submit(self._jobs.popleft())
         if self.decoders.outstanding:
             with self.tally.during("decode"):
@@ -102,7 +102,7 @@ class Run:
         idle = not self.decoders.outstanding
         if len(self._hashed) >= HASHES_AT_A_TIME or (idle and self._hashed):
             self._look_up()
-        stuck = idle and (not self._jobs or self.decoders.room == 0)
+        stuck = idle and (not self._jobs or self.decoders.free_slots == 0)
         if len(self._ready) >= self.model_batch or stuck or self._waited(self._oldest()):
             self._encode()
         if (

@@ -99,8 +99,8 @@ def top(scores: Floats, ids: Ids, k: int) -> tuple[Floats, Ids]:
     ids = np.broadcast_to(ids, scores.shape)
     if scores.shape[1] > 4 * k + 64:
         # Everything as good as the k-th stays in, so that ties are broken by id and not by chance.
-        floor = -np.partition(-scores, k - 1, axis=1)[:, k - 1]
-        keep = max(k, int((scores >= floor[:, None]).sum(1).max()))
+        kth_best = -np.partition(-scores, k - 1, axis=1)[:, k - 1]
+        keep = max(k, int((scores >= kth_best[:, None]).sum(1).max()))
         best = np.argpartition(-scores, keep - 1, axis=1)[:, :keep]
         scores, ids = np.take_along_axis(scores, best, 1), np.take_along_axis(ids, best, 1)
     order = np.lexsort((ids, -scores))[:, :k]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -37,7 +38,7 @@ class StageSettings:
     decay: float
 
 
-class Stage:
+class Stage(ABC):
     """What is trained on what: a part of a training that `run_stage` runs.
 
     Attributes:
@@ -61,13 +62,13 @@ class Stage:
         """What is learned."""
         return list(self.module.parameters())
 
+    @abstractmethod
     def losses(self, rng: np.random.Generator, share: float = 0.0) -> dict[str, Tensor]:
         """Weighted losses of one freshly drawn batch; their sum is what is minimised.
 
         Args:
             share: of the stage's time that is used, 0 to 1.
         """
-        raise NotImplementedError
 
     def measure(self) -> dict[str, float]:
         """Figures on held-out photos, for the progress line; may be empty."""

@@ -45,7 +45,7 @@ def test_pixels_hash_facts_and_thumbnail_come_back_for_every_task_and_slots_are_
     try:
         done, waiting = {}, list(enumerate(paths))
         while waiting or pool.outstanding:
-            while waiting and pool.room:
+            while waiting and pool.free_slots:
                 number, path = waiting.pop()
                 pool.submit(Task(number, str(path)))
             assert pool.outstanding <= 3
@@ -85,9 +85,9 @@ def test_a_thumbnail_that_cannot_be_written_does_not_cost_the_photo(pictures, tm
 def test_in_process_decoding_has_the_same_manners(recipe, pictures, tmp_path):
     (path,) = write(tmp_path, pictures, 1)
     pool = InProcess(recipe)
-    assert (pool.room, pool.outstanding, pool.next(0)) == (1, 0, None)
+    assert (pool.free_slots, pool.outstanding, pool.next(0)) == (1, 0, None)
     pool.submit(Task(0, str(path)))
-    assert (pool.room, pool.outstanding) == (0, 1)
+    assert (pool.free_slots, pool.outstanding) == (0, 1)
     outcome = pool.next(0)
     assert outcome is not None and outcome.rgb is not None
     assert np.array_equal(outcome.rgb, decode(path).rgb)
@@ -95,7 +95,7 @@ def test_in_process_decoding_has_the_same_manners(recipe, pictures, tmp_path):
     assert outcome.rgb is None
     pool.submit(Task(1, str(path)))
     pool.close()
-    assert pool.room == 1
+    assert pool.free_slots == 1
 
 
 def test_a_process_that_dies_twice_over_a_file_costs_that_file_only(recipe, pictures, tmp_path, monkeypatch):

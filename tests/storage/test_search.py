@@ -113,8 +113,8 @@ def test_a_search_finds_allowed_rows_only_with_their_own_scores_at_the_promised_
     if name == "flat":
         np.testing.assert_allclose(scores[:, :found], best, atol=2e-6)
     elif found:
-        floor = best[:, -1:] - 2e-6
-        assert (scores[:, :found] >= floor).mean() >= PROMISE - 0.04  # 8 queries; the promise is on the mean of many
+        kth_best = best[:, -1:] - 2e-6
+        assert (scores[:, :found] >= kth_best).mean() >= PROMISE - 0.04  # 8 queries; the promise is on the mean of many
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -6,6 +6,7 @@ prepared, which proposals become regions, and how texts and examples are read.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -115,27 +116,27 @@ class FindAdapter(Interface):
         with torch.inference_mode():
             yield
 
+    @abstractmethod
     def _views(self, photos: Sequence[RGB]) -> tuple[Pyramid, list[View]]:
         """The pyramid of all photos, and a view of each over its slice.
 
         Raises:
             ShapeError: a photo is no (H, W, 3) uint8 array.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def _select_regions(self, view: View, proposals: Proposals, row: int) -> Regions:
         """Which masks of photo `row` become its regions."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _encode_texts(
         self, captions: Sequence[str], phrases: Sequence[str]
     ) -> tuple[Mapping[str, Floats], Mapping[str, Floats]]:
         """(D,) vectors by text, of sentences and of text entities."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _reference(self, part: ResolvedPart, view: View) -> Reference:
         """The marked part of a picture, the whole of it where nothing is marked."""
-        raise NotImplementedError
 
     def _encode_example(self, reference: Reference, *, in_mean: bool = False) -> Floats:
         """(D,) unit vector of a marked part; `in_mean` where it becomes part of a mean legend."""
@@ -146,6 +147,7 @@ class FindAdapter(Interface):
         visual = tasks.sample_references(self._model, references)
         return unit(to_array(tasks.encode_legend(self._model, sentence, visual)))
 
+    @abstractmethod
     def _ground_entities(
         self,
         view: View,
@@ -154,7 +156,6 @@ class FindAdapter(Interface):
         entities: Sequence[ResolvedPart],
     ) -> list[tuple[BoolMask, float]]:
         """(H, W) mask at the size of the photo, and score, of every entity of a sentence."""
-        raise NotImplementedError
 
     # --- photos -------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ Knows how tokens are numbered and padded (docs/find-interface.md, section 4), no
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -82,7 +83,7 @@ class EncodedTexts:
     spans: Tensor
 
 
-class Prompter:
+class Prompter(ABC):
     """Makes the text prompts of a pass.
 
     Attributes:
@@ -92,9 +93,9 @@ class Prompter:
 
     sum_overlaps = False
 
+    @abstractmethod
     def encode(self, texts: Sequence[str], *, sentences: bool = False) -> EncodedTexts:
         """Tokens of texts; `sentences` is for those that may hold entities."""
-        raise NotImplementedError
 
     def captions(self, texts: Sequence[str]) -> TextTokens:
         """Captions, one a row."""

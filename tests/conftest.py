@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from interleave_index.cli import main
 from interleave_index.interface.toy import COLOURS, ToyInterface
 from interleave_index.records import RGB, BoolMask
 
@@ -187,3 +188,16 @@ def toys():
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture
+def run(capsys):
+    """Run one command; gives its status, what it printed, and what it wrote to stderr."""
+
+    def run(*words):
+        with pytest.raises(SystemExit) as end:
+            main([str(word) for word in words])
+        printed = capsys.readouterr()
+        return end.value.code, printed.out, printed.err
+
+    return run

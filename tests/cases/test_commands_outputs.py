@@ -11,8 +11,6 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from interleave_index.cli import main
-
 OUTPUTS = {
     "page": ("search", "[red]", "--html"),
     "page of one photo": ("ground", "PHOTO", "[red]", "--html"),
@@ -20,17 +18,6 @@ OUTPUTS = {
     "coco of a query": ("export", "[red]", "--coco"),
     "lines": ("export", "--jsonl"),
 }
-
-
-@pytest.fixture
-def run(capsys):
-    def run(*words):
-        with pytest.raises(SystemExit) as end:
-            main([str(word) for word in words])
-        printed = capsys.readouterr()
-        return end.value.code, printed.out, printed.err
-
-    return run
 
 
 @pytest.fixture

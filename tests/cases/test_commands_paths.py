@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from interleave_index import Index
-from interleave_index.cli import main
 from interleave_index.config import Config
 
 TOY = Config().with_flags(models_interface="toy", ingest_workers=0)
@@ -28,17 +27,6 @@ def home(tmp_path, monkeypatch, drawn_photos):
     monkeypatch.delenv("INTERLEAVE_CONFIG", raising=False)
     monkeypatch.delenv("INTERLEAVE_INDEX", raising=False)
     return folder
-
-
-@pytest.fixture
-def run(capsys):
-    def run(*words):
-        with pytest.raises(SystemExit) as end:
-            main([str(word) for word in words])
-        printed = capsys.readouterr()
-        return end.value.code, printed.out, printed.err
-
-    return run
 
 
 def nothing_was_made_here():

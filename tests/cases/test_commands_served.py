@@ -41,17 +41,6 @@ def served(folder):
 
 
 @pytest.fixture
-def run(capsys):
-    def run(*words):
-        with pytest.raises(SystemExit) as end:
-            main([str(word) for word in words])
-        printed = capsys.readouterr()
-        return end.value.code, printed.out, printed.err
-
-    return run
-
-
-@pytest.fixture
 def no_index(monkeypatch):
     """Opening an index in this process fails from now on."""
 

@@ -11,21 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from interleave_index.cli import main
 from interleave_index.interface.toy import ToyInterface
-
-
-@pytest.fixture
-def run(capsys):
-    """Run one command; gives its status, what it printed, and what it said on stderr."""
-
-    def run(*words):
-        with pytest.raises(SystemExit) as end:
-            main([str(word) for word in words])
-        printed = capsys.readouterr()
-        return end.value.code, printed.out, printed.err
-
-    return run
 
 
 @pytest.fixture

@@ -8,22 +8,10 @@ import pytest
 
 pytest.importorskip("transformers")
 
-from interleave_index.cli import main
 from interleave_index.models.hub import local
 from tests.models import tiny
 
 NAME = "someone/tiny-siglip"
-
-
-@pytest.fixture
-def run(capsys):
-    def run(*words):
-        with pytest.raises(SystemExit) as end:
-            main([str(word) for word in words])
-        printed = capsys.readouterr()
-        return end.value.code, printed.out, printed.err
-
-    return run
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ from typing import Any, TypeVar, get_type_hints
 
 from .errors import ConfigError
 from .paths import user_path
+from .whole_files import replaced
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 DTYPES = ("auto", "float32", "bfloat16", "float16")
@@ -220,9 +221,8 @@ def named_index(flag: str | Path | None, config: Config) -> str:
 
 
 def _write_whole(file: Path, text: str) -> None:
-    draft = file.with_name(f".{file.name}.{os.getpid()}.tmp")
-    draft.write_text(text, encoding="utf-8")
-    os.replace(draft, file)
+    with replaced(file) as draft:
+        draft.write_text(text, encoding="utf-8")
 
 
 _Section = TypeVar("_Section")

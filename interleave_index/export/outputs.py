@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from ..errors import InputError
 from ..marks import HEAD_BYTES, is_marked, jpeg_options, png_options
 from ..paths import user_path
+from ..whole_files import replaced
 
 Protected = Callable[[Path], bool]
 
@@ -105,7 +106,7 @@ def whole_file(path: Path | str, *, overwrite: bool = False) -> Iterator[IO[str]
         with target.open("a", encoding="utf-8", newline="\n") as stream:
             yield stream
         return
-    with _replaced(target) as draft, draft.open("w", encoding="utf-8", newline="\n") as file:
+    with replaced(target) as draft, draft.open("w", encoding="utf-8", newline="\n") as file:
         yield file
 
 
@@ -130,22 +131,9 @@ def save_picture(pixels: NDArray[np.uint8], path: Path | str, kind: str, *, over
         {"format": "JPEG", "quality": 92, **jpeg_options(kind)} if jpeg else {"format": "PNG", **png_options(kind)}
     )
     target = check_output(path, overwrite=overwrite)
-    with _replaced(target) as draft:
+    with replaced(target) as draft:
         Image.fromarray(pixels).save(draft, **options)
     return Path(path)
-
-
-@contextmanager
-def _replaced(target: Path) -> Iterator[Path]:
-    """A draft beside a file that takes its place, and its permissions, when the block ends well."""
-    draft = target.with_name(f".{target.name[:80]}.{os.getpid()}.tmp")
-    try:
-        yield draft
-        if target.exists():
-            draft.chmod(stat.S_IMODE(target.stat().st_mode))
-        os.replace(draft, target)
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def _is_open_stream(path: Path) -> bool:

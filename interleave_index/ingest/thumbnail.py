@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,7 @@ from PIL import Image
 
 from ..records import RGB
 from ..storage.names import thumbnail_file
+from ..whole_files import replaced
 
 __all__ = ["ensure_thumbnail", "shrink", "thumbnail_file", "write_thumbnail"]
 
@@ -27,7 +27,7 @@ def shrink(rgb: RGB, long_side: int) -> Image.Image:
 
 
 def write_thumbnail(file: Path, small: Image.Image) -> None:
-    """Write a thumbnail under a temporary name, then rename it: a reader never sees half a file.
+    """Write a thumbnail; a reader never sees half a file.
 
     Args:
         file: where it goes; missing folders are made.
@@ -36,17 +36,9 @@ def write_thumbnail(file: Path, small: Image.Image) -> None:
     import simplejpeg
 
     data = simplejpeg.encode_jpeg(np.asarray(small), quality=QUALITY, colorspace="RGB", colorsubsampling="420")
-    waiting = file.with_name(f".{file.stem}.{os.getpid()}.part")
-    try:
-        try:
-            waiting.write_bytes(data)
-        except FileNotFoundError:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            waiting.write_bytes(data)
-        os.replace(waiting, file)
-    except OSError:
-        waiting.unlink(missing_ok=True)
-        raise
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with replaced(file) as draft:
+        draft.write_bytes(data)
 
 
 def ensure_thumbnail(file: Path, original: Path | str, *, max_pixels: int, long_side: int) -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
@@ -17,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InterleaveError
+from ..whole_files import replaced
 
 CHECKPOINT_SECONDS, LINE_SECONDS, MEASURE_SECONDS = 120.0, 20.0, 300.0
 WARM_UP = 0.03  # share of the time
@@ -194,9 +194,8 @@ def update(
 def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
     """Write a checkpoint, which takes the place of an earlier one when it is whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    torch.save(content, part)
-    os.replace(part, path)
+    with replaced(path) as draft:
+        torch.save(content, draft)
 
 
 class LossMeans:

@@ -17,6 +17,7 @@ import numpy as np
 
 from ...errors import InputError
 from ...records import Floats
+from ...whole_files import replaced
 
 Record: TypeAlias = dict[str, Any]  # what was measured of one item: plain JSON values, and arrays
 RECORDS, VECTORS = "records.jsonl", "vectors"
@@ -59,10 +60,8 @@ class Journal:
                 record[name] = value
         if halves:
             path = self._vectors(key)
-            draft = path.with_suffix(".part")
-            with open(draft, "wb") as file:
+            with replaced(path) as draft, draft.open("wb") as file:  # given a path, numpy adds an ending of its own
                 np.savez(file, allow_pickle=False, **halves)
-            draft.replace(path)
         self.records[key] = record
         with open(self._file, "a", encoding="utf-8") as file:
             file.write(json.dumps({"key": key, **record}) + "\n")

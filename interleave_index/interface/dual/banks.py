@@ -15,6 +15,7 @@ from ...geometry import box_mask
 from ...models.hub import local
 from ...models.hub.dual_encoder import DualEncoder
 from ...records import Space
+from ...whole_files import replaced
 from ..calibration import Calibration
 from ..generic import drawn_pictures, generic_captions
 from .regions import RegionEncoder
@@ -32,9 +33,8 @@ def calibration_of(space: Space, make: Callable[[], Calibration]) -> Calibration
         data = make().to_bytes()
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        draft = file.with_suffix(".tmp")
-        draft.write_bytes(data)
-        draft.replace(file)
+        with replaced(file) as draft:
+            draft.write_bytes(data)
     except OSError:  # a home that cannot be written to costs time and nothing else
         pass
     return Calibration.from_bytes(data)

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from ...errors import WeightsMissing
 from ...models.text.tower import load_tokenizer
+from ...whole_files import replaced
 from ..calibration import Calibration, Curve, QueryKind, read_curves
 from .caption_expansion import Vocabulary
 from .model import MiniConfig, MiniModel
@@ -159,7 +160,8 @@ def save_curves(folder: Path, curves: dict[QueryKind, Curve]) -> None:
     config["calibration"] = {
         kind: {name: round(value, DIGITS) for name, value in asdict(curve).items()} for kind, curve in curves.items()
     }
-    (folder / CONFIG).write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
+    with replaced(folder / CONFIG) as draft:
+        draft.write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
 
 
 def fingerprint(folder: Path) -> str:

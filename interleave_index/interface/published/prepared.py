@@ -13,6 +13,7 @@ from torch import Tensor
 from ...errors import WeightsMissing
 from ...geometry import unit
 from ...records import RGB, Floats
+from ...whole_files import replaced
 from ..calibration import BANKS, Calibration
 from ..find.adapter import to_array
 from .folder import PREPARED
@@ -54,9 +55,8 @@ def write_prepared(
         done += 1
         progress(done, total)
     banks = {f"bank.{name}": torch.from_numpy(unit(np.stack(vectors))) for name, vectors in rows.items()}
-    draft = folder / f".{PREPARED}.tmp"
-    save_file({"class_table": table.cpu().contiguous(), **banks}, draft)
-    draft.rename(folder / PREPARED)
+    with replaced(folder / PREPARED) as draft:
+        save_file({"class_table": table.cpu().contiguous(), **banks}, draft)
 
 
 def read_prepared(folder: Path, remedy: str = "import it again with --language") -> tuple[Tensor, Calibration]:

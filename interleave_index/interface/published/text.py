@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from ...models.text.language import LanguageTower, TokenStates
+from ...whole_files import replaced
 from ..find.prompter import EncodedTexts, Prompter
 from ..find.prompts import PAD_LEGEND, GroundingPrompt, InterleavePrompt, TextTokens
 
@@ -62,11 +62,10 @@ def _read(file: Path) -> TokenStates | None:
 
 
 def _write(file: Path, states: TokenStates) -> None:
-    draft = file.with_name(f".{file.name}.{os.getpid()}.tmp")
     with contextlib.suppress(OSError, SafetensorError):
         file.parent.mkdir(parents=True, exist_ok=True)
-        save_file({"states": states.states.contiguous(), "spans": states.spans.contiguous()}, draft)
-        os.replace(draft, file)
+        with replaced(file) as draft:
+            save_file({"states": states.states.contiguous(), "spans": states.spans.contiguous()}, draft)
 
 
 class PublishedPrompter(Prompter):

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import WeightsMissing
+from ...whole_files import replaced
 
 HOME_VARIABLE = "INTERLEAVE_MODELS"
 RECORD = "pulled.json"
@@ -224,9 +225,8 @@ def keep_speed(speed: Speed) -> None:
         if (row.checkpoint, row.device, row.dtype) != (speed.checkpoint, speed.device, speed.dtype)
     ]
     home().mkdir(parents=True, exist_ok=True)
-    draft = home() / f".speeds.{os.getpid()}.tmp"
-    draft.write_text(json.dumps([asdict(row) for row in [*kept, speed]], indent=1), encoding="utf-8")
-    draft.replace(home() / "speeds.json")
+    with replaced(home() / "speeds.json") as draft:
+        draft.write_text(json.dumps([asdict(row) for row in [*kept, speed]], indent=1), encoding="utf-8")
 
 
 def speeds() -> list[Speed]:

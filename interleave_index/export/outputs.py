@@ -1,18 +1,22 @@
 """The rule for everything that is written because a user named a file for it. Knows files and no format of ours.
 
 * A picture is never written over, unless this program made it; neither is a file of the index.
-* A file that is there is written over only when that was asked for.
-* A link is followed: what it points to is written. A FIFO or a device is written to. Neither is ever replaced.
+* A file that is there is written over only when that was asked for, or when the name is a link to it.
+* A link is followed: what it points to is written. It is never replaced itself.
+* A stream is written to, never replaced: a FIFO, a device, a name for an open file such as ``/dev/stdout``, and the
+  file that our own stdout or stderr already goes to.
 * No folder is made but the one that was named for pictures, and that only in a folder that is there.
 * A file appears whole or not at all, and one that is written over keeps its permissions.
 """
 
 from __future__ import annotations
 
+import io
 import os
+import re
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -23,6 +27,9 @@ from ..errors import InputError
 from ..marks import HEAD_BYTES, is_marked, jpeg_options, png_options
 from ..paths import user_path
 from ..whole_files import replaced
+
+DESCRIPTOR = re.compile(r"/dev/(std(in|out|err)|fd/\d+)|/proc/[^/]+/(task/[^/]+/)?fd/\d+")
+LINKS = 40  # as many links in a row as Linux follows
 
 Protected = Callable[[Path], bool]
 
@@ -42,19 +49,19 @@ def check_output(path: Path | str, *, overwrite: bool = False, protected: Protec
     if protected is not None and (protected(target) or protected(Path(os.path.abspath(named)))):
         raise InputError(f"output {named} belongs to the index, expected another file")
     try:
-        kind = named.stat().st_mode
+        facts = named.stat()
     except FileNotFoundError:
         _check_parent(named, target)
         return target
     except OSError as error:
         raise InputError(f"output {named} cannot be written: {_words(error)}") from error
-    if stat.S_ISDIR(kind):
+    if stat.S_ISDIR(facts.st_mode):
         raise InputError(f"output {named} is a folder, expected a file in it")
-    if not stat.S_ISREG(kind) or _is_open_stream(named):
+    if not stat.S_ISREG(facts.st_mode) or _names_descriptor(named):
         return named  # what /dev/stdout links to may have no path
     if _is_foreign_picture(target):
         raise InputError(f"output {named} is a picture, expected another file: pictures are never written over")
-    if not overwrite and not named.is_symlink():
+    if not overwrite and not named.is_symlink() and not _is_standard(facts):
         raise InputError(
             f"output {named} exists already, expected a new file, or --overwrite (in Python overwrite=True)"
         )
@@ -101,12 +108,7 @@ def whole_file(path: Path | str, *, overwrite: bool = False) -> Iterator[IO[str]
         InputError: it must not be written.
         OSError: it cannot be written.
     """
-    target = check_output(path, overwrite=overwrite)
-    if _is_open_stream(target) or (target.exists() and not target.is_file()):
-        with target.open("a", encoding="utf-8", newline="\n") as stream:
-            yield stream
-        return
-    with replaced(target) as draft, draft.open("w", encoding="utf-8", newline="\n") as file:
+    with _opened(check_output(path, overwrite=overwrite), "", encoding="utf-8", newline="\n") as file:
         yield file
 
 
@@ -131,14 +133,57 @@ def save_picture(pixels: NDArray[np.uint8], path: Path | str, kind: str, *, over
         {"format": "JPEG", "quality": 92, **jpeg_options(kind)} if jpeg else {"format": "PNG", **png_options(kind)}
     )
     target = check_output(path, overwrite=overwrite)
-    with replaced(target) as draft:
-        Image.fromarray(pixels).save(draft, **options)
+    encoded = io.BytesIO()
+    Image.fromarray(pixels).save(encoded, **options)
+    with _opened(target, "b") as file:
+        file.write(encoded.getbuffer())
     return Path(path)
 
 
-def _is_open_stream(path: Path) -> bool:
-    """Whether a path means a stream that is open already, such as ``/dev/stdout``, wherever that leads."""
-    return path.is_absolute() and path.parts[1:2] in (("dev",), ("proc",))
+@contextmanager
+def _opened(target: Path, kind: str, **options: Any) -> Iterator[IO[Any]]:
+    """What `check_output` allowed, open for writing: a stream itself, else a draft that becomes the file at the end.
+
+    Args:
+        kind: ``b`` for bytes, nothing for text.
+        options: how text is coded.
+    """
+    if _is_stream(target):
+        with target.open("a" + kind, **options) as stream:
+            yield stream
+    else:
+        with replaced(target) as draft, draft.open("w" + kind, **options) as file:
+            yield file
+
+
+def _is_stream(path: Path) -> bool:
+    """Whether what lies at a path is written to where it is: it is no regular file, or it is open already."""
+    try:
+        facts = path.stat()
+    except OSError:
+        return False
+    return not stat.S_ISREG(facts.st_mode) or _is_standard(facts) or _names_descriptor(path)
+
+
+def _is_standard(facts: os.stat_result) -> bool:
+    """Whether a file is the one that our stdout or stderr goes to."""
+    for descriptor in (1, 2):
+        with suppress(OSError):  # a closed one
+            if os.path.samestat(facts, os.fstat(descriptor)):
+                return True
+    return False
+
+
+def _names_descriptor(path: Path) -> bool:
+    """Whether a path, or a link on its way, is a system's name for an open file, wherever that leads."""
+    for _ in range(LINKS):
+        place = Path(os.path.realpath(path.parent), path.name)
+        if DESCRIPTOR.fullmatch(str(place)):
+            return True
+        if not place.is_symlink():
+            return False
+        path = place.parent / os.readlink(place)
+    return False
 
 
 def _check_parent(named: Path, target: Path) -> None:

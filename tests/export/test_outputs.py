@@ -1,8 +1,13 @@
 """The rule for outputs: what is never written over, what is written to, and what is left when something fails."""
 
+import io
 import os
 import stat
+import subprocess
+import sys
+import tempfile
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -73,20 +78,95 @@ def test_a_link_stays_a_link_and_what_it_points_to_is_written(tmp_path):
     assert (tmp_path / "real.json").read_text() == (tmp_path / "later.json").read_text() == "new"
 
 
-def test_a_fifo_is_written_to(tmp_path):
-    os.mkfifo(tmp_path / "pipe")
+def through(fifo, send):
+    """The bytes that a reader of a new FIFO gets while `send` runs."""
+    os.mkfifo(fifo)
     received = []
-    reader = threading.Thread(target=lambda: received.append((tmp_path / "pipe").read_text()))
+    reader = threading.Thread(target=lambda: received.append(fifo.read_bytes()), daemon=True)
     reader.start()
-    write(tmp_path / "pipe")
+    send()
     reader.join(10)
-    assert received == ["new"]
-    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+    assert stat.S_ISFIFO(fifo.stat().st_mode) and os.listdir(fifo.parent) == [fifo.name]
+    return received[0]
+
+
+def test_a_fifo_is_written_to(tmp_path):
+    assert through(tmp_path / "pipe", lambda: write(tmp_path / "pipe")) == b"new"
+
+
+@pytest.mark.parametrize("name", ["mask.png", "painted.jpg"])
+def test_a_fifo_takes_a_picture(tmp_path, name):
+    data = through(tmp_path / name, lambda: save_picture(PIXELS, tmp_path / name, "mask"))
+    with Image.open(io.BytesIO(data)) as received:
+        assert received.size == (6, 4)
 
 
 def test_a_device_is_written_to():
     write("/dev/null")
     assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
+
+
+@pytest.fixture
+def in_memory():
+    """A folder below /dev whose files are files like any other."""
+    if not os.access("/dev/shm", os.W_OK):
+        pytest.skip("no /dev/shm here")
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        yield Path(folder)
+
+
+def test_below_dev_a_picture_is_a_picture_and_a_file_a_file(in_memory):
+    photo, notes = in_memory / "photo.jpg", in_memory / "notes.json"
+    Image.fromarray(PIXELS).save(photo)
+    before = photo.read_bytes()
+    with pytest.raises(InputError, match="never written over"):
+        write(photo, overwrite=True)
+    with pytest.raises(InputError, match="never written over"):
+        save_picture(PIXELS, photo, "mask", overwrite=True)
+    assert photo.read_bytes() == before
+    write(notes, "before")
+    with pytest.raises(InputError, match="exists already"):
+        write(notes)
+    write(notes, overwrite=True)
+    assert notes.read_text() == "new"
+
+
+TELL = """
+import sys
+from interleave_index.export.outputs import whole_file
+
+print("first", flush=True)
+with whole_file(sys.argv[1]) as out:
+    out.write("second\\n")
+print("third", flush=True)
+"""
+
+
+@pytest.mark.parametrize("name", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1", "link", "linked/1", "log"])
+def test_the_file_that_our_stdout_goes_to_is_added_to(tmp_path, name):
+    (tmp_path / "link").symlink_to("/dev/stdout")
+    (tmp_path / "linked").symlink_to("/dev/fd")
+    with open(tmp_path / "log", "ab") as log:
+        subprocess.run([sys.executable, "-c", TELL, tmp_path / name], stdout=log, check=True)
+    assert (tmp_path / "log").read_text().split() == ["first", "second", "third"]
+
+
+def test_any_open_file_is_added_to_by_its_number(tmp_path):
+    with open(tmp_path / "log", "ab", buffering=0) as log:
+        log.write(b"first ")
+        write(f"/dev/fd/{log.fileno()}", "second ")
+        log.write(b"third")
+    assert (tmp_path / "log").read_text() == "first second third"
+
+
+def test_a_picture_is_not_added_to_either(tmp_path):
+    photo = tmp_path / "photo.png"
+    Image.fromarray(PIXELS).save(photo)
+    before = photo.read_bytes()
+    program = "import sys; from interleave_index.export.outputs import check_output; check_output(sys.argv[1])"
+    with photo.open("ab") as log:
+        done = subprocess.run([sys.executable, "-c", program, photo], stdout=log, stderr=subprocess.PIPE, text=True)
+    assert "never written over" in done.stderr and photo.read_bytes() == before
 
 
 def test_a_folder_is_no_file_and_no_parent_folder_is_made(tmp_path):

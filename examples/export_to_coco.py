@@ -23,11 +23,11 @@ def main() -> None:
 
     with Index.open(args.index) as index:
         answer = index.search(args.query, top_k=20)
-        file = write_coco(answer, args.out / "hits.json")
+        write_coco(answer, args.out / "hits.json")
         pictures = write_masks(answer, args.out / "masks", load_pixels=index.pixels)
     print(f"{len(answer)} hits, {len(pictures)} pictures in {args.out / 'masks'}")
 
-    coco = COCO(str(file))
+    coco = COCO(str(args.out / "hits.json"))
     for annotation in coco.loadAnns(coco.getAnnIds()):
         mask = coco.annToMask(annotation)  # (height, width) of the upright photo
         name = coco.loadCats([annotation["category_id"]])[0]["name"]

@@ -298,14 +298,13 @@ def _export_targets(
 
 
 def _export_answer(answer: Answer, targets: ExportTargets, absent: bool) -> dict[str, int]:
-    from ..export.coco import answer_to_coco, write_coco
+    from ..export.coco import write_coco
     from ..export.jsonl import write_jsonl
     from ..export.masks import write_masks
 
     counts = {"hits": len(answer)}
     if targets.coco:
-        write_coco(answer, targets.coco, absent=absent, overwrite=targets.overwrite)
-        counts["coco_annotations"] = len(answer_to_coco(answer, absent=absent)["annotations"])  # no empty masks
+        _, counts["coco_annotations"] = write_coco(answer, targets.coco, absent=absent, overwrite=targets.overwrite)
     if targets.masks:
         counts["mask_files"] = len(write_masks(answer, targets.masks, absent=absent, overwrite=targets.overwrite))
     if targets.jsonl:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 
 from ..errors import InputError
 from ..export.heat import paint_heat, write_heat
 from ..grammar import Query
 from ..interface.protocol import Interface
-from ..query.heat import heat_of
+from ..query.heat import HeatQuery
 from ..records import RGB, Hit, Photo
 from . import show
 
@@ -48,14 +49,20 @@ class HeatMaps:
             self._made[hit.photo.id] = self._make(hit)
         return self._made[hit.photo.id]
 
-    def _make(self, hit: Hit) -> list[tuple[str, RGB]]:
-        rgb = self._pixels(hit.photo)
+    @cached_property
+    def _asked(self) -> HeatQuery | None:
+        """The query, encoded for all photos when the first one comes; None when it has no maps."""
         try:
-            heats = heat_of(self._interface, rgb, self._query, load_picture=self._load)
+            return HeatQuery(self._interface, self._query, self._load)
         except InputError as error:
-            if not self._made:
-                show.note(f"note: no heat maps: {error}")
+            show.note(f"note: no heat maps: {error}")
+            return None
+
+    def _make(self, hit: Hit) -> list[tuple[str, RGB]]:
+        if self._asked is None:
             return []
+        rgb = self._pixels(hit.photo)
+        heats = self._asked.maps_of(rgb)
         name = Path(hit.photo.path).stem if hit.photo.path else "photo"
         written = write_heat(
             rgb, heats, self._folder, f"{hit.rank:03d}-{hit.photo.id}-{name}", overwrite=self._overwrite

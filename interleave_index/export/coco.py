@@ -66,16 +66,19 @@ def answer_to_coco(answer: Answer, *, absent: bool = False) -> dict[str, Any]:
     }
 
 
-def write_coco(answer: Answer, file: Path | str, *, absent: bool = False, overwrite: bool = False) -> Path:
+def write_coco(answer: Answer, file: Path | str, *, absent: bool = False, overwrite: bool = False) -> tuple[int, int]:
     """Write the hits of one query as a COCO file; see `answer_to_coco` for what stands in it.
 
+    Returns:
+        Numbers of images and annotations written.
     Raises:
         InputError: the file must not be written, see `export.outputs`.
         OSError: the file cannot be written; nothing is left half written.
     """
     with whole_file(file, overwrite=overwrite) as out:
-        out.write(to_json_text(answer_to_coco(answer, absent=absent)) + "\n")
-    return Path(file)
+        made = answer_to_coco(answer, absent=absent)
+        out.write(to_json_text(made) + "\n")
+    return len(made["images"]), len(made["annotations"])
 
 
 def write_library_coco(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +12,7 @@ from ..grammar import Query
 from ..grounding.resample import enlarged
 from ..grounding.similarity import normalised, scene_of
 from ..interface.protocol import Interface
-from ..records import RGB, Floats, QueryEncoding
+from ..records import RGB, Floats
 from .pixels import LoadPicture
 from .resolve import resolve, whole_text
 
@@ -34,7 +35,7 @@ class Heat:
 
 
 def heat_of(interface: Interface, rgb: RGB, query: Query, *, load_picture: LoadPicture, side: int = 512) -> list[Heat]:
-    """One map for every entity of a query, in order; plain text alone is one entity.
+    """One map for every entity of a query, in order; `HeatQuery` does the same for many pictures.
 
     Args:
         interface: encodes the picture and the query; its grounding record draws the map where it makes one, else its
@@ -47,20 +48,45 @@ def heat_of(interface: Interface, rgb: RGB, query: Query, *, load_picture: LoadP
         InputError: the query names something indexed.
         ModelError: the interface makes no vectors.
     """
-    parts = resolve(query, None, 0, load_picture).parts
-    whole = whole_text(parts)
-    asked = [part for part in (parts if whole is None else (whole,)) if part.role == "entity"]
-    if not asked:
-        return []
-    size = (int(rgb.shape[0]), int(rgb.shape[1]))
-    (encoding,) = interface.encode_photos([rgb])
-    scene = scene_of(size, encoding)
-    encoded: QueryEncoding = interface.encode_query(tuple(asked))
-    use = scene.grid.usable()
-    heats = []
-    for part, vector in zip(asked, encoded.entities, strict=True):
-        values = scene.map_of(vector)
-        picture = enlarged(scene.grid, normalised(values, use), fit(size, side))
-        low, high = float(values[use].min()), float(values[use].max())
-        heats.append(Heat(part.label, np.clip(picture, 0, 1), low, high))
-    return heats
+    return HeatQuery(interface, query, load_picture).maps_of(rgb, side)
+
+
+class HeatQuery:
+    """The entities of a query, resolved and encoded once; plain text alone is one entity.
+
+    Args:
+        interface, query, load_picture: see `heat_of`.
+    Raises:
+        InputError: the query names something indexed.
+        ModelError: the interface makes no vectors.
+    """
+
+    def __init__(self, interface: Interface, query: Query, load_picture: LoadPicture) -> None:
+        parts = resolve(query, None, 0, load_picture).parts
+        whole = whole_text(parts)
+        asked = [part for part in (parts if whole is None else (whole,)) if part.role == "entity"]
+        self._interface = interface
+        self._labels = [part.label for part in asked]
+        self._vectors: Iterable[Floats] = interface.encode_query(tuple(asked)).entities if asked else ()
+
+    def maps_of(self, rgb: RGB, side: int = 512) -> list[Heat]:
+        """One map for every entity, in order.
+
+        Args:
+            rgb: (H, W, 3) uint8, upright.
+            side: long side of the maps, pixels.
+        Raises:
+            ModelError: the interface makes no vectors.
+        """
+        if not self._labels:
+            return []
+        size = (int(rgb.shape[0]), int(rgb.shape[1]))
+        (encoding,) = self._interface.encode_photos([rgb])
+        scene = scene_of(size, encoding)
+        use = scene.grid.usable()
+        heats = []
+        for label, vector in zip(self._labels, self._vectors, strict=True):
+            values = scene.map_of(vector)
+            picture = enlarged(scene.grid, normalised(values, use), fit(size, side))
+            heats.append(Heat(label, np.clip(picture, 0, 1), float(values[use].min()), float(values[use].max())))
+        return heats

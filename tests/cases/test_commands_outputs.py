@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from PIL import Image
@@ -128,6 +129,15 @@ def test_masks_of_what_is_absent_are_written_only_when_asked(run, photo):
     present = json.loads(run("export", "[red]", "[orange]", "--masks", "there", "--json")[1])["mask_files"]
     every = json.loads(run("export", "[red]", "[orange]", "--masks", "all", "--all-masks", "--json")[1])["mask_files"]
     assert (present, every) == (1, 2)
+
+
+def test_hits_are_made_into_coco_once(run, photo, monkeypatch):
+    from interleave_index.export import coco
+
+    monkeypatch.setattr(coco, "answer_to_coco", Mock(wraps=coco.answer_to_coco))
+    status, out, _ = run("export", "[red]", "--coco", "hits.json", "--json")
+    assert (status, json.loads(out)) == (0, {"hits": 1, "coco_annotations": 1})
+    assert coco.answer_to_coco.call_count == 1  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("option", ["--dump", "--plot"])

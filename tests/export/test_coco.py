@@ -3,6 +3,7 @@ import os
 import tracemalloc
 
 import numpy as np
+import pytest
 from pycocotools.coco import COCO
 
 from interleave_index.export.coco import answer_to_coco, write_coco, write_library_coco
@@ -14,8 +15,13 @@ def load(path):
     return COCO(str(path))
 
 
+def written(answer, path):
+    write_coco(answer, path)
+    return path
+
+
 def test_pycocotools_gives_the_drawn_mask_back(answer, tmp_path):
-    coco = load(write_coco(answer, tmp_path / "hits.json"))
+    coco = load(written(answer, tmp_path / "hits.json"))
     (found,) = coco.loadAnns(coco.getAnnIds(imgIds=[7]))
     expected = np.zeros((30, 40), bool)
     expected[5:15, 10:20] = True
@@ -24,7 +30,7 @@ def test_pycocotools_gives_the_drawn_mask_back(answer, tmp_path):
 
 
 def test_stored_masks_are_brought_to_photo_size(answer, tmp_path):
-    coco = load(write_coco(answer, tmp_path / "hits.json"))
+    coco = load(written(answer, tmp_path / "hits.json"))
     for found in coco.loadAnns(coco.getAnnIds(imgIds=[9])):
         assert coco.annToMask(found).shape == (50, 20) and found["area"] == 100 and found["bbox"] == [0, 0, 10, 10]
 
@@ -50,13 +56,20 @@ def test_images_tell_whether_they_are_meant_and_annotations_how_likely_they_are(
 
 
 def test_images_carry_size_rank_and_a_reversible_name(answer, tmp_path):
-    images = json.loads(write_coco(answer, tmp_path / "hits.json").read_text("ascii"))["images"]
+    images = json.loads(written(answer, tmp_path / "hits.json").read_text("ascii"))["images"]
     assert [(i["id"], i["height"], i["width"], i["rank"]) for i in images] == [(7, 30, 40, 1), (9, 50, 20, 2)]
     assert b"caf\xe9" in os.fsencode(images[1]["file_name"])
 
 
+@pytest.mark.parametrize("absent", [False, True])
+def test_writing_tells_how_many_images_and_annotations(answer, tmp_path, absent):
+    counts = write_coco(answer, tmp_path / "hits.json", absent=absent)
+    file = json.loads((tmp_path / "hits.json").read_text())
+    assert counts == (len(file["images"]), len(file["annotations"])) == (2, 3 if absent else 2)
+
+
 def test_an_answer_without_hits_is_a_valid_file(tmp_path):
-    coco = load(write_coco(Answer("[x]", "exact", ()), tmp_path / "none.json"))
+    coco = load(written(Answer("[x]", "exact", ()), tmp_path / "none.json"))
     assert coco.getImgIds() == [] and coco.getAnnIds() == [] and coco.getCatIds() == []
 
 

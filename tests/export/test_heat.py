@@ -2,11 +2,13 @@
 
 import json
 import re
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from interleave_index.cli.heat import HeatMaps
 from interleave_index.export.heat import paint_heat, warm, write_heat
 from interleave_index.export.page import write_page
 from interleave_index.grammar import Query
@@ -41,6 +43,28 @@ def test_every_entity_has_a_map_and_plain_text_alone_is_one(blue_corner):
     rgb, _ = blue_corner
     assert [heat.text for heat in heats(rgb, "[blue] on [white] -[red]")] == ["blue", "white"]
     assert [heat.text for heat in heats(rgb, "blue on white")] == ["blue on white"]
+
+
+def hits_of(count):
+    return [Hit(number, Photo(number, f"/pics/{number}.jpg", 128, 96), 0.5, 0.9) for number in range(1, count + 1)]
+
+
+def test_the_query_is_read_and_encoded_once_for_all_hits(blue_corner, tmp_path, monkeypatch):
+    rgb, _ = blue_corner
+    interface, query, read = ToyInterface(), Query.parse("[image:asked.png] [red]"), Mock(return_value=rgb)
+    monkeypatch.setattr(interface, "encode_query", Mock(wraps=interface.encode_query))
+    maps = HeatMaps(tmp_path / "maps", interface, query, lambda _: rgb, read)
+    shown = [maps(hit) for hit in hits_of(3)]
+    assert (read.call_count, interface.encode_query.call_count) == (1, 1)  # type: ignore[attr-defined]
+    assert [len(one) for one in shown] == [2, 2, 2] and len(list((tmp_path / "maps").iterdir())) == 6
+    assert maps(hits_of(1)[0]) is shown[0]
+
+
+def test_a_query_without_maps_is_said_once(blue_corner, tmp_path, capsys):
+    rgb, _ = blue_corner
+    maps = HeatMaps(tmp_path / "maps", ToyInterface(), Query.parse("[photo:1]"), lambda _: rgb, no_pictures)
+    assert [maps(hit) for hit in hits_of(2)] == [[], []]
+    assert capsys.readouterr().err.count("no heat maps") == 1 and not (tmp_path / "maps").exists()
 
 
 def test_more_similar_is_brighter():

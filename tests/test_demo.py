@@ -86,12 +86,37 @@ def test_the_demo_asks_five_queries_and_writes_a_report(tmp_path, monkeypatch):
     assert text.count("Picture of the query") == 3
 
 
-def test_a_folder_that_no_demo_made_is_left_alone(tmp_path):
-    (tmp_path / "index").mkdir()
-    (tmp_path / "index" / "catalog.sqlite").write_text("keep")
-    with pytest.raises(InputError, match="no demo made"):
+@pytest.mark.parametrize("own", ["index/catalog.sqlite", "photos/cat.png", "queries/notes.txt", "report.html"])
+def test_a_folder_that_no_demo_made_is_left_alone(tmp_path, own):
+    """Folders of the user's may be named as the demo's are; so may those of a demo before there was a mark."""
+    (tmp_path / "queries").mkdir()
+    (tmp_path / own).parent.mkdir(exist_ok=True)
+    (tmp_path / own).write_text("keep")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(InputError, match=r"no demo of this version.*name another one, or remove this one if a demo"):
         run.run_demo(tmp_path, interface=ToyInterface())
-    assert [path.name for path in tmp_path.rglob("*")] == ["index", "catalog.sqlite"]
+    assert sorted(tmp_path.rglob("*")) == before and (tmp_path / own).read_text() == "keep"
+
+
+def test_a_file_is_no_folder_for_a_demo(tmp_path):
+    (tmp_path / "demo").write_text("keep")
+    for named in (tmp_path / "demo", tmp_path / "demo" / "below"):
+        with pytest.raises(InputError, match=r"is a file|cannot be written to"):
+            run.run_demo(named, interface=ToyInterface())
+    assert (tmp_path / "demo").read_text() == "keep"
+
+
+def test_the_mark_is_there_before_anything_is_written(tmp_path, monkeypatch):
+    """A run that stops at once, as without the extra, may be repeated."""
+
+    def stops(folder):
+        assert [path.name for path in folder.parent.iterdir()] == [run.MARK]
+        raise BackendMissing("no photos")
+
+    monkeypatch.setattr(run, "write_photos", stops)
+    for _ in range(2):
+        with pytest.raises(BackendMissing):
+            run.run_demo(tmp_path / "new" / "demo", interface=ToyInterface())
 
 
 def test_the_five_questions_are_of_five_kinds(tmp_path):

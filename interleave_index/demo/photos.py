@@ -38,7 +38,7 @@ def write_photos(folder: Path) -> list[Path]:
     """Write the collection of the demo: photos copied from the wheels, scenes drawn.
 
     Args:
-        folder: made if missing; files of the same name are replaced.
+        folder: made if missing; files of the same name are replaced, so it must be a folder of the demo's own.
     Returns:
         The files written, by name.
     Raises:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from ..interface.protocol import Interface
 
 TOP_K = 8
+MARK = ".interleave-index-demo"  # an empty file in every folder that a demo made
 WIDE = 120
 LEAD = (
     "Photos that come with scikit-image and scikit-learn, and scenes drawn by code. "
@@ -82,14 +83,14 @@ def run_demo(
     """Write the photos, take them in, ask the five queries, and write the report.
 
     Args:
-        folder: gets ``photos/``, ``queries/``, ``index/`` (made anew) and ``report.html``.
+        folder: gets ``photos/``, ``queries/``, ``index/`` (made anew), ``report.html`` and a mark that it is a demo's.
         interface: used instead of the one that `config` names.
         config: settings; None takes the defaults.
         console: where the tables go; None is stdout.
     Returns:
         Path of the report.
     Raises:
-        InputError: the folder holds files that no demo made.
+        InputError: the folder holds files and not the mark, or cannot be written to.
         BackendMissing: scikit-image or scikit-learn is not installed.
         InterleaveError: whatever keeps an ingest or a search from working.
     """
@@ -99,7 +100,7 @@ def run_demo(
     if not console.is_terminal:  # a log file has no width, and rows that wrap are hard to read
         console.width = max(console.width, WIDE)
     folder, begun = Path(folder), time.perf_counter()
-    _check_folder(folder)
+    _claim_folder(folder)
     photos = write_photos(folder / "photos")
     pictures = write_query_pictures(folder / "queries")
     shutil.rmtree(folder / "index", ignore_errors=True)  # the demo shows a first ingest, so it starts anew
@@ -144,7 +145,21 @@ def _ask(index: Index, question: Question, number: int, console: Console) -> Sec
     )
 
 
-def _check_folder(folder: Path) -> None:
-    """Refuse a folder that is in use for something else: photos and an index in it would be replaced."""
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / "queries").is_dir():
-        raise InputError(f"{folder} holds files that no demo made, expected a new or empty folder; name another one")
+def _claim_folder(folder: Path) -> None:
+    """Make the folder of a demo and mark it as one, before anything in it is removed or replaced.
+
+    Only the mark tells that photos, queries, index and report in it are a demo's; their names may be anyone's.
+    """
+    mark = folder / MARK
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} is a file, expected a folder, or a new name for one")
+    if folder.is_dir() and any(folder.iterdir()) and not mark.is_file():
+        raise InputError(
+            f"{folder} holds files and no {MARK}, so that no demo of this version made them, expected a new or empty "
+            "folder; name another one, or remove this one if a demo of an earlier version made it"
+        )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        mark.touch()
+    except OSError as error:
+        raise InputError(f"{folder} cannot be written to: {error.strerror or error}; name another folder") from error

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import sqlite3
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from sqlalchemy import Connection, Engine, QueuePool, create_engine, event
+from sqlalchemy import Connection, Engine, NullPool, QueuePool, create_engine, event
 
-from ..errors import ConfigError
+from ..errors import ConfigError, StorageError
 
 CATALOG = "catalog.sqlite"
 PAGE_BYTES = 16384  # a photo's vectors fit one page or two; scans are 1.7 times as fast as with SQLite's 4096
@@ -106,17 +108,50 @@ def _read_only_address(catalog: Path) -> str:
     """How SQLite opens a catalog without making files beside it.
 
     Its journal has to be read as well while it is there. Without one, nobody has the catalog open for writing, so that
-    it can be read as a file that does not change.
+    it can be read as a file that does not change, until somebody opens it for writing; see `connect`.
     """
-    journal = any(os.path.exists(f"{catalog}{suffix}") for suffix in ("-wal", "-shm"))
-    return f"file:{quote(os.fsencode(catalog))}?mode=ro{'' if journal else '&immutable=1'}"
+    return f"file:{quote(os.fsencode(catalog))}?mode=ro{'' if _has_journal(catalog) else '&immutable=1'}"
+
+
+def _has_journal(catalog: Path) -> bool:
+    return any(os.path.exists(f"{catalog}{suffix}") for suffix in ("-wal", "-shm"))
+
+
+@contextmanager
+def unchanging(folder: Path) -> Iterator[None]:
+    """Refuse what was read without locks while another process wrote to the catalog.
+
+    Raises:
+        StorageError: the file was changed in place during the body; whatever the body read or raised is void.
+    """
+    catalog = folder / CATALOG
+    if _has_journal(catalog):  # locks keep readers and writers apart
+        yield
+        return
+    before = _state(catalog)
+    try:
+        yield
+    finally:
+        after = _state(catalog)
+        if before[:2] == after[:2] and before != after:  # a file that was put in its place leaves the old one whole
+            raise StorageError(f"catalog of {folder} was changed by another process while it was read; ask again")
+
+
+def _state(file: Path) -> tuple[int, ...]:
+    """Device, inode, size and time of a file, by which a change shows; empty when it is gone."""
+    try:
+        facts = os.stat(file)
+    except FileNotFoundError:
+        return ()
+    return facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns
 
 
 def connect(folder: Path, *, read_only: bool = False) -> Engine:
     """Engine on the catalog of an index folder; nothing is opened until the first connection.
 
     Transactions are real ones: reads see one snapshot, and a connection with the execution option
-    ``interleave_write`` takes SQLite's write lock when it begins.
+    ``interleave_write`` takes SQLite's write lock when it begins. A reader that may not write is connected anew for
+    each transaction: a connection to a file that does not change would stay at the state that it first read.
     """
 
     def open_file() -> sqlite3.Connection:
@@ -130,7 +165,7 @@ def connect(folder: Path, *, read_only: bool = False) -> Engine:
             cached_statements=256,
         )
 
-    engine = create_engine("sqlite://", creator=open_file, poolclass=QueuePool)
+    engine = create_engine("sqlite://", creator=open_file, poolclass=NullPool if read_only else QueuePool)
     event.listen(engine, "connect", _set_up_for_reading if read_only else _set_up)
     event.listen(engine, "begin", _begin)
     return engine

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Hashable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -104,8 +104,13 @@ class Session:
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """A connection on one snapshot of the catalog."""
-        with self._worded(), self._engine.connect() as connection, connection.begin():
+        """A connection on one snapshot of the catalog.
+
+        Raises:
+            StorageError: the index may only be read, and another process changed it meanwhile.
+        """
+        still = database.unchanging(self.folder) if self.read_only else nullcontext()
+        with still, self._worded(), self._engine.connect() as connection, connection.begin():
             yield connection
 
     @contextmanager

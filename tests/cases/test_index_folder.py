@@ -87,6 +87,40 @@ def test_a_reader_without_permission_sees_what_a_writer_has_not_closed(library, 
     library.add("b")
 
 
+def reader_of(library, monkeypatch) -> Store:
+    """A store without permission to write, opened while nobody writes."""
+    library.store.close()
+    with monkeypatch.context() as patched:
+        patched.setattr(database, "may_not_be_written", lambda folder: True)
+        return Store.open(library.folder)
+
+
+def write_and_close(library, name: str) -> None:
+    """What another process does: open the index, add a photo, close it again."""
+    library.reopen()
+    library.add(name)
+    library.store.close()
+
+
+def test_a_reader_without_permission_follows_what_another_process_commits(library, monkeypatch):
+    library.add("a")
+    with reader_of(library, monkeypatch) as reader:
+        assert reader.read_only and reader.status()["photos"] == 1
+        write_and_close(library, "b")
+        assert reader.status()["photos"] == 2
+        library.reopen()  # and while the other one still has it open
+        library.add("c")
+        assert reader.status()["photos"] == 3
+
+
+def test_what_was_read_while_another_process_changed_the_catalog_is_not_given_out(library, monkeypatch):
+    library.add("a")
+    with reader_of(library, monkeypatch) as reader:
+        with pytest.raises(StorageError, match="changed by another process"), reader.reading():
+            write_and_close(library, "b")
+        assert reader.status()["photos"] == 2
+
+
 def test_a_journal_without_its_index_is_said_in_words(library, monkeypatch, tmp_path):
     library.add("a")
     copy = tmp_path / "copy"

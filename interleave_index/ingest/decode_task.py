@@ -29,6 +29,7 @@ class Recipe:
         thumbnail_side: long side of a thumbnail.
         bare: decode and do nothing else, to measure what the rest costs.
         forgotten: contents (sha256) of which nothing may be kept.
+        forgotten_pixels: hashes of their pixels: an edit of such a file's facts is left out as well.
     """
 
     thumbnails: str
@@ -37,6 +38,7 @@ class Recipe:
     thumbnail_side: int
     bare: bool = False
     forgotten: frozenset[str] = frozenset()
+    forgotten_pixels: frozenset[str] = frozenset()
 
     @property
     def slot_bytes(self) -> int:
@@ -46,12 +48,20 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One file to work on. `pixels` False asks for its hash only; `tries` counts processes that died over it."""
+    """One file to work on.
+
+    Attributes:
+        pixels: False asks for its hash only.
+        tries: how many processes died over it.
+        known: hashes of the content and the pixels of the photo that the catalog has at this path: that photo stays,
+            though another one with its pixels was forgotten.
+    """
 
     number: int
     path: str
     pixels: bool = True
     tries: int = 0
+    known: tuple[str | None, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +118,14 @@ def work(task: Task, recipe: Recipe) -> tuple[Reply, RGB | None]:
             return Reply(**known, left_out="forgotten"), None
         if is_marked(data[:HEAD_BYTES]):
             return Reply(**known, left_out="own_outputs"), None
-        photo, rgb, known["more_pages"] = _photo(data, known["sha256"], recipe, clock)
+        decoded = decode(data, max_pixels=recipe.max_pixels, long_side=recipe.long_side)
+        clock.lap("decode")
+        pixels = _pixel_hash(decoded)
+        if pixels in recipe.forgotten_pixels and not {known["sha256"], pixels} & set(task.known):
+            return Reply(**known, left_out="forgotten"), None
+        photo, rgb = _photo(decoded, known["sha256"], pixels, recipe), decoded.rgb
+        known["more_pages"] = decoded.more_pages
+        clock.lap("small")
     except (FileNotFoundError, NotADirectoryError):
         return Reply(**known, gone=True), None
     except OSError as trouble:
@@ -122,16 +139,13 @@ def work(task: Task, recipe: Recipe) -> tuple[Reply, RGB | None]:
     return Reply(**known, facts=photo, shape=rgb.shape), rgb
 
 
-def _photo(data: bytes, sha256: str, recipe: Recipe, clock: _Clock) -> tuple[PhotoFacts, RGB, int]:
-    decoded = decode(data, max_pixels=recipe.max_pixels, long_side=recipe.long_side)
-    clock.lap("decode")
+def _photo(decoded: Decoded, sha256: str, pixels: str, recipe: Recipe) -> PhotoFacts:
+    """Facts of a photo; writes its thumbnail."""
     small = shrink(decoded.rgb, recipe.thumbnail_side)
     # A thumbnail that cannot be written is no reason to lose the photo: it is made again when it is wanted.
     with contextlib.suppress(OSError):
         write_thumbnail(thumbnail_file(recipe.thumbnails, sha256), small)
-    facts = replace(decoded.facts(sha256, phash(small)), pixels=_pixel_hash(decoded))
-    clock.lap("small")
-    return facts, decoded.rgb, decoded.more_pages
+    return replace(decoded.facts(sha256, phash(small)), pixels=pixels)
 
 
 def _pixel_hash(decoded: Decoded) -> str:

@@ -123,6 +123,7 @@ def ingest(
             settings.long_side,
             settings.thumbnail_side,
             forgotten=frozenset(excluded.contents),
+            forgotten_pixels=store.forgotten_pixels(),
         )
         if jobs:
             decoders = _decoders(recipe, settings, len(jobs))

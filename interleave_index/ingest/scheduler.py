@@ -122,7 +122,9 @@ class Run:
     def _submit(self, job: Job) -> None:
         self._number += 1
         self._under_way[self._number] = job
-        self.decoders.submit(Task(self._number, job.claim.path, pixels=job.need != "hash"))
+        prior = job.claim.prior
+        known = () if prior is None or prior.photo_id is None else (prior.sha256, prior.pixels)
+        self.decoders.submit(Task(self._number, job.claim.path, pixels=job.need != "hash", known=known))
 
     # --- answers of the decoders -------------------------------------------------------------
 

@@ -11,8 +11,8 @@ from sqlalchemy import Connection, delete, insert, inspect, select
 
 from .names import real_path
 from .rows import Exclusion, ExclusionKind, now
-from .tables import ExclusionRow
-from .writes import raise_change, table
+from .tables import ExclusionRow, ForgottenPixelsRow, PhotoRow, PixelsRow
+from .writes import chunks, raise_change, table
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,19 +69,56 @@ def read(connection: Connection) -> list[Exclusion]:
     return found
 
 
+def forgotten_pixels(connection: Connection) -> frozenset[str]:
+    """Hashes of the pixels of forgotten contents, as far as they are kept; none in an older catalog."""
+    if not inspect(connection).has_table("forgotten_pixels"):
+        return frozenset()
+    return frozenset(connection.execute(select(ForgottenPixelsRow.pixels)).scalars())
+
+
 def add(connection: Connection, rows: Sequence[tuple[ExclusionKind, str, str | None]]) -> None:
     """Keep exclusions: kind, stored name or sha256, and for a content the stored path where it lay."""
-    for kind, name, shown in rows:
-        connection.execute(delete(ExclusionRow).where(ExclusionRow.kind == kind, ExclusionRow.name == name))
-        values = {"kind": kind, "name": name, "shown": shown, "made_at": now()}
-        connection.execute(insert(table(ExclusionRow)).values(values))
-    if rows:
+    distinct = {(kind, name): shown for kind, name, shown in rows}
+    if distinct:
+        _delete(connection, list(distinct))
+        made_at = now()
+        values = [
+            {"kind": kind, "name": name, "shown": shown, "made_at": made_at} for (kind, name), shown in distinct.items()
+        ]
+        connection.execute(insert(table(ExclusionRow)), values)
         raise_change(connection)
+
+
+def keep_pixels(connection: Connection, photo_ids: Sequence[int]) -> None:
+    """Keep the hashes of pixels of photos that are about to be forgotten as contents; older photos have none."""
+    rows: dict[str, str] = {}
+    for some in chunks(photo_ids):
+        found = connection.execute(
+            select(PhotoRow.sha256, PixelsRow.sha256)
+            .join(PixelsRow, PixelsRow.photo_id == PhotoRow.id)
+            .where(PhotoRow.id.in_(some))
+        )
+        rows.update((content, pixels) for content, pixels in found)
+    for names in chunks(list(rows)):
+        connection.execute(delete(ForgottenPixelsRow).where(ForgottenPixelsRow.content.in_(names)))
+    if rows:
+        values = [{"content": content, "pixels": pixels} for content, pixels in rows.items()]
+        connection.execute(insert(table(ForgottenPixelsRow)), values)
 
 
 def remove(connection: Connection, rows: Sequence[tuple[ExclusionKind, str]]) -> None:
-    """Lift exclusions by kind and stored name or sha256."""
-    for kind, name in rows:
-        connection.execute(delete(ExclusionRow).where(ExclusionRow.kind == kind, ExclusionRow.name == name))
+    """Lift exclusions by kind and stored name or sha256; the pixels of a content are lifted with it."""
     if rows:
+        _delete(connection, rows)
+        for contents in chunks([name for kind, name in rows if kind == "content"]):
+            connection.execute(delete(ForgottenPixelsRow).where(ForgottenPixelsRow.content.in_(contents)))
         raise_change(connection)
+
+
+def _delete(connection: Connection, rows: Sequence[tuple[ExclusionKind, str]]) -> None:
+    by_kind: dict[ExclusionKind, list[str]] = {}
+    for kind, name in rows:
+        by_kind.setdefault(kind, []).append(name)
+    for kind, names in by_kind.items():
+        for some in chunks(names):
+            connection.execute(delete(ExclusionRow).where(ExclusionRow.kind == kind, ExclusionRow.name.in_(some)))

@@ -104,6 +104,15 @@ def locations(connection: Connection, photo_id: int) -> list[Location]:
     return [Location(real_path(path), rank == PRESENT_FIRST["present"]) for rank, _, path in ranked]
 
 
+def count_locations(connection: Connection, photo_ids: Sequence[int]) -> int:
+    """How many locations these photos have, in any state."""
+    counts = (
+        connection.execute(select(func.count()).where(LocationRow.photo_id.in_(some))).scalar_one()
+        for some in chunks(photo_ids)
+    )
+    return sum(map(int, counts))
+
+
 def failed(connection: Connection) -> list[FailedFile]:
     """Every file that could not be read, by path, with the reason of the last try."""
     rows = connection.execute(

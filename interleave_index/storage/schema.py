@@ -27,7 +27,7 @@ from .rows import now
 from .tables import Base, CatalogRow
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-REVISIONS = ("0001", "0002")  # every migration, oldest first
+REVISIONS = ("0001", "0002", "0003")  # every migration, oldest first
 
 
 def stored_revision(connection: Connection) -> str | None:

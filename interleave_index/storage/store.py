@@ -262,6 +262,10 @@ class Store:
         """What was forgotten for good, by kind and name."""
         return self._session.remembered("exclusions", exclusions.read)
 
+    def forgotten_pixels(self) -> frozenset[str]:
+        """Hashes of the pixels of the contents that were forgotten for good."""
+        return self._session.remembered("forgotten pixels", exclusions.forgotten_pixels)
+
     def forget_for_good(self, paths: Sequence[Path | str], photo_ids: Sequence[int]) -> Forgotten:
         """Take locations and photos out, never off the disk, and keep that they are not to be taken in again.
 
@@ -272,20 +276,20 @@ class Store:
             NotInIndex: a path or an id is unknown; nothing is changed then.
         """
         with self._session.writing("forget") as connection:
-            counted = 0
-            shas: list[str] = []
-            kept: list[tuple[ExclusionKind, str, str | None]] = []
-            for photo_id in photo_ids:
-                known = reads.photos(connection, [photo_id]).get(int(photo_id))
-                if known is None:
-                    raise NotInIndex(f"photo {photo_id} is not in the catalog; nothing was forgotten")
-                counted += len(reads.locations(connection, known.id))
-                shown = None if known.path is None else stored_path(known.path)
-                kept.append(("content", known.sha256, shown))
+            known = reads.photos(connection, photo_ids)
+            unknown = [photo_id for photo_id in photo_ids if photo_id not in known]
+            if unknown:
+                raise NotInIndex(f"photo {unknown[0]} is not in the catalog; nothing was forgotten")
+            counted = reads.count_locations(connection, list(known))
+            kept: list[tuple[ExclusionKind, str, str | None]] = [
+                ("content", photo.sha256, None if photo.path is None else stored_path(photo.path))
+                for photo in known.values()
+            ]
+            exclusions.keep_pixels(connection, list(known))
             named: list[tuple[ExclusionKind, str, str | None]] = []
             for path in paths:
                 named += reads.kinds_of(connection, path)
-            shas += writes.forget(connection, photo_ids)
+            shas = writes.forget(connection, photo_ids)
             locations, placeless = writes.forget_locations(connection, [name for _, name, _ in named])
             exclusions.add(connection, [*kept, *named])
         return Forgotten(self._gone([*shas, *placeless]), counted + locations)

@@ -160,6 +160,15 @@ class ExclusionRow(Base):
     made_at: Mapped[datetime] = mapped_column(DateTime)
 
 
+class ForgottenPixelsRow(Base):
+    """Hash of the pixels of a content that was forgotten (`content`, a sha256): its edits are left out as well."""
+
+    __tablename__ = "forgotten_pixels"
+
+    content: Mapped[str] = mapped_column(String(64), primary_key=True)
+    pixels: Mapped[str] = mapped_column(String(64))
+
+
 class PixelsRow(Base):
     """Hash of a photo's pixels as the model saw them: tells an edit of its facts from one of the picture."""
 

@@ -7,6 +7,8 @@ import shutil
 from pathlib import Path
 
 import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from typer.testing import CliRunner
 
 from interleave_index.cli.app import app
@@ -14,7 +16,7 @@ from interleave_index.errors import NotInIndex
 from interleave_index.interface.toy import ToyInterface
 from interleave_index.records import Filters
 from interleave_index.service import Index
-from tests.cases.test_files import put
+from tests.cases.test_files import picture, put
 
 
 @pytest.fixture
@@ -58,6 +60,42 @@ def test_a_photo_is_forgotten_with_every_copy_of_now_and_of_later(what, index, p
     report = index.ingest(photos)
     assert report.added == 0 and report.not_read == {"forgotten": 3} and names(index) == ["b.jpg", "c.jpg", "d.jpg"]
     assert len(list((index.folder / "thumbnails").rglob("*.jpg"))) == 3  # nor is a picture of it left
+
+
+def comment(path: Path, words: str) -> None:
+    """Write a PNG anew with its pixels and another comment."""
+    info = PngInfo()
+    info.add_text("Comment", words)
+    with Image.open(path) as image:
+        image.load()
+        image.save(path, pnginfo=info)
+
+
+def test_a_forgotten_photo_stays_out_when_only_the_facts_in_its_file_are_edited(index, photos):
+    picture(7).save(photos / "e.png")
+    index.ingest(photos)
+    (known,) = (photo for photo, _ in index.library() if str(photo.path).endswith("e.png"))
+    index.forget([known.id])
+    comment(photos / "e.png", "seen again")
+    for _ in range(2):
+        report = index.ingest(photos)
+        assert report.added == 0 and report.not_read == {"forgotten": 1}
+    assert len(list((index.folder / "thumbnails").rglob("*.jpg"))) == 4
+    index.undo_forget([photos / "e.png"])
+    assert index.ingest(photos).added == 1
+
+
+def test_a_photo_stays_though_another_one_with_its_pixels_is_forgotten(index, photos):
+    picture(7).save(photos / "e.png")
+    shutil.copy(photos / "e.png", photos / "f.png")
+    comment(photos / "f.png", "another content")
+    index.ingest(photos)
+    ids = {Path(str(photo.path)).name: photo.id for photo, _ in index.library()}
+    index.forget([ids["e.png"]])
+    index.thumbnail(ids["f.png"]).unlink()  # so that it is read again
+    assert index.ingest(photos).not_read == {"forgotten": 1} and "f.png" in names(index)
+    comment(photos / "f.png", "edited")
+    assert index.ingest(photos).changed == 1 and "f.png" in names(index)
 
 
 def test_a_forgotten_folder_takes_nothing_in_again_nor_anything_new(index, photos):

@@ -23,7 +23,7 @@ from interleave_index.storage.database import CATALOG
 from interleave_index.storage.files import CHECKED_BYTES
 from interleave_index.storage.store import Store
 
-FIRST_SCHEMA_ADDS = ("exclusion", "pixels", "checksum")
+FIRST_SCHEMA_ADDS = ("exclusion", "pixels", "checksum", "forgotten_pixels")
 
 
 @contextmanager

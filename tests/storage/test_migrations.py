@@ -62,7 +62,7 @@ NEXT = """
 import sqlalchemy as sa
 from alembic import op
 
-revision, down_revision = "0003", "0002"
+revision, down_revision = "0004", "0003"
 
 
 def upgrade():
@@ -77,9 +77,9 @@ def test_an_older_catalog_is_brought_up_to_date_when_it_is_opened_and_keeps_its_
     library.add("a", "b")
     library.store.close()
     newer = shutil.copytree(schema.MIGRATIONS, tmp_path / "migrations")
-    (newer / "versions" / "v0003_stars.py").write_text(NEXT)
+    (newer / "versions" / "v0004_stars.py").write_text(NEXT)
     monkeypatch.setattr(schema, "MIGRATIONS", newer)
-    monkeypatch.setattr(schema, "REVISIONS", ("0001", "0002", "0003"))
+    monkeypatch.setattr(schema, "REVISIONS", ("0001", "0002", "0003", "0004"))
     library.reopen()
     with library.store.reading() as connection:
         assert connection.exec_driver_sql("SELECT sha256, stars FROM photo").all() == [

@@ -20,6 +20,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from ..errors import IndexDamaged
+from . import checked as checked_files
 from .backend import load_faiss
 from .recipes import Recipe, flat_head
 from .rows import Ids
@@ -119,19 +120,21 @@ def is_whole(thumbnail: Path) -> bool:
         return begins and file.read(2) == b"\xff\xd9"
 
 
-def open_file(folder: Path, row: Generation, *, checked: bool = True) -> Segment:
+def open_file(folder: Path, row: Generation, *, checked: bool = True, remember: bool = False) -> Segment:
     """Open a generation's file, mapped into memory, once its size, footer and checksum are those of its row.
 
     Args:
         checked: compare the checksum, of files up to `CHECKED_BYTES`: reading a larger one through would make every
-            command wait, so that only `verify` does it.
+            command wait, so that only `verify` does it. A file that was found right before, and has not been touched
+            since, is not read again; see `checked`.
+        remember: keep that the file was found right, which writes to the folder.
     Raises:
         IndexDamaged: the file is gone, short, changed, or of something else than its row says.
     """
     path = folder / row.file
     try:
-        if checked and row.bytes <= CHECKED_BYTES and sha256_of(path) != row.sha256:
-            raise ValueError("its checksum is not the one that it was written with")
+        if checked and row.bytes <= CHECKED_BYTES:
+            _compare(path, row.sha256, remember=remember)
         start = _ids_start(path, row)
         ids = np.memmap(path, "<i8", "r", start, (row.rows,)) if row.rows else np.empty(0, np.int64)
         index = _read_index(path)
@@ -145,6 +148,16 @@ def open_file(folder: Path, row: Generation, *, checked: bool = True) -> Segment
             f"{row.dim}; `interleave-index optimize` rebuilds it"
         )
     return Segment(np.asarray(ids), index, row.recipe, regions=row.kind == "region")
+
+
+def _compare(path: Path, sha256: str, *, remember: bool) -> None:
+    state = checked_files.state_of(path)
+    if checked_files.is_checked(path, sha256, state):
+        return
+    if sha256_of(path) != sha256:
+        raise ValueError("its checksum is not the one that it was written with")
+    if remember:
+        checked_files.remember(path, sha256, state)
 
 
 def looks_right(folder: Path, row: Generation) -> bool:

@@ -77,10 +77,13 @@ def moved(connection: Connection, space_id: int, mark: int) -> int:
     return int(connection.execute(came).scalar_one()) + int(connection.execute(went).scalar_one())
 
 
-def load(connection: Connection, folder: Path, space_id: int, before: SpaceIndexes | None) -> SpaceIndexes:
+def load(
+    connection: Connection, folder: Path, space_id: int, before: SpaceIndexes | None, *, read_only: bool = False
+) -> SpaceIndexes:
     """Indexes of a space as of the connection's snapshot; what `before` holds already is not read again.
 
-    Files that cannot be used are named in `lost`; the rows that they held are then served from SQL.
+    Files that cannot be used are named in `lost`; the rows that they held are then served from SQL. Which files were
+    read through and found right is kept beside them, unless the index is `read_only`.
     """
     seq, dim = space_head(connection, space_id)
     opened: dict[Kind, tuple[Segment, Generation]] = {}
@@ -92,7 +95,7 @@ def load(connection: Connection, folder: Path, space_id: int, before: SpaceIndex
             opened[row.kind] = (
                 known.generation[0]
                 if known and known.generation and known.generation[1].id == row.id
-                else open_file(folder, row),
+                else open_file(folder, row, remember=not read_only),
                 row,
             )
         except IndexDamaged:

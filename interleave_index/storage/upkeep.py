@@ -52,7 +52,7 @@ class Upkeep:
             with self._session.reading() as connection:
                 if before is not None and before.version == generations.version(connection, space_id):
                     return before
-                found = generations.load(connection, self.folder, space_id, before)
+                found = generations.load(connection, self.folder, space_id, before, read_only=self._session.read_only)
                 if not found.lost:
                     return found
             # Between the snapshot and the opening of its files, another process may have put new ones in their place.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import sqlite3
@@ -18,7 +19,7 @@ from PIL import Image
 
 from interleave_index.errors import IndexDamaged, StorageError
 from interleave_index.records import Filters
-from interleave_index.storage import database, schema
+from interleave_index.storage import checked, database, files, schema
 from interleave_index.storage.database import CATALOG
 from interleave_index.storage.files import CHECKED_BYTES
 from interleave_index.storage.store import Store
@@ -257,6 +258,57 @@ def test_changed_bytes_of_a_faiss_file_are_never_searched(share, folded):
     folded.store = Store.open(folded.folder)
     folded.check(folded.vectors(3), 5)
     assert folded.names_of_checks_that_fail() == []  # the search has built the files anew
+
+
+def open_and_count(folded, monkeypatch) -> list[str]:
+    """Open the index as another process would, search it, and name the files that were read through for that."""
+    read: list[str] = []
+
+    def sha256_of(path: Path) -> str:
+        read.append(path.name)
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(files, "sha256_of", sha256_of)
+        folded.store = Store.open(folded.folder)
+        folded.check(folded.vectors(3), 5)
+        folded.store.close()
+    return read
+
+
+def test_a_faiss_file_is_read_through_once_and_again_when_it_was_touched(folded, monkeypatch):
+    monkeypatch.setattr(checked, "SETTLED_NS", 0)
+    assert len(open_and_count(folded, monkeypatch)) == 2
+    assert open_and_count(folded, monkeypatch) == []
+    (first, *_) = sorted((folded.folder / "faiss").glob("*.faiss"))
+    times = first.stat()
+    data = bytearray(first.read_bytes())
+    data[len(data) // 3] ^= 4
+    first.write_bytes(data)
+    os.utime(first, ns=(times.st_atime_ns, times.st_mtime_ns))  # whoever changes bytes may set this time back
+    assert first.name in open_and_count(folded, monkeypatch)
+    folded.store = Store.open(folded.folder)
+    assert folded.names_of_checks_that_fail() == []
+
+
+def test_a_faiss_file_that_has_just_changed_is_not_called_read_through(folded, monkeypatch):
+    assert len(open_and_count(folded, monkeypatch)) == 2 == len(open_and_count(folded, monkeypatch))
+
+
+def test_a_list_of_files_read_through_that_is_no_list_is_made_anew(folded, monkeypatch):
+    monkeypatch.setattr(checked, "SETTLED_NS", 0)
+    for words in ("", "[1]", '{"a": 1}'):
+        (folded.folder / "faiss" / checked.NAME).write_text(words)
+        assert len(open_and_count(folded, monkeypatch)) == 2
+    assert open_and_count(folded, monkeypatch) == []
+
+
+def test_an_index_that_may_only_be_read_gets_no_list_of_files_read_through(folded, monkeypatch):
+    monkeypatch.setattr(checked, "SETTLED_NS", 0)
+    monkeypatch.setattr(database, "may_not_be_written", lambda folder: True)
+    assert len(open_and_count(folded, monkeypatch)) == 2 == len(open_and_count(folded, monkeypatch))
+    folded.store = Store.open(folded.folder)
+    assert not (folded.folder / "faiss" / checked.NAME).exists()
 
 
 def test_what_is_larger_than_is_read_at_every_start_is_stated():

@@ -32,9 +32,9 @@ def filter_notes(store: Store, space_id: int, filters: Filters) -> list[str]:
             photos = "1 photo has no date and is" if undated == 1 else f"{undated} photos have no date and are"
             notes.append(f"{photos} left out by the filter on the date")
     if filters.camera is not None:
-        notes += _camera_note(filters.camera, [row["name"] for row in store.facets()["cameras"]])
+        notes += _camera_note(filters.camera, store.cameras())
     for folder in filters.folders:
-        if not store.below(folder):
+        if not store.has_below(folder):
             notes.append(_folder_note(folder, [row["name"] for row in store.facets()["folders"]]))
     return notes
 

@@ -6,7 +6,7 @@ import os
 from collections import Counter
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import ColumnElement, Connection, func, select
 
 from .names import real_path
 from .tables import LocationRow, PhotoRow
@@ -23,15 +23,7 @@ def facets(connection: Connection) -> dict[str, Any]:
         and those above them, down from the deepest one that holds all; months: ``[{"month": "2024-07", "photos"}]``
         in order; places: ``[[latitude, longitude], ...]``, at most 5,000, and `placed`, how many photos have one.
     """
-    there = select(LocationRow.photo_id).where(LocationRow.state == "present").distinct().subquery()
-    here = PhotoRow.id.in_(select(there.c.photo_id))
-    cameras = connection.execute(
-        select(PhotoRow.camera, func.count())
-        .where(here, PhotoRow.camera.is_not(None))
-        .group_by(PhotoRow.camera)
-        .order_by(func.count().desc(), PhotoRow.camera)
-        .limit(MOST)
-    )
+    here = _is_here()
     # The month by string functions of SQL differs between databases: dates are few bytes, so count them here.
     taken = connection.execute(select(PhotoRow.taken_at).where(here, PhotoRow.taken_at.is_not(None))).scalars()
     months = Counter(f"{moment:%Y-%m}" for moment in taken if moment is not None)
@@ -41,12 +33,30 @@ def facets(connection: Connection) -> dict[str, Any]:
     places = connection.execute(select(PhotoRow.latitude, PhotoRow.longitude).where(*placed).order_by(PhotoRow.id))
     kept = [[latitude, longitude] for n, (latitude, longitude) in enumerate(places) if n % every == 0]
     return {
-        "cameras": [{"name": str(name), "photos": int(photos)} for name, photos in cameras],
+        "cameras": [{"name": name, "photos": photos} for name, photos in cameras(connection)],
         "folders": _folders(connection),
         "months": [{"month": month, "photos": photos} for month, photos in sorted(months.items())],
         "places": kept[:MOST_PLACES],
         "placed": int(count),
     }
+
+
+def _is_here() -> ColumnElement[bool]:
+    """SQL condition: the photo has a present location."""
+    there = select(LocationRow.photo_id).where(LocationRow.state == "present").distinct().subquery()
+    return PhotoRow.id.in_(select(there.c.photo_id))
+
+
+def cameras(connection: Connection) -> list[tuple[str, int]]:
+    """Cameras of the photos with a present location and how many photos each took, most photos first."""
+    rows = connection.execute(
+        select(PhotoRow.camera, func.count())
+        .where(_is_here(), PhotoRow.camera.is_not(None))
+        .group_by(PhotoRow.camera)
+        .order_by(func.count().desc(), PhotoRow.camera)
+        .limit(MOST)
+    )
+    return [(str(name), int(photos)) for name, photos in rows]
 
 
 def _folders(connection: Connection) -> list[dict[str, Any]]:

@@ -50,12 +50,11 @@ def library(store: Store, space_id: int, photo_ids: Sequence[int]) -> Iterator[t
     for start in range(0, len(photo_ids), CHUNK):
         some = photo_ids[start : start + CHUNK]
         stored, photos = store.vectors(space_id, some), store.photos(some)
+        masks = store.many_masks(space_id, some)
         for row, photo_id in enumerate(some):
             rows = slice(stored.offsets[row], stored.offsets[row + 1])
-            yield (
-                photos[photo_id],
-                _regions(photo_id, stored.scores[rows], stored.boxes[rows], store.masks(space_id, photo_id)),
-            )
+            own = masks[photo_id]() if photo_id in masks else store.masks(space_id, photo_id)
+            yield photos[photo_id], _regions(photo_id, stored.scores[rows], stored.boxes[rows], own)
 
 
 def _regions(photo_id: int, scores: Floats, boxes: Floats, masks: Sequence[Rle]) -> tuple[Region, ...]:

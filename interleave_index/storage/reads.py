@@ -156,6 +156,13 @@ def ids_below(connection: Connection, folder: Path | str) -> list[int]:
     return sorted({int(photo_id) for photo_id in found.scalars() if photo_id is not None})
 
 
+def has_below(connection: Connection, folder: Path | str) -> bool:
+    """Whether some photo has a location at or below a path, in any state; see `spellings`."""
+    here = below_stored(spellings(connection, folder))
+    found = connection.execute(select(LocationRow.path).where(here, LocationRow.photo_id.is_not(None)).limit(1))
+    return found.first() is not None
+
+
 def kinds_of(connection: Connection, path: Path | str) -> list[tuple[ExclusionKind, str, str | None]]:
     """Exclusions that a path stands for: a file of the catalog, or a folder with some below it.
 
@@ -215,12 +222,12 @@ def eligible(connection: Connection, space_id: int, filters: Filters) -> Ids | N
 
 def undated(connection: Connection, space_id: int, filters: Filters) -> int:
     """How many encoded photos pass all filters but those on the date, and have no date."""
-    others = replace(filters, after=None, before=None)
-    ids = eligible(connection, space_id, others)
-    if ids is None:
-        ids = _ids(connection, select(EncodingRow.photo_id).where(EncodingRow.space_id == space_id))
-    without = _ids(connection, select(PhotoRow.id).where(PhotoRow.taken_at.is_(None)))
-    return len(np.intersect1d(ids, without, assume_unique=True))
+    without = select(EncodingRow.photo_id).join(PhotoRow, PhotoRow.id == EncodingRow.photo_id)
+    dateless = _ids(connection, without.where(EncodingRow.space_id == space_id, PhotoRow.taken_at.is_(None)))
+    if not len(dateless):  # as in most libraries: then the other filters need not be asked
+        return 0
+    ids = eligible(connection, space_id, replace(filters, after=None, before=None))
+    return len(dateless if ids is None else np.intersect1d(ids, dateless, assume_unique=True))
 
 
 def _ids(connection: Connection, statement: Any) -> Ids:

@@ -384,6 +384,16 @@ class Store:
         with self._session.reading() as connection:
             return reads.ids_below(connection, folder)
 
+    def has_below(self, folder: Path | str) -> bool:
+        """Whether some photo has a location at or below a path, present or missing."""
+        with self._session.reading() as connection:
+            return reads.has_below(connection, folder)
+
+    def cameras(self) -> list[str]:
+        """Names of the cameras that `facets` counts, most photos first."""
+        rows = self._session.remembered("cameras", facets.cameras)
+        return [name for name, _ in rows]
+
     def encoded(self, space_id: int) -> Ids:
         """Ids of every photo with an encoding in the space, ascending."""
         return self._session.remembered(

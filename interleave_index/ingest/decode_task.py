@@ -9,8 +9,10 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
+
 from ..errors import ImageUnreadable, InputError
-from ..marks import HEAD_BYTES, is_marked
+from ..marks import is_marked_file
 from ..records import RGB, PhotoFacts
 from .decode import Decoded, decode, os_words, read_file
 from .phash import phash
@@ -102,6 +104,8 @@ def work(task: Task, recipe: Recipe) -> tuple[Reply, RGB | None]:
     try:
         facts = os.stat(task.path)
         known |= {"bytes": facts.st_size, "mtime_ns": file_time(facts)}
+        if not recipe.bare and is_marked_file(task.path):
+            return Reply(**known, left_out="own_outputs"), None
         if not task.pixels:
             known["sha256"] = _file_hash(task.path)
             clock.lap("hash")
@@ -116,8 +120,6 @@ def work(task: Task, recipe: Recipe) -> tuple[Reply, RGB | None]:
         clock.lap("hash")
         if known["sha256"] in recipe.forgotten:
             return Reply(**known, left_out="forgotten"), None
-        if is_marked(data[:HEAD_BYTES]):
-            return Reply(**known, left_out="own_outputs"), None
         decoded = decode(data, max_pixels=recipe.max_pixels, long_side=recipe.long_side)
         clock.lap("decode")
         pixels = _pixel_hash(decoded)
@@ -151,7 +153,9 @@ def _photo(decoded: Decoded, sha256: str, pixels: str, recipe: Recipe) -> PhotoF
 def _pixel_hash(decoded: Decoded) -> str:
     """Hash of the pixels that the model sees and of the size of the photo."""
     size = f"{decoded.width}x{decoded.height} {decoded.rgb.shape}".encode()
-    return hashlib.sha256(decoded.rgb.tobytes() + size).hexdigest()
+    digest = hashlib.sha256(np.ascontiguousarray(decoded.rgb).reshape(-1).data)
+    digest.update(size)
+    return digest.hexdigest()
 
 
 class _Clock:

@@ -1,6 +1,6 @@
 """scan -> decode -> encode -> write: the way of a photo into the index. Joins the stages; knows no format and no SQL.
 
-The model and the database live in this process; files are read in others (`workers.py`). Memory is bounded by the
+The model and the database live in this process; files are read in others (`decode_pool.py`). Memory is bounded by the
 number of decoded pictures that may wait, whatever the number of files; only paths are kept for all of them.
 """
 

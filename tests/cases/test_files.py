@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import shutil
@@ -13,6 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from interleave_index.ingest import decode_task
+from interleave_index.ingest.decode import Decoded
 from interleave_index.interface.toy import ToyInterface
 from interleave_index.marks import jpeg_options, png_options
 from interleave_index.records import Filters
@@ -266,3 +269,26 @@ def test_a_picture_that_is_sent_as_bytes_is_not_the_mark_of_ours(index, photos):
     picture().save(file, "PNG")
     (photos / "interleave-index.png").write_bytes(file.getvalue())
     assert index.ingest(photos).added == 1
+
+
+@pytest.mark.parametrize("pixels", [True, False])
+def test_an_own_output_is_known_by_its_head_and_not_read_further(pixels, photos, monkeypatch):
+    picture().save(photos / "mask.png", **png_options("mask"))
+    size = (photos / "mask.png").stat().st_size
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("the whole file is read")
+
+    monkeypatch.setattr(decode_task, "read_file", refuse)
+    monkeypatch.setattr(decode_task, "_file_hash", refuse)
+    recipe = decode_task.Recipe(str(photos), 10**6, 1000, 64)
+    reply, rgb = decode_task.work(decode_task.Task(1, str(photos / "mask.png"), pixels=pixels), recipe)
+    assert (reply.left_out, reply.bytes, rgb) == ("own_outputs", size, None)
+
+
+def test_the_hash_of_pixels_is_that_of_older_catalogs():
+    rgb = np.random.default_rng(0).integers(0, 255, (6, 8, 3), dtype=np.uint8)
+    for shown in (rgb, rgb[:, ::-1], rgb[::2]):
+        decoded = Decoded(shown, 16, 12, "PNG")
+        expected = hashlib.sha256(shown.tobytes() + f"16x12 {shown.shape}".encode()).hexdigest()
+        assert decode_task._pixel_hash(decoded) == expected

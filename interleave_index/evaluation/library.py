@@ -22,14 +22,13 @@ from ..query.blocks import block_of, take
 from ..query.calibration import complete
 from ..query.resolve import resolve
 from ..query.score import ScoringQuery, score, scoring_query
-from ..records import RGB, Floats, Part, PhotoEncoding, ResolvedQuery, Rle
+from ..records import REGIONS_PER_PHOTO, RGB, Floats, Part, PhotoEncoding, ResolvedQuery, Rle
 from ..storage.rows import StoredVectors
 from .annotations import Positions
 from .packs import PackPhoto, Photos
 from .progress import Progress, chunks
 
 BATCH = 32  # photos decoded and handed to the interface at a time
-MOST_REGIONS = 32  # regions of a photo that an index keeps
 
 
 @dataclass(frozen=True)
@@ -109,7 +108,7 @@ def encode_library(photos: Photos, interface: Interface, progress: Progress) -> 
 
 def _stored(encoding: PhotoEncoding) -> PhotoEncoding:
     """An encoding as an index gives it back."""
-    most = slice(MOST_REGIONS)
+    most = slice(REGIONS_PER_PHOTO)  # an index has no ids for more
     return PhotoEncoding(
         image=encoding.image.astype(np.float16).astype(np.float32),
         regions=encoding.regions[most].astype(np.float16).astype(np.float32),

@@ -16,7 +16,7 @@ from interleave_index.evaluation.annotations import References, strangers, thing
 from interleave_index.evaluation.answers import ask
 from interleave_index.evaluation.forms import FORMS
 from interleave_index.evaluation.judgement import judgement
-from interleave_index.evaluation.library import Library, asked
+from interleave_index.evaluation.library import Library, asked, encode_library
 from interleave_index.evaluation.negatives import pairs, tally
 from interleave_index.evaluation.packs import PackPhoto, PackRegion
 from interleave_index.evaluation.plot import reliability_plot
@@ -32,6 +32,7 @@ from interleave_index.grammar import Query
 from interleave_index.interface.calibration import BANKS, KINDS, Calibration, Curve
 from interleave_index.interface.protocol import Interface, TextReading
 from interleave_index.records import (
+    REGIONS_PER_PHOTO,
     RGB,
     Entity,
     Floats,
@@ -41,6 +42,7 @@ from interleave_index.records import (
     PhotoRef,
     QueryEncoding,
     ResolvedQuery,
+    Rle,
     Space,
 )
 from interleave_index.storage.rows import StoredVectors
@@ -370,3 +372,27 @@ def test_what_else_the_interface_can_do_is_still_there() -> None:
             return TextReading(cut=text)
 
     assert remembering(Reads()).reading("of words").cut == "of words"
+
+
+# --- regions ---------------------------------------------------------------------------------
+
+
+class Crowded(Axes):
+    """Finds as many regions in every photo as it is told, each a little worse than the one before."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        self.count = count
+
+    def encode_photos(self, photos: Sequence[RGB]) -> list[PhotoEncoding]:
+        count = self.count
+        regions, boxes = np.zeros((count, len(NAMES)), np.float32), np.zeros((count, 4), np.float32)
+        scores, masks = np.linspace(1, 0.5, count, dtype=np.float32), (Rle((10, 10), "o2"),) * count
+        return [PhotoEncoding(_axis("cat"), regions, boxes, scores, scores, masks) for _ in photos]
+
+
+def test_an_evaluation_sees_every_region_that_an_index_would_keep() -> None:
+    for found, kept in ((100, 100), (REGIONS_PER_PHOTO, REGIONS_PER_PHOTO), (300, REGIONS_PER_PHOTO)):
+        library = encode_library([_photo("a"), _photo("b")], Crowded(found), lambda what, done, total: None)
+        regions, scores = library.regions_of(1)
+        assert (len(regions), len(scores), len(library.masks[1])) == (kept, kept, kept)

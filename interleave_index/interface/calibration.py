@@ -19,6 +19,7 @@ from ..records import Floats
 
 BANKS = ("captions", "phrases", "pictures", "regions")
 QueryKind: TypeAlias = Literal["caption", "mixed", "entity", "picture", "region"]
+UNSAID_WEIGHT = 3.0  # `Calibration.score_weight` before it was kept, see `Calibration.from_bytes`
 KINDS: tuple[QueryKind, ...] = ("caption", "mixed", "entity", "picture", "region")
 
 
@@ -137,11 +138,16 @@ class Calibration:
         with np.load(io.BytesIO(data), allow_pickle=False) as file:
             constants = json.loads(str(file["curves"]))
             banks = {name: file[name].astype(np.float32) for name in BANKS}
+        stand_in = bool(constants.get("stand_in", False))
+        # Indexes kept no weight at first. Banks that are no stand-in are those of find-mini, whose scores counted then
+        # what they count now; every other model has stand-ins and counts none. So a query ranks the regions alike
+        # whether its model was built for it or not.
+        unsaid = 0.0 if stand_in else UNSAID_WEIGHT
         return cls.of_banks(
             banks,
             read_curves(constants.get("fitted", {})),
-            stand_in=bool(constants.get("stand_in", False)),
-            score_weight=float(constants.get("score_weight", 0.0)),
+            stand_in=stand_in,
+            score_weight=float(constants.get("score_weight", unsaid)),
         )
 
     @classmethod

@@ -78,6 +78,20 @@ def test_constants_of_an_older_form_count_as_not_fitted():
     assert kept.curves == {} and np.array_equal(kept.captions, AXES)
 
 
+@pytest.mark.parametrize(("said", "weight"), [({}, 3.0), ({"stand_in": True}, 0.0), ({"score_weight": 0.0}, 0.0)])
+def test_a_calibration_kept_without_a_weight_of_scores_ranks_as_its_model_does(said, weight):
+    file = io.BytesIO()
+    np.savez_compressed(
+        file,
+        curves=np.array(json.dumps({"fitted": {}, **said})),
+        captions=AXES,
+        phrases=AXES,
+        pictures=AXES,
+        regions=AXES,
+    )
+    assert Calibration.from_bytes(file.getvalue()).score_weight == weight
+
+
 def test_curves_are_read_for_every_kind_or_for_none():
     values: dict[str, dict[str, float]] = {str(kind): asdict(CURVE) for kind in KINDS}
     assert read_curves(values) == dict.fromkeys(KINDS, CURVE) and read_curves({}) == {}

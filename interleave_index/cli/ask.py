@@ -287,8 +287,9 @@ def _export_targets(
     Raises:
         InputError: one of them must not be written.
     """
-    from ..export.outputs import check_folder, check_output
+    from ..export.outputs import check_distinct, check_folder, check_output
 
+    check_distinct([coco, masks, jsonl])
     for file in (coco, jsonl):
         if file is not None:
             check_output(file, overwrite=overwrite, protected=found.owns)
@@ -355,8 +356,9 @@ class Outputs:
     ) -> None:
         self._page, self._heatmap, self._overwrite = page, heatmap, overwrite
         if page is not None or heatmap is not None:
-            from ..export.outputs import check_folder, check_output
+            from ..export.outputs import check_distinct, check_folder, check_output
 
+            check_distinct([page, heatmap])
             if page is not None:
                 check_output(page, overwrite=overwrite, protected=protected)
             if heatmap is not None:

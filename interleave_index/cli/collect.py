@@ -61,6 +61,8 @@ def ingest(
         first = found.status()["space"] is None
         report = found.ingest(paths, progress=lambda step: update(step.done, step.total or 0, _how_it_goes(step)))
         bundled = found.config.models.interface == BUNDLED
+        filled = (row for row in found.spaces() if row.state != "active" and row.encodings)
+        beside = next((row for row in filled if row.space == found.interface.space), None)
     if as_json:
         show.emit_json(report.to_json())
     else:
@@ -68,7 +70,12 @@ def ingest(
     if first and bundled and report.added:
         show.note(
             f"taken in with {BUNDLED}, a small model for trying this out (its weights: WEIGHTS_LICENSE); "
-            "`interleave-index models` names stronger ones and how to get one"
+            "docs/models.md names stronger ones, `interleave-index models pull OWNER/NAME` gets one"
+        )
+    if beside is not None:
+        show.note(
+            f"taken in by a model that is not searched yet: space {beside.id} holds {beside.encodings} photos "
+            f"beside the active one; `interleave-index activate {beside.id}` makes searches use it"
         )
     if report.interrupted:
         show.note("stopped; the next run goes on from here")

@@ -15,7 +15,7 @@ import io
 import os
 import re
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
@@ -32,6 +32,22 @@ DESCRIPTOR = re.compile(r"/dev/(std(in|out|err)|fd/\d+)|/proc/[^/]+/(task/[^/]+/
 LINKS = 40  # as many links in a row as Linux follows
 
 Protected = Callable[[Path], bool]
+
+
+def check_distinct(paths: Iterable[Path | str | None]) -> None:
+    """Refuse two outputs of one name, of which the second would take the place of the first; streams take several.
+
+    Raises:
+        InputError: two of them are the same file or folder.
+    """
+    seen: set[str] = set()
+    for path in paths:
+        if path is None or _is_stream(Path(user_path(path))):
+            continue
+        place = os.path.realpath(user_path(path))
+        if place in seen:
+            raise InputError(f"output {path} is named twice, expected a name of its own for each output")
+        seen.add(place)
 
 
 def check_output(path: Path | str, *, overwrite: bool = False, protected: Protected | None = None) -> Path:

@@ -10,7 +10,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from ..errors import WeightsMissing
-from .registry import find
+from .registry import describe, find
 
 KEPT = ("preset", "source", "sizes", "language", "model_type", "trained_on")  # of config.json
 PARTS = ("sem_seg_head.pixel_decoder", "sem_seg_head.predictor")  # deeper than the first name
@@ -34,7 +34,7 @@ def contents(name: str) -> dict[str, Any]:
         "folder": str(folder),
         "kind": config.get("model_type", model.kind.name),
         "bytes": model.files.bytes if model.files else 0,
-        "licence": model.files.licence if model.files else None,
+        "licence": describe(name).licence,
         **{key: config[key] for key in KEPT if config.get(key) is not None},
         "tensors": {},
     }

@@ -17,7 +17,7 @@ from ..config import QuerySettings
 from ..errors import InputError, NotInIndex
 from ..grammar import Query
 from ..interface.protocol import Interface
-from ..records import RGB, Answer, EntityHit, Filters, Floats, Hit, Photo, PhotoEncoding
+from ..records import RGB, Answer, EntityHit, Filters, Floats, Hit, Photo, PhotoEncoding, Space
 from .alone import ground_alone
 from .blocks import block_of, take
 from .candidates import Ids, Mode, Path, every_cosine, nearest, plan
@@ -94,7 +94,7 @@ def search(
         query,
         store,
         space_id,
-        LazyInterface(interface_factory, space),
+        LazyInterface(interface_factory, space, lambda: _filled_spaces(store)),
         load_picture,
         cache,
         settings,
@@ -173,9 +173,10 @@ def ground(
     if not interface.capabilities.encodes:
         return ground_alone(interface, rgb, query, known, load_picture)
     active = store.active_space() if store is not None else None
-    if active is not None and active[1] != interface.space:
+    if store is not None and active is not None and active[1] != interface.space:
         if names_indexed(query):  # their vectors mean nothing to this interface
-            LazyInterface(lambda: interface, active[1]).get()
+            spaces = _filled_spaces(store)
+            LazyInterface(lambda: interface, active[1], lambda: spaces).get()
         store, active = None, None
     context = prepare(
         query,
@@ -278,6 +279,10 @@ def _nothing(store: Store, space_id: int, context: QueryContext, path: Path) -> 
     negative_evidence = np.zeros(len(context.scoring.negatives), np.float32)
     verdicts = judge_library(context, 0.0, evidence, negative_evidence, 0, looked_at=0)
     return _Ranked(path, 0, block, scores, scores.total, verdicts)
+
+
+def _filled_spaces(store: Store) -> dict[Space, int]:
+    return {row.space: row.id for row in store.spaces() if row.encodings}
 
 
 def _own_first(ids: Ids, totals: Floats, own: int | None) -> Floats:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from ..errors import SpaceMismatch
 from ..interface.protocol import Interface
@@ -15,12 +15,15 @@ class LazyInterface:
     Args:
         factory: builds it.
         space: of the index; the interface must be of the same.
+        filled: gives the ids of all spaces of the index that hold photos, for the error where another one is meant.
     Attributes:
         built: the interface once it was asked for, else None.
     """
 
-    def __init__(self, factory: Callable[[], Interface], space: Space) -> None:
-        self._factory, self._space = factory, space
+    def __init__(
+        self, factory: Callable[[], Interface], space: Space, filled: Callable[[], Mapping[Space, int]] = dict
+    ) -> None:
+        self._factory, self._space, self._filled = factory, space, filled
         self.built: Interface | None = None
 
     def get(self) -> Interface:
@@ -28,13 +31,17 @@ class LazyInterface:
         if self.built is None:
             interface = self._factory()
             if interface.space != self._space:
-                raise SpaceMismatch(_difference(self._space, interface.space))
+                raise SpaceMismatch(_difference(self._space, interface.space, self._filled().get(interface.space)))
             self.built = interface
         return self.built
 
 
-def _difference(mine: Space, theirs: Space) -> str:
-    """How the space of the index differs from that of the interface, and what to do about it."""
+def _difference(mine: Space, theirs: Space, filled: int | None) -> str:
+    """How the space of the index differs from that of the interface, and what to do about it.
+
+    Args:
+        filled: id of the space of the interface where the index holds it already, beside the active one.
+    """
     same_model = (mine.interface, mine.checkpoint, mine.dim) == (theirs.interface, theirs.checkpoint, theirs.dim)
     if same_model:  # only how photos are prepared differs
         held, given = mine.preprocessing, theirs.preprocessing
@@ -42,4 +49,6 @@ def _difference(mine: Space, theirs: Space) -> str:
     else:
         held, given = (f"{space.interface} {space.checkpoint[:8]} (D={space.dim})" for space in (mine, theirs))
         remedy = "set models.interface"
-    return f"index holds space {held}, the interface is {given}; ingest again, or {remedy}"
+    if filled is not None:
+        return f"index searches space {held}, the interface is {given}, which it holds too: activate space {filled}"
+    return f"index holds space {held}, the interface is {given}; ingest again and activate the new space, or {remedy}"

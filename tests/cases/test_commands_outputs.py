@@ -146,3 +146,10 @@ def test_figures_go_over_no_picture(run, photo, option):
     status, _, err = run("evaluate", "pack.tar", option, photo)
     assert status == 1 and "never written over" in err
     assert photo.read_bytes() == before
+
+
+def test_two_outputs_of_one_name_are_refused_before_anything_is_written(run, photo, tmp_path):
+    status, _, err = run("export", "[red]", "--coco", "a.json", "--jsonl", "./a.json", "--overwrite")
+    assert status == 1 and "named twice" in err and not (tmp_path / "a.json").exists()
+    status, _, err = run("search", "[red]", "--html", "out", "--heatmap", "out")
+    assert status == 1 and "named twice" in err and not (tmp_path / "out").exists()

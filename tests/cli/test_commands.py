@@ -418,6 +418,21 @@ def test_searching_with_another_model_than_the_index_holds_is_one_clear_line(run
     assert "space toy" in err and "other" in err
 
 
+def test_a_model_that_filled_a_space_beside_the_active_one_is_told_of_with_the_way_to_search_it(
+    run, index, drawn_photos, monkeypatch
+):
+    class Other(ToyInterface):
+        space = type(ToyInterface.space)("toy", "2" * 64, "none", 16)
+
+    monkeypatch.setattr("interleave_index.interface.registry.load", lambda *_, **__: Other())
+    assert "ingest again and activate" in run("search", "red")[2]
+    status, _, err = run("ingest", drawn_photos.folder, "--workers", 0)
+    assert status == 0 and "activate 2" in err
+    status, _, err = run("search", "red")
+    assert status == 1 and "activate space 2" in err
+    assert run("activate", 2)[0] == 0 and run("search", "red")[0] == 0
+
+
 # --- thin commands over other packages ----------------------------------------------------------
 
 

@@ -16,6 +16,7 @@ from interleave_index.config import Config
 from interleave_index.interface.toy import COLOURS, ToyInterface
 
 ORANGE, SKY = (230, 159, 0), (86, 180, 233)  # of the first and the second entity
+CHIP = "#compose .chip"  # of the query; the examples of the first page show chips, too, when the server has made them
 
 
 @pytest.fixture
@@ -76,7 +77,7 @@ def card(name):
 
 def test_words_in_brackets_become_a_phrase_whose_mask_is_painted_on_the_hits(page, drawn_photos):
     ask(page, "a [red] thing with [blue] beside")
-    assert page.locator(".chip").all_inner_texts() == ["red", "blue"]
+    assert page.locator(CHIP).all_inner_texts() == ["red", "blue"]
     assert names(page)[0] == "red_disc_and_blue_square.png"
     canvas = painted(page, card("red_disc_and_blue_square.png") + " canvas")
     drawn = drawn_photos.red_disc_and_blue_square
@@ -199,10 +200,11 @@ def test_the_photo_that_a_query_names_can_be_left_out(page):
 
 
 def test_selected_words_become_a_phrase_by_a_key(page):
+    page.wait_for_selector(".example >> nth=2")  # the examples below the query show chips of their own
     page.fill(".words", "green square")
     page.evaluate("document.querySelector('.words').setSelectionRange(0, 5)")
     page.keyboard.press("Control+e")
-    assert page.locator(".chip").all_inner_texts() == ["green"]
+    assert page.locator(CHIP).all_inner_texts() == ["green"]
     assert [box.input_value() for box in page.locator(".words").all()] == ["", " square"]
 
 
@@ -210,9 +212,9 @@ def test_an_uploaded_picture_in_the_middle_of_the_words_with_a_part_marked_by_th
     page.fill(".words", "like on white")
     page.evaluate("document.querySelector('.words').setSelectionRange(4, 4)")
     page.set_input_files("#compose input[type=file]", drawn_photos.red_disc_and_blue_square.path)
-    page.wait_for_selector(".chip.of-picture")
+    page.wait_for_selector(CHIP + ".of-picture")
     assert [box.input_value().strip() for box in page.locator(".words").all()] == ["like", "on white"]
-    page.click(".chip.of-picture")
+    page.click(CHIP + ".of-picture")
     page.click(".menu >> text=Mark a part")
     page.wait_for_selector(".marker img")
     page.wait_for_timeout(300)
@@ -236,7 +238,7 @@ def test_an_uploaded_picture_in_the_middle_of_the_words_with_a_part_marked_by_th
 
 def test_points_and_a_brush_mark_as_well(page, drawn_photos):
     page.set_input_files("#compose input[type=file]", drawn_photos.red_disc_and_blue_square.path)
-    page.click(".chip.of-picture")
+    page.click(CHIP + ".of-picture")
     page.click(".menu >> text=Mark a part")
     page.wait_for_timeout(300)
     place = page.locator(".marker .stage img").bounding_box()
@@ -268,7 +270,7 @@ def test_a_click_on_a_part_of_a_hit_searches_for_more_like_that_part(page):
     assert names(page)[0] == "yellow_disc_on_black.png"
     page.go_back()
     settle(page)
-    assert page.locator(".chip").all_inner_texts() == ["yellow"]
+    assert page.locator(CHIP).all_inner_texts() == ["yellow"]
 
 
 def test_a_heat_map_is_laid_over_a_hit_and_taken_away(page, drawn_photos):
@@ -285,10 +287,10 @@ def test_a_heat_map_is_laid_over_a_hit_and_taken_away(page, drawn_photos):
 
 def test_a_negative_and_a_weight_are_set_in_the_menu_of_a_phrase(page):
     ask(page, "[red] [blue]")
-    page.locator(".chip").nth(1).click()
+    page.locator(CHIP).nth(1).click()
     page.check(".menu input[type=checkbox]")
     page.keyboard.press("Escape")
-    page.locator(".chip").nth(0).click()
+    page.locator(CHIP).nth(0).click()
     page.locator(".menu input[type=range]").fill("3")
     page.keyboard.press("Escape")
     with page.expect_request("**/api/search") as asked:
@@ -519,7 +521,7 @@ def test_axe_finds_nothing_against_wcag_2_2_aa(serve_page, new_page, scheme, tmp
     page.click("#filter-button")
     page.wait_for_selector(".filters")
     judge("hits and filters")
-    page.locator(".chip").first.click()
+    page.locator(CHIP).first.click()
     page.wait_for_selector(".menu")
     judge("settings of a chip")
     page.keyboard.press("Escape")
@@ -556,7 +558,7 @@ def test_at_the_width_of_a_phone_nothing_is_cut_off(serve_page, new_page):
     assert place["x"] >= 0 and place["x"] + place["width"] <= 390 and place["height"] > 150
     assert page.evaluate(wide) == [390, 390]
     page.locator(".viewer header button").tap()
-    page.locator(".chip").first.tap()
+    page.locator(CHIP).first.tap()
     menu = page.locator(".menu").bounding_box()
     assert menu["x"] >= 0 and menu["x"] + menu["width"] <= 390
 
@@ -659,7 +661,7 @@ def test_a_first_visitor_can_click_three_examples_of_the_own_library(page):
 
 def test_changing_a_chip_searches_again(page):
     ask(page, "[red] [blue]")
-    page.locator(".chip").nth(1).click()
+    page.locator(CHIP).nth(1).click()
     with page.expect_request("**/api/search") as asked:
         page.check(".menu input[type=checkbox]")
     assert json.loads(asked.value.post_data)["parts"][1] == {"entity": "blue", "not": True}
@@ -729,12 +731,12 @@ def test_going_back_and_loading_again_come_to_the_same_query_at_the_same_place(s
     assert page.evaluate("scrollY") == 0
     page.go_back()
     until(page, "place => Math.abs(scrollY - place) < 15", place)  # the query may have grown by a chip
-    assert page.locator(".chip").all_inner_texts() == ["red"]
+    assert page.locator(CHIP).all_inner_texts() == ["red"]
     page.wait_for_timeout(300)
     page.reload()
     page.wait_for_selector("[data-ready]")
     until(page, "place => Math.abs(scrollY - place) < 15", place)  # the query may have grown by a chip
-    assert page.locator(".chip").all_inner_texts() == ["red"]
+    assert page.locator(CHIP).all_inner_texts() == ["red"]
 
 
 def test_a_server_that_is_gone_is_said_in_words_and_asked_again_by_a_button(page):

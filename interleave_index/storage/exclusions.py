@@ -11,8 +11,8 @@ from sqlalchemy import Connection, delete, insert, inspect, select
 
 from .names import real_path
 from .rows import Exclusion, ExclusionKind, now
+from .statements import chunks, raise_change, table
 from .tables import ExclusionRow, ForgottenPixelsRow, PhotoRow, PixelsRow
-from .writes import chunks, raise_change, table
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,9 @@ from .indexes import NONE, SpaceIndexes, VectorIndex
 from .recipes import Recipe
 from .rows import Ids, now
 from .segment import Segment
+from .statements import raise_change, table
 from .tables import EncodingRow, GenerationRow, RemovalRow, SpaceTable
 from .vectors import Halves, stream
-from .writes import raise_change, table
 
 # Made once: every search asks whether its indexes are up to date.
 HEAD = select(SpaceTable.seq, SpaceTable.dim).where(SpaceTable.id == bindparam("space"))

@@ -15,8 +15,9 @@ from ..errors import NotInIndex
 from ..records import FailedFile, Filters, Location, Photo
 from .names import composed, is_copy, real_path, stored_path
 from .rows import ExclusionKind, Ids, KnownLocation, LocationState, ShaKnown
+from .statements import chunks
 from .tables import EncodingRow, LocationRow, PhotoRow, PixelsRow
-from .writes import below, below_stored, chunks
+from .writes import below, below_stored
 
 EARTH_KM = 6371.0088  # mean radius
 LARGEST_ID = 2**63 - 1  # that SQL can be asked for

@@ -9,8 +9,8 @@ from sqlalchemy import Connection, func, insert, select, update
 from ..errors import NotInIndex
 from ..records import Space
 from .rows import SpaceRow, SpaceState
+from .statements import raise_change
 from .tables import EncodingRow, SpaceTable
-from .writes import raise_change
 
 
 def find(connection: Connection, space: Space) -> int | None:

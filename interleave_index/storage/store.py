@@ -14,7 +14,7 @@ from sqlalchemy import Connection, delete, insert, select
 
 from ..errors import IndexDamaged, NotInIndex
 from ..records import FailedFile, Filters, Floats, Location, Photo, PhotoFacts, Rle, Space
-from . import bulk, exclusions, facets, reads, spaces, status, vectors, verify, writes
+from . import bulk, exclusions, facets, reads, spaces, statements, status, vectors, verify, writes
 from .blobs import unpack_masks
 from .builder import Progress
 from .files import Generation
@@ -151,7 +151,7 @@ class Store:
         with self._session.writing("calibration") as connection:
             connection.execute(delete(CalibrationRow).where(CalibrationRow.space_id == space_id))
             connection.execute(insert(CalibrationRow).values(space_id=space_id, made_at=now(), data=data))
-            writes.raise_change(connection)
+            statements.raise_change(connection)
 
     def load_calibration(self, space_id: int) -> bytes | None:
         """What `save_calibration` was given last, or None."""

@@ -13,8 +13,8 @@ from ..errors import NotInIndex
 from ..records import REGIONS_PER_PHOTO, Rle
 from .blobs import floats, unpack_masks
 from .rows import Ids, StoredVectors
+from .statements import chunks
 from .tables import EncodingRow, RegionMaskRow
-from .writes import chunks
 
 ENCODING: Table = EncodingRow.__table__  # type: ignore[assignment]
 E = ENCODING.c

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from sqlalchemy import Connection, Table, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, or_, select, update
 
 from ..errors import InputError, NotInIndex
 from ..records import PhotoFacts
 from .blobs import CHECKED, checksum, encoding_columns, pack_masks
 from .names import folder_range, real_path, stored_path
 from .rows import LocationWrite, PhotoWrite, WriteBatch, WriteCounts, now
+from .statements import chunks, raise_change, raise_seq, table
 from .tables import (
-    CatalogRow,
     ChecksumRow,
     EncodingRow,
     LocationRow,
@@ -24,36 +24,6 @@ from .tables import (
     RemovalRow,
     SpaceTable,
 )
-
-T = TypeVar("T")
-CHUNK = 500  # values in one IN list
-
-
-def chunks(values: Sequence[T], size: int = CHUNK) -> Iterator[Sequence[T]]:
-    """The values in runs of at most `size`."""
-    for start in range(0, len(values), size):
-        yield values[start : start + size]
-
-
-def table(model: type[Any]) -> Table:
-    """The Core table of a model; bulk statements go past the ORM."""
-    found: Table = model.__table__
-    return found
-
-
-def raise_change(connection: Connection) -> None:
-    """Tell every cache that the catalog has changed; part of each writing transaction."""
-    connection.execute(update(CatalogRow).values(change=CatalogRow.change + 1))
-
-
-def raise_seq(connection: Connection, space_id: int, by: int) -> int:
-    """Raise the counter of a space and return its first new value; the row lock orders the commits."""
-    connection.execute(update(SpaceTable).where(SpaceTable.id == space_id).values(seq=SpaceTable.seq + by))
-    now = connection.execute(select(SpaceTable.seq).where(SpaceTable.id == space_id)).scalar()
-    if now is None:
-        raise NotInIndex(f"space {space_id} is not in the catalog; ensure_space makes one")
-    return int(now) - by + 1
-
 
 # --- photos and encodings --------------------------------------------------------------------
 

@@ -1,0 +1,40 @@
+"""Small pieces that statements of every kind are made of, on a connection inside a transaction. Knows no photo facts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Table, select, update
+
+from ..errors import NotInIndex
+from .tables import CatalogRow, SpaceTable
+
+T = TypeVar("T")
+CHUNK = 500  # values in one IN list
+
+
+def chunks(values: Sequence[T], size: int = CHUNK) -> Iterator[Sequence[T]]:
+    """The values in runs of at most `size`."""
+    for start in range(0, len(values), size):
+        yield values[start : start + size]
+
+
+def table(model: type[Any]) -> Table:
+    """The Core table of a model; bulk statements go past the ORM."""
+    found: Table = model.__table__
+    return found
+
+
+def raise_change(connection: Connection) -> None:
+    """Tell every cache that the catalog has changed; part of each writing transaction."""
+    connection.execute(update(CatalogRow).values(change=CatalogRow.change + 1))
+
+
+def raise_seq(connection: Connection, space_id: int, by: int) -> int:
+    """Raise the counter of a space and return its first new value; the row lock orders the commits."""
+    connection.execute(update(SpaceTable).where(SpaceTable.id == space_id).values(seq=SpaceTable.seq + by))
+    now = connection.execute(select(SpaceTable.seq).where(SpaceTable.id == space_id)).scalar()
+    if now is None:
+        raise NotInIndex(f"space {space_id} is not in the catalog; ensure_space makes one")
+    return int(now) - by + 1

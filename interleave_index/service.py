@@ -481,10 +481,15 @@ def _stream_bytes(path: str) -> bytes | None:
     """
     if not path.startswith(("/dev/stdin", "/dev/fd/", "/proc/self/fd/")) or os.path.isfile(path):
         return None
+    from .ingest.decode import read_stream
+
     try:
-        return Path(path).read_bytes()
+        with open(path, "rb") as stream:
+            return read_stream(stream)
     except OSError as error:
         raise ImageUnreadable(f"picture {path!r} cannot be read: {error.strerror or error}") from error
+    except InputError as error:
+        raise type(error)(f"picture {path!r}: {error}") from error
 
 
 def ground_picture(

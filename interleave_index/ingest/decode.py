@@ -14,12 +14,13 @@ import warnings
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from ..errors import ImageTooLarge, ImageUnreadable, InputError, ShapeError
 from ..records import RGB, PhotoFacts
+from ..regular import open_regular
 from .containers import PngParts, jxl_size, nclx, split_png
 from .exif import ExifFacts, facts_of, read_exif
 from .profiles import adobe_rgb, coded_profile
@@ -110,17 +111,33 @@ def read_file(path: Path | str) -> bytes:
     """All bytes of a picture file; what begins like no picture is not read further.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: it cannot be read, or it is no regular file: a FIFO would be waited for without end.
         ImageUnreadable: it is no picture.
         ImageTooLarge: more than 2 GiB.
     """
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         _kind(file.read(HEAD))
         size = os.fstat(file.fileno()).st_size
         if size > MAX_FILE_BYTES:
             raise ImageTooLarge(f"file has {size} bytes, expected at most {MAX_FILE_BYTES}")
         file.seek(0)
         return file.read()
+
+
+def read_stream(file: BinaryIO) -> bytes:
+    """All bytes of a picture that comes through a pipe; what begins like no picture is not read further.
+
+    Raises:
+        OSError: it cannot be read.
+        ImageUnreadable: it is no picture.
+        ImageTooLarge: more than 2 GiB.
+    """
+    head = file.read(HEAD)
+    _kind(head)
+    data = head + file.read(MAX_FILE_BYTES + 1 - len(head))
+    if len(data) > MAX_FILE_BYTES:
+        raise ImageTooLarge(f"stream has more than {MAX_FILE_BYTES} bytes, expected at most that")
+    return data
 
 
 def load_picture(

@@ -31,12 +31,12 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     # once make one photo take twice as long: some microseconds serve both. Set before torch comes in.
     for name, value in (("OMP_WAIT_POLICY", "PASSIVE"), ("GOMP_SPINCOUNT", "1000")):
         os.environ.setdefault(name, value)
-    from .app import app
-
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError):  # a stream that was replaced by a plain object
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
+        from .app import app  # takes a good part of a second, in which Ctrl-C may come
+
         app(args=None if arguments is None else list(arguments), prog_name="interleave-index")
     except InterleaveError as error:
         _leave(1, f"error: {_one_line(error)}")

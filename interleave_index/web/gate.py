@@ -63,12 +63,13 @@ class Turns:
         queue.append(place)
         self.count += 1
         try:
-            await asyncio.wait_for(place, seconds)
+            async with asyncio.timeout(seconds):
+                await place
         except TimeoutError:
+            self._return(place)
             raise Overfull from None
         except asyncio.CancelledError:
-            if place.done() and not place.cancelled() and place.exception() is None:
-                self.give_back()  # it came at the moment at which nobody wanted it any more
+            self._return(place)
             raise
         finally:
             self._forget(client, place)
@@ -86,6 +87,11 @@ class Turns:
                 place.set_result(None)
                 return
         self._free += 1
+
+    def _return(self, place: asyncio.Future[None]) -> None:
+        """Give a place back that came at the moment at which it was not waited for any more."""
+        if place.done() and not place.cancelled() and place.exception() is None:
+            self.give_back()
 
     def _displace(self, client: str) -> bool:
         """Refuse the last request of the client with most of them, if that is somebody else with more than this one."""
@@ -124,7 +130,14 @@ class Threads:
 
     def __init__(self, count: int, name: str) -> None:
         self._threads = ThreadPoolExecutor(count + SPARE, thread_name_prefix=name)
-        self.stuck = 0
+        self._lock = threading.Lock()  # pieces of work end in threads of their own
+        self._stuck = 0
+
+    @property
+    def stuck(self) -> int:
+        """Pieces of work that were given up and have not ended."""
+        with self._lock:
+            return self._stuck
 
     async def run(self, work: Callable[[], T], seconds: float) -> T:
         """What `work` gives.
@@ -143,7 +156,8 @@ class Threads:
         except TimeoutError:
             if future.done():
                 return future.result()
-            self.stuck += 1
+            with self._lock:
+                self._stuck += 1
             future.add_done_callback(self._came_back)
             raise Refused(
                 503, f"no answer came within {seconds:g} s; is the disk with the photos there?", retry_after=30
@@ -154,7 +168,8 @@ class Threads:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _came_back(self, _: Future[T]) -> None:
-        self.stuck -= 1
+        with self._lock:
+            self._stuck -= 1
 
 
 class Gate:

@@ -9,6 +9,7 @@ import itertools
 import queue
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextvars import ContextVar
@@ -70,7 +71,8 @@ class SharedInterface(Interface):
         self._turns: queue.PriorityQueue[_Turn] = queue.PriorityQueue()
         self._number = itertools.count()
         self._interface: Interface | None = None
-        self._encoded: dict[tuple[tuple[str, str, float], ...], QueryEncoding] = {}
+        self._encoded: OrderedDict[tuple[tuple[str, str, float], ...], QueryEncoding] = OrderedDict()
+        self._encoded_lock = threading.Lock()
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="model", daemon=True)
         self._thread.start()
@@ -101,13 +103,17 @@ class SharedInterface(Interface):
         """See `Interface.encode_query`; together with others that come at the same moment, words only once."""
         key = tuple((part.role, part.label, part.weight) for part in query)
         words = all(part.kind == "text" for part in query)
-        if words and key in self._encoded:
-            return self._encoded[key]
+        if words:
+            with self._encoded_lock:
+                if key in self._encoded:
+                    self._encoded.move_to_end(key)
+                    return self._encoded[key]
         found = cast(QueryEncoding, self._ask("query", None, query))
         if words:
-            while len(self._encoded) >= REMEMBERED:
-                self._encoded.pop(next(iter(self._encoded)), None)
-            self._encoded[key] = found
+            with self._encoded_lock:
+                self._encoded[key] = found
+                while len(self._encoded) > REMEMBERED:
+                    self._encoded.popitem(last=False)
         return found
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 import threading
@@ -308,3 +309,69 @@ def test_photos_that_another_process_took_in_and_a_new_generation_are_found_with
     with Index.open(state.index.folder, config=state.config, interface=ToyInterface()) as other:
         other.ingest(library)
     assert len(client.post("/api/search", json={"query": "[red]", "stacks": False}).json()["hits"]) == 6
+
+
+# --- places to work at ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ending", ["deadline", "cancelled"])
+def test_a_place_that_comes_at_the_moment_at_which_nobody_waits_any_more_is_not_lost(ending):
+    """Both happen in one turn of the event loop, which is busy when they are due: first the place, then the end."""
+    from interleave_index.web.gate import Overfull, Turns
+
+    async def story():
+        turns, loop = Turns(1, 4), asyncio.get_running_loop()
+        await turns.take("somebody", 1)
+        waiting = asyncio.create_task(turns.take("another", 0.06 if ending == "deadline" else 10))
+        await asyncio.sleep(0)
+        loop.call_later(0.03, turns.give_back)
+        if ending == "cancelled":
+            loop.call_later(0.06, waiting.cancel)
+        time.sleep(0.1)
+        with pytest.raises(Overfull if ending == "deadline" else asyncio.CancelledError):
+            await waiting
+        await asyncio.wait_for(turns.take("a third", 0.05), 1)
+        assert turns.count == 0
+
+    asyncio.run(story())
+
+
+def test_work_that_is_stuck_is_counted_right_whoever_counts():
+    from interleave_index.web.gate import SPARE, Threads
+    from interleave_index.web.problems import Refused
+
+    threads, go = Threads(2, "test"), threading.Event()
+
+    async def give_up():
+        for _ in range(SPARE):
+            with pytest.raises(Refused):
+                await threads.run(go.wait, 0.01)
+
+    for _ in range(5):
+        go.clear()
+        asyncio.run(give_up())
+        assert threads.stuck == SPARE
+        go.set()
+        deadline = time.monotonic() + 5
+        while threads.stuck and time.monotonic() < deadline:
+            time.sleep(0.005)
+        assert threads.stuck == 0
+    threads.close()
+
+
+def test_remembered_encodings_may_be_asked_for_while_old_ones_are_let_go(shared, slow, monkeypatch):
+    monkeypatch.setattr("interleave_index.web.model.REMEMBERED", 2)
+    words = ["red", "green", "blue", "yellow", "red green", "red blue"] * 20
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda word: shared.encode_query(caption(word)).legend, words))
+    for word, legend in zip(words, found, strict=True):
+        assert legend.tolist() == ToyInterface().encode_query(caption(word)).legend.tolist()
+
+
+def test_the_encodings_that_were_asked_for_last_are_kept(shared, slow, monkeypatch):
+    monkeypatch.setattr("interleave_index.web.model.REMEMBERED", 2)
+    for word in ("red", "green", "red", "blue"):  # the fourth takes the place of green
+        shared.encode_query(caption(word))
+    asked = len(slow.order)
+    shared.encode_query(caption("red"))
+    assert len(slow.order) == asked == 3

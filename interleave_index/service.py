@@ -328,6 +328,10 @@ class Index:
         """
         return self._store.photo(int(photo_id))
 
+    def photos(self, photo_ids: Sequence[int]) -> dict[int, Photo]:
+        """Facts of several photos, by id, read at once; ids that are not in the catalog are left out."""
+        return self._store.photos(photo_ids)
+
     def pixels(self, photo: Photo | int) -> RGB:
         """Upright (H, W, 3) uint8 pixels of an indexed photo: the original while it is unchanged, else the thumbnail.
 

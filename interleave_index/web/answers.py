@@ -11,11 +11,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from ..export.files import printable, to_json_text
-from ..export.masks import at_photo_size
 from ..export.words import verdict
 from ..geometry import fit, resize_rle
 from ..query.heat import Heat
-from ..records import Answer, EntityHit, Hit, Photo, Region, Rle
+from ..records import REGIONS_PER_PHOTO, Answer, EntityHit, Hit, Photo, Region, Rle
 from ..terms import label
 from .searches import Search
 
@@ -118,7 +117,10 @@ def entity_json(entity: EntityHit, cutoff: float) -> dict[str, Any]:
 
 def region_name(region: Region) -> str | None:
     """``photo/ordinal`` of a stored region, as a query names it."""
-    return None if region.region_id is None else f"{region.region_id // 256}/{region.region_id % 256}"
+    if region.region_id is None:
+        return None
+    photo_id, ordinal = divmod(region.region_id, REGIONS_PER_PHOTO)
+    return f"{photo_id}/{ordinal}"
 
 
 def region_json(region: Region, photo: Photo) -> dict[str, Any]:
@@ -156,8 +158,3 @@ def heat_json(heat: Heat) -> dict[str, Any]:
         "size": list(levels.shape),
         "values": base64.b64encode(levels.tobytes()).decode("ascii"),
     }
-
-
-def whole_size(rle: Rle, photo: Photo) -> Rle:
-    """A mask in pixels of the upright photo."""
-    return at_photo_size(rle, photo)

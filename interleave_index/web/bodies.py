@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 from typing import Any, TypeVar
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel, ValidationError
-from starlette.datastructures import UploadFile
+from starlette.datastructures import FormData, UploadFile
+from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
 from .problems import KIND, Refused
@@ -37,7 +41,7 @@ async def body_of(request: Request, state: State, kind: type[B]) -> tuple[B, dic
         return _checked(kind, await request.body()), {}
     if content != "multipart/form-data":
         raise Refused(415, f"content type is {content[:60]!r}, expected application/json or multipart/form-data")
-    async with request.form(max_files=MOST_FILES, max_fields=4, max_part_size=2**20) as form:
+    async with _form(request, max_files=MOST_FILES, max_fields=4) as form:
         text = form.get("request")
         if not isinstance(text, str):
             raise Refused(422, "form has no field `request` with the JSON of the request")
@@ -59,11 +63,36 @@ async def picture_of(request: Request, state: State) -> bytes:
             if len(data) > state.settings.upload_bytes:
                 break
         return bytes(data)
-    async with request.form(max_files=1, max_fields=1) as form:
+    async with _form(request, max_files=1, max_fields=1) as form:
         file = next((value for value in form.values() if isinstance(value, UploadFile)), None)
         if file is None:
             raise Refused(422, "form has no file, expected one picture")
         return await file.read(state.settings.upload_bytes + 1)
+
+
+class _InMemory(MultiPartParser):
+    """Keeps pictures in memory, however large they are; `Intake` bounds all of them together."""
+
+    spool_max_size = 0  # never rolled over into a temporary file
+
+
+@asynccontextmanager
+async def _form(request: Request, *, max_files: int, max_fields: int) -> AsyncIterator[FormData]:
+    """The fields and pictures of a form.
+
+    Raises:
+        HTTPException: 400, it is no form.
+    """
+    try:
+        async with aclosing(request.stream()) as stream:
+            parser = _InMemory(request.headers, stream, max_files=max_files, max_fields=max_fields)
+            form = await parser.parse()
+    except MultiPartException as error:
+        raise HTTPException(400, error.message) from None
+    try:
+        yield form
+    finally:
+        await form.close()
 
 
 def size_words(count: int) -> str:

@@ -61,13 +61,17 @@ def _written(state: State, search: Search, body: ExportBody) -> tuple[bytes, str
     base = search.answer if search.answer is not None else Answer(str(search.query), "exact", ())
     answer = replace(base, hits=tuple(with_masks(hit, state.index) for hit in hits))
     if body.form == "coco":
-        return to_json_text(answer_to_coco(answer, absent=True)).encode("ascii"), "application/json", "hits.coco.json"
+        return (
+            to_json_text(answer_to_coco(answer, absent=body.absent)).encode("ascii"),
+            "application/json",
+            "hits.coco.json",
+        )
     with tempfile.TemporaryDirectory() as folder:
         if body.form == "jsonl":
             write_jsonl(answer, Path(folder) / "hits.jsonl")
             return (Path(folder) / "hits.jsonl").read_bytes(), "application/x-ndjson", "hits.jsonl"
         file = io.BytesIO()
         with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:  # PNGs do not get smaller
-            for path in write_masks(answer, Path(folder) / "masks", absent=True):
+            for path in write_masks(answer, Path(folder) / "masks", absent=body.absent):
                 archive.write(path, path.name)
         return file.getvalue(), "application/zip", "masks.zip"

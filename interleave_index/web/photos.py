@@ -11,10 +11,10 @@ from fastapi import APIRouter, Path, Query, Request
 from starlette.responses import Response
 
 from ..errors import ImageUnreadable, NotInIndex
-from ..export.masks import entity_mask
+from ..export.masks import at_photo_size, entity_mask
 from ..marks import png_options
 from ..records import BoolMask, Photo
-from .answers import Json, is_known, photo_json, region_json, whole_size
+from .answers import Json, is_known, photo_json, region_json
 from .originals import answer_file
 from .problems import Refused
 from .searches import with_masks
@@ -60,11 +60,12 @@ async def photos(
     def work() -> dict[str, Any]:
         filters = filters_of(after=after, before=before, camera=camera, folder=folder, within=within)
         ids = state.index.ids(filters)[::-1]
-        some = [state.index.photo(int(photo_id)) for photo_id in ids[cursor : cursor + limit]]
-        end = cursor + len(some)
+        wanted = ids[cursor : cursor + limit].tolist()
+        known = state.index.photos(wanted)
+        end = cursor + len(wanted)
         return {
             "total": len(ids),
-            "photos": [photo_json(photo) for photo in some],
+            "photos": [photo_json(known[photo_id]) for photo_id in wanted if photo_id in known],
             "next": end if end < len(ids) else None,
         }
 
@@ -113,13 +114,14 @@ async def original(request: Request, photo_id: PhotoPath) -> Response:
     name = hashlib.sha256(str(known.path).encode("utf-8", "surrogateescape")).hexdigest()[:12]
     kind = MEDIA.get(known.format, "application/octet-stream")
     headers = {
-        "Cache-Control": KEPT,
+        "Cache-Control": "private, no-cache",  # the file may be gone or another one by the next request
         "ETag": f'"{known.sha256}"',
         "Content-Disposition": f'inline; filename="{photo_id}-{name}.{known.format.lower()}"',
     }
-    if is_known(request, headers["ETag"]):
-        return Response(status_code=304, headers=headers)
     file = await state.gate.file(lambda: state.originals.open(known))
+    if is_known(request, headers["ETag"]):
+        file.close()
+        return Response(status_code=304, headers=headers)
     return await answer_file(request, state.gate, file, headers, kind)
 
 
@@ -147,7 +149,7 @@ async def mask(
             stored = state.index.regions(photo_id)
             if entity >= len(stored):
                 raise NotInIndex(f"photo {photo_id} has {len(stored)} regions, number {entity} from 0 is not there")
-            return _png(whole_size(stored[entity].rle, known).decode())
+            return _png(at_photo_size(stored[entity].rle, known).decode())
         hit = with_masks(held.hit(photo_id), state.index)
         if entity >= len(hit.entities):
             raise NotInIndex(f"the search has {len(hit.entities)} entities, number {entity} from 0 is not there")

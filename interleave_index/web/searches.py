@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from ..errors import NotInIndex
 from ..grammar import Query
 from ..query.stacks import Stacks, folded
-from ..records import Answer, EntityHit, Filters, Hit, Region, Rle
+from ..records import REGIONS_PER_PHOTO, Answer, EntityHit, Filters, Hit, Region, Rle
 from ..service import Depth, Index, Mode
 from .problems import Refused
 
@@ -166,17 +166,14 @@ class Searches:
 
 def with_masks(hit: Hit, index: Index) -> Hit:
     """The hit with the masks of its stored regions put back."""
-    ordinals = {
-        region.region_id % 256 for entity in hit.entities for region in entity.regions if region.region_id is not None
-    }
-    if not ordinals:
+    if all(region.region_id is None for entity in hit.entities for region in entity.regions):
         return hit
     stored = index.regions(hit.photo.id)
 
     def filled(region: Region) -> Region:
         if region.region_id is None:
             return region
-        ordinal = region.region_id % 256
+        ordinal = region.region_id % REGIONS_PER_PHOTO
         return replace(region, rle=stored[ordinal].rle) if ordinal < len(stored) else region
 
     return _mapped(hit, lambda entity: replace(entity, regions=tuple(map(filled, entity.regions))))

@@ -195,6 +195,9 @@ class ExportBody(Strict):
         default_factory=list
     )
     form: Literal["coco", "masks", "paths", "jsonl"] = "coco"
+    absent: Annotated[
+        bool, Field(description="write masks of entities that are judged not to be there, too (coco, masks)")
+    ] = False
 
 
 class SessionBody(Strict):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import struct
 import zlib
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from interleave_index.errors import ConfigError
 from interleave_index.web.settings import ServeSettings
@@ -340,6 +342,7 @@ def test_originals_are_given_in_parts_and_only_once(client):
     for known, status in ((tag, 206), ('"another"', 200)):
         got = client.get("/api/photos/1/original", headers={"Range": "bytes=0-3", "If-Range": known})
         assert got.status_code == status
+    assert whole.headers["cache-control"] == "private, no-cache"  # asked again each time: the file may have gone
     for header in (tag, f'"x", {tag}', f"W/{tag}", "*"):
         again = client.get("/api/photos/1/original", headers={"If-None-Match": header})
         assert (again.status_code, again.content) == (304, b"")
@@ -480,3 +483,57 @@ def test_a_date_means_what_it_means_on_the_command_line(make_server, tmp_path, d
     assert len(client.post("/api/search", json=asked).json()["hits"]) == count
     for wrong in ("yesterday", "2024-13", "2024-01-01T00:00:00Z", 1722400000, 0, True, [2024], "99999999"):
         refused(client.post("/api/search", json={"query": "red", "filters": {"after": wrong}}), 422, "after")
+
+
+def test_pictures_that_are_sent_never_lie_on_the_disk(client, drawn_photos, monkeypatch):
+    """A picture of several MiB, alone and beside a query, both in a form: no file is made for it."""
+    from tempfile import SpooledTemporaryFile
+
+    def refuse(_):
+        raise AssertionError("a picture was written to the disk")
+
+    monkeypatch.setattr(SpooledTemporaryFile, "rollover", refuse)
+    noise = np.random.default_rng(0).integers(0, 256, (1100, 1100, 3), np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(noise).save(file, "PNG")
+    assert len(file.getvalue()) > 3 * 2**20
+    assert client.post("/api/uploads", files={"file": ("large.png", file.getvalue())}).status_code == 201
+    request = json.dumps({"parts": [{"upload": "a"}, {"text": "red"}]})
+    answer = client.post("/api/search", data={"request": request}, files={"a": ("large.png", file.getvalue())})
+    assert answer.status_code == 200 and answer.json()["hits"]
+
+
+def test_a_file_that_is_gone_is_gone_for_those_who_had_it_too(client, drawn_photos, tmp_path, encoded):
+    from interleave_index.service import Index
+
+    state = client.server
+    mine = tmp_path / "mine.png"
+    mine.write_bytes(encoded(drawn_photos.red_disc.rgb[:50]))
+    with Index.open(state.index.folder, config=state.config, interface=state.shared) as index:
+        index.ingest(mine)
+    number = client.get("/api/photos", params={"limit": 1}).json()["photos"][0]["id"]
+    tag = client.get(f"/api/photos/{number}/original").headers["etag"]
+    mine.unlink()
+    assert client.get(f"/api/photos/{number}/original", headers={"If-None-Match": tag}).status_code == 410
+
+
+def test_a_page_of_photos_costs_as_many_readings_of_the_catalog_whatever_its_length(client):
+    from sqlalchemy import event
+    from sqlalchemy.engine import Engine
+
+    asked = []
+
+    def count(*words):
+        asked.append(words[2])
+
+    event.listen(Engine, "before_cursor_execute", count)
+    try:
+        counts = []
+        for limit in (1, 6):
+            client.get("/api/photos", params={"limit": limit})
+            asked.clear()
+            assert len(client.get("/api/photos", params={"limit": limit}).json()["photos"]) == limit
+            counts.append(len(asked))
+    finally:
+        event.remove(Engine, "before_cursor_execute", count)
+    assert counts[0] == counts[1]

@@ -216,14 +216,19 @@ def test_exports_hold_the_chosen_hits(ask, client, drawn_photos, tmp_path):
     answer = ask({"entity": "red"}, {"entity": "blue"})
     chosen = [hit["photo"]["id"] for hit in answer["hits"][:2]]
 
-    def export(form, photos=chosen):
-        return client.post("/api/export", json={"search": answer["search"], "photos": photos, "form": form})
+    def export(form, photos=chosen, **more):
+        return client.post("/api/export", json={"search": answer["search"], "photos": photos, "form": form} | more)
 
     (tmp_path / "hits.json").write_bytes(export("coco").content)
     assert sorted(COCO(str(tmp_path / "hits.json")).getImgIds()) == sorted(chosen)
     assert export("paths").text.splitlines() == [hit["photo"]["path"] for hit in answer["hits"][:2]]
-    with zipfile.ZipFile(io.BytesIO(export("masks").content)) as archive:
-        assert len(archive.namelist()) == 4 and archive.testzip() is None
+    there = sum(entity["present"] for hit in answer["hits"][:2] for entity in hit["entities"])
+    placed = sum(bool(entity["regions"]) for hit in answer["hits"][:2] for entity in hit["entities"])
+    assert there < placed  # one of the two lacks an entity, whose nearest place was kept
+    for more, count in (({}, there), ({"absent": False}, there), ({"absent": True}, placed)):
+        with zipfile.ZipFile(io.BytesIO(export("masks", **more).content)) as archive:
+            assert len(archive.namelist()) == count and archive.testzip() is None
+        assert len(export("coco", **more).json()["annotations"]) == count
     assert [json.loads(line)["photo_id"] for line in export("jsonl").text.splitlines()] == chosen
     assert export("coco", [99]).status_code == 404
 

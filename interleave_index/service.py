@@ -528,6 +528,7 @@ def build_interface(config: Config) -> Interface:
     settings = asdict(config.models)
     for name in ("interface", "proposals"):
         settings[name] = user_path(settings[name])  # a folder may be meant
+    settings["grounders"] = ",".join(user_path(name.strip()) for name in settings["grounders"].split(","))
     return load(settings.pop("interface"), **settings)
 
 

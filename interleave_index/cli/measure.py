@@ -17,7 +17,16 @@ from ..errors import InputError
 from ..export.table import plain_table
 from ..service import build_interface
 from . import show
-from .options import ConfigOption, DeviceOption, IndexOption, JsonOption, ModelOption, OfflineOption, settings
+from .options import (
+    ConfigOption,
+    DeviceOption,
+    IndexOption,
+    JsonOption,
+    ModelOption,
+    OfflineOption,
+    settings,
+    understanding_paths,
+)
 
 PACK = "pack"
 
@@ -86,6 +95,7 @@ def benchmark(name: str) -> Callable[[Callable[..., Sequence[Any]]], Callable[..
         shared = dict(inspect.signature(_run, eval_str=True).parameters)
         del shared["opens"]
 
+        @understanding_paths()
         @functools.wraps(opens)
         def command(**values: Any) -> None:
             asked = {key: value for key, value in values.items() if key in own}
@@ -115,6 +125,7 @@ def _print(report: dict[str, Any]) -> None:
 
 
 @app.command(PACK)
+@understanding_paths()
 def pack(
     pack: Annotated[Path, typer.Argument(metavar="PACK.tar", help="Photos with captions, labels and masks.")],
     index: IndexOption = None,

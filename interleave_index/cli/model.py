@@ -9,9 +9,10 @@ import typer
 from rich.console import Console
 
 from . import show
-from .options import ConfigOption, DeviceOption, IndexOption, JsonOption, ModelOption, settings
+from .options import ConfigOption, DeviceOption, IndexOption, JsonOption, ModelOption, settings, understanding_paths
 
 
+@understanding_paths()
 def demo(
     folder: Annotated[Path, typer.Argument(help="Where photos, index and report go.")] = Path("demo"),
     index: IndexOption = None,

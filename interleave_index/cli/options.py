@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -71,6 +72,35 @@ def existing_path(text: str) -> Path:
     if not os.path.lexists(path):
         raise typer.BadParameter(f"Path {text!r} does not exist.")
     return path
+
+
+def understanding_paths(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Make a command understand ``~`` and ``file://`` in its paths, which no shell expands behind ``=`` or in quotes.
+
+    Args:
+        names: parameters that are texts and may name a file or folder; those of type `Path` need not be named.
+    """
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(command)
+        def understanding(**values: Any) -> None:
+            try:
+                meant = {name: _meant(value, name in names) for name, value in values.items()}
+            except InputError as error:
+                raise typer.BadParameter(str(error)) from None
+            command(**meant)
+
+        return understanding
+
+    return decorate
+
+
+def _meant(value: Any, is_path: bool) -> Any:
+    if isinstance(value, Path):
+        return Path(user_path(value))
+    if isinstance(value, list):
+        return [_meant(item, is_path) for item in value]
+    return user_path(value) if is_path and isinstance(value, str) else value
 
 
 def existing_folder(text: str) -> Path:

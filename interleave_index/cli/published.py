@@ -8,9 +8,10 @@ from typing import Annotated, Any
 import typer
 
 from . import show
-from .options import ConfigOption, DeviceOption, IndexOption, JsonOption, settings
+from .options import ConfigOption, DeviceOption, IndexOption, JsonOption, settings, understanding_paths
 
 
+@understanding_paths("language")
 def import_model(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A checkpoint as its authors released it.")],
     name: Annotated[str, typer.Option("--name", metavar="NAME", help="What it shall be called here.")],
@@ -68,6 +69,7 @@ def import_model(
     )
 
 
+@understanding_paths("name")
 def info(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A model, as --model takes it.")],
     index: IndexOption = None,

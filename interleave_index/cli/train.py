@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from . import show
-from .options import ConfigOption, DeviceOption, IndexOption, JsonOption, settings
+from .options import ConfigOption, DeviceOption, IndexOption, JsonOption, settings, understanding_paths
 
 PACKS, COCO, DATA = "packs", "coco", "--data"
 
@@ -72,6 +72,7 @@ def _minutes(stage: str) -> Any:
 
 
 @app.command(PACKS)
+@understanding_paths()
 def packs(
     data: Annotated[Path, typer.Argument(metavar="DATA", help="Folder with train-*.tar and val-*.tar packs.")],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Checkpoints and the finished model.")],
@@ -150,6 +151,7 @@ def packs(
 
 
 @app.command(COCO)
+@understanding_paths("vision", "vision_weights", "language")
 def coco(
     data: Annotated[Path, typer.Argument(metavar="DIR", help="COCO: annotations/ and folders of photos.")],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Checkpoint and the finished model.")],

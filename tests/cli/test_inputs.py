@@ -47,3 +47,45 @@ def test_a_pipe_that_brings_no_picture_is_not_read_to_its_end(tmp_path):
             command, stdin=endless, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
         )
     assert done.returncode == 1 and "/dev/stdin" in done.stderr and "not a picture" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("evaluate", "~/absent"),
+        ("evaluate", "karpathy", "~/absent", "--photos", "."),
+        ("evaluate", "find-bench", "--coco=~/absent"),
+        ("train", "~/absent", "--out", "out"),
+        ("train", "--data", "coco", "~/absent", "--out", "out", "--language", "find-mini"),
+        ("train", ".", "--out", "out", "--recipe=~/absent"),
+        ("models", "info", "~/absent"),
+        ("models", "import", "~/absent", "--name", "x"),
+        ("ground", "~/absent", "[x]"),
+        ("search", "x", "--model", "~/absent"),
+        ("search", "x", "--config=~/absent"),
+    ],
+)
+def test_a_home_folder_that_no_shell_expanded_is_understood_by_every_command(
+    words, run, toy_index, tmp_path, monkeypatch
+):
+    toy_index.close()
+    monkeypatch.setenv("INTERLEAVE_INDEX", str(toy_index.folder))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    status, _, err = run(*words)
+    assert status == 1
+    assert str(tmp_path / "home" / "absent") in err
+
+
+def test_a_home_folder_that_is_not_known_is_wrong_usage(run):
+    status, _, err = run("evaluate", "~nobody-of-this-name/pack.tar")
+    assert status == 2
+    assert "~nobody-of-this-name" in err and "is not known" in err
+
+
+def test_the_demo_goes_where_a_home_folder_is(run, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr("interleave_index.demo.run.run_demo", lambda folder, **_: asked.append(folder))
+    assert run("demo", "~/demo")[0] == 0
+    assert asked == [tmp_path / "demo"]

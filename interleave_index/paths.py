@@ -40,6 +40,17 @@ def user_path(path: str | os.PathLike[str]) -> str:
     return text
 
 
+def lies_in(path: str, folder: str) -> bool:
+    """Whether a path is that of a folder or one below it, by their names alone: no link and no ``..`` is resolved.
+
+    >>> lies_in("/photos/a.jpg", "/photos/"), lies_in("/photos", "/photos"), lies_in("/photos2", "/photos")
+    (True, True, False)
+    >>> lies_in("/photos", "/")
+    True
+    """
+    return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
+
+
 def _of_file_url(text: str) -> str:
     parts = urlsplit(text)
     path = unquote(parts.path, errors="surrogateescape")

@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ..errors import InputError
+from ..paths import lies_in
 from .decode import os_words
 from .sniff import HEAD, sniff
 
@@ -126,10 +127,6 @@ class ScannedFile:
     path: str
     bytes: int
     mtime_ns: int
-
-
-def _lies_in(path: str, folder: str) -> bool:
-    return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
 
 
 @dataclass(slots=True)
@@ -244,14 +241,14 @@ class Scanner:
 
     def _may_follow(self, target: str) -> bool:
         """Whether a link may be followed to its target; a link that leads out is counted."""
-        if self.within is None or any(_lies_in(target, folder) for folder in self.within):
+        if self.within is None or any(lies_in(target, folder) for folder in self.within):
             return True
         self.not_read["links_outside"] += 1
         return False
 
     def _look_outside(self, target: str) -> None:
         """Tell of a place that no root holds, once."""
-        if not any(_lies_in(target, root) for root in self._roots):
+        if not any(lies_in(target, root) for root in self._roots):
             self._roots.append(target)
             self.on_outside(target)
 

@@ -12,6 +12,7 @@ import numpy as np
 from sqlalchemy import Connection, Row, and_, bindparam, func, select
 
 from ..errors import NotInIndex
+from ..paths import lies_in
 from ..records import FailedFile, Filters, Location, Photo
 from .names import composed, is_copy, real_path, stored_path
 from .rows import ExclusionKind, Ids, KnownLocation, LocationState, ShaKnown
@@ -202,7 +203,7 @@ def spellings(connection: Connection, path: Path | str) -> list[str]:
             folder = os.path.dirname(folder)
         for other in connection.execute(select(LocationRow.path).where(below_stored([folder]))).scalars():
             plain = composed(other)
-            if plain == wanted or plain.startswith(wanted + os.sep):
+            if lies_in(plain, wanted):
                 names[os.sep.join(other.split(os.sep)[: depth + 1])] = None
     return list(names)
 

@@ -1,8 +1,9 @@
-"""Opening files that may have been replaced: a FIFO, a socket or a device at the path is never opened."""
+"""Opening and hashing files that may have been replaced: a FIFO, a socket or a device at the path is never opened."""
 
 from __future__ import annotations
 
 import errno
+import hashlib
 import io
 import os
 import stat
@@ -27,6 +28,16 @@ def open_regular(path: Path | str) -> io.BufferedReader:
         file.close()
         raise
     return file
+
+
+def sha256_of(path: Path | str) -> str:
+    """SHA-256 of a file's content, 64 hexadecimal digits.
+
+    Raises:
+        OSError: as `open_regular`.
+    """
+    with open_regular(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _check_regular(facts: os.stat_result, path: Path | str) -> None:

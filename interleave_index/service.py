@@ -7,7 +7,6 @@ made of what is indexed already run without torch.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -25,6 +24,7 @@ from .errors import ImageUnreadable, InputError
 from .grammar import Query
 from .paths import user_path
 from .records import RGB, Answer, FailedFile, Filters, Hit, IngestReport, Location, Photo, Region
+from .regular import sha256_of
 
 if TYPE_CHECKING:
     from .ingest.tally import IngestProgress
@@ -448,9 +448,7 @@ class Index:
         known = self._store.photo_by_path(path)
         if known is None or not path.is_file():
             return None
-        with path.open("rb") as file:
-            same = hashlib.file_digest(file, "sha256").hexdigest() == known.sha256
-        return replace(known, path=str(path)) if same else None
+        return replace(known, path=str(path)) if sha256_of(path) == known.sha256 else None
 
     def _keep_config(self) -> None:
         active = self._store.active_space()

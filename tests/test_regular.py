@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from interleave_index.regular import open_regular
+from interleave_index.regular import open_regular, sha256_of
 
 
 def test_a_regular_file_is_opened_and_links_to_one_too(tmp_path):
@@ -24,3 +24,11 @@ def test_a_fifo_a_device_and_a_folder_are_refused_without_being_opened(tmp_path)
             open_regular(path)
     with pytest.raises(FileNotFoundError):
         open_regular(tmp_path / "absent")
+
+
+def test_a_file_is_hashed_by_its_content_and_a_fifo_is_not_waited_for(tmp_path):
+    (tmp_path / "a").write_bytes(b"abc")
+    assert sha256_of(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # FIPS 180-4
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(OSError, match="not a regular file"):
+        sha256_of(tmp_path / "fifo")

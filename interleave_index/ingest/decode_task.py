@@ -14,6 +14,7 @@ import numpy as np
 from ..errors import ImageUnreadable, InputError
 from ..marks import is_marked_file
 from ..records import RGB, PhotoFacts
+from ..regular import sha256_of
 from .decode import Decoded, decode, os_words, read_file
 from .phash import phash
 from .scan import file_time
@@ -107,7 +108,7 @@ def work(task: Task, recipe: Recipe) -> tuple[Reply, RGB | None]:
         if not recipe.bare and is_marked_file(task.path):
             return Reply(**known, left_out="own_outputs"), None
         if not task.pixels:
-            known["sha256"] = _file_hash(task.path)
+            known["sha256"] = sha256_of(task.path)
             clock.lap("hash")
             return Reply(**known, left_out="forgotten" if known["sha256"] in recipe.forgotten else None), None
         data = read_file(task.path)
@@ -166,8 +167,3 @@ class _Clock:
         now = time.perf_counter()
         self.seconds[stage] = self.seconds.get(stage, 0.0) + now - self.last
         self.last = now
-
-
-def _file_hash(path: str) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -5,7 +5,6 @@ Knows the store and a loader of pictures that it is given; of files it looks onl
 
 from __future__ import annotations
 
-import hashlib
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +16,7 @@ import numpy as np
 from ..errors import InputError, ShapeError
 from ..geometry import box_mask, point_mask, resize_mask
 from ..records import RGB, BoolMask, Photo, Picture
-from ..regular import open_regular
+from ..regular import open_regular, sha256_of
 
 if TYPE_CHECKING:
     from ..storage.store import Store
@@ -79,9 +78,7 @@ def _original(photo: Photo, load_picture: LoadPicture) -> RGB | None:
         return None
     try:
         # the file may have been edited since it was ingested: then its pixels are another photo's
-        with open_regular(photo.path) as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        if digest != photo.sha256:
+        if sha256_of(photo.path) != photo.sha256:
             return None
         return load_picture(photo.path)
     except (InputError, OSError):

@@ -280,7 +280,7 @@ def test_an_own_output_is_known_by_its_head_and_not_read_further(pixels, photos,
         raise AssertionError("the whole file is read")
 
     monkeypatch.setattr(decode_task, "read_file", refuse)
-    monkeypatch.setattr(decode_task, "_file_hash", refuse)
+    monkeypatch.setattr(decode_task, "sha256_of", refuse)
     recipe = decode_task.Recipe(str(photos), 10**6, 1000, 64)
     reply, rgb = decode_task.work(decode_task.Task(1, str(photos / "mask.png"), pixels=pixels), recipe)
     assert (reply.left_out, reply.bytes, rgb) == ("own_outputs", size, None)

@@ -22,6 +22,7 @@
     bodies       requests in JSON, or with pictures beside it
     asking, photos, taking, exporting, pages    the routes
     local_socket a socket on this machine, by which the commands ask a running server
+    local_records  answers as the JSON that goes over it
     app, serve   the application, and the process around it
 
 FastAPI is imported only here, and only when a server is made.

@@ -6,6 +6,8 @@ import shutil
 import socket
 import stat
 import tempfile
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from interleave_index import Filters, Index
 from interleave_index.cli import main
 from interleave_index.config import Config
 from interleave_index.errors import NotInIndex
+from interleave_index.web import local_socket
 from interleave_index.web.local_socket import answering, ask_ground, ask_search, places
 
 TOY = Config().with_flags(models_interface="toy", ingest_workers=0)
@@ -149,3 +152,180 @@ def test_nonsense_on_the_socket_is_declined_and_ends_nothing(served, folder, sen
 def test_what_only_this_process_has_is_not_asked_of_the_server(run, served, no_index):
     with pytest.raises(AssertionError, match="in this process"):
         main(["search", "[image:/dev/stdin]"])
+
+
+# --- whose socket it is, and whether it lives -------------------------------------------------
+
+
+def test_making_the_socket_changes_nothing_for_files_that_are_made_meanwhile(folder, monkeypatch):
+    """The mask of permissions belongs to the whole process; the socket is private without a change of it."""
+    before = os.umask(0)
+    try:
+        monkeypatch.setattr(os, "umask", lambda _: pytest.fail("the process's mask was changed"))
+        with Index.open(folder) as index, answering(index, index.config) as at:
+            assert at is not None and stat.S_IMODE(at.stat().st_mode) == 0o600
+    finally:
+        monkeypatch.undo()
+        os.umask(before)
+
+
+def test_a_server_that_is_too_busy_to_take_a_connection_is_not_taken_for_dead(folder):
+    busy = socket.socket(socket.AF_UNIX)
+    busy.bind(str(folder / "serve.sock"))
+    busy.listen(0)
+    waiting = []
+    try:
+        while True:  # until no further one is taken
+            waiting.append(socket.socket(socket.AF_UNIX))
+            waiting[-1].settimeout(0.05)
+            try:
+                waiting[-1].connect(str(folder / "serve.sock"))
+            except OSError:
+                break
+        with Index.open(folder) as index, answering(index, index.config) as at:
+            assert at is None
+        assert (folder / "serve.sock").is_socket()
+    finally:
+        for one in (*waiting, busy):
+            one.close()
+
+
+def test_only_the_own_socket_is_removed_at_the_end(folder):
+    with Index.open(folder) as index:
+        with answering(index, index.config) as at:
+            at.unlink()
+            another = socket.socket(socket.AF_UNIX)
+            another.bind(str(at))
+        assert at.is_socket()
+        another.close()
+
+
+def test_servers_that_start_at_once_over_a_dead_socket_leave_one_that_answers(folder):
+    for _ in range(10):
+        left = socket.socket(socket.AF_UNIX)
+        (folder / "serve.sock").unlink(missing_ok=True)
+        left.bind(str(folder / "serve.sock"))
+        left.close()
+        together = threading.Barrier(4)
+        found = []
+
+        def listen(together=together, found=found):
+            together.wait(5)
+            found.append(local_socket._listen(folder))
+
+        threads = [threading.Thread(target=listen) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(10)
+        listening = [one for one in found if one is not None]
+        assert len(listening) == 1
+        assert not local_socket._is_dead(folder / "serve.sock")
+        listening[0].close()
+
+
+def test_nothing_is_sent_to_a_socket_of_another_user(folder, monkeypatch):
+    """Who listens is told by the system; here it tells of somebody else."""
+    listening = socket.socket(socket.AF_UNIX)
+    listening.bind(str(folder / "serve.sock"))
+    listening.listen(1)
+    monkeypatch.setattr(local_socket, "_is_same_user", lambda _: False)
+    with Index.open(folder) as index:
+        assert ask_search(folder, index.config, "red", Filters(), {}) is None
+    connection, _ = listening.accept()
+    connection.settimeout(5)
+    assert connection.recv(100) == b""
+    connection.close()
+    listening.close()
+
+
+def test_a_folder_that_others_may_write_to_holds_no_socket_and_one_in_it_is_not_asked(folder):
+    folder.chmod(0o777)
+    with Index.open(folder) as index:
+        listening = socket.socket(socket.AF_UNIX)
+        listening.bind(str(folder / "serve.sock"))
+        listening.listen(1)
+        listening.settimeout(0.2)
+        assert ask_search(folder, index.config, "red", Filters(), {}) is None
+        with pytest.raises(TimeoutError):
+            listening.accept()
+        listening.close()
+        with answering(index, index.config) as at:
+            assert at is not None and at.parent == folder.parent / "interleave-index"
+            assert ask_search(folder, index.config, "red", Filters(), {}) is not None
+
+
+def test_folders_of_models_are_the_same_from_whichever_folder_they_are_named(folder, tmp_path, monkeypatch):
+    for name in ("here", "there"):
+        (tmp_path / name / "model").mkdir(parents=True)
+
+    def named(place, *names):
+        monkeypatch.chdir(tmp_path / place)
+        interface, grounders = names
+        return local_socket._settings(TOY.with_flags(models_interface=interface, models_grounders=grounders))
+
+    known = named("here", "model", "sam,model")
+    assert named("there", "../here/model", "sam, ../here/model") == known
+    assert named("there", str(tmp_path / "here" / "model"), f"sam,{tmp_path}/here/model") == known
+    assert named("there", "model", "sam,model") != known
+    assert named("here", "toy", "sam") == named("there", "toy", "sam")
+
+
+# --- long work --------------------------------------------------------------------------------
+
+
+class Slow:
+    """An index whose searches take their time."""
+
+    def __init__(self, index, seconds):
+        self.index, self.seconds, self.folder = index, seconds, index.folder
+        self.stopped = threading.Event()
+
+    def search(self, query, **more):
+        from interleave_index.web.model import left
+
+        if left.get().wait(self.seconds):
+            self.stopped.set()
+        return self.index.search(query, **more)
+
+
+def test_an_answer_is_waited_for_as_long_as_the_server_works_at_it(folder, monkeypatch):
+    monkeypatch.setattr(local_socket, "BEAT_SECONDS", 0.05)
+    monkeypatch.setattr(local_socket, "SILENCE_SECONDS", 0.3)
+    with Index.open(folder) as index, answering(Slow(index, 1.0), index.config):
+        answers = []
+
+        def ask():
+            answers.append(ask_search(folder, index.config, "[red]", Filters(), {}))
+
+        threads = [threading.Thread(target=ask) for _ in range(6)]  # two of them wait for a turn
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(20)
+        assert answers == [index.search("[red]")] * 6
+
+
+def test_a_server_that_says_nothing_is_not_waited_for(folder, monkeypatch):
+    monkeypatch.setattr(local_socket, "SILENCE_SECONDS", 0.2)
+    stuck = socket.socket(socket.AF_UNIX)
+    stuck.bind(str(folder / "serve.sock"))
+    stuck.listen(1)
+    started = time.monotonic()
+    with Index.open(folder) as index:
+        assert ask_search(folder, index.config, "red", Filters(), {}) is None
+    assert time.monotonic() - started < 5
+    stuck.close()
+
+
+def test_work_of_a_command_that_was_ended_stops(folder, monkeypatch):
+    monkeypatch.setattr(local_socket, "BEAT_SECONDS", 0.05)
+    with Index.open(folder) as index:
+        slow = Slow(index, 10.0)
+        with answering(slow, index.config) as at:
+            request = {"version": 1, "settings": local_socket._settings(index.config), "query": "red", "photo": None}
+            with socket.socket(socket.AF_UNIX) as connection:
+                connection.connect(str(at))
+                connection.sendall(json.dumps(request | {"filters": {}, "options": {}}).encode() + b"\n")
+                assert connection.recv(1) == b" "
+            assert slow.stopped.wait(5)

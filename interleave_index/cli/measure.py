@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterable, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -24,6 +25,7 @@ from .options import (
     JsonOption,
     ModelOption,
     OfflineOption,
+    OverwriteOption,
     settings,
     understanding_paths,
 )
@@ -145,16 +147,18 @@ def pack(
     exclude_source: Annotated[
         list[str] | None, typer.Option("--exclude-source", metavar="NAME", help="Leave photos of a source out.")
     ] = None,
+    overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Measure a model on a photo pack: retrieval, grounding, labels, what answers claim and miss; in percent."""
     from ..evaluation import evaluate as measure
-    from ..export.outputs import check_output
+    from ..export.outputs import check_distinct, check_output
 
+    folder, effective = settings(index, config, models_interface=model, models_device=device, models_offline=offline)
+    check_distinct([dump, plot])
     for output in (dump, plot):
         if output is not None:
-            check_output(output, overwrite=True)  # figures are made again and again; a picture of the user's stays
-    _, effective = settings(index, config, models_interface=model, models_device=device, models_offline=offline)
+            check_output(output, overwrite=overwrite, protected=_files_of_index(folder))
     with show.progress_bar("evaluate") as update:
         figures = measure(
             pack,
@@ -171,6 +175,12 @@ def pack(
         show.emit_json(figures)
     else:
         show.emit_figures(_lines(figures))
+
+
+def _files_of_index(folder: Path | str) -> Callable[[Path], bool]:
+    """Whether a path lies in the folder of an index, which is not opened."""
+    inside = os.path.realpath(folder)
+    return lambda path: path.is_relative_to(inside)
 
 
 def _lines(report: dict[str, Any]) -> dict[str, Any]:
@@ -411,6 +421,9 @@ def coco_panoptic(
         Path | None, typer.Option("--predictions", metavar="DIR", help="Write maps and JSON as panopticapi reads them.")
     ] = None,
     split: Annotated[str, typer.Option("--split", help="Of COCO.")] = "val2017",
+    overwrite: OverwriteOption = False,
+    index: IndexOption = None,
+    config: ConfigOption = None,
 ) -> Sequence[Any]:
     """Generic segmentation of COCO: PQ, mask AP and mIoU, classes by name, by exemplar or by description."""
     from ..evaluation.published import generic
@@ -421,7 +434,7 @@ def coco_panoptic(
     truth = read_instances(instances or usual) if instances or usual.exists() else None
     words = generic.read_descriptions(descriptions) if descriptions else None
     shown = read_panoptic(coco, exemplars) if exemplars and exemplars != split else None
-    return [
+    benchmarks = [
         generic.CocoPanoptic(
             photos,
             classes=kind.value,
@@ -432,6 +445,25 @@ def coco_panoptic(
         )
         for kind in classes or [Classes.names]
     ]
+    if predictions is not None:
+        folder, _ = settings(index, config)
+        written = [file for opened in benchmarks for file in opened.written()]
+        _check_predictions(predictions, written, overwrite, _files_of_index(folder))
+    return benchmarks
+
+
+def _check_predictions(folder: Path, files: Iterable[Path], overwrite: bool, protected: Callable[[Path], bool]) -> None:
+    """Refuse what must not be written, before anything is measured; folders below the named one are made.
+
+    Raises:
+        InputError: see `export.outputs`.
+    """
+    from ..export.outputs import check_folder, check_output
+
+    check_folder(folder, protected=protected)
+    for file in files:
+        if file.parent.is_dir():
+            check_output(file, overwrite=overwrite, protected=protected)
 
 
 def _referred(refs: Path, instances: Path | None, photos: Path, split: str, **how: Any) -> Sequence[Any]:

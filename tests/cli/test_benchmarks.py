@@ -206,6 +206,29 @@ def test_coco_panoptic_writes_what_panopticapi_reads(run, coco, tmp_path):
     assert status == 1 and "panoptic_val2017.json cannot be read" in err
 
 
+def test_predictions_go_over_maps_of_the_program_when_asked_and_over_other_pictures_never(run, coco, tmp_path):
+    words = ("coco-panoptic", "--coco", coco, "--predictions", tmp_path / "maps", "--json")
+    figures(run(*words))
+    map_file = tmp_path / "maps" / "names" / "000000000005.png"
+    status, _, err = run(*words)
+    assert status == 1 and "exists already" in err
+    figures(run(*words, "--overwrite"))
+    with Image.open(map_file) as picture:
+        picture.load()
+        picture.copy().save(map_file)  # without the mark that it is ours
+    before = map_file.read_bytes()
+    status, _, err = run(*words, "--overwrite")
+    assert (status, map_file.read_bytes()) == (1, before) and "never written over" in err
+
+
+@pytest.mark.parametrize(
+    ("folder", "said"), [("annotations/panoptic_val2017.json", "is a file"), ("no/maps", "make it first")]
+)
+def test_predictions_want_a_folder_or_a_name_for_one(run, coco, tmp_path, folder, said):
+    status, _, err = run("coco-panoptic", "--coco", coco, "--predictions", tmp_path / folder, "--overwrite")
+    assert status == 1 and said in err
+
+
 def test_the_help_names_the_benchmarks_and_a_wrong_word_is_a_pack(run):
     status, out, _ = run("--help")
     assert status == 0 and all(name in out for name in ("pack", "find-bench", "fp-refcoco", "voc-interactive"))

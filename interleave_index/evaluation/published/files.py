@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import ImageUnreadable, InputError
+from ...marks import png_options
 from ...records import RGB, BoolMask
 
 if TYPE_CHECKING:
@@ -144,12 +145,12 @@ def read_ids(path: Path) -> NDArray[np.int64]:
 
 
 def write_ids(path: Path, ids: NDArray[np.int64]) -> None:
-    """Write segment ids (H, W) as a panoptic PNG; see `read_ids`."""
+    """Write segment ids (H, W) as a panoptic PNG that carries the mark of this program; see `read_ids`."""
     from PIL import Image
 
     colours = np.stack([ids % 256, ids // 256 % 256, ids // 65536], -1).astype(np.uint8)
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(colours).save(path)
+    Image.fromarray(colours).save(path, "PNG", **png_options("panoptic"))
 
 
 def rasterise(segmentation: Any, size: tuple[int, int]) -> BoolMask:

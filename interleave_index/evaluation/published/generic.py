@@ -58,6 +58,13 @@ class CocoPanoptic(Benchmark[int]):
         self._exemplars, self._instances, self._predictions = exemplars or panoptic, instances, predictions
         self._table: Table = None  # made with the first photo
 
+    def written(self) -> list[Path]:
+        """Files that the measurement writes: none, or a map a photo and the JSON beside their folder."""
+        if self._predictions is None:
+            return []
+        maps = [self._predictions / _map_name(photo) for photo in self._panoptic.photos]
+        return [self._predictions.with_suffix(".json"), *maps]
+
     def measure(self, subject: Subject, item: int, rng: Generator) -> Record:
         """Panoptic counts by class, the confusion of classes, and the instances of one photo."""
         if self._table is None:

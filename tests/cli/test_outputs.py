@@ -1,0 +1,47 @@
+"""What `evaluate` writes goes over nothing either."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture
+def measured(monkeypatch, tmp_path):
+    """The current folder is empty, and nothing is measured: `evaluate` gives its figures at once."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("INTERLEAVE_INDEX", "photos.index")
+    calls: list[Any] = []
+
+    def measure(pack, **options):
+        calls.append(options)
+        return {"seed": 0}
+
+    monkeypatch.setattr("interleave_index.evaluation.evaluate", measure)
+    return calls
+
+
+@pytest.mark.parametrize("option", ["--dump", "--plot"])
+def test_figures_go_over_a_file_only_when_asked(run, measured, option, tmp_path):
+    words = ("evaluate", "pack.tar", "--model", "toy", option, "out")
+    assert run(*words)[0] == 0
+    (tmp_path / "out").write_text("notes")
+    status, _, err = run(*words)
+    assert (status, len(measured)) == (1, 1) and "--overwrite" in err
+    assert run(*words, "--overwrite")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("file", "said"), [("photos.index/catalog.sqlite", "belongs to the index"), ("absent/out", "make it first")]
+)
+def test_figures_go_neither_into_the_index_nor_into_a_folder_that_is_not_there(run, measured, file, said, tmp_path):
+    (tmp_path / "photos.index").mkdir()
+    (tmp_path / "photos.index" / "catalog.sqlite").write_text("rows")
+    status, _, err = run("evaluate", "pack.tar", "--model", "toy", "--dump", file, "--overwrite")
+    assert (status, measured) == (1, []) and said in err
+
+
+def test_two_files_of_figures_have_two_names(run, measured):
+    status, _, err = run("evaluate", "pack.tar", "--model", "toy", "--dump", "out", "--plot", "./out")
+    assert status == 1 and "named twice" in err

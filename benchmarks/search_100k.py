@@ -39,7 +39,7 @@ from interleave_index.interface.calibration import Calibration, Curve
 from interleave_index.records import Filters, PhotoFacts, Space
 from interleave_index.storage import calibrate, recipes, vectors
 from interleave_index.storage.backend import load_faiss, set_threads
-from interleave_index.storage.files import KINDS
+from interleave_index.storage.files import PHOTO_KINDS
 from interleave_index.storage.store import Store
 
 if TYPE_CHECKING:
@@ -250,7 +250,7 @@ def recall(store: Store, space: int, world: World, per_kind: int, k: int = 10) -
     indexes = store.indexes(space)
     rng = np.random.default_rng(2)
     some = store.null_sample(space, 3 * per_kind)
-    for kind in KINDS:
+    for kind in PHOTO_KINDS:
         rows = some.image if kind == "image" else some.regions[:: max(1, len(some.regions) // (3 * per_kind))]
         near = unit(rows[:per_kind] + 0.02 * rng.standard_normal((len(rows[:per_kind]), rows.shape[1])))
         mixed = unit(rows[:per_kind] + rows[-per_kind:])
@@ -279,7 +279,7 @@ def exact_difference(store: Store, space: int) -> float:
     """Largest difference between the exact path and brute force by numpy, over all photos."""
     asked = store.null_sample(space, 3).image
     worst = 0.0
-    for kind in KINDS:
+    for kind in PHOTO_KINDS:
         photos, scores = truth(store, space, kind, asked)
         ids, best = store.indexes(space).of(kind).best(asked)
         starts = np.flatnonzero(np.diff(photos, prepend=-1))

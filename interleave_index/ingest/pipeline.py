@@ -152,9 +152,10 @@ def ingest(
                 tally.missing = sum(store.mark_missing(some, seen, survey.hidden) for some in _runs(survey.roots))
                 store.forget_placeless()
                 tally.tell("optimize")
-                if store.needs_optimize(space_id):
+                due = store.due(space_id)
+                if due:
                     with suppress(BackendMissing):  # without FAISS the catalog is complete all the same
-                        store.optimize(space_id)
+                        store.optimize(space_id, kinds=due)
     return tally.report()
 
 

@@ -6,12 +6,16 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from .texts import SourceText
+
 
 @dataclass(frozen=True, slots=True)
 class PhotoFacts:
     """What ingest knows of one distinct picture before any model sees it (columns of `photo`).
 
-    `pixels` is a hash of the decoded pixels, by which an edit of a file's facts is told from one of its picture.
+    Attributes:
+        pixels: hash of the decoded pixels, by which an edit of a file's facts is told from one of its picture.
+        text: what is written inside the file, perhaps nothing; None where it was not looked for.
     """
 
     sha256: str
@@ -25,6 +29,7 @@ class PhotoFacts:
     longitude: float | None = None
     phash: int | None = None
     pixels: str | None = None
+    text: SourceText | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection
 
 from ..records import Floats
+from . import text_reads
 from .backend import load_faiss
 from .calibrate import calibrate
-from .files import Generation, Kind, write_file
+from .files import PHOTO_KINDS, Generation, Kind, write_file
 from .generations import space_head
 from .recipes import TRAIN_PER_LIST, Recipe, new_index, recipe_for
 from .rows import Ids
@@ -88,15 +89,19 @@ def build(
     photos, regions = count(connection, space_id)
     folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as files:
+        rows = {"image": photos, "region": regions, "text": text_reads.count(connection, space_id)}
         growing: dict[Kind, _Flat | _Coarse] = {}
         for kind in kinds:
-            recipe = recipe_for(photos if kind == "image" else regions, dim)
+            recipe = recipe_for(rows[kind], dim)
             spool = None if recipe.coarse else files.enter_context(tempfile.TemporaryFile(dir=folder))
-            growing[kind] = (
-                _Flat(recipe, spool) if spool else _coarse(connection, space_id, dim, kind, recipe, photos, regions)
-            )
+            if kind == "text":
+                growing[kind] = _texts(connection, space_id, dim, recipe, spool)
+            elif spool:
+                growing[kind] = _Flat(recipe, spool)
+            else:
+                growing[kind] = _coarse(connection, space_id, dim, kind, recipe, photos, regions)
         done = 0
-        for block in stream(connection, space_id, dim):
+        for block in stream(connection, space_id, dim) if set(kinds) & set(PHOTO_KINDS) else ():
             if "image" in growing:
                 growing["image"].add(block.photo_ids, block.image)
             if "region" in growing:
@@ -105,6 +110,19 @@ def build(
             if progress is not None:
                 progress(done, photos)
         return [_written(folder, space_id, kind, mark, dim, grown) for kind, grown in growing.items()]
+
+
+def _texts(connection: Connection, space_id: int, dim: int, recipe: Recipe, spool: IO[bytes] | None) -> _Flat | _Coarse:
+    """The index of passages, filled."""
+    growing = _Flat(recipe, spool) if spool else _coarse_texts(connection, space_id, dim, recipe)
+    for block in text_reads.stream(connection, space_id, dim):
+        growing.add(block.passage_ids, block.vectors)
+    return growing
+
+
+def _coarse_texts(connection: Connection, space_id: int, dim: int, recipe: Recipe) -> _Coarse:
+    ids = sample_ids(text_reads.encoded_ids(connection, space_id), TRAIN_PER_LIST * recipe.lists)
+    return _Coarse(recipe, dim, text_reads.halves(connection, space_id, dim, ids).vectors.astype(np.float32))
 
 
 def _written(folder: Path, space_id: int, kind: Kind, mark: int, dim: int, grown: _Flat | _Coarse) -> Generation:

@@ -26,8 +26,9 @@ from .recipes import Recipe, flat_head
 from .rows import Ids
 from .segment import Segment
 
-Kind = Literal["image", "region"]
+Kind = Literal["image", "region", "text"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
+PHOTO_KINDS: tuple[Kind, ...] = ("image", "region")  # both are made from the encodings of photos
 FOOTER = struct.Struct("<8sIIqqqqq8x")  # magic, kind, space, dim, rows, mark, where the ids begin, bytes of all
 MAGIC = b"IIFAISS1"
 TEMPORARY = ".part"
@@ -40,7 +41,7 @@ class Generation:
 
     Attributes:
         mark: the file holds what was encoded with ``seq <= mark``.
-        rows: photos or regions in it.
+        rows: photos, regions or passages in it.
     """
 
     id: int

@@ -10,13 +10,15 @@ import numpy as np
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
 from ..errors import IndexDamaged, NotInIndex
-from .files import KINDS, TEMPORARY, Generation, Kind, open_file
+from . import text_reads
+from .files import KINDS, PHOTO_KINDS, TEMPORARY, Generation, Kind, open_file
 from .indexes import NONE, SpaceIndexes, VectorIndex
 from .recipes import Recipe
 from .rows import Ids, now
 from .segment import Segment
 from .statements import raise_change, table
 from .tables import EncodingRow, GenerationRow, RemovalRow, SpaceTable
+from .text_writes import trim_removals
 from .vectors import Halves, stream
 
 # Made once: every search asks whether its indexes are up to date.
@@ -101,17 +103,19 @@ def load(
         except IndexDamaged:
             lost.append(row.kind)
     marks = {kind: opened[kind][1].mark if kind in opened else 0 for kind in KINDS}
-    pending = _pending(connection, space_id, dim, min(marks.values()), before)
+    mark = min(marks[kind] for kind in PHOTO_KINDS)
+    pending = _pending(connection, space_id, dim, mark, before)
     made = {}
-    for kind in KINDS:
+    for kind in PHOTO_KINDS:
         dead = removed(connection, space_id, marks[kind]) if kind in opened else NONE
         made[kind] = VectorIndex(kind, dim, opened.get(kind), dead, _delta(pending, kind, marks[kind]))
     return SpaceIndexes(
         space_id,
         seq,
-        min(marks.values()),
+        mark,
         made["image"],
         made["region"],
+        _texts(connection, space_id, dim, opened.get("text"), marks["text"]),
         pending,
         tuple(lost),
         frozenset(row.id for row in rows),
@@ -138,6 +142,15 @@ def _delta(pending: Halves, kind: Kind, mark: int) -> Segment:
     return Segment.of(pending.region_ids, pending.regions, regions=True)
 
 
+def _texts(
+    connection: Connection, space_id: int, dim: int, opened: tuple[Segment, Generation] | None, mark: int
+) -> VectorIndex:
+    ids = text_reads.encoded_ids(connection, space_id, after_seq=mark)
+    late = text_reads.halves(connection, space_id, dim, ids)
+    dead = text_reads.removed(connection, space_id, mark) if opened else NONE
+    return VectorIndex("text", dim, opened, dead, Segment.of(late.passage_ids, late.vectors, regions=False))
+
+
 def commit(connection: Connection, made: Iterable[Generation]) -> None:
     """Put new generations in the place of the live ones of their kinds, in the caller's transaction."""
     for new in made:
@@ -162,9 +175,16 @@ def commit(connection: Connection, made: Iterable[Generation]) -> None:
                 made_at=now(),
             )
         )
+        if new.kind == "text":
+            trim_removals(connection, new.space_id, new.mark)
+            continue
         oldest = (
             select(func.min(GenerationRow.mark))
-            .where(GenerationRow.space_id == new.space_id, GenerationRow.state == "live")
+            .where(
+                GenerationRow.space_id == new.space_id,
+                GenerationRow.state == "live",
+                GenerationRow.kind.in_(PHOTO_KINDS),
+            )
             .scalar_subquery()
         )
         connection.execute(delete(RemovalRow).where(RemovalRow.space_id == new.space_id, RemovalRow.seq <= oldest))

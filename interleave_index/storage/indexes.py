@@ -27,7 +27,8 @@ class VectorIndex:
     """One FAISS index: a generation file and its delta.
 
     Args:
-        kind: ``image`` (ids are photo ids) or ``region`` (ids are region ids).
+        kind: ``image`` (ids are photo ids), ``region`` (region ids) or ``text`` (passage ids, which then stand where
+            this class says photo).
         dim: D.
         generation: the file's vectors and its row, or None when there is no file.
         dead: photos whose rows in the file no longer hold, ascending.
@@ -97,7 +98,7 @@ class VectorIndex:
         for block in self.scan(allowed):
             products = block.vectors @ turned
             ids.append(block.photo_ids)
-            scores.append(products if self.kind == "image" else np.maximum.reduceat(products, block.offsets[:-1]))
+            scores.append(products if self.kind != "region" else np.maximum.reduceat(products, block.offsets[:-1]))
         joined = np.concatenate(ids)
         order = np.argsort(joined, kind="stable")
         return joined[order], np.concatenate(scores)[order]
@@ -115,12 +116,12 @@ class VectorIndex:
 
 @dataclass(frozen=True, slots=True)
 class SpaceIndexes:
-    """Both indexes of one space as of one moment.
+    """The indexes of one space as of one moment.
 
     Attributes:
         space_id, seq: the space and the value of its counter that this reflects.
         mark: the delta holds everything above it.
-        image, region: the indexes.
+        image, region, text: the indexes.
         pending: photos in the delta, their vectors as stored.
         lost: kinds whose file could not be used and whose rows are served from the delta.
         rows: ids of the generation rows that were live.
@@ -131,13 +132,14 @@ class SpaceIndexes:
     mark: int
     image: VectorIndex
     region: VectorIndex
+    text: VectorIndex
     pending: Halves
     lost: tuple[Kind, ...] = ()
     rows: frozenset[int] = frozenset()
 
     def of(self, kind: Kind) -> VectorIndex:
         """The index of this kind."""
-        return self.image if kind == "image" else self.region
+        return {"image": self.image, "region": self.region, "text": self.text}[kind]
 
     @property
     def version(self) -> tuple[int, set[int]]:

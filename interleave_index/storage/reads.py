@@ -16,9 +16,9 @@ from ..paths import lies_in
 from ..records import FailedFile, Filters, Location, Photo
 from .names import composed, is_copy, real_path, stored_path
 from .rows import ExclusionKind, Ids, KnownLocation, LocationState, ShaKnown
-from .statements import chunks
-from .tables import EncodingRow, LocationRow, PhotoRow, PixelsRow
-from .writes import below, below_stored
+from .statements import below_stored, chunks
+from .tables import DocumentRow, EncodingRow, LocationRow, PhotoRow, PixelsRow
+from .writes import below
 
 EARTH_KM = 6371.0088  # mean radius
 LARGEST_ID = 2**63 - 1  # that SQL can be asked for
@@ -166,18 +166,23 @@ def has_below(connection: Connection, folder: Path | str) -> bool:
 
 
 def kinds_of(connection: Connection, path: Path | str) -> list[tuple[ExclusionKind, str, str | None]]:
-    """Exclusions that a path stands for: a file of the catalog, or a folder with some below it.
+    """Exclusions that a path stands for: a file of the catalog (photo or text source), or a folder with some below it.
 
     Raises:
         NotInIndex: the catalog knows neither.
     """
     found: list[tuple[ExclusionKind, str, str | None]] = []
     for name in spellings(connection, path):
-        exact = connection.execute(select(LocationRow.path).where(LocationRow.path == name)).first()
-        inside = connection.execute(select(LocationRow.path).where(below_stored([name])).limit(1)).first()
-        if exact is not None:
+        is_file = [
+            connection.execute(select(row.path).where(row.path == name)).first() for row in (LocationRow, DocumentRow)
+        ]
+        inside = [
+            connection.execute(select(row.path).where(below_stored([name], row)).limit(1)).first()
+            for row in (LocationRow, DocumentRow)
+        ]
+        if any(is_file):
             found.append(("file", name, None))
-        elif inside is not None:
+        elif any(inside):
             found.append(("folder", name, None))
     if not found:
         raise NotInIndex(

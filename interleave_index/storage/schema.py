@@ -23,11 +23,12 @@ from sqlalchemy import (
 from sqlalchemy.exc import DatabaseError, OperationalError
 
 from ..errors import IndexDamaged, SchemaTooNew
+from . import words
 from .rows import now
 from .tables import Base, CatalogRow
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-REVISIONS = ("0001", "0002", "0003")  # every migration, oldest first
+REVISIONS = ("0001", "0002", "0003", "0004")  # every migration, oldest first
 
 
 def stored_revision(connection: Connection) -> str | None:
@@ -68,6 +69,7 @@ def is_current(engine: Engine, folder: Path) -> bool:
 def create(connection: Connection) -> None:
     """Make every table of an empty catalog, in the caller's transaction."""
     Base.metadata.create_all(connection)
+    words.create(connection)
     version = Table(
         "alembic_version",
         MetaData(),

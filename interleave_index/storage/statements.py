@@ -1,14 +1,15 @@
-"""Small pieces that statements of every kind are made of, on a connection inside a transaction. Knows no photo facts."""
+"""Pieces that statements of every kind are made of, on a connection inside a transaction. Knows no photo facts."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Table, select, update
+from sqlalchemy import Connection, Table, or_, select, update
 
 from ..errors import NotInIndex
-from .tables import CatalogRow, SpaceTable
+from .names import folder_range
+from .tables import CatalogRow, DocumentRow, LocationRow, SpaceTable
 
 T = TypeVar("T")
 CHUNK = 500  # values in one IN list
@@ -38,3 +39,12 @@ def raise_seq(connection: Connection, space_id: int, by: int) -> int:
     if now is None:
         raise NotInIndex(f"space {space_id} is not in the catalog; ensure_space makes one")
     return int(now) - by + 1
+
+
+def below_stored(names: Iterable[str], row: type[LocationRow] | type[DocumentRow] = LocationRow) -> Any:
+    """SQL condition: the location (or text source) is one of these stored paths or lies below one."""
+    tests = []
+    for stored in names:
+        low, high = folder_range(stored)
+        tests += [row.path == stored, (row.path >= low) & (row.path < high)]
+    return or_(False, *tests)

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select
 
-from . import generations, spaces, vectors
+from . import generations, spaces, text_reads, vectors
 from .files import Generation
 from .tables import LocationRow, PhotoRow
 
@@ -26,6 +26,7 @@ def status(connection: Connection) -> dict[str, Any]:
         "failed": states.get("failed", 0),
         "encodings": encodings,
         "regions": regions,
+        "texts": text_reads.counts(connection) | {"encoded": text_reads.count(connection, active.id) if active else 0},
         "space": None
         if active is None
         else {
@@ -47,7 +48,7 @@ def _generation(connection: Connection, row: Generation) -> dict[str, Any]:
         "rows": row.rows,
         "bytes": row.bytes,
         "mark": row.mark,
-        "delta": generations.moved(connection, row.space_id, row.mark),
+        "delta": (text_reads if row.kind == "text" else generations).moved(connection, row.space_id, row.mark),
         "recipe": row.recipe.factory,
         "recall": {str(k): share for k, share in row.recipe.recall.items()},
     }

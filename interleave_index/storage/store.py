@@ -13,11 +13,25 @@ from typing import Any
 from sqlalchemy import Connection, delete, insert, select
 
 from ..errors import IndexDamaged, NotInIndex
+from ..paths import lies_in
 from ..records import FailedFile, Filters, Floats, Location, Photo, PhotoFacts, Rle, Space
-from . import bulk, exclusions, facets, reads, spaces, statements, status, vectors, verify, writes
+from . import (
+    bulk,
+    exclusions,
+    facets,
+    reads,
+    spaces,
+    statements,
+    status,
+    text_reads,
+    text_writes,
+    vectors,
+    verify,
+    writes,
+)
 from .blobs import unpack_masks
 from .builder import Progress
-from .files import Generation
+from .files import Generation, Kind
 from .indexes import SpaceIndexes
 from .names import composed, gone_folders, real_path, stored_path, thumbnail_file
 from .rows import (
@@ -38,6 +52,7 @@ from .rows import (
 )
 from .session import Session
 from .tables import CalibrationRow
+from .text_store import TextStore
 from .upkeep import Upkeep
 
 __all__ = ["Check", "KnownLocation", "ShaKnown", "SpaceRow", "Store", "StoredVectors", "WriteBatch", "WriteCounts"]
@@ -51,12 +66,14 @@ class Store:
 
     Attributes:
         folder: the index folder, absolute.
+        texts: text sources beside the photos, and the words of file names.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._session = Session(folder)
         self._upkeep = Upkeep(self._session)
+        self.texts = TextStore(self._session)
 
     @classmethod
     def open(cls, folder: Path | str, *, create: bool = False) -> Store:
@@ -190,7 +207,11 @@ class Store:
             IndexBusy: another process writes.
         """
         with self._session.writing("ingest") as connection:
-            return writes.write_batch(connection, batch)
+            counts = writes.write_batch(connection, batch)
+            texts = {write.facts.sha256: write.facts.text for write in batch.photos if write.facts.text is not None}
+            ids = writes.photo_ids_by_sha(connection, list(texts))
+            text_writes.write_embedded(connection, {ids[sha]: source for sha, source in texts.items()})
+        return counts
 
     def write_encodings(
         self,
@@ -248,6 +269,8 @@ class Store:
         """
         with self._session.writing("ingest") as connection:
             before = writes.edit_photo(connection, photo_id, facts, location)
+            if before is not None and facts.text is not None:
+                text_writes.write_embedded(connection, {photo_id: facts.text})
         if before is not None and before != facts.sha256:
             self._gone([before])
         return before is not None
@@ -305,7 +328,7 @@ class Store:
             every = exclusions.read(connection)
             for path in paths:
                 names = [composed(real_path(name)) for name in reads.spellings(connection, path)]
-                here = [row for row in every if any(_is_at_or_below(composed(row.shown), name) for name in names)]
+                here = [row for row in every if any(lies_in(composed(row.shown), name) for name in names)]
                 if not here:
                     raise NotInIndex(_nothing_forgotten(path, every))
                 lifted.update({(row.kind, row.name): row for row in here})
@@ -377,7 +400,8 @@ class Store:
     def failed(self) -> list[FailedFile]:
         """Every file that could not be read, by path, with the reason of the last try."""
         with self._session.reading() as connection:
-            return reads.failed(connection)
+            texts = text_reads.failed(connection) if text_reads.are_there(connection) else []
+            return sorted([*reads.failed(connection), *texts], key=lambda failed: failed.path)
 
     def below(self, folder: Path | str) -> list[int]:
         """Ids of the photos with a location at or below a path, present or missing, ascending."""
@@ -472,22 +496,28 @@ class Store:
         """
         return self._upkeep.indexes(space_id)
 
-    def needs_optimize(self, space_id: int) -> bool:
-        """Whether more than 5 % of the photos, or 20,000, came or went since the older of the two FAISS files."""
-        return self._upkeep.is_due(space_id)
+    def due(self, space_id: int) -> tuple[Kind, ...]:
+        """Kinds of FAISS files to make anew: more than 5 % of their rows, or 20,000, came or went since they were made.
 
-    def optimize(self, space_id: int, progress: Progress | None = None) -> list[Generation]:
+        The files of images and regions are made together.
+        """
+        return self._upkeep.due(space_id)
+
+    def optimize(
+        self, space_id: int, progress: Progress | None = None, *, kinds: Sequence[Kind] | None = None
+    ) -> list[Generation]:
         """Fold everything into new FAISS files, and put them in the place of the old ones.
 
         A crash at any moment leaves the old files in force; what it leaves behind is removed by the next open.
 
         Args:
             progress: called with photos done and photos in all.
+            kinds: of the files that are made; None makes all.
         Raises:
             IndexBusy: another process writes.
             BackendMissing: faiss is not installed.
         """
-        return self._upkeep.optimize(space_id, progress)
+        return self._upkeep.optimize(space_id, progress, kinds)
 
     # --- the whole ---------------------------------------------------------------------------
 
@@ -510,14 +540,10 @@ class Store:
         return checks
 
 
-def _is_at_or_below(path: str, folder: str) -> bool:
-    return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
-
-
 def _nothing_forgotten(path: Path | str, every: Sequence[Exclusion]) -> str:
     """Words for a path at which nothing was forgotten, with the folder above it that was, if there is one."""
     named = os.path.abspath(path)
-    above = [row.shown for row in every if row.kind == "folder" and _is_at_or_below(named, row.shown)]
+    above = [row.shown for row in every if row.kind == "folder" and lies_in(named, row.shown)]
     if above:
         return f"{named} was forgotten with its folder {above[0]}; undo that"
     return f"nothing was forgotten at {named}; `interleave-index forget --list` names all that was"

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     DateTime,
     Float,
@@ -198,6 +199,99 @@ class RemovalRow(Base):
     photo_id: Mapped[int] = mapped_column(BigInteger)
 
 
+class DocumentRow(Base):
+    """One text source: a sidecar or a page at a path, or what is written inside a photo's file (`photo_id`, no path).
+
+    A failed one has a reason and no passages.
+    """
+
+    __tablename__ = "document"
+    __table_args__ = (
+        CheckConstraint("state IN ('present', 'missing', 'failed')", name="state"),
+        CheckConstraint("(path IS NULL) <> (photo_id IS NULL)", name="one_place"),
+        CheckConstraint("state <> 'failed' OR reason IS NOT NULL", name="failed_has_reason"),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=True)
+    path: Mapped[str | None] = mapped_column(PathText, unique=True)
+    photo_id: Mapped[int | None] = mapped_column(ForeignKey("photo.id"), unique=True)
+    kind: Mapped[str] = mapped_column(String(16))
+    sha256: Mapped[str | None] = mapped_column(String(64), index=True)
+    title: Mapped[str | None] = mapped_column(Text)
+    language: Mapped[str | None] = mapped_column(String(35))
+    bytes: Mapped[int] = mapped_column(BigInteger)
+    mtime_ns: Mapped[int] = mapped_column(BigInteger)
+    state: Mapped[str] = mapped_column(String(16))
+    reason: Mapped[str | None] = mapped_column(String(64))
+    detail: Mapped[str | None] = mapped_column(Text)
+    seen_at: Mapped[datetime] = mapped_column(DateTime)
+
+
+class PassageRow(Base):
+    """One piece of a document. `phrases` is JSON: spans of noun phrases, `[[start, end], ...]`. No id is used twice."""
+
+    __tablename__ = "passage"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=True)
+    document_id: Mapped[int] = mapped_column(ForeignKey("document.id"), index=True)
+    ordinal: Mapped[int] = mapped_column(Integer)
+    text: Mapped[str] = mapped_column(Text)
+    phrases: Mapped[str] = mapped_column(Text)
+
+
+class PassagePhotoRow(Base):
+    """One photo that a passage shows among its words (`inline`) or is about, by path; `photo_id` once it is indexed.
+
+    What is written inside a photo's file has no path here.
+    """
+
+    __tablename__ = "passage_photo"
+
+    passage_id: Mapped[int] = mapped_column(ForeignKey("passage.id"), primary_key=True, autoincrement=False)
+    position: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    path: Mapped[str | None] = mapped_column(PathText, index=True)
+    inline: Mapped[bool] = mapped_column(Boolean)
+    photo_id: Mapped[int | None] = mapped_column(ForeignKey("photo.id"), index=True)
+
+
+class PassageEncodingRow(Base):
+    """The vectors of one passage in one space, fp16: of the whole, and of each of its phrases.
+
+    `pictures` names the photos whose pixels took part, as ids with commas; where they are others now, the passage is
+    encoded again.
+    """
+
+    __tablename__ = "passage_encoding"
+    __table_args__ = (Index("ix_passage_encoding_space_id_seq", "space_id", "seq", "passage_id"),)
+
+    passage_id: Mapped[int] = mapped_column(ForeignKey("passage.id"), primary_key=True, autoincrement=False)
+    space_id: Mapped[int] = mapped_column(ForeignKey("space.id"), primary_key=True, autoincrement=False)
+    seq: Mapped[int] = mapped_column(BigInteger)
+    passage: Mapped[bytes] = mapped_column(LargeBinary)
+    phrases: Mapped[bytes] = mapped_column(LargeBinary)
+    pictures: Mapped[str] = mapped_column(Text)
+
+
+class PassageRemovalRow(Base):
+    """One passage taken out, or encoded again, since the live generation of texts."""
+
+    __tablename__ = "passage_removal"
+
+    space_id: Mapped[int] = mapped_column(ForeignKey("space.id"), primary_key=True, autoincrement=False)
+    seq: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    passage_id: Mapped[int] = mapped_column(BigInteger)
+
+
+class TextReadRow(Base):
+    """A photo whose file was searched for text; one without a row was taken in before texts were read."""
+
+    __tablename__ = "text_read"
+
+    photo_id: Mapped[int] = mapped_column(ForeignKey("photo.id"), primary_key=True, autoincrement=False)
+
+
 class GenerationRow(Base):
     """One FAISS file of the folder `faiss`: vectors of `kind` with ``seq <= mark``, `rows` of them.
 
@@ -206,7 +300,7 @@ class GenerationRow(Base):
 
     __tablename__ = "generation"
     __table_args__ = (
-        CheckConstraint("kind IN ('image', 'region')", name="kind"),
+        CheckConstraint("kind IN ('image', 'region', 'text')", name="kind"),
         CheckConstraint("state IN ('live', 'retired')", name="state"),
     )
 

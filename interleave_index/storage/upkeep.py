@@ -9,8 +9,8 @@ from contextlib import suppress
 from sqlalchemy import delete, select
 
 from ..errors import BackendMissing, IndexBusy
-from . import builder, generations
-from .files import KINDS, Generation, Kind, looks_right
+from . import builder, generations, text_reads
+from .files import KINDS, PHOTO_KINDS, Generation, Kind, looks_right
 from .indexes import SpaceIndexes
 from .session import Session
 from .tables import GenerationRow
@@ -69,20 +69,31 @@ class Upkeep:
             generations.commit(connection, made)
         return made
 
-    def optimize(self, space_id: int, progress: builder.Progress | None) -> list[Generation]:
+    def optimize(
+        self, space_id: int, progress: builder.Progress | None, kinds: Sequence[Kind] | None = None
+    ) -> list[Generation]:
         """See `Store.optimize`."""
         with self._session.writer("optimize"):
-            made = self.build(space_id, KINDS, progress)
+            made = self.build(space_id, self.kinds(space_id) if kinds is None else kinds, progress)
             self.sweep()
         return made
 
-    def is_due(self, space_id: int) -> bool:
-        """See `Store.needs_optimize`."""
+    def kinds(self, space_id: int) -> tuple[Kind, ...]:
+        """Kinds of files that this space wants: one for texts only where there are texts, or was a file."""
+        with self._session.reading() as connection:
+            has_file = any(row.kind == "text" for row in generations.live(connection, space_id))
+            return KINDS if has_file or text_reads.count(connection, space_id) else PHOTO_KINDS
+
+    def due(self, space_id: int) -> tuple[Kind, ...]:
+        """See `Store.due`."""
         with self._session.reading() as connection:
             marks = {row.kind: row.mark for row in generations.live(connection, space_id)}
-            moved = generations.moved(connection, space_id, min(marks.get(kind, 0) for kind in KINDS))
+            moved = generations.moved(connection, space_id, min(marks.get(kind, 0) for kind in PHOTO_KINDS))
             photos, _ = count(connection, space_id)
-        return moved > min(FOLD_ROWS, FOLD_SHARE * photos)
+            moved_texts = text_reads.moved(connection, space_id, marks.get("text", 0))
+            texts = text_reads.count(connection, space_id)
+        kinds = PHOTO_KINDS if _is_much(moved, photos) else ()
+        return (*kinds, "text") if _is_much(moved_texts, texts) else kinds
 
     def restore(self) -> None:
         """Rebuild files that are gone or short, as far as a cheap check shows, unless somebody is writing just now."""
@@ -111,3 +122,7 @@ class Upkeep:
                 path.unlink(missing_ok=True)
             with self._session.writing("optimize") as connection:
                 connection.execute(delete(GenerationRow).where(GenerationRow.state == "retired"))
+
+
+def _is_much(moved: int, rows: int) -> bool:
+    return moved > min(FOLD_ROWS, FOLD_SHARE * rows)

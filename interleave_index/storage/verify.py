@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -13,14 +14,25 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ..errors import StorageError
 from ..records import REGIONS_PER_PHOTO, Floats
-from . import generations, vectors
+from . import generations, text_reads, vectors, words
 from .blobs import CHECKED, checksum, unpack_masks
 from .files import Generation, is_whole, open_file, sha256_of
 from .fp16 import widen
 from .names import thumbnail_file
 from .rows import Check, Ids, SpaceRow
 from .spaces import all_spaces
-from .tables import ChecksumRow, EncodingRow, LocationRow, PhotoRow, RegionMaskRow, SpaceTable
+from .tables import (
+    ChecksumRow,
+    DocumentRow,
+    EncodingRow,
+    LocationRow,
+    PassageEncodingRow,
+    PassagePhotoRow,
+    PassageRow,
+    PhotoRow,
+    RegionMaskRow,
+    SpaceTable,
+)
 
 BLOCK = 512  # photos that are held at a time
 Outcome = tuple[bool, str]
@@ -38,6 +50,9 @@ def checks(connection: Connection, folder: Path) -> list[Check]:
     for name, look in (("photos", _photos), ("locations", _locations), ("references", _references)):
         found.append(_run(name, partial(look, connection)))
     found.append(_run("thumbnails", partial(_thumbnails, connection, folder / "thumbnails")))
+    if text_reads.are_there(connection):
+        found.append(_run("texts", partial(_texts, connection)))
+        found.append(_run("words", partial(_words, connection)))
     for space in all_spaces(connection):
         if space.state == "active":
             found.append(_run("encodings", partial(_complete, connection, space)))
@@ -48,6 +63,8 @@ def checks(connection: Connection, folder: Path) -> list[Check]:
             ("sequence", _sequence),
         ):
             found.append(_run(f"{name} of space {space.id}", partial(check, connection, space)))
+        if text_reads.are_there(connection):
+            found.append(_run(f"text vectors of space {space.id}", partial(_text_vectors, connection, space)))
     files = folder / "faiss"
     for row in generations.live(connection):
         found.append(_run(f"{row.kind} file of space {row.space_id}", partial(_file, files, row)))
@@ -237,6 +254,57 @@ def _sequence(connection: Connection, space: SpaceRow) -> Outcome:
     return rows == distinct and last <= head, f"counter at {head}, last used {last}, {rows - distinct} used twice"
 
 
+def _texts(connection: Connection) -> Outcome:
+    """Whether every passage belongs to a source, and every row about a passage to one that is there."""
+    lost = _count(
+        connection,
+        PassageRow.id.is_not(None),
+        ~select(DocumentRow.id).where(DocumentRow.id == PassageRow.document_id).exists(),
+    )
+    for model in (PassagePhotoRow, PassageEncodingRow):
+        there = select(PassageRow.id).where(PassageRow.id == model.passage_id).exists()
+        lost += _count(connection, model.passage_id.is_not(None), ~there)
+    photo = select(PhotoRow.id).where(PhotoRow.id == PassagePhotoRow.photo_id).exists()
+    lost += _count(connection, PassagePhotoRow.photo_id.is_not(None), ~photo)
+    counts = text_reads.counts(connection)
+    return (
+        lost == 0,
+        f"{counts['documents']} sources, {counts['passages']} passages, {lost} rows name what is not there",
+    )
+
+
+def _words(connection: Connection) -> Outcome:
+    """Whether full-text search knows every passage and every photo that lies somewhere."""
+    passages = int(connection.execute(select(func.count()).select_from(PassageRow)).scalar_one())
+    somewhere = func.count(LocationRow.photo_id.distinct())
+    photos = int(connection.execute(select(somewhere)).scalar_one())
+    known = words.count(connection, "passage"), words.count(connection, "photo")
+    detail = f"{known[0]} of {passages} passages and {known[1]} of {photos} photos"
+    return known == (passages, photos), detail
+
+
+def _text_vectors(connection: Connection, space: SpaceRow) -> Outcome:
+    """Whether vectors of passages have the length of their space and are unit vectors; some may not be made yet."""
+    dim, longest, wrong = space.space.dim, 0.0, 0
+    rows = connection.execute(
+        select(PassageEncodingRow.passage, PassageEncodingRow.phrases, PassageRow.phrases)
+        .join(PassageRow, PassageRow.id == PassageEncodingRow.passage_id)
+        .where(PassageEncodingRow.space_id == space.id)
+    )
+    for passage, phrases, spans in rows:
+        if len(passage) != 2 * dim or len(phrases) != 2 * dim * len(json.loads(spans)):
+            wrong += 1
+            continue
+        vectors_ = np.frombuffer(passage + phrases, "<f2").reshape(-1, dim).astype(np.float32)
+        longest = max(longest, _longest(vectors_))
+    waiting = text_reads.count_pending(connection, space.id) if space.state == "active" else 0
+    later = f", {waiting} wait for the next ingest" if waiting else ""
+    detail = (
+        f"{text_reads.count(connection, space.id)} passages{later}, longest vector {longest**0.5:.4f}, {wrong} wrong"
+    )
+    return not wrong and longest < 1.05, detail
+
+
 def _file(folder: Path, row: Generation) -> Outcome:
     segment = open_file(folder, row, checked=False)
     found = sha256_of(folder / row.file)
@@ -248,6 +316,11 @@ def _file(folder: Path, row: Generation) -> Outcome:
 def _ids(connection: Connection, folder: Path, row: Generation) -> Outcome:
     segment = open_file(folder, row, checked=False)
     ascending = bool((np.diff(segment.ids) > 0).all())
+    if row.kind == "text":
+        dead = text_reads.removed(connection, row.space_id, row.mark)
+        expected = text_reads.encoded_ids(connection, row.space_id, until_seq=row.mark)
+        wrong = np.setxor1d(segment.ids[~np.isin(segment.ids, dead)], expected)
+        return ascending and not len(wrong), _agreement(len(segment), len(dead), len(wrong))
     dead = generations.removed(connection, row.space_id, row.mark)
     photos = segment.ids // REGIONS_PER_PHOTO if segment.regions else segment.ids
     counts = np.array(
@@ -264,19 +337,29 @@ def _ids(connection: Connection, folder: Path, row: Generation) -> Outcome:
         every = expected[:, None] * REGIONS_PER_PHOTO + ordinals
         expected = every[ordinals < counts[:, 1:]]
     wrong = np.setxor1d(segment.ids[~np.isin(photos, dead)], expected)
-    return ascending and not len(wrong), f"{len(segment)} ids, {len(dead)} removed since, {len(wrong)} do not agree"
+    return ascending and not len(wrong), _agreement(len(segment), len(dead), len(wrong))
+
+
+def _agreement(ids: int, dead: int, wrong: int) -> str:
+    return f"{ids} ids, {dead} removed since, {wrong} do not agree"
 
 
 def _same(connection: Connection, folder: Path, row: Generation) -> Outcome:
     segment = open_file(folder, row, checked=False)
-    living = np.setdiff1d(segment.photo_ids, generations.removed(connection, row.space_id, row.mark))
+    removed = text_reads.removed if row.kind == "text" else generations.removed
+    living = np.setdiff1d(segment.photo_ids, removed(connection, row.space_id, row.mark))
     compared, wrong = 0, []
     for ids in _blocks(living):
-        stored = vectors.fetch(connection, row.space_id, row.dim, ids)
         rows = segment.select(np.array(ids, np.int64), np.empty(0, np.int64)).rows
         held = widen(segment.codes[rows], np.empty((len(rows), row.dim), np.float32))
-        wanted = stored.regions if segment.regions else stored.image
+        if row.kind == "text":
+            stored_texts = text_reads.halves(connection, row.space_id, row.dim, np.array(ids, np.int64))
+            wanted = stored_texts.vectors.astype(np.float32)
+        else:
+            stored = vectors.fetch(connection, row.space_id, row.dim, ids)
+            wanted = stored.regions if segment.regions else stored.image
         compared += len(rows)
         if held.shape != wanted.shape or not (held == wanted).all():
             wrong += ids[:1]
-    return not wrong, f"{compared} vectors of {len(living)} photos compared with the catalog"
+    owners = "passages" if row.kind == "text" else "photos"
+    return not wrong, f"{compared} vectors of {len(living)} {owners} compared with the catalog"

@@ -6,14 +6,15 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
 from ..errors import InputError, NotInIndex
 from ..records import PhotoFacts
+from . import text_writes, words
 from .blobs import CHECKED, checksum, encoding_columns, pack_masks
 from .names import folder_range, real_path, stored_path
 from .rows import LocationWrite, PhotoWrite, WriteBatch, WriteCounts, now
-from .statements import chunks, raise_change, raise_seq, table
+from .statements import below_stored, chunks, raise_change, raise_seq, table
 from .tables import (
     ChecksumRow,
     EncodingRow,
@@ -169,6 +170,7 @@ def _write_locations(
 ) -> tuple[int, int]:
     rows = {row["path"]: row for row in (_location_columns(location, ids) for location in locations)}
     left = [stored_path(location.moved_from) for location in locations if location.moved_from]
+    renamed = _photos_at(connection, [*rows, *left]) | {row["photo_id"] for row in rows.values()}
     for some in chunks([path for path in left if path not in rows]):
         connection.execute(delete(LocationRow).where(LocationRow.path.in_(some)))
     known: set[str] = set()
@@ -186,7 +188,16 @@ def _write_locations(
             .values({name: bindparam(f"new_{name}") for name in names}),
             old,
         )
+    words.put_names(connection, [photo_id for photo_id in renamed if photo_id is not None])
     return len(new), len(old)
+
+
+def _photos_at(connection: Connection, names: Sequence[str]) -> set[int | None]:
+    """Photos that lie at these stored paths; None for a location without a photo."""
+    found: set[int | None] = set()
+    for some in chunks(names):
+        found.update(connection.execute(select(LocationRow.photo_id).where(LocationRow.path.in_(some))).scalars())
+    return found
 
 
 def _location_columns(location: LocationWrite, ids: dict[str, int]) -> dict[str, Any]:
@@ -215,15 +226,6 @@ def _location_columns(location: LocationWrite, ids: dict[str, int]) -> dict[str,
 def below(roots: Iterable[str | Path]) -> Any:
     """SQL condition: the location is one of these paths or lies below one."""
     return below_stored(stored_path(root) for root in roots)
-
-
-def below_stored(names: Iterable[str]) -> Any:
-    """SQL condition as `below`, for names as they are stored."""
-    tests = []
-    for stored in names:
-        low, high = folder_range(stored)
-        tests += [LocationRow.path == stored, (LocationRow.path >= low) & (LocationRow.path < high)]
-    return or_(False, *tests)
 
 
 def mark_missing(connection: Connection, roots: Sequence[Path], seen: Set[str], unlisted: Sequence[Path]) -> int:
@@ -256,8 +258,10 @@ def mark_missing(connection: Connection, roots: Sequence[Path], seen: Set[str], 
 
 def drop_locations(connection: Connection, names: Sequence[str]) -> None:
     """Delete these locations by stored name; their photos stay."""
+    renamed = _photos_at(connection, names)
     for some in chunks(names):
         connection.execute(delete(LocationRow).where(LocationRow.path.in_(some)))
+    words.put_names(connection, [photo_id for photo_id in renamed if photo_id is not None])
     if names:
         raise_change(connection)
 
@@ -286,6 +290,8 @@ def forget(connection: Connection, photo_ids: Sequence[int]) -> list[str]:
                 select(EncodingRow.photo_id).where(EncodingRow.space_id == space_id, EncodingRow.photo_id.in_(some))
             ).scalars()
         take_out(connection, space_id, encoded)
+    text_writes.forget_photos(connection, wanted)
+    words.remove(connection, "photo", wanted)
     for some in chunks(wanted):
         connection.execute(delete(LocationRow).where(LocationRow.photo_id.in_(some)))
         connection.execute(delete(PixelsRow).where(PixelsRow.photo_id.in_(some)))
@@ -296,14 +302,17 @@ def forget(connection: Connection, photo_ids: Sequence[int]) -> list[str]:
 
 
 def forget_locations(connection: Connection, names: Sequence[str]) -> tuple[int, list[str]]:
-    """Take locations at or below these stored names out, and every photo that has no other one.
+    """Take locations at or below these stored names out, and every photo that has no other one; text sources too.
 
     Returns:
-        How many locations, and the sha256 of the photos.
+        How many locations, those of text sources included, and the sha256 of the photos.
     """
+    documents = text_writes.forget_below(connection, names)
     rows = connection.execute(select(LocationRow.path, LocationRow.photo_id).where(below_stored(names))).all()
     drop_locations(connection, [path for path, _ in rows])
-    return len(rows), forget_placeless(connection, [photo_id for _, photo_id in rows if photo_id is not None])
+    return len(rows) + documents, forget_placeless(
+        connection, [photo_id for _, photo_id in rows if photo_id is not None]
+    )
 
 
 def forget_placeless(connection: Connection, photo_ids: Sequence[int] | None = None) -> list[str]:
@@ -328,10 +337,12 @@ def prunable(connection: Connection) -> tuple[int, list[str], list[str]]:
 
 
 def prune(connection: Connection) -> list[str]:
-    """Forget every photo without a present location, and every missing location; returns sha256 of the photos."""
+    """Forget photos without a present location, missing locations and text sources; returns sha256 of the photos."""
     kept = select(LocationRow.photo_id).where(LocationRow.state == "present", LocationRow.photo_id == PhotoRow.id)
     lost = connection.execute(select(PhotoRow.id).where(~kept.exists())).scalars().all()
     shas = forget(connection, lost)
-    connection.execute(delete(LocationRow).where(LocationRow.state == "missing"))
+    missing = connection.execute(select(LocationRow.path).where(LocationRow.state == "missing")).scalars().all()
+    drop_locations(connection, missing)
+    text_writes.prune(connection)
     raise_change(connection)
     return shas

@@ -11,7 +11,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
-from interleave_index.storage import database, schema
+from interleave_index.storage import database, schema, words
 from interleave_index.storage.store import Store
 from interleave_index.storage.tables import Base
 
@@ -45,7 +45,9 @@ def test_migrating_an_empty_catalog_gives_what_a_new_one_has(tmp_path: Path) -> 
 
 def test_nothing_is_left_for_a_migration_to_do(tmp_path: Path) -> None:
     with Store.open(tmp_path, create=True) as store, store.reading() as connection:
-        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        full_text = tuple(words.TABLES.values())  # with the tables that SQLite keeps behind them
+        options = {"compare_type": True, "include_name": lambda name, *_: not str(name).startswith(full_text)}
+        context = MigrationContext.configure(connection, opts=options)
         assert compare_metadata(context, Base.metadata) == []
 
 
@@ -62,7 +64,7 @@ NEXT = """
 import sqlalchemy as sa
 from alembic import op
 
-revision, down_revision = "0004", "0003"
+revision, down_revision = "0005", "0004"
 
 
 def upgrade():
@@ -77,9 +79,9 @@ def test_an_older_catalog_is_brought_up_to_date_when_it_is_opened_and_keeps_its_
     library.add("a", "b")
     library.store.close()
     newer = shutil.copytree(schema.MIGRATIONS, tmp_path / "migrations")
-    (newer / "versions" / "v0004_stars.py").write_text(NEXT)
+    (newer / "versions" / "v0005_stars.py").write_text(NEXT)
     monkeypatch.setattr(schema, "MIGRATIONS", newer)
-    monkeypatch.setattr(schema, "REVISIONS", ("0001", "0002", "0003", "0004"))
+    monkeypatch.setattr(schema, "REVISIONS", ("0001", "0002", "0003", "0004", "0005"))
     library.reopen()
     with library.store.reading() as connection:
         assert connection.exec_driver_sql("SELECT sha256, stars FROM photo").all() == [

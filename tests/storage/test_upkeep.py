@@ -192,15 +192,15 @@ def test_a_reader_sees_whole_states_while_a_writer_commits_and_optimizes(folded:
 
 
 def test_only_a_delta_that_has_grown_is_worth_folding_in(library: Any) -> None:
-    assert not library.store.needs_optimize(library.space)
+    assert not library.store.due(library.space)
     library.add(*[f"n{i}" for i in range(60)])
-    assert library.store.needs_optimize(library.space)
+    assert library.store.due(library.space)
     library.store.optimize(library.space)
-    assert not library.store.needs_optimize(library.space)
+    assert not library.store.due(library.space)
     library.add("a", "b", "c")
-    assert not library.store.needs_optimize(library.space)
+    assert not library.store.due(library.space)
     library.forget(library.add("d"))
-    assert library.store.needs_optimize(library.space)
+    assert library.store.due(library.space)
 
 
 def test_removals_are_kept_only_as_long_as_a_file_needs_them(folded: Any) -> None:

@@ -1,0 +1,141 @@
+"""Frozen records of text sources: what goes into a transaction and what comes out. Knows no SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..records import Floats
+from ..records.texts import SourceText, Span
+from .rows import Ids, LocationState
+
+
+@dataclass(frozen=True, slots=True)
+class KnownDocument:
+    """What the catalog knows of one text source; `bytes` and `mtime_ns` as when it was last looked at."""
+
+    id: int
+    bytes: int
+    mtime_ns: int
+    state: LocationState
+    kind: str
+    sha256: str | None
+    reason: str | None = None
+    detail: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentWrite:
+    """One text source at a path, as it is now.
+
+    Attributes:
+        path: absolute, as `os.fsdecode` makes it.
+        kind: one of `records.texts.TEXT_KINDS`, but for ``embedded``.
+        sha256: of the file; None when it could not be read.
+        source: what it says; None for a failed one.
+        reason, detail: class name and words of the failure, or None.
+        moved_from: path where this content was before; its row takes the new path.
+    """
+
+    path: str
+    kind: str
+    sha256: str | None
+    bytes: int
+    mtime_ns: int
+    source: SourceText | None = None
+    reason: str | None = None
+    detail: str | None = None
+    moved_from: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PendingPassage:
+    """A passage that has no vectors in a space, or vectors made with other pictures.
+
+    Attributes:
+        photo_ids: of the pictures among its words, in order; None for one that is not indexed.
+    """
+
+    id: int
+    text: str
+    phrases: tuple[Span, ...]
+    photo_ids: tuple[int | None, ...]
+
+    @property
+    def pictures(self) -> str:
+        """The photos whose pixels take part, as they are kept beside the vectors."""
+        return picture_key(self.photo_ids)
+
+
+def picture_key(photo_ids: Sequence[int | None]) -> str:
+    """Photos whose pixels take part in a passage's vector, as text.
+
+    >>> picture_key((7, None, 9))
+    '7,,9'
+    """
+    return ",".join("" if photo_id is None else str(photo_id) for photo_id in photo_ids)
+
+
+@dataclass(frozen=True, slots=True)
+class PassageVectors:
+    """Vectors of one passage, unit length.
+
+    Attributes:
+        passage: (D,) float32, of the whole.
+        phrases: (P, D) float32, one for each phrase.
+        pictures: see `picture_key`.
+    """
+
+    passage_id: int
+    passage: Floats
+    phrases: Floats
+    pictures: str
+
+
+@dataclass(frozen=True, slots=True)
+class PassageLinks:
+    """Which photos each passage shows or is about, for passages whose source is there.
+
+    Attributes:
+        passage_ids: (n,) int64, every such passage, ascending.
+        of_passage, photo_ids: (m,) int64 pairs, `of_passage` ascending.
+    """
+
+    passage_ids: Ids
+    of_passage: Ids
+    photo_ids: Ids
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPassage:
+    """One passage of the catalog with its source.
+
+    Attributes:
+        path: of its source; of the photo, for text that is written inside a photo's file.
+        photos: indexed photos that it shows or is about, in order, each once.
+        inline: photo ids in the order of the marks in `text`; None for a picture that is not indexed.
+    """
+
+    id: int
+    document_id: int
+    kind: str
+    path: str | None
+    title: str | None
+    language: str | None
+    ordinal: int
+    text: str
+    phrases: tuple[Span, ...]
+    photos: tuple[int, ...]
+    inline: tuple[int | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TextHalves:
+    """Vectors of some passages as they are stored, by id: passage ids (n,), their seqs (n,), vectors (n, D) fp16."""
+
+    passage_ids: Ids
+    seqs: Ids
+    vectors: NDArray[np.float16]

@@ -1,0 +1,126 @@
+"""`TextStore`: the part of a store that holds text sources, their passages, and the words of file names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence, Set
+from pathlib import Path
+
+from sqlalchemy import Connection, select
+
+from ..records import Floats
+from ..records.texts import SourceText
+from . import text_reads, text_writes, words
+from .rows import Ids
+from .session import Session
+from .tables import TextReadRow
+from .text_rows import DocumentWrite, KnownDocument, PassageLinks, PassageVectors, PendingPassage, StoredPassage
+
+
+class TextStore:
+    """Text sources of one index; reached as `Store.texts`.
+
+    In an older catalog that may only be read there are none, and nothing is found.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    # --- what ingest needs -------------------------------------------------------------------
+
+    def known(self, roots: Sequence[Path]) -> dict[str, KnownDocument]:
+        """Every text source at or below the roots, by path as `os.fsdecode` makes it."""
+        with self._session.reading() as connection:
+            return text_reads.known_documents(connection, roots)
+
+    def missing_contents(self) -> dict[str, str]:
+        """Paths of missing text sources by content (sha256)."""
+        with self._session.reading() as connection:
+            return text_reads.missing_contents(connection)
+
+    def read_photos(self) -> frozenset[int]:
+        """Ids of the photos whose files were searched for text."""
+        with self._session.reading() as connection:
+            return frozenset(connection.execute(select(TextReadRow.photo_id)).scalars())
+
+    def write(self, documents: Sequence[DocumentWrite]) -> None:
+        """Write text sources with their passages in one transaction; passages whose words stay keep their vectors."""
+        with self._session.writing("ingest") as connection:
+            text_writes.write_documents(connection, documents)
+
+    def write_embedded(self, texts: Mapping[int, SourceText]) -> None:
+        """Keep what is written inside the files of some photos, by photo id."""
+        with self._session.writing("ingest") as connection:
+            text_writes.write_embedded(connection, texts)
+
+    def mark_missing(self, roots: Sequence[Path], seen: Set[str], unlisted: Sequence[Path] = ()) -> int:
+        """Call text sources below fully listed roots missing when they were not seen; returns how many."""
+        with self._session.writing("ingest") as connection:
+            return text_writes.mark_missing(connection, roots, frozenset(seen), unlisted)
+
+    def relink(self) -> int:
+        """Tie the pictures of passages to the photos that lie at their paths now; returns how many were tied anew."""
+        with self._session.writing("ingest") as connection:
+            return text_writes.relink(connection)
+
+    def pending(self, space_id: int, limit: int) -> list[PendingPassage]:
+        """Passages that wait for their vectors in a space, oldest first, at most `limit`."""
+        with self._session.reading() as connection:
+            return text_reads.pending(connection, space_id, limit)
+
+    def count_pending(self, space_id: int) -> int:
+        """How many passages wait for their vectors in a space."""
+        with self._session.reading() as connection:
+            return text_reads.count_pending(connection, space_id)
+
+    def write_vectors(self, space_id: int, dim: int, made: Sequence[PassageVectors]) -> None:
+        """Keep vectors of passages in one transaction; a passage that is gone by now is passed over.
+
+        Raises:
+            InputError: a vector does not fit the space.
+        """
+        with self._session.writing("ingest") as connection:
+            text_writes.write_vectors(connection, space_id, dim, made)
+
+    # --- what a query needs ------------------------------------------------------------------
+
+    def links(self) -> PassageLinks:
+        """Which photos the passages of present sources show or are about."""
+        return self._session.remembered("passage links", text_reads.links)
+
+    def passages(self, passage_ids: Sequence[int]) -> dict[int, StoredPassage]:
+        """Those of the ids that the catalog knows."""
+        with self._session.reading() as connection:
+            return text_reads.passages(connection, passage_ids)
+
+    def of_photo(self, photo_id: int) -> list[StoredPassage]:
+        """Passages that show a photo or are about it, in the order of their sources."""
+        with self._session.reading() as connection:
+            ids = text_reads.of_photo(connection, photo_id)
+            found = text_reads.passages(connection, ids)
+        return [found[passage_id] for passage_id in ids]
+
+    def every(self) -> list[int]:
+        """Ids of all passages of present sources, by source and place in it."""
+        with self._session.reading() as connection:
+            return text_reads.every_passage(connection) if text_reads.are_there(connection) else []
+
+    def phrase_vectors(self, space_id: int, dim: int, passage_ids: Sequence[int]) -> dict[int, Floats]:
+        """(P, D) float32 vectors of the phrases of these passages, by id; those without vectors are left out."""
+        with self._session.reading() as connection:
+            return text_reads.phrase_vectors(connection, space_id, dim, passage_ids)
+
+    def holding(self, source: words.Source, phrase: str, limit: int) -> Ids | None:
+        """Ids of the passages, or photos by their file names, that hold a word or phrase; see `words.holding`."""
+
+        def look(connection: Connection) -> Ids | None:
+            there = words.are_there(connection)
+            return words.holding(connection, source, phrase, limit) if there else words.NONE
+
+        return self._session.remembered(("words", source, phrase, limit), look)
+
+    def count_words(self, source: words.Source) -> int:
+        """Passages, or photos, whose words can be searched."""
+        return self._session.remembered(
+            ("count words", source),
+            lambda connection: words.count(connection, source) if words.are_there(connection) else 0,
+        )

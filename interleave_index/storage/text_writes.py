@@ -1,0 +1,301 @@
+"""Everything that changes text sources and their passages, on a connection inside the store's transaction.
+
+A passage whose words stay the same keeps its id and its vectors when its source is edited or moved; only what is new is
+encoded.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sqlalchemy import Connection, delete, insert, select, update
+
+from ..errors import InputError
+from ..records.texts import PassageText, SourceText
+from . import words
+from .names import folder_range, real_path, stored_path
+from .rows import now
+from .statements import below_stored, chunks, raise_change, raise_seq, table
+from .tables import (
+    DocumentRow,
+    LocationRow,
+    PassageEncodingRow,
+    PassagePhotoRow,
+    PassageRemovalRow,
+    PassageRow,
+    TextReadRow,
+)
+from .text_rows import DocumentWrite, PassageVectors
+
+# A photo keeps its id while it is missing, so that a passage is not encoded twice for a drive that was away.
+_PHOTO_AT = (
+    select(LocationRow.photo_id)
+    .where(LocationRow.path == PassagePhotoRow.path, LocationRow.photo_id.is_not(None))
+    .scalar_subquery()
+)
+
+
+def write_documents(connection: Connection, documents: Sequence[DocumentWrite]) -> None:
+    """Write text sources with their passages, in the place of what the catalog held at their paths."""
+    for document in documents:
+        _write_document(connection, document)
+    if documents:
+        raise_change(connection)
+
+
+def _write_document(connection: Connection, document: DocumentWrite) -> None:
+    path = stored_path(document.path)
+    values = {
+        "path": path,
+        "photo_id": None,
+        "kind": document.kind,
+        "sha256": document.sha256,
+        "bytes": document.bytes,
+        "mtime_ns": document.mtime_ns,
+        "state": "present" if document.reason is None else "failed",
+        "reason": document.reason,
+        "detail": document.detail,
+    }
+    before = path if document.moved_from is None else stored_path(document.moved_from)
+    here = connection.execute(select(DocumentRow.id).where(DocumentRow.path == path)).scalar()
+    if here is None:
+        here = connection.execute(select(DocumentRow.id).where(DocumentRow.path == before)).scalar()
+    passages = [(passage, _links(passage)) for passage in document.source.passages] if document.source else []
+    _write_source(connection, here, values, document.source, passages)
+
+
+def write_embedded(connection: Connection, texts: Mapping[int, SourceText]) -> None:
+    """Keep what is written inside the files of some photos, by photo id, and that these were read."""
+    known: dict[int, int] = {}
+    read: set[int] = set()
+    for some in chunks(list(texts)):
+        rows = connection.execute(select(DocumentRow.photo_id, DocumentRow.id).where(DocumentRow.photo_id.in_(some)))
+        known.update((photo_id, document_id) for photo_id, document_id in rows if photo_id is not None)
+        read.update(connection.execute(select(TextReadRow.photo_id).where(TextReadRow.photo_id.in_(some))).scalars())
+    for photo_id, source in texts.items():
+        if source.passages:
+            values = {"photo_id": photo_id, "path": None, "kind": "embedded", "bytes": 0, "mtime_ns": 0}
+            state = {"sha256": None, "state": "present", "reason": None, "detail": None}
+            passages = [(passage, [(None, False, photo_id)]) for passage in source.passages]
+            _write_source(connection, known.get(photo_id), values | state, source, passages)
+        elif photo_id in known:
+            drop_documents(connection, [known[photo_id]])
+    new = [{"photo_id": photo_id} for photo_id in texts if photo_id not in read]
+    if new:
+        connection.execute(insert(table(TextReadRow)), new)
+    if texts:
+        raise_change(connection)
+
+
+_Link = tuple[str | None, bool, int | None]  # path, inline, photo id
+
+
+def _links(passage: PassageText) -> list[_Link]:
+    shown: list[_Link] = [(stored_path(path), True, None) for path in passage.pictures]
+    return shown + [(stored_path(path), False, None) for path in passage.about]
+
+
+def _write_source(
+    connection: Connection,
+    document_id: int | None,
+    values: dict[str, Any],
+    source: SourceText | None,
+    passages: Sequence[tuple[PassageText, Sequence[_Link]]],
+) -> None:
+    """One document and its passages; passages that are there with the same words stay, all others of it go."""
+    columns = values | {
+        "title": source.title if source else None,
+        "language": source.language[:35] if source and source.language else None,
+        "seen_at": now(),
+    }
+    if document_id is None:
+        made = connection.execute(insert(table(DocumentRow)).values(columns))
+        document_id = int(made.inserted_primary_key[0])  # type: ignore[index]
+    else:
+        connection.execute(update(DocumentRow).where(DocumentRow.id == document_id).values(columns))
+    rows = connection.execute(
+        select(PassageRow.id, PassageRow.text, PassageRow.phrases)
+        .where(PassageRow.document_id == document_id)
+        .order_by(PassageRow.ordinal.desc())
+    )
+    kept: dict[tuple[str, str], list[int]] = {}
+    for passage_id, words_before, phrases in rows:
+        kept.setdefault((words_before, phrases), []).append(passage_id)
+    placed: list[int] = []
+    for ordinal, (passage, _) in enumerate(passages):
+        phrases = json.dumps(passage.phrases, separators=(",", ":"))
+        same = kept.get((passage.text, phrases))
+        if same:
+            placed.append(same.pop())
+            connection.execute(update(PassageRow).where(PassageRow.id == placed[-1]).values(ordinal=ordinal))
+            continue
+        row = {"document_id": document_id, "ordinal": ordinal, "text": passage.text, "phrases": phrases}
+        made = connection.execute(insert(table(PassageRow)).values(row))
+        placed.append(int(made.inserted_primary_key[0]))  # type: ignore[index]
+    drop_passages(connection, [passage_id for left in kept.values() for passage_id in left])
+    title = columns["title"] or ""
+    words.put(
+        connection,
+        "passage",
+        {placed[n]: f"{title}\n{passage.text}" for n, (passage, _) in enumerate(passages)},
+    )
+    for some in chunks(placed):
+        connection.execute(delete(PassagePhotoRow).where(PassagePhotoRow.passage_id.in_(some)))
+    links = [
+        {"passage_id": passage_id, "position": position, "path": path, "inline": inline, "photo_id": photo_id}
+        for passage_id, (_, named) in zip(placed, passages, strict=True)
+        for position, (path, inline, photo_id) in enumerate(named)
+    ]
+    if links:
+        connection.execute(insert(table(PassagePhotoRow)), links)
+    for some in chunks(placed):
+        _tie(connection, PassagePhotoRow.passage_id.in_(some))
+
+
+def relink(connection: Connection) -> int:
+    """Tie the pictures of all passages to the photos that lie at their paths now; returns how many were tied anew."""
+    count = _tie(connection, PassagePhotoRow.photo_id.is_distinct_from(_PHOTO_AT))
+    if count:
+        raise_change(connection)
+    return count
+
+
+def _tie(connection: Connection, chosen: Any) -> int:
+    rows = update(PassagePhotoRow).where(PassagePhotoRow.path.is_not(None), chosen)
+    return int(connection.execute(rows.values(photo_id=_PHOTO_AT)).rowcount)
+
+
+def write_vectors(connection: Connection, space_id: int, dim: int, made: Sequence[PassageVectors]) -> None:
+    """Keep vectors of passages in one space, in the place of those that they had there.
+
+    Raises:
+        InputError: a vector has another length than the space, or is not finite.
+    """
+    for vectors in made:
+        for array in (vectors.passage[None], vectors.phrases.reshape(-1, dim)):
+            if array.shape[-1] != dim or not np.isfinite(array).all():
+                raise InputError(f"passage {vectors.passage_id}: vectors are not finite, or not {dim} numbers long")
+    ids = [vectors.passage_id for vectors in made]
+    _take_out(connection, space_id, ids)
+    there: set[int] = set()
+    for some in chunks(ids):
+        there.update(connection.execute(select(PassageRow.id).where(PassageRow.id.in_(some))).scalars())
+    due = [vectors for vectors in made if vectors.passage_id in there]
+    if not due:
+        return
+    first = raise_seq(connection, space_id, len(due))
+    rows = [
+        {
+            "passage_id": vectors.passage_id,
+            "space_id": space_id,
+            "seq": seq,
+            "passage": vectors.passage.astype("<f2").tobytes(),
+            "phrases": vectors.phrases.astype("<f2").tobytes(),
+            "pictures": vectors.pictures,
+        }
+        for seq, vectors in enumerate(due, first)
+    ]
+    connection.execute(insert(table(PassageEncodingRow)), rows)
+    raise_change(connection)
+
+
+def _take_out(connection: Connection, space_id: int, passage_ids: Sequence[int]) -> None:
+    """Delete vectors of these passages in one space, and leave a removal row for each that had some."""
+    had: list[int] = []
+    for some in chunks(passage_ids):
+        here = (PassageEncodingRow.space_id == space_id, PassageEncodingRow.passage_id.in_(some))
+        had += connection.execute(select(PassageEncodingRow.passage_id).where(*here)).scalars()
+        connection.execute(delete(PassageEncodingRow).where(*here))
+    if had:
+        first = raise_seq(connection, space_id, len(had))
+        rows = [{"space_id": space_id, "seq": seq, "passage_id": had_id} for seq, had_id in enumerate(had, first)]
+        connection.execute(insert(table(PassageRemovalRow)), rows)
+
+
+def drop_passages(connection: Connection, passage_ids: Sequence[int]) -> None:
+    """Take passages out of every table."""
+    if not passage_ids:
+        return
+    spaces: set[int] = set()
+    for some in chunks(passage_ids):
+        found = select(PassageEncodingRow.space_id).where(PassageEncodingRow.passage_id.in_(some)).distinct()
+        spaces.update(connection.execute(found).scalars())
+    for space_id in sorted(spaces):
+        _take_out(connection, space_id, passage_ids)
+    words.remove(connection, "passage", passage_ids)
+    for some in chunks(passage_ids):
+        connection.execute(delete(PassagePhotoRow).where(PassagePhotoRow.passage_id.in_(some)))
+        connection.execute(delete(PassageRow).where(PassageRow.id.in_(some)))
+
+
+def drop_documents(connection: Connection, document_ids: Sequence[int]) -> None:
+    """Take text sources out of the catalog with their passages; files stay."""
+    for some in chunks(document_ids):
+        own = connection.execute(select(PassageRow.id).where(PassageRow.document_id.in_(some))).scalars().all()
+        drop_passages(connection, own)
+        connection.execute(delete(DocumentRow).where(DocumentRow.id.in_(some)))
+    if document_ids:
+        raise_change(connection)
+
+
+def forget_photos(connection: Connection, photo_ids: Sequence[int]) -> None:
+    """Take out what is written inside the files of photos that go; passages of other sources lose them."""
+    for some in chunks(photo_ids):
+        own = connection.execute(select(DocumentRow.id).where(DocumentRow.photo_id.in_(some))).scalars().all()
+        drop_documents(connection, own)
+        connection.execute(update(PassagePhotoRow).where(PassagePhotoRow.photo_id.in_(some)).values(photo_id=None))
+        connection.execute(delete(TextReadRow).where(TextReadRow.photo_id.in_(some)))
+
+
+def forget_below(connection: Connection, names: Sequence[str]) -> int:
+    """Take text sources at or below these stored names out; returns how many."""
+    ids = connection.execute(select(DocumentRow.id).where(below_stored(names, DocumentRow))).scalars().all()
+    drop_documents(connection, ids)
+    return len(ids)
+
+
+def mark_missing(connection: Connection, roots: Sequence[Path], seen: frozenset[str], unlisted: Sequence[Path]) -> int:
+    """Call text sources below the roots missing that were not seen, but for those below unlisted folders.
+
+    A failed one that is not met any more goes. Returns how many became missing.
+    """
+    rows = connection.execute(
+        select(DocumentRow.id, DocumentRow.path, DocumentRow.state).where(
+            below_stored([stored_path(root) for root in roots], DocumentRow), DocumentRow.state != "missing"
+        )
+    ).all()
+    skipped = [stored_path(folder) for folder in unlisted]
+    gone: list[int] = []
+    failed: list[int] = []
+    for document_id, path, state in rows:
+        if path is None:
+            continue
+        hidden = any(path == folder or path.startswith(folder_range(folder)[0]) for folder in skipped)
+        if not hidden and real_path(path) not in seen:
+            (failed if state == "failed" else gone).append(document_id)
+    for some in chunks(gone):
+        connection.execute(
+            update(DocumentRow).where(DocumentRow.id.in_(some)).values(state="missing", reason=None, detail=None)
+        )
+    drop_documents(connection, failed)
+    if gone:
+        raise_change(connection)
+    return len(gone)
+
+
+def prune(connection: Connection) -> int:
+    """Take out every missing text source; returns how many."""
+    ids = connection.execute(select(DocumentRow.id).where(DocumentRow.state == "missing")).scalars().all()
+    drop_documents(connection, ids)
+    return len(ids)
+
+
+def trim_removals(connection: Connection, space_id: int, mark: int) -> None:
+    """Delete removal rows that a generation of texts up to this mark does not need."""
+    connection.execute(
+        delete(PassageRemovalRow).where(PassageRemovalRow.space_id == space_id, PassageRemovalRow.seq <= mark)
+    )

@@ -1,0 +1,106 @@
+"""Full-text search over passages and over the names of photos' files: the words as they stand, without a model.
+
+Two tables of SQLite's FTS5: `passage_words` (rowid = passage id) and `photo_words` (rowid = photo id, every file name
+and folder name of its locations). Words are compared without case and accents and by their English stem, so that
+"mountains" meets "mountain". This module is the only one that knows how a database searches words; nothing else of the
+package names these tables.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal
+
+import numpy as np
+from sqlalchemy import Connection, inspect, select, text
+
+from .names import real_path
+from .rows import Ids
+from .statements import chunks
+from .tables import LocationRow
+
+Source = Literal["passage", "photo"]
+SOURCES: tuple[Source, ...] = ("passage", "photo")
+TOKENIZER = "porter unicode61 remove_diacritics 2"
+NONE = np.empty(0, np.int64)
+TABLES = {source: f"{source}_words" for source in SOURCES}
+
+
+def create(connection: Connection) -> None:
+    """Make both tables, in the caller's transaction."""
+    for name in TABLES.values():
+        connection.execute(text(f"CREATE VIRTUAL TABLE {name} USING fts5(words, tokenize = '{TOKENIZER}')"))
+
+
+def drop(connection: Connection) -> None:
+    """Take both tables away."""
+    for name in TABLES.values():
+        connection.execute(text(f"DROP TABLE {name}"))
+
+
+def are_there(connection: Connection) -> bool:
+    """Whether the catalog has them: an older one that may only be read has none."""
+    return inspect(connection).has_table(TABLES["photo"])
+
+
+def put(connection: Connection, source: Source, rows: Mapping[int, str]) -> None:
+    """Keep the words of some rows, in the place of those that these rows had."""
+    remove(connection, source, list(rows))
+    if rows:
+        values = [{"id": row_id, "words": words} for row_id, words in rows.items()]
+        connection.execute(text(f"INSERT INTO {TABLES[source]} (rowid, words) VALUES (:id, :words)"), values)
+
+
+def remove(connection: Connection, source: Source, ids: Sequence[int]) -> None:
+    """Take the words of some rows out; ids without words are passed over."""
+    if ids:
+        connection.execute(text(f"DELETE FROM {TABLES[source]} WHERE rowid = :id"), [{"id": row_id} for row_id in ids])
+
+
+def put_names(connection: Connection, photo_ids: Iterable[int]) -> None:
+    """Keep the file and folder names of these photos as they are now; a photo without any location has no words."""
+    wanted = sorted(set(photo_ids))
+    names: defaultdict[int, list[str]] = defaultdict(list)
+    for some in chunks(wanted):
+        rows = connection.execute(select(LocationRow.photo_id, LocationRow.path).where(LocationRow.photo_id.in_(some)))
+        for photo_id, path in rows:
+            if photo_id is not None:
+                names[photo_id].append(path_words(real_path(path)))
+    remove(connection, "photo", wanted)
+    put(connection, "photo", {photo_id: "\n".join(lines) for photo_id, lines in names.items()})
+
+
+def path_words(path: str) -> str:
+    """The names in a path as words, bytes that are not UTF-8 left out.
+
+    >>> path_words("/home/ann/Summer 2021/IMG_2043.jpg")
+    'home ann Summer 2021 IMG_2043'
+    """
+    stem = os.path.splitext(path)[0]
+    return " ".join(stem.encode("utf-8", "ignore").decode("utf-8").split(os.sep)).strip()
+
+
+def count(connection: Connection, source: Source) -> int:
+    """Rows that have words."""
+    return int(connection.execute(text(f"SELECT count(*) FROM {TABLES[source]}_docsize")).scalar_one())
+
+
+def holding(connection: Connection, source: Source, phrase: str, limit: int) -> Ids | None:
+    """Ids of the rows that hold a word, or all words of a phrase one after the other; ascending.
+
+    Args:
+        phrase: letters, digits and blanks; anything else only separates words.
+        limit: with more rows than this the answer is None: such a word tells nothing.
+    """
+    plain = "".join(character if character.isalnum() else " " for character in phrase)
+    if not plain.split():
+        return NONE
+    rows = connection.execute(
+        text(f"SELECT rowid FROM {TABLES[source]} WHERE {TABLES[source]} MATCH :phrase LIMIT :most"),
+        {"phrase": f'"{plain}"', "most": limit + 1},
+    )
+    ids = np.fromiter(rows.scalars(), np.int64)
+    ids.sort()
+    return None if len(ids) > limit else ids

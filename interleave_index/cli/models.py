@@ -30,7 +30,7 @@ def list_models(
     from ..models.hub.local import pulled
 
     _, effective = settings(index, config)
-    names = dict.fromkeys([*registry.names(), effective.models.interface, *(model.name for model in pulled())])
+    names = dict.fromkeys([*registry.names(), effective.models.interface, *pulled()])
     rows = [_row(effective, name, measure) for name in names]
     if as_json:
         show.emit_json({"models": rows})

@@ -251,6 +251,9 @@ def describe(name: str) -> Description:
         description = model.kind.describe(model)
     except InterleaveError as error:
         return Description("not here", error=str(error))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        # a config.json comes from anywhere: one that lacks what its kind needs must not hide the other models
+        return Description("not here", error=f"config.json of {name} is damaged: {error!r}; get the model again")
     if model.files is None:
         return description
     return replace(description, bytes=model.files.bytes, licence=description.licence or model.files.licence)

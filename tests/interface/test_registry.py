@@ -60,6 +60,44 @@ def test_a_folder_that_holds_another_kind_of_model_is_described_as_unusable(fold
     assert description.what == "sam2, no dual encoder" and "a part for grounding" in (description.error or "")
 
 
+DAMAGED = {
+    "cut short": '{"kind": "find-pub',
+    "no object": "[1, 2]",
+    "of another encoding": b"\xff\xfe{\x00",
+    "without its sizes": '{"kind": "find-published", "format": 1}',
+    "with sizes of another form": '{"kind": "find-published", "format": 1, "sizes": [1]}',
+    "of a list of types": '{"model_type": ["clip"]}',
+    "of a width that is none": '{"model_type": "clip", "projection_dim": "wide"}',
+}
+
+
+@pytest.mark.parametrize("content", DAMAGED.values(), ids=DAMAGED)
+def test_a_damaged_config_is_said_of_its_model_and_hides_no_other(content, folder, tmp_path, monkeypatch, capsys):
+    from interleave_index.cli import main
+
+    folder({})
+    pulled = tmp_path / "home" / "mine"
+    pulled.mkdir(parents=True)
+    (pulled / "pulled.json").write_text('{"name": "mine"}')
+    (pulled / "config.json").write_bytes(content if isinstance(content, bytes) else content.encode())
+    description = describe("mine")
+    assert description.what == "not here" and "config.json" in (description.error or "")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as end:
+        main(["models", "list", "--json"])
+    assert not end.value.code
+    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)["models"]}
+    assert rows["find-mini"]["usable"] and not rows["mine"]["usable"]
+
+
+@pytest.mark.parametrize("content", [DAMAGED[name] for name in ("cut short", "no object")])
+def test_a_damaged_config_is_one_clear_error_when_its_model_is_loaded(content, folder, tmp_path):
+    name = folder({})
+    (tmp_path / "config.json").write_text(content)
+    with pytest.raises(WeightsMissing, match=r"config\.json"):
+        load(name, device="cpu")
+
+
 def test_a_name_that_means_nothing_is_one_error_for_all(folder):
     with pytest.raises(WeightsMissing, match="no model 'nothing', expected one of find-mini, toy"):
         load("nothing", device="cpu")

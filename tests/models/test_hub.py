@@ -163,7 +163,7 @@ def test_a_pull_takes_what_loading_needs_and_keeps_checksums_and_licence(place):
     assert found.files["model.safetensors"] == hashlib.sha256(FILES["model.safetensors"]).hexdigest()
     assert (found.name, found.revision, found.licence) == (NAME, COMMIT, "apache-2.0")
     assert local.find(NAME) == found.folder == local.folder_of(NAME)
-    assert [model.name for model in local.pulled()] == [NAME] and local.damaged(found) == []
+    assert local.pulled() == [NAME] and local.damaged(found) == []
     (found.folder / "config.json").write_text("{}")
     assert local.damaged(found) == ["config.json"]
 

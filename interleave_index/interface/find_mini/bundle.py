@@ -23,6 +23,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ...errors import WeightsMissing
+from ...models.hub import local
 from ...models.text.tower import load_tokenizer
 from ...whole_files import replaced
 from ..calibration import Calibration, Curve, QueryKind, read_curves
@@ -81,12 +82,7 @@ def load_bundle(folder: Path) -> Bundle:
 
 
 def _read(folder: Path) -> Bundle:
-    config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    if config.get("format") != FORMAT:
-        raise WeightsMissing(
-            f"{folder / CONFIG} is of format {config.get('format')}, expected {FORMAT}; "
-            "train again or use the release that wrote it"
-        )
+    config = local.read_config(folder, form=FORMAT)
     content = {name: value.float() for name, value in load_file(folder / WEIGHTS).items()}
     banks = {name: content.pop(f"bank.{name}").numpy() for name in ("captions", "pictures", "regions")}
     for name in UNUSED:
@@ -156,7 +152,7 @@ def save_bundle(
 
 def save_curves(folder: Path, curves: dict[QueryKind, Curve]) -> None:
     """Put other curves into a bundle; its vectors, and so its space, stay what they are."""
-    config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    config = local.read_config(folder)
     config["calibration"] = {
         kind: {name: round(value, DIGITS) for name, value in asdict(curve).items()} for kind, curve in curves.items()
     }
@@ -167,7 +163,7 @@ def save_curves(folder: Path, curves: dict[QueryKind, Curve]) -> None:
 def fingerprint(folder: Path) -> str:
     """sha256 over weights, sizes, tokenizer and vocabulary: two bundles with one fingerprint give the same vectors."""
     digest = hashlib.sha256(str(EDITION).encode())
-    config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    config = local.read_config(folder)
     digest.update(json.dumps(config["sizes"], sort_keys=True).encode())
     if VOCABULARY in config:
         digest.update(json.dumps(config[VOCABULARY]).encode())

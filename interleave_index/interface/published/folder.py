@@ -9,15 +9,18 @@ text/                   cache of token states; may be deleted
 
 from __future__ import annotations
 
-import json
+import pickle
+import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from torch import Tensor, nn
 
-from ...errors import WeightsMissing
+from ...errors import ModelError, WeightsMissing
 from ...models.hub import local
 from ...models.text.language import LanguageTower, LlamaTower, UniclTower, read_tokenizer
 from .keys import unicl_network
@@ -25,59 +28,65 @@ from .model import PublishedModel
 from .network import PublishedNetwork, PublishedSizes
 from .text import PublishedPrompter, TextCache
 
-CONFIG, WEIGHTS, PREPARED, LANGUAGE, TEXTS = (
-    "config.json",
-    "model.safetensors",
-    "prepared.safetensors",
-    "language",
-    "text",
-)
+WEIGHTS, PREPARED, LANGUAGE, TEXTS = "model.safetensors", "prepared.safetensors", "language", "text"
 KIND, FORMAT = "find-published", 1
 
 
-def is_published(folder: Path) -> bool:
-    """Whether a folder holds a published model, by its config.json."""
-    try:
-        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(config, dict) and config.get("kind") == KIND
-
-
 def read_config(folder: Path) -> dict[str, Any]:
-    """config.json of a published model.
+    """config.json of a published model; see `local.read_config`."""
+    return local.read_config(folder, kind=KIND, form=FORMAT)
+
+
+def read_sizes(folder: Path) -> PublishedSizes:
+    """The sizes that config.json names.
 
     Raises:
-        WeightsMissing: it is not there, damaged, or of another kind or format.
+        WeightsMissing: there is no such model, or they are damaged.
     """
-    if not is_published(folder):
-        raise WeightsMissing(
-            f"{folder} holds no published model, expected what `interleave-index models import` writes"
-        )
-    config: dict[str, Any] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    if config.get("format") != FORMAT:
-        raise WeightsMissing(
-            f"{folder / CONFIG} is of format {config.get('format')}, expected {FORMAT}; import it again"
-        )
-    return config
-
-
-def load_network(folder: Path) -> PublishedNetwork:
-    """Backbone, pixel decoder and interface in eval mode, float32.
-
-    Raises:
-        WeightsMissing: no such model, or it is damaged.
-    """
-    sizes = PublishedSizes.from_json(read_config(folder)["sizes"])
-    with torch.device("meta"):
-        network = PublishedNetwork(sizes)
     try:
-        content = {name: value.float() for name, value in load_file(folder / WEIGHTS).items()}
-        network.load_state_dict(content, assign=True)
+        return PublishedSizes.from_json(read_config(folder)["sizes"])
+    except (KeyError, TypeError, AttributeError) as error:
+        raise WeightsMissing(f"{folder / local.CONFIG} is damaged: {error!r}; import the model again") from error
+
+
+def read_state(file: Path) -> dict[str, Tensor]:
+    """The tensors of a file by name, or those under ``model`` in it; nothing but tensors is ever unpickled.
+
+    Raises:
+        WeightsMissing: no such file.
+        ModelError: it is no state dict.
+    """
+    if not file.is_file():
+        raise WeightsMissing(f"no file {file}, expected a released checkpoint such as find_focall_llama_x640.pt")
+    try:
+        if file.suffix == ".safetensors":
+            return load_file(file)
+        mapped = zipfile.is_zipfile(file)  # older files cannot be mapped
+        content = torch.load(file, map_location="cpu", weights_only=True, mmap=mapped)
+    except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError, SafetensorError) as error:
+        words = str(error).splitlines()[0][:160] if str(error) else type(error).__name__
+        raise ModelError(
+            f"{file} cannot be read as tensors: {words}; expected the state dict of a checkpoint"
+        ) from error
+    if isinstance(content, Mapping):
+        content = content.get("model", content)
+    if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
+        raise ModelError(f"{file} holds {type(content).__name__}, expected a plain state dict of names and tensors")
+    return dict(content)
+
+
+def load_weights(network: nn.Module, file: Path, device: str) -> None:
+    """Fill a network, which may be without memory, from a safetensors file: float32, eval mode, without gradients.
+
+    Raises:
+        WeightsMissing: the file is not there, is damaged, or does not fit.
+    """
+    try:
+        network.load_state_dict(load_file(file), assign=True)
     except (OSError, SafetensorError, RuntimeError) as error:
         words = str(error).splitlines()[-1].strip()
-        raise WeightsMissing(f"{folder / WEIGHTS} cannot be used: {words}; import it again") from error
-    return network.eval().requires_grad_(False)
+        raise WeightsMissing(f"{file} cannot be used: {words}; make the model again") from error
+    network.float().to(device).eval().requires_grad_(False)
 
 
 def load_tower(folder: Path, device: str = "cpu", layer: int | None = None) -> LanguageTower:
@@ -87,8 +96,8 @@ def load_tower(folder: Path, device: str = "cpu", layer: int | None = None) -> L
         WeightsMissing: it has none, or its files are not there.
         BackendMissing: LLaMA without transformers.
     """
-    config = read_config(folder)
-    sizes, language = PublishedSizes.from_json(config["sizes"]), config["language"]
+    config, sizes = read_config(folder), read_sizes(folder)
+    language = config["language"]
     if language is None:
         raise WeightsMissing(
             f"model {config['name']} was imported without its language model; import it again with "
@@ -97,11 +106,10 @@ def load_tower(folder: Path, device: str = "cpu", layer: int | None = None) -> L
     place = folder / LANGUAGE if language["inside"] else local.find(language["source"])
     if sizes.language == "llama":
         return LlamaTower(place, layer=sizes.language_layer if layer is None else layer, device=device)
-    content = load_file(place / WEIGHTS)
     with torch.device("meta"):
-        network = unicl_network(content, sizes)
-    network.load_state_dict({name: value.float() for name, value in content.items()}, assign=True)
-    return UniclTower(network.eval().requires_grad_(False), read_tokenizer(place), device=device)
+        network = unicl_network(load_file(place / WEIGHTS), sizes)
+    load_weights(network, place / WEIGHTS, device)
+    return UniclTower(network, read_tokenizer(place), device=device)
 
 
 def load_published(
@@ -122,19 +130,18 @@ def load_published(
     Raises:
         WeightsMissing: no such model, or it is damaged.
     """
-    config = read_config(folder)
-    sizes = PublishedSizes.from_json(config["sizes"])
+    sizes = read_sizes(folder)
+    with torch.device("meta"):
+        network = PublishedNetwork(sizes)
+    load_weights(network, folder / WEIGHTS, device)
     layer = sizes.language_layer if language_layer is None else language_layer
-    network = load_network(folder).to(device)
-    identity = (config["language"] or {}).get("checkpoint", "none")[:16]
-    model = f"{sizes.language}-{identity}-{layer}"
-    cache = TextCache(folder / TEXTS, model, lambda: load_tower(folder, device, layer))
+    identity = (read_config(folder)["language"] or {}).get("checkpoint", "none")[:16]
+    name = f"{sizes.language}-{identity}-{layer}"
     prompter = PublishedPrompter(
-        cache,
+        TextCache(folder / TEXTS, name, lambda: load_tower(folder, device, layer)),
         lambda states: network.predictor.project_text(states.to(device)),
         context=sizes.context,
         class_context=sizes.class_context,
-        published=published_protocol,
         tail=int(sizes.language == "unicl"),
     )
     kind: torch.dtype = getattr(torch, dtype)

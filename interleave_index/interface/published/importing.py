@@ -4,36 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-import pickle
 import re
 import shutil
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from ...errors import InputError, ModelError, WeightsMissing
 from ...models.hub import local
+from ...models.text.language import TOKENIZER
 from ...records import RGB
 from ..generic import drawn_pictures, generic_captions
 from .classes import COCO_PANOPTIC
-from .folder import (
-    CONFIG,
-    FORMAT,
-    KIND,
-    LANGUAGE,
-    PREPARED,
-    TEXTS,
-    WEIGHTS,
-    is_published,
-    load_published,
-    read_config,
-)
+from .folder import FORMAT, KIND, LANGUAGE, PREPARED, TEXTS, WEIGHTS, load_published, read_config, read_state
 from .keys import Sorted, sizes_of, sort_keys
 from .network import PRESETS, PublishedSizes
 from .preparation import LONG, SHORT
@@ -140,34 +127,10 @@ def import_checkpoint(
 
 def _unfinished(folder: Path, file: Path) -> bool:
     """Whether a folder is an import of this very file that was never prepared, for want of time or of a language."""
-    if not is_published(folder) or (folder / PREPARED).exists() or not file.is_file():
+    source = local.describe(folder).config.get("source")
+    if (folder / PREPARED).exists() or not source or not file.is_file():
         return False
-    same: bool = read_config(folder)["source"]["sha256"] == local.sha256_of(file)
-    return same
-
-
-def read_state(file: Path) -> dict[str, Tensor]:
-    """The tensors of a file by name; nothing but tensors is ever unpickled.
-
-    Raises:
-        WeightsMissing: no such file.
-        ModelError: it is no state dict.
-    """
-    if not file.is_file():
-        raise WeightsMissing(f"no file {file}, expected a released checkpoint such as find_focall_llama_x640.pt")
-    try:
-        if file.suffix == ".safetensors":
-            return load_file(file)
-        mapped = zipfile.is_zipfile(file)  # older files cannot be mapped
-        content = torch.load(file, map_location="cpu", weights_only=True, mmap=mapped)
-    except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
-        words = str(error).splitlines()[0][:160] if str(error) else type(error).__name__
-        raise ModelError(
-            f"{file} cannot be read as tensors: {words}; expected the state dict of a checkpoint"
-        ) from error
-    if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
-        raise ModelError(f"{file} holds {type(content).__name__}, expected a plain state dict of names and tensors")
-    return dict(content)
+    return bool(source["sha256"] == local.sha256_of(file))
 
 
 def preset_of(sizes: PublishedSizes) -> str | None:
@@ -187,29 +150,29 @@ def _language(
             )
         return None
     place = local.find(source)
-    if not (place / "tokenizer.json").is_file():
-        raise WeightsMissing(
-            f"no tokenizer.json in {place}, expected the fast tokenizer that belongs to the language model"
-        )
+    _wanted(place, TOKENIZER, "the fast tokenizer that belongs to the language model")
     if not keys.language:
         weights = sorted(place.glob("*.safetensors"))
         if not weights:
             raise WeightsMissing(f"no *.safetensors in {place}, and the checkpoint brings no language model")
         named = str(place.absolute()) if place == Path(source) else source
-        return {"inside": False, "source": named, "checkpoint": _digest([*weights, place / "tokenizer.json"])}
+        return {"inside": False, "source": named, "checkpoint": _digest([*weights, place / TOKENIZER])}
     target = draft / LANGUAGE
     target.mkdir()
     save_file({name: state[key].contiguous() for name, key in keys.language.items()}, target / WEIGHTS)
-    shutil.copyfile(place / "tokenizer.json", target / "tokenizer.json")
+    shutil.copyfile(place / TOKENIZER, target / TOKENIZER)
     if sizes.language == "llama":
-        if not (place / CONFIG).is_file():
-            raise WeightsMissing(f"no {CONFIG} in {place}, expected the one of LLaMA-7B")
-        shutil.copyfile(place / CONFIG, target / CONFIG)
-    return {"inside": True, "source": None, "checkpoint": _digest([target / WEIGHTS, target / "tokenizer.json"])}
+        shutil.copyfile(_wanted(place, local.CONFIG, "the one of LLaMA-7B"), target / local.CONFIG)
+    return {"inside": True, "source": None, "checkpoint": _digest([target / WEIGHTS, target / TOKENIZER])}
+
+
+def _wanted(folder: Path, name: str, what: str) -> Path:
+    if not (folder / name).is_file():
+        raise WeightsMissing(f"no {name} in {folder}, expected {what}")
+    return folder / name
 
 
 def _write_config(draft: Path, name: str, file: Path, sizes: PublishedSizes, language: dict[str, Any] | None) -> None:
-    plain = sizes.to_json()
     weights = _digest([draft / WEIGHTS])
     identity = json.dumps([sizes.interface.heads, weights, (language or {}).get("checkpoint")])
     config = {
@@ -219,13 +182,13 @@ def _write_config(draft: Path, name: str, file: Path, sizes: PublishedSizes, lan
         "preset": preset_of(sizes),
         "checkpoint": hashlib.sha256(identity.encode()).hexdigest(),
         "source": {"file": file.name, "sha256": _digest([file])},
-        "sizes": plain,
+        "sizes": sizes.to_json(),
         "language": language,
         "class_names": list(COCO_PANOPTIC),
     }
-    (draft / CONFIG).write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
     record = {"name": name, "revision": None, "licence": None, "files": {WEIGHTS: weights}}
-    (draft / local.RECORD).write_text(json.dumps(record, indent=1), encoding="utf-8")
+    for target, content in ((local.CONFIG, config), (local.RECORD, record)):
+        (draft / target).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 def _digest(files: Sequence[Path]) -> str:

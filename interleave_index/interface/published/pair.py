@@ -18,14 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ...errors import ConfigError, InputError, WeightsMissing
 from ...models.hub import local
 from ...models.hub.backbones import HubBackbone, HubLanguage, MiniLanguage, llama_layer
-from ...models.hub.pretrained import read_config
 from ...models.text.language import LanguageTower, LlamaTower
 from ...models.vision.focal import FOCAL_L, FOCAL_T, focal_backbone
 from ...models.vision.pixel_decoder import PixelDecoder, Pyramid
@@ -33,8 +31,10 @@ from ...models.vision.tower import PIXEL_MEAN, PIXEL_STD
 from ..find.config import FindConfig
 from ..find_mini import WEIGHTS as WEIGHTS_OF_MINI
 from ..find_mini.bundle import load_bundle
-from .folder import is_published, load_tower
-from .keys import DECODER, PREDICTOR, decoder_sizes
+from .folder import KIND as PUBLISHED
+from .folder import TEXTS as TEXTS
+from .folder import WEIGHTS, load_tower, load_weights, read_state
+from .keys import DECODER, PREDICTOR, below, decoder_sizes
 from .model import PublishedModel
 from .network import FindNetwork
 from .text import PublishedPrompter, TextCache
@@ -43,7 +43,6 @@ FOCAL = {"focal-t": FOCAL_T, "focal-l": FOCAL_L}
 HEAD = "sem_seg_head."
 MEMORIES = 32
 
-WEIGHTS, CONFIG, TEXTS = "model.safetensors", "config.json", "text"
 KIND, FORMAT = "find-pair", 1
 CONTEXT, CLASS_CONTEXT = 77, 150
 
@@ -156,7 +155,7 @@ def _vision(pair: Pair) -> tuple[nn.Module, PixelDecoder, bool]:
         return backbone, _fresh_decoder(pair, sizes.channels), False
     if pair.vision_weights is None:
         raise ConfigError(f"{pair.vision} has no weights; name a state dict with backbone.* by --vision-weights")
-    state = _read(Path(pair.vision_weights))
+    state = read_state(Path(pair.vision_weights))
     _load(backbone, state, "backbone.", pair.vision_weights)
     if not any(name.startswith(DECODER) for name in state):
         return backbone, _fresh_decoder(pair, sizes.channels), False
@@ -172,20 +171,9 @@ def _fresh_decoder(pair: Pair, channels: Sequence[int]) -> PixelDecoder:
     return PixelDecoder(channels, width, heads=pair.heads, ffn=4 * width, layers=pair.decoder_layers, groups=groups)
 
 
-def _read(path: Path) -> dict[str, Tensor]:
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except Exception as error:  # a damaged file raises nearly anything
-        raise InputError(f"{path} cannot be read as a state dict: {' '.join(str(error).split())[:200]}") from error
-    return dict(content.get("model", content))
-
-
 def _load(module: nn.Module, state: dict[str, Tensor], prefix: str, source: str) -> None:
-    own = {name.removeprefix(prefix): value.float() for name, value in state.items() if name.startswith(prefix)}
     try:
-        module.load_state_dict(own)
+        module.load_state_dict({name: value.float() for name, value in below(state, prefix).items()})
     except RuntimeError as error:
         raise InputError(f"{prefix}* of {source} does not fit: {str(error).splitlines()[-1].strip()}") from error
 
@@ -201,9 +189,10 @@ def language_of(pair: Pair, device: str) -> tuple[str, Callable[[], LanguageTowe
         return f"find-mini-{bundle.checkpoint[:16]}", lambda: MiniLanguage(bundle.model.text)
     folder = local.find(pair.language)
     name, layer = f"{folder.name}-{pair.language_layer}", pair.language_layer
-    if is_published(folder):
+    config = local.read_config(folder)
+    if config.get("kind") == PUBLISHED:
         return name, lambda: load_tower(folder, device, layer if layer >= 0 else None)
-    if read_config(folder).get("model_type") == "llama":
+    if config.get("model_type") == "llama":
         return name, lambda: LlamaTower(folder, layer=llama_layer(folder, layer), device=device)
     return name, lambda: HubLanguage(folder, layer=layer, device=device)
 
@@ -242,7 +231,7 @@ def write_pair(folder: Path, pair: Pair, network: TrainedNetwork, facts: dict[st
         pair, decoder_width=decoder.mask_features.out_channels, decoder_layers=len(decoder.transformer.encoder.layers)
     )
     config = {"format": FORMAT, "kind": KIND, "pair": asdict(made), **facts}
-    (folder / CONFIG).write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
+    (folder / local.CONFIG).write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
 
 
 def load_pair(folder: Path, *, device: str = "cpu") -> tuple[PublishedModel, dict[str, Any]]:
@@ -252,18 +241,12 @@ def load_pair(folder: Path, *, device: str = "cpu") -> tuple[PublishedModel, dic
         WeightsMissing: the folder holds none, or it is damaged, or its language model is not there.
     """
     try:
-        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-        if config["kind"] != KIND or config["format"] != FORMAT:
-            raise ValueError(f"it is of kind {config['kind']}, format {config['format']}")
+        config = local.read_config(folder, kind=KIND, form=FORMAT)
         pair = Pair(**config["pair"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (WeightsMissing, KeyError, TypeError) as error:
         raise WeightsMissing(f"{folder} holds no model trained on COCO: {error}") from error
     if pair.vision_weights is not None:  # they are in the file
         pair = replace(pair, vision_weights="random")
     model = model_of(pair, torch.device(device), folder / TEXTS)
-    try:
-        model.network.load_state_dict(load_file(folder / WEIGHTS))
-    except (OSError, RuntimeError, SafetensorError) as error:
-        raise WeightsMissing(f"{folder / WEIGHTS} cannot be used: {str(error).splitlines()[-1].strip()}") from error
-    model.network.eval().requires_grad_(False)
+    load_weights(model.network, folder / WEIGHTS, device)
     return model, config

@@ -7,8 +7,9 @@ from pathlib import Path
 from ...models.hub import local
 from ...records import Space
 from ..generic import drawn_pictures, generic_captions
+from .folder import WEIGHTS
 from .interface import PublishedFind
-from .pair import WEIGHTS, load_pair
+from .pair import load_pair
 from .prepared import PICTURES, read_prepared, write_prepared
 
 EVERY = 4  # of the package's captions, for the banks

@@ -58,7 +58,7 @@ def load_parts(folder: Path, *, device: str, dtype: torch.dtype = torch.bfloat16
         WeightsMissing: a weight is missing, is of another shape, or the folder is not a READ.
         BackendMissing: transformers is not installed.
     """
-    config = pretrained.read_config(folder)
+    config = local.read_config(folder)
     tower_name = config.get("mm_vision_tower") or config.get("vision_tower")
     if tower_name is None:
         raise WeightsMissing(

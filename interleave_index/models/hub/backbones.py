@@ -18,7 +18,8 @@ from torch.nn import functional as F
 from ...errors import WeightsMissing
 from ..text.language import BATCH, TokenStates, read_tokenizer, tokens_of
 from ..text.tower import TextTower
-from .pretrained import _quiet, build, library, read_config
+from .local import read_config
+from .pretrained import _quiet, build, library
 
 STRIDES = (4, 8, 16, 32)
 OUTPUT_NORMS = "hidden_states_norms"

@@ -22,7 +22,7 @@ from ...errors import WeightsMissing
 from ...whole_files import replaced
 
 HOME_VARIABLE = "INTERLEAVE_MODELS"
-RECORD = "pulled.json"
+RECORD, CONFIG = "pulled.json", "config.json"
 WEIGHTS = ("model.safetensors", "model-*-of-*.safetensors")
 PICKLED = ("pytorch_model.bin", "pytorch_model-*-of-*.bin")  # read without unpickling anything but tensors
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -103,15 +103,42 @@ def is_imported(name: str) -> bool:
     return "/" not in name and (home() / name / RECORD).is_file()
 
 
-def pulled() -> list[ModelFolder]:
-    """Every model that was pulled in full or imported, by name."""
+def pulled() -> list[str]:
+    """Names of the models that were pulled in full or imported, sorted by their folders; damaged ones included."""
     records = sorted(home().glob(f"*/{RECORD}")) if home().is_dir() else []
-    return [describe(record.parent) for record in records]
+    return [_json(record).get("name", str(record.parent)) for record in records]
+
+
+def read_config(folder: Path, *, kind: str | None = None, form: int | None = None) -> dict[str, Any]:
+    """The config.json of a model folder.
+
+    Args:
+        kind, form: what it must name as its ``kind`` and ``format``; None takes any.
+    Raises:
+        WeightsMissing: it is not there, is no JSON object, or is of another kind or format.
+    """
+    file = folder / CONFIG
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+        if not isinstance(config, dict):
+            raise ValueError("it is no JSON object")
+    except (OSError, ValueError) as error:
+        state = "is damaged" if file.is_file() else "holds no model"
+        raise WeightsMissing(f"{folder} {state}: {CONFIG} cannot be read ({error}); get the model again") from error
+    for key, wanted in (("kind", kind), ("format", form)):
+        if wanted is not None and config.get(key) != wanted:
+            raise WeightsMissing(f"{file} is of {key} {config.get(key)!r}, expected {wanted!r}; make the model again")
+    return config
 
 
 def describe(folder: Path) -> ModelFolder:
-    """What is known of a model folder, without loading it."""
-    record, config = _json(folder / RECORD), _json(folder / "config.json")
+    """What is known of a model folder, without loading it.
+
+    Raises:
+        WeightsMissing: its config.json is damaged.
+    """
+    record = _json(folder / RECORD)
+    config = read_config(folder) if (folder / CONFIG).is_file() else {}
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file() and ".cache" not in file.parts)
     return ModelFolder(
         name=record.get("name", str(folder)),
@@ -182,7 +209,7 @@ def _in_shared_cache(name: str) -> Path | None:
         folder = Path(snapshot_download(name, local_files_only=True))
     except (LocalEntryNotFoundError, OSError, ValueError):
         return None
-    complete = (folder / "config.json").is_file() and any(folder.glob("*.safetensors"))
+    complete = (folder / CONFIG).is_file() and any(folder.glob("*.safetensors"))
     return folder if complete else None
 
 

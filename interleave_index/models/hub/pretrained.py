@@ -6,7 +6,6 @@ PyTorch files that are read without unpickling anything but tensors.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,24 +29,6 @@ def library() -> Any:
             'models from a hub need the package transformers; install it with: pip install "interleave-index[hub]"'
         ) from error
     return transformers
-
-
-def read_config(folder: Path) -> dict[str, Any]:
-    """The folder's config.json.
-
-    Raises:
-        WeightsMissing: it is not there or is not JSON.
-    """
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise WeightsMissing(
-            f"{folder} has no config.json that can be read ({error}), expected a model folder as "
-            "`interleave-index models pull` makes it"
-        ) from error
-    if not isinstance(config, dict):
-        raise WeightsMissing(f"{folder}/config.json is no JSON object; get the model again")
-    return config
 
 
 def build(folder: Path, kind: str, device: str, dtype: Any = None, **more: Any) -> Any:

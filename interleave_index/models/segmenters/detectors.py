@@ -11,7 +11,7 @@ import numpy as np
 from ...errors import WeightsMissing
 from ...geometry import as_box
 from ...records import RGB, Detected
-from ..hub import pretrained
+from ..hub import local, pretrained
 
 DINO_KINDS = {
     "grounding-dino": "GroundingDinoForObjectDetection",
@@ -37,7 +37,7 @@ class GroundingDino:
     """
 
     def __init__(self, folder: Path, *, device: str = "cpu") -> None:
-        kind = pretrained.read_config(folder).get("model_type")
+        kind = local.read_config(folder).get("model_type")
         if kind not in DINO_KINDS:
             raise WeightsMissing(f"{folder} holds a model of type {kind!r}, expected one of {', '.join(DINO_KINDS)}")
         self._device = device
@@ -74,7 +74,7 @@ class Owl:
     """
 
     def __init__(self, folder: Path, *, device: str = "cpu") -> None:
-        kind = pretrained.read_config(folder).get("model_type")
+        kind = local.read_config(folder).get("model_type")
         if kind != "owlv2":
             raise WeightsMissing(f"{folder} holds a model of type {kind!r}, expected owlv2")
         self._device = device

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import ConfigError, WeightsMissing
-from ..hub import local, pretrained
+from ..hub import local
 from .detectors import DINO_KINDS, Detector, GroundingDino, Owl
 from .sam import KINDS, SamSegmenter, Segmenter
 from .sam3 import GATED, ConceptSegmenter, Sam3
@@ -51,7 +51,7 @@ def load_grounders(names: Sequence[str], *, device: str = "cpu") -> Grounders:
     pictures: Detector | None = None
     for name in names:
         folder = _folder(name)
-        kind = str(pretrained.read_config(folder).get("model_type"))
+        kind = str(local.read_config(folder).get("model_type"))
         if kind in KINDS:
             segmenter = segmenter or SamSegmenter(folder, device=device)
         elif kind in CONCEPT_KINDS:

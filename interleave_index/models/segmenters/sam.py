@@ -18,7 +18,7 @@ import numpy as np
 
 from ...errors import ShapeError, WeightsMissing
 from ...records import RGB, Prompt, Segmented
-from ..hub import pretrained
+from ..hub import local, pretrained
 from .framing import HALF, IMAGENET, Frame
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class SamSegmenter:
     """
 
     def __init__(self, folder: Path, *, device: str = "cpu") -> None:
-        kind = pretrained.read_config(folder).get("model_type")
+        kind = local.read_config(folder).get("model_type")
         if kind not in KINDS:
             raise WeightsMissing(f"{folder} holds a model of type {kind!r}, expected one of {', '.join(KINDS)}")
         self._kind, self._device = KINDS[kind], device

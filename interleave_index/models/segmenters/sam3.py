@@ -16,7 +16,7 @@ import numpy as np
 from ...errors import WeightsMissing
 from ...geometry import as_box
 from ...records import RGB, Box, Detected
-from ..hub import pretrained
+from ..hub import local, pretrained
 from .framing import HALF, Frame
 
 KINDS = ("sam3", "sam3_video")
@@ -51,7 +51,7 @@ class Sam3:
     def __init__(self, folder: Path, *, device: str = "cpu") -> None:
         if not folder.is_dir():
             raise WeightsMissing(f"no folder {folder} with SAM 3; {GATED}")
-        kind = pretrained.read_config(folder).get("model_type")
+        kind = local.read_config(folder).get("model_type")
         if kind not in KINDS:
             raise WeightsMissing(f"{folder} holds a model of type {kind!r}, expected sam3; {GATED}")
         self._device = device

@@ -6,7 +6,6 @@ transformers, imported when a tower is built; UniCL is small and written here.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +18,10 @@ from torch import Tensor, nn
 
 from ...errors import BackendMissing, WeightsMissing
 from ..attention import Attention
+from ..hub.local import CONFIG, read_config
 from .tower import load_tokenizer
 
-TOKENIZER, SETTINGS = "tokenizer.json", "config.json"
+TOKENIZER = "tokenizer.json"
 LLAMA_LAYER = 21  # of 32; the residual stream there, before any final norm
 DTYPE_OF = "layers.0.self_attn.q_proj.weight"  # released files keep the embeddings in another precision than the layers
 BATCH = 8
@@ -105,10 +105,7 @@ def load_llama(folder: Path, layer: int) -> Any:
         raise BackendMissing(
             "LLaMA runs on the package transformers, which is not installed; pip install 'interleave-index[hub]'"
         ) from error
-    file = folder / SETTINGS
-    if not file.is_file():
-        raise WeightsMissing(f"no {SETTINGS} in {folder}, expected the folder of a LLaMA checkpoint")
-    settings = LlamaConfig.from_dict(json.loads(file.read_text(encoding="utf-8")))
+    settings = LlamaConfig.from_dict(read_config(folder))
     whole = int(settings.num_hidden_layers)
     if not 0 <= layer <= whole:
         raise WeightsMissing(
@@ -128,7 +125,7 @@ def load_llama(folder: Path, layer: int) -> Any:
     try:
         model.load_state_dict({name: value.to(kind) for name, value in tensors.items()}, assign=True)
     except RuntimeError as error:
-        raise WeightsMissing(f"{folder} does not fit its {SETTINGS}: {str(error).splitlines()[-1].strip()}") from error
+        raise WeightsMissing(f"{folder} does not fit its {CONFIG}: {str(error).splitlines()[-1].strip()}") from error
     model.rotary_emb = LlamaRotaryEmbedding(settings)
     return model.train(False).requires_grad_(False)
 

@@ -27,13 +27,13 @@ class DavitSizes:
     """
 
     kind: Literal["davit"] = "davit"
-    widths: tuple[int, int, int, int] = (128, 256, 512, 1024)
-    depths: tuple[int, int, int, int] = (1, 1, 9, 1)
-    kernels: tuple[int, int, int, int] = (7, 2, 2, 2)
+    widths: tuple[int, ...] = (128, 256, 512, 1024)
+    depths: tuple[int, ...] = (1, 1, 9, 1)
+    kernels: tuple[int, ...] = (7, 2, 2, 2)
     window: int = 7
 
     @property
-    def channels(self) -> tuple[int, int, int, int]:
+    def channels(self) -> tuple[int, ...]:
         """Channels of res2 to res5."""
         return self.widths
 

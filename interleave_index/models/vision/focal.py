@@ -36,12 +36,12 @@ class FocalSizes:
 
     kind: FocalKind = "focal"
     width: int = 192
-    depths: tuple[int, int, int, int] = (2, 2, 18, 2)
+    depths: tuple[int, ...] = (2, 2, 18, 2)
     levels: int = 4
     window: int = 3
 
     @property
-    def channels(self) -> tuple[int, int, int, int]:
+    def channels(self) -> tuple[int, ...]:
         """Channels of res2 to res5."""
         return self.width, self.width * 2, self.width * 4, self.width * 8
 

@@ -279,6 +279,9 @@ def test_missing_files_of_a_language_model_are_named(llama, tmp_path, toys):
     toys.llama_state(tmp_path / "bare", weights=False)
     with pytest.raises(WeightsMissing, match=r"no \*\.safetensors"):
         LlamaTower(tmp_path / "bare")
+    (tmp_path / "bare" / "config.json").write_text('{"num_hidden')
+    with pytest.raises(WeightsMissing, match=r"config\.json cannot be read"):
+        LlamaTower(tmp_path / "bare")
 
 
 def test_unicl_equals_the_clip_text_model_of_the_other_library(toys):
@@ -403,6 +406,14 @@ def test_mixed_precision_gives_nearly_the_same_vectors_and_another_space(importe
 
 
 # --- prepared --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sizes", [None, [1], {"backbone": {"kind": "focal", "colour": 3}}])
+def test_a_model_whose_sizes_are_damaged_is_one_clear_error(sizes, tmp_path):
+    config = {"kind": "find-published", "format": 1} | ({} if sizes is None else {"sizes": sizes})
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(WeightsMissing, match=r"config\.json is damaged"):
+        load_published(tmp_path)
 
 
 def test_preparing_keeps_a_class_table_and_unit_banks(imported):

@@ -12,6 +12,7 @@
     examples     what a first visitor may ask
     uploads      pictures of queries, held in memory for a while
     originals    files of photos, checked by content, in parts
+    archives     files of several photos as one ZIP, made while it is sent
     model        one model for many threads: questions first, gathered for a few milliseconds, dropped when nobody waits
     gate         a bounded number of requests at work, clients in turn, with deadlines; the rest may come back
     searches     rankings that are being paged through

@@ -22,7 +22,7 @@ ABOUT = (
     "masks are COCO run lengths. Errors are application/problem+json."
 )
 SWEEP_SECONDS = 60.0
-PICTURES = ("/thumbnail", "/display", "/original", ".png")
+PACKED = ("/thumbnail", "/display", "/original", ".png", ".zip")
 
 
 def create_app(state: State) -> ASGIApp:
@@ -62,15 +62,16 @@ async def _sweep(state: State) -> None:
         await asyncio.sleep(SWEEP_SECONDS)
         state.uploads.sweep()
         state.searches.sweep()
+        state.downloads.sweep()
 
 
 class Zipped:
-    """ASGI middleware that shortens texts; pictures are short already."""
+    """ASGI middleware that shortens texts; pictures and archives are short already."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app, self._zip = app, GZipMiddleware(app, minimum_size=2048, compresslevel=5)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
-        picture = scope["type"] == "http" and scope["path"].endswith(PICTURES)
-        await (self._app if picture else self._zip)(scope, receive, send)
+        packed = scope["type"] == "http" and scope["path"].endswith(PACKED)
+        await (self._app if packed else self._zip)(scope, receive, send)

@@ -17,14 +17,14 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
 from .problems import KIND, Refused
-from .settings import MIB
+from .settings import size_words
 from .state import State
 from .uploads import Upload
-from .wire import ExportBody, GroundBody, IngestBody, SearchBody, SessionBody
+from .wire import ExportBody, GroundBody, IngestBody, OriginalsBody, SearchBody, SessionBody
 
 B = TypeVar("B", bound=BaseModel)
 MOST_FILES = 16
-BODIES: tuple[type[BaseModel], ...] = (SearchBody, GroundBody, IngestBody, ExportBody, SessionBody)
+BODIES: tuple[type[BaseModel], ...] = (SearchBody, GroundBody, IngestBody, ExportBody, OriginalsBody, SessionBody)
 _REF = "#/components/schemas/"
 
 
@@ -93,15 +93,6 @@ async def _form(request: Request, *, max_files: int, max_fields: int) -> AsyncIt
         yield form
     finally:
         await form.close()
-
-
-def size_words(count: int) -> str:
-    """A number of bytes for people.
-
-    >>> size_words(32 * 2**20), size_words(1000)
-    ('32 MiB', '1000 bytes')
-    """
-    return f"{count / MIB:.0f} MiB" if count >= MIB else f"{count} bytes"
 
 
 def take(state: State, data: bytes) -> Upload:

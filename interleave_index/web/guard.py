@@ -17,7 +17,7 @@ from .callers import Caller, caller_of, name_of, without_default_port
 from .guesses import Guesses
 from .intake import Body, Intake
 from .problems import HEADERS, Refused, log, of_refusal, problem
-from .settings import MIB, ServeSettings
+from .settings import MIB, ServeSettings, size_words
 
 COOKIE = "interleave_session"
 SMALL_BODY = MIB  # of a request without pictures
@@ -161,7 +161,7 @@ class Guard:
         limit = self._longest if pictures else SMALL_BODY
         length = headers.get("content-length", "0")
         if int(length[:20]) > limit:
-            raise Refused(413, f"request has {length[:20]} bytes, expected at most {limit}")
+            raise Refused(413, f"request has more than {size_words(limit)}, expected at most that")
         return limit
 
 

@@ -9,6 +9,7 @@ from collections import Counter
 from starlette.types import Message, Receive
 
 from .problems import Refused
+from .settings import size_words
 
 FIRST_SECONDS = 10.0  # that a body may take whatever its length
 SLOWEST = 16 * 1024  # bytes a second on the whole
@@ -82,11 +83,13 @@ class Body:
         try:
             message = await asyncio.wait_for(self._receive(), max(left, 0.01))
         except TimeoutError:
-            raise Refused(408, f"request came too slowly, expected {SLOWEST} bytes a second; send it again") from None
+            raise Refused(
+                408, f"request came too slowly, expected {size_words(SLOWEST)} a second; send it again"
+            ) from None
         if message["type"] == "http.request":
             count = len(message.get("body", b""))
             if self._got + count > self._limit:
-                raise Refused(413, f"request has more than {self._limit} bytes, expected at most that")
+                raise Refused(413, f"request has more than {size_words(self._limit)}, expected at most that")
             self._intake.take(self._client, count)
             self._got += count
             self._whole = not message.get("more_body", False)

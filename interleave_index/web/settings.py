@@ -141,3 +141,16 @@ class ServeSettings:
         except ValueError:
             return False
         return address.is_loopback or not self.loopback
+
+
+def size_words(count: int) -> str:
+    """A number of bytes for people.
+
+    >>> size_words(32 * 2**20), size_words(2**20 + 2**18), size_words(20_000), size_words(900)
+    ('32 MiB', '1.2 MiB', '20 KiB', '900 bytes')
+    """
+    if count >= 10 * MIB:
+        return f"{count / MIB:.0f} MiB"
+    if count >= MIB:
+        return f"{count / MIB:.1f}".removesuffix(".0") + " MiB"
+    return f"{count / 1024:.0f} KiB" if count >= 1024 else f"{count} bytes"

@@ -134,6 +134,15 @@ class UploadAnswer(Shape):
     height: int
 
 
+class DownloadAnswer(Shape):
+    """Files that can be fetched as one ZIP."""
+
+    download: Annotated[str, Field(description="the name: `/api/originals/{name}.zip`")]
+    photos: Annotated[int, Field(description="how many files there are")]
+    bytes: Annotated[int, Field(description="of all these files")]
+    gone: Annotated[list[int], Field(description="ids of photos whose files are not there")]
+
+
 class PhotosAnswer(Shape):
     """Some photos of the catalog."""
 

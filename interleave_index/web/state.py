@@ -13,6 +13,7 @@ from ..grammar import Query
 from ..interface.protocol import Interface
 from ..records import RGB
 from ..service import Index, build_interface
+from .archives import Downloads
 from .examples import Examples, examples_of
 from .gate import Gate
 from .guard import Keys
@@ -59,7 +60,7 @@ class State:
             self.shared.close()
             raise
         place = self.index.folder
-        self.gate, self.originals = Gate(settings), Originals()
+        self.gate, self.originals, self.downloads = Gate(settings), Originals(), Downloads()
         self.keys, self.uploads, self.searches = Keys(settings.token), Uploads(settings), Searches()
         self.jobs = Jobs(settings.roots, lambda: Index.open(place, config=config, interface=model))
 

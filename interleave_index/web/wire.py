@@ -200,6 +200,12 @@ class ExportBody(Strict):
     ] = False
 
 
+class OriginalsBody(Strict):
+    """Photos whose files are wanted."""
+
+    photos: Annotated[list[PhotoId], Field(min_length=1, max_length=5000)]
+
+
 class SessionBody(Strict):
     """The token of the server."""
 

@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -231,6 +232,142 @@ def test_exports_hold_the_chosen_hits(ask, client, drawn_photos, tmp_path):
         assert len(export("coco", **more).json()["annotations"]) == count
     assert [json.loads(line)["photo_id"] for line in export("jsonl").text.splitlines()] == chosen
     assert export("coco", [99]).status_code == 404
+
+
+# --- files as one ZIP ------------------------------------------------------------------------
+
+
+def download(client, ids, status=201):
+    answer = client.post("/api/originals", json={"photos": ids})
+    assert answer.status_code == status, answer.text
+    return answer.json()
+
+
+def unpacked(client, name):
+    answer = client.get(f"/api/originals/{name}.zip")
+    assert answer.status_code == 200 and answer.headers["content-type"] == "application/zip"
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        assert archive.testzip() is None
+        return {one.filename: (archive.read(one), one) for one in archive.infolist()}
+
+
+def test_the_files_of_photos_come_as_one_archive_as_they_lie_on_the_disk(client, drawn_photos):
+    paths = {photo["id"]: Path(photo["path"]) for photo in client.get("/api/photos").json()["photos"]}
+    ids = [3, 1, 2, 3]
+    asked = download(client, ids)
+    assert (asked["photos"], asked["gone"]) == (3, [])
+    assert asked["bytes"] == sum(paths[one].stat().st_size for one in {1, 2, 3})
+    found = unpacked(client, asked["download"])
+    assert {name: data for name, (data, _) in found.items()} == {
+        paths[one].name: paths[one].read_bytes() for one in (3, 1, 2)
+    }
+    assert list(found) == [paths[one].name for one in (3, 1, 2)]
+    head = client.head(f"/api/originals/{asked['download']}.zip")
+    assert (head.status_code, head.content) == (200, b"") and "photos.zip" in head.headers["content-disposition"]
+
+
+@pytest.fixture
+def take_in(client, tmp_path):
+    """Take files into the index of the server: name -> bytes; gives ids by name."""
+    from interleave_index.service import Index
+
+    def take_in(**files):
+        state = client.server
+        for name, data in files.items():
+            (tmp_path / "mine" / name).mkdir(parents=True)
+            (tmp_path / "mine" / name / "IMG.png").write_bytes(data)
+        with Index.open(state.index.folder, config=state.config, interface=state.shared) as index:
+            index.ingest(tmp_path / "mine")
+        listed = client.get("/api/photos", params={"folder": str(tmp_path / "mine")}).json()["photos"]
+        return {Path(photo["path"]).parent.name: photo["id"] for photo in listed}, tmp_path / "mine"
+
+    return take_in
+
+
+def test_files_of_one_name_are_all_there_and_those_that_are_gone_are_told(client, take_in, drawn_photos, encoded):
+    rgb = drawn_photos.red_disc.rgb
+    pictures = {name: encoded(rgb[: 40 + 8 * n]) for n, name in enumerate("abcd")}
+    ids, folder = take_in(**pictures)
+    (folder / "b" / "IMG.png").unlink()
+    asked = download(client, [ids[one] for one in "abcd"])
+    assert (asked["photos"], asked["gone"]) == (3, [ids["b"]])
+    (folder / "c" / "IMG.png").write_bytes(pictures["a"])  # something else lies there by now
+    found = unpacked(client, asked["download"])
+    assert list(found) == ["IMG.png", "IMG (3).png", "not in this archive.txt"]
+    assert (found["IMG.png"][0], found["IMG (3).png"][0]) == (pictures["a"], pictures["d"])
+    told = found["not in this archive.txt"][0].decode()
+    assert str(folder / "c" / "IMG.png") in told and "changed" in told
+    for one in "acd":
+        (folder / one / "IMG.png").unlink()
+    assert "gone" in download(client, list(ids.values()), 410)["detail"]
+
+
+def test_downloads_are_refused_with_a_reason(client):
+    assert "first is 999" in download(client, [1, 999], 404)["detail"]
+    download(client, [], 422)
+    download(client, [1] * 5001, 422)
+    assert client.get("/api/originals/never.zip").status_code == 410
+
+
+def test_a_download_wants_the_token(make_server, token):
+    server = make_server(token=token)
+    known = {"Authorization": f"Bearer {token}"}
+    name = server.post("/api/originals", json={"photos": [1]}, headers=known).json()["download"]
+    assert server.get(f"/api/originals/{name}.zip").status_code == 401
+    assert server.get(f"/api/originals/{name}.zip", headers=known).status_code == 200
+
+
+def test_names_in_an_archive_are_each_there_once_on_every_disk_and_lead_nowhere():
+    from interleave_index.records import Photo
+    from interleave_index.web.archives import names_of
+
+    def named(*names):
+        return names_of([Photo(n, f"/p/{name}", 1, 1, "JPEG") for n, name in enumerate(names, 1)])
+
+    assert named("a.jpg", "A.JPG", "a.jpg", "a (2).jpg") == ["a.jpg", "A (2).JPG", "a (3).jpg", "a (2) (2).jpg"]
+    assert named("cafe\u0301.jpg", "caf\u00e9.jpg") == ["caf\u00e9.jpg", "caf\u00e9 (2).jpg"]
+    odd = named("..\\..\\evil.jpg", "caf\udce9.jpg", "con.jpg", "a\nb?.jpg", "not in this archive.txt", " .jpg ")
+    assert odd == ["_.._evil.jpg", "caf_xe9.jpg", "_con.jpg", "a_nb_.jpg", "not in this archive (2).txt", "jpg"]
+    assert len(named("x" * 250 + ".jpg")[0]) < 200
+    many = named(*["IMG.jpg"] * 5000)
+    assert len(set(many)) == 5000 and many[-1] == "IMG (5000).jpg"
+
+
+def test_an_archive_is_made_piece_by_piece(tmp_path, drawn_photos):
+    """Sparse files of 192 MiB, sent without holding more than a piece; it can be read by anything."""
+    import asyncio
+    import hashlib
+    import tracemalloc
+
+    from interleave_index.records import Photo
+    from interleave_index.web.archives import archive_of
+    from interleave_index.web.gate import Gate
+    from interleave_index.web.originals import PIECE, Originals
+    from interleave_index.web.settings import ServeSettings
+
+    size, photos = 64 * 2**20, []
+    digest = hashlib.sha256(bytes(size)).hexdigest()
+    for n in range(1, 4):
+        path = tmp_path / f"{n}.jpg"
+        with open(path, "wb") as file:
+            file.truncate(size)
+        photos.append(Photo(n, str(path), 1, 1, "JPEG", sha256=digest))
+    gate = Gate(ServeSettings())
+
+    async def send():
+        with open(tmp_path / "all.zip", "wb") as out:
+            async for data in archive_of(gate, Originals(), photos):
+                assert len(data) <= PIECE + 1000
+                out.write(data)
+
+    tracemalloc.start()
+    asyncio.run(send())
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    gate.close()
+    assert peak < 8 * 2**20
+    with zipfile.ZipFile(tmp_path / "all.zip") as archive:
+        assert [one.file_size for one in archive.infolist()] == [size] * 3
 
 
 def test_an_exact_search_looks_at_every_hit_and_its_masks_are_held(ask, client):

@@ -1,8 +1,8 @@
 """Published figures, to be printed beside what was measured. Percent, names as the reports here have them.
 
-They stand in `figures.json`, by the name of the benchmark. Sources: the README of the FIND repository (its released
-checkpoints), and the tables of the READ paper and repositories. Figures of the FIND paper's other tables are not
-repeated there, as they were not at hand in a form that could be checked.
+They stand in `figures.json`, by the name of the benchmark. Sources: the poster of FIND and the README of its repository
+(its released checkpoints), and the tables of the READ paper and repositories. The README does not say of which mode its
+retrieval is: its row of Focal-L fits the mode `text`, all others are those that the poster gives for `interleaved`.
 """
 
 from __future__ import annotations

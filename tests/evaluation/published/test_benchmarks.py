@@ -18,6 +18,7 @@ from interleave_index.errors import ConfigError, InputError
 from interleave_index.evaluation.published import Run, Subject, generic, grounding, prompts, retrieval, subject_of
 from interleave_index.evaluation.published.coco import PanopticSet, read_panoptic
 from interleave_index.evaluation.published.entity import EntitySentence, Exemplar, InterleavedSentence, read_entities
+from interleave_index.evaluation.published.figures import published_figures
 from interleave_index.evaluation.published.interactive import VocInteractive
 from interleave_index.evaluation.published.journal import Journal
 from interleave_index.evaluation.published.karpathy import CaptionedPhoto
@@ -206,6 +207,16 @@ def test_sentences_find_their_photos(subject: Subject, panoptic: PanopticSet, en
         assert (report["figures"]["IR@1"], report["figures"]["n"]) == (100, 3)
         assert report["figures"]["TR@1"] == pytest.approx(100 * 2 / 3)  # photo 2 is mostly white and fits that better
         assert bool(report["published"]) == (mode == "text")
+
+
+def test_published_retrieval_stands_beside_the_mode_that_it_was_measured_in() -> None:
+    for benchmark, recalls in (("interleaved", (43.5, 57.1)), ("interleaved long", (49.4, 63.9))):
+        (row,) = [
+            row for row in published_figures(f"find-bench retrieval {benchmark}") if row["model"] == "FIND Focal-T"
+        ]
+        assert (row["figures"]["IR@5"], row["figures"]["IR@10"]) == recalls
+        beside_text = published_figures(f"find-bench retrieval {benchmark.replace('interleaved', 'text')}")
+        assert all(row["figures"].get("IR@5") != recalls[0] for row in beside_text)
 
 
 def test_a_shown_phrase_finds_the_photo_and_its_lender_pays_the_penalty(

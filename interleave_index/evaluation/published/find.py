@@ -16,6 +16,7 @@ from ...interface.find.adapter import View
 from ...interface.find.prompter import Sentence
 from ...interface.published.answers import Example
 from ...interface.published.interface import PublishedFind
+from ...interface.published.pair import TrainedNetwork
 from ...interface.published.segmentation import Segmentation, segment
 from ...records import RGB, Floats
 from .entity import Exemplar, InterleavedSentence
@@ -93,6 +94,10 @@ class FindSubject(Subject):
         return segment(*self.model.logits(self._view(photo, GROUNDING), table), things)
 
     def _view(self, photo: RGB, sides: tuple[int, int]) -> View:
+        """The photo at the sides of a task; a model that learned from crops smaller than those sees it at its own."""
+        network = self.model.network
+        if isinstance(network, TrainedNetwork) and network.long < GROUNDING[1]:
+            return self.model.view(photo)
         short, long = sides
         return self.model.view(photo, short=short, long=long)
 

@@ -28,6 +28,7 @@ from ..records import (
     Space,
 )
 from .calibration import Calibration
+from .latest import OfLatestQuery
 from .protocol import Capabilities, InspectedPhoto, Interface, TextReading
 
 AROUND = 0.1  # of a marked part's box, shown to detectors around it
@@ -43,6 +44,7 @@ class PointsInterface(Interface):
 
     def __init__(self, inner: Interface, grounders: Callable[[], Grounders] = Grounders) -> None:
         self._inner, self._grounders = inner, cache(grounders)
+        self._targets_of = OfLatestQuery(self._targets)
 
     @property
     def space(self) -> Space:
@@ -84,10 +86,13 @@ class PointsInterface(Interface):
         parts = tuple(part for part in query if part.role == "entity")
         if not parts:
             return []
-        vectors = self._inner.encode_query(parts).entities
-        targets = [target_of(part, vector) for part, vector in zip(parts, vectors, strict=True)]
         inspected = self._inner.inspect(photo)
-        return ground_targets(inspected.scene, targets, models_for(photo, self._grounders(), inspected.embed))
+        models = models_for(photo, self._grounders(), inspected.embed)
+        return ground_targets(inspected.scene, self._targets_of(parts), models)
+
+    def _targets(self, parts: ResolvedQuery) -> list[Target]:
+        vectors = self._inner.encode_query(parts).entities
+        return [target_of(part, vector) for part, vector in zip(parts, vectors, strict=True)]
 
 
 def target_of(part: ResolvedPart, vector: Floats) -> Target:

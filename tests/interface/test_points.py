@@ -154,6 +154,25 @@ def test_a_marked_part_of_another_picture_is_found_by_its_vector(two_discs, draw
     assert found.box == (55, 5, 70, 20)
 
 
+def test_a_query_is_encoded_once_for_all_of_its_hits(two_discs, draw):
+    class Counting(ToyInterface):
+        encoded = 0
+
+        def encode_query(self, query):
+            self.encoded += 1
+            return super().encode_query(query)
+
+    photo, discs = two_discs
+    counting = Counting()
+    interface = PointsInterface(counting)
+    query = (entity("blue"), shown(photo, discs[0]))
+    first = [interface.ground(hit, query) for hit in (photo, photo[:, ::-1].copy(), photo)]
+    assert counting.encoded == 1 and first[0] == first[2] != first[1]
+    photo[discs[0]] = (40, 70, 210)  # the picture is painted over, and asked for by a query of its own
+    changed = interface.ground(draw.paint({"blue": discs[1]}), (entity("blue"), shown(photo, discs[0])))
+    assert counting.encoded == 2 and changed[1].score > 0.9
+
+
 def test_a_hit_tells_its_method_in_json_and_other_hits_stay_as_they_were(drawn_photos):
     picture = drawn_photos.red_disc.path
     by_points = Config().with_flags(models_interface="toy", models_grounding="points")

@@ -31,6 +31,7 @@ from ...records import (
     Space,
 )
 from ..calibration import Calibration
+from ..latest import OfLatestQuery
 from ..protocol import Capabilities, Interface
 from . import tasks
 from .model import FindModel
@@ -92,6 +93,7 @@ class FindAdapter(Interface):
     ) -> None:
         self._model, self._space, self._calibration = model, space, calibration
         self._capabilities, self._class_table = capabilities, class_table
+        self._sentence_of = OfLatestQuery(lambda asked: self._sentence(asked, self._views_of(asked)))
 
     @property
     def space(self) -> Space:
@@ -269,13 +271,16 @@ class FindAdapter(Interface):
     # --- grounding ----------------------------------------------------------------------------
 
     def ground(self, photo: RGB, query: ResolvedQuery) -> list[GroundedMask]:
-        """See `Interface.ground`: one pass over the photo with the whole query, one mask an entity."""
+        """See `Interface.ground`: one pass over the photo with the whole query, one mask an entity.
+
+        The pictures of a query are seen once, however many photos it is grounded in.
+        """
         asked = _asked(query)
         entities = [part for part in asked if part.role == "entity"]
         if not entities:
             return []
         with self._running():
-            sentence, references = self._sentence(asked, self._views_of(asked))
+            sentence, references = self._sentence_of(asked)
             _, (view,) = self._views([photo])
             answers = self._ground_entities(view, sentence, references, entities)
         return [

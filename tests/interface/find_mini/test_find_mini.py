@@ -403,6 +403,23 @@ def test_a_picture_that_is_grounded_is_named_too(find_mini):
     assert named.score != bare.score
 
 
+def test_the_pictures_of_a_query_are_seen_once_for_all_of_its_hits(find_mini, monkeypatch):
+    random = np.random.default_rng(5)
+    shown, *hits = (random.integers(0, 255, (60, 80, 3), np.uint8) for _ in range(4))
+    query = (
+        ResolvedPart("entity", "picture", "[image:x.png]", photo=shown),
+        ResolvedPart("caption", "text", "near"),
+        ResolvedPart("entity", "text", "a dog"),
+    )
+    alone = [FindMini(WEIGHTS).ground(hits[0], query)]
+    seen = []
+    views = find_mini._views
+    monkeypatch.setattr(find_mini, "_views", lambda photos: seen.extend(photos) or views(photos))
+    together = [find_mini.ground(hit, query) for hit in hits]
+    assert [id(photo) for photo in seen] == [id(photo) for photo in (shown, *hits)]
+    assert together[0] == alone[0]
+
+
 def test_masks_grow_smoothly():
     logits = torch.tensor([[[1.0, -1.0]]])
     assert upsampled(logits, (1, 4)).tolist() == [[[True, True, False, False]]]

@@ -536,9 +536,10 @@ def _parsed(query: Query | str) -> Query:
 
 def _all_missing(photos: int) -> str:
     """Words for an index whose photos are all gone from the disk."""
+    missing = "the only photo of the index is" if photos == 1 else f"all {photos} photos of the index are"
     return (
-        f"all {photos} photos of the index are missing; if they lie on a disk that is not connected, "
-        "connect it and ingest again; --include-missing searches them as they are"
+        f"{missing} missing; if the disk is not connected, connect it and ingest again; "
+        "--include-missing searches what is missing as it is"
     )
 
 

@@ -17,6 +17,7 @@ from ..grammar import Query
 from ..interface.protocol import Interface
 from ..records import RGB, Answer, Filters, Hit, Photo
 from ..service import Index, build_interface, ground_picture, load_picture
+from ..wording import number_of
 from . import served, show
 from .heat import HeatMaps
 from .options import (
@@ -261,7 +262,7 @@ def export(
     if as_json and not targets.on_stdout:
         show.emit_json(counts)
     else:
-        say(", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items()))
+        say(", ".join(number_of(count, name.replace("_", " ").removesuffix("s")) for name, count in counts.items()))
 
 
 @dataclass(frozen=True, slots=True)

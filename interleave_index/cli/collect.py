@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..export.table import plain_table, shown_path
+from ..wording import number_of
 from . import show
 from .options import (
     ConfigOption,
@@ -73,9 +74,10 @@ def ingest(
             "docs/models.md names stronger ones, `interleave-index models pull OWNER/NAME` gets one"
         )
     if beside is not None:
+        photos = number_of(beside.encodings, "photo")
         show.note(
-            f"taken in by a model that is not searched yet: space {beside.id} holds {beside.encodings} photos "
-            f"beside the active one; `interleave-index activate {beside.id}` makes searches use it"
+            f"taken in by a model that is not searched yet: space {beside.id} holds {photos} beside the active one; "
+            f"`interleave-index activate {beside.id}` makes searches use it"
         )
     if report.interrupted:
         show.note("stopped; the next run goes on from here")
@@ -171,7 +173,7 @@ def forget(
             if as_json:
                 show.emit_json({"forgotten": gone.photos, "locations": gone.locations})
             else:
-                show.say(f"{gone.photos} forgotten ({gone.locations} paths); `forget --undo` takes back")
+                show.say(f"{gone.photos} forgotten ({number_of(gone.locations, 'path')}); `forget --undo` takes back")
 
 
 def _name_forgotten(rows: Sequence[Exclusion], as_json: bool) -> None:
@@ -194,7 +196,7 @@ def prune(
         due = found.prunable()
         for folder, files in due.gone_folders:
             show.note(
-                f"warning: nothing is left of {shown_path(folder)} ({files} files of the index); "
+                f"warning: nothing is left of {shown_path(folder)} ({number_of(files, 'file')} of the index); "
                 "if that is a disk, connect it and ingest again instead"
             )
         if dry_run:
@@ -202,7 +204,7 @@ def prune(
             if as_json:
                 show.emit_json({"photos": due.photos, "locations": due.locations, "gone_folders": folders})
             else:
-                show.say(f"{due.photos} photos and {due.locations} paths would be forgotten")
+                show.say(f"{number_of(due.photos, 'photo')} and {number_of(due.locations, 'path')} would be forgotten")
             return
         if due.photos or due.locations:
             _confirm_prune(due, yes)
@@ -217,7 +219,7 @@ def _confirm_prune(due: Prunable, yes: bool) -> None:
     """Ask before anything is taken out; where nobody can be asked, --yes has to say it."""
     if yes:
         return
-    question = f"Forget {due.photos} photos and {due.locations} paths whose files are gone?"
+    question = f"Forget {number_of(due.photos, 'photo')} and {number_of(due.locations, 'path')} whose files are gone?"
     if not sys.stdin.isatty():
         show.note(f"{question} Nothing was done: give --yes, or --dry-run to look first")
         raise typer.Exit(1)

@@ -17,6 +17,7 @@ from typer.core import TyperGroup
 from ..errors import InputError
 from ..export.table import plain_table
 from ..service import build_interface
+from ..wording import number_of
 from . import show
 from .options import (
     ConfigOption,
@@ -116,7 +117,7 @@ def benchmark(name: str) -> Callable[[Callable[..., Sequence[Any]]], Callable[..
 
 def _print(report: dict[str, Any]) -> None:
     part = "" if report["complete"] else ", a part of the set: not to be compared"
-    show.say(f"{report['benchmark']}: {report['model']['interface']}, {report['n']} items{part}")
+    show.say(f"{report['benchmark']}: {report['model']['interface']}, {number_of(report['n'], 'item')}{part}")
     published = report["published"]
     table = plain_table("figure", "here#", *(f"{row['model']}#" for row in published))
     for name, value in report["figures"].items():

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ..wording import number_of
 from . import show
 from .options import ConfigOption, DeviceOption, IndexOption, JsonOption, settings, understanding_paths
 
@@ -57,11 +58,11 @@ def import_model(
         show.emit_json(facts)
         return
     show.say(
-        f"{name}: {imported.tensors} tensors, {imported.parameters / 1e6:.1f} M parameters, sizes of "
+        f"{name}: {number_of(imported.tensors, 'tensor')}, {imported.parameters / 1e6:.1f} M parameters, sizes of "
         f"{imported.preset or 'no released model'}, in {imported.folder}"
     )
     if imported.left_out:
-        show.say(f"left out, as not needed: {len(imported.left_out)} keys")
+        show.say(f"left out, as not needed: {number_of(len(imported.left_out), 'key')}")
     show.say(
         f"use it with --model {name}"
         if imported.language != "none"

@@ -19,6 +19,7 @@ from ..export.files import printable, to_json_text
 from ..export.table import answer_table, mark_of, plain_table, shown_path
 from ..export.words import counted, name_of, percent, verdict
 from ..records import Answer, FailedFile, Hit, IngestReport
+from ..wording import number_of
 
 UNBOUNDED = 2**16  # columns, more than a line of ours has
 BROKEN_PIPE = 141
@@ -109,26 +110,34 @@ def emit_report(report: IngestReport) -> None:
     if report.photos_per_s:
         spent = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in report.seconds.items())
         say(f"{report.photos_per_s:.1f} photos/s ({spent})")
-    passed = [f"{count} {_NOT_READ.get(kind, kind)}" for kind, count in report.not_read.items() if count]
+    passed = [_passed_over(kind, count) for kind, count in report.not_read.items() if count]
     if passed:
         say(f"not read: {', '.join(passed)}")
     if report.new_failures:
         emit_failed(report.new_failures, title="skipped")
 
 
-_NOT_READ = {
-    "forgotten": "forgotten (`forget --undo` takes them back)",
-    "forgotten_folders": "forgotten folders (`forget --undo` takes them back)",
-    "hidden": "hidden pictures",
-    "hidden_folders": "hidden folders",
-    "jpeg_2000": "JPEG 2000",
-    "other_pictures": "pictures of other kinds (SVG, EXR, EPS ...)",
-    "own_outputs": "masks and heat maps of this program",
-    "psd": "Photoshop documents",
-    "raw_beside_jpeg": "raw files beside their JPEG",
-    "system_folders": "folders of systems and other programs",
-    "tiff_pages": "pages of TIFF files after the first",
-    "video": "films",
+def _passed_over(kind: str, count: int) -> str:
+    one, several = _NOT_READ.get(kind, (kind, kind))
+    return f"{count} {one if count == 1 else several}"
+
+
+_NOT_READ = {  # kind: what one is called, and several
+    "forgotten": ("forgotten (`forget --undo` takes it back)", "forgotten (`forget --undo` takes them back)"),
+    "forgotten_folders": (
+        "forgotten folder (`forget --undo` takes it back)",
+        "forgotten folders (`forget --undo` takes them back)",
+    ),
+    "hidden": ("hidden picture", "hidden pictures"),
+    "hidden_folders": ("hidden folder", "hidden folders"),
+    "jpeg_2000": ("JPEG 2000", "JPEG 2000"),
+    "other_pictures": ("picture of another kind (SVG, EXR, EPS ...)", "pictures of other kinds (SVG, EXR, EPS ...)"),
+    "own_outputs": ("mask or heat map of this program", "masks and heat maps of this program"),
+    "psd": ("Photoshop document", "Photoshop documents"),
+    "raw_beside_jpeg": ("raw file beside its JPEG", "raw files beside their JPEG"),
+    "system_folders": ("folder of systems and other programs", "folders of systems and other programs"),
+    "tiff_pages": ("page of a TIFF file after the first", "pages of TIFF files after the first"),
+    "video": ("film", "films"),
 }
 
 
@@ -188,7 +197,8 @@ class ProgressLines:
 
 def emit_status(folder: str, facts: dict[str, Any]) -> None:
     """The counts of an index, its space, and one line a FAISS file."""
-    table = plain_table("", "", title=f"index {printable(folder)}")
+    say(f"index {printable(folder)}")
+    table = plain_table("", "")
     table.show_header = False
     for name, value in facts.items():
         if isinstance(value, int):
@@ -206,7 +216,7 @@ def emit_status(folder: str, facts: dict[str, Any]) -> None:
         table.add_row(
             "generation",
             Text(
-                f"{generation['kind']} of space {generation['space']}: {generation['rows']} rows, "
+                f"{generation['kind']} of space {generation['space']}: {number_of(generation['rows'], 'row')}, "
                 f"{generation['recipe']}, {generation['delta']} written or removed since"
             ),
         )

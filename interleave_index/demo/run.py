@@ -21,6 +21,7 @@ from ..export.words import counted
 from ..grammar import Query
 from ..records import Entity, Not, Picture
 from ..service import Index
+from ..wording import number_of
 from .photos import write_photos, write_query_pictures
 from .scenes import SKY_OF_HARBOUR
 
@@ -105,7 +106,8 @@ def run_demo(
     pictures = write_query_pictures(folder / "queries")
     shutil.rmtree(folder / "index", ignore_errors=True)  # the demo shows a first ingest, so it starts anew
     with Index.open(folder / "index", config=config, interface=interface, create=True) as index:
-        console.print(f"{len(photos)} photos in {folder / 'photos'}; taking them in ...", highlight=False)
+        taken = number_of(len(photos), "photo")
+        console.print(f"{taken} in {folder / 'photos'}; taking them in ...", highlight=False)
         report = index.ingest(folder / "photos")
         if report.interrupted:
             raise KeyboardInterrupt

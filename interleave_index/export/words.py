@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 
 from ..records import Answer, EntityHit
+from ..wording import number_of
 from .files import printable
 
 NOTHING = "Nothing here matches well; these are the nearest"
@@ -25,7 +26,7 @@ def counted(answer: Answer) -> str:
         return "No photo was searched"
     if not meant:
         return NOTHING
-    matching = "1 photo matches" if meant == 1 else f"{meant} photos match"
+    matching = f"{number_of(meant, 'photo')} {'matches' if meant == 1 else 'match'}"
     return matching + (f"; {more} more {'is' if more == 1 else 'are'} near" if more else "")
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, overload
 
+from ..wording import number_of
 from .encodings import Box, Rle
 from .parts import PartKind
 
@@ -89,7 +90,8 @@ class EntityHit:
 
     def __repr__(self) -> str:
         there = "there" if self.grounding.present else "not there"
-        return f"EntityHit({self.text!r}, {there}, {self.grounding.probability:.0%}, {len(self.regions)} regions)"
+        regions = number_of(len(self.regions), "region")
+        return f"EntityHit({self.text!r}, {there}, {self.grounding.probability:.0%}, {regions})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +162,7 @@ class Answer(Sequence[Hit]):
 
     def __repr__(self) -> str:
         best = f", best {self.hits[0]!r}" if self.hits else ""
-        return f"Answer({self.query!r}, {len(self)} hits, {self.meant_count} meant{best})"
+        return f"Answer({self.query!r}, {number_of(len(self), 'hit')}, {self.meant_count} meant{best})"
 
     @overload
     def __getitem__(self, index: int) -> Hit: ...

@@ -6,7 +6,6 @@ footer of 64 bytes. Knows no SQL.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import struct
@@ -20,6 +19,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from ..errors import IndexDamaged
+from ..regular import sha256_of
 from . import checked as checked_files
 from .backend import load_faiss
 from .recipes import Recipe, flat_head
@@ -104,12 +104,6 @@ def publish(temporary: Path, final: Path) -> None:
             os.fsync(folder)
         finally:
             os.close(folder)
-
-
-def sha256_of(path: Path) -> str:
-    """sha256 of a file, hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def is_whole(thumbnail: Path) -> bool:

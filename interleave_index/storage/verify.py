@@ -14,9 +14,11 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ..errors import StorageError
 from ..records import REGIONS_PER_PHOTO, Floats
+from ..regular import sha256_of
+from ..wording import number_of
 from . import generations, text_reads, vectors, words
 from .blobs import CHECKED, checksum, unpack_masks
-from .files import Generation, is_whole, open_file, sha256_of
+from .files import Generation, is_whole, open_file
 from .fp16 import widen
 from .names import thumbnail_file
 from .rows import Check, Ids, SpaceRow
@@ -100,7 +102,7 @@ def _photos(connection: Connection) -> Outcome:
         count += 1
         if not sha or width < 1 or height < 1:
             wrong.append(photo_id)
-    return not wrong, f"{count} photos, {len(wrong)} with a content or size that cannot be" + _named(wrong)
+    return not wrong, f"{number_of(count, 'photo')}, {len(wrong)} with a content or size that cannot be" + _named(wrong)
 
 
 def _thumbnails(connection: Connection, folder: Path) -> Outcome:
@@ -143,14 +145,14 @@ def _references(connection: Connection) -> Outcome:
     for model in (LocationRow, EncodingRow, RegionMaskRow):
         there = select(PhotoRow.id).where(PhotoRow.id == model.photo_id).exists()
         lost += _count(connection, model.photo_id.is_not(None), ~there)
-    return lost == 0, f"{lost} rows name a photo that is not there"
+    return lost == 0, f"{number_of(lost, 'reference')} to a photo that is not there"
 
 
 def _complete(connection: Connection, space: SpaceRow) -> Outcome:
     there = select(EncodingRow.seq).where(EncodingRow.photo_id == PhotoRow.id, EncodingRow.space_id == space.id)
     lacking = connection.execute(select(PhotoRow.id).where(~there.exists()).order_by(PhotoRow.id)).scalars().all()
     photos = _count(connection, PhotoRow.id.is_not(None))
-    detail = f"{photos} photos, {space.encodings} encodings"
+    detail = f"{number_of(photos, 'photo')}, {number_of(space.encodings, 'encoding')}"
     return not lacking, detail + (f"; without: {', '.join(map(str, lacking[:10]))}" if lacking else "")
 
 
@@ -168,7 +170,7 @@ def _vectors(connection: Connection, space: SpaceRow) -> Outcome:
         ),
     )
     if wrong:
-        return False, f"{wrong} encodings have arrays of a wrong length"
+        return False, f"{number_of(wrong, 'encoding')} with arrays of a wrong length"
     longest, broken = 0.0, []
     for ids in _blocks(vectors.encoded_ids(connection, space.id)):
         found = vectors.fetch(connection, space.id, dim, ids)
@@ -177,7 +179,8 @@ def _vectors(connection: Connection, space: SpaceRow) -> Outcome:
         finite = np.isfinite(np.column_stack([found.boxes, found.areas, found.scores])).all(1)
         ordered = (found.boxes[:, 2:] >= found.boxes[:, :2]).all(1)
         broken += np.unique(owners[~(finite & ordered)]).tolist()
-    detail = f"{space.encodings} encodings, longest vector {longest**0.5:.4f}, {len(broken)} with an impossible box"
+    encodings = number_of(space.encodings, "encoding")
+    detail = f"{encodings}, longest vector {longest**0.5:.4f}, {len(broken)} with an impossible box"
     return longest < 1.05 and not broken, detail + _named(broken)
 
 
@@ -198,7 +201,8 @@ def _masks(connection: Connection, space: SpaceRow) -> Outcome:
     lost = _count(connection, EncodingRow.space_id == space.id, ~select(RegionMaskRow.photo_id).where(*key).exists())
     loose = _count(connection, RegionMaskRow.space_id == space.id, ~select(EncodingRow.photo_id).where(*key).exists())
     if lost or loose:
-        return False, f"{lost} encodings without a row of masks, {loose} rows of masks without an encoding"
+        alone, masks_alone = number_of(lost, "encoding"), number_of(loose, "row")
+        return False, f"{alone} without a row of masks, {masks_alone} of masks without an encoding"
     looked_at, wrong = 0, []
     for ids in _blocks(vectors.encoded_ids(connection, space.id)):
         rows = connection.execute(
@@ -215,7 +219,10 @@ def _masks(connection: Connection, space: SpaceRow) -> Outcome:
                 continue
             if len(masks) not in (0, regions) or any(min(mask.size) < 1 for mask in masks):
                 wrong.append(photo_id)
-    return not wrong, f"{looked_at} photos, {len(wrong)} with masks that are not those of their regions" + _named(wrong)
+    return (
+        not wrong,
+        f"{number_of(looked_at, 'photo')}, {len(wrong)} with masks that are not those of their regions" + _named(wrong),
+    )
 
 
 def _checksums(connection: Connection, space: SpaceRow) -> Outcome:
@@ -267,10 +274,8 @@ def _texts(connection: Connection) -> Outcome:
     photo = select(PhotoRow.id).where(PhotoRow.id == PassagePhotoRow.photo_id).exists()
     lost += _count(connection, PassagePhotoRow.photo_id.is_not(None), ~photo)
     counts = text_reads.counts(connection)
-    return (
-        lost == 0,
-        f"{counts['documents']} sources, {counts['passages']} passages, {lost} rows name what is not there",
-    )
+    held = f"{number_of(counts['documents'], 'source')}, {number_of(counts['passages'], 'passage')}"
+    return lost == 0, f"{held}, {number_of(lost, 'reference')} to what is not there"
 
 
 def _words(connection: Connection) -> Outcome:
@@ -279,7 +284,7 @@ def _words(connection: Connection) -> Outcome:
     somewhere = func.count(LocationRow.photo_id.distinct())
     photos = int(connection.execute(select(somewhere)).scalar_one())
     known = words.count(connection, "passage"), words.count(connection, "photo")
-    detail = f"{known[0]} of {passages} passages and {known[1]} of {photos} photos"
+    detail = f"{known[0]} of {number_of(passages, 'passage')} and {known[1]} of {number_of(photos, 'photo')}"
     return known == (passages, photos), detail
 
 
@@ -310,7 +315,7 @@ def _file(folder: Path, row: Generation) -> Outcome:
     found = sha256_of(folder / row.file)
     if found != row.sha256:
         return False, f"{row.file} has checksum {found[:12]}, expected {row.sha256[:12]}; optimize rebuilds it"
-    return True, f"{row.file}, {len(segment)} rows, checksum agrees"
+    return True, f"{row.file}, {number_of(len(segment), 'row')}, checksum agrees"
 
 
 def _ids(connection: Connection, folder: Path, row: Generation) -> Outcome:
@@ -341,7 +346,7 @@ def _ids(connection: Connection, folder: Path, row: Generation) -> Outcome:
 
 
 def _agreement(ids: int, dead: int, wrong: int) -> str:
-    return f"{ids} ids, {dead} removed since, {wrong} do not agree"
+    return f"{number_of(ids, 'id')}, {dead} removed since, {wrong} do not agree"
 
 
 def _same(connection: Connection, folder: Path, row: Generation) -> Outcome:
@@ -361,5 +366,5 @@ def _same(connection: Connection, folder: Path, row: Generation) -> Outcome:
         compared += len(rows)
         if held.shape != wanted.shape or not (held == wanted).all():
             wrong += ids[:1]
-    owners = "passages" if row.kind == "text" else "photos"
-    return not wrong, f"{compared} vectors of {len(living)} {owners} compared with the catalog"
+    owners = number_of(len(living), "passage" if row.kind == "text" else "photo")
+    return not wrong, f"{number_of(compared, 'vector')} of {owners} compared with the catalog"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -531,3 +532,26 @@ def test_demo_writes_where_it_is_told(run, monkeypatch, tmp_path):
     monkeypatch.setattr("interleave_index.demo.run.run_demo", lambda folder, **_: folder / "report.html")
     status, out, _ = run("demo", tmp_path, "--json")
     assert (status, json.loads(out)) == (0, {"report": str(tmp_path / "report.html")})
+
+
+# --- one and several --------------------------------------------------------------------------
+
+
+def test_what_is_one_is_not_called_several(run, drawn_photos, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("INTERLEAVE_INDEX", "photos.index")
+    (tmp_path / "photos").mkdir()
+    shutil.copy(drawn_photos.red_disc.path, "photos/a.png")
+    (tmp_path / "photos" / "a.mp4").write_bytes(b"a film")
+    said = [run("ingest", "photos", "--model", "toy", "--workers", 0)[1]]
+    for words in (("verify",), ("status",), ("search", "[red]"), ("export", "--coco", "a.json")):
+        said.append(run(*words)[1])
+    (tmp_path / "photos" / "a.png").unlink()
+    run("ingest", "photos", "--model", "toy", "--workers", 0)
+    said += [run("prune", "--dry-run")[1], *run("prune")[1:], run("search", "[red]")[2]]
+    text = "\n".join(said)
+    several = "photos|paths|files|films|rows|ids|vectors|encodings|passages|sources|hits|(coco )?(images|annotations)"
+    assert not re.search(rf"(?<![\d.,])1 ({several})\b", text), text
+    assert "not read: 1 film\n" in text
+    assert "1 photo and 1 path would be forgotten" in text
+    assert "the only photo of the index is missing" in text

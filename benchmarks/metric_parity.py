@@ -56,7 +56,7 @@ def interleave(file: Arrays) -> Computed:
 
 def grounding(file: Arrays) -> Computed:
     counts = {
-        number: metrics.overlap(logits > 0, truth > 0)
+        number: metrics.intersection_and_union(logits > 0, truth > 0)
         for number, logits, truth in _images(file, "pred_logits", "gt_masks")
     }
     intersection, union = (np.concatenate([pair[side] for pair in counts.values()]) for side in (0, 1))
@@ -84,7 +84,10 @@ def interactive_iou(file: Arrays) -> Computed:
 
 
 def read_ious(file: Arrays) -> Computed:
-    pairs = [metrics.class_overlap(logits > 0, truth) for _, logits, truth in _images(file, "pred_logits", "gt_masks")]
+    pairs = [
+        metrics.class_intersection_and_union(logits > 0, truth)
+        for _, logits, truth in _images(file, "pred_logits", "gt_masks")
+    ]
     intersection, union = (np.concatenate(side) for side in zip(*pairs, strict=True))
     figures = metrics.read_iou(intersection, union)
     return {
@@ -100,7 +103,10 @@ def read_ious(file: Arrays) -> Computed:
 
 
 def see_segment(file: Arrays) -> Computed:
-    pairs = [metrics.class_overlap(masks > 0, truth) for _, masks, truth in _images(file, "pred_masks", "gt_masks")]
+    pairs = [
+        metrics.class_intersection_and_union(masks > 0, truth)
+        for _, masks, truth in _images(file, "pred_masks", "gt_masks")
+    ]
     intersection, union = (np.stack([part.sum(0) for part in side]) for side in zip(*pairs, strict=True))
     flags = list(_images(file, "pred_exists", "gt_exists"))
     figures = metrics.see_segment(

@@ -25,7 +25,7 @@ from interleave_index.evaluation.library import Library, asked, encode_library
 from interleave_index.evaluation.packs import read_pack
 from interleave_index.evaluation.precision import average_precision
 from interleave_index.evaluation.progress import chunks
-from interleave_index.evaluation.proposals import overlaps
+from interleave_index.evaluation.proposals import pairwise_iou
 from interleave_index.grounding.instances import rank_regions
 from interleave_index.interface.find_mini.texts import encode_phrases, encode_texts
 from interleave_index.interface.registry import load
@@ -54,7 +54,7 @@ class Bench:
         self.model: Any = load("find-mini")  # whose network is asked beside it
         self.mean = mean_of(self.model.calibration.phrases, self.model.space.dim)
         self.targets = lone_regions(library.photos)
-        self.ious = [overlaps([target.rle], library.masks[target.position])[0] for target in self.targets]
+        self.ious = [pairwise_iou([target.rle], library.masks[target.position])[0] for target in self.targets]
         self.labels = [thing for thing in things(library.photos) if thing.enough and not thing.right.all()]
 
     def read(self, texts: Sequence[str]) -> np.ndarray:

@@ -200,10 +200,10 @@ def box_rle(box: Box, size: tuple[int, int]) -> Rle:
     return _from_runs(base + y0, base + y1, size)
 
 
-def overlap(one: Rle, other: Rle) -> float:
+def overlap_coefficient(one: Rle, other: Rle) -> float:
     """Share of the smaller mask that lies inside the other, 0 to 1; masks of one size.
 
-    >>> overlap(box_rle((0, 0, 4, 4), (9, 9)), box_rle((3, 0, 5, 4), (9, 9)))
+    >>> overlap_coefficient(box_rle((0, 0, 4, 4), (9, 9)), box_rle((3, 0, 5, 4), (9, 9)))
     0.5
     """
     from pycocotools import mask as coco

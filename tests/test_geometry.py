@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from interleave_index.errors import ShapeError
-from interleave_index.geometry import box_mask, box_rle, encode_rle, overlap, resize_mask, resize_rle
+from interleave_index.geometry import box_mask, box_rle, encode_rle, overlap_coefficient, resize_mask, resize_rle
 
 sides = st.integers(1, 12)
 sizes = st.tuples(sides, sides)
@@ -39,9 +39,9 @@ def test_overlap_is_the_intersection_over_the_smaller_mask(pair):
     one, other = pair
     smaller = min(one.sum(), other.sum())
     expected = (one & other).sum() / smaller if smaller else 0
-    assert overlap(encode_rle(one), encode_rle(other)) == pytest.approx(float(expected))
+    assert overlap_coefficient(encode_rle(one), encode_rle(other)) == pytest.approx(float(expected))
 
 
 def test_masks_of_two_sizes_have_no_overlap_to_speak_of():
     with pytest.raises(ShapeError, match="expected the same"):
-        overlap(encode_rle(np.ones((2, 3), bool)), encode_rle(np.ones((3, 2), bool)))
+        overlap_coefficient(encode_rle(np.ones((2, 3), bool)), encode_rle(np.ones((3, 2), bool)))

@@ -103,7 +103,7 @@ def test_arrays_of_different_shapes_are_refused() -> None:
     with pytest.raises(ShapeError):
         metrics.first_ranks(np.zeros((2, 3), np.float32), np.zeros((3, 2), bool))
     with pytest.raises(ShapeError):
-        metrics.overlap(np.zeros((2, 3), bool), np.zeros((3, 2), bool))
+        metrics.intersection_and_union(np.zeros((2, 3), bool), np.zeros((3, 2), bool))
 
 
 def test_repeated_ids_match_each_other_and_all_count() -> None:
@@ -171,7 +171,7 @@ def test_clicks_are_counted_to_the_first_that_reaches_the_threshold() -> None:
 def test_read_figures_by_hand() -> None:
     found = np.array([[[1, 1, 0, 0]], [[0, 0, 0, 1]], [[1, 0, 0, 0]]], bool)
     truth = np.array([[[1, 0, 0, 255]], [[0, 0, 0, 255]], [[0, 0, 0, 0]]], np.uint8)
-    intersection, union = metrics.class_overlap(found, truth)
+    intersection, union = metrics.class_intersection_and_union(found, truth)
     assert intersection.tolist() == [[1, 1], [3, 0], [3, 0]] and union.tolist() == [[2, 2], [3, 0], [4, 1]]
     got = metrics.read_iou(intersection, union)
     assert got.giou == pytest.approx((0.5 + 1 + 0) / 3, abs=1e-4) and got.ciou == pytest.approx(1 / 3)

@@ -62,8 +62,8 @@ def _both(
     exact, stored, whole, mean = np.zeros((4, len(targets), 2), np.int64)
     for number, target in tracked(targets, name, progress):
         query = asked(parts[number]())
-        exact[number], stored[number] = exact_overlap(library, target, query), stored_overlap(library, target, query)
-        whole[number], mean[number] = _overlap(np.ones((1, 1), bool), target), _overlap(mean_mask, target)
+        exact[number], stored[number] = exact_counts(library, target, query), stored_counts(library, target, query)
+        whole[number], mean[number] = _counts(np.ones((1, 1), bool), target), _counts(mean_mask, target)
     guesses = {"whole_image_mIoU": mean_iou(whole), "mean_mask_mIoU": mean_iou(mean), "n": len(targets)}
     outcomes = {}
     for kind, counts in ((name, exact), (f"{name}_stored", stored)):
@@ -76,35 +76,35 @@ def _both(
     return outcomes
 
 
-def exact_overlap(library: Library, target: Labelled, query: ResolvedQuery) -> tuple[int, int]:
+def exact_counts(library: Library, target: Labelled, query: ResolvedQuery) -> tuple[int, int]:
     """Pixels shared by what is annotated and the best mask of a look at the photo, and pixels of their union.
 
     Args:
         query: of the target's label or an exemplar; its first entity counts.
     """
     masks = best_first(library.interface.ground(library.photos[target.position].rgb(), query), 0)
-    return _overlap(masks[0].mask.decode() if masks else None, target)
+    return _counts(masks[0].mask.decode() if masks else None, target)
 
 
-def stored_overlap(library: Library, target: Labelled, query: ResolvedQuery) -> tuple[int, int]:
+def stored_counts(library: Library, target: Labelled, query: ResolvedQuery) -> tuple[int, int]:
     """The same of the stored region that a search shows."""
     regions, scores = library.regions_of(target.position)
     if not len(regions):
-        return _overlap(None, target)
+        return _counts(None, target)
     best = rank_regions(regions @ library.scoring(query).entities.regions[0], scores, library.calibration.score_weight)[
         0
     ]
-    return _overlap(library.masks[target.position][best].decode(), target)
+    return _counts(library.masks[target.position][best].decode(), target)
 
 
-def _overlap(mask: BoolMask | None, target: Labelled) -> tuple[int, int]:
+def _counts(mask: BoolMask | None, target: Labelled) -> tuple[int, int]:
     """Pixels of the intersection and of the union; a mask of another size is resized, None is an empty one."""
     truth = target.rle.decode()
     if mask is None:
         return 0, int(truth.sum())
     if mask.shape != truth.shape:
         mask = resize_mask(mask, target.rle.size)
-    intersection, union = metrics.overlap(mask, truth)
+    intersection, union = metrics.intersection_and_union(mask, truth)
     return int(intersection), int(union)
 
 

@@ -11,7 +11,7 @@ from ..query.score import score
 from ..records import Entity, Floats
 from .annotations import Named, lone_regions, things
 from .forms import FORMS
-from .grounding import exact_overlap, mean_iou, stored_overlap
+from .grounding import exact_counts, mean_iou, stored_counts
 from .library import Library, asked
 from .outcome import Figures, Outcome
 from .precision import average_precision
@@ -49,9 +49,9 @@ def in_forms(library: Library, exact_bare: Counts, progress: Progress) -> Outcom
         looked_at = form in LOOKED_AT or len(targets) <= FEW
         for number, target in tracked(targets, f"grounding as {form}", progress):
             query = asked(Entity(write(target.label)))
-            stored[row, number] = stored_overlap(library, target, query)
+            stored[row, number] = stored_counts(library, target, query)
             if looked_at and form != "bare":
-                exact[number] = exact_overlap(library, target, query)
+                exact[number] = exact_counts(library, target, query)
         presence[row], whole[row] = _presence(library, shown, write, progress)
         figures[form] = {
             "stored": mean_iou(stored[row]),

@@ -29,7 +29,7 @@ def proposals(library: Library) -> Outcome:
     for photo, masks in zip(library.photos, library.masks, strict=True):
         truths = [region.rle for region in photo.regions if region.rle is not None and not region.crowd]
         if truths:
-            tables.append(overlaps(truths, masks))
+            tables.append(pairwise_iou(truths, masks))
             keys += [photo.key] * len(truths)
     figures, arrays = {}, {"proposal_keys": np.array(keys, str)}
     for name, most in ((str(FEW), FEW), ("all", None)):
@@ -39,7 +39,7 @@ def proposals(library: Library) -> Outcome:
     return Outcome({**figures, "n": len(keys)}, arrays)
 
 
-def overlaps(truths: Sequence[Rle], masks: Sequence[Rle]) -> Floats:
+def pairwise_iou(truths: Sequence[Rle], masks: Sequence[Rle]) -> Floats:
     """(T, P) float32 IoU of every annotated mask with every region, all of one photo."""
     from pycocotools import mask as coco
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ..geometry import overlap
+from ..geometry import overlap_coefficient
 from ..records import Rle
 
 LEAST_DEVIATION = 0.01  # of cosine: regions that lie nearer together than this do not show how far a model spreads them
@@ -54,7 +54,7 @@ def select_instances(
     least = cosines[order[0]] - min(MARGIN, MARGIN_DEVIATIONS * float(np.std(cosines)))
     chosen = [int(order[0])]
     for number in order[1:][cosines[order[1:]] >= least].tolist():
-        apart = all(overlap(masks[number], masks[other]) <= SAME_THING for other in chosen)
+        apart = all(overlap_coefficient(masks[number], masks[other]) <= SAME_THING for other in chosen)
         if apart and len(chosen) < MOST_INSTANCES:
             chosen.append(number)
     return chosen

@@ -12,8 +12,8 @@ from .grounding import (
     clicks_needed,
     grounding,
     grounding_ious,
+    intersection_and_union,
     iou_without_ignored,
-    overlap,
     proposal_recall,
 )
 from .ranking import (
@@ -26,7 +26,7 @@ from .ranking import (
     recall_at,
     retrieval,
 )
-from .read import IGNORED, ReadIou, SeeSegment, class_overlap, read_iou, see_segment
+from .read import IGNORED, ReadIou, SeeSegment, class_intersection_and_union, read_iou, see_segment
 from .segmentation import (
     VOID,
     PanopticCounts,
@@ -52,7 +52,7 @@ __all__ = [
     "best_constant",
     "bootstrap_interval",
     "class_confusion",
-    "class_overlap",
+    "class_intersection_and_union",
     "clicks_needed",
     "cosines",
     "first_ranks",
@@ -61,7 +61,7 @@ __all__ = [
     "interleaved_scores",
     "iou_without_ignored",
     "macro",
-    "overlap",
+    "intersection_and_union",
     "panoptic_counts",
     "panoptic_quality",
     "proposal_recall",

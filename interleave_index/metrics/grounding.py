@@ -15,10 +15,10 @@ from .ranking import Counts
 THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9)
 
 
-def overlap(predicted: BoolMask, truth: BoolMask) -> tuple[Counts, Counts]:
+def intersection_and_union(predicted: BoolMask, truth: BoolMask) -> tuple[Counts, Counts]:
     """Pixels in the intersection and in the union of pairs of masks (..., H, W), each (...) int64.
 
-    >>> overlap(np.array([[True, True]]), np.array([[True, False]]))
+    >>> intersection_and_union(np.array([[True, True]]), np.array([[True, False]]))
     (array(1), array(2))
     """
     if predicted.shape != truth.shape:
@@ -39,7 +39,7 @@ def grounding(intersection: Counts, union: Counts, thresholds: Sequence[float] =
     """cIoU, mIoU and P@t over masks, percent; no masks give 0.
 
     Args:
-        intersection, union: (N,) pixels of each mask, as `overlap` counts them.
+        intersection, union: (N,) pixels of each mask, as `intersection_and_union` counts them.
         thresholds: of ``P@t``, met by equality in float32.
     Source: FIND, `GroundingEvaluator`.
 
@@ -81,7 +81,7 @@ def iou_without_ignored(predicted: BoolMask, truth: NDArray[np.integer[Any]]) ->
     Source: FIND, `evaluate_interactive`.
     """
     counted = truth >= 0
-    intersection, union = overlap(predicted & counted, truth == 1)
+    intersection, union = intersection_and_union(predicted & counted, truth == 1)
     return np.divide(intersection, union, out=np.zeros(len(predicted), np.float32), where=union > 0, dtype=np.float32)
 
 

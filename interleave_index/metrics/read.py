@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..records import BoolMask
-from .grounding import overlap
+from .grounding import intersection_and_union
 from .ranking import Counts
 
 IGNORED = 255  # value of a pixel that counts for nothing in READ's ground truth
 
 
-def class_overlap(predicted: BoolMask, truth: NDArray[np.integer[Any]]) -> tuple[Counts, Counts]:
+def class_intersection_and_union(predicted: BoolMask, truth: NDArray[np.integer[Any]]) -> tuple[Counts, Counts]:
     """Intersection and union of the ground (column 0) and the target (column 1), ignored pixels removed.
 
     Args:
@@ -26,7 +26,10 @@ def class_overlap(predicted: BoolMask, truth: NDArray[np.integer[Any]]) -> tuple
     Source: READ, `intersectionAndUnionGPU` with two classes.
     """
     counted = truth != IGNORED
-    ground, target = overlap(~predicted & counted, truth == 0), overlap(predicted & counted, truth == 1)
+    ground, target = (
+        intersection_and_union(~predicted & counted, truth == 0),
+        intersection_and_union(predicted & counted, truth == 1),
+    )
     return np.stack([ground[0], target[0]], -1), np.stack([ground[1], target[1]], -1)
 
 
@@ -43,7 +46,7 @@ def read_iou(intersection: Counts, union: Counts) -> ReadIou:
     """gIoU (mean over masks, an empty union counts 1) and cIoU of the target class, 0 to 1.
 
     Args:
-        intersection, union: (N, 2) as `class_overlap` counts them, or (N, 1), the target alone.
+        intersection, union: (N, 2) as `class_intersection_and_union` counts them, or (N, 1), the target alone.
     Source: READ, `validate`.
 
     >>> read_iou(np.array([[4, 1], [5, 0]]), np.array([[5, 2], [5, 0]])).ciou
@@ -68,7 +71,7 @@ def see_segment(intersection: Counts, union: Counts, said: BoolMask, exists: Boo
     """Share of sentences judged rightly (See), and class-1 IoU pooled over all sentences (Segment).
 
     Args:
-        intersection, union: (N, 2) as `class_overlap` counts them, summed in any grouping.
+        intersection, union: (N, 2) as `class_intersection_and_union` counts them, summed in any grouping.
         said, exists: (M,) bool, one a sentence: judged present, and present.
     Source: READ, false-premise evaluation.
     """

@@ -77,7 +77,7 @@ class FindBenchGrounding(FindBench):
         for mask, visual in zip(masks, shown, strict=True):
             exemplars.append(Exemplar(photo, random_prompt(mask, rng)) if visual else None)
         sentence = interleave(item, exemplars, published=self.published_protocol)
-        return _overlaps(subject.ground_sentence(photo, sentence), masks)
+        return _counts(subject.ground_sentence(photo, sentence), masks)
 
     def figures(self, journal: Journal) -> Figures:
         """cIoU, mIoU, P@t and `n` phrases; the README of FIND calls P@0.5 AP50."""
@@ -100,7 +100,7 @@ class Refer(Benchmark[ReferredPhoto]):
     def measure(self, subject: Subject, item: ReferredPhoto, rng: Generator) -> Record:
         """Pixels shared and in the union, one pair an expression."""
         texts = [expression.text for expression in item.expressions]
-        return _overlaps(subject.ground(item.rgb(), texts, together=self._together), item.masks())
+        return _counts(subject.ground(item.rgb(), texts, together=self._together), item.masks())
 
     def figures(self, journal: Journal) -> Figures:
         """FIND's and READ's figures over expressions; cIoU is the same in both but for READ's 1e-10."""
@@ -118,7 +118,9 @@ class ReasonSeg(Benchmark[ReasonPhoto]):
         """Pixels of the target shared and in the union, and whether the text is a long one."""
         photo = read_photo(item.file)
         masks = subject.ground(photo, [item.text], together=False)
-        intersection, union = metrics.class_overlap(masks, item.truth((photo.shape[0], photo.shape[1]))[None])
+        intersection, union = metrics.class_intersection_and_union(
+            masks, item.truth((photo.shape[0], photo.shape[1]))[None]
+        )
         return {"intersection": int(intersection[0, 1]), "union": int(union[0, 1]), "long": item.long}
 
     def figures(self, journal: Journal) -> Figures:
@@ -153,7 +155,7 @@ class FalsePremise(Benchmark[ReferredPhoto]):
         said = self._present(subject.interface, photo, texts)
         masks = subject.ground(photo, texts, together=False) & said[:, None, None]
         said &= masks.any((1, 2))
-        intersection, union = metrics.class_overlap(masks, np.array(item.masks(), np.uint8))
+        intersection, union = metrics.class_intersection_and_union(masks, np.array(item.masks(), np.uint8))
         return {
             "intersection": intersection.tolist(),
             "union": union.tolist(),
@@ -193,8 +195,8 @@ class FalsePremise(Benchmark[ReferredPhoto]):
         return np.array(present, bool)
 
 
-def _overlaps(masks: Masks, truth: Sequence[BoolMask]) -> Record:
-    intersection, union = metrics.overlap(masks, np.stack(truth))
+def _counts(masks: Masks, truth: Sequence[BoolMask]) -> Record:
+    intersection, union = metrics.intersection_and_union(masks, np.stack(truth))
     return {"intersection": intersection.tolist(), "union": union.tolist()}
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ...errors import ConfigError
 from ...geometry import box_of
-from ...metrics import overlap
+from ...metrics import intersection_and_union
 from ...records import BoolMask
 
 KINDS = ("Point", "Circle", "Scribble", "Polygon", "Box")
@@ -75,7 +75,7 @@ def next_click(truth: BoolMask, predicted: BoolMask, clicked: BoolMask) -> tuple
         left.
     Source: FIND's interactive evaluation, docs/find-interface.md.
     """
-    intersection, union = overlap(predicted, truth)
+    intersection, union = intersection_and_union(predicted, truth)
     missed, wrong = truth & ~predicted & ~clicked, predicted & ~truth & ~clicked
     positive = bool(missed.sum() > wrong.sum())
     errors = missed if positive else wrong

@@ -10,7 +10,7 @@ from ...records import Floats
 COMPARED = 4  # times as many masks as are kept
 
 
-def mask_overlaps(masks: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
+def pairwise_iou(masks: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
     """IoU and shared cells of (N, P) with (M, P) masks of zeros and ones, (N, M) each."""
     shared = masks @ others.T
     return shared / (masks.sum(1)[:, None] + others.sum(1) - shared).clamp(min=1), shared
@@ -33,7 +33,7 @@ def soft_nms(
     """
     best_quality = np.argsort(-quality, kind="stable")[: COMPARED * most]
     flat = (masks[best_quality] > 0).flatten(1).float()
-    iou = mask_overlaps(flat, flat)[0].cpu().numpy()
+    iou = pairwise_iou(flat, flat)[0].cpu().numpy()
     left = (flat.sum(1) >= max(smallest * flat.shape[1], 1)).cpu().numpy()
     score = quality[best_quality].astype(np.float64)
     kept, scores = list[int](), list[float]()

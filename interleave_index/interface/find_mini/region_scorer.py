@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..find.nms import mask_overlaps
+from ..find.nms import pairwise_iou
 from ..find.tasks import Proposals
 
 REGION_FEATURES = (
@@ -68,8 +68,8 @@ def region_features(proposals: Proposals, row: int) -> Tensor:
     small = (F.avg_pool2d(masks[:, None], 2) > 0).float()
     flat = small.flatten(1)
     area = flat.sum(1)
-    cell_iou, _ = mask_overlaps(flat, cells.on)
-    proposal_iou, shared = mask_overlaps(flat, flat)
+    cell_iou, _ = pairwise_iou(flat, cells.on)
+    proposal_iou, shared = pairwise_iou(flat, flat)
     levels = [F.adaptive_avg_pool2d(small, size).flatten(1) for size in cells.sizes]
     inside = torch.cat(levels, 1)[:, cells.rows]
     inside = inside / inside.sum(1, keepdim=True).clamp(min=1e-3)

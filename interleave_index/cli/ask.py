@@ -15,6 +15,7 @@ from ..config import Config
 from ..errors import IndexNotFound
 from ..grammar import Query
 from ..interface.protocol import Interface
+from ..paths import user_path
 from ..records import RGB, Answer, Filters, Hit, Photo
 from ..service import Index, build_interface, ground_picture, load_picture
 from ..wording import number_of
@@ -43,6 +44,9 @@ from .options import (
     photo_argument,
     settings,
 )
+from .viewer import open_files, system_viewer
+
+MOST_OPENED = 10  # windows by --open
 
 
 class Depth(StrEnum):
@@ -102,6 +106,10 @@ def search(
     null: Annotated[
         bool, typer.Option("--null", "-0", help="As --paths, with a NUL behind each, for xargs -0.")
     ] = False,
+    copies: Annotated[bool, typer.Option("--copies", help="List all paths of every hit's photo.")] = False,
+    show_files: Annotated[
+        bool, typer.Option("--open", help="Open the photos that match, or the page of --html, in the system's viewer.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Rank photos for a query of words and pictures. Shows what each bracketed part found."""
@@ -109,6 +117,7 @@ def search(
     if as_json and (paths or null):
         raise typer.BadParameter("--json and --paths are two forms of one answer, expected one of them")
     asked = Query.parse(" ".join(query))
+    viewer = system_viewer() if show_files else []
     place, effective = settings(
         index,
         config,
@@ -132,13 +141,46 @@ def search(
             outputs = Outputs(html, heatmap, overwrite, found.owns)
             answer = found.search(asked, filters=filters, **options)
             outputs.write(answer, asked, lambda: found.interface, found.pixels, found.load_picture)
+    all_paths = _all_paths(place, effective, answer) if copies else None
     _tell_notes(answer)
     if as_json:
-        show.emit_json(answer.to_json())
+        show.emit_json(_as_json(answer, all_paths))
     elif paths or null:
-        show.emit_paths(answer, b"\0" if null else b"\n")
+        show.emit_paths(answer, b"\0" if null else b"\n", all_paths)
     else:
-        show.emit_answer(answer)
+        show.emit_answer(answer, all_paths)
+    if show_files:
+        open_files(viewer, [Path(user_path(html))] if html else _files_to_show(answer))
+
+
+def _all_paths(place: Path | str, config: Config, answer: Answer) -> dict[int, list[str]]:
+    """By photo id the paths of the hits' photos that are there, the shown one first; of a lost photo those it had."""
+    found: dict[int, list[str]] = {}
+    with Index.open(place, config=config) as index:
+        for hit in answer:
+            places = index.locations(hit.photo)
+            there = [place.path for place in places if place.present]
+            found[hit.photo.id] = there or [place.path for place in places]
+    return found
+
+
+def _as_json(answer: Answer, all_paths: dict[int, list[str]] | None) -> dict[str, Any]:
+    form = answer.to_json()
+    if all_paths is not None:
+        for hit in form["hits"]:
+            hit["paths"] = all_paths[hit["photo_id"]]
+    return form
+
+
+def _files_to_show(answer: Answer) -> list[Path]:
+    """The photos that match and are there, best first."""
+    matching = [Path(hit.photo.path) for hit in answer if answer.meant(hit) and hit.photo.path is not None]
+    there = [file for file in matching if file.is_file()]
+    if not there:
+        show.note("nothing to open: no photo matches")
+    if len(there) > MOST_OPENED:
+        show.note(f"the first {MOST_OPENED} of {len(there)} photos are opened; --html FILE --open shows all on a page")
+    return there[:MOST_OPENED]
 
 
 def ground(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,11 @@ from rich.text import Text
 
 from ..export.files import printable, to_json_text
 from ..export.table import answer_table, mark_of, plain_table, shown_path
-from ..export.words import counted, name_of, percent, verdict
+from ..export.words import counted, percent, short_name, verdict
 from ..records import Answer, FailedFile, Hit, IngestReport
 from ..wording import number_of
 
+Copies = Mapping[int, Sequence[str]] | None  # by photo id all its paths, the shown one first
 UNBOUNDED = 2**16  # columns, more than a line of ours has
 BROKEN_PIPE = 141
 LINE_EVERY, LINE_AT_LEAST = 10.0, 2.0  # seconds between two lines of progress without a terminal, at most and at least
@@ -76,19 +77,24 @@ def emit_table(table: Table) -> None:
         print("\n".join(line.rstrip() for line in captured.get().rstrip("\n").split("\n")))
 
 
-def emit_answer(answer: Answer) -> None:
+def emit_answer(answer: Answer, copies: Copies = None) -> None:
     """The table of an answer under a line with how much of it is meant."""
     if not len(answer):
         why = "." if answer.notes else ": the index is empty, or the filters leave nothing."
         say(f"No photo was searched{why}")
     else:
         say(f"{counted(answer)}:")
-        emit_table(answer_table(answer))
+        emit_table(answer_table(answer, copies))
 
 
-def emit_paths(answer: Answer, end: bytes) -> None:
+def emit_paths(answer: Answer, end: bytes, copies: Copies = None) -> None:
     """The paths of the hits, best first, as the bytes that the disk has; a photo without one is left out."""
-    paths = [hit.photo.path for hit in answer if hit.photo.path is not None]
+    paths: list[str] = []
+    for hit in answer:
+        if copies is not None:
+            paths += copies[hit.photo.id]
+        elif hit.photo.path is not None:
+            paths.append(hit.photo.path)
     with _reader_may_leave():
         sys.stdout.flush()
         sys.stdout.buffer.write(b"".join(os.fsencode(path) + end for path in paths))
@@ -236,7 +242,7 @@ def emit_grounding(hit: Hit) -> None:
             share = "" if region is None else f"{region.rle.decode().mean():.1%}"
             table.add_row(
                 mark_of(entity, 0.0),
-                Text(name_of(entity)),
+                Text(short_name(entity)),
                 verdict(entity, 0.0),
                 percent(entity.grounding.probability),
                 f"{entity.score:.3f}",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.table import Table
@@ -11,7 +12,7 @@ from rich.text import Text
 
 from ..records import Answer, EntityHit, Hit
 from .files import printable
-from .words import UNDER, name_of, percent, verdict
+from .words import UNDER, percent, short_name, verdict
 
 BAR = 10  # characters of a relevance bar
 
@@ -24,8 +25,13 @@ def plain_table(*columns: str, title: str | None = None) -> Table:
     return table
 
 
-def answer_table(answer: Answer) -> Table:
-    """One row a hit, best first; where the meant ones end, a line at the cut-off, and grey hits under it."""
+def answer_table(answer: Answer, copies: Mapping[int, Sequence[str]] | None = None) -> Table:
+    """One row a hit, best first; where the meant ones end, a line at the cut-off, and grey hits under it.
+
+    Args:
+        answer: the hits.
+        copies: by photo id all paths of a photo, the one of the hit first; the others get a row each under it.
+    """
     table = plain_table("#", "relevance", "score#", "id#", "photo", "found")
     divided = answer.meant_count
     for number, hit in enumerate(answer):
@@ -42,6 +48,8 @@ def answer_table(answer: Answer) -> Table:
             Text(found(hit, answer.cutoff)),
             style="" if meant else "bright_black",
         )
+        for path in (copies or {}).get(hit.photo.id, ())[1:]:
+            table.add_row("", "", "", "", _linked_path(path), style="" if meant else "bright_black")
     return table
 
 
@@ -65,7 +73,7 @@ def relevance_bar(relevance: float, cutoff: float, meant: bool) -> str:
 def found(hit: Hit, cutoff: float) -> str:
     """The entities of a hit in one cell: whether each is there, its phrase and how likely that is."""
     return "  ".join(
-        f"{mark_of(entity, cutoff)} {name_of(entity)} {percent(entity.grounding.probability)}"
+        f"{mark_of(entity, cutoff)} {short_name(entity)} {percent(entity.grounding.probability)}"
         for entity in hit.entities
     )
 

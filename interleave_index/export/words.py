@@ -12,6 +12,7 @@ from ..wording import number_of
 from .files import printable
 
 NOTHING = "Nothing here matches well; these are the nearest"
+LONGEST = 64  # characters of an entity in a table
 UNDER = "under the cut-off: probably not meant"
 
 
@@ -48,6 +49,23 @@ def percent(chance: float) -> str:
     '72\\xa0%'
     """
     return f"{min(max(chance, 0.0), 1.0) * 100:.0f}\N{NO-BREAK SPACE}%"
+
+
+def short_name(entity: EntityHit) -> str:
+    """`name_of`, in a table's cell: of a long one the beginning and the end, at which the part of a picture stands."""
+    return shortened(name_of(entity))
+
+
+def shortened(text: str, most: int = LONGEST) -> str:
+    """Text of at most so many characters; what is left out is an ellipsis at two thirds.
+
+    >>> shortened("a dog", 9), shortened("a very small dog", 9)
+    ('a dog', 'a very…og')
+    """
+    if len(text) <= most:
+        return text
+    end = (most - 1) // 3
+    return f"{text[: most - 1 - end]}…{text[len(text) - end :]}"
 
 
 def name_of(entity: EntityHit) -> str:

@@ -12,7 +12,8 @@ from fastapi import APIRouter, Path, Request
 from starlette.responses import Response
 
 from .. import __version__
-from ..export.files import printable
+from ..export.colours import PALETTE, ink_on
+from ..export.files import printable, to_json_text
 from .answers import Json, is_known, photo_json, region_json
 from .bodies import body_of, json_body
 from .guard import cookie_name
@@ -156,8 +157,22 @@ def _asset(request: Request, name: str) -> Response:
 
 @lru_cache(maxsize=64)
 def _file(name: str) -> tuple[bytes, str] | None:
+    if name == "colours.js":
+        return _tagged(_colours())
     file = files(__package__) / "static" / name
     if not file.is_file():
         return None
-    data = file.read_bytes()
+    return _tagged(file.read_bytes())
+
+
+def _tagged(data: bytes) -> tuple[bytes, str]:
     return data, f'"{hashlib.sha256(data).hexdigest()[:32]}"'
+
+
+def _colours() -> bytes:
+    """The module of the page that holds the colours of entities, which are those of exported pictures."""
+    inks = [ink_on(colour) for colour in PALETTE]
+    return (
+        "// Colours of entities by their position, and what reads on them. Made from export/colours.py.\n"
+        f"export const PALETTE = {to_json_text(PALETTE)};\nexport const INKS = {to_json_text(inks)};\n"
+    ).encode("ascii")

@@ -322,6 +322,48 @@ def test_chosen_hits_are_exported_as_coco_and_as_masks(page):
             check(file.read())
 
 
+def test_the_files_of_chosen_photos_come_as_a_zip_with_and_without_a_query(page, drawn_photos):
+    def originals():
+        page.click("#selection >> text=Export")
+        with page.expect_download() as got:
+            page.click(".menu [data-form=originals]")
+        assert got.value.suggested_filename == "photos.zip"
+        with zipfile.ZipFile(got.value.path()) as archive:
+            return {name: archive.read(name) for name in archive.namelist()}
+
+    wanted = {}
+    for name in ("red_disc.png", "green_square.png"):
+        page.hover(card(name))
+        page.click(card(name) + " .pick")
+        wanted[name] = (drawn_photos.folder / name).read_bytes()
+    assert originals() == wanted
+    assert page.inner_text("#said") == "2 files, 0.1 MiB"
+    ask(page, "[red]")
+    assert originals() == wanted
+
+
+def test_files_that_are_gone_are_said_on_the_page(page):
+    gone = {"download": "x", "photos": 4, "bytes": 3 * 2**30, "gone": [1, 2]}
+    page.route("**/api/originals", lambda route: route.fulfill(status=201, json=gone))
+    page.route("**/api/originals/x.zip", lambda route: route.fulfill(status=204))
+    ask(page, "[red]")
+    page.click("#facts >> text=Export")
+    page.click(".menu [data-form=originals]")
+    page.wait_for_selector("#said")
+    assert page.inner_text("#said") == "4 files, 3,072 MiB; 2 files are gone and left out"
+
+
+def test_twelve_phrases_have_twelve_colours_those_of_exported_pictures(page):
+    from interleave_index.export.colours import PALETTE, hex_of, ink_on
+
+    page.fill(".words", " ".join(f"[thing {n}]" for n in range(12)))
+    shown = page.eval_on_selector_all(
+        CHIP, "chips => chips.map(chip => ['--c', '--k'].map(name => chip.style.getPropertyValue(name)))"
+    )
+    assert shown == [["rgb(" + " ".join(map(str, colour)) + ")", ink_on(colour)] for colour in PALETTE]
+    assert len({hex_of(colour) for colour in PALETTE}) == 12
+
+
 def _is_coco(data):
     coco = json.loads(data)
     assert len(coco["images"]) == 1 and coco["annotations"][0]["area"] > 2000
@@ -421,6 +463,45 @@ def _draw_on_the_map(page):
     page.mouse.down()
     page.mouse.move(place["x"] + place["width"] - 5, place["y"] + place["height"] * 0.4, steps=3)
     page.mouse.up()
+
+
+# What a colour of the map's canvas is: the sea is left clear.
+AT_PLACE = """async ([latitude, longitude]) => {
+  const { frameOf } = await import("/static/map.js");
+  const places = (await (await fetch("api/facets")).json()).places, frame = frameOf(places);
+  const canvas = document.querySelector("canvas.map");
+  const x = (longitude - frame.west) / (frame.east - frame.west) * canvas.width;
+  const y = (frame.north - latitude) / (frame.north - frame.south) * canvas.height;
+  return [...canvas.getContext("2d").getImageData(Math.round(x), Math.round(y), 1, 1).data];
+}"""
+
+
+def test_the_map_shows_land_and_sea_in_their_shape(serve_page, new_page, tmp_path, draw):
+    from interleave_index.service import Index
+
+    (tmp_path / "placed").mkdir()
+    for name, north, west in (("dublin", 53.3, 6.3), ("lisbon", 38.7, 9.1)):
+        exif = Image.Exif()
+        exif.get_ifd(0x8825).update({1: "N", 2: (north, 0.0, 0.0), 3: "W", 4: (west, 0.0, 0.0)})
+        picture = Image.fromarray(draw.paint({"red": draw.rectangle(10, 10, 60, int(north))}))
+        picture.save(tmp_path / "placed" / f"{name}.jpg", exif=exif)
+    config = Config().with_flags(models_interface="toy", ingest_workers=0)
+    with Index.open(tmp_path / "placed.index", interface=ToyInterface(), create=True, config=config) as index:
+        index.ingest(tmp_path / "placed")
+    asked = []
+    page = new_page(
+        serve_page(tmp_path / "placed.index"), before=lambda page: page.on("request", lambda one: asked.append(one.url))
+    )
+    assert not any("coastline" in url for url in asked)  # only a map wants it
+    page.click("#filter-button")
+    page.wait_for_selector("canvas.map[data-land]")
+    assert any("coastline" in url for url in asked)
+    for place in ((40.4, -3.7), (48.8, 2.3), (52.5, -1.5), (51.9, -8.5), (40.0, 9.0)):  # the last is Sardinia
+        assert page.evaluate(AT_PLACE, place)[3] == 255, place
+    for place in ((45.0, -6.0), (50.0, -12.0), (41.0, 5.0), (56.0, 3.0)):
+        assert page.evaluate(AT_PLACE, place)[3] == 0, place
+    box = page.locator("canvas.map").bounding_box()
+    assert box["width"] / box["height"] == pytest.approx(16 / 9, abs=0.01)
 
 
 def test_a_wrong_token_is_refused_and_the_right_one_opens_the_page(serve_page, new_page, token):

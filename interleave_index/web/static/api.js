@@ -53,6 +53,7 @@ export async function upload(blob) {
 
 export const thumbnail = (id) => `api/photos/${id}/thumbnail`;
 export const display = (id) => `api/photos/${id}/display`;
+export const archive = (name) => `api/originals/${name}.zip`;
 export const original = (id) => `api/photos/${id}/original`;
 
 // Answers that do not change while a search is held: kept, the oldest go first.

@@ -1,6 +1,6 @@
 // The page: joins query, filters, photos and viewer. Everything that is asked of the server is asked from here.
 
-import { $, button, clear, colours, count, download, el, icon, later, say } from "./dom.js";
+import { $, button, clear, colours, count, download, el, later, say, size } from "./dom.js";
 import * as api from "./api.js";
 import { Composer } from "./compose.js";
 import { Filters } from "./filters.js";
@@ -11,7 +11,7 @@ import { Viewer } from "./viewer.js";
 import { partOf } from "./part.js";
 
 const PAGE = 100;
-const FORMS = { coco: "COCO instances (JSON)", masks: "Masks (PNG in a ZIP)", paths: "List of paths", jsonl: "JSON lines" };
+const FORMS = { originals: "Original files (ZIP)", coco: "COCO instances (JSON)", masks: "Masks (PNG in a ZIP)", paths: "List of paths", jsonl: "JSON lines" };
 const state = { items: [], search: null, answer: null, next: null, busy: false, chosen: new Set(), masks: true, only: -1, off: new Set(), stacks: true, exact: false, without: false, named: false, at: -1, looks: new Map() };
 
 const composer = new Composer($("#compose"), () => ask({ push: true }));
@@ -259,21 +259,37 @@ function drawSelection() {
     button("Export", "export", (event) => exportMenu(event.currentTarget)), button("Clear", null, () => { state.chosen.clear(); selected(); }));
 }
 
+// What is exported: the selection, else all that was shown so far.
+function exported() {
+  const chosen = state.items.filter((item) => state.chosen.has(item.photo.id));
+  return chosen.length ? chosen : state.items;
+}
+
+async function exportAs(form) {
+  const photos = exported().map((item) => item.photo);
+  try {
+    if (form === "originals") return await originals(photos.map((photo) => photo.id));
+    if (!state.search) return download(new Blob(photos.map((photo) => `${photo.path}\n`), { type: "text/plain" }), "paths.txt");
+    const chosen = state.chosen.size ? photos.map((photo) => photo.id) : [];
+    const { blob, name } = await held(() => api.file("api/export", { search: state.search, photos: chosen, form }));
+    download(blob, name);
+    return say(`${name} was written`);
+  } catch (problem) { return say(problem.message, "bad"); }
+}
+
+// The browser fetches the ZIP by itself, straight to the disk: it may be larger than a page can hold.
+async function originals(photos) {
+  const asked = await api.post("api/originals", { photos });
+  el("a", { href: api.archive(asked.download), download: "photos.zip" }).click();
+  const gone = asked.gone.length ? `; ${count(asked.gone.length, "file")} ${asked.gone.length === 1 ? "is" : "are"} gone and left out` : "";
+  say(`${count(asked.photos, "file")}, ${size(asked.bytes)}${gone}`, gone ? "bad" : "");
+}
+
 function exportMenu(anchor) {
   document.querySelector(".menu")?.remove();
-  const chosen = state.items.filter((item) => state.chosen.has(item.photo.id)).map((item) => item.photo.id);
-  const write = async (form) => {
-    menu.hidePopover();
-    if (!state.search && form !== "paths") return say("masks belong to a search: ask for something first", "bad");
-    if (!state.search) return download(new Blob([state.items.filter((item) => state.chosen.has(item.photo.id)).map((item) => `${item.photo.path}\n`).join("")], { type: "text/plain" }), "paths.txt");
-    try {
-      const { blob, name } = await held(() => api.file("api/export", { search: state.search, photos: chosen, form }));
-      download(blob, name);
-      return say(`${name} was written`);
-    } catch (problem) { return say(problem.message, "bad"); }
-  };
-  const menu = el("div", { class: "menu", popover: "auto", role: "dialog", "aria-label": "Export" }, el("p", { class: "soft" }, chosen.length ? count(chosen.length, "selected photo") : `all ${count(state.items.length, "photo")} so far`),
-    Object.entries(FORMS).map(([form, label]) => button(label, null, () => write(form), { data: { form } })));
+  const many = exported().length, forms = state.search ? Object.keys(FORMS) : ["originals", "paths"]; // masks belong to a search
+  const menu = el("div", { class: "menu", popover: "auto", role: "dialog", "aria-label": "Export" }, el("p", { class: "soft" }, state.chosen.size ? count(many, "selected photo") : `all ${count(many, "photo")} so far`),
+    forms.map((form) => button(FORMS[form], null, () => { menu.hidePopover(); exportAs(form); }, { data: { form } })));
   menu.addEventListener("toggle", (event) => { if (event.newState === "closed") setTimeout(() => menu.remove()); });
   document.body.append(menu);
   menu.showPopover();

@@ -1,4 +1,6 @@
-// Elements, icons and small words. Knows no server. Nothing here parses HTML.
+// Elements, icons, colours and small words. Knows no server. Nothing here parses HTML.
+
+import { INKS, PALETTE } from "./colours.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -70,12 +72,11 @@ export function clear(node, ...children) {
 }
 
 export const percent = (share) => `${Math.round(100 * Math.min(1, Math.max(0, share)))} %`;
+export const size = (bytes) => `${Math.max(0.1, bytes / 2 ** 20).toLocaleString("en", { maximumFractionDigits: bytes < 10 * 2 ** 20 ? 1 : 0 })} MiB`;
 export const likely = (entity) => `${percent(entity.probability)} likely to be there, score ${entity.score.toFixed(2)}`;
 export const count = (number, one, many = `${one}s`) => `${number.toLocaleString("en")} ${number === 1 ? one : many}`;
 
-// Colours of entities by their position, distinct for most colour-blind eyes (Okabe and Ito 2008).
-export const PALETTE = [[230, 159, 0], [86, 180, 233], [0, 158, 115], [204, 121, 167], [240, 228, 66], [0, 114, 178], [213, 94, 0]];
-const INKS = ["#000", "#000", "#000", "#000", "#000", "#fff", "#000"];
+// Colours of entities by their position.
 export const colour = (n) => PALETTE[n % PALETTE.length];
 export const css = (n) => `rgb(${colour(n).join(" ")})`;
 export const colours = (n) => ({ c: css(n), k: INKS[n % INKS.length] });

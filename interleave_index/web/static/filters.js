@@ -2,6 +2,7 @@
 
 import { button, clear, count, el } from "./dom.js";
 import * as api from "./api.js";
+import { placeMap } from "./map.js";
 
 const EMPTY = { after: "", before: "", camera: "", folder: "", within: null };
 
@@ -50,35 +51,13 @@ export class Filters {
 
   // Photos as points; a box is drawn with the pointer, or written into four fields.
   #map() {
-    const { places } = this.facets;
-    const spread = (n) => { const values = places.map((place) => place[n]); const [a, b] = [Math.min(...values), Math.max(...values)], pad = Math.max(0.02, (b - a) * 0.1); return [a - pad, b + pad]; };
-    const [[south, north], [west, east]] = [spread(0), spread(1)];
-    const [w, h] = [320, 180], canvas = el("canvas", { width: w * 2, height: h * 2, class: "map", role: "img", "aria-label": `Map of ${count(this.facets.placed, "photo")}; draw a box to filter` });
-    const x = (longitude) => (longitude - west) / (east - west) * w * 2, y = (latitude) => (north - latitude) / (north - south) * h * 2;
-    const style = getComputedStyle(document.documentElement);
-    const draw = (box) => {
-      const pen = canvas.getContext("2d");
-      pen.clearRect(0, 0, w * 2, h * 2);
-      pen.fillStyle = style.getPropertyValue("--link");
-      for (const [latitude, longitude] of places) { pen.beginPath(); pen.arc(x(longitude), y(latitude), 6, 0, 7); pen.fill(); }
-      if (box) { pen.lineWidth = 4; pen.strokeStyle = style.getPropertyValue("--ink"); pen.strokeRect(x(box[1]), y(box[2]), x(box[3]) - x(box[1]), y(box[0]) - y(box[2])); }
-    };
-    const at = (event) => { const place = canvas.getBoundingClientRect(); return [north - (event.clientY - place.top) / place.height * (north - south), west + (event.clientX - place.left) / place.width * (east - west)]; };
-    const box = (a, b) => [Math.max(-90, Math.min(a[0], b[0])), Math.max(-180, Math.min(a[1], b[1])), Math.min(90, Math.max(a[0], b[0])), Math.min(180, Math.max(a[1], b[1]))];
-    canvas.addEventListener("pointerdown", (event) => {
-      const start = at(event);
-      let drawn = null;
-      canvas.setPointerCapture(event.pointerId);
-      const move = (moved) => { drawn = box(start, at(moved)); draw(drawn); };
-      canvas.addEventListener("pointermove", move);
-      canvas.addEventListener("pointerup", () => { canvas.removeEventListener("pointermove", move); this.values.within = drawn; this.changed(); this.open(); }, { once: true });
-    });
-    draw(this.values.within);
+    const label = `Map of ${count(this.facets.placed, "photo")}; draw a box to filter`;
+    const map = placeMap(this.facets.places, this.values.within, label, (box) => { this.values.within = box; this.changed(); this.open(); });
     const fields = ["south", "west", "north", "east"].map((name, n) => el("input", { type: "number", step: "any", placeholder: name, "aria-label": name, value: this.values.within ? this.values.within[n].toFixed(4) : "" }));
     for (const one of fields) one.addEventListener("change", () => {
       const values = fields.map((field) => field.value === "" ? NaN : Number(field.value));
-      if (values.every(Number.isFinite)) { this.values.within = values; draw(values); this.changed(); }
+      if (values.every(Number.isFinite)) { this.values.within = values; map.mark(values); this.changed(); }
     });
-    return el("fieldset", {}, el("legend", {}, `Place, ${count(this.facets.placed, "photo")}`), canvas, el("div", { class: "numbers" }, fields));
+    return el("fieldset", {}, el("legend", {}, `Place, ${count(this.facets.placed, "photo")}`), map, el("div", { class: "numbers" }, fields));
   }
 }

@@ -63,12 +63,12 @@ export class Viewer {
     }
     const marked = [this.picked, this.hovered].filter((n) => n >= 0);
     const shapes = [];
-    if (this.all) this.regions.forEach((region, n) => shapes.push({ rle: region.mask, n: n % 7, look: marked.length > 0 && !marked.includes(n) ? "faint" : "outline" }));
+    if (this.all) this.regions.forEach((region, n) => shapes.push({ rle: region.mask, n, look: marked.length > 0 && !marked.includes(n) ? "faint" : "outline" }));
     else this.entities.forEach((masks, n) => {
       if (this.only >= 0 ? this.only !== n : this.off?.has(n)) return;
       for (const rle of masks) shapes.push({ rle, n, look: marked.length > 0 ? "faint" : this.hit.entities[n].present ? "there" : "doubtful" });
     });
-    for (const n of new Set(marked)) if (this.regions[n]) shapes.push({ rle: this.regions[n].mask, n: this.all ? n % 7 : 1, look: n === this.picked ? "strong" : "pointed" });
+    for (const n of new Set(marked)) if (this.regions[n]) shapes.push({ rle: this.regions[n].mask, n: this.all ? n : 1, look: n === this.picked ? "strong" : "pointed" });
     paint(this.canvas, w, h, shapes);
   }
 
@@ -196,7 +196,7 @@ export class Viewer {
     if (!this.regions.length) return null;
     const toggle = el("button", { type: "button", class: "button", id: "all-regions", "aria-pressed": String(Boolean(this.all)), on: { click: () => this.#toggle() } }, icon("region"), el("span", {}, `All ${count(this.regions.length, "part")}`));
     return el("section", {}, el("h3", {}, "Parts"), toggle, this.all ? el("ol", { class: "regions" }, this.regions.map((region, n) => el("li", {},
-      el("button", { type: "button", class: "button small", vars: colours(n % 7), "aria-pressed": String(this.picked === n), on: { click: () => this.pick(n), focus: () => this.#hover(n), blur: () => this.#hover(-1), pointerenter: () => this.#hover(n), pointerleave: () => this.#hover(-1) } },
+      el("button", { type: "button", class: "button small", vars: colours(n), "aria-pressed": String(this.picked === n), on: { click: () => this.pick(n), focus: () => this.#hover(n), blur: () => this.#hover(-1), pointerenter: () => this.#hover(n), pointerleave: () => this.#hover(-1) } },
         el("i", { class: "dot" }), percent(region.area))))) : null);
   }
 

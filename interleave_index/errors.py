@@ -5,6 +5,7 @@
     ├── InputError (ValueError)    the caller's data cannot be used
     │   ├── ImageUnreadable        not a picture, or a damaged one
     │   ├── ImageTooLarge          more pixels than the limit
+    │   ├── TextUnreadable         a text beside the photos that is damaged or too large
     │   ├── ShapeError             an array of the wrong shape or dtype
     │   └── EmptyQuery             nothing to search for
     │       (QueryError)           a query that does not parse; points at the column
@@ -42,6 +43,10 @@ class ImageUnreadable(InputError):
 
 class ImageTooLarge(InputError):
     """The picture has more pixels than the configured limit."""
+
+
+class TextUnreadable(InputError):
+    """A text beside the photos is damaged, or larger than the limit."""
 
 
 class ShapeError(InputError):

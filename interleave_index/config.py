@@ -15,6 +15,7 @@ from typing import Any, TypeVar, get_type_hints
 
 from .errors import ConfigError
 from .paths import user_path
+from .records.texts import TEXT_KINDS
 from .whole_files import replaced
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -77,14 +78,20 @@ class IngestSettings:
         batch: photos of one transaction, 1 to 256; what a kill loses at most.
         max_pixels: a picture with more is a failed file.
         thumbnail_side: long side of a stored thumbnail, pixels.
+        text: kinds of texts that are taken in beside the photos: what is written inside the photos' files
+            (embedded), sidecars (xmp, txt, takeout), captions.jsonl (captions), and pages (markdown, html).
     """
 
     workers: int = -1
     batch: int = 64
     max_pixels: int = 200_000_000
     thumbnail_side: int = 512
+    text: tuple[str, ...] = TEXT_KINDS
 
     def __post_init__(self) -> None:
+        for kind in self.text:
+            if kind not in TEXT_KINDS:
+                raise ConfigError(f"ingest.text names {kind!r}, expected kinds out of {', '.join(TEXT_KINDS)}")
         _check("ingest.workers", self.workers, -1, 256)
         _check("ingest.batch", self.batch, 1, 256)
         _check("ingest.max_pixels", self.max_pixels, 1, 2**40)
@@ -180,7 +187,9 @@ class Config:
 
     def to_mapping(self) -> dict[str, Any]:
         """All settings as plain values, in the order of config.yaml."""
-        return asdict(self)
+        values = asdict(self)
+        values["ingest"]["text"] = list(self.ingest.text)
+        return values
 
     def dump(self) -> str:
         """All settings as YAML text that `load` reads back to an equal Config."""
@@ -252,6 +261,10 @@ def _build(cls: type[_Section], values: object, source: str, prefix: str) -> _Se
 
 
 def _value(value: object, kind: Any, source: str, name: str) -> object:
+    if kind == tuple[str, ...]:
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+            raise ConfigError(f"{source}: {name} is {_shown(value)}, expected a list of names")
+        return tuple(value)
     wanted, word = {
         str: ((str,), "a text"),
         bool: ((bool,), "true or false"),

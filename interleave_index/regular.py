@@ -1,4 +1,4 @@
-"""Opening and hashing files that may have been replaced: a FIFO, a socket or a device at the path is never opened."""
+"""Opening and hashing files that may have been replaced, without opening a FIFO or device; file errors in words."""
 
 from __future__ import annotations
 
@@ -43,3 +43,14 @@ def sha256_of(path: Path | str) -> str:
 def _check_regular(facts: os.stat_result, path: Path | str) -> None:
     if not stat.S_ISREG(facts.st_mode):
         raise OSError(errno.EINVAL, "not a regular file", os.fspath(path))
+
+
+def os_words(trouble: OSError) -> str:
+    """The operating system's message, without the path.
+
+    >>> os_words(PermissionError(13, "Permission denied", "a.jpg"))
+    'permission denied'
+    """
+    if trouble.errno == errno.ENOENT:
+        return "no such file"
+    return (trouble.strerror or str(trouble) or type(trouble).__name__).lower()

@@ -24,6 +24,7 @@ from .errors import ImageUnreadable, InputError
 from .grammar import Query
 from .paths import user_path
 from .records import RGB, Answer, FailedFile, Filters, Hit, IngestReport, Location, Photo, Region
+from .records.texts import TEXT_KINDS
 from .regular import sha256_of
 
 if TYPE_CHECKING:
@@ -154,6 +155,7 @@ class Index:
             model_batch=at_a_time,
             max_pixels=limits.max_pixels,
             thumbnail_side=limits.thumbnail_side,
+            text_kinds=tuple(kind for kind in TEXT_KINDS if kind in limits.text),
         )
         allowed = None if within is None else [os.path.realpath(folder) for folder in within]
         report = ingest(

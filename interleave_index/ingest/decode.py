@@ -7,7 +7,6 @@ Pillow's (width, height) is turned into (height, width) in this module and nowhe
 from __future__ import annotations
 
 import contextlib
-import errno
 import io
 import os
 import warnings
@@ -20,12 +19,14 @@ import numpy as np
 
 from ..errors import ImageTooLarge, ImageUnreadable, InputError, ShapeError
 from ..records import RGB, PhotoFacts
-from ..regular import open_regular
+from ..records.texts import SourceText
+from ..regular import open_regular, os_words
 from .containers import PngParts, jxl_size, nclx, split_png
 from .exif import ExifFacts, facts_of, read_exif
 from .profiles import adobe_rgb, coded_profile
 from .raw import develop, largest_preview, raw_facts
 from .sniff import HEAD, sniff
+from .text.embedded import embedded_texts
 
 MAX_PIXELS = 200_000_000
 MAX_FILE_BYTES = 2**31 - 1
@@ -43,6 +44,7 @@ class Decoded:
         taken_at: the camera's wall clock, without a time zone.
         latitude, longitude: degrees, north and east positive.
         more_pages: pictures of the file after the first, which are not read (TIFF).
+        text: what is written inside the file, perhaps nothing; None where no text can be looked for.
     """
 
     rgb: RGB
@@ -55,6 +57,7 @@ class Decoded:
     latitude: float | None = None
     longitude: float | None = None
     more_pages: int = 0
+    text: SourceText | None = None
 
     def facts(self, sha256: str, phash: int | None) -> PhotoFacts:
         """The row that the catalog keeps of this photo."""
@@ -69,6 +72,7 @@ class Decoded:
             self.latitude,
             self.longitude,
             phash,
+            text=self.text,
         )
 
 
@@ -105,6 +109,24 @@ def decode(source: Path | str | bytes, *, max_pixels: int = MAX_PIXELS, long_sid
     except Exception as trouble:  # decoders raise anything on damaged data; here they enter the package
         words = " ".join(str(trouble).split()) or type(trouble).__name__
         raise ImageUnreadable(f"{kind} data is damaged or cut off: {words[:200]}") from trouble
+
+
+def read_text(data: bytes) -> SourceText:
+    """What is written inside a picture file, without decoding its pixels where that can be helped.
+
+    A file that cannot be opened says nothing.
+    """
+    try:
+        kind = _kind(data)
+        if kind == "RAW":
+            preview = largest_preview(data)
+            return _written(_open("JPEG", data[preview.start :])) if preview else SourceText("embedded")
+        parts = split_png(data) if kind == "PNG" else PngParts(data)
+        image = _open(kind, parts.data)
+        _add_to_info(image, kind, data, parts)
+        return _written(image)
+    except Exception:  # decoders raise anything on damaged data; the photo itself was read before
+        return SourceText("embedded")
 
 
 def read_file(path: Path | str) -> bytes:
@@ -176,17 +198,6 @@ def load_picture(
         raise type(trouble)(f"picture {os.fspath(source)!r}: {trouble}") from trouble
 
 
-def os_words(trouble: OSError) -> str:
-    """The operating system's message, without the path.
-
-    >>> os_words(PermissionError(13, "Permission denied", "a.jpg"))
-    'permission denied'
-    """
-    if trouble.errno == errno.ENOENT:
-        return "no such file"
-    return (trouble.strerror or str(trouble) or type(trouble).__name__).lower()
-
-
 def _kind(head: bytes) -> str:
     kind = sniff(head[:HEAD])
     if kind is None:
@@ -212,7 +223,7 @@ def _decode(kind: str, data: bytes, max_pixels: int, long_side: int | None) -> D
             return _decode_raw(data, max_pixels, long_side)
         _check_pixels(image.size, max_pixels)
         _add_to_info(image, kind, data, parts)
-        exif = read_exif(image)
+        exif, written = read_exif(image), _written(image)
         _name_colours(image, kind, data, parts, exif)
         if kind == "JPEG":
             rgb, (width, height) = _jpeg_pixels(image, data, long_side), image.size
@@ -236,7 +247,11 @@ def _decode(kind: str, data: bytes, max_pixels: int, long_side: int | None) -> D
     from .tiff import full_pages
 
     more = full_pages(data) - 1 if kind == "TIFF" and image.n_frames > 1 else 0
-    return _decoded(upright(rgb, turn), width, height, kind, exif, more_pages=max(0, more))
+    return _decoded(upright(rgb, turn), width, height, kind, exif, more_pages=max(0, more), text=written)
+
+
+def _written(image: Any) -> SourceText:
+    return embedded_texts(image) or SourceText("embedded")
 
 
 def _add_to_info(image: Any, kind: str, data: bytes, parts: PngParts) -> None:
@@ -279,13 +294,13 @@ def _decode_raw(data: bytes, max_pixels: int, long_side: int | None) -> Decoded:
     embedded = data[preview.start :]
     _check_pixels((preview.width, preview.height), max_pixels)
     image = _open("JPEG", embedded)
-    inner = read_exif(image)
+    inner, written = read_exif(image), _written(image)
     facts = own if own != ExifFacts() else inner
     _name_colours(image, "JPEG", embedded, PngParts(embedded), inner)
     rgb, (width, height) = _jpeg_pixels(image, embedded, long_side), image.size
     if facts.orientation >= 5:
         width, height = height, width
-    return _decoded(upright(rgb, facts.orientation), width, height, "RAW", facts)
+    return _decoded(upright(rgb, facts.orientation), width, height, "RAW", facts, text=written)
 
 
 def _is_strange_tiff(error: Exception) -> bool:
@@ -310,7 +325,15 @@ def _decode_strange_tiff(data: bytes, max_pixels: int, long_side: int | None) ->
     return _decoded(upright(_reduced(picture, long_side), facts.orientation), width, height, "TIFF", facts)
 
 
-def _decoded(rgb: RGB, width: int, height: int, kind: str, exif: ExifFacts, more_pages: int = 0) -> Decoded:
+def _decoded(
+    rgb: RGB,
+    width: int,
+    height: int,
+    kind: str,
+    exif: ExifFacts,
+    more_pages: int = 0,
+    text: SourceText | None = None,
+) -> Decoded:
     return Decoded(
         np.ascontiguousarray(rgb),
         width,
@@ -322,6 +345,7 @@ def _decoded(rgb: RGB, width: int, height: int, kind: str, exif: ExifFacts, more
         exif.latitude,
         exif.longitude,
         more_pages,
+        text,
     )
 
 

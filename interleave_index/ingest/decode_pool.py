@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -267,7 +267,7 @@ class _Servant(threading.Thread):
         self._in_pipe.clear()
         tries = culprit.tries + 1
         if tries < TRIES and not self._hung and not self.stopping:
-            self.pool._tasks.put(Task(culprit.number, culprit.path, culprit.pixels, tries))
+            self.pool._tasks.put(replace(culprit, tries=tries))
         else:
             detail = f"decoding this file {words}" if self._hung else f"the process that decoded this file {words}"
             size, mtime = _facts(culprit.path)

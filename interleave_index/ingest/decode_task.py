@@ -14,8 +14,9 @@ import numpy as np
 from ..errors import ImageUnreadable, InputError
 from ..marks import is_marked_file
 from ..records import RGB, PhotoFacts
-from ..regular import sha256_of
-from .decode import Decoded, decode, os_words, read_file
+from ..records.texts import SourceText
+from ..regular import os_words, sha256_of
+from .decode import Decoded, decode, read_file, read_text
 from .phash import phash
 from .scan import file_time
 from .thumbnail import shrink, thumbnail_file, write_thumbnail
@@ -33,6 +34,7 @@ class Recipe:
         bare: decode and do nothing else, to measure what the rest costs.
         forgotten: contents (sha256) of which nothing may be kept.
         forgotten_pixels: hashes of their pixels: an edit of such a file's facts is left out as well.
+        texts: keep what is written inside the files.
     """
 
     thumbnails: str
@@ -42,6 +44,7 @@ class Recipe:
     bare: bool = False
     forgotten: frozenset[str] = frozenset()
     forgotten_pixels: frozenset[str] = frozenset()
+    texts: bool = True
 
     @property
     def slot_bytes(self) -> int:
@@ -55,6 +58,7 @@ class Task:
 
     Attributes:
         pixels: False asks for its hash only.
+        text: asks for what is written inside it only.
         tries: how many processes died over it.
         known: hashes of the content and the pixels of the photo that the catalog has at this path: that photo stays,
             though another one with its pixels was forgotten.
@@ -63,6 +67,7 @@ class Task:
     number: int
     path: str
     pixels: bool = True
+    text: bool = False
     tries: int = 0
     known: tuple[str | None, ...] = ()
 
@@ -80,6 +85,7 @@ class Reply:
         gone: the file is not there any more.
         left_out: why nothing of a sound file is kept (a kind of `IngestReport.not_read`), or None.
         more_pages: pictures of the file after the first.
+        text: what is written inside the file, when that was asked for alone.
         seconds: by stage: read, hash, decode, small (thumbnail and perceptual hash).
     """
 
@@ -95,6 +101,7 @@ class Reply:
     gone: bool = False
     left_out: str | None = None
     more_pages: int = 0
+    text: SourceText | None = None
     seconds: dict[str, float] = field(default_factory=dict)
 
 
@@ -113,6 +120,8 @@ def work(task: Task, recipe: Recipe) -> tuple[Reply, RGB | None]:
             return Reply(**known, left_out="forgotten" if known["sha256"] in recipe.forgotten else None), None
         data = read_file(task.path)
         clock.lap("read")
+        if task.text:
+            return Reply(**known, text=read_text(data)), None
         if recipe.bare:
             decoded = decode(data, max_pixels=recipe.max_pixels, long_side=recipe.long_side)
             clock.lap("decode")
@@ -148,7 +157,8 @@ def _photo(decoded: Decoded, sha256: str, pixels: str, recipe: Recipe) -> PhotoF
     # A thumbnail that cannot be written is no reason to lose the photo: it is made again when it is wanted.
     with contextlib.suppress(OSError):
         write_thumbnail(thumbnail_file(recipe.thumbnails, sha256), small)
-    return replace(decoded.facts(sha256, phash(small)), pixels=pixels)
+    facts = replace(decoded.facts(sha256, phash(small)), pixels=pixels)
+    return facts if recipe.texts else replace(facts, text=None)
 
 
 def _pixel_hash(decoded: Decoded) -> str:

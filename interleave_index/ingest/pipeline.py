@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,15 +17,17 @@ from pathlib import Path
 from ..errors import BackendMissing, ConfigError
 from ..interface.protocol import Interface
 from ..records import IngestReport
+from ..records.texts import TEXT_KINDS, TextKind
 from ..storage.exclusions import Exclusions
 from ..storage.store import Store
 from .decode import MAX_PIXELS
 from .decode_pool import Decoders, InProcess, WorkerPool
 from .decode_task import Recipe
 from .plan import Claim, Plan
-from .scan import Scanner
+from .scan import ScannedText, Scanner
 from .scheduler import Job, Run
 from .tally import IngestProgress, Tally
+from .text_stage import TextStage
 from .thumbnail import thumbnail_file
 
 __all__ = ["IngestProgress", "IngestSettings", "ingest"]
@@ -45,6 +47,7 @@ class IngestSettings:
         long_side: larger pictures are shrunk by a whole factor while their long side stays at least this.
         thumbnail_side: long side of a stored thumbnail, pixels.
         commit_seconds: a transaction is written at least this often, even when it is not full.
+        text_kinds: kinds of text sources that are read.
     """
 
     workers: int = -1
@@ -54,6 +57,7 @@ class IngestSettings:
     long_side: int = 1000
     thumbnail_side: int = 512
     commit_seconds: float = 5.0
+    text_kinds: tuple[TextKind, ...] = TEXT_KINDS
 
     def __post_init__(self) -> None:
         for name, low, high in (
@@ -114,7 +118,7 @@ def ingest(
         _keep_calibration(store, space_id, interface)
         excluded = Exclusions.of(store.exclusions())
         with tally.during("read"):
-            survey = _survey(store, space_id, roots, excluded, tally, stop, within)
+            survey = _survey(store, space_id, roots, excluded, tally, stop, within, settings.text_kinds)
         jobs, seen = survey.jobs, survey.seen
         thumbnails = str(store.thumbnail_path("00").parent.parent)
         recipe = Recipe(
@@ -124,6 +128,7 @@ def ingest(
             settings.thumbnail_side,
             forgotten=frozenset(excluded.contents),
             forgotten_pixels=store.forgotten_pixels(),
+            texts="embedded" in settings.text_kinds,
         )
         if jobs:
             decoders = _decoders(recipe, settings, len(jobs))
@@ -151,6 +156,11 @@ def ingest(
                 store.drop_locations(survey.aliases)
                 tally.missing = sum(store.mark_missing(some, seen, survey.hidden) for some in _runs(survey.roots))
                 store.forget_placeless()
+            stage = TextStage(store, interface, space_id, tally, stop)
+            stage.all(survey.texts, _runs(survey.roots), survey.hidden)
+            tally.interrupted = stop.is_set()
+        if not tally.interrupted:
+            with tally.during("write"):
                 tally.tell("optimize")
                 due = store.due(space_id)
                 if due:
@@ -176,6 +186,7 @@ class _Survey:
         seen: files that are not missing.
         hidden: folders that could not be listed, by every name.
         aliases: locations of the catalog that are other names of files which were met.
+        texts: text sources that were met, by path.
     """
 
     plan: Plan
@@ -184,6 +195,7 @@ class _Survey:
     seen: set[str] = field(default_factory=set)
     hidden: list[Path] = field(default_factory=list)
     aliases: list[str] = field(default_factory=list)
+    texts: dict[str, ScannedText] = field(default_factory=dict)
 
 
 def _survey(
@@ -194,6 +206,7 @@ def _survey(
     tally: Tally,
     stop: threading.Event,
     within: Sequence[str] | None,
+    text_kinds: Collection[TextKind],
 ) -> _Survey:
     """List everything, count what needs nothing, and give what is left to do and which files are not missing."""
     given = [os.path.abspath(root) for root in roots]
@@ -202,7 +215,7 @@ def _survey(
         path: row for some in _runs(every_root) for path, row in store.known_locations(some, space_id=space_id).items()
     }
     photos = {path for path, row in known.items() if row.photo_id is not None}
-    survey = _Survey(Plan(known, excluded.places), every_root)
+    survey = _Survey(Plan(known, excluded.places, "embedded" in text_kinds), every_root)
 
     def look_outside(path: str) -> None:
         survey.roots.append(path)
@@ -211,7 +224,7 @@ def _survey(
         photos.update(path for path, row in more.items() if row.photo_id is not None)
         survey.plan.learn(more)
 
-    scanner = Scanner(known, photos, excluded, look_outside, within)
+    scanner = Scanner(known, photos, excluded, look_outside, within, text_kinds)
     folder = store.thumbnail_path("00").parent.parent
     for file in scanner.files(roots):
         survey.seen.add(file.path)
@@ -231,6 +244,7 @@ def _survey(
     for unlisted, words in scanner.unlisted.items():
         tally.fail(unlisted, "InputError", f"cannot be listed: {words}", file=False)
         survey.hidden += [Path(unlisted), Path(os.path.realpath(unlisted))]
+    survey.texts = scanner.texts
     tally.not_read.update(scanner.not_read)
     tally.total = len(survey.seen)
     if not stop.is_set():

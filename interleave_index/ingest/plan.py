@@ -18,7 +18,7 @@ from ..storage.rows import KnownLocation, LocationWrite
 from .scan import ScannedFile
 from .tally import Kind
 
-Need = Literal["nothing", "hash", "pixels", "thumbnail", "failure"]
+Need = Literal["nothing", "hash", "pixels", "thumbnail", "text", "failure"]
 TRY_AGAIN = -1  # as time of a failed location; 0 is the time of many a file that came out of an archive
 
 
@@ -49,10 +49,12 @@ class Plan:
     Args:
         known: locations of the catalog at or below the roots, by path.
         forgotten_places: where contents lay that were forgotten: these are hashed before anything else.
+        texts: what is written inside the files is kept; those that were taken in before it was are read for it.
     """
 
     known: Mapping[str, KnownLocation]
     forgotten_places: frozenset[str] = frozenset()
+    texts: bool = True
     _sizes: set[int] = field(default_factory=set)
     _begun: set[int] = field(default_factory=set)
     _gone: dict[int, list[str]] = field(default_factory=dict)
@@ -75,12 +77,15 @@ class Plan:
         if prior is not None and same and prior.state == "failed":
             return "failure"
         if prior is not None and same and prior.state == "present" and prior.photo_id is not None:
-            if prior.encoded and has_thumbnail:
+            wants_text = self.texts and not prior.text_read
+            if prior.encoded and has_thumbnail and not wants_text:
                 return "nothing"
             if prior.photo_id in self._begun:  # under another path, in this run
                 return "nothing"
             self._begun.add(prior.photo_id)
-            return "thumbnail" if prior.encoded else "pixels"
+            if not prior.encoded:
+                return "pixels"
+            return "text" if has_thumbnail else "thumbnail"
         likely_known = file.bytes in self._sizes or file.path in self.forgotten_places
         self._sizes.add(file.bytes)
         return "hash" if likely_known else "pixels"

@@ -12,6 +12,8 @@ passed over, and counted where somebody may miss it: films, pictures of kinds th
 folders that belong to systems and other programs (recycle bins, previews, snapshots). Sidecars, documents, sockets and
 broken links are not counted; the thumbnails and FAISS files of an index are never photos.
 
+Text sources (`text.sources.kind_of`) are gathered beside the photos: their names are enough to know them.
+
 Every file has one path: that behind all links. A file or folder that is reached by several names is listed once.
 """
 
@@ -22,47 +24,19 @@ import os
 import re
 import stat
 from collections import Counter
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Collection, Container, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from ..errors import InputError
 from ..paths import lies_in
-from .decode import os_words
+from ..records.texts import TextKind
+from ..regular import os_words
 from .sniff import HEAD, sniff
-
-DEVELOPED_SUFFIXES = frozenset([".jpg", ".jpeg", ".jpe", ".heic", ".heif", ".hif"])
-_BY_MAKER = {
-    "Adobe": (".dng",),
-    "Canon": (".cr2", ".cr3", ".crw"),
-    "Epson": (".erf",),
-    "Fujifilm": (".raf",),
-    "Hasselblad": (".3fr",),
-    "Kodak": (".kdc", ".dcr"),
-    "Leaf, Mamiya": (".mos", ".mef"),
-    "Leica, Panasonic": (".rwl", ".rw2"),
-    "Minolta": (".mrw",),
-    "Nikon": (".nef", ".nrw"),
-    "Olympus": (".orf",),
-    "Pentax": (".pef",),
-    "Phase One": (".iiq",),
-    "Samsung": (".srw",),
-    "Sigma": (".x3f",),
-    "Sony": (".arw", ".srf", ".sr2"),
-}
-RAW_SUFFIXES = frozenset(suffix for suffixes in _BY_MAKER.values() for suffix in suffixes)
-PICTURE_SUFFIXES = DEVELOPED_SUFFIXES | RAW_SUFFIXES
-PICTURE_SUFFIXES |= frozenset(
-    [".jfif", ".mpo", ".png", ".apng", ".webp", ".avif", ".jxl", ".tif", ".tiff", ".gif", ".bmp", ".dib"]
-)
-_KINDS_NOT_READ = {
-    "video": ".mp4 .mov .m4v .avi .mkv .mts .m2ts .3gp .webm .wmv .mpg .mpeg .insv",
-    "psd": ".psd .psb",
-    "jpeg_2000": ".jp2 .j2k .jpf .jpx",
-    "other_pictures": ".svg .xcf .kra .exr .hdr .tga .eps .ai .ico .pcx .pnm .ppm .pgm",
-}
-NOT_READ = {suffix: kind for kind, suffixes in _KINDS_NOT_READ.items() for suffix in suffixes.split()}
+from .suffixes import DEVELOPED_SUFFIXES, NOT_READ, PICTURE_SUFFIXES, RAW_SUFFIXES
+from .text.sidecars import Siblings
+from .text.sources import kind_of
 
 SYSTEM_FOLDERS = frozenset(
     (
@@ -129,6 +103,14 @@ class ScannedFile:
     mtime_ns: int
 
 
+@dataclass(frozen=True, slots=True)
+class ScannedText(ScannedFile):
+    """One file that counts as a text source: its kind, and the names of all files in its folder."""
+
+    kind: TextKind
+    siblings: Siblings
+
+
 @dataclass(slots=True)
 class Scanner:
     """Walks roots, and remembers what it could not list and what it passed over.
@@ -139,10 +121,12 @@ class Scanner:
         excluded: what was forgotten.
         on_outside: is called with a folder or file outside of the roots, before it is listed since a link leads there.
         within: folders, without links, that links must stay in; None lets them lead anywhere.
+        text_kinds: kinds of text sources that are gathered.
     Attributes:
         unlisted: folders (and roots, and links) that could not be looked into, with the system's words; nothing
             below them may be called missing.
         not_read: how much was passed over, by kind.
+        texts: text sources that were met, by path.
     """
 
     known: Container[str] = ()
@@ -150,8 +134,10 @@ class Scanner:
     excluded: Excluded | None = None
     on_outside: Callable[[str], None] = lambda path: None
     within: Sequence[str] | None = None
+    text_kinds: Collection[TextKind] = ()
     unlisted: dict[str, str] = field(default_factory=dict)
     not_read: Counter[str] = field(default_factory=Counter)
+    texts: dict[str, ScannedText] = field(default_factory=dict)
     _listed: set[str] = field(default_factory=set)
     _broken: set[str] = field(default_factory=set)
     _entered: set[tuple[int, int]] = field(default_factory=set)
@@ -219,7 +205,7 @@ class Scanner:
             self.unlisted[path] = "neither a folder nor a regular file"
         elif self._is_excluded(target):
             self.not_read["forgotten"] += 1
-        else:
+        elif not self._is_text(target, facts, _names_beside(target)):
             yield from self._met_once(target, facts)
 
     def _linked_file(self, target: str) -> Iterator[ScannedFile]:
@@ -272,14 +258,15 @@ class Scanner:
                 continue
             self._listed.add(folder)
             names = {entry.name for entry in entries}
+            siblings = Siblings.of(names)
             passed = INDEX_FOLDERS if CATALOG in names else frozenset()
             developed = {stem.lower() for stem, suffix in map(os.path.splitext, names) if _is_developed(suffix)}
             deeper: list[str] = []
             for entry in entries:
                 if entry.name in passed:
                     continue
-                facts = self._photo_facts(entry, developed, deeper)
-                if facts is not None:
+                facts = self._file_facts(entry, developed, deeper)
+                if facts is not None and not self._is_text(entry.path, facts, siblings) and self._is_photo(entry.path):
                     yield from self._met_once(entry.path, facts)
             waiting += reversed([path for path in deeper if not self._belongs_to_a_program(path, names)])
 
@@ -311,8 +298,8 @@ class Scanner:
             self.not_read["system_folders"] += 1
         return passed
 
-    def _photo_facts(self, entry: os.DirEntry[str], developed: set[str], deeper: list[str]) -> os.stat_result | None:
-        """Facts of an entry that is a photo under its own name; folders and links are put aside."""
+    def _file_facts(self, entry: os.DirEntry[str], developed: set[str], deeper: list[str]) -> os.stat_result | None:
+        """Facts of an entry that may be a photo or a text under its own name; folders and links are put aside."""
         try:
             if entry.name.startswith("."):
                 self._count_hidden(entry)
@@ -337,7 +324,15 @@ class Scanner:
         if suffix in RAW_SUFFIXES and stem in developed and entry.path not in self.photos:
             self.not_read["raw_beside_jpeg"] += 1
             return None
-        return facts if self._is_photo(entry.path) else None
+        return facts
+
+    def _is_text(self, path: str, facts: os.stat_result, siblings: Siblings) -> bool:
+        """Whether a file is a text source that is wanted; it is gathered then."""
+        kind = kind_of(os.path.basename(path), siblings) if self.text_kinds else None
+        if kind is None or kind not in self.text_kinds:
+            return False
+        self.texts.setdefault(path, ScannedText(path, facts.st_size, file_time(facts), kind, siblings))
+        return True
 
     def _count_hidden(self, entry: os.DirEntry[str]) -> None:
         """Hidden pictures and folders, but not the twins (`._name`) that macOS leaves on other disks."""
@@ -365,6 +360,14 @@ class Scanner:
         if not found and suffix in NOT_READ:
             self.not_read[NOT_READ[suffix]] += 1
         return found
+
+
+def _names_beside(path: str) -> Siblings:
+    """Names in the folder of a file that was given by itself."""
+    try:
+        return Siblings.of(os.listdir(os.path.dirname(path)))
+    except OSError:
+        return Siblings.of([os.path.basename(path)])
 
 
 def _is_developed(suffix: str) -> bool:

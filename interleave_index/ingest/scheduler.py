@@ -13,6 +13,7 @@ import numpy as np
 from ..errors import BackendMissing, InterleaveError, ModelError, WeightsMissing
 from ..interface.protocol import Interface
 from ..records import RGB, PhotoEncoding, PhotoFacts
+from ..records.texts import SourceText
 from ..storage.rows import LocationWrite, PhotoWrite, ShaKnown, WriteBatch
 from ..storage.store import Store
 from .decode_pool import Decoders, Outcome
@@ -49,6 +50,7 @@ class _Pending:
 
     photos: dict[str, PhotoWrite] = field(default_factory=dict)
     locations: list[LocationWrite] = field(default_factory=list)
+    texts: dict[int, SourceText] = field(default_factory=dict)
     since: float = 0.0
 
 
@@ -108,6 +110,7 @@ class Run:
         if (
             len(self._pending.photos) + self.model_batch > self.batch
             or len(self._pending.locations) >= LOCATIONS_AT_A_TIME
+            or len(self._pending.texts) >= LOCATIONS_AT_A_TIME
             or self._waited(self._pending.since)
         ):
             self._write()
@@ -124,7 +127,8 @@ class Run:
         self._under_way[self._number] = job
         prior = job.claim.prior
         known = () if prior is None or prior.photo_id is None else (prior.sha256, prior.pixels)
-        self.decoders.submit(Task(self._number, job.claim.path, pixels=job.need != "hash", known=known))
+        task = Task(self._number, job.claim.path, job.need != "hash", job.need == "text", known=known)
+        self.decoders.submit(task)
 
     # --- answers of the decoders -------------------------------------------------------------
 
@@ -158,6 +162,9 @@ class Run:
             self.tally.leave_out(reply.left_out)
         elif reply.reason is not None:
             self._fail(claim, reply.reason, reply.detail or "", lasting=reply.lasting)
+        elif reply.text is not None and claim.prior is not None and claim.prior.photo_id is not None:
+            self._add_text(claim.prior.photo_id, reply.text)
+            self.tally.count("present")
         elif job.need == "thumbnail" and claim.prior is not None and reply.sha256 == claim.prior.sha256:
             self.tally.count("present")
         else:
@@ -282,8 +289,15 @@ class Run:
         self._pending.since = self._pending.since or time.monotonic()
         self._pending.locations.append(row)
 
+    def _add_text(self, photo_id: int, text: SourceText) -> None:
+        self._pending.since = self._pending.since or time.monotonic()
+        self._pending.texts[photo_id] = text
+
     def _write(self) -> None:
         pending, self._pending = self._pending, _Pending()
+        if pending.texts:
+            with self.tally.during("write"):
+                self.store.texts.write_embedded(pending.texts)
         if pending.photos or pending.locations:
             with self.tally.during("write"):
                 self.store.write(WriteBatch(self.space_id, list(pending.photos.values()), pending.locations))

@@ -12,7 +12,7 @@ from typing import Literal
 from ..records import FailedFile, IngestReport
 
 Kind = Literal["added", "changed", "present", "moved", "duplicate"]
-Stage = Literal["scan", "ingest", "optimize"]
+Stage = Literal["scan", "ingest", "texts", "optimize"]
 WINDOW = 10.0  # seconds over which the current rate is taken
 EVERY = 0.1  # seconds between two calls of a progress callback
 
@@ -22,12 +22,13 @@ class IngestProgress:
     """How far a run is; given to the progress callback at most ten times a second, and at the end of each stage.
 
     Attributes:
-        stage: ``scan`` (total is not known yet), ``ingest``, ``optimize``.
+        stage: ``scan`` (total is not known yet), ``ingest``, ``texts``, ``optimize``.
         done, total: files settled, and files that count as photos; total is None while scanning.
         encoded: photos that went through the model.
         failed: files that failed.
         photos_per_s: photos encoded a second, lately.
         decoder_seconds: what the decode processes spent, by stage: read, hash, decode, small.
+        passages, passages_total: of texts, encoded so far in this run, and to be encoded.
     """
 
     stage: Stage
@@ -37,6 +38,8 @@ class IngestProgress:
     failed: int
     photos_per_s: float
     decoder_seconds: dict[str, float]
+    passages: int = 0
+    passages_total: int = 0
 
 
 @dataclass(slots=True)
@@ -49,6 +52,11 @@ class Tally:
     done: int = 0
     encoded: int = 0
     missing: int = 0
+    texts_seen: int = 0
+    texts_read: int = 0
+    texts_missing: int = 0
+    passages: int = 0
+    passages_total: int = 0
     interrupted: bool = False
     counts: dict[str, int] = field(
         default_factory=lambda: dict.fromkeys(("added", "changed", "present", "moved", "duplicate"), 0)
@@ -119,6 +127,8 @@ class Tally:
                 len(self.failed),
                 self._rate(now),
                 dict(self.decoder_seconds),
+                self.passages,
+                self.passages_total,
             )
         )
 
@@ -146,5 +156,11 @@ class Tally:
             photos_per_s=round(self.encoded / wall, 3) if self.encoded else 0.0,
             seconds={stage: round(seconds, 3) for stage, seconds in self.seconds.items()},
             interrupted=self.interrupted,
+            texts={
+                "seen": self.texts_seen,
+                "read": self.texts_read,
+                "missing": self.texts_missing,
+                "passages": self.passages,
+            },
             not_read={kind: count for kind, count in sorted(self.not_read.items()) if count},
         )

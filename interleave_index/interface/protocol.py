@@ -56,11 +56,14 @@ class Capabilities:
 
     Attributes:
         encodes: it makes vectors; False for one that only grounds, whose `encode_photos` and `encode_query` raise.
+        reads_pictures_in_text: a sentence with pictures between its words has one vector of both; False for one that
+            reads the words and looks at each picture by itself.
         photos_at_a_time: how many photos it would like in one call of `encode_photos`; it splits them itself.
         device, dtype: where and in which precision it runs, as torch names them.
     """
 
     encodes: bool = True
+    reads_pictures_in_text: bool = True
     photos_at_a_time: int = 16
     device: str = "cpu"
     dtype: str = "float32"

@@ -59,7 +59,7 @@ class IngestReport:
 
     `not_read` counts, by kind, what was passed over on purpose: films, hidden files, raw files beside their JPEG, what
     was forgotten, and so on. `interrupted` tells a run that was asked to stop before its end; it is not part of the
-    JSON form.
+    JSON form. `texts` counts text sources (seen, read anew, missing) and passages that were encoded.
     """
 
     added: int = 0
@@ -73,6 +73,7 @@ class IngestReport:
     seconds: dict[str, float] = field(default_factory=lambda: {"read": 0.0, "decode": 0.0, "model": 0.0, "write": 0.0})
     interrupted: bool = False
     not_read: dict[str, int] = field(default_factory=dict)
+    texts: dict[str, int] = field(default_factory=dict)
 
     @property
     def new_failures(self) -> tuple[FailedFile, ...]:
@@ -92,4 +93,5 @@ class IngestReport:
             "photos_per_s": self.photos_per_s,
             "seconds": dict(self.seconds),
             "not_read": dict(self.not_read),
+            "texts": dict(self.texts),
         }

@@ -17,7 +17,7 @@ from ..records import FailedFile, Filters, Location, Photo
 from .names import composed, is_copy, real_path, stored_path
 from .rows import ExclusionKind, Ids, KnownLocation, LocationState, ShaKnown
 from .statements import below_stored, chunks
-from .tables import DocumentRow, EncodingRow, LocationRow, PhotoRow, PixelsRow
+from .tables import DocumentRow, EncodingRow, LocationRow, PhotoRow, PixelsRow, TextReadRow
 from .writes import below
 
 EARTH_KM = 6371.0088  # mean radius
@@ -45,17 +45,28 @@ def known_locations(connection: Connection, roots: Sequence[Path], space_id: int
             LocationRow.reason,
             LocationRow.detail,
             PixelsRow.sha256,
+            TextReadRow.photo_id,
         )
         .outerjoin(EncodingRow, join)
         .outerjoin(PhotoRow, PhotoRow.id == LocationRow.photo_id)
         .outerjoin(PixelsRow, PixelsRow.photo_id == LocationRow.photo_id)
+        .outerjoin(TextReadRow, TextReadRow.photo_id == LocationRow.photo_id)
         .where(below(roots))
     )
     return {
         real_path(path): KnownLocation(
-            photo_id, size, mtime, cast(LocationState, state), seq is not None, sha, reason, detail, pixels
+            photo_id,
+            size,
+            mtime,
+            cast(LocationState, state),
+            seq is not None,
+            sha,
+            reason,
+            detail,
+            pixels,
+            read is not None,
         )
-        for path, photo_id, size, mtime, state, seq, sha, reason, detail, pixels in rows
+        for path, photo_id, size, mtime, state, seq, sha, reason, detail, pixels, read in rows
     }
 
 

@@ -43,6 +43,7 @@ class KnownLocation:
         sha256: of the photo's content, or None.
         reason, detail: why it failed, or None.
         pixels: hash of the photo's pixels, or None where none is kept.
+        text_read: its file was searched for text.
     """
 
     photo_id: int | None
@@ -54,6 +55,7 @@ class KnownLocation:
     reason: str | None = None
     detail: str | None = None
     pixels: str | None = None
+    text_read: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,40 +64,30 @@ def missing_contents(connection: Connection) -> dict[str, str]:
     return {sha: real_path(path) for sha, path in rows if sha and path}
 
 
-def pending(connection: Connection, space_id: int, limit: int) -> list[PendingPassage]:
-    """Passages without vectors in a space, or with vectors made with other pictures, oldest first; at most `limit`."""
+def waiting(connection: Connection, space_id: int) -> Ids:
+    """Passages without vectors in a space, or with vectors made with other pictures than they show now; ascending."""
     join = and_(E.passage_id == PassageRow.id, E.space_id == space_id)
-    bare = select(PassageRow.id).outerjoin(E, join).where(E.passage_id.is_(None)).order_by(PassageRow.id).limit(limit)
+    bare = select(PassageRow.id).outerjoin(E, join).where(E.passage_id.is_(None))
     ids = list(connection.execute(bare).scalars())
-    if len(ids) < limit:
-        ids += _with_other_pictures(connection, space_id)[: limit - len(ids)]
+    shown = select(PassagePhotoRow.passage_id).where(PassagePhotoRow.inline).distinct()
+    rows = connection.execute(select(E.passage_id, E.pictures).where(E.space_id == space_id, E.passage_id.in_(shown)))
+    kept = {int(passage_id): str(key) for passage_id, key in rows}
+    inline = _inline(connection, list(kept))
+    ids += [passage_id for passage_id, key in kept.items() if picture_key(inline.get(passage_id, [])) != key]
+    return np.unique(np.array(ids, np.int64))
+
+
+def pending(connection: Connection, passage_ids: Sequence[int]) -> list[PendingPassage]:
+    """What is to be encoded of these passages, in their order; those that are gone are left out."""
     found: dict[int, PendingPassage] = {}
-    for some in chunks(ids):
+    for some in chunks(list(passage_ids)):
         inline = _inline(connection, some)
         rows = connection.execute(
             select(PassageRow.id, PassageRow.text, PassageRow.phrases).where(PassageRow.id.in_(some))
         )
         for passage_id, words, phrases in rows:
             found[passage_id] = PendingPassage(passage_id, words, _spans(phrases), tuple(inline.get(passage_id, ())))
-    return [found[passage_id] for passage_id in ids if passage_id in found]
-
-
-def _with_other_pictures(connection: Connection, space_id: int) -> list[int]:
-    """Passages whose vectors were made with other pictures than stand among their words now."""
-    shown = select(PassagePhotoRow.passage_id).where(PassagePhotoRow.inline).distinct()
-    rows = connection.execute(
-        select(E.passage_id, E.pictures).where(E.space_id == space_id, E.passage_id.in_(shown)).order_by(E.passage_id)
-    ).all()
-    kept = dict(cast(Sequence[tuple[int, str]], rows))
-    inline = _inline(connection, list(kept))
-    return [passage_id for passage_id, key in kept.items() if picture_key(inline.get(passage_id, [])) != key]
-
-
-def count_pending(connection: Connection, space_id: int) -> int:
-    """How many passages `pending` would give without a limit."""
-    join = and_(E.passage_id == PassageRow.id, E.space_id == space_id)
-    bare = select(func.count()).select_from(PassageRow).outerjoin(E, join).where(E.passage_id.is_(None))
-    return int(connection.execute(bare).scalar_one()) + len(_with_other_pictures(connection, space_id))
+    return [found[passage_id] for passage_id in passage_ids if passage_id in found]
 
 
 def _inline(connection: Connection, passage_ids: Sequence[int]) -> dict[int, list[int | None]]:

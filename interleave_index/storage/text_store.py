@@ -62,15 +62,15 @@ class TextStore:
         with self._session.writing("ingest") as connection:
             return text_writes.relink(connection)
 
-    def pending(self, space_id: int, limit: int) -> list[PendingPassage]:
-        """Passages that wait for their vectors in a space, oldest first, at most `limit`."""
+    def waiting(self, space_id: int) -> Ids:
+        """Passages that wait for their vectors in a space: new ones, and those whose pictures are others now."""
         with self._session.reading() as connection:
-            return text_reads.pending(connection, space_id, limit)
+            return text_reads.waiting(connection, space_id)
 
-    def count_pending(self, space_id: int) -> int:
-        """How many passages wait for their vectors in a space."""
+    def pending(self, passage_ids: Sequence[int]) -> list[PendingPassage]:
+        """What is to be encoded of these passages, in their order; those that are gone are left out."""
         with self._session.reading() as connection:
-            return text_reads.count_pending(connection, space_id)
+            return text_reads.pending(connection, passage_ids)
 
     def write_vectors(self, space_id: int, dim: int, made: Sequence[PassageVectors]) -> None:
         """Keep vectors of passages in one transaction; a passage that is gone by now is passed over.

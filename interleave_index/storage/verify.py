@@ -302,7 +302,7 @@ def _text_vectors(connection: Connection, space: SpaceRow) -> Outcome:
             continue
         vectors_ = np.frombuffer(passage + phrases, "<f2").reshape(-1, dim).astype(np.float32)
         longest = max(longest, _longest(vectors_))
-    waiting = text_reads.count_pending(connection, space.id) if space.state == "active" else 0
+    waiting = len(text_reads.waiting(connection, space.id)) if space.state == "active" else 0
     later = f", {waiting} wait for the next ingest" if waiting else ""
     detail = (
         f"{text_reads.count(connection, space.id)} passages{later}, longest vector {longest**0.5:.4f}, {wrong} wrong"

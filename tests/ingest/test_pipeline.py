@@ -149,7 +149,7 @@ def test_thousands_of_files_may_be_named_one_by_one(library):
     fill(library, 3)
     library.ingest()
     (library.folder / "2.png").rename(library.folder / "3.png")
-    many = [library.put(f"{number}.txt", b"no picture") for number in range(1500)]
+    many = [library.put(f"{number}.bin", b"no picture") for number in range(1500)]
     names = [library.folder / "0.png", *many, library.folder / "1.png", library.folder / "3.png"]
     assert library.counts(library.ingest(*names)) == {"present": 2, "duplicate": 1, "failed": 1500}
     assert library.counts(library.ingest()) == {"present": 3, "failed": 1500, "missing": 1}

@@ -32,10 +32,15 @@ def page(path: str, *texts: str, pictures: tuple[str, ...] = (), about: tuple[st
     return DocumentWrite(path, "markdown", sha(" ".join(texts)), 1, 1, SourceText("markdown", "A page", "en", passages))
 
 
+def waiting_passages(library: Any) -> list[Any]:
+    """Passages that wait for their vectors."""
+    return library.store.texts.pending(library.store.texts.waiting(library.space).tolist())
+
+
 def encode(library: Any, seed: int = 0) -> list[int]:
     """Give every passage that waits made-up vectors, and return their ids."""
     rng = np.random.default_rng(seed)
-    waiting = library.store.texts.pending(library.space, 1000)
+    waiting = waiting_passages(library)
     made = [
         PassageVectors(p.id, unit(rng.normal(size=DIM)), unit(rng.normal(size=(len(p.phrases), DIM))), p.pictures)
         for p in waiting
@@ -59,9 +64,9 @@ def test_a_page_is_kept_with_its_pictures_tied_to_the_photos_at_their_paths(libr
     (dog,) = library.add("dog")
     text = f"the dog {PICTURE_MARK} swims"
     library.store.texts.write([page("/notes/a.md", text, "more", pictures=("/photos/dog.jpg",))])
-    (first, second) = library.store.texts.pending(library.space, 10)
+    (first, second) = waiting_passages(library)
     assert (first.text, first.photo_ids, first.phrases, second.photo_ids) == (text, (dog,), ((0, 3),), ())
-    assert encode(library) == [first.id, second.id] and library.store.texts.pending(library.space, 10) == []
+    assert encode(library) == [first.id, second.id] and waiting_passages(library) == []
     stored = library.store.texts.passages([first.id])[first.id]
     assert (stored.path, stored.title, stored.photos, stored.inline) == ("/notes/a.md", "A page", (dog,), (dog,))
     links = library.store.texts.links()
@@ -76,7 +81,7 @@ def test_a_picture_that_is_indexed_later_is_tied_then_and_its_passage_encoded_ag
     assert library.store.texts.relink() == 0
     (passage,) = encode(library)
     (dog,) = library.add("dog")
-    assert library.store.texts.relink() == 1 and library.store.texts.count_pending(library.space) == 1
+    assert library.store.texts.relink() == 1 and len(waiting_passages(library)) == 1
     assert encode(library) == [passage] and library.store.texts.of_photo(dog)[0].inline == (dog,)
     assert sound(library)
 
@@ -92,7 +97,7 @@ def test_an_edit_encodes_only_what_is_new_and_a_move_nothing(library: Any) -> No
     moved = page("/other/b.md", "three", "one")
     assert texts.missing_contents() == {moved.sha256: "/notes/a.md"}
     texts.write([DocumentWrite(moved.path, moved.kind, moved.sha256, 1, 1, moved.source, moved_from="/notes/a.md")])
-    assert texts.pending(library.space, 10) == [] and list(texts.known([Path("/")])) == ["/other/b.md"]
+    assert waiting_passages(library) == [] and list(texts.known([Path("/")])) == ["/other/b.md"]
     assert [texts.passages([n])[n].ordinal for n in (three, one)] == [0, 1] and sound(library)
 
 
@@ -104,7 +109,7 @@ def test_a_missing_source_takes_no_part_and_comes_back_without_a_model(library: 
     assert texts.mark_missing([Path("/notes")], set(), unlisted=[Path("/notes")]) == 0
     assert texts.mark_missing([Path("/notes")], set()) == 1 and len(texts.links().passage_ids) == 0
     texts.write([page("/notes/a.md", "one")])
-    assert len(texts.links().passage_ids) == 1 and texts.pending(library.space, 10) == []
+    assert len(texts.links().passage_ids) == 1 and waiting_passages(library) == []
     texts.mark_missing([Path("/notes")], set())
     library.store.prune()
     assert library.store.status()["texts"]["documents"] == 0 and ids_found(library) == set() and sound(library)
@@ -187,7 +192,7 @@ def test_an_index_without_texts_gets_no_file_for_them(library: Any) -> None:
 
 def test_vectors_that_do_not_fit_are_refused(library: Any) -> None:
     library.store.texts.write([page("/notes/a.md", "one")])
-    (waiting,) = library.store.texts.pending(library.space, 1)
+    (waiting,) = waiting_passages(library)
     for wrong in (np.ones(3, np.float32), np.full(DIM, np.nan, np.float32)):
         with pytest.raises(InputError, match="vectors"):
             made = PassageVectors(waiting.id, wrong, np.empty((0, DIM), np.float32), "")
@@ -221,7 +226,7 @@ def test_another_space_has_vectors_of_its_own(library: Any) -> None:
     library.store.texts.write([page("/notes/a.md", "one")])
     encode(library)
     other = library.store.ensure_space(Space("other", "1" * 64, "none", DIM))
-    assert library.store.texts.count_pending(other) == 1 and library.store.texts.count_pending(library.space) == 0
+    assert len(library.store.texts.waiting(other)) == 1 and waiting_passages(library) == []
 
 
 def without_texts(folder: Path) -> None:

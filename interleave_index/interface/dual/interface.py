@@ -84,6 +84,7 @@ class DualInterface(Interface):
     def capabilities(self) -> Capabilities:
         """Many photos in one call: they are split as memory allows."""
         return Capabilities(
+            reads_pictures_in_text=False,
             photos_at_a_time=max(ON_CPU[1], self.batcher.most),
             device=str(self._encoder.device),
             dtype=str(self._encoder.dtype).removeprefix("torch."),

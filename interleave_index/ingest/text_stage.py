@@ -1,0 +1,231 @@
+"""Text sources into the index, after the photos: read what is new, tie pictures to photos, encode what has no vectors.
+
+Sources are read before anything is encoded, so that a run which is cut short loses no more than vectors, and the next
+one goes on with them. What lies in a file is read in this process: sources are small, and the readers have bounds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import BackendMissing, InputError, InterleaveError, ModelError, TextUnreadable, WeightsMissing
+from ..geometry import unit
+from ..interface.protocol import Interface
+from ..records import RGB, QueryEncoding, ResolvedPart, ResolvedQuery
+from ..records.texts import PICTURE_MARK, TextKind
+from ..regular import open_regular, os_words
+from ..storage.store import Store
+from ..storage.text_rows import DocumentWrite, KnownDocument, PassageVectors, PendingPassage
+from .decode import load_picture
+from .scan import ScannedText
+from .tally import Tally
+from .text.sources import MAX_BYTES, read_source
+
+SOURCES_AT_A_TIME = 64  # of one transaction
+PASSAGES_AT_A_TIME = 128  # of one call of the model and one transaction
+TRY_AGAIN = -1  # as time of a source that failed for a reason outside of it
+
+
+@dataclass(slots=True)
+class TextStage:
+    """One run over the text sources below some roots."""
+
+    store: Store
+    interface: Interface
+    space_id: int
+    tally: Tally
+    stop: threading.Event
+    _moved: dict[str, str] = field(default_factory=dict)
+
+    def all(self, texts: Mapping[str, ScannedText], roots: Iterable[list[Path]], hidden: Sequence[Path]) -> None:
+        """Bring the text sources of a complete listing up to date.
+
+        Args:
+            texts: those that were met, by path.
+            roots: what was listed, as many at a time as one statement may name.
+            hidden: folders that could not be listed.
+        """
+        known: dict[str, KnownDocument] = {}
+        for some in roots:
+            known |= self.store.texts.known(some)
+            with self.tally.during("write"):
+                self.tally.texts_missing += self.store.texts.mark_missing(some, set(texts), hidden)
+        self._moved = {sha: path for sha, path in self.store.texts.missing_contents().items() if path not in texts}
+        self._read([text for text in texts.values() if self._is_due(text, known.get(text.path))])
+        with self.tally.during("write"):
+            self.store.texts.relink()
+        self._encode()
+
+    def _is_due(self, text: ScannedText, prior: KnownDocument | None) -> bool:
+        """Whether a source has to be read; an old failure is reported again."""
+        self.tally.texts_seen += 1
+        if prior is None or prior.state == "missing" or prior.kind != text.kind:
+            return True
+        if (prior.bytes, prior.mtime_ns) != (text.bytes, text.mtime_ns):
+            return True
+        if prior.state == "failed":
+            self.tally.fail(text.path, prior.reason or "TextUnreadable", prior.detail or "", file=False, new=False)
+        return False
+
+    def _read(self, texts: Sequence[ScannedText]) -> None:
+        for start in range(0, len(texts), SOURCES_AT_A_TIME):
+            if self.stop.is_set():
+                return
+            with self.tally.during("read"):
+                documents = [self._document(text) for text in texts[start : start + SOURCES_AT_A_TIME]]
+            with self.tally.during("write"):
+                self.store.texts.write(documents)
+            self.tally.texts_read += sum(document.reason is None for document in documents)
+            self.tally.tell("texts")
+
+    def _document(self, text: ScannedText) -> DocumentWrite:
+        sha = None
+        try:
+            data = _bytes_of(text.path, text.kind)
+            sha = hashlib.sha256(data).hexdigest()
+            source = read_source(text.path, text.kind, data, text.siblings)
+            moved_from = self._moved.pop(sha, None)
+            return DocumentWrite(text.path, text.kind, sha, text.bytes, text.mtime_ns, source, moved_from=moved_from)
+        except OSError as error:
+            reason, detail, time = "TextUnreadable", f"file cannot be read: {os_words(error)}", TRY_AGAIN
+        except InputError as error:
+            reason, detail, time = type(error).__name__, str(error), text.mtime_ns
+        except Exception as error:  # whatever one file does, it must not end the run
+            reason, detail, time = "TextUnreadable", f"{type(error).__name__}: {error}", text.mtime_ns
+        self.tally.fail(text.path, reason, detail, file=False)
+        return DocumentWrite(text.path, text.kind, sha, text.bytes, time, None, reason, detail)
+
+    # --- vectors --------------------------------------------------------------------------------
+
+    def _encode(self) -> None:
+        waiting = self.store.texts.waiting(self.space_id)
+        self.tally.passages_total = len(waiting)
+        self.tally.tell("texts")
+        for start in range(0, len(waiting), PASSAGES_AT_A_TIME):
+            if self.stop.is_set():
+                return
+            some = self.store.texts.pending(waiting[start : start + PASSAGES_AT_A_TIME].tolist())
+            with self.tally.during("model"):
+                made = self._vectors(some)
+            with self.tally.during("write"):
+                self.store.texts.write_vectors(self.space_id, self.interface.space.dim, made)
+            self.tally.passages += len(made)
+            self.tally.tell()
+
+    def _vectors(self, passages: Sequence[PendingPassage]) -> list[PassageVectors]:
+        """Vectors of these passages; one that the model refuses is reported and left out."""
+        pictures = self._pictures(passages)
+        asked = [(passage, passage_query(passage, pictures)) for passage in passages]
+        try:
+            encodings = self.interface.encode_queries([query for _, query in asked if query])
+        except (WeightsMissing, BackendMissing):
+            raise
+        except Exception:  # a model may raise anything; one passage must not take its neighbours with it
+            encodings = None
+        made: list[PassageVectors] = []
+        given = iter(encodings or ())
+        for passage, query in asked:
+            try:
+                if not query:
+                    encoding = None
+                else:
+                    encoding = next(given) if encodings is not None else self.interface.encode_query(query)
+                made.append(self._checked(passage, query, encoding))
+            except (WeightsMissing, BackendMissing):
+                raise
+            except Exception as error:
+                words = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+                self.tally.fail(self._place(passage), "ModelError", words, file=False)
+        return made
+
+    def _checked(self, passage: PendingPassage, query: ResolvedQuery, encoding: QueryEncoding | None) -> PassageVectors:
+        """The vectors to keep: of the whole, and of its phrases without the pictures between them."""
+        dim = self.interface.space.dim
+        entities = [part for part in query if part.role == "entity"]
+        if encoding is None:  # nothing that the model can read: it is near to nothing
+            nothing = np.zeros((0, dim), np.float32)
+            return PassageVectors(passage.id, np.zeros(dim, np.float32), nothing, passage.pictures)
+        if not np.isfinite(encoding.legend).all() or not np.isfinite(encoding.entities).all():
+            raise ModelError("the model gave a vector that is not finite")
+        phrases = encoding.entities[[part.kind == "text" for part in entities]]
+        return PassageVectors(passage.id, encoding.legend, phrases.reshape(-1, dim), passage.pictures)
+
+    def _place(self, passage: PendingPassage) -> str:
+        stored = self.store.texts.passages([passage.id])
+        return (stored[passage.id].path if passage.id in stored else None) or f"passage {passage.id}"
+
+    def _pictures(self, passages: Iterable[PendingPassage]) -> dict[int, ResolvedPart]:
+        """The pictures among the words of some passages, by photo id, with small pixels and their stored vectors."""
+        if not self.interface.capabilities.reads_pictures_in_text:
+            return {}
+        wanted = sorted({photo_id for passage in passages for photo_id in passage.photo_ids if photo_id is not None})
+        encoded = self.store.encoded(self.space_id)
+        wanted = [photo_id for photo_id in wanted if photo_id in encoded]
+        if not wanted:
+            return {}
+        vectors = self.store.vectors(self.space_id, wanted).image
+        photos = self.store.photos(wanted)
+        return {
+            photo_id: ResolvedPart(
+                "entity", "picture", f"[photo:{photo_id}]", self._pixels(photos[photo_id].sha256), vector=unit(vector)
+            )
+            for photo_id, vector in zip(wanted, vectors, strict=True)
+            if photo_id in photos
+        }
+
+    def _pixels(self, sha256: str) -> RGB | None:
+        """The thumbnail: larger than what the models look at in a picture between words."""
+        try:
+            return load_picture(self.store.thumbnail_path(sha256), offline=True)
+        except (InterleaveError, OSError):
+            return None
+
+
+def _bytes_of(path: str, kind: TextKind) -> bytes:
+    most = MAX_BYTES[kind]
+    with open_regular(path) as file:
+        data = file.read(most + 1)
+    if len(data) > most:
+        raise TextUnreadable(f"text source has more than {most} bytes, expected at most that; split the file")
+    return data
+
+
+def passage_query(passage: PendingPassage, pictures: Mapping[int, ResolvedPart]) -> ResolvedQuery:
+    """A passage as a query: its words and pictures in order, its phrases as entities.
+
+    Pictures that are not among `pictures` are left out, and so are parts without words.
+
+    >>> passage = PendingPassage(1, "a red kite over the sea", ((2, 10),), ())
+    >>> [(part.role, part.label) for part in passage_query(passage, {})]
+    [('caption', 'a'), ('entity', 'red kite'), ('caption', 'over the sea')]
+    """
+    parts: list[ResolvedPart] = []
+    shown = iter(passage.photo_ids)
+    start = 0
+    for first, end in (*passage.phrases, (len(passage.text), len(passage.text))):
+        parts += _plain(passage.text[start:first], shown, pictures)
+        if first < end:
+            parts.append(ResolvedPart("entity", "text", passage.text[first:end]))
+        start = end
+    return tuple(parts)
+
+
+def _plain(text: str, shown: Iterable[int | None], pictures: Mapping[int, ResolvedPart]) -> list[ResolvedPart]:
+    """Parts of a stretch of text without phrases; each mark takes the next picture of `shown`."""
+    parts: list[ResolvedPart] = []
+    waiting = iter(shown)
+    for number, piece in enumerate(text.split(PICTURE_MARK)):
+        if number:
+            photo_id = next(waiting, None)
+            if photo_id is not None and photo_id in pictures:
+                parts.append(pictures[photo_id])
+        words = " ".join(piece.split())
+        if any(character.isalnum() for character in words):
+            parts.append(ResolvedPart("caption", "text", words))
+    return parts

@@ -258,19 +258,19 @@ def find_bench(
     benchmarks: list[Any] = []
     if Part.grounding in parts:
         benchmarks.append(
-            grounding.FindBenchGrounding(
+            grounding.find_bench_grounding(
                 sentences, photos, long=long, visual=visual, published_protocol=published_protocol
             )
         )
     for mode in (Part.text, Part.caption):
         if mode in parts:
-            benchmarks.append(retrieval.FindBenchText(sentences, photos, long=long, mode=mode.value))
+            benchmarks.append(retrieval.find_bench_text(sentences, photos, long=long, mode=mode.value))
     if Part.interleaved in parts:
         if interleave is None:
             raise InputError("the part interleaved needs --interleave, a file whose phrases have references")
         linked = read_entities(interleave)
         benchmarks.append(
-            retrieval.FindBenchInterleaved(
+            retrieval.find_bench_interleaved(
                 linked, photos, long=long, visual=visual, published_protocol=published_protocol
             )
         )
@@ -314,7 +314,7 @@ def _refer(name: str) -> None:
         together = protocol == "find"
         sentences = "first" if together else "all"
         referred = _referred(refs, instances, photos, split, sentences=sentences, lower=together)
-        return [grounding.Refer(name, split, referred, together=together)]
+        return [grounding.refer(name, split, referred, together=together)]
 
     opens.__doc__ = f"{TITLES[name]}: one mask an expression."
     benchmark(name)(opens)
@@ -337,7 +337,7 @@ def false_premise(
     """FP-RefCOCO: expressions that may name what is not there (See, Segment)."""
     from ..evaluation.published import grounding
 
-    return [grounding.FalsePremise(kind, split, _referred(refs, instances, photos, split))]
+    return [grounding.false_premise(kind, split, _referred(refs, instances, photos, split))]
 
 
 @benchmark("reasonseg")
@@ -346,10 +346,10 @@ def reasonseg(
     split: Annotated[str, typer.Option("--split", help="val or test.")] = "val",
 ) -> Sequence[Any]:
     """ReasonSeg: a mask for a question (gIoU, cIoU), of all texts, of short and of long ones."""
-    from ..evaluation.published.grounding import ReasonSeg
+    from ..evaluation.published import grounding
     from ..evaluation.published.reasonseg import read_reasonseg
 
-    return [ReasonSeg(split, read_reasonseg(folder / split))]
+    return [grounding.reasonseg(split, read_reasonseg(folder / split))]
 
 
 @benchmark("karpathy")
@@ -359,10 +359,10 @@ def karpathy(
     split: Annotated[str, typer.Option("--split", help="test, val, train or restval.")] = "test",
 ) -> Sequence[Any]:
     """Karpathy's split of COCO captions: photos by caption and captions by photo."""
+    from ..evaluation.published import retrieval
     from ..evaluation.published.karpathy import read_karpathy
-    from ..evaluation.published.retrieval import Karpathy
 
-    return [Karpathy(split, read_karpathy(annotations, photos, split))]
+    return [retrieval.karpathy(split, read_karpathy(annotations, photos, split))]
 
 
 class Prompt(StrEnum):
@@ -383,11 +383,11 @@ def voc_interactive(
     split: Annotated[str, typer.Option("--split", help="Of ImageSets/Segmentation.")] = "val",
 ) -> Sequence[Any]:
     """Interactive segmentation of VOC objects: mean IoU and clicks needed."""
-    from ..evaluation.published.interactive import VocInteractive
+    from ..evaluation.published import interactive
     from ..evaluation.published.voc import read_voc
 
     items = read_voc(folder, split)
-    return [VocInteractive(items, prompt=kind.value, clicks=clicks) for kind in prompt or list(Prompt)]
+    return [interactive.voc_interactive(items, prompt=kind.value, clicks=clicks) for kind in prompt or list(Prompt)]
 
 
 class Classes(StrEnum):
@@ -436,7 +436,7 @@ def coco_panoptic(
     words = generic.read_descriptions(descriptions) if descriptions else None
     shown = read_panoptic(coco, exemplars) if exemplars and exemplars != split else None
     benchmarks = [
-        generic.CocoPanoptic(
+        generic.coco_panoptic(
             photos,
             classes=kind.value,
             descriptions=words,
@@ -448,7 +448,7 @@ def coco_panoptic(
     ]
     if predictions is not None:
         folder, _ = settings(index, config)
-        written = [file for opened in benchmarks for file in opened.written()]
+        written = [file for opened in benchmarks for file in opened.written]
         _check_predictions(predictions, written, overwrite, _files_of_index(folder))
     return benchmarks
 

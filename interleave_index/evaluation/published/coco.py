@@ -6,7 +6,6 @@ in `val2017/`. Files are opened when they are asked for, photo by photo.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 from ...errors import InputError
 from ...metrics import IGNORED, Segment
 from ...records import RGB, BoolMask
-from .files import expected_form, read_ids, read_json, read_photo
+from .files import by_photo, read_form, read_ids, read_photo
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,31 +104,28 @@ def read_panoptic(root: Path, split: str = "val2017") -> PanopticSet:
         InputError: a file is missing or of another form.
     """
     path = root / "annotations" / f"panoptic_{split}.json"
-    content = read_json(path)
-    folders = [parent / f"panoptic_{split}" for parent in (root, root / "annotations")]
-    folder = next(filter(Path.is_dir, folders), None)
-    if folder is None:
-        raise InputError(f"no folder {folders[0]} with the PNG files of {path.name}; unpack panoptic_{split}.zip there")
-    segments, maps = {}, {}
-    with expected_form(path, "COCO panoptic"):
+    with read_form(path, "COCO panoptic") as content:
+        folders = [parent / f"panoptic_{split}" for parent in (root, root / "annotations")]
+        folder = next(filter(Path.is_dir, folders), None)
+        if folder is None:
+            raise InputError(
+                f"no folder {folders[0]} with the PNG files of {path.name}; unpack panoptic_{split}.zip there"
+            )
         listed = {int(image["id"]): PhotoInfo.from_json(image, root / split) for image in content["images"]}
         categories = tuple(
             Category(int(row["id"]), str(row["name"]), bool(row.get("isthing", 1))) for row in content["categories"]
         )
+        photos, segments, maps = {}, {}, {}
         for annotation in content["annotations"]:
             photo = int(annotation["image_id"])
-            maps[photo] = folder / annotation["file_name"]
+            photos[photo], maps[photo] = listed[photo], folder / annotation["file_name"]
             segments[photo] = tuple(
                 Segment(int(row["id"]), int(row["category_id"]), bool(row.get("iscrowd", 0)))
                 for row in annotation["segments_info"]
             )
-    named = {segment.category for row in segments.values() for segment in row}
-    unknown = named - {category.id for category in categories}
-    if unknown or not maps.keys() <= listed.keys():
-        raise InputError(
-            f"{path} names classes {sorted(unknown)[:5]} or photos that it does not list; download it again"
-        )
-    photos = {photo: listed[photo] for photo in maps}
+        unknown = {one.category for row in segments.values() for one in row} - {category.id for category in categories}
+        if unknown:
+            raise InputError(f"{path} names classes {sorted(unknown)[:5]} that it does not list; download it again")
     return PanopticSet(photos, categories, segments, maps, path)
 
 
@@ -139,13 +135,9 @@ def read_captions(root: Path, split: str = "val2017") -> dict[int, tuple[str, ..
     Raises:
         InputError: it is missing or of another form.
     """
-    path = root / "annotations" / f"captions_{split}.json"
-    content = read_json(path)
-    captions: dict[int, list[str]] = defaultdict(list)
-    with expected_form(path, "COCO captions"):
-        for annotation in content["annotations"]:
-            captions[int(annotation["image_id"])].append(str(annotation["caption"]).strip())
-    return {photo: tuple(texts) for photo, texts in captions.items()}
+    with read_form(root / "annotations" / f"captions_{split}.json", "COCO captions") as content:
+        of_photos = by_photo(content["annotations"]).items()
+        return {photo: tuple(str(row["caption"]).strip() for row in rows) for photo, rows in of_photos}
 
 
 def read_instances(path: Path) -> dict[str, Any]:
@@ -154,7 +146,5 @@ def read_instances(path: Path) -> dict[str, Any]:
     Raises:
         InputError: it is missing or lacks one of the first two.
     """
-    content = read_json(path)
-    if not isinstance(content, dict) or not {"images", "annotations"} <= content.keys():
-        raise InputError(f"{path} is not of the form of COCO instances: expected `images` and `annotations`")
-    return content
+    with read_form(path, "COCO instances") as content:
+        return {"images": content["images"], "annotations": content["annotations"], **content}

@@ -6,7 +6,6 @@ phrase also has a `reference`: a segment of the same class in another photo.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 
 from ...errors import InputError
 from ...records import RGB, BoolMask
-from .files import expected_form, read_json
+from .files import by_photo, read_form
 
 PLACEHOLDER = "[INTERACTIVE]"  # stands in a sentence where a picture is meant
 
@@ -90,19 +89,15 @@ def read_entities(path: Path) -> dict[int, tuple[EntitySentence, ...]]:
     Raises:
         InputError: it is missing or of another form, or a phrase does not stand where it says.
     """
-    content = read_json(path)
-    sentences: dict[int, list[EntitySentence]] = defaultdict(list)
-    with expected_form(path, "FIND-Bench"):
+    with read_form(path, "FIND-Bench") as content:
         listed = {int(image["id"]) for image in content["images"]}
-        for annotation in content["annotations"]:
-            photo, text = int(annotation["image_id"]), str(annotation["sentence"])
-            phrases = [_phrase(text, row, path) for row in annotation["phrase"]]
-            phrases.sort(key=lambda phrase: phrase.start)
-            sentences[photo].append(EntitySentence(photo, text, tuple(phrases)))
-    unlisted = sentences.keys() - listed
-    if unlisted:
-        raise InputError(f"{path} has sentences of photo {min(unlisted)}, which it does not list; download it again")
-    return {photo: tuple(rows) for photo, rows in sentences.items()}
+        annotations = by_photo(content["annotations"])
+        unlisted = annotations.keys() - listed
+        if unlisted:
+            raise InputError(
+                f"{path} has sentences of photo {min(unlisted)}, which it does not list; download it again"
+            )
+        return {photo: tuple(_sentence(photo, row, path) for row in rows) for photo, rows in annotations.items()}
 
 
 def interleave(
@@ -134,6 +129,13 @@ def interleave(
     return InterleavedSentence(text, tuple(spans), tuple(exemplars))
 
 
+def _sentence(photo: int, row: dict[str, Any], path: Path) -> EntitySentence:
+    text = str(row["sentence"])
+    phrases = [_phrase(text, phrase, path) for phrase in row["phrase"]]
+    phrases.sort(key=lambda phrase: phrase.start)
+    return EntitySentence(photo, text, tuple(phrases))
+
+
 def _phrase(sentence: str, row: dict[str, Any], path: Path) -> EntityPhrase:
     """A phrase of a file: `start_idx` counts the blank before it, `_start_idx` does not; either may be a little off."""
     words, marked = str(row["phrase"]).strip(), int(row["start_idx"])
@@ -145,8 +147,7 @@ def _phrase(sentence: str, row: dict[str, Any], path: Path) -> EntityPhrase:
         start = sentence.find(words, max(0, min(marked, start) - 1))
     if start < 0:
         raise InputError(f"{path}: phrase {words!r} does not stand in {sentence!r} from character {marked} on")
-    reference = None
-    if row.get("reference") is not None:
-        reference = Reference(int(row["reference"]["image_id"]), int(row["reference"]["annotation_id"]))
+    other = row.get("reference")
+    reference = None if other is None else Reference(int(other["image_id"]), int(other["annotation_id"]))
     lead = max(0, start - marked)
     return EntityPhrase(words, start, start + len(words), int(row["annotation_id"]), reference, lead)

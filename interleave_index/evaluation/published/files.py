@@ -9,7 +9,8 @@ from __future__ import annotations
 import io
 import json
 import pickle
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -48,14 +49,12 @@ def read_json(path: Path, *, fallback: str = "utf-8") -> Any:
         InputError: it is missing or no JSON.
     """
     content = read_bytes(path)
-    try:
+    for encoding in ("utf-8", fallback):
         try:
-            text = content.decode("utf-8")
-        except UnicodeDecodeError:
-            text = content.decode(fallback)
-        return json.loads(text)
-    except ValueError as error:
-        raise InputError(f"{path} is no JSON: {error}; download it again") from error
+            return json.loads(content.decode(encoding))
+        except ValueError as error:
+            problem = error
+    raise InputError(f"{path} is no JSON: {problem}; download it again") from problem
 
 
 @contextmanager
@@ -67,6 +66,22 @@ def expected_form(path: Path, form: str) -> Iterator[None]:
         raise
     except (KeyError, IndexError, TypeError, ValueError) as error:
         raise InputError(f"{path} is not of the form of {form}: {error!r}") from error
+
+
+@contextmanager
+def read_form(path: Path, form: str, *, fallback: str = "utf-8") -> Iterator[Any]:
+    """`read_json`, whose content is taken apart in `expected_form`."""
+    content = read_json(path, fallback=fallback)
+    with expected_form(path, form):
+        yield content
+
+
+def by_photo(rows: Iterable[dict[str, Any]]) -> dict[int, list[dict[str, Any]]]:
+    """Annotations of COCO's form by the photo that they belong to, in their order."""
+    grouped: dict[int, list[dict[str, Any]]] = defaultdict(list)
+    for row in rows:
+        grouped[int(row["image_id"])].append(row)
+    return grouped
 
 
 class _PlainUnpickler(pickle.Unpickler):

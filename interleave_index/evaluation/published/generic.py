@@ -8,6 +8,7 @@ import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,16 @@ LEAST_EXEMPLAR = 0.01  # share of its photo that an exemplar covers at least, wh
 TRIES = 20  # segments of a class that are looked at for one so large
 
 
-class CocoPanoptic(Benchmark[int]):
-    """PQ, mask AP and mIoU on a panoptic split.
+def coco_panoptic(
+    panoptic: PanopticSet,
+    *,
+    classes: str = "names",
+    descriptions: Mapping[str, str] | None = None,
+    exemplars: PanopticSet | None = None,
+    instances: Mapping[str, Any] | None = None,
+    predictions: Path | None = None,
+) -> Benchmark[int]:
+    """PQ, SQ, RQ (all classes, things, stuff), mAP, AP50 and mIoU on a panoptic split.
 
     Args:
         classes: ``names``, ``visual`` (one exemplar a class) or ``descriptions``.
@@ -40,59 +49,45 @@ class CocoPanoptic(Benchmark[int]):
         instances: COCO's instance file of the split, for AP as it is published; None takes the things of the maps.
         predictions: folder that gets the panoptic maps in the form that panopticapi reads, or None.
     """
+    categories = panoptic.categories
+    things = {number for number, category in enumerate(categories) if category.thing}
 
-    def __init__(
-        self,
-        panoptic: PanopticSet,
-        *,
-        classes: str = "names",
-        descriptions: Mapping[str, str] | None = None,
-        exemplars: PanopticSet | None = None,
-        instances: Mapping[str, Any] | None = None,
-        predictions: Path | None = None,
-    ) -> None:
-        items = {str(photo): photo for photo in panoptic.photos}
-        source = "maps" if instances is None else "instances"
-        super().__init__(f"coco-panoptic {classes}", items, {"classes": classes, "AP from": source})
-        self._panoptic, self._kind, self._descriptions = panoptic, classes, descriptions or {}
-        self._exemplars, self._instances, self._predictions = exemplars or panoptic, instances, predictions
-        self._table: Table = None  # made with the first photo
+    @cache  # made with the first photo
+    def table(subject: Subject) -> Table:
+        if classes == "visual":
+            return subject.classes(draw_exemplars(exemplars or panoptic, categories))
+        names = [category.name for category in categories]
+        if classes == "names":
+            return subject.classes(names)
+        sentences = descriptions or {}
+        missing = [name for name in names if name not in sentences]
+        if missing:
+            raise InputError(f"descriptions lack {len(missing)} of {len(names)} classes, the first is {missing[0]!r}")
+        return subject.classes([sentences[name] for name in names], descriptions=True)
 
-    def written(self) -> list[Path]:
-        """Files that the measurement writes: none, or a map a photo and the JSON beside their folder."""
-        if self._predictions is None:
-            return []
-        maps = [self._predictions / _map_name(photo) for photo in self._panoptic.photos]
-        return [self._predictions.with_suffix(".json"), *maps]
-
-    def measure(self, subject: Subject, item: int, rng: Generator) -> Record:
+    def measure(subject: Subject, item: int, rng: Generator) -> Record:
         """Panoptic counts by class, the confusion of classes, and the instances of one photo."""
-        if self._table is None:
-            self._table = self._classes(subject)
-        categories = self._panoptic.categories
-        things = {number for number, category in enumerate(categories) if category.thing}
-        answer = subject.segment(self._panoptic.photos[item].rgb(), self._table, things)
+        answer = subject.segment(panoptic.photos[item].rgb(), table(subject), things)
         ids = answer.panoptic.ids.astype(np.int64)
         segments = [metrics.Segment(row.id, categories[row.category].id) for row in answer.panoptic.segments]
-        counts = metrics.panoptic_counts(ids, segments, self._panoptic.ids(item), self._panoptic.segments[item])
-        confusion = metrics.class_confusion(answer.semantic, self._panoptic.classes(item), len(categories))
-        instances = []
-        for instance in answer.instances:
-            if instance.mask.any():
-                category, mask = categories[instance.category].id, encode_rle(instance.mask).to_json()
-                instances.append({"category_id": category, "score": instance.score, "segmentation": mask})
-        if self._predictions is not None:
-            write_ids(self._predictions / _map_name(item), ids)
+        counts = metrics.panoptic_counts(ids, segments, panoptic.ids(item), panoptic.segments[item])
+        confusion = metrics.class_confusion(answer.semantic, panoptic.classes(item), len(categories))
+        found = []
+        for one in answer.instances:
+            if one.mask.any():
+                category, mask = categories[one.category].id, encode_rle(one.mask).to_json()
+                found.append({"category_id": category, "score": one.score, "segmentation": mask})
+        if predictions is not None:
+            write_ids(predictions / _map_name(item), ids)
         return {
             "panoptic": {str(category): list(astuple(count)) for category, count in counts.items()},
             "confusion": [[*pair, int(confusion[*pair])] for pair in np.argwhere(confusion).tolist()],
             "segments": [{"id": segment.id, "category_id": segment.category} for segment in segments],
-            "instances": instances,
+            "instances": found,
         }
 
-    def figures(self, journal: Journal) -> Figures:
-        """PQ, SQ, RQ (all classes, things, stuff), mAP, AP50 and mIoU."""
-        categories, photos = self._panoptic.categories, [int(key) for key, _ in journal.rows()]
+    def figures(journal: Journal) -> Figures:
+        photos = [int(key) for key, _ in journal.rows()]
         counts: dict[int, metrics.PanopticCounts] = defaultdict(metrics.PanopticCounts)
         for of_photo in journal.values("panoptic"):
             for category, row in of_photo.items():
@@ -100,55 +95,44 @@ class CocoPanoptic(Benchmark[int]):
         confusion = np.zeros((len(categories), len(categories) + 1), np.int64)
         for true, predicted, pixels in journal.pooled("confusion"):
             confusion[true, predicted] += pixels
-        things = [category.id for category in categories if category.thing]
-        stuff = [category.id for category in categories if not category.thing]
         quality: dict[str, float] = {}
-        for kind, ids in (("", things + stuff), (" things", things), (" stuff", stuff)):
+        for kind, wanted in (("", (True, False)), (" things", (True,)), (" stuff", (False,))):
+            ids = [category.id for category in categories if category.thing in wanted]
             of_kind = metrics.panoptic_quality(counts, ids)
             quality |= {name + kind: of_kind[name] for name in ("PQ", "SQ", "RQ")}
-        if self._predictions is not None:
+        if predictions is not None:
             annotations = [
                 {"image_id": photo, "file_name": _map_name(photo), "segments_info": segments}
                 for photo, segments in zip(photos, journal.values("segments"), strict=True)
             ]
-            self._predictions.with_suffix(".json").write_text(json.dumps({"annotations": annotations}))
-        precision = self._average_precision(photos, journal.values("instances"))
+            predictions.with_suffix(".json").write_text(json.dumps({"annotations": annotations}))
+        results = []
+        for photo, found in zip(photos, journal.values("instances"), strict=True):
+            results += [{**one, "image_id": photo} for one in found]
+        named = [{"id": category.id, "name": category.name} for category in categories if category.thing]
+        truth = {"categories": named, **(instances or _instances_of_maps(panoptic, photos))}
+        precision = average_precision(truth, results, photos)
         return {**quality, **precision, **metrics.semantic_figures(confusion), "n": len(photos)}
 
-    def _classes(self, subject: Subject) -> Table:
-        names = [category.name for category in self._panoptic.categories]
-        if self._kind == "visual":
-            return subject.classes(draw_exemplars(self._exemplars, self._panoptic.categories))
-        if self._kind == "names":
-            return subject.classes(names)
-        missing = [name for name in names if name not in self._descriptions]
-        if missing:
-            raise InputError(f"descriptions lack {len(missing)} of {len(names)} classes, the first is {missing[0]!r}")
-        return subject.classes([self._descriptions[name] for name in names], descriptions=True)
+    written: list[Path] = []
+    if predictions is not None:
+        maps = [predictions / _map_name(photo) for photo in panoptic.photos]
+        written = [predictions.with_suffix(".json"), *maps]
+    settings = {"classes": classes, "AP from": "maps" if instances is None else "instances"}
+    items = {str(photo): photo for photo in panoptic.photos}
+    return Benchmark(f"coco-panoptic {classes}", items, measure, figures, settings, written=written)
 
-    def _average_precision(self, photos: Sequence[int], answered: Sequence[list[Figures]]) -> dict[str, float]:
-        things = [category for category in self._panoptic.categories if category.thing]
-        named = [{"id": category.id, "name": category.name} for category in things]
-        instances = self._instances or self._instances_of_maps(photos, [category.id for category in things])
-        truth = {"categories": named, **instances}
-        counted = {category["id"] for category in truth["categories"]}
-        results = []
-        for photo, of_photo in zip(photos, answered, strict=True):
-            for instance in of_photo:
-                if instance["category_id"] in counted:
-                    results.append({**instance, "image_id": photo})
-        return average_precision(truth, results, photos)
 
-    def _instances_of_maps(self, photos: Sequence[int], things: Sequence[int]) -> Figures:
-        """The `images` and `annotations` of an instances file, with the things of panoptic maps."""
-        images, annotations = [], list[Figures]()
-        for photo in photos:
-            height, width = self._panoptic.photos[photo].size
-            images.append({"id": photo, "height": height, "width": width})
-            ids = self._panoptic.ids(photo)
-            for segment in self._panoptic.segments[photo]:
-                if segment.category not in things:
-                    continue
+def _instances_of_maps(panoptic: PanopticSet, photos: Sequence[int]) -> Figures:
+    """The `images` and `annotations` of an instances file, with the things of panoptic maps."""
+    things = {category.id for category in panoptic.categories if category.thing}
+    images, annotations = [], list[Figures]()
+    for photo in photos:
+        height, width = panoptic.photos[photo].size
+        images.append({"id": photo, "height": height, "width": width})
+        ids = panoptic.ids(photo)
+        for segment in panoptic.segments[photo]:
+            if segment.category in things:
                 mask = ids == segment.id
                 annotations.append(
                     {
@@ -157,11 +141,10 @@ class CocoPanoptic(Benchmark[int]):
                         "category_id": segment.category,
                         "iscrowd": int(segment.crowd),
                         "area": int(mask.sum()),
-                        "bbox": [0, 0, 1, 1],  # pycocotools wants one, and makes no use of it for masks
                         "segmentation": encode_rle(mask).to_json(),
                     }
                 )
-        return {"images": images, "annotations": annotations}
+    return {"images": images, "annotations": annotations}
 
 
 def draw_exemplars(panoptic: PanopticSet, categories: Sequence[Category]) -> list[Exemplar]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 
 import numpy as np
 from numpy.random import Generator
@@ -30,129 +31,113 @@ VISUAL_CHANCE = 0.5  # that a phrase of FIND-Bench is shown instead of said
 SAMPLE = 200  # photos that the presence of a thing is judged against
 
 
-class FindBench(Benchmark[EntitySentence]):
-    """A part of FIND-Bench: the first sentence of each photo, where it has phrases.
+def first_sentences(
+    sentences: Mapping[int, Sequence[EntitySentence]], panoptic: PanopticSet
+) -> dict[str, EntitySentence]:
+    """The items of FIND-Bench: the first sentence of each photo, where it has phrases."""
+    firsts = [sentences[photo][0] for photo in panoptic.photos if photo in sentences]
+    return {str(sentence.photo): sentence for sentence in firsts if sentence.phrases}
+
+
+def find_bench_grounding(
+    sentences: Mapping[int, Sequence[EntitySentence]],
+    panoptic: PanopticSet,
+    *,
+    long: bool = False,
+    visual: float = VISUAL_CHANCE,
+    published_protocol: bool = False,
+) -> Benchmark[EntitySentence]:
+    """COCO-Entity: phrases said, or shown by a stroke on their own segment, at random.
 
     Args:
-        sentences: by photo.
+        sentences: by photo; `long` if they are those of the long file.
         panoptic: the photos with their segments.
-        long: the sentences are those of the long file.
         visual: chance that a phrase is shown instead of said.
         published_protocol: replace words as the published evaluation does, see `entity.interleave`.
     """
 
-    part: str
-
-    def __init__(
-        self,
-        sentences: Mapping[int, Sequence[EntitySentence]],
-        panoptic: PanopticSet,
-        *,
-        long: bool = False,
-        visual: float = VISUAL_CHANCE,
-        published_protocol: bool = False,
-    ) -> None:
-        firsts = [sentences[photo][0] for photo in panoptic.photos if photo in sentences]
-        items = {str(sentence.photo): sentence for sentence in firsts if sentence.phrases}
-        settings = {"visual": visual, "published_protocol": published_protocol}
-        name = f"find-bench {self.part}" + (" long" if long else "")
-        super().__init__(name, items, settings, comparable=visual == VISUAL_CHANCE)
-        self.panoptic, self.visual, self.published_protocol = panoptic, visual, published_protocol
-
-
-class FindBenchGrounding(FindBench):
-    """COCO-Entity: phrases said, or shown by a stroke on their own segment, at random."""
-
-    part = "grounding"
-
-    def measure(self, subject: Subject, item: EntitySentence, rng: Generator) -> Record:
-        """Pixels shared and in the union, one pair a phrase."""
-        photo, ids = self.panoptic.photos[item.photo].rgb(), self.panoptic.ids(item.photo)
-        masks = [self.panoptic.mask(item.photo, phrase.segment, ids) for phrase in item.phrases]
-        shown = rng.random(len(masks)) < self.visual
-        if self.published_protocol:  # two phrases of one segment are shown together
+    def measure(subject: Subject, item: EntitySentence, rng: Generator) -> Record:
+        photo, ids = panoptic.photos[item.photo].rgb(), panoptic.ids(item.photo)
+        masks = [panoptic.mask(item.photo, phrase.segment, ids) for phrase in item.phrases]
+        shown = rng.random(len(masks)) < visual
+        if published_protocol:  # two phrases of one segment are shown together
             segments = np.array([phrase.segment for phrase in item.phrases])
             shown = np.isin(segments, segments[shown])
         exemplars = []
-        for mask, visual in zip(masks, shown, strict=True):
-            exemplars.append(Exemplar(photo, random_prompt(mask, rng)) if visual else None)
-        sentence = interleave(item, exemplars, published=self.published_protocol)
+        for mask, is_shown in zip(masks, shown, strict=True):
+            exemplars.append(Exemplar(photo, random_prompt(mask, rng)) if is_shown else None)
+        sentence = interleave(item, exemplars, published=published_protocol)
         return _counts(subject.ground_sentence(photo, sentence), masks)
 
-    def figures(self, journal: Journal) -> Figures:
-        """cIoU, mIoU, P@t and `n` phrases; the README of FIND calls P@0.5 AP50."""
-        intersection, union = _pooled(journal)
-        return {**metrics.grounding(intersection, union), "n": len(union)}
+    return Benchmark(
+        "find-bench grounding long" if long else "find-bench grounding",
+        first_sentences(sentences, panoptic),
+        measure,
+        _grounding_figures,  # the README of FIND calls P@0.5 AP50
+        {"visual": visual, "published_protocol": published_protocol},
+        comparable=visual == VISUAL_CHANCE,
+    )
 
 
-class Refer(Benchmark[ReferredPhoto]):
-    """RefCOCO, RefCOCO+ or RefCOCOg.
+def refer(name: str, split: str, photos: Sequence[ReferredPhoto], *, together: bool) -> Benchmark[ReferredPhoto]:
+    """RefCOCO, RefCOCO+ or RefCOCOg: figures over expressions as FIND and as READ count them.
 
     Args:
         together: all expressions of a photo in one pass, as FIND evaluates; else each by itself.
     """
 
-    def __init__(self, name: str, split: str, photos: Sequence[ReferredPhoto], *, together: bool) -> None:
-        items = {str(photo.id): photo for photo in photos}
-        super().__init__(f"{name} {split}", items, {"together": together}, comparable=not together)
-        self._together = together
-
-    def measure(self, subject: Subject, item: ReferredPhoto, rng: Generator) -> Record:
-        """Pixels shared and in the union, one pair an expression."""
+    def measure(subject: Subject, item: ReferredPhoto, rng: Generator) -> Record:
         texts = [expression.text for expression in item.expressions]
-        return _counts(subject.ground(item.rgb(), texts, together=self._together), item.masks())
+        return _counts(subject.ground(item.rgb(), texts, together=together), item.masks())
 
-    def figures(self, journal: Journal) -> Figures:
-        """FIND's and READ's figures over expressions; cIoU is the same in both but for READ's 1e-10."""
-        intersection, union = _pooled(journal)
-        return {**metrics.grounding(intersection, union), **_read_figures(intersection, union), "n": len(union)}
+    def figures(journal: Journal) -> Figures:
+        return _read_figures(*_pooled(journal)) | _grounding_figures(journal)  # cIoU differs by READ's 1e-10 alone
+
+    items = {str(photo.id): photo for photo in photos}
+    return Benchmark(f"{name} {split}", items, measure, figures, {"together": together}, comparable=not together)
 
 
-class ReasonSeg(Benchmark[ReasonPhoto]):
-    """ReasonSeg: the first text of each photo, ignored pixels blanked."""
+def reasonseg(split: str, photos: Sequence[ReasonPhoto]) -> Benchmark[ReasonPhoto]:
+    """ReasonSeg: the first text of each photo, ignored pixels blanked; figures of all, short and long texts."""
 
-    def __init__(self, split: str, photos: Sequence[ReasonPhoto]) -> None:
-        super().__init__(f"reasonseg {split}", {photo.name: photo for photo in photos}, {})
-
-    def measure(self, subject: Subject, item: ReasonPhoto, rng: Generator) -> Record:
-        """Pixels of the target shared and in the union, and whether the text is a long one."""
+    def measure(subject: Subject, item: ReasonPhoto, rng: Generator) -> Record:
         photo = read_photo(item.file)
         masks = subject.ground(photo, [item.text], together=False)
-        intersection, union = metrics.class_intersection_and_union(
-            masks, item.truth((photo.shape[0], photo.shape[1]))[None]
-        )
+        truth = item.truth((photo.shape[0], photo.shape[1]))[None]
+        intersection, union = metrics.class_intersection_and_union(masks, truth)
         return {"intersection": int(intersection[0, 1]), "union": int(union[0, 1]), "long": item.long}
 
-    def figures(self, journal: Journal) -> Figures:
-        """gIoU and cIoU of all texts, of the short and of the long ones."""
+    def figures(journal: Journal) -> Figures:
         intersection, union, long = (np.array(journal.values(name)) for name in ("intersection", "union", "long"))
         figures: Figures = {}
         for kind, rows in (("", long | True), (" short", ~long), (" long", long)):
             if rows.any():
-                for name, value in _read_figures(intersection[rows], union[rows]).items():
-                    figures[name + kind] = value
+                of_kind = _read_figures(intersection[rows], union[rows])
+                figures |= {name + kind: value for name, value in of_kind.items()}
         return {**figures, "n": len(long)}
 
+    return Benchmark(f"reasonseg {split}", {photo.name: photo for photo in photos}, measure, figures)
 
-class FalsePremise(Benchmark[ReferredPhoto]):
-    """FP-RefCOCO: expressions of which about half name what is not there.
+
+def false_premise(name: str, split: str, photos: Sequence[ReferredPhoto]) -> Benchmark[ReferredPhoto]:
+    """FP-RefCOCO (See, Segment): expressions of which about half name what is not there.
 
     A model without an answer "absent" is given one: a thing is there when a search for its words alone, over a sample
     of the split's photos and this one, counts this one as meant (`query.judgement`). For that the interface is asked as
     a search asks it, with the regions that it stores. A model that only grounds says "absent" by an empty mask.
     """
+    sample = photos[:: max(1, len(photos) // SAMPLE)][:SAMPLE]
 
-    def __init__(self, name: str, split: str, photos: Sequence[ReferredPhoto]) -> None:
-        items = {str(photo.id): photo for photo in photos}
-        super().__init__(f"fp-{name} {split}", items, {"sample": min(SAMPLE, len(photos))})
-        step = max(1, len(photos) // SAMPLE)
-        self._sample = photos[::step][:SAMPLE]
-        self._library: tuple[list[PhotoEncoding], Calibration] | None = None  # made when it is needed
+    @cache
+    def library(subject: Subject) -> tuple[list[PhotoEncoding], Calibration]:
+        encodings = subject.interface.encode_photos([photo.rgb() for photo in sample])
+        return encodings, complete(subject.interface.calibration, block_of(encodings))
 
-    def measure(self, subject: Subject, item: ReferredPhoto, rng: Generator) -> Record:
-        """Overlap of both classes, and what was said about each expression."""
+    def measure(subject: Subject, item: ReferredPhoto, rng: Generator) -> Record:
         photo, texts = item.rgb(), [expression.text for expression in item.expressions]
-        said = self._present(subject.interface, photo, texts)
+        said = np.ones(len(texts), bool)
+        if subject.interface.capabilities.encodes:
+            said = _present(subject.interface, *library(subject), photo, texts)
         masks = subject.ground(photo, texts, together=False) & said[:, None, None]
         said &= masks.any((1, 2))
         intersection, union = metrics.class_intersection_and_union(masks, np.array(item.masks(), np.uint8))
@@ -163,11 +148,9 @@ class FalsePremise(Benchmark[ReferredPhoto]):
             "exists": [expression.exists for expression in item.expressions],
         }
 
-    def figures(self, journal: Journal) -> Figures:
-        """See and Segment."""
-        intersection, union = _pooled(journal)
+    def figures(journal: Journal) -> Figures:
         said, exists = (np.array(journal.pooled(name), bool) for name in ("said", "exists"))
-        summary = metrics.see_segment(intersection, union, said, exists)
+        summary = metrics.see_segment(*_pooled(journal), said, exists)
         return {
             "See": 100 * summary.see,
             "Segment": 100 * summary.segment,
@@ -176,32 +159,38 @@ class FalsePremise(Benchmark[ReferredPhoto]):
             "said absent": int((~said).sum()),
         }
 
-    def _present(self, interface: Interface, photo: RGB, texts: Sequence[str]) -> BoolMask:
-        """Whether each of the texts counts as there in one photo, (n,)."""
-        if not interface.capabilities.encodes:
-            return np.ones(len(texts), bool)
-        if self._library is None:
-            encodings = interface.encode_photos([sample.rgb() for sample in self._sample])
-            self._library = encodings, complete(interface.calibration, block_of(encodings))
-        encodings, calibration = self._library
-        block = block_of([*encodings, *interface.encode_photos([photo])])
-        parts = [ResolvedPart("entity", "text", text) for text in texts]
-        query = scoring_query(parts, interface.encode_query(tuple(parts)), calibration)
-        evidence = score(block, query).evidence  # (photos, texts), the photo in question last
-        present = []
-        for part, scores in zip(parts, evidence.T, strict=True):
-            judgement = judge(curve_of([part], calibration), float(scores.max()), len(scores))
-            present.append(judgement.chances(scores[-1:])[0] >= judgement.cutoff)
-        return np.array(present, bool)
+    items = {str(photo.id): photo for photo in photos}
+    return Benchmark(f"fp-{name} {split}", items, measure, figures, {"sample": min(SAMPLE, len(photos))})
+
+
+def _present(
+    interface: Interface, sample: list[PhotoEncoding], calibration: Calibration, photo: RGB, texts: Sequence[str]
+) -> BoolMask:
+    """Whether each of the texts counts as there in one photo, (n,)."""
+    block = block_of([*sample, *interface.encode_photos([photo])])
+    parts = [ResolvedPart("entity", "text", text) for text in texts]
+    query = scoring_query(parts, interface.encode_query(tuple(parts)), calibration)
+    present = []
+    for part, scores in zip(parts, score(block, query).evidence.T, strict=True):  # the photo in question is the last
+        judgement = judge(curve_of([part], calibration), float(scores.max()), len(scores))
+        present.append(judgement.chances(scores[-1:])[0] >= judgement.cutoff)
+    return np.array(present, bool)
 
 
 def _counts(masks: Masks, truth: Sequence[BoolMask]) -> Record:
+    """Pixels shared and in the union, one pair a mask."""
     intersection, union = metrics.intersection_and_union(masks, np.stack(truth))
     return {"intersection": intersection.tolist(), "union": union.tolist()}
 
 
 def _pooled(journal: Journal) -> tuple[metrics.Counts, metrics.Counts]:
     return np.array(journal.pooled("intersection"), np.int64), np.array(journal.pooled("union"), np.int64)
+
+
+def _grounding_figures(journal: Journal) -> Figures:
+    """cIoU, mIoU, P@t and `n` masks."""
+    intersection, union = _pooled(journal)
+    return {**metrics.grounding(intersection, union), "n": len(union)}
 
 
 def _read_figures(intersection: metrics.Counts, union: metrics.Counts) -> dict[str, float]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import InputError
-from .files import expected_form, read_json
+from .files import read_form
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,18 +28,14 @@ def read_karpathy(path: Path, folder: Path, split: str = "test") -> list[Caption
     Raises:
         InputError: the file is missing or of another form, or the split is empty.
     """
-    content = read_json(path)
     photos = []
-    with expected_form(path, "dataset_coco.json"):
+    with read_form(path, "dataset_coco.json") as content:
         for image in content["images"]:
-            if image["split"] != split:
-                continue
-            captions = tuple(" ".join(sentence["raw"].split()) for sentence in image["sentences"])
-            file = folder / image.get("filepath", "") / image["filename"]
-            if not file.exists():
-                file = folder / image["filename"]
-            number = int(image.get("cocoid", image.get("imgid")))
-            photos.append(CaptionedPhoto(number, file, captions))
+            if image["split"] == split:
+                captions = tuple(" ".join(sentence["raw"].split()) for sentence in image["sentences"])
+                file = folder / image.get("filepath", "") / image["filename"]
+                number = int(image.get("cocoid", image.get("imgid")))
+                photos.append(CaptionedPhoto(number, file if file.exists() else folder / image["filename"], captions))
     if not photos:
         raise InputError(f"{path} has no photo of split {split!r}, expected test, val, train or restval")
     return photos

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ...errors import InputError
 from ...metrics import IGNORED
 from ...records import BoolMask
-from .files import expected_form, read_json
+from .files import read_form
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,8 @@ class ReasonPhoto:
         name: of its files.
         text: what is asked; only the first of several takes part, as in the published evaluation.
         long: a whole sentence, else a short phrase.
-        shapes: (label, (n, 2) corners) in the order of the file; labels are ``target``, ``ignore`` and ``flag``.
+        shapes: (label, (n, 2) corners) in the order of the file, labels in lower case: ``flag`` counts for nothing,
+            what has ``ignore`` in it is not judged, anything else is a target, as the published reader has it.
     """
 
     name: str
@@ -37,7 +38,7 @@ class ReasonPhoto:
         painted.sort(key=lambda shape: -int(shape[1].sum()))
         truth = np.zeros(size, np.uint8)
         for label, mask in painted:
-            truth[mask] = 1 if label == "target" else IGNORED
+            truth[mask] = IGNORED if "ignore" in label else 1
         return truth
 
 
@@ -49,28 +50,18 @@ def read_reasonseg(folder: Path) -> list[ReasonPhoto]:
     """
     photos = []
     for file in sorted(folder.glob("*.jpg")):
-        path = file.with_suffix(".json")
-        content = read_json(path, fallback="cp1252")
-        with expected_form(path, "ReasonSeg"):
+        with read_form(file.with_suffix(".json"), "ReasonSeg", fallback="cp1252") as content:
             text = content["text"]
             if not isinstance(text, str):
                 text = text[0]
-            shapes = []
-            for shape in content["shapes"]:
-                corners = np.array(shape["points"], float).reshape(-1, 2)
-                shapes.append((_label(shape["label"]), corners))
-            photos.append(ReasonPhoto(file.stem, file, text.strip(), bool(content["is_sentence"]), tuple(shapes)))
+            shapes = tuple(
+                (str(shape["label"]).lower(), np.array(shape["points"], float).reshape(-1, 2))
+                for shape in content["shapes"]
+            )
+            photos.append(ReasonPhoto(file.stem, file, text.strip(), bool(content["is_sentence"]), shapes))
     if not photos:
         raise InputError(f"{folder} holds no NAME.jpg with its NAME.json, expected a split of ReasonSeg such as val/")
     return photos
-
-
-def _label(name: str) -> str:
-    """What is neither `flag` nor something with `ignore` in it is a target, as the published reader has it."""
-    name = name.lower()
-    if name == "flag":
-        return "flag"
-    return "ignore" if "ignore" in name else "target"
 
 
 def _paint(points: NDArray[np.float64], size: tuple[int, int]) -> BoolMask:

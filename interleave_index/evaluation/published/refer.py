@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ import numpy as np
 from ...errors import InputError
 from ...records import BoolMask
 from .coco import PhotoInfo, read_instances
-from .files import expected_form, rasterise, read_json, read_plain_pickle
+from .files import by_photo, expected_form, rasterise, read_json, read_plain_pickle
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,47 +72,47 @@ def read_refer(
         InputError: a file is missing or of another form, or the split is empty.
     """
     content = read_instances(instances or refs)
-    expressions: dict[int, list[Expression]] = defaultdict(list)
     with expected_form(refs, "REFER"):
-        if instances is None:
-            rows = content["annotations"]
-        else:
+        rows, number_key = content["annotations"], "ann_id"
+        if instances is not None:
             every = read_json(refs) if refs.suffix == ".json" else read_plain_pickle(refs)
-            rows = [row for row in every if row["split"] == split]
+            rows, number_key = [row for row in every if row["split"] == split], "id"
         if not rows:
             raise InputError(
                 f"{refs} has no reference of split {split!r}; RefCOCO and RefCOCO+ have val, testA, testB, "
                 "RefCOCOg has val, test"
             )
-        number_key = "ann_id" if instances is None else "id"
-        known = {int(annotation[number_key]): annotation["segmentation"] for annotation in content["annotations"]}
         for position, row in enumerate(rows):
-            segmentations = _segmentations(row, known, refs)
-            for sentence in row["sentences"][: 1 if sentences == "first" else None]:
-                there = row.get("exist", True) and not sentence.get("is_false_premise", False)
-                expression = Expression(
-                    _text(sentence, lower), int(row.get("ref_id", position)), segmentations if there else ()
-                )
-                expressions[int(row["image_id"])].append(expression)
-    images = {int(image["id"]): image for image in content["images"]}
-    photos = []
-    for number, of_photo in expressions.items():
-        if number not in images:
-            raise InputError(f"{refs} refers to photo {number}, which its instances lack; both must be of one release")
-        info = PhotoInfo.from_json(images[number], folder)
-        photos.append(ReferredPhoto(info.id, info.file, info.size, tuple(of_photo)))
+            row.setdefault("ref_id", position)
+        known = {int(annotation[number_key]): annotation["segmentation"] for annotation in content["annotations"]}
+        images = {int(image["id"]): image for image in content["images"]}
+        photos = []
+        for number, of_photo in by_photo(rows).items():
+            expressions: list[Expression] = []
+            for row in of_photo:
+                segmentations = _segmentations(row, known, refs)
+                reference = int(row["ref_id"])
+                for sentence in row["sentences"][: 1 if sentences == "first" else None]:
+                    there = row.get("exist", True) and not sentence.get("is_false_premise", False)
+                    expressions.append(Expression(_text(sentence, lower), reference, segmentations if there else ()))
+            if number not in images:
+                raise _of_another_release(refs, f"photo {number}")
+            info = PhotoInfo.from_json(images[number], folder)
+            photos.append(ReferredPhoto(info.id, info.file, info.size, tuple(expressions)))
     return photos
 
 
 def _segmentations(row: dict[str, Any], known: dict[int, Any], path: Path) -> tuple[Any, ...]:
     """Those of a reference's annotations; number -1 stands for none."""
     numbers = [number for number in np.atleast_1d(row["ann_id"]).astype(int).tolist() if number >= 0]
-    lacking = [number for number in numbers if number not in known]
-    if lacking:
-        raise InputError(
-            f"{path} refers to annotation {lacking[0]}, which its instances lack; both must be of one release"
-        )
+    for number in numbers:
+        if number not in known:
+            raise _of_another_release(path, f"annotation {number}")
     return tuple(known[number] for number in numbers)
+
+
+def _of_another_release(path: Path, what: str) -> InputError:
+    return InputError(f"{path} refers to {what}, which its instances lack; both must be of one release")
 
 
 def _text(sentence: dict[str, Any], lower: bool) -> str:

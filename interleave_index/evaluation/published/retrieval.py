@@ -13,7 +13,7 @@ from ..outcome import Figures
 from .coco import PanopticSet
 from .entity import EntitySentence, Exemplar, InterleavedSentence, interleave
 from .files import read_photo
-from .grounding import FindBench
+from .grounding import VISUAL_CHANCE, first_sentences
 from .journal import Journal, Record
 from .karpathy import CaptionedPhoto
 from .run import Benchmark
@@ -23,7 +23,13 @@ GALLERY = 500  # photos scored at a time, so that their objects fit into memory
 OUTSIDE = -1  # reference of a phrase that has none
 
 
-class FindBenchText(FindBench):
+def find_bench_text(
+    sentences: Mapping[int, Sequence[EntitySentence]],
+    panoptic: PanopticSet,
+    *,
+    long: bool = False,
+    mode: str = "text",
+) -> Benchmark[EntitySentence]:
     """COCO-Entity sentences without pictures: one sentence a photo.
 
     Args:
@@ -31,103 +37,92 @@ class FindBenchText(FindBench):
             setting shipped with FIND), ``caption`` by that of a plain caption.
     """
 
-    def __init__(
-        self,
-        sentences: Mapping[int, Sequence[EntitySentence]],
-        panoptic: PanopticSet,
-        *,
-        long: bool = False,
-        mode: str = "text",
-    ) -> None:
-        self.part, self._mode = f"retrieval {mode}", mode
-        super().__init__(sentences, panoptic, long=long)
-        self.settings = {"mode": mode}
-
-    def measure(self, subject: Subject, item: EntitySentence, rng: Generator) -> Record:
-        """Vectors of the photo and of its sentence."""
-        image, _ = subject.vectors(self.panoptic.photos[item.photo].rgb())
-        if self._mode == "caption":
+    def measure(subject: Subject, item: EntitySentence, rng: Generator) -> Record:
+        image, _ = subject.vectors(panoptic.photos[item.photo].rgb())
+        if mode == "caption":
             texts = subject.captions([item.text])
         else:
             texts = subject.sentence(InterleavedSentence(item.text))[0][None]
         return {"photo": item.photo, "image": image, "texts": texts}
 
-    def figures(self, journal: Journal) -> Figures:
-        """IR@k and TR@k."""
-        return _caption_retrieval(journal)
+    name = f"find-bench retrieval {mode}{' long' if long else ''}"
+    return Benchmark(name, first_sentences(sentences, panoptic), measure, _caption_retrieval, {"mode": mode})
 
 
-class FindBenchInterleaved(FindBench):
-    """COCO-Entity sentences of an interleave file: phrases with a reference are said, or shown by it, at random."""
+def find_bench_interleaved(
+    sentences: Mapping[int, Sequence[EntitySentence]],
+    panoptic: PanopticSet,
+    *,
+    long: bool = False,
+    visual: float = VISUAL_CHANCE,
+    published_protocol: bool = False,
+) -> Benchmark[EntitySentence]:
+    """COCO-Entity sentences of an interleave file: phrases with a reference are said, or shown by it, at random.
 
-    part = "retrieval interleaved"
+    Args:
+        sentences, panoptic, long, visual, published_protocol: see `grounding.find_bench_grounding`.
+    """
 
-    def measure(self, subject: Subject, item: EntitySentence, rng: Generator) -> Record:
-        """Vectors of the photo, its objects, the sentence and its phrases, and the photos that lent their segments."""
-        photos = self.panoptic.photos
+    def measure(subject: Subject, item: EntitySentence, rng: Generator) -> Record:
+        photos = panoptic.photos
         image, objects = subject.vectors(photos[item.photo].rgb())
-        drawn = rng.random(len(item.phrases)) < self.visual
+        drawn = rng.random(len(item.phrases)) < visual
         exemplars: list[Exemplar | None] = []
         lenders = []
-        for phrase, visual in zip(item.phrases, drawn, strict=True):
+        for phrase, is_shown in zip(item.phrases, drawn, strict=True):
             exemplar, lender, reference = None, OUTSIDE, phrase.reference
-            if visual and reference is not None and reference.photo in photos:
+            if is_shown and reference is not None and reference.photo in photos:
                 lender = reference.photo
-                exemplar = Exemplar(photos[lender].rgb(), self.panoptic.mask(lender, reference.segment))
+                exemplar = Exemplar(photos[lender].rgb(), panoptic.mask(lender, reference.segment))
             exemplars.append(exemplar)
             lenders.append(lender)
-        legend, entities = subject.sentence(interleave(item, exemplars, published=self.published_protocol))
-        return {
-            "photo": item.photo,
-            "lenders": lenders,
-            "image": image,
-            "objects": objects,
-            "legend": legend,
-            "entities": entities,
-        }
+        legend, entities = subject.sentence(interleave(item, exemplars, published=published_protocol))
+        vectors = {"image": image, "objects": objects, "legend": legend, "entities": entities}
+        return {"photo": item.photo, "lenders": lenders, **vectors}
 
-    def figures(self, journal: Journal) -> Figures:
-        """IR@k of the interleaved score, ``n`` queries and how many of their phrases were shown."""
-        photos, lenders = np.array(journal.values("photo")), np.array(journal.pooled("lenders"))
-        offsets = np.cumsum([0, *map(len, journal.values("lenders"))])
-        legends, entities = np.stack(journal.arrays("legend")), np.concatenate(journal.arrays("entities"))
-        blocks = []
-        for start in range(0, len(photos), GALLERY):
-            part = slice(start, start + GALLERY)
-            images, objects = np.stack(journal.arrays("image", part)), _same_length(journal.arrays("objects", part))
-            scores = metrics.interleaved_scores(legends, entities, offsets, lenders, images, objects, photos[part])
-            blocks.append(scores.total)
-        ranks = metrics.first_ranks(np.concatenate(blocks, 1), np.eye(len(photos), dtype=bool))
-        return {
-            **{f"IR@{k}": metrics.recall_at(ranks, k) for k in metrics.CUTOFFS},
-            "n": len(photos),
-            "shown": int((lenders != OUTSIDE).sum()),
-            "phrases": len(lenders),
-        }
+    return Benchmark(
+        f"find-bench retrieval interleaved{' long' if long else ''}",
+        first_sentences(sentences, panoptic),
+        measure,
+        _interleaved_retrieval,
+        {"visual": visual, "published_protocol": published_protocol},
+        comparable=visual == VISUAL_CHANCE,
+    )
 
 
-class Karpathy(Benchmark[CaptionedPhoto]):
+def karpathy(split: str, photos: Sequence[CaptionedPhoto]) -> Benchmark[CaptionedPhoto]:
     """Captions and photos of Karpathy's split."""
 
-    def __init__(self, split: str, photos: Sequence[CaptionedPhoto]) -> None:
-        super().__init__(f"karpathy {split}", {str(photo.id): photo for photo in photos}, {})
-
-    def measure(self, subject: Subject, item: CaptionedPhoto, rng: Generator) -> Record:
-        """Vectors of the photo and of its captions."""
+    def measure(subject: Subject, item: CaptionedPhoto, rng: Generator) -> Record:
         image, _ = subject.vectors(read_photo(item.file))
         return {"photo": item.id, "image": image, "texts": subject.captions(item.captions)}
 
-    def figures(self, journal: Journal) -> Figures:
-        """IR@k and TR@k over all captions of the split."""
-        return _caption_retrieval(journal)
+    return Benchmark(f"karpathy {split}", {str(photo.id): photo for photo in photos}, measure, _caption_retrieval)
 
 
 def _caption_retrieval(journal: Journal) -> Figures:
+    """IR@k and TR@k over all texts."""
     texts = journal.arrays("texts")
     photos = np.array(journal.values("photo"))
     owners = np.repeat(photos, [len(rows) for rows in texts])
     scores = metrics.cosines(np.stack(journal.arrays("image")), np.concatenate(texts))
     return {**metrics.retrieval(scores, photos, owners), "n": len(owners), "photos": len(photos)}
+
+
+def _interleaved_retrieval(journal: Journal) -> Figures:
+    """IR@k of the interleaved score, ``n`` queries and how many of their phrases were shown."""
+    photos, lenders = np.array(journal.values("photo")), np.array(journal.pooled("lenders"))
+    offsets = np.cumsum([0, *map(len, journal.values("lenders"))])
+    legends, entities = np.stack(journal.arrays("legend")), np.concatenate(journal.arrays("entities"))
+    blocks = []
+    for start in range(0, len(photos), GALLERY):
+        part = slice(start, start + GALLERY)
+        images, objects = np.stack(journal.arrays("image", part)), _same_length(journal.arrays("objects", part))
+        scores = metrics.interleaved_scores(legends, entities, offsets, lenders, images, objects, photos[part])
+        blocks.append(scores.total)
+    ranks = metrics.first_ranks(np.concatenate(blocks, 1), np.eye(len(photos), dtype=bool))
+    recalls = {f"IR@{k}": metrics.recall_at(ranks, k) for k in metrics.CUTOFFS}
+    return {**recalls, "n": len(photos), "shown": int((lenders != OUTSIDE).sum()), "phrases": len(lenders)}
 
 
 def _same_length(objects: Sequence[Floats]) -> Floats:

@@ -6,10 +6,9 @@ import re
 import tempfile
 import time
 import zlib
-from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -26,32 +25,28 @@ from .subject import Subject
 ItemT = TypeVar("ItemT")
 
 
-class Benchmark(ABC, Generic[ItemT]):
+@dataclass(frozen=True, slots=True)
+class Benchmark(Generic[ItemT]):
     """A data set and what is measured on it.
 
-    Args:
+    Attributes:
+        name: by which the published figures are known.
         items: by keys that stay the same from run to run.
+        measure: asks a subject about one item, with a generator that depends on the seed and the key alone, and gives
+            what `figures` needs; `Journal` keeps arrays in half precision.
+        figures: of everything measured.
         settings: plain JSON values; part of what a resumed run must agree in.
         comparable: asked in the way that the published figures were measured.
+        written: files that the measurement writes beside its records.
     """
 
-    def __init__(
-        self, name: str, items: Mapping[str, ItemT], settings: Mapping[str, Any], *, comparable: bool = True
-    ) -> None:
-        self.name, self.items, self.settings = name, items, settings
-        self.published = published_figures(name) if comparable else []
-
-    @abstractmethod
-    def measure(self, subject: Subject, item: ItemT, rng: Generator) -> Record:
-        """Ask the subject about one item; `rng` depends on the seed and the key alone.
-
-        Returns:
-            what `figures` needs; `Journal` keeps arrays in half precision.
-        """
-
-    @abstractmethod
-    def figures(self, journal: Journal) -> Figures:
-        """The figures of everything measured."""
+    name: str
+    items: Mapping[str, ItemT]
+    measure: Callable[[Subject, ItemT, Generator], Record]
+    figures: Callable[[Journal], Figures]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    comparable: bool = True
+    written: Sequence[Path] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +83,7 @@ class Run:
             "model": subject.facts,
             "seed": self.seed,
         }
+        published = published_figures(benchmark.name) if benchmark.comparable else []
         started = time.perf_counter()
         with ExitStack() as stack:
             work = self.work or Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -106,6 +102,6 @@ class Run:
             "figures": figures,
             "n": len(keys),
             "complete": len(keys) == whole,
-            "published": [beside(row, figures) for row in benchmark.published],
+            "published": [beside(row, figures) for row in published],
             "seconds": round(time.perf_counter() - started, 1),
         }

@@ -19,7 +19,7 @@ from interleave_index.evaluation.published import Run, Subject, generic, groundi
 from interleave_index.evaluation.published.coco import PanopticSet, read_panoptic
 from interleave_index.evaluation.published.entity import EntitySentence, Exemplar, InterleavedSentence, read_entities
 from interleave_index.evaluation.published.figures import published_figures
-from interleave_index.evaluation.published.interactive import VocInteractive
+from interleave_index.evaluation.published.interactive import voc_interactive
 from interleave_index.evaluation.published.journal import Journal
 from interleave_index.evaluation.published.karpathy import CaptionedPhoto
 from interleave_index.evaluation.published.reasonseg import ReasonPhoto
@@ -55,7 +55,7 @@ def test_every_phrase_said_or_shown_finds_its_segment(
     subject: Subject, panoptic: PanopticSet, entities: Entities
 ) -> None:
     for visual in (0.0, 1.0):
-        found = Run()(grounding.FindBenchGrounding(entities, panoptic, visual=visual), subject)
+        found = Run()(grounding.find_bench_grounding(entities, panoptic, visual=visual), subject)
         # black of photo 3 is annotated without its last 8 columns: 64 x 40 of 64 x 48; all else is met
         assert found["figures"]["n"] == 5 and found["figures"]["P@0.9"] == pytest.approx(80)
         assert found["figures"]["mIoU"] == pytest.approx(100 * (4 + 40 / 48) / 5, abs=1e-4)
@@ -65,7 +65,7 @@ def test_every_phrase_said_or_shown_finds_its_segment(
 def test_published_figures_stand_beside_ours_with_the_difference(
     subject: Subject, panoptic: PanopticSet, entities: Entities
 ) -> None:
-    report = Run()(grounding.FindBenchGrounding(entities, panoptic, long=True), subject)
+    report = Run()(grounding.find_bench_grounding(entities, panoptic, long=True), subject)
     beside = {one["model"]: one for one in report["published"]}["FIND Focal-L"]
     assert beside["source"] == "README of UX-Decoder/FIND" and beside["figures"]["cIoU"]["published"] == 74.8
     assert beside["figures"]["cIoU"]["difference"] == pytest.approx(report["figures"]["cIoU"] - 74.8)
@@ -92,13 +92,13 @@ def test_expressions_are_pooled_over_photos_and_averaged_over_sentences(subject:
         _referred(coco, 1, [("the red one", RED), ("blue", BLUE), ("red", half)]),
         _referred(coco, 2, [("green", (slice(16, 48), slice(16, 48)))]),
     ]
-    report = Run()(grounding.Refer("refcoco", "val", photos, together=False), subject)
+    report = Run()(grounding.refer("refcoco", "val", photos, together=False), subject)
     figures = report["figures"]
     assert figures["cIoU"] == pytest.approx(100 * (1600 + 1600 + 800 + 1024) / (1600 * 3 + 1024))
     assert figures["gIoU"] == pytest.approx(100 * 3.5 / 4, abs=1e-3)
     assert (figures["P@0.5"], figures["P@0.6"]) == (100, 75)  # one half is met in float32
     assert {one["model"] for one in report["published"]} == {"LISA-7B", "SESAME-7B", "READ-7B"}
-    together = Run()(grounding.Refer("refcoco", "val", photos, together=True), subject)
+    together = Run()(grounding.refer("refcoco", "val", photos, together=True), subject)
     assert together["figures"] == figures and together["published"] == []
 
 
@@ -113,7 +113,7 @@ def test_questions_are_judged_without_the_ignored_pixels_and_by_their_length(sub
         ReasonPhoto("a", file, "red", False, (("target", box(upper)), ("ignore", box(lower)))),
         ReasonPhoto("b", file, "what is red ?", True, (("target", box(upper)),)),
     ]
-    figures = Run()(grounding.ReasonSeg("val", photos), subject)["figures"]
+    figures = Run()(grounding.reasonseg("val", photos), subject)["figures"]
     assert figures["cIoU short"] == pytest.approx(100) and figures["cIoU long"] == pytest.approx(50)
     assert figures["cIoU"] == pytest.approx(100 * 1600 / 2400) and figures["gIoU"] == pytest.approx(75, abs=1e-2)
 
@@ -124,7 +124,7 @@ def test_what_is_not_there_is_told_from_what_is(subject: Subject, coco: Path) ->
         _referred(coco, 3, [("yellow", None)]),
     ]
     photos = [_referred(coco, 1, [("blue", BLUE), ("purple", None), ("orange", None)]), *others]
-    figures = Run()(grounding.FalsePremise("refcoco", "val", photos), subject)["figures"]
+    figures = Run()(grounding.false_premise("refcoco", "val", photos), subject)["figures"]
     assert (figures["n"], figures["absent"]) == (6, 4)
     assert figures["See"] == pytest.approx(100) and figures["Segment"] == pytest.approx(100)
 
@@ -145,13 +145,13 @@ def voc(coco: Path, tmp_path: Path) -> list[VocItem]:
 
 @pytest.mark.parametrize("kind", prompts.KINDS)
 def test_every_prompt_finds_the_patch_that_it_was_drawn_on(subject: Subject, voc: list[VocItem], kind: str) -> None:
-    figures = Run()(VocInteractive(voc, prompt=kind), subject)["figures"]
+    figures = Run()(voc_interactive(voc, prompt=kind), subject)["figures"]
     assert figures["mIoU@1"] == pytest.approx(75) and figures["n"] == 2
     assert figures["NoC@50"] == 1 and figures["NoC@90"] == 1  # one click is all there is
 
 
 def test_clicks_go_on_where_the_answer_errs(subject: Subject, voc: list[VocItem]) -> None:
-    figures = Run()(VocInteractive(voc, prompt="Point", clicks=4), subject)["figures"]
+    figures = Run()(voc_interactive(voc, prompt="Point", clicks=4), subject)["figures"]
     assert figures["NoC@90"] == pytest.approx((1 + 4) / 2) and figures["mIoU@4"] == pytest.approx(75)
 
 
@@ -203,7 +203,7 @@ def test_random_prompts_stay_inside_and_tiny_things_get_none() -> None:
 
 def test_sentences_find_their_photos(subject: Subject, panoptic: PanopticSet, entities: Entities) -> None:
     for mode in ("text", "caption"):
-        report = Run()(retrieval.FindBenchText(entities, panoptic, mode=mode), subject)
+        report = Run()(retrieval.find_bench_text(entities, panoptic, mode=mode), subject)
         assert (report["figures"]["IR@1"], report["figures"]["n"]) == (100, 3)
         assert report["figures"]["TR@1"] == pytest.approx(100 * 2 / 3)  # photo 2 is mostly white and fits that better
         assert bool(report["published"]) == (mode == "text")
@@ -223,9 +223,9 @@ def test_a_shown_phrase_finds_the_photo_and_its_lender_pays_the_penalty(
     subject: Subject, coco: Path, panoptic: PanopticSet
 ) -> None:
     linked = read_entities(coco / "annotations" / "interleave_val2017.json")
-    figures = Run()(retrieval.FindBenchInterleaved(linked, panoptic, visual=1.0), subject)["figures"]
+    figures = Run()(retrieval.find_bench_interleaved(linked, panoptic, visual=1.0), subject)["figures"]
     assert (figures["IR@1"], figures["n"], figures["shown"], figures["phrases"]) == (100, 3, 2, 5)
-    none = Run()(retrieval.FindBenchInterleaved(linked, panoptic, visual=0.0), subject)["figures"]
+    none = Run()(retrieval.find_bench_interleaved(linked, panoptic, visual=0.0), subject)["figures"]
     assert none["shown"] == 0 and none["IR@1"] == 100
 
 
@@ -236,7 +236,7 @@ def test_captions_are_ranked_over_all_of_the_split(subject: Subject, coco: Path)
         CaptionedPhoto(2, files[1], ("green", "white")),
         CaptionedPhoto(3, files[2], ("black", "green")),
     ]
-    figures = Run()(retrieval.Karpathy("test", photos), subject)["figures"]
+    figures = Run()(retrieval.karpathy("test", photos), subject)["figures"]
     assert (figures["n"], figures["photos"]) == (6, 3)
     assert figures["IR@1"] == pytest.approx(100 * 5 / 6)  # "green" of photo 3 finds photo 2
     assert figures["TR@1"] == pytest.approx(100)
@@ -254,7 +254,7 @@ def test_classes_by_name_by_exemplar_and_by_description(
         with pytest.raises(InputError, match="no segment of 'blue'"):
             generic.draw_exemplars(panoptic, panoptic.categories)
         panoptic = _with_a_single_blue(panoptic)
-    bench = generic.CocoPanoptic(panoptic, classes=classes, descriptions=sentences, predictions=tmp_path / "maps")
+    bench = generic.coco_panoptic(panoptic, classes=classes, descriptions=sentences, predictions=tmp_path / "maps")
     figures = Run()(bench, subject)["figures"]
     assert figures["mIoU"] == pytest.approx(100)  # of the pixels that were annotated
     assert figures["mAP"] == pytest.approx(100, abs=1) and figures["AP50"] == pytest.approx(100, abs=1)
@@ -279,14 +279,14 @@ class _Sure(ToyInterface):
 
 
 def test_panoptic_quality_of_perfect_regions_is_perfect(panoptic: PanopticSet) -> None:
-    figures = Run()(generic.CocoPanoptic(panoptic), Subject(_Sure()))["figures"]
+    figures = Run()(generic.coco_panoptic(panoptic), Subject(_Sure()))["figures"]
     assert figures["PQ"] == pytest.approx(100) and figures["RQ stuff"] == pytest.approx(100)
     assert figures["SQ things"] == pytest.approx(100) and figures["n"] == 3
 
 
 def test_a_class_without_a_description_is_named(subject: Subject, panoptic: PanopticSet) -> None:
     with pytest.raises(InputError, match="descriptions lack 4 of 5 classes, the first is 'blue'"):
-        Run()(generic.CocoPanoptic(panoptic, classes="descriptions", descriptions={"red": "x"}), subject)
+        Run()(generic.coco_panoptic(panoptic, classes="descriptions", descriptions={"red": "x"}), subject)
 
 
 def test_average_precision_by_hand() -> None:
@@ -326,7 +326,7 @@ class _Dies(Subject):
 def test_a_stopped_run_goes_on_and_gives_the_same_figures(
     panoptic: PanopticSet, entities: Entities, tmp_path: Path
 ) -> None:
-    bench = grounding.FindBenchGrounding(entities, panoptic)
+    bench = grounding.find_bench_grounding(entities, panoptic)
     subject = _Dies(ToyInterface())
     with pytest.raises(KeyboardInterrupt):
         Run(work=tmp_path)(bench, subject)
@@ -338,7 +338,7 @@ def test_a_stopped_run_goes_on_and_gives_the_same_figures(
 
 
 def test_vectors_survive_a_stop_too(panoptic: PanopticSet, entities: Entities, tmp_path: Path) -> None:
-    bench = retrieval.FindBenchText(entities, panoptic)
+    bench = retrieval.find_bench_text(entities, panoptic)
     first = Run(work=tmp_path)(bench, Subject(ToyInterface()))
     updates: list[tuple[str, int, int]] = []
     again = Run(work=tmp_path, progress=lambda *one: updates.append(one))(bench, Subject(ToyInterface()))
@@ -348,21 +348,21 @@ def test_vectors_survive_a_stop_too(panoptic: PanopticSet, entities: Entities, t
 def test_records_of_another_run_are_refused_and_nothing_is_lost(
     subject: Subject, panoptic: PanopticSet, entities: Entities, tmp_path: Path
 ) -> None:
-    Run(work=tmp_path)(grounding.FindBenchGrounding(entities, panoptic), subject)
+    Run(work=tmp_path)(grounding.find_bench_grounding(entities, panoptic), subject)
     with pytest.raises(InputError, match="holds a run with other seed"):
-        Run(work=tmp_path, seed=1)(grounding.FindBenchGrounding(entities, panoptic), subject)
+        Run(work=tmp_path, seed=1)(grounding.find_bench_grounding(entities, panoptic), subject)
     with pytest.raises(InputError, match="other settings"):
-        Run(work=tmp_path)(grounding.FindBenchGrounding(entities, panoptic, visual=0.1), subject)
+        Run(work=tmp_path)(grounding.find_bench_grounding(entities, panoptic, visual=0.1), subject)
     assert Journal(
         next(tmp_path.iterdir()), json.loads(next(tmp_path.rglob("records.jsonl")).read_text().split("\n")[0])
     ).records.keys() == {"1", "2", "3"}
 
 
 def test_a_part_of_the_set_says_so(subject: Subject, panoptic: PanopticSet, entities: Entities) -> None:
-    report = Run(limit=1)(grounding.FindBenchGrounding(entities, panoptic), subject)
+    report = Run(limit=1)(grounding.find_bench_grounding(entities, panoptic), subject)
     assert (report["n"], report["complete"]) == (1, False)
     with pytest.raises(InputError, match="no item"):
-        Run()(grounding.FindBenchGrounding({}, panoptic), subject)
+        Run()(grounding.find_bench_grounding({}, panoptic), subject)
 
 
 class _Recorder(Interface):
@@ -401,11 +401,11 @@ def test_what_is_measured_is_what_a_search_asks(
     subject = subject_of(interface, published_protocol=True)
     referred = [_referred(coco, 1, [("the red one", RED), ("purple", None)])]
     for benchmark in (
-        grounding.FindBenchGrounding(entities, panoptic),
-        grounding.FalsePremise("refcoco", "val", referred),
-        retrieval.FindBenchText(entities, panoptic),
-        generic.CocoPanoptic(panoptic),
-        VocInteractive(voc),
+        grounding.find_bench_grounding(entities, panoptic),
+        grounding.false_premise("refcoco", "val", referred),
+        retrieval.find_bench_text(entities, panoptic),
+        generic.coco_panoptic(panoptic),
+        voc_interactive(voc),
     ):
         assert Run()(benchmark, subject)["model"]["asked"] == "through the interface protocol"
     protocol = {"space", "calibration", "capabilities", "encode_photos", "encode_query", "encode_queries", "ground"}

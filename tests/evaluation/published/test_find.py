@@ -120,12 +120,12 @@ def test_an_imported_checkpoint_is_asked_with_all_its_proposals(toys: Any, tmp_p
 def test_every_benchmark_runs_over_a_model(subject: FindSubject, coco: Path) -> None:
     panoptic, entities = read_panoptic(coco), read_entities(coco / "annotations" / "interleave_val2017.json")
     benchmarks: list[Any] = [
-        grounding.FindBenchGrounding(entities, panoptic),
-        grounding.FindBenchGrounding(entities, panoptic, visual=1.0),
-        grounding.FindBenchGrounding(entities, panoptic, visual=1.0, published_protocol=True),
-        retrieval.FindBenchText(entities, panoptic),
-        retrieval.FindBenchInterleaved(entities, panoptic, visual=1.0),
-        generic.CocoPanoptic(panoptic),
+        grounding.find_bench_grounding(entities, panoptic),
+        grounding.find_bench_grounding(entities, panoptic, visual=1.0),
+        grounding.find_bench_grounding(entities, panoptic, visual=1.0, published_protocol=True),
+        retrieval.find_bench_text(entities, panoptic),
+        retrieval.find_bench_interleaved(entities, panoptic, visual=1.0),
+        generic.coco_panoptic(panoptic),
     ]
     for benchmark in benchmarks:
         report = Run()(benchmark, subject)

@@ -274,10 +274,10 @@ def test_a_drawn_set_is_learned_by_heart(drawn_coco: Path, tmp_path: Path) -> No
     )
     subject = subject_of(load(str(out), device="cpu"))
     panoptic = read_panoptic(drawn_coco, SPLIT)
-    figures = Run()(generic.CocoPanoptic(panoptic), subject)["figures"]
+    figures = Run()(generic.coco_panoptic(panoptic), subject)["figures"]
     assert figures["mIoU"] > 80, figures
     sentences = read_entities(drawn_coco / "annotations" / f"entity_{SPLIT}.json")
-    grounded = Run()(grounding.FindBenchGrounding(sentences, panoptic), subject)["figures"]
+    grounded = Run()(grounding.find_bench_grounding(sentences, panoptic), subject)["figures"]
     assert grounded["mIoU"] > 80, grounded
 
 

@@ -9,6 +9,7 @@ import pytest
 pytest.importorskip("transformers")
 
 from interleave_index.models.hub import local
+from interleave_index.regular import sha256_of
 from tests.models import tiny
 
 NAME = "someone/tiny-siglip"
@@ -26,7 +27,7 @@ def home(tmp_path_factory):
                 "name": NAME,
                 "revision": "b" * 40,
                 "licence": "apache-2.0",
-                "files": {"model.safetensors": local.sha256_of(folder / "model.safetensors")},
+                "files": {"model.safetensors": sha256_of(folder / "model.safetensors")},
             }
         )
     )
@@ -51,7 +52,7 @@ def test_list_tells_size_licence_width_and_checkpoint_of_a_pulled_model(run, hom
     assert status == 0 and {"find-mini", "toy", NAME} <= set(rows)
     row = rows[NAME]
     assert (row["usable"], row["dim"], row["licence"], row["speeds"]) == (True, 32, "apache-2.0", [])
-    assert row["checkpoint"] == local.sha256_of(local.folder_of(NAME) / "model.safetensors")
+    assert row["checkpoint"] == sha256_of(local.folder_of(NAME) / "model.safetensors")
     assert row["bytes"] > (local.folder_of(NAME) / "model.safetensors").stat().st_size
     assert "a dual encoder (siglip)" in run("models", "list", "--config", settings)[1]
 

@@ -12,6 +12,7 @@ pytest.importorskip("transformers")
 from interleave_index.errors import ModelError, WeightsMissing
 from interleave_index.models.hub import local
 from interleave_index.models.hub.dual_encoder import DualEncoder, dim_of
+from interleave_index.regular import sha256_of
 from tests.models import tiny
 
 FAMILIES = ("clip", "metaclip_2", "siglip", "siglip2-fixed", "siglip2")
@@ -165,7 +166,7 @@ def changed(folder, target, **more):
 
 
 def test_a_checkpoint_is_named_by_its_weights(folders, tmp_path):
-    assert local.checkpoint_of(folders["clip"]) == local.sha256_of(folders["clip"] / "model.safetensors")
+    assert local.checkpoint_of(folders["clip"]) == sha256_of(folders["clip"] / "model.safetensors")
     assert local.checkpoint_of(folders["clip"]) != local.checkpoint_of(folders["siglip"])
 
 

@@ -18,6 +18,7 @@ from ...errors import InputError, ModelError, WeightsMissing
 from ...models.hub import local
 from ...models.text.language import TOKENIZER
 from ...records import RGB
+from ...regular import sha256_of
 from ..generic import drawn_pictures, generic_captions
 from .classes import COCO_PANOPTIC
 from .folder import FORMAT, KIND, LANGUAGE, PREPARED, TEXTS, WEIGHTS, load_published, read_config, read_state
@@ -130,7 +131,7 @@ def _unfinished(folder: Path, file: Path) -> bool:
     source = local.describe(folder).config.get("source")
     if (folder / PREPARED).exists() or not source or not file.is_file():
         return False
-    return bool(source["sha256"] == local.sha256_of(file))
+    return bool(source["sha256"] == sha256_of(file))
 
 
 def preset_of(sizes: PublishedSizes) -> str | None:
@@ -193,8 +194,8 @@ def _write_config(draft: Path, name: str, file: Path, sizes: PublishedSizes, lan
 
 def _digest(files: Sequence[Path]) -> str:
     if len(files) == 1:
-        return local.sha256_of(files[0])
-    return hashlib.sha256("".join(local.sha256_of(file) for file in files).encode()).hexdigest()
+        return sha256_of(files[0])
+    return hashlib.sha256("".join(sha256_of(file) for file in files).encode()).hexdigest()
 
 
 def prepare(

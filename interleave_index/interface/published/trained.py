@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ...models.hub import local
 from ...records import Space
+from ...regular import sha256_of
 from ..generic import drawn_pictures, generic_captions
 from .folder import WEIGHTS
 from .interface import PublishedFind
@@ -28,7 +28,7 @@ def load_trained(folder: Path, *, device: str = "cpu") -> PublishedFind:
     table, calibration = read_prepared(folder, "the training writes it at its end, run it again")
     space = Space(
         interface=folder.resolve().name,
-        checkpoint=local.sha256_of(folder / WEIGHTS),
+        checkpoint=sha256_of(folder / WEIGHTS),
         preprocessing=f"long side at most {model.network.long}, pillow bilinear, padded to 32; "
         f"{config['pair']['vision']} with {config['pair']['language']}",
         dim=model.interface.config.width,

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import WeightsMissing
+from ...regular import sha256_of
 from ...whole_files import replaced
 
 HOME_VARIABLE = "INTERLEAVE_MODELS"
@@ -190,12 +191,6 @@ def checkpoint_of(folder: Path) -> str:
     if len(sums) == 1:
         return str(sums[weights[0]])
     return hashlib.sha256("\n".join(f"{name} {checksum}" for name, checksum in sums.items()).encode()).hexdigest()
-
-
-def sha256_of(file: Path) -> str:
-    """SHA-256 of a file, hex."""
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def _in_shared_cache(name: str) -> Path | None:

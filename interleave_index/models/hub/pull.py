@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import BackendMissing, ModelError, WeightsMissing
-from .local import RECORD, ModelFolder, describe, folder_of, is_hub_name, licence_of, sha256_of, weights_of
+from ...regular import sha256_of
+from .local import RECORD, ModelFolder, describe, folder_of, is_hub_name, licence_of, weights_of
 
 WANTED = ("*.json", "*.txt", "*.model", "README.md", "LICENSE*")
 PARTS = ".parts"  # folder of files that are not whole yet

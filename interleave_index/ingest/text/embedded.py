@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +30,8 @@ def embedded_texts(image: Image.Image) -> SourceText | None:
     # A damaged block may raise anything; the others and the pixels do not depend on it.
     for read in (_of_xmp, _of_iptc, _of_exif):
         try:
-            found = read(image)
+            with warnings.catch_warnings(action="ignore"):  # Pillow warns of damage
+                found = read(image)
         except Exception:
             continue
         texts.titles += found.titles

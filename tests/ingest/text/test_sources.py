@@ -101,9 +101,10 @@ def xmp(properties):
 def test_an_xmp_sidecar_gives_title_and_description_in_one_passage_and_keywords_in_another():
     data = xmp("""<rdf:Description photoshop:Headline="Summer">
       <dc:title><rdf:Alt><rdf:li xml:lang="de">See</rdf:li><rdf:li xml:lang="en-GB">Lake</rdf:li></rdf:Alt></dc:title>
-      <dc:description><rdf:Alt><rdf:li xml:lang="en">x</rdf:li><rdf:li xml:lang="x-default">Ilse swims</rdf:li></rdf:Alt>
-      </dc:description>
-      <dc:subject><rdf:Bag><rdf:li>water</rdf:li><rdf:li>Grandma Ilse</rdf:li><rdf:li>water</rdf:li></rdf:Bag></dc:subject>
+      <dc:description><rdf:Alt><rdf:li xml:lang="en">x</rdf:li>
+        <rdf:li xml:lang="x-default">Ilse swims</rdf:li></rdf:Alt></dc:description>
+      <dc:subject><rdf:Bag><rdf:li>water</rdf:li><rdf:li>Grandma Ilse</rdf:li>
+        <rdf:li>water</rdf:li></rdf:Bag></dc:subject>
       <mwg-rs:Regions><rdf:li mwg-rs:Name="Tom"/></mwg-rs:Regions></rdf:Description>""")
     first, second = read_source("/p/a.xmp", "xmp", data, {"a.jpg"}).passages
     assert first.text == "Lake. Summer. Ilse swims" and first.about == ("/p/a.jpg",)

@@ -24,6 +24,8 @@ Every message says what failed, what was got, what was expected and what to do.
 The command line ends with status 1 on any of these, without a traceback.
 """
 
+LONGEST_QUERY = 200  # characters of a query in a message
+
 
 class InterleaveError(Exception):
     """Base of every error that this package raises on purpose."""
@@ -66,7 +68,16 @@ class QueryError(InputError):
 
     def __init__(self, message: str, *, query: str = "", column: int = 1) -> None:
         self.query, self.column = query, column
-        super().__init__(f"{message}, at column {column}: {query}" if query else message)
+        super().__init__(f"{message}, at column {column}: {_around(query, column)}" if query else message)
+
+
+def _around(query: str, column: int) -> str:
+    """A query, or of a long one what lies around a column, between ellipses."""
+    if len(query) <= LONGEST_QUERY:
+        return query
+    start = max(0, min(column - 1 - LONGEST_QUERY // 2, len(query) - LONGEST_QUERY))
+    end = start + LONGEST_QUERY
+    return f"{'…' if start else ''}{query[start:end]}{'…' if end < len(query) else ''}"
 
 
 class StorageError(InterleaveError):

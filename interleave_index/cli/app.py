@@ -36,7 +36,7 @@ GROUNDINGS = examples(
 EXPORTS = examples(
     "export '[a dog]' --coco dogs.json --masks dogs",
     "export --jsonl all.jsonl",
-    "export --jsonl /dev/stdout | jq .path",
+    "export --jsonl - | jq .path",
 )
 
 
@@ -67,6 +67,6 @@ app.command()(collect.activate)
 app.command(cls=QueryCommand, epilog=EXPORTS)(ask.export)
 app.command(epilog=examples("serve", "serve --root ~/Pictures --port 9000"))(serve.serve)
 app.add_typer(models.group, name="models")
-app.add_typer(train.app, name="train")
-app.add_typer(measure.app, name="evaluate")
+app.add_typer(train.app, name="train", short_help="Train a model on photo packs or on COCO.")
+app.add_typer(measure.app, name="evaluate", short_help="Measure a model on a photo pack or a benchmark.")
 app.command()(model.demo)

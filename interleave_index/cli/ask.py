@@ -254,9 +254,13 @@ def export(
     query: Annotated[
         list[str] | None, typer.Argument(metavar="QUERY", help="Hits of a query; else all photos.")
     ] = None,
-    coco: Annotated[Path | None, typer.Option(metavar="FILE", help="COCO instances, for pycocotools.")] = None,
+    coco: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="COCO instances, for pycocotools; - is stdout.")
+    ] = None,
     masks: Annotated[Path | None, typer.Option(metavar="DIR", help="One PNG a mask.")] = None,
-    jsonl: Annotated[Path | None, typer.Option(metavar="FILE", help="One JSON line a hit, or a photo.")] = None,
+    jsonl: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="One JSON line a hit, or a photo; - is stdout.")
+    ] = None,
     index: IndexOption = None,
     config: ConfigOption = None,
     top_k: TopOption = None,
@@ -287,6 +291,7 @@ def export(
     if not query and (min_relevance is not None or all_masks):
         raise typer.BadParameter("--min-relevance and --all-masks are about the hits of a query, expected one")
     filters = filters_of(after, before, camera, near, folder, include_missing)
+    coco, jsonl = _or_stdout(coco), _or_stdout(jsonl)
     with opened(
         index, config, models_interface=model, models_device=device, models_dtype=dtype, models_offline=offline
     ) as found:
@@ -305,6 +310,10 @@ def export(
         show.emit_json(counts)
     else:
         say(", ".join(number_of(count, name.replace("_", " ").removesuffix("s")) for name, count in counts.items()))
+
+
+def _or_stdout(file: Path | None) -> Path | None:
+    return Path("/dev/stdout") if file == Path("-") else file
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,7 +89,8 @@ def ingest(
 def _how_it_goes(step: IngestProgress) -> str:
     speed = f"{step.photos_per_s:.3g} photos/s" if step.photos_per_s else ""
     failed = f"{step.failed} failed" if step.failed else ""
-    return "  ".join(part for part in (step.stage, speed, failed) if part)
+    stage = "" if step.stage == "ingest" else step.stage  # the command says so itself
+    return "  ".join(part for part in (stage, speed, failed) if part)
 
 
 def status(
@@ -154,7 +155,7 @@ def forget(
     list_all: Annotated[bool, typer.Option("--list", help="Name all that was forgotten.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Take files or folders out of the index for good; later ingests leave them out. The disk is never touched."""
+    """Take files or folders out of the index for good. Later ingests leave them out. The disk is never touched."""
     if not what and not list_all:
         raise typer.BadParameter("no photo was named, expected a path, a folder or an id (or --list)")
     if undo and list_all:
@@ -191,7 +192,7 @@ def prune(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Forget every photo whose files are all gone, once that is confirmed. Files that come back are taken in anew."""
+    """Forget every photo whose files are all gone. Asks first. Files that come back are taken in anew."""
     with opened(index, config) as found:
         due = found.prunable()
         for folder, files in due.gone_folders:

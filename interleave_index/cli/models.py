@@ -25,7 +25,7 @@ def list_models(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List the models of the package, those that were pulled, and the one in force."""
+    """List the models. Those of the package, those that were pulled, and the one in force."""
     from ..interface import registry
     from ..models.hub.local import pulled
 

@@ -20,6 +20,7 @@ from ..paths import user_path
 from ..records import Filters
 from ..service import Index
 
+PLACE = ("LAT", "LON", "KM")
 IndexOption = Annotated[
     str | None,
     typer.Option("--index", metavar="DIR", help="Folder of the index; else INTERLEAVE_INDEX, else the config."),
@@ -55,7 +56,7 @@ AfterOption = Annotated[str | None, typer.Option("--after", metavar="DATE", help
 BeforeOption = Annotated[str | None, typer.Option("--before", metavar="DATE", help="Taken before this date.")]
 CameraOption = Annotated[str | None, typer.Option("--camera", help="Part of the camera's name.")]
 NearOption = Annotated[
-    str | None, typer.Option("--near", metavar="LAT,LON,KM", help="Taken within so many kilometres of a place.")
+    str | None, typer.Option("--near", metavar=",".join(PLACE), help="Taken within so many kilometres of a place.")
 ]
 FolderOption = Annotated[
     list[str] | None, typer.Option("--in", metavar="FOLDER", help="Lies in this folder or below. Repeatable.")
@@ -153,6 +154,8 @@ def filters_of(
 ) -> Filters:
     """Filters from their options; a value that cannot be read is wrong usage (status 2)."""
     place = None if near is None else re.split(r"\s*,\s*", near.strip())
+    if place is not None and len(place) != len(PLACE):
+        raise typer.BadParameter(f"--near is {near!r}, expected {','.join(PLACE)} such as 48.1,11.6,5")
     try:
         return Filters(
             after=moment(after, "--after"),

@@ -10,6 +10,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from ..errors import WeightsMissing
+from ..wording import number_of
 from .registry import describe, find
 
 KEPT = ("preset", "source", "sizes", "language", "model_type", "trained_on")  # of config.json
@@ -59,5 +60,5 @@ def _parts(file: Path) -> dict[str, str]:
     for part, tensors in sorted(parts.items()):
         parameters = sum(math.prod(tensor.get_shape()) for tensor in tensors)
         precisions = " ".join(sorted({tensor.get_dtype() for tensor in tensors}))
-        lines[part] = f"{len(tensors)} tensors, {parameters:,} parameters, {precisions}"
+        lines[part] = f"{number_of(len(tensors), 'tensor')}, {parameters:,} parameters, {precisions}"
     return lines

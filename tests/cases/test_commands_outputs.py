@@ -107,7 +107,7 @@ EXPORT_TO_STDOUT = (sys.executable, "-m", "interleave_index", "export", "--jsonl
 def test_lines_on_stdout_stay_alone_there(run, photo):
     done = subprocess.run(EXPORT_TO_STDOUT, capture_output=True, text=True, check=True)
     assert [json.loads(line)["photo_id"] for line in done.stdout.splitlines()] == [1]
-    assert "1 json lines" in done.stderr
+    assert "1 json line\n" in done.stderr
 
 
 def test_a_shell_may_append_our_stdout_to_a_file(run, photo):
@@ -120,7 +120,7 @@ def test_a_shell_may_append_our_stdout_to_a_file(run, photo):
 
 def test_hits_under_a_relevance_are_left_out_and_the_number_is_told(run, photo):
     status, out, _ = run("export", "[red]", "--jsonl", "all.jsonl", "--min-relevance", 0)
-    assert status == 0 and out.startswith("1 hits")
+    assert status == 0 and out.startswith("1 hit,")
     status, out, _ = run("export", "[green]", "--jsonl", "none.jsonl", "--min-relevance", 1)
     assert out.startswith("0 hits") and Path("none.jsonl").read_text() == ""
 

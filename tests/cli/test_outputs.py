@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -45,3 +49,21 @@ def test_figures_go_neither_into_the_index_nor_into_a_folder_that_is_not_there(r
 def test_two_files_of_figures_have_two_names(run, measured):
     status, _, err = run("evaluate", "pack.tar", "--model", "toy", "--dump", "out", "--plot", "./out")
     assert status == 1 and "named twice" in err
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/stdout"), reason="this system has no /dev/stdout")
+@pytest.mark.parametrize("option", ["--jsonl", "--coco"])
+def test_a_dash_is_stdout_and_no_file(option, toy_index, tmp_path):
+    toy_index.close()
+    words = [sys.executable, "-m", "interleave_index", "export", option, "-", "--index", str(toy_index.folder)]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and not (tmp_path / "-").exists()
+    written = json.loads(done.stdout) if option == "--coco" else list(map(json.loads, done.stdout.splitlines()))
+    assert len(written["images"] if option == "--coco" else written) == 6
+    assert done.stderr.startswith("6 photos, ")
+
+
+def test_the_first_help_cuts_no_sentence_off(run):
+    for words in ((), ("models",)):
+        status, out, _ = run(*words, "--help")
+        assert status == 0 and "..." not in out.split("Commands:")[1]

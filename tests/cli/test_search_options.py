@@ -119,3 +119,16 @@ def test_a_long_phrase_is_shortened_in_tables(run, twice):
         assert max(map(len, out.splitlines())) < 200
     hit = json.loads(run("search", f"[{phrase}]", "--json")[1])["hits"][0]
     assert hit["entities"][0]["text"] == phrase.strip()
+
+
+def test_a_place_of_two_numbers_is_refused_as_it_was_written(run, twice):
+    status, _, err = run("search", "[red]", "--near", "48.1,11.6")
+    assert status == 2 and "--near is '48.1,11.6', expected LAT,LON,KM" in err
+
+
+@pytest.mark.parametrize("place", [0, 1200, 2990])
+def test_of_a_long_query_with_a_mistake_only_what_lies_around_it_is_printed(run, place):
+    query = "dog " * 750
+    status, _, err = run("search", query[:place] + "]here" + query[place:])
+    assert status == 1 and f"at column {place + 1}: " in err
+    assert "]here" in err and len(err) < 400

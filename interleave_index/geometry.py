@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .errors import ShapeError
-from .records import BoolMask, Box, Floats, Rle
+from .records import BoolMask, Box, Floats, Rle, Size
 
 MASK_LONG_SIDE = 512  # stored masks are never larger than this
 
@@ -22,6 +23,15 @@ def unit(vectors: NDArray[np.floating]) -> Floats:
     rows: Floats = np.asarray(vectors, np.float32)
     length = np.linalg.norm(rows, axis=-1, keepdims=True)
     return (rows / np.where(length > 0, length, 1)).astype(np.float32, copy=False)
+
+
+def size_of(pixels: NDArray[Any]) -> Size:
+    """(height, width) of a photo or a mask.
+
+    >>> size_of(np.zeros((2, 3, 3)))
+    (2, 3)
+    """
+    return int(pixels.shape[0]), int(pixels.shape[1])
 
 
 def encode_rle(mask: BoolMask) -> Rle:
@@ -43,7 +53,7 @@ def encode_rle(mask: BoolMask) -> Rle:
     if mask.ndim != 2 or mask.dtype != np.bool_:
         raise ShapeError(f"mask has shape {mask.shape} and dtype {mask.dtype}, expected (H, W) bool")
     coded = coco.encode(np.asfortranarray(mask.astype(np.uint8)))
-    return Rle((int(mask.shape[0]), int(mask.shape[1])), coded["counts"].decode("ascii"))
+    return Rle(size_of(mask), coded["counts"].decode("ascii"))
 
 
 def box_of(mask: BoolMask) -> Box:
@@ -91,7 +101,7 @@ def boxes_of(masks: BoolMask) -> Floats:
     return boxes
 
 
-def resize_mask(mask: BoolMask, size: tuple[int, int] | None = None, *, long_side: int | None = None) -> BoolMask:
+def resize_mask(mask: BoolMask, size: Size | None = None, *, long_side: int | None = None) -> BoolMask:
     """Resize a mask by nearest neighbour at pixel centres.
 
     Args:
@@ -112,7 +122,7 @@ def resize_mask(mask: BoolMask, size: tuple[int, int] | None = None, *, long_sid
     return resized
 
 
-def fit(size: tuple[int, ...], long_side: int) -> tuple[int, int]:
+def fit(size: tuple[int, ...], long_side: int) -> Size:
     """(height, width) shrunk so that the longer side is at most `long_side`; never enlarged, never under 1.
 
     >>> fit((3000, 4000), 512), fit((100, 50), 512)
@@ -134,7 +144,7 @@ def mask_iou(one: BoolMask, other: BoolMask) -> float:
     return float(np.logical_and(one, other).sum() / union) if union else 0.0
 
 
-def box_mask(box: Box, size: tuple[int, int]) -> BoolMask:
+def box_mask(box: Box, size: Size) -> BoolMask:
     """(H, W) mask of the pixels whose centres lie inside the box, clipped to the photo.
 
     >>> box_mask((1, 0, 3, 1), (2, 3)).astype(int).tolist()
@@ -144,7 +154,7 @@ def box_mask(box: Box, size: tuple[int, int]) -> BoolMask:
     return ((y >= box[1]) & (y < box[3]))[:, None] & ((x >= box[0]) & (x < box[2]))[None, :]
 
 
-def point_mask(points: tuple[tuple[float, float], ...], size: tuple[int, int], radius: float) -> BoolMask:
+def point_mask(points: tuple[tuple[float, float], ...], size: Size, radius: float) -> BoolMask:
     """(H, W) mask of discs around (x, y) points; a point outside the photo marks nothing.
 
     >>> int(point_mask(((1.0, 1.0),), (2, 2), radius=0.8).sum())
@@ -157,7 +167,7 @@ def point_mask(points: tuple[tuple[float, float], ...], size: tuple[int, int], r
     return mask
 
 
-def resize_rle(rle: Rle, size: tuple[int, int]) -> Rle:
+def resize_rle(rle: Rle, size: Size) -> Rle:
     """`resize_mask` on a coded mask; the large mask is never laid out, so that big photos stay cheap.
 
     Args:
@@ -188,7 +198,7 @@ def resize_rle(rle: Rle, size: tuple[int, int]) -> Rle:
     return _from_runs(starts, ends, size)
 
 
-def box_rle(box: Box, size: tuple[int, int]) -> Rle:
+def box_rle(box: Box, size: Size) -> Rle:
     """`box_mask`, coded without laying it out.
 
     >>> box_rle((1, 0, 3, 1), (2, 3)).decode().astype(int).tolist()
@@ -215,7 +225,7 @@ def overlap_coefficient(one: Rle, other: Rle) -> float:
     return max(float(coco.iou(first, second, [1])[0, 0]), float(coco.iou(second, first, [1])[0, 0]))
 
 
-def _from_runs(starts: NDArray[np.int64], ends: NDArray[np.int64], size: tuple[int, int]) -> Rle:
+def _from_runs(starts: NDArray[np.int64], ends: NDArray[np.int64], size: Size) -> Rle:
     """Code runs of True, given column-major and ascending; none may cross from one column into the next."""
     from pycocotools import mask as coco
 

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, TypeAlias
 
 from ..errors import ImageUnreadable, InputError
-from ..records import RGB, Box, Rle
+from ..records import RGB, Box, Rle, Size
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +168,7 @@ def _photo(key: str, jpeg: bytes, text: bytes, path: Path) -> PackPhoto:
         raise InputError(f"pack {path}: record {key}.json cannot be used: {error}") from error
 
 
-def _region(region: dict[str, Any], size: tuple[int, int]) -> PackRegion:
+def _region(region: dict[str, Any], size: Size) -> PackRegion:
     x, y, width, height = (float(value) for value in region["bbox"])
     rle = region.get("rle")
     if rle is not None and tuple(rle["size"]) != size:

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .. import metrics
 from ..geometry import encode_rle, resize_mask
 from ..records import Floats, Rle
 from .library import Library
-from .outcome import Outcome
+from .outcome import Outcome, percent
 
 THRESHOLD = 0.5  # IoU from which a mask counts as covered
 FEW = 10
@@ -34,8 +33,8 @@ def proposals(library: Library) -> Outcome:
     figures, arrays = {}, {"proposal_keys": np.array(keys, str)}
     for name, most in ((str(FEW), FEW), ("all", None)):
         best = [table[:, :most].max(1, initial=0.0) for table in tables]
-        arrays[f"proposal_best_iou_{name}"] = np.concatenate([np.zeros(0, np.float32), *best])
-        figures[f"recall@{name}"] = metrics.proposal_recall(tables, most, THRESHOLD)
+        ious = arrays[f"proposal_best_iou_{name}"] = np.concatenate([np.zeros(0, np.float32), *best])
+        figures[f"recall@{name}"] = percent(ious >= THRESHOLD)
     return Outcome({**figures, "n": len(keys)}, arrays)
 
 
@@ -43,10 +42,7 @@ def pairwise_iou(truths: Sequence[Rle], masks: Sequence[Rle]) -> Floats:
     """(T, P) float32 IoU of every annotated mask with every region, all of one photo."""
     from pycocotools import mask as coco
 
-    if not masks:
-        return np.zeros((len(truths), 0), np.float32)
     size = truths[0].size
     fitted = [mask if mask.size == size else encode_rle(resize_mask(mask.decode(), size)) for mask in masks]
     ious = coco.iou([truth.to_json() for truth in truths], [mask.to_json() for mask in fitted], [0] * len(fitted))
-    table: Floats = np.asarray(ious, np.float32)
-    return table
+    return np.asarray(ious, np.float32).reshape(len(truths), -1)

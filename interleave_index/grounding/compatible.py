@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ShapeError
-from ..records import Floats
+from ..geometry import size_of
+from ..records import Floats, Size
 from .resample import resized
 
 SOFT_SIDE = 336  # of the map behind the soft points: the side of the encoder's input
@@ -56,7 +57,7 @@ class ReadPoints:
     whole: NDArray[np.int32]
     soft: Floats
     counts: tuple[int, int, int]
-    grid: tuple[int, int]
+    grid: Size
     padding: tuple[int, int]
 
 
@@ -78,7 +79,7 @@ def read_similarity(tokens: Floats, queries: Floats) -> Floats:
     return weighed
 
 
-def read_points(similarity: Floats, size: tuple[int, int], settings: ReadSettings | None = None) -> ReadPoints:
+def read_points(similarity: Floats, size: Size, settings: ReadSettings | None = None) -> ReadPoints:
     """The points that READ shows to its mask decoder.
 
     Args:
@@ -95,7 +96,7 @@ def read_points(similarity: Floats, size: tuple[int, int], settings: ReadSetting
     square = np.asarray(similarity, np.float32).reshape(side, side)
     small = side // settings.downsample
     values, padding = _uncropped(_stretched(resized(square, (small, small))), size, -1.0)
-    grid = (values.shape[0], values.shape[1])
+    grid = size_of(values)
     cells, labels, counts = _classified(values.ravel(), settings)
 
     rows, columns = np.divmod(cells, grid[1])
@@ -111,7 +112,7 @@ def _stretched(values: Floats) -> Floats:
     return (values - low) / (high - low) if high > low else np.full_like(values, 0.5)
 
 
-def _uncropped(values: Floats, size: tuple[int, int], filler: float) -> tuple[Floats, tuple[int, int]]:
+def _uncropped(values: Floats, size: Size, filler: float) -> tuple[Floats, tuple[int, int]]:
     """The map of the middle square, padded to the aspect of the photo with the original's truncations."""
     side = values.shape[0]
     per_pixel = side / min(size)
@@ -135,7 +136,7 @@ def _classified(
     return order.astype(np.int32), labels, (int(counts[0]), int(counts[1]), int(counts[2]))
 
 
-def _softened(points: NDArray[np.int32], square: Floats, size: tuple[int, int]) -> Floats:
+def _softened(points: NDArray[np.int32], square: Floats, size: Size) -> Floats:
     """Each point as the mean of the pixels around it, weighed by nearness and by the softmax of the map over the photo.
 
     The sum of that softmax, over all pixels, falls out of the mean; so the pixels near a point are enough.

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ShapeError
-from ..records import BoolMask, Box, Floats
+from ..records import BoolMask, Box, Floats, Size
 
 Mode = Literal["stretch", "crop", "letterbox", "native"]
 MODES: tuple[Mode, ...] = ("stretch", "crop", "letterbox", "native")
@@ -34,8 +34,8 @@ class PatchGrid:
         mode: how the encoder prepared the photo; the window gives where the cells are, this only names it.
     """
 
-    size: tuple[int, int]
-    grid: tuple[int, int]
+    size: Size
+    grid: Size
     window: Box
     mode: Mode = "stretch"
 
@@ -48,7 +48,7 @@ class PatchGrid:
             )
 
     @classmethod
-    def whole(cls, size: tuple[int, int], grid: tuple[int, int], mode: Mode = "stretch") -> PatchGrid:
+    def whole(cls, size: Size, grid: Size, mode: Mode = "stretch") -> PatchGrid:
         """The grid covers the photo as a whole: squeezed to the input, or kept in its aspect (``native``)."""
         return cls(size, grid, (0.0, 0.0, float(size[1]), float(size[0])), mode)
 
@@ -116,7 +116,7 @@ class PatchGrid:
         y, x = self.edges()
 
         @cache  # the masks of a photo mostly have one size
-        def shares(size: tuple[int, int]) -> tuple[Floats, Floats]:
+        def shares(size: Size) -> tuple[Floats, Floats]:
             return _shares(y / self.size[0], size[0]), _shares(x / self.size[1], size[1])
 
         coverage = np.zeros((len(masks), *self.grid), np.float32)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ..records import Floats
+from ..records import Floats, Size
 from .grid import PatchGrid
 
 
@@ -25,7 +25,7 @@ def bilinear(values: NDArray[np.floating], rows: NDArray[np.floating], columns: 
     return mixed
 
 
-def resized(values: NDArray[np.floating], size: tuple[int, int]) -> Floats:
+def resized(values: NDArray[np.floating], size: Size) -> Floats:
     """A map at another size by bilinear interpolation between cell centres, not smoothed beforehand.
 
     >>> resized(np.array([[0.0, 1.0, 2.0, 3.0]]), (1, 2)).tolist()
@@ -35,7 +35,7 @@ def resized(values: NDArray[np.floating], size: tuple[int, int]) -> Floats:
     return bilinear(values, rows, columns)
 
 
-def enlarged(grid: PatchGrid, values: NDArray[np.floating], size: tuple[int, int]) -> Floats:
+def enlarged(grid: PatchGrid, values: NDArray[np.floating], size: Size) -> Floats:
     """A map of the cells as a picture of the photo, bilinear between their centres.
 
     Args:

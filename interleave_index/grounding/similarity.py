@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ..errors import ShapeError
 from ..geometry import unit
-from ..records import BoolMask, Floats, PhotoEncoding, Rle
+from ..records import BoolMask, Floats, PhotoEncoding, Rle, Size
 from .grid import PatchGrid
 from .record import unpack
 
@@ -78,7 +78,7 @@ class Scene:
         return np.where(total > 0, cosines, -1).astype(np.float32)
 
 
-def scene_of(size: tuple[int, int], encoding: PhotoEncoding, score_weight: float = 0.0) -> Scene:
+def scene_of(size: Size, encoding: PhotoEncoding, score_weight: float = 0.0) -> Scene:
     """A scene from what an index keeps of a photo.
 
     Args:
@@ -104,7 +104,7 @@ def scene_of(size: tuple[int, int], encoding: PhotoEncoding, score_weight: float
     return Scene(grid, encoding.regions, coverage, masks, encoding.boxes, patches, encoding.scores, score_weight)
 
 
-def square_cells(size: tuple[int, int], cells: int = CELLS) -> tuple[int, int]:
+def square_cells(size: Size, cells: int = CELLS) -> Size:
     """(rows, columns) of a grid of about so many square cells.
 
     >>> square_cells((480, 640)), square_cells((100, 10000))

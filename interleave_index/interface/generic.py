@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..records import RGB
+from ..records import RGB, Size
 
 
 def _names(text: str) -> list[str]:
@@ -54,7 +54,7 @@ def generic_captions() -> list[str]:
     return list(dict.fromkeys([*people, *animals, *things, *scenes]))
 
 
-def drawn_pictures(count: int, size: tuple[int, int] = (192, 256)) -> list[RGB]:
+def drawn_pictures(count: int, size: Size = (192, 256)) -> list[RGB]:
     """Pictures of coloured waves with a few discs on them, (H, W, 3) uint8, all different, the same every time.
 
     Args:

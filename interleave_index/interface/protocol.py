@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from ..geometry import size_of
 from ..grounding.similarity import Scene, scene_of
 from ..records import RGB, BoolMask, Floats, GroundedMask, PhotoEncoding, QueryEncoding, ResolvedQuery, Space
 from .calibration import Calibration
@@ -125,5 +126,5 @@ class Interface(Protocol):
     def inspect(self, photo: RGB) -> InspectedPhoto:
         """All that is known of one photo (H, W, 3) uint8, upright: what an ingest would store, or more."""
         (encoding,) = self.encode_photos([photo])
-        size = int(photo.shape[0]), int(photo.shape[1])
+        size = size_of(photo)
         return InspectedPhoto(scene_of(size, encoding, self.calibration.score_weight))

@@ -23,6 +23,7 @@ from .encodings import (
     PhotoEncoding,
     QueryEncoding,
     Rle,
+    Size,
     Space,
     region_id,
 )
@@ -85,6 +86,7 @@ __all__ = [
     "ResolvedQuery",
     "Rle",
     "Segmented",
+    "Size",
     "Space",
     "Term",
     "region_id",

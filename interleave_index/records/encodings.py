@@ -13,7 +13,8 @@ from ..errors import InputError
 RGB: TypeAlias = NDArray[np.uint8]  # (H, W, 3), upright, sRGB
 BoolMask: TypeAlias = NDArray[np.bool_]  # (H, W)
 Floats: TypeAlias = NDArray[np.float32]
-Box: TypeAlias = tuple[float, float, float, float]
+Box: TypeAlias = tuple[float, float, float, float]  # x0, y0, x1, y1, half-open
+Size: TypeAlias = tuple[int, int]  # (height, width)
 NOWHERE: Box = (0.0, 0.0, 0.0, 0.0)  # of a mask without pixels
 
 SHOWN_COUNTS = 40  # characters of run lengths in a console

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ...errors import InputError
 from ...metrics import IGNORED, Segment
-from ...records import RGB, BoolMask
+from ...records import RGB, BoolMask, Size
 from .files import by_photo, read_form, read_ids, read_photo
 
 
@@ -38,7 +38,7 @@ class PhotoInfo:
 
     id: int
     file: Path
-    size: tuple[int, int]
+    size: Size
 
     @classmethod
     def from_json(cls, image: dict[str, Any], folder: Path) -> PhotoInfo:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from ...errors import ImageUnreadable, InputError
 from ...marks import png_options
-from ...records import RGB, BoolMask
+from ...records import RGB, BoolMask, Size
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -109,7 +109,7 @@ def read_plain_pickle(path: Path) -> Any:
         raise InputError(f"{path} is no whole pickle: {error!r}; download it again") from error
 
 
-def read_photo(path: Path, size: tuple[int, int] | None = None) -> RGB:
+def read_photo(path: Path, size: Size | None = None) -> RGB:
     """The pixels of a picture as they are stored: what annotations refer to, so no EXIF turn is applied.
 
     Args:
@@ -168,7 +168,7 @@ def write_ids(path: Path, ids: NDArray[np.int64]) -> None:
     Image.fromarray(colours).save(path, "PNG", **png_options("panoptic"))
 
 
-def rasterise(segmentation: Any, size: tuple[int, int]) -> BoolMask:
+def rasterise(segmentation: Any, size: Size) -> BoolMask:
     """A COCO segmentation as a mask (H, W): polygons (their union), or run lengths in either form.
 
     Raises:

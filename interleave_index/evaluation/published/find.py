@@ -18,7 +18,7 @@ from ...interface.published.answers import Example
 from ...interface.published.interface import PublishedFind
 from ...interface.published.pair import TrainedNetwork
 from ...interface.published.segmentation import Segmentation, segment
-from ...records import RGB, Floats
+from ...records import RGB, Floats, Size
 from .entity import Exemplar, InterleavedSentence
 from .subject import Masks, Subject, Table
 
@@ -93,7 +93,7 @@ class FindSubject(Subject):
         """See `Subject`."""
         return segment(*self.model.logits(self._view(photo, GROUNDING), table), things)
 
-    def _view(self, photo: RGB, sides: tuple[int, int]) -> View:
+    def _view(self, photo: RGB, sides: Size) -> View:
         """The photo at the sides of a task; a model that learned from crops smaller than those sees it at its own."""
         network = self.model.network
         if isinstance(network, TrainedNetwork) and network.long < GROUNDING[1]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ...errors import InputError
 from ...metrics import IGNORED
-from ...records import BoolMask
+from ...records import BoolMask, Size
 from .files import read_form
 
 
@@ -32,7 +32,7 @@ class ReasonPhoto:
     long: bool
     shapes: tuple[tuple[str, NDArray[np.float64]], ...]
 
-    def truth(self, size: tuple[int, int]) -> NDArray[np.uint8]:
+    def truth(self, size: Size) -> NDArray[np.uint8]:
         """(H, W) uint8: 1 target, 255 ignored, 0 elsewhere. Larger shapes are painted first, `flag` never."""
         painted = [(label, _paint(corners, size)) for label, corners in self.shapes if label != "flag"]
         painted.sort(key=lambda shape: -int(shape[1].sum()))
@@ -64,7 +64,7 @@ def read_reasonseg(folder: Path) -> list[ReasonPhoto]:
     return photos
 
 
-def _paint(points: NDArray[np.float64], size: tuple[int, int]) -> BoolMask:
+def _paint(points: NDArray[np.float64], size: Size) -> BoolMask:
     """One filled polygon, (H, W)."""
     from PIL import Image, ImageDraw
 

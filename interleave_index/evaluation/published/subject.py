@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from ...geometry import resize_mask
+from ...geometry import resize_mask, size_of
 from ...interface.protocol import Interface
 from ...query.ground import best_first
 from ...records import RGB, BoolMask, Floats, ResolvedPart, ResolvedQuery
@@ -100,7 +100,7 @@ class Subject:
         quality = encoding.scores[:, None]
         named = quality * softmax(encoding.regions @ table.T / TEMPERATURE, axis=1)
         chances = np.concatenate([named, 1 - quality], 1)
-        size = photo.shape[0], photo.shape[1]
+        size = size_of(photo)
         masks = np.array([resize_mask(rle.decode(), size) for rle in encoding.masks], bool).reshape(-1, *size)
         return segment(np.log(np.maximum(chances, 1e-9)), np.where(masks, CERTAIN, -CERTAIN), things)
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import ShapeError
-from ...geometry import box_of_rle, box_rle, resize_rle, unit
+from ...geometry import box_of_rle, box_rle, resize_rle, size_of, unit
 from ...grounding.record import pack
 from ...grounding.similarity import Scene
 from ...models.batching import Batcher
@@ -218,7 +218,7 @@ class DualInterface(Interface):
         if not parts:
             return []
         (encoding,) = self.encode_photos([photo])
-        size = (int(photo.shape[0]), int(photo.shape[1]))
+        size = size_of(photo)
         grounded = []
         for number, part in enumerate(parts):
             vector = self._vector(part)

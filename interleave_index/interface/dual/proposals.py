@@ -8,9 +8,9 @@ from typing import Protocol
 
 import numpy as np
 
-from ...geometry import box_of, encode_rle, mask_iou, resize_mask
+from ...geometry import box_of, encode_rle, mask_iou, resize_mask, size_of
 from ...models.segmenters.sam import Segmenter
-from ...records import RGB, BoolMask, Box, Floats, Prompt, Rle
+from ...records import RGB, BoolMask, Box, Floats, Prompt, Rle, Size
 from ..protocol import Interface
 
 POINTS = 12  # along each side; every one costs two passes of the mask decoder
@@ -91,7 +91,7 @@ class AutomaticMasks:
     def _propose(self, photo: RGB) -> Proposals:
         candidates: list[tuple[float, float, Box, BoolMask]] = []  # score, area, box, small mask
         segment = self._segmenter.bind(photo)
-        for prompt in grid_prompts((photo.shape[0], photo.shape[1]), self._points):
+        for prompt in grid_prompts(size_of(photo), self._points):
             (segmented,) = segment([prompt])
             area = float(segmented.mask.mean())
             is_object = segmented.object_score is None or segmented.object_score > 0
@@ -113,7 +113,7 @@ class AutomaticMasks:
         )
 
 
-def grid_prompts(size: tuple[int, int], points: int) -> list[Prompt]:
+def grid_prompts(size: Size, points: int) -> list[Prompt]:
     """One prompt of one point for the middle of every field of a grid over a photo of (height, width).
 
     >>> [prompt.points.tolist() for prompt in grid_prompts((10, 40), 1)]

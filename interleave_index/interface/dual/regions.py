@@ -21,7 +21,7 @@ from ...geometry import box_of
 from ...grounding.grid import PatchGrid
 from ...models.batching import Batcher
 from ...models.hub.dual_encoder import DualEncoder
-from ...records import RGB, BoolMask, Floats
+from ...records import RGB, BoolMask, Floats, Size
 
 Method = Literal["attention", "patches", "crop"]
 METHODS: tuple[Method, ...] = ("attention", "patches", "crop")
@@ -63,7 +63,7 @@ class RegionEncoder:
         self.method: Method = method
         self.view = encoder.preprocessing.whole()
 
-    def grid(self, size: tuple[int, int]) -> PatchGrid:
+    def grid(self, size: Size) -> PatchGrid:
         """Where the patches of a photo of this (height, width) lie."""
         cells = self.view.grid(size)
         return PatchGrid.whole(size, cells, self.view.mode)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...errors import ShapeError
-from ...geometry import box_of, boxes_of, encode_rle, unit
+from ...geometry import box_of, boxes_of, encode_rle, size_of, unit
 from ...models.vision.pixel_decoder import Pyramid
 from ...records import (
     RGB,
@@ -28,6 +28,7 @@ from ...records import (
     QueryEncoding,
     ResolvedPart,
     ResolvedQuery,
+    Size,
     Space,
 )
 from ..calibration import Calibration
@@ -54,9 +55,9 @@ class View:
     """
 
     pyramid: Pyramid
-    photo: tuple[int, int]
-    resized: tuple[int, int]
-    padded: tuple[int, int]
+    photo: Size
+    resized: Size
+    padded: Size
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,7 +294,7 @@ def to_array(rows: Tensor) -> Floats:
     return rows.float().cpu().numpy()
 
 
-def check_photo(photo: RGB) -> tuple[int, int]:
+def check_photo(photo: RGB) -> Size:
     """(height, width) of a photo.
 
     Raises:
@@ -301,7 +302,7 @@ def check_photo(photo: RGB) -> tuple[int, int]:
     """
     if photo.ndim != 3 or photo.shape[2] != 3 or photo.dtype != np.uint8 or 0 in photo.shape:
         raise ShapeError(f"photo has shape {photo.shape} and dtype {photo.dtype}, expected (H, W, 3) uint8")
-    return photo.shape[0], photo.shape[1]
+    return size_of(photo)
 
 
 def _asked(query: ResolvedQuery) -> ResolvedQuery:

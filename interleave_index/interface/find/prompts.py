@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ...records import Size
+
 # Padding values never match each other, nor a real index.
 PAD_DESCRIPTION, PAD_QUERY, NO_ENTITY, PAD_LEGEND, PAD_ENTITY, PAD_VISUAL = -2, -3, -4, -5, -6, -7
 
@@ -21,7 +23,7 @@ class Level:
 
     source: Tensor
     key: Tensor
-    size: tuple[int, int]
+    size: Size
 
 
 @dataclass(slots=True)

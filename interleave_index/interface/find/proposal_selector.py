@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ...records import Size
 from .prompts import Level
 
 COMPARED = 320  # cells whose masks are compared with each other
@@ -39,7 +40,7 @@ class Cells:
     content: Tensor
     position: Tensor
     score: Tensor
-    sizes: tuple[tuple[int, int], ...]
+    sizes: tuple[Size, ...]
     top: TopCells | None = None
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ...records import Size
 from .outputs import MASKS
 from .prompts import VISION_GROUP, Level, Prompts, TextTokens, Variable, VisualTokens
 
@@ -40,9 +41,9 @@ class State:
     towers: Towers | None = None
     content: Tensor | None = None
     blocked: Tensor | None = None
-    resized: dict[tuple[int, int], Tensor] = field(default_factory=dict)
+    resized: dict[Size, Tensor] = field(default_factory=dict)
 
-    def mask_features_at(self, size: tuple[int, int]) -> Tensor | None:
+    def mask_features_at(self, size: Size) -> Tensor | None:
         """Mask features resized; masks made of them are those of the whole size, resized, for less work."""
         if self.mask_features is None:
             return None
@@ -70,7 +71,7 @@ def mask_logits(pixel: dict[str, Tensor], mask_features: Tensor | None) -> dict[
     return {name: torch.einsum("bnc,bchw->bnhw", pixel[name], mask_features) for name in MASKS if name in pixel}
 
 
-def attention_mask(state: State, masks: dict[str, Tensor], size: tuple[int, int]) -> Tensor:
+def attention_mask(state: State, masks: dict[str, Tensor], size: Size) -> Tensor:
     """(B, N, hw) bool over the vision group: where the own predicted mask is off; rows wholly off are opened."""
     rows = []
     for variable in state.variables:

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from ...geometry import fit
 from ...models.vision.pixel_decoder import Pyramid
 from ...models.vision.tower import SQUARE, multiplies_bfloat16, squashed, to_side
-from ...records import RGB, BoolMask, Floats, ResolvedPart, Space
+from ...records import RGB, BoolMask, Floats, ResolvedPart, Size, Space
 from ..find import tasks
 from ..find.adapter import SAME_IOU, SMALLEST_AREA, FindAdapter, Regions, View, check_photo, to_array
 from ..find.nms import soft_nms
@@ -227,14 +227,14 @@ def _one_photo(pyramid: Pyramid, row: int) -> Pyramid:
     return Pyramid(pyramid.mask_features[one], pyramid.encoded[one], (first, second, third), deep)
 
 
-def squashed_mask(mask: BoolMask, grid: tuple[int, int]) -> BoolMask:
+def squashed_mask(mask: BoolMask, grid: Size) -> BoolMask:
     """Cells of the grid that the mask mostly covers; a mask too small for that keeps every cell it touches."""
     coverage = F.adaptive_avg_pool2d(torch.from_numpy(mask.astype(np.float32))[None], grid)[0].numpy()
     mostly: BoolMask = coverage > 0.5
     return mostly if mostly.any() else coverage > 0
 
 
-def upsampled(logits: Tensor, size: tuple[int, int]) -> NDArray[np.bool_]:
+def upsampled(logits: Tensor, size: Size) -> NDArray[np.bool_]:
     """(n, h, w) logits to (n, H, W) bool by bilinear interpolation; in memory column by column, as run lengths go."""
     if not len(logits):
         return np.zeros((0, *size), bool)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ...records import Size
 from ..find.nms import pairwise_iou
 from ..find.tasks import Proposals
 
@@ -47,7 +48,7 @@ class CellMasks:
     rows: Tensor
     on: Tensor
     score: Tensor
-    sizes: tuple[tuple[int, int], ...]
+    sizes: tuple[Size, ...]
 
 
 @dataclass(frozen=True, slots=True)

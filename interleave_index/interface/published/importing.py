@@ -17,7 +17,7 @@ from torch import Tensor
 from ...errors import InputError, ModelError, WeightsMissing
 from ...models.hub import local
 from ...models.text.language import TOKENIZER
-from ...records import RGB
+from ...records import RGB, Size
 from ...regular import sha256_of
 from ..generic import drawn_pictures, generic_captions
 from .classes import COCO_PANOPTIC
@@ -73,7 +73,7 @@ def import_checkpoint(
     *,
     language: str | None = None,
     heads: int = 8,
-    sides: tuple[int, int] = (SHORT, LONG),
+    sides: Size = (SHORT, LONG),
     home: Path | None = None,
 ) -> Imported:
     """Read a released state dict and write a model folder.

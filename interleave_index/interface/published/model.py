@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from ...errors import InputError
+from ...geometry import size_of
 from ...models.vision.pixel_decoder import Pyramid
 from ...records import RGB, BoolMask, Floats
 from ..find import tasks
@@ -118,7 +119,7 @@ class PublishedModel:
         network = self.network
         pixels, resized = prepare(photo, short or network.short, long or network.long)
         padded = int(pixels.shape[2]), int(pixels.shape[3])
-        return View(self._pyramid(pixels), (photo.shape[0], photo.shape[1]), resized, padded)
+        return View(self._pyramid(pixels), size_of(photo), resized, padded)
 
     def _pyramid(self, pixels: Tensor) -> Pyramid:
         with self._precision():

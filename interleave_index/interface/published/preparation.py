@@ -10,16 +10,16 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ...errors import ShapeError
-from ...geometry import resize_mask
+from ...geometry import resize_mask, size_of
 from ...models.vision.tower import PIXEL_MEAN, PIXEL_STD
-from ...records import RGB, BoolMask
+from ...records import RGB, BoolMask, Size
 from ..find.adapter import View, check_photo
 
 STRIDE = 32  # input sides are padded to a multiple of it
 SHORT, LONG = 640, 1024  # what the authors evaluate with
 
 
-def resized_size(size: tuple[int, int], short: int = SHORT, long: int = LONG) -> tuple[int, int]:
+def resized_size(size: Size, short: int = SHORT, long: int = LONG) -> Size:
     """Size whose shorter side is `short`, unless the longer one would then pass `long`.
 
     >>> resized_size((480, 640)), resized_size((300, 900))
@@ -29,7 +29,7 @@ def resized_size(size: tuple[int, int], short: int = SHORT, long: int = LONG) ->
     return max(1, int(size[0] * scale + 0.5)), max(1, int(size[1] * scale + 0.5))
 
 
-def padded_size(size: tuple[int, int], stride: int = STRIDE) -> tuple[int, int]:
+def padded_size(size: Size, stride: int = STRIDE) -> Size:
     """The next multiples of the stride.
 
     >>> padded_size((640, 853))
@@ -38,7 +38,7 @@ def padded_size(size: tuple[int, int], stride: int = STRIDE) -> tuple[int, int]:
     return -(-size[0] // stride) * stride, -(-size[1] // stride) * stride
 
 
-def prepare(photo: RGB, short: int = SHORT, long: int = LONG) -> tuple[Tensor, tuple[int, int]]:
+def prepare(photo: RGB, short: int = SHORT, long: int = LONG) -> tuple[Tensor, Size]:
     """One photo as the backbone takes it.
 
     Args:
@@ -70,7 +70,7 @@ def prompt_mask(mask: BoolMask, view: View, *, padded: bool = True) -> Tensor:
     Raises:
         ShapeError: neither size.
     """
-    size = (mask.shape[0], mask.shape[1]) if mask.ndim == 2 else None
+    size = size_of(mask) if mask.ndim == 2 else None
     if mask.dtype != np.bool_ or size not in (view.photo, view.resized):
         raise ShapeError(
             f"mask has shape {mask.shape} and dtype {mask.dtype}, expected {view.photo} bool, as the photo"
@@ -88,7 +88,7 @@ Mode = Literal["bilinear", "bicubic"]
 
 
 def to_photo(
-    logits: Tensor, view: View, *, size: tuple[int, int] | None = None, first: Mode = "bilinear", antialias: bool = True
+    logits: Tensor, view: View, *, size: Size | None = None, first: Mode = "bilinear", antialias: bool = True
 ) -> Tensor:
     """Mask logits from the stride-4 grid to the photo: up to the padded input, crop, bicubic to the photo.
 
@@ -111,6 +111,6 @@ def stretched(logits: Tensor, view: View) -> Tensor:
     return _cropped(logits[None].float(), view.resized, view.photo, antialias=True)
 
 
-def _cropped(maps: Tensor, crop: tuple[int, int], size: tuple[int, int], *, antialias: bool) -> Tensor:
+def _cropped(maps: Tensor, crop: Size, size: Size, *, antialias: bool) -> Tensor:
     kept = maps[:, :, : crop[0], : crop[1]]
     return F.interpolate(kept, size=size, mode="bicubic", align_corners=False, antialias=antialias)[0]

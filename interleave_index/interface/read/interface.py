@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 from ...errors import InputError, ModelError, WeightsMissing
-from ...geometry import box_of, box_rle, encode_rle
+from ...geometry import box_of, box_rle, encode_rle, size_of
 from ...models.hub import local
 from ...records import NOWHERE, RGB, GroundedMask, PhotoEncoding, QueryEncoding, ResolvedQuery, Space
 from ..calibration import Calibration
@@ -80,7 +80,7 @@ class ReadInterface(Interface):
         Raises:
             InputError: an entity is a picture.
         """
-        size = (int(photo.shape[0]), int(photo.shape[1]))
+        size = size_of(photo)
         grounded: list[GroundedMask] = []
         for number, part in enumerate(part for part in query if part.role == "entity"):
             if part.kind != "text":

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...geometry import size_of
 from ...grounding.compatible import ReadPoints, ReadSettings, read_points, read_similarity
 from ...models.segmenters.framing import IMAGENET, Frame
 from ...records import RGB, BoolMask, Floats
@@ -145,7 +146,7 @@ class Read:
         if not queries:
             return ()
         sam = self._parts.sam
-        size = (int(photo.shape[0]), int(photo.shape[1]))
+        size = size_of(photo)
         frame = Frame(size, int(sam.config.prompt_encoder_config.image_size), True)
         embedded = sam.get_image_embeddings(frame.pixels(photo, *IMAGENET, self._device).to(self._dtype))
         return tuple(self._segment(frame, embedded, tokens, query) for query in queries)

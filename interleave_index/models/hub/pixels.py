@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import ModelError
-from ...records import RGB
+from ...records import RGB, Size
 
 if TYPE_CHECKING:
     import torch
@@ -68,12 +68,12 @@ class Preprocessing:
         """The same without cutting anything off: the photo squeezed to the input where it would be cropped."""
         return replace(self, mode="stretch", size=0) if self.mode == "crop" else self
 
-    def grid(self, size: tuple[int, int]) -> tuple[int, int]:
+    def grid(self, size: Size) -> tuple[int, int]:
         """(h, w) patches that a photo of this (height, width) gets."""
         high, wide = self.resized(size) if self.mode == "native" else self.input
         return high // self.patch, wide // self.patch
 
-    def resized(self, size: tuple[int, int]) -> tuple[int, int]:
+    def resized(self, size: Size) -> tuple[int, int]:
         """(height, width) that a photo is resized to, before any cropping."""
         if self.mode == "stretch":
             return self.input
@@ -184,7 +184,7 @@ def _pair(size: Any) -> tuple[int, int]:
     return int(size), int(size)
 
 
-def _native_size(size: tuple[int, int], patch: int, most: int) -> tuple[int, int]:
+def _native_size(size: Size, patch: int, most: int) -> tuple[int, int]:
     """The largest (height, width) in the photo's aspect, in whole patches rounded up, of at most `most` patches.
 
     Found by halving an interval down to 1e-5, as the models were trained with it.

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import ShapeError
-from ...records import RGB, BoolMask, Floats
+from ...records import RGB, BoolMask, Floats, Size
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,12 +32,12 @@ class Frame:
         keep_aspect: padded below and to the right, else pressed into the square.
     """
 
-    size: tuple[int, int]
+    size: Size
     side: int
     keep_aspect: bool
 
     @property
-    def inner(self) -> tuple[int, int]:
+    def inner(self) -> Size:
         """(height, width) of the photo inside the square.
 
         >>> Frame((427, 640), 1024, True).inner, Frame((427, 640), 1024, False).inner

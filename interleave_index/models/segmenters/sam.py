@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from ...errors import ShapeError, WeightsMissing
+from ...geometry import size_of
 from ...records import RGB, Prompt, Segmented
 from ..hub import local, pretrained
 from .framing import HALF, IMAGENET, Frame
@@ -84,7 +85,7 @@ class SamSegmenter:
     def _embed(self, photo: RGB) -> tuple[Frame, Any]:
         import torch
 
-        frame = Frame((int(photo.shape[0]), int(photo.shape[1])), self._side, self._kind.keep_aspect)
+        frame = Frame(size_of(photo), self._side, self._kind.keep_aspect)
         with torch.inference_mode():
             return frame, self._model.get_image_embeddings(frame.pixels(photo, *self._kind.normal, self._device))
 

@@ -14,8 +14,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from ...errors import WeightsMissing
-from ...geometry import as_box
-from ...records import RGB, Box, Detected
+from ...geometry import as_box, size_of
+from ...records import RGB, Box, Detected, Size
 from ..hub import local, pretrained
 from .framing import HALF, Frame
 
@@ -71,7 +71,7 @@ class Sam3:
         boxes = [*on, *beside] if self._boxes else []
         if phrase is None and not boxes:
             return []
-        frame = Frame((int(photo.shape[0]), int(photo.shape[1])), self._side, False)
+        frame = Frame(size_of(photo), self._side, False)
         words = self._tokenizer(
             [(phrase or SHOWN).lower()], padding="max_length", truncation=True, max_length=TOKENS, return_tensors="pt"
         ).to(self._device)
@@ -99,7 +99,7 @@ class Sam3:
         return self._seen[1]
 
 
-def _centred(boxes: Sequence[Box], size: tuple[int, int]) -> list[list[float]]:
+def _centred(boxes: Sequence[Box], size: Size) -> list[list[float]]:
     """Corners in pixels to centre and extent, each from 0 to 1."""
     return [
         [(x0 + x1) / 2 / size[1], (y0 + y1) / 2 / size[0], (x1 - x0) / size[1], (y1 - y0) / size[0]]

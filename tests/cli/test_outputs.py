@@ -58,8 +58,9 @@ def test_a_dash_is_stdout_and_no_file(option, toy_index, tmp_path):
     words = [sys.executable, "-m", "interleave_index", "export", option, "-", "--index", str(toy_index.folder)]
     done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0 and not (tmp_path / "-").exists()
-    written = json.loads(done.stdout) if option == "--coco" else list(map(json.loads, done.stdout.splitlines()))
-    assert len(written["images"] if option == "--coco" else written) == 6
+    lines = done.stdout.splitlines()
+    photos = json.loads(done.stdout)["images"] if option == "--coco" else [json.loads(line) for line in lines]
+    assert len(photos) == 6
     assert done.stderr.startswith("6 photos, ")
 
 

@@ -79,9 +79,14 @@ def shoot(browser: Any, address: str, demo: Path, out: Path) -> None:
     page.locator(".words").last.fill("over mountains")
     ask(page)
     shot(page, out / "page-hits.png")
+    page.click("#wipe")
+    page.fill(".words", "[a boat] under [the sky]")
+    ask(page)
     page.locator(".card .open").first.click()
     page.wait_for_selector("#all-regions")
-    page.click("#all-regions")
+    place = page.locator(".viewer .stage img").bounding_box()
+    page.mouse.click(place["x"] + place["width"] * 0.5, place["y"] + place["height"] * 0.55)
+    page.wait_for_selector(".picked")
     page.wait_for_timeout(1200)
     shot(page, out / "page-viewer.png")
     dark = opened(browser, address, viewport=PHONE, color_scheme="dark", is_mobile=True, has_touch=True)
@@ -109,9 +114,11 @@ def ask(page: Any) -> None:
 
 def shot(page: Any, path: Path) -> None:
     """A picture of few colours, small enough to be kept."""
+    page.mouse.move(0, 0)  # nothing is pointed at
+    page.wait_for_timeout(300)
     page.screenshot(path=path)
     with Image.open(path) as picture:
-        small = picture.convert("RGB").quantize(256, dither=Image.Dither.FLOYDSTEINBERG)
+        small = picture.convert("RGB").quantize(256, kmeans=3, dither=Image.Dither.FLOYDSTEINBERG)
     small.save(path, optimize=True)
     print(f"{path}: {path.stat().st_size // 1024} KiB")
 

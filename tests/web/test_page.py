@@ -928,3 +928,94 @@ def test_at_360_pixels_nothing_is_clipped_and_every_button_has_its_word(serve_pa
     page.wait_for_selector("#selection")
     assert outside() == []
     assert page.evaluate("document.documentElement.scrollWidth") == 360
+
+
+def test_at_360_pixels_the_last_words_of_a_query_are_read_whole(serve_page, new_page):
+    page = new_page(serve_page(), viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True)
+    placeholder = "() => { const i = document.querySelector('.words'); return [i.scrollWidth, i.clientWidth]; }"
+    needed, there = page.evaluate(placeholder)
+    assert needed <= there
+    ask(page, "[a red thing] with [something blue] on a table outdoors")
+    page.keyboard.press("Home")
+    clipped = "() => [...document.querySelectorAll('.words')].filter((i) => i.scrollWidth > i.clientWidth + 1).length"
+    assert page.evaluate(clipped) == 0
+
+
+def test_a_picture_that_is_marked_stays_within_the_padding_of_its_frame(serve_page, new_page, drawn_photos):
+    page = new_page(serve_page(), viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True)
+    page.set_input_files("#compose input[type=file]", drawn_photos.red_disc.path)
+    page.tap(CHIP + ".of-picture")
+    page.tap(".menu >> text=Mark a part")
+    page.wait_for_timeout(400)
+    frame, image = (page.locator(one).bounding_box() for one in (".marker .stage", ".marker .stage img"))
+    assert image["x"] >= frame["x"] + 8
+    assert image["x"] + image["width"] <= frame["x"] + frame["width"] - 8
+
+
+def test_many_notes_are_folded(page):
+    notes = [f"note {n}" for n in range(7)]
+
+    def turn(route):
+        answer = route.fetch()
+        route.fulfill(response=answer, json=answer.json() | {"notes": notes})
+
+    page.route("**/api/search", turn)
+    ask(page, "[red]")
+    seen = "() => [...document.querySelectorAll('.note')].filter(n => n.checkVisibility()).map(n => n.textContent)"
+    assert page.evaluate(seen) == notes[:2]
+    page.click("text=5 more notes")
+    assert page.evaluate(seen) == notes
+
+
+def test_at_360_pixels_the_filters_are_two_in_a_row_and_the_map_fits(serve_page, new_page, tmp_path, draw):
+    from interleave_index.service import Index
+
+    exif = Image.Exif()
+    exif[0x0110] = "Leica M"
+    exif.get_ifd(0x8769)[0x9003] = "2021:06:15 12:00:00"
+    exif.get_ifd(0x8825).update({1: "N", 2: (48.0, 0.0, 0.0), 3: "E", 4: (11.0, 0.0, 0.0)})
+    (tmp_path / "one").mkdir()
+    Image.fromarray(draw.paint({"red": draw.rectangle(10, 10, 60, 60)})).save(tmp_path / "one" / "a.jpg", exif=exif)
+    config = Config().with_flags(models_interface="toy", ingest_workers=0)
+    with Index.open(tmp_path / "one.index", interface=ToyInterface(), create=True, config=config) as index:
+        index.ingest(tmp_path / "one")
+    page = new_page(
+        serve_page(tmp_path / "one.index"), viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True
+    )
+    page.tap("#filter-button")
+    page.wait_for_selector("canvas.map")
+    first, second = (page.locator(".filters input[type=date]").nth(n).bounding_box() for n in (0, 1))
+    assert first["y"] == second["y"] and first["x"] + first["width"] < second["x"]
+    for one in ("canvas.map", ".filters input[type=number] >> nth=3", ".filters input[type=date] >> nth=1"):
+        place = page.locator(one).bounding_box()
+        assert place["x"] >= 0 and place["x"] + place["width"] <= 360
+    assert page.evaluate("document.documentElement.scrollWidth") == 360
+
+
+def test_twelve_dots_fit_under_the_narrowest_photo(serve_page, new_page):
+    page = new_page(serve_page(), viewport={"width": 360, "height": 740})
+    ask(page, " ".join(f"[thing {n}]" for n in range(11)) + " [red]")
+    outside = """() => [...document.querySelectorAll(".card")].filter((card) => {
+        const strip = card.querySelector(".strip").getBoundingClientRect();
+        const dots = [...card.querySelectorAll(".found .dot")].map((dot) => dot.getBoundingClientRect());
+        return dots.length !== 12 || dots.some((dot) => dot.left < strip.left || dot.right > strip.right + 0.5);
+    }).length"""
+    assert page.locator(".card").count() > 3 and page.evaluate(outside) == 0
+
+
+def test_notes_call_a_picture_as_the_page_does(page, drawn_photos):
+    """How a query writes a picture that was sent says nothing to whoever reads it."""
+    written = []
+
+    def turn(route):
+        answer = route.fetch()
+        found = answer.json()
+        written.append(found["entities"][0]["text"])
+        route.fulfill(response=answer, json=found | {"notes": [f"{written[0]} is there also in other photos"]})
+
+    page.set_input_files("#compose input[type=file]", drawn_photos.red_disc.path)
+    page.wait_for_selector(CHIP + ".of-picture")
+    page.route("**/api/search", turn)
+    ask(page, "on white")
+    assert written[0].startswith("[image:")
+    assert page.inner_text(".note") == "red_disc.png is there also in other photos"

@@ -11,6 +11,7 @@ import { Viewer } from "./viewer.js";
 import { partOf } from "./part.js";
 
 const PAGE = 100;
+const NOTES = 2; // of an answer that are shown at once
 const FORMS = { originals: "Original files (ZIP)", coco: "COCO instances (JSON)", masks: "Masks (PNG in a ZIP)", paths: "List of paths", jsonl: "JSON lines" };
 const state = { items: [], search: null, answer: null, next: null, busy: false, chosen: new Set(), masks: true, only: -1, off: new Set(), stacks: true, exact: false, without: false, named: false, at: -1, looks: new Map() };
 
@@ -163,7 +164,19 @@ function facts() {
     state.named ? toggle("Leave out its photo", "without", state.without, () => { state.without = !state.without; ask(); }) : null,
     button("Export", "export", (event) => exportMenu(event.currentTarget))),
   el("p", { class: "soft small", id: "counted" }, el("strong", {}, counted()), ` · ${answer.path === "exact" ? "every photo was scored" : "the nearest were scored"} · ${Math.round(state.took)} ms`),
-  answer.notes.map((note) => el("p", { class: "note small" }, note)));
+  notes(answer.notes.map(inWords)));
+}
+
+// A note with the names of pictures as the page shows them, in place of how a query is written.
+function inWords(note) {
+  return state.answer.entities.reduce((words, entity, n) => entity.text.startsWith("[") ? words.replaceAll(entity.text, nameOf(n, entity)) : words, note);
+}
+
+// What the user should know; a long query may give many notes, of which the first stand for the rest.
+function notes(every) {
+  const shown = every.length > NOTES + 1 ? NOTES : every.length, line = (note) => el("p", { class: "note small" }, note);
+  const rest = every.slice(shown);
+  return [every.slice(0, shown).map(line), rest.length ? el("details", { class: "notes small" }, el("summary", { class: "soft" }, `${rest.length} more notes`), rest.map(line)) : null];
 }
 
 // What a first visitor can do, as three things to click; they are made of the photos at hand.

@@ -129,7 +129,7 @@ export class Composer {
     const nodes = this.parts.map((part, at) => part.kind === "text" ? this.#words(part, at) : this.#chip(part, at, number++));
     clear(this.field, nodes);
     const alone = this.parts.length === 1;
-    this.parts[0].input.placeholder = alone ? "a dog on a beach — or drop a picture here" : "";
+    this.parts[0].input.placeholder = alone ? "a dog on a beach — or drop a picture" : "";
     this.field.classList.toggle("alone", alone);
     this.wipe.hidden = alone && !this.parts[0].text;
     if (focus !== undefined) {

@@ -38,13 +38,13 @@ export class Filters {
     const inside = (name) => name === top ? name.split("/").pop() || name : `${"  ".repeat(name.slice(top.length).split("/").length - 1)}${name.split("/").pop()}`;
     const [first, last] = [months[0]?.month, months[months.length - 1]?.month];
     const date = (name) => el("input", { type: "date", value: this.values[name], min: first ? `${first}-01` : "", on: on(name) });
-    clear(this.root, el("div", { class: "filters" },
+    clear(this.root, el("div", { class: "filters" }, el("div", { class: "fields" },
       months.length ? [field("From", date("after")), field("To", date("before"))] : null,
       cameras.length ? field("Camera", pick("camera", cameras, "any")) : null,
       folders.length > 1 ? field("Folder", pick("folder", folders, "any", inside)) : null,
-      this.facets.places.length ? this.#map() : null,
       button("Clear filters", "undo", () => { this.values = { ...EMPTY }; this.changed(); this.open(); }, { disabled: !this.count }),
-      months.length || cameras.length || folders.length > 1 || this.facets.places.length ? null : el("p", { class: "soft" }, "These photos carry no dates, cameras or places to filter by.")));
+      months.length || cameras.length || folders.length > 1 || this.facets.places.length ? null : el("p", { class: "soft" }, "These photos carry no dates, cameras or places to filter by.")),
+    this.facets.places.length ? this.#map() : null));
   }
 
   #change(name, value) { this.values[name] = value; this.changed(); this.root.querySelector(".button").disabled = !this.count; }

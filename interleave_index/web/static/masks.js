@@ -158,8 +158,10 @@ export function covers(rle, x, y) { // x, y as shares of the picture
   return on[Math.min(h - 1, Math.floor(y * h)) * w + Math.min(w - 1, Math.floor(x * w))] === 1;
 }
 
-// The size of a picture within a frame: as large as fits, at most `most` times its own pixels.
+// The size of a picture within a frame and its padding: as large as fits, at most `most` times its own pixels.
 export function fitted(frame, width, height, most = 3) {
-  const scale = Math.min(frame.clientWidth / width, frame.clientHeight / height, most);
+  const style = getComputedStyle(frame), padding = (...sides) => sides.reduce((sum, side) => sum + Number.parseFloat(style[`padding${side}`]), 0);
+  const wide = frame.clientWidth - padding("Left", "Right"), high = frame.clientHeight - padding("Top", "Bottom");
+  const scale = Math.max(0, Math.min(wide / width, high / height, most));
   return [Math.floor(width * scale), Math.floor(height * scale)];
 }

@@ -87,11 +87,11 @@ class Prompter(ABC):
     """Makes the text prompts of a pass.
 
     Attributes:
-        sum_overlaps: a token in several entities gets the sum of their numbers, as the published code has it, instead
-            of the last one's.
+        published: replay the published evaluation: a token in several entities gets the sum of their numbers instead
+            of the last one's. May be switched at any time.
     """
 
-    sum_overlaps = False
+    published = False
 
     @abstractmethod
     def encode(self, texts: Sequence[str], *, sentences: bool = False) -> EncodedTexts:
@@ -132,7 +132,7 @@ class Prompter(ABC):
         for row, sentence in enumerate(sentences):
             for number, (low, high) in enumerate(sentence.spans):
                 inside = (low <= start[row]) & (end[row] <= high) & (start[row] != end[row])
-                taken = inside & (token_index[row] >= 0) if self.sum_overlaps else torch.zeros_like(inside)
+                taken = inside & (token_index[row] >= 0) if self.published else torch.zeros_like(inside)
                 token_index[row] = torch.where(inside, number + taken * token_index[row], token_index[row])
                 visual[row, inside] = visual[row, inside].clamp(min=float(sentence.visual[number]))
                 query_index[row, number] = number

@@ -65,7 +65,7 @@ class VisualTokens:
         vectors: (B, n, C) the towers' embedding of each mask, zero rows at padding, or None.
     """
 
-    levels: tuple[Tensor, Tensor, Tensor]
+    levels: tuple[Tensor, ...]
     pad: Tensor
     index: Tensor
     vectors: Tensor | None = None
@@ -146,7 +146,7 @@ class Variable:
     position: Tensor
     pad: Tensor | None = None
     index: Tensor | None = None
-    levels: tuple[Tensor, Tensor, Tensor] | None = None
+    levels: tuple[Tensor, ...] | None = None
 
 
 PROPOSALS = (
@@ -183,13 +183,9 @@ def content_mask(queries: Sequence[Variable], keys: Sequence[Variable]) -> Tenso
     for query in queries:
         row = []
         for key in keys:
-            blocked = _blocked(query, key, seen=CONTENT[query.name] == key.name)
-            if (
-                CONTENT[query.name] == key.name
-                and query.name not in INDEX_FREE
-                and query.index is not None
-                and key.index is not None
-            ):
+            seen = CONTENT[query.name] == key.name
+            blocked = _blocked(query, key, seen=seen)
+            if seen and query.name not in INDEX_FREE and query.index is not None and key.index is not None:
                 blocked = blocked | (query.index[:, :, None] != key.index[:, None, :])
             row.append(blocked)
         empty = torch.zeros((*query.content.shape[:2], 0), dtype=torch.bool, device=query.content.device)
@@ -235,9 +231,7 @@ def _group(variables: Sequence[Variable], seen: dict[str, tuple[str, ...]]) -> t
 
 
 def _blocked(query: Variable, key: Variable, *, seen: bool) -> Tensor:
-    batch, count = query.content.shape[:2]
-    if not seen:
-        return torch.ones((batch, count, key.content.shape[1]), dtype=torch.bool, device=query.content.device)
-    if key.pad is None:
-        return torch.zeros((batch, count, key.content.shape[1]), dtype=torch.bool, device=query.content.device)
-    return key.pad[:, None, :].expand(-1, count, -1)
+    shape = (*query.content.shape[:2], key.content.shape[1])
+    if seen and key.pad is not None:
+        return key.pad[:, None].expand(shape)
+    return torch.full(shape, not seen, device=query.content.device)

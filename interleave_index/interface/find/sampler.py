@@ -72,7 +72,7 @@ def sample_tokens(
         grid = (features @ projection).permute(0, 3, 1, 2)
         sampled = F.grid_sample(grid, xy.to(grid.dtype), mode="bilinear", align_corners=True)
         levels.append(sampled[:, :, 0].transpose(1, 2) + indicator[sign])
-    return VisualTokens((levels[0], levels[1], levels[2]), index == PAD_VISUAL, index)
+    return VisualTokens(tuple(levels), index == PAD_VISUAL, index)
 
 
 def gather_visual(tokens: VisualTokens, rows: Sequence[Sequence[int]]) -> VisualTokens:
@@ -93,11 +93,11 @@ def gather_visual(tokens: VisualTokens, rows: Sequence[Sequence[int]]) -> Visual
         numbers.append(torch.cat(number))
     source = pad_sequence(places, batch_first=True)
     index = pad_sequence(numbers, batch_first=True, padding_value=PAD_VISUAL).to(device)
-    first, second, third = (level.flatten(0, 1)[source] for level in tokens.levels)
+    levels = tuple(level.flatten(0, 1)[source] for level in tokens.levels)
     vectors = None
     if tokens.vectors is not None:
         entity_rows = [torch.tensor(sentence, dtype=torch.long) for sentence in rows]
         padded = pad_sequence(entity_rows, batch_first=True, padding_value=-1)
         nothing = tokens.vectors.new_zeros((1, tokens.vectors.shape[-1]))
         vectors = torch.cat([tokens.vectors[:, 0], nothing])[padded]
-    return VisualTokens((first, second, third), index == PAD_VISUAL, index, vectors)
+    return VisualTokens(levels, index == PAD_VISUAL, index, vectors)

@@ -155,27 +155,23 @@ def mask_prompt(references: Sequence[Reference | None]) -> MaskPrompt:
 
 def sample_references(model: FindModel, references: Sequence[Reference | None]) -> VisualTokens | None:
     """Visual tokens of the references of one sentence, numbered by entity; None where no entity is visual."""
-    levels: tuple[list[Tensor], list[Tensor], list[Tensor]] = ([], [], [])
-    index, vectors = [], []
+    sampled, index = [], []
     for number, reference in enumerate(references):
-        if reference is None:
-            continue
-        tokens = model.sample(reference.pyramid, mask_prompt([reference]), _generator(reference.mask))
-        for rows, level in zip(levels, tokens.levels, strict=True):
-            rows.append(level)
-        index.append(torch.full_like(tokens.index, number))
-        if tokens.vectors is not None:
-            vectors.append((number, tokens.vectors[0, 0]))
-    if not index:
+        if reference is not None:
+            tokens = model.sample(reference.pyramid, mask_prompt([reference]), _generator(reference.mask))
+            sampled.append(tokens)
+            index.append(torch.full_like(tokens.index, number))
+    if not sampled:
         return None
+    levels = tuple(torch.cat(rows, 1) for rows in zip(*(tokens.levels for tokens in sampled), strict=True))
     numbers = torch.cat(index, 1)
     table = None
-    if vectors:
-        table = vectors[0][1].new_zeros((1, len(references), len(vectors[0][1])))
-        for number, vector in vectors:
-            table[0, number] = vector
-    joined = torch.cat(levels[0], 1), torch.cat(levels[1], 1), torch.cat(levels[2], 1)
-    return VisualTokens(joined, torch.zeros_like(numbers, dtype=torch.bool), numbers, table)
+    if sampled[0].vectors is not None:
+        shown = [number for number, reference in enumerate(references) if reference is not None]
+        rows = torch.cat([tokens.vectors for tokens in sampled if tokens.vectors is not None], 1)
+        table = rows.new_zeros((1, len(references), rows.shape[-1]))
+        table[:, shown] = rows
+    return VisualTokens(levels, torch.zeros_like(numbers, dtype=torch.bool), numbers, table)
 
 
 # --- one mask for each thing asked --------------------------------------------------------------

@@ -222,9 +222,9 @@ class FindMini(FindAdapter):
 def _one_photo(pyramid: Pyramid, row: int) -> Pyramid:
     """The slice of a pyramid that is one of its photos; shares its memory."""
     one = slice(row, row + 1)
-    first, second, third = (level[one] for level in pyramid.levels)
     deep = None if pyramid.deep is None else pyramid.deep[one]
-    return Pyramid(pyramid.mask_features[one], pyramid.encoded[one], (first, second, third), deep)
+    levels = tuple(level[one] for level in pyramid.levels)
+    return Pyramid(pyramid.mask_features[one], pyramid.encoded[one], levels, deep)
 
 
 def squashed_mask(mask: BoolMask, grid: Size) -> BoolMask:

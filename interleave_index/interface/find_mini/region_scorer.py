@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ...records import Size
 from ..find.nms import pairwise_iou
 from ..find.tasks import Proposals
 
@@ -35,23 +34,6 @@ UNFITTED = (8.0, *[0.0] * 8, -6.0)  # ranks by quality
 
 
 @dataclass(frozen=True, slots=True)
-class CellMasks:
-    """Masks of the best cells of one photo.
-
-    Attributes:
-        rows: (L,) numbers of the cells among all.
-        on: (L, h / 2 * w / 2) float, 1 where a mask is.
-        score: (L,), 0 to 1.
-        sizes: (h, w) of the levels that all cells are of, in order.
-    """
-
-    rows: Tensor
-    on: Tensor
-    score: Tensor
-    sizes: tuple[Size, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class RegionScorer:
     """Weights of the `REGION_FEATURES`, and last the constant: (10,) float32."""
 
@@ -65,14 +47,17 @@ class RegionScorer:
 @torch.no_grad()
 def region_features(proposals: Proposals, row: int) -> Tensor:
     """(Q, 9) features of the proposals of photo `row`, in the order of `REGION_FEATURES`."""
-    masks, quality, cells = proposals.masks[row], proposals.quality()[row], cell_masks(proposals, row)
+    masks, quality, cells = proposals.masks[row], proposals.quality()[row], proposals.cells
+    if cells is None or cells.top is None:
+        raise TypeError("find-mini's proposals start from cells, expected an interface with seeds")
+    cell_rows, cell_masks, cell_score = cells.top.rows[row], cells.top.on[row], cells.top.score[row]
     small = (F.avg_pool2d(masks[:, None], 2) > 0).float()
     flat = small.flatten(1)
     area = flat.sum(1)
-    cell_iou, _ = pairwise_iou(flat, cells.on)
+    cell_iou, _ = pairwise_iou(flat, cell_masks)
     proposal_iou, shared = pairwise_iou(flat, flat)
     levels = [F.adaptive_avg_pool2d(small, size).flatten(1) for size in cells.sizes]
-    inside = torch.cat(levels, 1)[:, cells.rows]
+    inside = torch.cat(levels, 1)[:, cell_rows]
     inside = inside / inside.sum(1, keepdim=True).clamp(min=1e-3)
     proposals_inside = (shared > WITHIN * area).sum(1) * (area > 0)
     columns = [
@@ -80,18 +65,10 @@ def region_features(proposals: Proposals, row: int) -> Tensor:
         ((proposal_iou > SAME_PROPOSAL) * quality).amax(1),
         (inside * (cell_iou > SAME_PROPOSAL)).sum(1),
         (inside * cell_iou).sum(1),
-        ((cell_iou > SAME_CELL) * cells.score).amax(1),
-        inside @ cells.score,
+        ((cell_iou > SAME_CELL) * cell_score).amax(1),
+        inside @ cell_score,
         proposals_inside.float().log1p(),
         (area / flat.shape[1]).sqrt(),
         (masks > STABLE).sum((1, 2)) / (masks > -STABLE).sum((1, 2)).clamp(min=1),
     ]
     return torch.stack(columns, 1)
-
-
-def cell_masks(proposals: Proposals, row: int) -> CellMasks:
-    """The masks of the best cells of photo `row`."""
-    cells = proposals.cells
-    if cells is None or cells.top is None:
-        raise TypeError("find-mini's proposals start from cells, expected an interface with seeds")
-    return CellMasks(cells.top.rows[row], cells.top.on[row], cells.top.score[row], cells.sizes)

@@ -81,11 +81,11 @@ class KnownWords:
 
     def write(self, path: Path) -> None:
         """Write the list, sorted, one word a line: word, tab, count, and for plurals tab, singular."""
-        lines = ["\t".join((word, str(count), *self._singular_if_any(word))) for word, count in self.counts.items()]
-        path.write_text("".join(f"{line}\n" for line in sorted(lines)), encoding="utf-8")
-
-    def _singular_if_any(self, word: str) -> tuple[str, ...]:
-        return (self.singulars[word],) if word in self.singulars else ()
+        lines = []
+        for word, count in self.counts.items():
+            singular = f"\t{self.singulars[word]}" if word in self.singulars else ""
+            lines.append(f"{word}\t{count}{singular}\n")
+        path.write_text("".join(sorted(lines)), encoding="utf-8")
 
     def unknown(self, text: str) -> tuple[str, ...]:
         """The words of a text that the model does not know, as they are written, in order, each once.

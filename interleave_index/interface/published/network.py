@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from torch import Tensor, nn
@@ -58,20 +58,18 @@ class PublishedSizes:
 
 def unicl(sizes: PublishedSizes) -> PublishedSizes:
     """The same model with the UniCL text tower."""
-    interface = FindConfig(**{**sizes.interface.to_json(), "text_width": 512})
-    return PublishedSizes(sizes.backbone, sizes.decoder, interface, "unicl", 12, 77, 77)
+    interface = replace(sizes.interface, text_width=512)
+    return replace(sizes, interface=interface, language="unicl", language_layer=12, class_context=77)
 
 
-PRESETS = {
-    "find-focal-l": PublishedSizes(),
-    "find-focal-t": PublishedSizes(backbone=FOCAL_T),
-    "find-davit-d3": PublishedSizes(backbone=DAVIT_D3),
-    "find-davit-d5": PublishedSizes(backbone=DAVIT_D5),
-    "find-focal-l-unicl": unicl(PublishedSizes()),
-    "find-focal-t-unicl": unicl(PublishedSizes(backbone=FOCAL_T)),
-    "find-davit-d3-unicl": unicl(PublishedSizes(backbone=DAVIT_D3)),
-    "find-davit-d5-unicl": unicl(PublishedSizes(backbone=DAVIT_D5)),
+BACKBONES: dict[str, FocalSizes | DavitSizes] = {
+    "focal-l": FOCAL_L,
+    "focal-t": FOCAL_T,
+    "davit-d3": DAVIT_D3,
+    "davit-d5": DAVIT_D5,
 }
+PRESETS = {f"find-{name}": PublishedSizes(backbone=backbone) for name, backbone in BACKBONES.items()}
+PRESETS |= {f"{name}-unicl": unicl(sizes) for name, sizes in PRESETS.items()}
 
 
 def backbone_of(sizes: FocalSizes | DavitSizes) -> nn.Module:

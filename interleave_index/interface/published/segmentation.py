@@ -15,7 +15,9 @@ from torch import Tensor
 
 from ...records import BoolMask, Floats
 
-OBJECT_MASK, OVERLAP, MOST_INSTANCES = 0.8, 0.8, 100
+LEAST_CHANCE = 0.8  # of a proposal's class, for a panoptic segment
+LEAST_KEPT = 0.8  # share of its own mask that a panoptic segment keeps beside those that claim more
+MOST_INSTANCES = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,19 +88,15 @@ def panoptic(
     logits: Tensor,
     masks: Tensor,
     things: Collection[int],
-    *,
-    object_mask: float = OBJECT_MASK,
-    overlap: float = OVERLAP,
 ) -> Panoptic:
     """Each pixel to the proposal that claims it most, where enough of the proposal is left.
 
     Args:
         logits: (Q, K + 1), background last; masks: (Q, H, W) logits.
         things: positions of the countable classes; segments of one other class become one.
-        object_mask: least probability of a proposal's class; overlap: least share that it keeps of its mask.
     """
     scores, labels = logits.softmax(-1).max(-1)
-    keep = (labels != logits.shape[1] - 1) & (scores > object_mask)
+    keep = (labels != logits.shape[1] - 1) & (scores > LEAST_CHANCE)
     scores, labels, chances = scores[keep], labels[keep], masks.sigmoid()[keep]
     ids = np.zeros((int(masks.shape[1]), int(masks.shape[2])), np.int32)
     if not len(scores):
@@ -109,7 +107,7 @@ def panoptic(
     for number, category in enumerate(labels.tolist()):
         claimed, sure = owner == number, chances[number] >= 0.5
         shown = claimed & sure
-        if not shown.any() or int(claimed.sum()) / int(sure.sum()) < overlap:
+        if not shown.any() or int(claimed.sum()) / int(sure.sum()) < LEAST_KEPT:
             continue
         known = stuff.get(category)
         ids[shown.cpu().numpy()] = known if known is not None else len(segments) + 1

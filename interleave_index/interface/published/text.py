@@ -90,16 +90,7 @@ class PublishedPrompter(Prompter):
         tail: int = 0,
     ) -> None:
         self._cache, self._project, self._context, self._class_context = cache, project, context, class_context
-        self.sum_overlaps, self._tail = published, tail
-
-    @property
-    def published(self) -> bool:
-        """Whether the published evaluation is replayed."""
-        return self.sum_overlaps
-
-    @published.setter
-    def published(self, wanted: bool) -> None:
-        self.sum_overlaps = wanted
+        self.published, self._tail = published, tail
 
     def encode(self, texts: Sequence[str], *, sentences: bool = False) -> EncodedTexts:
         """See `Prompter.encode`."""

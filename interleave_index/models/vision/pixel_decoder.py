@@ -28,7 +28,7 @@ class Pyramid(NamedTuple):
 
     mask_features: Tensor
     encoded: Tensor
-    levels: tuple[Tensor, Tensor, Tensor]
+    levels: tuple[Tensor, ...]
     deep: Tensor | None = None
 
 

@@ -199,11 +199,11 @@ def test_tokens_of_overlapping_entities_belong_to_the_last_or_are_summed_as_publ
     own = [index for index in prompt.token_index[0].tolist() if index != -4]
     assert set(own) == {1} and prompt.visual.sum() > 0
     nested = Sentence("a dog cat", ((2, 5), (2, 9), (2, 5)), (True, False, False))
-    mini.prompter.sum_overlaps = True
+    mini.prompter.published = True
     try:
         summed = mini.prompter.sentences([nested]).token_index[0]
     finally:
-        mini.prompter.sum_overlaps = False
+        mini.prompter.published = False
     assert {3, 1} <= set(summed.tolist())  # 0 + 1 + 2 on the dog, 1 on the cat
 
 

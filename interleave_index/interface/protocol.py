@@ -9,9 +9,22 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import numpy as np
+
+from ..errors import ShapeError
 from ..geometry import size_of
 from ..grounding.similarity import Scene, scene_of
-from ..records import RGB, BoolMask, Floats, GroundedMask, PhotoEncoding, QueryEncoding, ResolvedQuery, Space
+from ..records import (
+    RGB,
+    BoolMask,
+    Floats,
+    GroundedMask,
+    PhotoEncoding,
+    QueryEncoding,
+    ResolvedPart,
+    ResolvedQuery,
+    Space,
+)
 from .calibration import Calibration
 
 SHOWN_CUT = 60  # characters of what lies beyond, in a note
@@ -82,6 +95,26 @@ class InspectedPhoto:
 
     scene: Scene
     embed: Callable[[Sequence[BoolMask]], Floats] | None = None
+
+
+def encode_parts(query: ResolvedQuery, legend: Floats, encode: Callable[[ResolvedPart], Floats]) -> QueryEncoding:
+    """The encoding of a query with this legend, (D,); `encode` gives the (D,) vector of an entity or a negative."""
+    entities, negatives = (
+        np.array([encode(part) for part in query if part.role == role], np.float32).reshape(-1, len(legend))
+        for role in ("entity", "negative")
+    )
+    return QueryEncoding(legend, entities, negatives)
+
+
+def pixels_of(part: ResolvedPart) -> RGB:
+    """The picture that a part is or lies in.
+
+    Raises:
+        ShapeError: there is none, and the part has no stored vector that would stand for it.
+    """
+    if part.photo is None:
+        raise ShapeError(f"part {part.label!r} has neither pixels nor a stored vector")
+    return part.photo
 
 
 class Interface(Protocol):

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ShapeError
 from ..geometry import as_box, box_of, encode_rle, resize_mask, unit
 from ..records import (
     RGB,
@@ -26,7 +25,7 @@ from ..records import (
     Space,
 )
 from .calibration import Calibration, Curve, QueryKind
-from .protocol import Interface
+from .protocol import Interface, encode_parts, pixels_of
 
 COLOURS = {
     "red": (220, 40, 40),
@@ -77,17 +76,10 @@ class ToyInterface(Interface):
     def encode_query(self, query: ResolvedQuery) -> QueryEncoding:
         """The legend is the normalised weighted sum of all captions and entities."""
         legend = np.zeros(DIM, np.float32)
-        rows: dict[str, list[Floats]] = {"caption": [], "entity": [], "negative": []}
         for part in query:
-            vector = self._part(part)
-            rows[part.role].append(vector)
             if part.role != "negative":
-                legend += np.float32(part.weight) * vector
-        return QueryEncoding(
-            legend=unit(legend),
-            entities=np.array(rows["entity"], np.float32).reshape(-1, DIM),
-            negatives=np.array(rows["negative"], np.float32).reshape(-1, DIM),
-        )
+                legend += np.float32(part.weight) * self._part(part)
+        return encode_parts(query, unit(legend), self._part)
 
     def ground(self, photo: RGB, query: ResolvedQuery) -> list[GroundedMask]:
         """The patch whose colour answers each entity best; the whole photo when it has no patch."""
@@ -107,11 +99,9 @@ class ToyInterface(Interface):
     def _part(self, part: ResolvedPart) -> Floats:
         if part.kind == "text":
             return self._text(part.label)
-        if part.photo is None:
-            if part.vector is None:
-                raise ShapeError(f"part {part.label!r} has neither pixels nor a stored vector")
+        if part.photo is None and part.vector is not None:
             return part.vector
-        labels = _nearest(part.photo)
+        labels = _nearest(pixels_of(part))
         return self._colours(labels if part.mask is None else labels[part.mask])
 
     def _text(self, text: str) -> Floats:

@@ -10,7 +10,6 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import ShapeError
 from ...geometry import box_of_rle, box_rle, resize_rle, size_of, unit
 from ...grounding.record import pack
 from ...grounding.similarity import Scene
@@ -28,7 +27,7 @@ from ...records import (
     Space,
 )
 from ..calibration import Calibration
-from ..protocol import Capabilities, InspectedPhoto, Interface, TextReading
+from ..protocol import Capabilities, InspectedPhoto, Interface, TextReading, encode_parts, pixels_of
 from .banks import calibration_of, make_calibration
 from .proposals import Proposals, Proposer, proposal_at
 from .regions import RegionEncoder, WholeView
@@ -162,19 +161,14 @@ class DualInterface(Interface):
         if worded:
             words = " ".join(part.label for part in worded)
             legend += np.float32(np.mean([part.weight for part in worded])) * self._text(words)
-        rows: dict[str, list[Floats]] = {"caption": [], "entity": [], "negative": []}
+        vectors: dict[int, Floats] = {}
         for part in query:
             if part.kind == "text" and part.role == "caption":
                 continue  # it stands among the words and nowhere else
-            vector = self._vector(part)
-            rows[part.role].append(vector)
+            vectors[id(part)] = self._vector(part)
             if part.kind != "text" and part.role != "negative":
-                legend += np.float32(part.weight) * vector
-        return QueryEncoding(
-            legend=unit(legend),
-            entities=np.array(rows["entity"], np.float32).reshape(-1, self.space.dim),
-            negatives=np.array(rows["negative"], np.float32).reshape(-1, self.space.dim),
-        )
+                legend += np.float32(part.weight) * vectors[id(part)]
+        return encode_parts(query, unit(legend), lambda part: vectors[id(part)])
 
     def _text(self, words: str) -> Floats:
         vector: Floats = self._encoder.encode_texts([words])[0]
@@ -185,12 +179,11 @@ class DualInterface(Interface):
             return self._text(part.label)
         if part.vector is not None and (part.photo is None or part.kind == "region"):
             return part.vector
-        if part.photo is None:
-            raise ShapeError(f"part {part.label!r} has neither pixels nor a stored vector")
+        photo = pixels_of(part)
         if part.mask is None:
-            return self._encoder.encode_images([self._encoder.prepare(part.photo)])[0].image
-        mask = self._outlined(part.photo, part.mask, part.background)
-        vector: Floats = self._regions.vectors(part.photo, [mask])[0]
+            return self._encoder.encode_images([self._encoder.prepare(photo)])[0].image
+        mask = self._outlined(photo, part.mask, part.background)
+        vector: Floats = self._regions.vectors(photo, [mask])[0]
         return vector
 
     def _outlined(self, photo: RGB, mask: BoolMask, background: BoolMask | None) -> BoolMask:

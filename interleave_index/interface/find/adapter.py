@@ -33,7 +33,7 @@ from ...records import (
 )
 from ..calibration import Calibration
 from ..latest import OfLatestQuery
-from ..protocol import Capabilities, Interface
+from ..protocol import Capabilities, Interface, encode_parts, pixels_of
 from . import tasks
 from .model import FindModel
 from .prompter import Sentence, compose
@@ -218,13 +218,8 @@ class FindAdapter(Interface):
         self, query: ResolvedQuery, captions: Mapping[str, Floats], phrases: Mapping[str, Floats]
     ) -> QueryEncoding:
         views = self._views_of(query)
-        entities = [self._part_vector(part, views, phrases) for part in query if part.role == "entity"]
-        negatives = [self._part_vector(part, views, phrases) for part in query if part.role == "negative"]
-        return QueryEncoding(
-            legend=self._legend(_asked(query), views, captions),
-            entities=np.stack(entities) if entities else np.zeros((0, self.space.dim), np.float32),
-            negatives=np.stack(negatives) if negatives else np.zeros((0, self.space.dim), np.float32),
-        )
+        legend = self._legend(_asked(query), views, captions)
+        return encode_parts(query, legend, lambda part: self._part_vector(part, views, phrases))
 
     def _legend(self, asked: ResolvedQuery, views: dict[int, View], captions: Mapping[str, Floats]) -> Floats:
         if not asked:
@@ -242,11 +237,9 @@ class FindAdapter(Interface):
         """(D,) of a part by itself; `in_mean` see `_encode_example`."""
         if part.kind == "text":
             return texts[part.label]
-        if part.photo is None or (part.kind == "region" and part.vector is not None):
-            if part.vector is None:
-                raise ShapeError(f"part {part.label!r} has neither pixels nor a stored vector")
+        if part.vector is not None and (part.photo is None or part.kind == "region"):
             return part.vector
-        view = views[id(part.photo)]
+        view = views[id(pixels_of(part))]
         if part.kind == "picture":
             return unit(to_array(tasks.propose(self._model, view.pyramid).image[0]))
         return self._encode_example(self._reference(part, view), in_mean=in_mean)

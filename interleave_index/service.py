@@ -24,7 +24,7 @@ from .errors import ImageUnreadable, InputError
 from .grammar import Query
 from .paths import user_path
 from .records import RGB, Answer, FailedFile, Filters, Hit, IngestReport, Location, Photo, Region
-from .records.texts import TEXT_KINDS
+from .records.texts import TEXT_KINDS, Passage
 from .regular import sha256_of
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 Mode = Literal["auto", "exact", "ann"]
 Depth = Literal["stored", "named", "exact"]
+Target = Literal["photos", "texts", "both"]
 
 
 class Index:
@@ -237,8 +238,9 @@ class Index:
         skip: int = 0,
         exclude_self: bool = False,
         left_out: Collection[int] = (),
+        target: Target = "photos",
     ) -> Answer:
-        """Rank the photos of the active space for one query.
+        """Rank the photos of the active space for one query, the texts beside them, or both.
 
         Args:
             query: parts, or their string form.
@@ -250,6 +252,7 @@ class Index:
             skip: leave out so many of the best hits, which a page before has shown; ranks count from the best.
             exclude_self: leave out the photos that the query names by `[photo:]` and `[region:]`.
             left_out: ids of further photos that are no hits.
+            target: `photos`, `texts` (passages, and no photos), or `both`.
         Returns:
             Hits, best first, ties by photo id; empty when nothing is indexed or the filters leave nothing.
         Raises:
@@ -274,6 +277,7 @@ class Index:
             cache=self._cache,
             skip=skip,
             left_out={*left_out, *named_photos(asked)} if exclude_self else left_out,
+            target=target,
         )
         if not answer.hits and self.ids().size == 0 and (photos := self._store.status()["photos"]):
             answer = replace(answer, notes=(*answer.notes, _all_missing(photos)))
@@ -358,6 +362,14 @@ class Index:
         """Whether a path is that of an indexed photo, or lies in the folder of the index: no output may go there."""
         lies_inside = path.is_relative_to(os.path.realpath(self.folder))
         return lies_inside or self._store.photo_by_path(path) is not None
+
+    def texts(self, photo: Photo | int | None = None) -> list[Passage]:
+        """Passages of the index by source and place in it: all of them, or those that belong to one photo."""
+        if photo is None:
+            ids = self._store.texts.every()
+            known = self._store.texts.passages(ids)
+            return [known[passage_id] for passage_id in ids if passage_id in known]
+        return self._store.texts.of_photo(int(photo.id if isinstance(photo, Photo) else photo))
 
     def library(self, filters: Filters | None = None) -> Iterator[tuple[Photo, tuple[Region, ...]]]:
         """Every photo of the active space that passes the filters, by id, with its stored regions, best first.

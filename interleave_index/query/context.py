@@ -17,6 +17,7 @@ from .pixels import LoadPicture, PixelCache
 from .reading import read_query
 from .resolve import resolve, stored_encoding, whole_text
 from .score import ScoringQuery, mean_of, scoring_query, terms
+from .words import AskedWords, asked_words
 
 if TYPE_CHECKING:
     from ..storage.store import Store
@@ -35,6 +36,7 @@ class QueryContext:
         interface: of the space.
         says_nothing: no photo can be meant, for nothing of the query can be read.
         notes: what the caller should know; grows as photos are grounded.
+        words: what is looked up as it stands in texts and file names.
     """
 
     query: Query
@@ -45,6 +47,7 @@ class QueryContext:
     interface: LazyInterface
     says_nothing: bool
     notes: list[str]
+    words: AskedWords
 
     def parts_of(self, role: str) -> list[ResolvedPart]:
         """The captions, entities or negatives, in order."""
@@ -101,12 +104,13 @@ def prepare(
     """
     resolved = resolve(query, store, space_id, load_picture, cache, pixels=pixels)
     parts, says_nothing = resolved.parts, False
+    unknown: tuple[str, ...] = ()
     notes = [*query_hints(query), *resolved.notes]
     if resolved.stored:
         encoding = stored_encoding(parts)
     else:
         reading = read_query(parts, interface.get())
-        parts, says_nothing = reading.parts, reading.says_nothing
+        parts, says_nothing, unknown = reading.parts, reading.says_nothing, reading.unknown
         notes += reading.notes
         encoding = interface.get().encode_query(parts)
     if calibration is None:
@@ -119,4 +123,5 @@ def prepare(
         entity_weight=settings.entity_weight,
         negative_weight=settings.negative_weight,
     )
-    return QueryContext(query, parts, scoring, calibration, settings, interface, says_nothing, notes)
+    words = asked_words(query, unknown)
+    return QueryContext(query, parts, scoring, calibration, settings, interface, says_nothing, notes, words)

@@ -6,10 +6,10 @@ photos and regions of the index runs on stored vectors alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from ..errors import InputError, NotInIndex
 from ..grammar import Query
 from ..interface.protocol import Interface
 from ..records import RGB, Answer, EntityHit, Filters, Floats, Hit, Photo, PhotoEncoding, Space
+from ..records.texts import TextHit, TextMatch
 from .alone import ground_alone
 from .blocks import block_of, take
 from .candidates import Ids, Mode, Path, every_cosine, nearest, plan
@@ -27,13 +28,17 @@ from .lazy_interface import LazyInterface
 from .notes import answer_notes
 from .pixels import LoadPicture, PixelCache, indexed_pixels
 from .resolve import names_indexed, own_photo, resolve
-from .score import Scores, fuse, rank, score
+from .score import Scores, fuse, rank, score, with_texts
+from .text_search import search_texts
+from .texts import PhotoTexts, text_notes
 from .verdicts import Verdicts, judge_library, judge_named_photo, judged_parts
 
 if TYPE_CHECKING:
     from ..storage.rows import StoredVectors
     from ..storage.store import Store
 
+Target = Literal["photos", "texts", "both"]
+TARGETS: tuple[Target, ...] = get_args(Target)
 RESCORED = 32  # photos beyond the last hit that are scored once more in one block, so that equals tie on every path
 _CACHE = PixelCache()
 _DEFAULTS = QuerySettings()
@@ -53,6 +58,7 @@ def search(
     cache: PixelCache | None = None,
     skip: int = 0,
     left_out: Collection[int] = (),
+    target: Target = "photos",
 ) -> Answer:
     """Rank the photos of the active space for one query, and tie its parts to the hits.
 
@@ -70,6 +76,8 @@ def search(
         cache: of the pixels of indexed photos; None shares one in this process.
         skip: of the best hits that are left out, 0 or more; ranks count from the best all the same.
         left_out: ids of photos that are no hits.
+        target: `photos`, `texts` (passages, and no photos), or `both`; filters on photos let passages through that
+            belong to a photo which passes.
     Returns:
         Hits, best first, ties by photo id; no hits when nothing is indexed or the filters leave nothing. A query that
         is one indexed photo, or a part of one, finds that photo first, with relevance 1.
@@ -79,6 +87,8 @@ def search(
         SpaceMismatch: the interface is not that of the active space.
         ImageUnreadable, ImageTooLarge, ShapeError, InputError: a picture of the query, or one of the arguments.
     """
+    if target not in TARGETS:
+        raise InputError(f"target is {target!r}, expected one of {', '.join(TARGETS)}")
     if ground not in ("stored", "named", "exact", None) or top_k < 0 or skip < 0:
         raise InputError(
             f"ground is {ground!r}, top_k is {top_k} and skip {skip}, expected stored, "
@@ -87,7 +97,8 @@ def search(
     active = store.active_space()
     if active is None:
         resolve(query, None, 0, load_picture)  # a query that could never be answered is still an error
-        return Answer(str(query), "exact", (), notes=("nothing is indexed yet",))
+        none = None if target == "photos" else ()
+        return Answer(str(query), "exact", (), notes=("nothing is indexed yet",), texts=none)
     space_id, space = active
     cache = _CACHE if cache is None else cache
     context = prepare(
@@ -100,6 +111,12 @@ def search(
         settings,
         pixels=ground == "exact",
     )
+    texts: tuple[TextHit, ...] | None = None
+    if target != "photos":
+        photo_ids = None if filters is None else store.eligible(space_id, filters)
+        texts = tuple(search_texts(store, space_id, context, photo_ids, (skip, skip + top_k)))
+        if target == "texts":
+            return Answer(str(query), "exact", (), (*context.notes, *text_notes(context, store)), texts=texts)
     options = (filters or Filters(), mode, (skip, skip + top_k), left_out)
     try:
         ranked = _ranked(store, space_id, context, *options)
@@ -108,7 +125,7 @@ def search(
     hits = _hits(store, space_id, context, ranked, ground, load_picture, cache, skip)
     cutoff = ranked.verdicts.whole.cutoff
     notes = answer_notes(context, ranked.verdicts, hits, every_photo=ranked.path == "exact" and ranked.looked_at > 0)
-    return Answer(str(query), ranked.path, tuple(hits), notes, cutoff)
+    return Answer(str(query), ranked.path, tuple(hits), (*notes, *text_notes(context, store)), cutoff, texts)
 
 
 def _hits(
@@ -137,7 +154,8 @@ def _hits(
             stored = _stored_regions(store, space_id, context, ranked.block, row, masks)
             load_pixels = partial(indexed_pixels, store, photo, load_picture, cache)
             entities = ground_photo(context, photo, stored, asked, depth, load_pixels)
-        hits.append(Hit(skip + len(hits) + 1, photo, float(ranked.scores.total[row]), relevance, entities))
+        total = float(ranked.scores.total[row])
+        hits.append(Hit(skip + len(hits) + 1, photo, total, relevance, entities, text=ranked.texts[row]))
     return hits
 
 
@@ -190,19 +208,24 @@ def ground(
     )
     encoding = interface.encode_photos([rgb])[0]
     scores = score(block_of([encoding]), context.scoring)
+    match = None
+    if store is not None and active is not None and known.id:
+        texts = PhotoTexts(store, store.indexes(active[0]), context, context.words)
+        scores = with_texts(scores, texts.added(np.array([known.id]))[0])
+        (match,) = texts.matches(np.array([known.id]))
     verdicts = judge_named_photo(context, scores)
     relevance = float(verdicts.whole.chances(scores.total)[0])
     asked = judged_parts(context, verdicts, scores, 0, relevance)
     entities = ground_photo(context, known, _fresh_regions(context, encoding, known, rgb), asked, depth, lambda: rgb)
     notes = tuple(dict.fromkeys(context.notes))
-    return Hit(1, known, float(scores.total[0]), relevance, entities, notes=notes)
+    return Hit(1, known, float(scores.total[0]), relevance, entities, notes=notes, text=match)
 
 
 @dataclass(frozen=True, slots=True)
 class _Ranked:
     """Photos of one span of the ranking, best first: the path taken, their vectors, scores and chances.
 
-    `looked_at` is how many photos were scored for it.
+    `looked_at` is how many photos were scored for it, `texts` what the texts of each added.
     """
 
     path: Path
@@ -211,6 +234,7 @@ class _Ranked:
     scores: Scores
     relevance: Floats
     verdicts: Verdicts
+    texts: Sequence[TextMatch | None] = ()
 
 
 def _ranked(
@@ -226,6 +250,11 @@ def _ranked(
     passed, top_k = max(0, span[0] - RESCORED), span[1]  # what ranks far above the span is not looked at again
     scoring, own = context.scoring, own_photo(context.query)
     allowed = store.eligible(space_id, filters)
+    texts = PhotoTexts(store, store.indexes(space_id), context, context.words)
+    required = texts.required()
+    if required is not None:
+        allowed = required if allowed is None else np.intersect1d(allowed, required)
+        allowed = np.intersect1d(allowed, store.encoded(space_id))
     if len(left_out):
         allowed = store.encoded(space_id) if allowed is None else allowed
         allowed = allowed[~np.isin(allowed, list(left_out))]
@@ -242,16 +271,16 @@ def _ranked(
     )
     if not eligible:
         return _nothing(store, space_id, context, chosen.path)
-    indexes = store.indexes(space_id)
+    indexes = texts.indexes
     if chosen.path == "ann":
-        candidates = nearest(indexes, scoring, allowed, chosen.count)
+        candidates = np.union1d(nearest(indexes, scoring, allowed, chosen.count), texts.nearest(allowed, chosen.count))
         if own is not None and (allowed is None or own in allowed):
             candidates = np.union1d(candidates, [own])
         allowed = candidates
     ids, cosines = every_cosine(indexes, scoring, allowed)
     if not len(ids):  # what was eligible was taken out since
         return _nothing(store, space_id, context, chosen.path)
-    every = fuse(cosines, scoring)
+    every = with_texts(fuse(cosines, scoring), texts.added(ids)[0])
     others = ids != own if own is not None and len(ids) > 1 else np.ones(len(ids), bool)
     # what negatives take off lowers photos, and has no part in whether the library holds what is wanted
     verdicts = judge_library(
@@ -261,14 +290,17 @@ def _ranked(
         every.negative_evidence.max(0),
         eligible,
         looked_at=len(ids),
+        words_found=texts.answer_unknown_words,
     )
     first = rank(ids, _own_first(ids, every.total, own), top_k + RESCORED)[passed:]
     block = store.vectors(space_id, ids[first])
-    scores = score(block, scoring)
+    scores = with_texts(score(block, scoring), texts.added(block.photo_ids)[0])
     best = rank(block.photo_ids, _own_first(block.photo_ids, scores.total, own), top_k - passed)[span[0] - passed :]
     relevance = verdicts.whole.chances(scores.total)
     relevance[block.photo_ids == own] = 1.0
-    return _Ranked(chosen.path, len(ids), take(block, best), scores.rows(best), relevance[best], verdicts)
+    shown = take(block, best)
+    matches = texts.matches(shown.photo_ids)
+    return _Ranked(chosen.path, len(ids), shown, scores.rows(best), relevance[best], verdicts, matches)
 
 
 def _nothing(store: Store, space_id: int, context: QueryContext, path: Path) -> _Ranked:

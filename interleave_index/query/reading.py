@@ -20,11 +20,13 @@ class ReadQuery:
         parts: in the order of the query; parts that cannot be read at all are left out.
         says_nothing: nothing of what is looked for can be read, so that no photo can be meant.
         notes: what the caller should know.
+        unknown: words that the model has not met, or cannot read.
     """
 
     parts: ResolvedQuery
     says_nothing: bool
     notes: tuple[str, ...]
+    unknown: tuple[str, ...] = ()
 
 
 def words(text: str) -> list[str]:
@@ -80,7 +82,8 @@ def read_query(parts: ResolvedQuery, interface: Interface) -> ReadQuery:
     notes += [f"{label!r} says nothing that could be looked for" for label in dict.fromkeys(empty)]
     if all(part.role == "negative" for part in kept):  # the score needs something to look for, however little it says
         kept = parts
-    return ReadQuery(kept, nothing and unread, tuple(notes))
+    unknown = [word for reading in readings.values() for word in (*reading.unknown, *reading.left_out)]
+    return ReadQuery(kept, nothing and unread, tuple(notes), tuple(unknown))
 
 
 def _says_nothing(part: ResolvedPart) -> bool:

@@ -11,6 +11,9 @@ w grows with the share of the sentence that stands in brackets: `query.entity_we
 sentence, 1 for entities alone. The score of a query that is one entity alone is that entity's *evidence*, by which its
 presence is judged.
 
+Texts of a photo add to S what their meaning and their words are worth, in nats of the query's log-odds; a photo
+without any gets nothing added and nothing taken off (`texts.py`).
+
 What a negative takes off goes by its own evidence, as a chance at even odds: nothing where it is surely absent, and
 `PENALTY` nats of the query's log-odds, times its weight, where it is surely there (`judgement.py`).
 
@@ -23,7 +26,7 @@ measurements behind the constants stand in docs/experiments.md.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -43,6 +46,7 @@ PENALTY = 5.0  # nats that a negative which is surely there takes off the log-od
 IMAGE_CENTRING = 0.5  # share of the mean caption that is taken off before images are compared
 NO_EVIDENCE = -np.inf  # the best cosine over no regions at all
 DECIMALS = 6
+CAPTION_SPREAD, SMALLEST_SPREAD = 0.12, 1e-3  # that of find-mini, and the least that is divided by
 _DEFAULTS = QuerySettings()
 SURE = 80.0  # nats; a chance so near to 0 or 1 goes no nearer, and its exponential fits into float32
 
@@ -77,6 +81,9 @@ class ScoringQuery:
         entity_weight: w.
         penalties: (N,) float32, what each negative takes off where it is surely there, in units of S.
         slopes, middles: (N,) float32, of the curve that gives a negative's chance at even odds from its evidence.
+        passages: (D,) float32 and what is taken off: `passages[0] @ p - passages[1]` says by how many standard
+            deviations a passage p is nearer to the sentence than captions in general are.
+        nat: by how much S rises where the log-odds of the query rise by one.
     """
 
     legend: Floats
@@ -86,6 +93,8 @@ class ScoringQuery:
     penalties: Floats = field(default_factory=lambda: np.zeros(0, np.float32))
     slopes: Floats = field(default_factory=lambda: np.zeros(0, np.float32))
     middles: Floats = field(default_factory=lambda: np.zeros(0, np.float32))
+    passages: tuple[Floats, float] = field(default_factory=lambda: (np.zeros(0, np.float32), 0.0))
+    nat: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,16 +168,30 @@ def scoring_query(
     mean = mean_of(calibration.phrases, dim)
     unwanted = terms(negatives, encoding.negatives, mean)
     own = [calibration.curves[kind_of_part(part)] for part in negatives]
-    scale = negative_weight * PENALTY / curve_of(parts, calibration).slope
+    nat = 1 / curve_of(parts, calibration).slope
+    mean_caption = mean_of(calibration.captions, dim)
+    spread = spread_of_captions(calibration)
+    passages = encoding.legend / np.float32(spread), float(encoding.legend @ mean_caption) / spread
     return ScoringQuery(
-        legend=encoding.legend - np.float32(IMAGE_CENTRING) * mean_of(calibration.captions, dim),
+        legend=encoding.legend - np.float32(IMAGE_CENTRING) * mean_caption,
         entities=terms(entities, encoding.entities, mean),
         negatives=unwanted,
         entity_weight=entity_weight + (ALONE - entity_weight) * sentence_share(parts),
-        penalties=np.float32(scale) * unwanted.weights,
+        penalties=np.float32(negative_weight * PENALTY * nat) * unwanted.weights,
         slopes=np.array([curve.slope for curve in own], np.float32),
         middles=np.array([curve.middle for curve in own], np.float32),
+        passages=passages,
+        nat=nat,
     )
+
+
+def spread_of_captions(calibration: Calibration) -> float:
+    """Standard deviation of the centred cosines of different captions of the bank; `CAPTION_SPREAD` without a bank."""
+    captions = calibration.captions
+    if len(captions) < 2:
+        return CAPTION_SPREAD
+    cosines = captions @ captions.T - (captions @ captions.mean(0))[:, None]
+    return max(float(cosines[~np.eye(len(captions), dtype=bool)].std()), SMALLEST_SPREAD)
 
 
 def mean_of(bank: Floats, dim: int) -> Floats:
@@ -229,6 +252,11 @@ def fuse(cosines: Cosines, query: ScoringQuery) -> Scores:
         chances: Floats = (1 / (1 + np.exp(-nats, dtype=np.float32))).astype(np.float32)
         total = total - chances @ query.penalties
     return Scores(_rounded(total), _rounded(wanted), _rounded(evidence), _rounded(unwanted))
+
+
+def with_texts(scores: Scores, added: Floats) -> Scores:
+    """The scores with what texts add, (n,) float32; zeros change nothing."""
+    return replace(scores, total=_rounded(scores.total + added), wanted=_rounded(scores.wanted + added))
 
 
 def _evident(best: Floats) -> Floats:

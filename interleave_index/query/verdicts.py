@@ -27,7 +27,14 @@ class Verdicts:
 
 
 def judge_library(
-    context: QueryContext, best: float, best_evidence: Floats, best_negatives: Floats, count: int, *, looked_at: int
+    context: QueryContext,
+    best: float,
+    best_evidence: Floats,
+    best_negatives: Floats,
+    count: int,
+    *,
+    looked_at: int,
+    words_found: bool = False,
 ) -> Verdicts:
     """The judgements over a library.
 
@@ -37,9 +44,11 @@ def judge_library(
             were looked at.
         count: photos that could have been the best.
         looked_at: of them; on the ann path negatives bring none of their own, and are judged among these alone.
+        words_found: a word that the model does not know occurs in the texts or names of photos, so that a query may be
+            meant of which it can read nothing.
     """
     fixed = context.settings.cutoff
-    if context.says_nothing:
+    if context.says_nothing and not words_found:
         count = 0
     return Verdicts(
         judge(curve_of(context.parts, context.calibration), best, count, fixed=fixed),

@@ -10,6 +10,7 @@ from typing import Any, Literal, overload
 from ..wording import number_of
 from .encodings import Box, Rle
 from .parts import PartKind
+from .texts import TextHit, TextMatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,7 @@ class Hit:
     """One ranked answer. `relevance` is calibrated, 0 to 1; `stack` names photos folded into this hit.
 
     `notes` is what the caller should know of a photo that was grounded by itself; those of a search are in its answer.
+    `text` is what the photo's texts and file names added to its score, None where they added nothing.
     """
 
     rank: int
@@ -108,13 +110,14 @@ class Hit:
     entities: tuple[EntityHit, ...] = ()
     stack: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
+    text: TextMatch | None = None
 
     def __repr__(self) -> str:
         return f"Hit({self.rank}, {self.photo!r}, score={self.score:.3f}, relevance={self.relevance:.2f})"
 
     def to_json(self) -> dict[str, Any]:
-        """The hit as plain JSON values; see docs/cli.md for the frozen form. ``notes`` only where there are some."""
-        values = {
+        """The hit as plain JSON values; see docs/cli.md. ``notes`` and ``text`` only where there are some."""
+        values: dict[str, Any] = {
             "rank": self.rank,
             "photo_id": self.photo.id,
             "path": self.photo.path,
@@ -139,7 +142,11 @@ class Hit:
                 for e in self.entities
             ],
         }
-        return values | {"notes": list(self.notes)} if self.notes else values
+        if self.notes:
+            values["notes"] = list(self.notes)
+        if self.text is not None:
+            values["text"] = self.text.to_json()
+        return values
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +159,7 @@ class Answer(Sequence[Hit]):
         hits: best first.
         notes: what the caller should know, such as stored vectors that stood in for lost pixels.
         cutoff: relevance from which a hit counts as meant; above all of them where nothing of the library is.
+        texts: passages, best first, where these were asked for; None where they were not.
     """
 
     query: str
@@ -159,6 +167,7 @@ class Answer(Sequence[Hit]):
     hits: tuple[Hit, ...]
     notes: tuple[str, ...] = ()
     cutoff: float = 0.5
+    texts: tuple[TextHit, ...] | None = None
 
     def __repr__(self) -> str:
         best = f", best {self.hits[0]!r}" if self.hits else ""
@@ -184,11 +193,12 @@ class Answer(Sequence[Hit]):
         return sum(map(self.meant, self.hits))
 
     def to_json(self) -> dict[str, Any]:
-        """The answer as plain JSON values; the form is frozen, see docs/cli.md."""
-        return {
+        """The answer as plain JSON values; see docs/cli.md. ``texts`` only where passages were asked for."""
+        values: dict[str, Any] = {
             "query": self.query,
             "path": self.path,
             "cutoff": self.cutoff,
             "notes": list(self.notes),
             "hits": [hit.to_json() for hit in self.hits],
         }
+        return values if self.texts is None else values | {"texts": [hit.to_json() for hit in self.texts]}

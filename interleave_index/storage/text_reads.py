@@ -13,12 +13,13 @@ from sqlalchemy import Connection, and_, func, inspect, select
 
 from ..errors import NotInIndex
 from ..records import FailedFile, Floats
+from ..records.texts import Passage
 from .names import real_path, stored_path
 from .reads import photos
 from .rows import Ids, LocationState
 from .statements import below_stored, chunks
 from .tables import DocumentRow, PassageEncodingRow, PassagePhotoRow, PassageRemovalRow, PassageRow
-from .text_rows import KnownDocument, PassageLinks, PendingPassage, StoredPassage, TextHalves, picture_key
+from .text_rows import KnownDocument, PassageLinks, PendingPassage, TextHalves, picture_key
 
 E = PassageEncodingRow
 
@@ -125,9 +126,9 @@ def links(connection: Connection) -> PassageLinks:
     return PassageLinks(passage_ids, np.ascontiguousarray(pairs[:, 0]), np.ascontiguousarray(pairs[:, 1]))
 
 
-def passages(connection: Connection, passage_ids: Sequence[int]) -> dict[int, StoredPassage]:
+def passages(connection: Connection, passage_ids: Sequence[int]) -> dict[int, Passage]:
     """Those of the ids that the catalog knows."""
-    found: dict[int, StoredPassage] = {}
+    found: dict[int, Passage] = {}
     for some in chunks(list(passage_ids)):
         shown: defaultdict[int, list[int]] = defaultdict(list)
         rows = connection.execute(
@@ -154,7 +155,7 @@ def passages(connection: Connection, passage_ids: Sequence[int]) -> dict[int, St
         inside = photos(connection, [row.photo_id for row in records if row.photo_id is not None])
         for row in records:
             path = real_path(row.path) if row.path is not None else inside[row.photo_id].path
-            found[row.id] = StoredPassage(
+            found[row.id] = Passage(
                 row.id,
                 row.document_id,
                 row.kind,
@@ -287,7 +288,7 @@ def moved(connection: Connection, space_id: int, mark: int) -> int:
     return len(encoded_ids(connection, space_id, after_seq=mark)) + len(removed(connection, space_id, mark))
 
 
-def known(connection: Connection, passage_id: int) -> StoredPassage:
+def known(connection: Connection, passage_id: int) -> Passage:
     """One passage.
 
     Raises:

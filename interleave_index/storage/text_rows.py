@@ -110,29 +110,6 @@ class PassageLinks:
 
 
 @dataclass(frozen=True, slots=True)
-class StoredPassage:
-    """One passage of the catalog with its source.
-
-    Attributes:
-        path: of its source; of the photo, for text that is written inside a photo's file.
-        photos: indexed photos that it shows or is about, in order, each once.
-        inline: photo ids in the order of the marks in `text`; None for a picture that is not indexed.
-    """
-
-    id: int
-    document_id: int
-    kind: str
-    path: str | None
-    title: str | None
-    language: str | None
-    ordinal: int
-    text: str
-    phrases: tuple[Span, ...]
-    photos: tuple[int, ...]
-    inline: tuple[int | None, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class TextHalves:
     """Vectors of some passages as they are stored, by id: passage ids (n,), their seqs (n,), vectors (n, D) fp16."""
 

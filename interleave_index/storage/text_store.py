@@ -8,12 +8,12 @@ from pathlib import Path
 from sqlalchemy import Connection, select
 
 from ..records import Floats
-from ..records.texts import SourceText
+from ..records.texts import Passage, SourceText
 from . import text_reads, text_writes, words
 from .rows import Ids
 from .session import Session
 from .tables import TextReadRow
-from .text_rows import DocumentWrite, KnownDocument, PassageLinks, PassageVectors, PendingPassage, StoredPassage
+from .text_rows import DocumentWrite, KnownDocument, PassageLinks, PassageVectors, PendingPassage
 
 
 class TextStore:
@@ -87,12 +87,12 @@ class TextStore:
         """Which photos the passages of present sources show or are about."""
         return self._session.remembered("passage links", text_reads.links)
 
-    def passages(self, passage_ids: Sequence[int]) -> dict[int, StoredPassage]:
+    def passages(self, passage_ids: Sequence[int]) -> dict[int, Passage]:
         """Those of the ids that the catalog knows."""
         with self._session.reading() as connection:
             return text_reads.passages(connection, passage_ids)
 
-    def of_photo(self, photo_id: int) -> list[StoredPassage]:
+    def of_photo(self, photo_id: int) -> list[Passage]:
         """Passages that show a photo or are about it, in the order of their sources."""
         with self._session.reading() as connection:
             ids = text_reads.of_photo(connection, photo_id)

@@ -58,14 +58,18 @@ class Library:
     pictures: dict[str, RGB] = field(default_factory=dict)
     built: int = 0
 
+    def file(self, name: str) -> Path:
+        """Where a picture lies: under a name without words, for these are searched too."""
+        return self.folder / f"{hashlib.sha256(name.encode()).hexdigest()[:12]}.png"
+
     def add(self, name: str, rgb: RGB, *, save: bool = False, **facts: Any) -> int:
         """Encode one picture and write it; `save` also leaves its file on the disk."""
         sha = hashlib.sha256(name.encode()).hexdigest()
         if save:
             from PIL import Image
 
-            Image.fromarray(rgb).save(self.folder / f"{name}.png")
-            sha = hashlib.sha256((self.folder / f"{name}.png").read_bytes()).hexdigest()
+            Image.fromarray(rgb).save(self.file(name))
+            sha = hashlib.sha256((self.file(name)).read_bytes()).hexdigest()
         self.add_all({name: rgb}, [PhotoFacts(sha, rgb.shape[1], rgb.shape[0], "PNG", **facts)])
         return self.ids[name]
 
@@ -85,7 +89,7 @@ class Library:
             [one.areas for one in found],
             [one.scores for one in found],
             [one.masks for one in found],
-            [str(self.folder / f"{name}.png") for name in pictures],
+            [str(self.file(name)) for name in pictures],
         )
         self.ids.update(zip(pictures, ids, strict=True))
         self.pictures.update(pictures)

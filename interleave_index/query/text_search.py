@@ -1,0 +1,105 @@
+"""Passages ranked for a query, with the phrases that answer its parts.
+
+    S = (l - m) · passage + w * sum(w_e * s_e) / sum(w_e) + nat * nats of words
+    s_e = max over phrases of (e - m) · phrase
+
+l is the sentence's vector, e an entity's, m the mean of the calibration's captions (`score.py`); the words are those
+that stand in the passage or in the title of its source (`words.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..records import Floats
+from ..records.texts import Passage, PhraseHit, Span, TextHit
+from .context import QueryContext
+from .words import Occurrences, in_passages, required_passages
+
+if TYPE_CHECKING:
+    from ..storage.indexes import VectorIndex
+    from ..storage.store import Store
+
+Ids = NDArray[np.int64]
+CANDIDATES = 200  # passages at least that are scored in full
+
+
+def search_texts(
+    store: Store, space_id: int, context: QueryContext, photo_ids: Ids | None, span: tuple[int, int]
+) -> list[TextHit]:
+    """The passages that rank in this span, best first, ties by id.
+
+    Args:
+        photo_ids: passages must show or be about one of these photos (ascending); None takes every passage.
+        span: first and end of the ranks, from 0.
+    """
+    links = store.texts.links()
+    passage_ids = required_passages(store, context.words, links.passage_ids)
+    if photo_ids is not None:
+        passage_ids = np.intersect1d(passage_ids, links.of_passage[np.isin(links.photo_ids, photo_ids)])
+    index = store.indexes(space_id).text
+    if not len(passage_ids) or not index.rows or span[1] <= span[0]:
+        return []
+    held = in_passages(store, context.words, passage_ids)
+    chosen = _candidates(index, context, passage_ids, held, max(CANDIDATES, 4 * span[1]))
+    known, cosines = index.best(context.scoring.passages[0][None], chosen)
+    spread = 1 / max(float(np.linalg.norm(context.scoring.passages[0])), 1e-9)
+    sentence = (cosines[:, 0] - np.float32(context.scoring.passages[1])) * np.float32(spread)
+    passages = store.texts.passages(known.tolist())
+    phrases = store.texts.phrase_vectors(space_id, index.dim, known.tolist())
+    entities = [_phrase_hits(context, passages.get(number), phrases.get(number)) for number in known.tolist()]
+    total = sentence + np.float32(context.scoring.nat) * held.nats(known)
+    if len(context.scoring.entities):
+        weights = context.scoring.entities.weights / context.scoring.entities.weights.sum()
+        best = np.array([[hit.score for hit in hits] for hits in entities], np.float32).reshape(len(known), -1)
+        total = total + np.float32(context.scoring.entity_weight) * (best @ weights)
+    order = [place for place in np.lexsort((known, -total)) if known[place] in passages][span[0] : span[1]]
+    return [
+        TextHit(
+            span[0] + number + 1,
+            passages[int(known[place])],
+            float(total[place]),
+            tuple(entities[place]),
+            held.words_of(int(known[place])),
+        )
+        for number, place in enumerate(order)
+    ]
+
+
+def _candidates(index: VectorIndex, context: QueryContext, passage_ids: Ids, held: Occurrences, count: int) -> Ids:
+    """Passages near to the sentence or to an entity, and those that hold most of the words; ascending."""
+    if len(passage_ids) <= count:
+        return passage_ids
+    asked = np.concatenate([context.scoring.passages[0][None], context.scoring.entities.regions])
+    _, near = index.search(asked, count, passage_ids)
+    by_words = held.ids[np.argsort(-held.nats(held.ids), kind="stable")[:count]]
+    found = np.union1d(near.ravel(), by_words)
+    return np.intersect1d(found, passage_ids)
+
+
+def _phrase_hits(context: QueryContext, passage: Passage | None, vectors: Floats | None) -> list[PhraseHit]:
+    """For each entity the phrase that answers it: one that holds its very words, else the nearest one."""
+    hits: list[PhraseHit] = []
+    for part, vector in zip(context.parts_of("entity"), context.scoring.entities.regions, strict=True):
+        if passage is None or vectors is None or not len(vectors):
+            hits.append(PhraseHit(part.label, None, 0.0))
+            continue
+        cosines = vectors @ vector
+        same = _same_words(passage.text, passage.phrases, part.label) if part.kind == "text" else []
+        best = max(same, key=lambda number: cosines[number]) if same else int(cosines.argmax())
+        hits.append(PhraseHit(part.label, passage.phrases[best], float(cosines[best])))
+    return hits
+
+
+def _same_words(text: str, phrases: Sequence[Span], label: str) -> list[int]:
+    """Phrases that hold the words of a label, articles aside."""
+    wanted = {word for word in label.casefold().split() if word not in ("a", "an", "the")}
+    return [
+        number
+        for number, (start, end) in enumerate(phrases)
+        if wanted and wanted <= set(text[start:end].casefold().split())
+    ]

@@ -1,0 +1,152 @@
+"""What the texts beside photos add to their scores.
+
+    added = nat * (V * max(0, z - Z) + nats of words)
+
+z says by how many standard deviations the best passage of a photo is nearer to the query's sentence than captions in
+general are to each other; passages below Z say nothing. A photo without texts gets nothing added and nothing taken off.
+The words are those of its passages and of its file and folder names (`words.py`). Everything is counted in nats of the
+query's log-odds, so that one rule serves every model. The constants were chosen on training captions; what was
+compared, fusion by reciprocal rank among it, stands in docs/experiments.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..records import Floats
+from ..records.texts import Passage, TextMatch
+from ..storage.words import SOURCES, Source
+from .words import NO_LIMIT, NONE, AskedWords, Occurrences, in_photos, required_photos
+
+if TYPE_CHECKING:
+    from ..storage.indexes import SpaceIndexes
+    from ..storage.store import Store
+    from .context import QueryContext
+
+Ids = NDArray[np.int64]
+PASSAGE_NATS = 1.2  # V: for each standard deviation
+NEAR_FROM = 1.67  # Z: standard deviations
+
+
+@dataclass(frozen=True)
+class PhotoTexts:
+    """The texts of one library's photos before one query.
+
+    Args:
+        store, indexes: of the library.
+        context: the query.
+        words: what it asks for as it stands.
+    """
+
+    store: Store
+    indexes: SpaceIndexes
+    context: QueryContext
+    words: AskedWords
+
+    @cached_property
+    def _occurrences(self) -> Occurrences:
+        links = self.store.texts.links()
+        return in_photos(self.store, self.words, links.of_passage, links.photo_ids)
+
+    def required(self) -> Ids | None:
+        """Photos that hold what stands in quotation marks, ascending; None where nothing does."""
+        links = self.store.texts.links()
+        return required_photos(self.store, self.words, links.of_passage, links.photo_ids)
+
+    @property
+    def answer_unknown_words(self) -> bool:
+        """Whether a word that the model does not know occurs anywhere."""
+        return bool(self._occurrences.unknown.any())
+
+    def nearest(self, allowed: Ids | None, count: int) -> Ids:
+        """At most `count` photos whose passages are nearest, and as many that hold most of the words; ascending."""
+        links = self.store.texts.links()
+        found = [NONE]
+        if self.indexes.text.rows and len(links.of_passage):
+            legend, _ = self.context.scoring.passages
+            _, passages = self.indexes.text.search(legend[None], min(count, self.indexes.text.rows))
+            found.append(links.photo_ids[np.isin(links.of_passage, passages[0])])
+        by_words = self._by_words(self._occurrences.ids)
+        best = np.argsort(-by_words, kind="stable")[:count]
+        found.append(self._occurrences.ids[best])
+        photos = np.unique(np.concatenate(found))
+        return photos if allowed is None else np.intersect1d(photos, allowed)
+
+    def added(self, photo_ids: Ids) -> tuple[Floats, Ids]:
+        """What texts add to the scores of these photos (any order), and the passage that counted most for each.
+
+        Returns:
+            (n,) float32, 0 or more; (n,) int64 passage ids, -1 where no passage is near enough.
+        """
+        added = self._by_words(photo_ids)
+        passages = np.full(len(photo_ids), -1, np.int64)
+        links = self.store.texts.links()
+        if self.indexes.text.rows and len(links.of_passage):
+            pairs = np.flatnonzero(np.isin(links.photo_ids, photo_ids))
+            near, passages = self._near(photo_ids, links.of_passage[pairs], links.photo_ids[pairs])
+            added = added + near
+        return added, passages
+
+    def _near(self, photo_ids: Ids, of_passage: Ids, owners: Ids) -> tuple[Floats, Ids]:
+        """What the meaning of the best passage of each photo adds, and which one it is.
+
+        Args:
+            of_passage, owners: pairs of a passage and a photo of these, `of_passage` ascending.
+        """
+        scoring = self.context.scoring
+        legend, offset = scoring.passages
+        known, cosines = self.indexes.text.best(legend[None], np.unique(of_passage))
+        has_vector = np.isin(of_passage, known)
+        of_passage, owners = of_passage[has_vector], owners[has_vector]
+        beyond = cosines[np.searchsorted(known, of_passage), 0] - np.float32(offset + NEAR_FROM)
+        order = np.lexsort((of_passage, -beyond, owners))  # by photo, its nearest passage first
+        own, first = np.unique(owners[order], return_index=True)
+        best, passage = beyond[order][first], of_passage[order][first]
+        near, chosen = np.zeros(len(photo_ids), np.float32), np.full(len(photo_ids), -1, np.int64)
+        if len(own):
+            places = np.minimum(np.searchsorted(own, photo_ids), len(own) - 1)
+            counts = (own[places] == photo_ids) & (best[places] > 0)
+            near[counts] = np.float32(scoring.nat * PASSAGE_NATS) * best[places][counts]
+            chosen[counts] = passage[places][counts]
+        return near, chosen
+
+    def _by_words(self, photo_ids: Ids) -> Floats:
+        """What words add to the scores of these photos."""
+        return np.float32(self.context.scoring.nat) * self._occurrences.nats(photo_ids)
+
+    def matches(self, photo_ids: Ids) -> list[TextMatch | None]:
+        """What to say of each of a few photos: what its texts added, and which of them."""
+        added, passages = self.added(photo_ids)
+        words = [self._occurrences.words_of(int(photo_id)) for photo_id in photo_ids]
+        known = self.store.texts.passages([int(passage) for passage in passages if passage >= 0])
+        found: list[TextMatch | None] = []
+        for photo_id, value, passage_id, held in zip(photo_ids.tolist(), added, passages.tolist(), words, strict=True):
+            passage = known.get(passage_id) or (self._holding(photo_id, held) if held else None)
+            found.append(TextMatch(float(value), passage, held) if value > 0 else None)
+        return found
+
+    def _holding(self, photo_id: int, words: tuple[str, ...]) -> Passage | None:
+        """The passage of a photo that holds most of these words; None where only its names hold them."""
+        own = self.store.texts.of_photo(photo_id)
+        counts = [sum(word.casefold() in passage.text.casefold() for word in words) for passage in own]
+        best = int(np.argmax(counts)) if counts else -1
+        return own[best] if best >= 0 and counts[best] else None
+
+
+def text_notes(context: QueryContext, store: Store) -> list[str]:
+    """What the user should know of how texts took part."""
+    return [
+        f"no text and no file name holds {phrase!r}, which must occur"
+        for phrase in context.words.required
+        if not any(_occurs(store, source, phrase) for source in SOURCES)
+    ]
+
+
+def _occurs(store: Store, source: Source, phrase: str) -> bool:
+    ids = store.texts.holding(source, phrase, NO_LIMIT)
+    return ids is None or len(ids) > 0

@@ -31,9 +31,11 @@ if TYPE_CHECKING:
     from markdown_it.rules_core import StateCore
     from markdown_it.rules_inline import StateInline
 
-MAX_BLOCKS = 200_000
-MAX_MARKDOWN = 1 << 20  # characters, without pictures that are written into the page
-_LONGEST_INLINE = 20_000  # characters of one paragraph of Markdown whose marks are read; their cost grows as its square
+MAX_BLOCKS = 100_000
+MAX_ELEMENTS = 500_000
+MAX_REFERENCES = 50_000
+MAX_MARKDOWN = 1 << 19  # characters, without pictures that are written into the page
+_LONGEST_INLINE = 10_000  # characters of one paragraph of Markdown whose marks are read; their cost grows as its square
 _LONGEST_FRONT_MATTER = 16_384
 
 _HEADINGS = frozenset(("h1", "h2", "h3", "h4", "h5", "h6"))
@@ -84,7 +86,7 @@ def blocks_of_html(data: bytes, path: str) -> PageBlocks:
     """Blocks of an HTML page.
 
     Raises:
-        TextUnreadable: not text, or more than `MAX_BLOCKS` blocks.
+        TextUnreadable: not text, or more than `MAX_BLOCKS`, `MAX_ELEMENTS` or `MAX_REFERENCES`.
     """
     data = _EMBEDDED.sub(b"data:", data)
     charset = _CHARSET.search(data[:2048])
@@ -95,7 +97,7 @@ def blocks_of_markdown(data: bytes, path: str) -> PageBlocks:
     """Blocks of a Markdown page; title and language of its front matter come before those of its text.
 
     Raises:
-        TextUnreadable: not text, or longer than `MAX_MARKDOWN`, or more than `MAX_BLOCKS` blocks.
+        TextUnreadable: not text, longer than `MAX_MARKDOWN`, or as for HTML.
     """
     text = decoded(_EMBEDDED.sub(b"data:", data), path)
     if len(text) > MAX_MARKDOWN:
@@ -170,9 +172,14 @@ class _Reader:
     _plain: bool = False  # whether words of this block stand outside of emphasis
     _said: bool = False  # whether this block has words but those of its pictures
     _group: int = 0
+    _elements: int = 0
+    _references: int = 0
     _links: list[str | None] = field(default_factory=list)
 
     def start(self, tag: str, attributes: dict[str, str]) -> None:
+        self._elements += 1
+        if self._elements > MAX_ELEMENTS:
+            raise unreadable(self.path, f"has more than {MAX_ELEMENTS} elements", "fewer; split it")
         if self._skipped or tag in _SKIPPED:
             if not self._skipped or tag == self._skipped[0]:
                 self._skipped.append(tag)
@@ -186,7 +193,7 @@ class _Reader:
         elif tag == "img":
             self._picture(attributes)
         elif tag == "a":
-            self._links.append(picture_path(attributes.get("href") or "", self.path))
+            self._links.append(self._file(attributes.get("href")))
         elif tag in ("td", "th"):
             self._words.append(_CELL)
         elif tag == "br":
@@ -224,10 +231,8 @@ class _Reader:
                 self._open[kind] = max(0, self._open[kind] + by)
 
     def _picture(self, attributes: dict[str, str]) -> None:
-        path = picture_path(attributes.get("src") or "", self.path)
-        path = path or picture_path(attributes.get("data-src") or "", self.path)
         linked = self._links[-1] if self._links else None
-        path = linked or path
+        path = linked or self._file(attributes.get("src")) or self._file(attributes.get("data-src"))
         alternative = folded(attributes.get("alt") or "")
         name = os.path.basename(path or _unquoted(attributes.get("src") or ""))
         if path:
@@ -235,6 +240,14 @@ class _Reader:
             self._words.append(f" {PICTURE_MARK} ")
         if alternative and not _repeats(alternative, name):
             self._words.append(f" ({alternative}) ")
+
+    def _file(self, reference: str | None) -> str | None:
+        if not reference:
+            return None
+        self._references += 1
+        if self._references > MAX_REFERENCES:
+            raise unreadable(self.path, f"has more than {MAX_REFERENCES} references", "fewer; split it")
+        return picture_path(reference, self.path)
 
     def _end_block(self) -> None:
         cells = (" ".join(cell.split()) for cell in "".join(self._words).split(_CELL))

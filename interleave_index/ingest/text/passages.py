@@ -22,7 +22,7 @@ from .words import says_something, unreadable
 
 MAX_TOKENS = 60
 MAX_PICTURES = 8  # of one passage
-MAX_PASSAGES = 20_000  # of one source
+MAX_PASSAGES = 10_000  # of one source
 
 _TOKEN = re.compile(
     r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]|[^\W_\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]{1,8}|[^\w\s]|_"
@@ -200,7 +200,7 @@ class _Cutter:
         self.heading = joined(alone, block.text)
         self.heading_pictures += block.pictures
         if says_something(block.text):
-            self.context = self.heading.replace(PICTURE_MARK, "").strip()
+            self.context = " ".join(self.heading.replace(PICTURE_MARK, " ").split())
 
     def _pictures(self, block: Block, caption_follows: bool) -> Iterator[_Draft]:
         """Pictures without words join their caption, else the words before them, else those after."""
@@ -210,7 +210,7 @@ class _Cutter:
             draft.pictures += block.pictures
             return
         yield from self._end_draft()
-        if len(self.waiting) + len(block.pictures) > MAX_PICTURES:
+        if self.waiting and len(self.waiting) + len(block.pictures) > MAX_PICTURES:
             yield from self._end_section()
         self.waiting += block.pictures
         self.waiting_text = f"{self.waiting_text} {block.text}".strip()

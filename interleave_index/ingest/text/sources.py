@@ -28,8 +28,8 @@ from .words import decoded, folded, unreadable
 
 MAX_BYTES: dict[TextKind, int] = {
     "xmp": 8 << 20,
-    "txt": 8 << 20,
-    "takeout": 8 << 20,
+    "txt": 1 << 20,
+    "takeout": 1 << 20,
     "captions": 64 << 20,
     "markdown": 8 << 20,
     "html": 8 << 20,

@@ -165,7 +165,10 @@ def test_captions_that_lead_out_of_their_folder_are_refused_with_the_line(file):
         ("markdown", b"a\0", "NUL"),
         ("html", b"<p>\0", "NUL"),
         ("markdown", b"a " * 600_000, "characters"),
-        ("html", b"<p>a" * 21_000, "passages"),
+        ("html", b"<p>a" * 11_000, "passages"),
+        ("html", b"<hr>" * 100_001, "blocks"),
+        ("html", b"<b>" * 500_001, "elements"),
+        ("html", b"<img src=a>" * 50_001, "references"),
     ],
 )
 def test_a_damaged_source_is_refused_with_its_name_what_was_found_and_what_was_expected(kind, data, words):

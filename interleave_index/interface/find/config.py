@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +32,3 @@ class FindConfig:
     most_points: int = 512
     towers: int = 0
     seeds: int = 0
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values, as `FindConfig(**values)` takes them."""
-        return asdict(self)

@@ -143,7 +143,7 @@ def save_bundle(
         "format": FORMAT,
         **facts,
         VOCABULARY: list(vocabulary.names),
-        "sizes": model.config.to_json(),
+        "sizes": asdict(model.config),
         "calibration": {},
     }
     (folder / CONFIG).write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")

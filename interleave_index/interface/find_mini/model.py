@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -71,10 +71,6 @@ class MiniConfig:
             "seeds": 36,
         }
     )
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values, as `MiniConfig(**values)` takes them."""
-        return asdict(self)
 
 
 class MiniPrompter(Prompter):

@@ -3,7 +3,7 @@
     model = load_published(folder)
     view = model.view(photo)                                     # the heavy step, once a photo
     table = model.class_table(["dog", "grass"])                  # once a list of classes
-    model.panoptic(view, table, things={0}), model.semantic(view, table), model.instances(view, table, things={0})
+    segment(*model.logits(view, table), things={0})              # generic segmentation, see `segmentation`
     model.ground(view, ["the dog on the left"])                  # a mask for each expression
     model.ground_interleaved(view, compose([...]), examples)     # a mask for each entity, in words or by example
     model.interact(view, clicks)                                 # a mask for each user mask
@@ -14,7 +14,7 @@ All 100 proposals take part; which of them an index keeps is decided in `publish
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,7 +32,6 @@ from ..find.outputs import Output, Pass
 from ..find.prompter import Sentence
 from ..find.prompts import MaskPrompt, Prompts, VisualTokens
 from ..find.tasks import Grounding, Proposals, Reference
-from . import segmentation
 from .answers import Example, Interaction, InterleavedQuery, MaskAnswer
 from .network import FindNetwork
 from .preparation import padded_size, prepare, prompt_mask, stretched, to_photo
@@ -156,23 +155,6 @@ class PublishedModel:
             table: as `class_table` gives it.
         """
         return tasks.propose(self, view.pyramid, table.to(self.device))
-
-    @torch.inference_mode()
-    def semantic(self, view: View, table: Tensor) -> Floats:
-        """(K, H, W) float32 class scores of every pixel of the photo."""
-        return to_array(segmentation.semantic(*self.logits(view, table)))
-
-    @torch.inference_mode()
-    def panoptic(self, view: View, table: Tensor, things: Collection[int]) -> segmentation.Panoptic:
-        """The panoptic picture at the photo's size; `things` are positions of countable classes in the table."""
-        return segmentation.panoptic(*self.logits(view, table), things)
-
-    @torch.inference_mode()
-    def instances(
-        self, view: View, table: Tensor, things: Collection[int] | None = None
-    ) -> list[segmentation.Instance]:
-        """At most 100 instances at the photo's size, best first; of the classes `things` only, unless None."""
-        return segmentation.instances(*self.logits(view, table), things)
 
     @torch.inference_mode()
     def logits(self, view: View, table: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,5 +1,7 @@
 """Proposals that start from cells: which are chosen, where they stand, and that masks know where they are."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -94,7 +96,7 @@ def test_every_proposal_says_how_good_it_is(interface, seen):
 
 def test_without_seeds_nothing_is_added(interface, seen):
     levels, features = seen
-    plain = FindInterface(FindConfig(**{**interface.config.to_json(), "seeds": 0})).eval()
+    plain = FindInterface(replace(interface.config, seeds=0)).eval()
     run = plain(levels, features, Prompts())
     assert run.cells is None and "pred_quality" not in run.final and run.mask_features is features
 

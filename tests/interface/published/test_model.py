@@ -182,9 +182,10 @@ def test_instances_are_ranked_by_class_and_certainty_and_things_are_chosen_after
 def test_every_answer_has_the_size_of_the_photo(model, view):
     table = model.class_table(["dog", "grass-merged"])
     assert table.shape == (3, 32)
-    assert model.semantic(view, table).shape == (2, 48, 70)
-    assert model.panoptic(view, table, {0}).ids.shape == (48, 70)
-    found = model.instances(view, table)
+    logits = model.logits(view, table)
+    assert semantic(*logits).shape == (2, 48, 70)
+    assert panoptic(*logits, {0}).ids.shape == (48, 70)
+    found = instances(*logits, None)
     assert len(found) == 24 and found[0].mask.shape == (48, 70)  # twelve proposals, two classes
     assert [one.score for one in found] == sorted((one.score for one in found), reverse=True)
     assert [one.mask.shape for one in model.ground(view, ["a dog", "the cat"])] == [(48, 70)] * 2
@@ -303,7 +304,7 @@ def test_classes_may_be_names_sentences_or_exemplar_regions(model, view):
     assert torch.allclose(names, sentences, atol=1e-6)
     shown = model.example_table([Example(view, part_of(PHOTO)), Example(view, part_of(PHOTO, slice(30, 40)))])
     assert shown.shape == (3, 32) and torch.allclose(shown[-1], names[-1])
-    assert model.semantic(view, shown).shape == (2, 48, 70)
+    assert semantic(*model.logits(view, shown)).shape == (2, 48, 70)
 
 
 def test_examples_must_be_given_for_visual_entities_and_no_others(model, view):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import io
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +89,17 @@ def encoded() -> Callable[[RGB], bytes]:
 def token() -> str:
     """A token that is long enough."""
     return TOKEN
+
+
+@pytest.fixture(scope="session")
+def run_to_end() -> Callable[[Callable[[], Coroutine[Any, Any, None]]], None]:
+    """Run a coroutine function in an event loop of its own, in a thread: that of the browser runs in this one."""
+
+    def run_to_end(story: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        with ThreadPoolExecutor(1) as thread:
+            thread.submit(lambda: asyncio.run(story())).result(120)
+
+    return run_to_end
 
 
 # --- a real browser --------------------------------------------------------------------------

@@ -315,7 +315,7 @@ def test_photos_that_another_process_took_in_and_a_new_generation_are_found_with
 
 
 @pytest.mark.parametrize("ending", ["deadline", "cancelled"])
-def test_a_place_that_comes_at_the_moment_at_which_nobody_waits_any_more_is_not_lost(ending):
+def test_a_place_that_comes_at_the_moment_at_which_nobody_waits_any_more_is_not_lost(ending, run_to_end):
     """Both happen in one turn of the event loop, which is busy when they are due: first the place, then the end."""
     from interleave_index.web.gate import Overfull, Turns
 
@@ -333,10 +333,10 @@ def test_a_place_that_comes_at_the_moment_at_which_nobody_waits_any_more_is_not_
         await asyncio.wait_for(turns.take("a third", 0.05), 1)
         assert turns.count == 0
 
-    asyncio.run(story())
+    run_to_end(story)
 
 
-def test_work_that_is_stuck_is_counted_right_whoever_counts():
+def test_work_that_is_stuck_is_counted_right_whoever_counts(run_to_end):
     from interleave_index.web.gate import SPARE, Threads
     from interleave_index.web.problems import Refused
 
@@ -349,7 +349,7 @@ def test_work_that_is_stuck_is_counted_right_whoever_counts():
 
     for _ in range(5):
         go.clear()
-        asyncio.run(give_up())
+        run_to_end(give_up)
         assert threads.stuck == SPARE
         go.set()
         deadline = time.monotonic() + 5

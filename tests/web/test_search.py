@@ -333,9 +333,8 @@ def test_names_in_an_archive_are_each_there_once_on_every_disk_and_lead_nowhere(
     assert len(set(many)) == 5000 and many[-1] == "IMG (5000).jpg"
 
 
-def test_an_archive_is_made_piece_by_piece(tmp_path, drawn_photos):
+def test_an_archive_is_made_piece_by_piece(tmp_path, run_to_end):
     """Sparse files of 192 MiB, sent without holding more than a piece; it can be read by anything."""
-    import asyncio
     import hashlib
     import tracemalloc
 
@@ -361,7 +360,7 @@ def test_an_archive_is_made_piece_by_piece(tmp_path, drawn_photos):
                 out.write(data)
 
     tracemalloc.start()
-    asyncio.run(send())
+    run_to_end(send)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     gate.close()

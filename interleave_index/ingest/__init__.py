@@ -3,6 +3,7 @@
 sniff           what a file is, by its first bytes
 scan            which files are photos, and which folders could not be listed
 exif, xmp       time, camera, lens, place
+text            texts beside photos, inside them and on pages -> passages
 containers      what stands around the pixels in PNG, HEIF, AVIF and JPEG XL
 profiles        ICC profiles of colour spaces that a file names by number
 colour          any mode and profile -> 8-bit sRGB

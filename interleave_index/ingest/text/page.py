@@ -114,7 +114,7 @@ def blocks_of_markdown(data: bytes, path: str) -> PageBlocks:
 def picture_path(reference: str, page: str) -> str | None:
     """The absolute path of a picture that a page refers to; None for another machine, data, and no picture's name.
 
-    >>> picture_path("img/a%20b.jpg?size=2#top", "/notes/trip.md"), picture_path("https://host/a.jpg", "/notes/trip.md")
+    >>> picture_path("img/a%20b.jpg?size=2#top", "/notes/trip.html"), picture_path("https://host/a.jpg", "/notes/trip.html")
     ('/notes/img/a b.jpg', None)
     """
     reference = reference.strip().replace("\\", "/")

@@ -46,8 +46,8 @@ def kind_of(name: str, siblings: Collection[str]) -> TextKind | None:
         name: of the file, without its folder.
         siblings: names of all files in that folder; a `Siblings` is fastest when many names are asked.
 
-    >>> kind_of("a.txt", {"a.txt", "a.jpg"}), kind_of("todo.txt", {"todo.txt"}), kind_of("trip.md", ())
-    ('txt', None, 'markdown')
+    >>> kind_of("a.txt", {"a.txt", "a.jpg"}), kind_of("todo.txt", {"todo.txt"}), kind_of("trip.html", ())
+    ('txt', None, 'html')
     """
     if name.startswith("."):
         return None

@@ -65,7 +65,7 @@ def test_title_and_description_are_one_passage_about_no_named_photo_and_keywords
             )
         )
     )
-    assert source.kind == "embedded"
+    assert source is not None and source.kind == "embedded"
     first, second = source.passages
     assert (first.text, second.text) == ("Day at the pond. Ilse feeds the ducks.", "duck, pond")
     assert first.about == second.about == ()

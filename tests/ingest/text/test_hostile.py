@@ -11,7 +11,7 @@ import pytest
 from interleave_index.errors import TextUnreadable
 from interleave_index.ingest.text.passages import MAX_TOKENS, tokens
 from interleave_index.ingest.text.sources import read_source
-from interleave_index.records.texts import PICTURE_MARK
+from interleave_index.records.texts import PICTURE_MARK, TextKind
 
 SECONDS = 2.0  # for one small source, on a busy machine
 
@@ -59,7 +59,7 @@ TAKEOUT = json.dumps(
     {"title": "a.jpg", "description": "Zoë 🐕 at the lake", "people": [{"name": "Ilse"}], "n": [1.5, None]}
 )
 CAPTIONS = "\n".join(json.dumps({"file": f"{name}.jpg", "text": "A dog\nruns"}) for name in "abc")
-SOURCES = {
+SOURCES: dict[TextKind, str] = {
     "markdown": MARKDOWN,
     "html": HTML,
     "xmp": XMP,
@@ -161,7 +161,7 @@ def test_two_thousand_damaged_sources_of_each_kind_are_read_or_refused():
 
 
 N = 20_000
-BOMBS = {
+BOMBS: dict[str, tuple[TextKind, bytes]] = {
     "nested divisions": ("html", b"<div>" * N),
     "nested tables": ("html", b"<table><td>" * N),
     "formatting that is never closed": ("html", b"<b><p>x" * 5000),

@@ -37,6 +37,7 @@ from .state import (
     cosines,
     joined,
     mask_logits,
+    put_back,
     token_variable,
     visual_variables,
 )
@@ -243,8 +244,7 @@ class FindInterface(nn.Module):
 
     def _learned(self, name: str, batch: int, index: Tensor | None = None) -> Variable:
         """Proposals are the object queries; any other learned variable repeats the image query, once an index."""
-        objects = self.config.object_queries
-        rows = slice(0, objects) if name in PROPOSALS else slice(objects, None)
+        rows = slice(-1) if name in PROPOSALS else slice(-1, None)
         content, position = self.query_feat.weight[rows], self.query_embed.weight[rows]
         if index is not None:
             content, position = content.expand(index.shape[1], -1), position.expand(index.shape[1], -1)
@@ -295,8 +295,8 @@ class FindInterface(nn.Module):
             variables.append(self._learned("queries_interleave_entity", batch, interleave.query_index))
             words = interleave.text.tokens
             visual = interleave.visual[:, :, None].to(words.dtype)
-            content = words + visual * self.query_feat.weight[self.config.object_queries]
-            position = words + visual * self.query_embed.weight[self.config.object_queries]
+            content = words + visual * self.query_feat.weight[-1]
+            position = words + visual * self.query_embed.weight[-1]
             variables.append(
                 Variable("tokens_interleave_legend", content, position, interleave.text.pad, interleave.token_index)
             )
@@ -311,13 +311,8 @@ class FindInterface(nn.Module):
                 variable.content = variable.levels[level]
                 variable.position = variable.levels[level].detach()
         self._content(state, number, level)
-        stream = torch.cat([v.content for v in state.variables], 1)
-        place = torch.cat([v.position for v in state.variables], 1)
-        stream = self.condition_attention.layers[number](stream, place, state.condition)
-        stream = self.transformer_ffn_layers[number](stream)
-        sizes = [v.content.shape[1] for v in state.variables]
-        for variable, content in zip(state.variables, stream.split(sizes, 1), strict=True):
-            variable.content = content
+        stream = self.condition_attention.layers[number](*joined(state.variables), state.condition)
+        put_back(state.variables, self.transformer_ffn_layers[number](stream))
 
     def _content(self, state: State, number: int, level: int) -> None:
         layer = self.content_attention.layers[number]
@@ -335,8 +330,7 @@ class FindInterface(nn.Module):
             vision = [v for v in state.variables if v.name in VISION_GROUP]
             updated.append((vision, layer(*joined(vision), level_tokens.key, level_tokens.source, state.blocked)))
         for group, stream in updated:
-            for variable, content in zip(group, stream.split([v.content.shape[1] for v in group], 1), strict=True):
-                variable.content = content
+            put_back(group, stream)
 
     # --- heads --------------------------------------------------------------------------------
 

@@ -57,6 +57,13 @@ def joined(variables: Sequence[Variable]) -> tuple[Tensor, Tensor]:
     return torch.cat([v.content for v in variables], 1), torch.cat([v.position for v in variables], 1)
 
 
+def put_back(variables: Sequence[Variable], stream: Tensor) -> None:
+    """Rows as `joined` puts them together become the contents of their variables."""
+    sizes = [v.content.shape[1] for v in variables]
+    for variable, content in zip(variables, stream.split(sizes, 1), strict=True):
+        variable.content = content
+
+
 def cosines(rows: Tensor, others: Tensor) -> Tensor:
     """(..., N, C) against (..., M, C) to (..., N, M), with the published guard of the norms."""
     rows = rows / (rows.norm(dim=-1, keepdim=True) + 1e-7)

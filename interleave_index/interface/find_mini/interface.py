@@ -149,14 +149,14 @@ class FindMini(FindAdapter):
     # --- pictures in queries --------------------------------------------------------------------
 
     def _reference(self, part: ResolvedPart, view: View) -> Reference:
-        grid = view.pyramid.mask_features.shape[-2], view.pyramid.mask_features.shape[-1]
+        height, width = view.pyramid.mask_features.shape[-2:]
+        grid = height, width
         mask = np.ones(grid, bool) if part.mask is None else squashed_mask(part.mask, grid)
-        background = None if part.background is None else squashed_mask(part.background, grid)
-        return Reference(
-            view.pyramid,
-            torch.as_tensor(mask, device=self._device),
-            None if background is None else torch.as_tensor(background, device=self._device),
-        )
+        reference = Reference(view.pyramid, torch.as_tensor(mask, device=self._device))
+        if part.background is None:
+            return reference
+        background = squashed_mask(part.background, grid)
+        return replace(reference, background=torch.as_tensor(background, device=self._device))
 
     def _encode_example(self, reference: Reference, *, in_mean: bool = False) -> Floats:
         """The entity's own vector, which needs no proposals; but in means drawn towards its likely names."""

@@ -17,7 +17,7 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
@@ -114,8 +114,10 @@ def blocks_of_markdown(data: bytes, path: str) -> PageBlocks:
 def picture_path(reference: str, page: str) -> str | None:
     """The absolute path of a picture that a page refers to; None for another machine, data, and no picture's name.
 
-    >>> picture_path("img/a%20b.jpg?size=2#top", "/notes/trip.html"), picture_path("https://host/a.jpg", "/notes/trip.html")
-    ('/notes/img/a b.jpg', None)
+    >>> picture_path("img/a%20b.jpg?size=2#top", "/notes/trip.html")
+    '/notes/img/a b.jpg'
+    >>> picture_path("https://host/a.jpg", "/notes/trip.html") is None
+    True
     """
     reference = reference.strip().replace("\\", "/")
     if not reference or len(reference) > 4096:
@@ -298,26 +300,26 @@ def _markdown() -> MarkdownIt:
 
     reader = MarkdownIt("commonmark").enable("table")
     reader.validateLink = lambda url: True  # type: ignore[method-assign]  # what is no picture's path is left out later
-    reader.core.ruler.at("inline", _bounded_inline)
-    reader.inline.ruler.before("image", "wiki_picture", _wiki_picture)
+    reader.core.ruler.at("inline", partial(_bounded_inline, reader))
+    reader.inline.ruler.before("image", "wiki_picture", partial(_wiki_picture, reader))
     return reader
 
 
-def _bounded_inline(state: StateCore) -> None:
+def _bounded_inline(reader: MarkdownIt, state: StateCore) -> None:
     """Markdown's own rule, but a paragraph of enormous length is taken as plain words."""
     for token in state.tokens:
         if token.type != "inline":
             continue
         token.children = []
         if len(token.content) <= _LONGEST_INLINE:
-            state.md.inline.parse(token.content, state.md, state.env, token.children)
+            reader.inline.parse(token.content, reader, state.env, token.children)
         else:
             from markdown_it.token import Token
 
             token.children.append(Token("text", "", 0, content=token.content))
 
 
-def _wiki_picture(state: StateInline, silent: bool) -> bool:
+def _wiki_picture(reader: MarkdownIt, state: StateInline, silent: bool) -> bool:
     """`![[picture.jpg|words]]`; words that are a size, as `300x200`, are none."""
     if not state.src.startswith("![[", state.pos):
         return False
@@ -329,9 +331,8 @@ def _wiki_picture(state: StateInline, silent: bool) -> bool:
         words = match[2] or ""
         token.attrs = {"src": match[1].strip(), "alt": ""}
         token.content = "" if re.fullmatch(r"[\dx ]*", words) else words
-        text = state.md.inline
         token.children = []
-        text.parse(token.content, state.md, state.env, token.children)
+        reader.inline.parse(token.content, reader, state.env, token.children)
     state.pos = match.end()
     return True
 

@@ -45,7 +45,7 @@ def said(source):
         (LONG[:45] + ".json", ["b.jpg"], None),
         ("captions.jsonl", [], "captions"),
         ("other.jsonl", [], None),
-        ("trip.md", [], "markdown"),
+        ("TRIP.md", [], "markdown"),
         ("trip.Markdown", [], "markdown"),
         ("index.htm", [], "html"),
         ("index.html", [], "html"),

@@ -116,7 +116,7 @@ def search(
         photo_ids = None if filters is None else store.eligible(space_id, filters)
         texts = tuple(search_texts(store, space_id, context, photo_ids, (skip, skip + top_k)))
         if target == "texts":
-            return Answer(str(query), "exact", (), (*context.notes, *text_notes(context, store)), texts=texts)
+            return Answer(str(query), "exact", (), (*context.notes, *text_notes(context, store, texts)), texts=texts)
     options = (filters or Filters(), mode, (skip, skip + top_k), left_out)
     try:
         ranked = _ranked(store, space_id, context, *options)
@@ -125,7 +125,9 @@ def search(
     hits = _hits(store, space_id, context, ranked, ground, load_picture, cache, skip)
     cutoff = ranked.verdicts.whole.cutoff
     notes = answer_notes(context, ranked.verdicts, hits, every_photo=ranked.path == "exact" and ranked.looked_at > 0)
-    return Answer(str(query), ranked.path, tuple(hits), (*notes, *text_notes(context, store)), cutoff, texts)
+    return Answer(
+        str(query), ranked.path, tuple(hits), (*notes, *text_notes(context, store, texts or ())), cutoff, texts
+    )
 
 
 def _hits(

@@ -11,6 +11,7 @@ compared, fusion by reciprocal rank among it, stands in docs/experiments.md.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -19,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..records import Floats
-from ..records.texts import Passage, TextMatch
+from ..records.texts import Passage, TextHit, TextMatch
 from ..storage.words import SOURCES, Source
 from .words import NO_LIMIT, NONE, AskedWords, Occurrences, in_photos, required_photos
 
@@ -138,13 +139,18 @@ class PhotoTexts:
         return own[best] if best >= 0 and counts[best] else None
 
 
-def text_notes(context: QueryContext, store: Store) -> list[str]:
-    """What the user should know of how texts took part."""
-    return [
+def text_notes(context: QueryContext, store: Store, shown: Sequence[TextHit] = ()) -> list[str]:
+    """What the user should know of how texts took part; `shown` are passages that the answer shows."""
+    notes = [
         f"no text and no file name holds {phrase!r}, which must occur"
         for phrase in context.words.required
         if not any(_occurs(store, source, phrase) for source in SOURCES)
     ]
+    built = context.interface.built
+    with_pictures = any(hit.passage.inline for hit in shown)
+    if built is not None and with_pictures and not built.capabilities.reads_pictures_in_text:
+        notes.append("this model cannot read pictures inside a text: passages are found by their words alone")
+    return notes
 
 
 def _occurs(store: Store, source: Source, phrase: str) -> bool:

@@ -1,0 +1,353 @@
+"""Texts beside the photos, from their files to the answers: ingest, and searches of photos and of texts."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from interleave_index import Config, Index
+from interleave_index.errors import InputError
+from interleave_index.interface.protocol import Capabilities, TextReading
+from interleave_index.interface.toy import ToyInterface
+from interleave_index.records import Filters
+from interleave_index.storage.store import Store
+
+MARK = "\N{OBJECT REPLACEMENT CHARACTER}"
+
+
+@pytest.fixture
+def folder(drawn_photos, tmp_path: Path) -> Path:
+    """Copies of the drawn photos under names without words."""
+    made = tmp_path / "x"
+    made.mkdir()
+    for number, photo in enumerate(sorted(drawn_photos.folder.iterdir())):
+        (made / f"{number}{number}.png").write_bytes(photo.read_bytes())
+    return made
+
+
+BLUE, GREEN, PURPLE, RED, RED_AND_BLUE, YELLOW = (f"{n}{n}" for n in range(6))  # by name of the drawing
+
+
+@pytest.fixture
+def open_index(tmp_path: Path) -> Iterator[Callable[..., Index]]:
+    """Opens the index of the test, with the toy interface."""
+    made: list[Index] = []
+
+    def opened(interface: Any = None, **flags: Any) -> Index:
+        config = Config().with_flags(models_interface="toy", ingest_workers=0, **flags)
+        made.append(Index.open(tmp_path / "index", config=config, interface=interface or ToyInterface(), create=True))
+        return made[-1]
+
+    yield opened
+    for index in made:
+        index.close()
+
+
+def stems(answer: Any) -> list[str]:
+    return [Path(hit.photo.path).stem for hit in answer]
+
+
+def test_a_page_is_cut_into_passages_that_show_its_pictures(folder, open_index):
+    (folder / "page.md").write_text(
+        f"# Shapes\n\nA round thing ![]({RED}.png) here.\n\nAnd a square. ![]({GREEN}.png)\n"
+    )
+    index = open_index()
+    report = index.ingest(folder)
+    assert report.texts == {"seen": 1, "read": 1, "missing": 0, "passages": 2} and report.added == 6
+    first, second = index.texts()
+    assert MARK in first.text and first.title == "Shapes" and first.path == str(folder / "page.md")
+    assert [stems_of(index, passage.photos) for passage in (first, second)] == [[RED], [GREEN]]
+    assert index.texts(first.photos[0]) == [first] and all(check.ok for check in index.verify())
+    assert index.ingest(folder).texts == {"seen": 1, "read": 0, "missing": 0, "passages": 0}
+
+
+def stems_of(index: Index, photo_ids: Any) -> list[str]:
+    return [Path(index.photo(photo_id).path).stem for photo_id in photo_ids]
+
+
+class KnowsNoNames(ToyInterface):
+    """An interface that says which words it has not met."""
+
+    def reading(self, text: str) -> TextReading:
+        unknown = tuple(word for word in text.split() if word.istitle())
+        return TextReading(unknown=unknown, nothing=unknown == tuple(text.split()))
+
+
+def test_a_name_that_no_model_knows_finds_its_photo_first_and_says_by_what(folder, open_index):
+    (folder / f"{PURPLE}.txt").write_text("Grandma Ilse at the lake")
+    index = open_index(KnowsNoNames())
+    index.ingest(folder)
+    answer = index.search("a red thing of Ilse")
+    assert stems(answer)[:2] == [PURPLE, RED]
+    (text,) = {answer[0].text}
+    assert text is not None and text.words == ("Ilse",) and text.passage.text == "Grandma Ilse at the lake"
+    assert answer[0].to_json()["text"]["words"] == ["Ilse"] and answer[-1].text is None
+    assert answer.meant(index.search("Ilse")[0])
+
+
+def test_numbers_in_file_names_find_their_photos(folder, open_index):
+    (folder / f"{YELLOW}.png").rename(folder / "IMG_2043.png")
+    index = open_index()
+    index.ingest(folder)
+    answer = index.search("IMG_2043")
+    assert stems(answer)[0] == "IMG_2043" and answer[0].text.words[-1] == "2043" and answer[0].text.passage is None
+
+
+def test_without_texts_scores_are_those_of_the_pixels_to_the_last_digit(folder, open_index):
+    index = open_index()
+    index.ingest(folder)
+    before = [(hit.photo.id, hit.score, hit.relevance) for hit in index.search("red [disc] beside [blue]", 10)]
+    (folder / "page.md").write_text("words about something else entirely")
+    index.ingest(folder)
+    assert [(hit.photo.id, hit.score, hit.relevance) for hit in index.search("red [disc] beside [blue]", 10)] == before
+
+
+def test_what_a_text_means_raises_the_photo_that_it_is_about(folder, open_index):
+    (folder / f"{YELLOW}.txt").write_text("something green")
+    index = open_index()
+    index.ingest(folder)
+    plain = by_name(index, "green")
+    (folder / f"{YELLOW}.txt").unlink()
+    index.ingest(folder)
+    bare = by_name(index, "green")
+    assert plain[YELLOW] > bare[YELLOW]
+    assert {name: score for name, score in plain.items() if name != YELLOW} == {
+        name: score for name, score in bare.items() if name != YELLOW
+    }
+
+
+def by_name(index: Index, query: str) -> dict[str, float]:
+    return {Path(hit.photo.path).stem: hit.score for hit in index.search(query, 6)}
+
+
+def test_both_paths_agree_when_texts_take_part(folder, open_index):
+    (folder / f"{YELLOW}.txt").write_text("a green kite of Ilse")
+    (folder / "page.md").write_text(f"Green grass. ![]({GREEN}.png) ![]({RED}.png)")
+    index = open_index()
+    index.ingest(folder)
+    for query in ("green", "Ilse", "[green] grass", '"kite"'):
+        exact, ann = (index.search(query, 6, mode=mode) for mode in ("exact", "ann"))
+        assert exact.hits == ann.hits and (exact.path, ann.path) == ("exact", "ann")
+
+
+def test_quoted_words_must_occur(folder, open_index):
+    (folder / f"{YELLOW}.txt").write_text("the old harbour wall")
+    index = open_index()
+    index.ingest(folder)
+    assert stems(index.search('red "harbour wall"')) == [YELLOW]
+    answer = index.search('red "wall harbour"')
+    assert list(answer) == [] and any("'wall harbour', which must occur" in note for note in answer.notes)
+
+
+def test_passages_are_ranked_with_the_phrase_that_answers_each_part(folder, open_index):
+    (folder / "a.md").write_text("A green square stands beside the purple stripe.")
+    (folder / "b.md").write_text("Nothing but a blue triangle and white paper.")
+    index = open_index()
+    index.ingest(folder)
+    answer = index.search("[purple] and [green]", target="texts")
+    assert list(answer) == [] and answer.texts[0].passage.path.endswith("a.md")
+    lit = [answer.texts[0].passage.text[slice(*entity.span)] for entity in answer.texts[0].entities]
+    assert "purple" in lit[0] and "green" in lit[1]
+    both = index.search("[purple]", target="both")
+    assert stems(both)[0] == PURPLE and both.texts[0].passage.path.endswith("a.md")
+    assert json.loads(json.dumps(both.to_json()))["texts"][0]["entities"][0]["span"]
+    assert "texts" not in index.search("[purple]").to_json()
+    with pytest.raises(InputError, match="target"):
+        index.search("red", target="pages")  # type: ignore[arg-type]
+
+
+def test_a_part_of_a_picture_finds_the_passage_that_shows_the_same_thing(folder, open_index, drawn_photos):
+    (folder / "page.md").write_text(f"One. ![]({RED}.png)\n\nTwo. ![]({GREEN}.png)\n\nThree. ![]({PURPLE}.png)\n\n")
+    index = open_index()
+    index.ingest(folder)
+    asked = f"[image:{drawn_photos.red_disc_and_blue_square.path}#box=10,28,50,68]"
+    assert stems_of(index, index.search(asked, target="texts").texts[0].passage.photos) == [RED]
+    purple = next(hit.photo.id for hit in index.search("purple"))
+    assert stems_of(index, index.search(f"[photo:{purple}]", target="texts").texts[0].passage.photos) == [PURPLE]
+
+
+def test_filters_let_through_the_passages_of_photos_that_pass(folder, open_index):
+    (folder / "deep").mkdir()
+    (folder / f"{RED}.png").rename(folder / "deep" / f"{RED}.png")
+    (folder / "a.md").write_text(f"red ![](deep/{RED}.png)\n\n# Next\n\nred too ![]({GREEN}.png)")
+    index = open_index()
+    index.ingest(folder)
+    found = index.search("red", target="texts", filters=Filters(folder=str(folder / "deep"))).texts
+    assert [stems_of(index, hit.passage.photos) for hit in found] == [[RED]]
+
+
+def test_moves_edits_and_deletions_are_followed(folder, open_index):
+    page = folder / "page.md"
+    page.write_text(f"One. ![]({RED}.png)\n\n# Two\n\nSecond.")
+    index = open_index()
+    index.ingest(folder)
+    ids = [passage.id for passage in index.texts()]
+    page.rename(folder / "renamed.md")
+    assert index.ingest(folder).texts["passages"] == 0 and [passage.id for passage in index.texts()] == ids
+    assert {passage.path for passage in index.texts()} == {str(folder / "renamed.md")}
+    (folder / "renamed.md").write_text(f"One. ![]({RED}.png)\n\n# Two\n\nAnother second.")
+    assert index.ingest(folder).texts["passages"] == 1 and index.texts()[0].id == ids[0]
+    (folder / "renamed.md").unlink()
+    assert index.ingest(folder).texts["missing"] == 1 and index.texts() == []
+    assert all(check.ok for check in index.verify())
+
+
+def test_a_picture_that_changes_under_a_passage_changes_its_vector(folder, open_index, drawn_photos):
+    (folder / "page.md").write_text(f"Look: ![]({RED}.png)")
+    index = open_index()
+    index.ingest(folder)
+    (folder / f"{RED}.png").write_bytes(Path(drawn_photos.green_square.path).read_bytes() + b" ")
+    report = index.ingest(folder)
+    assert report.texts["passages"] == 1 and stems_of(index, index.texts()[0].photos) == [RED]
+
+
+def test_a_source_that_cannot_be_read_is_a_line_of_the_report_and_a_new_failure_once(folder, open_index):
+    (folder / "captions.jsonl").write_text('{"file": "../secret.jpg", "text": "x"}')
+    index = open_index()
+    (failed,) = index.ingest(folder).new_failures
+    assert (failed.path, failed.reason) == (str(folder / "captions.jsonl"), "TextUnreadable")
+    again = index.ingest(folder)
+    assert again.new_failures == () and [old.path for old in again.failed] == [failed.path]
+    assert [old.path for old in index.failed()] == [failed.path]
+
+
+def test_kinds_can_be_switched_off(folder, open_index):
+    (folder / f"{RED}.txt").write_text("a note")
+    (folder / "page.md").write_text("a page")
+    index = open_index(ingest_text=("markdown",))
+    index.ingest(folder)
+    assert [passage.kind for passage in index.texts()] == ["markdown"]
+
+
+def test_what_is_written_in_a_photo_is_read_also_where_it_was_taken_in_before(folder, open_index, tmp_path):
+    from PIL import Image
+    from PIL.PngImagePlugin import PngInfo
+
+    exif = Image.Exif()
+    exif[0x010E] = "The harbour of Visby"
+    with Image.open(folder / f"{RED}.png") as image:
+        image.save(folder / f"{RED}.png", exif=exif, pnginfo=PngInfo())
+    index = open_index(ingest_text=())
+    index.ingest(folder)
+    assert index.texts() == []
+    index.close()
+    index = open_index()
+    report = index.ingest(folder)
+    assert (report.present, report.texts["passages"]) == (6, 1) and index.texts()[0].text == "The harbour of Visby"
+    assert stems(index.search("Visby"))[0] == RED
+
+
+def test_forgotten_texts_stay_out(folder, open_index):
+    (folder / "page.md").write_text("a page")
+    index = open_index()
+    index.ingest(folder)
+    index.forget([folder / "page.md"])
+    index.ingest(folder)
+    assert index.texts() == []
+    index.undo_forget([folder / "page.md"])
+    index.ingest(folder)
+    assert [passage.text for passage in index.texts()] == ["a page"]
+
+
+class WordsOnly(ToyInterface):
+    """An interface that looks at pictures and words apart."""
+
+    capabilities = Capabilities(reads_pictures_in_text=False)
+
+
+def test_an_interface_that_cannot_read_pictures_in_text_gets_the_words(folder, open_index):
+    (folder / "page.md").write_text(f"something green ![]({PURPLE}.png)")
+    index = open_index(WordsOnly())
+    index.ingest(folder)
+    assert index.search("green", target="texts").texts[0].score > index.search("purple", target="texts").texts[0].score
+    assert any("words alone" in note for note in index.search("green", target="texts").notes)
+
+
+class Refusing(ToyInterface):
+    """An interface that breaks on one word."""
+
+    def encode_query(self, query):
+        if any("poison" in part.label for part in query):
+            raise RuntimeError("no such word")
+        return super().encode_query(query)
+
+
+def test_a_passage_that_the_model_refuses_costs_that_passage_only(folder, open_index):
+    (folder / "a.md").write_text("a red poison")
+    (folder / "b.md").write_text("a green meadow")
+    index = open_index(Refusing())
+    report = index.ingest(folder)
+    assert [(Path(failed.path).name, failed.reason) for failed in report.failed] == [("a.md", "ModelError")]
+    assert report.texts["passages"] == 1 and all(check.ok for check in index.verify())
+
+
+class Slow(ToyInterface):
+    """An interface that gives the reports on progress time."""
+
+    def encode_queries(self, queries):
+        time.sleep(0.15)
+        return super().encode_queries(queries)
+
+
+def test_a_run_that_is_stopped_goes_on_where_it_was(folder, open_index):
+    for number in range(300):
+        (folder / f"{number}.md").write_text(f"page number {number}")
+    index = open_index(Slow())
+    stop = threading.Event()
+
+    def progress(now: Any) -> None:
+        if now.passages:
+            stop.set()
+
+    report = index.ingest(folder, progress=progress, stop=stop)
+    assert report.interrupted and 0 < report.texts["passages"] < 300
+    assert all(check.ok for check in index.verify())
+    assert index.ingest(folder).texts["passages"] == 300 - report.texts["passages"]
+
+
+KILLED = """
+import sys
+from interleave_index import Config, Index
+from interleave_index.interface.toy import ToyInterface
+config = Config().with_flags(models_interface="toy", ingest_workers=0)
+with Index.open(sys.argv[1], config=config, interface=ToyInterface(), create=True) as index:
+    print("begun", flush=True)
+    index.ingest(sys.argv[2])
+"""
+
+
+@pytest.mark.parametrize("seconds", [0.3, 0.7, 1.1])
+def test_a_kill_during_the_ingest_of_texts_loses_and_doubles_nothing(folder, tmp_path, seconds):
+    for number in range(400):
+        (folder / f"{number}.md").write_text(f"page {number}\n\n# Next\n\nmore words of {number}")
+    words = [sys.executable, "-c", KILLED, str(tmp_path / "index"), str(folder)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stdout.readline() == b"begun\n"
+        time.sleep(seconds)
+        os.kill(process.pid, signal.SIGKILL)
+    with Index.open(tmp_path / "index", interface=ToyInterface()) as index:
+        assert all(check.ok for check in index.verify())
+        index.ingest(folder)
+        texts = [passage.text for passage in index.texts()]
+        assert len(texts) == len(set(texts)) == 800 and all(check.ok for check in index.verify())
+
+
+def test_vectors_of_texts_lie_in_a_file_after_an_ingest(folder, open_index):
+    (folder / "a.md").write_text("a red page")
+    index = open_index()
+    index.ingest(folder)
+    kinds = {row["kind"]: row["rows"] for row in index.status()["generations"]}
+    assert kinds["text"] == 1 and index.status()["texts"]["encoded"] == 1
+    with Store.open(index.folder) as store:
+        assert np.isfinite(store.indexes(1).text.search(np.ones((1, 16), np.float32), 1)[0]).all()

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ShapeError
+from ..geometry import unit
 from ..records import BoolMask, Floats
 
 Counts = NDArray[np.int64]
@@ -23,7 +24,7 @@ def cosines(one: Floats, other: Floats) -> Floats:
     >>> cosines(np.array([[3.0, 0.0]]), np.array([[1.0, 0.0], [0.0, 2.0]])).tolist()
     [[1.0, 0.0]]
     """
-    return _unit(one) @ _unit(other).T
+    return unit(one) @ unit(other).T
 
 
 def first_ranks(scores: Floats, wanted: BoolMask) -> Counts:
@@ -119,9 +120,9 @@ def interleaved_scores(
     """
     legend = cosines(legends, images)
     best = np.empty((len(entities), len(images)), np.float32)
-    flat = _unit(objects).reshape(-1, objects.shape[-1])
+    flat = unit(objects).reshape(-1, objects.shape[-1])
     for start in range(0, len(entities), 256):  # bounded memory: 256 x N x R cosines at a time
-        block = _unit(entities[start : start + 256]) @ flat.T
+        block = unit(entities[start : start + 256]) @ flat.T
         best[start : start + 256] = block.reshape(len(block), len(images), -1).max(2)
     entity, minus = np.zeros_like(legend), np.zeros_like(legend)
     for query, (start, stop) in enumerate(pairwise(offsets)):
@@ -129,10 +130,3 @@ def interleaved_scores(
             entity[query] = best[start:stop].mean(0)
         minus[query, np.isin(image_ids, references[start:stop])] = -penalty
     return InterleavedScores(legend, entity, minus, legend + minus + np.float32(weight) * entity)
-
-
-def _unit(vectors: NDArray[Any]) -> Floats:
-    vectors = np.asarray(vectors, np.float32)
-    length = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    scaled = vectors / np.where(length > 0, length, np.float32(1))
-    return scaled.astype(np.float32, copy=False)

@@ -5,9 +5,9 @@ Pictures, reports and the page all take their colours from here. Knows numbers a
 
 from __future__ import annotations
 
-# The qualitative palette of Okabe and Ito (2008) without black, brightest against photos first. After them five that were
-# searched for: as far as possible from those before by CIEDE2000, for usual eyes and for each kind of colour blindness
-# (Machado et al. 2009), neither so dark nor so light nor so grey that they vanish on a screen's ground.
+# The qualitative palette of Okabe and Ito (2008) without black, brightest against photos first. After them five that
+# were searched for: as far as possible from those before by CIEDE2000, for usual eyes and for each kind of colour
+# blindness (Machado et al. 2009), neither so dark nor so light nor so grey that they vanish on a screen's ground.
 PALETTE: tuple[tuple[int, int, int], ...] = (
     (230, 159, 0),
     (86, 180, 233),

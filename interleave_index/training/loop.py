@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 import time
 from abc import ABC, abstractmethod
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -43,24 +43,30 @@ class Stage(ABC):
 
     Attributes:
         name: of the stage.
-        module: everything that is trained and kept in the checkpoint.
+        module: everything that is kept in the checkpoint.
+        learning: how the names of those of its parameters begin that are trained.
         photos_per_step: photos, or texts, of one batch.
     """
 
     name: str
     module: nn.Module
+    learning: ClassVar[tuple[str, ...]] = ("",)
 
     def __init__(self, settings: StageSettings) -> None:
         self.settings, self.photos_per_step = settings, settings.batch
 
-    def parameter_groups(self) -> list[dict[str, Any]]:
-        """Groups for AdamW, each with `lr` and `weight_decay`; without more, one of all that is learned."""
-        settings = self.settings
-        return [{"params": self.learned(), "lr": settings.rate, "weight_decay": settings.decay}]
+    def rate_and_decay(self, name: str, parameter: nn.Parameter) -> tuple[float, float]:
+        """Learning rate and weight decay of a parameter of the module."""
+        return self.settings.rate, self.settings.decay
 
-    def learned(self) -> list[nn.Parameter]:
-        """What is learned."""
-        return list(self.module.parameters())
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Groups for AdamW, each with `lr` and `weight_decay`."""
+        groups: dict[tuple[float, float], list[nn.Parameter]] = defaultdict(list)
+        for name, parameter in self.module.named_parameters():
+            if parameter.requires_grad and name.startswith(self.learning):
+                groups[self.rate_and_decay(name, parameter)].append(parameter)
+        ordered = sorted(groups, key=lambda group: (group[0], -group[1]))  # as checkpoints have them
+        return [{"params": groups[rate, decay], "lr": rate, "weight_decay": decay} for rate, decay in ordered]
 
     @abstractmethod
     def losses(self, rng: np.random.Generator, share: float = 0.0) -> dict[str, Tensor]:
@@ -136,7 +142,8 @@ def run_stage(
     means = LossMeans()
     saved = measured = time.monotonic()
     origin = saved - used
-    with _denormals_flushed():
+    torch.set_flush_denormal(True)  # vanishing gradients are many times slower than zeros
+    try:
         while used < budget:
             for group, rate in zip(optimiser.param_groups, rates, strict=True):
                 group["lr"] = rate * _schedule(used / budget)
@@ -162,6 +169,8 @@ def run_stage(
                 save()
                 saved = now
         save()
+    finally:
+        torch.set_flush_denormal(False)  # what comes after finds the processor as it was
 
 
 def update(
@@ -237,32 +246,5 @@ def named_figures(figures: Mapping[str, float]) -> str:
     return " ".join(f"{name} {value:.3f}" for name, value in figures.items())
 
 
-@contextmanager
-def _denormals_flushed() -> Iterator[None]:
-    """Vanishing gradients are many times slower than zeros; what comes after finds the processor as it was."""
-    torch.set_flush_denormal(True)
-    try:
-        yield
-    finally:
-        torch.set_flush_denormal(False)
-
-
 def _schedule(share: float) -> float:
     return min(1.0, share / WARM_UP + 0.02) * 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
-
-
-def decay_groups(module: nn.Module, rate: float, decay: float, *, spared: tuple[str, ...] = ()) -> list[dict[str, Any]]:
-    """Groups for AdamW with weight decay on matrices and kernels, and none on norms and biases.
-
-    Args:
-        spared: parts of names whose parameters are not decayed either.
-    """
-    decayed: list[nn.Parameter] = []
-    bare: list[nn.Parameter] = []
-    for name, parameter in module.named_parameters():
-        spare = parameter.ndim <= 1 or any(part in name for part in spared)
-        (bare if spare else decayed).append(parameter)
-    return [
-        {"params": decayed, "lr": rate, "weight_decay": decay},
-        {"params": bare, "lr": rate, "weight_decay": 0.0},
-    ]

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, get_args, get_type_hints
 
 import yaml
 
 from ..errors import ConfigError
+
+Settings = TypeVar("Settings")
 
 
 def read_settings(own: Path, file: Path | None, overrides: Mapping[str, Any]) -> dict[str, Any]:
@@ -36,6 +38,29 @@ def read_settings(own: Path, file: Path | None, overrides: Mapping[str, Any]) ->
             value = {name: value}
         _overlay(values, value, "")
     return values
+
+
+def load_settings(
+    kind: type[Settings], own: Path, data: Path, out: Path, recipe: Path | None, overrides: Mapping[str, Any] | None
+) -> Settings:
+    """The settings of a recipe as its dataclass: `own`, a file of the user over it, overrides by dotted key over both.
+
+    Args:
+        kind: a dataclass with `data`, `out`, and a field for every key of the recipe; keys of keys are of a dataclass
+            too, or a dict.
+    Raises:
+        ConfigError: as of `read_settings`.
+    """
+    values: dict[str, Any] = {"data": data, "out": out}
+    hints = get_type_hints(kind)
+    for name, value in read_settings(own, recipe, overrides or {}).items():
+        hint = hints[name]
+        if isinstance(hint, type) and is_dataclass(hint):
+            value = hint(**value)
+        elif Path in get_args(hint) and value is not None:
+            value = [Path(path) for path in value] if isinstance(value, list) else Path(value)
+        values[name] = value
+    return kind(**values)
 
 
 def parse_overrides(words: Sequence[str]) -> dict[str, Any]:
@@ -64,11 +89,6 @@ def to_plain(settings: Any, *, without: Sequence[str]) -> dict[str, Any]:
         return value.name if isinstance(value, Path) else value
 
     return {key: plain(value) for key, value in asdict(settings).items() if key not in without}
-
-
-def as_path(value: str | Path | None) -> Path | None:
-    """The path of a setting that may be left out."""
-    return None if value is None else Path(value)
 
 
 def _read(file: Path) -> dict[str, Any]:

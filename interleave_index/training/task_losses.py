@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -13,37 +12,14 @@ from ..interface.find.outputs import Output
 from ..interface.find.tasks import entity_scores
 from ..interface.find_mini.blend import blend
 from .distributed import mean_over_processes
+from .examples import Example
 from .losses import answer_losses, blend_loss, class_loss, mask_losses
 from .matcher import Assignment, hungarian_match
 
 
-@dataclass(frozen=True, slots=True)
-class Targets:
-    """What the predictions of a batch are compared with; lists are of one entry an image.
-
-    Attributes:
-        masks: (T, h, w) of everything; labels: (T,) numbers of their classes, -1 for nameless ones.
-        complete: (B,) bool, images whose masks are all that is there; None for all.
-        expression_masks: (T', h, w) and answers: (T',) the expression that each answers.
-        prompted: (P, h, w) masks that the prompts are on, in their order.
-        entity_masks: (E', h, w) of entities of the sentence; entities: (E',) numbers of those.
-        visual: of every entity whether it is shown and not said.
-    """
-
-    masks: Sequence[Tensor]
-    labels: Sequence[Tensor]
-    complete: Tensor | None
-    expression_masks: Sequence[Tensor]
-    answers: Sequence[Tensor]
-    prompted: Sequence[Tensor]
-    entity_masks: Sequence[Tensor]
-    entities: Sequence[Tensor]
-    visual: Sequence[Sequence[bool]]
-
-
 def prediction_losses(
     output: Output,
-    targets: Targets,
+    examples: Sequence[Example],
     scale: Tensor,
     *,
     cosine_factor: Tensor | None = None,
@@ -61,44 +37,39 @@ def prediction_losses(
     Source: docs/find-interface.md, section 7.
     """
     logits, masks = output["pred_logits"], output["pred_masks"]
+    true, labels = [example.masks for example in examples], [example.labels for example in examples]
     probabilities = []  # a nameless mask is as likely as anything that is no background
-    for own, label in zip(logits.detach().float().softmax(-1), targets.labels, strict=True):
+    for own, label in zip(logits.detach().float().softmax(-1), labels, strict=True):
         probabilities.append(torch.where(label < 0, 1 - own[:, -1:], own[:, label.clamp(min=0)]))
-    assignment = hungarian_match(masks, targets.masks, probabilities, points=points)
-    count = mean_over_processes(sum(map(len, targets.masks)), masks.device)
-    losses = {"class": class_loss(logits, assignment, targets.labels, targets.complete)}
-    losses["bce"], losses["dice"] = mask_losses(masks, targets.masks, assignment, points=points, over=count)
+    assignment = hungarian_match(masks, true, probabilities, points=points)
+    count = mean_over_processes(sum(map(len, true)), masks.device)
+    complete = torch.tensor([example.complete for example in examples], device=masks.device)
+    losses = {"class": class_loss(logits, assignment, labels, complete)}
+    losses["bce"], losses["dice"] = mask_losses(masks, true, assignment, points=points, over=count)
     assignments = {"object": assignment}
+
+    def add(task: str, letter: str, scores: Tensor, masks: Sequence[Tensor], queries: Sequence[Tensor]) -> None:
+        """The losses of a task whose proposals answer queries, and of the blend of all where they predict quality."""
+        proposals, quality = output[f"pred_{letter}masks"], output.get(f"pred_{letter}quality")
+        own, assignments[task] = answer_losses(
+            task, proposals, scores, masks, queries, points=points, share_choice=share_choice
+        )
+        losses.update(own)
+        if quality is not None and task != "spatial":
+            losses[f"{task}_blend"] = blend_loss(blend(proposals, scores, quality.detach()), masks, queries)
+
     if "pred_gmasks" in output:
         texts = F.normalize(output["pred_gtexts"].float(), dim=-1)
         expressions = F.normalize(output["pred_grounding_query"].float(), dim=-1)
-        scores = scale * texts @ expressions.transpose(1, 2)
-        task = output["pred_gmasks"], scores, targets.expression_masks, targets.answers
-        own_losses, assignments["ground"] = answer_losses("ground", *task, points=points, share_choice=share_choice)
-        losses |= own_losses | _blend_losses("ground", *task, output.get("pred_gquality"))
+        answers, masks_of_answers = [e.answers for e in examples], [e.expression_masks for e in examples]
+        add("ground", "g", scale * texts @ expressions.transpose(1, 2), masks_of_answers, answers)
     if "pred_smasks" in output:
         scores = output["pred_smaskembs"].float() @ output["pred_pspatials"].float().transpose(1, 2)
-        numbers = [torch.arange(len(own), device=scores.device) for own in targets.prompted]
-        task = output["pred_smasks"], scores, targets.prompted, numbers
-        own_losses, assignments["spatial"] = answer_losses("spatial", *task, points=points, share_choice=share_choice)
-        losses |= own_losses
+        numbers = [torch.arange(len(e.prompted), device=scores.device) for e in examples]
+        add("spatial", "s", scores, [e.masks[e.prompted] for e in examples], numbers)
     if "pred_imasks" in output:
-        scores = entity_scores(output, targets.visual, cosine_factor)
-        task = output["pred_imasks"], scores, targets.entity_masks, targets.entities
-        own_losses, assignments["entity"] = answer_losses("entity", *task, points=points, share_choice=share_choice)
-        losses |= own_losses | _blend_losses("entity", *task, output.get("pred_iquality"))
+        scores = entity_scores(output, [e.sentence.visual if e.sentence else () for e in examples], cosine_factor)
+        entities = [(e.targets >= 0).nonzero()[:, 0] for e in examples]
+        entity_masks = [e.masks[e.targets[own]] for e, own in zip(examples, entities, strict=True)]
+        add("entity", "i", scores, entity_masks, entities)
     return losses, assignments
-
-
-def _blend_losses(
-    name: str,
-    logits: Tensor,
-    scores: Tensor,
-    masks: Sequence[Tensor],
-    queries: Sequence[Tensor],
-    quality: Tensor | None,
-) -> dict[str, Tensor]:
-    """The loss of the blend of all proposals, where they predict their quality."""
-    if quality is None:
-        return {}
-    return {f"{name}_blend": blend_loss(blend(logits, scores, quality.detach()), masks, queries)}

@@ -1,5 +1,5 @@
 """The recipe of COCO: a FIND interface on COCO's own files, over any frozen pair of vision and language models.
 
-`settings` and `coco.yaml` set what is trained on what, `data` draws samples, `prompts` turns them into prompts, `step`
-is one training step, `run` the schedule, checkpoints and processes. What is trained is `interface.published.pair`.
+`settings` and `coco.yaml` set what is trained on what, `data` draws samples, `step` is one training step, `run`
+the schedule, checkpoints and processes. What is trained is `interface.published.pair`.
 """

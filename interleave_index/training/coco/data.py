@@ -1,4 +1,4 @@
-"""Samples of COCO for training: one crop of a photo with everything that FIND learns from it. Knows no torch.
+"""Samples of COCO for training: one crop of a photo with everything that FIND learns from it.
 
 Every photo trains all tasks at once: its segments, a caption, expressions, prompts drawn on some segments, and a
 sentence whose phrases are said or shown.
@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from ...errors import InputError
 from ...evaluation.published.coco import PanopticSet, read_captions, read_panoptic
@@ -21,14 +23,15 @@ from ...evaluation.published.entity import (
     EntityPhrase,
     EntitySentence,
     Exemplar,
-    InterleavedSentence,
     interleave,
     read_entities,
 )
 from ...evaluation.published.files import read_json
 from ...evaluation.published.prompts import random_prompt
 from ...evaluation.published.refer import ReferredPhoto, read_refer
-from ...records import RGB, BoolMask
+from ...interface.find.prompter import Sentence
+from ...records import BoolMask
+from ..examples import Example
 
 Masks = NDArray[np.bool_]
 MOST_EXPRESSIONS, MOST_PROMPTS, MOST_PHRASES = 4, 9, 6
@@ -67,35 +70,29 @@ class Photos:
         ]
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """One training crop, all masks at its size.
+@dataclass(slots=True, kw_only=True)
+class Sample(Example):
+    """One training crop, S x S; classes are positions in the categories.
 
     Attributes:
-        pixels: (S, S, 3) uint8; real: (S, S), off where it is padding.
-        masks: (T, S, S) segments; classes: (T,) positions in the categories.
-        caption: or None.
-        expressions: what is asked for; answers: (T',) the expression of each of `expression_masks`; by_people whether
-            people wrote them, else they are class names.
-        prompts: (P, S, S); prompted: (P,) the segment of each.
-        sentence: or None; shown: (E, S, S) prompts of its phrases, empty for said ones; targets: (E,) the segment of
-            each phrase, -1 where it lies outside the crop.
+        pixels: (S, S, 3) uint8; real: (S, S) bool, off where it is padding.
+        by_people: whether people wrote the expressions, else they are class names.
+        shown: (E, S, S) prompts of the phrases of the sentence, empty for said ones.
     """
 
-    pixels: RGB
-    real: BoolMask
-    masks: Masks
-    classes: NDArray[np.int64]
-    caption: str | None
-    expressions: tuple[str, ...]
-    expression_masks: Masks
-    answers: NDArray[np.int64]
+    pixels: Tensor
+    real: Tensor
     by_people: bool
-    prompts: Masks
-    prompted: NDArray[np.int64]
-    sentence: InterleavedSentence | None
-    shown: Masks
-    targets: NDArray[np.int64]
+    shown: Tensor
+
+    def to(self, device: torch.device) -> Sample:
+        """The same on a device."""
+        moved: dict[str, Any] = {}
+        for field_ in fields(self):
+            value = getattr(self, field_.name)
+            if isinstance(value, Tensor):
+                moved[field_.name] = value.to(device)
+        return replace(self, **moved)
 
 
 def read_photos(
@@ -158,7 +155,7 @@ def draw_sample(photos: Photos, photo: int, drawing: Drawing, rng: np.random.Gen
     panoptic = photos.panoptic
     place = {category.id: number for number, category in enumerate(panoptic.categories)}
     crop = _Crop.draw(panoptic.photos[photo].size, drawing, rng)
-    ids = crop.labels(panoptic.ids(photo))
+    ids = crop(panoptic.ids(photo).astype(np.int32))
     segments = [s for s in panoptic.segments[photo] if not s.crowd and (ids == s.id).any()]
     masks = _stack([ids == s.id for s in segments], drawing.size)
     classes = np.array([place[s.category] for s in segments], np.int64)
@@ -175,20 +172,21 @@ def draw_sample(photos: Photos, photo: int, drawing: Drawing, rng: np.random.Gen
     sentence, shown, targets = _sentence(photos.entities.get(photo, ()), [s.id for s in segments], masks, drawing, rng)
     caption = captions[int(rng.integers(len(captions)))] if captions else None
     return Sample(
-        pixels=crop.pixels(panoptic.photos[photo].rgb()),
-        real=crop.real(),
-        masks=masks,
-        classes=classes,
+        pixels=torch.from_numpy(crop(panoptic.photos[photo].rgb())),
+        real=torch.from_numpy(crop(np.ones(panoptic.photos[photo].size, np.uint8)) > 0),
+        masks=torch.from_numpy(masks),
+        labels=torch.from_numpy(classes),
+        complete=True,
         caption=caption,
         expressions=texts,
-        expression_masks=expression_masks,
-        answers=answers,
+        expression_masks=torch.from_numpy(expression_masks),
+        answers=torch.from_numpy(answers),
         by_people=by_people,
-        prompts=prompts[there],
-        prompted=chosen[there].astype(np.int64),
+        prompts=torch.from_numpy(prompts[there]),
+        prompted=torch.from_numpy(chosen[there]),
         sentence=sentence,
-        shown=shown,
-        targets=targets,
+        shown=torch.from_numpy(shown),
+        targets=torch.from_numpy(targets),
     )
 
 
@@ -207,7 +205,7 @@ def _referring_expressions(
     whole = referred.masks()
     texts, masks = list[str](), list[BoolMask]()
     for number in drawn:
-        mask = crop.labels(whole[number].astype(np.int64)) > 0
+        mask = crop(whole[number].astype(np.uint8)) > 0
         if mask.any():
             texts.append(referred.expressions[number].text.lower())
             masks.append(mask)
@@ -240,7 +238,7 @@ def _sentence(
     masks: Masks,
     drawing: Drawing,
     rng: np.random.Generator,
-) -> tuple[InterleavedSentence | None, Masks, NDArray[np.int64]]:
+) -> tuple[Sentence | None, Masks, NDArray[np.int64]]:
     """A sentence, the prompts of its phrases, empty for those that are said, and the segment of each, -1 for none."""
     usable = [sentence for sentence in sentences if sentence.phrases]
     if not usable:
@@ -259,7 +257,8 @@ def _sentence(
         prompt = random_prompt(masks[targets[number]], rng)
         if prompt.any() and rng.random() < drawing.visual:
             shown[number], exemplars[number] = prompt, Exemplar(blank, prompt)
-    return interleave(sentence, exemplars), shown, targets
+    asked = interleave(sentence, exemplars)
+    return Sentence(asked.text, asked.spans, asked.visual), shown, targets
 
 
 def _apart(phrases: Sequence[EntityPhrase]) -> tuple[EntityPhrase, ...]:
@@ -289,27 +288,16 @@ class _Crop:
         corner = int(rng.integers(beyond[0] + 1)), int(rng.integers(beyond[1] + 1))
         return cls(drawing.size, resized, corner, bool(drawing.flip and rng.random() < 0.5))
 
-    def pixels(self, photo: RGB) -> RGB:
+    def __call__(self, array: NDArray[Any]) -> NDArray[Any]:
+        """(H, W, 3) uint8 pixels, bilinear, or (H, W) labels, the nearest; zeros outside of the photo."""
         from PIL import Image
 
-        grown = Image.fromarray(photo).resize(self.resized[::-1], Image.Resampling.BILINEAR)
-        out = np.zeros((self.size, self.size, 3), np.uint8)
-        return self._cut(np.array(grown), out)
-
-    def labels(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
-        rows = ((np.arange(self.resized[0]) + 0.5) * ids.shape[0] / self.resized[0]).astype(np.int64)
-        columns = ((np.arange(self.resized[1]) + 0.5) * ids.shape[1] / self.resized[1]).astype(np.int64)
-        return self._cut(ids[rows[:, None], columns[None]], np.zeros((self.size, self.size), np.int64))
-
-    def real(self) -> BoolMask:
-        return self._cut(np.ones(self.resized, bool), np.zeros((self.size, self.size), bool))
-
-    def _cut(self, grown: NDArray[Any], out: NDArray[Any]) -> NDArray[Any]:
+        how = Image.Resampling.BILINEAR if array.ndim == 3 else Image.Resampling.NEAREST
+        picture = Image.fromarray(array).resize(self.resized[::-1], how)
         if self.mirrored:
-            grown = grown[:, ::-1]
-        kept = grown[self.corner[0] : self.corner[0] + self.size, self.corner[1] : self.corner[1] + self.size]
-        out[: kept.shape[0], : kept.shape[1]] = kept
-        return out
+            picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        row, column = self.corner
+        return np.array(picture.crop((column, row, column + self.size, row + self.size)))
 
 
 def _stack(masks: Sequence[BoolMask], size: int) -> Masks:

@@ -10,7 +10,7 @@ with more than one prompt; entity sentences of other photos are not used.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,7 +72,7 @@ def run(settings: CocoSettings, progress: Callable[[str], None] = print) -> Path
             f"{len(photos.ids())} photos, {trained:,} parameters are trained, "
             f"{process.count} process{'es' if process.count > 1 else ''} on {process.device.type}"
         )
-        _Training(settings, photos, step, process, report).train()
+        _train(settings, photos, step, process, report)
         if process.rank == 0:
             write_pair(settings.out, settings.pair(), network, {"class_names": names, "settings": settings.kept()})
             prepare_pair(settings.out)
@@ -80,100 +80,77 @@ def run(settings: CocoSettings, progress: Callable[[str], None] = print) -> Path
     return settings.out
 
 
-class _Training:
-    """The loop of one process."""
-
-    def __init__(
-        self, settings: CocoSettings, photos: Photos, step: Step, process: Process, report: Callable[[str], None]
-    ) -> None:
-        self.settings, self.photos, self.step, self.process, self.report = settings, photos, step, process, report
-        if settings.batch % process.count:
-            raise InputError(f"batch is {settings.batch}, expected a multiple of the {process.count} processes")
-        self.ids = photos.ids()[: settings.limit]
-        self.steps = settings.steps or max(1, round(settings.epochs * len(self.ids) / settings.batch))
-        self.optimiser = torch.optim.AdamW(_groups(step, settings), lr=settings.rate)
-        self.learning = [parameter for parameter in step.parameters() if parameter.requires_grad]
-        self.checkpoint = settings.out / CHECKPOINT
-        self.done = 0
-        if self.checkpoint.exists():
-            self._restore()
-        self.parallel: nn.Module = step
-        if process.count > 1:
-            devices = [process.device.index] if process.device.type == "cuda" else None
-            self.parallel = DistributedDataParallel(
-                step, device_ids=devices, find_unused_parameters=True, broadcast_buffers=False
-            )
-
-    def train(self) -> None:
-        """Train to the last step."""
-        if not self.done:
-            self.step.refresh_table()
-        means = LossMeans()
-        while self.done < self.steps:
-            means.add(self._update())
-            self.done += 1
-            last = self.done == self.steps
-            if last or means.seconds >= LINE_SECONDS:
-                speed = means.steps * self.settings.batch / means.seconds
-                losses = named_figures(means.take())
-                self.report(f"step {self.done}/{self.steps} {speed:.1f} photos/s | {losses}")
-            if last or self.done % self.settings.save_every == 0:
-                self._save()
-
-    def rate(self) -> float:
-        """The learning rate of the step that comes next."""
-        falls = sum(self.done >= share * self.steps for share in FALLS)
-        return self.settings.rate * FACTOR**falls
-
-    def _update(self) -> dict[str, float]:
-        """One step; the losses of this process."""
-        self.step.train()
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.rate()
-        seed = (self.settings.seed * 1_000_003 + self.done) * 1009 + self.process.rank
+def _train(settings: CocoSettings, photos: Photos, step: Step, process: Process, report: Callable[[str], None]) -> None:
+    """The loop of one process, to the last step."""
+    if settings.batch % process.count:
+        raise InputError(f"batch is {settings.batch}, expected a multiple of the {process.count} processes")
+    ids = photos.ids()[: settings.limit]
+    steps = settings.steps or max(1, round(settings.epochs * len(ids) / settings.batch))
+    facts = {**settings.kept(), "steps": steps}
+    optimiser = torch.optim.AdamW(_groups(step, settings), lr=settings.rate)
+    learning = [parameter for parameter in step.parameters() if parameter.requires_grad]
+    checkpoint, done = settings.out / CHECKPOINT, 0
+    if checkpoint.exists():
+        done = _restore(checkpoint, step, optimiser, facts)
+        report(f"goes on from step {done}")
+    else:
+        step.refresh_table()
+    parallel: nn.Module = step
+    if process.count > 1:
+        devices = [process.device.index] if process.device.type == "cuda" else None
+        parallel = DistributedDataParallel(
+            step, device_ids=devices, find_unused_parameters=True, broadcast_buffers=False
+        )
+    means = LossMeans()
+    while done < steps:
+        step.train()
+        rate = settings.rate * FACTOR ** sum(done >= share * steps for share in FALLS)
+        for group in optimiser.param_groups:
+            group["lr"] = rate
+        seed = (settings.seed * 1_000_003 + done) * 1009 + process.rank
         torch.manual_seed(seed)
-        with torch.autocast(self.process.device.type, torch.bfloat16, enabled=self.settings.bf16):
-            losses: dict[str, Tensor] = self.parallel(self._samples(seed), seed)
-        where = f"loss is {{}} at step {self.done}; the last checkpoint is {self.checkpoint}"
-        return update(self.optimiser, losses, self.learning, self.settings.clip, where)
+        samples = _samples(settings, photos, ids, done, process, np.random.default_rng(seed))
+        with torch.autocast(process.device.type, torch.bfloat16, enabled=settings.bf16):
+            losses: dict[str, Tensor] = parallel(samples, seed)
+        where = f"loss is {{}} at step {done}; the last checkpoint is {checkpoint}"
+        means.add(update(optimiser, losses, learning, settings.clip, where))
+        done += 1
+        if done == steps or means.seconds >= LINE_SECONDS:
+            speed = means.steps * settings.batch / means.seconds
+            report(f"step {done}/{steps} {speed:.1f} photos/s | {named_figures(means.take())}")
+        if process.rank == 0 and (done == steps or done % settings.save_every == 0):
+            content = {"settings": facts, "done": done, "trained": step.network.trained(), "table": step.table}
+            save_checkpoint(checkpoint, {**content, "optimiser": optimiser.state_dict()})
 
-    def _samples(self, seed: int) -> list[Sample]:
-        """The photos of this process in this step: each epoch is one permutation, dealt out in turn."""
-        settings, size = self.settings, self.settings.batch // self.process.count
-        first = self.done * settings.batch + self.process.rank * size
-        rng, samples = np.random.default_rng(seed), []
-        for place in range(first, first + size):
-            epoch, at = divmod(place, len(self.ids))
-            order = np.random.default_rng((settings.seed, epoch)).permutation(len(self.ids))
-            samples.append(draw_sample(self.photos, self.ids[int(order[at])], settings.drawing, rng))
-        return samples
 
-    # --- checkpoints --------------------------------------------------------------------------
+def _samples(
+    settings: CocoSettings, photos: Photos, ids: Sequence[int], done: int, process: Process, rng: np.random.Generator
+) -> list[Sample]:
+    """The photos of a process in the next step: each epoch is one permutation, dealt out in turn."""
+    size, samples = settings.batch // process.count, []
+    first = done * settings.batch + process.rank * size
+    for place in range(first, first + size):
+        epoch, at = divmod(place, len(ids))
+        order = np.random.default_rng((settings.seed, epoch)).permutation(len(ids))
+        samples.append(draw_sample(photos, ids[int(order[at])], settings.drawing, rng))
+    return samples
 
-    def _save(self) -> None:
-        if self.process.rank == 0:
-            content = {
-                "settings": {**self.settings.kept(), "steps": self.steps},
-                "done": self.done,
-                "trained": self.step.network.trained(),
-                "table": self.step.table,
-                "optimiser": self.optimiser.state_dict(),
-            }
-            save_checkpoint(self.checkpoint, content)
 
-    def _restore(self) -> None:
-        content = torch.load(self.checkpoint, weights_only=True, map_location=self.process.device)
-        before, now = content["settings"], {**self.settings.kept(), "steps": self.steps}
-        differing = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
-        if differing:
-            raise InputError(
-                f"{self.checkpoint} is of a training with other {', '.join(differing)}; give another --out"
-            )
-        self.step.network.load_state_dict(content["trained"], strict=False)
-        self.optimiser.load_state_dict(content["optimiser"])
-        self.step.table = content["table"]
-        self.done = int(content["done"])
-        self.report(f"goes on from step {self.done}")
+def _restore(checkpoint: Path, step: Step, optimiser: torch.optim.Optimizer, facts: Mapping[str, Any]) -> int:
+    """Take over a checkpoint; the steps that were done.
+
+    Raises:
+        InputError: it is of a training with other settings.
+    """
+    content = torch.load(checkpoint, weights_only=True, map_location=step.table.device)
+    before = content["settings"]
+    differing = sorted(name for name in before.keys() | facts.keys() if before.get(name) != facts.get(name))
+    if differing:
+        raise InputError(f"{checkpoint} is of a training with other {', '.join(differing)}; give another --out")
+    step.network.load_state_dict(content["trained"], strict=False)
+    optimiser.load_state_dict(content["optimiser"])
+    step.table = content["table"]
+    return int(content["done"])
 
 
 def _groups(step: Step, settings: CocoSettings) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from ...errors import ConfigError
 from ...interface.published.pair import Pair
-from ..settings import as_path, read_settings, to_plain
+from ..settings import load_settings, to_plain
 from .data import Drawing
 
 RECIPE = Path(__file__).with_name("coco.yaml")
@@ -103,9 +103,4 @@ def coco_settings(
     data: Path, out: Path, *, recipe: Path | None = None, overrides: Mapping[str, Any] | None = None
 ) -> CocoSettings:
     """The recipe, a file of the user over it, and overrides by dotted key over both. Errors as of `read_settings`."""
-    values = read_settings(RECIPE, recipe, overrides or {})
-    for name in ("entity", "refs", "instances"):
-        values[name] = as_path(values[name])
-    values["leave_out"] = [Path(file) for file in values["leave_out"]]
-    values["drawing"] = Drawing(**values["drawing"])
-    return CocoSettings(data, out, **values)
+    return load_settings(CocoSettings, RECIPE, data, out, recipe, overrides)

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ...interface.find.outputs import Output
-from ...interface.find.prompts import Prompts, TextTokens
+from ...interface.find.prompts import MaskPrompt, Prompts, TextTokens
 from ...interface.published.pair import TrainedNetwork
 from ...interface.published.text import PublishedPrompter, class_sentence
 from ..distributed import gather_rows
+from ..examples import at_least_one, prompts_of
 from ..losses import contrastive_loss, fine_contrastive_loss
-from ..task_losses import Targets, prediction_losses
+from ..task_losses import prediction_losses
 from .data import Sample, template
-from .prompts import prompts_of
 from .settings import CocoSettings
 
 QUERIES_FOR_TOKENS = 0.3  # chance that segment proposals read the spatial queries instead of the tokens
@@ -61,14 +59,15 @@ class Step(nn.Module):
         pieces = [sentences[n : n + TABLE_BATCH] for n in range(0, len(sentences), TABLE_BATCH)]
         self.table = torch.cat([self._class_vectors(piece) for piece in pieces]).detach()
 
-    def forward(self, samples: Sequence[Sample], seed: int) -> dict[str, Tensor]:
+    def forward(self, drawn: Sequence[Sample], seed: int) -> dict[str, Tensor]:
         """Weighted losses of a batch, by name, each summed over the predictions; `seed` decides what is drawn."""
         network, device = self.network, self.table.device
         rng = np.random.default_rng(seed)
-        pixels = torch.from_numpy(np.stack([s.pixels for s in samples])).to(device).permute(0, 3, 1, 2).float()
-        real = torch.from_numpy(np.stack([s.real for s in samples])).to(device)
-        pyramid = network.pyramid(network.normalise(pixels, real))
-        prompts = prompts_of(samples, self._prompter, device)
+        samples = [sample.to(device) for sample in drawn]
+        pixels = torch.stack([sample.pixels for sample in samples]).permute(0, 3, 1, 2).float()
+        pyramid = network.pyramid(network.normalise(pixels, torch.stack([sample.real for sample in samples])))
+        shown = MaskPrompt([at_least_one(sample.shown) for sample in samples])
+        prompts = prompts_of(samples, self._prompter, shown)
         run = network.predictor(
             pyramid.levels,
             pyramid.mask_features,
@@ -78,10 +77,9 @@ class Step(nn.Module):
             segment_sees_queries=bool(rng.random() < QUERIES_FOR_TOKENS),
             generator=torch.Generator(device).manual_seed(seed),
         )
-        targets = _targets(samples, device)
         total: dict[str, Tensor] = {}
         for output in (*run.earlier, run.final):
-            for name, value in self._prediction_losses(output, targets, samples, prompts.caption).items():
+            for name, value in self._prediction_losses(output, samples, prompts.caption).items():
                 total[name] = total.get(name, value.new_zeros(())) + self.settings.weights[name] * value
         return total
 
@@ -108,10 +106,10 @@ class Step(nn.Module):
     # --- losses of one prediction -------------------------------------------------------------
 
     def _prediction_losses(
-        self, output: Output, targets: Targets, samples: Sequence[Sample], caption: TextTokens | None
+        self, output: Output, samples: Sequence[Sample], caption: TextTokens | None
     ) -> dict[str, Tensor]:
         settings, scale = self.settings, self.network.predictor.scale
-        losses, _ = prediction_losses(output, targets, scale, points=settings.points)
+        losses, _ = prediction_losses(output, samples, scale, points=settings.points)
         if "ground_choice" in losses:
             by_people = [sample.by_people for sample in samples if sample.expressions]
             weights = [settings.expression_weight if own else settings.class_name_weight for own in by_people]
@@ -126,23 +124,3 @@ class Step(nn.Module):
             on = torch.tensor([sample.sentence is not None for sample in samples], device=images.device)
             losses["legend"] = contrastive_loss(images[on], output["pred_interleave_image"][on, 0], scale)
         return losses
-
-
-def _targets(samples: Sequence[Sample], device: torch.device) -> Targets:
-    """What the predictions of a batch are compared with, on the device."""
-
-    def tensors(arrays: Sequence[NDArray[Any]]) -> list[Tensor]:
-        return [torch.from_numpy(np.ascontiguousarray(array)).to(device) for array in arrays]
-
-    inside = [np.flatnonzero(sample.targets >= 0) for sample in samples]  # phrases whose segment is in the crop
-    return Targets(
-        masks=tensors([sample.masks for sample in samples]),
-        labels=tensors([sample.classes for sample in samples]),
-        complete=None,
-        expression_masks=tensors([sample.expression_masks for sample in samples]),
-        answers=tensors([sample.answers for sample in samples]),
-        prompted=tensors([sample.masks[sample.prompted] for sample in samples]),
-        entity_masks=tensors([s.masks[s.targets[rows]] for s, rows in zip(samples, inside, strict=True)]),
-        entities=tensors(inside),
-        visual=[sample.sentence.visual if sample.sentence is not None else () for sample in samples],
-    )

@@ -56,3 +56,15 @@ def search_score_loss(
     best = torch.einsum("ned,bqd->nebq", entities, objects).amax(-1)
     mean = (best * there[..., None]).sum(1) / there.sum(1, keepdim=True).clamp(min=1)
     return F.cross_entropy(scale * (legends @ images.T + ENTITY_WEIGHT * mean), own)
+
+
+def place_loss(vectors: Tensor, places: Tensor) -> Tensor:
+    """1 - cosine of (N, D) vectors with the unit positions that they should have."""
+    return (1 - (F.normalize(vectors.float(), dim=-1) * places).sum(1)).mean()
+
+
+def caption_place_loss(texts: Tensor, places: Tensor, rows: Tensor, scale: Tensor) -> Tensor:
+    """Cross-entropy of (M, D) captions over the positions (N, D) of all photos, of which `rows` (M,) are their own."""
+    if not len(texts):
+        return texts.sum() * 0.0
+    return F.cross_entropy(scale * F.normalize(texts.float(), dim=-1) @ places.T, rows)

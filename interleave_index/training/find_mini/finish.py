@@ -21,19 +21,20 @@ from ...interface.find_mini.interface import FindMini
 from ...interface.find_mini.model import MiniModel
 from ...interface.find_mini.texts import encode_phrases, encode_texts
 from ...interface.generic import generic_captions
-from ...models.vision.tower import to_side
 from ..curves import calibrate
 from ..data import held_out, training_photos
 from .fit_scorer import fit_scorer
-from .samples import Samples
+from .samples import Sample, photo_batches, where
 
 TABLE_NAMES = 200  # most frequent label names of the masks, as class names
 BATCH = 256  # names
-PICTURES, PHOTOS = 256, 32  # of the banks, and of a pass
+PICTURES = 256  # of the banks
 
 
 @torch.inference_mode()
-def finish(model: MiniModel, train: Samples, folder: Path, trained_on: dict[str, object], *, seed: int) -> None:
+def finish(
+    model: MiniModel, train: Sequence[Sample], folder: Path, trained_on: dict[str, object], *, seed: int
+) -> None:
     """Write the bundle of a network in eval mode on the CPU; `fit_curves` gives it the curves of its judgement.
 
     Args:
@@ -41,7 +42,7 @@ def finish(model: MiniModel, train: Samples, folder: Path, trained_on: dict[str,
         trained_on: what config.json records of the training.
         seed: of what is drawn.
     """
-    counts = Counter(r.label for regions in train.regions for r in regions if r.label and r.by_hand)
+    counts = Counter(r.label for sample in train for r in sample.regions if r.label and r.by_hand)
     class_names = [*(name for name, _ in counts.most_common(TABLE_NAMES)), "background"]
     names = all_names(train)
     vectors = [encode_phrases(model, names[n : n + BATCH]) for n in range(0, len(names), BATCH)]
@@ -76,19 +77,18 @@ def fit_curves(
     save_curves(folder, calibrate(FindMini(folder), photos, seed=seed, progress=progress))
 
 
-def all_names(train: Samples) -> tuple[str, ...]:
+def all_names(train: Sequence[Sample]) -> tuple[str, ...]:
     """Every name of a training photo or of a part of one, sorted."""
-    names = {name for photo in train.labels for name in photo}
-    return tuple(sorted(names | {region.label for photo in train.regions for region in photo if region.label}))
+    names = {name for sample in train for name in sample.labels}
+    return tuple(sorted(names | {region.label for sample in train for region in sample.regions if region.label}))
 
 
-def _banks(model: MiniModel, train: Samples, *, seed: int) -> Calibration:
+def _banks(model: MiniModel, train: Sequence[Sample], *, seed: int) -> Calibration:
     """Generic captions, and photos that training never drew, each with its best proposal."""
-    held = train.where(lambda n: held_out(train.keys[n]))
+    held = where(train, lambda sample: sample.held_out)
     held = np.random.default_rng(seed).permutation(held)[:PICTURES]
     images, regions = [], []
-    for start in range(0, len(held), PHOTOS):
-        pixels = to_side(train.tensor(held[start : start + PHOTOS]), model.config.side)
+    for _, pixels in photo_batches(train, held, model.config.side):
         proposals = tasks.propose(model, model.pyramid(pixels))
         best = proposals.quality().argmax(1)
         images.append(proposals.image.numpy())

@@ -11,10 +11,7 @@ often in another photo).
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -23,25 +20,24 @@ from torch.nn import functional as F
 
 from ...interface.find.outputs import MASKS, QUALITY, Output, Pass
 from ...interface.find.prompter import Sentence
-from ...interface.find.prompts import PAD_QUERY, MaskPrompt, Prompts, SpatialPrompt, VisualTokens
+from ...interface.find.prompts import MaskPrompt, Prompts, VisualTokens
 from ...interface.find.sampler import gather_visual
-from ...interface.find_mini.model import MiniModel
 from ...models.vision.pixel_decoder import Pyramid
 from ...models.vision.tower import COARSEST
+from ..examples import prompts_of
 from ..loop import Stage
 from ..losses import contrastive_loss, fine_contrastive_loss
 from ..matcher import Assignment
-from ..task_losses import Targets, prediction_losses
-from .align_stage import caption_place_loss, place_loss
+from ..task_losses import prediction_losses
 from .augment import jitter, random_crop
-from .batches import Batch, Pools, draw_batch, label_table, numbered
+from .batches import Batch, Pools, draw_batch, numbered
 from .cell_losses import cell_losses
-from .extra_losses import name_loss, quality_loss, search_score_loss
-from .mask_means import NAME_SCALE
+from .extra_losses import caption_place_loss, name_loss, place_loss, quality_loss, search_score_loss
+from .material import Anchors, Material
 from .measures import mask_recall, model_caption_recall
-from .samples import Samples
+from .region_stage import NAME_SCALE
+from .samples import drawable, pixels_of
 from .settings import InterfaceSettings
-from .vision_stage import Anchors
 
 LARGER_IN_USE = 1.2  # a photo in use to a crop here: crops show things larger, and both are to look alike
 WHOLE_PHOTOS = 12  # a step, where the backbone learns
@@ -51,72 +47,46 @@ QUEUE = 512  # earlier vectors kept as further negatives of the retrieval losses
 QUERIES_FOR_TOKENS = 0.3  # chance that segment proposals read the spatial queries instead of the tokens
 
 
-@dataclass(frozen=True, slots=True)
-class Tables:
-    """Vectors of the names of a batch: classes (K + 1, C), background last, and entities (K, C)."""
-
-    classes: Tensor
-    entities: Tensor
-
-
 class InterfaceStage(Stage):
     """All FIND tasks on one `MiniModel`.
 
-    Args:
-        settings: with a rate of the backbone, `WHOLE_PHOTOS` whole photos a step learn their positions.
-        model: its backbone is frozen here.
-        train: photos; those held out by their key are never drawn.
-        anchors: positions of the photos in the space that stage `space` made, and texts, or None to go without.
-        names: all names of masks with their positions (K, D), or None likewise.
+    The backbone stands still, unless the settings give it a rate; then `WHOLE_PHOTOS` whole photos a step learn their
+    positions. Photos that are held out by their key are never drawn. Without a space nothing learns positions.
     """
 
     name = "interface"
 
-    def __init__(
-        self,
-        settings: InterfaceSettings,
-        model: MiniModel,
-        train: Samples,
-        held: Samples,
-        *,
-        anchors: Anchors | None = None,
-        names: tuple[Sequence[str], Tensor] | None = None,
-    ) -> None:
+    def __init__(self, settings: InterfaceSettings, material: Material) -> None:
         super().__init__(settings)
-        self.recipe, self.weights = settings, settings.weights
-        self.model = self.module = model
-        self.train_set, self.held, self.anchors = train, held, anchors
-        self.pools, self.drawable = Pools(train), train.drawable()
+        self.recipe = settings
+        self.model = self.module = model = material.model
+        self.train_set, self.held = material.train, material.held
+        self.pools, self.drawable = Pools(self.train_set), drawable(self.train_set, lambda sample: True)
         self.side = round(model.config.side / LARGER_IN_USE / COARSEST) * COARSEST
-        paths = model.interface.paths if anchors is not None and model.interface.config.towers else None
+        paths = model.interface.paths
         self.frozen: list[nn.Module] = [model.vision.backbone]
-        if paths is not None:
+        self.anchors, self.name_places = None, None
+        if material.taught:
+            self.anchors = Anchors(material, material.photo_places())
+            self.name_number, self.name_places = material.mask_names()
             self.frozen += [model.text, model.interface.lang_encoder, paths.photo, paths.text]
         for part in self.frozen:
             part.requires_grad_(False)
         if settings.backbone_rate:  # its norms stand nevertheless, and so do its first maps, which cost most
-            for learning in (*model.vision.backbone.stages[1:], model.interface.paths.photo):
+            for learning in (*model.vision.backbone.stages[1:], paths.photo):
                 learning.requires_grad_(True)
         model.interface.lang_encoder.logit_scale.requires_grad_(True)
         self.queues: dict[str, tuple[Tensor, Tensor]] = {}  # images and texts
-        self.name_number = {name: n for n, name in enumerate(names[0])} if names is not None else {}
-        self.name_places = names[1] if names is not None else None
 
-    def parameter_groups(self) -> list[dict[str, Any]]:
+    def rate_and_decay(self, name: str, parameter: nn.Parameter) -> tuple[float, float]:
         """The pixel decoder at half the rate; no decay on norms, biases and embeddings."""
-        settings = self.recipe
-        groups: dict[tuple[float, float], list[nn.Parameter]] = defaultdict(list)
-        for name, parameter in self.model.named_parameters():
-            if not parameter.requires_grad:
-                continue
-            rate = settings.rate
-            if name.startswith(("vision.backbone.", "interface.paths.photo.")):
-                rate *= settings.backbone_rate
-            elif name.startswith("vision."):
-                rate /= 2
-            decayed = parameter.ndim > 1 and "embed" not in name and "query" not in name
-            groups[rate, settings.decay if decayed else 0.0].append(parameter)
-        return [{"params": own, "lr": rate, "weight_decay": decay} for (rate, decay), own in groups.items()]
+        rate, decay = super().rate_and_decay(name, parameter)
+        if name.startswith(("vision.backbone.", "interface.paths.photo.")):
+            rate *= self.recipe.backbone_rate
+        elif name.startswith("vision."):
+            rate /= 2
+        decayed = parameter.ndim > 1 and "embed" not in name and "query" not in name
+        return rate, decay if decayed else 0.0
 
     def losses(self, rng: np.random.Generator, share: float = 0.0) -> dict[str, Tensor]:
         """All losses of one fresh batch, weighted."""
@@ -124,193 +94,151 @@ class InterfaceStage(Stage):
         for part in self.frozen:
             part.eval()
         batch = draw_batch(self.train_set, self.pools, self.photos_per_step, self.side, rng)
+        examples = batch.examples
         with torch.set_grad_enabled(bool(settings.backbone_rate)):
             maps = model.vision.backbone(model.vision.normalise(batch.pixels))
         pyramid: Pyramid = model.vision.pixel_decoder(maps)._replace(deep=model.vision.deep(maps))
-        names, labels = label_table(batch)
-        tables = self._name_tables(names)
+        classes, entities = self._name_vectors(batch.names)
         task = str(rng.choice(list(settings.tasks), p=list(settings.tasks.values())))
+        visual = self._visual(batch, pyramid) if task == "interleave" else None
         run: Pass = model.see(
             pyramid,
-            self._prompts(batch, pyramid, task),
-            class_table=tables.classes,
+            prompts_of(examples, model.prompter, visual, tasks=(task,)),
+            class_table=classes,
             earlier=settings.supervised,
             segment_sees_queries=bool(rng.random() < QUERIES_FOR_TOKENS),
         )
-        losses: dict[str, Tensor] = {}
+        scale, masks = model.interface.scale, [example.masks for example in examples]
+        complete = torch.tensor([example.complete for example in examples])
+        captioned = torch.tensor([example.caption is not None for example in examples])
+        true_sentence = torch.tensor([example.true_sentence for example in examples])
+        losses = dict[str, Tensor]()
         if run.cells is not None and run.mask_features is not None:
-            losses |= cell_losses(model.interface, run.cells, run.mask_features, batch.masks, batch.complete, rng)
-            losses["quality"] = self._quality_loss(batch, run.final)
-        targets, scale = self._targets(batch, labels), model.interface.scale
-        factor = scale if model.interface.config.towers else None
+            losses = cell_losses(model.interface, run.cells, run.mask_features, masks, complete, rng)
+        losses["quality"] = self._quality_loss(run.final, masks)
         predictions = [*run.earlier, run.final]
         for output in predictions:
             last = output is run.final
-            own, assignments = prediction_losses(output, targets, scale, cosine_factor=factor, share_choice=True)
-            captions = output["pred_retrievals_lang"][:, 0]
-            own["retrieval"] = self._contrast("caption", output, captions, batch.captioned, last)
+            own, assignments = prediction_losses(output, examples, scale, cosine_factor=scale, share_choice=True)
+            own["retrieval"] = self._contrast("caption", output, output["pred_retrievals_lang"], captioned, last)
             if "pred_interleave_image" in output:
-                legends = output["pred_interleave_image"][:, 0]
-                own["legend"] = self._contrast("legend", output, legends, batch.true_sentence, last)
+                own["legend"] = self._contrast("legend", output, output["pred_interleave_image"], true_sentence, last)
             if last:
-                own |= self._last_losses(batch, run, assignments, labels, tables)
+                own |= self._last_losses(batch, output, assignments, classes, entities, true_sentence)
             for name, value in own.items():
                 losses[name] = losses.get(name, torch.zeros(())) + value.float() / len(predictions)
-        losses["fine"] = self._fine_loss(batch, run.final)
-        losses |= self._distilled(batch, run.final, rng)
-        losses |= self._name_targets(names, tables)
+        captions = model.prompter.captions([example.caption for example in examples if example.caption is not None])
+        objects = run.final["pred_captions"][captioned]
+        losses["fine"] = fine_contrastive_loss(objects, captions.tokens, captions.pad, scale)
+        losses |= self._distilled(batch, run.final, captioned, true_sentence, rng)
+        losses |= self._name_targets(batch.names, classes, entities)
         losses |= self._whole_photos(rng)
-        return {name: self.weights[name] * value for name, value in losses.items()}
+        return {name: settings.weights[name] * value for name, value in losses.items()}
 
     # --- prompts ------------------------------------------------------------------------------
 
-    def _prompts(self, batch: Batch, pyramid: Pyramid, task: str) -> Prompts:
-        prompts = Prompts(caption=self.model.prompter.captions(batch.captions))
-        if task == "grounding":
-            prompts.grounding = self.model.prompter.expressions(batch.expressions)
-        elif task == "interleave":
-            sentences = [sentence.sentence for sentence in batch.sentences]
-            prompts.interleave = self.model.prompter.sentences(sentences, self._references(batch, pyramid))
-        else:
-            most = max(1, max(len(own) for own in batch.prompts))
-            number = torch.arange(most)
-            index = torch.stack([torch.where(number < len(own), number, PAD_QUERY) for own in batch.prompts])
-            nothing = torch.zeros((1, *batch.prompts[0].shape[1:]), dtype=torch.bool)
-            prompts.spatial = SpatialPrompt(MaskPrompt([own if len(own) else nothing for own in batch.prompts]), index)
-        return prompts
-
-    def _references(self, batch: Batch, pyramid: Pyramid) -> VisualTokens | None:
+    def _visual(self, batch: Batch, pyramid: Pyramid) -> VisualTokens | None:
         """Visual tokens of the references of all sentences, None where there are none."""
-        references = [reference for sentence in batch.sentences for reference in sentence.references]
-        visual = [reference for reference in references if reference is not None]
-        if not visual:
+        shown = [shown for example in batch.examples for shown in example.references if shown is not None]
+        if not shown:
             return None
-        images = [reference.image for reference in visual]
+        images = [image for image, _ in shown]
         coarse, middle, fine = (level[images] for level in pyramid.levels)
-        own = Pyramid(
-            pyramid.mask_features[images],
-            pyramid.encoded[images],
-            (coarse, middle, fine),
-            None if pyramid.deep is None else pyramid.deep[images],
-        )
-        sampled = self.model.sample(own, MaskPrompt([reference.prompt[None] for reference in visual]))
-        numbers = iter(range(len(visual)))
-        rows = [
-            [-1 if reference is None else next(numbers) for reference in sentence.references]
-            for sentence in batch.sentences
-        ]
+        deep = None if pyramid.deep is None else pyramid.deep[images]
+        own = Pyramid(pyramid.mask_features[images], pyramid.encoded[images], (coarse, middle, fine), deep)
+        sampled = self.model.sample(own, MaskPrompt([prompt[None] for _, prompt in shown]))
+        numbers = iter(range(len(shown)))
+        rows = [[-1 if one is None else next(numbers) for one in example.references] for example in batch.examples]
         return gather_visual(sampled, rows)
 
-    def _name_tables(self, names: Sequence[str]) -> Tables:
-        """Vectors of names, by the language side alone."""
+    def _name_vectors(self, names: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Vectors of names by the language side alone: classes (K + 1, C), background last, and entities (K, C)."""
         model = self.model
-        classes = Prompts(class_name=model.prompter.captions([*names, "background"]))
-        table = model.read(classes)["pred_retrievals_class"][:, 0]
+        prompts = Prompts(class_name=model.prompter.captions([*names, "background"]))
+        classes = model.read(prompts)["pred_retrievals_class"][:, 0]
         if not names:
-            return Tables(table, table[:0])
+            return classes, classes[:0]
         sentences = [Sentence(name, ((0, len(name)),), (False,)) for name in names]
-        entities = Prompts(interleave=model.prompter.sentences(sentences, None))
-        return Tables(table, model.read(entities)["pred_entity_class"][:, 0])
+        prompts = Prompts(interleave=model.prompter.sentences(sentences, None))
+        return classes, model.read(prompts)["pred_entity_class"][:, 0]
 
-    # --- losses of one prediction -------------------------------------------------------------
-
-    def _targets(self, batch: Batch, labels: list[Tensor]) -> Targets:
-        asked = [answer >= 0 for answer in batch.answers]
-        entity_masks = _picked(batch.masks, [sentence.targets for sentence in batch.sentences])
-        return Targets(
-            masks=batch.masks,
-            labels=labels,
-            complete=batch.complete,
-            expression_masks=_picked(batch.masks, asked),
-            answers=_picked(batch.answers, asked),
-            prompted=_picked(batch.masks, batch.prompted),
-            entity_masks=entity_masks,
-            entities=[torch.arange(len(own)) for own in entity_masks],
-            visual=[sentence.sentence.visual for sentence in batch.sentences],
-        )
+    # --- losses -------------------------------------------------------------------------------
 
     def _last_losses(
-        self, batch: Batch, run: Pass, assignments: dict[str, Assignment], labels: list[Tensor], tables: Tables
+        self,
+        batch: Batch,
+        output: Output,
+        assignments: dict[str, Assignment],
+        classes: Tensor,
+        entities: Tensor,
+        true_sentence: Tensor,
     ) -> dict[str, Tensor]:
         """Losses that only the last prediction has: names of proposals, and the score of a search."""
-        output, scale = run.final, self.model.interface.scale
+        examples, scale = batch.examples, self.model.interface.scale
+        labels = [example.labels for example in examples]
         if self.name_places is None:  # then among the names of the batch
-            name_labels, names, name_scale = labels, tables.entities, scale
+            name_labels, names, name_scale = labels, entities, scale
         else:
-            name_labels, names = numbered(batch.labels, self.name_number), self.name_places
-            name_scale = torch.tensor(NAME_SCALE)
+            name_labels = numbered([example.names for example in examples], self.name_number)
+            names, name_scale = self.name_places, torch.tensor(NAME_SCALE)
         losses = {"names": name_loss(output["pred_captions"], assignments["object"], name_labels, names, name_scale)}
         if "entity" in assignments:
-            targets = [sentence.targets for sentence in batch.sentences]
-            objects, entity_labels = output["pred_interleave_objects"], _picked(labels, targets)
-            losses["entity_names"] = name_loss(objects, assignments["entity"], entity_labels, tables.classes, scale)
-            own = batch.true_sentence.nonzero()[:, 0]
-            entities = output["pred_entity_class"][own]
-            counts = torch.tensor([len(rows) for rows in targets])[own]
-            losses["score"] = search_score_loss(
-                output["pred_interleave_image"][own, 0],
-                entities,
-                torch.arange(entities.shape[1]) < counts[:, None],
-                output["pred_retrievals"][:, 0],
-                output["pred_captions"],
-                own,
-                scale,
-            )
+            objects, entity_labels = output["pred_interleave_objects"], [e.labels[e.targets] for e in examples]
+            losses["entity_names"] = name_loss(objects, assignments["entity"], entity_labels, classes, scale)
+            own = true_sentence.nonzero()[:, 0]
+            counts = torch.tensor([len(example.targets) for example in examples])[own]
+            asked = output["pred_entity_class"][own]
+            there = torch.arange(asked.shape[1]) < counts[:, None]
+            legends, images = output["pred_interleave_image"][own, 0], output["pred_retrievals"][:, 0]
+            losses["score"] = search_score_loss(legends, asked, there, images, output["pred_captions"], own, scale)
         return losses
 
     def _contrast(self, name: str, output: Output, texts: Tensor, valid: Tensor, last: bool) -> Tensor:
         """Contrast of images with texts; of the last prediction also with those of earlier batches."""
-        images, texts = output["pred_retrievals"][:, 0][valid], texts[valid]
-        if not last:
-            return contrastive_loss(images, texts, self.model.interface.scale)
-        fresh = [F.normalize(rows.detach().float(), dim=-1) for rows in (images, texts)]
-        more_images, more_texts = self.queues.get(name, (fresh[0][:0], fresh[1][:0]))
-        self.queues[name] = torch.cat([fresh[0], more_images])[:QUEUE], torch.cat([fresh[1], more_texts])[:QUEUE]
-        scale = self.model.interface.scale
-        return contrastive_loss(images, texts, scale, more_one=more_images, more_other=more_texts)
+        images, texts = output["pred_retrievals"][valid, 0], texts[valid, 0]
+        more_images, more_texts = None, None
+        if last:
+            fresh = [F.normalize(rows.detach().float(), dim=-1) for rows in (images, texts)]
+            more_images, more_texts = self.queues.get(name, (fresh[0][:0], fresh[1][:0]))
+            self.queues[name] = torch.cat([fresh[0], more_images])[:QUEUE], torch.cat([fresh[1], more_texts])[:QUEUE]
+        return contrastive_loss(images, texts, self.model.interface.scale, more_one=more_images, more_other=more_texts)
 
-    # --- losses of the last prediction, and of what has no predictions -------------------------
-
-    def _quality_loss(self, batch: Batch, output: Output) -> Tensor:
+    def _quality_loss(self, output: Output, masks: Sequence[Tensor]) -> Tensor:
         """Every kind of proposal predicts how good its masks are."""
         kinds = [(quality, MASKS[variable]) for variable, quality in QUALITY.items() if quality in output]
-        return torch.stack([quality_loss(output[own], output[masks], batch.masks) for own, masks in kinds]).mean()
+        return torch.stack([quality_loss(output[own], output[logits], masks) for own, logits in kinds]).mean()
 
-    def _fine_loss(self, batch: Batch, output: Output) -> Tensor:
-        true = [caption for caption, on in zip(batch.captions, batch.captioned, strict=True) if on]
-        tokens = self.model.prompter.captions(true)
-        objects = output["pred_captions"][batch.captioned]
-        return fine_contrastive_loss(objects, tokens.tokens, tokens.pad, self.model.interface.scale)
-
-    def _distilled(self, batch: Batch, output: Output, rng: np.random.Generator) -> dict[str, Tensor]:
+    def _distilled(
+        self, batch: Batch, output: Output, captioned: Tensor, true_sentence: Tensor, rng: np.random.Generator
+    ) -> dict[str, Tensor]:
         """Image, caption and legend vectors towards the teachers' space, with captions whose photos are not here."""
         if self.anchors is None:
             return {}
         rows = rng.choice(self.pools.captioned, MORE_CAPTIONS)
-        captions = self.model.prompter.captions([str(rng.choice(self.train_set.captions[n])) for n in rows])
+        captions = self.model.prompter.captions([str(rng.choice(self.train_set[n].captions)) for n in rows])
         more = self.model.read(Prompts(caption=captions))["pred_retrievals_lang"][:, 0]
         own = torch.as_tensor(batch.rows)
-        texts = [more, output["pred_retrievals_lang"][batch.captioned, 0]]
-        owners = [torch.as_tensor(rows), own[batch.captioned]]
+        texts = [more, output["pred_retrievals_lang"][captioned, 0]]
+        owners = [torch.as_tensor(rows), own[captioned]]
         if "pred_interleave_image" in output:
-            true = batch.true_sentence
-            texts.append(output["pred_interleave_image"][true, 0])
-            owners.append(own[true])
+            texts.append(output["pred_interleave_image"][true_sentence, 0])
+            owners.append(own[true_sentence])
         places, scale = self.anchors.places, self.model.interface.scale
         return {
             "image_target": place_loss(output["pred_retrievals"][:, 0], places[own]),
             "text_target": caption_place_loss(torch.cat(texts), places, torch.cat(owners), scale),
         }
 
-    def _name_targets(self, names: Sequence[str], tables: Tables) -> dict[str, Tensor]:
+    def _name_targets(self, names: Sequence[str], classes: Tensor, entities: Tensor) -> dict[str, Tensor]:
         """Class and entity vectors of names stay at the positions of those names."""
-        number = torch.tensor([self.name_number.get(name, -1) for name in names], dtype=torch.long)
+        if self.name_places is None:
+            return {}
+        (number,) = numbered([names], self.name_number)
         known = number >= 0
-        if self.name_places is None or not known.any():
+        if not known.any():
             return {}
         places = self.name_places[number[known]]
-        classes, entities = tables.classes[: len(names)][known], tables.entities[known]
-        return {"name_target": place_loss(classes, places) + place_loss(entities, places)}
+        return {"name_target": place_loss(classes[: len(names)][known], places) + place_loss(entities[known], places)}
 
     def _whole_photos(self, rng: np.random.Generator) -> dict[str, Tensor]:
         """Whole photos, as large as in use, towards their positions, by the towers alone."""
@@ -318,7 +246,7 @@ class InterfaceStage(Stage):
             return {}
         vision, rows = self.model.vision, rng.choice(self.drawable, WHOLE_PHOTOS)
         crop = random_crop(WHOLE_PHOTOS, rng, smallest=NEARLY_WHOLE)
-        pixels = crop(self.train_set.tensor(rows), self.model.config.side)
+        pixels = crop(pixels_of(self.train_set, rows), self.model.config.side)
         maps = vision.backbone(vision.normalise(jitter(pixels, rng)))
         places = self.model.interface.paths.photos(vision.deep(maps))[:, 0]
         return {f"whole_{name}": loss for name, loss in self.anchors.losses(places, rows, rng).items()}
@@ -330,8 +258,3 @@ class InterfaceStage(Stage):
             "recall": mask_recall(self.model, self.held),
             "scale": float(self.model.interface.scale),
         }
-
-
-def _picked(values: Sequence[Tensor], rows: Sequence[Tensor]) -> list[Tensor]:
-    """Some rows of every image's tensor."""
-    return [own[chosen] for own, chosen in zip(values, rows, strict=True)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -11,11 +13,10 @@ from torch.nn import functional as F
 from ...interface.find.prompts import Prompts
 from ...interface.find_mini.model import MiniModel
 from ...interface.find_mini.texts import encode_texts
-from ...models.vision.tower import to_side
 from ..losses import mask_ious
-from .samples import Samples
+from .samples import Sample, photo_batches, where
 
-PHOTOS, BATCH = 400, 32
+PHOTOS = 400
 
 
 def recall_at(k: int, scores: Tensor, own: Tensor) -> float:
@@ -29,30 +30,25 @@ def caption_recall(texts: Tensor, photos: Tensor, k: int = 10) -> float:
     return recall_at(k, texts @ photos.T, torch.arange(len(texts)))
 
 
-def model_caption_recall(model: MiniModel, samples: Samples) -> float:
+def model_caption_recall(model: MiniModel, samples: Sequence[Sample]) -> float:
     """IR@10 of first captions over at most 400 captioned photos, in percent."""
-    rows = samples.where(lambda n: bool(samples.captions[n]))[:PHOTOS]
+    rows = where(samples, lambda sample: sample.captions)[:PHOTOS]
     images = _predictions(model, samples, rows, "pred_retrievals")[:, 0]
-    return caption_recall(
-        encode_texts(model, [samples.captions[n][0] for n in rows]), F.normalize(images.float(), dim=-1)
-    )
+    captions = encode_texts(model, [samples[row].captions[0] for row in rows])
+    return caption_recall(captions, F.normalize(images.float(), dim=-1))
 
 
-def mask_recall(model: MiniModel, samples: Samples) -> float:
+def mask_recall(model: MiniModel, samples: Sequence[Sample]) -> float:
     """Share of masks that some proposal meets at IoU 0.5, over at most 400 photos with masks, in percent."""
-    rows = samples.where(lambda n: bool(samples.regions[n]))[:PHOTOS]
+    rows = where(samples, lambda sample: sample.regions)[:PHOTOS]
     met: list[bool] = []
     for row, logits in zip(rows, _predictions(model, samples, rows, "pred_masks"), strict=True):
-        masks = torch.as_tensor(np.stack([region.mask for region in samples.regions[row]])).float() / 255
-        true = F.interpolate(masks[None], size=logits.shape[-2:], mode="area")[0]
+        true = F.interpolate(samples[row].masks()[None], size=logits.shape[-2:], mode="area")[0]
         met += (mask_ious(logits, true).amax(0) >= 0.5).tolist()
     return 100 * sum(met) / max(1, len(met))
 
 
-def _predictions(model: MiniModel, samples: Samples, rows: NDArray[np.int64], name: str) -> Tensor:
+def _predictions(model: MiniModel, samples: Sequence[Sample], rows: NDArray[np.int64], name: str) -> Tensor:
     """One kind of predictions of some photos, without prompts."""
-    outputs = []
-    for start in range(0, len(rows), BATCH):
-        pixels = to_side(samples.tensor(rows[start : start + BATCH]), model.config.side)
-        outputs.append(model.see(model.pyramid(pixels), Prompts()).final[name])
-    return torch.cat(outputs)
+    batches = photo_batches(samples, rows, model.config.side)
+    return torch.cat([model.see(model.pyramid(pixels), Prompts()).final[name] for _, pixels in batches])

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from .samples import MASK_SIDE, SampleBox, SampleRegion, Samples
+from .samples import MASK_SIDE, Sample, SampleBox, SampleRegion
 
 SURE = 0.6
 SMALLEST = 0.008  # share of the photo
@@ -28,22 +28,20 @@ COMMON_NAMES = {
 }
 
 
-def outline(samples: Samples, targets: Path) -> None:
+def outline(samples: Sequence[Sample], targets: Path) -> None:
     """Give masks to boxed things, and to captioned photos that nobody outlined.
 
     Args:
-        samples: whose `painted` is there; their regions grow.
+        samples: of which some were shown to the segmenters; their regions grow.
         targets: one of the target files, for the class names of both segmenters.
     """
     with np.load(targets) as content:
-        voc_names, ade_names = (list(map(str, content[name])) for name in ("voc_names", "ade_names"))
-    if samples.painted is None:
-        return
-    for n, painted in enumerate(samples.painted):
-        if samples.boxes[n]:
-            samples.regions[n] += boxed_regions(painted, voc_names, samples.boxes[n])
-        if samples.captions[n] and not samples.regions[n]:
-            samples.regions[n] = pseudo_regions(painted, voc_names, ade_names)
+        voc_names, ade_names = content["voc_names"].tolist(), content["ade_names"].tolist()
+    for sample in samples:
+        if sample.painted is not None:
+            sample.regions += boxed_regions(sample.painted, voc_names, sample.boxes)
+            if sample.captions and not sample.regions:
+                sample.regions = pseudo_regions(sample.painted, voc_names, ade_names)
 
 
 def pseudo_regions(painted: NDArray[np.uint8], voc_names: list[str], ade_names: list[str]) -> tuple[SampleRegion, ...]:
@@ -77,22 +75,20 @@ def boxed_regions(
     Returns:
         kind ``pseudo`` regions, in the order of the boxes.
     """
-    side = painted.shape[-1]
     voc = np.where(painted[1] / 255 > SURE, painted[0], 0)
     number = {COMMON_NAMES.get(name, name): n for n, name in enumerate(voc_names) if n}
-    corners = np.array([box.corners for box in boxes])
-    areas = (corners[:, 2:] - corners[:, :2]).prod(1)
-    taken = np.zeros((side, side), bool)
-    masks: dict[int, NDArray[np.bool_]] = {}
+    free = np.ones(voc.shape, bool)
+    named: dict[int, tuple[str, NDArray[np.bool_]]] = {}
+    areas = [(x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in (box.corners for box in boxes)]
     for n in np.argsort(areas, kind="stable").tolist():
-        x0, y0, x1, y1 = (round(value * side) for value in boxes[n].corners)
-        inside = np.zeros((side, side), bool)
+        x0, y0, x1, y1 = (round(value * len(voc)) for value in boxes[n].corners)
+        inside = np.zeros(voc.shape, bool)
         inside[y0:y1, x0:x1] = True
-        mask = inside & (voc == number.get(boxes[n].label, -1)) & ~taken
+        mask = inside & (voc == number.get(boxes[n].label, -1)) & free
         if mask.any() and mask.sum() >= PAINTED * inside.sum():
-            masks[n] = mask
-            taken |= mask
-    return _regions([(boxes[n].label, masks[n]) for n in sorted(masks)])
+            named[n] = boxes[n].label, mask
+            free &= ~mask
+    return _regions([named[n] for n in sorted(named)])
 
 
 def _regions(named: Sequence[tuple[str, NDArray[np.bool_]]]) -> tuple[SampleRegion, ...]:

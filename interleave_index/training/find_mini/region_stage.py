@@ -1,134 +1,202 @@
-"""Stage `regions`: the region path learns what masks and boxes show, the tower standing still.
+"""Stages `regions` and `refit`: the region path learns what masks and boxes show, the towers standing still.
 
-Mean features inside of every mask that has a name, and of every box that the teachers saw by itself, are computed once
-on whole photos; the head is then trained on large batches in minutes. Masks learn their names among all names, boxes
-the position that the shared space gives to what the teachers saw there, so that things nobody named have one too.
+Mean features inside of masks and boxes are computed once; the path is then trained on large batches in minutes. Both
+stages learn the names of masks among all names, and positions: `regions` those that the shared space gives to the crops
+that teachers saw, so that things nobody named have one too. `refit` is for a backbone that went on learning. The paths
+tell where the towers' features lie in the space; while the backbone learns they drift, and lose some of what they knew
+of captions and names. So they are taken back as the earlier model had them, and that of regions is fitted to the new
+features: masks, and boxes drawn at random, are to have the vectors that the earlier model gives them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from ...errors import InputError
-from ...interface.find_mini.model import MiniModel
+from ...interface.find.tower_paths import TowerPaths
+from ...interface.find_mini.texts import encode_phrases
 from ..loop import Stage, StageSettings
-from .mask_means import mask_means, name_cross_entropy, naming_figures, rare_first
-from .samples import Samples, Views
-from .space_stage import Space
+from .features import box_coverages, mask_means
+from .material import Material
+from .measures import recall_at
+from .samples import SampleRegion
+from .space import CHUNK
 
-SIDE = 40  # of the coverages that means are taken under
+NAME_SCALE = 20.0  # of the cosines between masks and names
+MASKS, BOXES = 3, 2  # of a photo in `refit`: masks at most, and boxes
+SMALLEST, LARGEST = 0.2, 0.7  # sides of those boxes, in shares of the photo's
 
 
-class RegionStage(Stage):
-    """The region path of a `MiniModel`, by names of masks and positions of boxes.
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """M masks and boxes, and what is known of each.
 
-    Args:
-        train: photos with masks, the first of `views`.
-        names, name_places: all names of masks with their positions, (K, D).
+    Attributes:
+        deep: (M, T) float16 means of the deep maps inside; fine: (M, F) float16 of the mask features.
+        labels: (M,) int64 numbers of names, -1 for none.
+        places: (M, D) unit vectors that they should have, zero where nothing is known.
     """
 
-    name = "regions"
+    deep: Tensor
+    fine: Tensor
+    labels: Tensor
+    places: Tensor
 
-    def __init__(
-        self,
-        settings: StageSettings,
-        model: MiniModel,
-        train: Samples,
-        views: Views,
-        space: Space,
-        names: Sequence[str],
-        name_places: Tensor,
-        held: Samples,
-        *,
-        seed: int = 0,
-    ) -> None:
+    def named(self) -> NDArray[np.int64]:
+        """Positions of those that have a name."""
+        return np.flatnonzero(self.labels.cpu().numpy() >= 0)
+
+    def placed(self) -> NDArray[np.int64]:
+        """Positions of those whose vector is known."""
+        return np.flatnonzero(self.places.any(1).cpu().numpy())
+
+    def vectors(self, paths: TowerPaths, rows: NDArray[np.int64]) -> Tensor:
+        """(n, D) unit vectors that the paths give to some of them."""
+        deep, fine = self.deep[rows].float(), self.fine[rows].float()
+        return F.normalize((paths.region(deep) + paths.part(fine)).float(), dim=-1)
+
+    def cosines(self, paths: TowerPaths, rows: NDArray[np.int64]) -> Tensor:
+        """(n,) of those vectors with the ones that they should be."""
+        return (self.vectors(paths, rows) * self.places[rows]).sum(1)
+
+
+class PathStage(Stage):
+    """The region path, by examples. What is derived says which, and how much names and positions weigh."""
+
+    module: TowerPaths
+    examples: Examples  # to learn from
+    held: Examples  # to measure with
+    names: Tensor  # (K, D) unit vectors of all names
+    name_weight: ClassVar[float]
+    place_weight: ClassVar[float]
+
+    def prepare(self) -> None:
+        """Count the names of the examples; rare ones are drawn more often than they occur."""
+        self.named, self.placed = self.examples.named(), self.examples.placed()
+        labels = self.examples.labels[self.named].cpu().numpy()
+        _, name, counts = np.unique(labels, return_inverse=True, return_counts=True)
+        odds = 1 / np.sqrt(counts[name])
+        self.odds = odds / max(float(odds.sum()), 1e-9)
+
+    def losses(self, rng: np.random.Generator, share: float = 0.0) -> dict[str, Tensor]:
+        """Cross-entropy of named examples among all names; cosines with the vectors that they should have."""
+        losses, examples = {}, self.examples
+        if len(self.named):
+            rows = rng.choice(self.named, self.photos_per_step, p=self.odds)
+            scores = NAME_SCALE * examples.vectors(self.module, rows) @ self.names.T
+            losses["names"] = self.name_weight * F.cross_entropy(scores, examples.labels[rows])
+        if len(self.placed):
+            rows = rng.choice(self.placed, self.photos_per_step)
+            losses["place"] = self.place_weight * (1 - examples.cosines(self.module, rows).mean())
+        return losses
+
+    @torch.no_grad()
+    def measure(self) -> dict[str, float]:
+        """Of examples held out: the mean cosine, and the share named right, at first or among five, in percent."""
+        figures, named, placed = dict[str, float](), self.held.named(), self.held.placed()
+        if len(placed):
+            figures["cosine"] = float(self.held.cosines(self.module, placed).mean())
+        if len(named):
+            scores = self.held.vectors(self.module, named) @ self.names.T
+            figures |= {f"top-{k}": recall_at(k, scores, self.held.labels[named]) for k in (1, 5)}
+        return figures
+
+
+class RegionStage(PathStage):
+    """By the names of masks, and the positions of the crops that teachers saw."""
+
+    name = "regions"
+    learning = ("region.",)
+    name_weight, place_weight = 1.0, 2.0
+
+    def __init__(self, settings: StageSettings, material: Material) -> None:
         super().__init__(settings)
-        self.module, self.head = model.interface.paths, model.interface.paths.region
-        self.name_places = name_places
-        number = {name: n for n, name in enumerate(names)}
-        rng = np.random.default_rng(seed)
-        self.masks, self.labels = named_means(model, train, train.drawable(), number, rng)
-        self.held_masks, self.held_labels = named_means(model, held, np.arange(len(held)), number)
-        crops = np.arange(len(train), len(views))
-        self.boxes = box_means(model, train, views, crops, rng)
-        self.box_places = space.of_photos(views.pooled[crops])
-        if not len(self.masks) and not len(self.boxes):
+        model, held, (samples, views) = material.model, material.held, material.views(more=True)
+        self.module = model.interface.paths
+        number, self.names = material.mask_names()
+        masks = [() if s.held_out else _named(s.regions, number) for s in samples]
+        crops = len(samples) + np.argsort(views.rows[len(samples) :], kind="stable")  # in the order of the photos
+        boxes = np.split(views.boxes[crops], np.searchsorted(views.rows[crops], np.arange(1, len(samples))))
+        labels = _labels(masks, boxes, number)
+        if not len(labels):
             raise InputError(
                 "stage regions learns from named masks and from crops that teachers saw, the packs hold neither; leave "
                 "the stage out, or cache crops with tools/cache_teachers.py --views"
             )
-        self.odds = rare_first(self.labels)
-
-    def learned(self) -> list[nn.Parameter]:
-        """The region path alone."""
-        return list(self.head.parameters())
-
-    def losses(self, rng: np.random.Generator, share: float = 0.0) -> dict[str, Tensor]:
-        """Cross-entropy of masks among all names; cosine of boxes with the positions of what is in them."""
-        losses = {}
-        if len(self.masks):
-            rows = torch.as_tensor(rng.choice(len(self.masks), self.photos_per_step, p=self.odds))
-            losses["names"] = name_cross_entropy(
-                self.head(self.masks[rows].float()), self.name_places, self.labels[rows]
-            )
-        if len(self.boxes):
-            boxes = torch.as_tensor(rng.integers(0, len(self.boxes), self.photos_per_step))
-            cosine = (self.head(self.boxes[boxes].float()) * self.box_places[boxes]).sum(1)
-            losses["boxes"] = 2 * (1 - cosine).mean()
-        return losses
-
-    def measure(self) -> dict[str, float]:
-        """How many of the held-out masks are named right, in percent."""
-        if not len(self.held_masks):
-            return {}
-        return naming_figures(self.head(self.held_masks.float()), self.name_places, self.held_labels)
+        rng = np.random.default_rng(material.seed)
+        means = mask_means(model, samples, _coverages(masks, boxes), rng)
+        places = torch.zeros(len(labels), self.names.shape[1])
+        places[labels < 0] = material.lessons()[1].of_photos(views.pooled[crops])
+        self.examples = Examples(*means, labels, places)
+        masks, boxes = [_named(s.regions, number) for s in held], [views.boxes[:0]] * len(held)
+        means, labels = mask_means(model, held, _coverages(masks, boxes)), _labels(masks, boxes, number)
+        self.held = Examples(*means, labels, torch.zeros(len(labels), 1))
+        self.prepare()
 
 
-def named_means(
-    model: MiniModel,
-    samples: Samples,
-    rows: NDArray[np.int64],
-    number: dict[str, int],
-    rng: np.random.Generator | None = None,
-) -> tuple[Tensor, Tensor]:
-    """Mean deep features (M, F) float16 inside of all masks whose name is known, and the number of each name (M,).
+class RefitStage(PathStage):
+    """By the vectors of the model that the run started from, and the names that people gave to masks."""
 
-    Args:
-        number: of every name.
-        rng: of the mirror images; None for none.
-    """
-    photos, coverages, labels = list[int](), list[Tensor](), list[int]()
-    for row in rows.tolist():
-        named = [region for region in samples.regions[row] if region.label in number]
-        if named:
-            masks = torch.as_tensor(np.stack([region.mask for region in named])).float() / 255
-            photos.append(row)
-            coverages.append(F.interpolate(masks[None], (SIDE, SIDE), mode="area")[0])
-            labels += [number[str(region.label)] for region in named]
-    means, _ = mask_means(model, samples, np.array(photos, np.int64), coverages, rng=rng)
-    return means, torch.tensor(labels, dtype=torch.long)
+    name = "refit"
+    learning = ("region.", "part.")
+    name_weight, place_weight = 0.5, 8.0
+
+    def __init__(self, settings: StageSettings, material: Material) -> None:
+        super().__init__(settings)
+        model, earlier, samples = material.model, material.earlier, material.train
+        if earlier is None:
+            raise InputError("stage refit needs the paths of an earlier bundle; pass --start")
+        self.module = model.interface.paths
+        self.module.load_state_dict(earlier.interface.paths.state_dict())
+        self.module.requires_grad_(True)
+        rng = np.random.default_rng(material.seed)
+        masks = [[s.regions[n] for n in rng.permutation(len(s.regions))[:MASKS]] for s in samples]
+        corners = rng.uniform(0, 1 - (sides := rng.uniform(SMALLEST, LARGEST, (len(samples), BOXES, 2))))
+        boxes = list(np.concatenate([corners, corners + sides], 2))
+        names = sorted({region.label for own in masks for region in own if region.label and region.by_hand})
+        labels = _labels(masks, boxes, {name: n for n, name in enumerate(names)})
+        coverages = _coverages(masks, boxes)
+        with torch.no_grad():
+            before = Examples(*mask_means(earlier, samples, coverages), labels, labels)
+            rows = np.arange(len(labels))
+            parts = [rows[n : n + CHUNK] for n in range(0, len(rows), CHUNK)]
+            places = torch.cat([before.vectors(earlier.interface.paths, part) for part in parts])
+            self.names = encode_phrases(model, names).float() if names else places[:0]
+        deep, fine = mask_means(model, samples, coverages)
+        counts = [len(own) for own in coverages]
+        held_out = torch.as_tensor(np.repeat([s.held_out for s in samples], counts))
+        self.examples, self.held = (
+            Examples(deep[on], fine[on], labels[on], places[on]) for on in (~held_out, held_out)
+        )
+        self.prepare()
 
 
-def box_means(
-    model: MiniModel, samples: Samples, views: Views, crops: NDArray[np.int64], rng: np.random.Generator
-) -> Tensor:
-    """Mean deep features (M, F) float16 inside the boxes of some views, in order."""
-    sorting = np.argsort(views.rows[crops], kind="stable")  # all boxes of one photo together
-    order = crops[sorting]
-    photos, first = np.unique(views.rows[order], return_index=True)
-    middle = (torch.arange(SIDE) + 0.5) / SIDE
+def _named(regions: Sequence[SampleRegion], number: Mapping[str, int]) -> list[SampleRegion]:
+    return [region for region in regions if region.label in number]
+
+
+def _coverages(masks: Sequence[Sequence[SampleRegion]], boxes: Sequence[NDArray[np.floating]]) -> list[Tensor]:
+    """(n, MASK_SIDE, MASK_SIDE) a photo: its masks, and behind them its (m, 4) boxes."""
     coverages = []
-    for boxes in np.split(views.boxes[order], first[1:]):
-        x0, y0, x1, y1 = torch.as_tensor(boxes).T[..., None]
-        across, down = (x0 <= middle) & (middle <= x1), (y0 <= middle) & (middle <= y1)
-        coverages.append((down[:, :, None] & across[:, None]).float())
-    means, _ = mask_means(model, samples, photos, coverages, rng=rng)
-    in_order = torch.empty_like(means)
-    in_order[torch.as_tensor(sorting)] = means
-    return in_order
+    for own_masks, own_boxes in zip(masks, boxes, strict=True):
+        parts = [torch.tensor(region.mask)[None] for region in own_masks]
+        coverages.append(torch.cat([*parts, box_coverages(own_boxes)]))
+    return coverages
+
+
+def _labels(
+    masks: Sequence[Sequence[SampleRegion]], boxes: Sequence[NDArray[np.floating]], number: Mapping[str, int]
+) -> Tensor:
+    """(M,) number of the name of each mask, -1 where it has none, and of the boxes, which have none."""
+    labels = list[int]()
+    for own_masks, own_boxes in zip(masks, boxes, strict=True):
+        labels += [number.get(region.label or "", -1) for region in own_masks] + [-1] * len(own_boxes)
+    return torch.tensor(labels, dtype=torch.long)

@@ -5,8 +5,8 @@ Knows packs and target files. It knows nothing of losses or networks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from ...errors import InputError
 from ...evaluation.packs import PackPhoto
-from ...models.vision.tower import SQUARE, squashed
+from ...models.vision.tower import squashed, to_side
 from ...records import Floats
 from ..data import held_out, training_photos
 
@@ -25,7 +25,8 @@ PAINTED_GRID = 48  # side of the maps that the segmenters painted
 MASK_SIDE = 72  # side that masks are kept at
 SMALLEST_MASK = 0.001  # share of the photo
 COMPLETE = 2  # masks from which on they may be all that is there; one alone is often the only thing that was drawn
-WHOLE_BOX = (0.0, 0.0, 1.0, 1.0)
+WHOLE_BOX = np.array([[0, 0, 1, 1]], np.float32)
+BATCH = 32  # photos of one pass of a network that stands still
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,47 +51,42 @@ class SampleBox:
     corners: tuple[float, float, float, float]
 
 
-@dataclass
-class Samples:
-    """Photos of some packs, all lists of one length N.
+@dataclass(slots=True)
+class Sample:
+    """One photo of a pack.
 
     Attributes:
-        keys: of the packs.
-        pixels: (N, SQUARE, SQUARE, 3) uint8, the whole photo squashed.
-        captions, labels, regions: as in the packs; any may be empty for a photo.
+        key: of the pack.
+        pixels: (SQUARE, SQUARE, 3) uint8, the whole photo squashed.
+        captions, labels, regions: as in the pack, in lower case; any may be empty.
         boxes: things that have a box but no mask.
-        pooled: (N, P) float32 teacher vectors of unit length, or None.
-        painted: (N, 4, G, G) uint8: class and probability x 255 of two segmenters, or None; probability 0 throughout
-            where a photo was not shown to them.
+        pooled: (P,) float16 teacher vector of unit length, or None.
+        painted: (4, G, G) uint8: class and probability x 255 of two segmenters, or None; probability 0 throughout where
+            the photo was not shown to them.
     """
 
-    keys: list[str] = field(default_factory=list)
-    pixels: NDArray[np.uint8] = field(default_factory=lambda: np.zeros((0, SQUARE, SQUARE, 3), np.uint8))
-    captions: list[tuple[str, ...]] = field(default_factory=list)
-    labels: list[tuple[str, ...]] = field(default_factory=list)
-    regions: list[tuple[SampleRegion, ...]] = field(default_factory=list)
-    boxes: list[tuple[SampleBox, ...]] = field(default_factory=list)
-    pooled: NDArray[np.float32] | None = None
+    key: str
+    pixels: NDArray[np.uint8]
+    captions: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+    regions: tuple[SampleRegion, ...] = ()
+    boxes: tuple[SampleBox, ...] = ()
+    pooled: NDArray[np.float16] | None = None
     painted: NDArray[np.uint8] | None = None
 
-    def __len__(self) -> int:
-        return len(self.keys)
+    @property
+    def held_out(self) -> bool:
+        """Whether it is kept back from training."""
+        return held_out(self.key)
 
-    def where(self, wanted: Callable[[int], bool]) -> NDArray[np.int64]:
-        """Positions of the photos for which `wanted(position)` holds."""
-        return np.array([n for n in range(len(self)) if wanted(n)], np.int64)
+    @property
+    def outlined(self) -> bool:
+        """Whether people drew a mask in it."""
+        return any(region.by_hand for region in self.regions)
 
-    def drawable(self, wanted: Callable[[int], bool] = lambda position: True) -> NDArray[np.int64]:
-        """The same, without the photos that are kept back from training."""
-        return self.where(lambda n: not held_out(self.keys[n]) and wanted(n))
-
-    def outlined(self, position: int) -> bool:
-        """Whether people drew a mask in the photo."""
-        return any(region.by_hand for region in self.regions[position])
-
-    def tensor(self, rows: NDArray[np.int64] | slice) -> Tensor:
-        """(n, 3, SQUARE, SQUARE) float32 pixels of some photos, 0..255."""
-        return torch.as_tensor(self.pixels[rows]).permute(0, 3, 1, 2).float()
+    def masks(self) -> Tensor:
+        """(T, MASK_SIDE, MASK_SIDE) coverages 0..1 of its regions, of which there is one at least."""
+        return torch.as_tensor(np.stack([region.mask for region in self.regions])).float() / 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +107,43 @@ class Views:
         return len(self.rows)
 
 
-def load_samples(packs: Sequence[Path], *, targets: Path | None = None, limit: int | None = None) -> Samples:
+def where(samples: Sequence[Sample], wanted: Callable[[Sample], object]) -> NDArray[np.int64]:
+    """Positions of the photos for which `wanted` holds."""
+    return np.array([n for n, sample in enumerate(samples) if wanted(sample)], np.int64)
+
+
+def drawable(samples: Sequence[Sample], wanted: Callable[[Sample], object]) -> NDArray[np.int64]:
+    """The same, without the photos that are kept back from training."""
+    return where(samples, lambda sample: wanted(sample) and not sample.held_out)
+
+
+def pixels_of(samples: Sequence[Sample], rows: NDArray[np.int64]) -> Tensor:
+    """(n, 3, SQUARE, SQUARE) float32 pixels of some photos, 0..255."""
+    return torch.as_tensor(np.stack([samples[row].pixels for row in rows])).permute(0, 3, 1, 2).float()
+
+
+def photo_batches(
+    samples: Sequence[Sample], rows: NDArray[np.int64], side: int, size: int = BATCH
+) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
+    """Some whole photos in batches: their positions, and (n, 3, side, side) pixels 0..255."""
+    for start in range(0, len(rows), size):
+        batch = rows[start : start + size]
+        yield batch, to_side(pixels_of(samples, batch), side)
+
+
+def pooled_of(samples: Sequence[Sample]) -> NDArray[np.float16]:
+    """(N, P) teacher vectors.
+
+    Raises:
+        InputError: there are none.
+    """
+    vectors = [sample.pooled for sample in samples if sample.pooled is not None]
+    if len(vectors) < len(samples):
+        raise InputError("no teacher targets given; pass --targets a folder written by tools/cache_teachers.py")
+    return np.stack(vectors)
+
+
+def load_samples(packs: Sequence[Path], *, targets: Path | None = None, limit: int | None = None) -> list[Sample]:
     """Read packs into memory, without the excluded sources.
 
     Args:
@@ -121,41 +153,32 @@ def load_samples(packs: Sequence[Path], *, targets: Path | None = None, limit: i
     Raises:
         InputError: no photo was found.
     """
-    samples, pixels, pooled, painted = Samples(), [], [], []
-    cached: dict[Path, _Cached] = {}
+    samples = list[Sample]()
+    cached: dict[Path, dict[str, _Targets]] = {}
     for pack, photo in training_photos(packs):
-        if limit is not None and len(samples.keys) >= limit:
+        if len(samples) == limit:
             break
+        pooled, painted = None, None
         if targets is not None:
             if pack not in cached:
                 cached = {pack: _cached_targets(targets, pack)}
-            row = cached[pack].rows.get(photo.key)
-            if row is None:
+            if photo.key not in cached[pack]:
                 continue
-            pooled.append(cached[pack].pooled[row])
-            painted.append(cached[pack].painted[row])
-        samples.keys.append(photo.key)
-        samples.captions.append(tuple(caption.strip().lower() for caption in photo.captions))
-        samples.labels.append(tuple(dict.fromkeys(label.lower() for label in photo.labels)))
-        samples.regions.append(_regions(photo))
-        samples.boxes.append(_boxes(photo))
-        pixels.append(squashed(photo.rgb()))
-    if not samples.keys:
+            pooled, painted = cached[pack][photo.key]
+        samples.append(_sample(photo, pooled, painted))
+    if not samples:
         raise InputError(
             f"no training photo in {', '.join(map(str, packs)) or 'no packs'}; give --data a folder of packs"
         )
-    samples.pixels = np.stack(pixels)
-    if targets is not None:
-        samples.pooled, samples.painted = np.stack(pooled).astype(np.float32), np.stack(painted)
     return samples
 
 
 def project_targets(pooled: NDArray[np.floating], dim: int) -> tuple[Floats, Floats]:
     """Mean (P,) and the `dim` first principal directions (P, dim) of (N, P) teacher vectors, N above `dim`."""
-    mean = pooled.mean(0, dtype=np.float64)
-    centred = pooled.astype(np.float32) - mean.astype(np.float32)
+    mean = pooled.mean(0, dtype=np.float64).astype(np.float32)
+    centred = pooled.astype(np.float32) - mean
     _, vectors = np.linalg.eigh(centred.T @ centred)
-    return mean.astype(np.float32), np.ascontiguousarray(vectors[:, ::-1][:, :dim], dtype=np.float32)
+    return mean, np.ascontiguousarray(vectors[:, ::-1][:, :dim], dtype=np.float32)
 
 
 def target_directions(pooled: NDArray[np.floating], mean: Floats, components: Floats) -> Tensor:
@@ -163,34 +186,15 @@ def target_directions(pooled: NDArray[np.floating], mean: Floats, components: Fl
     return F.normalize(torch.as_tensor((pooled.astype(np.float32) - mean) @ components), dim=1)
 
 
-def joined(first: Samples, second: Samples) -> Samples:
-    """Photos of two sets, those of the first in front; both with teacher targets."""
-    both = Samples(
-        first.keys + second.keys,
-        np.concatenate([first.pixels, second.pixels]),
-        first.captions + second.captions,
-        first.labels + second.labels,
-        first.regions + second.regions,
-        first.boxes + second.boxes,
-    )
-    if first.pooled is not None and second.pooled is not None:
-        both.pooled = np.concatenate([first.pooled, second.pooled])
-    if first.painted is not None and second.painted is not None:
-        both.painted = np.concatenate([first.painted, second.painted])
-    return both
-
-
-def load_views(samples: Samples, packs: Sequence[Path], targets: Path) -> Views:
+def load_views(samples: Sequence[Sample], packs: Sequence[Path], targets: Path) -> Views:
     """Every view that teachers have seen of some samples: the whole photos, then the crops of `PACK.views.npz` files.
 
     Args:
         samples: with teacher vectors; packs: where they come from.
         targets: folder of the target files; packs without a views file add their whole photos only.
     """
-    if samples.pooled is None:
-        raise InputError("views are what teachers saw, no teacher targets given; pass --targets")
-    views = [whole_views(len(samples), samples.pooled.astype(np.float16))]
-    place = {key: n for n, key in enumerate(samples.keys)}
+    views = [whole_views(len(samples), pooled_of(samples))]
+    place = {sample.key: n for n, sample in enumerate(samples)}
     for pack in packs:
         file = targets / f"{pack.stem}.views.npz"
         if file.exists():
@@ -208,7 +212,10 @@ def load_views(samples: Samples, packs: Sequence[Path], targets: Path) -> Views:
 
 def whole_views(count: int, pooled: NDArray[np.float16]) -> Views:
     """Views of `count` whole photos, in order."""
-    return Views(np.arange(count), np.tile(np.array([WHOLE_BOX], np.float32), (count, 1)), pooled)
+    return Views(np.arange(count), WHOLE_BOX.repeat(count, 0), pooled)
+
+
+_Targets = tuple[NDArray[np.float16], NDArray[np.uint8]]  # pooled vector and painted maps of a photo
 
 
 def _is_whole(boxes: NDArray[np.floating]) -> NDArray[np.bool_]:
@@ -216,17 +223,8 @@ def _is_whole(boxes: NDArray[np.floating]) -> NDArray[np.bool_]:
     return whole
 
 
-@dataclass(frozen=True, slots=True)
-class _Cached:
-    """Teacher targets of one pack: the row of every key, pooled vectors, painted maps."""
-
-    rows: dict[str, int]
-    pooled: NDArray[np.float16]
-    painted: NDArray[np.uint8]
-
-
-def _cached_targets(folder: Path, pack: Path) -> _Cached:
-    """Targets of a pack; one of which only views are cached has nothing painted."""
+def _cached_targets(folder: Path, pack: Path) -> dict[str, _Targets]:
+    """Targets of a pack by key; one of which only views are cached has nothing painted."""
     file, views = folder / f"{pack.stem}.npz", folder / f"{pack.stem}.views.npz"
     if file.exists():
         with np.load(file) as content:
@@ -238,28 +236,33 @@ def _cached_targets(folder: Path, pack: Path) -> _Cached:
         painted = np.zeros((len(keys), 4, PAINTED_GRID, PAINTED_GRID), np.uint8)
     else:
         raise InputError(f"no teacher targets at {file}; write them with tools/cache_teachers.py")
-    return _Cached({str(key): n for n, key in enumerate(keys)}, pooled, painted)
+    return dict(zip(map(str, keys), zip(pooled, painted, strict=True), strict=True))
 
 
-def _regions(photo: PackPhoto) -> tuple[SampleRegion, ...]:
+def _sample(photo: PackPhoto, pooled: NDArray[np.float16] | None, painted: NDArray[np.uint8] | None) -> Sample:
     from PIL import Image
 
-    regions = []
+    regions, boxes = list[SampleRegion](), list[SampleBox]()
     for region in photo.regions:
-        if region.rle is None or region.crowd or region.area < SMALLEST_MASK * photo.width * photo.height:
+        label = region.label.lower() if region.label else None
+        if region.crowd:
             continue
-        coverage = Image.fromarray(region.rle.decode().astype(np.uint8) * 255)
-        mask = np.asarray(coverage.resize((MASK_SIDE, MASK_SIDE), Image.Resampling.BOX))
-        if mask.max() >= 128:
-            regions.append(SampleRegion(region.label.lower() if region.label else None, region.kind, mask))
-    return tuple(regions)
-
-
-def _boxes(photo: PackPhoto) -> tuple[SampleBox, ...]:
-    boxes = []
-    for region in photo.regions:
-        if region.rle is None and region.label and not region.crowd:
+        if region.rle is not None and region.area >= SMALLEST_MASK * photo.width * photo.height:
+            coverage = Image.fromarray(region.rle.decode().astype(np.uint8) * 255)
+            mask = np.asarray(coverage.resize((MASK_SIDE, MASK_SIDE), Image.Resampling.BOX))
+            if mask.max() >= 128:
+                regions.append(SampleRegion(label, region.kind, mask))
+        elif region.rle is None and label:
             x0, y0, x1, y1 = region.box
             corners = x0 / photo.width, y0 / photo.height, x1 / photo.width, y1 / photo.height
-            boxes.append(SampleBox(region.label.lower(), corners))
-    return tuple(boxes)
+            boxes.append(SampleBox(label, corners))
+    return Sample(
+        key=photo.key,
+        pixels=squashed(photo.rgb()),
+        captions=tuple(caption.strip().lower() for caption in photo.captions),
+        labels=tuple(dict.fromkeys(label.lower() for label in photo.labels)),
+        regions=tuple(regions),
+        boxes=tuple(boxes),
+        pooled=pooled,
+        painted=painted,
+    )

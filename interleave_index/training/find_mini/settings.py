@@ -9,7 +9,7 @@ from typing import Any
 
 from ...errors import ConfigError
 from ..loop import StageSettings
-from ..settings import as_path, read_settings, to_plain
+from ..settings import load_settings, to_plain
 
 RECIPE = Path(__file__).with_name("find_mini.yaml")
 STAGE_NAMES = ("space", "text", "vision", "align", "regions", "interface", "refit", "bundle")
@@ -87,9 +87,4 @@ def find_mini_settings(
     data: Path, out: Path, *, recipe: Path | None = None, overrides: Mapping[str, Any] | None = None
 ) -> FindMiniSettings:
     """The recipe, a file of the user over it, and overrides by dotted key over both. Errors as of `read_settings`."""
-    values = read_settings(RECIPE, recipe, overrides or {})
-    for name in ("targets", "more", "start"):
-        values[name] = as_path(values[name])
-    for name in STAGE_NAMES[:-1]:
-        values[name] = InterfaceSettings(**values[name]) if name == "interface" else StageSettings(**values[name])
-    return FindMiniSettings(data, out, **values)
+    return load_settings(FindMiniSettings, RECIPE, data, out, recipe, overrides)

@@ -6,18 +6,16 @@ the interface's text path and gives the position in the shared space.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...interface.find.tower_paths import Head
-from ...interface.find_mini.model import MiniModel
-from ..loop import Stage, StageSettings, decay_groups
-from .sentences import KINDS, Sentences
-from .space_stage import SENTENCE_DIM, Space
+from ..loop import Stage, StageSettings
+from .material import Material
+from .space import SENTENCE_DIM
 
 SHORT = {"chunk": 0.35, "name": 0.35, "lemma": 0.3}  # shares of the short half of a batch
 LONG = {"caption": 0.8, "gloss": 0.2}
@@ -31,46 +29,34 @@ class TextStage(Stage):
     name = "text"
     module: nn.ModuleDict
 
-    def __init__(self, settings: StageSettings, model: MiniModel, sentences: Sentences, space: Space) -> None:
+    def __init__(self, settings: StageSettings, material: Material) -> None:
         super().__init__(settings)
-        self.model, self.sentences = model, sentences
-        self.places = space.of_texts(sentences.vectors).half()
+        self.model = model = material.model
+        self.sentences, space = material.lessons()
+        self.places = space.of_texts(self.sentences.vectors).half()
         self.rows = {}
-        for kind, name in enumerate(KINDS):
-            rows = np.flatnonzero(sentences.kinds == kind)
-            learned = np.arange(len(rows)) % HELD_OUT != 0
-            self.rows[name] = rows[learned] if len(rows) > HELD_OUT else rows
-        self.held = np.flatnonzero(sentences.kinds == KINDS.index("caption"))[::HELD_OUT][:MEASURED]
-        self.module = nn.ModuleDict(
-            {
-                "tower": model.text,
-                "path": model.interface.paths.text,
-                "sentence": Head(model.text.width, 4 * model.text.width, SENTENCE_DIM),
-            }
-        )
+        for kind in (*SHORT, *LONG):
+            rows = self.sentences.of_kind(kind)
+            self.rows[kind] = rows[np.arange(len(rows)) % HELD_OUT != 0] if len(rows) > HELD_OUT else rows
+        self.held = self.sentences.of_kind("caption")[::HELD_OUT][:MEASURED]
+        sentence = Head(model.text.width, 4 * model.text.width, SENTENCE_DIM)
+        self.module = nn.ModuleDict({"tower": model.text, "path": model.interface.paths.text, "sentence": sentence})
         model.text.dropout = 0.0  # far more texts than the tower can learn by heart
 
-    def parameter_groups(self) -> list[dict[str, Any]]:
+    def rate_and_decay(self, name: str, parameter: nn.Parameter) -> tuple[float, float]:
         """No decay on norms, biases and embeddings."""
-        return decay_groups(self.module, self.settings.rate, self.settings.decay, spared=("embed",))
+        rate, decay = super().rate_and_decay(name, parameter)
+        return rate, decay if parameter.ndim > 1 and "embed" not in name else 0.0
 
     def losses(self, rng: np.random.Generator, share: float = 0.0) -> dict[str, Tensor]:
         """Cosine to the encoder's vector and to the position in the space, and cross-entropy within the batch."""
-        drawn, means = [], []
+        halves = []
         for shares in (SHORT, LONG):  # apart, so that short texts are not padded to the length of long ones
-            rows = np.concatenate(
-                [
-                    rng.choice(self.rows[kind], int(part * self.photos_per_step / 2))
-                    for kind, part in shares.items()
-                    if len(self.rows[kind])
-                ]
-            )
-            drawn.append(rows)
-            means.append(self._mean(rows))
-        mean = torch.cat(means)
-        place, sentence = self.module["path"](mean), self.module["sentence"](mean)
-        true_place, true_sentence = self._targets(np.concatenate(drawn))
-        own = torch.arange(len(mean))
+            counts = {kind: int(part * self.photos_per_step / 2) for kind, part in shares.items()}
+            drawn = [rng.choice(self.rows[kind], count) for kind, count in counts.items() if len(self.rows[kind])]
+            halves.append(self._outputs_and_targets(np.concatenate(drawn)))
+        place, sentence, true_place, true_sentence = map(torch.cat, zip(*halves, strict=True))
+        own = torch.arange(len(place))
         which_sentence = F.cross_entropy(SCALE * sentence @ true_sentence.T, own)
         which_place = F.cross_entropy(SCALE * place @ true_place.T, own)
         return {
@@ -81,20 +67,17 @@ class TextStage(Stage):
 
     def measure(self) -> dict[str, float]:
         """Mean cosines on captions that are never drawn."""
-        mean = self._mean(self.held)
-        true_place, true_sentence = self._targets(self.held)
+        place, sentence, true_place, true_sentence = self._outputs_and_targets(self.held)
         return {
-            "sentence": float((self.module["sentence"](mean) * true_sentence).sum(1).mean()),
-            "place": float((self.module["path"](mean) * true_place).sum(1).mean()),
+            "sentence": float((sentence * true_sentence).sum(1).mean()),
+            "place": float((place * true_place).sum(1).mean()),
         }
 
-    def _targets(self, rows: np.ndarray) -> tuple[Tensor, Tensor]:
-        """Positions in the space, and the encoder's vectors."""
-        return self.places[torch.as_tensor(rows)].float(), torch.as_tensor(self.sentences.vectors[rows]).float()
-
-    def _mean(self, rows: np.ndarray) -> Tensor:
-        """(n, C) mean token states of some texts."""
+    def _outputs_and_targets(self, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Positions in the space and vectors of the encoder of some texts, as the heads give them and as they are."""
         batch = self.model.text.tokenise([self.sentences.texts[n] for n in rows])
         states = self.model.interface.project_text(self.model.text(batch))
         keep = (~batch.pad)[..., None].to(states.dtype)
-        return (states * keep).sum(1) / keep.sum(1)
+        mean = (states * keep).sum(1) / keep.sum(1)
+        places, vectors = self.places[torch.as_tensor(rows)], torch.as_tensor(self.sentences.vectors[rows])
+        return self.module["path"](mean), self.module["sentence"](mean), places.float(), vectors.float()

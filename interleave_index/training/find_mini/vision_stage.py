@@ -10,7 +10,6 @@ first: they teach most of what large ones do in half the time.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,18 +17,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ...errors import InputError
 from ...interface.find.tower_paths import Head
-from ...interface.find_mini.model import MiniModel
-from ...models.vision.tower import to_side
-from ..loop import Stage, StageSettings, decay_groups
+from ..loop import Stage, StageSettings
 from .augment import Crop, jitter, random_crop, view_crop
-from .batches import cropped_masks
+from .batches import cropped_masks, is_complete
 from .cell_losses import cell_losses
-from .measures import caption_recall
-from .samples import COMPLETE, Samples, Views, project_targets, target_directions
-from .sentences import KINDS, Sentences
-from .space_stage import VISION_DIM, Space
+from .material import Anchors, Material
+from .samples import drawable, photo_batches, pixels_of, pooled_of, project_targets, target_directions, where
+from .space import VISION_DIM
 
 VOC_CLASSES, ADE_CLASSES = 21, 32
 SURE = 0.6  # a painted cell counts where the segmenter's probability is above this
@@ -37,101 +32,46 @@ SIDES = ((0.3, 96), (0.8, 128), (1.0, 160))  # until which share of the time, si
 PAINTED_SHARE = 0.25  # of a batch that goes through the pixel decoder, which costs as much as the backbone
 WHOLE_SHARE = 0.5  # of the rest that is whole photos
 CELL_WEIGHTS = {"cell_bce": 2.0, "cell_dice": 2.0, "cell_score": 1.0}
-ANCHORS = 3072  # texts of a kind drawn for every batch
-MEASURED_BATCH = 64
-
-
-class Anchors:
-    """Where the shared space has the views, and texts to measure nearness by.
-
-    Args:
-        space: of stage `space`.
-        places: (N, D) unit vectors of the views in it, which the tower learns.
-        sentences: captions and words that places are near to or far from.
-        held, held_vectors: captioned held-out photos, and the sentence vectors of their first captions.
-    """
-
-    def __init__(
-        self, space: Space, places: Tensor, sentences: Sentences, held: Samples, held_vectors: NDArray[np.float16]
-    ) -> None:
-        self.places = places
-        captions = sentences.kinds == KINDS.index("caption")
-        words = np.isin(sentences.kinds, [KINDS.index("name"), KINDS.index("lemma")])
-        self.banks = [space.of_texts(sentences.vectors[chosen]) for chosen in (captions, words)]
-        self.scale = float(space.log_scale.exp())
-        self.held_rows = held.where(lambda n: bool(held.captions[n]))
-        self.held_texts = space.of_texts(held_vectors)
-
-    def losses(self, predicted: Tensor, views: NDArray[np.int64], rng: np.random.Generator) -> dict[str, Tensor]:
-        """Cosine of (B, D) positions with the true ones, and divergence of how near each is to drawn texts."""
-        true = self.places[torch.as_tensor(views)]
-        divergence = predicted.new_zeros(())
-        for bank in self.banks:
-            texts = bank[torch.as_tensor(rng.integers(0, len(bank), ANCHORS))].T * self.scale
-            true_nearness, nearness = F.log_softmax(true @ texts, 1), F.log_softmax(predicted @ texts, 1)
-            divergence = divergence + F.kl_div(nearness, true_nearness, log_target=True, reduction="batchmean")
-        return {"place": 4 * (1 - (predicted * true).sum(1)).mean(), "near": divergence}
-
-    def recall(self, held_places: Tensor) -> float:
-        """Caption IR@10 of the positions of the held-out photos, in percent."""
-        return caption_recall(self.held_texts, held_places[torch.as_tensor(self.held_rows)])
 
 
 class VisionStage(Stage):
-    """Distils cached teacher outputs into the vision tower of a `MiniModel`.
-
-    Args:
-        views: of the training photos, what the teachers saw.
-        anchors: the shared space.
-        basis: (n, P) teacher vectors that their projection is fitted on.
-    """
+    """Distils cached teacher outputs into the vision tower of a `MiniModel`."""
 
     name = "vision"
 
-    def __init__(
-        self,
-        settings: StageSettings,
-        model: MiniModel,
-        train: Samples,
-        views: Views,
-        held: Samples,
-        anchors: Anchors,
-        basis: NDArray[np.float32],
-    ) -> None:
-        if train.painted is None or held.pooled is None:
-            raise InputError(
-                "stage vision learns from teacher targets, none given; pass --targets a folder written by "
-                "tools/cache_teachers.py"
-            )
+    def __init__(self, settings: StageSettings, material: Material) -> None:
         super().__init__(settings)
-        self.side = _side(0.0)
-        self.tower, self.interface = model.vision, model.interface
-        self.train_set, self.painted, self.views, self.held, self.anchors = train, train.painted, views, held, anchors
+        self.samples, self.views = material.views(more=True)
+        self.held, self.model, self.side = material.held, material.model, SIDES[0][1]
+        self.anchors = Anchors(material, material.lessons()[1].of_photos(self.views.pooled))
+        basis = pooled_of(material.train)
         mean, components = project_targets(basis, min(VISION_DIM, basis.shape[1]))
-        self.targets = target_directions(views.pooled, mean, components)
-        self.held_targets = target_directions(held.pooled, mean, components)
-        self.painted_rows = np.flatnonzero(self.painted[:, 1::2].any((1, 2, 3)))
-        self.outlined_rows = train.drawable(train.outlined)
-        channels, dim = self.tower.widths[-1], anchors.places.shape[1]
-        self.pooled_head = nn.Linear(channels, components.shape[1])
-        self.place_head = Head(channels, 2 * dim, dim, dropout=0.1)
-        self.painted_head = nn.Conv2d(self.tower.width, VOC_CLASSES + ADE_CLASSES, 1)
+        self.targets = target_directions(self.views.pooled, mean, components)
+        self.held_targets = target_directions(pooled_of(self.held), mean, components)
+        self.painted_rows = where(self.samples, lambda s: s.painted is not None and s.painted[1::2].any())
+        self.outlined_rows = drawable(self.samples, lambda s: s.outlined)
+        tower, dim = self.model.vision, self.anchors.places.shape[1]
+        self.pooled_head = nn.Linear(tower.widths[-1], components.shape[1])
+        self.place_head = Head(tower.widths[-1], 2 * dim, dim, dropout=0.1)
+        self.painted_head = nn.Conv2d(tower.width, VOC_CLASSES + ADE_CLASSES, 1)
         heads = {"pooled": self.pooled_head, "place": self.place_head, "painted": self.painted_head}
-        self.module = nn.ModuleDict({"tower": self.tower, "heads": nn.ModuleDict(heads), "interface": self.interface})
+        parts = {"tower": tower, "heads": nn.ModuleDict(heads), "interface": self.model.interface}
+        self.module = nn.ModuleDict(parts)
 
-    def parameter_groups(self) -> list[dict[str, Any]]:
+    def rate_and_decay(self, name: str, parameter: nn.Parameter) -> tuple[float, float]:
         """Weight decay on matrices and kernels only."""
-        return decay_groups(self.module, self.settings.rate, self.settings.decay)
+        rate, decay = super().rate_and_decay(name, parameter)
+        return rate, decay if parameter.ndim > 1 else 0.0
 
     def losses(self, rng: np.random.Generator, share: float = 0.0) -> dict[str, Tensor]:
         """Cosine to the pooled target, similarities within the batch, the space, what the segmenters paint."""
-        self.side = side = _side(share)
+        self.side = side = next(side for until, side in SIDES if share <= until)
         painted_rows, painted_crop, chosen = self._draw(rng)
-        photos = self.train_set.tensor(painted_rows)
-        views = self.train_set.tensor(self.views.rows[chosen])
+        photos = pixels_of(self.samples, painted_rows)
+        views = pixels_of(self.samples, self.views.rows[chosen])
         crop = view_crop(self.views.boxes[chosen], rng)
         pixels = torch.cat([painted_crop(photos, side), crop(views, side)])
-        maps = self.tower.backbone(self.tower.normalise(jitter(pixels, rng)))
+        maps = self._backbone(jitter(pixels, rng))
         mean = maps[3].mean((2, 3))
         seen = np.concatenate([painted_rows, chosen])
         pooled, target = self._pooled(mean), self.targets[seen]  # the first views are the whole photos, in order
@@ -142,13 +82,13 @@ class VisionStage(Stage):
         losses |= self.anchors.losses(self.place_head(mean), seen, rng)
         return losses | self._painted_losses(maps, painted_rows, painted_crop, rng)
 
-    def _draw(self, rng: np.random.Generator) -> tuple[np.ndarray, Crop, np.ndarray]:
+    def _draw(self, rng: np.random.Generator) -> tuple[NDArray[np.int64], Crop, NDArray[np.int64]]:
         """Whole photos that the segmenters painted, their crop, and further views, a part of them whole photos."""
         count = max(1, int(self.photos_per_step * PAINTED_SHARE))
         painted = rng.choice(self.painted_rows, count, replace=len(self.painted_rows) < count)
         if len(self.outlined_rows):
             painted[: count // 2] = rng.choice(self.outlined_rows, count // 2)
-        photos, rest = len(self.train_set), self.photos_per_step - count
+        photos, rest = len(self.samples), self.photos_per_step - count
         whole_count = int(rest * WHOLE_SHARE) if len(self.views) > photos else rest
         whole = rng.integers(0, photos, whole_count)
         crops = rng.integers(photos, max(len(self.views), photos + 1), rest - whole_count)
@@ -158,37 +98,37 @@ class VisionStage(Stage):
         self, maps: Sequence[Tensor], rows: NDArray[np.int64], crop: Crop, rng: np.random.Generator
     ) -> dict[str, Tensor]:
         """What the segmenters painted, and the masks that cells lie in."""
-        pyramid = self.tower.pixel_decoder([level[: len(rows)] for level in maps])
+        interface, samples = self.model.interface, [self.samples[row] for row in rows]
+        pyramid = self.model.vision.pixel_decoder([level[: len(rows)] for level in maps])
         logits = self.painted_head(pyramid.mask_features).float()
-        target = crop(torch.as_tensor(self.painted[rows]).float(), logits.shape[-1], nearest=True)
+        painted = torch.as_tensor(np.stack([np.asarray(sample.painted) for sample in samples])).float()
+        target = crop(painted, logits.shape[-1], nearest=True)
         voc, ade = logits.split((VOC_CLASSES, ADE_CLASSES), 1)
-        losses = {"voc": _painted_loss(voc, target[:, :2]), "ade": _painted_loss(ade, target[:, 2:])}
-        if self.interface.config.seeds:
-            masks, _ = cropped_masks(self.train_set, rows, crop, logits.shape[-1], rng)
-            cells = self.interface.seeds.cells(self.interface.features(pyramid.levels))
-            placed = self.interface.seeds.placed(pyramid.mask_features)
-            complete = torch.tensor([len(self.train_set.regions[n]) >= COMPLETE for n in rows])
-            of_cells = cell_losses(self.interface, cells, placed, masks, complete, rng)
-            losses |= {name: CELL_WEIGHTS[name] * value for name, value in of_cells.items()}
-        return losses
+        masks, _ = cropped_masks(samples, crop, logits.shape[-1], rng)
+        cells = interface.seeds.cells(interface.features(pyramid.levels))
+        placed = interface.seeds.placed(pyramid.mask_features)
+        of_cells = cell_losses(
+            interface, cells, placed, masks, torch.tensor([is_complete(sample) for sample in samples]), rng
+        )
+        return {
+            "voc": _painted_loss(voc, target[:, :2]),
+            "ade": _painted_loss(ade, target[:, 2:]),
+            **{name: CELL_WEIGHTS[name] * value for name, value in of_cells.items()},
+        }
 
     def measure(self) -> dict[str, float]:
         """On held-out photos: mean cosine to the pooled target, caption IR@10 with the teacher's captions."""
-        means = []
-        for start in range(0, len(self.held), MEASURED_BATCH):
-            pixels = to_side(self.held.tensor(slice(start, start + MEASURED_BATCH)), self.side)
-            means.append(self.tower.backbone(self.tower.normalise(pixels))[3].mean((2, 3)))
-        mean = torch.cat(means)
+        batches = photo_batches(self.held, np.arange(len(self.held)), self.side)
+        mean = torch.cat([self._backbone(pixels)[3].mean((2, 3)) for _, pixels in batches])
         cosine = (self._pooled(mean) * self.held_targets).sum(1).mean()
         return {"cosine": float(cosine), "IR@10": self.anchors.recall(self.place_head(mean))}
 
+    def _backbone(self, pixels: Tensor) -> Sequence[Tensor]:
+        maps: Sequence[Tensor] = self.model.vision.backbone(self.model.vision.normalise(pixels))
+        return maps
+
     def _pooled(self, mean: Tensor) -> Tensor:
         return F.normalize(self.pooled_head(mean).float(), dim=1)
-
-
-def _side(share: float) -> int:
-    """Side of the pictures, which grow with the time that is used."""
-    return next((side for until, side in SIDES if share < until), SIDES[-1][1])
 
 
 def _painted_loss(logits: Tensor, target: Tensor) -> Tensor:

@@ -23,6 +23,7 @@ from interleave_index.interface.published.pair import Pair, build_network, load_
 from interleave_index.interface.registry import load
 from interleave_index.training.coco.run import run
 from interleave_index.training.coco.settings import CocoSettings, coco_settings
+from interleave_index.training.coco.step import Step
 
 SPLIT = "train2017"
 
@@ -126,32 +127,27 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("one_thread")
-def test_a_stopped_training_goes_on_and_ends_as_one_that_was_not(drawn_coco: Path, tmp_path: Path) -> None:
+def test_a_stopped_training_goes_on_and_ends_as_one_that_was_not(
+    drawn_coco: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from safetensors.torch import load_file
+
+    from interleave_index.training.coco import run as module
+    from interleave_index.training.loop import save_checkpoint
 
     whole = run(_settings(drawn_coco, tmp_path / "whole", steps=3), progress=lambda line: None)
     lines: list[str] = []
     settings = _settings(drawn_coco, tmp_path / "parts", steps=3, save_every=1)
 
-    def stop(line: str) -> None:
-        lines.append(line)
-
-    from interleave_index.training.coco import run as module
-
-    saved = module._Training._save
-
-    def save_and_stop(self: Any) -> None:
-        saved(self)
-        if self.done == 2 and not any("goes on" in line for line in lines):
+    def save_and_stop(path: Path, content: dict[str, Any]) -> None:
+        save_checkpoint(path, content)
+        if content["done"] == 2 and not any("goes on" in line for line in lines):
             raise KeyboardInterrupt
 
-    module._Training._save = save_and_stop  # type: ignore[method-assign]
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            run(settings, progress=stop)
-        parts = run(settings, progress=stop)
-    finally:
-        module._Training._save = saved  # type: ignore[method-assign]
+    monkeypatch.setattr(module, "save_checkpoint", save_and_stop)
+    with pytest.raises(KeyboardInterrupt):
+        run(settings, progress=lines.append)
+    parts = run(settings, progress=lines.append)
     assert "goes on from step 2" in lines
     one, other = (load_file(folder / "model.safetensors") for folder in (whole, parts))
     assert one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
@@ -180,11 +176,12 @@ def test_the_rate_falls_twice_near_the_end(drawn_coco: Path, tmp_path: Path, mon
 
     rates: list[float] = []
 
-    def update(self: Any) -> dict[str, float]:
-        rates.append(self.rate())
+    def update(optimiser: torch.optim.Optimizer, *others: object) -> dict[str, float]:
+        rates.append(optimiser.param_groups[0]["lr"])
         return {"loss": 0.0}
 
-    monkeypatch.setattr(module._Training, "_update", update)
+    monkeypatch.setattr(module, "update", update)
+    monkeypatch.setattr(Step, "forward", lambda self, samples, seed: {})
     monkeypatch.setattr(module, "prepare_pair", lambda folder: None)
     run(_settings(drawn_coco, tmp_path, steps=27), progress=lambda line: None)
     assert rates[:24] == [1e-3] * 24 and rates[25] == pytest.approx(1e-4) and rates[26] == pytest.approx(1e-5)

@@ -3,6 +3,7 @@
 import io
 import json
 import tarfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -21,27 +22,30 @@ from interleave_index.interface.registry import load
 from interleave_index.models.text.tower import train_tokenizer
 from interleave_index.models.vision.tower import SQUARE, to_side
 from interleave_index.training.data import held_out
-from interleave_index.training.find_mini.align_stage import caption_place_loss, place_loss, pooled_features
 from interleave_index.training.find_mini.augment import random_crop, view_crop
 from interleave_index.training.find_mini.batches import draw_prompt, name_pattern
+from interleave_index.training.find_mini.extra_losses import caption_place_loss, place_loss
+from interleave_index.training.find_mini.features import box_coverages, mask_means, pooled_features
 from interleave_index.training.find_mini.fit_scorer import fit_scorer
+from interleave_index.training.find_mini.material import Material
 from interleave_index.training.find_mini.pseudo_masks import boxed_regions, pseudo_regions
-from interleave_index.training.find_mini.refit_stage import RefitStage
-from interleave_index.training.find_mini.region_stage import RegionStage, box_means, named_means
+from interleave_index.training.find_mini.region_stage import RefitStage, RegionStage
 from interleave_index.training.find_mini.run import run
 from interleave_index.training.find_mini.samples import (
     MASK_SIDE,
+    Sample,
     SampleBox,
     SampleRegion,
-    Samples,
-    Views,
     load_samples,
     load_views,
+    pixels_of,
+    pooled_of,
     project_targets,
+    whole_views,
 )
-from interleave_index.training.find_mini.sentences import FEATURES, teacher_names
+from interleave_index.training.find_mini.sentences import FEATURES, load_sentences, teacher_names
 from interleave_index.training.find_mini.settings import find_mini_settings
-from interleave_index.training.find_mini.space_stage import Space, load_space
+from interleave_index.training.find_mini.space import Space
 from interleave_index.training.loop import Progress, StageSettings, run_stage
 from interleave_index.training.losses import mask_ious
 
@@ -155,8 +159,8 @@ def drawn_pack(path, count, colours=((220, 30, 30), (30, 60, 220))):
 def test_samples_keep_captions_labels_and_masks(tmp_path):
     drawn_pack(tmp_path / "train-drawn.tar", 4)
     samples = load_samples([tmp_path / "train-drawn.tar"])
-    assert len(samples) == 4 and samples.captions[1][0] == "a blue square on white"
-    region = samples.regions[0][0]
+    assert len(samples) == 4 and samples[1].captions[0] == "a blue square on white"
+    region = samples[0].regions[0]
     assert region.label == "red square" and region.mask.shape == (MASK_SIDE, MASK_SIDE)
     assert (region.mask > 128).mean() == pytest.approx(40 * 45 / 8000, abs=0.02)
 
@@ -264,7 +268,7 @@ def test_a_pack_of_which_only_views_are_cached_has_nothing_painted(tmp_path):
             boxes=boxes,
         )
     samples = load_samples([tmp_path / "more.tar"], targets=tmp_path)
-    assert samples.painted is not None and not samples.painted.any()
+    assert all(sample.painted is not None and not sample.painted.any() for sample in samples)
     assert len(load_views(samples, [tmp_path / "more.tar"], tmp_path)) == 6
 
 
@@ -316,7 +320,7 @@ def _goes_on_from_a_bundle(folder, keys, bundle):
     keys |= {"stages": ("space", "interface", "bundle"), "interface__minutes": 0.02}
     further = run(trial(folder, folder / "further", **keys), lines.append)
     assert any(str(line).startswith("starts from the bundle") for line in lines)
-    space = load_space(folder / "further" / "space.pt")
+    space = Space.load(folder / "further" / "space.pt")
     said = torch.nn.functional.normalize(torch.randn(3, 256), dim=1)
     assert torch.allclose(space.of_texts(said.numpy()), said, atol=1e-6)
     before, after = (load_file(folder / "model.safetensors") for folder in (bundle, further))
@@ -357,8 +361,10 @@ def test_a_fitted_path_says_what_the_earlier_one_said_of_other_features(tmp_path
     with torch.no_grad():
         for parameter in model.vision.backbone.stages[3].parameters():
             parameter.mul_(1.1)
-    stage = RefitStage(QUICK, model, earlier, samples)
-    assert len(stage.places) == len(stage.labels) == 60 * (1 + 2) and int((stage.labels >= 0).sum()) == 60
+    stage = RefitStage(QUICK, Material(model, samples, earlier=earlier))
+    labels = torch.cat([stage.examples.labels, stage.held.labels])
+    assert len(labels) == 60 * (1 + 2) and int((labels >= 0).sum()) == 60
+    assert len(stage.held.labels) == 3 * sum(sample.held_out for sample in samples)
     unlike = stage.measure()["cosine"]
     run_stage(stage, tmp_path / "refit.pt", minutes=0.1, bf16=False, progress=lambda line: None)
     assert stage.measure()["cosine"] > unlike
@@ -367,50 +373,68 @@ def test_a_fitted_path_says_what_the_earlier_one_said_of_other_features(tmp_path
 
 def test_what_is_rated_best_meets_masks_most_often():
     bundle = load_bundle(WEIGHTS)
-    samples = Samples()
+    samples = []
     for n in range(12):
         rgb = np.full((SQUARE, SQUARE, 3), 200, np.uint8)
         masks = np.zeros((2, SQUARE, SQUARE), bool)
         masks[0, 20 + 4 * n : 70 + 4 * n, 20:90] = masks[1, 120:190, 100 + 5 * n : 140 + 5 * n] = True
         rgb[masks[0]], rgb[masks[1]] = (220, 30, 30), (20, 40, 200)
-        samples.keys.append(f"drawn {n}")
         small = [np.asarray(Image.fromarray(m.astype(np.uint8) * 255).resize((MASK_SIDE, MASK_SIDE))) for m in masks]
-        samples.regions.append(tuple(SampleRegion(None, "instance", mask) for mask in small))
-        samples.pixels = np.concatenate([samples.pixels, rgb[None]])
+        regions = tuple(SampleRegion(None, "instance", mask) for mask in small)
+        samples.append(Sample(f"drawn {n}", rgb, regions=regions))
     scorer = fit_scorer(bundle.model, samples)
     assert scorer is not None and torch.isfinite(scorer.weights).all()
     assert scorer.weights.shape == (len(REGION_FEATURES) + 1,)
     with torch.inference_mode():
-        pixels = to_side(torch.as_tensor(samples.pixels).permute(0, 3, 1, 2).float(), bundle.model.config.side)
+        pixels = to_side(pixels_of(samples, np.arange(12)), bundle.model.config.side)
         proposals = tasks.propose(bundle.model, bundle.model.pyramid(pixels))
         best, worst = [], []
-        for n, regions in enumerate(samples.regions):
+        for n, sample in enumerate(samples):
             grown = torch.nn.functional.interpolate(proposals.masks[n][None], (MASK_SIDE, MASK_SIDE), mode="bilinear")[
                 0
             ]
-            truth = torch.as_tensor(np.stack([region.mask for region in regions])) / 255
+            truth = sample.masks()
             met = mask_ious(grown, truth).amax(1)[scorer(region_features(proposals, n)).argsort(descending=True)]
             best.append(float(met[:5].mean()))
             worst.append(float(met[-5:].mean()))
     assert np.mean(best) > np.mean(worst) + 0.3
-    samples.regions = [()] * len(samples)
-    assert fit_scorer(bundle.model, samples) is None
+    assert fit_scorer(bundle.model, [replace(sample, regions=()) for sample in samples]) is None
 
 
 def test_regions_learn_from_masks_alone_and_say_when_there_is_nothing(tmp_path):
-    drawn_pack(tmp_path / "train-drawn.tar", 3)
-    drawn_targets(tmp_path, "train-drawn", 3)
-    samples = load_samples([tmp_path / "train-drawn.tar"], targets=tmp_path)
-    assert samples.pooled is not None
+    packs = [tmp_path / "train-drawn.tar"]
+    drawn_pack(packs[0], 3)
+    drawn_targets(tmp_path, "train-drawn", 3, crops=0)
+    drawn_sentences(tmp_path)
+    samples = load_samples(packs, targets=tmp_path)
     model = MiniModel(MiniConfig(), train_tokenizer(["a red square"], size=50))
-    boxes = np.tile(np.array([0, 0, 1, 1], np.float32), (3, 1))
-    whole_ones = Views(np.arange(3), boxes, samples.pooled.astype(np.float16))
-    space, names = Space(256, samples.pooled), ["red square", "blue square"]
-    places = torch.eye(2, 256)
-    stage = RegionStage(QUICK, model, samples, whole_ones, space, names, places, samples)
+    sentences = load_sentences(tmp_path / "sentences.npz")
+    space = Space.fitted(pooled_of(samples))
+    material = Material(model, samples, samples, packs, targets=tmp_path, sentences=sentences, space=space)
+    stage = RegionStage(QUICK, material)
     assert set(stage.losses(np.random.default_rng(0))) == {"names"} and set(stage.measure()) == {"top-1", "top-5"}
+    material.train = [replace(sample, regions=()) for sample in samples]
     with pytest.raises(InputError, match="neither"):
-        RegionStage(QUICK, model, samples, whole_ones, space, [], places[:0], samples)
+        RegionStage(QUICK, material)
+
+
+def test_boxes_have_the_positions_of_the_crops_that_teachers_saw(tmp_path):
+    packs = [tmp_path / "train-drawn.tar"]
+    drawn_pack(packs[0], 4)
+    drawn_targets(tmp_path, "train-drawn", 4, crops=2)
+    drawn_sentences(tmp_path)
+    samples = load_samples(packs, targets=tmp_path)
+    model = MiniModel(MiniConfig(), train_tokenizer(["a red square"], size=50))
+    sentences = load_sentences(tmp_path / "sentences.npz")
+    space = Space.fitted(pooled_of(samples))
+    stage = RegionStage(
+        QUICK, Material(model, samples, samples, packs, targets=tmp_path, sentences=sentences, space=space)
+    )
+    of_mask_and_boxes = [1, -1, -1, 0, -1, -1] * 2  # of every photo; names are numbered as they are sorted
+    assert stage.examples.labels.tolist() == of_mask_and_boxes
+    places = space.of_photos(pooled_of(samples)).repeat_interleave(2, 0)  # the crops have the vector of their photo
+    assert torch.allclose(stage.examples.places[stage.examples.labels < 0], places, atol=1e-5)
+    assert not stage.examples.places[stage.examples.labels >= 0].any()
 
 
 def test_a_start_that_is_no_run_is_refused(tmp_path):
@@ -420,27 +444,29 @@ def test_a_start_that_is_no_run_is_refused(tmp_path):
         run(trial(tmp_path, tmp_path / "out", start=tmp_path / "nowhere", stages=("bundle",)), print)
 
 
-def test_means_inside_masks_and_boxes_are_in_the_order_they_were_asked_for(tmp_path):
+def test_means_inside_of_coverages_are_in_the_order_they_were_asked_for(tmp_path):
     drawn_pack(tmp_path / "train-drawn.tar", 3)
-    drawn_targets(tmp_path, "train-drawn", 3)
-    samples = load_samples([tmp_path / "train-drawn.tar"], targets=tmp_path)
+    samples = load_samples([tmp_path / "train-drawn.tar"])
     model = MiniModel(MiniConfig(), train_tokenizer(["a red square"], size=50))
     rng = np.random.default_rng(0)
-    for n in range(3):
-        samples.pixels[n] = rng.integers(0, 40 + 100 * n, samples.pixels[n].shape)
-    everything = np.array([[0, 0, 1, 1], [0, 0, 0.5, 1], [0, 0, 1, 1]], np.float32)
-    rows, unseen = np.array([1, 2, 0, 1]), np.zeros((4, 8), np.float16)
-    views = Views(rows, everything[[0, 0, 1, 2]], unseen)
-    means = box_means(model, samples, views, np.arange(1, 4), rng)
-    features = pooled_features(model, samples, Views(np.arange(3), everything[[0, 0, 0]], unseen[:3]), rng)
-    assert means.shape == (3, 640)
-    for found, photo in ((means[0], 2), (means[2], 1)):
-        assert torch.allclose(found.float(), features[photo].float(), atol=0.3)
-        apart = (found.float() - features.float()).norm(dim=1)
+    for n, sample in enumerate(samples):
+        sample.pixels = rng.integers(0, 40 + 100 * n, sample.pixels.shape).astype(np.uint8)
+    whole, left = box_coverages(np.array([[0, 0, 1, 1], [0, 0, 0.5, 1]], np.float32))
+    coverages = [whole[None], torch.stack([left, whole]), torch.stack([whole, left])]
+    deep, fine = mask_means(model, samples, coverages, rng)
+    features = pooled_features(model, samples, whole_views(3, np.zeros((3, 8), np.float16)), rng)
+    assert deep.shape == (5, 640) and fine.shape == (5, 128)
+    for row, photo in ((0, 0), (2, 1), (3, 2)):
+        assert torch.allclose(deep[row].float(), features[photo].float(), atol=0.3)
+        apart = (deep[row].float() - features.float()).norm(dim=1)
         assert int(apart.argmin()) == photo
-    masks, labels = named_means(model, samples, np.arange(3), {"red square": 0, "blue square": 1})
-    asked = [r.label for n in range(3) for r in samples.regions[n] if r.label in ("red square", "blue square")]
-    assert len(masks) == len(asked) and labels.tolist() == [int(name == "blue square") for name in asked]
+
+
+def test_a_box_covers_the_cells_whose_middle_is_inside():
+    whole, corner = box_coverages(np.array([[0, 0, 1, 1], [0.5, 0.25, 1, 0.5]], np.float32))
+    assert whole.all() and whole.shape == (MASK_SIDE, MASK_SIDE)
+    half, quarter = MASK_SIDE // 2, MASK_SIDE // 4
+    assert corner[quarter:half, half:].all() and int(corner.sum()) == quarter * half
 
 
 def test_a_caption_costs_nothing_where_its_photo_lies_and_much_elsewhere():

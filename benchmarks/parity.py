@@ -129,12 +129,12 @@ def compare(content: dict[str, Any], interface_heads: int, decoder_heads: int) -
             continue
         made = run(inputs[name])
         if key == "aux_first":
-            yield from differences(made.earlier[0].values, expected, key)
+            yield from differences(made.earlier[0], expected, key)
         elif kind == "out":
-            yield from differences(made.final.values, expected, key)
+            yield from differences(made.final, expected, key)
         else:
             for number, one in enumerate(expected):
-                yield from differences(made.earlier[number].values, one, f"{key}.{number}")
+                yield from differences(made.earlier[number], one, f"{key}.{number}")
 
 
 def main() -> int:

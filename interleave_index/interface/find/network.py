@@ -166,7 +166,7 @@ class FindInterface(nn.Module):
             if number < layers:
                 self._layer(state, number)
         earlier_outputs = [predictions[number] for number in sorted(kept)]
-        return Pass(predictions[layers], earlier_outputs, spatial, legend, cells, mask_features)
+        return Pass(predictions[layers], earlier_outputs, legend, cells, mask_features)
 
     def sample(
         self,
@@ -351,7 +351,7 @@ class FindInterface(nn.Module):
         masks: dict[str, Tensor] = {}
         if state.features is not None:
             masks = mask_logits(pixel, state.mask_features if outputs or size is None else state.mask_features_at(size))
-        values: dict[str, Tensor] = {}
+        values: Output = {}
         if outputs:
             for name, rows in normed.items():
                 if name in SEMANTIC:
@@ -366,7 +366,7 @@ class FindInterface(nn.Module):
             values |= {MASKS[name]: logits for name, logits in masks.items()}
         if size is not None and state.mask_features is not None:
             state.blocked = attention_mask(state, masks, size)
-        return Output(values)
+        return values
 
     def _semantic(self, state: State, name: str, rows: Tensor, masks: Tensor | None) -> Tensor:
         """(B, N, C) semantic vectors; with towers, their embeddings of the same mask, photo or phrase added."""

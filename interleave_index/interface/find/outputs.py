@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from torch import Tensor
 
@@ -47,26 +48,12 @@ QUALITY = {
 }
 
 
-@dataclass(slots=True)
-class Output:
-    """Predictions at one point of a pass, under the published names, batch-first."""
-
-    values: dict[str, Tensor]
-
-    def __getitem__(self, name: str) -> Tensor:
-        return self.values[name]
-
-    def __contains__(self, name: str) -> bool:
-        return name in self.values
-
-    def get(self, name: str) -> Tensor | None:
-        """A prediction, or None where there is none of that name."""
-        return self.values.get(name)
+Output: TypeAlias = dict[str, Tensor]  # predictions at one point of a pass, under the published names, batch-first
 
 
 @dataclass(slots=True)
 class Pass:
-    """A whole pass: the final output, the earlier predictions in order, the visual tokens that were sampled.
+    """A whole pass: the final output, the earlier predictions in order, the visual tokens of the sentence.
 
     Attributes:
         cells: where proposals start from them.
@@ -75,7 +62,6 @@ class Pass:
 
     final: Output
     earlier: list[Output]
-    spatial_tokens: VisualTokens | None = None
     interleave_tokens: VisualTokens | None = None
     cells: Cells | None = None
     mask_features: Tensor | None = None

@@ -236,7 +236,7 @@ def _read(model: FindModel, prompts: Prompts) -> Output:
 
 
 def _float32(output: Output) -> Output:
-    return Output({name: value.float() for name, value in output.values.items()})
+    return {name: value.float() for name, value in output.items()}
 
 
 def _generator(near: Tensor) -> torch.Generator:

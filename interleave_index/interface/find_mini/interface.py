@@ -206,7 +206,7 @@ class FindMini(FindAdapter):
         for number, part in enumerate(entities):
             if part.kind == "text":
                 vectors[number] = torch.as_tensor(phrases[part.label], device=vectors.device)
-        output.values["pred_entity_class"] = vectors[None]
+        output["pred_entity_class"] = vectors[None]
         scores = tasks.entity_scores(output, [sentence.visual], self.network.interface.scale)
         mean = torch.as_tensor(self.calibration.captions.mean(0), device=vectors.device)
         objects = F.normalize(output["pred_interleave_objects"][0], dim=-1)

@@ -7,7 +7,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -183,7 +183,7 @@ def _write_config(draft: Path, name: str, file: Path, sizes: PublishedSizes, lan
         "preset": preset_of(sizes),
         "checkpoint": hashlib.sha256(identity.encode()).hexdigest(),
         "source": {"file": file.name, "sha256": _digest([file])},
-        "sizes": sizes.to_json(),
+        "sizes": asdict(sizes),
         "language": language,
         "class_names": list(COCO_PANOPTIC),
     }

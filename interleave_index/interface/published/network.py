@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from torch import Tensor, nn
@@ -15,7 +15,6 @@ from ..find.config import FindConfig
 from ..find.network import FindInterface
 from .preparation import LONG, SHORT
 
-PUBLISHED = ("width", "features", "heads", "ffn", "layers", "object_queries", "text_width", "memories", "most_points")
 LanguageKind = Literal["llama", "unicl"]
 
 
@@ -43,14 +42,9 @@ class PublishedSizes:
     short: int = SHORT
     long: int = LONG
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain values, as `from_json` takes them; of the interface those that a published one has."""
-        plain = asdict(self)
-        return plain | {"interface": {name: plain["interface"][name] for name in PUBLISHED}}
-
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> PublishedSizes:
-        """What `to_json` gave."""
+        """From what `asdict` makes of sizes, after a way through JSON."""
         plain: dict[str, Any] = {name: tuple(x) if isinstance(x, list) else x for name, x in values["backbone"].items()}
         backbone = (DavitSizes if plain["kind"] == "davit" else FocalSizes)(**plain)
         return cls(**{**values, "backbone": backbone, "interface": FindConfig(**values["interface"])})

@@ -300,7 +300,7 @@ def test_all_ten_predictions_equal_the_second_writing(world, with_memory):
     assert len(made.earlier) == LAYERS
     for row in range(2):
         for mine, expected in zip([*made.earlier, made.final], one_by_hand(world, row, memory), strict=True):
-            assert set(expected) == set(mine.values)
+            assert set(expected) == set(mine)
             for name, value in expected.items():
                 difference = (mine[name][row, : len(value)] - value).abs().max()
                 assert float(difference) < 1e-5, (row, name)  # sines and points are made in single precision

@@ -7,6 +7,7 @@ from datetime import date, datetime
 from typing import Any
 
 from ..records import Answer, EntityHit, Grounding, Hit, Photo, Region, Rle
+from ..records.texts import Passage, PhraseHit, TextHit, TextMatch
 
 
 def plain(value: Any) -> Any:
@@ -21,7 +22,8 @@ def plain(value: Any) -> Any:
 def answer_of(values: dict[str, Any]) -> Answer:
     """An answer from `dataclasses.asdict` of it, after its way through JSON."""
     hits = tuple(hit_of(hit) for hit in values["hits"])
-    return Answer(values["query"], values["path"], hits, tuple(values["notes"]), values["cutoff"])
+    texts = None if values["texts"] is None else tuple(map(_text_hit, values["texts"]))
+    return Answer(values["query"], values["path"], hits, tuple(values["notes"]), values["cutoff"], texts)
 
 
 def hit_of(values: dict[str, Any]) -> Hit:
@@ -29,7 +31,9 @@ def hit_of(values: dict[str, Any]) -> Hit:
     taken = values["photo"]["taken_at"]
     photo = Photo(**{**values["photo"], "taken_at": datetime.fromisoformat(taken) if taken else None})
     entities = tuple(_entity(entity) for entity in values["entities"])
-    return Hit(**{**values, "photo": photo, "entities": entities, **_tuples(values, "stack", "notes")})
+    text = None if values["text"] is None else _text_match(values["text"])
+    more = _tuples(values, "stack", "notes")
+    return Hit(**{**values, "photo": photo, "entities": entities, "text": text, **more})
 
 
 def _entity(values: dict[str, Any]) -> EntityHit:
@@ -40,6 +44,29 @@ def _entity(values: dict[str, Any]) -> EntityHit:
 def _region(values: dict[str, Any]) -> Region:
     rle = Rle(**{**values["rle"], **_tuples(values["rle"], "size")})
     return Region(**{**values, "rle": rle, **_tuples(values, "box")})
+
+
+def _text_match(values: dict[str, Any]) -> TextMatch:
+    passage = None if values["passage"] is None else _passage(values["passage"])
+    return TextMatch(values["added"], passage, tuple(values["words"]))
+
+
+def _text_hit(values: dict[str, Any]) -> TextHit:
+    entities = tuple(
+        PhraseHit(one["text"], None if one["span"] is None else _span(one["span"]), one["score"])
+        for one in values["entities"]
+    )
+    return TextHit(values["rank"], _passage(values["passage"]), values["score"], entities, tuple(values["words"]))
+
+
+def _passage(values: dict[str, Any]) -> Passage:
+    phrases = tuple(map(_span, values["phrases"]))
+    return Passage(**{**values, "phrases": phrases, **_tuples(values, "photos", "inline")})
+
+
+def _span(values: list[int]) -> tuple[int, int]:
+    start, end = values
+    return start, end
 
 
 def _tuples(values: dict[str, Any], *names: str) -> dict[str, Any]:

@@ -24,6 +24,7 @@ T = TypeVar("T")
 Kind = Literal["query", "look", "photos", "build"]
 FIRST: dict[Kind, int] = {"build": 0, "query": 0, "look": 1, "photos": 2}  # lower goes first
 PHOTOS_AT_ONCE = 4  # of an ingest, so that a question waits for no more than these
+PASSAGES_AT_ONCE = 32  # likewise
 MOST_GATHERED = 32
 REMEMBERED = 500  # encodings of words: pages, toggles and the back button ask the same again
 
@@ -114,6 +115,14 @@ class SharedInterface(Interface):
                 self._encoded[key] = found
                 while len(self._encoded) > REMEMBERED:
                     self._encoded.popitem(last=False)
+        return found
+
+    def encode_queries(self, queries: Sequence[ResolvedQuery]) -> list[QueryEncoding]:
+        """See `Interface.encode_queries`: passages of an ingest, some at a time and after what anybody asks."""
+        found: list[QueryEncoding] = []
+        for start in range(0, len(queries), PASSAGES_AT_ONCE):
+            some = queries[start : start + PASSAGES_AT_ONCE]
+            found += self._ask("photos", lambda some=some: self._model().encode_queries(some))  # type: ignore[misc]
         return found
 
     @property

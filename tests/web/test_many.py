@@ -92,6 +92,33 @@ def test_questions_go_before_photos_which_come_a_few_at_a_time(shared, slow, dra
     assert slow.order == ["4 photos", "query", "4 photos", "4 photos"]
 
 
+class Reading(Slow):
+    """The slow toy, which remembers how many passages it was given at once, and can be held with them."""
+
+    def encode_queries(self, queries):
+        self.entered.set()
+        self.go.wait(10)
+        self.order.append(f"{len(queries)} passages")
+        return [ToyInterface.encode_query(self, query) for query in queries]
+
+
+def test_passages_of_an_ingest_come_some_at_a_time_and_after_questions():
+    words, reading = [caption(f"passage {number} is red") for number in range(70)], Reading()
+    shared = SharedInterface(lambda: reading, gather_seconds=0.2)
+    reading.go.clear()
+    with ThreadPoolExecutor(2) as threads:
+        taking = threads.submit(shared.encode_queries, words)
+        assert reading.entered.wait(5)
+        asking = threads.submit(shared.encode_query, caption("red"))
+        time.sleep(0.05)
+        reading.go.set()
+        found = taking.result(10)
+        asking.result(10)
+    shared.close()
+    assert reading.order == ["32 passages", "query", "32 passages", "6 passages"]
+    assert [one.legend.tolist() for one in found] == [ToyInterface().encode_query(one).legend.tolist() for one in words]
+
+
 def test_work_of_a_client_that_left_is_not_done(shared, slow):
     gone = threading.Event()
 

@@ -18,6 +18,7 @@ import pytest
 
 from interleave_index import Config, Index
 from interleave_index.errors import InputError
+from interleave_index.ingest import text_stage
 from interleave_index.interface.protocol import Capabilities, TextReading
 from interleave_index.interface.toy import ToyInterface
 from interleave_index.records import Filters
@@ -187,6 +188,27 @@ def test_filters_let_through_the_passages_of_photos_that_pass(folder, open_index
     assert [stems_of(index, hit.passage.photos) for hit in found] == [[RED]]
 
 
+def test_passages_may_be_wanted_of_some_kinds_of_sources_only(folder, open_index):
+    (folder / "page.md").write_text("a red page")
+    (folder / f"{RED}.txt").write_text("a red note")
+    (folder / f"{GREEN}.txt").write_text("a green note")
+    index = open_index()
+    index.ingest(folder)
+    assert index.facets()["texts"] == [{"kind": "txt", "passages": 2}, {"kind": "markdown", "passages": 1}]
+
+    def found(*kinds: Any) -> set[str]:
+        return {hit.passage.kind for hit in index.search("red", target="texts", text_kinds=kinds).texts}
+
+    assert [found(), found("markdown"), found("markdown", "txt"), found("html")] == [
+        {"markdown", "txt"},
+        {"markdown"},
+        {"markdown", "txt"},
+        set(),
+    ]
+    with pytest.raises(InputError, match="kind of text is 'pdf'"):
+        found("pdf")
+
+
 def test_moves_edits_and_deletions_are_followed(folder, open_index):
     page = folder / "page.md"
     page.write_text(f"One. ![]({RED}.png)\n\n# Two\n\nSecond.")
@@ -300,7 +322,8 @@ class Slow(ToyInterface):
         return super().encode_queries(queries)
 
 
-def test_a_run_that_is_stopped_goes_on_where_it_was(folder, open_index):
+def test_a_run_that_is_stopped_goes_on_where_it_was(folder, open_index, monkeypatch):
+    monkeypatch.setattr(text_stage, "PASSAGES_AT_A_TIME", 40)
     for number in range(300):
         (folder / f"{number}.md").write_text(f"page number {number}")
     index = open_index(Slow())

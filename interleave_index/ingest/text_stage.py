@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 
@@ -28,8 +29,13 @@ from .tally import Tally
 from .text.sources import MAX_BYTES, read_source
 
 SOURCES_AT_A_TIME = 64  # of one transaction
-PASSAGES_AT_A_TIME = 128  # of one call of the model and one transaction
+PASSAGES_AT_A_TIME = 512  # of one call of the model and one transaction
 TRY_AGAIN = -1  # as time of a source that failed for a reason outside of it
+
+
+PHRASES_KEPT = 100_000  # vectors of phrases that are remembered: the same ones occur in many passages
+
+_Answer: TypeAlias = QueryEncoding | Exception | None
 
 
 @dataclass(slots=True)
@@ -42,6 +48,7 @@ class TextStage:
     tally: Tally
     stop: threading.Event
     _moved: dict[str, str] = field(default_factory=dict)
+    _phrases: dict[str, _Answer] = field(default_factory=dict)
 
     def all(self, texts: Mapping[str, ScannedText], roots: Iterable[list[Path]], hidden: Sequence[Path]) -> None:
         """Bring the text sources of a complete listing up to date.
@@ -121,40 +128,51 @@ class TextStage:
     def _vectors(self, passages: Sequence[PendingPassage]) -> list[PassageVectors]:
         """Vectors of these passages; one that the model refuses is reported and left out."""
         pictures = self._pictures(passages)
-        asked = [(passage, passage_query(passage, pictures)) for passage in passages]
+        wholes = self._encodings([passage_query(passage, pictures) for passage in passages])
+        new = {phrase for passage in passages for phrase in passage.phrase_texts if phrase not in self._phrases}
+        if len(self._phrases) + len(new) > PHRASES_KEPT:
+            self._phrases.clear()
+            new = {phrase for passage in passages for phrase in passage.phrase_texts}
+        asked = sorted(new)
+        made = self._encodings([(ResolvedPart("entity", "text", phrase),) for phrase in asked])
+        self._phrases.update(zip(asked, made, strict=True))
+        kept: list[PassageVectors] = []
+        for passage, whole in zip(passages, wholes, strict=True):
+            phrases = [self._phrases[phrase] for phrase in passage.phrase_texts]
+            error = next((answer for answer in (whole, *phrases) if isinstance(answer, Exception)), None)
+            if error is None:
+                kept.append(self._joined(passage, whole, phrases))
+            else:
+                words = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+                self.tally.fail(self._place(passage), "ModelError", words, file=False)
+        return kept
+
+    def _joined(self, passage: PendingPassage, whole: _Answer, phrases: Sequence[_Answer]) -> PassageVectors:
+        dim = self.interface.space.dim
+        vectors = [encoding.entities[0] for encoding in phrases if isinstance(encoding, QueryEncoding)]
+        # A passage of which the model can read nothing is near to nothing.
+        legend = whole.legend if isinstance(whole, QueryEncoding) else np.zeros(dim, np.float32)
+        return PassageVectors(passage.id, legend, np.array(vectors, np.float32).reshape(-1, dim), passage.pictures)
+
+    def _encodings(self, queries: Sequence[ResolvedQuery]) -> list[_Answer]:
+        """Encodings in order, None for an empty query; when a batch fails, each query on its own."""
+        filled = [query for query in queries if query]
         try:
-            encodings = self.interface.encode_queries([query for _, query in asked if query])
+            made: list[_Answer] = [_checked(encoding) for encoding in self.interface.encode_queries(filled)]
         except (WeightsMissing, BackendMissing):
             raise
         except Exception:  # a model may raise anything; one passage must not take its neighbours with it
-            encodings = None
-        made: list[PassageVectors] = []
-        given = iter(encodings or ())
-        for passage, query in asked:
-            try:
-                if not query:
-                    encoding = None
-                else:
-                    encoding = next(given) if encodings is not None else self.interface.encode_query(query)
-                made.append(self._checked(passage, query, encoding))
-            except (WeightsMissing, BackendMissing):
-                raise
-            except Exception as error:
-                words = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-                self.tally.fail(self._place(passage), "ModelError", words, file=False)
-        return made
+            made = [self._alone(query) for query in filled]
+        given = iter(made)
+        return [next(given) if query else None for query in queries]
 
-    def _checked(self, passage: PendingPassage, query: ResolvedQuery, encoding: QueryEncoding | None) -> PassageVectors:
-        """The vectors to keep: of the whole, and of its phrases without the pictures between them."""
-        dim = self.interface.space.dim
-        entities = [part for part in query if part.role == "entity"]
-        if encoding is None:  # nothing that the model can read: it is near to nothing
-            nothing = np.zeros((0, dim), np.float32)
-            return PassageVectors(passage.id, np.zeros(dim, np.float32), nothing, passage.pictures)
-        if not np.isfinite(encoding.legend).all() or not np.isfinite(encoding.entities).all():
-            raise ModelError("the model gave a vector that is not finite")
-        phrases = encoding.entities[[part.kind == "text" for part in entities]]
-        return PassageVectors(passage.id, encoding.legend, phrases.reshape(-1, dim), passage.pictures)
+    def _alone(self, query: ResolvedQuery) -> _Answer:
+        try:
+            return _checked(self.interface.encode_query(query))
+        except (WeightsMissing, BackendMissing):
+            raise
+        except Exception as error:
+            return error
 
     def _place(self, passage: PendingPassage) -> str:
         stored = self.store.texts.passages([passage.id])
@@ -196,36 +214,33 @@ def _bytes_of(path: str, kind: TextKind) -> bytes:
     return data
 
 
+def _checked(encoding: QueryEncoding) -> QueryEncoding:
+    if not (np.isfinite(encoding.legend).all() and np.isfinite(encoding.entities).all()):
+        raise ModelError("the model gave a vector that is not finite")
+    return encoding
+
+
 def passage_query(passage: PendingPassage, pictures: Mapping[int, ResolvedPart]) -> ResolvedQuery:
-    """A passage as a query: its words and pictures in order, its phrases as entities.
+    """A passage as a query: its words, and its pictures in their places; without words and pictures it is empty.
 
-    Pictures that are not among `pictures` are left out, and so are parts without words.
+    Pictures that are not among `pictures` are left out, and the words around them are one stretch.
 
-    >>> passage = PendingPassage(1, "a red kite over the sea", ((2, 10),), ())
+    >>> passage = PendingPassage(1, f"a red kite {PICTURE_MARK} over the sea", (), (7,))
     >>> [(part.role, part.label) for part in passage_query(passage, {})]
-    [('caption', 'a'), ('entity', 'red kite'), ('caption', 'over the sea')]
+    [('caption', 'a red kite over the sea')]
     """
     parts: list[ResolvedPart] = []
     shown = iter(passage.photo_ids)
-    start = 0
-    for first, end in (*passage.phrases, (len(passage.text), len(passage.text))):
-        parts += _plain(passage.text[start:first], shown, pictures)
-        if first < end:
-            parts.append(ResolvedPart("entity", "text", passage.text[first:end]))
-        start = end
-    return tuple(parts)
+    waiting = ""
+    for number, piece in enumerate(passage.text.split(PICTURE_MARK)):
+        photo_id = next(shown, None) if number else None
+        if photo_id is not None and photo_id in pictures:
+            parts += [*_caption(waiting), pictures[photo_id]]
+            waiting = ""
+        waiting = f"{waiting} {piece}"
+    return (*parts, *_caption(waiting))
 
 
-def _plain(text: str, shown: Iterable[int | None], pictures: Mapping[int, ResolvedPart]) -> list[ResolvedPart]:
-    """Parts of a stretch of text without phrases; each mark takes the next picture of `shown`."""
-    parts: list[ResolvedPart] = []
-    waiting = iter(shown)
-    for number, piece in enumerate(text.split(PICTURE_MARK)):
-        if number:
-            photo_id = next(waiting, None)
-            if photo_id is not None and photo_id in pictures:
-                parts.append(pictures[photo_id])
-        words = " ".join(piece.split())
-        if any(character.isalnum() for character in words):
-            parts.append(ResolvedPart("caption", "text", words))
-    return parts
+def _caption(text: str) -> list[ResolvedPart]:
+    words = " ".join(text.split())
+    return [ResolvedPart("caption", "text", words)] if any(map(str.isalnum, words)) else []

@@ -65,6 +65,11 @@ class PendingPassage:
     photo_ids: tuple[int | None, ...]
 
     @property
+    def phrase_texts(self) -> list[str]:
+        """The words of its phrases, in order."""
+        return [self.text[start:end] for start, end in self.phrases]
+
+    @property
     def pictures(self) -> str:
         """The photos whose pixels take part, as they are kept beside the vectors."""
         return picture_key(self.photo_ids)

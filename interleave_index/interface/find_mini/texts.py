@@ -13,6 +13,7 @@ from ..find.prompter import Sentence
 from .model import MiniModel
 from .names import LONGEST_NAME
 
+AT_A_TIME = 128  # texts of one pass
 NAME_TEMPLATES = ("{}", "this is a {}", "a photo of a {}")
 ARTICLES = {"a", "an", "the"}
 
@@ -21,9 +22,21 @@ def encode_texts(model: MiniModel, texts: Sequence[str]) -> Tensor:
     """(N, D) unit vectors of captions; that of a bare name is the mean over `NAME_TEMPLATES`."""
     variants = [_variants(text) for text in texts]
     flat = [variant for each in variants for variant in each]
-    vectors = F.normalize(tasks.encode_captions(model, flat), dim=-1)
+    vectors = F.normalize(_read(model, flat), dim=-1)
     means = [rows.mean(0) for rows in vectors.split([len(each) for each in variants])]
     return F.normalize(torch.stack(means), dim=-1)
+
+
+def _read(model: MiniModel, texts: Sequence[str]) -> Tensor:
+    """(N, D) of captions, in their order; those of like length are read together, as all are padded to the longest."""
+    by_length = sorted(range(len(texts)), key=lambda number: len(texts[number]))
+    order = torch.tensor(by_length)
+    rows = [
+        tasks.encode_captions(model, [texts[number] for number in by_length[start : start + AT_A_TIME]])
+        for start in range(0, len(texts), AT_A_TIME)
+    ]
+    vectors = torch.cat(rows)
+    return torch.empty_like(vectors).index_copy_(0, order.to(vectors.device), vectors)
 
 
 def encode_phrases(model: MiniModel, phrases: Sequence[str]) -> Tensor:

@@ -24,7 +24,7 @@ from .errors import ImageUnreadable, InputError
 from .grammar import Query
 from .paths import user_path
 from .records import RGB, Answer, FailedFile, Filters, Hit, IngestReport, Location, Photo, Region
-from .records.texts import TEXT_KINDS, Passage
+from .records.texts import TEXT_KINDS, Passage, TextKind
 from .regular import sha256_of
 
 if TYPE_CHECKING:
@@ -239,6 +239,7 @@ class Index:
         exclude_self: bool = False,
         left_out: Collection[int] = (),
         target: Target = "photos",
+        text_kinds: Collection[TextKind] = (),
     ) -> Answer:
         """Rank the photos of the active space for one query, the texts beside them, or both.
 
@@ -253,6 +254,7 @@ class Index:
             exclude_self: leave out the photos that the query names by `[photo:]` and `[region:]`.
             left_out: ids of further photos that are no hits.
             target: `photos`, `texts` (passages, and no photos), or `both`.
+            text_kinds: kinds of sources that passages may come from; none of them takes every kind.
         Returns:
             Hits, best first, ties by photo id; empty when nothing is indexed or the filters leave nothing.
         Raises:
@@ -278,6 +280,7 @@ class Index:
             skip=skip,
             left_out={*left_out, *named_photos(asked)} if exclude_self else left_out,
             target=target,
+            text_kinds=text_kinds,
         )
         if not answer.hits and self.ids().size == 0 and (photos := self._store.status()["photos"]):
             answer = replace(answer, notes=(*answer.notes, _all_missing(photos)))
@@ -409,7 +412,7 @@ class Index:
         return self._store.thumbnail_path(known.sha256)
 
     def facets(self) -> dict[str, Any]:
-        """What photos can be filtered by, with counts: `cameras`, `folders`, `months`, `places`, `placed`."""
+        """What photos can be filtered by, with counts: `cameras`, `folders`, `months`, `places`, `placed`, `texts`."""
         return self._store.facets()
 
     # --- tending -------------------------------------------------------------------------------

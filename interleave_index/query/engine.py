@@ -18,7 +18,7 @@ from ..errors import InputError, NotInIndex
 from ..grammar import Query
 from ..interface.protocol import Interface
 from ..records import RGB, Answer, EntityHit, Filters, Floats, Hit, Photo, PhotoEncoding, Space
-from ..records.texts import TextHit, TextMatch
+from ..records.texts import TEXT_KINDS, TextHit, TextKind, TextMatch
 from .alone import ground_alone
 from .blocks import block_of, take
 from .candidates import Ids, Mode, Path, every_cosine, nearest, plan
@@ -59,6 +59,7 @@ def search(
     skip: int = 0,
     left_out: Collection[int] = (),
     target: Target = "photos",
+    text_kinds: Collection[TextKind] = (),
 ) -> Answer:
     """Rank the photos of the active space for one query, and tie its parts to the hits.
 
@@ -78,6 +79,7 @@ def search(
         left_out: ids of photos that are no hits.
         target: `photos`, `texts` (passages, and no photos), or `both`; filters on photos let passages through that
             belong to a photo which passes.
+        text_kinds: kinds of sources that passages may come from; none of them takes every kind.
     Returns:
         Hits, best first, ties by photo id; no hits when nothing is indexed or the filters leave nothing. A query that
         is one indexed photo, or a part of one, finds that photo first, with relevance 1.
@@ -89,6 +91,8 @@ def search(
     """
     if target not in TARGETS:
         raise InputError(f"target is {target!r}, expected one of {', '.join(TARGETS)}")
+    if strange := [kind for kind in text_kinds if kind not in TEXT_KINDS]:
+        raise InputError(f"kind of text is {strange[0]!r}, expected one of {', '.join(TEXT_KINDS)}")
     if ground not in ("stored", "named", "exact", None) or top_k < 0 or skip < 0:
         raise InputError(
             f"ground is {ground!r}, top_k is {top_k} and skip {skip}, expected stored, "
@@ -114,7 +118,7 @@ def search(
     texts: tuple[TextHit, ...] | None = None
     if target != "photos":
         photo_ids = None if filters is None else store.eligible(space_id, filters)
-        texts = tuple(search_texts(store, space_id, context, photo_ids, (skip, skip + top_k)))
+        texts = tuple(search_texts(store, space_id, context, photo_ids, (skip, skip + top_k), text_kinds))
         if target == "texts":
             return Answer(str(query), "exact", (), (*context.notes, *text_notes(context, store, texts)), texts=texts)
     options = (filters or Filters(), mode, (skip, skip + top_k), left_out)

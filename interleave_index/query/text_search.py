@@ -9,14 +9,14 @@ that stand in the passage or in the title of its source (`words.py`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..records import Floats
-from ..records.texts import Passage, PhraseHit, Span, TextHit
+from ..records.texts import Passage, PhraseHit, Span, TextHit, TextKind
 from .context import QueryContext
 from .words import Occurrences, in_passages, required_passages
 
@@ -29,16 +29,24 @@ CANDIDATES = 200  # passages at least that are scored in full
 
 
 def search_texts(
-    store: Store, space_id: int, context: QueryContext, photo_ids: Ids | None, span: tuple[int, int]
+    store: Store,
+    space_id: int,
+    context: QueryContext,
+    photo_ids: Ids | None,
+    span: tuple[int, int],
+    kinds: Collection[TextKind] = (),
 ) -> list[TextHit]:
     """The passages that rank in this span, best first, ties by id.
 
     Args:
         photo_ids: passages must show or be about one of these photos (ascending); None takes every passage.
         span: first and end of the ranks, from 0.
+        kinds: of the sources of the passages; none of them takes every kind.
     """
     links = store.texts.links()
     passage_ids = required_passages(store, context.words, links.passage_ids)
+    if kinds:
+        passage_ids = np.intersect1d(passage_ids, store.texts.of_kinds(kinds))
     if photo_ids is not None:
         passage_ids = np.intersect1d(passage_ids, links.of_passage[np.isin(links.photo_ids, photo_ids)])
     index = store.indexes(space_id).text

@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, func, select
 
+from . import text_reads
 from .names import real_path
 from .tables import LocationRow, PhotoRow
 
@@ -21,7 +22,8 @@ def facets(connection: Connection) -> dict[str, Any]:
     Returns:
         cameras: ``[{"name", "photos"}]``, most photos first; folders: the same by path, the folders that hold photos
         and those above them, down from the deepest one that holds all; months: ``[{"month": "2024-07", "photos"}]``
-        in order; places: ``[[latitude, longitude], ...]``, at most 5,000, and `placed`, how many photos have one.
+        in order; places: ``[[latitude, longitude], ...]``, at most 5,000, and `placed`, how many photos have one;
+        texts: ``[{"kind": "markdown", "passages": 12}]``, the kinds of texts beside the photos, most passages first.
     """
     here = _is_here()
     # The month by string functions of SQL differs between databases: dates are few bytes, so count them here.
@@ -38,6 +40,7 @@ def facets(connection: Connection) -> dict[str, Any]:
         "months": [{"month": month, "photos": photos} for month, photos in sorted(months.items())],
         "places": kept[:MOST_PLACES],
         "placed": int(count),
+        "texts": text_reads.kinds(connection),
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -195,6 +195,34 @@ def every_passage(connection: Connection) -> list[int]:
         .order_by(DocumentRow.id, PassageRow.ordinal)
     )
     return [int(passage_id) for passage_id in rows.scalars()]
+
+
+def of_kinds(connection: Connection, kinds: Collection[str]) -> Ids:
+    """Ids of the passages of present sources of some kinds, ascending."""
+    if not are_there(connection):
+        return np.empty(0, np.int64)
+    rows = connection.execute(
+        select(PassageRow.id)
+        .join(DocumentRow, DocumentRow.id == PassageRow.document_id)
+        .where(DocumentRow.state == "present", DocumentRow.kind.in_(list(kinds)))
+        .order_by(PassageRow.id)
+    )
+    return np.fromiter(rows.scalars(), np.int64)
+
+
+def kinds(connection: Connection) -> list[dict[str, Any]]:
+    """How many passages of present sources there are of each kind: ``[{"kind", "passages"}]``, most passages first."""
+    if not are_there(connection):
+        return []
+    number = func.count().label("number")
+    rows = connection.execute(
+        select(DocumentRow.kind, number)
+        .join(PassageRow, PassageRow.document_id == DocumentRow.id)
+        .where(DocumentRow.state == "present")
+        .group_by(DocumentRow.kind)
+        .order_by(number.desc(), DocumentRow.kind)
+    )
+    return [{"kind": str(kind), "passages": int(passages)} for kind, passages in rows]
 
 
 def counts(connection: Connection) -> dict[str, Any]:

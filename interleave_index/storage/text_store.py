@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Collection, Mapping, Sequence, Set
 from pathlib import Path
 
 from sqlalchemy import Connection, select
@@ -103,6 +103,13 @@ class TextStore:
         """Ids of all passages of present sources, by source and place in it."""
         with self._session.reading() as connection:
             return text_reads.every_passage(connection) if text_reads.are_there(connection) else []
+
+    def of_kinds(self, kinds: Collection[str]) -> Ids:
+        """Ids of the passages of present sources of some kinds, ascending."""
+        wanted = tuple(sorted(set(kinds)))
+        return self._session.remembered(
+            ("passages of kinds", wanted), lambda connection: text_reads.of_kinds(connection, wanted)
+        )
 
     def phrase_vectors(self, space_id: int, dim: int, passage_ids: Sequence[int]) -> dict[int, Floats]:
         """(P, D) float32 vectors of the phrases of these passages, by id; those without vectors are left out."""

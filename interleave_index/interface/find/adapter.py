@@ -37,7 +37,7 @@ from ..protocol import Capabilities, Interface, encode_parts, pixels_of
 from . import tasks
 from .model import FindModel
 from .prompter import Sentence, compose
-from .tasks import Proposals, Reference
+from .tasks import Proposals, Reference, References
 
 SAME_IOU = 0.8  # masks that overlap more are one region
 SMALLEST_AREA = 0.001  # share of the photo; smaller masks are no regions
@@ -132,10 +132,12 @@ class FindAdapter(Interface):
         """Which masks of photo `row` become its regions."""
 
     @abstractmethod
-    def _encode_texts(
-        self, captions: Sequence[str], phrases: Sequence[str]
-    ) -> tuple[Mapping[str, Floats], Mapping[str, Floats]]:
-        """(D,) vectors by text, of sentences and of text entities."""
+    def _encode_captions(self, texts: Sequence[str]) -> Floats:
+        """(N, D) vectors of sentences; N may be 0."""
+
+    @abstractmethod
+    def _encode_phrases(self, texts: Sequence[str]) -> Floats:
+        """(N, D) vectors of text entities, each by itself; N may be 0."""
 
     @abstractmethod
     def _reference(self, part: ResolvedPart, view: View) -> Reference:
@@ -145,7 +147,7 @@ class FindAdapter(Interface):
         """(D,) unit vector of a marked part; `in_mean` where it becomes part of a mean legend."""
         return unit(to_array(tasks.encode_example(self._model, reference)))
 
-    def _encode_legend(self, sentence: Sentence, references: Sequence[Reference | None]) -> Floats:
+    def _encode_legend(self, sentence: Sentence, references: References) -> Floats:
         """(D,) unit vector of a sentence with pictures."""
         visual = tasks.sample_references(self._model, references)
         return unit(to_array(tasks.encode_legend(self._model, sentence, visual)))
@@ -155,7 +157,7 @@ class FindAdapter(Interface):
         self,
         view: View,
         sentence: Sentence,
-        references: Sequence[Reference | None],
+        references: References,
         entities: Sequence[ResolvedPart],
     ) -> list[tuple[BoolMask, float]]:
         """(H, W) mask at the size of the photo, and score, of every entity of a sentence."""
@@ -198,20 +200,19 @@ class FindAdapter(Interface):
         """
         with self._running():
             # One text at a time, so that no vector depends, by rounding, on the other texts of the query.
-            captions = {text: self._encode_texts([text], [])[0][text] for text in _captions(query)}
-            phrases = {text: self._encode_texts([], [text])[1][text] for text in _phrases(query)}
+            captions = {text: self._encode_captions([text])[0] for text in _captions(query)}
+            phrases = {text: self._encode_phrases([text])[0] for text in _phrases(query)}
             return self._encode_query(query, captions, phrases)
 
     def encode_queries(self, queries: Sequence[ResolvedQuery]) -> list[QueryEncoding]:
         """`encode_query` of several queries; their texts are read together."""
         if len(queries) == 1:
             return [self.encode_query(queries[0])]
-        captions = [text for query in queries for text in _captions(query)]
-        phrases = [text for query in queries for text in _phrases(query)]
+        captions = list(dict.fromkeys(text for query in queries for text in _captions(query)))
+        phrases = list(dict.fromkeys(text for query in queries for text in _phrases(query)))
         with self._running():
-            caption_vectors, phrase_vectors = self._encode_texts(
-                list(dict.fromkeys(captions)), list(dict.fromkeys(phrases))
-            )
+            caption_vectors = dict(zip(captions, self._encode_captions(captions), strict=True))
+            phrase_vectors = dict(zip(phrases, self._encode_phrases(phrases), strict=True))
             return [self._encode_query(query, caption_vectors, phrase_vectors) for query in queries]
 
     def _encode_query(

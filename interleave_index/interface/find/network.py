@@ -23,6 +23,7 @@ from .prompts import (
     MaskPrompt,
     Prompts,
     Variable,
+    Visual,
     VisualTokens,
     condition_groups,
     content_mask,
@@ -206,7 +207,7 @@ class FindInterface(nn.Module):
     def _visual_tokens(
         self,
         features: Sequence[Level] | None,
-        masks: MaskPrompt | VisualTokens | None,
+        masks: Visual,
         generator: torch.Generator | None,
         towers: Towers | None,
     ) -> VisualTokens | None:

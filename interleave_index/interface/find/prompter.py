@@ -22,9 +22,8 @@ from .prompts import (
     PAD_QUERY,
     GroundingPrompt,
     InterleavePrompt,
-    MaskPrompt,
     TextTokens,
-    VisualTokens,
+    Visual,
 )
 
 
@@ -115,9 +114,7 @@ class Prompter(ABC):
         text = TextTokens(pad_sequence(rows, batch_first=True), token_index == PAD_DESCRIPTION)
         return GroundingPrompt(text, token_index, pad_sequence(queries, batch_first=True, padding_value=PAD_QUERY))
 
-    def sentences(
-        self, sentences: Sequence[Sentence], masks: MaskPrompt | VisualTokens | None = None
-    ) -> InterleavePrompt:
+    def sentences(self, sentences: Sequence[Sentence], masks: Visual = None) -> InterleavePrompt:
         """Sentences, one a row; tokens wholly inside an entity's characters belong to it.
 
         Args:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -83,6 +84,9 @@ class MaskPrompt:
     negative: Sequence[Tensor] | None = None
 
 
+Visual: TypeAlias = MaskPrompt | VisualTokens | None  # masks on the images themselves, or tokens of any; None for none
+
+
 @dataclass(slots=True)
 class SpatialPrompt:
     """Interactive segmentation: one query a user mask.
@@ -114,7 +118,7 @@ class InterleavePrompt:
     token_index: Tensor
     query_index: Tensor
     visual: Tensor
-    masks: MaskPrompt | VisualTokens | None = None
+    masks: Visual = None
 
 
 @dataclass(slots=True)

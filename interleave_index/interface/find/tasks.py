@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -17,7 +18,7 @@ from ...models.vision.pixel_decoder import Pyramid
 from .model import FindModel
 from .outputs import Output
 from .prompter import EXAMPLE, Sentence
-from .prompts import InterleavePrompt, MaskPrompt, Prompts, SpatialPrompt, VisualTokens
+from .prompts import InterleavePrompt, MaskPrompt, Prompts, SpatialPrompt, Visual, VisualTokens
 from .proposal_selector import Cells
 from .state import cosines
 
@@ -84,6 +85,9 @@ class Reference:
     background: Tensor | None = None
 
 
+References: TypeAlias = Sequence[Reference | None]  # of the entities of one sentence, None for those of text
+
+
 def ask(model: FindModel, pyramid: Pyramid, prompts: Prompts) -> Output:
     """The last predictions of a pass over photos, float32; points of large prompts are drawn with `PROMPT_SEED`."""
     generator = _generator(pyramid.mask_features)
@@ -116,15 +120,13 @@ def encode_captions(model: FindModel, texts: Sequence[str]) -> Tensor:
     return _read(model, Prompts(caption=model.prompter.captions(texts)))["pred_retrievals_lang"][:, 0]
 
 
-def encode_legend(model: FindModel, sentence: Sentence, visual: MaskPrompt | VisualTokens | None = None) -> Tensor:
+def encode_legend(model: FindModel, sentence: Sentence, visual: Visual = None) -> Tensor:
     """(D,) of a whole sentence with visual entities; it depends on no photo but those of the entities."""
     prompts = Prompts(interleave=model.prompter.sentences([sentence], visual))
     return _read(model, prompts)["pred_interleave_image"][0, 0]
 
 
-def encode_entities(
-    model: FindModel, sentences: Sequence[Sentence], visual: MaskPrompt | VisualTokens | None = None
-) -> Tensor:
+def encode_entities(model: FindModel, sentences: Sequence[Sentence], visual: Visual = None) -> Tensor:
     """(N, E, D) of the entities of N sentences, without looking for them in any photo."""
     return _read(model, Prompts(interleave=model.prompter.sentences(sentences, visual)))["pred_entity_class"]
 
@@ -145,7 +147,7 @@ def encode_example(model: FindModel, reference: Reference, entity: InterleavePro
 # --- visual prompts ---------------------------------------------------------------------------
 
 
-def mask_prompt(references: Sequence[Reference | None]) -> MaskPrompt:
+def mask_prompt(references: References) -> MaskPrompt:
     """The masks of references on one photo, one an entity, empty for entities of text."""
     nothing = next(torch.zeros_like(reference.mask) for reference in references if reference is not None)
     masks = [nothing if reference is None else reference.mask for reference in references]
@@ -153,7 +155,7 @@ def mask_prompt(references: Sequence[Reference | None]) -> MaskPrompt:
     return MaskPrompt([torch.stack(masks)], [torch.stack([nothing if mask is None else mask for mask in others])])
 
 
-def sample_references(model: FindModel, references: Sequence[Reference | None]) -> VisualTokens | None:
+def sample_references(model: FindModel, references: References) -> VisualTokens | None:
     """Visual tokens of the references of one sentence, numbered by entity; None where no entity is visual."""
     sampled, index = [], []
     for number, reference in enumerate(references):
@@ -184,9 +186,7 @@ def ground_expressions(model: FindModel, pyramid: Pyramid, expressions: Sequence
     return Grounding(output["pred_gmasks"][0], model.interface.scale * similarity, similarity)
 
 
-def ground_interleaved(
-    model: FindModel, pyramid: Pyramid, sentence: Sentence, visual: MaskPrompt | VisualTokens | None
-) -> Grounding:
+def ground_interleaved(model: FindModel, pyramid: Pyramid, sentence: Sentence, visual: Visual) -> Grounding:
     """Every entity of a sentence in one photo, by the raw dots of the published evaluation."""
     output = ask(model, pyramid, Prompts(interleave=model.prompter.sentences([sentence], visual)))
     by_pixel = cosines(output["pred_imaskembs"][0], output["pred_entity_pixel"][0])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +23,7 @@ from ..find.adapter import SAME_IOU, SMALLEST_AREA, FindAdapter, Regions, View, 
 from ..find.nms import soft_nms
 from ..find.prompter import EXAMPLE, Sentence
 from ..find.prompts import Prompts, VisualTokens
-from ..find.tasks import Proposals, Reference
+from ..find.tasks import Proposals, Reference, References
 from ..protocol import Capabilities, TextReading
 from .blend import blend
 from .bundle import WORDS, load_bundle
@@ -127,24 +127,24 @@ class FindMini(FindAdapter):
         unreadable = [word for word in self._unknown(text) if not LATIN.search(word)]
         return without(text, unreadable) if unreadable else text
 
-    def _encode_texts(
-        self, captions: Sequence[str], phrases: Sequence[str]
-    ) -> tuple[Mapping[str, Floats], Mapping[str, Floats]]:
-        """Phrases are read as captions are; a text that names a thing is read by that name alone.
+    def _encode_captions(self, texts: Sequence[str]) -> Floats:
+        """A text that names a thing is read by that name alone.
 
         A text without meaning is the mean caption, which is not of unit length: with that taken off it is no evidence
         of anything.
         """
-        vectors = dict.fromkeys((*captions, *phrases), self.calibration.captions.mean(0).astype(np.float32))
-        names: dict[str, str] = {}
+        vectors = np.tile(self.calibration.captions.mean(0).astype(np.float32), (len(texts), 1))
+        names: dict[int, str] = {}
         singular = None if self._known_words is None else self._known_words.singular
-        for text in vectors:
+        for row, text in enumerate(texts):
             readable = self._readable(text)
             if not means_nothing(readable):
-                names[text] = name_of(readable, singular) or readable
+                names[row] = name_of(readable, singular) or readable
         if names:
-            vectors |= zip(names, to_array(encode_texts(self.network, list(names.values()))), strict=True)
-        return vectors, vectors
+            vectors[list(names)] = to_array(encode_texts(self.network, list(names.values())))
+        return vectors
+
+    _encode_phrases = _encode_captions  # phrases are read as captions are
 
     # --- pictures in queries --------------------------------------------------------------------
 
@@ -173,7 +173,7 @@ class FindMini(FindAdapter):
             vectors[rows] = self._vocabulary.named(vectors[rows], tokens.vectors[0, rows])
         return vectors
 
-    def _encode_legend(self, sentence: Sentence, references: Sequence[Reference | None]) -> Floats:
+    def _encode_legend(self, sentence: Sentence, references: References) -> Floats:
         """A sentence with pictures: mostly what its likely captions mean, else FIND's legend."""
         tokens = tasks.sample_references(self.network, references)
         if self._vocabulary.names and tokens is not None and tokens.vectors is not None:
@@ -194,7 +194,7 @@ class FindMini(FindAdapter):
         self,
         view: View,
         sentence: Sentence,
-        references: Sequence[Reference | None],
+        references: References,
         entities: Sequence[ResolvedPart],
     ) -> list[tuple[BoolMask, float]]:
         """Text entities are compared by the vectors that a search compares; scores are those of stored regions."""
@@ -202,10 +202,9 @@ class FindMini(FindAdapter):
         prompts = Prompts(interleave=self.network.prompter.sentences([sentence], tokens))
         output = tasks.ask(self.network, view.pyramid, prompts)
         vectors = self._named(output["pred_entity_class"][0], sentence.visual, tokens)
-        phrases, _ = self._encode_texts([], [part.label for part in entities if part.kind == "text"])
-        for number, part in enumerate(entities):
-            if part.kind == "text":
-                vectors[number] = torch.as_tensor(phrases[part.label], device=vectors.device)
+        of_text = [number for number, part in enumerate(entities) if part.kind == "text"]
+        phrases = self._encode_phrases([entities[number].label for number in of_text])
+        vectors[of_text] = torch.as_tensor(phrases, device=vectors.device)
         output["pred_entity_class"] = vectors[None]
         scores = tasks.entity_scores(output, [sentence.visual], self.network.interface.scale)
         mean = torch.as_tensor(self.calibration.captions.mean(0), device=vectors.device)

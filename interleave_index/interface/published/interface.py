@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from ..find import tasks
 from ..find.adapter import SAME_IOU, SMALLEST_AREA, FindAdapter, Regions, View, to_array
 from ..find.nms import soft_nms
 from ..find.prompter import Sentence
-from ..find.tasks import Proposals, Reference
+from ..find.tasks import Proposals, Reference, References
 from ..protocol import Capabilities
 from .answers import Example
 from .folder import load_published, read_config
@@ -83,11 +83,11 @@ class PublishedFind(FindAdapter):
         vectors = unit(to_array(proposals.vectors[row, kept]))
         return Regions(masks[kept].cpu().numpy(), vectors, np.array(scores, np.float32))
 
-    def _encode_texts(
-        self, captions: Sequence[str], phrases: Sequence[str]
-    ) -> tuple[Mapping[str, Floats], Mapping[str, Floats]]:
-        caption_vectors = dict(zip(captions, unit(self.model.encode_captions(captions)), strict=True))
-        return caption_vectors, {phrase: unit(self.model.encode_phrase(phrase)) for phrase in phrases}
+    def _encode_captions(self, texts: Sequence[str]) -> Floats:
+        return unit(self.model.encode_captions(texts))
+
+    def _encode_phrases(self, texts: Sequence[str]) -> Floats:
+        return np.array([unit(self.model.encode_phrase(text)) for text in texts])
 
     def _reference(self, part: ResolvedPart, view: View) -> Reference:
         mask = np.ones(view.resized, bool) if part.mask is None else part.mask
@@ -97,7 +97,7 @@ class PublishedFind(FindAdapter):
         self,
         view: View,
         sentence: Sentence,
-        references: Sequence[Reference | None],
+        references: References,
         entities: Sequence[ResolvedPart],
     ) -> list[tuple[BoolMask, float]]:
         visual = tasks.sample_references(self.model, references)

@@ -7,7 +7,7 @@ where nothing should be claimed. Both are ranked and judged as a search would, s
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ from .annotations import RIGHT, UNKNOWN, WRONG, References, Truth
 from .answers import Answer, ask_all
 from .judged_questions import Kind, Question, judged_questions
 from .library import Library
-from .outcome import Figures, Outcome, percent
+from .outcome import Arrays, Figures, Outcome, percent
 from .precision import best_f1, calibration_error, precision_recall, reliability
 from .presence import Hit, presence
 from .progress import Progress, tracked
@@ -38,6 +38,7 @@ PAIR = np.dtype(
         ("rank", np.int64),  # place in its answer, from 1
     ]
 )
+Pairs: TypeAlias = NDArray[Any]  # (n,) of PAIR
 
 
 def judgement(library: Library, references: References, progress: Progress) -> Outcome:
@@ -50,7 +51,7 @@ def judgement(library: Library, references: References, progress: Progress) -> O
         ``_labels`` of the questions; ``judgement_KIND_reliability`` (bins, 4).
     """
     figures: Figures = {}
-    arrays: dict[str, NDArray[Any]] = {}
+    arrays: Arrays = {}
     every_pair, every_order, hits = [], [], []
     for kind, questions in judged_questions(library.photos, references).items():
         pairs, monotone, entity_hits = _asked(library, kind, questions, progress)
@@ -78,7 +79,7 @@ def judgement(library: Library, references: References, progress: Progress) -> O
 
 def _asked(
     library: Library, kind: Kind, questions: Sequence[Question], progress: Progress
-) -> tuple[NDArray[Any], list[bool], list[Hit]]:
+) -> tuple[Pairs, list[bool], list[Hit]]:
     """Every question over its photos, and over those without what it means: pairs, whether each is in order, hits."""
     pairs = [np.zeros(0, PAIR)]
     monotone: list[bool] = []
@@ -100,14 +101,14 @@ def _asked(
     return np.concatenate(pairs), monotone, hits
 
 
-def _pairs(answer: Answer, truth: Truth, number: int, *, absent: bool) -> NDArray[Any]:
+def _pairs(answer: Answer, truth: Truth, number: int, *, absent: bool) -> Pairs:
     """One answer as pairs, without the photos of which nothing is known; they keep their places in the ranking."""
     pairs = np.zeros(len(truth), PAIR)
     pairs["question"], pairs["absent"], pairs["position"] = number, absent, answer.photos
     pairs["score"], pairs["chance"], pairs["above"] = answer.scores.total, answer.chances, answer.above
     pairs["right"] = truth == RIGHT
     pairs["rank"][answer.order] = np.arange(1, len(truth) + 1)
-    known: NDArray[Any] = pairs[truth != UNKNOWN]
+    known: Pairs = pairs[truth != UNKNOWN]
     return known
 
 
@@ -123,7 +124,7 @@ def _entity_hits(answer: Answer, question: Question) -> Iterator[Hit]:
 # --- figures ---------------------------------------------------------------------------------
 
 
-def _counted(pairs: NDArray[Any], questions: Sequence[Question]) -> Figures:
+def _counted(pairs: Pairs, questions: Sequence[Question]) -> Figures:
     """Missed and false answers, and F1 at the default cut-off beside the best that one cut for all could give.
 
     Returns:
@@ -151,7 +152,7 @@ def _counted(pairs: NDArray[Any], questions: Sequence[Question]) -> Figures:
     }
 
 
-def _calibration(pairs: NDArray[Any], monotone: Sequence[bool]) -> Figures:
+def _calibration(pairs: Pairs, monotone: Sequence[bool]) -> Figures:
     """``ece`` over the first hits of all answers, its ``reliability`` table, their number ``pairs``, ``monotone``."""
     first = pairs[pairs["rank"] <= SHOWN]
     table = reliability(first["chance"], first["right"])
@@ -163,7 +164,7 @@ def _calibration(pairs: NDArray[Any], monotone: Sequence[bool]) -> Figures:
     }
 
 
-def _targets(pairs: NDArray[Any]) -> dict[str, float]:
+def _targets(pairs: Pairs) -> dict[str, float]:
     """``first_five``: share of questions whose own photo ranks in the first five; ``first_five_above``: share of those
     photos that count as meant.
     """

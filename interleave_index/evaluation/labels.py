@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .. import metrics
 from .annotations import classes
@@ -47,7 +45,7 @@ def labels(library: Library, train_names: Collection[str], progress: Progress) -
     )
 
 
-def _figures(ranks: NDArray[Any], count: int) -> Figures:
+def _figures(ranks: metrics.Counts, count: int) -> Figures:
     chance = {k: 100.0 * min(k, count) / count if count else 0.0 for k in (1, 5)}
     return {
         "top1": metrics.recall_at(ranks, 1),

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from itertools import permutations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..grammar import Query
 from ..records import BoolMask, Entity, Not
@@ -78,7 +77,7 @@ def negatives(library: Library, progress: Progress) -> Outcome:
     return Outcome(figures(counts), {"negatives_pairs": names, "negatives_counts": counts})
 
 
-def tally(shows: BoolMask, before: NDArray[np.int64], after: NDArray[np.int64]) -> list[int]:
+def tally(shows: BoolMask, before: Positions, after: Positions) -> list[int]:
     """The seven counts of one pair, as `negatives` describes them.
 
     Args:
@@ -90,7 +89,7 @@ def tally(shows: BoolMask, before: NDArray[np.int64], after: NDArray[np.int64]) 
     return [len(before), unwanted, still_unwanted, right, still_right, len(alone), np.isin(alone, after).sum()]
 
 
-def figures(counts: NDArray[np.int64]) -> dict[str, float]:
+def figures(counts: Positions) -> dict[str, float]:
     """The figures of `negatives` from its counts."""
     hits, before, after, right, still_right, alone, still_alone = counts.sum(0).tolist()
 

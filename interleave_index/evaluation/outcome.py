@@ -12,6 +12,7 @@ from .. import metrics
 from ..records import BoolMask
 
 Figures: TypeAlias = dict[str, Any]  # plain JSON values
+Arrays: TypeAlias = dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +20,7 @@ class Outcome:
     """Figures as plain JSON values, percent unless the name says otherwise, and arrays by name."""
 
     figures: Figures
-    arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
+    arrays: Arrays = field(default_factory=dict)
 
 
 def percent(which: BoolMask) -> float:

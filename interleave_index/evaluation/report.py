@@ -7,10 +7,8 @@ from collections.abc import Collection, Iterator
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..interface.protocol import Interface
@@ -24,7 +22,7 @@ from .judgement import judgement
 from .labels import labels
 from .library import Library, encode_library
 from .negatives import negatives
-from .outcome import Figures, Outcome
+from .outcome import Arrays, Figures, Outcome
 from .own_photo import own_photo
 from .packs import read_pack
 from .plot import reliability_plot
@@ -111,7 +109,7 @@ def _parts(library: Library, facts: TrainFacts, seed: int, progress: Progress) -
 
 
 def _write(path: Path, outcomes: dict[str, Outcome], library: Library) -> None:
-    arrays: dict[str, NDArray[Any]] = {"keys": library.keys()}
+    arrays: Arrays = {"keys": library.keys()}
     for outcome in outcomes.values():
         arrays.update(outcome.arrays)
     try:

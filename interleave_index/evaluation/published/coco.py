@@ -8,15 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...errors import InputError
 from ...metrics import IGNORED, Segment
 from ...records import RGB, BoolMask, Size
-from .files import by_photo, read_form, read_ids, read_photo
+from .files import Ids, Row, by_photo, read_form, read_ids, read_photo
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +39,7 @@ class PhotoInfo:
     size: Size
 
     @classmethod
-    def from_json(cls, image: dict[str, Any], folder: Path) -> PhotoInfo:
+    def from_json(cls, image: Row, folder: Path) -> PhotoInfo:
         """From an entry of `images`; its file lies in `folder`."""
         return cls(int(image["id"]), folder / image["file_name"], (int(image["height"]), int(image["width"])))
 
@@ -68,7 +66,7 @@ class PanopticSet:
     maps: dict[int, Path]
     annotation: Path
 
-    def ids(self, photo: int) -> NDArray[np.int64]:
+    def ids(self, photo: int) -> Ids:
         """(H, W) segment ids of a photo, 0 where nothing was annotated.
 
         Raises:
@@ -79,7 +77,7 @@ class PanopticSet:
             raise InputError(f"map {self.maps[photo]} has size {ids.shape}, expected {size}")
         return ids
 
-    def mask(self, photo: int, segment: int, ids: NDArray[np.int64] | None = None) -> BoolMask:
+    def mask(self, photo: int, segment: int, ids: Ids | None = None) -> BoolMask:
         """(H, W) mask of one segment; empty where there is no such segment or it is a group drawn as one."""
         if ids is None:
             ids = self.ids(photo)
@@ -87,7 +85,7 @@ class PanopticSet:
         mask: BoolMask = (ids == segment) & single
         return mask
 
-    def classes(self, photo: int) -> NDArray[np.int64]:
+    def classes(self, photo: int) -> Ids:
         """(H, W) position of the class in `categories`, 255 where there is none; groups count."""
         ids = self.ids(photo)
         position = {category.id: number for number, category in enumerate(self.categories)}
@@ -140,7 +138,7 @@ def read_captions(root: Path, split: str = "val2017") -> dict[int, tuple[str, ..
         return {photo: tuple(str(row["caption"]).strip() for row in rows) for photo, rows in of_photos}
 
 
-def read_instances(path: Path) -> dict[str, Any]:
+def read_instances(path: Path) -> Row:
     """An instances file as pycocotools takes it, with its `images`, `annotations` and `categories`.
 
     Raises:

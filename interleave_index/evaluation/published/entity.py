@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ...errors import InputError
 from ...records import RGB, BoolMask
-from .files import by_photo, read_form
+from .files import Row, by_photo, read_form
 
 PLACEHOLDER = "[INTERACTIVE]"  # stands in a sentence where a picture is meant
 
@@ -129,14 +128,14 @@ def interleave(
     return InterleavedSentence(text, tuple(spans), tuple(exemplars))
 
 
-def _sentence(photo: int, row: dict[str, Any], path: Path) -> EntitySentence:
+def _sentence(photo: int, row: Row, path: Path) -> EntitySentence:
     text = str(row["sentence"])
     phrases = [_phrase(text, phrase, path) for phrase in row["phrase"]]
     phrases.sort(key=lambda phrase: phrase.start)
     return EntitySentence(photo, text, tuple(phrases))
 
 
-def _phrase(sentence: str, row: dict[str, Any], path: Path) -> EntityPhrase:
+def _phrase(sentence: str, row: Row, path: Path) -> EntityPhrase:
     """A phrase of a file: `start_idx` counts the blank before it, `_start_idx` does not; either may be a little off."""
     words, marked = str(row["phrase"]).strip(), int(row["start_idx"])
     start = int(row.get("_start_idx", marked))

@@ -8,20 +8,20 @@ retrieval is: its row of Focal-L fits the mode `text`, all others are those that
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+
+from ..outcome import Figures
 
 FIGURES = Path(__file__).with_name("figures.json")
 
 
-def published_figures(benchmark: str) -> list[dict[str, Any]]:
+def published_figures(benchmark: str) -> list[Figures]:
     """What is known of a benchmark, by its name, nothing of most: ``model``, ``source`` and ``figures`` of each row."""
-    rows: list[dict[str, Any]] = json.loads(FIGURES.read_text(encoding="utf-8")).get(benchmark, [])
+    rows: list[Figures] = json.loads(FIGURES.read_text(encoding="utf-8")).get(benchmark, [])
     return rows
 
 
-def beside(published: Mapping[str, Any], ours: Mapping[str, Any]) -> dict[str, Any]:
+def beside(published: Figures, ours: Figures) -> Figures:
     """A row of `published_figures` with ours and the difference at every figure that both have."""
     rows = {}
     for name, value in published["figures"].items():

@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,10 @@ from ...records import RGB, BoolMask, Size
 
 if TYPE_CHECKING:
     from PIL import Image
+
+
+Row: TypeAlias = dict[str, Any]  # one object of a JSON file
+Ids: TypeAlias = NDArray[np.int64]  # (H, W) of panoptic segments
 
 
 def read_bytes(path: Path) -> bytes:
@@ -76,9 +80,9 @@ def read_form(path: Path, form: str, *, fallback: str = "utf-8") -> Iterator[Any
         yield content
 
 
-def by_photo(rows: Iterable[dict[str, Any]]) -> dict[int, list[dict[str, Any]]]:
+def by_photo(rows: Iterable[Row]) -> dict[int, list[Row]]:
     """Annotations of COCO's form by the photo that they belong to, in their order."""
-    grouped: dict[int, list[dict[str, Any]]] = defaultdict(list)
+    grouped: dict[int, list[Row]] = defaultdict(list)
     for row in rows:
         grouped[int(row["image_id"])].append(row)
     return grouped
@@ -153,13 +157,13 @@ def _read_picture(path: Path) -> Image.Image:
         raise ImageUnreadable(f"photo {path} does not decode: {error}; download it again") from error
 
 
-def read_ids(path: Path) -> NDArray[np.int64]:
+def read_ids(path: Path) -> Ids:
     """The segment ids of a panoptic PNG, (H, W) int64: R + 256 G + 256² B."""
-    ids: NDArray[np.int64] = read_photo(path).astype(np.int64) @ np.array([1, 256, 65536])
+    ids: Ids = read_photo(path).astype(np.int64) @ np.array([1, 256, 65536])
     return ids
 
 
-def write_ids(path: Path, ids: NDArray[np.int64]) -> None:
+def write_ids(path: Path, ids: Ids) -> None:
     """Write segment ids (H, W) as a panoptic PNG that carries the mark of this program; see `read_ids`."""
     from PIL import Image
 

@@ -16,7 +16,7 @@ import numpy as np
 from ...errors import InputError
 from ...records import BoolMask
 from .coco import PhotoInfo, read_instances
-from .files import by_photo, expected_form, rasterise, read_json, read_plain_pickle
+from .files import Row, by_photo, expected_form, rasterise, read_json, read_plain_pickle
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ def read_refer(
     return photos
 
 
-def _segmentations(row: dict[str, Any], known: dict[int, Any], path: Path) -> tuple[Any, ...]:
+def _segmentations(row: Row, known: dict[int, Any], path: Path) -> tuple[Any, ...]:
     """Those of a reference's annotations; number -1 stands for none."""
     numbers = [number for number in np.atleast_1d(row["ann_id"]).astype(int).tolist() if number >= 0]
     for number in numbers:
@@ -115,7 +115,7 @@ def _of_another_release(path: Path, what: str) -> InputError:
     return InputError(f"{path} refers to {what}, which its instances lack; both must be of one release")
 
 
-def _text(sentence: dict[str, Any], lower: bool) -> str:
+def _text(sentence: Row, lower: bool) -> str:
     """FIND asks the sentence as it was typed, in lower case; READ the one without signs."""
     if lower:
         return str(sentence.get("raw") or sentence["sent"]).strip().lower()

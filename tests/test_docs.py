@@ -7,7 +7,10 @@ import importlib
 import re
 import sys
 from collections.abc import Callable
+from io import StringIO
 from pathlib import Path
+from tokenize import COMMENT
+from tokenize import generate_tokens as tokenize_source
 from types import CodeType, FrameType
 from typing import Any
 
@@ -103,10 +106,27 @@ def test_the_sections_of_the_find_page_that_code_cites_exist():
     assert cited <= headings
 
 
+def cited_pages(source: str) -> list[str]:
+    """Pages that Python code names: ``docs/...`` anywhere, a bare name in comments and docstrings.
+
+    Other strings may name a page of their own, such as one that a test writes.
+    """
+    prose = [token.string for token in tokenize_source(StringIO(source).readline) if token.type == COMMENT]
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    prose += [ast.get_docstring(node) or "" for node in ast.walk(ast.parse(source)) if isinstance(node, documented)]
+    bare = [page for text in prose for page in re.findall(r"(?<![\w/.])(?:docs/)?[a-z-]+\.md\b", text)]
+    return bare + re.findall(r"(?<![\w/.])docs/[a-z-]+\.md\b", source)
+
+
 def test_no_code_cites_a_page_that_is_not_there():
     for path in [*PACKAGE.rglob("*.py"), *(ROOT / "tests").rglob("*.py"), *(ROOT / "benchmarks").rglob("*.py")]:
-        for page in re.findall(r"(?<![\w/.])(?:docs/)?[a-z-]+\.md\b", path.read_text(encoding="utf-8")):
+        for page in cited_pages(path.read_text(encoding="utf-8")):
             assert (ROOT / page).is_file() or (ROOT / "docs" / page).is_file(), f"{path.relative_to(ROOT)} cites {page}"
+
+
+def test_pages_are_found_in_comments_docstrings_and_by_their_folder_alone():
+    code = '''"""See one.md."""\nx = "two.md"  # three.md\ny = "docs/cli.md"\ndef f():\n    """And five.md."""\n'''
+    assert cited_pages(code) == ["three.md", "one.md", "five.md", "docs/cli.md"]
 
 
 # --- the walks --------------------------------------------------------------------------------

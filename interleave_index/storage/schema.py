@@ -82,7 +82,11 @@ def create(connection: Connection) -> None:
 
 
 def upgrade(engine: Engine, target: str = "head") -> None:
-    """Run the migrations that the catalog lacks; the caller holds the write lock."""
+    """Run the migrations that the catalog lacks; the caller holds the write lock.
+
+    Full-text search over file names is made from the paths afterwards: a migration cannot import the package, and must
+    not change with it.
+    """
     from alembic import command
     from alembic.config import Config
 
@@ -97,6 +101,8 @@ def upgrade(engine: Engine, target: str = "head") -> None:
             with connection.begin():
                 config.attributes["connection"] = connection
                 command.upgrade(config, target)
+                if words.are_there(connection):
+                    words.put_all_names(connection)
         finally:
             raw.execute("PRAGMA foreign_keys = ON")
             raw.close()

@@ -19,7 +19,7 @@ from sqlalchemy import Connection, inspect, select, text
 from .names import real_path
 from .rows import Ids
 from .statements import chunks
-from .tables import LocationRow
+from .tables import LocationRow, PhotoRow
 
 Source = Literal["passage", "photo"]
 SOURCES: tuple[Source, ...] = ("passage", "photo")
@@ -32,12 +32,6 @@ def create(connection: Connection) -> None:
     """Make both tables, in the caller's transaction."""
     for name in TABLES.values():
         connection.execute(text(f"CREATE VIRTUAL TABLE {name} USING fts5(words, tokenize = '{TOKENIZER}')"))
-
-
-def drop(connection: Connection) -> None:
-    """Take both tables away."""
-    for name in TABLES.values():
-        connection.execute(text(f"DROP TABLE {name}"))
 
 
 def are_there(connection: Connection) -> bool:
@@ -70,6 +64,12 @@ def put_names(connection: Connection, photo_ids: Iterable[int]) -> None:
                 names[photo_id].append(path_words(real_path(path)))
     remove(connection, "photo", wanted)
     put(connection, "photo", {photo_id: "\n".join(lines) for photo_id, lines in names.items()})
+
+
+def put_all_names(connection: Connection) -> None:
+    """`put_names` of every photo, a few at a time."""
+    for some in chunks(list(connection.execute(select(PhotoRow.id).order_by(PhotoRow.id)).scalars())):
+        put_names(connection, some)
 
 
 def path_words(path: str) -> str:

@@ -1,15 +1,13 @@
 """Text sources, their passages and vectors, full-text search over them and over file names; FAISS files of texts.
 
-The names of all photos are taken into the full-text table here. Texts inside the files of photos that are indexed
-already are read by the next ingest.
+`schema.upgrade` takes the names of all photos into the full-text table afterwards. Texts inside the files of photos
+that are indexed already are read by the next ingest.
 """
 
 from __future__ import annotations
 
 import sqlalchemy as sa
 from alembic import op
-
-from interleave_index.storage import words
 
 revision = "0004"
 down_revision = "0003"
@@ -18,11 +16,11 @@ depends_on = None
 
 BIG_ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 PATH = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
-PHOTOS_AT_A_TIME = 10_000
+WORDS = ("passage_words", "photo_words")
 
 
 def upgrade() -> None:
-    """Add the tables, allow generations of texts, and take the names of all photos in."""
+    """Add the tables, and allow generations of texts."""
     op.create_table(
         "document",
         sa.Column("id", BIG_ID, autoincrement=True, nullable=False),
@@ -101,16 +99,14 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("photo_id", name=op.f("pk_text_read")),
     )
     _allow_generations(("image", "region", "text"))
-    connection = op.get_bind()
-    words.create(connection)
-    photo_ids = connection.execute(sa.text("SELECT id FROM photo ORDER BY id")).scalars().all()
-    for start in range(0, len(photo_ids), PHOTOS_AT_A_TIME):
-        words.put_names(connection, photo_ids[start : start + PHOTOS_AT_A_TIME])
+    for name in WORDS:
+        op.execute(f"CREATE VIRTUAL TABLE {name} USING fts5(words, tokenize = 'porter unicode61 remove_diacritics 2')")
 
 
 def downgrade() -> None:
     """Take the tables away, and all that they hold."""
-    words.drop(op.get_bind())
+    for name in WORDS:
+        op.drop_table(name)
     op.execute("DELETE FROM generation WHERE kind = 'text'")
     _allow_generations(("image", "region"))
     for name in ("text_read", "passage_removal", "passage_encoding", "passage_photo", "passage", "document"):

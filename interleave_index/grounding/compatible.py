@@ -9,6 +9,7 @@ Source: READ (Qian et al., Reasoning to Attend, CVPR 2025) and its released code
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from ..geometry import size_of
 from ..records import Floats, Size
 from .resample import resized
 
+Ints: TypeAlias = NDArray[np.int32]
 SOFT_SIDE = 336  # of the map behind the soft points: the side of the encoder's input
 REACH = 6  # pixels around a point; exp(-36) is nothing in float32
 
@@ -52,9 +54,9 @@ class ReadPoints:
         padding: cells added on each side, in rows and in columns; -1 where one is cut off.
     """
 
-    cells: NDArray[np.int32]
+    cells: Ints
     labels: NDArray[np.int8]
-    whole: NDArray[np.int32]
+    whole: Ints
     soft: Floats
     counts: tuple[int, int, int]
     grid: Size
@@ -123,9 +125,7 @@ def _uncropped(values: Floats, size: Size, filler: float) -> tuple[Floats, tuple
     return np.pad(cut, around, constant_values=filler), (rows, columns)
 
 
-def _classified(
-    values: Floats, settings: ReadSettings
-) -> tuple[NDArray[np.int32], NDArray[np.int8], tuple[int, int, int]]:
+def _classified(values: Floats, settings: ReadSettings) -> tuple[Ints, NDArray[np.int8], tuple[int, int, int]]:
     """The first N of: positive cells falling, negative ones rising, neutral ones as they come; below 0 is padding."""
     positive, neutral, padding = values >= settings.positive, values > settings.negative, values < 0
     kinds = np.select([padding, positive, neutral], [3, 0, 2], 1)
@@ -136,7 +136,7 @@ def _classified(
     return order.astype(np.int32), labels, (int(counts[0]), int(counts[1]), int(counts[2]))
 
 
-def _softened(points: NDArray[np.int32], square: Floats, size: Size) -> Floats:
+def _softened(points: Ints, square: Floats, size: Size) -> Floats:
     """Each point as the mean of the pixels around it, weighed by nearness and by the softmax of the map over the photo.
 
     The sum of that softmax, over all pixels, falls out of the mean; so the pixels near a point are enough.

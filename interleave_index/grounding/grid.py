@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from ..errors import ShapeError
 from ..records import BoolMask, Box, Floats, Size
 
+Reals: TypeAlias = NDArray[np.floating]  # of any precision
 Mode = Literal["stretch", "crop", "letterbox", "native"]
 MODES: tuple[Mode, ...] = ("stretch", "crop", "letterbox", "native")
 
@@ -57,12 +58,12 @@ class PatchGrid:
         """How many cells there are."""
         return self.grid[0] * self.grid[1]
 
-    def edges(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def edges(self) -> tuple[Reals, Reals]:
         """(h + 1,) y and (w + 1,) x of the lines between the cells, pixels of the photo."""
         x0, y0, x1, y1 = self.window
         return np.linspace(y0, y1, self.grid[0] + 1), np.linspace(x0, x1, self.grid[1] + 1)
 
-    def centres(self) -> NDArray[np.float64]:
+    def centres(self) -> Reals:
         """(h, w, 2) x, y of the cells' centres in pixels of the photo.
 
         >>> PatchGrid.whole((10, 40), (1, 2)).centres().tolist()
@@ -126,7 +127,7 @@ class PatchGrid:
         return coverage.clip(0, 1)
 
 
-def _shares(edges: NDArray[np.float64], pixels: int) -> Floats:
+def _shares(edges: Reals, pixels: int) -> Floats:
     """(cells, pixels) float32: which share of a cell's part in the photo each pixel takes; edges run 0 to 1 over it."""
     line = edges.clip(0, 1) * pixels
     before = np.clip(line[:, None] - np.arange(pixels), 0, 1)  # how much of each pixel lies before each edge

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ..geometry import overlap_coefficient
 from ..records import Rle
+from .grid import Reals
 
 LEAST_DEVIATION = 0.01  # of cosine: regions that lie nearer together than this do not show how far a model spreads them
 MARGIN, MARGIN_DEVIATIONS = 0.05, 0.5  # further instances: of cosine below the best, and in standard deviations
@@ -16,9 +17,7 @@ SAME_THING = 0.1  # share of the smaller of two masks; more than that is one thi
 MOST_INSTANCES = 5
 
 
-def rank_regions(
-    cosines: NDArray[np.floating], scores: NDArray[np.floating] | None, score_weight: float
-) -> NDArray[np.int64]:
+def rank_regions(cosines: Reals, scores: Reals | None, score_weight: float) -> NDArray[np.int64]:
     """Ordinals of a photo's regions as answers to an entity, best first; ties in order of the ordinals.
 
     A region counts by its cosine and by how well it is drawn, so that of two that are about as near the better drawn
@@ -39,9 +38,7 @@ def rank_regions(
     return np.argsort(-(cosines + score_weight * deviation * scores), kind="stable")
 
 
-def select_instances(
-    cosines: NDArray[np.floating], scores: NDArray[np.floating] | None, score_weight: float, masks: Sequence[Rle]
-) -> list[int]:
+def select_instances(cosines: Reals, scores: Reals | None, score_weight: float, masks: Sequence[Rle]) -> list[int]:
     """Ordinals of the regions that show instances of an entity, best first: as near as the best, and apart from it.
 
     Args:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..records import Floats, Size
-from .grid import PatchGrid
+from .grid import PatchGrid, Reals
 
 
-def bilinear(values: NDArray[np.floating], rows: NDArray[np.floating], columns: NDArray[np.floating]) -> Floats:
+def bilinear(values: Reals, rows: Reals, columns: Reals) -> Floats:
     """Values of a map between its cells, at every pair of a row and a column; clamped at the border.
 
     Args:
@@ -25,7 +24,7 @@ def bilinear(values: NDArray[np.floating], rows: NDArray[np.floating], columns: 
     return mixed
 
 
-def resized(values: NDArray[np.floating], size: Size) -> Floats:
+def resized(values: Reals, size: Size) -> Floats:
     """A map at another size by bilinear interpolation between cell centres, not smoothed beforehand.
 
     >>> resized(np.array([[0.0, 1.0, 2.0, 3.0]]), (1, 2)).tolist()
@@ -35,7 +34,7 @@ def resized(values: NDArray[np.floating], size: Size) -> Floats:
     return bilinear(values, rows, columns)
 
 
-def enlarged(grid: PatchGrid, values: NDArray[np.floating], size: Size) -> Floats:
+def enlarged(grid: PatchGrid, values: Reals, size: Size) -> Floats:
     """A map of the cells as a picture of the photo, bilinear between their centres.
 
     Args:
@@ -56,7 +55,7 @@ def enlarged(grid: PatchGrid, values: NDArray[np.floating], size: Size) -> Float
     return picture
 
 
-def _weights(places: NDArray[np.floating], cells: int) -> Floats:
+def _weights(places: Reals, cells: int) -> Floats:
     """(n, cells) float32: what each cell counts for at each place, falling to 0 one cell away from its centre."""
     away = np.abs(places.clip(0, cells - 1)[:, None] - np.arange(cells))
     return (1 - away).clip(0).astype(np.float32)

@@ -11,12 +11,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..errors import ShapeError
 from ..geometry import unit
 from ..records import BoolMask, Floats, PhotoEncoding, Rle, Size
-from .grid import PatchGrid
+from .grid import PatchGrid, Reals
 from .record import unpack
 
 CELLS = 576  # of a grid that is drawn for an interface without one of its own, about
@@ -58,7 +57,7 @@ class Scene:
             return dense
         return factorised(self.coverage, self.regions @ vector)
 
-    def scores_of(self, shares: NDArray[np.floating], vector: Floats, values: Floats) -> Floats:
+    def scores_of(self, shares: Reals, vector: Floats, values: Floats) -> Floats:
         """Cosine of a (D,) unit vector with parts of the photo that cover these shares of the cells.
 
         Args:

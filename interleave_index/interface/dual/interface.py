@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...geometry import box_of_rle, box_rle, resize_rle, size_of, unit
 from ...grounding.record import pack
@@ -44,8 +43,8 @@ class _Item:
 
     photo: RGB
     proposals: Proposals
-    image: Future[NDArray[np.uint8]] | None  # None: the view as a whole is the model's own
-    whole: Future[NDArray[np.uint8]]
+    image: Future[RGB] | None  # None: the view as a whole is the model's own
+    whole: Future[RGB]
 
 
 class DualInterface(Interface):

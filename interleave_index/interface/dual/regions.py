@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...errors import ConfigError
 from ...geometry import box_of
@@ -68,12 +67,12 @@ class RegionEncoder:
         cells = self.view.grid(size)
         return PatchGrid.whole(size, cells, self.view.mode)
 
-    def prepare(self, photo: RGB) -> NDArray[np.uint8]:
+    def prepare(self, photo: RGB) -> RGB:
         """The photo as a whole at the size of the model's input; may run in another thread."""
         return self.view.prepare(photo)
 
     def encode(
-        self, photos: Sequence[RGB], prepared: Sequence[NDArray[np.uint8]], masks: Sequence[Sequence[BoolMask]]
+        self, photos: Sequence[RGB], prepared: Sequence[RGB], masks: Sequence[Sequence[BoolMask]]
     ) -> list[WholeView]:
         """Regions and patches of one batch, in one forward pass but for the crops.
 

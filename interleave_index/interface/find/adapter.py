@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from ...errors import ShapeError
@@ -70,7 +69,7 @@ class Regions:
         scores: (R,) float32, 0 to 1.
     """
 
-    masks: NDArray[np.bool_]
+    masks: BoolMask
     vectors: Floats
     scores: Floats
 

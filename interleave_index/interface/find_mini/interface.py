@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -233,10 +232,10 @@ def squashed_mask(mask: BoolMask, grid: Size) -> BoolMask:
     return mostly if mostly.any() else coverage > 0
 
 
-def upsampled(logits: Tensor, size: Size) -> NDArray[np.bool_]:
+def upsampled(logits: Tensor, size: Size) -> BoolMask:
     """(n, h, w) logits to (n, H, W) bool by bilinear interpolation; in memory column by column, as run lengths go."""
     if not len(logits):
         return np.zeros((0, *size), bool)
     grown = F.interpolate(logits.transpose(1, 2)[None], size=size[::-1], mode="bilinear", align_corners=False)[0]
-    masks: NDArray[np.bool_] = (grown > 0).cpu().numpy().transpose(0, 2, 1)
+    masks: BoolMask = (grown > 0).cpu().numpy().transpose(0, 2, 1)
     return masks

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
 from ...records import BoolMask, Floats
@@ -45,7 +43,7 @@ class Interaction:
         logits: (1, n, h, w) on the stride-4 grid; `previous` of the next round.
     """
 
-    masks: NDArray[np.bool_]
+    masks: BoolMask
     logits: Tensor
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,6 +31,7 @@ IN_BFLOAT16 = (
     "input_proj",
     "seeds",
 )
+MANY_TEXTS = 128  # from here on texts are read in bfloat16 too: as a rule those of an ingest, which are kept in fp16
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +100,18 @@ class MiniModel(nn.Module):
         self._bfloat16: tuple[FindInterface, ...] = ()  # in a tuple, as it is no module with weights of its own
 
     def halve(self) -> None:
-        """See photos in bfloat16 from here on; what comes out stays float32, and texts alone are read as before."""
+        """See photos in bfloat16 from here on; what comes out stays float32, and a few texts are read as before."""
         self.vision.halve()
         interface = copy.deepcopy(self.interface)  # whose weights autocast would turn into bfloat16 anew in every pass
         _halve(getattr(interface, name) for name in IN_BFLOAT16)
         self._bfloat16 = (interface,)
+
+    @contextmanager
+    def reading(self, texts: int) -> Iterator[None]:
+        """What so many texts at once are read in: bfloat16 where there are many and photos are seen so."""
+        many = bool(self._bfloat16) and texts > MANY_TEXTS
+        with torch.autocast("cpu", torch.bfloat16) if many else nullcontext():
+            yield
 
     def pyramid(self, pixels: Tensor) -> Pyramid:
         """(B, 3, S, S) RGB in 0..255 to the pyramid."""

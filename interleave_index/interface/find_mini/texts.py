@@ -31,10 +31,11 @@ def _read(model: MiniModel, texts: Sequence[str]) -> Tensor:
     """(N, D) of captions, in their order; those of like length are read together, as all are padded to the longest."""
     by_length = sorted(range(len(texts)), key=lambda number: len(texts[number]))
     order = torch.tensor(by_length)
-    rows = [
-        tasks.encode_captions(model, [texts[number] for number in by_length[start : start + AT_A_TIME]])
-        for start in range(0, len(texts), AT_A_TIME)
-    ]
+    with model.reading(len(texts)):
+        rows = [
+            tasks.encode_captions(model, [texts[number] for number in by_length[start : start + AT_A_TIME]])
+            for start in range(0, len(texts), AT_A_TIME)
+        ]
     vectors = torch.cat(rows)
     return torch.empty_like(vectors).index_copy_(0, order.to(vectors.device), vectors)
 

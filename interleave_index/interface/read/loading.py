@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ...errors import WeightsMissing
@@ -103,9 +104,7 @@ def _tensors(folder: Path) -> Iterator[tuple[str, Tensor]]:
     for file in weight_files(folder):
         try:
             if file.suffix == ".safetensors":
-                with safe_open(file, "pt") as opened:
-                    for key in opened.keys():  # noqa: SIM118  it is not a dict
-                        yield key, opened.get_tensor(key)
+                yield from load_file(file).items()
             else:
                 yield from torch.load(file, map_location="cpu", weights_only=True, mmap=True).items()
         except (OSError, RuntimeError, SafetensorError, ValueError) as error:

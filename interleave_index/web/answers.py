@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
@@ -14,7 +16,9 @@ from ..export.files import printable, to_json_text
 from ..export.words import verdict
 from ..geometry import fit, resize_rle
 from ..query.heat import Heat
-from ..records import REGIONS_PER_PHOTO, Answer, EntityHit, Hit, Photo, Region, Rle
+from ..records import REGIONS_PER_PHOTO, Answer, EntityHit, Hit, Not, Photo, Region, Rle
+from ..records.texts import Passage, TextHit, TextMatch
+from ..service import Index
 from ..terms import label
 from .searches import Search
 
@@ -37,12 +41,9 @@ def is_known(request: Request, tag: str) -> bool:
 
 def photo_json(photo: Photo) -> dict[str, Any]:
     """Facts of one photo."""
-    path = PurePath(photo.path) if photo.path else None
     return {
         "id": photo.id,
-        "name": printable(path.name) if path else f"photo {photo.id}",
-        "folder": printable(str(path.parent)) if path else None,
-        "path": photo.path,
+        **_place_json(photo.path, f"photo {photo.id}"),
         "width": photo.width,
         "height": photo.height,
         "format": photo.format,
@@ -54,33 +55,121 @@ def photo_json(photo: Photo) -> dict[str, Any]:
     }
 
 
-def page_json(search: Search, hits: list[Hit], stacked: dict[int, list[int]], following: str | None) -> dict[str, Any]:
+def _place_json(path: str | None, nameless: str) -> dict[str, Any]:
+    """Where a file lies, in words that can be shown and as it is."""
+    place = PurePath(path) if path else None
+    return {
+        "name": printable(place.name) if place else nameless,
+        "folder": printable(str(place.parent)) if place else None,
+        "path": path,
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of a search: photos, passages, or both.
+
+    Attributes:
+        stacked: near-duplicates that were added to hits of this page or an earlier one, by the id of their photo.
+        next, next_texts: cursors of the next pages of each.
+        texts: None where none were asked for.
+    """
+
+    hits: list[Hit]
+    stacked: dict[int, list[int]]
+    next: str | None
+    texts: list[TextHit] | None = None
+    next_texts: str | None = None
+
+
+def page_json(search: Search, page: Page, index: Index) -> dict[str, Any]:
     """One page of a search."""
     answer = search.answer if search.answer is not None else Answer(str(search.query), "exact", ())
+    asked = asked_json(search)
+    texts = page.texts or []
     return {
         "search": search.name,
         "query": answer.query,
         "path": answer.path,
         "cutoff": answer.cutoff,
         "notes": list(answer.notes),
-        "entities": asked_json(search),
-        "hits": [hit_json(hit, search) for hit in hits],
-        "stacked": {str(photo_id): ids for photo_id, ids in stacked.items()},
-        "next": following,
+        "entities": asked,
+        "hits": [hit_json(hit, search) for hit in page.hits],
+        "stacked": {str(photo_id): ids for photo_id, ids in page.stacked.items()},
+        "next": page.next,
+        "texts": None if page.texts is None else [text_json(hit, asked) for hit in texts],
+        "next_texts": page.next_texts,
+        "photos": photos_json([hit.passage for hit in texts], index),
     }
 
 
 def asked_json(search: Search) -> list[dict[str, Any]]:
-    """What masks are for, in the order of their colours; plain text alone is one entity."""
+    """What masks and lit phrases are for, in the order of their colours; plain text alone is one entity."""
     if search.hits and search.hits[0].entities:
         return [
             {"text": printable(entity.text), "kind": entity.kind, "negative": entity.negative, "weight": entity.weight}
             for entity in search.hits[0].entities
         ]
-    return [
-        {"text": printable(label(term)), "kind": "text", "negative": False, "weight": term.weight}
-        for term in search.query.entities
-    ]
+    read = {phrase.text for phrase in search.texts[0].entities} if search.texts else None
+    asked = []
+    for part in search.query:
+        term = part.term if isinstance(part, Not) else part
+        if isinstance(term, str) or (read is not None and not isinstance(part, Not) and label(term) not in read):
+            continue  # words, or an entity of which the model can read nothing
+        negative = isinstance(part, Not)
+        asked.append({"text": printable(label(term)), "kind": "text", "negative": negative, "weight": term.weight})
+    return asked
+
+
+def text_json(hit: TextHit, asked: list[dict[str, Any]]) -> dict[str, Any]:
+    """One ranked passage; each of its entities says by number which one of the answer it is."""
+    numbers = [number for number, entity in enumerate(asked) if not entity["negative"]]
+    return {
+        "rank": hit.rank,
+        "score": hit.score,
+        "passage": passage_json(hit.passage),
+        "entities": [
+            {
+                "entity": number,
+                "text": printable(phrase.text),
+                "span": None if phrase.span is None else list(phrase.span),
+                "score": phrase.score,
+            }
+            for number, phrase in zip(numbers, hit.entities, strict=False)
+        ],
+        "words": list(hit.words),
+    }
+
+
+def passage_json(passage: Passage) -> dict[str, Any]:
+    """One passage with its source."""
+    return {
+        "id": passage.id,
+        "document": passage.document_id,
+        "kind": passage.kind,
+        **_place_json(passage.path, f"text {passage.document_id}"),
+        "title": passage.title,
+        "language": passage.language,
+        "ordinal": passage.ordinal,
+        "text": passage.text,
+        "phrases": [list(span) for span in passage.phrases],
+        "photos": list(passage.photos),
+        "pictures": list(passage.inline),
+    }
+
+
+def photos_json(passages: Sequence[Passage], index: Index) -> dict[str, dict[str, Any]]:
+    """The photos that passages show or are about, by id."""
+    ids = sorted({photo_id for passage in passages for photo_id in passage.photos})
+    return {str(photo_id): photo_json(photo) for photo_id, photo in index.photos(ids).items()}
+
+
+def text_match_json(match: TextMatch | None) -> dict[str, Any] | None:
+    """What the texts of a photo added to its score; None where they added nothing."""
+    if match is None:
+        return None
+    passage = None if match.passage is None else passage_json(match.passage)
+    return {"added": match.added, "passage": passage, "words": list(match.words)}
 
 
 def hit_json(hit: Hit, search: Search | None = None) -> dict[str, Any]:
@@ -96,6 +185,7 @@ def hit_json(hit: Hit, search: Search | None = None) -> dict[str, Any]:
         "meant": answer is None or answer.meant(hit),
         "stack": stack,
         "entities": [entity_json(entity, cutoff) for entity in hit.entities],
+        "text": text_match_json(hit.text),
     }
 
 

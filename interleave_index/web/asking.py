@@ -10,8 +10,9 @@ from starlette.responses import Response
 from ..query.heat import heat_of
 from ..query.resolve import named_photos
 from ..records import Hit
+from ..records.texts import TextHit
 from ..service import Depth
-from .answers import Json, heat_json, hit_json, masks_json, page_json
+from .answers import Json, Page, heat_json, hit_json, masks_json, page_json
 from .bodies import body_of, json_body, picture_of, take
 from .searches import EXACT_AT_ONCE, Search, with_masks
 from .shapes import GroundAnswer, HeatAnswer, MaskAnswer, SearchAnswer, UploadAnswer
@@ -37,6 +38,10 @@ EXAMPLES: dict[str, Any] = {
         },
     },
     "stored": {"summary": "more like this region", "value": {"parts": [{"region": "12/3"}]}},
+    "texts": {
+        "summary": "captions and pages beside the photos",
+        "value": {"query": "[a lighthouse] in the fog", "target": "texts", "text_kinds": ["markdown", "html"]},
+    },
 }
 
 
@@ -47,7 +52,10 @@ EXAMPLES: dict[str, Any] = {
     response_class=Json,
 )
 async def search(request: Request) -> Response:
-    """Rank photos for a query of words and pictures. Masks are fetched apart; `next` is the cursor of the next page."""
+    """Rank photos, texts beside them, or both, for a query of words and pictures.
+
+    Masks are fetched apart. `next` is the cursor of the next page of photos, `next_texts` that of texts.
+    """
     state = state_of(request)
     body, own = await body_of(request, state, SearchBody)
     depths: dict[str, Depth | None] = {"stored": "named", "exact": "exact", "none": None}  # masks are fetched apart
@@ -63,8 +71,10 @@ async def search(request: Request) -> Response:
             fold=body.stacks,
             left_out=named_photos(query) | body.marked_photos if body.exclude_self else set(),
             client=request.scope["caller"].key,
+            target=body.target,
+            text_kinds=body.text_kinds,
         )
-        return _page(state, begun, 0, body.limit)
+        return page_json(begun, _first(state, begun, body.limit), state.index)
 
     return Json(await state.gate.run(request, work))
 
@@ -72,23 +82,47 @@ async def search(request: Request) -> Response:
 @router.get("/api/search", response_model=SearchAnswer, response_class=Json)
 async def further(
     request: Request,
-    cursor: Annotated[str, Query(max_length=100, pattern=r"^[\w-]{1,60}\.\d{1,5}$")],
+    cursor: Annotated[str, Query(max_length=100, pattern=r"^[\w-]{1,60}\.t?\d{1,5}$")],
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> Response:
-    """The next page of a search. A search is held for half an hour; after that, 410."""
+    """The next page of a search: photos by its `next`, texts by its `next_texts`.
+
+    A search is held for half an hour; after that, 410.
+    """
     state = state_of(request)
-    name, _, start = cursor.rpartition(".")
+    name, _, place = cursor.rpartition(".")
     found = state.searches.get(name)
-    return Json(await state.gate.run(request, lambda: _page(state, found, int(start), limit)))
+    start = int(place.removeprefix("t"))
+
+    def work() -> dict[str, Any]:
+        if place.startswith("t"):
+            texts, following = _texts(state, found, start, limit)
+            return page_json(found, Page([], {}, None, texts, following), state.index)
+        return page_json(found, Page(*_photos(state, found, start, limit)), state.index)
+
+    return Json(await state.gate.run(request, work))
 
 
-def _page(state: State, search: Search, start: int, limit: int) -> dict[str, Any]:
-    most = state.settings.hits
+def _first(state: State, search: Search, limit: int) -> Page:
+    photos = _photos(state, search, 0, limit)
+    return Page(*photos) if search.target == "photos" else Page(*photos, *_texts(state, search, 0, limit))
+
+
+def _photos(state: State, search: Search, start: int, limit: int) -> tuple[list[Hit], dict[int, list[int]], str | None]:
+    """Hits from a place on, what fell into stacks, and the cursor of the next ones."""
     limit = min(limit, EXACT_AT_ONCE) if search.ground == "exact" else limit
-    hits, stacked = search.page(state.index, start, limit, most)
+    hits, stacked = search.page(state.index, start, limit, state.settings.hits)
     end = start + len(hits)
-    following = None if search.done and end >= len(search.hits) else f"{search.name}.{end}"
-    return page_json(search, hits, stacked, following)
+    ended = search.target == "texts" or (search.done and end >= len(search.hits))
+    return hits, stacked, None if ended else f"{search.name}.{end}"
+
+
+def _texts(state: State, search: Search, start: int, limit: int) -> tuple[list[TextHit], str | None]:
+    """Passages from a place on, and the cursor of the next ones."""
+    texts = search.page_of_texts(state.index, start, limit, state.settings.hits)
+    end = start + len(texts)
+    ended = search.target == "photos" or (search.texts_done and end >= len(search.texts))
+    return texts, None if ended else f"{search.name}.t{end}"
 
 
 LOOK: dict[str, Any] = {

@@ -58,7 +58,7 @@ def _status(state: State) -> dict[str, Any]:
 
 @router.get("/api/facets", response_model=FacetsAnswer, response_class=Json)
 async def facets(request: Request) -> Response:
-    """What photos can be filtered by, with counts: cameras, folders, months, places."""
+    """What can be filtered by, with counts: cameras, folders, months, places; kinds of texts."""
     state = state_of(request)
     return Json(await state.gate.read(state.index.facets))
 

@@ -14,11 +14,11 @@ from ..errors import ImageUnreadable, NotInIndex
 from ..export.masks import at_photo_size, entity_mask
 from ..marks import png_options
 from ..records import BoolMask, Photo
-from .answers import Json, is_known, photo_json, region_json
+from .answers import Json, is_known, passage_json, photo_json, photos_json, region_json
 from .originals import answer_file
 from .problems import Refused
 from .searches import with_masks
-from .shapes import PhotoAnswer, PhotosAnswer, RegionsAnswer
+from .shapes import PhotoAnswer, PhotosAnswer, RegionsAnswer, TextsAnswer
 from .state import State, state_of
 from .uploads import jpeg
 from .wire import filters_of
@@ -89,6 +89,31 @@ async def regions(request: Request, photo_id: PhotoPath) -> Response:
         return {
             "photo": photo_json(known),
             "regions": [region_json(one, known) for one in state.index.regions(photo_id)],
+        }
+
+    return Json(await state.gate.read(work))
+
+
+@router.get("/api/photos/{photo_id}/texts", response_model=TextsAnswer, response_class=Json)
+async def texts(
+    request: Request,
+    photo_id: PhotoPath,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    cursor: Annotated[int, Query(ge=0, le=10**9)] = 0,
+) -> Response:
+    """Passages that show a photo or are about it, in the order of their sources."""
+    state = state_of(request)
+
+    def work() -> dict[str, Any]:
+        known = state.index.photo(photo_id)
+        every = state.index.texts(known)
+        passages, end = every[cursor : cursor + limit], cursor + limit
+        return {
+            "photo": photo_json(known),
+            "total": len(every),
+            "texts": [passage_json(passage) for passage in passages],
+            "photos": photos_json(passages, state.index),
+            "next": end if end < len(every) else None,
         }
 
     return Json(await state.gate.read(work))

@@ -1,4 +1,4 @@
-"""Rankings that are being paged through: a page shows no photo twice, whatever is ingested in between."""
+"""Rankings that are being paged through: no photo and no passage twice, whatever is ingested in between."""
 
 from __future__ import annotations
 
@@ -7,20 +7,21 @@ import secrets
 import threading
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Set
+from collections.abc import Callable, Collection, Set
 from dataclasses import dataclass, field, replace
 
 from ..errors import NotInIndex
 from ..grammar import Query
 from ..query.stacks import Stacks, folded
 from ..records import REGIONS_PER_PHOTO, Answer, EntityHit, Filters, Hit, Region, Rle
-from ..service import Depth, Index, Mode
+from ..records.texts import TextHit, TextKind
+from ..service import Depth, Index, Mode, Target
 from .problems import Refused
 
 HELD = 128
 KEPT_SECONDS = 1800.0
 AHEAD = 0.1  # share of hits beyond a page that are asked for, since some fall into stacks
-MOST_HITS = 50_000  # of all searches together, some kilobytes each
+MOST_HITS = 50_000  # photos and passages of all searches together, some kilobytes each
 EXACT_AT_ONCE = 24  # hits of a page that the model looks at again
 _NO_MASK = Rle((0, 0), "")
 
@@ -35,8 +36,10 @@ class Search:
         hits: best first, those that stand for themselves.
         stacks: photo ids that fell under a hit's photo.
         left_out: ids of photos that are no hits.
+        target: what is ranked; `text_kinds` are kinds of sources of passages, none of them takes every kind.
         asked: how many of the ranking were fetched.
         done: nothing is left.
+        texts: passages, best first; `asked_texts` and `texts_done` as for photos.
     """
 
     name: str
@@ -48,12 +51,18 @@ class Search:
     left_out: Set[int]
     made: float
     client: str = ""
+    target: Target = "photos"
+    text_kinds: Collection[TextKind] = ()
     answer: Answer | None = None
     hits: list[Hit] = field(default_factory=list)
     stacks: dict[int, list[int]] = field(default_factory=dict)
     asked: int = 0
     done: bool = False
+    texts: list[TextHit] = field(default_factory=list)
+    asked_texts: int = 0
+    texts_done: bool = False
     _seen: set[int] = field(default_factory=set)
+    _seen_texts: set[int] = field(default_factory=set)
     _stacks: Stacks = field(default_factory=Stacks)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -64,6 +73,8 @@ class Search:
             most: of the ranking; further ones are never fetched.
         """
         stacked: dict[int, list[int]] = {}
+        if self.target == "texts":
+            return [], stacked
         with self._lock:
             while len(self.hits) < start + count and not self.done:
                 lacking = start + count - len(self.hits)
@@ -71,6 +82,25 @@ class Search:
                 for photo_id, under in self._fetch(index, wanted, most).items():
                     stacked.setdefault(photo_id, []).extend(under)
             return self.hits[start : start + count], stacked
+
+    def page_of_texts(self, index: Index, start: int, count: int, most: int) -> list[TextHit]:
+        """Passages from a position on; none where only photos are ranked.
+
+        Args:
+            most: of the ranking; further ones are never fetched.
+        """
+        if self.target == "photos":
+            return []
+        with self._lock:
+            while len(self.texts) < start + count and not self.texts_done:
+                wanted = min(start + count - len(self.texts), most - self.asked_texts)
+                self._take_texts(self._found(index, wanted, self.asked_texts, "texts"), wanted, most)
+            return self.texts[start : start + count]
+
+    @property
+    def held(self) -> int:
+        """Photos and passages that are kept."""
+        return len(self.hits) + len(self.texts)
 
     def hit(self, photo_id: int) -> Hit:
         """The hit of this photo."""
@@ -81,17 +111,10 @@ class Search:
 
     def _fetch(self, index: Index, count: int, most: int) -> dict[int, list[int]]:
         count = min(count, most - self.asked, EXACT_AT_ONCE if self.ground == "exact" else most)
-        found = index.search(
-            self.query,
-            count,
-            filters=self.filters,
-            ground=self.ground,
-            mode=self.mode,
-            skip=self.asked,
-            left_out=self.left_out,
-        )
-        if self.answer is None:  # an answer without hits is false
-            self.answer = replace(found, hits=())
+        target: Target = "both" if self.target == "both" and not self.asked_texts else "photos"  # one look at the query
+        found = self._found(index, count, self.asked, target)
+        if found.texts is not None:
+            self._take_texts(found, count, most)
         self.asked += count
         self.done = len(found) < count or self.asked >= most
         fresh = [_without_masks(hit) for hit in found if hit.photo.id not in self._seen]
@@ -101,6 +124,31 @@ class Search:
         for photo_id, ids in under.items():
             self.stacks.setdefault(photo_id, []).extend(ids)
         return under
+
+    def _found(self, index: Index, count: int, skip: int, target: Target) -> Answer:
+        """So many more of the ranking."""
+        found = index.search(
+            self.query,
+            count,
+            filters=None if self.filters == Filters() else self.filters,  # passages without any photo pass, too
+            ground=self.ground,
+            mode=self.mode,
+            skip=skip,
+            left_out=self.left_out,
+            target=target,
+            text_kinds=self.text_kinds,
+        )
+        if self.answer is None:  # an answer without hits is false
+            self.answer = replace(found, hits=(), texts=None)
+        return found
+
+    def _take_texts(self, found: Answer, count: int, most: int) -> None:
+        texts = found.texts or ()
+        self.asked_texts += count
+        self.texts_done = len(texts) < count or self.asked_texts >= most
+        fresh = [hit for hit in texts if hit.passage.id not in self._seen_texts]
+        self._seen_texts.update(hit.passage.id for hit in fresh)
+        self.texts += fresh
 
 
 class Searches:
@@ -120,10 +168,13 @@ class Searches:
         fold: bool,
         left_out: Set[int] = frozenset(),
         client: str = "",
+        target: Target = "photos",
+        text_kinds: Collection[TextKind] = (),
     ) -> Search:
         """A new one, not asked yet."""
         name = secrets.token_urlsafe(12)
-        search = Search(name, query, filters, ground, mode, fold, left_out, time.monotonic(), client)
+        made = time.monotonic()
+        search = Search(name, query, filters, ground, mode, fold, left_out, made, client, target, text_kinds)
         with self._lock:
             self._held[search.name] = search
             self._trim(search)
@@ -151,7 +202,7 @@ class Searches:
         hits: Counter[str] = Counter()
         searches: Counter[str] = Counter()
         for search in self._held.values():
-            hits[search.client] += len(search.hits)
+            hits[search.client] += search.held
             searches[search.client] += 1
         while len(self._held) > 1 and (len(self._held) > HELD or hits.total() > MOST_HITS):
             counts = searches if len(self._held) > HELD else hits
@@ -160,7 +211,7 @@ class Searches:
             if oldest is None:
                 return
             del self._held[oldest.name]
-            hits[client] -= len(oldest.hits)
+            hits[client] -= oldest.held
             searches[client] -= 1
 
 

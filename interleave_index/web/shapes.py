@@ -6,8 +6,13 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from ..records.texts import TextKind
+
 Box: TypeAlias = Annotated[list[float], Field(min_length=4, max_length=4, description="x0, y0, x1, y1 in photo pixels")]
 Share: TypeAlias = Annotated[float, Field(ge=0, le=1)]
+Span: TypeAlias = Annotated[
+    list[int], Field(min_length=2, max_length=2, description="first and end, in Unicode characters of the text")
+]
 RegionName: TypeAlias = Annotated[str | None, Field(description="photo/number, as a query names a stored region")]
 
 
@@ -68,6 +73,53 @@ class EntityAnswer(Shape):
     regions: list[RegionAnswer]
 
 
+class PassageAnswer(Shape):
+    """One passage of a text beside the photos."""
+
+    id: int
+    document: Annotated[int, Field(description="id of its source, whose passages `ordinal` counts from 0")]
+    kind: TextKind
+    name: Annotated[str, Field(description="of the source's file; of the photo's, for text inside it")]
+    folder: str | None
+    path: str | None
+    title: str | None
+    language: Annotated[str | None, Field(description="as the source declares it")]
+    ordinal: int
+    text: Annotated[str, Field(description="plain words; U+FFFC stands where a picture stands")]
+    phrases: Annotated[list[Span], Field(description="noun phrases")]
+    photos: Annotated[list[int], Field(description="ids of the photos that it shows or is about")]
+    pictures: Annotated[
+        list[int | None], Field(description="ids in the order of U+FFFC in the text; null where none is indexed")
+    ]
+
+
+class PhraseAnswer(Shape):
+    """Which phrase of a passage answers one entity."""
+
+    entity: Annotated[int, Field(ge=0, description="number in `entities` of the answer, from 0")]
+    text: str
+    span: Annotated[Span | None, Field(description="null where the passage has no phrases")]
+    score: float
+
+
+class TextHitAnswer(Shape):
+    """One ranked passage."""
+
+    rank: int
+    score: float
+    passage: PassageAnswer
+    entities: list[PhraseAnswer]
+    words: Annotated[list[str], Field(description="words of the query that it, or its title, holds as they stand")]
+
+
+class TextMatchAnswer(Shape):
+    """What the texts of a photo added to its score."""
+
+    added: float
+    passage: Annotated[PassageAnswer | None, Field(description="the one that spoke; null where only a name did")]
+    words: Annotated[list[str], Field(description="words of the query in its texts or file and folder names")]
+
+
 class HitAnswer(Shape):
     """One hit."""
 
@@ -78,6 +130,7 @@ class HitAnswer(Shape):
     meant: bool
     stack: Annotated[list[int], Field(description="ids of near-duplicates below this hit")]
     entities: list[EntityAnswer]
+    text: Annotated[TextMatchAnswer | None, Field(description="null where texts added nothing")]
 
 
 class AskedAnswer(Shape):
@@ -100,7 +153,10 @@ class SearchAnswer(Shape):
     entities: list[AskedAnswer]
     hits: list[HitAnswer]
     stacked: Annotated[dict[str, list[int]], Field(description="near-duplicates that this page added to hits by id")]
-    next: Annotated[str | None, Field(description="cursor of the next page")]
+    next: Annotated[str | None, Field(description="cursor of the next page of photos")]
+    texts: Annotated[list[TextHitAnswer] | None, Field(description="null where none were asked for")]
+    next_texts: Annotated[str | None, Field(description="cursor of the next page of texts")]
+    photos: Annotated[dict[str, PhotoAnswer], Field(description="those that `texts` show or are about, by id")]
 
 
 class GroundAnswer(HitAnswer):
@@ -151,6 +207,16 @@ class PhotosAnswer(Shape):
     next: int | None
 
 
+class TextsAnswer(Shape):
+    """A photo, and passages that show it or are about it, in the order of their sources."""
+
+    photo: PhotoAnswer
+    total: int
+    texts: list[PassageAnswer]
+    photos: Annotated[dict[str, PhotoAnswer], Field(description="those that `texts` show or are about, by id")]
+    next: int | None
+
+
 class RegionsAnswer(Shape):
     """A photo and its stored regions."""
 
@@ -188,14 +254,22 @@ class MonthAnswer(Shape):
     photos: int
 
 
+class TextKindAnswer(Shape):
+    """How many passages come from sources of one kind."""
+
+    kind: TextKind
+    passages: int
+
+
 class FacetsAnswer(Shape):
-    """What photos can be filtered by."""
+    """What photos and texts can be filtered by."""
 
     cameras: list[CountAnswer]
     folders: list[CountAnswer]
     months: list[MonthAnswer]
     places: Annotated[list[list[float]], Field(description="latitude, longitude")]
     placed: int
+    texts: list[TextKindAnswer]
 
 
 class StatusAnswer(BaseModel):

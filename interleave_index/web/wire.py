@@ -15,6 +15,7 @@ from ..errors import InputError, NotInIndex
 from ..geometry import resize_mask
 from ..grammar import Query
 from ..records import RGB, BoolMask, Entity, Filters, Not, Part, PhotoRef, Picture, RegionRef
+from ..records.texts import TextKind
 from ..service import Index
 from .problems import Refused
 from .settings import ServeSettings
@@ -159,6 +160,13 @@ class SearchBody(QueryBody):
     exclude_self: Annotated[
         bool, Field(description="leave out the indexed photos that the query names, whole or in part")
     ] = False
+    target: Annotated[
+        Literal["photos", "texts", "both"], Field(description="what to rank: photos, passages of texts beside them")
+    ] = "photos"
+    text_kinds: Annotated[
+        list[TextKind],
+        Field(max_length=20, description="kinds of sources that passages may come from; empty takes every kind"),
+    ] = Field(default_factory=list)
 
     @property
     def marked_photos(self) -> frozenset[int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import io
+import json
 import shutil
 import threading
 from collections.abc import Callable, Coroutine, Iterator
@@ -22,6 +23,7 @@ from starlette.testclient import TestClient
 from interleave_index.config import Config
 from interleave_index.interface.toy import ToyInterface
 from interleave_index.records import RGB
+from interleave_index.service import Index
 from interleave_index.web.app import create_app
 from interleave_index.web.serve import serve
 from interleave_index.web.settings import ServeSettings
@@ -40,12 +42,12 @@ def png(rgb: RGB) -> bytes:
 
 @pytest.fixture
 def make_server(_ingested: Path, tmp_path: Path) -> Iterator[Callable[..., TestClient]]:
-    """Make a client of a server over a copy of the drawn photos; settings are those of `ServeSettings`."""
+    """Make a client of a server over a copy of the drawn photos, or another index; settings are `ServeSettings`'s."""
     opened: list[TestClient] = []
 
-    def make(build: Callable[[], Any] = ToyInterface, **settings: Any) -> TestClient:
+    def make(build: Callable[[], Any] = ToyInterface, index: Path = _ingested, **settings: Any) -> TestClient:
         folder = tmp_path / f"served-{len(opened)}"
-        shutil.copytree(_ingested, folder)
+        shutil.copytree(index, folder)
         config = Config().with_flags(models_interface="toy", ingest_workers=0)
         state = State(str(folder), config, ServeSettings(**settings), build=build)
         client = TestClient(create_app(state), base_url=HOST, raise_server_exceptions=False)
@@ -57,6 +59,46 @@ def make_server(_ingested: Path, tmp_path: Path) -> Iterator[Callable[..., TestC
     yield make
     for client in opened:
         client.__exit__(None, None, None)
+
+
+HOSTILE = "<img src=x onerror=\"document.title='taken'\"> of <b>Ilse</b>"
+PAGE = """\
+---
+title: Shapes & <i>things</i>
+lang: en
+---
+
+# Round things
+
+\N{DOG FACE} A red disc ![](red_disc.png) lies beside a blue triangle ![](blue_triangle.png) on white paper.
+
+# Square things
+
+A green square stands alone ![](green_square.png), and one ![far away](gone.png) is not here.
+"""
+
+
+@pytest.fixture(scope="session")
+def texts_folder(drawn_photos: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The drawn photos with a page, a note in a sidecar that looks like HTML, and a file of captions beside them."""
+    folder = tmp_path_factory.mktemp("noted")
+    for path in sorted(drawn_photos.folder.iterdir()):
+        shutil.copy(path, folder)
+    (folder / "page.md").write_text(PAGE, "utf-8")
+    (folder / "purple_stripe.txt").write_text(HOSTILE, "utf-8")
+    captions = [{"file": "yellow_disc_on_black.png", "text": "a yellow disc in the night"}]
+    (folder / "captions.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in captions), "utf-8")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def texts_index(texts_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The index of these photos and texts, by the toy."""
+    place = tmp_path_factory.mktemp("noted-index") / "index"
+    config = Config().with_flags(models_interface="toy", ingest_workers=0)
+    with Index.open(place, config=config, interface=ToyInterface(), create=True) as index:
+        index.ingest(texts_folder)
+    return place
 
 
 @pytest.fixture

@@ -83,6 +83,14 @@ def tower():
     return TextTower(train_tokenizer(sentences, size=200), width=16, heads=2, ffn=32, layers=2).eval()
 
 
+def test_the_same_sentences_give_the_same_vocabulary():
+    sentences = ["a dog runs on the beach", "two dogs and a cat", "the cat sleeps on a red chair"] * 3
+    first, *others = (train_tokenizer(sentences, size=200) for _ in range(4))
+    assert {other.to_str() for other in others} == {first.to_str()}
+    assert first.encode("the ##a [INTERACTIVE] dogs").tokens[0] == "the"
+    assert "##a" not in first.encode("##a").tokens  # pieces of words are no words of a sentence
+
+
 def test_tokens_know_the_characters_they_come_from(tower):
     sentence = "a dog near " + PLACEHOLDER
     spans = tower.tokenise([sentence]).spans[0]

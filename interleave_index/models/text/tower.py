@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from ...errors import ModelError
 from ..attention import Attention
 
 PAD, UNKNOWN, BEGIN, PLACEHOLDER = "[PAD]", "[UNK]", "[BOS]", "[INTERACTIVE]"
+INNER = "##"  # before what is inside of a word
 MOST_TOKENS = 64
 
 
@@ -33,28 +35,35 @@ class TokenBatch:
     spans: Tensor
 
 
-def train_tokenizer(sentences: Iterable[str], *, size: int = 8192) -> Tokenizer:
+def train_tokenizer(sentences: Sequence[str], *, size: int = 8192) -> Tokenizer:
     """A lower-casing byte-pair tokenizer over words, with a single token for a visual entity.
 
     Args:
-        sentences: what it shall know; lower-cased and stripped of accents here.
+        sentences: what it shall know; lower-cased and stripped of accents here. The same ones give the same tokenizer.
         size: of the vocabulary, special tokens included.
     """
-    tokenizer = Tokenizer(models.BPE(unk_token=UNKNOWN, continuing_subword_prefix="##"))
+    tokenizer = Tokenizer(models.BPE(unk_token=UNKNOWN, continuing_subword_prefix=INNER))
     tokenizer.normalizer = normalizers.Sequence(
         [normalizers.NFD(), normalizers.StripAccents(), normalizers.Lowercase()]
     )
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = decoders.WordPiece()
+    special, letters = [PAD, UNKNOWN, BEGIN, PLACEHOLDER], set[str]()
+    for sentence in sentences:
+        for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(tokenizer.normalizer.normalize_str(sentence)):
+            letters |= set(word[1:])
+    inner = [f"{INNER}{letter}" for letter in sorted(letters)]
     trainer = trainers.BpeTrainer(
         vocab_size=size,
-        special_tokens=[PAD, UNKNOWN, BEGIN, PLACEHOLDER],
-        continuing_subword_prefix="##",
+        special_tokens=[*special, *inner],  # the trainer would number letters inside of words by chance
+        continuing_subword_prefix=INNER,
         min_frequency=2,
         show_progress=False,
     )
     tokenizer.train_from_iterator(sentences, trainer)
-    return tokenizer
+    state = json.loads(tokenizer.to_str())
+    state["added_tokens"] = [token for token in state["added_tokens"] if token["content"] in special]
+    return Tokenizer.from_str(json.dumps(state))
 
 
 class _Block(nn.Module):

@@ -59,6 +59,7 @@ def _parts(file: Path) -> dict[str, str]:
     lines = {}
     for part, tensors in sorted(parts.items()):
         parameters = sum(math.prod(tensor.get_shape()) for tensor in tensors)
+        noun = "parameter" if parameters == 1 else "parameters"
         precisions = " ".join(sorted({tensor.get_dtype() for tensor in tensors}))
-        lines[part] = f"{number_of(len(tensors), 'tensor')}, {parameters:,} parameters, {precisions}"
+        lines[part] = f"{number_of(len(tensors), 'tensor')}, {parameters:,} {noun}, {precisions}"
     return lines

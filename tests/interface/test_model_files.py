@@ -14,8 +14,8 @@ def test_tensors_are_counted_part_by_part_with_their_precision(tmp_path):
     save_file(tensors | {"sem_seg_head.predictor.x": torch.zeros(5)}, tmp_path / "model.safetensors")
     facts = contents(str(tmp_path))
     assert facts["kind"] == "clip" and facts["tensors"] == {
-        "model.safetensors: alone": "1 tensors, 1 parameters, F32",
-        "model.safetensors: sem_seg_head.predictor": "1 tensors, 5 parameters, F32",
+        "model.safetensors: alone": "1 tensor, 1 parameter, F32",
+        "model.safetensors: sem_seg_head.predictor": "1 tensor, 5 parameters, F32",
         "model.safetensors: text": "2 tensors, 10 parameters, F16 F32",
     }
 

@@ -6,9 +6,10 @@ phrase also has a `reference`: a segment of the same class in another photo.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from ...errors import InputError
 from ...records import RGB, BoolMask
@@ -52,6 +53,9 @@ class EntitySentence:
     photo: int
     text: str
     phrases: tuple[EntityPhrase, ...]
+
+
+Sentences: TypeAlias = Mapping[int, Sequence[EntitySentence]]  # by photo
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
@@ -18,7 +18,7 @@ from ...query.score import score, scoring_query
 from ...records import RGB, BoolMask, PhotoEncoding, ResolvedPart
 from ..outcome import Figures
 from .coco import PanopticSet
-from .entity import EntitySentence, Exemplar, interleave
+from .entity import EntitySentence, Exemplar, Sentences, interleave
 from .files import read_photo
 from .journal import Journal, Record
 from .prompts import random_prompt
@@ -31,16 +31,14 @@ VISUAL_CHANCE = 0.5  # that a phrase of FIND-Bench is shown instead of said
 SAMPLE = 200  # photos that the presence of a thing is judged against
 
 
-def first_sentences(
-    sentences: Mapping[int, Sequence[EntitySentence]], panoptic: PanopticSet
-) -> dict[str, EntitySentence]:
+def first_sentences(sentences: Sentences, panoptic: PanopticSet) -> dict[str, EntitySentence]:
     """The items of FIND-Bench: the first sentence of each photo, where it has phrases."""
     firsts = [sentences[photo][0] for photo in panoptic.photos if photo in sentences]
     return {str(sentence.photo): sentence for sentence in firsts if sentence.phrases}
 
 
 def find_bench_grounding(
-    sentences: Mapping[int, Sequence[EntitySentence]],
+    sentences: Sentences,
     panoptic: PanopticSet,
     *,
     long: bool = False,

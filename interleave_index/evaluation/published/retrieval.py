@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.random import Generator
@@ -11,7 +11,7 @@ from ... import metrics
 from ...records import Floats
 from ..outcome import Figures
 from .coco import PanopticSet
-from .entity import EntitySentence, Exemplar, InterleavedSentence, interleave
+from .entity import EntitySentence, Exemplar, InterleavedSentence, Sentences, interleave
 from .files import read_photo
 from .grounding import VISUAL_CHANCE, first_sentences
 from .journal import Journal, Record
@@ -24,7 +24,7 @@ OUTSIDE = -1  # reference of a phrase that has none
 
 
 def find_bench_text(
-    sentences: Mapping[int, Sequence[EntitySentence]],
+    sentences: Sentences,
     panoptic: PanopticSet,
     *,
     long: bool = False,
@@ -50,7 +50,7 @@ def find_bench_text(
 
 
 def find_bench_interleaved(
-    sentences: Mapping[int, Sequence[EntitySentence]],
+    sentences: Sentences,
     panoptic: PanopticSet,
     *,
     long: bool = False,

@@ -10,6 +10,7 @@ from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -57,6 +58,10 @@ class View:
     photo: Size
     resized: Size
     padded: Size
+
+
+Views: TypeAlias = dict[int, View]  # of pictures, by the id of their arrays
+TextVectors: TypeAlias = Mapping[str, Floats]  # (D,) by text
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,14 +219,12 @@ class FindAdapter(Interface):
             phrase_vectors = dict(zip(phrases, self._encode_phrases(phrases), strict=True))
             return [self._encode_query(query, caption_vectors, phrase_vectors) for query in queries]
 
-    def _encode_query(
-        self, query: ResolvedQuery, captions: Mapping[str, Floats], phrases: Mapping[str, Floats]
-    ) -> QueryEncoding:
+    def _encode_query(self, query: ResolvedQuery, captions: TextVectors, phrases: TextVectors) -> QueryEncoding:
         views = self._views_of(query)
         legend = self._legend(_asked(query), views, captions)
         return encode_parts(query, legend, lambda part: self._part_vector(part, views, phrases))
 
-    def _legend(self, asked: ResolvedQuery, views: dict[int, View], captions: Mapping[str, Floats]) -> Floats:
+    def _legend(self, asked: ResolvedQuery, views: Views, captions: TextVectors) -> Floats:
         if not asked:
             return np.zeros(self.space.dim, np.float32)
         if all(part.kind == "text" for part in asked):
@@ -231,9 +234,7 @@ class FindAdapter(Interface):
             return unit(np.sum(vectors, 0))
         return self._encode_legend(*self._sentence(asked, views))
 
-    def _part_vector(
-        self, part: ResolvedPart, views: dict[int, View], texts: Mapping[str, Floats], *, in_mean: bool = False
-    ) -> Floats:
+    def _part_vector(self, part: ResolvedPart, views: Views, texts: TextVectors, *, in_mean: bool = False) -> Floats:
         """(D,) of a part by itself; `in_mean` see `_encode_example`."""
         if part.kind == "text":
             return texts[part.label]
@@ -244,12 +245,12 @@ class FindAdapter(Interface):
             return unit(to_array(tasks.propose(self._model, view.pyramid).image[0]))
         return self._encode_example(self._reference(part, view), in_mean=in_mean)
 
-    def _views_of(self, parts: ResolvedQuery) -> dict[int, View]:
+    def _views_of(self, parts: ResolvedQuery) -> Views:
         """A view of every picture by the id of its array."""
         photos = {id(part.photo): part.photo for part in parts if part.photo is not None}
         return {number: self._views([photo])[1][0] for number, photo in photos.items()}
 
-    def _sentence(self, asked: ResolvedQuery, views: dict[int, View]) -> tuple[Sentence, list[Reference | None]]:
+    def _sentence(self, asked: ResolvedQuery, views: Views) -> tuple[Sentence, list[Reference | None]]:
         """The sentence of all parts, and the reference of every entity, None for those of text."""
         pieces: list[tuple[str, int | None, bool]] = []
         references: list[Reference | None] = []

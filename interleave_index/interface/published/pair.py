@@ -12,7 +12,7 @@ text/                   cache of token states; may be deleted
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -124,7 +124,7 @@ def build_network(pair: Pair, text_width: int) -> TrainedNetwork:
 
     Raises:
         ConfigError: no such backbone, or one without weights.
-        InputError, WeightsMissing, BackendMissing: its files.
+        ModelError, InputError, WeightsMissing, BackendMissing: its files.
     """
     backbone, decoder, is_trained = _vision(pair)
     interface = FindConfig(
@@ -146,29 +146,26 @@ def _vision(pair: Pair) -> tuple[nn.Module, PixelDecoder, bool]:
     if pair.vision == "find-mini":
         tower = load_bundle(WEIGHTS_OF_MINI).model.vision
         return tower.backbone, tower.pixel_decoder, True
+    state: dict[str, Tensor] = {}
     if pair.vision not in FOCAL:
         hub = HubBackbone(local.find(pair.vision))
-        return hub, _fresh_decoder(pair, hub.channels), False
-    sizes = FOCAL[pair.vision]
-    backbone = focal_backbone(sizes)
-    if pair.vision_weights == "random":
-        return backbone, _fresh_decoder(pair, sizes.channels), False
-    if pair.vision_weights is None:
-        raise ConfigError(f"{pair.vision} has no weights; name a state dict with backbone.* by --vision-weights")
-    state = read_state(Path(pair.vision_weights))
-    _load(backbone, state, "backbone.", pair.vision_weights)
+        backbone: nn.Module = hub
+        channels: Sequence[int] = hub.channels
+    else:
+        backbone, channels = focal_backbone(FOCAL[pair.vision]), FOCAL[pair.vision].channels
+        if pair.vision_weights is None:
+            raise ConfigError(f"{pair.vision} has no weights; name a state dict with backbone.* by --vision-weights")
+        if pair.vision_weights != "random":
+            state = read_state(Path(pair.vision_weights))
+            _load(backbone, state, "backbone.", pair.vision_weights)
     if not any(name.startswith(DECODER) for name in state):
-        return backbone, _fresh_decoder(pair, sizes.channels), False
+        width = pair.decoder_width
+        sizes = {"heads": pair.heads, "ffn": 4 * width, "layers": pair.decoder_layers}
+        return backbone, PixelDecoder(channels, width, **sizes, groups=min(32, width // 2)), False
     width, ffn, layers = decoder_sizes(state)
-    decoder = PixelDecoder(sizes.channels, width, heads=pair.heads, ffn=ffn, layers=layers)
-    _load(decoder, state, DECODER, pair.vision_weights)
+    decoder = PixelDecoder(channels, width, heads=pair.heads, ffn=ffn, layers=layers)
+    _load(decoder, state, DECODER, str(pair.vision_weights))
     return backbone, decoder, True
-
-
-def _fresh_decoder(pair: Pair, channels: Sequence[int]) -> PixelDecoder:
-    width = pair.decoder_width
-    groups = min(32, width // 2)
-    return PixelDecoder(channels, width, heads=pair.heads, ffn=4 * width, layers=pair.decoder_layers, groups=groups)
 
 
 def _load(module: nn.Module, state: dict[str, Tensor], prefix: str, source: str) -> None:
@@ -178,23 +175,18 @@ def _load(module: nn.Module, state: dict[str, Tensor], prefix: str, source: str)
         raise InputError(f"{prefix}* of {source} does not fit: {str(error).splitlines()[-1].strip()}") from error
 
 
-def language_of(pair: Pair, device: str) -> tuple[str, Callable[[], LanguageTower]]:
-    """What the language model is called in the cache of texts, and how it is built.
-
-    Raises:
-        WeightsMissing: no such folder or name.
-    """
+def _language(pair: Pair, device: str) -> tuple[str, LanguageTower]:
+    """What the language model is called in the cache of texts, and itself."""
     if pair.language == "find-mini":
         bundle = load_bundle(WEIGHTS_OF_MINI)
-        return f"find-mini-{bundle.checkpoint[:16]}", lambda: MiniLanguage(bundle.model.text)
-    folder = local.find(pair.language)
-    name, layer = f"{folder.name}-{pair.language_layer}", pair.language_layer
-    config = local.read_config(folder)
+        return f"find-mini-{bundle.checkpoint[:16]}", MiniLanguage(bundle.model.text)
+    folder, layer = local.find(pair.language), pair.language_layer
+    config, name = local.read_config(folder), f"{folder.name}-{layer}"
     if config.get("kind") == PUBLISHED:
-        return name, lambda: load_tower(folder, device, layer if layer >= 0 else None)
+        return name, load_tower(folder, device, layer if layer >= 0 else None)
     if config.get("model_type") == "llama":
-        return name, lambda: LlamaTower(folder, layer=llama_layer(folder, layer), device=device)
-    return name, lambda: HubLanguage(folder, layer=layer, device=device)
+        return name, LlamaTower(folder, layer=llama_layer(folder, layer), device=device)
+    return name, HubLanguage(folder, layer=layer, device=device)
 
 
 def model_of(pair: Pair, device: torch.device, texts: Path) -> PublishedModel:
@@ -203,8 +195,7 @@ def model_of(pair: Pair, device: torch.device, texts: Path) -> PublishedModel:
     Raises:
         ConfigError, InputError, WeightsMissing, BackendMissing: what the pair names cannot be used.
     """
-    name, build = language_of(pair, str(device))
-    tower = build()
+    name, tower = _language(pair, str(device))
     network = build_network(pair, tower.width).to(device)
     cache = TextCache(texts, name, lambda: tower)
     prompter = PublishedPrompter(

@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
@@ -68,6 +70,17 @@ def prompts_of(
         sentences = [example.sentence or Sentence(NOTHING) for example in examples]
         prompts.interleave = prompter.sentences(sentences, visual)
     return prompts
+
+
+def name_expressions(
+    names: Sequence[str | None], templates: Sequence[str], most: int, rng: np.random.Generator
+) -> tuple[list[str], NDArray[np.int64]]:
+    """Some names of an image's masks in sentences, and (T,) the one that each mask answers, -1 for none."""
+    distinct = [name for name in dict.fromkeys(names) if name]
+    rng.shuffle(distinct)
+    number = {name: n for n, name in enumerate(distinct[:most])}
+    answers = np.array([number.get(name or "", -1) for name in names], np.int64)
+    return [str(rng.choice(templates)).format(name) for name in number], answers
 
 
 def at_least_one(masks: Tensor) -> Tensor:

@@ -45,26 +45,30 @@ class Stage(ABC):
         name: of the stage.
         module: everything that is kept in the checkpoint.
         learning: how the names of those of its parameters begin that are trained.
+        bare: parts of names whose parameters are not decayed, as norms and biases are not; None decays everything.
         photos_per_step: photos, or texts, of one batch.
     """
 
     name: str
     module: nn.Module
     learning: ClassVar[tuple[str, ...]] = ("",)
+    bare: ClassVar[tuple[str, ...] | None] = None
 
     def __init__(self, settings: StageSettings) -> None:
         self.settings, self.photos_per_step = settings, settings.batch
 
-    def rate_and_decay(self, name: str, parameter: nn.Parameter) -> tuple[float, float]:
-        """Learning rate and weight decay of a parameter of the module."""
-        return self.settings.rate, self.settings.decay
+    def rate(self, name: str) -> float:
+        """Learning rate of the parameter of that name."""
+        return self.settings.rate
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Groups for AdamW, each with `lr` and `weight_decay`."""
         groups: dict[tuple[float, float], list[nn.Parameter]] = defaultdict(list)
         for name, parameter in self.module.named_parameters():
             if parameter.requires_grad and name.startswith(self.learning):
-                groups[self.rate_and_decay(name, parameter)].append(parameter)
+                bare = parameter.ndim <= 1 or any(part in name for part in self.bare or ())
+                decay = 0.0 if bare and self.bare is not None else self.settings.decay
+                groups[self.rate(name), decay].append(parameter)
         ordered = sorted(groups, key=lambda group: (group[0], -group[1]))  # as checkpoints have them
         return [{"params": groups[rate, decay], "lr": rate, "weight_decay": decay} for rate, decay in ordered]
 

@@ -7,6 +7,7 @@ The order is: the recipe's own file < a file of the user, which may leave out an
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
@@ -19,27 +20,6 @@ from ..errors import ConfigError
 Settings = TypeVar("Settings")
 
 
-def read_settings(own: Path, file: Path | None, overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings of one recipe as plain values; paths are kept as they are given.
-
-    Args:
-        own: the recipe's file.
-        file: of the user, or None.
-        overrides: values by dotted key.
-    Raises:
-        ConfigError: a file that cannot be read, a key that is not known (with the nearest known one), or a value of
-            another kind.
-    """
-    values = _read(own)
-    if file is not None:
-        _overlay(values, _read(file), "")
-    for key, value in overrides.items():
-        for name in reversed(key.split(".")):
-            value = {name: value}
-        _overlay(values, value, "")
-    return values
-
-
 def load_settings(
     kind: type[Settings], own: Path, data: Path, out: Path, recipe: Path | None, overrides: Mapping[str, Any] | None
 ) -> Settings:
@@ -48,19 +28,28 @@ def load_settings(
     Args:
         kind: a dataclass with `data`, `out`, and a field for every key of the recipe; keys of keys are of a dataclass
             too, or a dict.
+        own: the recipe's file.
+        recipe: of the user, or None.
+        overrides: values by dotted key.
     Raises:
-        ConfigError: as of `read_settings`.
+        ConfigError: a file that cannot be read, a key that is not known (with the nearest known one), or a value of
+            another kind.
     """
-    values: dict[str, Any] = {"data": data, "out": out}
+    settings = _read(own)
+    if recipe is not None:
+        _overlay(settings, _read(recipe), "")
+    for key, value in (overrides or {}).items():
+        for name in reversed(key.split(".")):
+            value = {name: value}
+        _overlay(settings, value, "")
     hints = get_type_hints(kind)
-    for name, value in read_settings(own, recipe, overrides or {}).items():
+    for name, value in settings.items():
         hint = hints[name]
         if isinstance(hint, type) and is_dataclass(hint):
-            value = hint(**value)
+            settings[name] = hint(**value)
         elif Path in get_args(hint) and value is not None:
-            value = [Path(path) for path in value] if isinstance(value, list) else Path(value)
-        values[name] = value
-    return kind(**values)
+            settings[name] = [Path(path) for path in value] if isinstance(value, list) else Path(value)
+    return kind(**{"data": data, "out": out, **settings})
 
 
 def parse_overrides(words: Sequence[str]) -> dict[str, Any]:
@@ -80,15 +69,9 @@ def parse_overrides(words: Sequence[str]) -> dict[str, Any]:
 
 def to_plain(settings: Any, *, without: Sequence[str]) -> dict[str, Any]:
     """Settings as JSON has them, but for some keys; paths by their names."""
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {key: plain(one) for key, one in value.items()}
-        if isinstance(value, list | tuple):
-            return [plain(one) for one in value]
-        return value.name if isinstance(value, Path) else value
-
-    return {key: plain(value) for key, value in asdict(settings).items() if key not in without}
+    values = {key: value for key, value in asdict(settings).items() if key not in without}
+    plain: dict[str, Any] = json.loads(json.dumps(values, default=lambda path: path.name))
+    return plain
 
 
 def _read(file: Path) -> dict[str, Any]:

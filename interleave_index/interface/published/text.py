@@ -114,15 +114,15 @@ class PublishedPrompter(Prompter):
         return EncodedTexts(tokens, pad.to(tokens.device), spans.to(tokens.device))
 
 
-def class_sentence(name: str) -> str:
-    """The sentence that stands for a class.
+def class_sentence(name: str, template: str = TEMPLATE) -> str:
+    """The sentence that stands for a class, without what COCO adds to names.
 
     >>> class_sentence("wall-other-merged")
     'Describe the concept of wall.'
     """
     for part in DROPPED:
         name = name.replace(part, "")
-    return TEMPLATE.format(name)
+    return template.format(name)
 
 
 def entity_only(prompt: InterleavePrompt, number: int) -> InterleavePrompt:

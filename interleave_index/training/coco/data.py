@@ -30,8 +30,9 @@ from ...evaluation.published.files import read_json
 from ...evaluation.published.prompts import random_prompt
 from ...evaluation.published.refer import ReferredPhoto, read_refer
 from ...interface.find.prompter import Sentence
+from ...interface.published.text import class_sentence
 from ...records import BoolMask
-from ..examples import Example
+from ..examples import Example, name_expressions
 
 Masks = NDArray[np.bool_]
 MOST_EXPRESSIONS, MOST_PROMPTS, MOST_PHRASES = 4, 9, 6
@@ -163,8 +164,9 @@ def draw_sample(photos: Photos, photo: int, drawing: Drawing, rng: np.random.Gen
     expressions = _referring_expressions(photos.referred.get(photo), crop, rng)
     by_people = expressions is not None
     if expressions is None:
-        names = [category.name for category in panoptic.categories]
-        expressions = _class_expressions(masks, classes, names, rng)
+        names = [class_sentence(panoptic.categories[number].name, "{}") for number in classes]
+        asked, answers = name_expressions(names, TEMPLATES, MOST_EXPRESSIONS, rng)
+        expressions = asked, masks[answers >= 0], answers[answers >= 0]
     texts, expression_masks, answers = expressions
     chosen = rng.permutation(len(segments))[: int(rng.integers(1, MOST_PROMPTS + 1))]
     prompts = _stack([random_prompt(masks[n], rng) for n in chosen], drawing.size)
@@ -192,7 +194,7 @@ def draw_sample(photos: Photos, photo: int, drawing: Drawing, rng: np.random.Gen
 
 def _referring_expressions(
     referred: ReferredPhoto | None, crop: _Crop, rng: np.random.Generator
-) -> tuple[tuple[str, ...], Masks, NDArray[np.int64]] | None:
+) -> tuple[list[str], Masks, NDArray[np.int64]] | None:
     """Expressions of people, masks that answer them, the expression of each mask; None where no thing is inside."""
     if referred is None:
         return None
@@ -211,25 +213,8 @@ def _referring_expressions(
             masks.append(mask)
     if not texts:
         return None
-    distinct = tuple(dict.fromkeys(texts))
+    distinct = list(dict.fromkeys(texts))
     return distinct, _stack(masks, crop.size), np.array([distinct.index(text) for text in texts], np.int64)
-
-
-def _class_expressions(
-    masks: Masks, classes: NDArray[np.int64], names: Sequence[str], rng: np.random.Generator
-) -> tuple[tuple[str, ...], Masks, NDArray[np.int64]]:
-    """Some class names in sentences, masks that answer them, and the sentence of each mask."""
-    kinds = rng.permutation(np.unique(classes))[:MOST_EXPRESSIONS]
-    texts = tuple(template(names[kind], rng) for kind in kinds)
-    rows, answers = np.nonzero(classes[:, None] == kinds)
-    return texts, masks[rows], answers
-
-
-def template(name: str, rng: np.random.Generator) -> str:
-    """A class name in one of the sentences that ask for it."""
-    for part in ("-other", "-merged", "-stuff"):
-        name = name.replace(part, "")
-    return TEMPLATES[int(rng.integers(len(TEMPLATES)))].format(name)
 
 
 def _sentence(

@@ -102,5 +102,5 @@ class CocoSettings:
 def coco_settings(
     data: Path, out: Path, *, recipe: Path | None = None, overrides: Mapping[str, Any] | None = None
 ) -> CocoSettings:
-    """The recipe, a file of the user over it, and overrides by dotted key over both. Errors as of `read_settings`."""
+    """The recipe, a file of the user over it, and overrides by dotted key over both. Errors as of `load_settings`."""
     return load_settings(CocoSettings, RECIPE, data, out, recipe, overrides)

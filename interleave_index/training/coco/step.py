@@ -11,12 +11,12 @@ from torch import Tensor, nn
 from ...interface.find.outputs import Output
 from ...interface.find.prompts import MaskPrompt, Prompts, TextTokens
 from ...interface.published.pair import TrainedNetwork
-from ...interface.published.text import PublishedPrompter, class_sentence
+from ...interface.published.text import TEMPLATE, PublishedPrompter, class_sentence
 from ..distributed import gather_rows
 from ..examples import at_least_one, prompts_of
 from ..losses import contrastive_loss, fine_contrastive_loss
 from ..task_losses import prediction_losses
-from .data import Sample, template
+from .data import TEMPLATES, Sample
 from .settings import CocoSettings
 
 QUERIES_FOR_TOKENS = 0.3  # chance that segment proposals read the spatial queries instead of the tokens
@@ -95,8 +95,8 @@ class Step(nn.Module):
         """The table with some rows encoded with gradient; those of all processes stay in it for the steps to come."""
         drawn = rng.permutation(len(self._names))[: self._drawn]
         names = [self._names[n] for n in drawn]
-        drawn_sentences = self.settings.drawn_sentences
-        fresh = self._class_vectors([template(n, rng) if drawn_sentences else class_sentence(n) for n in names]).float()
+        templates = TEMPLATES if self.settings.drawn_sentences else (TEMPLATE,)
+        fresh = self._class_vectors([class_sentence(name, str(rng.choice(templates))) for name in names]).float()
         rows = torch.from_numpy(drawn).to(self.table.device)
         with torch.no_grad():
             numbers, _ = gather_rows(rows[:, None].float())

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ...evaluation.published.prompts import random_prompt
 from ...interface.find.prompter import Sentence, compose
-from ..examples import NOTHING, Example
+from ..examples import NOTHING, Example, name_expressions
 from .augment import Crop, jitter, random_crop
 from .samples import COMPLETE, Sample, drawable, pixels_of
 
@@ -120,7 +120,7 @@ def draw_batch(samples: Sequence[Sample], pools: Pools, count: int, side: int, r
     masks, names = cropped_masks(drawn, crop, side // 4, rng)
     captions = [_caption(sample, rng) for sample in drawn]
     pixels = jitter(pixels, rng)
-    expressions = [_expressions(own, rng) for own in names]
+    expressions = [name_expressions(own, TEMPLATES, MOST_EXPRESSIONS, rng) for own in names]
     prompts = [_prompts(own, rng) for own in masks]
     distinct = list(dict.fromkeys(name for own in names for name in own if name))
     labels = numbered(names, {name: n for n, name in enumerate(distinct)})
@@ -130,6 +130,7 @@ def draw_batch(samples: Sequence[Sample], pools: Pools, count: int, side: int, r
         pieces = _caption_pieces(caption or "", spans) if spans else _name_list(own_names, rng)
         sentence, targets, references = _sentence(pieces, n, masks, names, rng)
         (texts, answers), (prompted, drawn_prompts) = expressions[n], prompts[n]
+        answering = torch.as_tensor(answers)
         examples.append(
             MiniExample(
                 masks=masks[n],
@@ -137,8 +138,8 @@ def draw_batch(samples: Sequence[Sample], pools: Pools, count: int, side: int, r
                 complete=is_complete(drawn[n]),
                 caption=caption,
                 expressions=texts,
-                expression_masks=masks[n][answers >= 0],
-                answers=answers[answers >= 0],
+                expression_masks=masks[n][answering >= 0],
+                answers=answering[answering >= 0],
                 prompts=drawn_prompts,
                 prompted=prompted,
                 sentence=sentence,
@@ -198,15 +199,6 @@ def _caption(sample: Sample, rng: np.random.Generator) -> str | None:
     if sample.labels and not sample.regions:
         return str(rng.choice(TEMPLATES)).format(sample.labels[0])
     return None
-
-
-def _expressions(names: Sequence[str | None], rng: np.random.Generator) -> tuple[list[str], Tensor]:
-    """Some names of an image in sentences, and the one that each mask answers, -1 for none."""
-    distinct = [name for name in dict.fromkeys(names) if name]
-    rng.shuffle(distinct)
-    distinct = distinct[:MOST_EXPRESSIONS]
-    (answers,) = numbered([names], {name: n for n, name in enumerate(distinct)})
-    return [str(rng.choice(TEMPLATES)).format(name) for name in distinct], answers
 
 
 def _prompts(masks: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:

@@ -55,17 +55,19 @@ class InterfaceStage(Stage):
     """
 
     name = "interface"
+    bare = ("embed", "query")
+    settings: InterfaceSettings
 
     def __init__(self, settings: InterfaceSettings, material: Material) -> None:
         super().__init__(settings)
-        self.recipe = settings
         self.model = self.module = model = material.model
         self.train_set, self.held = material.train, material.held
         self.pools, self.drawable = Pools(self.train_set), drawable(self.train_set, lambda sample: True)
         self.side = round(model.config.side / LARGER_IN_USE / COARSEST) * COARSEST
         paths = model.interface.paths
         self.frozen: list[nn.Module] = [model.vision.backbone]
-        self.anchors, self.name_places = None, None
+        self.anchors: Anchors | None = None
+        self.name_number, self.name_places = dict[str, int](), torch.zeros(0, model.interface.config.width)
         if material.taught:
             self.anchors = Anchors(material, material.photo_places())
             self.name_number, self.name_places = material.mask_names()
@@ -78,19 +80,15 @@ class InterfaceStage(Stage):
         model.interface.lang_encoder.logit_scale.requires_grad_(True)
         self.queues: dict[str, tuple[Tensor, Tensor]] = {}  # images and texts
 
-    def rate_and_decay(self, name: str, parameter: nn.Parameter) -> tuple[float, float]:
-        """The pixel decoder at half the rate; no decay on norms, biases and embeddings."""
-        rate, decay = super().rate_and_decay(name, parameter)
+    def rate(self, name: str) -> float:
+        """The pixel decoder learns at half the rate."""
         if name.startswith(("vision.backbone.", "interface.paths.photo.")):
-            rate *= self.recipe.backbone_rate
-        elif name.startswith("vision."):
-            rate /= 2
-        decayed = parameter.ndim > 1 and "embed" not in name and "query" not in name
-        return rate, decay if decayed else 0.0
+            return self.settings.rate * self.settings.backbone_rate
+        return self.settings.rate / 2 if name.startswith("vision.") else self.settings.rate
 
     def losses(self, rng: np.random.Generator, share: float = 0.0) -> dict[str, Tensor]:
         """All losses of one fresh batch, weighted."""
-        model, settings = self.model, self.recipe
+        model, settings = self.model, self.settings
         for part in self.frozen:
             part.eval()
         batch = draw_batch(self.train_set, self.pools, self.photos_per_step, self.side, rng)
@@ -130,9 +128,11 @@ class InterfaceStage(Stage):
         captions = model.prompter.captions([example.caption for example in examples if example.caption is not None])
         objects = run.final["pred_captions"][captioned]
         losses["fine"] = fine_contrastive_loss(objects, captions.tokens, captions.pad, scale)
-        losses |= self._distilled(batch, run.final, captioned, true_sentence, rng)
-        losses |= self._name_targets(batch.names, classes, entities)
-        losses |= self._whole_photos(rng)
+        if self.anchors is not None:
+            losses |= self._place_losses(self.anchors, batch, run.final, captioned, true_sentence, rng)
+            losses |= self._name_losses(batch.names, classes, entities)
+            if settings.backbone_rate:
+                losses |= self._whole_photo_losses(self.anchors, rng)
         return {name: settings.weights[name] * value for name, value in losses.items()}
 
     # --- prompts ------------------------------------------------------------------------------
@@ -175,13 +175,12 @@ class InterfaceStage(Stage):
     ) -> dict[str, Tensor]:
         """Losses that only the last prediction has: names of proposals, and the score of a search."""
         examples, scale = batch.examples, self.model.interface.scale
-        labels = [example.labels for example in examples]
-        if self.name_places is None:  # then among the names of the batch
-            name_labels, names, name_scale = labels, entities, scale
-        else:
-            name_labels = numbered([example.names for example in examples], self.name_number)
+        if len(self.name_places):
+            labels = numbered([example.names for example in examples], self.name_number)
             names, name_scale = self.name_places, torch.tensor(NAME_SCALE)
-        losses = {"names": name_loss(output["pred_captions"], assignments["object"], name_labels, names, name_scale)}
+        else:  # then among the names of the batch
+            labels, names, name_scale = [example.labels for example in examples], entities, scale
+        losses = {"names": name_loss(output["pred_captions"], assignments["object"], labels, names, name_scale)}
         if "entity" in assignments:
             objects, entity_labels = output["pred_interleave_objects"], [e.labels[e.targets] for e in examples]
             losses["entity_names"] = name_loss(objects, assignments["entity"], entity_labels, classes, scale)
@@ -208,12 +207,16 @@ class InterfaceStage(Stage):
         kinds = [(quality, MASKS[variable]) for variable, quality in QUALITY.items() if quality in output]
         return torch.stack([quality_loss(output[own], output[logits], masks) for own, logits in kinds]).mean()
 
-    def _distilled(
-        self, batch: Batch, output: Output, captioned: Tensor, true_sentence: Tensor, rng: np.random.Generator
+    def _place_losses(
+        self,
+        anchors: Anchors,
+        batch: Batch,
+        output: Output,
+        captioned: Tensor,
+        true_sentence: Tensor,
+        rng: np.random.Generator,
     ) -> dict[str, Tensor]:
         """Image, caption and legend vectors towards the teachers' space, with captions whose photos are not here."""
-        if self.anchors is None:
-            return {}
         rows = rng.choice(self.pools.captioned, MORE_CAPTIONS)
         captions = self.model.prompter.captions([str(rng.choice(self.train_set[n].captions)) for n in rows])
         more = self.model.read(Prompts(caption=captions))["pred_retrievals_lang"][:, 0]
@@ -223,16 +226,14 @@ class InterfaceStage(Stage):
         if "pred_interleave_image" in output:
             texts.append(output["pred_interleave_image"][true_sentence, 0])
             owners.append(own[true_sentence])
-        places, scale = self.anchors.places, self.model.interface.scale
+        places, scale = anchors.places, self.model.interface.scale
         return {
             "image_target": place_loss(output["pred_retrievals"][:, 0], places[own]),
             "text_target": caption_place_loss(torch.cat(texts), places, torch.cat(owners), scale),
         }
 
-    def _name_targets(self, names: Sequence[str], classes: Tensor, entities: Tensor) -> dict[str, Tensor]:
+    def _name_losses(self, names: Sequence[str], classes: Tensor, entities: Tensor) -> dict[str, Tensor]:
         """Class and entity vectors of names stay at the positions of those names."""
-        if self.name_places is None:
-            return {}
         (number,) = numbered([names], self.name_number)
         known = number >= 0
         if not known.any():
@@ -240,16 +241,14 @@ class InterfaceStage(Stage):
         places = self.name_places[number[known]]
         return {"name_target": place_loss(classes[: len(names)][known], places) + place_loss(entities[known], places)}
 
-    def _whole_photos(self, rng: np.random.Generator) -> dict[str, Tensor]:
+    def _whole_photo_losses(self, anchors: Anchors, rng: np.random.Generator) -> dict[str, Tensor]:
         """Whole photos, as large as in use, towards their positions, by the towers alone."""
-        if not self.recipe.backbone_rate or self.anchors is None:
-            return {}
         vision, rows = self.model.vision, rng.choice(self.drawable, WHOLE_PHOTOS)
         crop = random_crop(WHOLE_PHOTOS, rng, smallest=NEARLY_WHOLE)
         pixels = crop(pixels_of(self.train_set, rows), self.model.config.side)
         maps = vision.backbone(vision.normalise(jitter(pixels, rng)))
         places = self.model.interface.paths.photos(vision.deep(maps))[:, 0]
-        return {f"whole_{name}": loss for name, loss in self.anchors.losses(places, rows, rng).items()}
+        return {f"whole_{name}": loss for name, loss in anchors.losses(places, rows, rng).items()}
 
     def measure(self) -> dict[str, float]:
         """Caption IR@10 and recall of masks on held-out photos, in percent, and the scale of the cosines."""

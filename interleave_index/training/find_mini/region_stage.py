@@ -11,7 +11,8 @@ features: masks, and boxes drawn at random, are to have the vectors that the ear
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
@@ -35,7 +36,7 @@ MASKS, BOXES = 3, 2  # of a photo in `refit`: masks at most, and boxes
 SMALLEST, LARGEST = 0.2, 0.7  # sides of those boxes, in shares of the photo's
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Examples:
     """M masks and boxes, and what is known of each.
 
@@ -50,13 +51,24 @@ class Examples:
     labels: Tensor
     places: Tensor
 
+    @cached_property
     def named(self) -> NDArray[np.int64]:
         """Positions of those that have a name."""
         return np.flatnonzero(self.labels.cpu().numpy() >= 0)
 
+    @cached_property
     def placed(self) -> NDArray[np.int64]:
         """Positions of those whose vector is known."""
         return np.flatnonzero(self.places.any(1).cpu().numpy())
+
+    @cached_property
+    def odds(self) -> NDArray[np.float64]:
+        """Chance of each named one to be drawn; rare names are drawn more often than they occur."""
+        labels = self.labels[self.named].cpu().numpy()
+        _, name, counts = np.unique(labels, return_inverse=True, return_counts=True)
+        odds = 1 / np.sqrt(counts[name])
+        shares: NDArray[np.float64] = odds / odds.sum()
+        return shares
 
     def vectors(self, paths: TowerPaths, rows: NDArray[np.int64]) -> Tensor:
         """(n, D) unit vectors that the paths give to some of them."""
@@ -78,30 +90,22 @@ class PathStage(Stage):
     name_weight: ClassVar[float]
     place_weight: ClassVar[float]
 
-    def prepare(self) -> None:
-        """Count the names of the examples; rare ones are drawn more often than they occur."""
-        self.named, self.placed = self.examples.named(), self.examples.placed()
-        labels = self.examples.labels[self.named].cpu().numpy()
-        _, name, counts = np.unique(labels, return_inverse=True, return_counts=True)
-        odds = 1 / np.sqrt(counts[name])
-        self.odds = odds / max(float(odds.sum()), 1e-9)
-
     def losses(self, rng: np.random.Generator, share: float = 0.0) -> dict[str, Tensor]:
         """Cross-entropy of named examples among all names; cosines with the vectors that they should have."""
         losses, examples = {}, self.examples
-        if len(self.named):
-            rows = rng.choice(self.named, self.photos_per_step, p=self.odds)
+        if len(examples.named):
+            rows = rng.choice(examples.named, self.photos_per_step, p=examples.odds)
             scores = NAME_SCALE * examples.vectors(self.module, rows) @ self.names.T
             losses["names"] = self.name_weight * F.cross_entropy(scores, examples.labels[rows])
-        if len(self.placed):
-            rows = rng.choice(self.placed, self.photos_per_step)
+        if len(examples.placed):
+            rows = rng.choice(examples.placed, self.photos_per_step)
             losses["place"] = self.place_weight * (1 - examples.cosines(self.module, rows).mean())
         return losses
 
     @torch.no_grad()
     def measure(self) -> dict[str, float]:
         """Of examples held out: the mean cosine, and the share named right, at first or among five, in percent."""
-        figures, named, placed = dict[str, float](), self.held.named(), self.held.placed()
+        figures, named, placed = dict[str, float](), self.held.named, self.held.placed
         if len(placed):
             figures["cosine"] = float(self.held.cosines(self.module, placed).mean())
         if len(named):
@@ -125,21 +129,19 @@ class RegionStage(PathStage):
         masks = [() if s.held_out else _named(s.regions, number) for s in samples]
         crops = len(samples) + np.argsort(views.rows[len(samples) :], kind="stable")  # in the order of the photos
         boxes = np.split(views.boxes[crops], np.searchsorted(views.rows[crops], np.arange(1, len(samples))))
-        labels = _labels(masks, boxes, number)
+        coverages, labels = _coverages(masks, boxes, number)
         if not len(labels):
             raise InputError(
                 "stage regions learns from named masks and from crops that teachers saw, the packs hold neither; leave "
                 "the stage out, or cache crops with tools/cache_teachers.py --views"
             )
-        rng = np.random.default_rng(material.seed)
-        means = mask_means(model, samples, _coverages(masks, boxes), rng)
+        means = mask_means(model, samples, coverages, np.random.default_rng(material.seed))
         places = torch.zeros(len(labels), self.names.shape[1])
         places[labels < 0] = material.lessons()[1].of_photos(views.pooled[crops])
         self.examples = Examples(*means, labels, places)
-        masks, boxes = [_named(s.regions, number) for s in held], [views.boxes[:0]] * len(held)
-        means, labels = mask_means(model, held, _coverages(masks, boxes)), _labels(masks, boxes, number)
-        self.held = Examples(*means, labels, torch.zeros(len(labels), 1))
-        self.prepare()
+        masks = [_named(sample.regions, number) for sample in held]
+        coverages, labels = _coverages(masks, [views.boxes[:0]] * len(held), number)
+        self.held = Examples(*mask_means(model, held, coverages), labels, torch.zeros(len(labels), 1))
 
 
 class RefitStage(PathStage):
@@ -158,14 +160,18 @@ class RefitStage(PathStage):
         self.module.load_state_dict(earlier.interface.paths.state_dict())
         self.module.requires_grad_(True)
         rng = np.random.default_rng(material.seed)
-        masks = [[s.regions[n] for n in rng.permutation(len(s.regions))[:MASKS]] for s in samples]
-        corners = rng.uniform(0, 1 - (sides := rng.uniform(SMALLEST, LARGEST, (len(samples), BOXES, 2))))
+        masks = []
+        for sample in samples:
+            chosen = [sample.regions[n] for n in rng.permutation(len(sample.regions))[:MASKS]]
+            masks.append([region if region.by_hand else replace(region, label=None) for region in chosen])
+        sides = rng.uniform(SMALLEST, LARGEST, (len(samples), BOXES, 2))
+        corners = rng.uniform(0, 1 - sides)
         boxes = list(np.concatenate([corners, corners + sides], 2))
-        names = sorted({region.label for own in masks for region in own if region.label and region.by_hand})
-        labels = _labels(masks, boxes, {name: n for n, name in enumerate(names)})
-        coverages = _coverages(masks, boxes)
+        names = sorted({region.label for own in masks for region in own if region.label})
+        coverages, labels = _coverages(masks, boxes, {name: n for n, name in enumerate(names)})
         with torch.no_grad():
-            before = Examples(*mask_means(earlier, samples, coverages), labels, labels)
+            no_places = torch.zeros(len(labels), 0)  # yet
+            before = Examples(*mask_means(earlier, samples, coverages), labels, no_places)
             rows = np.arange(len(labels))
             parts = [rows[n : n + CHUNK] for n in range(0, len(rows), CHUNK)]
             places = torch.cat([before.vectors(earlier.interface.paths, part) for part in parts])
@@ -176,27 +182,21 @@ class RefitStage(PathStage):
         self.examples, self.held = (
             Examples(deep[on], fine[on], labels[on], places[on]) for on in (~held_out, held_out)
         )
-        self.prepare()
 
 
 def _named(regions: Sequence[SampleRegion], number: Mapping[str, int]) -> list[SampleRegion]:
     return [region for region in regions if region.label in number]
 
 
-def _coverages(masks: Sequence[Sequence[SampleRegion]], boxes: Sequence[NDArray[np.floating]]) -> list[Tensor]:
-    """(n, MASK_SIDE, MASK_SIDE) a photo: its masks, and behind them its (m, 4) boxes."""
-    coverages = []
+def _coverages(
+    masks: Sequence[Sequence[SampleRegion]], boxes: Sequence[NDArray[np.floating]], number: Mapping[str, int]
+) -> tuple[list[Tensor], Tensor]:
+    """(n, MASK_SIDE, MASK_SIDE) a photo: its masks, and behind them its (m, 4) boxes; and the number of each one's
+    name in one row, -1 where it has none.
+    """
+    coverages, labels = list[Tensor](), list[int]()
     for own_masks, own_boxes in zip(masks, boxes, strict=True):
         parts = [torch.tensor(region.mask)[None] for region in own_masks]
         coverages.append(torch.cat([*parts, box_coverages(own_boxes)]))
-    return coverages
-
-
-def _labels(
-    masks: Sequence[Sequence[SampleRegion]], boxes: Sequence[NDArray[np.floating]], number: Mapping[str, int]
-) -> Tensor:
-    """(M,) number of the name of each mask, -1 where it has none, and of the boxes, which have none."""
-    labels = list[int]()
-    for own_masks, own_boxes in zip(masks, boxes, strict=True):
         labels += [number.get(region.label or "", -1) for region in own_masks] + [-1] * len(own_boxes)
-    return torch.tensor(labels, dtype=torch.long)
+    return coverages, torch.tensor(labels, dtype=torch.long)

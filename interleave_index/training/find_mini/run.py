@@ -97,12 +97,9 @@ def _run_stage(name: str, material: Material, settings: FindMiniSettings, progre
         stage = spec.build(stage_settings, material)
         minutes, seed, bf16 = stage_settings.minutes, settings.seed, settings.bf16
         run_stage(stage, checkpoint, minutes=minutes, seed=seed, bf16=bf16, progress=progress)
-    if checkpoint.exists():
-        if name == "space":
-            material.space = Space.load(checkpoint)
-        for prefix, parts in spec.weights.items():
-            for part in parts:
-                material.model.get_submodule(part).load_state_dict(_weights(checkpoint, prefix))
+    _take(material.model, checkpoint, spec.weights)
+    if name == "space" and checkpoint.exists():
+        material.space = Space.load(checkpoint)
 
 
 def _write_bundle(material: Material, settings: FindMiniSettings, progress: Report) -> None:
@@ -197,22 +194,28 @@ def _own_sentences(material: Material) -> Sentences:
 
 def _start_from_run(model: MiniModel, folder: Path, progress: Report) -> None:
     """Take an earlier run's towers and what fits of its interface, but for the paths of photos and regions."""
-    vision, text, interface = (folder / f"{name}.pt" for name in ("vision", "text", "interface"))
-    if vision.exists():
-        model.vision.load_state_dict(_weights(vision, "tower."))
-    if text.exists():
-        model.text.load_state_dict(_weights(text, "tower."))
-        model.interface.paths.text.load_state_dict(_weights(text, "path."))
+    has_tower = _take(model, folder / "vision.pt", {"tower.": ("vision",)})
+    _take(model, folder / "text.pt", STAGES["text"].weights)
     own = model.interface.state_dict()
     fitting = {}
-    for key, value in _weights(interface, "interface.").items() if interface.exists() else ():
+    for key, value in _weights(folder / "interface.pt", "interface.").items():
         if not key.startswith("paths.") and key in own and own[key].shape == value.shape:
             fitting[key] = value
     model.interface.load_state_dict(fitting, strict=False)
-    progress(f"starts from {folder}: tower {vision.exists()}, {len(fitting)} of {len(own)} weights of the interface")
+    progress(f"starts from {folder}: tower {has_tower}, {len(fitting)} of {len(own)} weights of the interface")
+
+
+def _take(model: MiniModel, checkpoint: Path, weights: Mapping[str, tuple[str, ...]]) -> bool:
+    """Take over weights of a stage, see `StageSpec`; whether it has a checkpoint."""
+    for prefix, parts in weights.items() if checkpoint.exists() else ():
+        for part in parts:
+            model.get_submodule(part).load_state_dict(_weights(checkpoint, prefix))
+    return checkpoint.exists()
 
 
 def _weights(checkpoint: Path, prefix: str) -> dict[str, Tensor]:
-    """Weights of a stage whose names begin so, without the prefix."""
+    """Weights of a stage whose names begin so, without the prefix; none where there is no checkpoint."""
+    if not checkpoint.exists():
+        return {}
     state = torch.load(checkpoint, weights_only=True, map_location=torch.get_default_device())["module"]
     return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}

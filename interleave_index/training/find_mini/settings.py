@@ -86,5 +86,5 @@ class FindMiniSettings:
 def find_mini_settings(
     data: Path, out: Path, *, recipe: Path | None = None, overrides: Mapping[str, Any] | None = None
 ) -> FindMiniSettings:
-    """The recipe, a file of the user over it, and overrides by dotted key over both. Errors as of `read_settings`."""
+    """The recipe, a file of the user over it, and overrides by dotted key over both. Errors as of `load_settings`."""
     return load_settings(FindMiniSettings, RECIPE, data, out, recipe, overrides)

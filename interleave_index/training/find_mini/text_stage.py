@@ -27,6 +27,7 @@ class TextStage(Stage):
     """Distils a sentence encoder into the text tower of a `MiniModel`."""
 
     name = "text"
+    bare = ("embed",)
     module: nn.ModuleDict
 
     def __init__(self, settings: StageSettings, material: Material) -> None:
@@ -42,11 +43,6 @@ class TextStage(Stage):
         sentence = Head(model.text.width, 4 * model.text.width, SENTENCE_DIM)
         self.module = nn.ModuleDict({"tower": model.text, "path": model.interface.paths.text, "sentence": sentence})
         model.text.dropout = 0.0  # far more texts than the tower can learn by heart
-
-    def rate_and_decay(self, name: str, parameter: nn.Parameter) -> tuple[float, float]:
-        """No decay on norms, biases and embeddings."""
-        rate, decay = super().rate_and_decay(name, parameter)
-        return rate, decay if parameter.ndim > 1 and "embed" not in name else 0.0
 
     def losses(self, rng: np.random.Generator, share: float = 0.0) -> dict[str, Tensor]:
         """Cosine to the encoder's vector and to the position in the space, and cross-entropy within the batch."""

@@ -38,6 +38,7 @@ class VisionStage(Stage):
     """Distils cached teacher outputs into the vision tower of a `MiniModel`."""
 
     name = "vision"
+    bare = ()
 
     def __init__(self, settings: StageSettings, material: Material) -> None:
         super().__init__(settings)
@@ -57,11 +58,6 @@ class VisionStage(Stage):
         heads = {"pooled": self.pooled_head, "place": self.place_head, "painted": self.painted_head}
         parts = {"tower": tower, "heads": nn.ModuleDict(heads), "interface": self.model.interface}
         self.module = nn.ModuleDict(parts)
-
-    def rate_and_decay(self, name: str, parameter: nn.Parameter) -> tuple[float, float]:
-        """Weight decay on matrices and kernels only."""
-        rate, decay = super().rate_and_decay(name, parameter)
-        return rate, decay if parameter.ndim > 1 else 0.0
 
     def losses(self, rng: np.random.Generator, share: float = 0.0) -> dict[str, Tensor]:
         """Cosine to the pooled target, similarities within the batch, the space, what the segmenters paint."""

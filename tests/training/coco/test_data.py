@@ -117,6 +117,6 @@ def test_expressions_of_people_come_before_class_names(drawn_coco: Path, tmp_pat
     found = read_photos(drawn_coco, refs=tmp_path / "refs.json", instances=tmp_path / "instances.json")
     for seed in range(6):
         sample = _draw(found, 1, seed)
-        assert sample.by_people and sample.expressions == ("the left one",)  # equal texts are asked once
+        assert sample.by_people and sample.expressions == ["the left one"]  # equal texts are asked once
         assert len(sample.expression_masks) in (1, 2) and set(sample.answers.tolist()) == {0}
     assert not _draw(found, 2, 0).by_people

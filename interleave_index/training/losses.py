@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..interface.find.nms import pairwise_iou
 from .distributed import gather_rows, mean_over_processes
 from .matcher import Assignment, hungarian_match, sample_at
 
@@ -78,9 +79,7 @@ def uncertain_points(logits: Tensor, points: int) -> Tensor:
 @torch.no_grad()
 def mask_ious(logits: Tensor, masks: Tensor) -> Tensor:
     """(Q, T) IoU of (Q, h, w) mask logits with (T, h, w) coverages, both cut at one half."""
-    predicted, true = (logits > 0).flatten(1).float(), (masks > 0.5).flatten(1).float()
-    shared = predicted @ true.T
-    return shared / (predicted.sum(1, keepdim=True) + true.sum(1) - shared).clamp(min=1)
+    return pairwise_iou((logits > 0).flatten(1).float(), (masks > 0.5).flatten(1).float())[0]
 
 
 # --- classes and choices among proposals ------------------------------------------------------

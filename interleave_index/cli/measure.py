@@ -139,6 +139,9 @@ def pack(
     hard_negatives: Annotated[
         Path | None, typer.Option("--hard-negatives", metavar="FILE", help="JSON lines of true and false captions.")
     ] = None,
+    with_texts: Annotated[
+        bool, typer.Option("--texts", help="Also what captions in the index are worth to other captions as queries.")
+    ] = False,
     dump: Annotated[Path | None, typer.Option("--dump", metavar="FILE", help="Scores and ranks as .npz.")] = None,
     plot: Annotated[
         Path | None, typer.Option("--plot", metavar="FILE", help="Draw chances against what came true, as .png.")
@@ -170,6 +173,7 @@ def pack(
             limit=limit,
             exclude_sources=exclude_source or (),
             plot=plot,
+            with_texts=with_texts,
             progress=lambda what, done, total: update(done, total, what),
         )
     if as_json:

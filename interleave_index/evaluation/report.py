@@ -30,6 +30,7 @@ from .progress import Progress
 from .proposals import proposals
 from .remembered import remembering
 from .retrieval import captions
+from .texts import texts
 from .train_facts import TrainFacts, shipped_facts
 
 
@@ -45,6 +46,7 @@ def evaluate(
     exclude_sources: Collection[str] = (),
     progress: Progress | None = None,
     plot: Path | None = None,
+    with_texts: bool = False,
 ) -> Figures:
     """Measure an interface on a photo pack.
 
@@ -59,6 +61,7 @@ def evaluate(
         limit: only the first so many photos of the pack, for a trial.
         exclude_sources: photos of these sources are left out.
         progress: called with what is being done, how many are done, and of how many.
+        with_texts: measure what texts beside the photos are worth too, which asks every caption several times more.
         plot: where a reliability plot of the judgement is drawn as ``.png``, or None.
     Returns:
         The report as plain JSON values, figures in percent; its keys are listed in docs/evaluate.md.
@@ -76,6 +79,8 @@ def evaluate(
     library = encode_library(photos, remembering(interface), report_progress)
     photos_per_s = len(photos) / (time.perf_counter() - started)
     outcomes = dict(_parts(library, known, seed, report_progress))
+    if with_texts:
+        outcomes["texts"] = texts(library, report_progress)
     if pairs is not None:
         outcomes["hard_negatives"] = judge_pairs(library, pairs, report_progress)
     if dump is not None:

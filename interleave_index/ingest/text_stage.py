@@ -46,7 +46,7 @@ class TextStage:
     interface: Interface
     space_id: int
     tally: Tally
-    stop: threading.Event
+    stop: threading.Event = field(default_factory=threading.Event)
     _moved: dict[str, str] = field(default_factory=dict)
     _phrases: dict[str, _Answer] = field(default_factory=dict)
 
@@ -67,7 +67,7 @@ class TextStage:
         self._read([text for text in texts.values() if self._is_due(text, known.get(text.path))])
         with self.tally.during("write"):
             self.store.texts.relink()
-        self._encode()
+        self.encode()
 
     def _is_due(self, text: ScannedText, prior: KnownDocument | None) -> bool:
         """Whether a source has to be read; an old failure is reported again."""
@@ -110,7 +110,8 @@ class TextStage:
 
     # --- vectors --------------------------------------------------------------------------------
 
-    def _encode(self) -> None:
+    def encode(self) -> None:
+        """Give vectors to all passages that wait for them."""
         waiting = self.store.texts.waiting(self.space_id)
         self.tally.passages_total = len(waiting)
         self.tally.tell("texts")

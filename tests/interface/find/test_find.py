@@ -122,7 +122,7 @@ def test_repeated_words_are_replaced_by_span_and_not_by_search():
 def test_gathered_tokens_carry_the_number_of_their_entity():
     levels = tuple(torch.arange(6.0).reshape(2, 3, 1) + 10 * n for n in range(3))
     pad = torch.tensor([[False, False, True], [False, True, True]])
-    tokens = VisualTokens(levels, pad, torch.zeros(2, 3, dtype=torch.long))  # type: ignore[arg-type]
+    tokens = VisualTokens(levels, pad, torch.zeros(2, 3, dtype=torch.long))
     gathered = gather_visual(tokens, [[-1, 1, 0], [0]])
     assert gathered.index[0].tolist() == [1, 2, 2] and gathered.levels[0][0, :, 0].tolist() == [3, 0, 1]
     assert gathered.pad[1].tolist() == [False, False, True]

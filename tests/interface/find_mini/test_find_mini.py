@@ -412,9 +412,13 @@ def test_the_pictures_of_a_query_are_seen_once_for_all_of_its_hits(find_mini, mo
         ResolvedPart("entity", "text", "a dog"),
     )
     alone = [FindMini(WEIGHTS).ground(hits[0], query)]
-    seen = []
-    views = find_mini._views
-    monkeypatch.setattr(find_mini, "_views", lambda photos: seen.extend(photos) or views(photos))
+    seen, views = [], find_mini._views
+
+    def watched(photos):
+        seen.extend(photos)
+        return views(photos)
+
+    monkeypatch.setattr(find_mini, "_views", watched)
     together = [find_mini.ground(hit, query) for hit in hits]
     assert [id(photo) for photo in seen] == [id(photo) for photo in (shown, *hits)]
     assert together[0] == alone[0]

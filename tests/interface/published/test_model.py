@@ -182,10 +182,10 @@ def test_instances_are_ranked_by_class_and_certainty_and_things_are_chosen_after
 def test_every_answer_has_the_size_of_the_photo(model, view):
     table = model.class_table(["dog", "grass-merged"])
     assert table.shape == (3, 32)
-    logits = model.logits(view, table)
-    assert semantic(*logits).shape == (2, 48, 70)
-    assert panoptic(*logits, {0}).ids.shape == (48, 70)
-    found = instances(*logits, None)
+    logits, masks = model.logits(view, table)
+    assert semantic(logits, masks).shape == (2, 48, 70)
+    assert panoptic(logits, masks, {0}).ids.shape == (48, 70)
+    found = instances(logits, masks, None)
     assert len(found) == 24 and found[0].mask.shape == (48, 70)  # twelve proposals, two classes
     assert [one.score for one in found] == sorted((one.score for one in found), reverse=True)
     assert [one.mask.shape for one in model.ground(view, ["a dog", "the cat"])] == [(48, 70)] * 2

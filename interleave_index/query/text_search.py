@@ -55,26 +55,29 @@ def search_texts(
     held = in_passages(store, context.words, passage_ids)
     chosen = _candidates(index, context, passage_ids, held, max(CANDIDATES, 4 * span[1]))
     known, cosines = index.best(context.scoring.passages[0][None], chosen)
-    spread = 1 / max(float(np.linalg.norm(context.scoring.passages[0])), 1e-9)
-    sentence = (cosines[:, 0] - np.float32(context.scoring.passages[1])) * np.float32(spread)
-    passages = store.texts.passages(known.tolist())
-    phrases = store.texts.phrase_vectors(space_id, index.dim, known.tolist())
-    entities = [_phrase_hits(context, passages.get(number), phrases.get(number)) for number in known.tolist()]
-    total = sentence + np.float32(context.scoring.nat) * held.nats(known)
-    if len(context.scoring.entities):
-        weights = context.scoring.entities.weights / context.scoring.entities.weights.sum()
-        best = np.array([[hit.score for hit in hits] for hits in entities], np.float32).reshape(len(known), -1)
+    spread = np.float32(1 / np.linalg.norm(context.scoring.passages[0]).clip(1e-9))
+    total = (cosines[:, 0] - np.float32(context.scoring.passages[1])) * spread
+    total = total + np.float32(context.scoring.nat) * held.nats(known)
+    entities = context.scoring.entities
+    phrases: dict[int, Floats] = {}
+    if len(entities):
+        phrases = store.texts.phrase_vectors(space_id, index.dim, known.tolist())
+        best = np.array([_best(phrases.get(number), entities.regions) for number in known.tolist()], np.float32)
+        weights = entities.weights / entities.weights.sum()
         total = total + np.float32(context.scoring.entity_weight) * (best @ weights)
-    order = [place for place in np.lexsort((known, -total)) if known[place] in passages][span[0] : span[1]]
+    order = np.lexsort((known, -total))[span[0] : span[1]]
+    passages = store.texts.passages(known[order].tolist())
+    shown = [(number, float(total[place])) for place, number in zip(order, known[order].tolist(), strict=True)]
     return [
         TextHit(
-            span[0] + number + 1,
-            passages[int(known[place])],
-            float(total[place]),
-            tuple(entities[place]),
-            held.words_of(int(known[place])),
+            span[0] + rank,
+            passages[number],
+            score,
+            tuple(_phrase_hits(context, passages[number], phrases.get(number))),
+            held.words_of(number),
         )
-        for number, place in enumerate(order)
+        for rank, (number, score) in enumerate(shown, 1)
+        if number in passages  # it may have been taken out just now
     ]
 
 
@@ -83,22 +86,30 @@ def _candidates(index: VectorIndex, context: QueryContext, passage_ids: Ids, hel
     if len(passage_ids) <= count:
         return passage_ids
     asked = np.concatenate([context.scoring.passages[0][None], context.scoring.entities.regions])
-    _, near = index.search(asked, count, passage_ids)
+    _, near = index.search(asked, count, None if len(passage_ids) >= index.rows else passage_ids)
     by_words = held.ids[np.argsort(-held.nats(held.ids), kind="stable")[:count]]
     found = np.union1d(near.ravel(), by_words)
     return np.intersect1d(found, passage_ids)
 
 
-def _phrase_hits(context: QueryContext, passage: Passage | None, vectors: Floats | None) -> list[PhraseHit]:
+def _best(vectors: Floats | None, entities: Floats) -> Floats:
+    """(E,) cosine of the best phrase with each entity; 0 where there are no phrases."""
+    if vectors is None or not len(vectors):
+        return np.zeros(len(entities), np.float32)
+    best: Floats = (vectors @ entities.T).max(0)
+    return best
+
+
+def _phrase_hits(context: QueryContext, passage: Passage, vectors: Floats | None) -> list[PhraseHit]:
     """For each entity the phrase that answers it: one that holds its very words, else the nearest one."""
     hits: list[PhraseHit] = []
     for part, vector in zip(context.parts_of("entity"), context.scoring.entities.regions, strict=True):
-        if passage is None or vectors is None or not len(vectors):
+        if vectors is None or not len(vectors):
             hits.append(PhraseHit(part.label, None, 0.0))
             continue
         cosines = vectors @ vector
         same = _same_words(passage.text, passage.phrases, part.label) if part.kind == "text" else []
-        best = max(same, key=lambda number: cosines[number]) if same else int(cosines.argmax())
+        best = max(same, key=lambda number: float(cosines[number])) if same else int(cosines.argmax())
         hits.append(PhraseHit(part.label, passage.phrases[best], float(cosines[best])))
     return hits
 

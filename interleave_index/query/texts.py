@@ -51,13 +51,11 @@ class PhotoTexts:
 
     @cached_property
     def _occurrences(self) -> Occurrences:
-        links = self.store.texts.links()
-        return in_photos(self.store, self.words, links.of_passage, links.photo_ids)
+        return in_photos(self.store, self.words, self.store.texts.links())
 
     def required(self) -> Ids | None:
         """Photos that hold what stands in quotation marks, ascending; None where nothing does."""
-        links = self.store.texts.links()
-        return required_photos(self.store, self.words, links.of_passage, links.photo_ids)
+        return required_photos(self.store, self.words, self.store.texts.links())
 
     @property
     def answer_unknown_words(self) -> bool:
@@ -71,7 +69,7 @@ class PhotoTexts:
         if self.indexes.text.rows and len(links.of_passage):
             legend, _ = self.context.scoring.passages
             _, passages = self.indexes.text.search(legend[None], min(count, self.indexes.text.rows))
-            found.append(links.photo_ids[np.isin(links.of_passage, passages[0])])
+            found.append(links.photos_of(passages[0]))
         by_words = self._by_words(self._occurrences.ids)
         best = np.argsort(-by_words, kind="stable")[:count]
         found.append(self._occurrences.ids[best])
@@ -88,8 +86,7 @@ class PhotoTexts:
         passages = np.full(len(photo_ids), -1, np.int64)
         links = self.store.texts.links()
         if self.indexes.text.rows and len(links.of_passage):
-            pairs = np.flatnonzero(np.isin(links.photo_ids, photo_ids))
-            near, passages = self._near(photo_ids, links.of_passage[pairs], links.photo_ids[pairs])
+            near, passages = self._near(photo_ids, *links.pairs_of(photo_ids))
             added = added + near
         return added, passages
 
@@ -97,7 +94,7 @@ class PhotoTexts:
         """What the meaning of the best passage of each photo adds, and which one it is.
 
         Args:
-            of_passage, owners: pairs of a passage and a photo of these, `of_passage` ascending.
+            of_passage, owners: pairs of a passage and a photo of these.
         """
         scoring = self.context.scoring
         legend, offset = scoring.passages

@@ -20,6 +20,7 @@ from ..records import Entity, Floats
 
 if TYPE_CHECKING:
     from ..storage.store import Store
+    from ..storage.text_rows import PassageLinks
 
 Ids = NDArray[np.int64]
 NONE: Ids = np.empty(0, np.int64)
@@ -136,32 +137,27 @@ def in_passages(store: Store, words: AskedWords, passage_ids: Ids) -> Occurrence
     return _shares(words, own, len(passage_ids))
 
 
-def in_photos(store: Store, words: AskedWords, of_passage: Ids, photo_ids: Ids) -> Occurrences:
-    """Which photos hold words of a query, in the names of their files or in their passages.
-
-    Args:
-        of_passage, photo_ids: (m,) pairs of a passage and a photo that it belongs to, `of_passage` ascending.
-    """
+def in_photos(store: Store, words: AskedWords, links: PassageLinks) -> Occurrences:
+    """Which photos hold words of a query, in the names of their files or in their passages."""
     photos = store.texts.count_words("photo")
     held: dict[str, Ids | None] = {}
     for word in words.every:
         named = store.texts.holding("photo", word, _common(photos))
-        told = store.texts.holding("passage", word, _common(len(of_passage))) if len(of_passage) else NONE
+        told = store.texts.holding("passage", word, _common(len(links.passage_ids)))
         if named is None or told is None:
             held[word] = None
             continue
-        held[word] = np.union1d(named, photo_ids[np.isin(of_passage, told)])
+        held[word] = np.union1d(named, links.photos_of(told))
     return _shares(words, held, photos)
 
 
-def required_photos(store: Store, words: AskedWords, of_passage: Ids, photo_ids: Ids) -> Ids | None:
+def required_photos(store: Store, words: AskedWords, links: PassageLinks) -> Ids | None:
     """Photos that hold every phrase that must occur, ascending; None where none is required."""
     kept: Ids | None = None
     for phrase in words.required:
         told = store.texts.holding("passage", phrase, NO_LIMIT)
         named = store.texts.holding("photo", phrase, NO_LIMIT)
-        both = [NONE if ids is None else ids for ids in (told, named)]
-        here = np.union1d(both[1], photo_ids[np.isin(of_passage, both[0])])
+        here = np.union1d(NONE if named is None else named, NONE if told is None else links.photos_of(told))
         kept = here if kept is None else np.intersect1d(kept, here)
     return kept
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,7 +101,7 @@ class PassageVectors:
     pictures: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class PassageLinks:
     """Which photos each passage shows or is about, for passages whose source is there.
 
@@ -112,6 +113,31 @@ class PassageLinks:
     passage_ids: Ids
     of_passage: Ids
     photo_ids: Ids
+
+    @cached_property
+    def _by_photo(self) -> Ids:
+        """Positions of the pairs by photo, and by passage within one."""
+        return np.argsort(self.photo_ids, kind="stable")
+
+    @cached_property
+    def _sorted_photos(self) -> Ids:
+        return self.photo_ids[self._by_photo]
+
+    def photos_of(self, passage_ids: Ids) -> Ids:
+        """Photos of these passages, ascending, each once."""
+        return np.unique(self.photo_ids[_ranges(self.of_passage, passage_ids)])
+
+    def pairs_of(self, photo_ids: Ids) -> tuple[Ids, Ids]:
+        """The pairs of these photos: passages, and the photo of each; by photo, then by passage."""
+        places = self._by_photo[_ranges(self._sorted_photos, np.unique(photo_ids))]
+        return self.of_passage[places], self.photo_ids[places]
+
+
+def _ranges(sorted_values: Ids, wanted: Ids) -> Ids:
+    """Positions at which any of the wanted values stands; those of one value together, in the order wanted."""
+    first = np.searchsorted(sorted_values, wanted, "left")
+    counts = np.searchsorted(sorted_values, wanted, "right") - first
+    return np.repeat(first - (np.cumsum(counts) - counts), counts) + np.arange(int(counts.sum()))
 
 
 @dataclass(frozen=True, slots=True)

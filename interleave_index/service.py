@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .config import Config, activate_config, keep_config, kept_config
-from .errors import ImageUnreadable, InputError
+from .errors import ImageUnreadable, InputError, NotInIndex
 from .grammar import Query
 from .paths import user_path
 from .records import RGB, Answer, FailedFile, Filters, Hit, IngestReport, Location, Photo, Region
@@ -366,13 +366,29 @@ class Index:
         lies_inside = path.is_relative_to(os.path.realpath(self.folder))
         return lies_inside or self._store.photo_by_path(path) is not None
 
-    def texts(self, photo: Photo | int | None = None) -> list[Passage]:
-        """Passages of the index by source and place in it: all of them, or those that belong to one photo."""
-        if photo is None:
-            ids = self._store.texts.every()
-            known = self._store.texts.passages(ids)
-            return [known[passage_id] for passage_id in ids if passage_id in known]
-        return self._store.texts.of_photo(int(photo.id if isinstance(photo, Photo) else photo))
+    def texts(self, about: Photo | int | Path | str | None = None) -> list[Passage]:
+        """Passages of the index by source and place in it: all of them, or those of one photo or source.
+
+        Args:
+            about: a photo, its id, its path, or the path of a sidecar or page.
+        Raises:
+            NotInIndex: neither a photo nor a text of the index lies at the path.
+        """
+        if isinstance(about, str | Path):
+            photo = self._store.photo_by_path(os.path.abspath(user_path(about)))
+            return self._texts_at(about) if photo is None else self._store.texts.of_photo(photo.id)
+        if about is not None:
+            return self._store.texts.of_photo(int(about.id if isinstance(about, Photo) else about))
+        ids = self._store.texts.every()
+        known = self._store.texts.passages(ids)
+        return [known[passage_id] for passage_id in ids if passage_id in known]
+
+    def _texts_at(self, path: Path | str) -> list[Passage]:
+        place = os.path.realpath(user_path(path))
+        found = [passage for passage in self.texts() if passage.path == place]
+        if not found:
+            raise NotInIndex(f"no photo and no text at {place} is in the index; check the path, or ingest it")
+        return found
 
     def library(self, filters: Filters | None = None) -> Iterator[tuple[Photo, tuple[Region, ...]]]:
         """Every photo of the active space that passes the filters, by id, with its stored regions, best first.

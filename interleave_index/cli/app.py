@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from .. import __version__
-from . import ask, collect, measure, model, models, serve, train
+from . import ask, collect, export, measure, model, models, serve, texts, train
 from .options import QueryCommand
 
 app = typer.Typer(
@@ -29,6 +29,7 @@ SEARCHES = examples(
     "search '[a dog] on a beach -[a person]' --after 2024 --html dogs.html",
     "search '[image:mug.jpg#box=10,20,200,180] on a table' --json",
     "search '[a dog]' -0 | xargs -0 cp -t dogs",
+    "search 'the harbour of [Visby]' --target texts",
 )
 GROUNDINGS = examples(
     "ground kitchen.jpg '[a mug] beside [a plate]'", "ground 12 '[image:mug.jpg]' --html kitchen.html"
@@ -37,6 +38,7 @@ EXPORTS = examples(
     "export '[a dog]' --coco dogs.json --masks dogs",
     "export --jsonl all.jsonl",
     "export --jsonl - | jq .path",
+    "export --texts texts.jsonl",
 )
 
 
@@ -57,6 +59,7 @@ def _program(
 app.command(epilog=examples("ingest ~/Pictures", "ingest . --index photos.index --model toy"))(collect.ingest)
 app.command(cls=QueryCommand, epilog=SEARCHES)(ask.search)
 app.command(cls=QueryCommand, epilog=GROUNDINGS)(ask.ground)
+app.command(epilog=examples("texts ~/Pictures/mug.jpg", "texts 12 --json", "texts notes/harbour.md"))(texts.texts)
 app.command()(collect.status)
 app.command()(collect.verify)
 app.command()(collect.optimize)
@@ -64,7 +67,7 @@ app.command()(collect.forget)
 app.command()(collect.prune)
 app.command()(collect.spaces)
 app.command()(collect.activate)
-app.command(cls=QueryCommand, epilog=EXPORTS)(ask.export)
+app.command(cls=QueryCommand, epilog=EXPORTS)(export.export)
 app.command(epilog=examples("serve", "serve --root ~/Pictures --port 9000"))(serve.serve)
 app.add_typer(models.group, name="models")
 app.add_typer(train.app, name="train", short_help="Train a model on photo packs or on COCO.")

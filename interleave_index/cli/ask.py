@@ -1,13 +1,12 @@
-"""Commands that ask an index, and write what it answers."""
+"""Commands that ask an index, and show what it answers."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
@@ -16,9 +15,8 @@ from ..errors import IndexNotFound
 from ..grammar import Query
 from ..interface.protocol import Interface
 from ..paths import user_path
-from ..records import RGB, Answer, Filters, Hit, Photo
+from ..records import RGB, Answer, Hit, Photo
 from ..service import Index, build_interface, ground_picture, load_picture
-from ..wording import number_of
 from . import served, show
 from .heat import HeatMaps
 from .options import (
@@ -26,10 +24,12 @@ from .options import (
     BeforeOption,
     CameraOption,
     ConfigOption,
+    Depth,
     DeviceOption,
     DtypeOption,
     FolderOption,
     GroundersOption,
+    GroundOption,
     HeatmapOption,
     IndexOption,
     JsonOption,
@@ -39,22 +39,19 @@ from .options import (
     NoServerOption,
     OfflineOption,
     OverwriteOption,
+    SelfOption,
+    Target,
+    TargetOption,
+    TopOption,
+    depth_of,
     filters_of,
-    opened,
     photo_argument,
     settings,
+    text_kinds_of,
 )
 from .viewer import open_files, system_viewer
 
 MOST_OPENED = 10  # windows by --open
-
-
-class Depth(StrEnum):
-    """How masks are found."""
-
-    stored = "stored"
-    exact = "exact"
-    none = "none"
 
 
 class Mode(StrEnum):
@@ -68,14 +65,7 @@ class Mode(StrEnum):
 QueryWords = Annotated[
     list[str], typer.Argument(metavar="QUERY", help="Words and parts such as [a dog] [image:dog.jpg] -[a person].")
 ]
-TopOption = Annotated[int | None, typer.Option("--top-k", "-k", min=1, help="Hits to show.")]
-GroundOption = Annotated[
-    Depth, typer.Option("--ground", help="Masks from stored regions, by a second look at every hit, or none.")
-]
 ModeOption = Annotated[Mode, typer.Option("--mode", help="Score every photo, or candidates of FAISS; auto chooses.")]
-SelfOption = Annotated[
-    bool, typer.Option("--exclude-self", help="Leave out the photos that the query names by [photo:] and [region:].")
-]
 HtmlOption = Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write a page with the masks painted.")]
 
 
@@ -86,6 +76,10 @@ def search(
     top_k: TopOption = None,
     ground: GroundOption = Depth.stored,
     mode: ModeOption = Mode.auto,
+    target: TargetOption = Target.photos,
+    text: Annotated[
+        str | None, typer.Option(metavar="KINDS", help="Passages only of these kinds of texts, as for ingest.")
+    ] = None,
     after: AfterOption = None,
     before: BeforeOption = None,
     camera: CameraOption = None,
@@ -108,14 +102,21 @@ def search(
     ] = False,
     copies: Annotated[bool, typer.Option("--copies", help="List all paths of every hit's photo.")] = False,
     show_files: Annotated[
-        bool, typer.Option("--open", help="Open the photos that match, or the page of --html, in the system's viewer.")
+        bool, typer.Option("--open", help="Open what was found, or the page of --html, in the system's viewer.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Rank photos for a query of words and pictures. Shows what each bracketed part found."""
+    """Rank photos, or texts, for a query of words and pictures. Shows what each bracketed part found."""
     filters = filters_of(after, before, camera, near, folder, include_missing)
     if as_json and (paths or null):
         raise typer.BadParameter("--json and --paths are two forms of one answer, expected one of them")
+    if target is Target.texts and (html or heatmap or copies):
+        raise typer.BadParameter("--html, --heatmap and --copies are about photos, expected --target photos or both")
+    if target is Target.photos and text is not None:
+        raise typer.BadParameter("--text is about passages, expected --target texts or both")
+    text_kinds = () if text is None else text_kinds_of(text)
+    if text is not None and not text_kinds:
+        raise typer.BadParameter("--text names no kind, expected kinds of texts, or all")
     asked = Query.parse(" ".join(query))
     viewer = system_viewer() if show_files else []
     place, effective = settings(
@@ -129,8 +130,10 @@ def search(
     )
     options: dict[str, Any] = {
         "top_k": top_k,
-        "ground": _depth(ground),
+        "ground": depth_of(ground),
         "mode": mode.value,
+        "target": target.value,
+        "text_kinds": text_kinds,
         "exclude_self": exclude_self,
     }
     answer = None
@@ -142,7 +145,7 @@ def search(
             answer = found.search(asked, filters=filters, **options)
             outputs.write(answer, asked, lambda: found.interface, found.pixels, found.load_picture)
     all_paths = _all_paths(place, effective, answer) if copies else None
-    _tell_notes(answer)
+    show.emit_notes(answer.notes)
     if as_json:
         show.emit_json(_as_json(answer, all_paths))
     elif paths or null:
@@ -173,13 +176,16 @@ def _as_json(answer: Answer, all_paths: dict[int, list[str]] | None) -> dict[str
 
 
 def _files_to_show(answer: Answer) -> list[Path]:
-    """The photos that match and are there, best first."""
-    matching = [Path(hit.photo.path) for hit in answer if answer.meant(hit) and hit.photo.path is not None]
-    there = [file for file in matching if file.is_file()]
+    """The photos that match and are there, then the sources of the passages, best first."""
+    named = [hit.photo.path for hit in answer if answer.meant(hit)]
+    named += [hit.passage.path for hit in answer.texts or ()]
+    there = [Path(path) for path in dict.fromkeys(named) if path is not None and Path(path).is_file()]
     if not there:
-        show.note("nothing to open: no photo matches")
+        show.note(f"nothing to open: no {'photo' if answer.texts is None else 'text'} matches")
     if len(there) > MOST_OPENED:
-        show.note(f"the first {MOST_OPENED} of {len(there)} photos are opened; --html FILE --open shows all on a page")
+        files = "photos" if answer.texts is None else "files"
+        page = "" if answer.texts is not None and not answer.hits else "; --html FILE --open shows all photos on a page"
+        show.note(f"the first {MOST_OPENED} of {len(there)} {files} are opened{page}")
     return there[:MOST_OPENED]
 
 
@@ -216,7 +222,7 @@ def ground(
     if hit is None:
         outputs = OutputOptions(html, heatmap, overwrite)
         hit = _ground_here(folder, effective, named, asked, outputs, index_is_named=index is not None)
-    _tell_notes(hit)
+    show.emit_notes(hit.notes)
     if as_json:
         show.emit_json(hit.to_json())
     else:
@@ -248,139 +254,6 @@ def _ground_here(
     hit = ground_picture(photo, query, config=config, interface=built)  # a picture file needs no index
     checked.write(_alone(hit, query), query, lambda: built, lambda _: load(photo), load, named=True)
     return hit
-
-
-def export(
-    query: Annotated[
-        list[str] | None, typer.Argument(metavar="QUERY", help="Hits of a query; else all photos.")
-    ] = None,
-    coco: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="COCO instances, for pycocotools; - is stdout.")
-    ] = None,
-    masks: Annotated[Path | None, typer.Option(metavar="DIR", help="One PNG a mask.")] = None,
-    jsonl: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="One JSON line a hit, or a photo; - is stdout.")
-    ] = None,
-    index: IndexOption = None,
-    config: ConfigOption = None,
-    top_k: TopOption = None,
-    min_relevance: Annotated[
-        float | None, typer.Option("--min-relevance", min=0, max=1, help="Leave out hits whose relevance is lower.")
-    ] = None,
-    all_masks: Annotated[
-        bool, typer.Option("--all-masks", help="Also masks of what is judged not to be there.")
-    ] = False,
-    ground: GroundOption = Depth.stored,
-    after: AfterOption = None,
-    before: BeforeOption = None,
-    camera: CameraOption = None,
-    near: NearOption = None,
-    folder: FolderOption = None,
-    include_missing: MissingOption = False,
-    exclude_self: SelfOption = False,
-    model: ModelOption = None,
-    device: DeviceOption = None,
-    dtype: DtypeOption = None,
-    offline: OfflineOption = None,
-    overwrite: OverwriteOption = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Write hits, or all photos, as COCO JSON, PNGs or JSON lines. Without a query, all photos and regions."""
-    if not (coco or masks or jsonl):
-        raise typer.BadParameter("export has nothing to write, expected --coco FILE, --masks DIR or --jsonl FILE")
-    if not query and (min_relevance is not None or all_masks):
-        raise typer.BadParameter("--min-relevance and --all-masks are about the hits of a query, expected one")
-    filters = filters_of(after, before, camera, near, folder, include_missing)
-    coco, jsonl = _or_stdout(coco), _or_stdout(jsonl)
-    with opened(
-        index, config, models_interface=model, models_device=device, models_dtype=dtype, models_offline=offline
-    ) as found:
-        targets = _export_targets(found, coco, masks, jsonl, overwrite)
-        if query:
-            answer = found.search(
-                " ".join(query), top_k, filters=filters, ground=_depth(ground), exclude_self=exclude_self
-            )
-            _tell_notes(answer)
-            hits = [hit for hit in answer if min_relevance is None or hit.relevance >= min_relevance]
-            counts = _export_answer(replace(answer, hits=tuple(hits)), targets, all_masks)
-        else:
-            counts = _export_library(found, filters, targets)
-    say = show.note if targets.on_stdout else show.say
-    if as_json and not targets.on_stdout:
-        show.emit_json(counts)
-    else:
-        say(", ".join(number_of(count, name.replace("_", " ").removesuffix("s")) for name, count in counts.items()))
-
-
-def _or_stdout(file: Path | None) -> Path | None:
-    return Path("/dev/stdout") if file == Path("-") else file
-
-
-@dataclass(frozen=True, slots=True)
-class ExportTargets:
-    """What an export writes, each named by the user and known to be allowed."""
-
-    coco: Path | None
-    masks: Path | None
-    jsonl: Path | None
-    overwrite: bool
-
-    @property
-    def on_stdout(self) -> bool:
-        """Whether one of them is our own stdout, where nothing else may then be said."""
-        return any(file is not None and show.is_stdout(file) for file in (self.coco, self.jsonl))
-
-
-def _export_targets(
-    found: Index, coco: Path | None, masks: Path | None, jsonl: Path | None, overwrite: bool
-) -> ExportTargets:
-    """The outputs, checked before anything is searched.
-
-    Raises:
-        InputError: one of them must not be written.
-    """
-    from ..export.outputs import check_distinct, check_folder, check_output
-
-    check_distinct([coco, masks, jsonl])
-    for file in (coco, jsonl):
-        if file is not None:
-            check_output(file, overwrite=overwrite, protected=found.owns)
-    if masks is not None:
-        check_folder(masks, protected=found.owns)
-    return ExportTargets(coco, masks, jsonl, overwrite)
-
-
-def _export_answer(answer: Answer, targets: ExportTargets, absent: bool) -> dict[str, int]:
-    from ..export.coco import write_coco
-    from ..export.jsonl import write_jsonl
-    from ..export.masks import write_masks
-
-    counts = {"hits": len(answer)}
-    if targets.coco:
-        _, counts["coco_annotations"] = write_coco(answer, targets.coco, absent=absent, overwrite=targets.overwrite)
-    if targets.masks:
-        counts["mask_files"] = len(write_masks(answer, targets.masks, absent=absent, overwrite=targets.overwrite))
-    if targets.jsonl:
-        counts["json_lines"] = write_jsonl(answer, targets.jsonl, overwrite=targets.overwrite)
-    return counts
-
-
-def _export_library(found: Index, filters: Filters, targets: ExportTargets) -> dict[str, int]:
-    from ..export.coco import write_library_coco
-    from ..export.jsonl import write_library_jsonl
-    from ..export.masks import write_library_masks
-
-    counts: dict[str, int] = {"photos": len(found.ids(filters))}
-    overwrite = targets.overwrite
-    if targets.coco:
-        images, annotations = write_library_coco(found.library(filters), targets.coco, overwrite=overwrite)
-        counts |= {"coco_images": images, "coco_annotations": annotations}
-    if targets.masks:
-        files = write_library_masks(found.library(filters), targets.masks, overwrite=overwrite)
-        counts["mask_files"] = sum(1 for _ in files)
-    if targets.jsonl:
-        counts["json_lines"] = write_library_jsonl(found.library(filters), targets.jsonl, overwrite=overwrite)
-    return counts
 
 
 class OutputOptions(NamedTuple):
@@ -458,15 +331,5 @@ class Outputs:
         show.note(f"page written to {self._page}")
 
 
-def _tell_notes(answer: Answer | Hit) -> None:
-    for line in answer.notes:
-        show.note(f"note: {line}")
-
-
 def _alone(hit: Hit, query: Query) -> Answer:
     return Answer(str(query), "exact", (hit,))
-
-
-def _depth(chosen: Depth) -> Literal["stored", "exact"] | None:
-    depths: dict[Depth, Literal["stored", "exact"]] = {Depth.stored: "stored", Depth.exact: "exact"}
-    return depths.get(chosen)

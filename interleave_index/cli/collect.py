@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..export.table import plain_table, shown_path
+from ..records.texts import TEXT_KINDS
 from ..wording import number_of
 from . import show
 from .options import (
@@ -23,6 +24,7 @@ from .options import (
     existing_path,
     opened,
     photo_argument,
+    text_kinds_of,
 )
 
 if TYPE_CHECKING:
@@ -47,9 +49,15 @@ def ingest(
     offline: OfflineOption = None,
     workers: Annotated[int | None, typer.Option(help="Processes that decode; 0 none, -1 by processors.")] = None,
     batch: Annotated[int | None, typer.Option(help="Photos of one transaction, 1 to 256.")] = None,
+    text: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KINDS", help=f"Texts to take in, by commas, of {', '.join(TEXT_KINDS)}; or all, or none."
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Take photos into the index. Runs again for free; what changed, moved or vanished is noticed."""
+    """Take photos and the texts beside them into the index. Runs again for free, and notices what changed."""
     flags = {
         "models_interface": model,
         "models_device": device,
@@ -57,10 +65,11 @@ def ingest(
         "models_offline": offline,
         "ingest_workers": workers,
         "ingest_batch": batch,
+        "ingest_text": None if text is None else text_kinds_of(text),
     }
     with opened(index, config, create=True, **flags) as found, show.progress_bar("ingest") as update:
         first = found.status()["space"] is None
-        report = found.ingest(paths, progress=lambda step: update(step.done, step.total or 0, _how_it_goes(step)))
+        report = found.ingest(paths, progress=lambda step: update(*_how_far(step), _how_it_goes(step)))
         bundled = found.config.models.interface == BUNDLED
         filled = (row for row in found.spaces() if row.state != "active" and row.encodings)
         beside = next((row for row in filled if row.space == found.interface.space), None)
@@ -86,8 +95,15 @@ def ingest(
         raise typer.Exit(SKIPPED)
 
 
+def _how_far(step: IngestProgress) -> tuple[int, int]:
+    """What is done and what there is to do, in files, or in passages while texts are encoded."""
+    if step.stage == "texts":
+        return step.passages, step.passages_total
+    return step.done, step.total or 0
+
+
 def _how_it_goes(step: IngestProgress) -> str:
-    speed = f"{step.photos_per_s:.3g} photos/s" if step.photos_per_s else ""
+    speed = f"{step.photos_per_s:.3g} photos/s" if step.photos_per_s and step.stage == "ingest" else ""
     failed = f"{step.failed} failed" if step.failed else ""
     stage = "" if step.stage == "ingest" else step.stage  # the command says so itself
     return "  ".join(part for part in (stage, speed, failed) if part)
@@ -145,7 +161,9 @@ def optimize(index: IndexOption = None, config: ConfigOption = None, as_json: Js
 
 
 def forget(
-    what: Annotated[list[str] | None, typer.Argument(metavar="PATH|ID", help="Photo ids, photos, or folders.")] = None,
+    what: Annotated[
+        list[str] | None, typer.Argument(metavar="PATH|ID", help="Photo ids, photos, texts, or folders.")
+    ] = None,
     index: IndexOption = None,
     config: ConfigOption = None,
     photo: Annotated[
@@ -174,7 +192,8 @@ def forget(
             if as_json:
                 show.emit_json({"forgotten": gone.photos, "locations": gone.locations})
             else:
-                show.say(f"{gone.photos} forgotten ({number_of(gone.locations, 'path')}); `forget --undo` takes back")
+                what_went = f"{number_of(gone.photos, 'photo')} and {number_of(gone.locations, 'path')}"
+                show.say(f"{what_went} forgotten; `forget --undo` takes back")
 
 
 def _name_forgotten(rows: Sequence[Exclusion], as_json: bool) -> None:
@@ -192,35 +211,44 @@ def prune(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Forget every photo whose files are all gone. Asks first. Files that come back are taken in anew."""
+    """Forget photos and texts whose files are all gone. Asks first. Files that come back are taken in anew."""
     with opened(index, config) as found:
-        due = found.prunable()
+        due, texts = found.prunable(), int(found.status()["texts"]["missing"])
         for folder, files in due.gone_folders:
             show.note(
                 f"warning: nothing is left of {shown_path(folder)} ({number_of(files, 'file')} of the index); "
                 "if that is a disk, connect it and ingest again instead"
             )
+        what = _prunable_in_words(due, texts)
         if dry_run:
             folders = [{"path": folder, "files": files} for folder, files in due.gone_folders]
             if as_json:
-                show.emit_json({"photos": due.photos, "locations": due.locations, "gone_folders": folders})
+                counts = {"photos": due.photos, "locations": due.locations, "texts": texts}
+                show.emit_json(counts | {"gone_folders": folders})
             else:
-                show.say(f"{number_of(due.photos, 'photo')} and {number_of(due.locations, 'path')} would be forgotten")
+                show.say(f"{what} would be forgotten")
             return
-        if due.photos or due.locations:
-            _confirm_prune(due, yes)
+        if due.photos or due.locations or texts:
+            _confirm_prune(what, yes)
         gone = found.prune()
     if as_json:
         show.emit_json({"forgotten": gone})
     else:
-        show.say(f"{gone} forgotten")
+        also = f" and {number_of(texts, 'text')}" if texts else ""
+        show.say(f"{number_of(gone, 'photo')}{also} forgotten")
 
 
-def _confirm_prune(due: Prunable, yes: bool) -> None:
+def _prunable_in_words(due: Prunable, texts: int) -> str:
+    """How much would be forgotten; texts are named where there are any."""
+    photos, paths = number_of(due.photos, "photo"), number_of(due.locations, "path")
+    return f"{photos}, {paths} and {number_of(texts, 'text')}" if texts else f"{photos} and {paths}"
+
+
+def _confirm_prune(what: str, yes: bool) -> None:
     """Ask before anything is taken out; where nobody can be asked, --yes has to say it."""
     if yes:
         return
-    question = f"Forget {number_of(due.photos, 'photo')} and {number_of(due.locations, 'path')} whose files are gone?"
+    question = f"Forget {what} whose files are gone?"
     if not sys.stdin.isatty():
         show.note(f"{question} Nothing was done: give --yes, or --dry-run to look first")
         raise typer.Exit(1)

@@ -7,8 +7,9 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from typer.core import TyperCommand
@@ -18,6 +19,7 @@ from ..dates import moment
 from ..errors import InputError
 from ..paths import user_path
 from ..records import Filters
+from ..records.texts import TEXT_KINDS
 from ..service import Index
 
 PLACE = ("LAT", "LON", "KM")
@@ -62,6 +64,34 @@ FolderOption = Annotated[
     list[str] | None, typer.Option("--in", metavar="FOLDER", help="Lies in this folder or below. Repeatable.")
 ]
 MissingOption = Annotated[bool, typer.Option("--include-missing", help="Also photos whose files are gone.")]
+
+
+class Depth(StrEnum):
+    """How masks are found."""
+
+    stored = "stored"
+    exact = "exact"
+    none = "none"
+
+
+class Target(StrEnum):
+    """What is ranked."""
+
+    photos = "photos"
+    texts = "texts"
+    both = "both"
+
+
+TopOption = Annotated[int | None, typer.Option("--top-k", "-k", min=1, help="Hits to show.")]
+GroundOption = Annotated[
+    Depth, typer.Option("--ground", help="Masks from stored regions, by a second look at every hit, or none.")
+]
+SelfOption = Annotated[
+    bool, typer.Option("--exclude-self", help="Leave out the photos that the query names by [photo:] and [region:].")
+]
+TargetOption = Annotated[
+    Target, typer.Option("--target", "-t", help="Rank photos, the passages of texts beside them, or both.")
+]
 
 
 def existing_path(text: str) -> Path:
@@ -175,3 +205,20 @@ def photo_argument(text: str) -> int | str:
     A file whose name is all digits is given as ``./1234``.
     """
     return int(text) if text.isascii() and text.isdigit() else user_path(text)
+
+
+def depth_of(chosen: Depth) -> Literal["stored", "exact"] | None:
+    """How masks are found, as `Index.search` takes it."""
+    depths: dict[Depth, Literal["stored", "exact"]] = {Depth.stored: "stored", Depth.exact: "exact"}
+    return depths.get(chosen)
+
+
+def text_kinds_of(text: str) -> tuple[str, ...]:
+    """Kinds of texts as the setting has them; a name that is none is wrong usage (status 2)."""
+    named = [name.strip().lower() for name in text.split(",")]
+    if named in (["none"], ["all"]):
+        return TEXT_KINDS if named == ["all"] else ()
+    for name in named:
+        if name not in TEXT_KINDS:
+            raise typer.BadParameter(f"--text names {name!r}, expected {', '.join(TEXT_KINDS)}, or all or none alone")
+    return tuple(kind for kind in TEXT_KINDS if kind in named)

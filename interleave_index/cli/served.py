@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ..config import Config
 from ..grammar import Query
 from ..paths import user_path
 from ..records import Answer, Filters, Hit, Not, Part, Picture
+from ..records.texts import TextHit
 from ..terms import label
 from ..web.local_socket import ask_ground, ask_search
 
+Found = TypeVar("Found", Hit, TextHit)
 _STREAMS = ("/dev/", "/proc/")  # are those of this process
 
 
@@ -30,7 +32,8 @@ def search(
     if answer is None or moved is None:
         return None
     names = _names_as_given(query, moved)
-    return replace(answer, query=str(query), hits=tuple(_renamed(hit, names) for hit in answer))
+    texts = None if answer.texts is None else tuple(_renamed(hit, names) for hit in answer.texts)
+    return replace(answer, query=str(query), hits=tuple(_renamed(hit, names) for hit in answer), texts=texts)
 
 
 def ground(folder: Path | str, config: Config, photo: int | str, query: Query) -> Hit | None:
@@ -70,7 +73,7 @@ def _names_as_given(query: Query, moved: Query) -> dict[str, str]:
     return {label(there): label(here) for there, here in zip((*moved.entities, *moved.negatives), given, strict=True)}
 
 
-def _renamed(hit: Hit, names: dict[str, str]) -> Hit:
+def _renamed(hit: Found, names: dict[str, str]) -> Found:
     entities = tuple(replace(entity, text=names.get(entity.text, entity.text)) for entity in hit.entities)
     return replace(hit, entities=entities)
 

@@ -16,9 +16,10 @@ from rich.table import Table
 from rich.text import Text
 
 from ..export.files import printable, to_json_text
-from ..export.table import answer_table, mark_of, plain_table, shown_path
+from ..export.table import answer_table, mark_of, passages_table, plain_table, shown_path, texts_table
 from ..export.words import counted, percent, short_name, verdict
 from ..records import Answer, FailedFile, Hit, IngestReport
+from ..records.texts import Passage, TextHit
 from ..wording import number_of
 
 Copies = Mapping[int, Sequence[str]] | None  # by photo id all its paths, the shown one first
@@ -58,6 +59,12 @@ def note(line: str) -> None:
     print(printable(line), file=sys.stderr)
 
 
+def emit_notes(notes: Sequence[str]) -> None:
+    """What is to be known of an answer, to stderr."""
+    for line in notes:
+        note(f"note: {line}")
+
+
 def emit_json(value: Any) -> None:
     """One JSON object on one line of pure ASCII, whatever the names inside."""
     with _reader_may_leave():
@@ -78,7 +85,16 @@ def emit_table(table: Table) -> None:
 
 
 def emit_answer(answer: Answer, copies: Copies = None) -> None:
-    """The table of an answer under a line with how much of it is meant."""
+    """The photos of an answer, the passages, or both, each as a table under a line that counts them."""
+    if answer.texts is None or answer.hits:
+        _emit_photos(answer, copies)
+    if answer.texts is not None:
+        if answer.hits:
+            say()
+        _emit_texts(answer.texts, explained=bool(answer.notes))
+
+
+def _emit_photos(answer: Answer, copies: Copies) -> None:
     if not len(answer):
         why = "." if answer.notes else ": the index is empty, or the filters leave nothing."
         say(f"No photo was searched{why}")
@@ -87,17 +103,38 @@ def emit_answer(answer: Answer, copies: Copies = None) -> None:
         emit_table(answer_table(answer, copies))
 
 
+def _emit_texts(texts: Sequence[TextHit], *, explained: bool) -> None:
+    if not texts:
+        why = "." if explained else ": the index has no texts, or the filters leave none."
+        say(f"No passage was found{why}")
+    else:
+        say(f"{number_of(len(texts), 'passage')}, best first:")
+        emit_table(texts_table(texts, marked=not _can_underline()))
+
+
+def _can_underline() -> bool:
+    """Whether stdout shows styles; where colour is not wanted, marks say what they would."""
+    console = Console()
+    return sys.stdout.isatty() and console.color_system is not None and not console.no_color
+
+
+def emit_passages(passages: Sequence[Passage]) -> None:
+    """Passages with their sources."""
+    emit_table(passages_table(passages))
+
+
 def emit_paths(answer: Answer, end: bytes, copies: Copies = None) -> None:
-    """The paths of the hits, best first, as the bytes that the disk has; a photo without one is left out."""
-    paths: list[str] = []
+    """The paths of the hits, then of the sources of passages, each once, best first, as the bytes that the disk has.
+
+    A photo without one is left out.
+    """
+    paths: list[str | None] = []
     for hit in answer:
-        if copies is not None:
-            paths += copies[hit.photo.id]
-        elif hit.photo.path is not None:
-            paths.append(hit.photo.path)
+        paths += [hit.photo.path] if copies is None else copies[hit.photo.id]
+    paths += [hit.passage.path for hit in answer.texts or ()]
     with _reader_may_leave():
         sys.stdout.flush()
-        sys.stdout.buffer.write(b"".join(os.fsencode(path) + end for path in paths))
+        sys.stdout.buffer.write(b"".join(os.fsencode(path) + end for path in dict.fromkeys(paths) if path is not None))
 
 
 def emit_report(report: IngestReport) -> None:
@@ -116,6 +153,11 @@ def emit_report(report: IngestReport) -> None:
     if report.photos_per_s:
         spent = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in report.seconds.items())
         say(f"{report.photos_per_s:.1f} photos/s ({spent})")
+    texts = report.texts
+    if any(texts.values()):
+        sources = f"{number_of(texts['seen'], 'source')} beside the photos"
+        passages = f"{number_of(texts['passages'], 'passage')} encoded"
+        say(f"texts: {sources}, {texts['read']} read, {texts['missing']} missing, {passages}")
     passed = [_passed_over(kind, count) for kind, count in report.not_read.items() if count]
     if passed:
         say(f"not read: {', '.join(passed)}")
@@ -194,6 +236,8 @@ class ProgressLines:
         """Print a line if one is due."""
         waited = self._clock() - self._last_time
         share = done / total if total else 0.0
+        if share < self._last_share:
+            self._last_share = 0.0  # another stage has begun
         if waited < LINE_EVERY and (waited < LINE_AT_LEAST or share < self._last_share + LINE_SHARE):
             return
         self._last_time, self._last_share = self._clock(), share
@@ -209,6 +253,7 @@ def emit_status(folder: str, facts: dict[str, Any]) -> None:
     for name, value in facts.items():
         if isinstance(value, int):
             table.add_row(name, str(value))
+    table.add_row("texts", Text(_texts_in_words(facts["texts"])))
     space = facts["space"]
     if space:
         table.add_row(
@@ -227,6 +272,24 @@ def emit_status(folder: str, facts: dict[str, Any]) -> None:
             ),
         )
     emit_table(table)
+
+
+def _texts_in_words(texts: dict[str, Any]) -> str:
+    """Sources by kind, passages, and what is not in order.
+
+    >>> counts = {"documents": 3, "passages": 9, "kinds": {"txt": 2, "xmp": 1}, "missing": 0, "failed": 1}
+    >>> _texts_in_words(counts | {"encoded": 8})
+    '3 sources (2 txt, 1 xmp), 9 passages, 1 waiting for its vectors, 1 failed'
+    """
+    kinds = ", ".join(f"{count} {kind}" for kind, count in texts["kinds"].items())
+    waiting = texts["passages"] - texts["encoded"]
+    parts = [
+        number_of(texts["documents"], "source") + (f" ({kinds})" if kinds else ""),
+        number_of(texts["passages"], "passage"),
+        f"{waiting} waiting for {'its' if waiting == 1 else 'their'} vectors" if waiting > 0 else "",
+        *(f"{texts[state]} {state}" for state in ("missing", "failed") if texts[state]),
+    ]
+    return ", ".join(filter(None, parts))
 
 
 def emit_grounding(hit: Hit) -> None:

@@ -1,15 +1,16 @@
-"""JSON lines: one hit, or one photo with its stored regions, a line.
+"""JSON lines: one hit, one photo with its stored regions, or one passage a line.
 
 Knows the records. Lines are pure ASCII JSON; see `files.to_json_text` for names that are not UTF-8.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..records import Answer, Photo, Region
+from ..records.texts import Passage, TextHit
 from .files import to_json_text
 from .masks import at_photo_size
 from .outputs import whole_file
@@ -49,6 +50,36 @@ def write_library_jsonl(
     with whole_file(file, overwrite=overwrite) as out:
         for photo, regions in rows:
             out.write(to_json_text(photo_to_json(photo, regions)) + "\n")
+            lines += 1
+    return lines
+
+
+def write_texts_jsonl(
+    texts: Iterable[Passage | TextHit],
+    file: Path | str,
+    *,
+    photo_paths: Mapping[int, str | None],
+    query: str | None = None,
+    overwrite: bool = False,
+) -> int:
+    """Write one line a passage: as `search --json` prints it, with the paths of its photos.
+
+    Args:
+        texts: passages, or the ranked ones of an answer.
+        file: appears when it is complete.
+        photo_paths: by id, of the photos that the passages show or are about.
+        query: that ranked them; stands first in every line.
+        overwrite: whether a file that is there may be written over.
+    Returns:
+        Number of lines.
+    """
+    lines = 0
+    with whole_file(file, overwrite=overwrite) as out:
+        for text in texts:
+            asked = {} if query is None else {"query": query}
+            photos = text.passage.photos if isinstance(text, TextHit) else text.photos
+            paths = {"photo_paths": [photo_paths.get(photo_id) for photo_id in photos]}
+            out.write(to_json_text(asked | text.to_json() | paths) + "\n")
             lines += 1
     return lines
 

@@ -1,4 +1,4 @@
-"""An answer as a table for a terminal: rank, relevance, score, photo and what was found. Knows rich and the records."""
+"""Answers as tables for a terminal: photos with what was found in them, passages. Knows rich and the records."""
 
 from __future__ import annotations
 
@@ -11,10 +11,14 @@ from rich.table import Table
 from rich.text import Text
 
 from ..records import Answer, EntityHit, Hit
+from ..records.texts import Passage, Span, TextHit
 from .files import printable
+from .passages import lit_spans, pieces, spoken
 from .words import UNDER, percent, short_name, verdict
 
 BAR = 10  # characters of a relevance bar
+LIT = "bold underline"
+LEFT, RIGHT = "\N{LEFT-POINTING DOUBLE ANGLE QUOTATION MARK}", "\N{RIGHT-POINTING DOUBLE ANGLE QUOTATION MARK}"
 
 
 def plain_table(*columns: str, title: str | None = None) -> Table:
@@ -45,11 +49,40 @@ def answer_table(answer: Answer, copies: Mapping[int, Sequence[str]] | None = No
             f"{hit.score:.3f}",
             str(hit.photo.id),
             _linked_path(hit.photo.path),
-            Text(found(hit, answer.cutoff)),
+            Text("  ".join(filter(None, (found(hit, answer.cutoff), spoken(hit.text) if hit.text else "")))),
             style="" if meant else "bright_black",
         )
         for path in (copies or {}).get(hit.photo.id, ())[1:]:
             table.add_row("", "", "", "", _linked_path(path), style="" if meant else "bright_black")
+    return table
+
+
+def texts_table(hits: Sequence[TextHit], *, marked: bool) -> Table:
+    """One row a passage, best first.
+
+    Args:
+        hits: as an answer has them.
+        marked: whether what answers the query stands in angle quotation marks; else it is bold and underlined.
+    """
+    rows = [((str(hit.rank), f"{hit.score:.3f}"), hit.passage, lit_spans(hit)) for hit in hits]
+    return _passages(("#", "score#"), rows, marked)
+
+
+def passages_table(passages: Sequence[Passage]) -> Table:
+    """One row a passage, in their order."""
+    return _passages(("kind",), [((passage.kind,), passage, []) for passage in passages], marked=False)
+
+
+def _passages(first: Sequence[str], rows: Sequence[tuple[Sequence[str], Passage, list[Span]]], marked: bool) -> Table:
+    """Passages with their sources behind the first cells; titles have a column where there are any."""
+    titled = any(passage.title for _, passage, _ in rows)
+    table = plain_table(*first, "source", *(["title"] if titled else []), "text")
+    for cells, passage, lit in rows:
+        title = [Text(printable(passage.title or ""))] if titled else []
+        words = Text()
+        for piece, is_lit in pieces(passage, lit):
+            words.append(f"{LEFT}{piece}{RIGHT}" if is_lit and marked else piece, LIT if is_lit and not marked else "")
+        table.add_row(*cells, _linked_path(passage.path), *title, words)
     return table
 
 
@@ -86,7 +119,7 @@ def mark_of(entity: EntityHit, cutoff: float) -> str:
 
 
 def _linked_path(path: str | None) -> Text:
-    """The path as people want it; a terminal that knows links opens the file."""
+    """A path as people want it; a terminal that knows links opens the file."""
     try:
         link = Path(path).as_uri() if path is not None else ""
     except ValueError:  # not an absolute path

@@ -43,7 +43,9 @@ def test_ingest_makes_an_index_reports_counts_as_json_and_again_finds_all_presen
         "photos_per_s",
         "seconds",
         "not_read",
+        "texts",
     }
+    assert set(report["texts"]) == {"seen", "read", "missing", "passages"}
     assert set(report["seconds"]) == {"read", "decode", "model", "write"}
     status, out, _ = run(*words)
     assert (status, json.loads(out)["present"], json.loads(out)["added"]) == (0, 6, 0)
@@ -94,7 +96,10 @@ def test_search_prints_the_frozen_json_form(run, index, drawn_photos):
         "relevance",
         "stack",
         "entities",
+        "text",
     }
+    assert set(hit["text"]) == {"added", "passage", "words"}  # the words stand in the name of the file
+    assert (hit["text"]["passage"], hit["text"]["words"]) == (None, ["red", "disc"])
     assert (len(answer["hits"]), hit["rank"], hit["path"]) == (2, 1, drawn_photos.red_disc.path)
     assert hit["stack"] == {"count": 1, "photo_ids": [hit["photo_id"]]}
     entity = hit["entities"][0]
@@ -270,7 +275,9 @@ def test_status_prints_the_promised_keys(run, index):
     status, out, _ = run("status", "--json")
     facts = json.loads(out)
     assert status == 0
-    assert set(facts) == {"photos", "locations", "missing", "failed", "encodings", "regions", "space", "generations"}
+    counts = {"photos", "locations", "missing", "failed", "encodings", "regions"}
+    assert set(facts) == counts | {"texts", "space", "generations"}
+    assert set(facts["texts"]) == {"documents", "passages", "kinds", "missing", "failed", "encoded"}
     assert (facts["photos"], facts["locations"], facts["encodings"], facts["missing"]) == (6, 6, 6, 0)
     _, out, _ = run("status")
     assert "photos" in out and "toy" in out

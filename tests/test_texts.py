@@ -168,14 +168,18 @@ def test_passages_are_ranked_with_the_phrase_that_answers_each_part(folder, open
         index.search("red", target="pages")  # type: ignore[arg-type]
 
 
-def test_a_part_of_a_picture_finds_the_passage_that_shows_the_same_thing(folder, open_index, drawn_photos):
+@pytest.mark.parametrize("model", ["toy", "find-mini"])
+def test_a_part_of_a_picture_finds_the_passage_that_shows_the_same_thing(folder, tmp_path, drawn_photos, model):
     (folder / "page.md").write_text(f"One. ![]({RED}.png)\n\nTwo. ![]({GREEN}.png)\n\nThree. ![]({PURPLE}.png)\n\n")
-    index = open_index()
-    index.ingest(folder)
-    asked = f"[image:{drawn_photos.red_disc_and_blue_square.path}#box=10,28,50,68]"
-    assert stems_of(index, index.search(asked, target="texts").texts[0].passage.photos) == [RED]
-    purple = next(hit.photo.id for hit in index.search("purple"))
-    assert stems_of(index, index.search(f"[photo:{purple}]", target="texts").texts[0].passage.photos) == [PURPLE]
+    config = Config().with_flags(models_interface=model, ingest_workers=0)
+    with Index.open(tmp_path / "index", config=config, create=True) as index:
+        index.ingest(folder)
+        asked = f"[image:{drawn_photos.red_disc_and_blue_square.path}#box=10,28,50,68]"
+        assert stems_of(index, index.search(asked, target="texts").texts[0].passage.photos) == [RED]
+        for name in (RED, GREEN, PURPLE):
+            (shown,) = [passage for passage in index.texts() if stems_of(index, passage.photos) == [name]]
+            found = index.search(f"[photo:{shown.photos[0]}]", target="texts").texts
+            assert found[0].passage.id == shown.id, name
 
 
 def test_filters_let_through_the_passages_of_photos_that_pass(folder, open_index):

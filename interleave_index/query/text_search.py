@@ -1,15 +1,16 @@
 """Passages ranked for a query, with the phrases that answer its parts.
 
     S = (l - m) · passage + w * sum(w_e * s_e) / sum(w_e) + nat * nats of words
-    s_e = max over phrases of (e - m) · phrase
+    s_e = max over phrases of (e - m) · phrase, and where e is a picture or a part of one, over what the passage shows
 
-l is the sentence's vector, e an entity's, m the mean of the calibration's captions (`score.py`); the words are those
-that stand in the passage or in the title of its source (`words.py`).
+l is the sentence's vector, e an entity's, m the mean of the calibration's captions (`score.py`). What a passage shows
+are the regions of the photos among its words, and these photos as wholes for an e that is one. The words are those that
+stand in the passage or in the title of its source (`words.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +18,9 @@ from numpy.typing import NDArray
 
 from ..records import Floats
 from ..records.texts import Passage, PhraseHit, Span, TextHit, TextKind
+from .candidates import nearest
 from .context import QueryContext
+from .score import best_cosines
 from .words import Occurrences, in_passages, required_passages
 
 if TYPE_CHECKING:
@@ -53,18 +56,17 @@ def search_texts(
     if not len(passage_ids) or not index.rows or span[1] <= span[0]:
         return []
     held = in_passages(store, context.words, passage_ids)
-    chosen = _candidates(index, context, passage_ids, held, max(CANDIDATES, 4 * span[1]))
+    count = max(CANDIDATES, 4 * span[1])
+    chosen = _candidates(index, context, passage_ids, held, count)
+    if _visual(context).any():  # also passages that show what looks like it
+        near = links.pairs_of(nearest(store.indexes(space_id), context.scoring, photo_ids, count))[0]
+        chosen = np.union1d(chosen, np.intersect1d(near, passage_ids))
     known, cosines = index.best(context.scoring.passages[0][None], chosen)
-    spread = np.float32(1 / np.linalg.norm(context.scoring.passages[0]).clip(1e-9))
-    total = (cosines[:, 0] - np.float32(context.scoring.passages[1])) * spread
-    total = total + np.float32(context.scoring.nat) * held.nats(known)
-    entities = context.scoring.entities
     phrases: dict[int, Floats] = {}
-    if len(entities):
+    if len(context.scoring.entities):
         phrases = store.texts.phrase_vectors(space_id, index.dim, known.tolist())
-        best = np.array([_best(phrases.get(number), entities.regions) for number in known.tolist()], np.float32)
-        weights = entities.weights / entities.weights.sum()
-        total = total + np.float32(context.scoring.entity_weight) * (best @ weights)
+    total = _sentence(context, cosines[:, 0]) + np.float32(context.scoring.nat) * held.nats(known)
+    total = total + _entities(store, space_id, context, known, phrases)
     order = np.lexsort((known, -total))[span[0] : span[1]]
     passages = store.texts.passages(known[order].tolist())
     shown = [(number, float(total[place])) for place, number in zip(order, known[order].tolist(), strict=True)]
@@ -90,6 +92,47 @@ def _candidates(index: VectorIndex, context: QueryContext, passage_ids: Ids, hel
     by_words = held.ids[np.argsort(-held.nats(held.ids), kind="stable")[:count]]
     found = np.union1d(near.ravel(), by_words)
     return np.intersect1d(found, passage_ids)
+
+
+def _sentence(context: QueryContext, cosines: Floats) -> Floats:
+    """The cosine of passages with the sentence, less what captions in general have, from standard deviations."""
+    legend, offset = context.scoring.passages
+    spread: Floats = (cosines - np.float32(offset)) / np.float32(np.linalg.norm(legend).clip(1e-9))
+    return spread
+
+
+def _entities(
+    store: Store, space_id: int, context: QueryContext, passage_ids: Ids, phrases: Mapping[int, Floats]
+) -> Floats:
+    """(n,) what the entities of a query find in these passages, weighed as in the score of a photo."""
+    entities = context.scoring.entities
+    if not len(entities):
+        return np.zeros(len(passage_ids), np.float32)
+    best = np.array([_best(phrases.get(number), entities.regions) for number in passage_ids.tolist()], np.float32)
+    visual = _visual(context)
+    if visual.any():
+        best[:, visual] = np.maximum(best[:, visual], _shown(store, space_id, context, passage_ids)[:, visual])
+    found: Floats = np.float32(context.scoring.entity_weight) * (best @ (entities.weights / entities.weights.sum()))
+    return found
+
+
+def _visual(context: QueryContext) -> NDArray[np.bool_]:
+    """(E,) whether each entity is a picture or a part of one."""
+    return np.array([part.kind != "text" for part in context.parts_of("entity")], bool)
+
+
+def _shown(store: Store, space_id: int, context: QueryContext, passage_ids: Ids) -> Floats:
+    """(n, E) best cosine of each entity with what the pictures in passages (ascending ids) show; 0 without any."""
+    best = np.zeros((len(passage_ids), len(context.scoring.entities)), np.float32)
+    of_passage, photo_ids = store.texts.inline(passage_ids)
+    there = np.isin(photo_ids, store.encoded(space_id))
+    of_passage, photo_ids = of_passage[there], photo_ids[there]
+    if len(photo_ids):
+        distinct, place = np.unique(photo_ids, return_inverse=True)
+        cosines = best_cosines(store.vectors(space_id, distinct), context.scoring.entities)
+        rows = np.searchsorted(passage_ids, of_passage)
+        np.maximum.at(best, rows, np.where(np.isneginf(cosines), np.float32(0), cosines)[place])
+    return best
 
 
 def _best(vectors: Floats | None, entities: Floats) -> Floats:

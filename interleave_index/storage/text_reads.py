@@ -104,6 +104,16 @@ def _inline(connection: Connection, passage_ids: Sequence[int]) -> dict[int, lis
     return found
 
 
+def inline_pairs(connection: Connection, passage_ids: Ids) -> tuple[Ids, Ids]:
+    """Pairs of a passage and an indexed photo among its words, of these passages."""
+    found = _inline(connection, passage_ids.tolist())
+    pairs = [
+        (passage_id, photo_id) for passage_id, photos in found.items() for photo_id in photos if photo_id is not None
+    ]
+    rows = np.array(pairs, np.int64).reshape(-1, 2)
+    return rows[:, 0], rows[:, 1]
+
+
 def _spans(phrases: str) -> tuple[tuple[int, int], ...]:
     return tuple((start, end) for start, end in json.loads(phrases))
 

@@ -87,6 +87,11 @@ class TextStore:
         """Which photos the passages of present sources show or are about."""
         return self._session.remembered("passage links", text_reads.links)
 
+    def inline(self, passage_ids: Ids) -> tuple[Ids, Ids]:
+        """Pairs of a passage and an indexed photo among its words, of these passages; see `PassageLinks`."""
+        with self._session.reading() as connection:
+            return text_reads.inline_pairs(connection, passage_ids)
+
     def passages(self, passage_ids: Sequence[int]) -> dict[int, Passage]:
         """Those of the ids that the catalog knows."""
         with self._session.reading() as connection:

@@ -132,7 +132,7 @@ NOTHING = Occurrences(NONE, np.zeros(0, np.float32), np.zeros(0, np.float32), {}
 def in_passages(store: Store, words: AskedWords, passage_ids: Ids) -> Occurrences:
     """Which of these passages (ascending ids) hold words of a query."""
     limit = _common(len(passage_ids))
-    held = {word: store.texts.holding("passage", word, limit) for word in words.every}
+    held = store.texts.all_holding("passage", words.every, limit)
     own = {word: None if ids is None else np.intersect1d(ids, passage_ids) for word, ids in held.items()}
     return _shares(words, own, len(passage_ids))
 
@@ -141,13 +141,11 @@ def in_photos(store: Store, words: AskedWords, links: PassageLinks) -> Occurrenc
     """Which photos hold words of a query, in the names of their files or in their passages."""
     photos = store.texts.count_words("photo")
     held: dict[str, Ids | None] = {}
+    by_name = store.texts.all_holding("photo", words.every, _common(photos))
+    by_text = store.texts.all_holding("passage", words.every, _common(len(links.passage_ids)))
     for word in words.every:
-        named = store.texts.holding("photo", word, _common(photos))
-        told = store.texts.holding("passage", word, _common(len(links.passage_ids)))
-        if named is None or told is None:
-            held[word] = None
-            continue
-        held[word] = np.union1d(named, links.photos_of(told))
+        named, told = by_name[word], by_text[word]
+        held[word] = None if named is None or told is None else np.union1d(named, links.photos_of(told))
     return _shares(words, held, photos)
 
 

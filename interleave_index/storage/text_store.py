@@ -123,12 +123,17 @@ class TextStore:
 
     def holding(self, source: words.Source, phrase: str, limit: int) -> Ids | None:
         """Ids of the passages, or photos by their file names, that hold a word or phrase; see `words.holding`."""
+        return self.all_holding(source, (phrase,), limit)[phrase]
 
-        def look(connection: Connection) -> Ids | None:
-            there = words.are_there(connection)
-            return words.holding(connection, source, phrase, limit) if there else words.NONE
+    def all_holding(self, source: words.Source, phrases: Sequence[str], limit: int) -> dict[str, Ids | None]:
+        """`holding` of several words or phrases, in one reading."""
 
-        return self._session.remembered(("words", source, phrase, limit), look)
+        def look(connection: Connection) -> dict[str, Ids | None]:
+            if not words.are_there(connection):
+                return dict.fromkeys(phrases, words.NONE)
+            return {phrase: words.holding(connection, source, phrase, limit) for phrase in phrases}
+
+        return self._session.remembered(("words", source, tuple(phrases), limit), look) if phrases else {}
 
     def count_words(self, source: words.Source) -> int:
         """Passages, or photos, whose words can be searched."""

@@ -39,6 +39,12 @@ def until(page, expression, arg=None, seconds=20):
         page.wait_for_timeout(50)
 
 
+def aim_at(page, target):
+    """Turn the switch of what is searched; with a query, it is asked."""
+    page.locator(f"#target input[value={target}]").check(force=True)
+    settle(page)
+
+
 def settle(page):
     until(page, "!document.body.classList.contains('busy')")
     page.wait_for_load_state("networkidle")
@@ -541,9 +547,10 @@ def test_nothing_is_fetched_from_elsewhere_and_little_is_fetched_at_all(serve_pa
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_every_text_stands_out_from_its_ground(serve_page, new_page, scheme):
-    page = new_page(serve_page(roots=()), color_scheme=scheme)
+def test_every_text_stands_out_from_its_ground(serve_page, new_page, texts_index, scheme):
+    page = new_page(serve_page(texts_index, roots=()), color_scheme=scheme)
     weak = page.evaluate(CONTRAST)
+    aim_at(page, "both")
     ask(page, "[red] on [nothing] -[blue]")
     page.click("#filter-button")
     page.wait_for_selector(".filters")
@@ -587,10 +594,11 @@ CONTRAST = """() => {
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_against_wcag_2_2_aa(serve_page, new_page, scheme, tmp_path):
+def test_axe_finds_nothing_against_wcag_2_2_aa(serve_page, new_page, texts_index, scheme, tmp_path):
     axe = pytest.importorskip("axe_playwright_python", reason="axe is not installed")
     script = (Path(axe.__file__).parent / "axe.min.js").read_text("utf-8")
-    page = new_page(serve_page(roots=(tmp_path,)), color_scheme=scheme, bypass_csp=True)  # it brings its own script
+    address = serve_page(texts_index, roots=(tmp_path,))
+    page = new_page(address, color_scheme=scheme, bypass_csp=True)  # it brings its own script
 
     def judge(state):
         page.evaluate(script)
@@ -610,6 +618,13 @@ def test_axe_finds_nothing_against_wcag_2_2_aa(serve_page, new_page, scheme, tmp
     page.wait_for_selector("#all-regions")
     page.click("#all-regions")
     judge("one photo")
+    page.keyboard.press("Escape")
+    for target in ("texts", "both"):
+        aim_at(page, target)
+        judge(target)
+    page.locator(".passage .inline").first.click()
+    page.wait_for_selector("#texts-of")
+    judge("a photo with its texts")
     page.keyboard.press("Escape")
     page.click("#ingest-button")
     page.wait_for_selector("#start-ingest")
@@ -1019,3 +1034,249 @@ def test_notes_call_a_picture_as_the_page_does(page, drawn_photos):
     ask(page, "on white")
     assert written[0].startswith("[image:")
     assert page.inner_text(".note") == "red_disc.png is there also in other photos"
+
+
+# --- texts beside the photos ------------------------------------------------------------------
+
+
+@pytest.fixture
+def noted(serve_page, new_page, texts_index):
+    """The page over photos with texts beside them."""
+    return new_page(serve_page(texts_index))
+
+
+# What stands in a passage, in order: words, lit phrases with the number of their entity, pictures by name.
+IN_ORDER = """words => [...words.childNodes].map(node => node.nodeType === 3 ? node.data
+    : node.matches(".lit") ? [Number(node.dataset.n), node.textContent]
+    : node.matches(".inline") ? {picture: node.title} : node.textContent)"""
+PASSAGE = ".passage:has-text('red disc')"
+
+
+def test_a_library_without_texts_has_no_switch(page, serve_page, new_page, texts_index):
+    assert page.locator("#target").is_hidden()
+    with_texts = new_page(serve_page(texts_index))
+    assert with_texts.locator("#target").is_visible()
+
+
+def test_texts_are_cards_with_their_pictures_in_their_places_and_lit_phrases(noted):
+    ask(noted, "[red disc] and [blue triangle]")
+    assert noted.locator("#texts").is_hidden()
+    with noted.expect_request("**/api/search") as asked:
+        aim_at(noted, "texts")
+    assert json.loads(asked.value.post_data)["target"] == "texts"
+    assert noted.locator(".card").count() == 0 and "texts, the nearest first" in noted.inner_text("#counted")
+    card = noted.locator(PASSAGE).first
+    assert card.locator("h3").inner_text() == "Shapes & <i>things</i>"
+    assert "page.md, Markdown page" in card.inner_text()
+    found = card.locator(".words-of").evaluate(IN_ORDER)
+    words = "".join(piece if isinstance(piece, str) else piece[1] for piece in found if not isinstance(piece, dict))
+    assert "\N{DOG FACE} A red disc  lies beside a blue triangle  on white paper" in words
+    lit = {piece[0]: piece[1] for piece in found if isinstance(piece, list)}
+    assert set(lit) == {0, 1} and lit[0].endswith("red disc") and lit[1].endswith("blue triangle")
+    pictures = [found.index(piece) for piece in found if isinstance(piece, dict)]
+    assert [found[at]["picture"] for at in pictures] == ["red_disc.png", "blue_triangle.png"]
+    assert [found[at - 2][0] for at in pictures] == [0, 1]  # each right behind its phrase and a blank
+    answers = [words.replace("\n", " ") for words in card.locator(".answers li").all_inner_texts()]
+    assert answers[0].startswith("red disc: ") and answers[0].endswith("red disc\N{RIGHT DOUBLE QUOTATION MARK}")
+    shown = card.locator(".lit").first.evaluate(
+        "lit => [lit.style.getPropertyValue('--c'), getComputedStyle(lit).textDecorationLine]"
+    )
+    assert shown == ["rgb(230 159 0)", "underline"]
+
+
+def test_words_of_the_query_are_marked_where_they_stand_in_whatever_form(noted):
+    ask(noted, "discs near paper")
+    aim_at(noted, "texts")
+    assert noted.locator(PASSAGE).first.locator(".asked").all_inner_texts() == ["disc", "paper"]
+
+
+def test_what_looks_like_html_in_a_text_is_shown_as_it_is(noted):
+    """No picture of its own, no handler, no bold word: a text is put in as text, wherever it stands."""
+    hostile = "<img src=x onerror=\"document.title='taken'\"> of <b>Ilse</b>"
+    ask(noted, "Ilse")
+    line = noted.locator(".spoke").first
+    assert line.inner_text() == "text: \N{HORIZONTAL ELLIPSIS} " + hostile[hostile.index("onerror") :]  # near its word
+    assert line.locator("img, b:has-text('Ilse')").count() == 0
+    noted.locator(".card .open").first.click()
+    noted.wait_for_selector("#texts-of")
+    assert hostile in noted.inner_text("#texts-of")
+    noted.keyboard.press("Escape")
+    aim_at(noted, "texts")
+    words = noted.locator(".passage .words-of").first
+    assert words.inner_text() == hostile
+    assert noted.locator(".words-of b, .words-of img[src=x], .passage h3 i, [onerror]").count() == 0
+    assert noted.title() == "interleave-index"
+
+
+def test_the_switch_is_kept_in_the_address_with_the_query(noted):
+    ask(noted, "[red]")
+    aim_at(noted, "both")
+    noted.reload()
+    noted.wait_for_selector("[data-ready]")
+    assert noted.locator("#target input:checked").input_value() == "both"
+    assert noted.locator(".passage").count() == 3 and noted.locator(".card").count() == 6
+    noted.go_back()
+    until(noted, "document.querySelector('#target input:checked').value === 'photos'")
+    settle(noted)
+    assert noted.locator("#texts").is_hidden() and noted.locator(CHIP).all_inner_texts() == ["red"]
+
+
+def test_texts_stand_above_photos_and_more_of_them_by_a_button(noted):
+    ask(noted, "a disc")
+    aim_at(noted, "both")
+    assert noted.locator("#texts h2").is_visible() and noted.locator("#photos-heading").is_visible()
+    assert noted.locator(".passage").count() == 3 and names(noted)
+    counted = noted.inner_text("#counted")
+    assert "photo" in counted and "4 texts, the nearest first" in counted
+    noted.click("#more-texts")
+    assert noted.locator(".passage").count() == 4 and noted.locator("#more-texts").is_hidden()
+
+
+def test_further_pages_of_texts_are_fetched_as_they_are_needed(noted):
+    def shorter(route):
+        body = json.loads(route.request.post_data) | {"limit": 1}
+        route.continue_(post_data=json.dumps(body))
+
+    noted.route("**/api/search", shorter)
+    noted.route("**/api/search?*", lambda route: route.continue_(url=route.request.url.replace("limit=100", "limit=1")))
+    ask(noted, "a disc")
+    with noted.expect_response(lambda answer: "cursor=" in answer.url):
+        aim_at(noted, "texts")
+    until(noted, "document.querySelector('#more-texts').hidden")
+    assert noted.locator(".passage").count() == 4 and "so far" not in noted.inner_text("#counted")
+
+
+def test_a_picture_in_a_text_opens_in_the_viewer_and_the_focus_comes_back(noted):
+    ask(noted, "[red disc]")
+    aim_at(noted, "texts")
+    picture = noted.locator(PASSAGE).first.locator(".inline").nth(1)
+    assert picture.get_attribute("aria-label") == "Open blue_triangle.png"
+    picture.focus()
+    noted.keyboard.press("Enter")
+    noted.wait_for_selector("#texts-of")
+    assert noted.inner_text(".viewer h2") == "blue_triangle.png"
+    assert "page.md, Markdown page" in noted.inner_text("#texts-of")
+    assert noted.locator(".viewer >> text=Select").count() == 0  # it is no hit
+    noted.keyboard.press("ArrowRight")
+    noted.keyboard.press("x")
+    assert noted.inner_text(".viewer h2") == "blue_triangle.png"
+    noted.locator("#texts-of .inline:not(.here)").first.click()  # the other picture of the text
+    until(noted, "document.querySelector('.viewer h2').textContent === 'red_disc.png'")
+    noted.keyboard.press("Escape")
+    until(noted, "document.activeElement.title === 'blue_triangle.png'")
+
+
+def test_a_hit_says_which_text_or_name_spoke_for_it(noted):
+    ask(noted, "Ilse")
+    assert noted.locator(".card[aria-posinset='1'] .spoke").inner_text().startswith("text: ")
+    assert noted.locator(".card[aria-posinset='1'] .open").get_attribute("aria-label").endswith(", by its text")
+    noted.locator(".card .open").first.click()
+    noted.wait_for_selector("#texts-of")
+    assert "text file" in noted.inner_text("#texts-of")
+    assert "spoke for this hit" in noted.inner_text("#texts-of")
+    noted.keyboard.press("Escape")
+    noted.locator(".words").last.fill("square")
+    noted.keyboard.press("Enter")
+    named = noted.locator(card("red_disc_and_blue_square.png"))
+    until(noted, "[...document.querySelectorAll('.spoke')].some(line => line.textContent === 'name: square')")
+    assert named.locator(".spoke").inner_text() == "name: square"
+    bottom = named.locator(".spoke").evaluate("line => line.getBoundingClientRect().bottom")
+    below = noted.eval_on_selector_all(
+        ".card, .divider",
+        "(cards, bottom) => cards.map(card => card.getBoundingClientRect().top).filter(top => top > bottom - 30)",
+        bottom,
+    )
+    assert all(top >= bottom for top in below)
+
+
+def test_pointing_at_an_entity_lights_its_phrases_alone_and_a_click_puts_them_out(noted):
+    ask(noted, "[red disc] and [blue triangle]")
+    aim_at(noted, "texts")
+    lit = noted.locator(PASSAGE).first.locator(".lit")
+
+    def off():
+        return lit.evaluate_all("all => all.filter(one => one.matches('.off')).map(one => Number(one.dataset.n))")
+
+    noted.hover(".legend .entity >> nth=1")
+    assert off() == [0]
+    noted.click(".legend .entity >> nth=1")
+    noted.mouse.move(0, 0)
+    until(noted, "!document.querySelector('.legend .entity:hover')")
+    noted.evaluate("document.activeElement.blur()")
+    assert off() == [1]
+
+
+def test_texts_are_filtered_by_the_kind_of_their_source(noted):
+    ask(noted, "a disc")
+    noted.click("#filter-button")
+    noted.wait_for_selector(".filters")
+    assert noted.locator(".filters >> text=Kind of text").count() == 0  # photos are ranked
+    aim_at(noted, "texts")
+    with noted.expect_response("**/api/search") as found:
+        noted.select_option("label:has-text('Kind of text') select", "captions")
+    assert {hit["passage"]["kind"] for hit in found.value.json()["texts"]} == {"captions"}
+    settle(noted)
+    assert noted.locator(".passage").count() == 1 and "(1)" in noted.inner_text("#filter-button")
+
+
+def test_the_switch_is_turned_by_the_arrow_keys(noted):
+    ask(noted, "[red]")
+    noted.locator("#target input:checked").focus()
+    with noted.expect_response("**/api/search"):
+        noted.keyboard.press("ArrowRight")
+    settle(noted)
+    assert noted.locator(".passage").count() == 4
+    assert noted.locator("#target").evaluate("field => field.querySelector('legend').textContent") == "Search in"
+
+
+def test_at_360_pixels_texts_and_the_switch_fit(serve_page, new_page, texts_index):
+    page = new_page(serve_page(texts_index), viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True)
+    outside = """() => [...document.querySelectorAll(".passage *, #target *, .spoke, #more-texts, .told *")]
+        .filter((node) => node.checkVisibility() && !node.matches(".unseen"))
+        .map((node) => [node, node.getBoundingClientRect()])
+        .filter(([node, place]) => place.width && (place.left < -1 || place.right > innerWidth + 1))
+        .map(([node]) => node.outerHTML.slice(0, 80))"""
+    ask(page, "[red disc] of Ilse")
+    for target in ("texts", "both"):
+        aim_at(page, target)
+        assert page.locator(".passage").count() >= 3
+        assert page.evaluate(outside) == []
+        assert page.evaluate("document.documentElement.scrollWidth") == 360
+    page.locator(".passage .inline").first.tap()
+    page.wait_for_selector("#texts-of")
+    assert page.evaluate(outside) == []
+
+
+# Contrast of the words and of the line under a lit phrase, for every colour of the palette, on the ground of a card.
+LIT_CONTRAST = """async () => {
+  const { PALETTE } = await import("/static/colours.js");
+  const card = document.querySelector(".passage"), words = document.querySelector(".passage .words-of");
+  const pen = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+  const painted = (...colours) => { for (const colour of colours) { pen.fillStyle = colour; pen.fillRect(0, 0, 1, 1); }
+    return [...pen.getImageData(0, 0, 1, 1).data]; };
+  const light = ([r, g, b]) => { const of = (c) => (c /= 255) <= .04045 ? c / 12.92 : ((c + .055) / 1.055) ** 2.4;
+    return .2126 * of(r) + .7152 * of(g) + .0722 * of(b); };
+  const ratio = (a, b) => { const [x, y] = [light(a), light(b)].sort((p, q) => q - p); return (x + .05) / (y + .05); };
+  const ground = getComputedStyle(card).backgroundColor;
+  return PALETTE.map((colour) => {
+    const mark = document.createElement("mark");
+    mark.className = "lit";
+    mark.style.setProperty("--c", `rgb(${colour.join(" ")})`);
+    words.append(mark);
+    const style = getComputedStyle(mark);
+    const found = [ratio(painted(style.color), painted(ground, style.backgroundColor)),
+      ratio(painted(style.textDecorationColor), painted(ground))];
+    mark.remove();
+    return found;
+  });
+}"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_lit_phrases_and_the_lines_under_them_stand_out_in_every_colour(serve_page, new_page, texts_index, scheme):
+    page = new_page(serve_page(texts_index), color_scheme=scheme)
+    ask(page, "[red]")
+    aim_at(page, "texts")
+    found = page.evaluate(LIT_CONTRAST)
+    assert len(found) == 12
+    assert min(words for words, _ in found) >= 4.5 and min(line for _, line in found) >= 3

@@ -68,4 +68,5 @@ export function once(path) {
   return kept.get(path);
 }
 export const masksOf = (search, id) => once(`api/search/${search}/photos/${id}/masks`);
+export const textsOf = (id) => get(`api/photos/${id}/texts`); // an ingest may change them
 export const regionsOf = (id) => once(`api/photos/${id}/regions`);

@@ -7,23 +7,26 @@ import { Filters } from "./filters.js";
 import { Grid } from "./grid.js";
 import { Ingest } from "./ingest.js";
 import { markPart } from "./mark.js";
+import { Texts } from "./texts.js";
 import { Viewer } from "./viewer.js";
 import { partOf } from "./part.js";
 
 const PAGE = 100;
 const NOTES = 2; // of an answer that are shown at once
 const FORMS = { originals: "Original files (ZIP)", coco: "COCO instances (JSON)", masks: "Masks (PNG in a ZIP)", paths: "List of paths", jsonl: "JSON lines" };
-const state = { items: [], search: null, answer: null, next: null, busy: false, chosen: new Set(), masks: true, only: -1, off: new Set(), stacks: true, exact: false, without: false, named: false, at: -1, looks: new Map() };
+const state = { items: [], search: null, answer: null, next: null, busy: false, chosen: new Set(), masks: true, only: -1, off: new Set(), stacks: true, exact: false, without: false, named: false, at: -1, target: "photos", texts: null, photos: {}, nextTexts: null, looks: new Map() };
 
 const composer = new Composer($("#compose"), () => ask({ push: true }));
+composer.turned = () => { filters.texts = composer.target !== "photos"; if (!$("#filters").hidden) filters.open(); drawFilterButton(); ask({ push: true }); };
 composer.again = later(() => ask({ push: true }), 400); // a chip was changed
 const filters = new Filters($("#filters"), () => { drawFilterButton(); ask({ push: true }); });
 const ingest = new Ingest(() => { refreshLibrary(); if (!composer.body().length) ask(); });
 const grid = new Grid($("#hits"), {
   open: (index) => open(index), choose: (index, range) => choose(index, range), chosen: (id) => state.chosen.has(id),
   like: (index) => like(state.items[index].photo), more: () => more(), masks: (item, pointed) => shapes(item, pointed) });
+const texts = new Texts($("#texts"), { open: (photo) => openPhoto(photo), name: (n) => nameOf(n, state.answer.entities[n]), more: () => moreTexts() });
 const viewer = new Viewer({
-  step: (by) => open(state.at + by), like, add: (part) => add(part), replace: (part) => add(part, true), chosen: (id) => state.chosen.has(id), choose: (id) => choose(state.items.findIndex((item) => item.photo.id === id)),
+  step: (by) => state.at < 0 || open(state.at + by), listed: (id) => state.items.some((item) => item.photo.id === id), like, add: (part) => add(part), replace: (part) => add(part, true), chosen: (id) => state.chosen.has(id), choose: (id) => choose(state.items.findIndex((item) => item.photo.id === id)),
   again: (item) => look(item), heat: (item) => api.post("api/heat", { photo: item.photo.id, parts: composer.body() }), name: (n, entity) => nameOf(n, entity), closed: () => grid.focus(state.at),
   other: async (id) => { const photo = await api.get(`api/photos/${id}`); viewer.show({ photo }, { search: null, first: true, last: true }); },
   mark: async (photo, dialog) => {
@@ -50,11 +53,12 @@ async function ask({ push = false, scroll = 0 } = {}) {
     if (parts.length) {
       const began = performance.now();
       state.named = composer.parts.some((part) => (part.photo || part.region) && !part.not);
-      const answer = await api.post("api/search", { parts, filters: limits, limit: PAGE, stacks: state.stacks, ...(state.exact ? { ground: "exact" } : {}), ...(state.without && state.named ? { exclude_self: true } : {}) }, signal);
-      Object.assign(state, { answer, search: answer.search, next: answer.next, items: answer.hits.map((hit) => ({ photo: hit.photo, hit })), took: performance.now() - began });
+      const aim = composer.target === "photos" ? {} : { target: composer.target, text_kinds: filters.kinds };
+      const answer = await api.post("api/search", { parts, filters: limits, limit: PAGE, ...aim, stacks: state.stacks, ...(state.exact ? { ground: "exact" } : {}), ...(state.without && state.named ? { exclude_self: true } : {}) }, signal);
+      Object.assign(state, { answer, search: answer.search, next: answer.next, target: composer.target, texts: answer.texts, photos: answer.photos, nextTexts: answer.next_texts, items: answer.hits.map((hit) => ({ photo: hit.photo, hit })), took: performance.now() - began });
     } else {
       const listed = await api.get(browsing(limits), signal);
-      Object.assign(state, { answer: null, search: null, next: listed.next, total: listed.total, items: listed.photos.map((photo) => ({ photo })) });
+      Object.assign(state, { answer: null, search: null, target: "photos", texts: null, next: listed.next, total: listed.total, items: listed.photos.map((photo) => ({ photo })) });
     }
     const there = new Set(state.items.map((item) => item.photo.id));
     for (const id of state.chosen) if (!there.has(id)) state.chosen.delete(id);
@@ -106,6 +110,23 @@ async function more() {
   } finally { state.busy = false; }
 }
 
+async function moreTexts() {
+  const { search, nextTexts } = state;
+  if (nextTexts === null || state.fetching) return;
+  state.fetching = true;
+  try {
+    const page = await api.get(`api/search?cursor=${encodeURIComponent(nextTexts)}&limit=${PAGE}`);
+    if (state.search !== search) return;
+    Object.assign(state, { nextTexts: page.next_texts, texts: state.texts.concat(page.texts), photos: { ...state.photos, ...page.photos } });
+    show();
+  } catch (problem) {
+    if (problem.status === 410) return renew();
+    state.nextTexts = null;
+    say(problem.message, "bad");
+    show();
+  } finally { state.fetching = false; }
+}
+
 // The server does not hold the search any more: it is asked again, and the page stays where it is.
 async function renew() {
   await ask({ scroll: scrollY });
@@ -124,9 +145,12 @@ async function held(act) {
 
 function show(reset = false) {
   grid.show(state.items, { captions: Boolean(state.answer), cutoff: state.answer?.cutoff, reset });
+  texts.show({ texts: state.texts, photos: state.photos, few: state.target === "both", ended: state.nextTexts === null, reset });
+  $("#photos-heading").hidden = state.target !== "both";
+  document.body.classList.toggle("only-texts", state.target === "texts");
   facts();
   drawSelection();
-  $("#end").textContent = !state.items.length ? nothing() : state.next === null && state.items.length > 20 ? "That is all." : "";
+  $("#end").textContent = state.target === "texts" ? (state.texts.length ? "" : `No text ${filters.count ? "passes the filters" : "was found"}.`) : !state.items.length ? nothing() : state.next === null && state.items.length > 20 ? "That is all." : "";
 }
 
 function nothing() {
@@ -134,8 +158,13 @@ function nothing() {
   return filters.count ? "No photo passes the filters." : "There are no photos yet. Take some in with the button above.";
 }
 
-// How many of the hits so far are meant; those stand first.
+// How many of the hits so far are meant; those stand first. Texts are ranked, and none of them is said to be meant.
 function counted() {
+  const told = state.texts ? `${count(state.texts.length, "text")}, the nearest first${state.nextTexts ? ", so far" : ""}` : "";
+  return state.target === "texts" ? told : [countedPhotos(), told].filter(Boolean).join(" · ");
+}
+
+function countedPhotos() {
   const meant = state.items.filter((item) => item.hit.meant).length, more = state.items.length - meant;
   const far = state.next ? " so far" : "";
   if (!state.items.length) return "No photo was searched";
@@ -151,19 +180,20 @@ function facts() {
     return;
   }
   const toggle = (label, name, on, act) => button(label, name, act, { "aria-pressed": String(on) });
-  const legend = answer.entities.map((entity, n) => el("li", {}, el("button", { type: "button", class: "entity", vars: colours(n), "aria-pressed": String(!state.off.has(n)), title: "Point: these masks alone. Click: show or hide them.",
-    on: { pointerenter: () => { state.only = n; grid.refresh(); }, pointerleave: () => { state.only = -1; grid.refresh(); }, focus: () => { state.only = n; grid.refresh(); }, blur: () => { state.only = -1; grid.refresh(); },
-      click: (event) => { const off = state.off; off.has(n) ? off.delete(n) : off.add(n); event.currentTarget.setAttribute("aria-pressed", String(!off.has(n))); state.only = -1; grid.refresh(); } } },
+  const only = (n) => { state.only = n; grid.refresh(); texts.light(state.off, n); };
+  const legend = answer.entities.map((entity, n) => el("li", {}, el("button", { type: "button", class: "entity", vars: colours(n), "aria-pressed": String(!state.off.has(n)), title: state.target === "texts" ? "Point: these phrases alone. Click: show or hide them." : "Point: these masks alone. Click: show or hide them.",
+    on: { pointerenter: () => only(n), pointerleave: () => only(-1), focus: () => only(n), blur: () => only(-1),
+      click: (event) => { const off = state.off; off.has(n) ? off.delete(n) : off.add(n); event.currentTarget.setAttribute("aria-pressed", String(!off.has(n))); only(-1); } } },
   el("i", { class: "dot" }), entity.negative ? el("b", {}, "not") : null, el("span", {}, nameOf(n, entity)))));
   clear($("#facts"), el("div", { class: "facts" },
-    legend.length ? el("ul", { class: "legend", "aria-label": "What masks are for" }, legend) : null,
+    legend.length ? el("ul", { class: "legend", "aria-label": state.target === "texts" ? "What lit phrases are for" : "What masks are for" }, legend) : null,
     el("span", { class: "grow" }),
-    toggle("Masks", "region", state.masks, (event) => { state.masks = !state.masks; event.currentTarget.setAttribute("aria-pressed", String(state.masks)); grid.refresh(); }),
+    state.target === "texts" ? null : [toggle("Masks", "region", state.masks, (event) => { state.masks = !state.masks; event.currentTarget.setAttribute("aria-pressed", String(state.masks)); grid.refresh(); }),
     toggle("Look closely", "eye", state.exact, () => { state.exact = !state.exact; ask(); }),
     toggle("Stacks", "stack", state.stacks, () => { state.stacks = !state.stacks; ask(); }),
     state.named ? toggle("Leave out its photo", "without", state.without, () => { state.without = !state.without; ask(); }) : null,
-    button("Export", "export", (event) => exportMenu(event.currentTarget))),
-  el("p", { class: "soft small", id: "counted" }, el("strong", {}, counted()), ` · ${answer.path === "exact" ? "every photo was scored" : "the nearest were scored"} · ${Math.round(state.took)} ms`),
+    button("Export", "export", (event) => exportMenu(event.currentTarget))]),
+  el("p", { class: "soft small", id: "counted" }, el("strong", {}, counted()), state.target === "texts" ? null : ` · ${answer.path === "exact" ? "every photo was scored" : "the nearest were scored"}`, ` · ${Math.round(state.took)} ms`),
   notes(answer.notes.map(inWords)));
 }
 
@@ -236,6 +266,13 @@ function open(index) {
   state.at = index;
   viewer.show(state.items[index], { search: state.search, first: index === 0, last: index === state.items.length - 1 && state.next === null });
   if (index > state.items.length - 5) more();
+}
+
+// A photo that a text shows: beside the hits, or among them.
+function openPhoto(photo) {
+  const item = state.items.find((one) => one.photo.id === photo.id) || { photo };
+  state.at = -1;
+  viewer.show(item, { search: item.hit ? state.search : null, first: true, last: true });
 }
 
 function like(photo) {
@@ -316,8 +353,8 @@ function exportMenu(anchor) {
 
 function remember() {
   history.replaceState({ scroll: scrollY }, "");
-  const saved = { parts: composer.saved(), filters: filters.values };
-  const plain = saved.parts.length || filters.count ? `#q=${encodeURIComponent(JSON.stringify(saved))}` : location.pathname;
+  const { target } = composer, saved = { parts: composer.saved(), filters: filters.values, ...(target === "photos" ? {} : { target }) };
+  const plain = saved.parts.length || filters.count || saved.target ? `#q=${encodeURIComponent(JSON.stringify(saved))}` : location.pathname;
   if (plain !== location.hash) history.pushState(null, "", plain);
 }
 
@@ -326,9 +363,15 @@ function recall(place = history.state) {
   let saved = { parts: [], filters: {} };
   try { if (location.hash.startsWith("#q=")) saved = JSON.parse(decodeURIComponent(location.hash.slice(3))); } catch { /* a link that was cut off */ }
   composer.set(Array.isArray(saved.parts) ? saved.parts : []);
+  aimAt(saved.target);
   filters.set(saved.filters || {});
   drawFilterButton();
   return ask({ scroll: place?.scroll || 0 });
+}
+
+function aimAt(target) {
+  composer.target = target;
+  filters.texts = composer.target !== "photos";
 }
 
 const THEMES = ["auto", "light", "dark"];
@@ -347,6 +390,8 @@ function drawFilterButton() {
 async function refreshLibrary() {
   const status = await api.get("api/status");
   composer.most = status.limits.parts;
+  composer.texts = status.texts.passages > 0;
+  aimAt(composer.target); // the switch is there where there are texts
   $("#library").textContent = count(status.photos - 0, "photo");
 }
 
@@ -396,7 +441,7 @@ addEventListener("drop", (event) => {
   if (known) composer.addPicture({ photo: id, shown: api.thumbnail(id), name: known.photo.name, width: known.photo.width, height: known.photo.height });
   else composer.addFiles(event.dataTransfer.files);
 });
-$("#home").addEventListener("click", (event) => { event.preventDefault(); composer.set([]); filters.set({}); drawFilterButton(); ask({ push: true }); });
+$("#home").addEventListener("click", (event) => { event.preventDefault(); composer.set([]); aimAt("photos"); filters.set({}); drawFilterButton(); ask({ push: true }); });
 
 async function start() {
   theme();

@@ -9,6 +9,7 @@ import { partOf } from "./part.js";
 //   | {kind: "picture", upload | photo | region, shown, width, height, mark, weight, not}
 const BRACKET = /(-?)\[([^[\]]+)\](?:\^([0-9]*\.?[0-9]+))?/;
 const WEIGHTS = [0.25, 0.5, 1, 2, 4];
+const TARGETS = { photos: "Photos", texts: "Texts", both: "Both" };
 
 export class Composer {
   constructor(form, search) {
@@ -22,7 +23,9 @@ export class Composer {
     this.phrase = button("Outline", "region", () => this.markPhrase(), { class: "labelled", id: "phrase", title: "Outline these words on every photo, as brackets do (Ctrl E)" });
     this.phrase.addEventListener("mousedown", (event) => event.preventDefault()); // the selection stays
     this.wipe = button("Empty the query", "close", () => { this.set([]); this.search(); }, { quiet: true, id: "wipe" });
-    const inner = el("div", { class: "asks" }, this.field, this.wipe, this.phrase,
+    this.switch = el("fieldset", { class: "switch", id: "target", hidden: true }, el("legend", { class: "unseen" }, "Search in"), Object.entries(TARGETS).map(([value, words]) =>
+      el("label", {}, el("input", { type: "radio", name: "target", value, on: { change: () => { this.target = value; this.turned?.(); } } }), el("span", {}, words))));
+    const inner = el("div", { class: "asks" }, this.field, this.wipe, this.switch, this.phrase,
       button("Picture", "picture", () => this.files.click(), { class: "labelled", id: "add-picture", title: "Add a picture to the query; or drop or paste one" }),
       el("button", { class: "button main", id: "go" }, icon("search"), el("span", {}, "Search")), this.files);
     this.trouble = el("p", { class: "trouble", role: "alert", hidden: true });
@@ -40,6 +43,15 @@ export class Composer {
       const { upload, photo, region } = part;
       return [{ ...(upload ? { upload } : region ? { region } : { photo }), ...(part.mark || {}), ...more }];
     });
+  }
+
+  // What is searched: photos, the texts beside them, or both. The switch is there where there are texts.
+  get target() { return this.aim || "photos"; }
+
+  set target(value) {
+    this.aim = value in TARGETS ? value : "photos";
+    for (const one of this.switch.querySelectorAll("input")) one.checked = one.value === this.aim;
+    this.switch.hidden = !this.texts && this.aim === "photos";
   }
 
   set(parts) {

@@ -3,8 +3,9 @@
 import { button, clear, count, el } from "./dom.js";
 import * as api from "./api.js";
 import { placeMap } from "./map.js";
+import { kindOf } from "./texts.js";
 
-const EMPTY = { after: "", before: "", camera: "", folder: "", within: null };
+const EMPTY = { after: "", before: "", camera: "", folder: "", within: null, kind: "" };
 
 export class Filters {
   constructor(root, changed) {
@@ -19,7 +20,10 @@ export class Filters {
     return { ...(after ? { after: `${after}T00:00:00` } : {}), ...(until ? { before: `${until}T00:00:00` } : {}), ...(camera ? { camera } : {}), ...(folder ? { folder } : {}), ...(within ? { within } : {}) };
   }
 
-  get count() { return Object.values(this.values).filter(Boolean).length - (this.values.after && this.values.before ? 1 : 0); }
+  // Kinds of sources that passages may come from; texts: whether passages are asked for.
+  get kinds() { return this.texts && this.values.kind ? [this.values.kind] : []; }
+
+  get count() { return Object.entries(this.values).filter(([name, value]) => value && (name !== "kind" || this.texts)).length - (this.values.after && this.values.before ? 1 : 0); }
 
   set(values) { this.values = { ...EMPTY, ...values }; if (!this.root.hidden) this.open(); }
 
@@ -30,7 +34,7 @@ export class Filters {
 
   async open() {
     this.facets = await api.get("api/facets");
-    const { cameras, folders, months } = this.facets;
+    const { cameras, folders, months, texts } = this.facets;
     const field = (label, input) => el("label", {}, el("span", {}, label), input);
     const on = (name) => ({ change: (event) => this.#change(name, event.target.value) });
     const pick = (name, rows, every, short = (text) => text) => el("select", { on: on(name) }, el("option", { value: "" }, every), rows.map((row) => el("option", { value: row.name, selected: row.name === this.values[name], title: row.name }, `${short(row.name)} (${row.photos.toLocaleString("en")})`)));
@@ -42,6 +46,7 @@ export class Filters {
       months.length ? [field("From", date("after")), field("To", date("before"))] : null,
       cameras.length ? field("Camera", pick("camera", cameras, "any")) : null,
       folders.length > 1 ? field("Folder", pick("folder", folders, "any", inside)) : null,
+      this.texts && texts.length > 1 ? field("Kind of text", pick("kind", texts.map(({ kind, passages }) => ({ name: kind, photos: passages })), "any", kindOf)) : null,
       button("Clear filters", "undo", () => { this.values = { ...EMPTY }; this.changed(); this.open(); }, { disabled: !this.count }),
       months.length || cameras.length || folders.length > 1 || this.facets.places.length ? null : el("p", { class: "soft" }, "These photos carry no dates, cameras or places to filter by.")),
     this.facets.places.length ? this.#map() : null));

@@ -3,8 +3,9 @@
 import { button, colours, count, el, icon, likely, percent } from "./dom.js";
 import * as api from "./api.js";
 import { paint } from "./masks.js";
+import { spoke } from "./texts.js";
 
-const GAP = 10, STRIP = 30, DIVIDER = 46, AHEAD = 900;
+const GAP = 10, STRIP = 30, LINE = 20, DIVIDER = 46, AHEAD = 900;
 const LONG_PRESS = 500; // ms
 const REST = 90, BUDGET = 6; // ms: how long a card must stay before its masks are fetched; of painting in a frame
 
@@ -46,7 +47,7 @@ export class Grid {
     const close = (last) => {
       const fitted = (width - GAP * (row.length - 1)) / sum;
       const height = last ? Math.min(fitted, target * 1.15) : fitted;
-      const strip = this.captions ? STRIP : 0;
+      const strip = this.captions ? STRIP + (row.some(([index]) => this.items[index].hit?.text) ? LINE : 0) : 0;
       let left = 0;
       const cells = row.map(([index, aspect]) => { const cell = { index, left, width: aspect * height }; left += cell.width + GAP; return cell; });
       this.rows.push({ top, height, whole: height + strip, cells });
@@ -151,12 +152,14 @@ export class Grid {
       this.#meter(hit),
       el("span", { class: "found" }, hit.entities.map((entity, n) => el("i", { class: `dot ${entity.present ? "" : "absent"}`, vars: colours(n), title: `${entity.negative ? "not " : ""}${entity.text}: ${entity.verdict}, ${likely(entity)}` }))),
       hit.stack.length ? el("span", { class: "alike", title: count(hit.stack.length, "near-duplicate") }, icon("stack"), `+${hit.stack.length}`) : null) : null;
+    const text = hit?.text && this.captions ? spoke(hit.text) : null;
+    const line = text ? el("p", { class: "spoke", dir: "auto", title: `${text.label}: ${text.words}` }, el("b", {}, `${text.label}: `), text.words) : null;
     const hold = { soon: 0 }; // on a touch screen a long press begins the selection
     open.addEventListener("pointerdown", (event) => { if (event.pointerType === "touch") hold.soon = setTimeout(() => { hold.held = true; this.acts.choose(index); }, LONG_PRESS); });
     for (const kind of ["pointerup", "pointercancel", "pointermove"]) open.addEventListener(kind, () => clearTimeout(hold.soon));
     open.addEventListener("contextmenu", (event) => { if (hold.held) event.preventDefault(); });
     open.addEventListener("click", (event) => { if (hold.held) { hold.held = false; event.stopImmediatePropagation(); } }, { capture: true });
-    const node = el("li", { class: "card", "aria-setsize": -1, "aria-posinset": index + 1, on: { pointerenter: point(true), pointerleave: point(false) } }, open, pick, like, strip);
+    const node = el("li", { class: "card", "aria-setsize": -1, "aria-posinset": index + 1, on: { pointerenter: point(true), pointerleave: point(false) } }, open, pick, like, strip, line);
     const card = { node, open, pick, canvas, item };
     this.#dress(card);
     return card;
@@ -165,7 +168,7 @@ export class Grid {
   #dress(card) {
     const { photo, hit } = card.item;
     const found = hit ? hit.entities.filter((entity) => entity.present && !entity.negative).map((entity) => entity.text) : [];
-    card.open.setAttribute("aria-label", hit ? `Hit ${hit.rank}: ${photo.name}, relevance ${percent(hit.relevance)}${hit.meant ? "" : ", probably not meant"}${found.length ? `, with ${found.join(", ")}` : ""}` : photo.name);
+    card.open.setAttribute("aria-label", hit ? `Hit ${hit.rank}: ${photo.name}, relevance ${percent(hit.relevance)}${hit.meant ? "" : ", probably not meant"}${found.length ? `, with ${found.join(", ")}` : ""}${hit.text ? `, by its ${spoke(hit.text).label}` : ""}` : photo.name);
     card.open.title = photo.name;
     const chosen = this.acts.chosen(photo.id);
     card.pick.setAttribute("aria-pressed", String(chosen));

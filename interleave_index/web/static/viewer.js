@@ -3,6 +3,7 @@
 import { $, button, clear, colours, count, el, icon, likely, percent, say } from "./dom.js";
 import * as api from "./api.js";
 import { area, covers, fitted, paint, paintHeat } from "./masks.js";
+import { textsOf } from "./texts.js";
 
 export class Viewer {
   // acts: {step(by), like(photo), add(part), replace(part), again(hit) -> promise of a looked-at hit, query() -> parts, chosen, choose}
@@ -23,7 +24,7 @@ export class Viewer {
   }
 
   async show(item, { search, first, last }) {
-    Object.assign(this, { item, search, regions: [], entities: [], hovered: -1, picked: -1, only: -1, point: null, heat: null, warm: 0, looking: false });
+    Object.assign(this, { item, search, regions: [], entities: [], hovered: -1, picked: -1, only: -1, point: null, texts: null, heat: null, warm: 0, looking: false });
     this.all = this.all && true;
     const { photo } = item;
     this.hit = item.hit;
@@ -37,11 +38,13 @@ export class Viewer {
     this.#panel();
     this.#draw();
     const mine = item;
-    const [masks, stored] = await Promise.all([
+    const [masks, stored, texts] = await Promise.all([
       search && this.hit ? api.masksOf(search, photo.id).catch(() => []) : [],
-      api.regionsOf(photo.id).catch(() => ({ regions: [] }))]);
+      api.regionsOf(photo.id).catch(() => ({ regions: [] })),
+      api.textsOf(photo.id).catch(() => null)]);
     if (this.item !== mine) return;
     if (!this.hit?.looked) this.entities = masks;
+    this.texts = texts;
     this.regions = stored.regions.map((region) => ({ ...region, area: area(region.mask) }));
     this.#panel();
     this.#draw();
@@ -111,7 +114,7 @@ export class Viewer {
   // --- what stands beside it -----------------------------------------------------------------
 
   #panel() {
-    clear(this.side, this.#actions(), this.#picked(), this.#found(), this.#regionList(), this.#facts(), this.#stack());
+    clear(this.side, this.#actions(), this.#picked(), this.#found(), this.#told(), this.#regionList(), this.#facts(), this.#stack());
   }
 
   #actions() {
@@ -121,7 +124,7 @@ export class Viewer {
       button("More like this", "like", close(() => this.acts.like(photo)), { class: "main" }),
       button("Add to query", "add", close(() => this.acts.add({ photo: photo.id, shown: api.thumbnail(photo.id), name: photo.name, width: photo.width, height: photo.height }))),
       button("Mark a part…", "box", () => this.acts.mark(photo, this.dialog)),
-      button(this.acts.chosen(photo.id) ? "Selected" : "Select", "check", () => { this.acts.choose(photo.id); this.#panel(); }, { "aria-pressed": String(this.acts.chosen(photo.id)) }));
+      !this.acts.listed(photo.id) ? null : button(this.acts.chosen(photo.id) ? "Selected" : "Select", "check", () => { this.acts.choose(photo.id); this.#panel(); }, { "aria-pressed": String(this.acts.chosen(photo.id)) }));
   }
 
   #picked() {
@@ -153,6 +156,12 @@ export class Viewer {
       el("div", { class: "row wrap" }, button(this.looking ? "Looking …" : hit.looked ? "Looked closely" : "Look closely", "eye", () => this.#look(), { disabled: this.looking || hit.looked, title: "The model looks at this photo again, with the query in mind" }),
       button("Heat map", "fire", () => this.#warmth(), { "aria-pressed": String(Boolean(this.heat)), id: "heat", title: "How much every place resembles a part of the query" })),
       this.heat ? el("p", { class: "soft hint" }, this.#legend()) : null);
+  }
+
+  // What the texts beside the photo say; those that spoke for the hit first.
+  #told() {
+    if (!this.texts) return null;
+    return textsOf(this.texts, { here: this.item.photo.id, match: this.hit?.text, open: (photo) => this.acts.other(photo.id) });
   }
 
   #legend() {
@@ -219,7 +228,7 @@ export class Viewer {
 
   #key(event) {
     if (event.target.matches("input, select, textarea") || event.ctrlKey || event.metaKey || event.altKey) return;
-    const act = { ArrowLeft: () => this.acts.step(-1), ArrowRight: () => this.acts.step(1), r: () => this.#toggle(), x: () => { this.acts.choose(this.item.photo.id); this.#panel(); },
+    const act = { ArrowLeft: () => this.acts.step(-1), ArrowRight: () => this.acts.step(1), r: () => this.#toggle(), x: () => { if (this.acts.listed(this.item.photo.id)) { this.acts.choose(this.item.photo.id); this.#panel(); } },
       m: () => { this.dialog.close(); this.acts.like(this.item.photo); } }[event.key];
     if (act) { event.preventDefault(); event.stopPropagation(); act(); }
   }

@@ -39,6 +39,8 @@ class Job:
     encoded: int = 0
     failures: int = 0
     photos_per_s: float = 0.0
+    passages: int = 0
+    passages_total: int = 0
     report: IngestReport | None = None
     detail: str = ""
     version: int = 0
@@ -49,6 +51,7 @@ class Job:
         """Progress from the run."""
         self.stage, self.done, self.total, self.encoded = step.stage, step.done, step.total, step.encoded
         self.failures, self.photos_per_s = step.failed, step.photos_per_s
+        self.passages, self.passages_total = step.passages, step.passages_total
         self.version += 1
 
     def to_json(self) -> dict[str, Any]:
@@ -64,6 +67,8 @@ class Job:
             "encoded": self.encoded,
             "failed": self.failures,
             "photos_per_s": round(self.photos_per_s, 2),
+            "passages": self.passages,
+            "passages_total": self.passages_total,
             "detail": self.detail,
             "report": report,
         }

@@ -236,6 +236,8 @@ class JobAnswer(Shape):
     encoded: int
     failed: int
     photos_per_s: float
+    passages: Annotated[int, Field(description="of texts, that went through the model; they come after the photos")]
+    passages_total: int
     detail: str
     report: Annotated[dict[str, Any] | None, Field(description="as `ingest --json` writes it; once the job has ended")]
 

@@ -424,6 +424,33 @@ def test_taking_photos_in_shows_progress_and_the_files_that_failed(serve_page, n
     assert names(page)[0] in {f"{number}.png" for number in range(4)}
 
 
+def test_texts_are_taken_in_after_the_photos_with_their_own_progress(serve_page, new_page, tmp_path, draw):
+    (tmp_path / "new").mkdir()
+    draw.save(draw.paint({"orange": draw.rectangle(8, 5, 48, 60)}), tmp_path / "new" / "one.png")
+    (tmp_path / "new" / "page.md").write_text("# One\n\nAn orange square. ![](one.png)\n\n# Two\n\nAnd more words.")
+    page = new_page(serve_page(roots=(tmp_path / "new",)))
+    assert page.locator("#target").is_hidden()
+
+    def reading(route):
+        job = {"job": "x", "folders": ["new"], "state": "running", "stage": "texts", "done": 1, "total": 1}
+        counts = {"encoded": 1, "failed": 0, "photos_per_s": 3.0, "passages": 30, "passages_total": 120}
+        route.fulfill(status=202, json=job | counts | {"detail": "", "report": None})
+
+    page.route("**/api/ingest", reading, times=1)
+    page.route("**/api/ingest/x/events", lambda route: route.abort())
+    page.click("#ingest-button")
+    page.click("#start-ingest")
+    page.wait_for_selector("text=Reading texts")
+    assert "30 of 120 passages" in page.inner_text(".sheet[open] .body")
+    page.trouble.clear()  # the browser itself notes that the events failed
+    page.keyboard.press("Escape")
+    page.click("#ingest-button")
+    page.click("#start-ingest")
+    page.wait_for_selector("text=1 added")
+    assert "2 passages of texts" in page.inner_text(".sheet[open] .body")
+    until(page, "!document.querySelector('#target').hidden")
+
+
 def test_filters_narrow_what_is_shown(serve_page, new_page, tmp_path, draw):
     from interleave_index.service import Index
 
@@ -1204,6 +1231,25 @@ def test_pointing_at_an_entity_lights_its_phrases_alone_and_a_click_puts_them_ou
     until(noted, "!document.querySelector('.legend .entity:hover')")
     noted.evaluate("document.activeElement.blur()")
     assert off() == [1]
+
+
+def test_a_phrase_that_is_only_the_nearest_one_has_a_dotted_line_and_says_so(noted):
+    def turn(route):
+        answer = route.fetch()
+        found = answer.json()
+        for number, hit in enumerate(found["texts"] or ()):
+            hit["entities"][0] |= {"score": 0.2 if number else 0.6}
+        route.fulfill(response=answer, json=found)
+
+    noted.route("**/api/search", turn)
+    ask(noted, "[red disc]")
+    aim_at(noted, "texts")
+    styles = noted.eval_on_selector_all(
+        ".passage .lit", "all => all.map(lit => getComputedStyle(lit).textDecorationStyle)"
+    )
+    assert styles[0] == "solid" and len(styles) > 1 and set(styles[1:]) == {"dotted"}
+    said = noted.locator(".answers").all_inner_texts()
+    assert "nearest is" not in said[0] and all("nearest is" in words for words in said[1:])
 
 
 def test_texts_are_filtered_by_the_kind_of_their_source(noted):

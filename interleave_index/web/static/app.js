@@ -400,6 +400,7 @@ function help() {
   const dialog = el("dialog", { class: "sheet", "aria-label": "Help", on: { close: () => dialog.remove() } }, el("header", {}, el("h2", {}, "How to ask"), button("Close", "close", () => dialog.close(), { quiet: true })),
     el("div", { class: "body" }, el("p", {}, "Write what the photo shows. Put what you want to see masked in brackets: ", el("code", {}, "[a dog] on a beach"), ". A minus before a bracket keeps things out: ", el("code", {}, "-[a person]"), "."),
       el("p", {}, "Drop, paste or add a picture anywhere in the sentence; click it to mark the part that is meant. In a photo, click a part to search for more like it."),
+      composer.texts ? el("p", {}, "Captions, notes and pages beside your photos are searched by the switch: Texts, or Both.") : null,
       el("dl", { class: "keys" }, KEYS.flatMap(([key, words]) => [el("dt", {}, el("kbd", {}, key)), el("dd", {}, words)])), el("p", {}, el("a", { href: "docs" }, "The same for programs: the REST API"))));
   document.body.append(dialog);
   dialog.showModal();

@@ -3,7 +3,7 @@
 import { button, clear, count, el } from "./dom.js";
 import * as api from "./api.js";
 
-const STAGES = { scan: "Looking for photos", ingest: "Taking photos in", optimize: "Making the index fast" };
+const STAGES = { scan: "Looking for photos", ingest: "Taking photos in", texts: "Reading texts", optimize: "Making the index fast" };
 
 export class Ingest {
   constructor(done) {
@@ -53,14 +53,16 @@ export class Ingest {
   }
 
   #show(job) {
-    const running = job.state === "running", share = job.total ? job.done / job.total : 0;
+    const running = job.state === "running", reads = running && job.stage === "texts"; // texts come after the photos
+    const [done, total, what] = reads ? [job.passages, job.passages_total, "passage"] : [job.done, job.total, "file"], share = total ? done / total : 0;
     const bar = el("progress", { max: 1, "aria-label": "Progress" });
-    if (job.total || !running) bar.value = running ? share : 1;
+    if (total || !running) bar.value = running ? share : 1;
     const report = job.report;
     const counts = report ? ["added", "changed", "moved", "duplicate", "present", "missing"].filter((name) => report[name]).map((name) => `${report[name].toLocaleString("en")} ${name}`) : [];
+    if (report?.texts.passages) counts.push(`${count(report.texts.passages, "passage")} of texts`);
     const headline = { running: STAGES[job.stage], done: "Done", stopped: "Stopped; the next run goes on from here", failed: "Failed" }[job.state];
     clear(this.body, el("p", { class: "soft" }, job.folders.join(", ")), el("p", { class: "big", role: "status" }, headline), bar,
-      el("p", {}, running ? `${job.done.toLocaleString("en")}${job.total ? ` of ${count(job.total, "file")}` : ""} · ${job.photos_per_s.toFixed(1)} photos/s · ${job.failed} failed` : [...counts, report?.failed.length ? `${report.failed.length} failed` : null].filter(Boolean).join(" · ") || job.detail || "nothing new"),
+      el("p", {}, running ? `${done.toLocaleString("en")}${total ? ` of ${count(total, what)}` : ""} · ${reads ? "" : `${job.photos_per_s.toFixed(1)} photos/s · `}${job.failed} failed` : [...counts, report?.failed.length ? `${report.failed.length} failed` : null].filter(Boolean).join(" · ") || job.detail || "nothing new"),
       report?.failed.length ? el("details", { open: report.failed.length < 20, class: "failures" }, el("summary", {}, `${count(report.failed.length, "file")} could not be read`),
         el("ul", {}, report.failed.slice(0, 1000).map((one) => el("li", {}, el("b", {}, one.path.split("/").pop()), el("span", {}, one.detail), el("small", { class: "soft" }, one.path))))) : null,
       el("div", { class: "row" }, running ? button("Stop", "close", () => api.remove(`api/ingest/${job.job}`)) : button("Take in more", "add", async () => this.#choose((await api.get("api/status")).roots))));

@@ -90,17 +90,19 @@ export class Texts {
     if (!texts) return;
     this.section.classList.toggle("beside", few);
     if (reset) this.best = texts.flatMap((hit) => hit.entities).reduce((best, { entity, score }) => best.set(entity, Math.max(score, best.get(entity) ?? 0)), new Map());
-    if (reset) { this.shown = few ? AT_ONCE : Infinity; clear(this.list); }
+    if (reset) { this.lights = [new Set(), -1]; this.shown = few ? AT_ONCE : Infinity; clear(this.list); }
     this.#fill();
   }
 
   // Which entities are lit: not those that are off, and one alone where there is one.
   light(off, only) {
+    this.lights = [off, only];
     for (const mark of this.list.querySelectorAll(".lit, .answers li")) mark.classList.toggle("off", only >= 0 ? Number(mark.dataset.n) !== only : off.has(Number(mark.dataset.n)));
   }
 
   #fill() {
     for (let at = this.list.children.length; at < Math.min(this.shown, this.texts.length); at++) this.list.append(this.#card(this.texts[at]));
+    this.light(...this.lights);
     this.further.hidden = this.ended && this.shown >= this.texts.length;
     this.near.disconnect(); // it tells of changes: a button that is still near is looked at anew
     this.near.observe(this.further);

@@ -9,6 +9,7 @@ from ..records.texts import PICTURE_MARK, Passage, Span, TextHit, TextMatch
 from .files import printable
 
 EXCERPT, BEFORE = 48, 16  # characters of an excerpt at most, and of them before its word
+WEAK = 0.5  # of the best score of an entity among the passages: what answers it no better is not lit
 
 
 def pieces(passage: Passage, lit: Sequence[Span] = ()) -> list[tuple[str, bool]]:
@@ -41,12 +42,22 @@ def _shown(text: str, pictures: Iterator[int | None]) -> str:
     return shown
 
 
-def lit_spans(hit: TextHit) -> list[Span]:
-    """Characters of the passage that answer the query, ascending, not overlapping.
+def lit_spans(hits: Sequence[TextHit]) -> list[list[Span]]:
+    """Characters of each passage that answer the query, ascending, not overlapping.
 
-    They are the phrases of its entities, and the query's words where they stand in the text as they were asked.
+    They are the query's words where they stand in the text as they were asked, and the phrases of its entities. A phrase
+    that answers its entity at most half as well as that of the best passage is only the nearest one there, and left out.
     """
-    spans = [entity.span for entity in hit.entities if entity.span is not None]
+    best = [max(entity.score for entity in same) for same in zip(*(hit.entities for hit in hits), strict=True)]
+    return [_lit_in(hit, best) for hit in hits]
+
+
+def _lit_in(hit: TextHit, best: Sequence[float]) -> list[Span]:
+    spans = [
+        entity.span
+        for entity, most in zip(hit.entities, best, strict=True)
+        if entity.span is not None and entity.score > WEAK * most
+    ]
     spans += [span for word in hit.words for span in _places(word, hit.passage.text)]
     joined: list[Span] = []
     for start, end in sorted(spans):

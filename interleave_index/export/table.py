@@ -64,7 +64,9 @@ def texts_table(hits: Sequence[TextHit], *, marked: bool) -> Table:
         hits: as an answer has them.
         marked: whether what answers the query stands in angle quotation marks; else it is bold and underlined.
     """
-    rows = [((str(hit.rank), f"{hit.score:.3f}"), hit.passage, lit_spans(hit)) for hit in hits]
+    rows = [
+        ((str(hit.rank), f"{hit.score:.3f}"), hit.passage, lit) for hit, lit in zip(hits, lit_spans(hits), strict=True)
+    ]
     return _passages(("#", "score#"), rows, marked)
 
 

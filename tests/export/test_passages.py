@@ -33,9 +33,16 @@ def test_phrases_and_words_are_lit_once_where_they_overlap():
     hit = TextHit(
         1, PASSAGE, 0.5, (PhraseHit("a dog", (2, 5), 0.6), PhraseHit("x", None, 0.0)), ("DOG", "ilse", "2043")
     )
-    assert [PASSAGE.text[slice(*span)] for span in lit_spans(hit)] == ["dog", "Ilse", "2043"]
-    more = lit_spans(replace(hit, words=("do", "IMG")))
+    (spans,) = lit_spans([hit])
+    assert [PASSAGE.text[slice(*span)] for span in spans] == ["dog", "Ilse", "2043"]
+    (more,) = lit_spans([replace(hit, words=("do", "IMG"))])
     assert [PASSAGE.text[slice(*span)] for span in more] == ["dog", "IMG"]
+
+
+def test_a_phrase_that_is_only_the_nearest_in_its_passage_is_not_lit():
+    near, far = (TextHit(1, PASSAGE, 0.5, (PhraseHit("a dog", (2, 5), score),)) for score in (0.6, 0.3))
+    assert lit_spans([near, far]) == [[(2, 5)], []] and lit_spans([far]) == [[(2, 5)]]
+    assert lit_spans([]) == []
 
 
 def test_a_match_is_told_by_its_passage_around_the_word_or_by_the_name():

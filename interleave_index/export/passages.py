@@ -45,8 +45,8 @@ def _shown(text: str, pictures: Iterator[int | None]) -> str:
 def lit_spans(hits: Sequence[TextHit]) -> list[list[Span]]:
     """Characters of each passage that answer the query, ascending, not overlapping.
 
-    They are the query's words where they stand in the text as they were asked, and the phrases of its entities. A phrase
-    that answers its entity at most half as well as that of the best passage is only the nearest one there, and left out.
+    They are the query's words where they stand in the text as they were asked, and the phrases of its entities. One
+    that answers its entity at most half as well as that of the best passage is only the nearest there, and left out.
     """
     best = [max(entity.score for entity in same) for same in zip(*(hit.entities for hit in hits), strict=True)]
     return [_lit_in(hit, best) for hit in hits]

@@ -21,7 +21,7 @@ from ..records.texts import Passage, PhraseHit, Span, TextHit, TextKind
 from .candidates import nearest
 from .context import QueryContext
 from .score import best_cosines
-from .words import Occurrences, in_passages, required_passages
+from .words import Occurrences, among, in_passages, required_passages, told_by
 
 if TYPE_CHECKING:
     from ..storage.indexes import VectorIndex
@@ -55,12 +55,12 @@ def search_texts(
     index = store.indexes(space_id).text
     if not len(passage_ids) or not index.rows or span[1] <= span[0]:
         return []
-    held = in_passages(store, context.words, passage_ids)
+    held = in_passages(told_by(store, context.words), context.words, passage_ids)
     count = max(CANDIDATES, 4 * span[1])
     chosen = _candidates(index, context, passage_ids, held, count)
     if _visual(context).any():  # also passages that show what looks like it
         near = links.pairs_of(nearest(store.indexes(space_id), context.scoring, photo_ids, count))[0]
-        chosen = np.union1d(chosen, np.intersect1d(near, passage_ids))
+        chosen = np.union1d(chosen, among(near, passage_ids))
     known, cosines = index.best(context.scoring.passages[0][None], chosen)
     phrases: dict[int, Floats] = {}
     if len(context.scoring.entities):
@@ -91,7 +91,7 @@ def _candidates(index: VectorIndex, context: QueryContext, passage_ids: Ids, hel
     _, near = index.search(asked, count, None if len(passage_ids) >= index.rows else passage_ids)
     by_words = held.ids[np.argsort(-held.nats(held.ids), kind="stable")[:count]]
     found = np.union1d(near.ravel(), by_words)
-    return np.intersect1d(found, passage_ids)
+    return among(found, passage_ids)
 
 
 def _sentence(context: QueryContext, cosines: Floats) -> Floats:

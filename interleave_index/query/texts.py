@@ -20,9 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..records import Floats
-from ..records.texts import Passage, TextHit, TextMatch
+from ..records.texts import TextHit, TextMatch
 from ..storage.words import SOURCES, Source
-from .words import NO_LIMIT, NONE, AskedWords, Occurrences, in_photos, required_photos
+from .words import NO_LIMIT, NONE, AskedWords, Held, Occurrences, in_photos, required_photos, told_by
 
 if TYPE_CHECKING:
     from ..storage.indexes import SpaceIndexes
@@ -51,11 +51,15 @@ class PhotoTexts:
 
     @cached_property
     def _occurrences(self) -> Occurrences:
-        return in_photos(self.store, self.words, self.store.texts.links())
+        return in_photos(self.store, self._told, self.words)
+
+    @cached_property
+    def _told(self) -> Held:
+        return told_by(self.store, self.words)
 
     def required(self) -> Ids | None:
         """Photos that hold what stands in quotation marks, ascending; None where nothing does."""
-        return required_photos(self.store, self.words, self.store.texts.links())
+        return required_photos(self.store, self.words)
 
     @property
     def answer_unknown_words(self) -> bool:
@@ -119,21 +123,33 @@ class PhotoTexts:
 
     def matches(self, photo_ids: Ids) -> list[TextMatch | None]:
         """What to say of each of a few photos: what its texts added, and which of them."""
-        added, passages = self.added(photo_ids)
-        words = [self._occurrences.words_of(int(photo_id)) for photo_id in photo_ids]
-        known = self.store.texts.passages([int(passage) for passage in passages if passage >= 0])
-        found: list[TextMatch | None] = []
-        for photo_id, value, passage_id, held in zip(photo_ids.tolist(), added, passages.tolist(), words, strict=True):
-            passage = known.get(passage_id) or (self._holding(photo_id, held) if held else None)
-            found.append(TextMatch(float(value), passage, held) if value > 0 else None)
-        return found
+        added, near = self.added(photo_ids)
+        speaking = np.where(near >= 0, near, self._holding(photo_ids))
+        known = self.store.texts.passages([int(passage) for passage in speaking if passage >= 0])
+        return [
+            TextMatch(float(value), known.get(passage_id), self._occurrences.words_of(photo_id)) if value > 0 else None
+            for photo_id, value, passage_id in zip(photo_ids.tolist(), added, speaking.tolist(), strict=True)
+        ]
 
-    def _holding(self, photo_id: int, words: tuple[str, ...]) -> Passage | None:
-        """The passage of a photo that holds most of these words; None where only its names hold them."""
-        own = self.store.texts.of_photo(photo_id)
-        counts = [sum(word.casefold() in passage.text.casefold() for word in words) for passage in own]
-        best = int(np.argmax(counts)) if counts else -1
-        return own[best] if best >= 0 and counts[best] else None
+    def _holding(self, photo_ids: Ids) -> Ids:
+        """(n,) the passage of each photo that holds most of the words, the first of equals; -1 where none does."""
+        links = self.store.texts.links()
+        of_passage, owners = links.pairs_of(photo_ids)
+        counts = np.zeros(len(of_passage), np.int64)
+        for ids in self._told.values():
+            if ids is not None:
+                counts += np.isin(of_passage, ids)
+        best = np.full(len(photo_ids), -1, np.int64)
+        order = np.lexsort((of_passage, -counts, owners))
+        own, first = np.unique(owners[order], return_index=True)
+        chosen = {
+            int(photo_id): int(of_passage[place])
+            for photo_id, place in zip(own, order[first], strict=True)
+            if counts[place]
+        }
+        for row, photo_id in enumerate(photo_ids.tolist()):
+            best[row] = chosen.get(photo_id, -1)
+        return best
 
 
 def text_notes(context: QueryContext, store: Store, shown: Sequence[TextHit] = ()) -> list[str]:

@@ -8,7 +8,7 @@ Words that the model does not know, and numbers, make a share of their own, sinc
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,12 +20,11 @@ from ..records import Entity, Floats
 
 if TYPE_CHECKING:
     from ..storage.store import Store
-    from ..storage.text_rows import PassageLinks
 
 Ids = NDArray[np.int64]
 NONE: Ids = np.empty(0, np.int64)
 MOST_WORDS = 32  # of one query that are looked up
-LEAST_COMMON, COMMON_SHARE = 2_000, 10  # a word in more rows than this, and than one in so many, tells nothing
+LEAST_COMMON, COMMON_SHARE = 2_000, 20  # a word in more rows than this, and than one in so many, tells nothing
 NO_LIMIT = 2**31
 WORD_NATS = 2.9  # where every known word occurs
 UNKNOWN_NATS = 14.4  # where every word that the model does not know occurs; more than photos differ by
@@ -129,29 +128,50 @@ class Occurrences:
 NOTHING = Occurrences(NONE, np.zeros(0, np.float32), np.zeros(0, np.float32), {})
 
 
-def in_passages(store: Store, words: AskedWords, passage_ids: Ids) -> Occurrences:
-    """Which of these passages (ascending ids) hold words of a query."""
-    limit = _common(len(passage_ids))
-    held = store.texts.all_holding("passage", words.every, limit)
-    own = {word: None if ids is None else np.intersect1d(ids, passage_ids) for word, ids in held.items()}
+Held = Mapping[
+    str, Ids | None
+]  # by word the ascending ids of the rows that hold it; None for too many to tell anything
+
+
+def told_by(store: Store, words: AskedWords) -> Held:
+    """The passages that hold each word of a query."""
+    return store.texts.all_holding("passage", words.every, _common(len(store.texts.links().passage_ids)))
+
+
+def in_passages(told: Held, words: AskedWords, passage_ids: Ids) -> Occurrences:
+    """Which of these passages (ascending ids) hold words of a query; `told` as `told_by` gives it."""
+    own = {word: None if ids is None else among(ids, passage_ids) for word, ids in told.items()}
     return _shares(words, own, len(passage_ids))
 
 
-def in_photos(store: Store, words: AskedWords, links: PassageLinks) -> Occurrences:
-    """Which photos hold words of a query, in the names of their files or in their passages."""
-    photos = store.texts.count_words("photo")
+def in_photos(store: Store, told: Held, words: AskedWords) -> Occurrences:
+    """Which photos hold words of a query, in the names of their files or in their passages; see `in_passages`."""
+    links, photos = store.texts.links(), store.texts.count_words("photo")
+    named = store.texts.all_holding("photo", words.every, _common(photos))
     held: dict[str, Ids | None] = {}
-    by_name = store.texts.all_holding("photo", words.every, _common(photos))
-    by_text = store.texts.all_holding("passage", words.every, _common(len(links.passage_ids)))
     for word in words.every:
-        named, told = by_name[word], by_text[word]
-        held[word] = None if named is None or told is None else np.union1d(named, links.photos_of(told))
+        by_name, by_text = named[word], told[word]
+        held[word] = None if by_name is None or by_text is None else np.union1d(by_name, links.photos_of(by_text))
     return _shares(words, held, photos)
 
 
-def required_photos(store: Store, words: AskedWords, links: PassageLinks) -> Ids | None:
+def among(values: Ids, ids: Ids) -> Ids:
+    """Those of the values that stand among some ascending ids, in their order.
+
+    >>> among(np.array([9, 2, 5]), np.array([2, 3, 9])).tolist()
+    [9, 2]
+    """
+    if not len(ids):
+        return NONE
+    places = np.minimum(np.searchsorted(ids, values), len(ids) - 1)
+    found: Ids = values[ids[places] == values]
+    return found
+
+
+def required_photos(store: Store, words: AskedWords) -> Ids | None:
     """Photos that hold every phrase that must occur, ascending; None where none is required."""
     kept: Ids | None = None
+    links = store.texts.links()
     for phrase in words.required:
         told = store.texts.holding("passage", phrase, NO_LIMIT)
         named = store.texts.holding("photo", phrase, NO_LIMIT)
@@ -172,7 +192,7 @@ def _common(rows: int) -> int:
     return max(LEAST_COMMON, rows // COMMON_SHARE)
 
 
-def _shares(words: AskedWords, held: dict[str, Ids | None], rows: int) -> Occurrences:
+def _shares(words: AskedWords, held: Held, rows: int) -> Occurrences:
     """Shares by row; a word that is too common to tell anything weighs nothing, and one that occurs nowhere counts."""
     found = {word: ids for word, ids in held.items() if ids is not None}
     rarity = {word: float(np.log1p((max(rows - len(ids), 0) + 0.5) / (len(ids) + 0.5))) for word, ids in found.items()}

@@ -131,7 +131,7 @@ def links(connection: Connection) -> PassageLinks:
         .distinct()
         .order_by(PassagePhotoRow.passage_id)
     ).all()
-    pairs = np.array(rows, np.int64).reshape(-1, 2)
+    pairs = np.array([tuple(row) for row in rows], np.int64).reshape(-1, 2)
     pairs = pairs[np.isin(pairs[:, 0], passage_ids)]
     return PassageLinks(passage_ids, np.ascontiguousarray(pairs[:, 0]), np.ascontiguousarray(pairs[:, 1]))
 

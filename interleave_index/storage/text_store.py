@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence, Set
 from pathlib import Path
 
-from sqlalchemy import Connection, select
+from sqlalchemy import select
 
 from ..records import Floats
 from ..records.texts import Passage, SourceText
@@ -127,13 +127,12 @@ class TextStore:
 
     def all_holding(self, source: words.Source, phrases: Sequence[str], limit: int) -> dict[str, Ids | None]:
         """`holding` of several words or phrases, in one reading."""
-
-        def look(connection: Connection) -> dict[str, Ids | None]:
+        if not phrases:
+            return {}
+        with self._session.reading() as connection:
             if not words.are_there(connection):
                 return dict.fromkeys(phrases, words.NONE)
             return {phrase: words.holding(connection, source, phrase, limit) for phrase in phrases}
-
-        return self._session.remembered(("words", source, tuple(phrases), limit), look) if phrases else {}
 
     def count_words(self, source: words.Source) -> int:
         """Passages, or photos, whose words can be searched."""

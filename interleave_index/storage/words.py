@@ -97,10 +97,13 @@ def holding(connection: Connection, source: Source, phrase: str, limit: int) -> 
     plain = "".join(character if character.isalnum() else " " for character in phrase)
     if not plain.split():
         return NONE
-    rows = connection.execute(
-        text(f"SELECT rowid FROM {TABLES[source]} WHERE {TABLES[source]} MATCH :phrase LIMIT :most"),
-        {"phrase": f'"{plain}"', "most": limit + 1},
-    )
-    ids = np.fromiter(rows.scalars(), np.int64)
+    # Thousands of rows of one number: the driver's own cursor gives them several times faster.
+    cursor = connection.connection.cursor()
+    try:
+        statement = f"SELECT rowid FROM {TABLES[source]} WHERE {TABLES[source]} MATCH ? LIMIT ?"
+        cursor.execute(statement, (f'"{plain}"', limit + 1))
+        ids = np.array(cursor.fetchall(), np.int64).ravel()
+    finally:
+        cursor.close()
     ids.sort()
     return None if len(ids) > limit else ids

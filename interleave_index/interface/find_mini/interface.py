@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,7 @@ MOST_REGIONS = 32
 SIGMA = 0.25  # of the decay of a mask's score by its IoU with better ones; half that of Soft-NMS
 STORED_LONG_SIDE = 256  # of masks; the network's own grid is much coarser
 BATCH = 16
+TEXTS_KEPT = 256  # vectors of texts that were read by themselves
 LATIN = re.compile(r"[A-Za-zÀ-ɏ]")  # a letter of the script that the text tower was trained with
 
 
@@ -65,6 +67,8 @@ class FindMini(FindAdapter):
             dim=bundle.model.interface.config.width,
         )
         super().__init__(self.network, space, bundle.calibration, Capabilities(photos_at_a_time=BATCH, device=device))
+        # A query of plain text asks for one text three times: as a sentence, and as the entity that is grounded.
+        self._one_caption = lru_cache(TEXTS_KEPT)(lambda text: self._read_captions([text])[0])
 
     @contextmanager
     def _running(self) -> Iterator[None]:
@@ -132,6 +136,13 @@ class FindMini(FindAdapter):
         A text without meaning is the mean caption, which is not of unit length: with that taken off it is no evidence
         of anything.
         """
+        if len(texts) == 1:
+            one: Floats = self._one_caption(texts[0])
+            return one[None].copy()
+        return self._read_captions(texts)
+
+    def _read_captions(self, texts: Sequence[str]) -> Floats:
+        """(N, D) of several texts, all read anew."""
         vectors = np.tile(self.calibration.captions.mean(0).astype(np.float32), (len(texts), 1))
         names: dict[int, str] = {}
         singular = None if self._known_words is None else self._known_words.singular

@@ -22,6 +22,22 @@ from interleave_index.web.settings import ServeSettings
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 DESKTOP, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 780}
 
+NOTES = """\
+# A year by the water
+
+In the morning a white sailing boat lay before the mountains ![](sailing-boat-by-day.jpg) and in the evening it was
+still there, dark against the sky. ![](sailing-boat-by-night.jpg)
+
+# On the road
+
+We took the red car ![](red-car.jpg) up to the lake ![](mountain-lake.jpg) and slept in a house in the snow.
+![](house-in-snow.jpg)
+
+# In the air
+
+At dusk balloons rose over the field. ![](balloons-at-dusk.jpg)
+"""
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -52,6 +68,10 @@ def main() -> None:
             with sync_playwright() as driver:
                 started = driver.chromium.launch(executable_path=browser, args=["--no-sandbox", "--disable-gpu"])
                 shoot(started, addresses[0], args.demo, args.out)
+                (photos / "notes.md").write_text(NOTES, encoding="utf-8")
+                with Index.open(index_at) as index:
+                    index.ingest(photos)
+                shoot_texts(started, addresses[0], args.out)
                 started.close()
         finally:
             stop.set()
@@ -93,6 +113,15 @@ def shoot(browser: Any, address: str, demo: Path, out: Path) -> None:
     dark.fill(".words", "[a boat] under [the sky]")
     ask(dark)
     shot(dark, out / "page-phone.png")
+
+
+def shoot_texts(browser: Any, address: str, out: Path) -> None:
+    """Texts and photos that answer one query."""
+    page = opened(browser, address, viewport=DESKTOP)
+    page.locator("#target input[value=both]").check(force=True)
+    page.fill(".words", "[a boat] under [the sky]")
+    ask(page)
+    shot(page, out / "page-texts.png")
 
 
 def opened(browser: Any, address: str, **options: Any) -> Any:

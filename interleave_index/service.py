@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from .ingest.tally import IngestProgress
     from .interface.protocol import Interface
     from .query.pixels import PixelCache
+    from .storage.backup import Backup
+    from .storage.repair import RepairPlan
     from .storage.rows import Exclusion, Forgotten, Prunable
     from .storage.store import Check, SpaceRow, Store
 
@@ -461,6 +463,58 @@ class Index:
         """
         self._store.activate(int(space_id))
         activate_config(self.folder, int(space_id))
+
+    def drop_space(self, space_id: int) -> None:
+        """Take out a space that is not searched, with its vectors; photos stay.
+
+        Raises:
+            StorageError: it is the active one, or there is none of this id.
+        """
+        self._store.drop_space(int(space_id))
+
+    def backup(self, file: Path | str, progress: Callable[[int, int], None] | None = None) -> Backup:
+        """Write the whole index into one new file, while others may go on searching and writing.
+
+        Args:
+            file: a path where nothing lies yet; it appears when it is complete.
+            progress: called with thumbnails done and in all.
+        Raises:
+            InputError: something lies there, or its folder does not.
+            IndexDamaged: the catalog is damaged.
+        """
+        from .storage.backup import write_backup
+        from .whole_files import replaced
+
+        target = Path(user_path(file))
+        if os.path.lexists(target) or not target.parent.is_dir():
+            raise InputError(f"backup {target}: expected a name where nothing lies, in a folder that is there")
+        with replaced(target) as draft:
+            return write_backup(self.folder, draft, progress)
+
+    def repair_plan(self) -> RepairPlan:
+        """What is wrong with the index and can be mended: lost files, photos without vectors, failed files."""
+        return self._store.repair_plan()
+
+    def repair(
+        self,
+        plan: RepairPlan | None = None,
+        *,
+        progress: Callable[[IngestProgress], None] | None = None,
+        stop: threading.Event | None = None,
+    ) -> IngestReport | None:
+        """Do what a plan says; photos are never touched, and nothing is forgotten.
+
+        Args:
+            plan: None makes one.
+            progress, stop: of the ingest of files that are taken in again.
+        Returns:
+            The report of that ingest; None where no file has to be.
+        Raises:
+            IndexBusy: another process is writing.
+        """
+        plan = self._store.repair_plan() if plan is None else plan
+        self._store.repair_files(plan)
+        return self.ingest(plan.again, progress=progress, stop=stop) if plan.again else None
 
     # --- inside --------------------------------------------------------------------------------
 

@@ -113,6 +113,13 @@ def _read_only_address(catalog: Path) -> str:
     return f"file:{quote(os.fsencode(catalog))}?mode=ro{'' if _has_journal(catalog) else '&immutable=1'}"
 
 
+def reading_address(folder: Path) -> str:
+    """How SQLite opens the catalog of a folder for reading only, while others may write."""
+    if may_not_be_written(folder):
+        return _read_only_address(folder / CATALOG)
+    return f"file:{quote(os.fsencode(folder / CATALOG))}?mode=ro"
+
+
 def _has_journal(catalog: Path) -> bool:
     return any(os.path.exists(f"{catalog}{suffix}") for suffix in ("-wal", "-shm"))
 

@@ -4,13 +4,35 @@ from __future__ import annotations
 
 from typing import cast
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 
-from ..errors import NotInIndex
+from ..errors import NotInIndex, StorageError
 from ..records import Space
 from .rows import SpaceRow, SpaceState
 from .statements import raise_change
-from .tables import EncodingRow, SpaceTable
+from .tables import (
+    CalibrationRow,
+    ChecksumRow,
+    EncodingRow,
+    GenerationRow,
+    PassageEncodingRow,
+    PassageRemovalRow,
+    RegionMaskRow,
+    RemovalRow,
+    SpaceTable,
+)
+
+# Every table with rows of one space, in an order that no foreign key forbids.
+OF_A_SPACE = (
+    CalibrationRow,
+    ChecksumRow,
+    RegionMaskRow,
+    EncodingRow,
+    RemovalRow,
+    PassageEncodingRow,
+    PassageRemovalRow,
+    GenerationRow,
+)
 
 
 def find(connection: Connection, space: Space) -> int | None:
@@ -74,3 +96,21 @@ def all_spaces(connection: Connection) -> list[SpaceRow]:
         )
         for row in connection.execute(select(SpaceTable.__table__).order_by(SpaceTable.id))
     ]
+
+
+def drop(connection: Connection, space_id: int) -> None:
+    """Take a space out with all its vectors; photos and texts stay.
+
+    Raises:
+        NotInIndex: there is no such space.
+        StorageError: it is the one that searches use.
+    """
+    state = connection.execute(select(SpaceTable.state).where(SpaceTable.id == space_id)).scalar()
+    if state is None:
+        raise NotInIndex(f"space {space_id} is not in the catalog; `interleave-index spaces` lists them")
+    if state == "active":
+        raise StorageError(f"space {space_id} is the one that searches use; activate another one first")
+    for row in OF_A_SPACE:
+        connection.execute(delete(row).where(row.space_id == space_id))
+    connection.execute(delete(SpaceTable).where(SpaceTable.id == space_id))
+    raise_change(connection)

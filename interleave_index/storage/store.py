@@ -20,6 +20,7 @@ from . import (
     exclusions,
     facets,
     reads,
+    repair,
     spaces,
     statements,
     status,
@@ -34,6 +35,7 @@ from .builder import Progress
 from .files import Generation, Kind
 from .indexes import SpaceIndexes
 from .names import composed, gone_folders, real_path, stored_path, thumbnail_file
+from .repair import RepairPlan
 from .rows import (
     Check,
     Exclusion,
@@ -151,6 +153,18 @@ class Store:
         """Let searches use another space, in one transaction; the one before is retired and can be activated again."""
         with self._session.writing("activate") as connection:
             spaces.activate(connection, space_id)
+
+    def drop_space(self, space_id: int) -> None:
+        """Take a space out with its vectors and FAISS files; never the active one.
+
+        Raises:
+            NotInIndex: there is no such space.
+            StorageError: it is the active one.
+        """
+        with self._session.writing("spaces drop") as connection:
+            spaces.drop(connection, space_id)
+        self._upkeep.forget(space_id)
+        self._upkeep.sweep()
 
     def spaces(self) -> list[SpaceRow]:
         """Every space, oldest first."""
@@ -518,6 +532,30 @@ class Store:
             BackendMissing: faiss is not installed.
         """
         return self._upkeep.optimize(space_id, progress, kinds)
+
+    # --- mending -----------------------------------------------------------------------------
+
+    def repair_plan(self) -> RepairPlan:
+        """What is wrong and can be mended; changes nothing."""
+        with self._session.reading() as connection:
+            return repair.plan(connection, self.folder)
+
+    def repair_files(self, plan: RepairPlan, progress: Progress | None = None) -> None:
+        """Mend the files of the index: FAISS files are made anew, thumbnails that are damaged or of no photo go.
+
+        Failed files are marked to be tried again; that, photos without vectors and thumbnails are an ingest's work.
+
+        Raises:
+            IndexBusy: another process writes.
+            BackendMissing: faiss is not installed.
+        """
+        with self._session.writer("repair"):
+            for space_id, kinds in plan.rebuild:
+                self._upkeep.optimize(space_id, progress, kinds)
+            repair.remove_files((*plan.orphans, *plan.damaged_thumbnails))
+            if plan.failed:
+                with self._session.writing("repair") as connection:
+                    repair.try_failed_again(connection)
 
     # --- the whole ---------------------------------------------------------------------------
 

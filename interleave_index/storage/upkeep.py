@@ -33,6 +33,11 @@ class Upkeep:
         with self._guard:
             self._open.clear()
 
+    def forget(self, space_id: int) -> None:
+        """Let go of the files of a space that is no more."""
+        with self._guard:
+            self._open.pop(space_id, None)
+
     def indexes(self, space_id: int) -> SpaceIndexes:
         """See `Store.indexes`."""
         with self._guard:

@@ -1,0 +1,107 @@
+"""What is wrong with an index and can be mended: FAISS files, thumbnails, photos without vectors, failed files.
+
+The plan only reads. What it takes to mend files of the index is done here; photos are taken in again by an ingest.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import Connection, select, update
+
+from ..errors import IndexDamaged
+from . import generations
+from .files import Kind, is_whole, open_file
+from .names import real_path
+from .spaces import active_id
+from .tables import DocumentRow, EncodingRow, LocationRow, PhotoRow
+
+
+@dataclass(frozen=True, slots=True)
+class RepairPlan:
+    """What a repair would do.
+
+    Attributes:
+        rebuild: kinds of FAISS files that are lost or damaged, by space.
+        unencoded: present files of photos without vectors in the active space.
+        failed: files that could not be read when they were last tried.
+        thumbnails: present files whose thumbnail is gone or damaged.
+        damaged_thumbnails: thumbnails that are not whole pictures, which are removed first.
+        orphans: thumbnails of no photo of the catalog.
+    """
+
+    rebuild: tuple[tuple[int, tuple[Kind, ...]], ...] = ()
+    unencoded: tuple[str, ...] = ()
+    failed: tuple[str, ...] = ()
+    thumbnails: tuple[str, ...] = ()
+    damaged_thumbnails: tuple[Path, ...] = ()
+    orphans: tuple[Path, ...] = ()
+
+    @property
+    def again(self) -> tuple[str, ...]:
+        """Files that are to be taken in again, each once, by path."""
+        return tuple(sorted({*self.unencoded, *self.failed, *self.thumbnails}))
+
+    def __bool__(self) -> bool:
+        """Whether anything is to be done."""
+        return bool(self.rebuild or self.again or self.orphans or self.damaged_thumbnails)
+
+
+def plan(connection: Connection, folder: Path) -> RepairPlan:
+    """Look through an index; every FAISS file is read and compared with its checksum.
+
+    Args:
+        folder: of the index.
+    """
+    rebuild: dict[int, list[Kind]] = {}
+    for row in generations.live(connection):
+        try:
+            open_file(folder / "faiss", row)
+        except IndexDamaged:
+            rebuild.setdefault(row.space_id, []).append(row.kind)
+    small = folder / "thumbnails"
+    there = {path.name.removesuffix(".jpg"): path for path in small.glob("??/*.jpg")} if small.is_dir() else {}
+    shas = {sha: photo_id for photo_id, sha in connection.execute(select(PhotoRow.id, PhotoRow.sha256))}
+    damaged = [path for sha, path in there.items() if sha in shas and not _is_whole(path)]
+    lacking = {photo_id for sha, photo_id in shas.items() if sha not in there or there[sha] in damaged}
+    present = select(LocationRow.photo_id, LocationRow.path).where(LocationRow.state == "present")
+    places = {photo_id: real_path(path) for photo_id, path in connection.execute(present)}
+    encoded = select(EncodingRow.photo_id).where(EncodingRow.space_id == (active_id(connection) or 0))
+    with_vectors = set(connection.execute(encoded).scalars())
+    return RepairPlan(
+        tuple((space_id, tuple(kinds)) for space_id, kinds in sorted(rebuild.items())),
+        tuple(sorted(path for photo_id, path in places.items() if photo_id not in with_vectors)),
+        tuple(_failed(connection)),
+        tuple(sorted(path for photo_id, path in places.items() if photo_id in lacking)),
+        tuple(sorted(damaged)),
+        tuple(sorted(path for sha, path in there.items() if sha not in shas)),
+    )
+
+
+def _failed(connection: Connection) -> list[str]:
+    paths: list[str] = []
+    for row in (LocationRow, DocumentRow):
+        found = connection.execute(select(row.path).where(row.state == "failed"))
+        paths += [real_path(path) for path in found.scalars() if path]
+    return sorted(path for path in paths if os.path.exists(path))
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        return is_whole(path)
+    except OSError:
+        return False
+
+
+def try_failed_again(connection: Connection) -> None:
+    """Give failed files a time that no file has, so that the next ingest tries them again."""
+    for row in (LocationRow, DocumentRow):
+        connection.execute(update(row).where(row.state == "failed").values(mtime_ns=-1))
+
+
+def remove_files(paths: tuple[Path, ...]) -> None:
+    """Remove files of the index; those that are gone already are passed over."""
+    for path in paths:
+        path.unlink(missing_ok=True)

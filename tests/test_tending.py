@@ -1,0 +1,179 @@
+"""Backup and restore, repair, and dropping a space: an index over years."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+import tarfile
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from interleave_index import Config, Index
+from interleave_index.errors import IndexDamaged, InputError, NotInIndex, StorageError
+from interleave_index.interface.toy import ToyInterface
+from interleave_index.storage.backup import read_manifest, restore_backup
+
+
+def answers(index: Index) -> list[tuple[int, float]]:
+    return [(hit.photo.id, hit.score) for hit in index.search("[red] beside [blue]", 10)]
+
+
+# --- backup ------------------------------------------------------------------------------------
+
+
+def test_a_restored_index_answers_as_the_one_that_was_backed_up(toy_index, tmp_path):
+    before = answers(toy_index)
+    about = toy_index.backup(tmp_path / "b.tar")
+    assert (about.photos, about.thumbnails) == (6, 6) and read_manifest(tmp_path / "b.tar") == about
+    assert restore_backup(tmp_path / "b.tar", tmp_path / "again") == about
+    with Index.open(tmp_path / "again", interface=ToyInterface()) as index:
+        assert answers(index) == before and all(check.ok for check in index.verify())
+        assert index.thumbnail(1).is_file() and index.config == toy_index.config
+
+
+def test_a_backup_is_made_while_others_write_and_holds_one_moment(toy_index, tmp_path, drawn_photos):
+    extra = tmp_path / "extra"
+    shutil.copytree(drawn_photos.folder, extra)
+    for path in extra.iterdir():
+        path.write_bytes(path.read_bytes() + b" ")
+    writer = threading.Thread(target=toy_index.ingest, args=(extra,))
+    writer.start()
+    toy_index.backup(tmp_path / "b.tar")
+    writer.join()
+    restore_backup(tmp_path / "b.tar", tmp_path / "again")
+    with Index.open(tmp_path / "again", interface=ToyInterface()) as index:
+        assert all(check.ok for check in index.verify()) and index.status()["photos"] in (6, 12)
+
+
+def test_nothing_is_written_over(toy_index, tmp_path):
+    (tmp_path / "b.tar").write_text("mine")
+    with pytest.raises(InputError, match="nothing lies"):
+        toy_index.backup(tmp_path / "b.tar")
+    assert (tmp_path / "b.tar").read_text() == "mine"
+    toy_index.backup(tmp_path / "c.tar")
+    with pytest.raises(StorageError, match="not empty"):
+        restore_backup(tmp_path / "c.tar", toy_index.folder)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["b.tar", "c.tar", "photos.index"]
+
+
+def test_a_backup_that_is_damaged_makes_no_index(toy_index, tmp_path):
+    toy_index.backup(tmp_path / "b.tar")
+    data = bytearray((tmp_path / "b.tar").read_bytes())
+    for name, change in {"cut": data[: len(data) // 3], "no": b"no tar", "empty": b""}.items():
+        (tmp_path / name).write_bytes(change)
+        with pytest.raises((InputError, IndexDamaged)):
+            restore_backup(tmp_path / name, tmp_path / "again")
+    place = data.index(b"SQLite format 3") + 5000
+    data[place] ^= 255
+    (tmp_path / "flipped").write_bytes(data)
+    with pytest.raises(IndexDamaged, match="not the one that was written"):
+        restore_backup(tmp_path / "flipped", tmp_path / "again")
+    assert not (tmp_path / "again").exists()
+
+
+def test_a_backup_cannot_write_outside_of_its_folder(toy_index, tmp_path):
+    toy_index.backup(tmp_path / "b.tar")
+    (tmp_path / "evil").write_text("evil")
+    with tarfile.open(tmp_path / "b.tar", "a") as tar:
+        tar.add(tmp_path / "evil", "../evil-out")
+    with pytest.raises(InputError, match="which no backup"):
+        restore_backup(tmp_path / "b.tar", tmp_path / "deep" / "again")
+    assert not (tmp_path / "deep" / "evil-out").exists() and not (tmp_path / "deep" / "again").exists()
+
+
+def test_a_backup_of_a_newer_version_is_refused_in_words(toy_index, tmp_path):
+    toy_index.backup(tmp_path / "b.tar")
+    about = json.loads(json.dumps({"form": 2}))
+    (tmp_path / "backup.json").write_text(json.dumps(about))
+    with tarfile.open(tmp_path / "newer.tar", "w") as tar:
+        tar.add(tmp_path / "backup.json", "backup.json")
+    with pytest.raises(InputError, match="form 2"):
+        restore_backup(tmp_path / "newer.tar", tmp_path / "again")
+
+
+# --- repair ------------------------------------------------------------------------------------
+
+
+def test_a_sound_index_needs_no_repair(toy_index):
+    assert not toy_index.repair_plan() and toy_index.repair() is None
+
+
+def test_a_damaged_file_of_vectors_is_made_anew(toy_index):
+    before = answers(toy_index)
+    (file,) = (toy_index.folder / "faiss").glob("region-*")
+    toy_index.close()
+    data = bytearray(file.read_bytes())
+    data[200] ^= 255
+    file.write_bytes(data)
+    with Index.open(toy_index.folder, interface=ToyInterface()) as index:
+        assert index.repair_plan().rebuild == ((1, ("region",)),)
+        index.repair()
+        assert not index.repair_plan() and answers(index) == before and all(check.ok for check in index.verify())
+
+
+def test_thumbnails_are_made_again_and_those_of_no_photo_go(toy_index):
+    lost, damaged = toy_index.thumbnail(1), toy_index.thumbnail(2)
+    lost.unlink()
+    damaged.write_bytes(damaged.read_bytes()[:100])
+    orphan = lost.parent / f"{'0' * 64}.jpg"
+    orphan.write_bytes(damaged.read_bytes())
+    plan = toy_index.repair_plan()
+    assert (len(plan.thumbnails), plan.damaged_thumbnails, plan.orphans) == (2, (damaged,), (orphan,))
+    report = toy_index.repair(plan)
+    assert report is not None and report.present == 2 and not orphan.exists()
+    assert not toy_index.repair_plan() and all(check.ok for check in toy_index.verify())
+
+
+def test_photos_without_vectors_are_taken_in_again(toy_index):
+    with sqlite3.connect(toy_index.folder / "catalog.sqlite") as connection:
+        for name in ("checksum", "region_mask", "encoding"):
+            connection.execute(f"DELETE FROM {name} WHERE photo_id = 3")
+        connection.execute("INSERT INTO removal VALUES (1, (SELECT seq + 1 FROM space), 3)")
+        connection.execute("UPDATE space SET seq = seq + 1")
+        connection.execute("UPDATE catalog SET change = change + 1")
+    plan = toy_index.repair_plan()
+    assert [Path(path).stem for path in plan.unencoded] == [Path(toy_index.photo(3).path).stem]
+    toy_index.repair(plan)
+    assert not toy_index.repair_plan() and all(check.ok for check in toy_index.verify())
+
+
+def test_failed_files_are_tried_again(toy_index, tmp_path, drawn_photos):
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(b"no picture")
+    times = (1_600_000_000, 1_600_000_000)
+    import os
+
+    os.utime(bad, times)
+    assert len(toy_index.ingest(bad).failed) == 1
+    bad.write_bytes((Path(drawn_photos.red_disc.path).read_bytes() + b"x")[: len(b"no picture")])
+    os.utime(bad, times)
+    assert toy_index.repair_plan().failed == (str(bad),)
+    report = toy_index.repair()
+    assert report is not None and [failed.path for failed in report.failed] == [str(bad)]
+
+
+# --- spaces ------------------------------------------------------------------------------------
+
+
+class Other(ToyInterface):
+    """The same colours under another checkpoint, hence another space."""
+
+    space = replace(ToyInterface.space, checkpoint="1" * 64)
+
+
+def test_a_space_that_is_not_searched_can_be_dropped_with_all_its_vectors(toy_index, drawn_photos):
+    with Index.open(toy_index.folder, config=Config().with_flags(models_interface="toy"), interface=Other()) as index:
+        index.ingest(drawn_photos.folder)
+    second = toy_index.spaces()[1].id
+    with pytest.raises(StorageError, match="activate another"):
+        toy_index.drop_space(1)
+    with pytest.raises(NotInIndex):
+        toy_index.drop_space(99)
+    files = len(list((toy_index.folder / "faiss").glob("*.faiss")))
+    toy_index.drop_space(second)
+    assert [row.id for row in toy_index.spaces()] == [1] and all(check.ok for check in toy_index.verify())
+    assert len(list((toy_index.folder / "faiss").glob("*.faiss"))) < files

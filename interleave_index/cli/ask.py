@@ -110,8 +110,8 @@ def search(
     filters = filters_of(after, before, camera, near, folder, include_missing)
     if as_json and (paths or null):
         raise typer.BadParameter("--json and --paths are two forms of one answer, expected one of them")
-    if target is Target.texts and (html or heatmap or copies):
-        raise typer.BadParameter("--html, --heatmap and --copies are about photos, expected --target photos or both")
+    if target is Target.texts and (heatmap or copies):
+        raise typer.BadParameter("--heatmap and --copies are about photos, expected --target photos or both")
     if target is Target.photos and text is not None:
         raise typer.BadParameter("--text is about passages, expected --target texts or both")
     text_kinds = () if text is None else text_kinds_of(text)
@@ -184,8 +184,7 @@ def _files_to_show(answer: Answer) -> list[Path]:
         show.note(f"nothing to open: no {'photo' if answer.texts is None else 'text'} matches")
     if len(there) > MOST_OPENED:
         files = "photos" if answer.texts is None else "files"
-        page = "" if answer.texts is not None and not answer.hits else "; --html FILE --open shows all photos on a page"
-        show.note(f"the first {MOST_OPENED} of {len(there)} {files} are opened{page}")
+        show.note(f"the first {MOST_OPENED} of {len(there)} {files} are opened; --html FILE --open shows all on a page")
     return there[:MOST_OPENED]
 
 

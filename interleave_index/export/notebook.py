@@ -17,6 +17,7 @@ from ..geometry import fit
 from ..records import Answer, Hit
 from .files import printable
 from .masks import entity_mask, paint
+from .page_texts import texts_html
 from .words import counted, percent
 
 SIDE = 240  # pixels of the longer side of a photo
@@ -25,14 +26,16 @@ _FRAME = "display:inline-block;margin:4px;vertical-align:top;font:12px sans-seri
 
 
 def answer_html(answer: Answer) -> str:
-    """An answer as a piece of HTML: what it counts, its best hits, its notes."""
+    """An answer as a piece of HTML: what it counts, its best hits, passages, its notes."""
     shown = answer.hits[:MOST]
     cards = "".join(_card(hit, meant=answer.meant(hit)) for hit in shown)
     rest = len(answer) - len(shown)
     more = f"<p>and {rest} more</p>" if rest else ""
     notes = "".join(f"<li>{_text(note)}</li>" for note in answer.notes)
+    texts = "" if answer.texts is None else texts_html(answer.texts)
+    count = "" if answer.texts is not None and not len(answer) else f"<br>{counted(answer)}"
     return (
-        f"<div><p><b>{_text(answer.query)}</b><br>{counted(answer)}</p>{cards}{more}"
+        f"<div><p><b>{_text(answer.query)}</b>{count}</p>{cards}{more}{texts}"
         + (f"<ul>{notes}</ul>" if notes else "")
         + "</div>"
     )

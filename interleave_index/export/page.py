@@ -25,6 +25,8 @@ from .masks import LoadPixels
 from .outline import label_point, svg_path
 from .outputs import whole_file
 from .page_style import MOST_TOGGLES, STYLE, toggles
+from .page_texts import texts_html
+from .passages import spoken
 from .words import UNDER, counted, name_of, percent, verdict
 
 DISPLAY_SIDE = 640  # pixels of the longer side of an embedded photo
@@ -112,7 +114,7 @@ def write_report(
 
     Photos are embedded as JPEG with a longer side of at most 640 pixels. Every text is escaped, and
     characters that would not show are written out. Hits under the answer's cut-off are greyed, and their masks show
-    when pointed at.
+    when pointed at. Passages, where they were asked for, stand under the photos.
     """
     with whole_file(file, overwrite=overwrite) as out:
         out.write(_head(title, lead))
@@ -129,6 +131,7 @@ def _head(title: str, lead: str) -> str:
     lead = f'<p class="lead">{_text(lead)}</p>\n' if lead else ""
     return (
         f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta name="generator" content="interleave-index">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
         f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f'<link rel="icon" href="data:,">\n<title>{_text(title)}</title>\n'
@@ -142,12 +145,14 @@ def _section(section: Section, number: int, load_pixels: LoadPixels) -> str:
     heading = f"<h2>{_text(section.heading)}</h2>\n" if section.heading else ""
     note = f'<p class="lead">{_text(section.note)}</p>\n' if section.note else ""
     notes = "".join(f"<li>{_text(line)}</li>" for line in answer.notes)
+    texts_alone = answer.texts is not None and not len(answer)
     return (
         f'<section>\n{heading}{note}<p class="query">{_text(answer.query)}</p>\n'
-        f"{_asked(section.pictures)}{'' if section.named else _facts(answer)}"
+        f"{_asked(section.pictures)}{'' if section.named or texts_alone else _facts(answer)}"
         + (f'<ul class="notes">{notes}</ul>\n' if notes else "")
         + _legend(entities, number)
-        + _grid(section, load_pixels)
+        + ("" if texts_alone else _grid(section, load_pixels))
+        + ("" if answer.texts is None else f"<h3>Texts</h3>\n{texts_html(answer.texts)}")
         + "</section>\n"
     )
 
@@ -208,6 +213,7 @@ def _card(hit: Hit, section: Section, meant: bool, load_pixels: LoadPixels) -> s
     photo = hit.photo
     path = PurePath(photo.path) if photo.path else PurePath(f"photo {photo.id}")
     folder = f'<div class="folder"><bdi>{_text(str(path.parent))}</bdi></div>' if photo.path else ""
+    said = f'<div class="said" dir="auto">{_text(spoken(hit.text))}</div>' if hit.text else ""
     cutoff = 0.0 if section.named else section.answer.cutoff
     found = "".join(_found(entity, n, cutoff) for n, entity in enumerate(hit.entities))
     more = f' <span class="rank">+{len(hit.stack)} alike</span>' if hit.stack else ""
@@ -217,7 +223,7 @@ def _card(hit: Hit, section: Section, meant: bool, load_pixels: LoadPixels) -> s
         f'<li class="card{"" if meant else " below"}">{_picture(hit, meant, load_pixels)}<div class="text">'
         f'<div class="top">{rank}'
         f'<span class="name" title="{_text(str(path))}"><bdi>{_text(path.name)}</bdi></span>{more}</div>'
-        f"{judged}{folder}"
+        f"{judged}{folder}{said}"
         + (f'<ul class="found">{found}</ul>' if found else "")
         + _heat(hit, section.heat)
         + "</div></li>\n"

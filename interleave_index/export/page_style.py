@@ -65,6 +65,12 @@ dominant-baseline:central;pointer-events:none}
 .rank{color:var(--soft);font-variant-numeric:tabular-nums;font-weight:600}
 .name{font-weight:650;min-width:0;overflow:hidden;text-overflow:ellipsis;white-space:nowrap}
 .folder{color:var(--soft);font-size:.8rem;overflow-wrap:anywhere;line-height:1.35}
+.said{font-size:.84rem;line-height:1.4;overflow-wrap:anywhere}
+h3{font-size:1rem;margin:28px 0 10px}
+.texts{margin:0;padding-left:2em;max-width:80ch;display:grid;gap:14px}
+.texts p{margin:0 0 2px;overflow-wrap:anywhere}
+mark{background:none;color:inherit;font-weight:650;text-decoration:underline;text-decoration-color:var(--link);
+text-decoration-thickness:2px;text-underline-offset:3px}
 .relevance{display:flex;align-items:center;gap:10px;font-size:.86rem;color:var(--soft);
 font-variant-numeric:tabular-nums;white-space:nowrap}
 .bar{flex:1;height:6px;border-radius:3px;background:var(--line);position:relative}

@@ -115,10 +115,16 @@ def test_no_passage_is_said_and_why(run, library):
     )
 
 
-@pytest.mark.parametrize("option", [("--html", "a.html"), ("--heatmap", "heat"), ("--copies",)])
+@pytest.mark.parametrize("option", [("--heatmap", "heat"), ("--copies",)])
 def test_what_is_about_photos_alone_is_refused_for_texts_alone(run, library, option):
     status, _, err = run("search", "red", "-t", "texts", *option)
     assert status == 2 and "--target photos or both" in err
+
+
+def test_the_page_shows_passages_too(run, library):
+    assert run("search", "[red disc]", "-t", "texts", "--html", "page.html")[0] == 0
+    page = Path("page.html").read_text()
+    assert "<mark>red disc</mark> [photo 1]" in page and "No photo" not in page
 
 
 def test_texts_of_a_photo_are_shown_by_path_and_by_id_and_a_source_by_its_path(run, library):

@@ -7,10 +7,12 @@ import pytest
 
 from interleave_index.errors import ImageUnreadable
 from interleave_index.export.colours import PALETTE, colour_of, hex_of, ink_on
+from interleave_index.export.notebook import answer_html
 from interleave_index.export.page import QueryPicture, Section, write_page, write_report
 from interleave_index.export.words import UNDER
 from interleave_index.geometry import encode_rle
 from interleave_index.records import Answer, Region
+from interleave_index.records.texts import Passage, PhraseHit, TextHit, TextMatch
 
 VOID = {"meta", "link", "img", "input"}
 
@@ -55,7 +57,9 @@ def test_the_page_points_at_nothing_outside_itself_and_runs_nothing(page):
         assert not any(name.startswith("on") for name in attributes)
         for name in ("src", "href"):
             assert attributes.get(name, "data:").startswith("data:")
-    assert not page.all("script") and "default-src 'none'" in page.all("meta")[1]["content"]
+    assert not page.all("script") and "default-src 'none'" in next(
+        meta["content"] for meta in page.all("meta") if meta.get("http-equiv") == "Content-Security-Policy"
+    )
     assert not re.search(r"url\(|@import|https?:", "".join(page.words))
 
 
@@ -166,3 +170,28 @@ def test_a_report_holds_several_answers_with_the_pictures_of_their_queries(answe
 
 def test_colours_can_be_told_apart_and_carry_readable_ink():
     assert len(set(PALETTE)) == len(PALETTE) and {ink_on(c) for c in PALETTE} <= {"#000", "#fff"}
+
+
+PASSAGE = Passage(3, 2, "html", "/notes/<a>.html", "A <b> walk", None, 0, "The red disc <i>", ((4, 12),), (7,))
+
+
+def test_passages_stand_under_the_photos_and_a_photo_says_which_text_spoke_for_it(answer, load_pixels, tmp_path):
+    said = replace(answer[0], text=TextMatch(0.2, PASSAGE, ("disc",)))
+    hit = TextHit(1, PASSAGE, 0.7, (PhraseHit("red disc", (4, 12), 0.6), PhraseHit("a <b>", None, 0.0)), ())
+    both = replace(answer, hits=(said, answer[1]), texts=(hit,))
+    text = write_page(both, tmp_path / "page.html", load_pixels=load_pixels).read_text("utf-8")
+    page = Reader(text)
+    assert len(page.all("div", "said")) == 1 and "text: The red disc <i>" in page.words
+    assert len(page.all("ol", "texts")) == 1 and page.words.count("red disc") > 1
+    assert "The <mark>red disc</mark> &lt;i&gt;" in text and "A <b> walk" in page.words
+
+
+def test_a_page_of_passages_alone_does_not_speak_of_photos(answer, load_pixels, tmp_path):
+    alone = replace(answer, hits=(), texts=())
+    text = write_page(alone, tmp_path / "page.html", load_pixels=load_pixels).read_text("utf-8")
+    assert "No passage answers this query." in text
+    assert "No photo" not in text and "No photo" not in answer_html(alone)
+
+
+def test_a_page_names_the_program_that_wrote_it(page):
+    assert page.all("meta")[1] == {"name": "generator", "content": "interleave-index"}

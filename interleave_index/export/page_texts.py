@@ -24,10 +24,8 @@ def _item(hit: TextHit, lit: Sequence[Span]) -> str:
         f"<mark>{_text(piece)}</mark>" if is_lit else _text(piece) for piece, is_lit in pieces(passage, lit)
     )
     title = f"<strong>{_text(passage.title)}</strong> · " if passage.title else ""
-    return (
-        f'<li value="{hit.rank}"><p dir="auto">{words}</p>'
-        f'<div class="folder">{title}<bdi>{_text(passage.path or "(no file)")}</bdi> · score {hit.score:.3f}</div></li>\n'
-    )
+    source = f"{title}<bdi>{_text(passage.path or '(no file)')}</bdi> · score {hit.score:.3f}"
+    return f'<li value="{hit.rank}"><p dir="auto">{words}</p><div class="folder">{source}</div></li>\n'
 
 
 def _text(text: str) -> str:

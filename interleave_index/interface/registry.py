@@ -140,9 +140,11 @@ def _load_pair(model: Model, settings: LoadSettings) -> Interface:
 
 
 def _describe_dual(model: Model) -> Description:
-    from ..models.hub.dual_encoder import dim_of, family_of
+    from ..models.hub.families import dim_of, family_of
 
     family = model.config["model_type"]
+    if not isinstance(family, str):
+        raise TypeError("model_type is no name")
     if family_of(model.config) is None:
         error = f"{family} encodes no photos and texts together: a part for grounding, if anything"
         return Description(f"{family}, no dual encoder", error=error)

@@ -1,4 +1,4 @@
-"""Dual encoders of a hub (CLIP, MetaCLIP 2, SigLIP, SigLIP 2) as an interface with regions and masks.
+"""Dual encoders of a hub as an interface with regions and masks.
 
 `interface` is the whole, `proposals` makes masks, `regions` how a mask becomes a vector, `banks` makes
 the calibration.

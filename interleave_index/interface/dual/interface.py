@@ -14,6 +14,7 @@ from ...grounding.record import pack
 from ...grounding.similarity import Scene
 from ...models.batching import Batcher
 from ...models.hub.dual_encoder import DualEncoder
+from ...models.hub.pixels import Prepared
 from ...records import (
     RGB,
     BoolMask,
@@ -43,12 +44,12 @@ class _Item:
 
     photo: RGB
     proposals: Proposals
-    image: Future[RGB] | None  # None: the view as a whole is the model's own
-    whole: Future[RGB]
+    image: Future[Prepared] | None  # None: the view as a whole is the model's own
+    whole: Future[Prepared]
 
 
 class DualInterface(Interface):
-    """CLIP, MetaCLIP 2, SigLIP or SigLIP 2 with regions.
+    """A dual encoder with regions.
 
     Args:
         encoder: the checkpoint.
@@ -69,7 +70,7 @@ class DualInterface(Interface):
             interface=encoder.name,
             checkpoint=encoder.checkpoint,
             dim=encoder.dim,
-            preprocessing=f"{encoder.preprocessing}; regions {method} of {self._regions.view}; "
+            preprocessing=f"{encoder.preprocessing}; regions {self._regions.method} of {self._regions.view}; "
             f"proposals {proposer.name}",
         )
 

@@ -1,7 +1,8 @@
 """How a mask becomes a vector in the space of whole photos and texts.
 
-Three ways. *attention*: the encoder's own pooling, kept to the patches under the mask. *patches*: the mean of the patch
-vectors under it. *crop*: the square around it is cut out and encoded as a photo of its own, one forward pass a region.
+Three ways, of which an encoder that gives no patches knows the last alone. *attention*: the encoder's own pooling, kept
+to the patches under the mask. *patches*: the mean of the patch vectors under it. *crop*: the square around it is cut
+out and encoded as a photo of its own, one forward pass a region.
 
 Checkpoints that cut a square from the middle of a photo hide a quarter of it at 4:3. Their image vector stays as it
 is; regions and patches come from a second pass over the whole photo, squeezed to a square.
@@ -18,8 +19,10 @@ import numpy as np
 from ...errors import ConfigError
 from ...geometry import box_of
 from ...grounding.grid import PatchGrid
+from ...grounding.similarity import square_cells
 from ...models.batching import Batcher
 from ...models.hub.dual_encoder import DualEncoder
+from ...models.hub.pixels import Preparation, Prepared, Preprocessing
 from ...records import RGB, BoolMask, Floats, Size
 
 Method = Literal["attention", "patches", "crop"]
@@ -34,13 +37,13 @@ class WholeView:
     Attributes:
         image: (D,) float32 unit vector of this view.
         regions: (R, D) float32 unit vectors, one a mask.
-        patches: (h * w, D) float32 unit vectors.
+        patches: (h * w, D) float32 unit vectors, or None where the encoder has none.
         grid: where the patches lie.
     """
 
     image: Floats
     regions: Floats
-    patches: Floats
+    patches: Floats | None
     grid: PatchGrid
 
 
@@ -49,7 +52,7 @@ class RegionEncoder:
 
     Args:
         encoder: the dual encoder.
-        method: one of `METHODS`.
+        method: one of `METHODS`; an encoder without patches cuts regions out, whatever is asked for.
         batcher: decides how many photos go at a time.
     Raises:
         ConfigError: an unknown method.
@@ -59,20 +62,21 @@ class RegionEncoder:
         if method not in METHODS:
             raise ConfigError(f"method of regions is {method!r}, expected one of {', '.join(METHODS)}")
         self._encoder, self._batcher = encoder, batcher
-        self.method: Method = method
-        self.view = encoder.preprocessing.whole()
+        self.method: Method = method if encoder.has_patches else "crop"
+        self.view: Preparation = encoder.preprocessing.whole()
 
     def grid(self, size: Size) -> PatchGrid:
         """Where the patches of a photo of this (height, width) lie."""
-        cells = self.view.grid(size)
-        return PatchGrid.whole(size, cells, self.view.mode)
+        if not self._encoder.has_patches or not isinstance(self.view, Preprocessing):
+            return PatchGrid.whole(size, square_cells(size), "native")  # of masks alone
+        return PatchGrid.whole(size, self.view.grid(size), self.view.mode)
 
-    def prepare(self, photo: RGB) -> RGB:
+    def prepare(self, photo: RGB) -> Prepared:
         """The photo as a whole at the size of the model's input; may run in another thread."""
         return self.view.prepare(photo)
 
     def encode(
-        self, photos: Sequence[RGB], prepared: Sequence[RGB], masks: Sequence[Sequence[BoolMask]]
+        self, photos: Sequence[RGB], prepared: Sequence[Prepared], masks: Sequence[Sequence[BoolMask]]
     ) -> list[WholeView]:
         """Regions and patches of one batch, in one forward pass but for the crops.
 
@@ -90,7 +94,7 @@ class RegionEncoder:
             encoded = self._encoder.encode_images(prepared, coverages, method=self.method, patches=True)
             regions = [one.regions for one in encoded]
         return [
-            WholeView(one.image, rows, one.patches, grid)
+            WholeView(one.image, rows, one.patches if self._encoder.has_patches else None, grid)
             for one, rows, grid in zip(encoded, regions, grids, strict=True)
         ]
 

@@ -1,4 +1,4 @@
-"""Dual encoders from a checkpoint folder: CLIP, MetaCLIP 2, SigLIP and SigLIP 2, through transformers.
+"""Dual encoders from a checkpoint folder, through transformers; `families` is the table of them.
 
 Whole photos and texts get the vectors that the model itself gives. Regions and patches come from the opened tower (see
 `dual_towers`). Nothing is ever downloaded here and no program of a checkpoint is run.
@@ -14,21 +14,20 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from ...errors import ModelError, WeightsMissing
 from ...geometry import unit
 from ...records import RGB, Floats
 from . import local
-from .dual_towers import ClassTokenTower, PoolingTower, Tower
-from .pixels import Preprocessing, read_preprocessing
+from .dual_towers import TOWERS
+from .families import dim_of, family_of, types
+from .heads import HEADS
+from .pixels import Preparation, Prepared, Preprocessing, read_preprocessing
 from .pretrained import build, reader
 
-FAMILIES = {"clip": "CLIPModel", "metaclip_2": "MetaClip2Model", "siglip": "SiglipModel", "siglip2": "Siglip2Model"}
 TEXTS_AT_A_TIME = 64
 VOCABULARIES = ("tokenizer.json", "vocab.json")
-_POOLING = ("siglip", "siglip2")
 
 Method = Literal["attention", "patches"]
 
@@ -40,27 +39,12 @@ class EncodedImage:
     Attributes:
         image: (D,) float32.
         regions: (R, D) float32.
-        patches: (h * w, D) float32; none when they were not asked for.
+        patches: (h * w, D) float32; none when they were not asked for, or where the family has none.
     """
 
     image: Floats
     regions: Floats
     patches: Floats
-
-
-def family_of(config: dict[str, Any]) -> str | None:
-    """The family of a checkpoint by its config.json, or None when it is no dual encoder."""
-    family = config.get("model_type")
-    return family if family in FAMILIES else None
-
-
-def dim_of(config: dict[str, Any]) -> int | None:
-    """D of a checkpoint by its config.json, without loading it."""
-    if family_of(config) in _POOLING:
-        text = config.get("text_config", {})
-        width = text.get("projection_size") or config.get("vision_config", {}).get("hidden_size")
-        return int(width) if width else None
-    return int(config["projection_dim"]) if "projection_dim" in config else None
 
 
 class DualEncoder:
@@ -80,6 +64,7 @@ class DualEncoder:
         checkpoint: SHA-256 of the weights.
         dim: D.
         preprocessing: of photos.
+        has_patches: whether it gives vectors of regions and patches; else regions are cut out.
     """
 
     def __init__(self, folder: Path, *, device: str = "cpu", dtype: str = "auto") -> None:
@@ -88,43 +73,44 @@ class DualEncoder:
         if family is None:
             raise ModelError(
                 f"{folder} has model_type {facts.config.get('model_type')!r} in its config.json, expected "
-                f"one of {', '.join(FAMILIES)}"
+                f"one of {', '.join(types())}"
             )
         self.name = facts.name if facts.revision else folder.name
         self.checkpoint = local.checkpoint_of(folder)
-        self.preprocessing: Preprocessing = read_preprocessing(folder, facts.config)
+        self.preprocessing: Preparation = read_preprocessing(folder, facts.config)
         self.device, self.dtype = torch.device(device), torch_dtype(dtype, device)
-        self._lower = family in _POOLING  # these were trained on lower-case text
-        self._model = build(folder, FAMILIES[family], device, self.dtype)
+        self._family, self._heads = family, HEADS[family.heads]
+        self._model = build(folder, family.model, device, self.dtype)
         self._check_input(folder, facts.config)
-        self._tower: Tower = PoolingTower(self._model) if family in _POOLING else ClassTokenTower(self._model)
+        self._tower = TOWERS[family.tower](self._model, self._heads)
         self._tokenizer = _tokenizer(folder)
-        self._text_length = int(self._model.config.text_config.max_position_embeddings)
-        self.dim = self._tower.dim
+        self._text_length = self._context()
+        self.has_patches = family.tower != "whole"
+        self.dim = int(dim_of(self._model.config.to_dict()) or 0)
 
     @torch.inference_mode()
     def encode_texts(self, texts: Sequence[str]) -> Floats:
         """(N, D) float32 unit vectors of texts; what is longer than the model reads is cut off."""
         vectors = [np.zeros((0, self.dim), np.float32)]
-        padding: Any = "max_length" if self._lower else True
+        padding: Any = True if self._family.masked else "max_length"
+        wanted = ("input_ids", "attention_mask") if self._family.masked else ("input_ids",)
         for start in range(0, len(texts), TEXTS_AT_A_TIME):
             batch = [self._cased(text) for text in texts[start : start + TEXTS_AT_A_TIME]]
             tokens = self._tokenizer(
                 batch, padding=padding, truncation=True, max_length=self._text_length, return_tensors="pt"
             )
-            wanted = ("input_ids",) if self._lower else ("input_ids", "attention_mask")
             inputs = {name: tokens[name].to(self.device) for name in wanted}
-            vectors.append(_array(self._model.get_text_features(**inputs).pooler_output))
+            vectors.append(_array(self._heads.text(self._model, inputs)))
         return unit(np.concatenate(vectors))
 
-    def prepare(self, photo: RGB) -> NDArray[np.uint8]:
+    def prepare(self, photo: RGB) -> Prepared:
         """A photo at the size of the model's input; may run in another thread than the model."""
         return self.preprocessing.prepare(photo)
 
     @torch.inference_mode()
     def encode_images(
         self,
-        prepared: Sequence[NDArray[np.uint8]],
+        prepared: Sequence[Prepared],
         coverages: Sequence[Floats] | None = None,
         *,
         method: Method = "attention",
@@ -141,7 +127,8 @@ class DualEncoder:
         output = self._tower.forward(self._inputs(prepared))
         images = unit(_array(output.image))
         none = np.zeros((0, self.dim), np.float32)
-        dense = unit(_array(self._tower.patches(output))) if patches or method == "patches" else None
+        wants_patches = self.has_patches and (patches or method == "patches")
+        dense = unit(_array(self._tower.patches(output))) if wants_patches else None
         regions = [none] * len(prepared)
         if coverages is not None and any(len(rows) for rows in coverages):
             padded = _padded(coverages, output.real.shape[1])
@@ -169,22 +156,36 @@ class DualEncoder:
 
     def _cased(self, text: str) -> str:
         """A text in the case that the model was trained on."""
-        return text.lower() if self._lower else text
+        return text.lower() if self._family.lower else text
 
-    def _inputs(self, prepared: Sequence[NDArray[np.uint8]]) -> dict[str, Tensor]:
+    def _context(self) -> int:
+        """Tokens of a text at most, by the text tower, the tokenizer and the family's processor."""
+        text = self._model.config.get_text_config()
+        if self._family.heads == "blip-2":
+            text = self._model.config.qformer_config  # which reads the texts; the language model is not loaded
+        limits = [int(self._tokenizer.model_max_length)]
+        positions = getattr(text, "max_position_embeddings", None)
+        limits += [int(positions) - self._family.reserved] if positions else []
+        limits += [self._family.context] if self._family.context else []
+        return min(limits)
+
+    def _inputs(self, prepared: Sequence[Prepared]) -> dict[str, Tensor]:
         inputs = self.preprocessing.tensors(prepared, self.device)
         inputs["pixel_values"] = inputs["pixel_values"].to(self.dtype)
         return inputs
 
     def _check_input(self, folder: Path, config: dict[str, Any]) -> None:
-        vision = self._model.config.vision_config
-        if self.preprocessing.mode != "native" and self.preprocessing.input != (vision.image_size,) * 2:
-            high, wide = self.preprocessing.input
+        vision = getattr(self._model.config, "vision_config", None)
+        side = getattr(vision, "image_size", None)
+        wanted = tuple(side) if isinstance(side, (list, tuple)) else (side, side)
+        steps = self.preprocessing
+        is_known = self._family.checked and side is not None
+        if is_known and isinstance(steps, Preprocessing) and steps.mode != "native" and steps.input != wanted:
             raise ModelError(
-                f"{folder} prepares photos at {high}x{wide}, but its model takes "
-                f"{vision.image_size}x{vision.image_size}; its preprocessor file is not of this model"
+                f"{folder} prepares photos at {steps.input[0]}x{steps.input[1]}, but its model takes "
+                f"{wanted[0]}x{wanted[1]}; its preprocessor file is not of this model"
             )
-        if not getattr(vision, "vision_use_head", True):
+        if not getattr(vision, "vision_use_head", True) or not getattr(vision, "use_head", True):
             raise ModelError(f"{folder} has no pooling head, expected a vision tower that gives image vectors")
 
 

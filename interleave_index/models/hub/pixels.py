@@ -1,30 +1,43 @@
 """How a photo becomes the input of a dual encoder, read from the checkpoint's own preprocessor file.
 
 Resizing is Pillow's, normalisation happens on the device. The values are those of the image processors of transformers
-in their Pillow form; torchvision is not needed. Knows no model.
+in their Pillow form; torchvision is not needed. What only resizes, cuts and normalises is done here, in threads; a
+processor that does anything else is run itself. Knows no model.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import ModelError
 from ...records import RGB, Size
+from .families import CLIP_MEAN as CLIP_MEAN
+from .families import CLIP_STD as CLIP_STD
+from .families import HALF as HALF
+from .families import family_of
+from .pretrained import reader
 
 if TYPE_CHECKING:
     import torch
 
-CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
-HALF = (0.5, 0.5, 0.5)
+NO_MEAN, NO_STD = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
+# Processors that resize, perhaps cut out the centre, and normalise; names without what a version or backend adds.
+PLAIN = {"CLIP", "ChineseCLIP", "Siglip", "Siglip2", "Blip", "ViT", "DeiT", "OwlViT", "Flava", "Tipsv2", "Bit"}
+_SUFFIX = re.compile(r"(ImageProcessor|FeatureExtractor)(Fast|Pil)?$")
+_OWN = {"align": "EfficientNet", "owlv2": "Owlv2"}  # by model type, where the file names no processor
 FILTERS = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")  # by Pillow's numbers
+
+
+Prepared: TypeAlias = NDArray[np.uint8] | NDArray[np.float32]  # by `Preprocessing`, by `OwnProcessor`
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +109,7 @@ class Preprocessing:
             picture = picture.crop((left, top, left + self.input[1], top + self.input[0]))
         return np.array(picture)
 
-    def tensors(self, prepared: Sequence[NDArray[np.uint8]], device: torch.device) -> dict[str, torch.Tensor]:
+    def tensors(self, prepared: Sequence[Prepared], device: torch.device) -> dict[str, torch.Tensor]:
         """Keyword arguments of the vision tower, float32 on the device, normalised."""
         import torch
 
@@ -117,7 +130,45 @@ class Preprocessing:
         return {"pixel_values": values, "pixel_attention_mask": real, "spatial_shapes": shapes}
 
 
-def read_preprocessing(folder: Path, config: dict[str, Any]) -> Preprocessing:
+class OwnProcessor:
+    """The image processor of a checkpoint itself, where it does more than resize, cut and normalise.
+
+    Args:
+        folder: with its preprocessor file.
+        name: of the class, without what a version or backend adds.
+
+    Attributes:
+        input: (height, width) of the model's input, pixels.
+    """
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self._name, self._processor = name, reader(folder, "AutoImageProcessor")
+        self.input: Size = self.prepare(np.zeros((8, 8, 3), np.uint8)).shape[1:]
+
+    def __str__(self) -> str:
+        """One line for the identity of a space."""
+        return f"as {self._name} prepares it, {self.input[0]} x {self.input[1]}, pillow"
+
+    def whole(self) -> OwnProcessor:
+        """Itself: what the processor cuts off is not known."""
+        return self
+
+    def prepare(self, photo: RGB) -> NDArray[np.float32]:
+        """(3, h, w) float32, normalised."""
+        values: NDArray[np.float32] = self._processor(photo, return_tensors="np")["pixel_values"][0]
+        return values.astype(np.float32, copy=False)
+
+    def tensors(self, prepared: Sequence[Prepared], device: torch.device) -> dict[str, torch.Tensor]:
+        """Keyword arguments of the vision tower, float32 on the device."""
+        import torch
+
+        return {"pixel_values": torch.from_numpy(np.stack(prepared)).to(device)}
+
+
+Preparation: TypeAlias = Preprocessing | OwnProcessor
+
+
+def read_preprocessing(folder: Path, config: dict[str, Any]) -> Preparation:
     """The preprocessing of a checkpoint folder.
 
     Args:
@@ -125,37 +176,50 @@ def read_preprocessing(folder: Path, config: dict[str, Any]) -> Preprocessing:
         config: its config.json.
     Raises:
         ModelError: it asks for something that no checkpoint of these families does.
+        BackendMissing, WeightsMissing: its own image processor has to be run and cannot be built.
     """
-    vision, family = config.get("vision_config", {}), config.get("model_type")
-    patch, side = int(vision.get("patch_size", 16)), int(vision.get("image_size", 224))
-    settings = _processor_settings(folder)
-    mean, std = (CLIP_MEAN, CLIP_STD) if family in ("clip", "metaclip_2") else (HALF, HALF)
-    usual: dict[str, Any] = {
-        "mean": tuple(settings.get("image_mean", mean)),
-        "std": tuple(settings.get("image_std", std)),
-        "patch": patch,
-        "filter": int(settings.get("resample", 2 if family == "siglip2" else 3)),
-    }
+    family, given = family_of(config), _processor_settings(folder)
+    name = _SUFFIX.sub("", str(given.get("image_processor_type") or given.get("feature_extractor_type") or ""))
+    if not name and config.get("model_type") in _OWN:
+        name = _OWN[config["model_type"]]
+    if name and name not in PLAIN:
+        return OwnProcessor(folder, name)
+    settings = {**(family.pixels if family is not None else {}), **given}
+    vision = config.get("vision_config") or config.get("image_config") or {}
+    side = vision.get("image_size", 224)
+    patch = vision.get("patch_size", 16)
+    normalises = settings.get("do_normalize", True)
     if not (
         settings.get("do_rescale", True)
         and math.isclose(settings.get("rescale_factor", 1 / 255), 1 / 255)
-        and settings.get("do_normalize", True)
+        and (normalises or (family is not None and not family.pixels.get("do_normalize", True)))
         and settings.get("do_resize", True)
     ):
         raise ModelError(
             f"{folder} asks for a preprocessing without resizing, rescaling by 1/255 or normalising, "
             "expected all three; its preprocessor_config.json is not one of a dual encoder"
         )
-    if family == "siglip2":
+    usual: dict[str, Any] = {
+        "mean": tuple(settings.get("image_mean", HALF)) if normalises else NO_MEAN,
+        "std": tuple(settings.get("image_std", HALF)) if normalises else NO_STD,
+        "patch": int(patch[0] if isinstance(patch, list) else patch),
+        "filter": int(settings.get("resample", 3)),
+    }
+    if config.get("model_type") == "siglip2":
         most = int(settings.get("max_num_patches", vision.get("num_patches", 256)))
         return Preprocessing("native", (0, 0), max_patches=most, **usual)
     size, crop = settings.get("size", side), settings.get("crop_size", side)
-    if settings.get("do_center_crop", family in ("clip", "metaclip_2")):
+    if settings.get("do_center_crop", False) and not _is_exact(size, crop):
         short, (high, wide) = _short(size), _pair(crop)
         if min(short, high, wide) < 1 or short < max(high, wide):
             raise ModelError(f"{folder} crops {high}x{wide} from a short side of {short}, expected a smaller crop")
         return Preprocessing("crop", (high, wide), size=short, **usual)
     return Preprocessing("stretch", _pair(size), **usual)
+
+
+def _is_exact(size: Any, crop: Any) -> bool:
+    """Whether photos are squeezed to both sides, so that there is nothing to cut off."""
+    return isinstance(size, dict) and "height" in size and _pair(size) == _pair(crop)
 
 
 def _processor_settings(folder: Path) -> dict[str, Any]:

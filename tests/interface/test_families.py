@@ -1,0 +1,96 @@
+"""Every family of dual encoders, tiny and random, by the name of its folder: vectors, ingest, search, grounding."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytest.importorskip("transformers")
+
+from interleave_index import Index
+from interleave_index.config import Config
+from interleave_index.interface.registry import describe, load
+from interleave_index.models.hub.dual_encoder import DualEncoder
+from interleave_index.models.hub.pixels import Preprocessing
+from interleave_index.records import ResolvedPart
+from tests.models import tiny_families
+
+DENSE = ("altclip", "chinese_clip", "clipseg", "owlvit", "aimv2", "tipsv2")
+WORDS = ["a red dog", "two people on a bench"]
+
+
+def drawn(seed=0, height=96, width=128):
+    """Two blocks of the toy's colours on white, at places of their own."""
+    photo, random = np.full((height, width, 3), 255, np.uint8), np.random.default_rng(seed)
+    for colour in ((220, 40, 40), (40, 70, 210)):
+        top, left = random.integers(0, height // 2), random.integers(0, width // 2)
+        photo[top : top + height // 3, left : left + width // 3] = colour
+    return photo
+
+
+@pytest.fixture(scope="module")
+def folder_of(tmp_path_factory):
+    """Saves a family once; nothing of the user's is touched."""
+    home, patch, made = tmp_path_factory.mktemp("home"), pytest.MonkeyPatch(), {}
+    patch.setenv("INTERLEAVE_MODELS", str(home / "models"))
+
+    def folder(name):
+        if name not in made:
+            made[name] = tiny_families.save(home / "saved" / name, name)
+        return made[name]
+
+    yield folder
+    patch.undo()
+
+
+@pytest.mark.parametrize("name", tiny_families.NAMES)
+def test_a_family_is_its_own_model_from_the_folder_to_masks_of_a_search(name, folder_of, tmp_path):
+    folder, photos = folder_of(name), [drawn(seed) for seed in range(5)]
+    own_images, own_texts = tiny_families.own_vectors(folder, name, photos, WORDS)
+    encoder = DualEncoder(folder)
+    assert np.abs(encoder.encode_texts(WORDS) - own_texts).max() < 1e-4
+    known = describe(str(folder))
+    assert known.error is None and known.dim == encoder.dim == own_images.shape[1]
+
+    for number, photo in enumerate(photos):
+        Image.fromarray(photo).save(tmp_path / f"{number}.png")
+    interface = load(str(folder), device="cpu", proposals="toy")
+    stored = np.stack([encoding.image for encoding in interface.encode_photos(photos)])
+    assert np.abs(stored - own_images).max() < 1e-4
+
+    config = Config.from_mapping({"ingest": {"workers": 0}})
+    with Index.open(tmp_path / "index", config=config, interface=interface, create=True) as index:
+        report = index.ingest(tmp_path)
+        assert report.added == 5 and not report.failed
+        hits = list(index.search(WORDS[0], top_k=5))
+        found = [int(Path(hit.photo.path or "").stem) for hit in hits]
+        ranking = own_images @ own_texts[0] - (own_images @ interface.calibration.captions.T).mean(1) / 2
+        assert sorted(found) == list(range(5)) and (np.diff(ranking[found]) < 1e-3).all()
+        mixed = list(index.search(f"[a red dog] beside [image:{tmp_path / '2.png'}#box=0,0,60,60]", top_k=5))
+        assert len(mixed) == 5 and all(len(hit.entities) == 2 for hit in mixed)
+    grounded = interface.ground(photos[1], (ResolvedPart("entity", "text", "a red dog"),))
+    assert grounded and {one.mask.decode().shape for one in grounded} == {photos[1].shape[:2]}
+    assert any(one.mask.decode().any() for one in grounded)
+
+
+@pytest.mark.parametrize("name", DENSE)
+def test_a_dense_family_gives_the_photo_for_a_mask_of_everything_and_its_patches(name, folder_of):
+    encoder, photo = DualEncoder(folder_of(name)), drawn()
+    assert encoder.has_patches and isinstance(encoder.preprocessing, Preprocessing)
+    rows, columns = encoder.preprocessing.grid(photo.shape[:2])
+    masks = np.ones((2, rows, columns), np.float32)
+    masks[1, :, columns // 2 :] = 0
+    (encoded,) = encoder.encode_images([encoder.prepare(photo)], [masks], patches=True)
+    assert encoded.patches.shape == (rows * columns, encoder.dim)
+    whole = encoded.image if name != "tipsv2" else encoded.patches.mean(0) / np.linalg.norm(encoded.patches.mean(0))
+    assert float(encoded.regions[0] @ whole) == pytest.approx(1, abs=1e-5)
+    assert float(encoded.regions[1] @ whole) < 0.99999
+
+
+@pytest.mark.parametrize("name", [name for name in tiny_families.BUILDERS if name not in DENSE])
+def test_a_family_without_patches_cuts_its_regions_out(name, folder_of):
+    interface = load(str(folder_of(name)), device="cpu", proposals="toy", grounding="own")
+    assert "regions crop" in interface.space.preprocessing
+    scene = interface.inspect(drawn()).scene
+    assert scene.patches is None and len(scene.regions) == len(scene.masks) > 0

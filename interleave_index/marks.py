@@ -1,6 +1,7 @@
-"""The mark in pictures that this program writes (masks, heat maps, painted photos), so that ingest can skip them.
+"""The mark in what this program writes (masks, heat maps, painted photos, pages), so that it is known again.
 
-A PNG carries it as a text chunk, a JPEG as a comment; pixels are untouched. Knows the two formats and nothing else.
+A PNG carries it as a text chunk, a JPEG as a comment, a page as its generator; pixels are untouched. Knows these forms
+and nothing else.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 
 MARK = "interleave-index"  # keyword of the text chunk, beginning of the comment
 HEAD_BYTES = 64 * 1024  # the mark stands before the pixels, within so many bytes
+PAGE_MARK = f'<meta name="generator" content="{MARK}">'
 _PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8"
 _COMMENT, _START_OF_SCAN = 0xFE, 0xDA
 
@@ -51,6 +53,15 @@ def is_marked(head: bytes) -> bool:
         comment = f"{MARK}:".encode("ascii")
         return any(kind == _COMMENT and data.startswith(comment) for kind, data in _jpeg_segments(head))
     return False
+
+
+def is_marked_page(head: bytes) -> bool:
+    """Whether a page was written by this program, by the first `HEAD_BYTES` of its file.
+
+    >>> is_marked_page(f"<!DOCTYPE html><html><head>{PAGE_MARK}".encode()), is_marked_page(b"<html>")
+    (True, False)
+    """
+    return PAGE_MARK.encode("ascii") in head[:HEAD_BYTES].partition(b"</head>")[0]
 
 
 def is_marked_file(path: Path | str) -> bool:

@@ -18,6 +18,7 @@ import numpy as np
 
 from ..errors import InterleaveError
 from ..geometry import fit, resize_mask
+from ..marks import PAGE_MARK
 from ..records import RGB, Answer, BoolMask, EntityHit, Hit
 from .colours import colour_of, hex_of, ink_on
 from .files import printable
@@ -131,7 +132,7 @@ def _head(title: str, lead: str) -> str:
     lead = f'<p class="lead">{_text(lead)}</p>\n' if lead else ""
     return (
         f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta name="generator" content="interleave-index">\n'
+        f"{PAGE_MARK}\n"
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
         f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f'<link rel="icon" href="data:,">\n<title>{_text(title)}</title>\n'

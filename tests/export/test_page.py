@@ -11,6 +11,7 @@ from interleave_index.export.notebook import answer_html
 from interleave_index.export.page import QueryPicture, Section, write_page, write_report
 from interleave_index.export.words import UNDER
 from interleave_index.geometry import encode_rle
+from interleave_index.marks import PAGE_MARK, is_marked_page
 from interleave_index.records import Answer, Region
 from interleave_index.records.texts import Passage, PhraseHit, TextHit, TextMatch
 
@@ -193,5 +194,8 @@ def test_a_page_of_passages_alone_does_not_speak_of_photos(answer, load_pixels, 
     assert "No photo" not in text and "No photo" not in answer_html(alone)
 
 
-def test_a_page_names_the_program_that_wrote_it(page):
+def test_a_page_is_known_again_by_the_program_that_wrote_it(page, tmp_path):
     assert page.all("meta")[1] == {"name": "generator", "content": "interleave-index"}
+    assert is_marked_page((tmp_path / "page.html").read_bytes())
+    quoted = b"<html><head></head><body>" + PAGE_MARK.encode()
+    assert not is_marked_page(quoted)

@@ -6,10 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
-from interleave_index.errors import WeightsMissing
+from interleave_index.errors import ModelError, WeightsMissing
 from interleave_index.models.hub.backbones import HubBackbone, HubLanguage, MiniLanguage, llama_layer
 from interleave_index.models.text.tower import TextTower, train_tokenizer
 
@@ -66,6 +67,40 @@ def test_the_weights_of_a_classifier_are_those_of_its_backbone(tmp_path: Path) -
         HubBackbone(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("settings", "mean", "std"),
+    [
+        (None, (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)),
+        ({"image_mean": [0.5, 0.4, 0.2], "image_std": [0.5, 0.25, 0.1]}, (127.5, 102.0, 51.0), (127.5, 63.75, 25.5)),
+        ({"do_normalize": False}, (0.0, 0.0, 0.0), (255.0, 255.0, 255.0)),
+    ],
+)
+def test_a_pair_normalises_photos_as_its_backbones_own_file_says(
+    settings: dict[str, Any] | None, mean: Any, std: Any, tmp_path: Path
+) -> None:
+    from interleave_index.interface.published.pair import Pair, TrainedNetwork, build_network, write_pair
+    from interleave_index.interface.published.preparation import prepare
+
+    torch.manual_seed(0)
+    _convnext().save_pretrained(tmp_path)
+    if settings is not None:
+        (tmp_path / "preprocessor_config.json").write_text(json.dumps(settings))
+    sizes = {"width": 32, "layers": 2, "heads": 4, "ffn": 32, "object_queries": 4, "decoder_width": 32}
+    pair = Pair(str(tmp_path), "find-mini", side=64, decoder_layers=1, **sizes)  # type: ignore[arg-type]
+    network = build_network(pair, 16)
+    assert isinstance(network, TrainedNetwork)
+    assert network.pixel_mean == pytest.approx(mean) and network.pixel_std == pytest.approx(std)
+    grey = torch.full((1, 3, 8, 8), 100.0)
+    wanted = (100 - torch.tensor(mean)) / torch.tensor(std)
+    assert torch.allclose(network.normalise(grey, torch.ones(1, 8, 8))[0, :, 0, 0], wanted, atol=1e-5)
+    photo = np.full((40, 40, 3), 100, np.uint8)
+    pixels, _ = prepare(photo, 32, 32, mean=network.pixel_mean, std=network.pixel_std)
+    assert torch.allclose(pixels[0, :, 5, 5], wanted, atol=1e-5)
+    write_pair(tmp_path / "made", pair, network, {})
+    kept = json.loads((tmp_path / "made" / "config.json").read_text())["pixels"]
+    assert kept["mean"] == pytest.approx(list(mean)) and kept["std"] == pytest.approx(list(std))
+
+
 @pytest.fixture
 def bert(tmp_path: Path) -> Path:
     torch.manual_seed(0)
@@ -87,6 +122,57 @@ def test_a_language_model_gives_the_layer_that_was_asked_for(bert: Path) -> None
             states = model(torch.tensor([ids]), output_hidden_states=True).hidden_states
         assert tower.width == 16 and torch.allclose(found.states, states[layer][0], atol=1e-5)
         assert ["a red thing"[a:b] for a, b in found.spans.tolist()] == ["a", "red", "thing"]
+
+
+def _qwen3_vl() -> Any:
+    text = {
+        "vocab_size": 96,
+        "hidden_size": 16,
+        "intermediate_size": 24,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 2,
+        "head_dim": 8,
+        "rope_parameters": {"rope_type": "default", "mrope_section": [2, 1, 1], "rope_theta": 10000.0},
+    }
+    vision: dict[str, Any] = {
+        "depth": 1,
+        "hidden_size": 16,
+        "intermediate_size": 16,
+        "num_heads": 2,
+        "out_hidden_size": 16,
+    }
+    vision |= {"deepstack_visual_indexes": [0], "num_position_embeddings": 16}
+    return transformers.Qwen3VLForConditionalGeneration(
+        transformers.Qwen3VLConfig(text_config=text, vision_config=vision)
+    )
+
+
+def _t5() -> Any:
+    config = transformers.T5Config(vocab_size=96, d_model=16, d_kv=8, d_ff=16, num_layers=3, num_heads=2)
+    return transformers.T5Model(config)
+
+
+@pytest.mark.parametrize(("make", "part"), [(_qwen3_vl, "language_model"), (_t5, "encoder")])
+def test_the_language_part_of_a_larger_model_is_taken(make: Any, part: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    train_tokenizer(["a red thing on white"] * 4, size=90).save(str(tmp_path / "tokenizer.json"))
+    whole = make().eval()
+    whole.save_pretrained(tmp_path)
+    tower = HubLanguage(tmp_path, layer=-2)
+    (found,) = tower.states(["a red thing"], 20)
+    ids = torch.tensor([tower._tokenizer.encode("a red thing").ids])
+    with torch.no_grad():
+        states = getattr(getattr(whole, "model", whole), part)(ids, output_hidden_states=True).hidden_states
+    assert tower.width == 16 and torch.allclose(found.states, states[-2][0], atol=1e-5)
+
+
+def test_a_model_that_reads_no_text_is_one_clear_error(tmp_path: Path) -> None:
+    train_tokenizer(["a red thing on white"] * 4, size=90).save(str(tmp_path / "tokenizer.json"))
+    config = transformers.ResNetConfig(embedding_size=8, hidden_sizes=[8, 8], depths=[1, 1])
+    transformers.ResNetModel(config).save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match=r"type 'resnet', expected one that reads text"):
+        HubLanguage(tmp_path)
 
 
 def test_texts_of_a_batch_do_not_change_each_other(bert: Path) -> None:

@@ -116,7 +116,13 @@ class PublishedModel:
             ShapeError: not such an array.
         """
         network = self.network
-        pixels, resized = prepare(photo, short or network.short, long or network.long)
+        pixels, resized = prepare(
+            photo,
+            short or network.short,
+            long or network.long,
+            mean=network.pixel_mean,
+            std=network.pixel_std,
+        )
         padded = int(pixels.shape[2]), int(pixels.shape[3])
         return View(self._pyramid(pixels), size_of(photo), resized, padded)
 

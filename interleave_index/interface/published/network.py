@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ...models.vision.davit import DAVIT_D3, DAVIT_D5, Davit, DavitSizes
 from ...models.vision.focal import FOCAL_L, FOCAL_T, FocalSizes, focal_backbone
 from ...models.vision.pixel_decoder import PixelDecoder, Pyramid
+from ...models.vision.tower import PIXEL_MEAN, PIXEL_STD
 from ..find.config import FindConfig
 from ..find.network import FindInterface
 from .preparation import LONG, SHORT
@@ -88,6 +89,9 @@ class FindNetwork(nn.Module):
 
     Args:
         short, long: photos are resized so that the shorter side is `short`, unless the longer one would pass `long`.
+
+    Attributes:
+        pixel_mean, pixel_std: of the channels, 0 to 255, by which photos are normalised.
     """
 
     def __init__(
@@ -95,6 +99,8 @@ class FindNetwork(nn.Module):
     ) -> None:
         super().__init__()
         self.short, self.long = short, long
+        self.pixel_mean: tuple[float, ...] = PIXEL_MEAN
+        self.pixel_std: tuple[float, ...] = PIXEL_STD
         self.backbone = backbone
         self.sem_seg_head = _Head(decoder, FindInterface(interface))
 

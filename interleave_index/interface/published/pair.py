@@ -44,6 +44,7 @@ HEAD = "sem_seg_head."
 MEMORIES = 32
 
 KIND, FORMAT = "find-pair", 1
+PIXELS = "pixels"  # key of the channels' statistics in config.json; without it, all was trained with ImageNet's
 CONTEXT, CLASS_CONTEXT = 77, 150
 
 
@@ -80,9 +81,6 @@ class Pair:
 class TrainedNetwork(FindNetwork):
     """A network whose backbone never trains, and whose pixel decoder trains on request."""
 
-    mean: Tensor
-    std: Tensor
-
     def __init__(
         self, backbone: nn.Module, decoder: PixelDecoder, interface: FindConfig, *, train_decoder: bool, side: int
     ) -> None:
@@ -90,8 +88,8 @@ class TrainedNetwork(FindNetwork):
         self.train_decoder = train_decoder
         self.backbone.requires_grad_(False)
         decoder.requires_grad_(train_decoder)
-        self.register_buffer("mean", torch.tensor(PIXEL_MEAN).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(PIXEL_STD).view(1, 3, 1, 1), persistent=False)
+        if isinstance(backbone, HubBackbone):
+            self.pixel_mean, self.pixel_std = backbone.mean, backbone.std
 
     def train(self, mode: bool = True) -> TrainedNetwork:
         """What is frozen stays in eval mode; the published training left drop-path on there."""
@@ -111,7 +109,8 @@ class TrainedNetwork(FindNetwork):
 
     def normalise(self, pixels: Tensor, real: Tensor) -> Tensor:
         """(B, 3, S, S) RGB in 0..255, zero where `real` (B, S, S) is off, as the backbone takes it."""
-        return (pixels - self.mean) / self.std * real[:, None]
+        mean, std = (pixels.new_tensor(values).view(1, 3, 1, 1) for values in (self.pixel_mean, self.pixel_std))
+        return (pixels - mean) / std * real[:, None]
 
     def trained(self) -> dict[str, Tensor]:
         """What a checkpoint keeps: everything that may have changed."""
@@ -221,7 +220,8 @@ def write_pair(folder: Path, pair: Pair, network: TrainedNetwork, facts: dict[st
     made = replace(
         pair, decoder_width=decoder.mask_features.out_channels, decoder_layers=len(decoder.transformer.encoder.layers)
     )
-    config = {"format": FORMAT, "kind": KIND, "pair": asdict(made), **facts}
+    pixels = {"mean": network.pixel_mean, "std": network.pixel_std}
+    config = {"format": FORMAT, "kind": KIND, "pair": asdict(made), PIXELS: pixels, **facts}
     (folder / local.CONFIG).write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
 
 
@@ -240,4 +240,6 @@ def load_pair(folder: Path, *, device: str = "cpu") -> tuple[PublishedModel, dic
         pair = replace(pair, vision_weights="random")
     model = model_of(pair, torch.device(device), folder / TEXTS)
     load_weights(model.network, folder / WEIGHTS, device)
+    pixels = config.get(PIXELS, {"mean": PIXEL_MEAN, "std": PIXEL_STD})
+    model.network.pixel_mean, model.network.pixel_std = tuple(pixels["mean"]), tuple(pixels["std"])
     return model, config

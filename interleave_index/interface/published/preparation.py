@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -38,11 +39,19 @@ def padded_size(size: Size, stride: int = STRIDE) -> Size:
     return -(-size[0] // stride) * stride, -(-size[1] // stride) * stride
 
 
-def prepare(photo: RGB, short: int = SHORT, long: int = LONG) -> tuple[Tensor, Size]:
+def prepare(
+    photo: RGB,
+    short: int = SHORT,
+    long: int = LONG,
+    *,
+    mean: Sequence[float] = PIXEL_MEAN,
+    std: Sequence[float] = PIXEL_STD,
+) -> tuple[Tensor, Size]:
     """One photo as the backbone takes it.
 
     Args:
         photo: (H, W, 3) uint8, upright RGB.
+        mean, std: of the channels, 0 to 255.
     Returns:
         (1, 3, h', w') float32, normalised, zeros where padded; and (h, w) without padding.
     Raises:
@@ -53,9 +62,9 @@ def prepare(photo: RGB, short: int = SHORT, long: int = LONG) -> tuple[Tensor, S
     height, width = resized_size(check_photo(photo), short, long)
     picture = Image.fromarray(np.ascontiguousarray(photo)).resize((width, height), Image.Resampling.BILINEAR)
     pixels = torch.from_numpy(np.asarray(picture).copy()).permute(2, 0, 1).float()
-    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (PIXEL_MEAN, PIXEL_STD))
+    middle, spread = (torch.tensor(values).view(3, 1, 1) for values in (mean, std))
     full = padded_size((height, width))
-    normalised = F.pad((pixels - mean) / std, (0, full[1] - width, 0, full[0] - height))
+    normalised = F.pad((pixels - middle) / spread, (0, full[1] - width, 0, full[0] - height))
     return normalised[None], (height, width)
 
 

@@ -15,14 +15,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ...errors import WeightsMissing
+from ...errors import ModelError, WeightsMissing
 from ..text.language import BATCH, TokenStates, read_tokenizer, tokens_of
 from ..text.tower import TextTower
+from ..vision.tower import PIXEL_MEAN, PIXEL_STD
 from .local import read_config
+from .pixels import NO_MEAN, processor_settings
 from .pretrained import _quiet, build, library
 
 STRIDES = (4, 8, 16, 32)
 OUTPUT_NORMS = "hidden_states_norms"
+TEXT_PARTS = ("text_model", "language_model")  # of models that read more than text
 
 
 class HubBackbone(nn.Module):
@@ -33,10 +36,14 @@ class HubBackbone(nn.Module):
 
     Raises:
         WeightsMissing, BackendMissing: as `models.pretrained.build`.
+
+    Attributes:
+        mean, std: of the three channels, 0 to 255, as its preprocessor file says; ImageNet's without one.
     """
 
     def __init__(self, folder: Path) -> None:
         super().__init__()
+        self.mean, self.std = pixel_statistics(folder)
         self.net = _backbone(folder, stages_of(folder))
         channels = list(self.net.channels)
         if not channels:
@@ -79,6 +86,23 @@ def _backbone(folder: Path, stages: list[str]) -> Any:
     return model.eval().requires_grad_(False)
 
 
+def pixel_statistics(folder: Path) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and deviation of the channels, 0 to 255, that the preprocessor file of a folder takes off and divides by.
+
+    >>> pixel_statistics(Path("a folder without one"))
+    ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
+    """
+    settings = processor_settings(folder)
+    if not settings:
+        return PIXEL_MEAN, PIXEL_STD
+    scale = 1 / settings.get("rescale_factor", 1 / 255) if settings.get("do_rescale", True) else 1.0
+    if not settings.get("do_normalize", True):
+        return NO_MEAN, (scale,) * 3
+    mean = settings.get("image_mean", [value / 255 for value in PIXEL_MEAN])
+    std = settings.get("image_std", [value / 255 for value in PIXEL_STD])
+    return tuple(value * scale for value in mean), tuple(value * scale for value in std)
+
+
 def stages_of(folder: Path) -> list[str]:
     """Names of a backbone's stages, spread over its depth where it has many (as a plain transformer does)."""
     config = library().AutoConfig.from_pretrained(folder, local_files_only=True)
@@ -99,10 +123,14 @@ class HubLanguage:
 
     def __init__(self, folder: Path, *, layer: int = -1, device: str = "cpu") -> None:
         self._tokenizer, self._layer, self._device = read_tokenizer(folder), layer, torch.device(device)
-        model = build(folder, "AutoModel", device)
-        self._model = model.text_model if hasattr(model, "text_model") else model
-        config = self._model.config
-        self._width = int(getattr(config, "hidden_size", 0) or config.d_model)
+        self._model = _text_part(build(folder, "AutoModel", device))
+        config = self._model.config.get_text_config()
+        width = getattr(config, "hidden_size", None) or getattr(config, "d_model", None)
+        if not width:
+            raise ModelError(
+                f"{folder} holds a model of type {config.model_type!r}, expected one that reads text, such as bert"
+            )
+        self._width = int(width)
 
     @property
     def width(self) -> int:
@@ -123,6 +151,13 @@ class HubLanguage:
             rows = out.hidden_states[self._layer].float().cpu()
             states += [TokenStates(rows[n, : len(ids)], spans) for n, (ids, spans) in enumerate(coded)]
         return states
+
+
+def _text_part(model: Any) -> Any:
+    """The part of a model that turns text alone into states: a tower, a language model, the encoder of a pair."""
+    parts = (getattr(model, name, None) for name in TEXT_PARTS)
+    part = next((part for part in parts if part is not None), model)
+    return part.encoder if part.config.is_encoder_decoder else part
 
 
 class MiniLanguage:

@@ -178,7 +178,7 @@ def read_preprocessing(folder: Path, config: dict[str, Any]) -> Preparation:
         ModelError: it asks for something that no checkpoint of these families does.
         BackendMissing, WeightsMissing: its own image processor has to be run and cannot be built.
     """
-    family, given = family_of(config), _processor_settings(folder)
+    family, given = family_of(config), processor_settings(folder)
     name = _SUFFIX.sub("", str(given.get("image_processor_type") or given.get("feature_extractor_type") or ""))
     if not name and config.get("model_type") in _OWN:
         name = _OWN[config["model_type"]]
@@ -222,7 +222,12 @@ def _is_exact(size: Any, crop: Any) -> bool:
     return isinstance(size, dict) and "height" in size and _pair(size) == _pair(crop)
 
 
-def _processor_settings(folder: Path) -> dict[str, Any]:
+def processor_settings(folder: Path) -> dict[str, Any]:
+    """What the preprocessor file of a folder says, in its old or new form; empty without one.
+
+    Raises:
+        ModelError: it is no JSON.
+    """
     for name, key in (("preprocessor_config.json", None), ("processor_config.json", "image_processor")):
         if (folder / name).is_file():
             try:

@@ -242,6 +242,8 @@ class Index:
         left_out: Collection[int] = (),
         target: Target = "photos",
         text_kinds: Collection[TextKind] = (),
+        like: Collection[int] = (),
+        unlike: Collection[int] = (),
     ) -> Answer:
         """Rank the photos of the active space for one query, the texts beside them, or both.
 
@@ -257,6 +259,8 @@ class Index:
             left_out: ids of further photos that are no hits.
             target: `photos`, `texts` (passages, and no photos), or `both`.
             text_kinds: kinds of sources that passages may come from; none of them takes every kind.
+            like, unlike: ids of photos that are right, or wrong: the query moves towards them, or away. Wrong ones are
+                no hits.
         Returns:
             Hits, best first, ties by photo id; empty when nothing is indexed or the filters leave nothing.
         Raises:
@@ -283,6 +287,8 @@ class Index:
             left_out={*left_out, *named_photos(asked)} if exclude_self else left_out,
             target=target,
             text_kinds=text_kinds,
+            liked=[int(photo_id) for photo_id in like],
+            unliked=[int(photo_id) for photo_id in unlike],
         )
         if not answer.hits and self.ids().size == 0 and (photos := self._store.status()["photos"]):
             answer = replace(answer, notes=(*answer.notes, _all_missing(photos)))

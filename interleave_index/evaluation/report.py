@@ -13,6 +13,7 @@ import numpy as np
 from ..errors import InputError
 from ..interface.protocol import Interface
 from .annotations import References
+from .feedback import feedback
 from .grounding import grounding
 from .hard_negatives import hard_negatives as judge_pairs
 from .hard_negatives import read_pairs
@@ -110,6 +111,7 @@ def _parts(library: Library, facts: TrainFacts, seed: int, progress: Progress) -
     yield "labels", labels(library, facts.names, progress)
     yield "judgement", judgement(library, references, progress)
     yield "negatives", negatives(library, progress)
+    yield "feedback", feedback(library, seed=seed, progress=progress)
     yield "own_photo", own_photo(library, progress)
 
 

@@ -23,6 +23,7 @@ from .alone import ground_alone
 from .blocks import block_of, take
 from .candidates import Ids, Mode, Path, every_cosine, nearest, plan
 from .context import QueryContext, prepare
+from .feedback import with_feedback
 from .ground import Depth, LoadMasks, StoredRegions, ground_photo
 from .lazy_interface import LazyInterface
 from .notes import answer_notes
@@ -60,6 +61,8 @@ def search(
     left_out: Collection[int] = (),
     target: Target = "photos",
     text_kinds: Collection[TextKind] = (),
+    liked: Collection[int] = (),
+    unliked: Collection[int] = (),
 ) -> Answer:
     """Rank the photos of the active space for one query, and tie its parts to the hits.
 
@@ -80,6 +83,8 @@ def search(
         target: `photos`, `texts` (passages, and no photos), or `both`; filters on photos let passages through that
             belong to a photo which passes.
         text_kinds: kinds of sources that passages may come from; none of them takes every kind.
+        liked, unliked: ids of photos that the user called right, which draw the query towards them, and wrong, which
+            push it away and are no hits.
     Returns:
         Hits, best first, ties by photo id; no hits when nothing is indexed or the filters leave nothing. A query that
         is one indexed photo, or a part of one, finds that photo first, with relevance 1.
@@ -115,6 +120,8 @@ def search(
         settings,
         pixels=ground == "exact",
     )
+    context.scoring = with_feedback(context.scoring, context.calibration, store, space_id, liked, unliked)
+    left_out = {*left_out, *unliked}
     texts: tuple[TextHit, ...] | None = None
     if target != "photos":
         photo_ids = None if filters is None else store.eligible(space_id, filters)

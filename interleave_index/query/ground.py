@@ -185,20 +185,23 @@ def best_first(masks: Sequence[GroundedMask], entity: int) -> list[GroundedMask]
 def _seen(photo: Photo, hit: EntityHit, masks: Sequence[GroundedMask]) -> EntityHit:
     """The hit with masks of exact grounding, best first; a mask without pixels means that nothing was found.
 
-    Whether the entity is there stays as it was judged, unless the grounder judges that itself: then it is believed.
+    Whether the entity is there stays as it was judged, unless the grounder judges that itself: then it is believed,
+    and all that it found is shown.
     """
     best, before = masks[0], hit.grounding
     present, probability = before.present, before.probability
     if best.present is not None:
         present, probability = best.present, float(best.present)
-    kept = [mask for mask in masks if mask.rung or mask.score >= best.score - MARGIN][:MOST_INSTANCES]
+    kept = [mask for mask in masks if mask.rung or mask.score >= best.score - MARGIN]
+    if best.present is None:
+        kept = kept[:MOST_INSTANCES]
     return EntityHit(
         hit.text,
         hit.kind,
         hit.negative,
         hit.weight,
         hit.score,
-        Grounding("exact", present, best.score, best.rung, probability),
+        Grounding("exact", present, best.score, best.rung, probability, best.confidence),
         tuple(_looked_at(photo, mask) for mask in kept if mask.box != NOWHERE),
     )
 

@@ -84,6 +84,7 @@ class ScoringQuery:
         passages: (D,) float32 and what is taken off: `passages[0] @ p - passages[1]` says by how many standard
             deviations a passage p is nearer to the sentence than captions in general are.
         nat: by how much S rises where the log-odds of the query rise by one.
+        offset: that every photo gets.
     """
 
     legend: Floats
@@ -95,6 +96,7 @@ class ScoringQuery:
     middles: Floats = field(default_factory=lambda: np.zeros(0, np.float32))
     passages: tuple[Floats, float] = field(default_factory=lambda: (np.zeros(0, np.float32), 0.0))
     nat: float = 0.0
+    offset: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +244,7 @@ def fuse(cosines: Cosines, query: ScoringQuery) -> Scores:
     entities, negatives = _evident(cosines.entities), _evident(cosines.negatives)
     evidence = cosines.entity_images + np.float32(ALONE) * entities
     unwanted = cosines.negative_images + np.float32(ALONE) * negatives
-    total: Floats = cosines.legend
+    total: Floats = cosines.legend + np.float32(query.offset)
     if len(query.entities):
         weights = query.entities.weights
         total = total + np.float32(query.entity_weight) * (entities @ (weights / weights.sum()))

@@ -271,6 +271,25 @@ def test_an_ingest_stays_below_the_roots(make_server, library, drawn_photos, tmp
     assert make_server().post("/api/ingest", json={}).status_code == 403
 
 
+def test_texts_behind_links_that_lead_out_of_the_roots_are_neither_read_nor_shown(
+    make_server, library, drawn_photos, tmp_path
+):
+    (tmp_path / "secret.txt").write_text("hunter2 is the password")
+    (tmp_path / "beyond").mkdir()
+    (tmp_path / "beyond" / "page.md").write_text("hunter2 is a page, too")
+    (library / "photo.png").write_bytes((drawn_photos.folder / "red_disc.png").read_bytes())
+    (library / "photo.txt").symlink_to(tmp_path / "secret.txt")
+    (library / "page.md").symlink_to(tmp_path / "beyond" / "page.md")
+    (library / "linked").symlink_to(tmp_path / "beyond")
+    (library / "inside.md").write_text("a page of the library")
+    client = make_server(roots=(library,))
+    job = client.post("/api/ingest", json={}).json()["job"]
+    assert "hunter2" not in json.dumps(finished(client, job)[-1][1])
+    answer = client.post("/api/search", json={"query": "hunter2 page", "target": "both"}).json()
+    assert [hit["passage"]["name"] for hit in answer["texts"]] == ["inside.md"]
+    assert "is the password" not in json.dumps(answer) and "is a page, too" not in json.dumps(answer)
+
+
 def test_links_that_lead_out_of_the_roots_are_not_followed_and_no_byte_of_a_refused_file_is_reported(
     make_server, library, drawn_photos, tmp_path
 ):

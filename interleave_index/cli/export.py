@@ -77,7 +77,7 @@ def export(
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Write hits, or all photos, as COCO JSON, PNGs or JSON lines. Without a query, all photos and regions."""
+    """Write hits, photos or texts as COCO JSON, PNGs or JSON lines. Without a query, all of them."""
     if not (coco or masks or jsonl or texts):
         raise typer.BadParameter(
             "export has nothing to write, expected --coco FILE, --masks DIR, --jsonl FILE or --texts FILE"

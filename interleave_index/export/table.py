@@ -17,6 +17,7 @@ from .passages import lit_spans, pieces, spoken
 from .words import UNDER, percent, short_name, verdict
 
 BAR = 10  # characters of a relevance bar
+WORDS = 40  # columns at least for the words of a passage, however narrow the terminal is
 LIT = "bold underline"
 LEFT, RIGHT = "\N{LEFT-POINTING DOUBLE ANGLE QUOTATION MARK}", "\N{RIGHT-POINTING DOUBLE ANGLE QUOTATION MARK}"
 
@@ -79,6 +80,7 @@ def _passages(first: Sequence[str], rows: Sequence[tuple[Sequence[str], Passage,
     """Passages with their sources behind the first cells; titles have a column where there are any."""
     titled = any(passage.title for _, passage, _ in rows)
     table = plain_table(*first, "source", *(["title"] if titled else []), "text")
+    table.columns[-1].min_width = WORDS
     for cells, passage, lit in rows:
         title = [Text(printable(passage.title or ""))] if titled else []
         words = Text()

@@ -141,6 +141,13 @@ def test_texts_of_a_photo_are_shown_by_path_and_by_id_and_a_source_by_its_path(r
     assert run("texts", 2)[1] == "No text belongs to this photo.\n"
 
 
+def test_of_a_text_that_could_not_be_read_the_reason_is_told(run, library):
+    Path("photos/captions.jsonl").write_text('{"file": "../a.jpg", "text": "x"}')
+    assert run(*INGEST)[0] == 3
+    status, _, err = run("texts", "photos/captions.jsonl")
+    assert status == 1 and "could not be read: " in err and "../a.jpg" in err
+
+
 def test_passages_are_exported_with_spans_and_paths_of_their_photos(run, library):
     assert run("export", "--texts", "all.jsonl")[1] == "3 passages\n"
     lines = {line["text"]: line for line in map(json.loads, Path("all.jsonl").read_text().splitlines())}

@@ -37,6 +37,7 @@ class ModelSettings:
         dtype: `auto` (bfloat16 or float16 on an accelerator, else float32), `float32`, `bfloat16` or `float16`; of
             models from a hub.
         regions: how a model from a hub makes region vectors: `attention`, `patches` or `crop`.
+        width: how many numbers of a vector of an interleaved encoder are kept; 0 keeps all.
         proposals: interface whose masks become the regions of a model from a hub.
         grounding: how a photo is looked at again: `own` (the interface's way), `points` (similarity as points), or
             `auto`, which takes points for a model from a hub and where grounders are named.
@@ -48,6 +49,7 @@ class ModelSettings:
     device: str = "auto"
     dtype: str = "auto"
     regions: str = "attention"
+    width: int = 0
     proposals: str = "find-mini"
     grounding: str = "auto"
     grounders: str = ""
@@ -66,6 +68,7 @@ class ModelSettings:
         ):
             if getattr(self, name) not in known:
                 raise ConfigError(f"models.{name} is {getattr(self, name)!r}, expected one of {', '.join(known)}")
+        _check("models.width", self.width, 0, 65_535)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +83,8 @@ class IngestSettings:
         thumbnail_side: long side of a stored thumbnail, pixels.
         text: kinds of texts that are taken in beside the photos: what is written inside the photos' files
             (embedded), sidecars (xmp, txt, takeout), captions.jsonl (captions), and pages (markdown, html).
+        exclude: patterns of files and folders that are left out, in the form of gitignore, from each folder that is
+            taken in on.
     """
 
     workers: int = -1
@@ -87,6 +92,7 @@ class IngestSettings:
     max_pixels: int = 200_000_000
     thumbnail_side: int = 512
     text: tuple[str, ...] = TEXT_KINDS
+    exclude: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for kind in self.text:
@@ -189,6 +195,7 @@ class Config:
         """All settings as plain values, in the order of config.yaml."""
         values = asdict(self)
         values["ingest"]["text"] = list(self.ingest.text)
+        values["ingest"]["exclude"] = list(self.ingest.exclude)
         return values
 
     def dump(self) -> str:

@@ -49,6 +49,7 @@ class LoadSettings:
     dtype: str = "auto"
     regions: str = "attention"
     proposals: str = "find-mini"
+    width: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +162,25 @@ def _load_dual(model: Model, settings: LoadSettings) -> Interface:
     return DualInterface(encoder, load_proposer(settings.proposals, settings.device), method=settings.regions)
 
 
+def _is_interleaved(config: dict[str, Any]) -> bool:
+    return config.get("model_type") in ("qwen3_vl", "embedding_gemma2")
+
+
+def _describe_interleaved(model: Model) -> Description:
+    from .vlm.encoder import width_of
+
+    what = f"an interleaved encoder ({model.config['model_type']})"
+    return Description(what, dim=width_of(model.config, 0), checkpoint=local.checkpoint_of(model.folder))
+
+
+def _load_interleaved(model: Model, settings: LoadSettings) -> Interface:
+    from .vlm.encoder import InterleavedEncoder
+    from .vlm.interface import VlmInterface
+
+    encoder = InterleavedEncoder(model.folder, device=settings.device, dtype=settings.dtype, width=settings.width)
+    return VlmInterface(encoder, load_proposer(settings.proposals, settings.device), method=settings.regions)
+
+
 def _describe_find_mini(model: Model) -> Description:
     if model.folder != WEIGHTS:
         return Description("a checkpoint folder")
@@ -200,6 +220,13 @@ KINDS = (  # a folder is of the first kind that recognises it
         recognise=lambda config: config.get("kind") == "find-pair",
         describe=lambda model: Description("a checkpoint folder"),
         load=_load_pair,
+    ),
+    Kind(
+        "interleaved encoder",
+        recognise=_is_interleaved,
+        describe=_describe_interleaved,
+        load=_load_interleaved,
+        by_points=True,
     ),
     Kind(
         "dual encoder",
@@ -271,6 +298,7 @@ def load(
     proposals: str = "find-mini",
     grounding: str = "auto",
     grounders: str = "",
+    width: int = 0,
 ) -> Interface:
     """Build an interface. Opens no connection.
 
@@ -280,12 +308,13 @@ def load(
             which only grounds.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         offline: never touch the network; loading does not, with or without it.
-        dtype: of a dual encoder: ``auto``, ``float32``, ``bfloat16`` or ``float16``.
-        regions: how a dual encoder makes region vectors: ``attention``, ``patches`` or ``crop``.
-        proposals: name of the interface, or of the segmenter, whose masks become the regions of a dual encoder.
+        dtype: of a model from a hub: ``auto``, ``float32``, ``bfloat16`` or ``float16``.
+        regions: how a model from a hub makes region vectors: ``attention``, ``patches`` or ``crop``.
+        proposals: name of the interface, or of the segmenter, whose masks become the regions of a model from a hub.
         grounding: how a photo is looked at exactly: ``own``, ``points``, or ``auto``, which takes points for a dual
             encoder and where grounders are named.
         grounders: names or folders of models that segment or detect, by commas; loaded when first needed.
+        width: how many numbers of a vector of an interleaved encoder are kept; 0 keeps all.
     Raises:
         WeightsMissing: no such name or folder, or one that was not pulled.
         ModelError: the device is not there.
@@ -293,7 +322,7 @@ def load(
     """
     model = find(name)
     device = torch_device(device)
-    interface = model.kind.load(model, LoadSettings(device, dtype, regions, proposals))
+    interface = model.kind.load(model, LoadSettings(device, dtype, regions, proposals, width))
     helpers = [helper.strip() for helper in grounders.split(",") if helper.strip()]
     if grounding == "auto":
         grounding = "points" if model.kind.by_points or helpers else "own"

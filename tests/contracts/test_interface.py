@@ -8,7 +8,10 @@ from interleave_index.geometry import box_of
 from interleave_index.interface.calibration import KINDS
 from interleave_index.interface.registry import load, names
 from interleave_index.records import ResolvedPart
+from tests.interface.vlm import tiny_vlm
 from tests.models import tiny
+
+VLM = ("qwen3_vl", "embedding_gemma2")
 
 
 def drawn(height=96, width=128):
@@ -18,7 +21,7 @@ def drawn(height=96, width=128):
     return photo
 
 
-@pytest.fixture(scope="module", params=[*names(), "clip", "siglip", "siglip2", "published"])
+@pytest.fixture(scope="module", params=[*names(), "clip", "siglip", "siglip2", *VLM, "published"])
 def interface(request, tmp_path_factory, toys):
     if request.param in names():
         yield load(request.param, device="cpu")
@@ -30,7 +33,8 @@ def interface(request, tmp_path_factory, toys):
         yield load(str(toys.imported_model(home)), device="cpu")
         patch.undo()
         return
-    yield load(str(tiny.save(home / request.param, request.param)), device="cpu", proposals="toy")
+    save = tiny_vlm.save if request.param in VLM else tiny.save
+    yield load(str(save(home / request.param, request.param)), device="cpu", proposals="toy")
     patch.undo()
 
 

@@ -104,5 +104,5 @@ def test_a_name_that_means_nothing_is_one_error_for_all(folder):
     assert describe("nothing").what == "not here" and "expected one of" in (describe("nothing").error or "")
 
 
-def test_only_dual_encoders_ground_by_points_unless_told_otherwise():
-    assert [kind.name for kind in KINDS if kind.by_points] == ["dual encoder"]
+def test_only_encoders_of_a_hub_ground_by_points_unless_told_otherwise():
+    assert [kind.name for kind in KINDS if kind.by_points] == ["interleaved encoder", "dual encoder"]

@@ -159,6 +159,7 @@ class Index:
             max_pixels=limits.max_pixels,
             thumbnail_side=limits.thumbnail_side,
             text_kinds=tuple(kind for kind in TEXT_KINDS if kind in limits.text),
+            exclude=limits.exclude,
         )
         allowed = None if within is None else [os.path.realpath(folder) for folder in within]
         report = ingest(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +23,7 @@ from ..storage.store import Store
 from .decode import MAX_PIXELS
 from .decode_pool import Decoders, InProcess, WorkerPool
 from .decode_task import Recipe
+from .ignore import Ignored
 from .plan import Claim, Plan
 from .scan import ScannedText, Scanner
 from .scheduler import Job, Run
@@ -48,6 +49,7 @@ class IngestSettings:
         thumbnail_side: long side of a stored thumbnail, pixels.
         commit_seconds: a transaction is written at least this often, even when it is not full.
         text_kinds: kinds of text sources that are read.
+        exclude: patterns of files and folders that are left out, in gitignore's form, from each root on.
     """
 
     workers: int = -1
@@ -58,6 +60,7 @@ class IngestSettings:
     thumbnail_side: int = 512
     commit_seconds: float = 5.0
     text_kinds: tuple[TextKind, ...] = TEXT_KINDS
+    exclude: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name, low, high in (
@@ -118,7 +121,7 @@ def ingest(
         _keep_calibration(store, space_id, interface)
         excluded = Exclusions.of(store.exclusions())
         with tally.during("read"):
-            survey = _survey(store, space_id, roots, excluded, tally, stop, within, settings.text_kinds)
+            survey = _survey(store, space_id, roots, excluded, tally, stop, within, settings)
         jobs, seen = survey.jobs, survey.seen
         thumbnails = str(store.thumbnail_path("00").parent.parent)
         recipe = Recipe(
@@ -157,7 +160,7 @@ def ingest(
                 tally.missing = sum(store.mark_missing(some, seen, survey.hidden) for some in _runs(survey.roots))
                 store.forget_placeless()
             stage = TextStage(store, interface, space_id, tally, stop)
-            stage.all(survey.texts, _runs(survey.roots), survey.hidden)
+            stage.all(survey.texts, _runs(survey.roots), survey.hidden, survey.may_be_there)
             tally.interrupted = stop.is_set()
         if not tally.interrupted:
             with tally.during("write"):
@@ -187,6 +190,7 @@ class _Survey:
         hidden: folders that could not be listed, by every name.
         aliases: locations of the catalog that are other names of files which were met.
         texts: text sources that were met, by path.
+        may_be_there: whether a file that was not met may be there all the same.
     """
 
     plan: Plan
@@ -196,6 +200,7 @@ class _Survey:
     hidden: list[Path] = field(default_factory=list)
     aliases: list[str] = field(default_factory=list)
     texts: dict[str, ScannedText] = field(default_factory=dict)
+    may_be_there: Callable[[str], bool] = lambda path: False
 
 
 def _survey(
@@ -206,7 +211,7 @@ def _survey(
     tally: Tally,
     stop: threading.Event,
     within: Sequence[str] | None,
-    text_kinds: Collection[TextKind],
+    settings: IngestSettings,
 ) -> _Survey:
     """List everything, count what needs nothing, and give what is left to do and which files are not missing."""
     given = [os.path.abspath(root) for root in roots]
@@ -215,7 +220,7 @@ def _survey(
         path: row for some in _runs(every_root) for path, row in store.known_locations(some, space_id=space_id).items()
     }
     photos = {path for path, row in known.items() if row.photo_id is not None}
-    survey = _Survey(Plan(known, excluded.places, "embedded" in text_kinds), every_root)
+    survey = _Survey(Plan(known, excluded.places, "embedded" in settings.text_kinds), every_root)
 
     def look_outside(path: str) -> None:
         survey.roots.append(path)
@@ -224,7 +229,8 @@ def _survey(
         photos.update(path for path, row in more.items() if row.photo_id is not None)
         survey.plan.learn(more)
 
-    scanner = Scanner(known, photos, excluded, look_outside, within, text_kinds)
+    ignored = Ignored(settings.exclude)
+    scanner = Scanner(known, photos, excluded, look_outside, within, settings.text_kinds, ignored)
     folder = store.thumbnail_path("00").parent.parent
     for file in scanner.files(roots):
         survey.seen.add(file.path)
@@ -244,7 +250,7 @@ def _survey(
     for unlisted, words in scanner.unlisted.items():
         tally.fail(unlisted, "InputError", f"cannot be listed: {words}", file=False)
         survey.hidden += [Path(unlisted), Path(os.path.realpath(unlisted))]
-    survey.texts = scanner.texts
+    survey.texts, survey.may_be_there = scanner.texts, scanner.may_be_there
     tally.not_read.update(scanner.not_read)
     tally.total = len(survey.seen)
     if not stop.is_set():

@@ -33,6 +33,7 @@ from ..errors import InputError
 from ..paths import lies_in
 from ..records.texts import TextKind
 from ..regular import os_words
+from .ignore import Ignored
 from .sniff import HEAD, sniff
 from .suffixes import DEVELOPED_SUFFIXES, NOT_READ, PICTURE_SUFFIXES, RAW_SUFFIXES
 from .text.sidecars import Siblings
@@ -122,6 +123,7 @@ class Scanner:
         on_outside: is called with a folder or file outside of the roots, before it is listed since a link leads there.
         within: folders, without links, that links must stay in; None lets them lead anywhere.
         text_kinds: kinds of text sources that are gathered.
+        ignored: what the user wants left out.
     Attributes:
         unlisted: folders (and roots, and links) that could not be looked into, with the system's words; nothing
             below them may be called missing.
@@ -135,6 +137,7 @@ class Scanner:
     on_outside: Callable[[str], None] = lambda path: None
     within: Sequence[str] | None = None
     text_kinds: Collection[TextKind] = ()
+    ignored: Ignored = field(default_factory=Ignored)
     unlisted: dict[str, str] = field(default_factory=dict)
     not_read: Counter[str] = field(default_factory=Counter)
     texts: dict[str, ScannedText] = field(default_factory=dict)
@@ -145,6 +148,7 @@ class Scanner:
     _linked_files: list[str] = field(default_factory=list)
     _met: set[str] = field(default_factory=set)
     _roots: list[str] = field(default_factory=list)
+    _left_out: set[str] = field(default_factory=set)
 
     def files(self, roots: Sequence[Path | str]) -> Iterator[ScannedFile]:
         """Every photo below the roots, each file once; folders in no promised order, names within one sorted.
@@ -181,7 +185,7 @@ class Scanner:
         nowhere just now, as to a drive that is not mounted. False for another name of a file that was met.
         """
         folder, name = os.path.split(path)
-        if folder in self._listed and not name.startswith("."):
+        if folder in self._listed and not name.startswith(".") and path not in self._left_out:
             return False
         if self.is_alias(path):
             return False
@@ -257,18 +261,28 @@ class Scanner:
                 self.unlisted[folder] = os_words(error)
                 continue
             self._listed.add(folder)
+            self.ignored.enter(folder)
             names = {entry.name for entry in entries}
             siblings = Siblings.of(names)
             passed = INDEX_FOLDERS if CATALOG in names else frozenset()
             developed = {stem.lower() for stem, suffix in map(os.path.splitext, names) if _is_developed(suffix)}
             deeper: list[str] = []
             for entry in entries:
-                if entry.name in passed:
+                if entry.name in passed or self._is_left_out(entry, top):
                     continue
                 facts = self._file_facts(entry, developed, deeper)
                 if facts is not None and not self._is_text(entry.path, facts, siblings) and self._is_photo(entry.path):
                     yield from self._met_once(entry.path, facts)
             waiting += reversed([path for path in deeper if not self._belongs_to_a_program(path, names)])
+
+    def _is_left_out(self, entry: os.DirEntry[str], top: str) -> bool:
+        """Whether the user wants a file or folder left out; it is counted then."""
+        is_folder = entry.is_dir(follow_symlinks=False)
+        if not self.ignored.cover(entry.path, top, folder=is_folder):
+            return False
+        self._left_out.add(entry.path)
+        self.not_read["left_out_folders" if is_folder else "left_out"] += 1
+        return True
 
     def _was_entered(self, facts: os.stat_result) -> bool:
         """Whether a folder was listed before under another name, as by a bind mount.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
@@ -50,19 +50,28 @@ class TextStage:
     _moved: dict[str, str] = field(default_factory=dict)
     _phrases: dict[str, _Answer] = field(default_factory=dict)
 
-    def all(self, texts: Mapping[str, ScannedText], roots: Iterable[list[Path]], hidden: Sequence[Path]) -> None:
+    def all(
+        self,
+        texts: Mapping[str, ScannedText],
+        roots: Iterable[list[Path]],
+        hidden: Sequence[Path],
+        may_be_there: Callable[[str], bool] = lambda path: False,
+    ) -> None:
         """Bring the text sources of a complete listing up to date.
 
         Args:
             texts: those that were met, by path.
             roots: what was listed, as many at a time as one statement may name.
             hidden: folders that could not be listed.
+            may_be_there: whether a source that was not met may be there all the same, in what was not looked into.
         """
         known: dict[str, KnownDocument] = {}
         for some in roots:
-            known |= self.store.texts.known(some)
+            here = self.store.texts.known(some)
+            known |= here
+            seen = {path for path in here if path in texts or (here[path].state != "missing" and may_be_there(path))}
             with self.tally.during("write"):
-                self.tally.texts_missing += self.store.texts.mark_missing(some, set(texts), hidden)
+                self.tally.texts_missing += self.store.texts.mark_missing(some, seen, hidden)
         self._moved = {sha: path for sha, path in self.store.texts.missing_contents().items() if path not in texts}
         self._read([text for text in texts.values() if self._is_due(text, known.get(text.path))])
         with self.tally.during("write"):

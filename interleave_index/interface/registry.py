@@ -167,10 +167,10 @@ def _is_interleaved(config: dict[str, Any]) -> bool:
 
 
 def _describe_interleaved(model: Model) -> Description:
-    from .vlm.encoder import width_of
+    from .vlm.encoder import dim_of
 
     what = f"an interleaved encoder ({model.config['model_type']})"
-    return Description(what, dim=width_of(model.config, 0), checkpoint=local.checkpoint_of(model.folder))
+    return Description(what, dim=dim_of(model.config), checkpoint=local.checkpoint_of(model.folder))
 
 
 def _load_interleaved(model: Model, settings: LoadSettings) -> Interface:

@@ -48,6 +48,13 @@ def family_of(config: dict[str, Any]) -> type[Family] | None:
     return FAMILIES.get(str(config.get("model_type")))
 
 
+def dim_of(config: dict[str, Any]) -> int | None:
+    """Length of a checkpoint's vectors by its config.json, or None where that does not say it."""
+    family = family_of(config)
+    length = config.get("text_config", {}).get(family.length) if family else None
+    return None if length is None else int(length)
+
+
 class InterleavedEncoder:
     """A frozen interleaved encoder.
 
@@ -79,10 +86,10 @@ class InterleavedEncoder:
             )
         self.name = facts.name if facts.revision else folder.name
         self.checkpoint = local.checkpoint_of(folder)
-        self.dim = width_of(facts.config, width)
         self.device, self.dtype = torch.device(device), _dtype(family, folder, dtype, device)
         self.pixels: Pixels = family.pixels_of(folder)
         model = build(folder, family.model_class, device, self.dtype)
+        self.dim = _width(int(getattr(model.config.text_config, family.length)), width)
         self._tokenizer = reader(folder, "AutoTokenizer")
         self._family = family(model, self._tokenizer, self.pixels)
         added = self._tokenizer.added_tokens_decoder.values()
@@ -159,14 +166,8 @@ class InterleavedEncoder:
         return unit(vectors[:, : self.dim].float().cpu().numpy())
 
 
-def width_of(config: dict[str, Any], width: int) -> int:
-    """Length of the vectors of a checkpoint of which `width` numbers are kept; 0 keeps all.
-
-    Raises:
-        ConfigError: they are shorter.
-    """
-    family = family_of(config)
-    dim = 0 if family is None else family.dim_of(config)
+def _width(dim: int, width: int) -> int:
+    """How many numbers of a vector of length `dim` are kept; 0 asks for all."""
     if not 0 <= width <= dim:
         raise ConfigError(f"models.width is {width}, expected at most {dim}, the length of the model's vectors, or 0")
     return width or dim

@@ -57,11 +57,13 @@ class Family(ABC):
 
     Attributes:
         model_class: name of the class of transformers.
+        length: what the configuration of its language model calls the length of a vector.
         padding: side on which shorter inputs of a batch are filled up.
         half: whether float16 holds what the model computes.
     """
 
     model_class: ClassVar[str]
+    length: ClassVar[str]
     padding: ClassVar[Literal["left", "right"]]
     half: ClassVar[bool] = True
 
@@ -74,11 +76,6 @@ class Family(ABC):
     @abstractmethod
     def pixels_of(folder: Path) -> Pixels:
         """How the pictures of a checkpoint are prepared."""
-
-    @staticmethod
-    @abstractmethod
-    def dim_of(config: dict[str, Any]) -> int:
-        """Length of the model's vectors, by its config.json."""
 
     @abstractmethod
     def framed(self, content: str, *, worded: bool) -> str:
@@ -126,17 +123,13 @@ class Qwen3VL(Family):
     """Qwen3-VL-Embedding."""
 
     model_class = "Qwen3VLModel"
+    length = "hidden_size"
     padding = "left"
 
     @staticmethod
     def pixels_of(folder: Path) -> Pixels:
         """See `Family.pixels_of`."""
         return QwenPixels(folder, MOST_PIXELS)
-
-    @staticmethod
-    def dim_of(config: dict[str, Any]) -> int:
-        """See `Family.dim_of`."""
-        return int(config["text_config"]["hidden_size"])
 
     @property
     def _around(self) -> tuple[int, int]:
@@ -205,6 +198,7 @@ class Gemma2(Family):
     """EmbeddingGemma 2."""
 
     model_class = "EmbeddingGemma2Model"
+    length = "embedding_dim"
     padding = "right"
     half = False  # its activations lie beyond float16
 
@@ -212,11 +206,6 @@ class Gemma2(Family):
     def pixels_of(folder: Path) -> Pixels:
         """See `Family.pixels_of`."""
         return GemmaPixels(folder)
-
-    @staticmethod
-    def dim_of(config: dict[str, Any]) -> int:
-        """See `Family.dim_of`."""
-        return int(config["text_config"]["embedding_dim"])
 
     @property
     def _around(self) -> tuple[int, int]:

@@ -384,3 +384,31 @@ def test_five_photos_are_taken_in_searched_by_a_mixed_sentence_and_grounded_by_p
         assert masks.entities and all(entity.regions for entity in masks.entities)
         passages = index.search("two people", target="texts").texts
         assert passages and all(np.isfinite(hit.score) for hit in passages)
+
+
+def test_half_the_precision_gives_nearly_the_same_vectors(interface, folder):
+    half = vlm(folder, dtype="bfloat16")
+    assert half.capabilities.dtype == "bfloat16" and half.capabilities.reads_pictures_in_text
+    photos = [drawn(), noise(2, 200, 60)]
+    for one, other in zip(half.encode_photos(photos), interface.encode_photos(photos), strict=True):
+        assert float(one.image @ other.image) > 0.99
+        assert (one.regions * other.regions).sum(1).min() > 0.99
+    query = (text("a red thing like"), picture(drawn()))
+    assert float(half.encode_query(query).legend @ interface.encode_query(query).legend) > 0.99
+
+
+def test_a_config_that_leaves_its_usual_values_out_is_described_and_loads_by_the_librarys(home, family, folder):
+    """The library writes all values today; a config.json by hand need not."""
+    import json
+    import shutil
+
+    copy = home / "by-hand" / family
+    shutil.copytree(folder, copy)
+    config = json.loads((copy / "config.json").read_text())
+    del config["text_config"]["max_position_embeddings"]
+    (copy / "config.json").write_text(json.dumps(config))
+    assert describe(str(copy)).dim == vlm(copy).space.dim
+    config["text_config"] = {}
+    (copy / "config.json").write_text(json.dumps(config))
+    found = describe(str(copy))
+    assert found.dim is None and found.error is None

@@ -146,7 +146,7 @@ def absent_questions(bench: Bench, asker: Asker, per_label: int) -> list[Questio
 def judges(grounders: Grounders, kind: str) -> bool:
     """Whether any of the models can judge this kind of part absent."""
     detector = grounders.phrases if kind == "text" else grounders.pictures
-    return (kind == "text" and grounders.concept is not None) or None not in (detector, grounders.segmenter)
+    return (kind == "text" and grounders.concept is not None) or detector is not None
 
 
 def percent(values: Sequence[float]) -> float:

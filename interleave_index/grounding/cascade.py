@@ -1,8 +1,10 @@
 """Where in a photo a thing is: the methods of grounding in their order, of which the first that has an answer gives it.
 
     concept   a model that finds things by phrase and masks them (SAM 3); judges whether the thing is there
-    detector  a model that boxes things by phrase or by a picture of one; judges likewise; the segmenter masks its boxes
+    detector  a model that boxes things by phrase or by a picture of one; judges likewise; its boxes are masked by the
+              segmenter, else by the stored region that fills the same box, else by the box itself
     absent    one of these two was asked and found nothing
+    own       of models that judge, none could be asked for this, and no other is at hand: the space's own look
     stored    without any model: the best stored region, if it covers about what the map shows
     concept   for a thing that was shown: the concept model, by a box on the best place of the map
     points    points from the map, and a mask of each component by a promptable segmenter (SAM, SAM 2)
@@ -30,14 +32,14 @@ from .points import Component, components, prompt_of
 from .resample import enlarged
 from .similarity import EPSILON, Scene, normalised
 
-Method = Literal["concept", "detector", "points", "stored", "coarse", "box", "absent"]
+Method = Literal["concept", "detector", "own", "points", "stored", "coarse", "box", "absent"]
 
 FLAT = 0.02  # of cosine; a map that varies less points nowhere
 HALF = 0.5  # of a stretched map: what the coarse mask and the agreement with a stored region are cut at
 AGREES = 0.5  # soft IoU of a region's coverage with the map, from which on the two show the same
 SAME = 0.7  # IoU from which on two masks are one
 QUALITY, SMALLEST, LARGEST = 0.7, 0.0005, 0.95  # of a model's mask: predicted IoU, share of the photo
-MOST_MASKS = 10  # of one target, from models
+MOST_MASKS, MOST_BELIEVED = 10, 100  # of one target, from models that are prompted, and from those that judge
 COARSE_SIDE = 512  # pixels of the longer side at which a map is cut
 
 
@@ -59,6 +61,7 @@ class Target:
 Segment: TypeAlias = Callable[[Sequence[Prompt]], Sequence[Segmented]]
 Judge: TypeAlias = Callable[[Target], Sequence[Detected] | None]
 FindAlike: TypeAlias = Callable[[Sequence[Box], Sequence[Box]], Sequence[Detected]]
+Look: TypeAlias = Callable[[int], Sequence[GroundedMask]]
 Embed: TypeAlias = Callable[[Sequence[BoolMask]], Floats]
 
 
@@ -70,9 +73,11 @@ class GroundingModels:
         segment: prompts to masks, one each, in order.
         concept: a target to masks of all its instances, none where it is not there; None if the model cannot be asked
             for such a target.
-        detect: a target to boxes, likewise; asked only where `segment` can mask them.
+        detect: a target to boxes, likewise.
         alike: boxes on a thing in this photo, and boxes beside it, to masks of all things like it.
         embed: M masks to (M, D) vectors, made as those of the stored regions are; None scores masks on the grid.
+        look: position of a target to the masks that the space finds in its own way; asked where a model is at hand, but
+            none that could say where this target is. None leaves that to the map and the stored regions.
     """
 
     segment: Segment | None = None
@@ -80,6 +85,7 @@ class GroundingModels:
     detect: Judge | None = None
     alike: FindAlike | None = None
     embed: Embed | None = None
+    look: Look | None = None
 
     @property
     def empty(self) -> bool:
@@ -99,8 +105,8 @@ def ground_targets(
     Returns:
         At least one mask a target, numbered by its position, best first, each with its method (`rung`) and the cosine
         of what it shows with the target; masks have the size of the photo. Where a model judged presence, `present`
-        says what it found: its masks in the order of its own scores, or one mask without pixels, method ``absent``.
-        Else `present` is None.
+        says what it found: its masks in the order of its own scores, which stand beside them (`confidence`), or one
+        mask without pixels, method ``absent``. Else `present` is None.
     """
     cascades = _cascades(scene, targets, models or GroundingModels())
     grounded: list[GroundedMask] = []
@@ -157,39 +163,47 @@ class _Cascade:
 
     def judged(self) -> list[GroundedMask] | None:
         """The answer of the first model that judges presence and can be asked for this; None where there is none."""
-        concept, detect, segment = self.models.concept, self.models.detect, self.models.segment
+        concept, detect = self.models.concept, self.models.detect
         if concept is not None and (detected := concept(self.target)) is not None:
-            masks = [one.mask for one in _best_first(detected) if one.mask is not None]
-            return self._believed(masks, "concept")
-        if detect is not None and segment is not None and (detected := detect(self.target)) is not None:
-            return self._believed(self._masks_of_boxes(_best_first(detected)[:MOST_MASKS], segment), "detector")
+            return self._believed(detected, "concept")
+        if detect is not None and (detected := detect(self.target)) is not None:
+            return self._believed(self._masked(_best_first(detected)[:MOST_BELIEVED]), "detector")
         return None
 
-    def _masks_of_boxes(self, detected: Sequence[Detected], segment: Segment) -> list[BoolMask]:
-        """The segmenter's mask of each box; where the segmenter doubts it, the box itself: the detector is believed."""
-        if not detected:
-            return []
-        no_points, no_labels = np.zeros((0, 2), np.float32), np.zeros(0, np.int8)
-        segmented = segment([Prompt(no_points, no_labels, one.box) for one in detected])
+    def _masked(self, detected: Sequence[Detected]) -> list[Detected]:
+        """Each box with the segmenter's mask of it; without one that is sure, with what else fills the box."""
+        segmented: Sequence[Segmented | None] = [None] * len(detected)
+        if self.models.segment is not None and detected:
+            no_points, no_labels = np.zeros((0, 2), np.float32), np.zeros(0, np.int8)
+            segmented = self.models.segment([Prompt(no_points, no_labels, one.box) for one in detected])
         return [
-            made.mask if _is_sure(made) else box_mask(one.box, self.scene.grid.size)
+            replace(one, mask=made.mask if made is not None and _is_sure(made) else self._filling(one.box))
             for one, made in zip(detected, segmented, strict=True)
         ]
 
-    def _believed(self, masks: Sequence[BoolMask], method: Method) -> list[GroundedMask]:
-        """The masks of a model that judges, in their order; without any, one without pixels.
+    def _filling(self, box: Box) -> BoolMask:
+        """The stored region whose box is nearly this one, else the box itself: the detector is believed."""
+        size = self.scene.grid.size
+        ious = _box_ious(self.scene.boxes, box)
+        if ious.max(initial=0.0) >= SAME:
+            return resize_rle(self.scene.masks[int(ious.argmax())], size).decode()
+        return box_mask(box, size)
+
+    def _believed(self, detected: Sequence[Detected], method: Method) -> list[GroundedMask]:
+        """What a model that judges has found, best first by its own scores; without any mask, one without pixels.
 
         Too small or too large masks are left out beside others; one of them alone still means that the thing is there.
         """
-        drawn = [mask for mask in masks if mask.any()]
-        kept = [mask for mask in drawn if _is_sized(mask)] or drawn[:1]
+        drawn = [(one.mask, one.score) for one in _best_first(detected) if one.mask is not None and one.mask.any()]
+        kept = [(mask, score) for mask, score in drawn if _is_sized(mask)] or drawn[:1]
         if not kept:
             best = float((self.scene.regions @ self.target.vector).max(initial=-1.0))
             return [GroundedMask(self.number, box_rle(NOWHERE, self.scene.grid.size), NOWHERE, best, "absent", False)]
-        kept = [kept[n] for n in _distinct(kept)]
+        kept = [kept[n] for n in _distinct([mask for mask, _ in kept], MOST_BELIEVED)]
+        cosines = self._cosines([mask for mask, _ in kept])
         return [
-            replace(self._grounded(encode_rle(mask), cosine, method), present=True)
-            for mask, cosine in zip(kept, self._cosines(kept), strict=True)
+            replace(self._grounded(encode_rle(mask), cosine, method), present=True, confidence=float(score))
+            for (mask, score), cosine in zip(kept, cosines, strict=True)
         ]
 
     # --- methods that say where only ----------------------------------------------------------
@@ -199,6 +213,10 @@ class _Cascade:
         grid = self.scene.grid
         if self.models.empty and (stored := self._stored(agreeing=True)):
             return stored
+        if not self.models.empty and self.models.segment is None and self.models.alike is None:
+            looked = [] if self.models.look is None else self.models.look(self.number)
+            if looked:
+                return [replace(mask, entity=self.number, rung="own") for mask in looked]
         if float(np.ptp(self.values[self.use])) < FLAT:
             whole = (0.0, 0.0, float(grid.size[1]), float(grid.size[0]))
             return [self._grounded(box_rle(whole, grid.size), self.values[self.use].mean(), "coarse", whole)]
@@ -285,6 +303,15 @@ class _Cascade:
         return GroundedMask(self.number, mask, box if tight == NOWHERE else tight, float(score), method)
 
 
+def _box_ious(boxes: Floats, box: Box) -> Floats:
+    """(R,) IoU of each of (R, 4) boxes with one box."""
+    shared = np.minimum(boxes[:, 2:], box[2:]) - np.maximum(boxes[:, :2], box[:2])
+    inside = shared.clip(0).prod(1)
+    areas = (boxes[:, 2:] - boxes[:, :2]).prod(1) + (box[2] - box[0]) * (box[3] - box[1])
+    ious: Floats = inside / np.maximum(areas - inside, EPSILON)
+    return ious
+
+
 def _best_first(detected: Sequence[Detected]) -> list[Detected]:
     return sorted(detected, key=lambda one: -one.score)
 
@@ -299,10 +326,13 @@ def _is_sized(mask: BoolMask) -> bool:
     return SMALLEST <= float(mask.mean()) <= LARGEST
 
 
-def _distinct(masks: Sequence[BoolMask]) -> list[int]:
-    """Positions of the masks, without those that show the same as one before them; at most ten."""
+def _distinct(masks: Sequence[BoolMask], most: int = MOST_MASKS) -> list[int]:
+    """Positions of the masks, at most so many, without those that show the same as one before them."""
+    areas = [int(mask.sum()) for mask in masks]
     kept: list[int] = []
     for n, mask in enumerate(masks):
-        if len(kept) < MOST_MASKS and all(mask_iou(mask, masks[other]) < SAME for other in kept):
+        # masks whose areas differ more cannot reach the IoU, and counting pixels of every pair takes long
+        near = [m for m in kept if min(areas[n], areas[m]) >= SAME * max(areas[n], areas[m])]
+        if len(kept) < most and all(mask_iou(mask, masks[m]) < SAME for m in near):
             kept.append(n)
     return kept

@@ -8,6 +8,7 @@ only, see `grounding.cascade`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cache, partial
 
 import numpy as np
@@ -82,12 +83,19 @@ class PointsInterface(Interface):
         return self._inner.inspect(photo)
 
     def ground(self, photo: RGB, query: ResolvedQuery) -> list[GroundedMask]:
-        """See `Interface.ground` and `ground_targets`: a thing that a model judged absent has a mask without pixels."""
+        """See `Interface.ground` and `ground_targets`: a thing that a model judged absent has a mask without pixels.
+
+        What no grounder can be asked for is left to the inner interface's own look where it keeps no patches: a map
+        that is drawn from its regions says no more than these.
+        """
         parts = tuple(part for part in query if part.role == "entity")
         if not parts:
             return []
         inspected = self._inner.inspect(photo)
         models = models_for(photo, self._grounders(), inspected.embed)
+        if inspected.scene.patches is None:
+            own = cache(lambda: self._inner.ground(photo, parts))
+            models = replace(models, look=lambda number: [mask for mask in own() if mask.entity == number])
         return ground_targets(inspected.scene, self._targets_of(parts), models)
 
     def _targets(self, parts: ResolvedQuery) -> list[Target]:

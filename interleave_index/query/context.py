@@ -92,7 +92,7 @@ def prepare(
     Args:
         query: its parts, in order.
         store: the index, or None where there is none.
-        space_id: of the index.
+        space_id: of the index; 0 where nothing is indexed yet.
         interface: asked for an encoding only when stored vectors are not enough.
         load_picture: gives upright RGB for a path, a URL or an array.
         cache: of the pixels of indexed photos.
@@ -114,7 +114,7 @@ def prepare(
         notes += reading.notes
         encoding = interface.get().encode_query(parts)
     if calibration is None:
-        calibration, note = calibration_for(store, space_id, interface)
+        calibration, note = calibration_for(store if space_id else None, space_id, interface)
         notes += [note] if note else []
     scoring = scoring_query(
         parts,

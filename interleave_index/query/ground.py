@@ -192,9 +192,9 @@ def _seen(photo: Photo, hit: EntityHit, masks: Sequence[GroundedMask]) -> Entity
     present, probability = before.present, before.probability
     if best.present is not None:
         present, probability = best.present, float(best.present)
-    kept = [mask for mask in masks if mask.rung or mask.score >= best.score - MARGIN]
+    kept = list(masks)
     if best.present is None:
-        kept = kept[:MOST_INSTANCES]
+        kept = [mask for mask in masks if mask.rung or mask.score >= best.score - MARGIN][:MOST_INSTANCES]
     return EntityHit(
         hit.text,
         hit.kind,

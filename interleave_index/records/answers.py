@@ -53,6 +53,7 @@ class Grounding:
         score: how well the best mask answers the entity, a cosine less what captions in general score there.
         probability: calibrated chance that the entity is in the photo, 0 to 1.
         rung: which method of several found the masks, as `grounding.cascade` names them; empty where there is only one.
+        confidence: of a grounder that judged presence, of its best mask, 0 to 1, by its own measure; else None.
     """
 
     source: Literal["stored", "exact", "none"]
@@ -60,11 +61,19 @@ class Grounding:
     score: float
     rung: str = ""
     probability: float = 0.0
+    confidence: float | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values; ``rung`` is there only where there were several methods."""
-        found = {"source": self.source, "present": self.present, "score": self.score, "probability": self.probability}
-        return found | {"rung": self.rung} if self.rung else found
+        """Plain JSON values; ``rung`` only where there were several methods, ``confidence`` only of a grounder."""
+        found: dict[str, Any] = {
+            "source": self.source,
+            "present": self.present,
+            "score": self.score,
+            "probability": self.probability,
+        }
+        if self.rung:
+            found["rung"] = self.rung
+        return found if self.confidence is None else found | {"confidence": self.confidence}
 
 
 @dataclass(frozen=True, slots=True)

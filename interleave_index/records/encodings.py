@@ -126,6 +126,7 @@ class GroundedMask:
         score: cosine of the entity with the masked region, -1 to 1.
         rung: which method of several gave it, as `grounding.cascade` names them; empty where there is only one.
         present: whether the interface judges the entity to be there; None leaves that to the query's judgement.
+        confidence: how sure a grounder that judges presence is of this mask, 0 to 1, by its own measure; else None.
     """
 
     entity: int
@@ -134,3 +135,4 @@ class GroundedMask:
     score: float
     rung: str = ""
     present: bool | None = None
+    confidence: float | None = None

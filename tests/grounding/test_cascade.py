@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from interleave_index.geometry import box_of, encode_rle, mask_iou, resize_mask, unit
+from interleave_index.geometry import box_mask, box_of, encode_rle, mask_iou, resize_mask, unit
 from interleave_index.grounding.cascade import GroundingModels, Target, ground_targets
-from interleave_index.records import Detected, Segmented
+from interleave_index.records import Detected, GroundedMask, Segmented
 
 ASPECTS = ["4:3", "3:2", "1:3"]
 MODES = ["stretch", "crop", "letterbox"]
@@ -264,11 +264,46 @@ def test_a_model_that_cannot_be_asked_for_a_target_leaves_it_to_the_next(bench):
     ]
 
 
-def test_a_detector_without_a_segmenter_is_not_asked(bench):
+@pytest.mark.parametrize("meant", [1, 2, 5])
+def test_without_a_segmenter_a_detector_is_believed_all_the_same(bench, meant):
     drawn = planted(bench, "4:3", 3)
-    scene = drawn.scene(bench.grids(drawn.things.shape)["stretch"], regions=[1])
-    (found,) = ground_targets(scene, [bench.target(1)], GroundingModels(detect=never))
-    assert (found.rung, found.present) == ("stored", None)
+    find = detector(drawn, 1)
+    (box,) = (one.box for one in find(None))
+    grid = bench.grids(drawn.things.shape)["stretch"]
+    for regions, mask in (([], box_mask(box, drawn.things.shape)), ([2, 1], drawn.mask(1))):
+        scene = drawn.scene(grid, regions=regions)
+        (found,) = ground_targets(scene, [bench.target(meant)], GroundingModels(detect=find))
+        assert (found.rung, found.present, found.confidence) == ("detector", True, 0.5)
+        assert np.array_equal(found.mask.decode(), mask)  # of the region that fills the box, else the box
+
+
+def test_all_that_a_judge_finds_is_given_however_many(bench):
+    size = (120, 400)
+    places = [(20 + 30 * column, 30 + 60 * row) for column in range(12) for row in range(2)]
+    pieces = [bench.ellipse(size, x, y, 10, 20) for x, y in places]
+    drawn = bench.draw(size, *((1, piece) for piece in pieces))
+    scene = drawn.scene(bench.grids(size)["stretch"])
+    models = GroundingModels(concept=oracle(drawn, {"a disc": 1}))
+    found = ground_targets(scene, [bench.target(1, "a disc")], models)
+    assert len(found) == 24 and {one.confidence for one in found} == {0.9}
+
+
+def test_what_no_grounder_can_be_asked_for_is_left_to_the_look_of_the_space(bench):
+    drawn = planted(bench, "4:3", 3)
+    scene = drawn.scene(bench.grids(drawn.things.shape)["stretch"], regions=[1], dense=False)
+
+    def reads(target):
+        return None if target.phrase is None else []
+
+    def look(number):
+        return [GroundedMask(number, encode_rle(drawn.mask(2)), box_of(drawn.mask(2)), 0.4)]
+
+    targets = [bench.target(1, "a disc"), bench.target(1)]
+    found = ground_targets(scene, targets, GroundingModels(detect=reads, look=look))
+    assert [(one.entity, one.rung, one.present) for one in found] == [(0, "absent", False), (1, "own", None)]
+    assert np.array_equal(found[1].mask.decode(), drawn.mask(2))
+    by_points = GroundingModels(segment=drawn.flood, detect=reads, look=never)
+    assert ground_targets(scene, targets, by_points)[1].rung == "points"
 
 
 def test_things_like_what_the_best_place_shows_are_a_place_and_no_verdict(bench):

@@ -169,6 +169,14 @@ def test_masks_of_a_look_stand_by_their_score_but_where_a_judge_ordered_them():
         assert hit.grounding.score == hit.regions[0].score
 
 
+def test_all_that_a_judge_found_is_shown_whatever_the_space_scores_it():
+    one, columns = [asked()], [box_mask((4 * n, 0, 4 * n + 3, 20), (20, 40)) for n in range(9)]
+    found = [replace(looked(0, 0.9 - 0.1 * n, True, mask), confidence=0.8) for n, mask in enumerate(columns)]
+    (hit,) = ground_exact(PHOTO, ground_stored(PHOTO, stored(0.4), one), one, found)
+    assert [region.box[0] for region in hit.regions] == [8 * n for n in range(9)]
+    assert hit.grounding.confidence == 0.8 and hit.grounding.to_json()["confidence"] == 0.8
+
+
 def test_a_look_that_found_nothing_shows_nothing_and_leaves_the_verdict():
     nothing = looked(0, 0.3, mask=np.zeros((20, 40), bool))
     (hit,) = ground_exact(PHOTO, ground_stored(PHOTO, stored(0.9), [asked()]), [asked()], [nothing])

@@ -33,6 +33,7 @@ from .options import (
     HeatmapOption,
     IndexOption,
     JsonOption,
+    LikeOption,
     MissingOption,
     ModelOption,
     NearOption,
@@ -43,6 +44,7 @@ from .options import (
     Target,
     TargetOption,
     TopOption,
+    UnlikeOption,
     depth_of,
     filters_of,
     photo_argument,
@@ -87,6 +89,8 @@ def search(
     folder: FolderOption = None,
     include_missing: MissingOption = False,
     exclude_self: SelfOption = False,
+    like: LikeOption = None,
+    unlike: UnlikeOption = None,
     model: ModelOption = None,
     device: DeviceOption = None,
     dtype: DtypeOption = None,
@@ -137,12 +141,12 @@ def search(
         "exclude_self": exclude_self,
     }
     answer = None
-    if not (no_server or html or heatmap):  # these want pixels, and the model
+    if not (no_server or html or heatmap or like or unlike):  # outputs want pixels, and the model
         answer = served.search(place, effective, asked, filters, options)
     if answer is None:
         with Index.open(place, config=effective) as found:
             outputs = Outputs(html, heatmap, overwrite, found.owns)
-            answer = found.search(asked, filters=filters, **options)
+            answer = found.search(asked, filters=filters, **options, like=like or (), unlike=unlike or ())
             outputs.write(answer, asked, lambda: found.interface, found.pixels, found.load_picture)
     all_paths = _all_paths(place, effective, answer) if copies else None
     show.emit_notes(answer.notes)

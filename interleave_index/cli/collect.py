@@ -55,6 +55,10 @@ def ingest(
             metavar="KINDS", help=f"Texts to take in, by commas, of {', '.join(TEXT_KINDS)}; or all, or none."
         ),
     ] = None,
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PATTERN", help="Leave files or folders out, in gitignore's form; may be repeated."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Take photos and the texts beside them into the index. Runs again for free, and notices what changed."""
@@ -66,10 +70,11 @@ def ingest(
         "ingest_workers": workers,
         "ingest_batch": batch,
         "ingest_text": None if text is None else text_kinds_of(text),
+        "ingest_exclude": tuple(exclude) if exclude else None,
     }
     with opened(index, config, create=True, **flags) as found, show.progress_bar("ingest") as update:
         first = found.status()["space"] is None
-        report = found.ingest(paths, progress=lambda step: update(*_how_far(step), _how_it_goes(step)))
+        report = found.ingest(paths, progress=lambda step: update(*how_far(step), how_it_goes(step)))
         bundled = found.config.models.interface == BUNDLED
         filled = (row for row in found.spaces() if row.state != "active" and row.encodings)
         beside = next((row for row in filled if row.space == found.interface.space), None)
@@ -95,14 +100,15 @@ def ingest(
         raise typer.Exit(SKIPPED)
 
 
-def _how_far(step: IngestProgress) -> tuple[int, int]:
+def how_far(step: IngestProgress) -> tuple[int, int]:
     """What is done and what there is to do, in files, or in passages while texts are encoded."""
     if step.stage == "texts":
         return step.passages, step.passages_total
     return step.done, step.total or 0
 
 
-def _how_it_goes(step: IngestProgress) -> str:
+def how_it_goes(step: IngestProgress) -> str:
+    """The stage, the speed and the failures of an ingest, for its progress bar."""
     speed = f"{step.photos_per_s:.3g} photos/s" if step.photos_per_s and step.stage == "ingest" else ""
     failed = f"{step.failed} failed" if step.failed else ""
     stage = "" if step.stage == "ingest" else step.stage  # the command says so itself
@@ -192,8 +198,9 @@ def forget(
             if as_json:
                 show.emit_json({"forgotten": gone.photos, "locations": gone.locations})
             else:
-                what_went = f"{number_of(gone.photos, 'photo')} and {number_of(gone.locations, 'path')}"
-                show.say(f"{what_went} forgotten; `forget --undo` takes back")
+                paths = number_of(gone.locations, "path")
+                went = f"{gone.photos} forgotten ({paths})" if gone.photos else f"{paths} forgotten"
+                show.say(f"{went}; `forget --undo` takes back")
 
 
 def _name_forgotten(rows: Sequence[Exclusion], as_json: bool) -> None:
@@ -234,8 +241,9 @@ def prune(
     if as_json:
         show.emit_json({"forgotten": gone})
     else:
-        also = f" and {number_of(texts, 'text')}" if texts else ""
-        show.say(f"{number_of(gone, 'photo')}{also} forgotten")
+        show.say(
+            f"{number_of(gone, 'photo')} and {number_of(texts, 'text')} forgotten" if texts else f"{gone} forgotten"
+        )
 
 
 def _prunable_in_words(due: Prunable, texts: int) -> str:
@@ -246,18 +254,34 @@ def _prunable_in_words(due: Prunable, texts: int) -> str:
 
 def _confirm_prune(what: str, yes: bool) -> None:
     """Ask before anything is taken out; where nobody can be asked, --yes has to say it."""
+    _confirm(f"Forget {what} whose files are gone?", yes, ", or --dry-run to look first")
+
+
+def _confirm(question: str, yes: bool, instead: str = "") -> None:
+    """Ask; where nobody can be asked, --yes has to say it."""
     if yes:
         return
-    question = f"Forget {what} whose files are gone?"
     if not sys.stdin.isatty():
-        show.note(f"{question} Nothing was done: give --yes, or --dry-run to look first")
+        show.note(f"{question} Nothing was done: give --yes{instead}")
         raise typer.Exit(1)
     typer.confirm(question, abort=True, err=True)
 
 
-def spaces(index: IndexOption = None, config: ConfigOption = None, as_json: JsonOption = False) -> None:
+def spaces(
+    index: IndexOption = None,
+    config: ConfigOption = None,
+    drop: Annotated[
+        int | None, typer.Option("--drop", metavar="SPACE", help="Take out a space that is not searched.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    as_json: JsonOption = False,
+) -> None:
     """List the embedding spaces. There is one a model that photos were taken in with."""
     with opened(index, config) as found:
+        if drop is not None:
+            held = next((row.encodings for row in found.spaces() if row.id == drop), 0)
+            _confirm(f"Take out space {drop} with the vectors of {number_of(held, 'photo')}?", yes)
+            found.drop_space(drop)
         rows = [
             {
                 "id": row.id,

@@ -89,6 +89,14 @@ GroundOption = Annotated[
 SelfOption = Annotated[
     bool, typer.Option("--exclude-self", help="Leave out the photos that the query names by [photo:] and [region:].")
 ]
+LikeOption = Annotated[
+    list[int] | None,
+    typer.Option("--like", metavar="ID", help="A photo that is right: the query moves towards it; may be repeated."),
+]
+UnlikeOption = Annotated[
+    list[int] | None,
+    typer.Option("--unlike", metavar="ID", help="A photo that is wrong: the query moves away; may be repeated."),
+]
 TargetOption = Annotated[
     Target, typer.Option("--target", "-t", help="Rank photos, the passages of texts beside them, or both.")
 ]

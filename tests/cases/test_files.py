@@ -86,7 +86,7 @@ def test_a_folder_that_is_passed_over_is_taken_in_when_it_is_named(index, photos
 
 def test_films_and_pictures_of_kinds_that_are_not_read_are_counted(index, photos):
     put(photos / "a.jpg")
-    for name in ("a.mov", "b.MP4", "c.psd", "d.jp2", "e.svg", "notes.txt", "a.xmp", ".DS_Store", "._a.jpg"):
+    for name in ("a.mov", "b.MP4", "c.psd", "d.jp2", "e.svg", "notes.txt", "z.xmp", ".DS_Store", "._a.jpg"):
         (photos / name).write_bytes(b"what is inside does not matter")
     put(photos / ".hidden.jpg", 1)
     put(photos / ".cache" / "b.jpg", 2)

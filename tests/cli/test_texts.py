@@ -177,7 +177,7 @@ def test_filters_leave_passages_of_photos_that_pass(run, library):
 
 
 def test_a_text_is_forgotten_by_its_path_and_missing_ones_are_pruned_after_asking(run, library):
-    assert run("forget", "photos/page.md")[1].startswith("0 photos and 1 path forgotten")
+    assert run("forget", "photos/page.md")[1].startswith("1 path forgotten;")
     assert "1 forgotten" in run(*INGEST)[1]
     Path("photos/22.txt").unlink()
     run(*INGEST)

@@ -1,0 +1,192 @@
+"""Commands that keep an index over years: repair, backup and restore, watching folders."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..config import named_index
+from ..export.table import shown_path
+from ..wording import number_of
+from . import show
+from .collect import INTERRUPTED, SKIPPED, how_far, how_it_goes
+from .options import (
+    ConfigOption,
+    DeviceOption,
+    IndexOption,
+    JsonOption,
+    ModelOption,
+    OfflineOption,
+    existing_path,
+    opened,
+    settings,
+)
+
+if TYPE_CHECKING:
+    from ..storage.repair import RepairPlan
+
+SHOWN = 5  # files of one kind that a plan names
+
+
+def repair(
+    index: IndexOption = None,
+    config: ConfigOption = None,
+    apply: Annotated[bool, typer.Option("--apply", help="Do it; else only say what would be done.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Mend what is lost or damaged: vectors, thumbnails, failed files. Says first what it would do."""
+    with opened(index, config) as found:
+        plan = found.repair_plan()
+        if not apply:
+            _say_plan(plan, as_json)
+            return
+        with show.progress_bar("repair") as update:
+            report = found.repair(plan, progress=lambda step: update(*how_far(step), how_it_goes(step)))
+    if as_json:
+        done = {"done": _plan_as_json(plan), "ingest": None if report is None else report.to_json()}
+        show.emit_json(done)
+    else:
+        for line in _lines(plan):
+            show.say(line)
+        show.say("repaired" if plan else "nothing to repair")
+        if report is not None:
+            show.emit_report(report)
+    if report is not None and report.interrupted:
+        raise typer.Exit(INTERRUPTED)
+    if report is not None and report.failed:
+        raise typer.Exit(SKIPPED)
+
+
+def _say_plan(plan: RepairPlan, as_json: bool) -> None:
+    if as_json:
+        show.emit_json({"plan": _plan_as_json(plan)})
+        return
+    for line in _lines(plan):
+        show.say(line)
+    show.say("nothing was done; --apply does it" if plan else "nothing to repair")
+
+
+def _plan_as_json(plan: RepairPlan) -> dict[str, object]:
+    return {
+        "rebuild": [{"space": space_id, "kinds": list(kinds)} for space_id, kinds in plan.rebuild],
+        "unencoded": list(plan.unencoded),
+        "failed": list(plan.failed),
+        "thumbnails": list(plan.thumbnails),
+        "damaged_thumbnails": [str(path) for path in plan.damaged_thumbnails],
+        "orphans": [str(path) for path in plan.orphans],
+    }
+
+
+def _lines(plan: RepairPlan) -> Iterator[str]:
+    """A plan in words, a line each kind of thing to do, with the first files of each."""
+    for space_id, kinds in plan.rebuild:
+        yield f"vectors of space {space_id}: files to make anew: {', '.join(kinds)}"
+    for files, what in (
+        (plan.unencoded, "without vectors, to be taken in again"),
+        (plan.failed, "that failed, to be tried again"),
+        (plan.thumbnails, "without a whole thumbnail, to be made again"),
+        (tuple(map(str, plan.orphans)), "that are thumbnails of no photo, to be removed"),
+    ):
+        if files:
+            yield f"{number_of(len(files), 'file')} {what}"
+            yield from (f"  {shown_path(path)}" for path in files[:SHOWN])
+            if len(files) > SHOWN:
+                yield f"  and {len(files) - SHOWN} more"
+
+
+def backup(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A new file; nothing may lie there yet.")],
+    index: IndexOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write the whole index into one file, while searches and an ingest may go on. Photos are not in it."""
+    with opened(index, config) as found, show.progress_bar("backup") as update:
+        about = found.backup(file, progress=lambda done, total: update(done, total, "thumbnails"))
+    if as_json:
+        show.emit_json({"file": str(file), "photos": about.photos, "thumbnails": about.thumbnails})
+    else:
+        held = f"{number_of(about.photos, 'photo')} and {number_of(about.thumbnails, 'thumbnail')}"
+        show.say(f"{shown_path(str(file))} holds {held}; `interleave-index restore` makes an index of it")
+
+
+def restore(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", parser=existing_path, help="As `interleave-index backup` wrote it.")
+    ],
+    index: IndexOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make an index of a backup, in a folder that is new or empty."""
+    from ..service import Index
+    from ..storage.backup import restore_backup
+
+    _, effective = settings(index, config)
+    folder = Path(named_index(index, effective)).absolute()
+    with show.progress_bar("restore") as update:
+        about = restore_backup(file, folder, progress=lambda done, total: update(done, total, "thumbnails"))
+        with Index.open(folder) as found:
+            found.optimize()
+    if as_json:
+        show.emit_json({"index": str(folder), "photos": about.photos, "made_at": about.made_at})
+    else:
+        show.say(f"{shown_path(str(folder))} holds {number_of(about.photos, 'photo')} as of {about.made_at}")
+
+
+def watch(
+    folders: Annotated[
+        list[Path], typer.Argument(metavar="FOLDER", parser=existing_path, help="Folders to keep in the index.")
+    ],
+    index: IndexOption = None,
+    config: ConfigOption = None,
+    model: ModelOption = None,
+    device: DeviceOption = None,
+    offline: OfflineOption = None,
+) -> None:
+    """Keep folders in the index while they change, until Ctrl-C. Takes everything in first."""
+    from ..ingest.watch import changes
+
+    flags = {"models_interface": model, "models_device": device, "models_offline": offline}
+    with opened(index, config, create=True, **flags) as found, _until_ctrl_c() as stop:
+        for places in changes(folders, stop):
+            report = found.ingest(places, stop=stop)
+            counts = {
+                "added": report.added,
+                "changed": report.changed,
+                "moved": report.moved,
+                "duplicate": report.duplicate,
+                "missing": report.missing,
+                "failed": len(report.new_failures),
+                "texts": report.texts.get("read", 0),
+            }
+            happened = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+            if happened:
+                show.say(happened)
+            for failed in report.new_failures:
+                show.note(f"failed: {shown_path(failed.path)}: {failed.detail}")
+    show.note("stopped watching")
+
+
+@contextmanager
+def _until_ctrl_c() -> Iterator[threading.Event]:
+    """An event that Ctrl-C and SIGTERM set; a second one ends the program at once."""
+    stop = threading.Event()
+
+    def pressed(*_: object) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    before = {kind: signal.signal(kind, pressed) for kind in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for kind, handler in before.items():
+            signal.signal(kind, handler)

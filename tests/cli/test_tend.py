@@ -1,0 +1,79 @@
+"""repair, backup, restore, watch, and dropping a space, on the command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def folder(toy_index) -> str:
+    toy_index.close()
+    return str(toy_index.folder)
+
+
+def test_repair_says_what_it_would_do_and_does_it_only_when_asked(run, folder):
+    small = next(Path(folder).glob("thumbnails/*/*.jpg"))
+    small.unlink()
+    said = run("repair", "--index", folder)
+    assert said.exit_code == 0 and "1 file without a whole thumbnail" in said.stdout and "--apply" in said.stdout
+    assert not small.exists()
+    done = run("repair", "--apply", "--index", folder)
+    assert done.exit_code == 0 and "repaired" in done.stdout and small.exists()
+    assert run("repair", "--index", folder).stdout.strip() == "nothing to repair"
+    assert json.loads(run("repair", "--index", folder, "--json").stdout)["plan"]["orphans"] == []
+
+
+def test_a_backup_becomes_an_index_again(run, folder, tmp_path):
+    file, again = str(tmp_path / "b.tar"), str(tmp_path / "again")
+    assert "6 photos and 6 thumbnails" in run("backup", file, "--index", folder).stdout
+    assert run("backup", file, "--index", folder).exit_code == 1
+    assert "6 photos" in run("restore", file, "--index", again).stdout
+    both = [json.loads(run("search", "[red]", "--json", "--index", place).stdout)["hits"] for place in (folder, again)]
+    assert both[0] == both[1] and run("verify", "--index", again).exit_code == 0
+    assert run("restore", file, "--index", again).exit_code == 1
+
+
+def test_the_active_space_is_not_dropped(run, folder):
+    refused = run("spaces", "--drop", "1", "--yes", "--index", folder)
+    assert refused.exit_code == 1 and "activate another" in refused.stderr
+    asked = run("spaces", "--drop", "2", "--index", folder)
+    assert asked.exit_code == 1 and "--yes" in asked.stderr
+
+
+def test_feedback_leaves_wrong_photos_out(run, folder):
+    hits = json.loads(run("search", "red", "--json", "--index", folder).stdout)["hits"]
+    wrong = hits[0]["photo_id"]
+    moved = json.loads(run("search", "red", "--unlike", str(wrong), "--json", "--index", folder).stdout)["hits"]
+    assert wrong not in [hit["photo_id"] for hit in moved]
+    assert run("search", "red", "--like", "999", "--index", folder).exit_code == 1
+
+
+def test_files_are_left_out_of_an_ingest(run, drawn_photos, tmp_path):
+    place = str(tmp_path / "index")
+    done = run("ingest", str(drawn_photos.folder), "--index", place, "--model", "toy", "--exclude", "red*", "--json")
+    assert json.loads(done.stdout)["added"] == 4 and json.loads(done.stdout)["not_read"]["left_out"] == 2
+    again = run("ingest", str(drawn_photos.folder), "--index", place, "--json")
+    assert json.loads(again.stdout)["added"] == 0
+
+
+def test_watching_takes_in_what_comes_until_it_is_stopped(drawn_photos, tmp_path):
+    photos, place = tmp_path / "photos", tmp_path / "index"
+    photos.mkdir()
+    (photos / "a.png").write_bytes(Path(drawn_photos.red_disc.path).read_bytes())
+    words = [sys.executable, "-m", "interleave_index", "watch", str(photos), "--index", str(place), "--model", "toy"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().strip() == "1 added"
+        (photos / "b.png").write_bytes(Path(drawn_photos.green_square.path).read_bytes())
+        assert process.stdout.readline().strip() == "1 added"
+        time.sleep(0.1)
+        os.kill(process.pid, signal.SIGINT)
+        assert process.wait(20) == 0

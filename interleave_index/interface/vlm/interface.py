@@ -38,6 +38,7 @@ from .regions import RegionEncoder
 ON_CPU, ON_ACCELERATOR = (2, 8), (16, 256)  # inputs of the first batch and of the largest
 
 Wanted: TypeAlias = "Sentence | Floats"  # what is still to be read, or a vector that is known
+Key: TypeAlias = tuple[str | int, ...]  # of a sentence
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +158,7 @@ class VlmInterface(Interface):
         to the legend with its weight, the sentence counting as much as the mean of its parts. No parts give zeros.
 
         The vector of a text entity is that of its phrase alone, of a whole picture its image vector, of a part that
-        of its mask in the picture.
+        of its mask in the picture. A stored vector is taken as it is, for every pass over a picture is dear.
         """
         return self.encode_queries([query])[0]
 
@@ -204,12 +205,10 @@ class VlmInterface(Interface):
         photo = pixels_of(part)
         if part.mask is None:
             prepared = self._encoder.pixels.prepare(photo)
-            return prepared, (prepared,)
+            return prepared, (prepared,) if part.vector is None else part.vector
         mask = self._outlined(photo, part.mask, part.background)
         piece = self._encoder.pixels.prepare(square_around(photo, mask))
-        if part.kind == "region" and part.vector is not None:
-            return piece, part.vector
-        return piece, self._regions.vectors(photo, [mask])[0]
+        return piece, self._regions.vectors(photo, [mask])[0] if part.vector is None else part.vector
 
     def _outlined(self, photo: RGB, mask: BoolMask, background: BoolMask | None) -> BoolMask:
         """The part that is meant: the mask itself, or for points the proposal that they point at."""
@@ -219,14 +218,14 @@ class VlmInterface(Interface):
         proposal = proposal_at(mask, background, self._proposer.propose([photo])[0])
         return mask if proposal is None else proposal
 
-    def _read(self, sentences: Sequence[Sentence], batcher: Batcher) -> dict[Sentence | int, Floats]:
+    def _read(self, sentences: Sequence[Sentence], batcher: Batcher) -> dict[Key, Floats]:
         """Vectors of sentences by `_key`, each read once; those of about one length go together."""
         distinct = {_key(sentence): sentence for sentence in sentences if sentence}
         in_order = sorted(distinct, key=lambda key: self._encoder.length(distinct[key]))
         vectors = batcher.run([distinct[key] for key in in_order], self._encoder.encode_sentences)
         return dict(zip(in_order, vectors, strict=True))
 
-    def _legend(self, plan: _Plan, vectors: dict[Sentence | int, Floats]) -> Floats:
+    def _legend(self, plan: _Plan, vectors: dict[Key, Floats]) -> Floats:
         legend = np.zeros(self.space.dim, np.float32)
         if plan.sentence:
             legend += np.float32(np.mean(plan.weights)) * _vector(plan.sentence, vectors)
@@ -266,10 +265,10 @@ class VlmInterface(Interface):
         return grounded
 
 
-def _key(sentence: Sentence) -> Sentence | int:
-    """What tells one sentence from another: its words, or where pictures are in it the sentence as an object."""
-    return sentence if all(isinstance(piece, str) for piece in sentence) else id(sentence)
+def _key(sentence: Sentence) -> Key:
+    """What tells one sentence from another: its words, and its prepared pictures as objects."""
+    return tuple(piece if isinstance(piece, str) else id(piece) for piece in sentence)
 
 
-def _vector(wanted: Wanted, vectors: dict[Sentence | int, Floats]) -> Floats:
+def _vector(wanted: Wanted, vectors: dict[Key, Floats]) -> Floats:
     return vectors[_key(wanted)] if isinstance(wanted, tuple) else wanted

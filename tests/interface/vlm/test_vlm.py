@@ -360,6 +360,24 @@ def test_a_part_without_pixels_is_added_by_its_stored_vector(interface):
     assert not interface.encode_query(()).legend.any()
 
 
+def test_what_is_said_twice_or_stored_is_not_read_again(folder, monkeypatch):
+    made, read = vlm(folder), []
+    encode = made._encoder.encode_sentences
+
+    def noted(sentences):
+        read.extend(sentences)
+        return encode(sentences)
+
+    monkeypatch.setattr(made._encoder, "encode_sentences", noted)
+    made.encode_query((picture(drawn()),))
+    made.encode_query((text("a red dog", "entity"),))
+    assert len(read) == 2  # the sentence of one part is the part
+    read.clear()
+    stored = unit(np.arange(made.space.dim, dtype=np.float32))
+    encoding = made.encode_query((text("like"), picture(drawn(), vector=stored)))
+    assert [len(sentence) for sentence in read] == [2] and np.array_equal(encoding.entities[0], stored)
+
+
 # --- an index ---------------------------------------------------------------------------------
 
 

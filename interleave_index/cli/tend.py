@@ -106,7 +106,7 @@ def backup(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write the whole index into one file, while searches and an ingest may go on. Photos are not in it."""
+    """Write the whole index into one file. Photos are not in it. Searches and an ingest may go on meanwhile."""
     with opened(index, config) as found, show.progress_bar("backup") as update:
         about = found.backup(file, progress=lambda done, total: update(done, total, "thumbnails"))
     if as_json:

@@ -371,9 +371,13 @@ class Index:
         return found
 
     def owns(self, path: Path) -> bool:
-        """Whether a path is that of an indexed photo, or lies in the folder of the index: no output may go there."""
-        lies_inside = path.is_relative_to(os.path.realpath(self.folder))
-        return lies_inside or self._store.photo_by_path(path) is not None
+        """Whether a path is that of an indexed photo or text, or lies in the folder of the index.
+
+        No output may go there.
+        """
+        if path.is_relative_to(os.path.realpath(self.folder)) or self._store.photo_by_path(path) is not None:
+            return True
+        return os.fspath(path) in self._store.texts.known([path])
 
     def texts(self, about: Photo | int | Path | str | None = None) -> list[Passage]:
         """Passages of the index by source and place in it: all of them, or those of one photo or source.

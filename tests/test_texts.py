@@ -220,7 +220,9 @@ def test_moves_edits_and_deletions_are_followed(folder, open_index):
     index.ingest(folder)
     ids = [passage.id for passage in index.texts()]
     page.rename(folder / "renamed.md")
-    assert index.ingest(folder).texts["passages"] == 0 and [passage.id for passage in index.texts()] == ids
+    report = index.ingest(folder)
+    assert (report.texts["passages"], report.texts["missing"]) == (0, 0)
+    assert [passage.id for passage in index.texts()] == ids
     assert {passage.path for passage in index.texts()} == {str(folder / "renamed.md")}
     (folder / "renamed.md").write_text(f"One. ![]({RED}.png)\n\n# Two\n\nAnother second.")
     assert index.ingest(folder).texts["passages"] == 1 and index.texts()[0].id == ids[0]
@@ -378,3 +380,30 @@ def test_vectors_of_texts_lie_in_a_file_after_an_ingest(folder, open_index):
     assert kinds["text"] == 1 and index.status()["texts"]["encoded"] == 1
     with Store.open(index.folder) as store:
         assert np.isfinite(store.indexes(1).text.search(np.ones((1, 16), np.float32), 1)[0]).all()
+
+
+def test_texts_without_photos_are_found_though_a_photo_is_missing(folder, open_index):
+    (folder / "a.md").write_text("a red page without pictures")
+    index = open_index()
+    index.ingest(folder)
+    (folder / f"{PURPLE}.png").unlink()
+    index.ingest(folder)
+    for filters in (None, Filters()):
+        assert len(index.search("red", target="texts", filters=filters).texts) == 1
+
+
+def test_pages_that_this_program_wrote_are_no_texts(folder, open_index, tmp_path):
+    from interleave_index.export.page import write_page
+
+    index = open_index()
+    index.ingest(folder)
+    write_page(index.search("red"), folder / "answer.html", load_pixels=index.pixels)
+    report = index.ingest(folder)
+    assert index.texts() == [] and report.not_read["own_outputs"] == 1 and report.failed == ()
+
+
+def test_no_output_goes_over_a_text_that_is_indexed(folder, open_index):
+    (folder / "a.md").write_text("a page")
+    index = open_index()
+    index.ingest(folder)
+    assert index.owns(folder / "a.md") and not index.owns(folder / "b.md")

@@ -18,6 +18,7 @@ import numpy as np
 from ..errors import BackendMissing, InputError, InterleaveError, ModelError, TextUnreadable, WeightsMissing
 from ..geometry import unit
 from ..interface.protocol import Interface
+from ..marks import HEAD_BYTES, is_marked_page
 from ..records import RGB, QueryEncoding, ResolvedPart, ResolvedQuery
 from ..records.texts import PICTURE_MARK, TextKind
 from ..regular import open_regular, os_words
@@ -48,6 +49,7 @@ class TextStage:
     tally: Tally
     stop: threading.Event = field(default_factory=threading.Event)
     _moved: dict[str, str] = field(default_factory=dict)
+    _gone_now: set[str] = field(default_factory=set)
     _phrases: dict[str, _Answer] = field(default_factory=dict)
 
     def all(
@@ -70,8 +72,10 @@ class TextStage:
             here = self.store.texts.known(some)
             known |= here
             seen = {path for path in here if path in texts or (here[path].state != "missing" and may_be_there(path))}
+            gone = [path for path in here if here[path].state == "present" and path not in seen]
             with self.tally.during("write"):
                 self.tally.texts_missing += self.store.texts.mark_missing(some, seen, hidden)
+            self._gone_now.update(gone)
         self._moved = {sha: path for sha, path in self.store.texts.missing_contents().items() if path not in texts}
         self._read([text for text in texts.values() if self._is_due(text, known.get(text.path))])
         with self.tally.during("write"):
@@ -94,19 +98,25 @@ class TextStage:
             if self.stop.is_set():
                 return
             with self.tally.during("read"):
-                documents = [self._document(text) for text in texts[start : start + SOURCES_AT_A_TIME]]
+                found = [self._document(text) for text in texts[start : start + SOURCES_AT_A_TIME]]
+                documents = [document for document in found if document is not None]
             with self.tally.during("write"):
                 self.store.texts.write(documents)
             self.tally.texts_read += sum(document.reason is None for document in documents)
             self.tally.tell("texts")
 
-    def _document(self, text: ScannedText) -> DocumentWrite:
+    def _document(self, text: ScannedText) -> DocumentWrite | None:
+        """A source as it is now; None for a page that this program wrote."""
         sha = None
         try:
             data = _bytes_of(text.path, text.kind)
+            if data is None:
+                self.tally.not_read["own_outputs"] += 1
+                return None
             sha = hashlib.sha256(data).hexdigest()
             source = read_source(text.path, text.kind, data, text.siblings)
             moved_from = self._moved.pop(sha, None)
+            self.tally.texts_missing -= moved_from is not None and moved_from in self._gone_now
             return DocumentWrite(text.path, text.kind, sha, text.bytes, text.mtime_ns, source, moved_from=moved_from)
         except OSError as error:
             reason, detail, time = "TextUnreadable", f"file cannot be read: {os_words(error)}", TRY_AGAIN
@@ -215,10 +225,14 @@ class TextStage:
             return None
 
 
-def _bytes_of(path: str, kind: TextKind) -> bytes:
+def _bytes_of(path: str, kind: TextKind) -> bytes | None:
+    """What a source holds; None for a page that this program wrote."""
     most = MAX_BYTES[kind]
     with open_regular(path) as file:
-        data = file.read(most + 1)
+        data = file.read(HEAD_BYTES)
+        if kind == "html" and is_marked_page(data):
+            return None
+        data += file.read(most + 1 - len(data))
     if len(data) > most:
         raise TextUnreadable(f"text source has more than {most} bytes, expected at most that; split the file")
     return data

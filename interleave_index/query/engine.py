@@ -124,7 +124,8 @@ def search(
     left_out = {*left_out, *unliked}
     texts: tuple[TextHit, ...] | None = None
     if target != "photos":
-        photo_ids = None if filters is None else store.eligible(space_id, filters)
+        # without filters passages are not asked for their photos: some have none
+        photo_ids = None if filters in (None, Filters()) else store.eligible(space_id, filters or Filters())
         texts = tuple(search_texts(store, space_id, context, photo_ids, (skip, skip + top_k), text_kinds))
         if target == "texts":
             return Answer(str(query), "exact", (), (*context.notes, *text_notes(context, store, texts)), texts=texts)

@@ -147,17 +147,32 @@ def _describe_dual(model: Model) -> Description:
     if not isinstance(family, str):
         raise TypeError("model_type is no name")
     if family_of(model.config) is None:
-        error = f"{family} encodes no photos and texts together: a part for grounding, if anything"
-        return Description(f"{family}, no dual encoder", error=error)
+        return Description(f"{family}, no dual encoder", error=_why_no_dual(family))
     return Description(
         f"a dual encoder ({family})", dim=dim_of(model.config), checkpoint=local.checkpoint_of(model.folder)
     )
 
 
+def _why_no_dual(model_type: str) -> str:
+    """Why a model is no dual encoder, and which setting takes it instead."""
+    from ..models.hub.families import classes_of
+    from ..models.segmenters.table import settings_for
+
+    why = f"{model_type} encodes no photos and texts together"
+    if settings := settings_for(model_type):
+        return f"{why}: a part for grounding; name it in {' or '.join(settings)}"
+    if classes := classes_of(model_type):
+        return f"{why} in this form; take a checkpoint of {' or '.join(classes)}"
+    return f"{why}, and no other setting takes it"
+
+
 def _load_dual(model: Model, settings: LoadSettings) -> Interface:
     from ..models.hub.dual_encoder import DualEncoder
+    from ..models.hub.families import family_of
     from .dual.interface import DualInterface
 
+    if family_of(model.config) is None:
+        raise ModelError(_why_no_dual(str(model.config.get("model_type"))))
     encoder = DualEncoder(model.folder, device=settings.device, dtype=settings.dtype)
     return DualInterface(encoder, load_proposer(settings.proposals, settings.device), method=settings.regions)
 
@@ -340,23 +355,25 @@ def _load_grounders(names: list[str], device: str) -> Grounders:
 
 
 def load_proposer(name: str, device: str) -> Proposer:
-    """What makes masks of everything: an interface by its regions, or a segmenter of the SAM family.
+    """What makes masks of everything: an interface by its regions, or a segmenter.
 
     Args:
-        name: an interface such as ``find-mini``, or a folder or pulled model of the SAM family.
+        name: an interface such as ``find-mini``, or a folder or pulled model that `models.segmenters.table` says
+            proposes: of the SAM family, or a universal segmenter such as Mask2Former.
         device: where it runs, as torch names it.
     Raises:
         WeightsMissing, ModelError, BackendMissing: it cannot be built.
     """
-    from ..models.segmenters.sam import KINDS as SAM_TYPES
-    from ..models.segmenters.sam import SamSegmenter
-    from .dual.proposals import AutomaticMasks, InterfaceProposals
+    from ..models.segmenters.table import proposing_part
+    from .dual.proposals import AutomaticMasks, InterfaceProposals, UniversalMasks
 
     model = find(name)
-    if model.config.get("model_type") not in SAM_TYPES:
+    part = proposing_part(str(model.config.get("model_type")))
+    if part is None:
         return InterfaceProposals(load(name, device=device, grounding="own"))
-    checkpoint = local.checkpoint_of(model.folder)
-    return AutomaticMasks(SamSegmenter(model.folder, device=device), f"{model.folder.name} {checkpoint[:8]}")
+    named = f"{model.folder.name} {local.checkpoint_of(model.folder)[:8]}"
+    segmenter = part.build(model.folder, device=device)
+    return AutomaticMasks(segmenter, named) if part.proposes == "prompts" else UniversalMasks(segmenter, named)
 
 
 def torch_device(name: str) -> str:

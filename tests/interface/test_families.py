@@ -1,5 +1,6 @@
-"""Every family of dual encoders, tiny and random, by the name of its folder: vectors, ingest, search, grounding."""
+"""Every family, tiny and random, by the name of its folder: dual encoders, makers of masks, helpers of grounding."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,14 @@ pytest.importorskip("transformers")
 
 from interleave_index import Index
 from interleave_index.config import Config
+from interleave_index.errors import ModelError
+from interleave_index.interface.dual import proposals
+from interleave_index.interface.dual.proposals import AutomaticMasks
 from interleave_index.interface.registry import describe, load
 from interleave_index.models.hub.dual_encoder import DualEncoder
 from interleave_index.models.hub.pixels import Preprocessing
 from interleave_index.records import ResolvedPart
-from tests.models import tiny_families
+from tests.models import tiny_families, tiny_prompted, tiny_universal
 
 DENSE = ("altclip", "chinese_clip", "clipseg", "owlvit", "aimv2", "tipsv2")
 WORDS = ["a red dog", "two people on a bench"]
@@ -94,3 +98,74 @@ def test_a_family_without_patches_cuts_its_regions_out(name, folder_of):
     assert "regions crop" in interface.space.preprocessing
     scene = interface.inspect(drawn()).scene
     assert scene.patches is None and len(scene.regions) == len(scene.masks) > 0
+
+
+# --- makers of masks and helpers of grounding ------------------------------------------------
+
+PROPOSERS = ("mask2former", "maskformer", "oneformer", "eomt", "sam", "sam_hq", "sam2", "sam3_tracker")
+GROUNDERS = ("sam", "sam_hq", "sam2", "sam3_tracker", "sam3", "dino", "owl", "owlvit", "omdet")
+
+
+@pytest.fixture(scope="module")
+def part_of(tmp_path_factory):
+    """Saves a segmenter or detector once."""
+    home, made = tmp_path_factory.mktemp("parts"), {}
+
+    def folder(name):
+        if name not in made:
+            maker = getattr(tiny_universal, name, None) or getattr(tiny_prompted, name)
+            made[name] = maker(home / name)
+        return made[name]
+
+    return folder
+
+
+@pytest.mark.parametrize("name", PROPOSERS)
+def test_masks_of_a_segmenter_are_the_regions_of_an_index(name, folder_of, part_of, tmp_path, monkeypatch):
+    for limit, value in (("QUALITY", -1e9), ("SMALLEST", 1e-4), ("LARGEST", 1.0), ("POINTS", 2)):
+        monkeypatch.setattr(proposals, limit, value)  # random weights are sure of nothing
+    monkeypatch.setattr(AutomaticMasks.__init__, "__kwdefaults__", {"points": 2})
+    interface = load(str(folder_of("aimv2")), device="cpu", proposals=str(part_of(name)))
+    assert f"proposals {name} " in interface.space.preprocessing
+    for seed in range(5):
+        Image.fromarray(drawn(seed)).save(tmp_path / f"{seed}.png")
+    encodings = interface.encode_photos([drawn(seed) for seed in range(5)])
+    assert sum(len(encoding.masks) for encoding in encodings) > 0
+    for encoding in encodings:
+        assert len(encoding.masks) == len(encoding.regions) == len(encoding.boxes) <= 32
+        for mask, box, area in zip(encoding.masks, encoding.boxes, encoding.areas, strict=True):
+            assert mask.decode().mean() == pytest.approx(float(area), abs=0.03)
+            assert 0 <= box[0] < box[2] <= 128 and 0 <= box[1] < box[3] <= 96
+    config = Config.from_mapping({"ingest": {"workers": 0}})
+    with Index.open(tmp_path / "index", config=config, interface=interface, create=True) as index:
+        assert index.ingest(tmp_path).added == 5
+        hits = list(index.search(f"[a red dog] beside [image:{tmp_path / '2.png'}]", top_k=5))
+        assert len(hits) == 5 and all(len(hit.entities) == 2 for hit in hits)
+    assert interface.ground(drawn(1), (ResolvedPart("entity", "text", "a red dog"),))
+
+
+@pytest.mark.parametrize("name", GROUNDERS)
+def test_a_helper_of_grounding_is_asked_through_the_interface(name, folder_of, part_of):
+    interface = load(str(folder_of("aimv2")), device="cpu", proposals="toy", grounders=str(part_of(name)))
+    for found in (
+        interface.ground(drawn(1), (ResolvedPart("entity", "text", "a red cat"),)),
+        interface.ground(drawn(1), (ResolvedPart("entity", "picture", "[image:x.png]", photo=drawn(2)),)),
+    ):
+        assert found and {one.mask.decode().shape for one in found} == {(96, 128)}
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ({"model_type": "mask2former"}, "name it in models.proposals"),
+        ({"model_type": "sam2"}, "name it in models.proposals or --grounders"),
+        ({"model_type": "grounding-dino"}, "name it in --grounders"),
+        ({"model_type": "blip-2"}, "take a checkpoint of Blip2ForImageTextRetrieval"),
+        ({"model_type": "bert"}, "no other setting takes it"),
+    ],
+)
+def test_a_model_that_is_no_encoder_says_which_setting_takes_it(config, words, tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert (describe(str(tmp_path)).error or "").endswith(words)
+    with pytest.raises(ModelError, match=words.replace(".", r"\.")):
+        load(str(tmp_path), device="cpu")

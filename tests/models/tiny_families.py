@@ -60,7 +60,7 @@ def _clipseg(t: Any, folder: Path) -> Any:
 
 def _owl(t: Any, folder: Path, name: str) -> Any:
     words = text(_clip_tokenizer(folder), eos_token_id=1, bos_token_id=0, pad_token_id=1)
-    config = getattr(t, f"{name}Config")(text_config=words, vision_config=vision(), projection_dim=24)
+    config = getattr(t, f"{name}Config")(text_config=words, vision_config=vision(), projection_dim=32)
     return getattr(t, f"{name}ForObjectDetection")(config), _squeeze(getattr(t, f"{name}ImageProcessorPil"))
 
 

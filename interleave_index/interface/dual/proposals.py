@@ -1,15 +1,17 @@
-"""Where the masks of a photo come from: an interface that finds regions, or a promptable segmenter asked everywhere."""
+"""Where the masks of a photo come from: an interface that finds regions, a promptable segmenter asked everywhere, or a
+universal segmenter, which gives them all in one pass."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import numpy as np
 
 from ...geometry import box_of, encode_rle, mask_iou, resize_mask, size_of
 from ...models.segmenters.sam import Segmenter
+from ...models.segmenters.universal import UniversalSegmenter
 from ...records import RGB, BoolMask, Box, Floats, Prompt, Rle, Size
 from ..protocol import Interface
 
@@ -18,6 +20,9 @@ QUALITY = 0.7  # predicted IoU
 SMALLEST, LARGEST = 0.001, 0.95  # share of the photo
 SAME_IOU = 0.7
 MOST_REGIONS, LONG_SIDE = 32, 256
+SEGMENTED_SIDE = 1024  # long side at most at which a universal segmenter draws: a photo's pixels would fill the memory
+
+Candidate: TypeAlias = tuple[float, float, Box, BoolMask]  # score, share of the photo, box, small mask
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +94,7 @@ class AutomaticMasks:
         return [self._propose(photo) for photo in photos]
 
     def _propose(self, photo: RGB) -> Proposals:
-        candidates: list[tuple[float, float, Box, BoolMask]] = []  # score, area, box, small mask
+        candidates: list[Candidate] = []
         segment = self._segmenter.bind(photo)
         for prompt in grid_prompts(size_of(photo), self._points):
             (segmented,) = segment([prompt])
@@ -101,16 +106,49 @@ class AutomaticMasks:
                     candidates.append((min(segmented.quality, 1.0), area, box_of(segmented.mask), small))
         candidates.sort(key=lambda candidate: candidate[:2], reverse=True)
 
-        kept: list[tuple[float, float, Box, BoolMask]] = []
+        kept: list[Candidate] = []
         for candidate in candidates:
             if len(kept) < MOST_REGIONS and all(mask_iou(candidate[3], other[3]) < SAME_IOU for other in kept):
                 kept.append(candidate)
-        return Proposals(
-            masks=tuple(encode_rle(mask) for *_, mask in kept),
-            boxes=np.array([box for _, _, box, _ in kept], np.float32).reshape(-1, 4),
-            areas=np.array([area for _, area, _, _ in kept], np.float32),
-            scores=np.array([score for score, *_ in kept], np.float32),
-        )
+        return _proposals(kept)
+
+
+class UniversalMasks:
+    """The masks of a universal segmenter, which do not overlap.
+
+    Args:
+        segmenter: finds everything in a photo.
+        name: of its checkpoint, for the identity of a space.
+    """
+
+    def __init__(self, segmenter: UniversalSegmenter, name: str) -> None:
+        self._segmenter, self.name = segmenter, f"{name}, panoptic"
+
+    def propose(self, photos: Sequence[RGB]) -> list[Proposals]:
+        """See `Proposer.propose`."""
+        return [self._propose(photo) for photo in photos]
+
+    def _propose(self, photo: RGB) -> Proposals:
+        candidates: list[Candidate] = []
+        shrunk = max(1.0, max(size_of(photo)) / SEGMENTED_SIDE)
+        height, width = (max(1, round(side / shrunk)) for side in size_of(photo))
+        across, down = photo.shape[1] / width, photo.shape[0] / height
+        for segment in self._segmenter.segment(photo, (height, width)):
+            area, small = float(segment.mask.mean()), resize_mask(segment.mask, long_side=LONG_SIDE)
+            if SMALLEST <= area <= LARGEST and small.any():
+                x0, y0, x1, y1 = box_of(segment.mask)
+                box = (x0 * across, y0 * down, x1 * across, y1 * down)
+                candidates.append((segment.score, area, box, small))
+        return _proposals(candidates[:MOST_REGIONS])
+
+
+def _proposals(kept: Sequence[Candidate]) -> Proposals:
+    return Proposals(
+        masks=tuple(encode_rle(mask) for *_, mask in kept),
+        boxes=np.array([box for _, _, box, _ in kept], np.float32).reshape(-1, 4),
+        areas=np.array([area for _, area, _, _ in kept], np.float32),
+        scores=np.array([score for score, *_ in kept], np.float32),
+    )
 
 
 def grid_prompts(size: Size, points: int) -> list[Prompt]:

@@ -119,6 +119,15 @@ def family_of(config: Mapping[str, Any]) -> Family | None:
     return next(rows, None)
 
 
+def classes_of(model_type: str) -> list[str]:
+    """The classes of transformers that a family is loaded as; none when it is no dual encoder in any form.
+
+    >>> classes_of("blip-2")
+    ['Blip2ForImageTextRetrieval']
+    """
+    return [row.model for row in FAMILIES if row.type == model_type]
+
+
 def types() -> list[str]:
     """The `model_type` of every family, once each, in the order of the table."""
     return list(dict.fromkeys(row.type for row in FAMILIES))

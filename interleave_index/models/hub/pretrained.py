@@ -57,6 +57,11 @@ def build(folder: Path, kind: str, device: str, dtype: Any = None, **more: Any) 
             model, facts = getattr(transformers, kind).from_pretrained(
                 folder, local_files_only=True, dtype=dtype or torch.float32, output_loading_info=True, **more
             )
+    except ImportError as error:
+        raise BackendMissing(
+            f"{folder} cannot be built as {kind} without a package that is not installed ({_words(error)}); "
+            "take a checkpoint whose parts are all of transformers"
+        ) from error
     except _LOADING_ERRORS as error:
         raise WeightsMissing(f"{folder} cannot be loaded as {kind}: {_words(error)}; get the model again") from error
     missing = sorted(facts["missing_keys"])
@@ -67,9 +72,13 @@ def build(folder: Path, kind: str, device: str, dtype: Any = None, **more: Any) 
     return model.to(device).eval().requires_grad_(False)
 
 
-def reader(folder: Path, kind: str) -> Any:
+def reader(folder: Path, kind: str, **more: Any) -> Any:
     """A processor or tokenizer of one class of transformers, such as ``AutoTokenizer``.
 
+    Args:
+        folder: with its files.
+        kind: name of the class.
+        more: arguments of `from_pretrained`.
     Raises:
         BackendMissing: transformers, or a package that this one needs.
         WeightsMissing: its files are not in the folder.
@@ -77,7 +86,7 @@ def reader(folder: Path, kind: str) -> Any:
     transformers = library()
     try:
         with _quiet(transformers):
-            return getattr(transformers, kind).from_pretrained(folder, local_files_only=True)
+            return getattr(transformers, kind).from_pretrained(folder, local_files_only=True, **more)
     except ImportError as error:
         raise BackendMissing(
             f"{kind} of {folder} needs a package that is not installed ({_words(error)}); "

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ...errors import ConfigError, WeightsMissing
 from ..hub import local
-from .detectors import DINO_KINDS, Detector, GroundingDino, Owl
-from .sam import KINDS, SamSegmenter, Segmenter
-from .sam3 import GATED, ConceptSegmenter, Sam3
-from .sam3 import KINDS as CONCEPT_KINDS
+from .detectors import Detector
+from .sam import Segmenter
+from .sam3 import GATED, ConceptSegmenter
+from .table import PARTS, Help, grounding_part, proposing_part, types_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,28 +46,20 @@ def load_grounders(names: Sequence[str], *, device: str = "cpu") -> Grounders:
         BackendMissing: the extra ``hub`` is not installed.
         ConfigError: a folder holds something else.
     """
-    segmenter: Segmenter | None = None
-    concept: ConceptSegmenter | None = None
-    phrases: Detector | None = None
-    pictures: Detector | None = None
+    helpers: dict[Help, Any] = {}
     for name in names:
         folder = _folder(name)
         kind = str(local.read_config(folder).get("model_type"))
-        if kind in KINDS:
-            segmenter = segmenter or SamSegmenter(folder, device=device)
-        elif kind in CONCEPT_KINDS:
-            concept = concept or Sam3(folder, device=device)
-        elif kind in DINO_KINDS:
-            phrases = phrases or GroundingDino(folder, device=device)
-        elif kind == "owlv2":
-            owl = Owl(folder, device=device)
-            phrases, pictures = phrases or owl, pictures or owl
-        else:
-            known = ", ".join([*KINDS, *CONCEPT_KINDS, *DINO_KINDS, "owlv2"])
+        part = grounding_part(kind)
+        if part is None:
+            known = types_of(row for row in PARTS if row.grounds)
+            taken = "; it can be named in models.proposals" if proposing_part(kind) is not None else ""
             raise ConfigError(
-                f"models.grounders names {name}, which holds a model of type {kind!r}, expected one of {known}"
+                f"models.grounders names {name}, which holds a model of type {kind!r}, expected one of {known}{taken}"
             )
-    return Grounders(segmenter, concept, phrases, pictures)
+        if wanted := [use for use in part.grounds if use not in helpers]:
+            helpers |= dict.fromkeys(wanted, part.build(folder, device=device))
+    return Grounders(**helpers)
 
 
 def _folder(name: str) -> Path:

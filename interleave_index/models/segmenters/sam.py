@@ -1,4 +1,4 @@
-"""Promptable segmenters of the SAM family behind one seam: SAM, SAM 2 and the tracker half of SAM 3.
+"""Promptable segmenters of the SAM family behind one seam: SAM, SAM-HQ, SAM 2, EdgeTAM, the tracker half of SAM 3.
 
 A photo is embedded once, when it is bound; prompts are cheap. Points and boxes are given in pixels of the photo,
 where (0, 0) is its corner; the models count from the centre of the first pixel, and add that half themselves.
@@ -48,8 +48,12 @@ KINDS = {
     "sam": _Kind("SamModel", True, IMAGENET),
     "sam2": _Kind("Sam2Model", False, IMAGENET),
     "sam2_video": _Kind("Sam2Model", False, IMAGENET),  # what the released SAM 2.1 checkpoints say they are
+    "sam_hq": _Kind("SamHQModel", True, IMAGENET),
+    "edgetam": _Kind("EdgeTamModel", False, IMAGENET),
+    "edgetam_video": _Kind("EdgeTamModel", False, IMAGENET),
     "sam3_tracker": _Kind("Sam3TrackerModel", False, HALF),
     "sam3_tracker_video": _Kind("Sam3TrackerModel", False, HALF),
+    "sam3_video": _Kind("Sam3TrackerModel", False, HALF),  # what the released SAM 3 says it is: detector and tracker
 }
 
 
@@ -70,7 +74,7 @@ class SamSegmenter:
         self._kind, self._device = KINDS[kind], device
         self._model = pretrained.build(folder, self._kind.model, device)
         self._side = int(self._model.config.prompt_encoder_config.image_size)
-        self._embedded: OrderedDict[bytes, tuple[Frame, Any]] = OrderedDict()
+        self._embedded: OrderedDict[bytes, tuple[Frame, dict[str, Any]]] = OrderedDict()
 
     def bind(self, photo: RGB) -> Callable[[Sequence[Prompt]], list[Segmented]]:
         """See `Segmenter.bind`. The photos of the last calls are not embedded again."""
@@ -82,29 +86,32 @@ class SamSegmenter:
         self._embedded.move_to_end(key)
         return partial(self._segment, *self._embedded[key])
 
-    def _embed(self, photo: RGB) -> tuple[Frame, Any]:
+    def _embed(self, photo: RGB) -> tuple[Frame, dict[str, Any]]:
         import torch
 
         frame = Frame(size_of(photo), self._side, self._kind.keep_aspect)
         with torch.inference_mode():
-            return frame, self._model.get_image_embeddings(frame.pixels(photo, *self._kind.normal, self._device))
+            embedded = self._model.get_image_embeddings(frame.pixels(photo, *self._kind.normal, self._device))
+        if isinstance(embedded, tuple):  # SAM-HQ also wants what its encoder had half way
+            return frame, {"image_embeddings": embedded[0], "intermediate_embeddings": embedded[1]}
+        return frame, {"image_embeddings": embedded}
 
-    def _segment(self, frame: Frame, embedded: Any, prompts: Sequence[Prompt]) -> list[Segmented]:
+    def _segment(self, frame: Frame, embedded: dict[str, Any], prompts: Sequence[Prompt]) -> list[Segmented]:
         import torch
 
         with torch.inference_mode():
             return [self._segment_one(frame, embedded, prompt) for prompt in prompts]
 
-    def _segment_one(self, frame: Frame, embedded: Any, prompt: Prompt) -> Segmented:
+    def _segment_one(self, frame: Frame, embedded: dict[str, Any], prompt: Prompt) -> Segmented:
         """Two passes: the mask of the first is shown to the second along with the prompt."""
         given = self._inputs(frame, prompt)
         lone = len(prompt.points) == 1 and bool(prompt.labels[0] == 1) and prompt.box is None
-        first = self._model(image_embeddings=embedded, multimask_output=lone, **given)  # one point means many things
+        first = self._model(multimask_output=lone, **embedded, **given)  # one point means many things
         best = int(first.iou_scores[0, 0].argmax())
         second = self._model(
-            image_embeddings=embedded,
             multimask_output=False,
             input_masks=first.pred_masks[:, 0, best : best + 1].clamp(-32, 32),
+            **embedded,
             **given,
         )
         (mask,) = frame.masks(second.pred_masks[0, 0, :1])

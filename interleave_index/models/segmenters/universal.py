@@ -1,0 +1,116 @@
+"""Universal segmenters: every mask of a photo in one pass, by the auto class of transformers and their own processors.
+
+Mask2Former, MaskFormer, OneFormer and EoMT. Their panoptic reading is taken: masks that do not overlap, each with the
+class it was found by and its score.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...errors import WeightsMissing
+from ...geometry import size_of
+from ...records import RGB, BoolMask, Size
+from ..hub import local, pretrained
+
+AUTO_CLASS = "AutoModelForUniversalSegmentation"
+THRESHOLD = 0.5  # chance of a class from which on a mask counts
+TASK = "the task is panoptic"  # what OneFormer is told, as its own processor words it
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What differs between the families.
+
+    Attributes:
+        reads_task: the model is told in words what to do.
+        processor: arguments of its image processor; OneFormer's would fetch names of classes from a hub.
+        fuses: its panoptic reading may be told which classes are one thing however often they are found.
+        reading: class of the image processor that reads its answer, where its own needs torchvision for that; the
+            answers of both have one form.
+    """
+
+    reads_task: bool = False
+    processor: tuple[tuple[str, Any], ...] = ()
+    fuses: bool = True
+    reading: str | None = None
+
+
+KINDS: Mapping[str, Kind] = {
+    "mask2former": Kind(),
+    "maskformer": Kind(),
+    "oneformer": Kind(reads_task=True, processor=(("class_info_file", None),), reading="MaskFormerImageProcessorPil"),
+    "eomt": Kind(fuses=False),
+    "eomt_dinov3": Kind(fuses=False),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One mask of a photo.
+
+    Attributes:
+        mask: (H, W) of the size that was asked for, at least one pixel.
+        score: 0 to 1.
+        label: name of its class as config.json has it.
+    """
+
+    mask: BoolMask
+    score: float
+    label: str
+
+
+class UniversalSegmenter:
+    """A model of `KINDS` from a folder.
+
+    Args:
+        folder: with config.json, weights and the preprocessor file; OneFormer's also with its tokenizer.
+        device: where it runs, as torch names it.
+    Raises:
+        BackendMissing, WeightsMissing: it cannot be built.
+    """
+
+    def __init__(self, folder: Path, *, device: str = "cpu") -> None:
+        kind = str(local.read_config(folder).get("model_type"))
+        if kind not in KINDS:
+            raise WeightsMissing(f"{folder} holds a model of type {kind!r}, expected one of {', '.join(KINDS)}")
+        self._kind, self._device = KINDS[kind], device
+        self._model = pretrained.build(folder, AUTO_CLASS, device)
+        self._processor = pretrained.reader(folder, "AutoImageProcessor", **dict(self._kind.processor))
+        reading = self._kind.reading
+        self._reading = self._processor if reading is None else getattr(pretrained.library(), reading)()
+        self._task: dict[str, Any] = {}
+        if self._kind.reads_task:
+            tokenizer, length = pretrained.reader(folder, "AutoTokenizer"), self._model.config.task_seq_len
+            tokens = tokenizer([TASK], padding="max_length", max_length=length, truncation=True, return_tensors="pt")
+            self._task = {"task_inputs": tokens["input_ids"].to(device)}
+
+    def segment(self, photo: RGB, size: Size | None = None) -> list[Segment]:
+        """Every thing and stretch of an upright photo, best first.
+
+        Args:
+            photo: (H, W, 3) uint8.
+            size: (height, width) of the masks, in the photo's aspect; None takes the photo's.
+        """
+        import torch
+
+        given = self._processor(photo, return_tensors="pt")
+        inputs = {name: given[name].to(self._device) for name in ("pixel_values", "pixel_mask") if name in given}
+        more: dict[str, Any] = {"label_ids_to_fuse": set()} if self._kind.fuses else {}
+        with torch.inference_mode():
+            outputs = self._model(**inputs, **self._task)
+            (found,) = self._reading.post_process_panoptic_segmentation(
+                outputs, threshold=THRESHOLD, target_sizes=[size or size_of(photo)], **more
+            )
+        numbers = np.asarray(found["segmentation"].cpu())
+        names = self._model.config.id2label
+        segments = [
+            Segment(numbers == one["id"], float(one["score"]), str(names.get(one["label_id"], one["label_id"])))
+            for one in found["segments_info"]
+        ]
+        return sorted((one for one in segments if one.mask.any()), key=lambda one: -one.score)

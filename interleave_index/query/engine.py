@@ -124,8 +124,9 @@ def search(
     left_out = {*left_out, *unliked}
     texts: tuple[TextHit, ...] | None = None
     if target != "photos":
+        chosen = Filters() if filters is None else filters
         # without filters passages are not asked for their photos: some have none
-        photo_ids = None if filters in (None, Filters()) else store.eligible(space_id, filters or Filters())
+        photo_ids = None if chosen == Filters() else store.eligible(space_id, chosen)
         texts = tuple(search_texts(store, space_id, context, photo_ids, (skip, skip + top_k), text_kinds))
         if target == "texts":
             return Answer(str(query), "exact", (), (*context.notes, *text_notes(context, store, texts)), texts=texts)

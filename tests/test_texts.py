@@ -192,6 +192,21 @@ def test_filters_let_through_the_passages_of_photos_that_pass(folder, open_index
     assert [stems_of(index, hit.passage.photos) for hit in found] == [[RED]]
 
 
+def test_passages_without_vectors_yet_are_no_hits(folder, open_index, monkeypatch):
+    (folder / f"{RED}.txt").write_text("a red kite")
+    index = open_index()
+    index.ingest(folder)
+    (red,) = index.texts()[0].photos
+    (folder / "page.md").write_text("a red rose")
+    with monkeypatch.context() as cut_short:
+        cut_short.setattr(text_stage.TextStage, "encode", lambda stage: None)
+        index.ingest(folder)
+    for query in ("[red] rose", '"rose" [red]', f"rose [photo:{red}]"):
+        assert index.search(query, target="texts", text_kinds=["markdown"]).texts == ()
+    index.ingest(folder)
+    assert len(index.search("[red] rose", target="texts", text_kinds=["markdown"]).texts) == 1
+
+
 def test_passages_may_be_wanted_of_some_kinds_of_sources_only(folder, open_index):
     (folder / "page.md").write_text("a red page")
     (folder / f"{RED}.txt").write_text("a red note")

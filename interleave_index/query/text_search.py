@@ -62,6 +62,8 @@ def search_texts(
         near = links.pairs_of(nearest(store.indexes(space_id), context.scoring, photo_ids, count))[0]
         chosen = np.union1d(chosen, among(near, passage_ids))
     known, cosines = index.best(context.scoring.passages[0][None], chosen)
+    if not len(known):  # after an ingest that was cut short passages may have no vectors yet
+        return []
     phrases: dict[int, Floats] = {}
     if len(context.scoring.entities):
         phrases = store.texts.phrase_vectors(space_id, index.dim, known.tolist())

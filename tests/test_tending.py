@@ -7,6 +7,8 @@ import shutil
 import sqlite3
 import tarfile
 import threading
+import time
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -47,6 +49,30 @@ def test_a_backup_is_made_while_others_write_and_holds_one_moment(toy_index, tmp
     restore_backup(tmp_path / "b.tar", tmp_path / "again")
     with Index.open(tmp_path / "again", interface=ToyInterface()) as index:
         assert all(check.ok for check in index.verify()) and index.status()["photos"] in (6, 12)
+
+
+def test_a_backup_of_a_large_index_ends_though_others_never_stop_writing(toy_index, tmp_path):
+    catalog, given_up = toy_index.folder / "catalog.sqlite", time.monotonic() + 15
+    with closing(sqlite3.connect(catalog)) as connection:
+        connection.execute("CREATE TABLE filler (data BLOB)")
+        connection.executemany("INSERT INTO filler VALUES (zeroblob(1000000))", [()] * 100)
+        connection.commit()
+    done, writes = threading.Event(), []
+
+    def write() -> None:
+        with closing(sqlite3.connect(catalog, timeout=60)) as connection:
+            connection.execute("PRAGMA synchronous = OFF")
+            while not done.is_set() and time.monotonic() < given_up:
+                connection.execute("UPDATE catalog SET change = change + 1")
+                connection.commit()
+                writes.append(time.monotonic())
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    toy_index.backup(tmp_path / "b.tar")
+    done.set()
+    writer.join()
+    assert writes and time.monotonic() < given_up
 
 
 def test_nothing_is_written_over(toy_index, tmp_path):

@@ -2,7 +2,7 @@
 
 A backup is a plain tar file: `backup.json` with the schema and the hash of the catalog, `catalog.sqlite`, the settings,
 and the thumbnails. FAISS files are not in it, for the next open makes them from the catalog. It is made while others
-search and write: SQLite copies a consistent state page by page.
+search and write: SQLite copies the state of one moment.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ MANIFEST = "backup.json"
 FORM = 1  # of what `backup.json` says
 THUMBNAILS = "thumbnails"
 LARGEST_MANIFEST = 1 << 20
-PAGES_AT_A_TIME = 4096
 
 Progress = Callable[[int, int], None]  # thumbnails done, thumbnails in all
 
@@ -83,7 +82,8 @@ def _copy_catalog(source: Path, target: Path) -> None:
     try:
         live = sqlite3.connect(database.reading_address(source.parent), uri=True)
         with closing(live), closing(sqlite3.connect(target)) as copy:
-            live.backup(copy, pages=PAGES_AT_A_TIME)
+            # In one step: SQLite begins a copy in several ones anew whenever another process has written in between.
+            live.backup(copy, pages=-1)
             copy.execute("PRAGMA journal_mode = DELETE")
             (said,) = copy.execute("PRAGMA quick_check(1)").fetchone()
     except sqlite3.DatabaseError as error:

@@ -12,7 +12,7 @@ from pathlib import Path
 from sqlalchemy import Connection, select, update
 
 from ..errors import IndexDamaged
-from . import generations
+from . import generations, text_reads
 from .files import Kind, is_whole, open_file
 from .names import real_path
 from .spaces import active_id
@@ -64,8 +64,8 @@ def plan(connection: Connection, folder: Path) -> RepairPlan:
     small = folder / "thumbnails"
     there = {path.name.removesuffix(".jpg"): path for path in small.glob("??/*.jpg")} if small.is_dir() else {}
     shas = {sha: photo_id for photo_id, sha in connection.execute(select(PhotoRow.id, PhotoRow.sha256))}
-    damaged = [path for sha, path in there.items() if sha in shas and not _is_whole(path)]
-    lacking = {photo_id for sha, photo_id in shas.items() if sha not in there or there[sha] in damaged}
+    damaged = {sha: path for sha, path in there.items() if sha in shas and not _is_whole(path)}
+    lacking = {photo_id for sha, photo_id in shas.items() if sha not in there or sha in damaged}
     present = select(LocationRow.photo_id, LocationRow.path).where(LocationRow.state == "present")
     places = {photo_id: real_path(path) for photo_id, path in connection.execute(present)}
     encoded = select(EncodingRow.photo_id).where(EncodingRow.space_id == (active_id(connection) or 0))
@@ -75,14 +75,14 @@ def plan(connection: Connection, folder: Path) -> RepairPlan:
         tuple(sorted(path for photo_id, path in places.items() if photo_id not in with_vectors)),
         tuple(_failed(connection)),
         tuple(sorted(path for photo_id, path in places.items() if photo_id in lacking)),
-        tuple(sorted(damaged)),
+        tuple(sorted(damaged.values())),
         tuple(sorted(path for sha, path in there.items() if sha not in shas)),
     )
 
 
 def _failed(connection: Connection) -> list[str]:
     paths: list[str] = []
-    for row in (LocationRow, DocumentRow):
+    for row in (LocationRow, DocumentRow) if text_reads.are_there(connection) else (LocationRow,):
         found = connection.execute(select(row.path).where(row.state == "failed"))
         paths += [real_path(path) for path in found.scalars() if path]
     return sorted(path for path in paths if os.path.exists(path))

@@ -259,4 +259,5 @@ def test_an_earlier_catalog_that_may_only_be_read_has_no_texts(library: Any, mon
             assert store.texts.holding("photo", "dog", 9).tolist() == [] and store.texts.every() == []
             assert store.status()["texts"]["passages"] == 0 and store.texts.links().passage_ids.size == 0
             assert store.indexes(library.space).text.rows == 0 and all(check.ok for check in store.verify())
+            assert store.repair_plan().failed == ()
     library.store = Store.open(library.folder)

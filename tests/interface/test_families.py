@@ -102,8 +102,8 @@ def test_a_family_without_patches_cuts_its_regions_out(name, folder_of):
 
 # --- makers of masks and helpers of grounding ------------------------------------------------
 
-PROPOSERS = ("mask2former", "maskformer", "oneformer", "eomt", "sam", "sam_hq", "sam2", "sam3_tracker")
-GROUNDERS = ("sam", "sam_hq", "sam2", "sam3_tracker", "sam3", "dino", "owl", "owlvit", "omdet")
+PROPOSERS = ("mask2former", "maskformer", "oneformer", "eomt", "sam", "sam_hq", "sam2", "sam3_tracker", "sam3_video")
+GROUNDERS = ("sam", "sam_hq", "sam2", "sam3_tracker", "sam3_video", "sam3", "dino", "owl", "owlvit", "omdet")
 
 
 @pytest.fixture(scope="module")

@@ -175,6 +175,12 @@ def test_a_model_that_reads_no_text_is_one_clear_error(tmp_path: Path) -> None:
         HubLanguage(tmp_path)
 
 
+def test_a_layer_that_a_language_model_lacks_is_one_clear_error(bert: Path) -> None:
+    for layer in (-5, 4):
+        with pytest.raises(WeightsMissing, match=rf"has no layer {layer}, expected -4 to -1 or 0 to 3"):
+            HubLanguage(bert, layer=layer)
+
+
 def test_texts_of_a_batch_do_not_change_each_other(bert: Path) -> None:
     tower = HubLanguage(bert)
     (alone,) = tower.states(["the green one"], 20)

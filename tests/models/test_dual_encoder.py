@@ -11,7 +11,8 @@ pytest.importorskip("transformers")
 
 from interleave_index.errors import ModelError, WeightsMissing
 from interleave_index.models.hub import local
-from interleave_index.models.hub.dual_encoder import DualEncoder, dim_of
+from interleave_index.models.hub.dual_encoder import DualEncoder
+from interleave_index.models.hub.families import dim_of
 from interleave_index.regular import sha256_of
 from tests.models import tiny
 

@@ -52,6 +52,7 @@ def test_every_form_of_the_file_is_understood(tmp_path, config_json, config, wor
         name = "processor_config.json" if nested else "preprocessor_config.json"
         (tmp_path / name).write_text(json.dumps({"image_processor": config_json} if nested else config_json))
     found = read_preprocessing(tmp_path, config)
+    assert isinstance(found, Preprocessing)
     assert str(found) == words and found.mean == mean and found.patch == config["vision_config"]["patch_size"]
 
 

@@ -17,7 +17,7 @@ from interleave_index.records import Prompt
 from tests.models import tiny_universal as tiny
 
 PHOTO = np.random.default_rng(0).integers(0, 255, (60, 80, 3), dtype=np.uint8)
-UNIVERSAL = ("mask2former", "maskformer", "oneformer", "eomt")
+UNIVERSAL = ("mask2former", "maskformer", "oneformer", "eomt", "eomt_dinov3")
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def test_a_mask_is_where_its_query_is_the_likeliest(name, folder_of):
     scores = output.class_queries_logits[0].softmax(-1)
     assert bool((scores[:, :-1].max(-1).values > universal.THRESHOLD).all())  # every query of the tiny heads counts
     drawn = output.masks_queries_logits
-    if name == "eomt":  # the photo lies in the upper left of a square
+    if name.startswith("eomt"):  # the photo lies in the upper left of a square
         drawn = torch.nn.functional.interpolate(drawn, (64, 64), mode="bilinear")[:, :, :48]
         chances = torch.nn.functional.interpolate(drawn, (60, 80), mode="bilinear").sigmoid()[0]
     else:
@@ -79,7 +79,7 @@ def test_no_file_of_a_hub_is_asked_for(folder_of, monkeypatch):
     assert UniversalSegmenter(folder_of("oneformer")).segment(PHOTO)
 
 
-@pytest.mark.parametrize("name", ["sam_hq", "sam3_tracker"])
+@pytest.mark.parametrize("name", ["sam_hq", "sam3_tracker", "sam3_video"])
 def test_every_promptable_segmenter_gives_a_mask_a_prompt(name, folder_of):
     segment = SamSegmenter(folder_of(name)).bind(PHOTO)
     point = Prompt(np.array([[30, 40]], np.float32), np.array([1], np.int8))
@@ -101,6 +101,22 @@ def test_sam_hq_gives_what_its_model_gives_for_pixels(folder_of):
         shown = segmenter._model(pixel_values=pixels, input_points=points, multimask_output=False)
         kept = segmenter._model(input_points=points, multimask_output=False, **embedded)
     assert torch.allclose(shown.pred_masks, kept.pred_masks, atol=1e-5)
+
+
+def test_sam_3_as_released_gives_its_tracker_and_its_detector(folder_of):
+    import torch
+    import transformers
+
+    folder = folder_of("sam3_video")
+    whole = transformers.Sam3VideoModel.from_pretrained(folder).state_dict()
+    tracker = SamSegmenter(folder)._model.state_dict()
+    decoder = [name for name in tracker if name.startswith("mask_decoder.")]
+    backbone = [name for name in tracker if name.startswith("vision_encoder.backbone.")]
+    assert len(decoder) > 50 and all(torch.equal(tracker[name], whole[f"tracker_model.{name}"]) for name in decoder)
+    assert backbone and all(torch.equal(tracker[name], whole[f"detector_model.{name}"]) for name in backbone)
+    grounders = load_grounders([str(folder)])
+    assert grounders.concept is not None and grounders.segmenter is None
+    assert isinstance(grounders.concept.find(PHOTO, "a red cat"), list)
 
 
 @pytest.mark.parametrize("name", ["owlvit", "omdet"])

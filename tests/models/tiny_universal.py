@@ -148,6 +148,31 @@ def eomt(folder: Path) -> Path:
     return _saved(folder, _confident(model, model.class_predictor), pixels)
 
 
+def eomt_dinov3(folder: Path) -> Path:
+    import torch
+    import transformers as t
+
+    torch.manual_seed(15)
+    config = t.EomtDinov3Config(
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=3,
+        num_attention_heads=2,
+        image_size=SIDE,
+        patch_size=8,
+        num_blocks=1,
+        num_queries=6,
+        num_upscale_blocks=1,
+        num_register_tokens=1,
+        **LABELS,
+    )
+    model = t.EomtDinov3ForUniversalSegmentation(config)
+    with torch.no_grad():
+        model.mask_head.fc3.weight.mul_(3000)  # fresh ones draw half a chance everywhere
+    pixels = t.EomtImageProcessorPil(size={"shortest_edge": SIDE, "longest_edge": SIDE}, do_pad=True)
+    return _saved(folder, _confident(model, model.class_predictor, 3), pixels)
+
+
 def sam_hq(folder: Path) -> Path:
     import torch
     import transformers as t
@@ -211,6 +236,35 @@ def sam3_tracker(folder: Path) -> Path:
         },
     )
     return _saved(folder, t.Sam3TrackerModel(config))
+
+
+def sam3_video(folder: Path) -> Path:
+    """Detector and tracker in one folder, as SAM 3 is released."""
+    import torch
+    import transformers as t
+
+    from tests.models import tiny_prompted
+
+    detector = t.Sam3Model.from_pretrained(tiny_prompted.sam3(folder / "detector")).config.to_dict()
+    tracker = t.Sam3TrackerModel.from_pretrained(sam3_tracker(folder / "tracker")).config.to_dict()
+    torch.manual_seed(19)
+    parts = {name: tracker[name] for name in ("vision_config", "prompt_encoder_config", "mask_decoder_config")}
+    video = t.Sam3TrackerVideoConfig(
+        **parts,
+        memory_attention_hidden_size=32,
+        memory_attention_num_layers=1,
+        memory_attention_num_attention_heads=1,
+        memory_attention_downsample_rate=1,
+        memory_attention_feed_forward_hidden_size=32,
+        memory_attention_rope_feat_sizes=[8, 8],
+        memory_encoder_hidden_size=32,
+        memory_encoder_output_channels=16,
+        mask_downsampler_embed_dim=32,
+        memory_fuser_embed_dim=32,
+        memory_fuser_intermediate_dim=32,
+    )
+    config = t.Sam3VideoConfig(detector_config=detector, tracker_config=video.to_dict())
+    return _saved(folder, t.Sam3VideoModel(config), tiny_prompted.clip_tokenizer(folder))
 
 
 def omdet(folder: Path) -> Path:

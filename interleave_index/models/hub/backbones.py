@@ -131,6 +131,9 @@ class HubLanguage:
                 f"{folder} holds a model of type {config.model_type!r}, expected one that reads text, such as bert"
             )
         self._width = int(width)
+        most = int(getattr(config, "num_hidden_layers", None) or getattr(config, "num_layers", None) or 0)
+        if most and not -most - 1 <= layer <= most:
+            raise WeightsMissing(f"{folder} has no layer {layer}, expected {-most - 1} to -1 or 0 to {most}")
 
     @property
     def width(self) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -42,8 +42,16 @@ class _Kind:
     model: str
     keep_aspect: bool
     normal: tuple[tuple[float, ...], tuple[float, ...]]
+    renamed: Mapping[str, str] | None = None  # patterns of weights' names in the file, and what they are in the class
 
 
+# SAM 3 as released holds a detector and a tracker over one backbone. The library means to rename these by itself, but
+# its own pattern takes nothing off (transformers 5.23), so that every weight of the tracker would be missing.
+_TRACKER_OF_SAM_3 = {
+    r"^tracker_model\.(.+)": r"\1",
+    r"^tracker_neck\.": "vision_encoder.neck.",
+    r"^detector_model\.vision_encoder\.backbone\.": "vision_encoder.backbone.",
+}
 KINDS = {
     "sam": _Kind("SamModel", True, IMAGENET),
     "sam2": _Kind("Sam2Model", False, IMAGENET),
@@ -53,7 +61,7 @@ KINDS = {
     "edgetam_video": _Kind("EdgeTamModel", False, IMAGENET),
     "sam3_tracker": _Kind("Sam3TrackerModel", False, HALF),
     "sam3_tracker_video": _Kind("Sam3TrackerModel", False, HALF),
-    "sam3_video": _Kind("Sam3TrackerModel", False, HALF),  # what the released SAM 3 says it is: detector and tracker
+    "sam3_video": _Kind("Sam3TrackerModel", False, HALF, _TRACKER_OF_SAM_3),
 }
 
 
@@ -72,7 +80,8 @@ class SamSegmenter:
         if kind not in KINDS:
             raise WeightsMissing(f"{folder} holds a model of type {kind!r}, expected one of {', '.join(KINDS)}")
         self._kind, self._device = KINDS[kind], device
-        self._model = pretrained.build(folder, self._kind.model, device)
+        more = {} if self._kind.renamed is None else {"key_mapping": self._kind.renamed}
+        self._model = pretrained.build(folder, self._kind.model, device, **more)
         self._side = int(self._model.config.prompt_encoder_config.image_size)
         self._embedded: OrderedDict[bytes, tuple[Frame, dict[str, Any]]] = OrderedDict()
 

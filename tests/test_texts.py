@@ -142,6 +142,26 @@ def test_both_paths_agree_when_texts_take_part(folder, open_index):
         assert exact.hits == ann.hits and (exact.path, ann.path) == ("exact", "ann")
 
 
+def test_texts_that_filters_leave_out_take_no_place_on_the_approximate_path(folder, open_index):
+    red = (folder / f"{RED}.png").read_bytes()
+    wanted, other = folder / "wanted", folder / "other"
+    for place in (wanted, other):
+        place.mkdir()
+        for number in range(12):
+            (place / f"{number}.png").write_bytes(red + f"{place.name}{number}".encode())
+            (place / f"{number}.txt").write_text(
+                "at sea" if place is wanted else "2043 3055 something red, red and red"
+            )
+    (wanted / "rare.png").write_bytes((folder / f"{PURPLE}.png").read_bytes() + b" ")
+    (wanted / "rare.txt").write_text("2043")
+    index = open_index(query_candidates=1)
+    index.ingest(folder)
+    for query in ("red 2043 3055", "red"):
+        exact, ann = (index.search(query, 1, filters=Filters(folder=wanted), mode=mode) for mode in ("exact", "ann"))
+        assert exact.hits == ann.hits, query
+    assert stems(index.search("red 2043 3055", 1, filters=Filters(folder=wanted), mode="ann")) == ["rare"]
+
+
 def test_quoted_words_must_occur(folder, open_index):
     (folder / f"{YELLOW}.txt").write_text("the old harbour wall")
     index = open_index()

@@ -68,15 +68,20 @@ class PhotoTexts:
 
     def nearest(self, allowed: Ids | None, count: int) -> Ids:
         """At most `count` photos whose passages are nearest, and as many that hold most of the words; ascending."""
-        links = self.store.texts.links()
+        links, index = self.store.texts.links(), self.indexes.text
         found = [NONE]
-        if self.indexes.text.rows and len(links.of_passage):
+        # What is not allowed is left out before the best are chosen, lest it take all their places.
+        passage_ids = np.unique(links.of_passage if allowed is None else links.pairs_of(allowed)[0])
+        if index.rows and len(passage_ids):
             legend, _ = self.context.scoring.passages
-            _, passages = self.indexes.text.search(legend[None], min(count, self.indexes.text.rows))
+            chosen = None if len(passage_ids) >= index.rows else passage_ids
+            _, passages = index.search(legend[None], min(count, index.rows), chosen)
             found.append(links.photos_of(passages[0]))
-        by_words = self._by_words(self._occurrences.ids)
-        best = np.argsort(-by_words, kind="stable")[:count]
-        found.append(self._occurrences.ids[best])
+        holding = self._occurrences.ids
+        if allowed is not None:
+            holding = np.intersect1d(holding, allowed, assume_unique=True)
+        best = np.argsort(-self._by_words(holding), kind="stable")[:count]
+        found.append(holding[best])
         photos = np.unique(np.concatenate(found))
         return photos if allowed is None else np.intersect1d(photos, allowed)
 

@@ -266,6 +266,18 @@ def test_moves_edits_and_deletions_are_followed(folder, open_index):
     assert all(check.ok for check in index.verify())
 
 
+def test_a_sidecar_goes_with_the_pictures_that_have_its_name_now(folder, open_index):
+    (folder / f"{YELLOW}.txt").write_text("a kite of Ilse")
+    index = open_index()
+    index.ingest(folder)
+    (folder / f"{YELLOW}.png").rename(folder / f"{YELLOW}.PNG")
+    assert index.ingest(folder).texts["read"] == 1 and stems(index.search('"kite"')) == [YELLOW]
+    (folder / f"{YELLOW}.jpg").write_bytes((folder / f"{GREEN}.png").read_bytes() + b" ")
+    assert index.ingest(folder).texts == {"seen": 1, "read": 1, "missing": 0, "passages": 0}
+    assert stems(index.search('"kite"')) == [YELLOW, YELLOW]
+    assert index.ingest(folder).texts["read"] == 0
+
+
 def test_a_picture_that_changes_under_a_passage_changes_its_vector(folder, open_index, drawn_photos):
     (folder / "page.md").write_text(f"Look: ![]({RED}.png)")
     index = open_index()

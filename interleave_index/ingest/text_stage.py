@@ -27,7 +27,7 @@ from ..storage.text_rows import DocumentWrite, KnownDocument, PassageVectors, Pe
 from .decode import load_picture
 from .scan import ScannedText
 from .tally import Tally
-from .text.sources import MAX_BYTES, read_source
+from .text.sources import MAX_BYTES, pictures_beside, read_source
 
 SOURCES_AT_A_TIME = 64  # of one transaction
 PASSAGES_AT_A_TIME = 512  # of one call of the model and one transaction
@@ -88,6 +88,9 @@ class TextStage:
         if prior is None or prior.state == "missing" or prior.kind != text.kind:
             return True
         if (prior.bytes, prior.mtime_ns) != (text.bytes, text.mtime_ns):
+            return True
+        beside = frozenset(pictures_beside(text.path, text.kind, text.siblings))
+        if beside and prior.about and beside != prior.about:  # a photo came, went, or has another suffix now
             return True
         if prior.state == "failed":
             self.tally.fail(text.path, prior.reason or "TextUnreadable", prior.detail or "", file=False, new=False)

@@ -31,9 +31,17 @@ def are_there(connection: Connection) -> bool:
 
 def known_documents(connection: Connection, roots: Sequence[Path]) -> dict[str, KnownDocument]:
     """Every text source at or below the roots, by path."""
-    rows = connection.execute(
-        select(DocumentRow.__table__).where(below_stored([stored_path(root) for root in roots], DocumentRow))
+    here = below_stored([stored_path(root) for root in roots], DocumentRow)
+    about: defaultdict[int, set[str]] = defaultdict(set)
+    pairs = (
+        select(PassageRow.document_id, PassagePhotoRow.path)
+        .join(PassageRow, PassageRow.id == PassagePhotoRow.passage_id)
+        .join(DocumentRow, DocumentRow.id == PassageRow.document_id)
+        .where(here, PassagePhotoRow.path.is_not(None), ~PassagePhotoRow.inline)
+        .distinct()
     )
+    for document_id, path in connection.execute(pairs):
+        about[document_id].add(real_path(path))
     return {
         real_path(row.path): KnownDocument(
             row.id,
@@ -44,8 +52,9 @@ def known_documents(connection: Connection, roots: Sequence[Path]) -> dict[str, 
             row.sha256,
             row.reason,
             row.detail,
+            frozenset(about.get(row.id, ())),
         )
-        for row in rows
+        for row in connection.execute(select(DocumentRow.__table__).where(here))
     }
 
 

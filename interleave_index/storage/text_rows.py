@@ -16,7 +16,12 @@ from .rows import Ids, LocationState
 
 @dataclass(frozen=True, slots=True)
 class KnownDocument:
-    """What the catalog knows of one text source; `bytes` and `mtime_ns` as when it was last looked at."""
+    """What the catalog knows of one text source.
+
+    Attributes:
+        bytes, mtime_ns: as when it was last looked at.
+        about: paths of the photos that its passages describe without standing around them.
+    """
 
     id: int
     bytes: int
@@ -26,6 +31,7 @@ class KnownDocument:
     sha256: str | None
     reason: str | None = None
     detail: str | None = None
+    about: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 
 from ...records.texts import PassageText, SourceText, TextKind
 from .. import xmp
@@ -82,13 +82,13 @@ def read_source(path: str, kind: TextKind, data: bytes, siblings: Collection[str
         raise ValueError(f"kind is {kind!r}, expected one of {', '.join(MAX_BYTES)}")
     if len(data) > MAX_BYTES[kind]:
         raise unreadable(path, f"has {len(data)} bytes", f"at most {MAX_BYTES[kind]}; split it")
-    names = Siblings.of(siblings)
+    about = pictures_beside(path, kind, siblings)
     if kind == "xmp":
-        return described(kind, _xmp_texts(path, data), about=_beside(path, sidecars.pictures_of_sidecar, names))
+        return described(kind, _xmp_texts(path, data), about)
     if kind == "txt":
-        return _plain(path, data, _beside(path, sidecars.pictures_of_sidecar, names))
+        return _plain(path, data, about)
     if kind == "takeout":
-        return _takeout(path, data, _beside(path, sidecars.pictures_of_takeout, names))
+        return _takeout(path, data, about)
     if kind == "captions":
         return _captions(path, data)
     blocks = blocks_of_markdown(data, path) if kind == "markdown" else blocks_of_html(data, path)
@@ -96,9 +96,20 @@ def read_source(path: str, kind: TextKind, data: bytes, siblings: Collection[str
     return SourceText(kind, blocks.title, blocks.language, passages)
 
 
-def _beside(path: str, pictures: Callable[[str, Siblings], tuple[str, ...]], siblings: Siblings) -> tuple[str, ...]:
+def pictures_beside(path: str, kind: TextKind, siblings: Collection[str]) -> tuple[str, ...]:
+    """Paths of the pictures that a sidecar belongs to by its name; of other kinds none belongs to any.
+
+    >>> pictures_beside("/x/a.txt", "txt", {"a.txt", "a.jpg"}), pictures_beside("/x/a.md", "markdown", {"a.jpg"})
+    (('/x/a.jpg',), ())
+    """
     folder, name = os.path.split(path)
-    return tuple(os.path.join(folder, picture) for picture in pictures(name, siblings))
+    if kind in ("xmp", "txt"):
+        pictures = sidecars.pictures_of_sidecar(name, Siblings.of(siblings))
+    elif kind == "takeout":
+        pictures = sidecars.pictures_of_takeout(name, Siblings.of(siblings))
+    else:
+        return ()
+    return tuple(os.path.join(folder, picture) for picture in pictures)
 
 
 def _xmp_texts(path: str, data: bytes) -> Texts:

@@ -41,7 +41,8 @@ def known_documents(connection: Connection, roots: Sequence[Path]) -> dict[str, 
         .distinct()
     )
     for document_id, path in connection.execute(pairs):
-        about[document_id].add(real_path(path))
+        if path is not None:
+            about[document_id].add(real_path(path))
     return {
         real_path(row.path): KnownDocument(
             row.id,

@@ -205,3 +205,13 @@ def test_a_preprocessor_of_another_size_is_refused(folders, tmp_path):
     (target / "preprocessor_config.json").write_text(json.dumps(settings))
     with pytest.raises(ModelError, match=r"prepares photos at 32x32.*48x48"):
         DualEncoder(target)
+
+
+def test_a_vocabulary_as_a_list_of_words_is_enough(tmp_path):
+    from tests.models import tiny_families
+
+    folder = tiny_families.save(tmp_path / "chinese", "chinese_clip")
+    wanted = DualEncoder(folder).encode_texts(["a red dog"])
+    (folder / "tokenizer.json").unlink()
+    assert (folder / "vocab.txt").is_file()
+    assert np.allclose(DualEncoder(folder).encode_texts(["a red dog"]), wanted, atol=1e-6)

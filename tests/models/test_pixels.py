@@ -94,3 +94,30 @@ def test_the_whole_photo_is_in_the_second_view_and_its_sides_are_not_in_the_firs
     photo[:, :40] = 255
     crop = Preprocessing("crop", (50, 50), 10, 50)
     assert crop.prepare(photo).max() == 0 and crop.whole().prepare(photo)[:, :9].min() > 200
+
+
+@pytest.mark.parametrize(
+    ("model_type", "kind", "settings"),
+    [
+        ("owlvit", "OwlViT", {"size": [48, 48], "do_center_crop": False}),
+        ("flava", "Flava", {"size": 48, "crop_size": 48, "do_center_crop": True}),
+        ("chinese_clip", "ChineseCLIP", {"size": 48, "crop_size": 48, "do_center_crop": True}),
+        ("chinese_clip", "ChineseCLIP", {"size": {"height": 48, "width": 48}, "do_center_crop": False}),
+        ("clipseg", "ViT", {"size": 48, "image_mean": [0.4, 0.5, 0.6], "image_std": [0.2, 0.3, 0.4], "resample": 2}),
+        ("blip", "Blip", {"size": 48}),
+    ],
+)
+def test_pixels_of_an_old_file_are_those_of_the_librarys_processor(tmp_path, model_type, kind, settings):
+    """Sizes stand in old files as a number or as two; what a number means differs between the families."""
+    import torch
+    import transformers
+
+    kept = {"feature_extractor_type": f"{kind}FeatureExtractor", "do_normalize": True, **settings}
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(kept))
+    found = read_preprocessing(tmp_path, {"model_type": model_type, "vision_config": {"image_size": 48}})
+    photo = np.random.default_rng(0).integers(0, 255, (60, 90, 3), dtype=np.uint8)
+    ours = found.tensors([found.prepare(photo)], torch.device("cpu"))["pixel_values"]
+    processor = getattr(transformers, f"{kind}ImageProcessorPil").from_pretrained(tmp_path)
+    theirs = processor(photo, return_tensors="pt")["pixel_values"]
+    assert isinstance(found, Preprocessing) and ours.shape == theirs.shape
+    assert float((ours - theirs).abs().max()) < 1e-5

@@ -27,7 +27,7 @@ from .pixels import Preparation, Prepared, Preprocessing, read_preprocessing
 from .pretrained import build, reader
 
 TEXTS_AT_A_TIME = 64
-VOCABULARIES = ("tokenizer.json", "vocab.json")
+VOCABULARIES = ("tokenizer.json", "vocab.json", "vocab.txt")
 
 Method = Literal["attention", "patches"]
 
@@ -216,7 +216,8 @@ def _tokenizer(folder: Path) -> Any:
     if not any(file.name in VOCABULARIES or file.suffix == ".model" for file in folder.iterdir()):
         # the library would make an empty one up
         raise WeightsMissing(
-            f"{folder} holds no tokenizer, expected tokenizer.json, vocab.json or spiece.model; get the model again"
+            f"{folder} holds no tokenizer, expected tokenizer.json, vocab.json, vocab.txt or spiece.model; "
+            "get the model again"
         )
     return reader(folder, "AutoTokenizer")
 

@@ -107,7 +107,7 @@ FAMILIES = (  # a checkpoint is of the first row that fits
         named=True,
     ),
     Family("groupvit", "GroupViTModel", "whole"),
-    Family("flava", "FlavaModel", "whole"),
+    Family("flava", "FlavaModel", "whole", pixels={**_CLIP, "default_to_square": True}),
     Family("vision-text-dual-encoder", "VisionTextDualEncoderModel", "whole"),
 )
 

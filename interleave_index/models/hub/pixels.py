@@ -209,6 +209,8 @@ def read_preprocessing(folder: Path, config: dict[str, Any]) -> Preparation:
         most = int(settings.get("max_num_patches", vision.get("num_patches", 256)))
         return Preprocessing("native", (0, 0), max_patches=most, **usual)
     size, crop = settings.get("size", side), settings.get("crop_size", side)
+    if isinstance(size, int) and settings.get("default_to_square", False):
+        size = [size, size]
     if settings.get("do_center_crop", False) and not _is_exact(size, crop):
         short, (high, wide) = _short(size), _pair(crop)
         if min(short, high, wide) < 1 or short < max(high, wide):
@@ -219,7 +221,8 @@ def read_preprocessing(folder: Path, config: dict[str, Any]) -> Preparation:
 
 def _is_exact(size: Any, crop: Any) -> bool:
     """Whether photos are squeezed to both sides, so that there is nothing to cut off."""
-    return isinstance(size, dict) and "height" in size and _pair(size) == _pair(crop)
+    both = isinstance(size, list) or (isinstance(size, dict) and "height" in size)
+    return both and _pair(size) == _pair(crop)
 
 
 def processor_settings(folder: Path) -> dict[str, Any]:
@@ -241,12 +244,16 @@ def processor_settings(folder: Path) -> dict[str, Any]:
 
 
 def _short(size: Any) -> int:
+    if isinstance(size, list):
+        return min(_pair(size))
     if isinstance(size, dict):
         return int(size.get("shortest_edge") or min(_pair(size)))
     return int(size)
 
 
 def _pair(size: Any) -> tuple[int, int]:
+    if isinstance(size, list):
+        return int(size[0]), int(size[1])
     if isinstance(size, dict):
         square = size.get("shortest_edge") or 0
         return int(size.get("height") or square), int(size.get("width") or square)

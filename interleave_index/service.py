@@ -398,7 +398,7 @@ class Index:
 
     def _texts_at(self, path: Path | str) -> list[Passage]:
         place = os.path.realpath(user_path(path))
-        found = [passage for passage in self.texts() if passage.path == place]
+        found = self._store.texts.at(place)
         if not found:
             raise NotInIndex(f"no photo and no text at {place} is in the index; check the path, or ingest it")
         return found

@@ -206,6 +206,19 @@ def of_photo(connection: Connection, photo_id: int) -> list[int]:
     return [int(passage_id) for passage_id in rows.scalars()]
 
 
+def at_path(connection: Connection, path: str) -> list[int]:
+    """Ids of the passages of the present source at a path, in their order."""
+    if not are_there(connection):
+        return []
+    rows = connection.execute(
+        select(PassageRow.id)
+        .join(DocumentRow, DocumentRow.id == PassageRow.document_id)
+        .where(DocumentRow.path == stored_path(path), DocumentRow.state == "present")
+        .order_by(PassageRow.ordinal)
+    )
+    return [int(passage_id) for passage_id in rows.scalars()]
+
+
 def every_passage(connection: Connection) -> list[int]:
     """Ids of all passages of present sources, by source and place in it."""
     rows = connection.execute(

@@ -104,6 +104,13 @@ class TextStore:
             found = text_reads.passages(connection, ids)
         return [found[passage_id] for passage_id in ids]
 
+    def at(self, path: str) -> list[Passage]:
+        """Passages of the present source at a path, links resolved, in their order; none where there is no such one."""
+        with self._session.reading() as connection:
+            ids = text_reads.at_path(connection, path)
+            found = text_reads.passages(connection, ids)
+        return [found[passage_id] for passage_id in ids]
+
     def every(self) -> list[int]:
         """Ids of all passages of present sources, by source and place in it."""
         with self._session.reading() as connection:

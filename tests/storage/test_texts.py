@@ -115,6 +115,16 @@ def test_a_missing_source_takes_no_part_and_comes_back_without_a_model(library: 
     assert library.store.status()["texts"]["documents"] == 0 and ids_found(library) == set() and sound(library)
 
 
+def test_the_passages_of_one_source_are_given_in_their_order_while_it_is_there(library: Any) -> None:
+    texts = library.store.texts
+    texts.write([page("/notes/a.md", "one", "two"), page("/notes/b.md", "three")])
+    texts.write([page("/notes/a.md", "zero", "two", "one")])
+    assert [passage.text for passage in texts.at("/notes/a.md")] == ["zero", "two", "one"]
+    assert texts.at("/notes") == texts.at("/notes/c.md") == []
+    texts.mark_missing([Path("/notes")], {"/notes/b.md"})
+    assert texts.at("/notes/a.md") == [] and len(texts.at("/notes/b.md")) == 1
+
+
 def test_a_source_that_cannot_be_read_is_a_failure_with_its_reason(library: Any) -> None:
     broken = DocumentWrite("/notes/a.md", "markdown", None, 1, 1, None, "TextUnreadable", "it is no text")
     library.store.texts.write([broken])
@@ -257,6 +267,7 @@ def test_an_earlier_catalog_that_may_only_be_read_has_no_texts(library: Any, mon
         patched.setattr(database, "may_not_be_written", lambda folder: True)
         with Store.open(library.folder) as store:
             assert store.texts.holding("photo", "dog", 9).tolist() == [] and store.texts.every() == []
+            assert store.texts.at("/notes/a.md") == []
             assert store.status()["texts"]["passages"] == 0 and store.texts.links().passage_ids.size == 0
             assert store.indexes(library.space).text.rows == 0 and all(check.ok for check in store.verify())
             assert store.repair_plan().failed == ()

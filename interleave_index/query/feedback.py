@@ -56,7 +56,7 @@ def with_feedback(
     moved = np.zeros_like(scoring.legend)
     for photo_ids, nats in ((liked, LIKED_NATS), (unliked, -UNLIKED_NATS)):
         if photo_ids:
-            images = store.vectors(space_id, sorted(photo_ids)).image
+            images = store.vectors(space_id, sorted(set(photo_ids))).image
             moved += np.float32(nats * scoring.nat / _spread(calibration.pictures)) * (images.mean(0) - mean)
     return replace(scoring, legend=scoring.legend + moved, offset=scoring.offset - float(moved @ mean))
 

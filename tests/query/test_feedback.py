@@ -33,6 +33,13 @@ def test_both_paths_agree_on_a_moved_query(library):
     assert exact.hits == ann.hits
 
 
+def test_a_photo_that_is_named_twice_counts_once(library):
+    red, blue = library.ids["red"], library.ids["blue"]
+    for role in ("liked", "unliked"):
+        once, twice = (library.ask("white", **{role: named}) for named in ([red, blue], [red, blue, red]))
+        assert once.hits == twice.hits
+
+
 def test_without_feedback_nothing_moves(library):
     assert library.ask("[red]").hits == library.ask("[red]", liked=[], unliked=[]).hits
 

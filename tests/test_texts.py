@@ -105,6 +105,18 @@ def test_numbers_in_file_names_find_their_photos(folder, open_index):
     assert stems(answer)[0] == "IMG_2043" and answer[0].text.words[-1] == "2043" and answer[0].text.passage is None
 
 
+def test_words_are_found_however_their_accents_are_spelt(folder, open_index):
+    two_characters, one_character = "Fe\N{COMBINING CIRCUMFLEX ACCENT}te", "F\N{LATIN SMALL LETTER E WITH CIRCUMFLEX}te"
+    (folder / f"{PURPLE}.txt").write_text(f"{two_characters} at the lake", "utf-8")
+    (folder / f"{YELLOW}.txt").write_text(f"{one_character} at home", "utf-8")
+    index = open_index()
+    index.ingest(folder)
+    for spelt in (two_characters, one_character):
+        assert sorted(stems(index.search(f'"{spelt}"'))) == [PURPLE, YELLOW]
+        found = {Path(hit.photo.path).stem: hit.text for hit in index.search(spelt, 6)}
+        assert found[PURPLE].words == found[YELLOW].words == (one_character,)
+
+
 def test_without_texts_scores_are_those_of_the_pixels_to_the_last_digit(folder, open_index):
     index = open_index()
     index.ingest(folder)

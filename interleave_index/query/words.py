@@ -8,6 +8,7 @@ Words that the model does not know, and numbers, make a share of their own, sinc
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -76,10 +77,10 @@ def asked_words(query: Query, unknown: Collection[str]) -> AskedWords:
     AskedWords(known=('Grandma', 'red', 'door', 'IMG'), unknown=('Ilse', '2043'), required=('red door',))
     """
     texts = [part.text if isinstance(part, Entity) else part for part in query.parts if isinstance(part, str | Entity)]
-    strange = {word.casefold() for text in unknown for word in _WORD.findall(text)}
+    strange = {word.casefold() for text in unknown for word in _words(text)}
     found: dict[str, str] = {}
     for text in texts:
-        for word in _WORD.findall(text):
+        for word in _words(text):
             if word.lower() not in FUNCTION_WORDS:
                 found.setdefault(word.casefold(), word)
     kept = list(found.items())[:MOST_WORDS]
@@ -90,6 +91,15 @@ def asked_words(query: Query, unknown: Collection[str]) -> AskedWords:
         tuple(word for (_, word), odd in zip(kept, is_strange, strict=True) if odd),
         tuple(dict.fromkeys(phrase for phrase in quoted if _WORD.search(phrase))),
     )
+
+
+def _words(text: str) -> list[str]:
+    """Words of a text, an accent and its letter as one character: an accent of its own would part them.
+
+    >>> _words("Fe\N{COMBINING CIRCUMFLEX ACCENT}te_2043") == ["F\N{LATIN SMALL LETTER E WITH CIRCUMFLEX}te", "2043"]
+    True
+    """
+    return _WORD.findall(unicodedata.normalize("NFC", text))
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,9 +138,8 @@ class Occurrences:
 NOTHING = Occurrences(NONE, np.zeros(0, np.float32), np.zeros(0, np.float32), {})
 
 
-Held = Mapping[
-    str, Ids | None
-]  # by word the ascending ids of the rows that hold it; None for too many to tell anything
+# By word the ascending ids of the rows that hold it; None for too many to tell anything.
+Held = Mapping[str, Ids | None]
 
 
 def told_by(store: Store, words: AskedWords) -> Held:

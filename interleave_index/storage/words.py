@@ -9,6 +9,7 @@ package names these tables.
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
@@ -94,7 +95,8 @@ def holding(connection: Connection, source: Source, phrase: str, limit: int) -> 
         phrase: letters, digits and blanks; anything else only separates words.
         limit: with more rows than this the answer is None: such a word tells nothing.
     """
-    plain = "".join(character if character.isalnum() else " " for character in phrase)
+    composed = unicodedata.normalize("NFC", phrase)  # an accent of its own is no letter, and would part a word
+    plain = "".join(character if character.isalnum() else " " for character in composed)
     if not plain.split():
         return NONE
     # Thousands of rows of one number: the driver's own cursor gives them several times faster.

@@ -32,6 +32,7 @@ from interleave_index.evaluation.annotations import References, closed_lists, lo
 from interleave_index.evaluation.interleaved import interleaved
 from interleave_index.evaluation.judgement import judgement
 from interleave_index.evaluation.library import asked, encode_library
+from interleave_index.evaluation.outcome import evenly
 from interleave_index.evaluation.packs import PackPhoto, read_pack
 from interleave_index.evaluation.remembered import remembering
 from interleave_index.evaluation.retrieval import captions
@@ -62,6 +63,7 @@ from tests.oracles.world import Quality, World
 
 ABSENT = 2  # photos a label
 GALLERY_RECALL = 60.0  # IR@10 of plain ranking that noise is chosen for
+DRAWS = 8  # of that noise: a single one moves IR@10 by a point or two
 
 
 def silent(what: str, done: int, total: int) -> None:
@@ -169,15 +171,19 @@ def encoders(world: World, folder: Path) -> dict[str, Interface]:
     }
 
 
-def grounding(photos: Sequence[PackPhoto], qualities: Sequence[float], most: int | None) -> Iterator[dict[str, Any]]:
+def grounding(
+    photos: Sequence[PackPhoto], qualities: Sequence[float], most: int | None, spaces: Sequence[str]
+) -> Iterator[dict[str, Any]]:
     """One row a space, way and quality."""
     world, asks = World(photos), questions(photos)
-    asks = {kind: every[:most] for kind, every in asks.items()}
+    if most is not None:
+        asks = {kind: [every[n] for n in evenly(len(every), most)] for kind, every in asks.items()}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         paths = write(photos, folder / "photos")
-        for space, encoder in encoders(world, folder).items():
-            home = folder / space
+        known_spaces = encoders(world, folder)
+        for space in spaces:
+            encoder, home = known_spaces[space], folder / space
             with Index.open(home, interface=encoder, create=True) as index:
                 index.ingest(folder / "photos")
             known = Seen(encoder)
@@ -252,7 +258,22 @@ def search_figures(world: World, quality: Quality) -> dict[str, float]:
         figures[f"{kind} AUC"] = auc_of(arrays, kind)
         figures[f"{kind} missed"] = judged.figures[kind]["missed"]
         figures[f"{kind} false"] = judged.figures[kind]["false"]
+    for kind in ("mixed_word", "mixed_part"):
+        figures[f"{kind} false"] = judged.figures[kind]["false"]
     return figures | {"presence f1": judged.figures["presence"]["stored"]["f1"]}
+
+
+def noisy_retrieval(world: World, noise: float) -> Iterator[dict[str, Any]]:
+    """Captions at one noise, by the score and by plain cosine: the mean of several draws."""
+    rows = []
+    for draw in range(DRAWS):
+        quality = Quality(noise=noise, gap=1.0, draw=draw)
+        library = encode_library(world.photos, remembering(OracleEncoder(world, quality)), silent)
+        figures = captions(library, silent).figures
+        rows.append([figures[f"IR@{k}"] for k in (1, 10)] + [plain_recall(world, quality, k) for k in (1, 10)])
+    means = np.mean(rows, axis=0).tolist()
+    names = ("caption IR@1", "caption IR@10", "plain IR@1", "plain IR@10")
+    yield {"draws": DRAWS, "noise": noise, **dict(zip(names, means, strict=True))}
 
 
 def auc_of(arrays: dict[str, Any], kind: str) -> float:
@@ -317,7 +338,8 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=80)
     parser.add_argument("--held-out", action="store_true", help="only photos that training keeps back")
     parser.add_argument("--quality", default="1,0.85,0.7,0.5", help="IoU of the oracles' masks")
-    parser.add_argument("--most", type=int, default=None, help="at most so many questions of a kind")
+    parser.add_argument("--most", type=int, default=None, help="at most so many questions of a kind, evenly chosen")
+    parser.add_argument("--spaces", default="find-mini,random,oracle", help="behind which grounders are put")
     parser.add_argument("--only", choices=("grounding", "search"))
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
@@ -325,13 +347,14 @@ def main() -> None:
     qualities = [float(q) for q in options.quality.split(",")]
     started, report = time.perf_counter(), {}
     if options.only != "search":
-        report["grounding"] = show(grounding(photos, qualities, options.most))
+        report["grounding"] = show(grounding(photos, qualities, options.most, options.spaces.split(",")))
     if options.only != "grounding":
         world = World(photos)
         rows = [Quality(iou=q) for q in qualities] + [Quality(gap=1.0)]
         noise = noise_for(world, GALLERY_RECALL, 1.0)
         rows += [Quality(noise=part * noise, gap=1.0) for part in (0.25, 0.5, 1.0)]
         report["search"] = show(search(photos, rows))
+        report["noisy retrieval"] = show(noisy_retrieval(world, noise))
     print(f"{len(photos)} photos, {time.perf_counter() - started:.0f} s")
     if options.json:
         print(json.dumps(report))

@@ -6,7 +6,7 @@
     absent    one of these two was asked and found nothing
     own       of models that judge, none could be asked for this, and no other is at hand: the space's own look
     stored    without any model: the best stored region, if it covers about what the map shows
-    concept   for a thing that was shown: the concept model, by a box on the best place of the map
+    concept   for a thing that was shown: the concept model, by a box on its best place
     points    points from the map, and a mask of each component by a promptable segmenter (SAM, SAM 2)
     stored    the best stored region
     coarse    the map itself, enlarged, where it is at least half of its height; of a flat map, the whole photo
@@ -76,8 +76,9 @@ class GroundingModels:
         detect: a target to boxes, likewise.
         alike: boxes on a thing in this photo, and boxes beside it, to masks of all things like it.
         embed: M masks to (M, D) vectors, made as those of the stored regions are; None scores masks on the grid.
-        look: position of a target to the masks that the space finds in its own way; asked where a model is at hand, but
-            none that could say where this target is. None leaves that to the map and the stored regions.
+        look: position of a target to the masks that the space finds in its own way, where these are better than the
+            map. The first is the place that `alike` is shown; they are the answer where models are at hand, but none
+            that could say where this target is. None leaves both to the map and the stored regions.
     """
 
     segment: Segment | None = None
@@ -213,10 +214,9 @@ class _Cascade:
         grid = self.scene.grid
         if self.models.empty and (stored := self._stored(agreeing=True)):
             return stored
-        if not self.models.empty and self.models.segment is None and self.models.alike is None:
-            looked = [] if self.models.look is None else self.models.look(self.number)
-            if looked:
-                return [replace(mask, entity=self.number, rung="own") for mask in looked]
+        prompted = self.models.segment is not None or self.models.alike is not None
+        if not (self.models.empty or prompted) and (looked := self._looked()):
+            return looked
         if float(np.ptp(self.values[self.use])) < FLAT:
             whole = (0.0, 0.0, float(grid.size[1]), float(grid.size[0]))
             return [self._grounded(box_rle(whole, grid.size), self.values[self.use].mean(), "coarse", whole)]
@@ -224,7 +224,8 @@ class _Cascade:
         best_box = grid.box_around(best.cells)
         if self.models.alike is not None:
             beside = [grid.box_around(rival.components[0].cells) for rival in rivals]
-            alike = self.models.alike([best_box], beside)
+            places = [mask.box for mask in self._looked() if mask.box != NOWHERE]
+            alike = self.models.alike(places[:1] or [best_box], beside)
             masked = [Segmented(one.mask, max(one.score, QUALITY)) for one in alike if one.mask is not None]
             if ranked := self._ranked(masked, "concept"):
                 return ranked
@@ -234,6 +235,11 @@ class _Cascade:
                 return ranked
         box_itself = self._grounded(box_rle(best_box, grid.size), best.mean, "box", best_box)
         return self._stored() or self._coarse() or [box_itself]
+
+    def _looked(self) -> list[GroundedMask]:
+        """What the space finds in its own way, where it has a better one than the map; else nothing."""
+        looked = [] if self.models.look is None else self.models.look(self.number)
+        return [replace(mask, entity=self.number, rung="own") for mask in looked]
 
     def _prompts(self, rivals: Sequence[_Cascade]) -> list[Prompt]:
         """One prompt a component; peaks of the other components and of other targets are points beside it."""

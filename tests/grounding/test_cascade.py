@@ -327,6 +327,22 @@ def test_things_like_what_the_best_place_shows_are_a_place_and_no_verdict(bench)
     assert {one.rung for one in ground_targets(scene, [bench.target(1)], nothing)} == {"points"}
 
 
+def test_the_place_that_a_concept_model_is_shown_is_the_one_that_the_look_of_the_space_finds(bench):
+    drawn = planted(bench, "4:3", 3)
+    scene = drawn.scene(bench.grids(drawn.things.shape)["stretch"], regions=[1, 2], dense=False)
+    asked = []
+
+    def alike(on, beside):
+        asked.append(on)
+        return [Detected(on[0], 0.8, drawn.mask(2))]
+
+    def look(number):
+        return [GroundedMask(number, encode_rle(drawn.mask(2)), box_of(drawn.mask(2)), 0.4)]
+
+    (found,) = ground_targets(scene, [bench.target(1)], GroundingModels(alike=alike, look=look))
+    assert asked == [[box_of(drawn.mask(2))]] and (found.rung, found.present) == ("concept", None)
+
+
 # --- what the map and the regions say ---------------------------------------------------------
 
 

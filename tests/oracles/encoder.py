@@ -140,7 +140,7 @@ class OracleEncoder(Interface):
 
     def _made(self, meaning: Floats, key: str, side: int) -> Floats:
         """The unit vector with noise and with the gap of its side: 0 of texts, 1 of pictures."""
-        noise = random_of(key).normal(size=self._world.dim) / np.sqrt(self._world.dim)
+        noise = random_of(f"{self._quality.draw} {key}").normal(size=self._world.dim) / np.sqrt(self._world.dim)
         made = np.zeros(self._world.dim + 2, np.float32)
         made[: self._world.dim] = unit(meaning + np.float32(self._quality.noise) * noise.astype(np.float32))
         made[self._world.dim + side] = self._quality.gap

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from interleave_index.geometry import box_mask, box_of, mask_iou
+from interleave_index.interface.points import AROUND
 from interleave_index.records import RGB, BoolMask, Box, Detected, Prompt, Segmented
 from tests.oracles.masks import degraded
 from tests.oracles.world import Quality, World, random_of
@@ -84,7 +85,14 @@ class OracleDetector(_Oracle):
         regions = [region for _, region in self._world.regions(position) if region.label is not None]
         if not regions:
             return None
-        return max(regions, key=lambda region: mask_iou(where, box_mask(region.box, where.shape))).label
+        return max(regions, key=lambda region: mask_iou(where, box_mask(_with_margin(region.box), where.shape))).label
+
+
+def _with_margin(box: Box) -> Box:
+    """The box and what is shown around it, when it is shown as a crop."""
+    x0, y0, x1, y1 = box
+    wide, high = AROUND * (x1 - x0), AROUND * (y1 - y0)
+    return (x0 - wide, y0 - high, x1 + wide, y1 + high)
 
 
 class OracleSegmenter(_Oracle):

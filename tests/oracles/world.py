@@ -31,12 +31,14 @@ class Quality:
         presence_error: share of questions of presence that it answers wrongly.
         noise: length of what is added to every vector of length 1, at random.
         gap: length of what all texts have in common, and all pictures, apart from each other.
+        draw: number of the draw of the noise.
     """
 
     iou: float = 1.0
     presence_error: float = 0.0
     noise: float = 0.0
     gap: float = 0.0
+    draw: int = 0
 
 
 class World:

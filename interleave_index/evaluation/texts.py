@@ -10,13 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..grammar import Query
-from ..ingest.tally import Tally
-from ..ingest.text.phrases import noun_phrases
-from ..ingest.text_stage import TextStage
 from ..records import Entity, PhotoRef
 from ..records.texts import PassageText, SourceText, TextHit
 from ..service import Index
-from ..storage.text_rows import DocumentWrite
 from .annotations import captioned
 from .indexed import Indexed, indexed, place_of
 from .library import Library
@@ -84,6 +80,11 @@ def _photo_ranks(
 
 def _add_texts(made: Indexed, captions: Sequence[str]) -> list[int]:
     """Take one caption a photo in, as an ingest does; gives the ids of the passages."""
+    from ..ingest.tally import Tally
+    from ..ingest.text.phrases import noun_phrases
+    from ..ingest.text_stage import TextStage
+    from ..storage.text_rows import DocumentWrite
+
     index, store = made.index, made.store
     documents = []
     for place, caption in enumerate(captions):

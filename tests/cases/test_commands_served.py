@@ -323,7 +323,7 @@ def test_work_of_a_command_that_was_ended_stops(folder, monkeypatch):
     with Index.open(folder) as index:
         slow = Slow(index, 10.0)
         with answering(slow, index.config) as at:
-            request = {"version": 1, "settings": local_socket._settings(index.config), "query": "red", "photo": None}
+            request = {"version": local_socket.VERSION, "settings": local_socket._settings(index.config), "query": "red", "photo": None}
             with socket.socket(socket.AF_UNIX) as connection:
                 connection.connect(str(at))
                 connection.sendall(json.dumps(request | {"filters": {}, "options": {}}).encode() + b"\n")

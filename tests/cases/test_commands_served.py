@@ -9,6 +9,7 @@ import tempfile
 import threading
 import time
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -193,6 +194,7 @@ def test_a_server_that_is_too_busy_to_take_a_connection_is_not_taken_for_dead(fo
 def test_only_the_own_socket_is_removed_at_the_end(folder):
     with Index.open(folder) as index:
         with answering(index, index.config) as at:
+            assert at is not None
             at.unlink()
             another = socket.socket(socket.AF_UNIX)
             another.bind(str(at))
@@ -207,7 +209,7 @@ def test_servers_that_start_at_once_over_a_dead_socket_leave_one_that_answers(fo
         left.bind(str(folder / "serve.sock"))
         left.close()
         together = threading.Barrier(4)
-        found = []
+        found: list[Any] = []
 
         def listen(together=together, found=found):
             together.wait(5)
@@ -284,7 +286,9 @@ class Slow:
     def search(self, query, **more):
         from interleave_index.web.model import left
 
-        if left.get().wait(self.seconds):
+        gone = left.get()
+        assert gone is not None
+        if gone.wait(self.seconds):
             self.stopped.set()
         return self.index.search(query, **more)
 
@@ -292,7 +296,7 @@ class Slow:
 def test_an_answer_is_waited_for_as_long_as_the_server_works_at_it(folder, monkeypatch):
     monkeypatch.setattr(local_socket, "BEAT_SECONDS", 0.05)
     monkeypatch.setattr(local_socket, "SILENCE_SECONDS", 0.3)
-    with Index.open(folder) as index, answering(Slow(index, 1.0), index.config):
+    with Index.open(folder) as index, answering(cast(Index, Slow(index, 1.0)), index.config):
         answers = []
 
         def ask():
@@ -322,8 +326,13 @@ def test_work_of_a_command_that_was_ended_stops(folder, monkeypatch):
     monkeypatch.setattr(local_socket, "BEAT_SECONDS", 0.05)
     with Index.open(folder) as index:
         slow = Slow(index, 10.0)
-        with answering(slow, index.config) as at:
-            request = {"version": local_socket.VERSION, "settings": local_socket._settings(index.config), "query": "red", "photo": None}
+        with answering(cast(Index, slow), index.config) as at:
+            request = {
+                "version": local_socket.VERSION,
+                "settings": local_socket._settings(index.config),
+                "query": "red",
+                "photo": None,
+            }
             with socket.socket(socket.AF_UNIX) as connection:
                 connection.connect(str(at))
                 connection.sendall(json.dumps(request | {"filters": {}, "options": {}}).encode() + b"\n")

@@ -6,6 +6,7 @@ import io
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -91,7 +92,7 @@ class Library:
         return path
 
     def ingest(
-        self, *roots: Path, workers: int = 0, model: ToyInterface | None = None, **settings: int
+        self, *roots: Path, workers: int = 0, model: ToyInterface | None = None, **settings: Any
     ) -> IngestReport:
         """Take the folder (or other roots) in."""
         chosen = IngestSettings(workers=workers, **settings)

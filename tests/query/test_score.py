@@ -65,7 +65,9 @@ def asked(legend, entities=None, w=0.5, negatives=None, penalties=(), slopes=(),
         terms() if entities is None else entities,
         terms() if negatives is None else negatives,
         w,
-        *(np.array(values, np.float32) for values in (penalties, slopes, middles)),
+        penalties=np.array(penalties, np.float32),
+        slopes=np.array(slopes, np.float32),
+        middles=np.array(middles, np.float32),
     )
 
 

@@ -40,16 +40,36 @@ _PHOTO_AT = (
 
 
 def write_documents(connection: Connection, documents: Sequence[DocumentWrite]) -> None:
-    """Write text sources with their passages, in the place of what the catalog held at their paths."""
-    for document in documents:
-        _write_document(connection, document)
+    """Write text sources with their passages, in the place of what the catalog held at their paths.
+
+    Of several at one path the last one counts.
+    """
+    distinct = {stored_path(document.path): document for document in documents}
+    moved = {path: stored_path(write.moved_from) for path, write in distinct.items() if write.moved_from is not None}
+    known = _documents_at(connection, [*distinct, *moved.values()])
+    placed: list[_Placed] = []
+    for path, document in distinct.items():
+        before = path if path in known else moved.get(path, path)
+        passages = [(passage, _links(passage)) for passage in document.source.passages] if document.source else []
+        placed += _write_source(
+            connection, known.pop(before, None), _columns(path, document), document.source, passages
+        )
+    _write_words_and_links(connection, placed)
     if documents:
         raise_change(connection)
 
 
-def _write_document(connection: Connection, document: DocumentWrite) -> None:
-    path = stored_path(document.path)
-    values = {
+def _documents_at(connection: Connection, paths: Sequence[str]) -> dict[str, int]:
+    """Ids of the text sources at these stored paths."""
+    found: dict[str, int] = {}
+    for some in chunks(paths):
+        rows = connection.execute(select(DocumentRow.path, DocumentRow.id).where(DocumentRow.path.in_(some)))
+        found.update((path, document_id) for path, document_id in rows if path is not None)
+    return found
+
+
+def _columns(path: str, document: DocumentWrite) -> dict[str, Any]:
+    return {
         "path": path,
         "photo_id": None,
         "kind": document.kind,
@@ -60,12 +80,6 @@ def _write_document(connection: Connection, document: DocumentWrite) -> None:
         "reason": document.reason,
         "detail": document.detail,
     }
-    before = path if document.moved_from is None else stored_path(document.moved_from)
-    here = connection.execute(select(DocumentRow.id).where(DocumentRow.path == path)).scalar()
-    if here is None:
-        here = connection.execute(select(DocumentRow.id).where(DocumentRow.path == before)).scalar()
-    passages = [(passage, _links(passage)) for passage in document.source.passages] if document.source else []
-    _write_source(connection, here, values, document.source, passages)
 
 
 def write_embedded(connection: Connection, texts: Mapping[int, SourceText]) -> None:
@@ -76,14 +90,16 @@ def write_embedded(connection: Connection, texts: Mapping[int, SourceText]) -> N
         rows = connection.execute(select(DocumentRow.photo_id, DocumentRow.id).where(DocumentRow.photo_id.in_(some)))
         known.update((photo_id, document_id) for photo_id, document_id in rows if photo_id is not None)
         read.update(connection.execute(select(TextReadRow.photo_id).where(TextReadRow.photo_id.in_(some))).scalars())
+    placed: list[_Placed] = []
     for photo_id, source in texts.items():
         if source.passages:
             values = {"photo_id": photo_id, "path": None, "kind": "embedded", "bytes": 0, "mtime_ns": 0}
             state = {"sha256": None, "state": "present", "reason": None, "detail": None}
-            passages = [(passage, [(None, False, photo_id)]) for passage in source.passages]
-            _write_source(connection, known.get(photo_id), values | state, source, passages)
+            passages: list[_Named] = [(passage, [(None, False, photo_id)]) for passage in source.passages]
+            placed += _write_source(connection, known.get(photo_id), values | state, source, passages)
         elif photo_id in known:
             drop_documents(connection, [known[photo_id]])
+    _write_words_and_links(connection, placed)
     new = [{"photo_id": photo_id} for photo_id in texts if photo_id not in read]
     if new:
         connection.execute(insert(table(TextReadRow)), new)
@@ -92,6 +108,8 @@ def write_embedded(connection: Connection, texts: Mapping[int, SourceText]) -> N
 
 
 _Link = tuple[str | None, bool, int | None]  # path, inline, photo id
+_Named = tuple[PassageText, Sequence[_Link]]
+_Placed = tuple[int, str, Sequence[_Link]]  # passage id, words to search, links
 
 
 def _links(passage: PassageText) -> list[_Link]:
@@ -104,55 +122,71 @@ def _write_source(
     document_id: int | None,
     values: dict[str, Any],
     source: SourceText | None,
-    passages: Sequence[tuple[PassageText, Sequence[_Link]]],
-) -> None:
-    """One document and its passages; passages that are there with the same words stay, all others of it go."""
+    passages: Sequence[_Named],
+) -> list[_Placed]:
+    """One document and its passages; passages that are there with the same words stay, all others of it go.
+
+    Returns:
+        The passages; their words and links are to be written.
+    """
     columns = values | {
         "title": source.title if source else None,
         "language": source.language[:35] if source and source.language else None,
         "seen_at": now(),
     }
+    kept: dict[tuple[str, str], list[int]] = {}
     if document_id is None:
         made = connection.execute(insert(table(DocumentRow)).values(columns))
         document_id = int(made.inserted_primary_key[0])  # type: ignore[index]
     else:
         connection.execute(update(DocumentRow).where(DocumentRow.id == document_id).values(columns))
+        kept = _passages_of(connection, document_id)
+    ids: list[int] = []
+    for ordinal, (passage, _) in enumerate(passages):
+        phrases = json.dumps(passage.phrases, separators=(",", ":"))
+        same = kept.get((passage.text, phrases))
+        if same:
+            ids.append(same.pop())
+            connection.execute(update(PassageRow).where(PassageRow.id == ids[-1]).values(ordinal=ordinal))
+            continue
+        row = {"document_id": document_id, "ordinal": ordinal, "text": passage.text, "phrases": phrases}
+        made = connection.execute(insert(table(PassageRow)).values(row))
+        ids.append(int(made.inserted_primary_key[0]))  # type: ignore[index]
+    drop_passages(connection, [passage_id for left in kept.values() for passage_id in left])
+    title = columns["title"] or ""
+    return [
+        (passage_id, f"{title}\n{passage.text}", links)
+        for passage_id, (passage, links) in zip(ids, passages, strict=True)
+    ]
+
+
+def _passages_of(connection: Connection, document_id: int) -> dict[tuple[str, str], list[int]]:
+    """Ids of the passages of a source by their text and phrases, the last in the source first."""
     rows = connection.execute(
         select(PassageRow.id, PassageRow.text, PassageRow.phrases)
         .where(PassageRow.document_id == document_id)
         .order_by(PassageRow.ordinal.desc())
     )
-    kept: dict[tuple[str, str], list[int]] = {}
-    for passage_id, words_before, phrases in rows:
-        kept.setdefault((words_before, phrases), []).append(passage_id)
-    placed: list[int] = []
-    for ordinal, (passage, _) in enumerate(passages):
-        phrases = json.dumps(passage.phrases, separators=(",", ":"))
-        same = kept.get((passage.text, phrases))
-        if same:
-            placed.append(same.pop())
-            connection.execute(update(PassageRow).where(PassageRow.id == placed[-1]).values(ordinal=ordinal))
-            continue
-        row = {"document_id": document_id, "ordinal": ordinal, "text": passage.text, "phrases": phrases}
-        made = connection.execute(insert(table(PassageRow)).values(row))
-        placed.append(int(made.inserted_primary_key[0]))  # type: ignore[index]
-    drop_passages(connection, [passage_id for left in kept.values() for passage_id in left])
-    title = columns["title"] or ""
-    words.put(
-        connection,
-        "passage",
-        {placed[n]: f"{title}\n{passage.text}" for n, (passage, _) in enumerate(passages)},
-    )
-    for some in chunks(placed):
+    found: dict[tuple[str, str], list[int]] = {}
+    for passage_id, text, phrases in rows:
+        found.setdefault((text, phrases), []).append(passage_id)
+    return found
+
+
+def _write_words_and_links(connection: Connection, placed: Sequence[_Placed]) -> None:
+    """Words and links of some passages, in the place of those that they had; links are tied to photos."""
+    words.put(connection, "passage", {passage_id: text for passage_id, text, _ in placed})
+    ids = [passage_id for passage_id, _, _ in placed]
+    for some in chunks(ids):
         connection.execute(delete(PassagePhotoRow).where(PassagePhotoRow.passage_id.in_(some)))
     links = [
         {"passage_id": passage_id, "position": position, "path": path, "inline": inline, "photo_id": photo_id}
-        for passage_id, (_, named) in zip(placed, passages, strict=True)
+        for passage_id, _, named in placed
         for position, (path, inline, photo_id) in enumerate(named)
     ]
     if links:
         connection.execute(insert(table(PassagePhotoRow)), links)
-    for some in chunks(placed):
+    for some in chunks(ids):
         _tie(connection, PassagePhotoRow.passage_id.in_(some))
 
 

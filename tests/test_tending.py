@@ -203,3 +203,25 @@ def test_a_space_that_is_not_searched_can_be_dropped_with_all_its_vectors(toy_in
     toy_index.drop_space(second)
     assert [row.id for row in toy_index.spaces()] == [1] and all(check.ok for check in toy_index.verify())
     assert len(list((toy_index.folder / "faiss").glob("*.faiss"))) < files
+
+
+def test_a_new_space_with_the_id_of_a_dropped_one_is_not_searched_by_its_vectors(toy_index, drawn_photos):
+    """A reader that has the dropped space open, as a server does, reads the new one anew."""
+    with Index.open(toy_index.folder, config=Config().with_flags(models_interface="toy"), interface=Other()) as index:
+        index.ingest(drawn_photos.folder)
+    store = toy_index._store
+    before = store.indexes(2)
+    toy_index.drop_space(2)
+
+    class Third(ToyInterface):
+        space = replace(ToyInterface.space, checkpoint="2" * 64)
+
+        def encode_photos(self, photos):
+            return [replace(encoding, image=-encoding.image) for encoding in super().encode_photos(photos)]
+
+    with Index.open(toy_index.folder, config=Config().with_flags(models_interface="toy"), interface=Third()) as index:
+        index.ingest(drawn_photos.folder)
+    after = store.indexes(2)
+    assert after.identity != before.identity
+    query = before.pending.image[:1] if len(before.pending.image) else next(iter(before.image.scan())).vectors[:1]
+    assert after.image.search(query.astype("f4"), 1)[0][0, 0] < 0.5

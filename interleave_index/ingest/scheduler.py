@@ -166,6 +166,8 @@ class Run:
             self._add_text(claim.prior.photo_id, reply.text)
             self.tally.count("present")
         elif job.need == "thumbnail" and claim.prior is not None and reply.sha256 == claim.prior.sha256:
+            if reply.facts is not None and reply.facts.text is not None and claim.prior.photo_id is not None:
+                self._add_text(claim.prior.photo_id, reply.facts.text)
             self.tally.count("present")
         else:
             return True

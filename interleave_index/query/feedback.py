@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from ..errors import InputError
 from ..interface.calibration import Calibration
 from ..records import Floats
 from .score import ScoringQuery, mean_of
@@ -49,7 +50,11 @@ def with_feedback(
         liked, unliked: ids of photos.
     Raises:
         NotInIndex: a photo has no vectors in the space.
+        InputError: a photo is called right and wrong.
     """
+    both = set(liked) & set(unliked)
+    if both:
+        raise InputError(f"photo {min(both)} is called right and wrong, expected one of them")
     if not liked and not unliked:
         return scoring
     mean = mean_of(calibration.pictures, len(scoring.legend))

@@ -88,6 +88,10 @@ def load(
     read through and found right is kept beside them, unless the index is `read_only`.
     """
     seq, dim = space_head(connection, space_id)
+    of_space = select(SpaceTable.interface, SpaceTable.checkpoint, SpaceTable.preprocessing)
+    identity = tuple(connection.execute(of_space.where(SpaceTable.id == space_id)).one())
+    if before is not None and before.identity != identity:  # a space that was dropped had this id before
+        before = None
     opened: dict[Kind, tuple[Segment, Generation]] = {}
     lost: list[Kind] = []
     rows = live(connection, space_id)
@@ -96,7 +100,7 @@ def load(
         try:
             opened[row.kind] = (
                 known.generation[0]
-                if known and known.generation and known.generation[1].id == row.id
+                if known and known.generation and known.generation[1] == row
                 else open_file(folder, row, remember=not read_only),
                 row,
             )
@@ -119,6 +123,7 @@ def load(
         pending,
         tuple(lost),
         frozenset(row.id for row in rows),
+        identity,
     )
 
 

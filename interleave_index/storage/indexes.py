@@ -125,6 +125,7 @@ class SpaceIndexes:
         pending: photos in the delta, their vectors as stored.
         lost: kinds whose file could not be used and whose rows are served from the delta.
         rows: ids of the generation rows that were live.
+        identity: interface, checkpoint and preprocessing of the space.
     """
 
     space_id: int
@@ -136,6 +137,7 @@ class SpaceIndexes:
     pending: Halves
     lost: tuple[Kind, ...] = ()
     rows: frozenset[int] = frozenset()
+    identity: tuple[str, ...] = ()
 
     def of(self, kind: Kind) -> VectorIndex:
         """The index of this kind."""

@@ -11,7 +11,6 @@ from typing import Any, cast
 import numpy as np
 from sqlalchemy import Connection, and_, func, inspect, select
 
-from ..errors import NotInIndex
 from ..records import FailedFile, Floats
 from ..records.texts import Passage
 from .names import real_path, stored_path
@@ -347,15 +346,3 @@ def removed(connection: Connection, space_id: int, after: int) -> Ids:
 def moved(connection: Connection, space_id: int, mark: int) -> int:
     """Passages encoded past a mark, and passages taken out past it."""
     return len(encoded_ids(connection, space_id, after_seq=mark)) + len(removed(connection, space_id, mark))
-
-
-def known(connection: Connection, passage_id: int) -> Passage:
-    """One passage.
-
-    Raises:
-        NotInIndex: there is none of this id.
-    """
-    found = passages(connection, [passage_id])
-    if passage_id not in found:
-        raise NotInIndex(f"passage {passage_id} is not in the catalog")
-    return found[passage_id]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from interleave_index.errors import NotInIndex
+from interleave_index.errors import InputError, NotInIndex
 
 
 def ranks(answer):
@@ -42,6 +42,11 @@ def test_a_photo_that_is_named_twice_counts_once(library):
 
 def test_without_feedback_nothing_moves(library):
     assert library.ask("[red]").hits == library.ask("[red]", liked=[], unliked=[]).hits
+
+
+def test_a_photo_cannot_be_right_and_wrong(library):
+    with pytest.raises(InputError, match="right and wrong"):
+        library.ask("red", liked=[library.ids["red"]], unliked=[library.ids["red"]])
 
 
 def test_a_photo_that_is_not_there_is_an_error(library):

@@ -15,6 +15,7 @@ import io
 import os
 import re
 import stat
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -165,11 +166,26 @@ def _opened(target: Path, kind: str, **options: Any) -> Iterator[IO[Any]]:
         options: how text is coded.
     """
     if _is_stream(target):
-        with target.open("a" + kind, **options) as stream:
+        with _open_stream(target, "a" + kind, **options) as stream:
             yield stream
     else:
         with replaced(target) as draft, draft.open("w" + kind, **options) as file:
             yield file
+
+
+def _open_stream(path: Path, mode: str, **options: Any) -> IO[Any]:
+    """Open a stream to be added to.
+
+    A file that our stdout or stderr goes to is written through that descriptor: opened a second time it would have a
+    place of its own, and what is said on stdout or stderr afterwards would be written over what we wrote.
+    """
+    facts = path.stat()
+    for descriptor, said in ((1, sys.stdout), (2, sys.stderr)):
+        with suppress(OSError):  # a closed one
+            if stat.S_ISREG(facts.st_mode) and os.path.samestat(facts, os.fstat(descriptor)):
+                said.flush()
+                return os.fdopen(os.dup(descriptor), mode, **options)
+    return path.open(mode, **options)
 
 
 def _is_stream(path: Path) -> bool:

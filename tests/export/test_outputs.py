@@ -151,6 +151,15 @@ def test_the_file_that_our_stdout_goes_to_is_added_to(tmp_path, name):
     assert (tmp_path / "log").read_text().split() == ["first", "second", "third"]
 
 
+@pytest.mark.parametrize("name", ["/dev/stdout", "log"])
+def test_what_is_said_afterwards_is_not_written_over_it(tmp_path, name):
+    with open(tmp_path / "log", "wb") as log:  # as a shell's > opens it, not its >>
+        told = [sys.executable, "-c", TELL, tmp_path / name]
+        subprocess.run(told, stdout=log, stderr=subprocess.STDOUT, check=True)
+        subprocess.run([sys.executable, "-c", "print('fourth')"], stdout=log, check=True)
+    assert (tmp_path / "log").read_text().split() == ["first", "second", "third", "fourth"]
+
+
 def test_any_open_file_is_added_to_by_its_number(tmp_path):
     with open(tmp_path / "log", "ab", buffering=0) as log:
         log.write(b"first ")

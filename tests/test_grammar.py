@@ -188,7 +188,7 @@ def test_a_part_of_a_foreign_kind_is_a_type_error():
 
 # --- round trips -----------------------------------------------------------------------------
 
-written_text = st.text(st.sampled_from("ab [\\]^#:;=,-é\t\u2003.") | st.characters(), max_size=12)
+written_text = st.text(st.sampled_from("ab [\\]^#:;=,-é\t\u2003.") | st.characters(codec="utf-8"), max_size=12)
 names = st.text(st.sampled_from("ab [\\]^#:;=,-é .\n"), min_size=1, max_size=10)
 weights = st.floats(0.001, 1000) | st.sampled_from([1, 2, 0.5])
 coordinates = st.floats(0, 1e6) | st.integers(0, 5000)

@@ -8,7 +8,8 @@ import sqlite3
 import tarfile
 import threading
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -99,6 +100,33 @@ def test_a_backup_that_is_damaged_makes_no_index(toy_index, tmp_path):
     with pytest.raises(IndexDamaged, match="not the one that was written"):
         restore_backup(tmp_path / "flipped", tmp_path / "again")
     assert not (tmp_path / "again").exists()
+
+
+@contextmanager
+def files_of_at_most(size: int) -> Iterator[None]:
+    """As on a disk that is full: no file of this process may grow beyond `size` bytes."""
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_disk_without_room_is_not_taken_for_a_damaged_catalog(toy_index, tmp_path):
+    (tmp_path / "to").mkdir()
+    with files_of_at_most(50_000), pytest.raises(StorageError) as told:
+        toy_index.backup(tmp_path / "to" / "b.tar")
+    assert not isinstance(told.value, IndexDamaged) and str(tmp_path / "to") in str(told.value)
+    assert list((tmp_path / "to").iterdir()) == []
+
+
+def test_where_a_restore_had_no_room_is_said(toy_index, tmp_path):
+    toy_index.backup(tmp_path / "b.tar")
+    with files_of_at_most(20_000), pytest.raises(OSError) as told:
+        restore_backup(tmp_path / "b.tar", tmp_path / "to" / "again")
+    assert told.value.filename == str(tmp_path / "to") and list((tmp_path / "to").iterdir()) == []
 
 
 def test_a_backup_cannot_write_outside_of_its_folder(toy_index, tmp_path):

@@ -14,7 +14,7 @@ import sqlite3
 import tarfile
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -47,10 +47,10 @@ def write_backup(folder: Path, file: Path, progress: Progress | None = None) -> 
     """Write a backup of the index in a folder to a new file; the caller gives it its final name.
 
     Raises:
-        OSError: it cannot be written.
+        OSError, StorageError: it cannot be written.
         IndexDamaged: the catalog is damaged.
     """
-    with tempfile.TemporaryDirectory(dir=file.parent, prefix=".interleave-backup-") as work:
+    with _naming(file.parent), tempfile.TemporaryDirectory(dir=file.parent, prefix=".interleave-backup-") as work:
         catalog = Path(work) / database.CATALOG
         _copy_catalog(folder / database.CATALOG, catalog)
         thumbnails = sorted(_thumbnails(folder / THUMBNAILS))
@@ -86,10 +86,23 @@ def _copy_catalog(source: Path, target: Path) -> None:
             live.backup(copy, pages=-1)
             copy.execute("PRAGMA journal_mode = DELETE")
             (said,) = copy.execute("PRAGMA quick_check(1)").fetchone()
+    except sqlite3.OperationalError as error:  # a full disk or a lock, which says nothing against the catalog
+        raise StorageError(f"catalog {source} cannot be copied to {target.parent.parent}: {error}") from error
     except sqlite3.DatabaseError as error:
         said = str(error)
     if said != "ok":
         raise IndexDamaged(f"catalog {source} cannot be copied: {said}; `interleave-index verify` says more")
+
+
+@contextmanager
+def _naming(folder: Path) -> Iterator[None]:
+    """Errors of the operating system inside that name no file, such as that of a full disk, name the folder."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None or error.filename is not None:
+            raise
+        raise OSError(error.errno, os.strerror(error.errno), str(folder)) from error
 
 
 def _thumbnails(folder: Path) -> Iterator[Path]:
@@ -140,7 +153,8 @@ def restore_backup(file: Path, folder: Path, progress: Progress | None = None) -
     folder.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".interleave-restore-"))
     try:
-        _unpack(file, work, about, progress)
+        with _naming(folder.parent):
+            _unpack(file, work, about, progress)
         catalog = work / database.CATALOG
         if not catalog.is_file() or sha256_of(catalog) != about.catalog_sha256:
             raise IndexDamaged(f"catalog in {file} is not the one that was written; take another backup")

@@ -179,6 +179,8 @@ _NOT_READ = {  # kind: what one is called, and several
     "hidden": ("hidden picture", "hidden pictures"),
     "hidden_folders": ("hidden folder", "hidden folders"),
     "jpeg_2000": ("JPEG 2000", "JPEG 2000"),
+    "left_out": ("left out by a pattern", "left out by patterns"),
+    "left_out_folders": ("folder left out by a pattern", "folders left out by patterns"),
     "other_pictures": ("picture of another kind (SVG, EXR, EPS ...)", "pictures of other kinds (SVG, EXR, EPS ...)"),
     "own_outputs": ("mask or heat map of this program", "masks and heat maps of this program"),
     "psd": ("Photoshop document", "Photoshop documents"),

@@ -29,6 +29,7 @@ from .options import (
 )
 
 if TYPE_CHECKING:
+    from ..records.ingested import IngestReport
     from ..storage.repair import RepairPlan
 
 SHOWN = 5  # files of one kind that a plan names
@@ -91,7 +92,8 @@ def _lines(plan: RepairPlan) -> Iterator[str]:
         (plan.unencoded, "without vectors, to be taken in again"),
         (plan.failed, "that failed, to be tried again"),
         (plan.thumbnails, "without a whole thumbnail, to be made again"),
-        (tuple(map(str, plan.orphans)), "that are thumbnails of no photo, to be removed"),
+        (tuple(map(str, plan.damaged_thumbnails)), "with a damaged thumbnail, to be removed"),
+        (tuple(map(str, plan.orphans)), "with a thumbnail of no photo, to be removed"),
     ):
         if files:
             yield f"{number_of(len(files), 'file')} {what}"
@@ -153,25 +155,37 @@ def watch(
     """Keep folders in the index while they change, until Ctrl-C. Takes everything in first."""
     from ..ingest.watch import changes
 
+    for folder in folders:
+        if not folder.is_dir():
+            raise typer.BadParameter(f"{shown_path(str(folder))} is a file, expected folders")
     flags = {"models_interface": model, "models_device": device, "models_offline": offline}
     with opened(index, config, create=True, **flags) as found, _until_ctrl_c() as stop:
         for places in changes(folders, stop):
             report = found.ingest(places, stop=stop)
-            counts = {
-                "added": report.added,
-                "changed": report.changed,
-                "moved": report.moved,
-                "duplicate": report.duplicate,
-                "missing": report.missing,
-                "failed": len(report.new_failures),
-                "texts": report.texts.get("read", 0),
-            }
-            happened = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+            happened = _happened(report)
             if happened:
                 show.say(happened)
             for failed in report.new_failures:
                 show.note(f"failed: {shown_path(failed.path)}: {failed.detail}")
     show.note("stopped watching")
+
+
+def _happened(report: IngestReport) -> str:
+    """What an ingest changed, in counts; empty where nothing changed."""
+    photos = {
+        "added": report.added,
+        "changed": report.changed,
+        "moved": report.moved,
+        "duplicate": report.duplicate,
+        "missing": report.missing,
+        "failed": len(report.new_failures),
+    }
+    parts = [f"{count} {name}" for name, count in photos.items() if count]
+    for name in ("read", "missing"):
+        count = report.texts.get(name, 0)
+        if count:
+            parts.append(f"{number_of(count, 'text')} {name}")
+    return ", ".join(parts)
 
 
 @contextmanager

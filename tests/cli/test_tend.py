@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -29,6 +30,20 @@ def test_repair_says_what_it_would_do_and_does_it_only_when_asked(run, folder):
     assert status == 0 and "repaired" in done and small.exists()
     assert run("repair", "--index", folder)[1].strip() == "nothing to repair"
     assert json.loads(run("repair", "--index", folder, "--json")[1])["plan"]["orphans"] == []
+
+
+def test_a_plan_names_damaged_thumbnails_of_photos_that_are_gone(run, drawn_photos, tmp_path):
+    photos, place = tmp_path / "photos", str(tmp_path / "index")
+    shutil.copytree(drawn_photos.folder, photos)
+    words = ("ingest", str(photos), "--index", place, "--model", "toy")
+    run(*words)
+    small = next(Path(place).glob("thumbnails/*/*.jpg"))
+    small.write_bytes(b"no picture")
+    for photo in photos.iterdir():
+        photo.unlink()
+    run(*words)
+    said = run("repair", "--index", place)[1]
+    assert "1 file with a damaged thumbnail" in said and small.name in said
 
 
 def test_a_backup_becomes_an_index_again(run, folder, tmp_path):
@@ -62,6 +77,7 @@ def test_files_are_left_out_of_an_ingest(run, drawn_photos, tmp_path):
     done = json.loads(run(*words, "--model", "toy", "--exclude", "red*")[1])
     assert done["added"] == 4 and done["not_read"]["left_out"] == 2
     assert json.loads(run(*words)[1])["added"] == 0
+    assert "not read: 2 left out by patterns" in run(*words[:-1])[1]
 
 
 def test_watching_takes_in_what_comes_until_it_is_stopped(drawn_photos, tmp_path):
@@ -77,3 +93,26 @@ def test_watching_takes_in_what_comes_until_it_is_stopped(drawn_photos, tmp_path
         time.sleep(0.1)
         os.kill(process.pid, signal.SIGINT)
         assert process.wait(20) == 0
+
+
+def test_watching_tells_of_a_text_that_went(drawn_photos, tmp_path):
+    photos, place = tmp_path / "photos", tmp_path / "index"
+    photos.mkdir()
+    (photos / "a.png").write_bytes(Path(drawn_photos.red_disc.path).read_bytes())
+    (photos / "a.txt").write_text("a red disc")
+    words = [sys.executable, "-m", "interleave_index", "watch", str(photos), "--index", str(place), "--model", "toy"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            assert process.stdout.readline().strip() == "1 added, 1 text read"
+            (photos / "a.txt").unlink()
+            (photos / "b.png").write_bytes(Path(drawn_photos.green_square.path).read_bytes())
+            assert process.stdout.readline().strip() == "1 added, 1 text missing"
+        finally:
+            process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 0
+
+
+def test_a_file_is_not_watched(run, drawn_photos, tmp_path):
+    status, _, said = run("watch", drawn_photos.red_disc.path, "--index", str(tmp_path / "index"), "--model", "toy")
+    assert status == 2 and "expected folders" in said and not (tmp_path / "index").exists()

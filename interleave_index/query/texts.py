@@ -71,7 +71,7 @@ class PhotoTexts:
         links, index = self.store.texts.links(), self.indexes.text
         found = [NONE]
         # What is not allowed is left out before the best are chosen, lest it take all their places.
-        passage_ids = np.unique(links.of_passage if allowed is None else links.pairs_of(allowed)[0])
+        passage_ids = links.with_photos if allowed is None else np.unique(links.pairs_of(allowed)[0])
         if index.rows and len(passage_ids):
             legend, _ = self.context.scoring.passages
             chosen = None if len(passage_ids) >= index.rows else passage_ids

@@ -121,6 +121,11 @@ class PassageLinks:
     photo_ids: Ids
 
     @cached_property
+    def with_photos(self) -> Ids:
+        """Passages that show or are about a photo, ascending, each once."""
+        return np.unique(self.of_passage)
+
+    @cached_property
     def _by_photo(self) -> Ids:
         """Positions of the pairs by photo, and by passage within one."""
         return np.argsort(self.photo_ids, kind="stable")

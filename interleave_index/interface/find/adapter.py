@@ -88,6 +88,8 @@ class FindAdapter(Interface):
         class_table: (K + 1, D) class vectors by which the quality of proposals is judged, or None.
     """
 
+    reads_phrases_as_captions = False  # a text that is asked as both is then read once
+
     def __init__(
         self,
         model: FindModel,
@@ -215,8 +217,12 @@ class FindAdapter(Interface):
         captions = list(dict.fromkeys(text for query in queries for text in _captions(query)))
         phrases = list(dict.fromkeys(text for query in queries for text in _phrases(query)))
         with self._running():
-            caption_vectors = dict(zip(captions, self._encode_captions(captions), strict=True))
-            phrase_vectors = dict(zip(phrases, self._encode_phrases(phrases), strict=True))
+            if self.reads_phrases_as_captions:
+                texts = list(dict.fromkeys([*captions, *phrases]))
+                caption_vectors = phrase_vectors = dict(zip(texts, self._encode_captions(texts), strict=True))
+            else:
+                caption_vectors = dict(zip(captions, self._encode_captions(captions), strict=True))
+                phrase_vectors = dict(zip(phrases, self._encode_phrases(phrases), strict=True))
             return [self._encode_query(query, caption_vectors, phrase_vectors) for query in queries]
 
     def _encode_query(self, query: ResolvedQuery, captions: TextVectors, phrases: TextVectors) -> QueryEncoding:

@@ -154,7 +154,8 @@ class FindMini(FindAdapter):
             vectors[list(names)] = to_array(encode_texts(self.network, list(names.values())))
         return vectors
 
-    _encode_phrases = _encode_captions  # phrases are read as captions are
+    _encode_phrases = _encode_captions
+    reads_phrases_as_captions = True
 
     # --- pictures in queries --------------------------------------------------------------------
 

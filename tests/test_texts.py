@@ -98,6 +98,15 @@ def test_a_name_that_no_model_knows_finds_its_photo_first_and_says_by_what(folde
     assert answer.meant(index.search("Ilse")[0])
 
 
+def test_the_passage_that_holds_a_name_is_shown_where_a_name_was_asked_for(folder, open_index):
+    (folder / f"{PURPLE}.txt").write_text("red red red")
+    (folder / f"{PURPLE}.png.txt").write_text("the wall of Ilse")
+    index = open_index(KnowsNoNames())
+    index.ingest(folder)
+    (hit,) = [hit for hit in index.search("a red thing of Ilse") if stems([hit]) == [PURPLE]]
+    assert hit.text.passage.text == "the wall of Ilse"
+
+
 def test_numbers_in_file_names_find_their_photos(folder, open_index):
     (folder / f"{YELLOW}.png").rename(folder / "IMG_2043.png")
     index = open_index()

@@ -129,7 +129,9 @@ class PhotoTexts:
     def matches(self, photo_ids: Ids) -> list[TextMatch | None]:
         """What to say of each of a few photos: what its texts added, and which of them."""
         added, near = self.added(photo_ids)
-        speaking = np.where(near >= 0, near, self._holding(photo_ids))
+        holding, held = self._holding(photo_ids), self._occurrences
+        strange = np.isin(photo_ids, held.ids[held.unknown > 0])  # found by words that the model does not know
+        speaking = np.where((near >= 0) & ~(strange & (holding >= 0)), near, holding)
         known = self.store.texts.passages([int(passage) for passage in speaking if passage >= 0])
         return [
             TextMatch(float(value), known.get(passage_id), self._occurrences.words_of(photo_id)) if value > 0 else None

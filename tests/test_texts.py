@@ -197,6 +197,14 @@ def test_quoted_words_must_occur(folder, open_index):
     assert list(answer) == [] and any("'wall harbour', which must occur" in note for note in answer.notes)
 
 
+def test_a_quoted_phrase_with_a_minus_is_not_required_and_says_how_to_leave_out(folder, open_index):
+    (folder / f"{YELLOW}.txt").write_text("the harbour wall")
+    index = open_index()
+    index.ingest(folder)
+    answer = index.search('red -"harbour wall"')
+    assert len(answer) == 6 and any("-[harbour wall]" in note for note in answer.notes)
+
+
 def test_passages_are_ranked_with_the_phrase_that_answers_each_part(folder, open_index):
     (folder / "a.md").write_text("A green square stands beside the purple stripe.")
     (folder / "b.md").write_text("Nothing but a blue triangle and white paper.")

@@ -22,6 +22,7 @@ _OTHER_KINDS = {
 _PICTURE_NAME = re.compile(r"\S.*\.(jpe?g|png|webp|heic|heif|avif|tiff?|gif|bmp|jxl|dng)", re.IGNORECASE | re.DOTALL)
 _BRACKETS = re.compile(r"\[[^\]]*\]")
 _WEIGHT = re.compile(r"\^?\s*[0-9]+(?:\.[0-9]+)?(?!\S)|[\u00b2\u00b3\u00b9\u2070-\u2079]+")
+_MINUS_QUOTED = re.compile('(?<!\\w)-"([^"]+)"')
 _DASHES = ("-", "\u2010", "\u2011", "\u2012", "\u2013", "\u2014", "\u2212")
 ALIKE = 0.7  # share of common letters from which a word is taken for another
 
@@ -69,7 +70,10 @@ def _text_hints(text: str, before: Part | None, following: Part | None) -> list[
     brackets = _BRACKETS.search(text)
     if brackets is not None:
         return [f"{brackets[0]} is read as plain text, brackets and all; parts are read by Query.parse"]
-    hints = []
+    hints = [
+        f'-"{phrase}" leaves nothing out; what should not be there is written -[{phrase}]'
+        for phrase in _MINUS_QUOTED.findall(text)
+    ]
     weight = _WEIGHT.match(text)
     if weight is not None and before is not None and not isinstance(before, Not) and not isinstance(before, str):
         hints.append(

@@ -30,9 +30,9 @@ NO_LIMIT = 2**31
 WORD_NATS = 2.9  # where every known word occurs
 UNKNOWN_NATS = 14.4  # where every word that the model does not know occurs; more than photos differ by
 _WORD = re.compile(r"[^\W_]+")
-_QUOTED = re.compile(
-    '"([^"]+)"|\N{LEFT DOUBLE QUOTATION MARK}([^\N{RIGHT DOUBLE QUOTATION MARK}]+)\N{RIGHT DOUBLE QUOTATION MARK}'
-)
+_LEFT, _RIGHT = "\N{LEFT DOUBLE QUOTATION MARK}", "\N{RIGHT DOUBLE QUOTATION MARK}"
+# With a minus before it, a phrase is not one that must occur.
+_QUOTED = re.compile(rf'(?<![-\u2212])(?:"([^"]+)"|{_LEFT}([^{_RIGHT}]+){_RIGHT})')
 _NUMBER = re.compile(r"\d{3,}|\d+\D|\D+\d")  # a model reads small numbers, and tells no large ones apart
 _FUNCTION_WORDS = """
     a about above across after against all along also am among an and any are around as at away be because been

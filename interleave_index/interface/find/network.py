@@ -11,7 +11,6 @@ from collections.abc import Collection, Sequence
 import torch
 from torch import Tensor, nn
 
-from ...models.vision.positions import sine_positions
 from .attention import ConditionLayer, ContentLayer, Ffn, Language, MaskEmbed, Pointwise, Stack
 from .config import FindConfig
 from .outputs import MASKS, PIXEL, QUALITY, SEMANTIC, Output, Pass
@@ -29,7 +28,7 @@ from .prompts import (
     content_mask,
 )
 from .proposal_selector import Cells, ProposalSelector
-from .sampler import sample_tokens
+from .sampler import prompt_points, tokens_at
 from .state import (
     State,
     Towers,
@@ -38,6 +37,7 @@ from .state import (
     cosines,
     joined,
     mask_logits,
+    placed,
     put_back,
     token_variable,
     visual_variables,
@@ -194,15 +194,15 @@ class FindInterface(nn.Module):
 
     def features(self, levels: Sequence[Tensor]) -> list[Level]:
         """(B, F, h, w) maps of a pyramid as tokens of the stream's width."""
-        out = []
-        for number, level in enumerate(levels):
-            height, width = level.shape[-2:]
-            own = hasattr(self, "input_proj")
-            tokens = self.input_proj[number](level) if own else level.flatten(2).transpose(1, 2)
-            source = tokens + self.level_embed.weight[number]
-            place = sine_positions(height, width, self.config.width, level.device).flatten(1).T[None].to(source.dtype)
-            out.append(Level(source, source + place, (height, width)))
-        return out
+        own = hasattr(self, "input_proj")
+        return [
+            placed(
+                self.input_proj[number](level) if own else level.flatten(2).transpose(1, 2),
+                self.level_embed.weight[number],
+                (level.shape[-2], level.shape[-1]),
+            )
+            for number, level in enumerate(levels)
+        ]
 
     def _visual_tokens(
         self,
@@ -224,14 +224,9 @@ class FindInterface(nn.Module):
         generator: torch.Generator | None,
         towers: Towers | None,
     ) -> VisualTokens:
-        sampled = sample_tokens(
-            [level.source.unflatten(1, level.size) for level in features],
-            list(self.mask_sptial_embed),
-            self.pn_indicator.weight,
-            prompt,
-            most=self.config.most_points,
-            generator=generator,
-        )
+        maps = [level.source.unflatten(1, level.size) for level in features]
+        points = prompt_points(prompt, self.config.most_points, maps[0].device, generator)
+        sampled = tokens_at(points, maps, list(self.mask_sptial_embed), self.pn_indicator.weight)
         if towers is not None and towers.deep is not None and towers.mask_features is not None:
             sampled.vectors = self.paths.prompts(prompt.positive, towers.deep, towers.mask_features)
         return sampled

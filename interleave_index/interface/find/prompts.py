@@ -5,7 +5,7 @@ A pass is a short list of `Variable`s; the two masks of the attentions are built
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -153,6 +153,9 @@ class Variable:
     levels: tuple[Tensor, ...] | None = None
 
 
+Group: TypeAlias = tuple[int, Tensor | None]  # consecutive rows: how many, and what is blocked among them
+Narrow: TypeAlias = Callable[[Variable, Variable], Tensor | None]
+
 PROPOSALS = (
     "proposals_vision_object",
     "proposals_vision_grounding",
@@ -201,37 +204,53 @@ def condition_groups(
     variables: Sequence[Variable],
     *,
     segment_sees_queries: bool = False,
-) -> tuple[list[Variable], list[tuple[int, Tensor | None]]]:
-    """Split the stream into groups that never see each other in condition attention.
+) -> tuple[list[Variable], list[Group]]:
+    """`sight_groups` of condition attention.
 
     Args:
         segment_sees_queries: segment proposals read the spatial queries instead of the spatial tokens, as
             training does now and then.
+    """
+    seen: dict[str, Collection[str]] = {v.name: (v.name, *CONDITION.get(v.name, ())) for v in variables}
+    if segment_sees_queries and (name := "proposals_vision_segment") in seen:
+        seen[name] = (name, "queries_vision_spatial", "memories_vision_spatial")
+    return sight_groups(variables, seen)
+
+
+def sight_groups(
+    variables: Sequence[Variable], seen: Mapping[str, Collection[str]], narrow: Narrow | None = None
+) -> tuple[list[Variable], list[Group]]:
+    """Split a stream into groups that never see each other in self-attention.
+
+    Args:
+        seen: by name of each variable the names of those that it sees.
+        narrow: what a variable must not see, (B, N, M) bool or less, of another that it sees; None for nothing.
     Returns:
         the variables in a new order, and for each group of consecutive rows its size and (B, size, size)
         bool mask, True where blocked, or None where all see all.
     """
-    seen = {v.name: CONDITION.get(v.name, ()) for v in variables}
-    if segment_sees_queries and "proposals_vision_segment" in seen:
-        seen["proposals_vision_segment"] = ("queries_vision_spatial", "memories_vision_spatial")
     groups: list[list[Variable]] = []
     for variable in variables:
         linked = [g for g in groups if any(v.name in seen[variable.name] or variable.name in seen[v.name] for v in g)]
         groups = [g for g in groups if g not in linked] + [[*(v for g in linked for v in g), variable]]
-    return [v for g in groups for v in g], [_group(g, seen) for g in groups]
+    return [v for g in groups for v in g], [_group(g, seen, narrow) for g in groups]
 
 
-def _group(variables: Sequence[Variable], seen: dict[str, tuple[str, ...]]) -> tuple[int, Tensor | None]:
+def _group(variables: Sequence[Variable], seen: Mapping[str, Collection[str]], narrow: Narrow | None) -> Group:
     size = sum(v.content.shape[1] for v in variables)
-    if len(variables) == 1 and variables[0].pad is None:
+    if len(variables) == 1 and variables[0].pad is None and narrow is None:
         return size, None
     rows = []
     for query in variables:
-        row = torch.cat(
-            [_blocked(query, key, seen=key.name == query.name or key.name in seen[query.name]) for key in variables], 2
-        )
+        row = torch.cat([_sight(query, key, seen, narrow) for key in variables], 2)
         rows.append(row if query.pad is None else row | query.pad[:, :, None])
     return size, torch.cat(rows, 1)
+
+
+def _sight(query: Variable, key: Variable, seen: Mapping[str, Collection[str]], narrow: Narrow | None) -> Tensor:
+    blocked = _blocked(query, key, seen=key.name in seen[query.name])
+    more = narrow(query, key) if narrow is not None and key.name in seen[query.name] else None
+    return blocked if more is None else blocked | more
 
 
 def _blocked(query: Variable, key: Variable, *, seen: bool) -> Tensor:

@@ -6,6 +6,7 @@ See docs/find-interface.md, section 5.6.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -35,25 +36,40 @@ def mask_points(masks: Tensor, most: int, generator: torch.Generator | None = No
     return points.float() / scale
 
 
-def sample_tokens(
-    maps: Sequence[Tensor],
-    projections: Sequence[Tensor],
-    indicator: Tensor,
-    prompt: MaskPrompt,
-    *,
-    most: int,
-    generator: torch.Generator | None = None,
-) -> VisualTokens:
-    """Sample visual tokens at the points of user masks.
+@dataclass(frozen=True, slots=True)
+class PromptPoints:
+    """Points inside the masks of a batch, padded to the image with the most; P may be 0.
+
+    Attributes:
+        xy: (B, P, 2) float32, -1 to 1, as `grid_sample` takes them with aligned corners.
+        index: (B, P) number of the mask that a point lies in, `PAD_VISUAL` at padding.
+        sign: (B, P) 0 for points of positive masks, 1 of negative ones.
+    """
+
+    xy: Tensor
+    index: Tensor
+    sign: Tensor
+
+    @property
+    def pad(self) -> Tensor:
+        """(B, P) bool, True at padding."""
+        return self.index == PAD_VISUAL
+
+    def sample(self, maps: Tensor) -> Tensor:
+        """(B, C, h, w) maps at the points, bilinear, (B, P, C); 0 outside."""
+        sampled = F.grid_sample(maps, self.xy[:, None].to(maps.dtype), mode="bilinear", align_corners=True)
+        return sampled[:, :, 0].transpose(1, 2)
+
+
+def prompt_points(
+    prompt: MaskPrompt, most: int, device: torch.device, generator: torch.Generator | None = None
+) -> PromptPoints:
+    """Points of user masks, positive ones first.
 
     Args:
-        maps: three (B, h_l, w_l, C), level embedding included.
-        projections: three (C, C).
-        indicator: (2, C), added to positive and negative tokens.
-        prompt: masks of each image.
         most: budget of points an image, for positive and negative ones each.
-    Returns:
-        VisualTokens padded to the longest image; zero tokens where every mask is empty.
+        device: where they are wanted.
+        generator: of the draw of large prompts.
     """
     points, signs = [], []
     for number, positive in enumerate(prompt.positive):
@@ -62,17 +78,27 @@ def sample_tokens(
             sets.append(mask_points(prompt.negative[number], most, generator))
         points.append(torch.cat(sets))
         signs.append(torch.cat([torch.full((len(rows),), sign) for sign, rows in enumerate(sets)]))
-    device = maps[0].device
     where = pad_sequence(points, batch_first=True).to(device)  # (B, P, 3)
     index = pad_sequence([rows[:, 0].long() for rows in points], batch_first=True, padding_value=PAD_VISUAL).to(device)
     sign = pad_sequence(signs, batch_first=True).to(device)
-    xy = where[:, None, :, [2, 1]] * 2 - 1
-    levels = []
-    for features, projection in zip(maps, projections, strict=True):
-        grid = (features @ projection).permute(0, 3, 1, 2)
-        sampled = F.grid_sample(grid, xy.to(grid.dtype), mode="bilinear", align_corners=True)
-        levels.append(sampled[:, :, 0].transpose(1, 2) + indicator[sign])
-    return VisualTokens(tuple(levels), index == PAD_VISUAL, index)
+    return PromptPoints(where[:, :, [2, 1]] * 2 - 1, index, sign)
+
+
+def tokens_at(
+    points: PromptPoints, maps: Sequence[Tensor], projections: Sequence[Tensor], indicator: Tensor
+) -> VisualTokens:
+    """Visual tokens at points of user masks; none where every mask is empty.
+
+    Args:
+        maps: three (B, h_l, w_l, C), level embedding included.
+        projections: three (C, C).
+        indicator: (2, C), added to positive and negative tokens.
+    """
+    levels = [
+        points.sample((features @ projection).permute(0, 3, 1, 2)) + indicator[points.sign]
+        for features, projection in zip(maps, projections, strict=True)
+    ]
+    return VisualTokens(tuple(levels), points.pad, points.index)
 
 
 def gather_visual(tokens: VisualTokens, rows: Sequence[Sequence[int]]) -> VisualTokens:

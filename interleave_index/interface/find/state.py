@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ...models.vision.positions import sine_positions
 from ...records import Size
 from .outputs import MASKS
 from .prompts import VISION_GROUP, Level, Prompts, TextTokens, Variable, VisualTokens
@@ -50,6 +51,13 @@ class State:
         if size not in self.resized:
             self.resized[size] = F.interpolate(self.mask_features, size=size, mode="bilinear", align_corners=False)
         return self.resized[size]
+
+
+def placed(tokens: Tensor, embedding: Tensor, size: Size) -> Level:
+    """(B, hw, C) tokens of a level of the pyramid with its (C,) embedding, and keys with their sine positions."""
+    source = tokens + embedding
+    place = sine_positions(*size, tokens.shape[-1], tokens.device).flatten(1).T[None].to(source.dtype)
+    return Level(source, source + place, size)
 
 
 def joined(variables: Sequence[Variable]) -> tuple[Tensor, Tensor]:

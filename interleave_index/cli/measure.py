@@ -118,13 +118,22 @@ def benchmark(name: str) -> Callable[[Callable[..., Sequence[Any]]], Callable[..
 def _print(report: dict[str, Any]) -> None:
     part = "" if report["complete"] else ", a part of the set: not to be compared"
     show.say(f"{report['benchmark']}: {report['model']['interface']}, {number_of(report['n'], 'item')}{part}")
-    published = report["published"]
-    table = plain_table("figure", "here#", *(f"{row['model']}#" for row in published))
+    table = plain_table("figure", "here#")
     for name, value in report["figures"].items():
-        beside = [row["figures"].get(name, {}).get("published", "") for row in published]
-        cells = [f"{cell:.1f}" if isinstance(cell, float) else str(cell) for cell in (value, *beside)]
-        table.add_row(Text(name), *cells)
+        table.add_row(Text(name), _cell(value))
     show.emit_table(table)
+    published = report["published"]
+    if published:
+        names = [name for name in report["figures"] if any(name in row["figures"] for row in published)]
+        table = plain_table("published", *(f"{name}#" for name in names), "source")
+        for row in published:
+            cells = [_cell(row["figures"].get(name, {}).get("published", "")) for name in names]
+            table.add_row(Text(row["model"]), *cells, Text(row["source"]))
+        show.emit_table(table)
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.1f}" if isinstance(value, float) else str(value)
 
 
 @app.command(PACK)

@@ -67,13 +67,15 @@ def find_bench_grounding(
         sentence = interleave(item, exemplars, published=published_protocol)
         return _counts(subject.ground_sentence(photo, sentence), masks)
 
+    length = " long" if long else ""
     return Benchmark(
-        "find-bench grounding long" if long else "find-bench grounding",
+        f"find-bench grounding{length}",
         first_sentences(sentences, panoptic),
         measure,
         _grounding_figures,  # the README of FIND calls P@0.5 AP50
         {"visual": visual, "published_protocol": published_protocol},
-        comparable=visual == VISUAL_CHANCE,
+        comparable=visual in (0, VISUAL_CHANCE),
+        published="" if visual else f"find-bench grounding text{length}",
     )
 
 
@@ -92,7 +94,8 @@ def refer(name: str, split: str, photos: Sequence[ReferredPhoto], *, together: b
         return _read_figures(*_pooled(journal)) | _grounding_figures(journal)  # cIoU differs by READ's 1e-10 alone
 
     items = {str(photo.id): photo for photo in photos}
-    return Benchmark(f"{name} {split}", items, measure, figures, {"together": together}, comparable=not together)
+    published = f"{name} {split} find" if together else ""
+    return Benchmark(f"{name} {split}", items, measure, figures, {"together": together}, published=published)
 
 
 def reasonseg(split: str, photos: Sequence[ReasonPhoto]) -> Benchmark[ReasonPhoto]:

@@ -30,13 +30,14 @@ class Benchmark(Generic[ItemT]):
     """A data set and what is measured on it.
 
     Attributes:
-        name: by which the published figures are known.
+        name: by which the published figures are known, where `published` is empty.
         items: by keys that stay the same from run to run.
         measure: asks a subject about one item, with a generator that depends on the seed and the key alone, and gives
             what `figures` needs; `Journal` keeps arrays in half precision.
         figures: of everything measured.
         settings: plain JSON values; part of what a resumed run must agree in.
         comparable: asked in the way that the published figures were measured.
+        published: name of the published figures that belong to these settings.
         written: files that the measurement writes beside its records.
     """
 
@@ -46,6 +47,7 @@ class Benchmark(Generic[ItemT]):
     figures: Callable[[Journal], Figures]
     settings: Mapping[str, Any] = field(default_factory=dict)
     comparable: bool = True
+    published: str = ""
     written: Sequence[Path] = ()
 
 
@@ -83,7 +85,7 @@ class Run:
             "model": subject.facts,
             "seed": self.seed,
         }
-        published = published_figures(benchmark.name) if benchmark.comparable else []
+        published = published_figures(benchmark.published or benchmark.name) if benchmark.comparable else []
         started = time.perf_counter()
         with ExitStack() as stack:
             work = self.work or Path(stack.enter_context(tempfile.TemporaryDirectory()))

@@ -20,8 +20,12 @@ def import_model(
         str | None, typer.Option("--language", metavar="DIR|NAME", help="Its language model: folder or pulled name.")
     ] = None,
     heads: Annotated[int, typer.Option("--heads", min=1, help="Attention heads of the interface.")] = 8,
-    short_side: Annotated[int, typer.Option("--short-side", min=32, help="Photos are resized to it.")] = 640,
-    long_side: Annotated[int, typer.Option("--long-side", min=32, help="The longer side is never larger.")] = 1024,
+    short_side: Annotated[
+        int | None, typer.Option("--short-side", min=32, help="Photos are resized to it; else as published.")
+    ] = None,
+    long_side: Annotated[
+        int | None, typer.Option("--long-side", min=32, help="The longer side is never larger; else as published.")
+    ] = None,
     index: IndexOption = None,
     config: ConfigOption = None,
     device: DeviceOption = None,

@@ -17,14 +17,13 @@ from torch import Tensor
 from ...errors import InputError, ModelError, WeightsMissing
 from ...models.hub import local
 from ...models.text.language import TOKENIZER
-from ...records import RGB, Size
+from ...records import RGB
 from ...regular import sha256_of
 from ..generic import drawn_pictures, generic_captions
 from .classes import COCO_PANOPTIC
 from .folder import FORMAT, KIND, LANGUAGE, PREPARED, TEXTS, WEIGHTS, load_published, read_config, read_state
 from .keys import Sorted, sizes_of, sort_keys
-from .network import PRESETS, PublishedSizes
-from .preparation import LONG, SHORT
+from .network import PRESETS, PublishedSizes, sides_of
 from .prepared import PICTURES, write_prepared
 
 SHOWN = 8  # problems in one message
@@ -73,7 +72,7 @@ def import_checkpoint(
     *,
     language: str | None = None,
     heads: int = 8,
-    sides: Size = (SHORT, LONG),
+    sides: tuple[int | None, int | None] = (None, None),
     home: Path | None = None,
 ) -> Imported:
     """Read a released state dict and write a model folder.
@@ -86,7 +85,7 @@ def import_checkpoint(
         name: of the new folder in `home`.
         language: folder or pulled hub name of the language model: tokenizer.json, and weights where `file` brings none.
         heads: attention heads of the interface, which no tensor shows.
-        sides: shorter and longest side that photos are resized to.
+        sides: shorter and longest side that photos are resized to; None takes the one published for the backbone.
         home: folder of models; None takes the one that `models pull` fills.
     Raises:
         KeysDoNotFit: a key is unknown, missing or misshapen; nothing is written.
@@ -98,7 +97,8 @@ def import_checkpoint(
     if folder.exists() and not _unfinished(folder, file):
         raise InputError(f"there is a model {name} already, in {folder}; take another name, or remove that folder")
     state = read_state(file)
-    sizes = replace(sizes_of(state, heads), short=sides[0], long=sides[1])
+    sizes = sizes_of(state, heads)
+    sizes = replace(sizes, short=sides[0] or sizes.short, long=sides[1] or sizes.long)
     keys = sort_keys(state, sizes)
     if keys.problems:
         raise KeysDoNotFit(file, keys.problems)
@@ -136,7 +136,8 @@ def _unfinished(folder: Path, file: Path) -> bool:
 
 def preset_of(sizes: PublishedSizes) -> str | None:
     """Name of the published model that has these sizes."""
-    plain = replace(sizes, short=SHORT, long=LONG)
+    short, long = sides_of(sizes.backbone)
+    plain = replace(sizes, short=short, long=long)
     return next((name for name, known in PRESETS.items() if known == plain), None)
 
 

@@ -61,7 +61,8 @@ class PublishedFind(FindAdapter):
         table, calibration = read_prepared(folder)
         model, config = load_published(folder, device=device, dtype=kind), read_config(folder)
         network = model.network
-        preprocessing = f"short side {network.short}, long side at most {network.long}, pillow bilinear, padded to 32"
+        sides = f"short side {network.short}, long side at most {network.long}"
+        preprocessing = f"{sides}, pillow bilinear, padded to {network.stride}"
         space = Space(
             interface=str(config["name"]),
             checkpoint=str(config["checkpoint"]),

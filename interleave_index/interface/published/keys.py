@@ -18,9 +18,9 @@ from ...errors import ModelError
 from ...models.text.language import LLAMA_LAYER, UniclNetwork
 from ...models.vision.davit import DavitSizes
 from ...models.vision.focal import STAGES, FocalSizes
-from ...models.vision.pixel_decoder import channels_of
+from ...models.vision.sam_vit import sam_sizes
 from ..find.config import FindConfig
-from .network import PublishedNetwork, PublishedSizes
+from .network import BackboneSizes, PublishedNetwork, PublishedSizes, sides_of
 
 Shapes: TypeAlias = dict[str, tuple[int, ...]]
 DECODER, PREDICTOR = "sem_seg_head.pixel_decoder.", "sem_seg_head.predictor."
@@ -72,10 +72,11 @@ def sizes_of(state: Mapping[str, Tensor], heads: int = 8) -> PublishedSizes:
         _, ffn, layers = decoder_sizes(state)
         decoder = {"heads": 8, "ffn": ffn, "layers": layers}
         backbone = backbone_sizes(state)
+        short, long = sides_of(backbone)
         if f"{LANGUAGE}token_embedding.weight" in state or interface.text_width == interface.width == 512:
             blocks = _count(state, f"{LANGUAGE}resblocks.")
-            return PublishedSizes(backbone, decoder, interface, "unicl", blocks, 77, 77)
-        return PublishedSizes(backbone, decoder, interface, "llama", LLAMA_LAYER)
+            return PublishedSizes(backbone, decoder, interface, "unicl", blocks, 77, 77, short, long)
+        return PublishedSizes(backbone, decoder, interface, "llama", LLAMA_LAYER, short=short, long=long)
     except (KeyError, ValueError, IndexError) as error:
         raise ModelError(
             f"this is no checkpoint of FIND: it has {len(state)} tensors and not {' '.join(str(error).split())}; "
@@ -95,12 +96,11 @@ def decoder_sizes(state: Mapping[str, Tensor]) -> tuple[int, int, int]:
     return width, ffn, _count(state, encoder)
 
 
-def backbone_sizes(state: Mapping[str, Tensor]) -> FocalSizes | DavitSizes:
+def backbone_sizes(state: Mapping[str, Tensor]) -> BackboneSizes:
     """Sizes of the backbone in a state dict.
 
     Raises:
-        ModelError: another backbone.
-        KeyError: none.
+        KeyError: there is none of a known kind.
     """
     if "backbone.convs.0.proj.weight" in state:
         convs = [state[f"backbone.convs.{stage}.proj.weight"].shape for stage in range(STAGES)]
@@ -109,12 +109,12 @@ def backbone_sizes(state: Mapping[str, Tensor]) -> FocalSizes | DavitSizes:
             depths=tuple(_count(state, f"backbone.blocks.{stage}.") for stage in range(STAGES)),
             kernels=tuple(shape[-1] for shape in convs),
         )
+    if "backbone.pos_embed" in state:
+        return sam_sizes(state, "backbone.")
     stem = "backbone.layers.0.blocks.0."
-    if f"{stem}modulation.f.weight" not in state and "backbone.pos_embed" in state:
-        raise ModelError("the checkpoint has a SAM backbone, expected a Focal one or a DaViT; no other is supported")
     return FocalSizes(
         "focal_dw" if f"{stem}dw1.weight" in state else "focal",
-        channels_of(dict(state), DECODER)[0],
+        state["backbone.norm0.weight"].shape[0],
         tuple(_count(state, f"backbone.layers.{stage}.blocks.") for stage in range(STAGES)),
         _count(state, f"{stem}modulation.focal_layers."),
         state[f"{stem}modulation.focal_layers.0.0.weight"].shape[-1],

@@ -111,15 +111,19 @@ class PublishedModel:
 
         Args:
             photo: (H, W, 3) uint8.
-            short, long: sides that it is resized to; None takes those of the model.
+            short, long: sides that it is resized to; None takes those of the model, and so does a model whose
+                backbone knows one size alone.
         Raises:
             ShapeError: not such an array.
         """
         network = self.network
+        if network.one_size:
+            short = long = None
         pixels, resized = prepare(
             photo,
             short or network.short,
             long or network.long,
+            stride=network.stride,
             mean=network.pixel_mean,
             std=network.pixel_std,
         )
@@ -273,7 +277,7 @@ class PublishedModel:
     def _blank_pyramid(self) -> Pyramid:
         if self._blank is None:
             side = self.network.short
-            self._blank = self._pyramid(torch.zeros((1, 3, *padded_size((side, side)))))
+            self._blank = self._pyramid(torch.zeros((1, 3, *padded_size((side, side), self.network.stride))))
         return self._blank
 
     def reference(self, example: Example) -> Reference:

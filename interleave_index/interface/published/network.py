@@ -4,19 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from torch import Tensor, nn
 
+from ...errors import ConfigError
 from ...models.vision.davit import DAVIT_D3, DAVIT_D5, Davit, DavitSizes
 from ...models.vision.focal import FOCAL_L, FOCAL_T, FocalSizes, focal_backbone
 from ...models.vision.pixel_decoder import PixelDecoder, Pyramid
+from ...models.vision.sam_vit import SAM_B, SamBackbone, SamSizes
 from ...models.vision.tower import PIXEL_MEAN, PIXEL_STD
+from ...records import Size
 from ..find.config import FindConfig
 from ..find.network import FindInterface
-from .preparation import LONG, SHORT
+from .preparation import LONG, SHORT, STRIDE
 
 LanguageKind = Literal["llama", "unicl"]
+BackboneSizes: TypeAlias = FocalSizes | DavitSizes | SamSizes
+SIZES_OF: dict[str, type[FocalSizes | DavitSizes | SamSizes]] = {"davit": DavitSizes, "sam": SamSizes}  # else Focal
+SAM_SHORT = 1000 / 1024  # the shorter side that a SAM backbone is evaluated at, as a share of its input
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +30,7 @@ class PublishedSizes:
     """Sizes of a published model; the defaults are those of Focal-L with LLaMA.
 
     Attributes:
-        backbone: a Focal one or a DaViT.
+        backbone: a Focal one, a DaViT or SAM's.
         decoder: heads, ffn and layers of the pixel decoder's transformer; its width is that of the interface.
         interface: of the interface; `text_width` is the language model's.
         language: `llama` or `unicl`.
@@ -33,7 +39,7 @@ class PublishedSizes:
         short, long: photos are resized so that the shorter side is `short`, unless the longer one would pass `long`.
     """
 
-    backbone: FocalSizes | DavitSizes = FOCAL_L
+    backbone: BackboneSizes = FOCAL_L
     decoder: dict[str, int] = field(default_factory=lambda: {"heads": 8, "ffn": 2048, "layers": 6})
     interface: FindConfig = field(default_factory=FindConfig)
     language: LanguageKind = "llama"
@@ -47,7 +53,7 @@ class PublishedSizes:
     def from_json(cls, values: Mapping[str, Any]) -> PublishedSizes:
         """From what `asdict` makes of sizes, after a way through JSON."""
         plain: dict[str, Any] = {name: tuple(x) if isinstance(x, list) else x for name, x in values["backbone"].items()}
-        backbone = (DavitSizes if plain["kind"] == "davit" else FocalSizes)(**plain)
+        backbone = SIZES_OF.get(plain["kind"], FocalSizes)(**plain)
         return cls(**{**values, "backbone": backbone, "interface": FindConfig(**values["interface"])})
 
 
@@ -57,22 +63,41 @@ def unicl(sizes: PublishedSizes) -> PublishedSizes:
     return replace(sizes, interface=interface, language="unicl", language_layer=12, class_context=77)
 
 
-BACKBONES: dict[str, FocalSizes | DavitSizes] = {
+def sides_of(backbone: BackboneSizes) -> Size:
+    """Shorter and longest side that photos are resized to, as published for a backbone.
+
+    >>> sides_of(FOCAL_T), sides_of(SAM_B)
+    ((640, 1024), (1000, 1024))
+    """
+    if isinstance(backbone, SamSizes):
+        return round(SAM_SHORT * backbone.image_size), backbone.image_size
+    return SHORT, LONG
+
+
+def _preset(backbone: BackboneSizes) -> PublishedSizes:
+    short, long = sides_of(backbone)
+    return PublishedSizes(backbone=backbone, short=short, long=long)
+
+
+BACKBONES: dict[str, BackboneSizes] = {
     "focal-l": FOCAL_L,
     "focal-t": FOCAL_T,
     "davit-d3": DAVIT_D3,
     "davit-d5": DAVIT_D5,
+    "sam-b": SAM_B,
 }
-PRESETS = {f"find-{name}": PublishedSizes(backbone=backbone) for name, backbone in BACKBONES.items()}
+PRESETS = {f"find-{name}": _preset(backbone) for name, backbone in BACKBONES.items()}
 PRESETS |= {f"{name}-unicl": unicl(sizes) for name, sizes in PRESETS.items()}
 
 
-def backbone_of(sizes: FocalSizes | DavitSizes) -> nn.Module:
+def backbone_of(sizes: BackboneSizes) -> nn.Module:
     """A backbone of these sizes, randomly initialised, under the published names.
 
     Raises:
-        BackendMissing: kind `focal` without transformers.
+        BackendMissing: kind `focal` or `sam` without transformers.
     """
+    if isinstance(sizes, SamSizes):
+        return SamBackbone(sizes)
     return Davit(sizes) if isinstance(sizes, DavitSizes) else focal_backbone(sizes)
 
 
@@ -92,6 +117,7 @@ class FindNetwork(nn.Module):
 
     Attributes:
         pixel_mean, pixel_std: of the channels, 0 to 255, by which photos are normalised.
+        stride: inputs are padded to multiples of it; a SAM backbone takes its one square alone.
     """
 
     def __init__(
@@ -102,7 +128,15 @@ class FindNetwork(nn.Module):
         self.pixel_mean: tuple[float, ...] = PIXEL_MEAN
         self.pixel_std: tuple[float, ...] = PIXEL_STD
         self.backbone = backbone
+        self.stride = backbone.sizes.image_size if isinstance(backbone, SamBackbone) else STRIDE
+        if self.one_size and long > self.stride:
+            raise ConfigError(f"long side is {long}, expected at most {self.stride}, the side of the SAM backbone")
         self.sem_seg_head = _Head(decoder, FindInterface(interface))
+
+    @property
+    def one_size(self) -> bool:
+        """Whether the backbone takes inputs of one size alone, whatever the task."""
+        return isinstance(self.backbone, SamBackbone)
 
     @property
     def predictor(self) -> FindInterface:
@@ -110,7 +144,7 @@ class FindNetwork(nn.Module):
         return self.sem_seg_head.predictor
 
     def pyramid(self, pixels: Tensor) -> Pyramid:
-        """(B, 3, H, W) normalised pixels, sides multiples of 32, to the pyramid."""
+        """(B, 3, H, W) normalised pixels, sides multiples of `stride`, to the pyramid."""
         out: Pyramid = self.sem_seg_head.pixel_decoder(self.backbone(pixels))
         return out
 

@@ -16,7 +16,7 @@ from ...models.vision.tower import PIXEL_MEAN, PIXEL_STD
 from ...records import RGB, BoolMask, Size
 from ..find.adapter import View, check_photo
 
-STRIDE = 32  # input sides are padded to a multiple of it
+STRIDE = 32  # input sides are padded to a multiple of it, unless the backbone says otherwise
 SHORT, LONG = 640, 1024  # what the authors evaluate with
 
 
@@ -44,6 +44,7 @@ def prepare(
     short: int = SHORT,
     long: int = LONG,
     *,
+    stride: int = STRIDE,
     mean: Sequence[float] = PIXEL_MEAN,
     std: Sequence[float] = PIXEL_STD,
 ) -> tuple[Tensor, Size]:
@@ -51,6 +52,7 @@ def prepare(
 
     Args:
         photo: (H, W, 3) uint8, upright RGB.
+        stride: sides are padded to multiples of it.
         mean, std: of the channels, 0 to 255.
     Returns:
         (1, 3, h', w') float32, normalised, zeros where padded; and (h, w) without padding.
@@ -63,7 +65,7 @@ def prepare(
     picture = Image.fromarray(np.ascontiguousarray(photo)).resize((width, height), Image.Resampling.BILINEAR)
     pixels = torch.from_numpy(np.asarray(picture).copy()).permute(2, 0, 1).float()
     middle, spread = (torch.tensor(values).view(3, 1, 1) for values in (mean, std))
-    full = padded_size((height, width))
+    full = padded_size((height, width), stride)
     normalised = F.pad((pixels - middle) / spread, (0, full[1] - width, 0, full[0] - height))
     return normalised[None], (height, width)
 

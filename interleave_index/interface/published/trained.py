@@ -29,7 +29,7 @@ def load_trained(folder: Path, *, device: str = "cpu") -> PublishedFind:
     space = Space(
         interface=folder.resolve().name,
         checkpoint=sha256_of(folder / WEIGHTS),
-        preprocessing=f"long side at most {model.network.long}, pillow bilinear, padded to 32; "
+        preprocessing=f"long side at most {model.network.long}, pillow bilinear, padded to {model.network.stride}; "
         f"{config['pair']['vision']} with {config['pair']['language']}",
         dim=model.interface.config.width,
     )

@@ -7,7 +7,6 @@ library has it, so it is written here. Parameter names are the published ones un
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...errors import BackendMissing
+from .renaming import renamed, use_published_names
 
 FocalKind = Literal["focal", "focal_dw"]
 EXPANSION = 4  # of the MLP of a block
@@ -183,8 +183,7 @@ class FocalHf(nn.Module):
         found = _focalnet(sizes)
         self.embeddings, self.encoder = found.embeddings, found.encoder  # its own final norm is never used
         self.norm0, self.norm1, self.norm2, self.norm3 = (nn.LayerNorm(width) for width in sizes.channels)
-        self.register_state_dict_post_hook(_rename_out)  # type: ignore[no-untyped-call]
-        self.register_load_state_dict_pre_hook(_rename_in)  # type: ignore[no-untyped-call]
+        use_published_names(self, _NAMES)
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """(B, 3, H, W) normalised pixels to (res2, res3, res4, res5)."""
@@ -216,21 +215,7 @@ def published_name(name: str) -> str:
     >>> published_name("encoder.stages.2.layers.7.modulation.projection_in.weight")
     'layers.2.blocks.7.modulation.f.weight'
     """
-    for pattern, replacement in _NAMES:
-        name = re.sub(pattern, replacement, name)
-    return name
-
-
-def _rename_out(_: nn.Module, state: dict[str, Tensor], prefix: str, __: Any) -> None:
-    for key in [key for key in state if key.startswith(prefix)]:
-        state[prefix + published_name(key[len(prefix) :])] = state.pop(key)
-
-
-def _rename_in(module: nn.Module, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
-    for own in [name for name, _ in module.named_parameters()]:
-        known = prefix + published_name(own)
-        if known != prefix + own and known in state:
-            state[prefix + own] = state.pop(known)
+    return renamed(name, _NAMES)
 
 
 def _focalnet(sizes: FocalSizes) -> Any:

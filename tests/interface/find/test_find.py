@@ -43,6 +43,13 @@ def test_every_output_equals_the_published_modules():
     assert "out_all.pred_entity_pixel" in run.stdout and "aux_first.pred_masks" in run.stdout
 
 
+def test_the_unicl_tower_equals_the_published_one():
+    file = ROOT / "tests" / "data" / "find-unicl-tiny.pt"
+    run = subprocess.run([sys.executable, ROOT / "benchmarks" / "parity.py", file], capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "text.token_hidden" in run.stdout and "text.class_emb_norm" in run.stdout
+
+
 def test_parity_fails_when_a_weight_is_changed(reference, tmp_path):
     changed = dict(reference)
     changed["state_dict"] = dict(reference["state_dict"], class_embed=reference["state_dict"]["class_embed"] * 1.01)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from interleave_index.errors import InputError, ModelError, WeightsMissing
+from interleave_index.errors import ConfigError, InputError, ModelError, WeightsMissing
 from interleave_index.interface.find.prompter import Sentence, compose
 from interleave_index.interface.published.folder import load_published, load_tower, read_config
 from interleave_index.interface.published.importing import KeysDoNotFit, import_checkpoint, prepare
@@ -19,6 +19,7 @@ from interleave_index.interface.published.text import PublishedPrompter, TextCac
 from interleave_index.interface.registry import load
 from interleave_index.models.text.language import LlamaTower, TokenStates, UniclTower, tokens_of
 from interleave_index.models.vision.davit import DavitSizes
+from interleave_index.models.vision.sam_vit import SamSizes
 
 ROOT = Path(__file__).parents[3]
 PHOTO = np.random.default_rng(0).integers(0, 255, (48, 64, 3), np.uint8)
@@ -155,11 +156,11 @@ def test_an_import_that_was_not_finished_is_taken_up_again(state, llama, tmp_pat
         import_checkpoint(tmp_path / "other.pt", "late", language=str(llama[0]), home=tmp_path)
 
 
-def test_a_backbone_that_is_not_supported_is_named(state, tmp_path):
-    sam = {key: value for key, value in state.items() if not key.startswith("backbone.")}
-    torch.save(sam | {"backbone.pos_embed": torch.zeros(1)}, tmp_path / "sam.pt")
-    with pytest.raises(ModelError, match="SAM backbone, expected a Focal one or a DaViT"):
-        import_checkpoint(tmp_path / "sam.pt", "sam", home=tmp_path)
+def test_a_backbone_that_is_not_supported_is_refused(state, tmp_path):
+    other = {key: value for key, value in state.items() if not key.startswith("backbone.")}
+    torch.save(other | {"backbone.stem.weight": torch.zeros(1)}, tmp_path / "other.pt")
+    with pytest.raises(ModelError, match=r"no checkpoint of FIND: it has \d+ tensors and not 'backbone\.norm0"):
+        import_checkpoint(tmp_path / "other.pt", "other", home=tmp_path)
 
 
 def test_a_name_is_never_taken_twice_and_never_a_path(imported, home):
@@ -242,6 +243,24 @@ def test_a_checkpoint_with_a_davit_is_imported_and_sees(toys, tmp_path):
     model = load_published(found.folder)
     assert PublishedSizes.from_json(read_config(found.folder)["sizes"]).backbone == sizes.backbone
     assert np.isfinite(model.encode_image(model.view(PHOTO))[1]).all()
+
+
+def test_a_checkpoint_with_a_sam_backbone_is_imported_and_sees_its_one_size_whatever_is_asked(toys, tmp_path):
+    backbone = SamSizes(
+        width=32, depth=2, heads=2, inner=64, patch=16, window=2, whole=(1,), image_size=96, channels=(8, 16, 16, 32)
+    )
+    sizes = replace(toys.tiny_sizes(), backbone=backbone, short=94, long=96)
+    torch.save(toys.random_state(sizes), tmp_path / "sam.pt")
+    found = import_checkpoint(tmp_path / "sam.pt", "sam", home=tmp_path)
+    model = load_published(found.folder)
+    assert PublishedSizes.from_json(read_config(found.folder)["sizes"]) == replace(
+        sizes, decoder=model.network.sizes.decoder, interface=model.interface.config
+    )
+    view = model.view(PHOTO, short=800, long=1333)
+    assert (view.resized, view.padded) == ((72, 96), (96, 96))
+    assert np.isfinite(model.encode_image(view)[1]).all()
+    with pytest.raises(ConfigError, match="long side is 100, expected at most 96"):
+        load_published(import_checkpoint(tmp_path / "sam.pt", "large", sides=(94, 100), home=tmp_path).folder)
 
 
 # --- language --------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from ..calibration import Calibration
 from ..protocol import Capabilities, Interface
 from .loading import checksum
 from .model import Read
+from .prompts import question_of
 
 RELEASED = "rui-qian/READ-LLaVA-v1.5-7B-for-ReasonSeg-valset"
 
@@ -46,8 +47,9 @@ class ReadInterface(Interface):
         self._folder, self._device = folder, device
 
     @cached_property
-    def _model(self) -> Read:
-        return Read(self._folder, device=self._device)
+    def model(self) -> Read:
+        """READ itself, loaded when it is first asked."""
+        return Read.load(self._folder, device=self._device)
 
     @property
     def space(self) -> Space:
@@ -75,17 +77,21 @@ class ReadInterface(Interface):
     def ground(self, photo: RGB, query: ResolvedQuery) -> list[GroundedMask]:
         """See `Interface.ground`: one question an entity; the rung is ``read``, or ``absent`` where it denies.
 
-        The score is the predicted IoU of the mask, which is no cosine.
+        The photo is read once for all of them, and for the queries that follow. The score is the predicted IoU of the
+        mask, which is no cosine.
 
         Raises:
             InputError: an entity is a picture.
         """
         size = size_of(photo)
         grounded: list[GroundedMask] = []
-        for number, part in enumerate(part for part in query if part.role == "entity"):
+        entities = [part for part in query if part.role == "entity"]
+        for part in entities:
             if part.kind != "text":
                 raise InputError(f"READ reads words only, {part.label} is a picture; leave --model read out for it")
-            segments = [one for one in self._model.ask(photo, part.label).segments if one.mask.any()]
+        answers = self.model.answer(photo, [question_of(part.label) for part in entities])
+        for number, answer in enumerate(answers):
+            segments = [one for one in answer.segments if one.mask.any()]
             for one in segments:
                 grounded.append(GroundedMask(number, encode_rle(one.mask), box_of(one.mask), one.quality, "read", True))
             if not segments:

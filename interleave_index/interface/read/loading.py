@@ -19,9 +19,9 @@ from ...errors import WeightsMissing
 from ...models.hub import local, pretrained
 from ...models.hub.pixels import CLIP_MEAN, CLIP_STD, Preprocessing
 from .keys import HEAD, LLAVA, SAM, place_of, sam_sizes
+from .prompts import SPECIAL
 
 CLIP = "openai/clip-vit-large-patch14-336"
-SPECIAL = ("[SEG]", "<im_start>", "<im_end>")
 LLAMA_KEYS = (  # of config.json
     *("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads"),
     *("rms_norm_eps", "max_position_embeddings", "rope_theta", "hidden_act"),

@@ -32,7 +32,7 @@ class Pyramid(NamedTuple):
     deep: Tensor | None = None
 
 
-class _NormedConv(nn.Conv2d):
+class NormedConv(nn.Conv2d):
     """Convolution without bias, then GroupNorm, optionally ReLU."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, *, relu: bool, groups: int) -> None:
@@ -42,6 +42,7 @@ class _NormedConv(nn.Conv2d):
         nn.init.kaiming_uniform_(self.weight, a=1)
 
     def forward(self, input: Tensor) -> Tensor:
+        """(B, inputs, h, w) to (B, outputs, h, w)."""
         out = self.norm(super().forward(input))
         return F.relu(out) if self.relu else out
 
@@ -91,10 +92,10 @@ class PixelDecoder(nn.Module):
         self.input_proj = nn.Conv2d(channels[3], width, 1)
         self.transformer = _Transformer(layers, width, heads, ffn)
         self.adapter_1, self.adapter_2, self.adapter_3 = (
-            _NormedConv(inputs, width, 1, relu=False, groups=groups) for inputs in channels[:3]
+            NormedConv(inputs, width, 1, relu=False, groups=groups) for inputs in channels[:3]
         )
         self.layer_1, self.layer_2, self.layer_3, self.layer_4 = (
-            _NormedConv(width, width, 3, relu=True, groups=groups) for _ in range(4)
+            NormedConv(width, width, 3, relu=True, groups=groups) for _ in range(4)
         )
         self.mask_features = nn.Conv2d(width, width, 3, padding=1)
 

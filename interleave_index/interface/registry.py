@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ..models.segmenters.grounders import Grounders
     from .dual.proposals import Proposer
     from .protocol import Interface
+    from .reranker import Reranker
 
 
 @dataclass(frozen=True, slots=True)
@@ -374,6 +375,31 @@ def load_proposer(name: str, device: str) -> Proposer:
     named = f"{model.folder.name} {local.checkpoint_of(model.folder)[:8]}"
     segmenter = part.build(model.folder, device=device)
     return AutomaticMasks(segmenter, named) if part.proposes == "prompts" else UniversalMasks(segmenter, named)
+
+
+RERANKERS = ("qwen3_vl",)  # `model_type` of those that answer yes or no
+
+
+def load_reranker(name: str, *, device: str = "auto", dtype: str = "auto") -> Reranker:
+    """A model that is shown a query and a photo together and says whether they fit. Opens no connection.
+
+    Args:
+        name: a folder, or a pulled model such as ``Qwen/Qwen3-VL-Reranker-2B``.
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        dtype: ``auto``, ``float32``, ``bfloat16`` or ``float16``.
+    Raises:
+        WeightsMissing, ModelError, BackendMissing: it cannot be built.
+    """
+    model = find(name)
+    model_type = model.config.get("model_type")
+    if model_type not in RERANKERS:
+        raise ModelError(
+            f"models.reranker names {name}, which holds a model of type {model_type!r}, expected one of "
+            f"{', '.join(RERANKERS)} such as Qwen/Qwen3-VL-Reranker-2B"
+        )
+    from .vlm.reranker import QwenReranker
+
+    return QwenReranker(model.folder, device=torch_device(device), dtype=dtype)
 
 
 def torch_device(name: str) -> str:

@@ -7,7 +7,7 @@ photos and regions of the index runs on stored vectors alone.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -17,7 +17,19 @@ from ..config import QuerySettings
 from ..errors import InputError, NotInIndex
 from ..grammar import Query
 from ..interface.protocol import Interface
-from ..records import RGB, Answer, EntityHit, Filters, Floats, Hit, Photo, PhotoEncoding, Space
+from ..records import (
+    RGB,
+    Answer,
+    EntityHit,
+    Filters,
+    Floats,
+    Hit,
+    Photo,
+    PhotoEncoding,
+    Reranked,
+    Reranking,
+    Space,
+)
 from ..records.texts import TEXT_KINDS, TextHit, TextKind, TextMatch
 from .alone import ground_alone
 from .blocks import block_of, take
@@ -37,6 +49,7 @@ from .verdicts import Verdicts, judge_library, judge_named_photo, judged_parts
 if TYPE_CHECKING:
     from ..storage.rows import StoredVectors
     from ..storage.store import Store
+    from .rerank import SecondStage
 
 Target = Literal["photos", "texts", "both"]
 TARGETS: tuple[Target, ...] = get_args(Target)
@@ -63,6 +76,7 @@ def search(
     text_kinds: Collection[TextKind] = (),
     liked: Collection[int] = (),
     unliked: Collection[int] = (),
+    second_stage: SecondStage | None = None,
 ) -> Answer:
     """Rank the photos of the active space for one query, and tie its parts to the hits.
 
@@ -85,6 +99,7 @@ def search(
         text_kinds: kinds of sources that passages may come from; none of them takes every kind.
         liked, unliked: ids of photos that the user called right, which draw the query towards them, and wrong, which
             push it away and are no hits.
+        second_stage: has the best photos looked at again by a reranker.
     Returns:
         Hits, best first, ties by photo id; no hits when nothing is indexed or the filters leave nothing. A query that
         is one indexed photo, or a part of one, finds that photo first, with relevance 1.
@@ -130,17 +145,20 @@ def search(
         texts = tuple(search_texts(store, space_id, context, photo_ids, (skip, skip + top_k), text_kinds))
         if target == "texts":
             return Answer(str(query), "exact", (), (*context.notes, *text_notes(context, store, texts)), texts=texts)
-    options = (filters or Filters(), mode, (skip, skip + top_k), left_out)
+    # what is reranked is ranked from the first photo on, whichever are shown
+    span = (skip, skip + top_k) if second_stage is None else (0, max(skip + top_k, second_stage.count))
+    options = (filters or Filters(), mode, span, left_out)
     try:
         ranked = _ranked(store, space_id, context, *options)
     except NotInIndex:  # a photo was taken out between the look at the indexes and the look at the catalog
         ranked = _ranked(store, space_id, context, *options)
+    if second_stage is not None:
+        ranked = _reranked(ranked, second_stage, store, space_id, context, load_picture, cache, (skip, skip + top_k))
     hits = _hits(store, space_id, context, ranked, ground, load_picture, cache, skip)
     cutoff = ranked.verdicts.whole.cutoff
     notes = answer_notes(context, ranked.verdicts, hits, every_photo=ranked.path == "exact" and ranked.looked_at > 0)
-    return Answer(
-        str(query), ranked.path, tuple(hits), (*notes, *text_notes(context, store, texts or ())), cutoff, texts
-    )
+    all_notes = (*notes, *text_notes(context, store, texts or ()))
+    return Answer(str(query), ranked.path, tuple(hits), all_notes, cutoff, texts, ranked.reranking)
 
 
 def _hits(
@@ -170,7 +188,8 @@ def _hits(
             load_pixels = partial(indexed_pixels, store, photo, load_picture, cache)
             entities = ground_photo(context, photo, stored, asked, depth, load_pixels)
         total = float(ranked.scores.total[row])
-        hits.append(Hit(skip + len(hits) + 1, photo, total, relevance, entities, text=ranked.texts[row]))
+        reranked = ranked.reranked[row] if ranked.reranked else None
+        hits.append(Hit(skip + len(hits) + 1, photo, total, relevance, entities, (), (), ranked.texts[row], reranked))
     return hits
 
 
@@ -240,7 +259,8 @@ def ground(
 class _Ranked:
     """Photos of one span of the ranking, best first: the path taken, their vectors, scores and chances.
 
-    `looked_at` is how many photos were scored for it, `texts` what the texts of each added.
+    `looked_at` is how many photos were scored for it, `texts` what the texts of each added, `reranked` what a reranker
+    made of each, where there was one, and `reranking` what is to be told of that.
     """
 
     path: Path
@@ -250,6 +270,8 @@ class _Ranked:
     relevance: Floats
     verdicts: Verdicts
     texts: Sequence[TextMatch | None] = ()
+    reranked: Sequence[Reranked | None] = ()
+    reranking: Reranking | None = None
 
 
 def _ranked(
@@ -316,6 +338,43 @@ def _ranked(
     shown = take(block, best)
     matches = texts.matches(shown.photo_ids)
     return _Ranked(chosen.path, len(ids), shown, scores.rows(best), relevance[best], verdicts, matches)
+
+
+def _reranked(
+    ranked: _Ranked,
+    stage: SecondStage,
+    store: Store,
+    space_id: int,
+    context: QueryContext,
+    load_picture: LoadPicture,
+    cache: PixelCache,
+    span: tuple[int, int],
+) -> _Ranked:
+    """A ranking from the first photo on as a reranker puts it, then cut to this span."""
+    from .rerank import FirstStage, rerank
+
+    first = FirstStage(
+        ranked.block.photo_ids.tolist(),
+        ranked.relevance,
+        ranked.verdicts.whole.cutoff,
+        ranked.texts,
+        own_photo(context.query),
+        context.settings.cutoff,
+    )
+    made = rerank(stage, store, space_id, context.query, first, load_picture, cache)
+    context.notes += made.notes
+    shown = slice(*span)
+    rows = np.array(made.order[shown], np.int64)
+    return replace(
+        ranked,
+        block=take(ranked.block, rows),
+        scores=ranked.scores.rows(rows),
+        relevance=made.relevance[shown],
+        verdicts=replace(ranked.verdicts, whole=replace(ranked.verdicts.whole, fixed=made.cutoff)),
+        texts=[ranked.texts[row] for row in rows],
+        reranked=made.reranked[shown],
+        reranking=made.report,
+    )
 
 
 def _nothing(store: Store, space_id: int, context: QueryContext, path: Path) -> _Ranked:

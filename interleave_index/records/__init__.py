@@ -11,6 +11,8 @@ from .answers import (
     Hit,
     Photo,
     Region,
+    Reranked,
+    Reranking,
 )
 from .encodings import (
     NOWHERE,
@@ -82,6 +84,8 @@ __all__ = [
     "RGB",
     "Region",
     "RegionRef",
+    "Reranked",
+    "Reranking",
     "ResolvedPart",
     "ResolvedQuery",
     "Rle",

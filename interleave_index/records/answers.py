@@ -105,11 +105,42 @@ class EntityHit:
 
 
 @dataclass(frozen=True, slots=True)
+class Reranked:
+    """What a reranker made of one hit.
+
+    Attributes:
+        score: its chance that the photo answers the query, 0 to 1; it is the relevance of the hit.
+        was: rank of the photo before, from 1.
+    """
+
+    score: float
+    was: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {"score": self.score, "was": self.was}
+
+
+@dataclass(frozen=True, slots=True)
+class Reranking:
+    """The second stage of one answer: which model looked at how many photos, and how many seconds it took."""
+
+    model: str
+    photos: int
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {"model": self.model, "photos": self.photos, "seconds": self.seconds}
+
+
+@dataclass(frozen=True, slots=True)
 class Hit:
     """One ranked answer. `relevance` is calibrated, 0 to 1; `stack` names photos folded into this hit.
 
     `notes` is what the caller should know of a photo that was grounded by itself; those of a search are in its answer.
-    `text` is what the photo's texts and file names added to its score, None where they added nothing.
+    `text` is what the photo's texts and file names added to its score, None where they added nothing; `reranked` what
+    a reranker made of it, None where none looked at it.
     """
 
     rank: int
@@ -120,12 +151,13 @@ class Hit:
     stack: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
     text: TextMatch | None = None
+    reranked: Reranked | None = None
 
     def __repr__(self) -> str:
         return f"Hit({self.rank}, {self.photo!r}, score={self.score:.3f}, relevance={self.relevance:.2f})"
 
     def to_json(self) -> dict[str, Any]:
-        """The hit as plain JSON values; see docs/cli.md. ``notes`` and ``text`` only where there are some."""
+        """The hit as plain JSON values; see docs/cli.md. ``notes``, ``text``, ``rerank`` only where there are some."""
         values: dict[str, Any] = {
             "rank": self.rank,
             "photo_id": self.photo.id,
@@ -155,6 +187,8 @@ class Hit:
             values["notes"] = list(self.notes)
         if self.text is not None:
             values["text"] = self.text.to_json()
+        if self.reranked is not None:
+            values["rerank"] = self.reranked.to_json()
         return values
 
 
@@ -169,6 +203,7 @@ class Answer(Sequence[Hit]):
         notes: what the caller should know, such as stored vectors that stood in for lost pixels.
         cutoff: relevance from which a hit counts as meant; above all of them where nothing of the library is.
         texts: passages, best first, where these were asked for; None where they were not.
+        reranking: the second stage, where there was one.
     """
 
     query: str
@@ -177,6 +212,7 @@ class Answer(Sequence[Hit]):
     notes: tuple[str, ...] = ()
     cutoff: float = 0.5
     texts: tuple[TextHit, ...] | None = None
+    reranking: Reranking | None = None
 
     def __repr__(self) -> str:
         best = f", best {self.hits[0]!r}" if self.hits else ""
@@ -202,7 +238,7 @@ class Answer(Sequence[Hit]):
         return sum(map(self.meant, self.hits))
 
     def to_json(self) -> dict[str, Any]:
-        """The answer as plain JSON values; see docs/cli.md. ``texts`` only where passages were asked for."""
+        """The answer as plain JSON values; see docs/cli.md. ``texts`` and ``rerank`` only where they were asked for."""
         values: dict[str, Any] = {
             "query": self.query,
             "path": self.path,
@@ -210,4 +246,6 @@ class Answer(Sequence[Hit]):
             "notes": list(self.notes),
             "hits": [hit.to_json() for hit in self.hits],
         }
+        if self.reranking is not None:
+            values["rerank"] = self.reranking.to_json()
         return values if self.texts is None else values | {"texts": [hit.to_json() for hit in self.texts]}

@@ -6,7 +6,7 @@ import os
 from datetime import date, datetime
 from typing import Any
 
-from ..records import Answer, EntityHit, Grounding, Hit, Photo, Region, Rle
+from ..records import Answer, EntityHit, Grounding, Hit, Photo, Region, Reranked, Reranking, Rle
 from ..records.texts import Passage, PhraseHit, TextHit, TextMatch
 
 
@@ -23,7 +23,8 @@ def answer_of(values: dict[str, Any]) -> Answer:
     """An answer from `dataclasses.asdict` of it, after its way through JSON."""
     hits = tuple(hit_of(hit) for hit in values["hits"])
     texts = None if values["texts"] is None else tuple(map(_text_hit, values["texts"]))
-    return Answer(values["query"], values["path"], hits, tuple(values["notes"]), values["cutoff"], texts)
+    reranking = None if values["reranking"] is None else Reranking(**values["reranking"])
+    return Answer(values["query"], values["path"], hits, tuple(values["notes"]), values["cutoff"], texts, reranking)
 
 
 def hit_of(values: dict[str, Any]) -> Hit:
@@ -32,8 +33,9 @@ def hit_of(values: dict[str, Any]) -> Hit:
     photo = Photo(**{**values["photo"], "taken_at": datetime.fromisoformat(taken) if taken else None})
     entities = tuple(_entity(entity) for entity in values["entities"])
     text = None if values["text"] is None else _text_match(values["text"])
+    reranked = None if values["reranked"] is None else Reranked(**values["reranked"])
     more = _tuples(values, "stack", "notes")
-    return Hit(**{**values, "photo": photo, "entities": entities, "text": text, **more})
+    return Hit(**{**values, "photo": photo, "entities": entities, "text": text, "reranked": reranked, **more})
 
 
 def _entity(values: dict[str, Any]) -> EntityHit:

@@ -22,6 +22,7 @@ from ...models.hub.pretrained import build, reader
 from ...records import RGB, Floats
 from .families import FAMILIES, Family
 from .pixels import Pixels
+from .words import PromptWords
 
 MOST_TOKENS = 8192  # of an input without pictures, as both families are run by their authors
 
@@ -90,11 +91,10 @@ class InterleavedEncoder:
         self.pixels: Pixels = family.pixels_of(folder)
         model = build(folder, family.model_class, device, self.dtype)
         self.dim = _width(int(getattr(model.config.text_config, family.length)), width)
-        self._tokenizer = reader(folder, "AutoTokenizer")
-        self._family = family(model, self._tokenizer, self.pixels)
-        added = self._tokenizer.added_tokens_decoder.values()
-        self._marks = sorted((token.content for token in added if token.special), key=len, reverse=True)
-        frame = len(self._tokenizer(self._family.framed("", worded=True))["input_ids"])
+        tokenizer = reader(folder, "AutoTokenizer")
+        self._family = family(model, tokenizer, self.pixels)
+        self._words = PromptWords(tokenizer)
+        frame = self._words.count(self._family.framed("", worded=True))
         positions = int(model.config.text_config.max_position_embeddings)
         self._text_length = max(1, min(MOST_TOKENS, positions) - frame)
 
@@ -131,7 +131,7 @@ class InterleavedEncoder:
 
     def beyond_context(self, text: str) -> str:
         """The end of a text that lies beyond what the model reads; mostly empty."""
-        return text[len(self._within(text, self._text_length)[0]) :]
+        return text[len(self._words.within(text, self._text_length)[0]) :]
 
     def _written(self, sentence: Sentence) -> str:
         """The input of a sentence, with a place for every picture."""
@@ -139,27 +139,12 @@ class InterleavedEncoder:
         worded = False
         for piece in sentence:
             if isinstance(piece, str):
-                words, left = self._within(piece, left)
+                words, left = self._words.within(piece, left)
                 worded = worded or bool(words)
-                pieces.append(self._plain(words))
+                pieces.append(self._words.plain(words))
             else:
                 pieces.append(self._family.picture(self.pixels.tokens(piece)))
         return self._family.framed(" ".join(piece for piece in pieces if piece), worded=worded)
-
-    def _within(self, words: str, tokens: int) -> tuple[str, int]:
-        """The beginning of some words that takes at most so many tokens, and how many tokens are left after it."""
-        places = self._tokenizer(
-            self._plain(words), add_special_tokens=False, return_offsets_mapping=True, verbose=False
-        )["offset_mapping"]
-        if len(places) <= tokens:
-            return words, tokens - len(places)
-        return words[: places[tokens][0]], 0
-
-    def _plain(self, words: str) -> str:
-        """Words in which no mark of the prompt is one: what a user writes must not end it."""
-        for mark in self._marks:
-            words = words.replace(mark, " " * len(mark))
-        return words
 
     def _unit(self, vectors: Tensor) -> Floats:
         """The first numbers of each vector, scaled to length 1."""

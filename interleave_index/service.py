@@ -11,6 +11,7 @@ import os
 import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, replace
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from types import TracebackType
@@ -126,6 +127,9 @@ class Index:
         progress: Callable[[IngestProgress], None] | None = None,
         stop: threading.Event | None = None,
         within: Sequence[Path] | None = None,
+        retry: bool = False,
+        reread: bool = False,
+        really: bool = False,
     ) -> IngestReport:
         """Take in every picture in files and folders, in transactions of at most `config.ingest.batch` photos.
 
@@ -137,6 +141,11 @@ class Index:
             progress: called at most ten times a second.
             stop: set it from another thread to end the run as one Ctrl-C does.
             within: folders that links must stay in; None lets them lead anywhere.
+            retry: try files again that failed before, though they did not change since.
+            reread: read files again though neither their size nor their time changed; where the content is the same,
+                vectors stay.
+            really: call photos missing even where a folder looks like a disk that is not there (it is empty, or most of
+                its photos are gone at once).
         Returns:
             Counts of files by outcome; a file that cannot be read is in `failed` and never stops the run. One
             Ctrl-C finishes the batch in flight and gives the report of what was done, `interrupted`.
@@ -160,6 +169,9 @@ class Index:
             thumbnail_side=limits.thumbnail_side,
             text_kinds=tuple(kind for kind in TEXT_KINDS if kind in limits.text),
             exclude=limits.exclude,
+            retry=retry,
+            reread=reread,
+            really=really,
         )
         allowed = None if within is None else [os.path.realpath(folder) for folder in within]
         report = ingest(
@@ -207,13 +219,19 @@ class Index:
         """What was forgotten for good: files, folders and contents, by name."""
         return self._store.exclusions()
 
-    def prune(self) -> int:
-        """Forget every photo without a present location; gives their number."""
-        return self._store.prune()
+    def prune(self, grace_days: float = 0) -> int:
+        """Forget every photo of which no file is left; gives their number.
 
-    def prunable(self) -> Prunable:
+        Args:
+            grace_days: keep what was found to be missing within so many days.
+        Raises:
+            InputError: it is negative.
+        """
+        return self._store.prune(_days_ago(grace_days))
+
+    def prunable(self, grace_days: float = 0) -> Prunable:
         """What `prune` would take out, and which folders are gone as a whole, such as a drive that is not mounted."""
-        return self._store.prunable()
+        return self._store.prunable(_days_ago(grace_days))
 
     def optimize(self, progress: Callable[[int, int], None] | None = None) -> None:
         """Fold what was written since into the next generation of the FAISS files; does nothing to an empty index.
@@ -630,6 +648,16 @@ def build_interface(config: Config) -> Interface:
 
 def _parsed(query: Query | str) -> Query:
     return Query.parse(query) if isinstance(query, str) else query
+
+
+def _days_ago(days: float) -> datetime | None:
+    """The moment so many days ago, in UTC without a zone; None for 0, which is no bound."""
+    if not days >= 0:
+        raise InputError(f"a grace of {days} days was given, expected 0 or more")
+    try:
+        return datetime.now(UTC).replace(tzinfo=None) - timedelta(days=days) if days else None
+    except OverflowError:
+        return datetime.min
 
 
 def _all_missing(photos: int) -> str:

@@ -35,6 +35,7 @@ BUNDLED = "find-mini"
 SHOWN_FAILURES = 3  # by `status`
 SKIPPED = 3  # status of a run that finished but could not read files that it had not met before
 INTERRUPTED = 130  # by Ctrl-C
+GRACE_DAYS = 7.0  # a disk may be away for some days before what it holds is forgotten
 
 
 def ingest(
@@ -59,6 +60,13 @@ def ingest(
         list[str] | None,
         typer.Option(metavar="PATTERN", help="Leave files or folders out, in gitignore's form; may be repeated."),
     ] = None,
+    retry: Annotated[bool, typer.Option("--retry", help="Try files that failed before once more.")] = False,
+    reread: Annotated[
+        bool, typer.Option("--reread", help="Read files again whose size and time did not change.")
+    ] = False,
+    really: Annotated[
+        bool, typer.Option("--really", help="Call photos missing even where a whole folder seems to be gone.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Take photos and the texts beside them into the index. Runs again for free, and notices what changed."""
@@ -74,7 +82,13 @@ def ingest(
     }
     with opened(index, config, create=True, **flags) as found, show.progress_bar("ingest") as update:
         first = found.status()["space"] is None
-        report = found.ingest(paths, progress=lambda step: update(*how_far(step), how_it_goes(step)))
+        report = found.ingest(
+            paths,
+            progress=lambda step: update(*how_far(step), how_it_goes(step)),
+            retry=retry,
+            reread=reread,
+            really=really,
+        )
         bundled = found.config.models.interface == BUNDLED
         filled = (row for row in found.spaces() if row.state != "active" and row.encodings)
         beside = next((row for row in filled if row.space == found.interface.space), None)
@@ -214,55 +228,58 @@ def _name_forgotten(rows: Sequence[Exclusion], as_json: bool) -> None:
 def prune(
     index: IndexOption = None,
     config: ConfigOption = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do it; else only say what would be forgotten.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be forgotten.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    grace: Annotated[
+        float, typer.Option(metavar="DAYS", min=0, help="Keep what is missing for less than so many days.")
+    ] = GRACE_DAYS,
     as_json: JsonOption = False,
 ) -> None:
-    """Forget photos and texts whose files are all gone. Asks first. Files that come back are taken in anew."""
+    """Forget photos and texts whose files are gone for a while. Says first what it would do; --yes does it."""
     with opened(index, config) as found:
-        due, texts = found.prunable(), int(found.status()["texts"]["missing"])
+        due = found.prunable(grace)
         for folder, files in due.gone_folders:
             show.note(
                 f"warning: nothing is left of {shown_path(folder)} ({number_of(files, 'file')} of the index); "
                 "if that is a disk, connect it and ingest again instead"
             )
-        what = _prunable_in_words(due, texts)
-        if dry_run:
-            folders = [{"path": folder, "files": files} for folder, files in due.gone_folders]
-            if as_json:
-                counts = {"photos": due.photos, "locations": due.locations, "texts": texts}
-                show.emit_json(counts | {"gone_folders": folders})
-            else:
-                show.say(f"{what} would be forgotten")
+        if due.waiting:
+            show.note(
+                f"{number_of(due.waiting, 'path')} missing for less than {grace:g} days stay; --grace 0 takes them too"
+            )
+        if dry_run or not yes:
+            _say_prunable(due, as_json, hint="" if dry_run else "; --yes does it")
             return
-        if due.photos or due.locations or texts:
-            _confirm_prune(what, yes)
-        gone = found.prune()
+        gone = found.prune(grace)
     if as_json:
         show.emit_json({"forgotten": gone})
+    elif due.texts:
+        show.say(f"{number_of(gone, 'photo')} and {number_of(due.texts, 'text')} forgotten")
     else:
-        show.say(
-            f"{number_of(gone, 'photo')} and {number_of(texts, 'text')} forgotten" if texts else f"{gone} forgotten"
-        )
+        show.say(f"{gone} forgotten")
 
 
-def _prunable_in_words(due: Prunable, texts: int) -> str:
+def _say_prunable(due: Prunable, as_json: bool, hint: str) -> None:
     """How much would be forgotten; texts are named where there are any."""
-    photos, paths = number_of(due.photos, "photo"), number_of(due.locations, "path")
-    return f"{photos}, {paths} and {number_of(texts, 'text')}" if texts else f"{photos} and {paths}"
+    if as_json:
+        counts = {"photos": due.photos, "locations": due.locations, "texts": due.texts, "waiting": due.waiting}
+        show.emit_json(counts | {"gone_folders": [{"path": path, "files": files} for path, files in due.gone_folders]})
+        return
+    what = f"{number_of(due.photos, 'photo')} and {number_of(due.locations, 'path')}"
+    if due.texts:
+        what = (
+            f"{number_of(due.photos, 'photo')}, {number_of(due.locations, 'path')} and {number_of(due.texts, 'text')}"
+        )
+    anything = due.photos or due.locations or due.texts
+    show.say(f"{what} would be forgotten{hint if anything else ''}")
 
 
-def _confirm_prune(what: str, yes: bool) -> None:
-    """Ask before anything is taken out; where nobody can be asked, --yes has to say it."""
-    _confirm(f"Forget {what} whose files are gone?", yes, ", or --dry-run to look first")
-
-
-def _confirm(question: str, yes: bool, instead: str = "") -> None:
+def _confirm(question: str, yes: bool) -> None:
     """Ask; where nobody can be asked, --yes has to say it."""
     if yes:
         return
     if not sys.stdin.isatty():
-        show.note(f"{question} Nothing was done: give --yes{instead}")
+        show.note(f"{question} Nothing was done: give --yes")
         raise typer.Exit(1)
     typer.confirm(question, abort=True, err=True)
 

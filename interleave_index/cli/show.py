@@ -163,6 +163,12 @@ def emit_report(report: IngestReport) -> None:
         say(f"not read: {', '.join(passed)}")
     if report.new_failures:
         emit_failed(report.new_failures, title="skipped")
+    for root in report.unmounted:
+        count = "its photo is" if root.photos == 1 else f"its {root.photos} photos are"
+        note(
+            f"warning: {shown_path(root.path)} looks like a disk that is not there ({root.why}), so {count} not called "
+            "missing; `ingest --really` does so"
+        )
 
 
 def _passed_over(kind: str, count: int) -> str:

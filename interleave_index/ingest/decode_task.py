@@ -17,6 +17,7 @@ from ..records import RGB, PhotoFacts
 from ..records.texts import SourceText
 from ..regular import os_words, sha256_of
 from .decode import Decoded, decode, read_file, read_text
+from .file_dates import date_beside
 from .phash import phash
 from .scan import file_time
 from .thumbnail import shrink, thumbnail_file, write_thumbnail
@@ -135,7 +136,7 @@ def work(task: Task, recipe: Recipe) -> tuple[Reply, RGB | None]:
         pixels = _pixel_hash(decoded)
         if pixels in recipe.forgotten_pixels and not {known["sha256"], pixels} & set(task.known):
             return Reply(**known, left_out="forgotten"), None
-        photo, rgb = _photo(decoded, known["sha256"], pixels, recipe), decoded.rgb
+        photo, rgb = _photo(task.path, decoded, known["sha256"], pixels, recipe), decoded.rgb
         known["more_pages"] = decoded.more_pages
         clock.lap("small")
     except (FileNotFoundError, NotADirectoryError):
@@ -151,13 +152,15 @@ def work(task: Task, recipe: Recipe) -> tuple[Reply, RGB | None]:
     return Reply(**known, facts=photo, shape=rgb.shape), rgb
 
 
-def _photo(decoded: Decoded, sha256: str, pixels: str, recipe: Recipe) -> PhotoFacts:
-    """Facts of a photo; writes its thumbnail."""
+def _photo(path: str, decoded: Decoded, sha256: str, pixels: str, recipe: Recipe) -> PhotoFacts:
+    """Facts of a photo, its date from beside the file where the file itself has none; writes its thumbnail."""
     small = shrink(decoded.rgb, recipe.thumbnail_side)
     # A thumbnail that cannot be written is no reason to lose the photo: it is made again when it is wanted.
     with contextlib.suppress(OSError):
         write_thumbnail(thumbnail_file(recipe.thumbnails, sha256), small)
     facts = replace(decoded.facts(sha256, phash(small)), pixels=pixels)
+    if facts.taken_at is None:
+        facts = replace(facts, taken_at=date_beside(path))
     return facts if recipe.texts else replace(facts, text=None)
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from ..errors import BackendMissing, ConfigError
 from ..interface.protocol import Interface
 from ..records import IngestReport
+from ..records.ingested import Unmounted
 from ..records.texts import TEXT_KINDS, TextKind
 from ..storage.exclusions import Exclusions
 from ..storage.store import Store
@@ -30,6 +31,7 @@ from .scheduler import Job, Run
 from .tally import IngestProgress, Tally
 from .text_stage import TextStage
 from .thumbnail import thumbnail_file
+from .unmounted import why_unmounted
 
 __all__ = ["IngestProgress", "IngestSettings", "ingest"]
 
@@ -50,6 +52,9 @@ class IngestSettings:
         commit_seconds: a transaction is written at least this often, even when it is not full.
         text_kinds: kinds of text sources that are read.
         exclude: patterns of files and folders that are left out, in gitignore's form, from each root on.
+        retry: try files again that failed before, though they did not change.
+        reread: read files again though their size and time did not change.
+        really: call photos missing even where their whole folder looks unmounted.
     """
 
     workers: int = -1
@@ -61,6 +66,9 @@ class IngestSettings:
     commit_seconds: float = 5.0
     text_kinds: tuple[TextKind, ...] = TEXT_KINDS
     exclude: tuple[str, ...] = ()
+    retry: bool = False
+    reread: bool = False
+    really: bool = False
 
     def __post_init__(self) -> None:
         for name, low, high in (
@@ -157,9 +165,12 @@ def ingest(
         if not tally.interrupted:
             with tally.during("write"):
                 store.drop_locations(survey.aliases)
+                if not settings.really:
+                    tally.unmounted = _unmounted(store, survey, seen)
+                    survey.hidden += [Path(root.path) for root in tally.unmounted]
                 tally.missing = sum(store.mark_missing(some, seen, survey.hidden) for some in _runs(survey.roots))
                 store.forget_placeless()
-            stage = TextStage(store, interface, space_id, tally, stop)
+            stage = TextStage(store, interface, space_id, tally, stop, settings.retry, settings.reread)
             stage.all(survey.texts, _runs(survey.roots), survey.hidden, survey.may_be_there)
             tally.interrupted = stop.is_set()
         if not tally.interrupted:
@@ -170,6 +181,17 @@ def ingest(
                     with suppress(BackendMissing):  # without FAISS the catalog is complete all the same
                         store.optimize(space_id, kinds=due)
     return tally.report()
+
+
+def _unmounted(store: Store, survey: _Survey, seen: set[str]) -> list[Unmounted]:
+    """Roots that look like disks which are not there just now: nothing below them is to be called missing."""
+    found = []
+    for root in dict.fromkeys(map(os.path.realpath, survey.roots)):
+        gone, known = store.count_unseen([Path(root)], seen, survey.hidden)
+        why = why_unmounted(root, gone, known)
+        if why is not None:
+            found.append(Unmounted(root, gone, why))
+    return found
 
 
 def _keep_calibration(store: Store, space_id: int, interface: Interface) -> None:
@@ -220,7 +242,8 @@ def _survey(
         path: row for some in _runs(every_root) for path, row in store.known_locations(some, space_id=space_id).items()
     }
     photos = {path for path, row in known.items() if row.photo_id is not None}
-    survey = _Survey(Plan(known, excluded.places, "embedded" in settings.text_kinds), every_root)
+    plan = Plan(known, excluded.places, "embedded" in settings.text_kinds, settings.retry, settings.reread)
+    survey = _Survey(plan, every_root)
 
     def look_outside(path: str) -> None:
         survey.roots.append(path)

@@ -18,7 +18,7 @@ from ..storage.rows import KnownLocation, LocationWrite
 from .scan import ScannedFile
 from .tally import Kind
 
-Need = Literal["nothing", "hash", "pixels", "thumbnail", "text", "failure"]
+Need = Literal["nothing", "hash", "pixels", "facts", "thumbnail", "text", "failure"]
 TRY_AGAIN = -1  # as time of a failed location; 0 is the time of many a file that came out of an archive
 
 
@@ -50,11 +50,15 @@ class Plan:
         known: locations of the catalog at or below the roots, by path.
         forgotten_places: where contents lay that were forgotten: these are hashed before anything else.
         texts: what is written inside the files is kept; those that were taken in before it was are read for it.
+        retry: files that failed before are tried again though they did not change.
+        reread: files are read again though neither their size nor their time changed.
     """
 
     known: Mapping[str, KnownLocation]
     forgotten_places: frozenset[str] = frozenset()
     texts: bool = True
+    retry: bool = False
+    reread: bool = False
     _sizes: set[int] = field(default_factory=set)
     _begun: set[int] = field(default_factory=set)
     _gone: dict[int, list[str]] = field(default_factory=dict)
@@ -75,8 +79,10 @@ class Plan:
         prior = self.known.get(file.path)
         same = prior is not None and (prior.bytes, prior.mtime_ns) == (file.bytes, file.mtime_ns)
         if prior is not None and same and prior.state == "failed":
-            return "failure"
+            return "pixels" if self.retry or self.reread else "failure"
         if prior is not None and same and prior.state == "present" and prior.photo_id is not None:
+            if self.reread:
+                return self._needed_again(prior.photo_id, encoded=prior.encoded)
             wants_text = self.texts and not prior.text_read
             if prior.encoded and has_thumbnail and not wants_text:
                 return "nothing"
@@ -89,6 +95,13 @@ class Plan:
         likely_known = file.bytes in self._sizes or file.path in self.forgotten_places
         self._sizes.add(file.bytes)
         return "hash" if likely_known else "pixels"
+
+    def _needed_again(self, photo_id: int, *, encoded: bool) -> Need:
+        """What a reread does for a photo: all once a run; of its further locations, only whether they still hold it."""
+        if photo_id in self._begun:
+            return "hash"
+        self._begun.add(photo_id)
+        return "facts" if encoded else "pixels"
 
     def scanned(self, seen: set[str], unlisted: Iterable[str]) -> None:
         """Once the listing is complete: remember which known paths are gone, and let the rest of the catalog go."""

@@ -165,13 +165,22 @@ class Run:
         elif reply.text is not None and claim.prior is not None and claim.prior.photo_id is not None:
             self._add_text(claim.prior.photo_id, reply.text)
             self.tally.count("present")
-        elif job.need == "thumbnail" and claim.prior is not None and reply.sha256 == claim.prior.sha256:
-            if reply.facts is not None and reply.facts.text is not None and claim.prior.photo_id is not None:
-                self._add_text(claim.prior.photo_id, reply.facts.text)
+        elif job.need in ("facts", "thumbnail") and claim.prior is not None and reply.sha256 == claim.prior.sha256:
+            self._refresh(claim.prior.photo_id, reply.facts, everything=job.need == "facts")
             self.tally.count("present")
         else:
             return True
         return False
+
+    def _refresh(self, photo_id: int | None, facts: PhotoFacts | None, *, everything: bool) -> None:
+        """Keep what was read again of a photo with the same content: its texts, and with `everything` its facts."""
+        if photo_id is None or facts is None:
+            return
+        if facts.text is not None:
+            self._add_text(photo_id, facts.text)
+        if everything:
+            with self.tally.during("write"):
+                self.store.refresh_facts(photo_id, facts)
 
     def _edited(self, claim: Claim, facts: PhotoFacts) -> bool:
         """Whether a changed file has the pixels of the photo that it held: then that photo takes its new content."""

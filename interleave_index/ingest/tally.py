@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from ..records import FailedFile, IngestReport
+from ..records.ingested import Unmounted
 
 Kind = Literal["added", "changed", "present", "moved", "duplicate"]
 Stage = Literal["scan", "ingest", "texts", "optimize"]
@@ -63,6 +64,7 @@ class Tally:
     )
     failed: list[FailedFile] = field(default_factory=list)
     not_read: Counter[str] = field(default_factory=Counter)
+    unmounted: list[Unmounted] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(("read", "decode", "model", "write"), 0.0))
     decoder_seconds: dict[str, float] = field(default_factory=dict)
     _start: float = field(default_factory=time.perf_counter)
@@ -163,4 +165,5 @@ class Tally:
                 "passages": self.passages,
             },
             not_read={kind: count for kind, count in sorted(self.not_read.items()) if count},
+            unmounted=tuple(self.unmounted),
         )

@@ -41,13 +41,20 @@ _Answer: TypeAlias = QueryEncoding | Exception | None
 
 @dataclass(slots=True)
 class TextStage:
-    """One run over the text sources below some roots."""
+    """One run over the text sources below some roots.
+
+    Args:
+        retry: read sources again that failed before, though they did not change.
+        reread: read every source again.
+    """
 
     store: Store
     interface: Interface
     space_id: int
     tally: Tally
     stop: threading.Event = field(default_factory=threading.Event)
+    retry: bool = False
+    reread: bool = False
     _moved: dict[str, str] = field(default_factory=dict)
     _gone_now: set[str] = field(default_factory=set)
     _phrases: dict[str, _Answer] = field(default_factory=dict)
@@ -85,12 +92,14 @@ class TextStage:
     def _is_due(self, text: ScannedText, prior: KnownDocument | None) -> bool:
         """Whether a source has to be read; an old failure is reported again."""
         self.tally.texts_seen += 1
-        if prior is None or prior.state == "missing" or prior.kind != text.kind:
+        if prior is None or prior.state == "missing" or prior.kind != text.kind or self.reread:
             return True
         if (prior.bytes, prior.mtime_ns) != (text.bytes, text.mtime_ns):
             return True
         beside = frozenset(pictures_beside(text.path, text.kind, text.siblings))
         if beside and prior.about and beside != prior.about:  # a photo came, went, or has another suffix now
+            return True
+        if prior.state == "failed" and self.retry:
             return True
         if prior.state == "failed":
             self.tally.fail(text.path, prior.reason or "TextUnreadable", prior.detail or "", file=False, new=False)

@@ -54,12 +54,27 @@ class FailedFile:
 
 
 @dataclass(frozen=True, slots=True)
+class Unmounted:
+    """A folder that looks like a disk which is not there just now, so that its photos were not called missing.
+
+    Attributes:
+        photos: photos that were not met.
+        why: what makes it look so, in words.
+    """
+
+    path: str
+    photos: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class IngestReport:
     """What one run did. Counts are files; seconds are wall time of this process by stage.
 
     `not_read` counts, by kind, what was passed over on purpose: films, hidden files, raw files beside their JPEG, what
     was forgotten, and so on. `interrupted` tells a run that was asked to stop before its end; it is not part of the
-    JSON form. `texts` counts text sources (seen, read anew, missing) and passages that were encoded.
+    JSON form. `texts` counts text sources (seen, read anew, missing) and passages that were encoded. `unmounted` names
+    folders that look like disks which are not there.
     """
 
     added: int = 0
@@ -74,6 +89,7 @@ class IngestReport:
     interrupted: bool = False
     not_read: dict[str, int] = field(default_factory=dict)
     texts: dict[str, int] = field(default_factory=dict)
+    unmounted: tuple[Unmounted, ...] = ()
 
     @property
     def new_failures(self) -> tuple[FailedFile, ...]:
@@ -94,4 +110,5 @@ class IngestReport:
             "seconds": dict(self.seconds),
             "not_read": dict(self.not_read),
             "texts": dict(self.texts),
+            "unmounted": [{"path": root.path, "photos": root.photos, "why": root.why} for root in self.unmounted],
         }

@@ -161,8 +161,10 @@ class Prunable:
     """What `prune` would take out.
 
     Attributes:
-        photos: those without a present location.
+        photos: those of which no location is left.
         locations: missing ones.
+        texts: missing text sources.
+        waiting: missing locations and texts that are not missing for long enough.
         gone_folders: folders of which nothing is left, and how many missing files each held; such a folder may be a
             drive that is not mounted just now.
     """
@@ -170,6 +172,8 @@ class Prunable:
     photos: int
     locations: int
     gone_folders: tuple[tuple[str, int], ...]
+    texts: int = 0
+    waiting: int = 0
 
 
 ExclusionKind = Literal["file", "folder", "content"]

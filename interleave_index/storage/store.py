@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Sequence, Set
 from contextlib import AbstractContextManager, suppress
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -269,6 +270,11 @@ class Store:
         with self._session.writing("ingest") as connection:
             return writes.mark_missing(connection, roots, seen, unlisted)
 
+    def count_unseen(self, roots: Sequence[Path], seen: Set[str], unlisted: Sequence[Path] = ()) -> tuple[int, int]:
+        """How many photos `mark_missing` would call missing, and how many are present below these roots."""
+        with self._session.reading() as connection:
+            return writes.count_unseen(connection, roots, seen, unlisted)
+
     def drop_locations(self, paths: Iterable[str]) -> None:
         """Delete locations that are other names of files which have a location of their own; photos stay."""
         with self._session.writing("ingest") as connection:
@@ -288,6 +294,15 @@ class Store:
         if before is not None and before != facts.sha256:
             self._gone([before])
         return before is not None
+
+    def refresh_facts(self, photo_id: int, facts: PhotoFacts) -> bool:
+        """Give a photo the facts that its file was read to have now; its content is the same.
+
+        Returns:
+            Whether any of them differs from what was known.
+        """
+        with self._session.writing("ingest") as connection:
+            return writes.refresh_facts(connection, photo_id, facts)
 
     def forget_placeless(self) -> int:
         """Take photos out that no location in any state belongs to, since their file now holds another picture."""
@@ -362,17 +377,23 @@ class Store:
             shas = writes.forget(connection, photo_ids)
         return self._gone(shas)
 
-    def prune(self) -> int:
-        """Forget every photo without a present location and every missing location; returns how many photos."""
+    def prune(self, before: datetime | None = None) -> int:
+        """Forget every photo of which nothing is left and every missing location; returns how many photos.
+
+        Args:
+            before: only what was found to be missing before this moment, in UTC without a zone.
+        """
         with self._session.writing("prune") as connection:
-            shas = writes.prune(connection)
+            shas = writes.prune(connection, before)
         return self._gone(shas)
 
-    def prunable(self) -> Prunable:
+    def prunable(self, before: datetime | None = None) -> Prunable:
         """What `prune` would take out, and which folders are gone as a whole."""
         with self._session.reading() as connection:
-            photos, missing, others = writes.prunable(connection)
-        return Prunable(photos, len(missing), gone_folders(missing, others))
+            photos, missing, others = writes.prunable(connection, before)
+            texts = len(text_writes.lost_documents(connection, before))
+            every = len(writes.prunable(connection, None)[1]) + len(text_writes.lost_documents(connection, None))
+        return Prunable(photos, len(missing), gone_folders(missing, others), texts, every - len(missing) - texts)
 
     def _gone(self, shas: Sequence[str]) -> int:
         for sha in shas:

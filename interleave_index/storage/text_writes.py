@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -312,20 +313,25 @@ def mark_missing(connection: Connection, roots: Sequence[Path], seen: frozenset[
         if not hidden and real_path(path) not in seen:
             (failed if state == "failed" else gone).append(document_id)
     for some in chunks(gone):
-        connection.execute(
-            update(DocumentRow).where(DocumentRow.id.in_(some)).values(state="missing", reason=None, detail=None)
-        )
+        missing = {"state": "missing", "reason": None, "detail": None, "seen_at": now()}
+        connection.execute(update(DocumentRow).where(DocumentRow.id.in_(some)).values(missing))
     drop_documents(connection, failed)
     if gone:
         raise_change(connection)
     return len(gone)
 
 
-def prune(connection: Connection) -> int:
-    """Take out every missing text source; returns how many."""
-    ids = connection.execute(select(DocumentRow.id).where(DocumentRow.state == "missing")).scalars().all()
+def prune(connection: Connection, before: datetime | None) -> int:
+    """Take out the text sources that are missing, since before a moment; returns how many."""
+    ids = lost_documents(connection, before)
     drop_documents(connection, ids)
     return len(ids)
+
+
+def lost_documents(connection: Connection, before: datetime | None) -> Sequence[int]:
+    """Ids of the text sources that are missing, since before a moment if one is given."""
+    lost = select(DocumentRow.id).where(DocumentRow.state == "missing")
+    return connection.execute(lost if before is None else lost.where(DocumentRow.seen_at < before)).scalars().all()
 
 
 def trim_removals(connection: Connection, space_id: int, mark: int) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, Select, bindparam, delete, func, insert, or_, select, update
 
 from ..errors import InputError, NotInIndex
 from ..records import PhotoFacts
@@ -77,6 +78,20 @@ def _write_pixels(connection: Connection, pixels: Mapping[int, str | None]) -> N
         connection.execute(insert(table(PixelsRow)), rows)
 
 
+def _lost_locations(before: datetime | None) -> Select[str]:
+    """Stored names of locations that are missing, since before a moment."""
+    lost = select(LocationRow.path).where(LocationRow.state == "missing")
+    return lost if before is None else lost.where(LocationRow.seen_at < before)
+
+
+def _lost_photos(before: datetime | None) -> Select[int]:
+    """Photos that have no location but those of `_lost_locations`."""
+    present = LocationRow.state == "present"
+    kept = present if before is None else or_(present, LocationRow.seen_at >= before)
+    here = select(LocationRow.photo_id).where(kept, LocationRow.photo_id == PhotoRow.id)
+    return select(PhotoRow.id).where(~here.exists())
+
+
 def edit_photo(connection: Connection, photo_id: int, facts: PhotoFacts, location: LocationWrite) -> str | None:
     """Give a photo the content and facts of its one file, which was written anew with the same pixels.
 
@@ -96,6 +111,21 @@ def edit_photo(connection: Connection, photo_id: int, facts: PhotoFacts, locatio
     _write_locations(connection, [location], {facts.sha256: photo_id})
     raise_change(connection)
     return str(before)
+
+
+def refresh_facts(connection: Connection, photo_id: int, facts: PhotoFacts) -> bool:
+    """Write the facts of a photo where they are others than those known; the content stays. Gives whether they were."""
+    columns = _photo_columns(facts)
+    del columns["added_at"], columns["sha256"]
+    names = list(columns)
+    held = connection.execute(
+        select(*(getattr(PhotoRow, name) for name in names)).where(PhotoRow.id == photo_id)
+    ).first()
+    if held is None or tuple(held) == tuple(columns.values()):
+        return False
+    connection.execute(update(PhotoRow).where(PhotoRow.id == photo_id).values(columns))
+    raise_change(connection)
+    return True
 
 
 def _photo_columns(facts: PhotoFacts) -> dict[str, Any]:
@@ -231,13 +261,38 @@ def below(roots: Iterable[str | Path]) -> Any:
 def mark_missing(connection: Connection, roots: Sequence[Path], seen: Set[str], unlisted: Sequence[Path]) -> int:
     """Call every location below the roots missing that was not seen, but for those below unlisted folders.
 
-    A file that had failed and is not met any more leaves nothing worth keeping: its row goes.
+    A file that had failed and is not met any more leaves nothing worth keeping: its row goes. `seen_at` of a missing
+    location is when it was found to be missing.
 
     Returns:
         How many became missing.
     """
     gone: list[str] = []
     failed: list[str] = []
+    for path, state in _unseen(connection, roots, seen, unlisted):
+        (failed if state == "failed" else gone).append(path)
+    missing = {"state": "missing", "reason": None, "detail": None, "seen_at": now()}
+    for some in chunks(gone):
+        connection.execute(update(LocationRow).where(LocationRow.path.in_(some)).values(missing))
+    drop_locations(connection, failed)
+    if gone:
+        raise_change(connection)
+    return len(gone)
+
+
+def count_unseen(
+    connection: Connection, roots: Sequence[Path], seen: Set[str], unlisted: Sequence[Path]
+) -> tuple[int, int]:
+    """How many photos `mark_missing` would call missing, and how many present ones there are below the roots."""
+    present = select(func.count()).where(below(roots), LocationRow.state == "present")
+    gone = sum(state == "present" for _, state in _unseen(connection, roots, seen, unlisted))
+    return gone, int(connection.execute(present).scalar_one())
+
+
+def _unseen(
+    connection: Connection, roots: Sequence[Path], seen: Set[str], unlisted: Sequence[Path]
+) -> Iterator[tuple[str, str]]:
+    """Stored name and state of every location below the roots that was not seen, missing ones left out."""
     rows = connection.execute(
         select(LocationRow.path, LocationRow.state).where(below(roots), LocationRow.state != "missing")
     )
@@ -245,15 +300,7 @@ def mark_missing(connection: Connection, roots: Sequence[Path], seen: Set[str], 
     for path, state in rows:
         hidden = any(path == folder or path.startswith(folder_range(folder)[0]) for folder in skipped)
         if not hidden and real_path(path) not in seen:
-            (failed if state == "failed" else gone).append(path)
-    for some in chunks(gone):
-        connection.execute(
-            update(LocationRow).where(LocationRow.path.in_(some)).values(state="missing", reason=None, detail=None)
-        )
-    drop_locations(connection, failed)
-    if gone:
-        raise_change(connection)
-    return len(gone)
+            yield path, state
 
 
 def drop_locations(connection: Connection, names: Sequence[str]) -> None:
@@ -327,22 +374,25 @@ def forget_placeless(connection: Connection, photo_ids: Sequence[int] | None = N
     return forget(connection, placeless)
 
 
-def prunable(connection: Connection) -> tuple[int, list[str], list[str]]:
-    """What `prune` would take out: how many photos, the missing locations, and all present or failed ones beside."""
-    kept = select(LocationRow.photo_id).where(LocationRow.state == "present", LocationRow.photo_id == PhotoRow.id)
-    photos = connection.execute(select(func.count()).select_from(PhotoRow).where(~kept.exists())).scalar_one()
-    rows = connection.execute(select(LocationRow.path, LocationRow.state)).all()
-    missing = [real_path(path) for path, state in rows if state == "missing"]
-    return int(photos), missing, [real_path(path) for path, state in rows if state != "missing"]
+def prunable(connection: Connection, before: datetime | None) -> tuple[int, list[str], list[str]]:
+    """What `prune` would take out: how many photos, the missing locations, and all other ones beside."""
+    photos = connection.execute(select(func.count()).select_from(_lost_photos(before).subquery())).scalar_one()
+    due = set(connection.execute(_lost_locations(before)).scalars())
+    missing: list[str] = []
+    others: list[str] = []
+    for path in connection.execute(select(LocationRow.path)).scalars():
+        (missing if path in due else others).append(real_path(path))
+    return int(photos), missing, others
 
 
-def prune(connection: Connection) -> list[str]:
-    """Forget photos without a present location, missing locations and text sources; returns sha256 of the photos."""
-    kept = select(LocationRow.photo_id).where(LocationRow.state == "present", LocationRow.photo_id == PhotoRow.id)
-    lost = connection.execute(select(PhotoRow.id).where(~kept.exists())).scalars().all()
-    shas = forget(connection, lost)
-    missing = connection.execute(select(LocationRow.path).where(LocationRow.state == "missing")).scalars().all()
-    drop_locations(connection, missing)
-    text_writes.prune(connection)
+def prune(connection: Connection, before: datetime | None) -> list[str]:
+    """Forget photos of which nothing is left, missing locations and text sources; returns sha256 of the photos.
+
+    Args:
+        before: only what was found to be missing before this moment, in UTC; None takes all that is missing.
+    """
+    shas = forget(connection, connection.execute(_lost_photos(before)).scalars().all())
+    drop_locations(connection, connection.execute(_lost_locations(before)).scalars().all())
+    text_writes.prune(connection, before)
     raise_change(connection)
     return shas

@@ -140,7 +140,7 @@ def test_a_forgotten_file_that_failed_is_not_tried_again(index, photos):
 def test_a_search_tells_an_index_of_missing_photos_from_an_empty_one(index, photos, tmp_path):
     photos.rename(tmp_path / "away")
     photos.mkdir()
-    index.ingest(photos)
+    index.ingest(photos, really=True)
     answer = index.search("red box")
     assert not answer.hits and any("all 4 photos of the index are missing" in note for note in answer.notes)
     assert len(index.search("red box", filters=Filters(include_missing=True))) == 4
@@ -179,20 +179,21 @@ def test_the_command_forgets_names_and_undoes(run, photos):
     assert status == 0 and out.startswith("3 added")
 
 
-def test_prune_looks_first_asks_and_warns_of_folders_that_are_gone(run, photos):
+def test_prune_only_looks_until_it_is_told_and_warns_of_folders_that_are_gone(run, photos):
     (photos / "a.jpg").unlink()
     shutil.rmtree(photos / "private")
     run("ingest", photos, "--model", "toy", "--workers", 0)
-    status, out, err = run("prune", "--dry-run")
+    assert run("prune")[:2] == (0, "0 photos and 0 paths would be forgotten\n")
+    status, out, err = run("prune", "--dry-run", "--grace", 0)
     assert (status, out) == (0, "3 photos and 3 paths would be forgotten\n")
     assert f"nothing is left of {photos / 'private'} (2 files" in err
-    looked = json.loads(run("prune", "--dry-run", "--json")[1])
+    assert "3 paths missing for less than 7 days stay; --grace 0" in run("prune", "--yes")[2]
+    looked = json.loads(run("prune", "--grace", "0", "--json")[1])
     assert looked["gone_folders"] == [{"path": str(photos / "private"), "files": 2}]
-    status, out, err = run("prune")
-    assert (status, out) == (1, "") and "give --yes" in err
+    assert run("prune", "--grace", 0)[1] == "3 photos and 3 paths would be forgotten; --yes does it\n"
     assert json.loads(run("status", "--json")[1])["photos"] == 4
-    assert run("prune", "--yes")[1] == "3 forgotten\n"
-    assert run("prune")[1] == "0 forgotten\n"  # with nothing to lose, nothing is asked
+    assert run("prune", "--yes", "--grace", 0)[1] == "3 forgotten\n"
+    assert run("prune", "--yes")[1] == "0 forgotten\n"
 
 
 def test_an_empty_mount_point_is_a_folder_that_is_gone(run, photos):
@@ -200,9 +201,9 @@ def test_an_empty_mount_point_is_a_folder_that_is_gone(run, photos):
         path.unlink()
     (photos / "private" / "deep").rmdir()
     run("ingest", photos, "--model", "toy", "--workers", 0)
-    assert f"nothing is left of {photos / 'private'} (2 files" in run("prune", "--dry-run")[2]
+    assert f"nothing is left of {photos / 'private'} (2 files" in run("prune", "--grace", 0)[2]
     (photos / "private" / "text").write_text("somebody is here")
-    assert "nothing is left" not in run("prune", "--dry-run")[2]
+    assert "nothing is left" not in run("prune", "--grace", 0)[2]
 
 
 def test_failures_are_told_once_by_ingest_and_always_by_status(run, photos):

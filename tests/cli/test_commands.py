@@ -311,8 +311,9 @@ def test_prune_forgets_what_is_gone_from_the_disk(run, index, drawn_photos, tmp_
     (passing / "one.png").write_bytes(bytes(data) + b"\0")
     run("ingest", passing)
     (passing / "one.png").unlink()
-    assert json.loads(run("ingest", passing, "--json")[1])["missing"] == 1
-    assert json.loads(run("prune", "--yes", "--json")[1]) == {"forgotten": 1}
+    assert json.loads(run("ingest", passing, "--really", "--json")[1])["missing"] == 1
+    assert json.loads(run("prune", "--yes", "--json")[1]) == {"forgotten": 0}
+    assert json.loads(run("prune", "--yes", "--grace", 0, "--json")[1]) == {"forgotten": 1}
 
 
 def test_spaces_and_activate_switch_to_the_same_space_again(run, index):
@@ -555,7 +556,7 @@ def test_what_is_one_is_not_called_several(run, drawn_photos, tmp_path, monkeypa
         said.append(run(*words)[1])
     (tmp_path / "photos" / "a.png").unlink()
     run("ingest", "photos", "--model", "toy", "--workers", 0)
-    said += [run("prune", "--dry-run")[1], *run("prune")[1:], run("search", "[red]")[2]]
+    said += [*run("prune")[1:], run("prune", "--grace", 0)[1], run("search", "[red]")[2]]
     text = "\n".join(said)
     several = "photos|paths|files|films|rows|ids|vectors|encodings|passages|sources|hits|(coco )?(images|annotations)"
     assert not re.search(rf"(?<![\d.,])1 ({several})\b", text), text

@@ -176,16 +176,20 @@ def test_filters_leave_passages_of_photos_that_pass(run, library):
     assert json.loads(Path("all.jsonl").read_text())["photo_paths"] == [str(library / "photos/deep/11.png")]
 
 
-def test_a_text_is_forgotten_by_its_path_and_missing_ones_are_pruned_after_asking(run, library):
+def test_a_text_is_forgotten_by_its_path_and_missing_ones_are_pruned(run, library):
     assert run("forget", "photos/page.md")[1].startswith("1 path forgotten;")
     assert "1 forgotten" in run(*INGEST)[1]
     Path("photos/22.txt").unlink()
     run(*INGEST)
-    assert run("prune", "--dry-run")[1] == "0 photos, 0 paths and 1 text would be forgotten\n"
-    assert json.loads(run("prune", "--dry-run", "--json")[1])["texts"] == 1
-    status, _, err = run("prune")
-    assert status == 1 and "Forget 0 photos, 0 paths and 1 text" in err
-    assert run("prune", "--yes")[1] == "0 photos and 1 text forgotten\n"
+    assert run("prune", "--grace", 0)[1] == "0 photos, 0 paths and 1 text would be forgotten; --yes does it\n"
+    assert json.loads(run("prune", "--dry-run", "--json")[1]) | {"gone_folders": []} == {
+        "photos": 0,
+        "locations": 0,
+        "texts": 0,
+        "waiting": 1,
+        "gone_folders": [],
+    }
+    assert run("prune", "--yes", "--grace", 0)[1] == "0 photos and 1 text forgotten\n"
     assert json.loads(run("status", "--json")[1])["texts"]["documents"] == 0
 
 

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,17 +54,29 @@ def segment_id(photo: int, category: int) -> int:
 @pytest.fixture(scope="session")
 def coco(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("coco")
+    write_coco(root)
+    return root
+
+
+def write_coco(root: Path, split: str = "val2017", photos: Sequence[int] = (1, 2, 3), *, groups: bool = True) -> None:
+    """Write a split of the miniature with its sentences.
+
+    Args:
+        photos: of the three.
+        groups: whether the blue of photo 1 is a group drawn as one.
+    """
     numbers = {str(category["name"]): int(str(category["id"])) for category in CATEGORIES}
     images, annotations = [], []
-    for photo, (ground, patches) in SCENES.items():
-        write_png(root / "val2017" / f"{photo:012d}.jpg", paint(ground, patches))
+    for photo in photos:
+        ground, patches = SCENES[photo]
+        write_png(root / split / f"{photo:012d}.jpg", paint(ground, patches))
         ids = np.full(SIZE, segment_id(photo, numbers[ground]), np.int64)
         for colour, place in patches.items():
             ids[place] = segment_id(photo, numbers[colour])
         if photo == 3:
             ids[:, 88:] = 0
         write_png(
-            root / "panoptic_val2017" / f"{photo:012d}.png",
+            root / f"panoptic_{split}" / f"{photo:012d}.png",
             np.stack([ids % 256, ids // 256 % 256, ids // 65536], -1).astype(np.uint8),
         )
         images.append({"id": photo, "file_name": f"{photo:012d}.jpg", "height": 64, "width": 96})
@@ -71,7 +84,7 @@ def coco(tmp_path_factory: pytest.TempPathFactory) -> Path:
             {
                 "id": int(n),
                 "category_id": int(n) % 1000,
-                "iscrowd": int(photo == 1 and n % 1000 == 2),
+                "iscrowd": int(groups and photo == 1 and n % 1000 == 2),
                 "area": int((ids == n).sum()),
                 "bbox": [0, 0, 1, 1],
             }
@@ -79,17 +92,15 @@ def coco(tmp_path_factory: pytest.TempPathFactory) -> Path:
             if n
         ]
         annotations.append({"image_id": photo, "file_name": f"{photo:012d}.png", "segments_info": segments})
-    (root / "annotations").mkdir()
-    (root / "annotations" / "panoptic_val2017.json").write_text(
+    (root / "annotations").mkdir(exist_ok=True)
+    (root / "annotations" / f"panoptic_{split}.json").write_text(
         json.dumps({"images": images, "annotations": annotations, "categories": CATEGORIES})
     )
-    captions = [
-        {"id": n, "image_id": n, "caption": f" {' '.join(patches)} on {ground} \n"}
-        for n, (ground, patches) in SCENES.items()
-    ]
-    (root / "annotations" / "captions_val2017.json").write_text(json.dumps({"images": images, "annotations": captions}))
-    _write_entities(root, images)
-    return root
+    captions = [{"id": n, "image_id": n, "caption": f" {' '.join(SCENES[n][1])} on {SCENES[n][0]} \n"} for n in photos]
+    (root / "annotations" / f"captions_{split}.json").write_text(
+        json.dumps({"images": images, "annotations": captions})
+    )
+    _write_entities(root, images, split)
 
 
 def _phrase(sentence: str, words: str, photo: int, category: int, **more: Any) -> dict[str, Any]:
@@ -105,14 +116,14 @@ def _phrase(sentence: str, words: str, photo: int, category: int, **more: Any) -
     }
 
 
-def _write_entities(root: Path, images: list[dict[str, Any]]) -> None:
+def _write_entities(root: Path, images: list[dict[str, Any]], split: str) -> None:
     texts = {1: "A red thing on white ground", 2: "the green square", 3: "black beside red"}
     phrases = {1: [("red thing", 1), ("white", 100)], 2: [("green square", 3)], 3: [("red", 1), ("black", 101)]}
     references = {(1, 1): (3, 1), (3, 1): (1, 1)}
-    for name, linked in (("entity_val2017", False), ("interleave_val2017", True)):
+    for name, linked in ((f"entity_{split}", False), (f"interleave_{split}", True)):
         annotations = []
-        for photo, text in texts.items():
-            rows = []
+        for photo in (image["id"] for image in images):
+            rows, text = [], texts[photo]
             for words, category in phrases[photo]:
                 other = references.get((photo, category)) if linked else None
                 more = (

@@ -1,0 +1,161 @@
+"""Every command of docs/reproduce.md runs end to end on tiny files in the official forms, with tiny random models.
+
+The tables of the page have the columns system, files, command, published, source and here. A row is added by writing
+it there, and nothing here need be changed when its files and its model are known already:
+
+* command: whole, in backticks, so that it can be pasted; run in a folder that holds what `official_files.write_all`
+  writes, with the models of `tiny_models.MODELS`. A new data set is a function in the one, a new model a line in the
+  other. Rows may share a command, which runs once. ``–`` stands where a system cannot be run; the column *here* says why.
+  A command that only differs from one before it by its models of `tiny_models`, made by the same maker, is marked slow.
+* published: ``names: PQ 51.0, mAP 42.3; visual: PQ 41.8`` – the benchmark as the report calls it, whose first word may
+  be left out where it is that of the command, then its figures as the report calls them. Each must stand in the column
+  of published figures that `evaluate` prints, in the row of this system, with the sources of the next column.
+* source: as `figures.json` has it, several by semicolons.
+
+Commands in indented blocks (training, import) are run too.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from interleave_index.cli import main
+from tests.evaluation.published import official_files
+from tests.evaluation.published.tiny_models import MODELS, TinyModels
+
+PAGE = Path(__file__).parents[3] / "docs" / "reproduce.md"
+COLUMNS = ["system", "files", "command", "published", "source", "here"]
+PROGRAM = "interleave-index"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the page's tables; `published` holds (benchmark as it is written, figure, value)."""
+
+    system: str
+    command: str
+    published: tuple[tuple[str, str, float], ...]
+    sources: tuple[str, ...]
+
+
+def rows_of(text: str) -> list[Row]:
+    """The rows of all tables of the form above."""
+    rows, inside = [], False
+    for line in text.splitlines():
+        cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
+        if not line.startswith("|"):
+            inside = False
+        elif cells == COLUMNS:
+            inside = True
+        elif inside and set(line) - set("|-: "):
+            system, _, command, published, source, _ = cells
+            rows.append(_row(system, command.strip("`").strip("–"), published, source))
+    return rows
+
+
+def _row(system: str, command: str, published: str, source: str) -> Row:
+    figures = []
+    for entry in filter(None, published.strip("–").split(";")):
+        benchmark, _, listed = entry.strip().rpartition(":")
+        for figure in listed.split(","):
+            name, _, value = figure.strip().rpartition(" ")
+            figures.append((benchmark, name, float(value)))
+    return Row(system, command, tuple(figures), tuple(part.strip() for part in source.split(";")))
+
+
+TEXT = PAGE.read_text(encoding="utf-8")
+ROWS = rows_of(TEXT)
+
+
+def commands() -> list[Any]:
+    """Every command of the page once, for `parametrize`; those that only name other copies of a model are slow."""
+    blocks = re.findall(rf"^    ({PROGRAM} (?:.*\\\n)*.*)$", TEXT, flags=re.M)
+    written = [row.command for row in ROWS if row.command] + [block.replace("\\\n", " ") for block in blocks]
+    seen: set[str] = set()
+    found = []
+    for command in dict.fromkeys(written):
+        words = [MODELS[word].__name__ if word in MODELS else word for word in shlex.split(command)]
+        kind = " ".join(words)
+        found.append(
+            pytest.param(command, id=f"{len(found) + 1} {words[2]}", marks=[pytest.mark.slow] if kind in seen else [])
+        )
+        seen.add(kind)
+    return found
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("official")
+    official_files.write_all(root)
+    return root
+
+
+@pytest.fixture(scope="module")
+def models(folder: Path, toys: Any) -> TinyModels:
+    return TinyModels(folder / "models", folder, toys)
+
+
+@pytest.fixture
+def call(
+    folder: Path, models: TinyModels, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[[str], list[dict[str, Any]]]:
+    """Runs a command of the page; gives the reports of an evaluation."""
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("INTERLEAVE_MODELS", str(folder / "models"))
+
+    def run(command: str) -> list[dict[str, Any]]:
+        program, *words = shlex.split(command)
+        assert program == PROGRAM
+        for word in words:
+            for name in word.split(","):
+                models.provide(name)
+        evaluates = words[0] == "evaluate"
+        with pytest.raises(SystemExit) as end:
+            main([*words, "--device", "cpu", *(["--json"] if evaluates else [])])
+        out, err = capsys.readouterr()
+        assert not end.value.code, err
+        return json.loads(out)["benchmarks"] if evaluates else []
+
+    return run
+
+
+@pytest.mark.parametrize("command", commands())
+def test_a_command_of_the_page_runs_and_prints_its_published_figures(
+    command: str, call: Callable[[str], list[dict[str, Any]]]
+) -> None:
+    reports = call(command)
+    assert all(report["n"] > 0 and report["complete"] for report in reports)
+    first = shlex.split(command)[2]
+    for row in ROWS:
+        if row.command != command:
+            continue
+        for benchmark, figure, value in row.published:
+            meant = [one for one in reports if one["benchmark"] in (benchmark, f"{first} {benchmark}")]
+            assert meant and all(figure in report["figures"] for report in meant)
+            assert value in printed(meant, row, figure), (benchmark, figure)
+
+
+def printed(reports: list[dict[str, Any]], row: Row, figure: str) -> list[float]:
+    """What stands in the published column of some reports for a row of the page, by its system and its sources."""
+    values = []
+    for published in (one for report in reports for one in report["published"]):
+        same = published["model"] == row.system and set(row.sources) & set(published["source"].split("; "))
+        if same and figure in published["figures"]:
+            values.append(published["figures"][figure]["published"])
+    return values
+
+
+def test_the_page_has_a_row_of_every_form_and_no_command_is_cut_short() -> None:
+    assert len(ROWS) > 20 and all(row.published for row in ROWS if row.command)
+    assert [row.command for row in ROWS if row.command and not row.command.startswith(PROGRAM)] == []
+    named = set(re.findall(rf"`({PROGRAM} evaluate [^`]+)`", TEXT))
+    assert named == {row.command for row in ROWS if row.command}
+    assert "not at hand" not in TEXT and "..." not in " ".join(named)

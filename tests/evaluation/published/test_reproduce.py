@@ -5,8 +5,8 @@ it there, and nothing here need be changed when its files and its model are know
 
 * command: whole, in backticks, so that it can be pasted; run in a folder that holds what `official_files.write_all`
   writes, with the models of `tiny_models.MODELS`. A new data set is a function in the one, a new model a line in the
-  other. Rows may share a command, which runs once. ``–`` stands where a system cannot be run; the column *here* says why.
-  A command that only differs from one before it by its models of `tiny_models`, made by the same maker, is marked slow.
+  other. Rows may share a command, which runs once. ``–`` stands where a system cannot be run; the column *here* says
+  why. A command that differs from one before it only by models of the same maker in `tiny_models` is marked slow.
 * published: ``names: PQ 51.0, mAP 42.3; visual: PQ 41.8`` – the benchmark as the report calls it, whose first word may
   be left out where it is that of the command, then its figures as the report calls them. Each must stand in the column
   of published figures that `evaluate` prints, in the row of this system, with the sources of the next column.
@@ -79,15 +79,13 @@ def commands() -> list[Any]:
     """Every command of the page once, for `parametrize`; those that only name other copies of a model are slow."""
     blocks = re.findall(rf"^    ({PROGRAM} (?:.*\\\n)*.*)$", TEXT, flags=re.M)
     written = [row.command for row in ROWS if row.command] + [block.replace("\\\n", " ") for block in blocks]
-    seen: set[str] = set()
-    found = []
+    seen: set[tuple[str, ...]] = set()
+    found: list[Any] = []
     for command in dict.fromkeys(written):
         words = [MODELS[word].__name__ if word in MODELS else word for word in shlex.split(command)]
-        kind = " ".join(words)
-        found.append(
-            pytest.param(command, id=f"{len(found) + 1} {words[2]}", marks=[pytest.mark.slow] if kind in seen else [])
-        )
-        seen.add(kind)
+        marks = [pytest.mark.slow] if tuple(words) in seen else []
+        found.append(pytest.param(command, id=f"{len(found) + 1} {words[2]}", marks=marks))
+        seen.add(tuple(words))
     return found
 
 

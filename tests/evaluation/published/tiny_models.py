@@ -1,9 +1,9 @@
 """Tiny random models under the names that docs/reproduce.md gives them, for its commands.
 
 A further model is a line in `MODELS`: its name on the page, and what writes its folder. A name with a slash is one of a
-hub, lies in INTERLEAVE_MODELS and gets the record of a pull; ``read`` is the one that it stands for; one that begins with
-``runs/`` or stands behind ``read:`` is a folder beside the data sets; any other name is an imported model. Models that
-share a maker are made once and copied.
+hub, lies in INTERLEAVE_MODELS and gets the record of a pull; ``read`` is the one that it stands for. One that begins
+with ``runs/`` or stands behind ``read:`` is a folder beside the data sets; any other name is an imported model. Models
+that share a maker are made once and copied.
 """
 
 from __future__ import annotations

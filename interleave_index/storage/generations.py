@@ -119,7 +119,7 @@ def load(
         mark,
         made["image"],
         made["region"],
-        _texts(connection, space_id, dim, opened.get("text"), marks["text"]),
+        _texts(connection, space_id, dim, opened.get("text"), marks["text"], before),
         pending,
         tuple(lost),
         frozenset(row.id for row in rows),
@@ -148,12 +148,26 @@ def _delta(pending: Halves, kind: Kind, mark: int) -> Segment:
 
 
 def _texts(
-    connection: Connection, space_id: int, dim: int, opened: tuple[Segment, Generation] | None, mark: int
+    connection: Connection,
+    space_id: int,
+    dim: int,
+    opened: tuple[Segment, Generation] | None,
+    mark: int,
+    before: SpaceIndexes | None,
 ) -> VectorIndex:
-    ids = text_reads.encoded_ids(connection, space_id, after_seq=mark)
-    late = text_reads.halves(connection, space_id, dim, ids)
+    """The index of passages; of the delta of `before` what still holds is kept, and only what came since is read."""
+    kept, after = Segment.of(NONE, np.empty((0, dim), np.float16), regions=False), mark
+    if before is not None and before.text.mark == mark <= before.seq:
+        kept, after = before.text.delta, before.seq
+    here = ~np.isin(kept.ids, text_reads.removed(connection, space_id, after))
+    late = text_reads.halves(connection, space_id, dim, text_reads.encoded_ids(connection, space_id, after_seq=after))
+    if len(late.passage_ids) or not here.all():
+        ids = np.concatenate([kept.ids[here], late.passage_ids])
+        vectors = np.concatenate([kept.codes[here].view("<f2"), late.vectors])
+        order = np.argsort(ids, kind="stable")
+        kept = Segment.of(ids[order], vectors[order], regions=False)
     dead = text_reads.removed(connection, space_id, mark) if opened else NONE
-    return VectorIndex("text", dim, opened, dead, Segment.of(late.passage_ids, late.vectors, regions=False))
+    return VectorIndex("text", dim, opened, dead, kept)
 
 
 def commit(connection: Connection, made: Iterable[Generation]) -> None:

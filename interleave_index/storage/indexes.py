@@ -52,6 +52,11 @@ class VectorIndex:
         return sum(len(segment) for segment, _ in self._segments)
 
     @property
+    def mark(self) -> int:
+        """Counter of the space up to which the file holds everything; 0 where there is none."""
+        return self.info.mark if self.info else 0
+
+    @property
     def recipe(self) -> str:
         """FAISS factory string of the generation."""
         return self.info.recipe.factory if self.info else FLAT
@@ -93,15 +98,17 @@ class VectorIndex:
         Returns:
             Photo ids (n,) int64, ascending; scores (n, Q) float32. Photos without a row of this kind do not occur.
         """
-        ids, scores = [NONE], [np.empty((0, len(queries)), np.float32)]
-        turned = np.ascontiguousarray(np.asarray(queries, np.float32).T)
-        for block in self.scan(allowed):
-            products = block.vectors @ turned
-            ids.append(block.photo_ids)
-            scores.append(products if self.kind != "region" else np.maximum.reduceat(products, block.offsets[:-1]))
-        joined = np.concatenate(ids)
+        queries = np.ascontiguousarray(queries, np.float32)
+        found = [
+            segment.best(queries, chosen)
+            for (segment, _), chosen in zip(self._segments, self._chosen(allowed), strict=True)
+        ]
+        found = [(ids, scores) for ids, scores in found if len(ids)] or found[:1]
+        if len(found) == 1:
+            return found[0]
+        joined = np.concatenate([ids for ids, _ in found])
         order = np.argsort(joined, kind="stable")
-        return joined[order], np.concatenate(scores)[order]
+        return joined[order], np.concatenate([scores for _, scores in found])[order]
 
     def _chosen(self, allowed: Ids | None) -> list[Selection]:
         """The allowed and living rows of each segment."""

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..records import REGIONS_PER_PHOTO, Floats
+from . import kernel
 from .backend import load_faiss
 from .fp16 import BLOCK_ROWS, ScanBlock, scan_codes, top, widen
 from .recipes import Recipe, new_index
@@ -118,6 +119,19 @@ class Segment:
             if len(short):
                 found[short], names[short] = self.exact(queries[short], k, chosen.rows)
         return found, names
+
+    def best(self, queries: Floats, chosen: Selection) -> tuple[Ids, Floats]:
+        """Best inner product of every chosen photo with each query, exactly: photo ids (n,), scores (n, Q)."""
+        if len(self) >= kernel.WORTH_COMPILING and kernel.is_there():
+            ids = self.photo_ids if chosen.photos is None else self.photo_ids[chosen.photos]
+            return ids, kernel.best_products(self.codes, self.starts, queries, chosen.photos)
+        turned = np.ascontiguousarray(queries.T)
+        names, scores = [np.empty(0, np.int64)], [np.empty((0, len(queries)), np.float32)]
+        for block in self.scan(chosen):
+            products = block.vectors @ turned
+            names.append(block.photo_ids)
+            scores.append(np.maximum.reduceat(products, block.offsets[:-1]) if self.regions else products)
+        return np.concatenate(names), np.concatenate(scores)
 
     def scan(self, chosen: Selection) -> Iterator[ScanBlock]:
         """The vectors of the chosen photos, in blocks, photo ids ascending."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from interleave_index.errors import ShapeError
 from interleave_index.geometry import unit
 from interleave_index.storage import calibrate as calibration
-from interleave_index.storage import recipes
+from interleave_index.storage import kernel, recipes
 from interleave_index.storage.backend import load_faiss
 from interleave_index.storage.calibrate import PROMISE, calibrate
 from interleave_index.storage.fp16 import photo_blocks, top, widen
@@ -161,6 +161,52 @@ def test_a_scan_gives_every_chosen_photo_once_with_its_very_vectors(
         vectors.append(block.vectors.copy())
     np.testing.assert_array_equal(np.concatenate(photos), segment.ids[keep] // 256)
     np.testing.assert_array_equal(np.concatenate(vectors), rows[keep])
+
+
+@pytest.mark.parametrize("queries", [1, 3, 4, 9])
+@pytest.mark.parametrize("share", [None, 0.3, 0.0])
+def test_the_compiled_scan_gives_the_best_product_of_every_chosen_photo(
+    built: dict[str, tuple[Segment, NDArray[np.float32]]],
+    monkeypatch: pytest.MonkeyPatch,
+    share: float | None,
+    queries: int,
+) -> None:
+    segment, rows = built["flat"]
+    asked = np.random.default_rng(queries).normal(size=(queries, DIM)).astype(np.float32)
+    allowed = None if share is None else np.sort(np.random.default_rng(8).choice(5000, int(share * 5000)))
+    chosen = segment.select(None if allowed is None else np.unique(allowed), segment.photo_ids[::9])
+    keep, _ = brute(segment, rows, asked, allowed, segment.photo_ids[::9])
+    photos = segment.ids[keep] // 256
+    starts = np.flatnonzero(np.diff(photos, prepend=-1))
+    expected = np.maximum.reduceat(rows[keep] @ asked.T, starts) if len(photos) else np.empty((0, queries))
+    plain = segment.best(asked, chosen)
+    monkeypatch.setattr(kernel, "WORTH_COMPILING", 0)
+    for worth_threads in (1 << 60, 0):
+        monkeypatch.setattr(kernel, "WORTH_THREADS", worth_threads)
+        for ids, best in (plain, segment.best(asked, chosen)):
+            assert np.array_equal(ids, photos[starts]) and best.shape == (len(ids), queries)
+            np.testing.assert_allclose(best, expected, atol=2e-5)
+
+
+def test_the_compiled_scan_is_used_where_it_pays(
+    built: dict[str, tuple[Segment, NDArray[np.float32]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    segment, rows = built["flat"]
+    calls: list[int] = []
+    compiled = kernel.best_products
+
+    def counted(*given: Any) -> Any:
+        calls.append(1)
+        return compiled(*given)
+
+    monkeypatch.setattr(kernel, "best_products", counted)
+    everything = segment.select(None, np.empty(0, np.int64))
+    segment.best(rows[:1], everything)
+    monkeypatch.setattr(kernel, "WORTH_COMPILING", len(segment))
+    segment.best(rows[:1], everything)
+    monkeypatch.setattr(kernel, "is_there", lambda: False)
+    segment.best(rows[:1], everything)
+    assert calls == [1]
 
 
 def test_a_recipe_that_would_read_as_much_as_an_exact_scan_is_not_used() -> None:

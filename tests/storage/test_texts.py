@@ -16,7 +16,7 @@ from interleave_index.errors import InputError, NotInIndex
 from interleave_index.geometry import unit
 from interleave_index.records import PhotoFacts, Space
 from interleave_index.records.texts import PICTURE_MARK, PassageText, SourceText
-from interleave_index.storage import database, schema
+from interleave_index.storage import database, schema, text_reads
 from interleave_index.storage.rows import LocationWrite, PhotoWrite, WriteBatch
 from interleave_index.storage.store import Store
 from interleave_index.storage.tables import Base
@@ -222,6 +222,35 @@ def test_the_index_of_texts_is_folded_into_a_file_and_holds_what_came_and_went_s
     assert ids_found(library, 40) == {*ids[1:], *new} and sound(library)
     library.reopen()
     assert ids_found(library, 40) == {*ids[1:], *new}
+
+
+def test_vectors_of_texts_are_read_once_and_not_again_after_every_commit(
+    library: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts, read = library.store.texts, text_reads.halves
+    rows: list[int] = []
+
+    def counted(*arguments: Any) -> Any:
+        rows.append(len(arguments[-1]))
+        return read(*arguments)
+
+    monkeypatch.setattr(text_reads, "halves", counted)
+    library.add("dog")
+    everyone: dict[int, list[int]] = {}
+    for n in range(4):
+        texts.write([page(f"/notes/{n}.md", *(f"text {n} {m}" for m in range(5)))])
+        everyone[n] = encode(library, seed=n)
+        assert ids_found(library, 40) == {passage for ids in everyone.values() for passage in ids}
+    assert rows == [5, 5, 5, 5]
+    texts.write([page("/notes/1.md", "another text")])
+    everyone[1] = encode(library, seed=9)
+    assert ids_found(library, 40) == {passage for ids in everyone.values() for passage in ids} and sum(rows) == 21
+    delta = library.store.indexes(library.space).text.delta
+    with library.store.reading() as connection:
+        stored = read(connection, library.space, DIM, delta.ids)
+    assert np.array_equal(stored.passage_ids, delta.ids) and np.array_equal(stored.vectors, delta.codes.view("<f2"))
+    library.store.optimize(library.space)
+    assert ids_found(library, 40) == {passage for ids in everyone.values() for passage in ids} and sound(library)
 
 
 def test_an_index_without_texts_gets_no_file_for_them(library: Any) -> None:

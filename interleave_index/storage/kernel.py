@@ -1,0 +1,73 @@
+"""The exact inner products of many stored vectors in one pass over their codes, by a loop that numba compiles.
+
+A half is widened by the processor's own instruction as it is read, multiplied with up to four queries at once, and the
+best product of each photo is kept: nothing is written but the answer, so that a scan takes little longer than reading
+the codes. A scan is cut into runs of photos, which threads share; the compiled code holds no lock of Python.
+
+numba takes half a second to load and to compile, so that small collections go through `fp16.widen` instead, and all of
+them do where it is not installed (extra `cpu`).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from importlib.util import find_spec
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..records import Floats
+from .rows import Ids
+
+WORTH_COMPILING = 100_000  # rows of a collection from which the compiled loop is used
+WORTH_THREADS = 50_000  # rows of one scan
+
+
+@cache
+def is_there() -> bool:
+    """Whether numba is installed and halves lie in memory as this processor reads them."""
+    return sys.byteorder == "little" and find_spec("numba") is not None
+
+
+def best_products(codes: NDArray[np.uint8], starts: Ids, queries: Floats, photos: Ids | None = None) -> Floats:
+    """For every photo its best inner product with each query.
+
+    Args:
+        codes: (n, 2 * D) uint8, rows of little-endian fp16.
+        starts: (N + 1,) int64, first row of each photo, and the number of rows.
+        queries: (Q, D) float32.
+        photos: positions of the photos that are wanted, in any order; None is all.
+    Returns:
+        (N, Q) float32, or a row for each wanted photo.
+    """
+    from .compiled import COLUMNS, best_of_photos
+
+    first, past = (starts[:-1], starts[1:]) if photos is None else (starts[photos], starts[photos + 1])
+    count = len(first)
+    padded = np.zeros((-(-len(queries) // COLUMNS) * COLUMNS, codes.shape[1] // 2), np.float32)
+    padded[: len(queries)] = queries
+    best = np.empty((count, len(padded)), np.float32)
+    halves = codes.view("<i2")
+    if int((past - first).sum()) < WORTH_THREADS:
+        best_of_photos(halves, first, past, padded, best, 0, count)
+    else:
+        step = max(1, -(-count // (4 * _threads())))
+        runs = [
+            _pool().submit(best_of_photos, halves, first, past, padded, best, start, min(start + step, count))
+            for start in range(0, count, step)
+        ]
+        for run in runs:
+            run.result()
+    return best[:, : len(queries)]
+
+
+def _threads() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@cache
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(_threads(), "exact scan")

@@ -181,18 +181,7 @@ class FindAdapter(Interface):
                 images = unit(to_array(proposals.image))
                 for row, view in enumerate(views):
                     regions = self._select_regions(view, proposals, row)
-                    height, width = regions.masks.shape[1:]
-                    to_photo_pixels = np.array([view.photo[1] / width, view.photo[0] / height] * 2, np.float32)
-                    encodings.append(
-                        PhotoEncoding(
-                            image=images[row],
-                            regions=regions.vectors,
-                            boxes=boxes_of(regions.masks) * to_photo_pixels,
-                            areas=regions.masks.mean((1, 2)).astype(np.float32),
-                            scores=regions.scores,
-                            masks=tuple(encode_rle(mask) for mask in regions.masks),
-                        )
-                    )
+                    encodings.append(encoding_of(images[row], regions, view.photo))
         return encodings
 
     # --- queries ------------------------------------------------------------------------------
@@ -287,6 +276,24 @@ class FindAdapter(Interface):
         return [
             GroundedMask(number, encode_rle(mask), box_of(mask), score) for number, (mask, score) in enumerate(answers)
         ]
+
+
+def encoding_of(image: Floats, regions: Regions, photo: Size) -> PhotoEncoding:
+    """What an index keeps of a photo of (height, width).
+
+    Args:
+        image: (D,) unit vector of the whole.
+    """
+    height, width = regions.masks.shape[1:]
+    to_photo_pixels = np.array([photo[1] / width, photo[0] / height] * 2, np.float32)
+    return PhotoEncoding(
+        image=image,
+        regions=regions.vectors,
+        boxes=boxes_of(regions.masks) * to_photo_pixels,
+        areas=regions.masks.mean((1, 2)).astype(np.float32),
+        scores=regions.scores,
+        masks=tuple(encode_rle(mask) for mask in regions.masks),
+    )
 
 
 def to_array(rows: Tensor) -> Floats:

@@ -50,9 +50,22 @@ class Proposals:
             return self.quality_logits.sigmoid()
         if self.class_logits is None:
             raise TypeError("the quality of these proposals needs a class table")
-        inside = (self.masks > 0).float()
-        certainty = (self.masks.sigmoid() * inside).sum((2, 3)) / inside.sum((2, 3)).clamp(min=1)
-        return (1 - self.class_logits.softmax(-1)[..., -1]) * certainty
+        return quality_of(self.class_logits, self.masks)
+
+
+def certainty_of(masks: Tensor) -> Tensor:
+    """(...,) mean chance inside each mask of (..., h, w) logits; 0 where it is empty."""
+    inside = (masks > 0).float()
+    return (masks.sigmoid() * inside).sum((-2, -1)) / inside.sum((-2, -1)).clamp(min=1)
+
+
+def quality_of(class_logits: Tensor, masks: Tensor) -> Tensor:
+    """(..., Q), 0 to 1: the chance of any named class times the certainty inside the mask.
+
+    Args:
+        class_logits: (..., Q, K + 1), background last; masks: (..., Q, h, w) logits.
+    """
+    return (1 - class_logits.softmax(-1)[..., -1]) * certainty_of(masks)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,23 +8,20 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from ...geometry import MASK_LONG_SIDE, fit, unit
+from ...geometry import unit
 from ...models.vision.pixel_decoder import Pyramid
 from ...records import RGB, BoolMask, Floats, ResolvedPart, Space
 from ..calibration import Calibration
 from ..find import tasks
-from ..find.adapter import SAME_IOU, SMALLEST_AREA, FindAdapter, Regions, View, to_array
-from ..find.nms import soft_nms
+from ..find.adapter import FindAdapter, Regions, View
 from ..find.prompter import Sentence
 from ..find.tasks import Proposals, Reference, References
 from ..protocol import Capabilities
 from .answers import Example
 from .folder import load_published, read_config
 from .model import PublishedModel
-from .preparation import to_photo
 from .prepared import read_prepared
-
-MOST_REGIONS = 100
+from .regions import distinct_regions
 
 
 class PublishedFind(FindAdapter):
@@ -78,11 +75,7 @@ class PublishedFind(FindAdapter):
 
     def _select_regions(self, view: View, proposals: Proposals, row: int) -> Regions:
         """At most 100 proposals, best first, those of the same pixels once."""
-        masks = to_photo(proposals.masks[row], view, size=fit(view.photo, MASK_LONG_SIDE)) > 0
-        quality = to_array(proposals.quality()[row])
-        kept, scores = soft_nms(masks, quality, most=MOST_REGIONS, same_iou=SAME_IOU, smallest=SMALLEST_AREA)
-        vectors = unit(to_array(proposals.vectors[row, kept]))
-        return Regions(masks[kept].cpu().numpy(), vectors, np.array(scores, np.float32))
+        return distinct_regions(view, proposals.masks[row], proposals.quality()[row], proposals.vectors[row])
 
     def _encode_captions(self, texts: Sequence[str]) -> Floats:
         return unit(self.model.encode_captions(texts))

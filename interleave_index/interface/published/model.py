@@ -22,9 +22,8 @@ import torch
 from torch import Tensor
 
 from ...errors import InputError
-from ...geometry import size_of
 from ...models.vision.pixel_decoder import Pyramid
-from ...records import RGB, BoolMask, Floats
+from ...records import BoolMask, Floats
 from ..find import tasks
 from ..find.adapter import View, to_array
 from ..find.network import FindInterface
@@ -34,14 +33,15 @@ from ..find.prompts import MaskPrompt, Prompts, VisualTokens
 from ..find.tasks import Grounding, Proposals, Reference
 from .answers import Example, Interaction, InterleavedQuery, MaskAnswer
 from .network import FindNetwork
-from .preparation import padded_size, prepare, prompt_mask, stretched, to_photo
+from .preparation import padded_size, prompt_mask, stretched, to_photo
+from .seeing import SeeingModel
 from .text import PublishedPrompter, as_grounding, entity_only
 
 BACKGROUND = "background"
 BATCH = 32  # texts of one pass
 
 
-class PublishedModel:
+class PublishedModel(SeeingModel[FindNetwork]):
     """A published checkpoint, ready to answer: a `find.model.FindModel`.
 
     Args:
@@ -62,9 +62,9 @@ class PublishedModel:
         dtype: torch.dtype = torch.float32,
         published_protocol: bool = False,
     ) -> None:
-        self.network, self.prompter = network, prompter
+        super().__init__(network, device=device, dtype=dtype)
+        self.prompter = prompter
         self.published_protocol = published_protocol
-        self.device, self.dtype = torch.device(device), dtype
         self._blank: Pyramid | None = None
 
     @property
@@ -99,40 +99,6 @@ class PublishedModel:
         """See `FindModel.sample`."""
         with self._precision():
             return self.interface.sample(pyramid.levels, masks, generator)
-
-    def _precision(self) -> torch.autocast:
-        return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
-
-    # --- photos -------------------------------------------------------------------------------
-
-    @torch.inference_mode()
-    def view(self, photo: RGB, *, short: int | None = None, long: int | None = None) -> View:
-        """Backbone and pixel decoder on one upright photo.
-
-        Args:
-            photo: (H, W, 3) uint8.
-            short, long: sides that it is resized to; None takes those of the model, and so does a model whose
-                backbone knows one size alone.
-        Raises:
-            ShapeError: not such an array.
-        """
-        network = self.network
-        if network.one_size:
-            short = long = None
-        pixels, resized = prepare(
-            photo,
-            short or network.short,
-            long or network.long,
-            stride=network.stride,
-            mean=network.pixel_mean,
-            std=network.pixel_std,
-        )
-        padded = int(pixels.shape[2]), int(pixels.shape[3])
-        return View(self._pyramid(pixels), size_of(photo), resized, padded)
-
-    def _pyramid(self, pixels: Tensor) -> Pyramid:
-        with self._precision():
-            return self.network.pyramid(pixels.to(self.device))
 
     # --- generic segmentation -----------------------------------------------------------------
 
@@ -220,7 +186,7 @@ class PublishedModel:
         if background is not None:
             prompt.negative = [torch.stack([prompt_mask(mask, view) for mask in background]).to(self.device)]
         logits = tasks.interact(self, view.pyramid, prompt, previous)
-        full = to_photo(logits[0], view, first="bicubic", antialias=False)
+        full = to_photo(logits[0], view, first="bicubic", second="bicubic")
         return Interaction((full > 0).cpu().numpy(), logits)
 
     def answers(self, grounding: Grounding, view: View, *, stretch: bool = False) -> list[MaskAnswer]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, TypeAlias
+from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
 from torch import Tensor, nn
 
@@ -19,6 +19,8 @@ from ..find.config import FindConfig
 from ..find.network import FindInterface
 from .preparation import LONG, SHORT, STRIDE
 
+DecoderT = TypeVar("DecoderT", bound=nn.Module)
+PredictorT = TypeVar("PredictorT", bound=nn.Module)
 LanguageKind = Literal["llama", "unicl"]
 BackboneSizes: TypeAlias = FocalSizes | DavitSizes | SamSizes
 SIZES_OF: dict[str, type[FocalSizes | DavitSizes | SamSizes]] = {"davit": DavitSizes, "sam": SamSizes}  # else Focal
@@ -101,18 +103,20 @@ def backbone_of(sizes: BackboneSizes) -> nn.Module:
     return Davit(sizes) if isinstance(sizes, DavitSizes) else focal_backbone(sizes)
 
 
-class _Head(nn.Module):
-    """Pixel decoder and interface, under the published names."""
+class _Head(nn.Module, Generic[DecoderT, PredictorT]):
+    """Pixel decoder and what reads its pyramid, under the published names."""
 
-    def __init__(self, pixel_decoder: PixelDecoder, predictor: FindInterface) -> None:
+    def __init__(self, pixel_decoder: DecoderT, predictor: PredictorT) -> None:
         super().__init__()
         self.pixel_decoder, self.predictor = pixel_decoder, predictor
 
 
-class FindNetwork(nn.Module):
-    """Backbone, pixel decoder and interface. The names of its state dict are those of a released file.
+class ReleasedNetwork(nn.Module, Generic[DecoderT, PredictorT]):
+    """Backbone, pixel decoder and predictor. The names of its state dict are those of a released file.
 
     Args:
+        decoder: four maps to a `Pyramid`.
+        predictor: what reads the pyramid.
         short, long: photos are resized so that the shorter side is `short`, unless the longer one would pass `long`.
 
     Attributes:
@@ -120,9 +124,7 @@ class FindNetwork(nn.Module):
         stride: inputs are padded to multiples of it; a SAM backbone takes its one square alone.
     """
 
-    def __init__(
-        self, backbone: nn.Module, decoder: PixelDecoder, interface: FindConfig, *, short: int, long: int
-    ) -> None:
+    def __init__(self, backbone: nn.Module, decoder: DecoderT, predictor: PredictorT, *, short: int, long: int) -> None:
         super().__init__()
         self.short, self.long = short, long
         self.pixel_mean: tuple[float, ...] = PIXEL_MEAN
@@ -131,7 +133,7 @@ class FindNetwork(nn.Module):
         self.stride = backbone.sizes.image_size if isinstance(backbone, SamBackbone) else STRIDE
         if self.one_size and long > self.stride:
             raise ConfigError(f"long side is {long}, expected at most {self.stride}, the side of the SAM backbone")
-        self.sem_seg_head = _Head(decoder, FindInterface(interface))
+        self.sem_seg_head = _Head(decoder, predictor)
 
     @property
     def one_size(self) -> bool:
@@ -139,14 +141,27 @@ class FindNetwork(nn.Module):
         return isinstance(self.backbone, SamBackbone)
 
     @property
-    def predictor(self) -> FindInterface:
-        """The interface."""
+    def predictor(self) -> PredictorT:
+        """What reads the pyramid."""
         return self.sem_seg_head.predictor
 
     def pyramid(self, pixels: Tensor) -> Pyramid:
         """(B, 3, H, W) normalised pixels, sides multiples of `stride`, to the pyramid."""
         out: Pyramid = self.sem_seg_head.pixel_decoder(self.backbone(pixels))
         return out
+
+
+class FindNetwork(ReleasedNetwork[PixelDecoder, FindInterface]):
+    """Backbone, pixel decoder and FIND's interface.
+
+    Args:
+        short, long: see `ReleasedNetwork`.
+    """
+
+    def __init__(
+        self, backbone: nn.Module, decoder: PixelDecoder, interface: FindConfig, *, short: int, long: int
+    ) -> None:
+        super().__init__(backbone, decoder, FindInterface(interface), short=short, long=long)
 
 
 class PublishedNetwork(FindNetwork):

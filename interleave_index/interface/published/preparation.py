@@ -44,6 +44,8 @@ def prepare(
     short: int = SHORT,
     long: int = LONG,
     *,
+    squeezed: Size | None = None,
+    bicubic: bool = False,
     stride: int = STRIDE,
     mean: Sequence[float] = PIXEL_MEAN,
     std: Sequence[float] = PIXEL_STD,
@@ -52,6 +54,8 @@ def prepare(
 
     Args:
         photo: (H, W, 3) uint8, upright RGB.
+        squeezed: (height, width) that it is brought to instead, whatever its aspect.
+        bicubic: how it is resized, else bilinear.
         stride: sides are padded to multiples of it.
         mean, std: of the channels, 0 to 255.
     Returns:
@@ -61,8 +65,10 @@ def prepare(
     """
     from PIL import Image
 
-    height, width = resized_size(check_photo(photo), short, long)
-    picture = Image.fromarray(np.ascontiguousarray(photo)).resize((width, height), Image.Resampling.BILINEAR)
+    own = check_photo(photo)
+    height, width = squeezed or resized_size(own, short, long)
+    kind = Image.Resampling.BICUBIC if bicubic else Image.Resampling.BILINEAR
+    picture = Image.fromarray(np.ascontiguousarray(photo)).resize((width, height), kind)
     pixels = torch.from_numpy(np.asarray(picture).copy()).permute(2, 0, 1).float()
     middle, spread = (torch.tensor(values).view(3, 1, 1) for values in (mean, std))
     full = padded_size((height, width), stride)
@@ -95,33 +101,36 @@ def prompt_mask(mask: BoolMask, view: View, *, padded: bool = True) -> Tensor:
     return F.pad(tensor, (0, view.padded[1] - view.resized[1], 0, view.padded[0] - view.resized[0]))
 
 
-Mode = Literal["bilinear", "bicubic"]
+Grow = Literal["bilinear", "bicubic", "smooth"]  # smooth is bicubic with antialias, another filter when growing, too
 
 
 def to_photo(
-    logits: Tensor, view: View, *, size: Size | None = None, first: Mode = "bilinear", antialias: bool = True
+    logits: Tensor, view: View, *, size: Size | None = None, first: Grow = "bilinear", second: Grow = "smooth"
 ) -> Tensor:
-    """Mask logits from the stride-4 grid to the photo: up to the padded input, crop, bicubic to the photo.
+    """Mask logits from the stride-4 grid to the photo: up to the padded input, crop, up or down to the photo.
 
     Args:
         logits: (n, h, w), on the padded grid.
         size: (height, width) wanted instead of the photo's, of the same aspect.
-        first: interpolation of the first step.
-        antialias: of the second.
+        first, second: how the two steps interpolate.
     Returns:
         (n, H, W) logits.
     """
     if not len(logits):
         return logits.new_zeros((0, *(size or view.photo)))
-    grown = F.interpolate(logits[None].float(), size=view.padded, mode=first, align_corners=False)
-    return _cropped(grown, view.resized, size or view.photo, antialias=antialias)
+    grown = _grown(logits[None].float(), view.padded, first)
+    return _grown(_cropped(grown, view.resized), size or view.photo, second)[0]
 
 
 def stretched(logits: Tensor, view: View) -> Tensor:
     """Mask logits to the photo as the published interleaved grounding does it: the padded grid, stretched."""
-    return _cropped(logits[None].float(), view.resized, view.photo, antialias=True)
+    return _grown(_cropped(logits[None].float(), view.resized), view.photo, "smooth")[0]
 
 
-def _cropped(maps: Tensor, crop: Size, size: Size, *, antialias: bool) -> Tensor:
-    kept = maps[:, :, : crop[0], : crop[1]]
-    return F.interpolate(kept, size=size, mode="bicubic", align_corners=False, antialias=antialias)[0]
+def _cropped(maps: Tensor, size: Size) -> Tensor:
+    return maps[:, :, : size[0], : size[1]]
+
+
+def _grown(maps: Tensor, size: Size, kind: Grow) -> Tensor:
+    mode = "bilinear" if kind == "bilinear" else "bicubic"
+    return F.interpolate(maps, size=size, mode=mode, align_corners=False, antialias=kind == "smooth")

@@ -1,0 +1,78 @@
+"""How a released network sees photos, whatever reads its pyramid."""
+
+from __future__ import annotations
+
+from typing import Any, Generic, TypeVar
+
+import torch
+from torch import Tensor
+
+from ...geometry import size_of
+from ...models.vision.pixel_decoder import Pyramid
+from ...records import RGB, Size
+from ..find.adapter import View
+from .network import ReleasedNetwork
+from .preparation import prepare
+
+NetworkT = TypeVar("NetworkT", bound=ReleasedNetwork[Any, Any])
+
+
+class SeeingModel(Generic[NetworkT]):
+    """A released network on a device, in a precision.
+
+    Args:
+        network: in eval mode.
+        device: where the network runs.
+        dtype: below float32, the network runs in mixed precision; what it answers is float32 all the same.
+    """
+
+    def __init__(self, network: NetworkT, *, device: str = "cpu", dtype: torch.dtype = torch.float32) -> None:
+        self.network = network
+        self.device, self.dtype = torch.device(device), dtype
+
+    def _precision(self) -> torch.autocast:
+        return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
+
+    @torch.inference_mode()
+    def view(
+        self,
+        photo: RGB,
+        *,
+        short: int | None = None,
+        long: int | None = None,
+        squeezed: Size | None = None,
+        bicubic: bool = False,
+    ) -> View:
+        """Backbone and pixel decoder on one upright photo.
+
+        Args:
+            photo: (H, W, 3) uint8.
+            short, long: sides that it is resized to; None takes those of the model, and so does a model whose
+                backbone knows one size alone.
+            squeezed: see `prepare`; nothing to such a backbone.
+            bicubic: how it is resized, else bilinear.
+        Raises:
+            ShapeError: not such an array.
+        """
+        network = self.network
+        if network.one_size:
+            short = long = squeezed = None
+        pixels, resized = prepare(
+            photo,
+            short or network.short,
+            long or network.long,
+            squeezed=squeezed,
+            bicubic=bicubic,
+            stride=network.stride,
+            mean=network.pixel_mean,
+            std=network.pixel_std,
+        )
+        return self._seen(pixels.to(self.device), size_of(photo), resized)
+
+    def _seen(self, pixels: Tensor, photo: Size, resized: Size) -> View:
+        """The view of a photo of this size by its (1, 3, h, w) pixels, of which (height, width) are no padding."""
+        return View(self._pyramid(pixels), photo, resized, (pixels.shape[2], pixels.shape[3]))
+
+    def _pyramid(self, pixels: Tensor) -> Pyramid:
+        with self._precision():
+            return self.network.pyramid(pixels.to(self.device))

@@ -22,6 +22,7 @@ from . import show
 from .options import (
     ConfigOption,
     DeviceOption,
+    DtypeOption,
     IndexOption,
     JsonOption,
     ModelOption,
@@ -53,6 +54,13 @@ app = typer.Typer(
 )
 
 
+class Answers(StrEnum):
+    """Where the answers of READ come from."""
+
+    supplied = "supplied"
+    free = "free"
+
+
 def _run(
     opens: Callable[[], Sequence[Any]],
     work: Annotated[
@@ -63,28 +71,46 @@ def _run(
     published_protocol: Annotated[
         bool, typer.Option("--published-protocol", help="Replay the published evaluation with its oddities.")
     ] = False,
+    answers: Annotated[
+        list[Answers] | None,
+        typer.Option("--answers", help="Of READ: supplied, as published, or free, as it says by itself; else both."),
+    ] = None,
     index: IndexOption = None,
     config: ConfigOption = None,
     model: ModelOption = None,
     device: DeviceOption = None,
+    dtype: DtypeOption = None,
     offline: OfflineOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Run the benchmarks that `opens` gives, and print their reports. All else are options of every benchmark."""
-    from ..evaluation.published import Run, subject_of
+    from ..evaluation.published import Run, subjects_of
 
-    _, effective = settings(index, config, models_interface=model, models_device=device, models_offline=offline)
+    _, effective = settings(
+        index, config, models_interface=model, models_device=device, models_dtype=dtype, models_offline=offline
+    )
     benchmarks = opens()
-    subject = subject_of(build_interface(effective), published_protocol=published_protocol)
+    subjects = subjects_of(
+        build_interface(effective), published_protocol=published_protocol, answers=[way.value for way in answers or ()]
+    )
     reports = []
     with show.progress_bar("evaluate") as update:
         run = Run(work=work, seed=seed, limit=limit, progress=lambda what, done, total: update(done, total, what))
-        for opened in benchmarks:
+        for opened, subject in _different(benchmarks, subjects):
             reports.append(run(opened, subject))
             if not as_json:
                 _print(reports[-1])
     if as_json:
         show.emit_json({"benchmarks": reports})
+
+
+def _different(benchmarks: Sequence[Any], subjects: Sequence[Any]) -> list[tuple[Any, Any]]:
+    """Each benchmark with the subjects that are asked differently in it."""
+    pairs = []
+    for opened in benchmarks:
+        by_protocol = {subject.protocol(presence=opened.presence): subject for subject in subjects}
+        pairs += [(opened, subject) for subject in by_protocol.values()]
+    return pairs
 
 
 def benchmark(name: str) -> Callable[[Callable[..., Sequence[Any]]], Callable[..., None]]:
@@ -117,7 +143,8 @@ def benchmark(name: str) -> Callable[[Callable[..., Sequence[Any]]], Callable[..
 
 def _print(report: dict[str, Any]) -> None:
     part = "" if report["complete"] else ", a part of the set: not to be compared"
-    show.say(f"{report['benchmark']}: {report['model']['interface']}, {number_of(report['n'], 'item')}{part}")
+    asked = f", {report['protocol']}" if "protocol" in report else ""
+    show.say(f"{report['benchmark']}: {report['model']['interface']}{asked}, {number_of(report['n'], 'item')}{part}")
     table = plain_table("figure", "here#")
     for name, value in report["figures"].items():
         table.add_row(Text(name), _cell(value))
@@ -347,7 +374,7 @@ def false_premise(
         Literal["refcoco", "refcoco+", "refcocog"], typer.Option("--set", help="Which set the file belongs to.")
     ] = "refcoco",
 ) -> Sequence[Any]:
-    """FP-RefCOCO: expressions that may name what is not there (See, Segment)."""
+    """FP-RefCOCO: expressions that may name what is not there (See, FP accuracy, Segment)."""
     from ..evaluation.published import grounding
 
     return [grounding.false_premise(kind, split, _referred(refs, instances, photos, split))]

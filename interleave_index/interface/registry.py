@@ -116,7 +116,7 @@ def _locate_read(named: str) -> Path:
 def _load_read(model: Model, settings: LoadSettings) -> Interface:
     from .read.interface import ReadInterface
 
-    return ReadInterface(model.folder, device=settings.device)
+    return ReadInterface(model.folder, device=settings.device, dtype=settings.dtype)
 
 
 def _describe_published(model: Model) -> Description:
@@ -324,7 +324,7 @@ def load(
             which only grounds.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         offline: never touch the network; loading does not, with or without it.
-        dtype: of a model from a hub: ``auto``, ``float32``, ``bfloat16`` or ``float16``.
+        dtype: of a model from a hub or of READ: ``auto``, ``float32``, ``bfloat16`` or ``float16``.
         regions: how a model from a hub makes region vectors: ``attention``, ``patches`` or ``crop``.
         proposals: name of the interface, or of the segmenter, whose masks become the regions of a model from a hub.
         grounding: how a photo is looked at exactly: ``own``, ``points``, or ``auto``, which takes points for a dual

@@ -18,7 +18,7 @@ from interleave_index.interface.read.prompts import Question, question_of, reaso
 from interleave_index.interface.registry import load
 from interleave_index.models.segmenters.framing import IMAGENET, Frame
 from interleave_index.service import ground_picture
-from tests.interface.tiny_read import SAM_SIDE, SAM_WIDE, make, released_shapes
+from tests.interface.tiny_read import SAM_SIDE, SAM_WIDE, make, released_shapes, taught
 
 pytest.importorskip("transformers")
 
@@ -39,15 +39,10 @@ def silent(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def speaking(silent, tmp_path_factory):
-    """READ that answers "cat" with [SEG] and the end of the text."""
-    model = read(silent)
-    seg, end = model.parts.tokenizer.convert_tokens_to_ids("[SEG]"), model.parts.tokenizer.eos_token_id
-    first = full_states(model, CAT)[0, -1]
-    folder = make(tmp_path_factory.mktemp("read") / "half", seg={seg: first})
-    second = full_states(read(folder), CAT, (seg,))[0, -1]
-    across = second - first * (second @ first) / (first @ first)  # what the second state has and the first has not
-    return make(tmp_path_factory.mktemp("read") / "speaking", seg={seg: first, end: first * 0.2 + across * 20})
+def speaking(tmp_path_factory):
+    """READ that answers "cat" with [SEG], and "dog" with nothing."""
+    answers = [(PHOTO, question, question.text == "cat") for question in (CAT, DOG, *map(question_of, ("cat", "dog")))]
+    return taught(tmp_path_factory.mktemp("read"), answers)
 
 
 def ids_of(model, question):
@@ -251,17 +246,16 @@ def test_the_wording_is_chosen_by_is_sentence_and_not_by_the_last_sign():
 # --- where an interface is expected ----------------------------------------------------------
 
 
-def test_ground_asks_read_and_names_the_method(speaking, tmp_path):
+def test_ground_asks_read_whether_each_thing_is_there(speaking, tmp_path):
     from PIL import Image
 
     Image.fromarray(PHOTO).save(tmp_path / "photo.png")
-    config = Config().with_flags(models_interface=f"read:{speaking}")
-    hit = ground_picture(tmp_path / "photo.png", "[cat]", config=config)
-    (entity,) = hit.entities
-    assert entity.grounding.rung in ("read", "absent") and entity.grounding.source == "exact"
-    assert entity.grounding.present == bool(entity.regions) and hit.score == float(entity.grounding.present)
-    if entity.regions:
-        assert entity.regions[0].rle.decode().shape == (60, 90)
+    config = Config().with_flags(models_interface=f"read:{speaking}", models_dtype="float32")
+    hit = ground_picture(tmp_path / "photo.png", "[cat] [dog]", config=config)
+    cat, dog = hit.entities
+    assert cat.grounding.present and cat.grounding.rung == "read" and cat.grounding.source == "exact"
+    assert cat.regions[0].rle.decode().shape == (60, 90)
+    assert not dog.grounding.present and dog.grounding.rung == "absent" and dog.regions == ()
 
 
 def test_read_makes_no_vectors_and_takes_no_pictures(silent):

@@ -4,6 +4,10 @@ import json
 
 import torch
 
+from interleave_index.interface.read.language import _Run
+from interleave_index.interface.read.model import Read
+
+SURE = 500.0  # logit of the next word that a taught model knows
 WIDE, WORDS, SIDE, PATCH = 16, 72, 24, 2  # of the language model; of CLIP: a grid of 12 x 12
 SAM_SIDE, SAM_WIDE = 64, 32
 SPOKEN = (
@@ -113,8 +117,8 @@ def attention(name, wide, inner):
     return found
 
 
-def make(folder, *, seg=None, shards=False):
-    """A released folder; `seg` is a state that the output layer answers with [SEG] and then with the end."""
+def make(folder, *, heads=None, shards=False):
+    """A released folder; `heads` are rows of the output layer by token."""
     import transformers as t
     from safetensors.torch import save_file
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
@@ -136,8 +140,8 @@ def make(folder, *, seg=None, shards=False):
     tokenizer.save_pretrained(folder)
     head = weights["lm_head.weight"]
     head[tokenizer.convert_tokens_to_ids("[SEG]")] = head[3]  # of two that are alike the first is said
-    for token, state in (seg or {}).items():
-        head[token] = state * 50
+    for token, row in (heads or {}).items():
+        head[token] = row
     tower = t.CLIPVisionModel(
         t.CLIPVisionConfig(
             hidden_size=16,
@@ -173,3 +177,27 @@ def make(folder, *, seg=None, shards=False):
     else:
         save_file(weights, folder / "model.safetensors", {"format": "pt"})
     return folder
+
+
+def taught(folder, answers, *, shards=False):
+    """A released folder whose model says [SEG] and the end where it is told to, and the end at once elsewhere.
+
+    Args:
+        answers: (photo, question, whether it is there) of everything that will be asked, few enough for its width.
+    """
+    model = Read.load(make(folder / "untaught"), dtype=torch.float32)
+    seg, end = model.parts.tokenizer.convert_tokens_to_ids("[SEG]"), model.parts.tokenizer.eos_token_id
+    states, says_seg = [], []
+    with torch.inference_mode():
+        for photo, question, there in answers:
+            read = model.embed(photo).read
+            run = _Run(model.language, read, [model.language.ids_after(question.after_photo())])
+            states.append(run.states[0, -1])
+            says_seg.append(there)
+            if there:
+                states.append(run.extend(torch.tensor([seg]))[0])
+                says_seg.append(False)
+    solve = torch.linalg.pinv(torch.stack(states).double())
+    wanted = torch.tensor([[SURE if said else -SURE] for said in says_seg], dtype=torch.float64)
+    rows = {seg: (solve @ wanted)[:, 0].float(), end: (solve @ -wanted)[:, 0].float()}
+    return make(folder / "taught", heads=rows, shards=shards)

@@ -103,9 +103,9 @@ def reasonseg(split: str, photos: Sequence[ReasonPhoto]) -> Benchmark[ReasonPhot
 
     def measure(subject: Subject, item: ReasonPhoto, rng: Generator) -> Record:
         photo = read_photo(item.file)
-        masks = subject.ground(photo, [item.text], together=False)
+        mask = subject.reason(photo, item.text, is_sentence=item.long)
         truth = item.truth((photo.shape[0], photo.shape[1]))[None]
-        intersection, union = metrics.class_intersection_and_union(masks, truth)
+        intersection, union = metrics.class_intersection_and_union(mask[None], truth)
         return {"intersection": int(intersection[0, 1]), "union": int(union[0, 1]), "long": item.long}
 
     def figures(journal: Journal) -> Figures:
@@ -121,11 +121,13 @@ def reasonseg(split: str, photos: Sequence[ReasonPhoto]) -> Benchmark[ReasonPhot
 
 
 def false_premise(name: str, split: str, photos: Sequence[ReferredPhoto]) -> Benchmark[ReferredPhoto]:
-    """FP-RefCOCO (See, Segment): expressions of which about half name what is not there.
+    """FP-RefCOCO (See, FP accuracy, Segment): expressions of which about half name what is not there.
 
     A model without an answer "absent" is given one: a thing is there when a search for its words alone, over a sample
     of the split's photos and this one, counts this one as meant (`query.judgement`). For that the interface is asked as
     a search asks it, with the regions that it stores. A model that only grounds says "absent" by an empty mask.
+
+    See is the share of all expressions whose presence was judged rightly, FP accuracy that of the false premises.
     """
     sample = photos[:: max(1, len(photos) // SAMPLE)][:SAMPLE]
 
@@ -139,7 +141,7 @@ def false_premise(name: str, split: str, photos: Sequence[ReferredPhoto]) -> Ben
         said = np.ones(len(texts), bool)
         if subject.interface.capabilities.encodes:
             said = _present(subject.interface, *library(subject), photo, texts)
-        masks = subject.ground(photo, texts, together=False) & said[:, None, None]
+        masks = subject.ground_if_there(photo, texts) & said[:, None, None]
         said &= masks.any((1, 2))
         intersection, union = metrics.class_intersection_and_union(masks, np.array(item.masks(), np.uint8))
         return {
@@ -154,6 +156,7 @@ def false_premise(name: str, split: str, photos: Sequence[ReferredPhoto]) -> Ben
         summary = metrics.see_segment(*_pooled(journal), said, exists)
         return {
             "See": 100 * summary.see,
+            **({"FP accuracy": 100 * float((~said[~exists]).mean())} if not exists.all() else {}),
             "Segment": 100 * summary.segment,
             "n": len(said),
             "absent": int((~exists).sum()),
@@ -161,7 +164,8 @@ def false_premise(name: str, split: str, photos: Sequence[ReferredPhoto]) -> Ben
         }
 
     items = {str(photo.id): photo for photo in photos}
-    return Benchmark(f"fp-{name} {split}", items, measure, figures, {"sample": min(SAMPLE, len(photos))})
+    settings = {"sample": min(SAMPLE, len(photos))}
+    return Benchmark(f"fp-{name} {split}", items, measure, figures, settings, presence=True)
 
 
 def _present(

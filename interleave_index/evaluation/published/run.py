@@ -37,6 +37,7 @@ class Benchmark(Generic[ItemT]):
         figures: of everything measured.
         settings: plain JSON values; part of what a resumed run must agree in.
         comparable: asked in the way that the published figures were measured.
+        presence: asks whether a thing is there at all.
         published: name of the published figures that belong to these settings.
         written: files that the measurement writes beside its records.
     """
@@ -47,6 +48,7 @@ class Benchmark(Generic[ItemT]):
     figures: Callable[[Journal], Figures]
     settings: Mapping[str, Any] = field(default_factory=dict)
     comparable: bool = True
+    presence: bool = False
     published: str = ""
     written: Sequence[Path] = ()
 
@@ -85,11 +87,15 @@ class Run:
             "model": subject.facts,
             "seed": self.seed,
         }
-        published = published_figures(benchmark.published or benchmark.name) if benchmark.comparable else []
+        protocol = subject.protocol(presence=benchmark.presence)
+        if protocol is not None:
+            head["protocol"] = protocol
+        comparable = benchmark.comparable and subject.comparable(presence=benchmark.presence)
+        published = published_figures(benchmark.published or benchmark.name) if comparable else []
         started = time.perf_counter()
         with ExitStack() as stack:
             work = self.work or Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            folder = work / re.sub(r"\W", "-", benchmark.name)
+            folder = work / re.sub(r"\W", "-", benchmark.name if protocol is None else f"{benchmark.name} {protocol}")
             journal = Journal(folder, {**head, "items": [len(keys), whole]})
             self.progress(benchmark.name, len(journal.records), len(keys))
             for key in keys:

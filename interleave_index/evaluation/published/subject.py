@@ -1,7 +1,8 @@
 """What a benchmark asks of a model.
 
-Every interface is asked just as a search asks it, so that what is measured is what is served. The exception are
-released FIND checkpoints, whose published figures take all their proposals (`find.FindSubject`).
+Every interface is asked just as a search asks it, so that what is measured is what is served. The exceptions are
+released FIND checkpoints, whose published figures take all their proposals (`find.FindSubject`), and READ, whose
+published masks were measured with the answer supplied (`read.ReadSubject`).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from ...errors import InputError
 from ...geometry import resize_mask, size_of
 from ...interface.protocol import Interface
 from ...query.ground import best_first
@@ -20,6 +22,7 @@ from .entity import Exemplar, InterleavedSentence
 
 if TYPE_CHECKING:
     from ...interface.published.segmentation import Segmentation
+    from .read import Answers
 
 Masks: TypeAlias = BoolMask  # (n, H, W)
 Table: TypeAlias = Any  # what `Subject.classes` gives and `Subject.segment` takes
@@ -61,6 +64,23 @@ class Subject:
         entities = [_entity(expression) for expression in expressions]
         queries = [tuple(entities)] if together else [(entity,) for entity in entities]
         return np.concatenate([self._best_masks(photo, query) for query in queries])
+
+    def reason(self, photo: RGB, text: str, *, is_sentence: bool) -> BoolMask:
+        """The mask of what a text of ReasonSeg means, (H, W); `is_sentence` is off for a short phrase."""
+        mask: BoolMask = self.ground(photo, [text], together=False)[0]
+        return mask
+
+    def ground_if_there(self, photo: RGB, expressions: Sequence[str]) -> Masks:
+        """A mask for every expression, each by itself, (E, H, W); empty where the model says that nothing is there."""
+        return self.ground(photo, expressions, together=False)
+
+    def protocol(self, *, presence: bool) -> str | None:
+        """How the model is asked, where there is more than one way; `presence`: whether a thing is there at all."""
+        return None
+
+    def comparable(self, *, presence: bool) -> bool:
+        """Whether that is how the published figures were measured."""
+        return True
 
     def ground_sentence(self, photo: RGB, sentence: InterleavedSentence) -> Masks:
         """A mask for every phrase of a sentence, (E, H, W)."""
@@ -115,19 +135,41 @@ class Subject:
 
 
 def subject_of(interface: Interface, *, published_protocol: bool = False) -> Subject:
-    """How an interface is measured.
+    """How an interface is measured; the first of `subjects_of`.
 
     Args:
         published_protocol: replay the published evaluation with its oddities, where the model has any.
     """
-    from ...interface.published.interface import PublishedFind
+    return subjects_of(interface, published_protocol=published_protocol)[0]
 
+
+def subjects_of(
+    interface: Interface, *, published_protocol: bool = False, answers: Sequence[Answers] | None = None
+) -> list[Subject]:
+    """The ways in which an interface is measured: one, but for READ, whose answer is supplied, or generated freely.
+
+    Args:
+        published_protocol: see `subject_of`; of READ the published way alone.
+        answers: the ways for READ; None takes both.
+    Raises:
+        InputError: `answers` for another model.
+    """
+    from ...interface.published.interface import PublishedFind
+    from ...interface.read.interface import ReadInterface
+
+    if isinstance(interface, ReadInterface):
+        from .read import ReadSubject
+
+        both: tuple[Answers, ...] = ("supplied",) if published_protocol else ("supplied", "free")
+        return [ReadSubject(interface, way) for way in answers or both]
+    if answers:
+        raise InputError(f"--answers is for READ, the model here is {interface.space.interface}; leave it out")
     if isinstance(interface, PublishedFind):
         from .find import FindSubject
 
         interface.model.published_protocol = published_protocol
-        return FindSubject(interface)
-    return Subject(interface)
+        return [FindSubject(interface)]
+    return [Subject(interface)]
 
 
 def as_query(sentence: InterleavedSentence) -> ResolvedQuery:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
+import torch
+
 from ...errors import InputError, ModelError, WeightsMissing
 from ...geometry import box_of, box_rle, encode_rle, size_of
 from ...models.hub import local
@@ -41,15 +43,17 @@ class ReadInterface(Interface):
     Args:
         folder: as released, see `loading.load_parts`.
         device: as torch names it.
+        dtype: ``auto``, which is bfloat16 as released, ``float32``, ``bfloat16`` or ``float16``.
     """
 
-    def __init__(self, folder: Path, *, device: str = "cpu") -> None:
+    def __init__(self, folder: Path, *, device: str = "cpu", dtype: str = "auto") -> None:
         self._folder, self._device = folder, device
+        self._dtype = "bfloat16" if dtype == "auto" else dtype
 
     @cached_property
     def model(self) -> Read:
         """READ itself, loaded when it is first asked."""
-        return Read.load(self._folder, device=self._device)
+        return Read.load(self._folder, device=self._device, dtype=getattr(torch, self._dtype))
 
     @property
     def space(self) -> Space:
@@ -59,7 +63,7 @@ class ReadInterface(Interface):
     @property
     def capabilities(self) -> Capabilities:
         """It only grounds."""
-        return Capabilities(encodes=False, photos_at_a_time=1, device=self._device, dtype="bfloat16")
+        return Capabilities(encodes=False, photos_at_a_time=1, device=self._device, dtype=self._dtype)
 
     @property
     def calibration(self) -> Calibration:

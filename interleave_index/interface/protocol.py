@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from ..errors import ShapeError
-from ..geometry import size_of
+from ..geometry import size_of, unit
 from ..grounding.similarity import Scene, scene_of
 from ..records import (
     RGB,
@@ -104,6 +104,36 @@ def encode_parts(query: ResolvedQuery, legend: Floats, encode: Callable[[Resolve
         for role in ("entity", "negative")
     )
     return QueryEncoding(legend, entities, negatives)
+
+
+def composed_query(
+    query: ResolvedQuery, dim: int, read: Callable[[str], Floats], encode: Callable[[ResolvedPart], Floats]
+) -> QueryEncoding:
+    """The encoding of a query by a model that reads no sentences with pictures, so that the legend is composed.
+
+    Words alone are one text, joined by blanks in their order, brackets or not: plain text ranks exactly as the
+    model ranks it. With pictures, the legend is the sum of the vector of all words together (weight: the mean of
+    their parts') and of the vectors of the pictures and parts (each with its weight), scaled to length 1. Pictures
+    alone are their weighted mean, so that a photo finds itself; no parts give zeros.
+
+    Args:
+        dim: D.
+        read: the (D,) unit vector of a text.
+        encode: the (D,) unit vector of an entity, a negative, or a picture that is neither.
+    """
+    legend = np.zeros(dim, np.float32)
+    worded = [part for part in query if part.kind == "text" and part.role != "negative"]
+    if worded:
+        words = " ".join(part.label for part in worded)
+        legend += np.float32(np.mean([part.weight for part in worded])) * read(words)
+    vectors: dict[int, Floats] = {}
+    for part in query:
+        if part.kind == "text" and part.role == "caption":
+            continue  # it stands among the words and nowhere else
+        vectors[id(part)] = encode(part)
+        if part.kind != "text" and part.role != "negative":
+            legend += np.float32(part.weight) * vectors[id(part)]
+    return encode_parts(query, unit(legend), lambda part: vectors[id(part)])
 
 
 def pixels_of(part: ResolvedPart) -> RGB:

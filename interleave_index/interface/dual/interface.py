@@ -7,9 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 
-import numpy as np
-
-from ...geometry import box_of_rle, box_rle, resize_rle, size_of, unit
+from ...geometry import box_of_rle, box_rle, resize_rle, size_of
 from ...grounding.record import pack
 from ...grounding.similarity import Scene
 from ...models.batching import Batcher
@@ -27,7 +25,7 @@ from ...records import (
     Space,
 )
 from ..calibration import Calibration
-from ..protocol import Capabilities, InspectedPhoto, Interface, TextReading, encode_parts, pixels_of
+from ..protocol import Capabilities, InspectedPhoto, Interface, TextReading, composed_query, pixels_of
 from .banks import calibration_of, make_calibration
 from .proposals import Proposals, Proposer, proposal_at
 from .regions import RegionEncoder, WholeView
@@ -146,29 +144,12 @@ class DualInterface(Interface):
     # --- queries ------------------------------------------------------------------------------
 
     def encode_query(self, query: ResolvedQuery) -> QueryEncoding:
-        """See `Interface.encode_query`. Dual encoders read no sentences with pictures, so the legend is composed.
-
-        Words alone are one text, joined by blanks in their order, brackets or not: plain text ranks exactly as the
-        encoder ranks it. With pictures, the legend is the sum of the vector of all words together (weight: the mean of
-        their parts') and of the vectors of the pictures and parts (each with its weight), scaled to length 1. Pictures
-        alone are their weighted mean, so that a photo finds itself; no parts give zeros.
+        """See `Interface.encode_query` and `composed_query`: dual encoders read no sentences with pictures.
 
         The vector of a text entity is that of its phrase alone, of a whole picture its image vector, of a part that of
         its mask in the picture.
         """
-        legend = np.zeros(self.space.dim, np.float32)
-        worded = [part for part in query if part.kind == "text" and part.role != "negative"]
-        if worded:
-            words = " ".join(part.label for part in worded)
-            legend += np.float32(np.mean([part.weight for part in worded])) * self._text(words)
-        vectors: dict[int, Floats] = {}
-        for part in query:
-            if part.kind == "text" and part.role == "caption":
-                continue  # it stands among the words and nowhere else
-            vectors[id(part)] = self._vector(part)
-            if part.kind != "text" and part.role != "negative":
-                legend += np.float32(part.weight) * vectors[id(part)]
-        return encode_parts(query, unit(legend), lambda part: vectors[id(part)])
+        return composed_query(query, self.space.dim, self._text, self._vector)
 
     def _text(self, words: str) -> Floats:
         vector: Floats = self._encoder.encode_texts([words])[0]

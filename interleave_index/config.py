@@ -42,6 +42,7 @@ class ModelSettings:
         grounding: how a photo is looked at again: `own` (the interface's way), `points` (similarity as points), or
             `auto`, which takes points for a model from a hub and where grounders are named.
         grounders: names or folders of models that segment or detect, by commas; `points` asks them.
+        reranker: name or folder of a model that is shown the query with each of the best photos, see `query.rerank`.
         offline: never open a network connection; a picture given by URL is then an error.
     """
 
@@ -53,6 +54,7 @@ class ModelSettings:
     proposals: str = "find-mini"
     grounding: str = "auto"
     grounders: str = ""
+    reranker: str = ""
     offline: bool = False
 
     def __post_init__(self) -> None:
@@ -114,6 +116,7 @@ class QuerySettings:
         negative_weight: weight of what negatives take off.
         candidates: photos of each FAISS index that are scored in full on the approximate path, at least.
         cutoff: relevance under which a hit is greyed, 0 to 1; null lets the model's calibration decide, query by query.
+        rerank: so many of the best photos are looked at again by `models.reranker`, with the query; 0 by none.
     """
 
     top_k: int = 10
@@ -121,9 +124,11 @@ class QuerySettings:
     negative_weight: float = 1.0
     candidates: int = 200
     cutoff: float | None = None
+    rerank: int = 0
 
     def __post_init__(self) -> None:
         _check("query.top_k", self.top_k, 1, 100_000)
+        _check("query.rerank", self.rerank, 0, 1000)
         _check("query.entity_weight", self.entity_weight, 0, 100)
         _check("query.negative_weight", self.negative_weight, 0, 100)
         _check("query.candidates", self.candidates, 1, 1_000_000)

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .config import Config, activate_config, keep_config, kept_config
-from .errors import ImageUnreadable, InputError, NotInIndex
+from .errors import ConfigError, ImageUnreadable, InputError, NotInIndex
 from .grammar import Query
 from .paths import user_path
 from .records import RGB, Answer, FailedFile, Filters, Hit, IngestReport, Location, Photo, Region
@@ -31,7 +31,9 @@ from .regular import sha256_of
 if TYPE_CHECKING:
     from .ingest.tally import IngestProgress
     from .interface.protocol import Interface
+    from .interface.reranker import Reranker
     from .query.pixels import PixelCache
+    from .query.rerank import RememberingReranker, SecondStage
     from .storage.backup import Backup
     from .storage.repair import RepairPlan
     from .storage.rows import Exclusion, Forgotten, Prunable
@@ -54,6 +56,7 @@ class Index:
     def __init__(self, store: Store, config: Config, interface: Interface | None = None) -> None:
         self._store, self._config, self._interface = store, config, interface
         self._pixels: PixelCache | None = None
+        self._reranker: RememberingReranker | None = None
 
     @classmethod
     def open(
@@ -263,6 +266,8 @@ class Index:
         text_kinds: Collection[TextKind] = (),
         like: Collection[int] = (),
         unlike: Collection[int] = (),
+        rerank: int | None = None,
+        progress: Callable[[int, int], None] | None = None,
     ) -> Answer:
         """Rank the photos of the active space for one query, the texts beside them, or both.
 
@@ -280,12 +285,16 @@ class Index:
             text_kinds: kinds of sources that passages may come from; none of them takes every kind.
             like, unlike: ids of photos that are right, or wrong: the query moves towards them, or away. Wrong ones are
                 no hits.
+            rerank: have so many of the best photos looked at together with the query by `config.models.reranker`, whose
+                word is then their order and relevance; None takes `config.query.rerank`, 0 has none looked at.
+            progress: called with photos reranked and photos to be reranked.
         Returns:
             Hits, best first, ties by photo id; empty when nothing is indexed or the filters leave nothing.
         Raises:
             QueryError, EmptyQuery, ImageUnreadable, ImageTooLarge: the query, or a picture in it.
             NotInIndex: it names a photo or region that is not there.
             SpaceMismatch: the active space was made by another model than the settings name.
+            ConfigError, WeightsMissing, ModelError: photos are to be reranked, and the reranker cannot be had.
         """
         from .query.engine import search
         from .query.resolve import named_photos
@@ -308,6 +317,7 @@ class Index:
             text_kinds=text_kinds,
             liked=[int(photo_id) for photo_id in like],
             unliked=[int(photo_id) for photo_id in unlike],
+            second_stage=None if target == "texts" else self._second_stage(rerank, progress),
         )
         if not answer.hits and self.ids().size == 0 and (photos := self._store.status()["photos"]):
             answer = replace(answer, notes=(*answer.notes, _all_missing(photos)))
@@ -556,6 +566,24 @@ class Index:
             self._pixels = PixelCache()
         return self._pixels
 
+    def _second_stage(self, count: int | None, progress: Callable[[int, int], None] | None) -> SecondStage | None:
+        """What reranks so many of the best photos; None where none are to be."""
+        count = self._config.query.rerank if count is None else count
+        if not count:
+            return None
+        from .query.rerank import RememberingReranker, SecondStage
+
+        if not 0 < count <= 1000:
+            raise InputError(f"rerank is {count}, expected 0 to 1000 photos")
+        if not self._config.models.reranker:
+            raise ConfigError(
+                f"{count} of the best photos are to be reranked, but models.reranker names no model; "
+                "name one such as Qwen/Qwen3-VL-Reranker-2B there, or by --reranker"
+            )
+        if self._reranker is None:
+            self._reranker = RememberingReranker(lambda: build_reranker(self._config))
+        return SecondStage(self._reranker, count, progress)
+
     def _indexed(self, source: Path | str | RGB) -> Photo | None:
         """The photo of the catalog that a path shows, if its content is still the one that was taken in."""
         if not isinstance(source, str | Path):
@@ -643,7 +671,20 @@ def build_interface(config: Config) -> Interface:
     for name in ("interface", "proposals"):
         settings[name] = user_path(settings[name])  # a folder may be meant
     settings["grounders"] = ",".join(user_path(name.strip()) for name in settings["grounders"].split(","))
+    del settings["reranker"]
     return load(settings.pop("interface"), **settings)
+
+
+def build_reranker(config: Config) -> Reranker:
+    """The model that `models.reranker` names.
+
+    Raises:
+        WeightsMissing, ModelError, BackendMissing: it cannot be built.
+    """
+    from .interface.registry import load_reranker
+
+    models = config.models
+    return load_reranker(user_path(models.reranker), device=models.device, dtype=models.dtype)
 
 
 def _parsed(query: Query | str) -> Query:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -40,6 +41,8 @@ from .options import (
     NoServerOption,
     OfflineOption,
     OverwriteOption,
+    RerankerOption,
+    RerankOption,
     SelfOption,
     Target,
     TargetOption,
@@ -91,6 +94,8 @@ def search(
     exclude_self: SelfOption = False,
     like: LikeOption = None,
     unlike: UnlikeOption = None,
+    rerank: RerankOption = None,
+    reranker: RerankerOption = None,
     model: ModelOption = None,
     device: DeviceOption = None,
     dtype: DtypeOption = None,
@@ -116,6 +121,8 @@ def search(
         raise typer.BadParameter("--json and --paths are two forms of one answer, expected one of them")
     if target is Target.texts and (heatmap or copies):
         raise typer.BadParameter("--heatmap and --copies are about photos, expected --target photos or both")
+    if target is Target.texts and rerank:
+        raise typer.BadParameter("--rerank is about photos, expected --target photos or both")
     if target is Target.photos and text is not None:
         raise typer.BadParameter("--text is about passages, expected --target texts or both")
     text_kinds = () if text is None else text_kinds_of(text)
@@ -130,6 +137,7 @@ def search(
         models_device=device,
         models_dtype=dtype,
         models_grounders=grounders,
+        models_reranker=reranker,
         models_offline=offline,
     )
     options: dict[str, Any] = {
@@ -139,6 +147,7 @@ def search(
         "target": target.value,
         "text_kinds": text_kinds,
         "exclude_self": exclude_self,
+        "rerank": rerank,
     }
     answer = None
     if not (no_server or html or heatmap or like or unlike):  # outputs want pixels, and the model
@@ -146,7 +155,11 @@ def search(
     if answer is None:
         with Index.open(place, config=effective) as found:
             outputs = Outputs(html, heatmap, overwrite, found.owns)
-            answer = found.search(asked, filters=filters, **options, like=like or (), unlike=unlike or ())
+            reranks = bool(effective.query.rerank if rerank is None else rerank)
+            with _rerank_progress(shown=reranks) as progress:
+                answer = found.search(
+                    asked, filters=filters, **options, like=like or (), unlike=unlike or (), progress=progress
+                )
             outputs.write(answer, asked, lambda: found.interface, found.pixels, found.load_picture)
     all_paths = _all_paths(place, effective, answer) if copies else None
     show.emit_notes(answer.notes)
@@ -158,6 +171,16 @@ def search(
         show.emit_answer(answer, all_paths)
     if show_files:
         open_files(viewer, [Path(user_path(html))] if html else _files_to_show(answer))
+
+
+@contextmanager
+def _rerank_progress(*, shown: bool) -> Iterator[Callable[[int, int], None] | None]:
+    """How many photos were reranked, where any are to be."""
+    if not shown:
+        yield None
+        return
+    with show.progress_bar("rerank") as update:
+        yield lambda done, total: update(done, total, "")
 
 
 def _all_paths(place: Path | str, config: Config, answer: Answer) -> dict[int, list[str]]:

@@ -43,6 +43,13 @@ GroundersOption = Annotated[
     str | None,
     typer.Option("--grounders", metavar="NAMES", help="Models that segment or detect, by commas: SAM 2, OWLv2 …"),
 ]
+RerankOption = Annotated[
+    int | None,
+    typer.Option("--rerank", metavar="N", min=0, max=1000, help="Have the best N photos reranked; 0 has none."),
+]
+RerankerOption = Annotated[
+    str | None, typer.Option("--reranker", metavar="NAME", help="The model that --rerank asks: a folder, or of a hub.")
+]
 HeatmapOption = Annotated[
     Path | None, typer.Option("--heatmap", metavar="DIR", help="Write a heat map of every entity as PNG.")
 ]

@@ -99,6 +99,7 @@ def page_json(search: Search, page: Page, index: Index) -> dict[str, Any]:
         "next": page.next,
         "texts": None if page.texts is None else [text_json(hit, asked) for hit in texts],
         "next_texts": page.next_texts,
+        "rerank": None if answer.reranking is None else answer.reranking.to_json(),
         "photos": photos_json([hit.passage for hit in texts], index),
     }
 
@@ -186,6 +187,7 @@ def hit_json(hit: Hit, search: Search | None = None) -> dict[str, Any]:
         "stack": stack,
         "entities": [entity_json(entity, cutoff) for entity in hit.entities],
         "text": text_match_json(hit.text),
+        "rerank": None if hit.reranked is None else hit.reranked.to_json(),
     }
 
 

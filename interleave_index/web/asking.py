@@ -73,6 +73,7 @@ async def search(request: Request) -> Response:
             client=request.scope["caller"].key,
             target=body.target,
             text_kinds=body.text_kinds,
+            rerank=body.rerank,
         )
         return page_json(begun, _first(state, begun, body.limit), state.index)
 

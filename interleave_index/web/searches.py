@@ -16,6 +16,7 @@ from ..query.stacks import Stacks, folded
 from ..records import REGIONS_PER_PHOTO, Answer, EntityHit, Filters, Hit, Region, Rle
 from ..records.texts import TextHit, TextKind
 from ..service import Depth, Index, Mode, Target
+from .model import check_left
 from .problems import Refused
 
 HELD = 128
@@ -37,6 +38,7 @@ class Search:
         stacks: photo ids that fell under a hit's photo.
         left_out: ids of photos that are no hits.
         target: what is ranked; `text_kinds` are kinds of sources of passages, none of them takes every kind.
+        rerank: so many of the best photos are reranked; None as the settings say.
         asked: how many of the ranking were fetched.
         done: nothing is left.
         texts: passages, best first; `asked_texts` and `texts_done` as for photos.
@@ -53,6 +55,7 @@ class Search:
     client: str = ""
     target: Target = "photos"
     text_kinds: Collection[TextKind] = ()
+    rerank: int | None = None
     answer: Answer | None = None
     hits: list[Hit] = field(default_factory=list)
     stacks: dict[int, list[int]] = field(default_factory=dict)
@@ -137,6 +140,8 @@ class Search:
             left_out=self.left_out,
             target=target,
             text_kinds=self.text_kinds,
+            rerank=self.rerank,
+            progress=lambda done, total: check_left(),
         )
         if self.answer is None:  # an answer without hits is false
             self.answer = replace(found, hits=(), texts=None)
@@ -170,11 +175,12 @@ class Searches:
         client: str = "",
         target: Target = "photos",
         text_kinds: Collection[TextKind] = (),
+        rerank: int | None = None,
     ) -> Search:
         """A new one, not asked yet."""
         name = secrets.token_urlsafe(12)
         made = time.monotonic()
-        search = Search(name, query, filters, ground, mode, fold, left_out, made, client, target, text_kinds)
+        search = Search(name, query, filters, ground, mode, fold, left_out, made, client, target, text_kinds, rerank)
         with self._lock:
             self._held[search.name] = search
             self._trim(search)

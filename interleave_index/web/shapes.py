@@ -120,6 +120,21 @@ class TextMatchAnswer(Shape):
     words: Annotated[list[str], Field(description="words of the query in its texts or file and folder names")]
 
 
+class RerankedAnswer(Shape):
+    """What a reranker made of one hit."""
+
+    score: Annotated[Share, Field(description="its chance of yes, which is the relevance of the hit")]
+    was: Annotated[int, Field(description="rank before, from 1")]
+
+
+class RerankingAnswer(Shape):
+    """The second stage of a search."""
+
+    model: str
+    photos: Annotated[int, Field(description="how many it looked at")]
+    seconds: float
+
+
 class HitAnswer(Shape):
     """One hit."""
 
@@ -131,6 +146,7 @@ class HitAnswer(Shape):
     stack: Annotated[list[int], Field(description="ids of near-duplicates below this hit")]
     entities: list[EntityAnswer]
     text: Annotated[TextMatchAnswer | None, Field(description="null where texts added nothing")]
+    rerank: Annotated[RerankedAnswer | None, Field(description="null where no reranker looked at it")]
 
 
 class AskedAnswer(Shape):
@@ -157,6 +173,7 @@ class SearchAnswer(Shape):
     texts: Annotated[list[TextHitAnswer] | None, Field(description="null where none were asked for")]
     next_texts: Annotated[str | None, Field(description="cursor of the next page of texts")]
     photos: Annotated[dict[str, PhotoAnswer], Field(description="those that `texts` show or are about, by id")]
+    rerank: Annotated[RerankingAnswer | None, Field(description="null where no photo was reranked")]
 
 
 class GroundAnswer(HitAnswer):

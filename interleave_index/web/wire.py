@@ -167,6 +167,12 @@ class SearchBody(QueryBody):
         list[TextKind],
         Field(max_length=20, description="kinds of sources that passages may come from; empty takes every kind"),
     ] = Field(default_factory=list)
+    rerank: Annotated[
+        Annotated[int, Field(ge=0, le=200)] | None,
+        Field(
+            description="so many of the best photos are put in the order of the server's reranker; null as it is set"
+        ),
+    ] = None
 
     @property
     def marked_photos(self) -> frozenset[int]:

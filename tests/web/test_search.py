@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from interleave_index.query.rerank import RememberingReranker
 from interleave_index.records import Rle
 
 
@@ -479,3 +480,46 @@ def test_photos_can_be_browsed_by_the_filters_of_a_search(client, drawn_photos, 
     assert total(within=[0, 0, 1, 1]) == 0
     for wrong in ({"after": "soon"}, {"within": [0, 0, 1]}, {"within": [95, 0, 99, 1]}):
         assert client.get("/api/photos", params=wrong).status_code == 422, wrong
+
+
+class _Larger:
+    """A reranker that says yes the more surely the more of a photo is red."""
+
+    name, reads_pictures, at_a_time = "larger", True, 4
+
+    def __init__(self):
+        self.looked = 0
+
+    def prepare(self, picture):
+        return picture
+
+    def beyond_context(self, text):
+        return ""
+
+    def scores(self, query, candidates):
+        self.looked += len(candidates)
+        return np.array([(photo[..., 0] > 180).mean() for photo, *_ in candidates], np.float32)
+
+
+def test_the_best_photos_are_put_in_the_order_of_a_reranker_over_pages(ask, client):
+    body = {"query": "red on white", "rerank": 4}
+    refused = client.post("/api/search", json=body)
+    assert refused.status_code == 422 and "models.reranker names no model" in refused.json()["detail"]
+    index, reranker = client.server.index, _Larger()
+    index._config = index.config.with_flags(models_reranker="larger")
+    index._reranker = RememberingReranker(lambda: reranker)
+    plain = ask("red on white")
+    assert plain["rerank"] is None and all(hit["rerank"] is None for hit in plain["hits"])
+    pages = answer = ask("red on white", rerank=4, limit=2)
+    hits = list(pages["hits"])
+    while answer["next"] is not None:
+        answer = client.get("/api/search", params={"cursor": answer["next"], "limit": 2}).json()
+        hits += answer["hits"]
+    assert pages["rerank"]["model"] == "larger" and pages["rerank"]["photos"] == 4 == reranker.looked
+    scores = [hit["rerank"]["score"] for hit in hits[:4]]
+    assert scores == sorted(scores, reverse=True) == [hit["relevance"] for hit in hits[:4]]
+    assert {hit["photo"]["id"] for hit in hits[:4]} == {hit["photo"]["id"] for hit in plain["hits"][:4]}
+    assert [hit["photo"]["id"] for hit in hits[4:]] == [hit["photo"]["id"] for hit in plain["hits"][4:]]
+    relevances = [hit["relevance"] for hit in hits]
+    assert relevances == sorted(relevances, reverse=True)
+    assert [hit["meant"] for hit in hits] == [relevance >= pages["cutoff"] for relevance in relevances]

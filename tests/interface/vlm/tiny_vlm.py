@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,15 @@ GEMMA_MARKS = ("<pad>", "<eos>", "<bos>", "<unk>", "<|image>", "<|image|>", "<im
 
 def save(folder: Path, family: str, seed: int = 0) -> Path:
     """Write one model of a family: qwen3_vl or embedding_gemma2."""
+    return _saved(folder, seed, lambda: _qwen(folder) if family == "qwen3_vl" else _gemma(folder))
+
+
+def _saved(folder: Path, seed: int, make: Callable[[], Any]) -> Path:
     import torch
 
     torch.manual_seed(seed)
     folder.mkdir(parents=True, exist_ok=True)
-    model = _qwen(folder) if family == "qwen3_vl" else _gemma(folder)
+    model = make()
     with torch.no_grad():  # fresh weights are too small to tell pictures apart; real ones are not
         for weights in model.parameters():
             if weights.ndim > 1:
@@ -33,10 +38,16 @@ def save(folder: Path, family: str, seed: int = 0) -> Path:
     return folder
 
 
-def _qwen(folder: Path) -> Any:
+def save_reranker(folder: Path, seed: int = 0) -> Path:
+    """Write one Qwen3-VL that can answer yes or no, and reads long enough a prompt."""
+    return _saved(folder, seed, lambda: _qwen(folder, answers=("yes", "no"), positions=800))
+
+
+def _qwen(folder: Path, answers: tuple[str, ...] = (), positions: int = 160) -> Any:
     import transformers as t
 
-    ids = _tokenizer(folder, QWEN_MARKS, {"eos_token": "<|im_end|>", "pad_token": "<|endoftext|>"})
+    named = {"eos_token": "<|im_end|>", "pad_token": "<|endoftext|>"}
+    ids = _tokenizer(folder, QWEN_MARKS, named, answers=answers)
     t.Qwen2VLImageProcessorPil(
         patch_size=4,
         merge_size=2,
@@ -54,7 +65,7 @@ def _qwen(folder: Path) -> Any:
             "num_attention_heads": 4,
             "num_key_value_heads": 2,
             "head_dim": 8,
-            "max_position_embeddings": 160,
+            "max_position_embeddings": positions,
             "rope_parameters": {
                 "rope_type": "default",
                 "rope_theta": 10000.0,
@@ -127,8 +138,17 @@ def _gemma(folder: Path) -> Any:
     return t.EmbeddingGemma2Model(config)
 
 
-def _tokenizer(folder: Path, marks: tuple[str, ...], named: dict[str, str], ends: tuple[str, ...] = ()) -> Any:
-    """A byte-level vocabulary; gives the ids of its marks. `ends` are put around every input, as Gemma's does."""
+def _tokenizer(
+    folder: Path,
+    marks: tuple[str, ...],
+    named: dict[str, str],
+    ends: tuple[str, ...] = (),
+    answers: tuple[str, ...] = (),
+) -> Any:
+    """A byte-level vocabulary; gives the ids of its marks. `ends` are put around every input, as Gemma's does.
+
+    `answers` are words that are one token each.
+    """
     import transformers as t
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
@@ -145,5 +165,6 @@ def _tokenizer(folder: Path, marks: tuple[str, ...], named: dict[str, str], ends
         made.post_processor = processors.TemplateProcessing(
             single=f"{first} $A {last}", special_tokens=[(end, made.token_to_id(end)) for end in ends]
         )
+    made.add_tokens(list(answers))
     t.PreTrainedTokenizerFast(tokenizer_object=made, **named).save_pretrained(folder)
     return made.get_vocab()

@@ -25,6 +25,7 @@ from .errors import ConfigError, ImageUnreadable, InputError, NotInIndex
 from .grammar import Query
 from .paths import user_path
 from .records import RGB, Answer, FailedFile, Filters, Hit, IngestReport, Location, Photo, Region
+from .records.duplicates import Duplicates
 from .records.texts import TEXT_KINDS, Passage, TextKind
 from .regular import sha256_of
 
@@ -266,6 +267,7 @@ class Index:
         text_kinds: Collection[TextKind] = (),
         like: Collection[int] = (),
         unlike: Collection[int] = (),
+        stacks: bool = False,
         rerank: int | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> Answer:
@@ -285,6 +287,7 @@ class Index:
             text_kinds: kinds of sources that passages may come from; none of them takes every kind.
             like, unlike: ids of photos that are right, or wrong: the query moves towards them, or away. Wrong ones are
                 no hits.
+            stacks: fold photos that look the same as a better hit into its `stack`; `top_k` counts what is left.
             rerank: have so many of the best photos looked at together with the query by `config.models.reranker`, whose
                 word is then their order and relevance; None takes `config.query.rerank`, 0 has none looked at.
             progress: called with photos reranked and photos to be reranked.
@@ -298,27 +301,34 @@ class Index:
         """
         from .query.engine import search
         from .query.resolve import named_photos
+        from .query.stacks import stacked
 
         asked, settings = _parsed(query), self._config.query
-        answer = search(
-            self._store,
-            lambda: self.interface,
-            asked,
-            filters=filters,
-            mode=mode,
-            ground=ground,
-            top_k=settings.top_k if top_k is None else top_k,
-            load_picture=self.load_picture,
-            settings=settings,
-            cache=self._cache,
-            skip=skip,
-            left_out={*left_out, *named_photos(asked)} if exclude_self else left_out,
-            target=target,
-            text_kinds=text_kinds,
-            liked=[int(photo_id) for photo_id in like],
-            unliked=[int(photo_id) for photo_id in unlike],
-            second_stage=None if target == "texts" else self._second_stage(rerank, progress),
-        )
+        second_stage = None if target == "texts" else self._second_stage(rerank, progress)
+
+        def ask(count: int, skip: int) -> Answer:
+            return search(
+                self._store,
+                lambda: self.interface,
+                asked,
+                filters=filters,
+                mode=mode,
+                ground=ground,
+                top_k=count,
+                load_picture=self.load_picture,
+                settings=settings,
+                cache=self._cache,
+                skip=skip,
+                left_out={*left_out, *named_photos(asked)} if exclude_self else left_out,
+                target=target,
+                text_kinds=text_kinds,
+                liked=[int(photo_id) for photo_id in like],
+                unliked=[int(photo_id) for photo_id in unlike],
+                second_stage=second_stage,
+            )
+
+        wanted = settings.top_k if top_k is None else top_k
+        answer = stacked(ask, wanted, skip) if stacks else ask(wanted, skip)
         if not answer.hits and self.ids().size == 0 and (photos := self._store.status()["photos"]):
             answer = replace(answer, notes=(*answer.notes, _all_missing(photos)))
         active = self._store.active_space()
@@ -489,6 +499,25 @@ class Index:
     def verify(self) -> list[Check]:
         """Every check by name, with whether it holds; changes nothing, runs no model."""
         return self._store.verify()
+
+    def duplicates(
+        self,
+        kind: Literal["exact", "near", "both"] = "both",
+        progress: Callable[[int, int], None] | None = None,
+    ) -> list[Duplicates]:
+        """Files that show the same, with the one to keep; nothing is deleted.
+
+        Args:
+            kind: files of one content (`exact`), photos that look the same (`near`), or both, in this order.
+            progress: called with photos compared and photos in all.
+        Returns:
+            Groups by the path of the file to keep.
+        """
+        from .query.duplicates import exact, near
+
+        photos = self._store.copies()
+        found = exact(photos) if kind in ("exact", "both") else []
+        return found + near(photos, progress) if kind in ("near", "both") else found
 
     def spaces(self) -> list[SpaceRow]:
         """The embedding spaces: one a model that photos were taken in with; one of them is active."""

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from .. import __version__
-from . import ask, collect, export, measure, model, models, serve, tend, texts, train
+from . import ask, collect, duplicates, export, measure, model, models, serve, tend, texts, train
 from .options import QueryCommand
 
 app = typer.Typer(
@@ -60,6 +60,7 @@ app.command(epilog=examples("ingest ~/Pictures", "ingest . --index photos.index 
 app.command(cls=QueryCommand, epilog=SEARCHES)(ask.search)
 app.command(cls=QueryCommand, epilog=GROUNDINGS)(ask.ground)
 app.command(epilog=examples("texts ~/Pictures/mug.jpg", "texts 12 --json", "texts notes/harbour.md"))(texts.texts)
+app.command(epilog=examples("duplicates", "duplicates --kind exact -0 | xargs -0 ls -l"))(duplicates.duplicates)
 app.command()(collect.status)
 app.command()(collect.verify)
 app.command()(collect.optimize)

@@ -44,6 +44,7 @@ from .options import (
     RerankerOption,
     RerankOption,
     SelfOption,
+    StacksOption,
     Target,
     TargetOption,
     TopOption,
@@ -92,6 +93,7 @@ def search(
     folder: FolderOption = None,
     include_missing: MissingOption = False,
     exclude_self: SelfOption = False,
+    stacks: StacksOption = True,
     like: LikeOption = None,
     unlike: UnlikeOption = None,
     rerank: RerankOption = None,
@@ -147,6 +149,7 @@ def search(
         "target": target.value,
         "text_kinds": text_kinds,
         "exclude_self": exclude_self,
+        "stacks": stacks,
         "rerank": rerank,
     }
     answer = None

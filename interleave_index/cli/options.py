@@ -104,6 +104,9 @@ UnlikeOption = Annotated[
     list[int] | None,
     typer.Option("--unlike", metavar="ID", help="A photo that is wrong: the query moves away; may be repeated."),
 ]
+StacksOption = Annotated[
+    bool, typer.Option("--stacks/--no-stacks", help="Fold photos that look the same into the best of them.")
+]
 TargetOption = Annotated[
     Target, typer.Option("--target", "-t", help="Rank photos, the passages of texts beside them, or both.")
 ]

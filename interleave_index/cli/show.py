@@ -132,9 +132,14 @@ def emit_paths(answer: Answer, end: bytes, copies: Copies = None) -> None:
     for hit in answer:
         paths += [hit.photo.path] if copies is None else copies[hit.photo.id]
     paths += [hit.passage.path for hit in answer.texts or ()]
+    emit_plain_paths([path for path in dict.fromkeys(paths) if path is not None], end)
+
+
+def emit_plain_paths(paths: Sequence[str], end: bytes) -> None:
+    """Paths as the bytes that the disk has, each with `end` behind it."""
     with _reader_may_leave():
         sys.stdout.flush()
-        sys.stdout.buffer.write(b"".join(os.fsencode(path) + end for path in dict.fromkeys(paths) if path is not None))
+        sys.stdout.buffer.write(b"".join(os.fsencode(path) + end for path in paths))
 
 
 def emit_report(report: IngestReport) -> None:

@@ -50,7 +50,9 @@ def answer_table(answer: Answer, copies: Mapping[int, Sequence[str]] | None = No
             f"{hit.score:.3f}",
             str(hit.photo.id),
             _linked_path(hit.photo.path),
-            Text("  ".join(filter(None, (found(hit, answer.cutoff), spoken(hit.text) if hit.text else "")))),
+            Text(
+                "  ".join(filter(None, (found(hit, answer.cutoff), spoken(hit.text) if hit.text else "", _alike(hit))))
+            ),
             style="" if meant else "bright_black",
         )
         for path in (copies or {}).get(hit.photo.id, ())[1:]:
@@ -113,6 +115,10 @@ def found(hit: Hit, cutoff: float) -> str:
         f"{mark_of(entity, cutoff)} {short_name(entity)} {percent(entity.grounding.probability)}"
         for entity in hit.entities
     )
+
+
+def _alike(hit: Hit) -> str:
+    return f"+{len(hit.stack)} that look the same" if hit.stack else ""
 
 
 def mark_of(entity: EntityHit, cutoff: float) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 import numpy as np
 
-from ..records import Hit, Photo
+from ..records import Answer, Hit, Photo
 
 ALIKE = 6  # bits of 64 in which the hashes of two shots of a burst may differ
 ASPECT = 0.05  # share by which their aspects may
@@ -41,6 +42,30 @@ class Stacks:
         self._hashes[count], self._aspects[count] = value, aspect
         self._ids.append(photo.id)
         return photo.id
+
+
+def stacked(ask: Callable[[int, int], Answer], count: int, skip: int) -> Answer:
+    """An answer of so many hits that stand for themselves; near-duplicates are named in the `stack` of the first.
+
+    Args:
+        ask: gives the answer of a number of hits after skipping others.
+        count: hits that are wanted.
+        skip: hits of the ranking to leave out at its beginning.
+    """
+    stacks, hits, under = Stacks(), list[Hit](), dict[int, list[int]]()
+    answer: Answer | None = None
+    while answer is None or len(hits) < count:
+        wanted = count - len(hits)
+        found = ask(wanted, skip)
+        answer = found if answer is None else answer
+        shown, fell = folded(found.hits, stacks)
+        hits += shown
+        for photo_id, ids in fell.items():
+            under.setdefault(photo_id, []).extend(ids)
+        skip += wanted
+        if len(found.hits) < wanted:
+            break
+    return replace(answer, hits=tuple(replace(hit, stack=tuple(under.get(hit.photo.id, ()))) for hit in hits))
 
 
 def folded(hits: Iterable[Hit], stacks: Stacks) -> tuple[list[Hit], dict[int, list[int]]]:

@@ -18,6 +18,7 @@ from ..paths import lies_in
 from ..records import FailedFile, Filters, Floats, Location, Photo, PhotoFacts, Rle, Space
 from . import (
     bulk,
+    copies,
     exclusions,
     facets,
     reads,
@@ -33,6 +34,7 @@ from . import (
 )
 from .blobs import unpack_masks
 from .builder import Progress
+from .copies import PhotoCopies
 from .files import Generation, Kind
 from .indexes import SpaceIndexes
 from .names import composed, gone_folders, real_path, stored_path, thumbnail_file
@@ -414,6 +416,11 @@ class Store:
         """Those of the ids that the catalog knows."""
         with self._session.reading() as connection:
             return reads.photos(connection, photo_ids)
+
+    def copies(self) -> list[PhotoCopies]:
+        """Every photo with a present file, by id, with all its present files."""
+        with self._session.reading() as connection:
+            return copies.present(connection)
 
     def photo_by_path(self, path: Path | str) -> Photo | None:
         """The photo at a path, present or missing, or None."""

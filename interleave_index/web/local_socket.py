@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from ..service import Index
 
 log = logging.getLogger("interleave_index.web.local")
-VERSION = 3  # of the protocol: other versions are not understood, and the command works by itself
+VERSION = 4  # of the protocol: other versions are not understood, and the command works by itself
 NAME = "serve.sock"
 LONGEST_ADDRESS = 100  # bytes; systems allow 104 to 108
 LONGEST_REQUEST = 2**20

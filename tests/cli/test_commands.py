@@ -44,6 +44,7 @@ def test_ingest_makes_an_index_reports_counts_as_json_and_again_finds_all_presen
         "seconds",
         "not_read",
         "texts",
+        "unmounted",
     }
     assert set(report["texts"]) == {"seen", "read", "missing", "passages"}
     assert set(report["seconds"]) == {"read", "decode", "model", "write"}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +20,7 @@ from ...models.vision.davit import DavitSizes
 from ...models.vision.focal import STAGES, FocalSizes
 from ...models.vision.sam_vit import sam_sizes
 from ..find.config import FindConfig
-from .network import BackboneSizes, PublishedNetwork, PublishedSizes, sides_of
+from .network import BackboneSizes, LanguageKind, PublishedNetwork, PublishedSizes, sides_of
 
 Shapes: TypeAlias = dict[str, tuple[int, ...]]
 DECODER, PREDICTOR = "sem_seg_head.pixel_decoder.", "sem_seg_head.predictor."
@@ -30,6 +30,30 @@ ABOVE = re.compile(r"lm_head\.weight|model\.norm\.weight|model\.layers\.\d+\.sel
 LAYER = re.compile(r"model\.layers\.(\d+)\.")
 LLAMA_WORDS, LLAMA_INNER = 32000, 11008  # of LLaMA-7B, where the file lacks the tensors that show them
 HEAD_WIDTH = 64  # of the UniCL tower
+
+
+class LanguageSizes(Protocol):
+    """The sizes of any released model, as far as its language model goes."""
+
+    @property
+    def language(self) -> LanguageKind:
+        """Which it is."""
+
+    @property
+    def language_layer(self) -> int:
+        """The hidden state that is read, or the number of layers of a tower of which the last is."""
+
+    @property
+    def interface(self) -> TextWidth:
+        """Of what reads its states."""
+
+
+class TextWidth(Protocol):
+    """Sizes with a width of text states."""
+
+    @property
+    def text_width(self) -> int:
+        """Of the language model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +88,7 @@ def sizes_of(state: Mapping[str, Tensor], heads: int = 8) -> PublishedSizes:
             features=own["mask_embed.layers.2.weight"].shape[0],
             heads=heads,
             ffn=own["transformer_ffn_layers.0.linear1.weight"].shape[0],
-            layers=_count(own, "transformer_ffn_layers."),
+            layers=count_of(own, "transformer_ffn_layers."),
             object_queries=own["query_feat.weight"].shape[0] - 1,
             text_width=own["lang_encoder.lang_proj"].shape[0],
             memories=own["spatial_embed.weight"].shape[0],
@@ -74,7 +98,7 @@ def sizes_of(state: Mapping[str, Tensor], heads: int = 8) -> PublishedSizes:
         backbone = backbone_sizes(state)
         short, long = sides_of(backbone)
         if f"{LANGUAGE}token_embedding.weight" in state or interface.text_width == interface.width == 512:
-            blocks = _count(state, f"{LANGUAGE}resblocks.")
+            blocks = count_of(state, f"{LANGUAGE}resblocks.")
             return PublishedSizes(backbone, decoder, interface, "unicl", blocks, 77, 77, short, long)
         return PublishedSizes(backbone, decoder, interface, "llama", LLAMA_LAYER, short=short, long=long)
     except (KeyError, ValueError, IndexError) as error:
@@ -93,7 +117,7 @@ def decoder_sizes(state: Mapping[str, Tensor]) -> tuple[int, int, int]:
     """Width, ffn and layers of the pixel decoder in a state dict."""
     encoder = f"{DECODER}transformer.encoder.layers."
     width, ffn = state[f"{DECODER}mask_features.weight"].shape[0], state[f"{encoder}0.linear1.weight"].shape[0]
-    return width, ffn, _count(state, encoder)
+    return width, ffn, count_of(state, encoder)
 
 
 def backbone_sizes(state: Mapping[str, Tensor]) -> BackboneSizes:
@@ -106,7 +130,7 @@ def backbone_sizes(state: Mapping[str, Tensor]) -> BackboneSizes:
         convs = [state[f"backbone.convs.{stage}.proj.weight"].shape for stage in range(STAGES)]
         return DavitSizes(
             widths=tuple(shape[0] for shape in convs),
-            depths=tuple(_count(state, f"backbone.blocks.{stage}.") for stage in range(STAGES)),
+            depths=tuple(count_of(state, f"backbone.blocks.{stage}.") for stage in range(STAGES)),
             kernels=tuple(shape[-1] for shape in convs),
         )
     if "backbone.pos_embed" in state:
@@ -115,13 +139,18 @@ def backbone_sizes(state: Mapping[str, Tensor]) -> BackboneSizes:
     return FocalSizes(
         "focal_dw" if f"{stem}dw1.weight" in state else "focal",
         state["backbone.norm0.weight"].shape[0],
-        tuple(_count(state, f"backbone.layers.{stage}.blocks.") for stage in range(STAGES)),
-        _count(state, f"{stem}modulation.focal_layers."),
+        tuple(count_of(state, f"backbone.layers.{stage}.blocks.") for stage in range(STAGES)),
+        count_of(state, f"{stem}modulation.focal_layers."),
         state[f"{stem}modulation.focal_layers.0.0.weight"].shape[-1],
     )
 
 
-def _count(state: Mapping[str, Tensor], stem: str) -> int:
+def count_of(state: Mapping[str, Tensor], stem: str) -> int:
+    """How many numbered parts stand under a stem.
+
+    Raises:
+        KeyError: none.
+    """
     numbers = [int(key.split(".")[0]) for key in below(state, stem)]
     if not numbers:
         raise KeyError(f"{stem}0")
@@ -138,10 +167,19 @@ def _shapes(network: nn.Module) -> Shapes:
     return {name: tuple(value.shape) for name, value in network.state_dict().items()}
 
 
-def sort_keys(state: Mapping[str, Tensor], sizes: PublishedSizes) -> Sorted:
-    """Put every key of a file where it belongs; nothing is dropped in silence."""
+def sort_keys(state: Mapping[str, Tensor], sizes: LanguageSizes, network_tensors: Shapes | None = None) -> Sorted:
+    """Put every key of a file where it belongs; nothing is dropped in silence.
+
+    Args:
+        network_tensors: names and shapes of the network without its language model; None takes those of a FIND network
+            of these sizes.
+    """
     own = below(state, LANGUAGE)
-    expected = network_shapes(sizes)
+    if network_tensors is None:
+        if not isinstance(sizes, PublishedSizes):
+            raise TypeError("the tensors of a network other than FIND's must be given")
+        network_tensors = network_shapes(sizes)
+    expected = dict(network_tensors)
     if own:
         expected |= {LANGUAGE + name: shape for name, shape in _language_shapes(own, sizes).items()}
     network, language, left_out, problems = [], {}, [], []
@@ -162,14 +200,14 @@ def sort_keys(state: Mapping[str, Tensor], sizes: PublishedSizes) -> Sorted:
     return Sorted(tuple(network), language, tuple(left_out), tuple(problems))
 
 
-def _is_above(name: str, sizes: PublishedSizes) -> bool:
+def _is_above(name: str, sizes: LanguageSizes) -> bool:
     """Whether a tensor of a LLaMA lies above the layer that is read."""
     layer = LAYER.match(name)
     above = ABOVE.fullmatch(name) or (layer and int(layer[1]) >= sizes.language_layer)
     return sizes.language == "llama" and bool(above)
 
 
-def _language_shapes(own: Mapping[str, Tensor], sizes: PublishedSizes) -> Shapes:
+def _language_shapes(own: Mapping[str, Tensor], sizes: LanguageSizes) -> Shapes:
     if sizes.language == "unicl":
         with torch.device("meta"):
             return _shapes(unicl_network(own, sizes))

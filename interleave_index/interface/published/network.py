@@ -54,9 +54,14 @@ class PublishedSizes:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> PublishedSizes:
         """From what `asdict` makes of sizes, after a way through JSON."""
-        plain: dict[str, Any] = {name: tuple(x) if isinstance(x, list) else x for name, x in values["backbone"].items()}
-        backbone = SIZES_OF.get(plain["kind"], FocalSizes)(**plain)
+        backbone = backbone_sizes_of(values["backbone"])
         return cls(**{**values, "backbone": backbone, "interface": FindConfig(**values["interface"])})
+
+
+def backbone_sizes_of(values: Mapping[str, Any]) -> BackboneSizes:
+    """From what `asdict` makes of the sizes of a backbone, after a way through JSON."""
+    plain: dict[str, Any] = {name: tuple(x) if isinstance(x, list) else x for name, x in values.items()}
+    return SIZES_OF.get(plain["kind"], FocalSizes)(**plain)
 
 
 def unicl(sizes: PublishedSizes) -> PublishedSizes:

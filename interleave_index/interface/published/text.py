@@ -120,9 +120,18 @@ def class_sentence(name: str, template: str = TEMPLATE) -> str:
     >>> class_sentence("wall-other-merged")
     'Describe the concept of wall.'
     """
+    return template.format(plain_name(name))
+
+
+def plain_name(name: str) -> str:
+    """The name of a class without what COCO adds to it.
+
+    >>> plain_name("sky-other-merged")
+    'sky'
+    """
     for part in DROPPED:
         name = name.replace(part, "")
-    return template.format(name)
+    return name
 
 
 def entity_only(prompt: InterleavePrompt, number: int) -> InterleavePrompt:

@@ -16,8 +16,9 @@ class DecoderConfig:
 
     Attributes:
         family: `xdecoder`, whose last query is the class query, or `seem`, whose queries are all objects.
-        version: of SEEM, whose released files do not tell; nothing else differs between them but how prompts are
-            read. `demo` reads the files of `v0` as the released demonstration does: prompts of all kinds combine.
+        version: of SEEM, whose released files do not tell it, None for X-Decoder. It says how prompts are read and
+            nothing else; `demo` reads the files of `v0` as the released demonstration does: prompts of all kinds
+            combine.
         width: C of everything.
         queries: learned ones, the class query of X-Decoder counted.
         text_width: of the text tower.
@@ -28,7 +29,7 @@ class DecoderConfig:
     """
 
     family: Family = "seem"
-    version: Version = "v1"
+    version: Version | None = "v1"
     width: int = 512
     heads: int = 8
     ffn: int = 2048

@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from safetensors.torch import save_file
 from torch import Tensor
@@ -22,10 +22,18 @@ from ...regular import sha256_of
 from ..generic import drawn_pictures, generic_captions
 from .classes import COCO_PANOPTIC
 from .folder import FORMAT, KIND, LANGUAGE, PREPARED, TEXTS, WEIGHTS, load_published, read_config, read_state
-from .keys import Sorted, sizes_of, sort_keys
+from .keys import LanguageSizes, Sorted, sizes_of, sort_keys
 from .network import PRESETS, PublishedSizes, sides_of
 from .prepared import PICTURES, write_prepared
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+    class AnySizes(DataclassInstance, LanguageSizes, Protocol):
+        """Sizes of any released model."""
+
+
+Sides: TypeAlias = tuple[int | None, int | None]
 SHOWN = 8  # problems in one message
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
 
@@ -37,11 +45,11 @@ class KeysDoNotFit(ModelError):
         problems: one line a key.
     """
 
-    def __init__(self, file: Path, problems: Sequence[str]) -> None:
+    def __init__(self, file: Path, problems: Sequence[str], family: str) -> None:
         self.problems = tuple(problems)
         more = f"; and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
         super().__init__(
-            f"{len(problems)} keys of {file.name} do not fit a FIND checkpoint, and nothing was written: "
+            f"{len(problems)} keys of {file.name} do not fit a checkpoint of {family}, and nothing was written: "
             f"{'; '.join(problems[:SHOWN])}{more}"
         )
 
@@ -66,14 +74,62 @@ class Imported:
     left_out: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Release:
+    """What a state dict turned out to be.
+
+    Attributes:
+        family: of models, in words.
+        kind, form: of the config.json that is written.
+        sizes: of the model, a dataclass.
+        keys: of the file, sorted.
+        preset: the released model that has these sizes, or None.
+        unseen: what no tensor shows and yet changes vectors; part of the identity of a space.
+    """
+
+    family: str
+    kind: str
+    form: int
+    sizes: AnySizes
+    keys: Sorted
+    preset: str | None
+    unseen: tuple[int | str | None, ...]
+
+
+ReleaseOf: TypeAlias = Callable[[Mapping[str, Tensor]], Release]
+
+
 def import_checkpoint(
     file: Path,
     name: str,
     *,
     language: str | None = None,
     heads: int = 8,
-    sides: tuple[int | None, int | None] = (None, None),
+    sides: Sides = (None, None),
     home: Path | None = None,
+) -> Imported:
+    """Read a released state dict of FIND and write a model folder, see `take_in`.
+
+    Args:
+        heads: attention heads of the interface, which no tensor shows.
+        sides: shorter and longest side that photos are resized to; None takes the one published for the backbone.
+    """
+    return take_in(file, name, lambda state: find_release(state, heads, sides), language=language, home=home)
+
+
+def find_release(state: Mapping[str, Tensor], heads: int, sides: Sides) -> Release:
+    """A state dict of FIND; arguments as of `import_checkpoint`.
+
+    Raises:
+        ModelError: it is of another model.
+    """
+    sizes = sizes_of(state, heads)
+    sizes = replace(sizes, short=sides[0] or sizes.short, long=sides[1] or sizes.long)
+    return Release("FIND", KIND, FORMAT, sizes, sort_keys(state, sizes), preset_of(sizes), (heads,))
+
+
+def take_in(
+    file: Path, name: str, release_of: ReleaseOf, *, language: str | None = None, home: Path | None = None
 ) -> Imported:
     """Read a released state dict and write a model folder.
 
@@ -83,9 +139,8 @@ def import_checkpoint(
     Args:
         file: a plain state dict as torch saves it, read with `weights_only`, or a .safetensors file.
         name: of the new folder in `home`.
+        release_of: what the state dict is.
         language: folder or pulled hub name of the language model: tokenizer.json, and weights where `file` brings none.
-        heads: attention heads of the interface, which no tensor shows.
-        sides: shorter and longest side that photos are resized to; None takes the one published for the backbone.
         home: folder of models; None takes the one that `models pull` fills.
     Raises:
         KeysDoNotFit: a key is unknown, missing or misshapen; nothing is written.
@@ -97,18 +152,17 @@ def import_checkpoint(
     if folder.exists() and not _unfinished(folder, file):
         raise InputError(f"there is a model {name} already, in {folder}; take another name, or remove that folder")
     state = read_state(file)
-    sizes = sizes_of(state, heads)
-    sizes = replace(sizes, short=sides[0] or sizes.short, long=sides[1] or sizes.long)
-    keys = sort_keys(state, sizes)
+    release = release_of(state)
+    keys = release.keys
     if keys.problems:
-        raise KeysDoNotFit(file, keys.problems)
+        raise KeysDoNotFit(file, keys.problems, release.family)
     draft = folder.with_name(f".{name}.draft")
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
     try:
         save_file({key: state[key].contiguous() for key in keys.network}, draft / WEIGHTS)
-        language_model = _language(draft, state, keys, sizes, language)
-        _write_config(draft, name, file, sizes, language_model)
+        language_model = _language(draft, state, release, language)
+        _write_config(draft, name, file, release, language_model)
         if folder.exists():  # an unfinished import of the same file: texts read so far stay
             if (folder / TEXTS).is_dir():
                 (folder / TEXTS).rename(draft / TEXTS)
@@ -118,7 +172,7 @@ def import_checkpoint(
         shutil.rmtree(draft, ignore_errors=True)
     return Imported(
         folder,
-        preset_of(sizes),
+        release.preset,
         len(keys.network),
         sum(state[key].numel() for key in keys.network),
         "none" if language_model is None else "inside" if language_model["inside"] else "referred",
@@ -141,10 +195,9 @@ def preset_of(sizes: PublishedSizes) -> str | None:
     return next((name for name, known in PRESETS.items() if known == plain), None)
 
 
-def _language(
-    draft: Path, state: Mapping[str, Tensor], keys: Sorted, sizes: PublishedSizes, source: str | None
-) -> dict[str, Any] | None:
+def _language(draft: Path, state: Mapping[str, Tensor], release: Release, source: str | None) -> dict[str, Any] | None:
     """Put the language model beside the network, or note where it is."""
+    keys, sizes = release.keys, release.sizes
     if source is None:
         if sizes.language == "unicl" or keys.language:
             raise WeightsMissing(
@@ -174,17 +227,17 @@ def _wanted(folder: Path, name: str, what: str) -> Path:
     return folder / name
 
 
-def _write_config(draft: Path, name: str, file: Path, sizes: PublishedSizes, language: dict[str, Any] | None) -> None:
+def _write_config(draft: Path, name: str, file: Path, release: Release, language: dict[str, Any] | None) -> None:
     weights = _digest([draft / WEIGHTS])
-    identity = json.dumps([sizes.interface.heads, weights, (language or {}).get("checkpoint")])
+    identity = json.dumps([*release.unseen, weights, (language or {}).get("checkpoint")])
     config = {
-        "format": FORMAT,
-        "kind": KIND,
+        "format": release.form,
+        "kind": release.kind,
         "name": name,
-        "preset": preset_of(sizes),
+        "preset": release.preset,
         "checkpoint": hashlib.sha256(identity.encode()).hexdigest(),
         "source": {"file": file.name, "sha256": _digest([file])},
-        "sizes": asdict(sizes),
+        "sizes": asdict(release.sizes),
         "language": language,
         "class_names": list(COCO_PANOPTIC),
     }

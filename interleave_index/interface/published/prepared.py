@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -15,11 +16,28 @@ from ...geometry import unit
 from ...records import RGB, Floats
 from ...whole_files import replaced
 from ..calibration import BANKS, Calibration
-from ..find.adapter import to_array
+from ..find.adapter import View, to_array
+from ..find.tasks import Proposals
 from .folder import PREPARED
 from .model import PublishedModel
 
 PICTURES = 16  # drawn ones, where there are no others
+
+
+class Preparable(Protocol):
+    """What the banks are made with: a model that gives vectors of photos and texts."""
+
+    def encode_captions(self, texts: Sequence[str]) -> Floats:
+        """(N, D) of captions."""
+
+    def encode_phrase(self, phrase: str) -> Floats:
+        """(D,) of a text entity by itself."""
+
+    def view(self, photo: RGB) -> View:
+        """A photo as it is seen."""
+
+    def proposals(self, view: View, table: Tensor) -> Proposals:
+        """All proposals of a photo, a batch of one."""
 
 
 @torch.inference_mode()
@@ -37,11 +55,25 @@ def write_prepared(
         captions: of things in general; pictures: of many kinds. Both stand for queries without a meaning here.
         progress: called with texts and pictures done, and how many there are in all.
     """
-    total = 2 + 2 * len(captions) + len(pictures)
+    of_table = 2
+    total = of_table + 2 * len(captions) + len(pictures)
     table = model.class_table(class_names)
+    progress(of_table, total)
+    banks = make_banks(model, table, captions, pictures, lambda done, _: progress(of_table + done, total))
+    save_prepared(folder, table, banks)
+
+
+@torch.inference_mode()
+def make_banks(
+    model: Preparable,
+    table: Tensor,
+    captions: Sequence[str],
+    pictures: Sequence[RGB],
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> dict[str, Floats]:
+    """The banks of calibration by name, unit vectors; arguments as of `write_prepared`, `table` the class table."""
+    total, done = 2 * len(captions) + len(pictures), 0
     rows: dict[str, list[Floats]] = {name: [] for name in BANKS}
-    done = 2
-    progress(done, total)
     for caption in captions:
         rows["captions"].append(model.encode_captions([caption])[0])
         rows["phrases"].append(model.encode_phrase(caption))
@@ -54,9 +86,14 @@ def write_prepared(
         rows["regions"].append(to_array(proposals.vectors[0, best]))
         done += 1
         progress(done, total)
-    banks = {f"bank.{name}": torch.from_numpy(unit(np.stack(vectors))) for name, vectors in rows.items()}
+    return {name: unit(np.stack(vectors)) for name, vectors in rows.items()}
+
+
+def save_prepared(folder: Path, table: Tensor, banks: Mapping[str, Floats]) -> None:
+    """Write a class table and banks, of which there may be none, into the folder of a model."""
+    tensors = {f"bank.{name}": torch.from_numpy(vectors) for name, vectors in banks.items()}
     with replaced(folder / PREPARED) as draft:
-        save_file({"class_table": table.cpu().contiguous(), **banks}, draft)
+        save_file({"class_table": table.cpu().contiguous(), **tensors}, draft)
 
 
 def read_prepared(folder: Path, remedy: str = "import it again with --language") -> tuple[Tensor, Calibration]:
@@ -65,9 +102,19 @@ def read_prepared(folder: Path, remedy: str = "import it again with --language")
     Raises:
         WeightsMissing: the model was not prepared; `remedy` is what to do.
     """
+    content = _read(folder, remedy)
+    banks = {name: content[f"bank.{name}"].numpy() for name in BANKS}
+    return content["class_table"], Calibration.of_banks(banks, stand_in=True)
+
+
+def read_class_table(folder: Path, remedy: str = "import it again with --language") -> Tensor:
+    """(K + 1, D) class table of a model, which may have no banks; see `read_prepared`."""
+    return _read(folder, remedy)["class_table"]
+
+
+def _read(folder: Path, remedy: str) -> dict[str, Tensor]:
     file = folder / PREPARED
     if not file.is_file():
         raise WeightsMissing(f"model {folder.name} has no {PREPARED}, which its language model makes; {remedy}")
-    content = load_file(file)
-    banks = {name: content[f"bank.{name}"].numpy() for name in BANKS}
-    return content["class_table"], Calibration.of_banks(banks, stand_in=True)
+    content: dict[str, Tensor] = load_file(file)
+    return content

@@ -8,9 +8,12 @@
     stored    without any model: the best stored region, if it covers about what the map shows
     concept   for a thing that was shown: the concept model, by a box on its best place
     points    points from the map, and a mask of each component by a promptable segmenter (SAM, SAM 2)
+    dense     the map that a model drew (CLIPSeg), cut as a coarse one
     stored    the best stored region
     coarse    the map itself, enlarged, where it is at least half of its height; of a flat map, the whole photo
     box       the box of the best component
+
+A model that draws maps gives that of its target in place of the space's own, for every method that reads a map.
 
 The verdict of a model that judges presence stands, whatever the map shows: the map comes from a space that may know
 less of the thing. All other methods only give where the thing would be; whether it is there is not judged here
@@ -26,13 +29,14 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from ..geometry import as_box, box_mask, box_of_rle, box_rle, encode_rle, fit, mask_iou, resize_rle
-from ..records import NOWHERE, RGB, BoolMask, Box, Detected, Floats, GroundedMask, Prompt, Rle, Segmented
+from ..records import NOWHERE, RGB, BoolMask, Box, Detected, Floats, GroundedMask, Prompt, Rle, Segmented, Size
+from .grid import PatchGrid
 from .instances import select_instances
 from .points import Component, components, prompt_of
-from .resample import enlarged
+from .resample import enlarged, resized
 from .similarity import EPSILON, Scene, normalised
 
-Method = Literal["concept", "detector", "own", "points", "stored", "coarse", "box", "absent"]
+Method = Literal["concept", "detector", "own", "points", "dense", "stored", "coarse", "box", "absent"]
 
 FLAT = 0.02  # of cosine; a map that varies less points nowhere
 HALF = 0.5  # of a stretched map: what the coarse mask and the agreement with a stored region are cut at
@@ -61,6 +65,7 @@ class Target:
 Segment: TypeAlias = Callable[[Sequence[Prompt]], Sequence[Segmented]]
 Judge: TypeAlias = Callable[[Target], Sequence[Detected] | None]
 FindAlike: TypeAlias = Callable[[Sequence[Box], Sequence[Box]], Sequence[Detected]]
+Draw: TypeAlias = Callable[[Target], Floats | None]
 Look: TypeAlias = Callable[[int], Sequence[GroundedMask]]
 Embed: TypeAlias = Callable[[Sequence[BoolMask]], Floats]
 
@@ -75,6 +80,7 @@ class GroundingModels:
             for such a target.
         detect: a target to boxes, likewise.
         alike: boxes on a thing in this photo, and boxes beside it, to masks of all things like it.
+        draw: a target to an (h, w) map of any size over the whole photo, 0 to 1; None if it cannot be asked for it.
         embed: M masks to (M, D) vectors, made as those of the stored regions are; None scores masks on the grid.
         look: position of a target to the masks that the space finds in its own way, where these are better than the
             map. The first is the place that `alike` is shown; they are the answer where models are at hand, but none
@@ -85,12 +91,13 @@ class GroundingModels:
     concept: Judge | None = None
     detect: Judge | None = None
     alike: FindAlike | None = None
+    draw: Draw | None = None
     embed: Embed | None = None
     look: Look | None = None
 
     @property
     def empty(self) -> bool:
-        """Whether none of them segments or detects."""
+        """Whether none of them segments or detects; one that draws maps does neither."""
         return all(model is None for model in (self.segment, self.concept, self.detect, self.alike))
 
 
@@ -124,16 +131,47 @@ def ground_targets(
 def _cascades(scene: Scene, targets: Sequence[Target], models: GroundingModels) -> list[_Cascade]:
     """Each target's map and components; a cell belongs to the target on whose map it rises highest above the rest."""
     use = scene.grid.usable()
-    maps = [scene.map_of(target.vector) for target in targets]
-    heights = [values - values[use].min() for values in maps]
+    cosines = [scene.map_of(target.vector) for target in targets]
+    drawn = [_drawn(scene.grid, target, models) for target in targets]
+    maps = [values if cells is None else cells.means for values, cells in zip(cosines, drawn, strict=True)]
+    are_drawn = {one is not None for one in drawn}
+    if len(are_drawn) > 1:  # cosines and chances do not compare
+        heights = [normalised(values, use) for values in maps]
+    else:
+        heights = [values - values[use].min() for values in maps]
     cascades = []
-    for number, (target, values, height) in enumerate(zip(targets, maps, heights, strict=True)):
+    for number, (values, height) in enumerate(zip(maps, heights, strict=True)):
         own = use & (height >= np.max(heights, axis=0))
         stretched = normalised(values, use)
         parts = components(stretched, values, own) or components(stretched, values, use)
         peak = parts[0].peak if parts and own[parts[0].peak] else None
-        cascades.append(_Cascade(scene, models, number, target, values, stretched, use, parts, peak))
+        target, own_cosines = targets[number], cosines[number]
+        cascades.append(
+            _Cascade(scene, models, number, target, own_cosines, stretched, use, parts, peak, drawn[number])
+        )
     return cascades
+
+
+@dataclass(frozen=True, slots=True)
+class _DrawnMap:
+    """A map that a model drew.
+
+    Attributes:
+        picture: (h, w) float32 over the whole photo, 0 to 1.
+        means: of it, of every cell of the grid.
+    """
+
+    picture: Floats
+    means: Floats
+
+
+def _drawn(grid: PatchGrid, target: Target, models: GroundingModels) -> _DrawnMap | None:
+    """What a model draws of a target; None where there is none, it cannot be asked, or its map points nowhere."""
+    picture = None if models.draw is None else models.draw(target)
+    if picture is None:
+        return None
+    means = grid.means(picture)
+    return None if float(np.ptp(means[grid.usable()])) < FLAT else _DrawnMap(picture, means)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,10 +182,11 @@ class _Cascade:
         number: position of the target.
         target: what is to be found.
         values: (h, w) cosines of the cells.
-        stretched: (h, w), the same from 0 to 1.
+        stretched: (h, w) from 0 to 1: the map that a model drew, else the cosines.
         use: (h, w) cells inside the photo.
         components: of the map, best first; none where it is flat.
         peak: row and column of the best place, if no other target stands out more there.
+        drawn: the map that a model drew, or None.
     """
 
     scene: Scene
@@ -159,6 +198,7 @@ class _Cascade:
     use: BoolMask
     components: list[Component]
     peak: tuple[int, int] | None
+    drawn: _DrawnMap | None = None
 
     # --- models that judge presence -----------------------------------------------------------
 
@@ -212,19 +252,20 @@ class _Cascade:
     def located(self, rivals: Sequence[_Cascade]) -> list[GroundedMask]:
         """The masks of the first method that gives any; rivals are the other targets that have a peak of their own."""
         grid = self.scene.grid
-        if self.models.empty and (stored := self._stored(agreeing=True)):
+        if self.models.empty and self.drawn is None and (stored := self._stored(agreeing=True)):
             return stored
-        prompted = self.models.segment is not None or self.models.alike is not None
-        if not (self.models.empty or prompted) and (looked := self._looked()):
+        located = self.models.segment is not None or self.models.alike is not None or self.drawn is not None
+        if not (self.models.empty or located) and (looked := self._looked()):
             return looked
-        if float(np.ptp(self.values[self.use])) < FLAT:
+        if self.drawn is None and float(np.ptp(self.values[self.use])) < FLAT:
             whole = (0.0, 0.0, float(grid.size[1]), float(grid.size[0]))
             return [self._grounded(box_rle(whole, grid.size), self.values[self.use].mean(), "coarse", whole)]
         best = self.components[0]
         best_box = grid.box_around(best.cells)
         if self.models.alike is not None:
             beside = [grid.box_around(rival.components[0].cells) for rival in rivals]
-            places = [mask.box for mask in self._looked() if mask.box != NOWHERE]
+            looked = self._looked() if self.drawn is None else []
+            places = [mask.box for mask in looked if mask.box != NOWHERE]
             alike = self.models.alike(places[:1] or [best_box], beside)
             masked = [Segmented(one.mask, max(one.score, QUALITY)) for one in alike if one.mask is not None]
             if ranked := self._ranked(masked, "concept"):
@@ -233,8 +274,14 @@ class _Cascade:
             segmented = self.models.segment(self._prompts(rivals))
             if ranked := self._ranked(segmented, "points"):
                 return ranked
-        box_itself = self._grounded(box_rle(best_box, grid.size), best.mean, "box", best_box)
-        return self._stored() or self._coarse() or [box_itself]
+        if self.drawn is not None:
+            picture = self.drawn.picture
+            high = resized(normalised(picture, np.ones(picture.shape, bool)), self._cut_size) >= HALF
+            if cut := self._cut(high, "dense"):
+                return cut
+        box_itself = self._grounded(box_rle(best_box, grid.size), self._mean(best), "box", best_box)
+        high = np.nan_to_num(enlarged(grid, self.stretched, self._cut_size)) >= HALF
+        return self._stored() or self._cut(high, "coarse") or [box_itself]
 
     def _looked(self) -> list[GroundedMask]:
         """What the space finds in its own way, where it has a better one than the map; else nothing."""
@@ -282,18 +329,25 @@ class _Cascade:
             for n, mask in zip(chosen, masks, strict=True)
         ]
 
-    def _coarse(self) -> list[GroundedMask]:
-        """One mask a component: the enlarged map at half its height, where the component is the nearest."""
+    def _cut(self, high: BoolMask, method: Method) -> list[GroundedMask]:
+        """One mask a component: where a map of the photo is high, at `_cut_size`, and the component is the nearest."""
         grid = self.scene.grid
-        size = fit(grid.size, COARSE_SIDE)
-        shown = np.nan_to_num(enlarged(grid, self.stretched, size)) >= HALF
         grounded = []
         for part in self.components:
-            near = np.nan_to_num(enlarged(grid, part.cells.astype(np.float32), size)) > 0
-            mask: BoolMask = shown & near
+            near = np.nan_to_num(enlarged(grid, part.cells.astype(np.float32), self._cut_size)) > 0
+            mask: BoolMask = high & near
             if _is_sized(mask):
-                grounded.append(self._grounded(resize_rle(encode_rle(mask), grid.size), part.mean, "coarse"))
+                grounded.append(self._grounded(resize_rle(encode_rle(mask), grid.size), self._mean(part), method))
         return grounded
+
+    @property
+    def _cut_size(self) -> Size:
+        """(height, width) at which a map is cut."""
+        return fit(self.scene.grid.size, COARSE_SIDE)
+
+    def _mean(self, part: Component) -> float:
+        """Of the cosines of a component's cells."""
+        return float(self.values[part.cells].mean())
 
     # --- masks --------------------------------------------------------------------------------
 

@@ -126,6 +126,17 @@ class PatchGrid:
             coverage[number] = rows @ mask.astype(np.float32) @ columns.T
         return coverage.clip(0, 1)
 
+    def means(self, picture: Reals) -> Floats:
+        """(h, w) float32: the mean of a picture of the photo, of any size, over each cell's part in the photo.
+
+        >>> PatchGrid.whole((4, 6), (1, 2)).means(np.array([[1.0, 2.0, 3.0, 5.0]])).tolist()
+        [[1.5, 4.0]]
+        """
+        y, x = self.edges()
+        rows, columns = _shares(y / self.size[0], picture.shape[0]), _shares(x / self.size[1], picture.shape[1])
+        means: Floats = rows @ picture.astype(np.float32) @ columns.T
+        return means
+
 
 def _shares(edges: Reals, pixels: int) -> Floats:
     """(cells, pixels) float32: which share of a cell's part in the photo each pixel takes; edges run 0 to 1 over it."""

@@ -15,6 +15,7 @@ import numpy as np
 
 from ..geometry import box_of
 from ..grounding.cascade import Embed, GroundingModels, Target, ground_targets
+from ..models.segmenters.dense import DenseMapper
 from ..models.segmenters.grounders import Grounders
 from ..models.segmenters.sam3 import ConceptSegmenter
 from ..records import (
@@ -146,6 +147,7 @@ def models_for(photo: RGB, grounders: Grounders, embed: Embed | None = None) -> 
 
 
 def _find_phrase(photo: RGB, concept: ConceptSegmenter, target: Target) -> Sequence[Detected] | None:
+        draw=None if grounders.maps is None else partial(_draw, photo, grounders.maps),
     """What a concept model finds; None for a thing that was shown."""
     return None if target.phrase is None else concept.find(photo, target.phrase)
 
@@ -155,5 +157,10 @@ def _detect(photo: RGB, grounders: Grounders, target: Target) -> Sequence[Detect
     if target.phrase is not None:
         return grounders.phrases.find(photo, target.phrase) if grounders.phrases else None
     if target.exemplar is not None and grounders.pictures:
+def _draw(photo: RGB, maps: DenseMapper, target: Target) -> Floats | None:
+    """The map that a model draws of a phrase, or of a thing that was shown."""
+    return maps.draw(photo, target.phrase, target.exemplar)
+
+
         return grounders.pictures.find(photo, None, target.exemplar)
     return None

@@ -431,3 +431,81 @@ def test_odd_photos_raise_nothing(bench, size):
         scene, models = drawn.scene(grid, regions=[1]), GroundingModels(segment=drawn.flood)
         for mask in ground_targets(scene, [bench.target(1)], models):
             assert mask.mask.size == size
+
+
+# --- a model that draws maps -----------------------------------------------------------------
+
+
+def drawer(drawn, names, low=0.02, high=0.9):
+    """A model that draws what a phrase names, at 352 by 352 however the photo is; None of what it has no phrase for."""
+
+    def draw(target):
+        if target.phrase is None:
+            return None
+        shown = resize_mask(drawn.mask(names[target.phrase]), (352, 352))
+        return np.where(shown, high, low).astype(np.float32)
+
+    return draw
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("aspect", ASPECTS)
+def test_a_map_that_a_model_drew_is_the_mask_whatever_the_space_sees(bench, aspect, mode):
+    drawn = planted(bench, aspect, 3)
+    scene = drawn.scene(bench.grids(drawn.things.shape)[mode], regions=[2])
+    models = GroundingModels(draw=drawer(drawn, {"a disc": 1}), look=never)
+    (found,) = ground_targets(scene, [bench.target(2, "a disc")], models)  # to the space it is the other thing
+    assert (found.rung, found.present) == ("dense", None)
+    assert mask_iou(found.mask.decode(), drawn.mask(1)) > 0.93
+    inside = scene.map_of(bench.axis(2))[scene.grid.coverage([drawn.mask(1)])[0] > 0.5].mean()
+    assert found.score == pytest.approx(float(inside), abs=0.05)  # a cosine still, by the vector of the space
+
+
+def test_each_place_of_a_drawn_map_is_a_mask_of_its_own(bench):
+    size = (300, 400)
+    drawn = bench.draw(size, *((1, bench.ellipse(size, x, 150, 50, 60)) for x in (100, 300)))
+    models = GroundingModels(draw=drawer(drawn, {"a disc": 1}))
+    found = ground_targets(drawn.scene(bench.grids(size)["stretch"]), [bench.target(5, "a disc")], models)
+    assert [one.rung for one in found] == ["dense", "dense"]
+    boxes = sorted(box_of(one.mask.decode()) for one in found)
+    assert boxes[0] == pytest.approx((50, 90, 150, 210), abs=6) and boxes[1] == pytest.approx(
+        (250, 90, 350, 210), abs=6
+    )
+
+
+def test_a_segmenter_is_prompted_by_points_of_the_drawn_map(bench):
+    drawn = planted(bench, "4:3", 3)
+    scene = drawn.scene(bench.grids(drawn.things.shape)["stretch"])
+    models = GroundingModels(segment=drawn.flood, draw=drawer(drawn, {"a disc": 1}))
+    (found,) = ground_targets(scene, [bench.target(2, "a disc")], models)
+    assert found.rung == "points" and np.array_equal(found.mask.decode(), drawn.mask(1))
+
+
+def test_a_drawn_map_that_points_nowhere_and_a_target_that_cannot_be_asked_for_leave_it_to_the_space(bench):
+    drawn = planted(bench, "4:3", 3)
+    scene = drawn.scene(bench.grids(drawn.things.shape)["stretch"], regions=[1])
+    flat = GroundingModels(draw=drawer(drawn, {"a disc": 1}, low=0.01, high=0.02))
+    shown = GroundingModels(draw=drawer(drawn, {}))
+    alone = ground_targets(scene, [bench.target(1)])
+    assert ground_targets(scene, [bench.target(1, "a disc")], flat) == alone
+    assert ground_targets(scene, [bench.target(1)], shown) == alone
+    assert [one.rung for one in alone] == ["stored"]
+
+
+def test_a_drawn_map_and_one_of_the_space_share_a_photo_fairly(bench):
+    drawn = planted(bench, "4:3", 3)
+    scene = drawn.scene(bench.grids(drawn.things.shape)["stretch"])
+    models = GroundingModels(draw=drawer(drawn, {"a disc": 1}), segment=drawn.flood)
+    found = ground_targets(scene, [bench.target(1, "a disc"), bench.target(2)], models)
+    assert [(one.entity, one.rung) for one in found] == [(0, "points"), (1, "points")]
+    for one, thing in zip(found, (1, 2), strict=True):
+        assert np.array_equal(one.mask.decode(), drawn.mask(thing))
+
+
+def test_a_judge_is_asked_before_a_map_is_cut(bench):
+    drawn = planted(bench, "4:3", 3)
+    models = GroundingModels(concept=lambda target: [], draw=drawer(drawn, {"a disc": 1}))
+    (found,) = ground_targets(
+        drawn.scene(bench.grids(drawn.things.shape)["stretch"]), [bench.target(1, "a disc")], models
+    )
+    assert (found.rung, found.present) == ("absent", False)

@@ -17,6 +17,7 @@ from interleave_index.interface.dual.proposals import AutomaticMasks
 from interleave_index.interface.registry import describe, load
 from interleave_index.models.hub.dual_encoder import DualEncoder
 from interleave_index.models.hub.pixels import Preprocessing
+from interleave_index.models.segmenters.grounders import load_grounders
 from interleave_index.records import ResolvedPart
 from tests.models import tiny_families, tiny_prompted, tiny_universal
 
@@ -169,3 +170,21 @@ def test_a_model_that_is_no_encoder_says_which_setting_takes_it(config, words, t
     assert (describe(str(tmp_path)).error or "").endswith(words)
     with pytest.raises(ModelError, match=words.replace(".", r"\.")):
         load(str(tmp_path), device="cpu")
+
+
+def test_a_clipseg_is_a_dual_encoder_and_draws_the_masks_of_a_phrase_from_one_folder(folder_of):
+    folder = folder_of("clipseg")
+    interface = load(str(folder), device="cpu", proposals="toy", grounders=str(folder))
+    photo, names = drawn(1), ("a red cat", "a blue dog")
+    maps = load_grounders([str(folder)]).maps
+    assert maps is not None
+    parts = tuple(ResolvedPart("entity", "text", name) for name in names)
+    found = interface.ground(photo, parts)
+    assert {one.entity for one in found} == {0, 1} and {one.rung for one in found} == {"dense"}
+    for number, name in enumerate(names):
+        picture = maps.draw(photo, name)
+        assert picture is not None
+        high = np.asarray(Image.fromarray(picture).resize((128, 96), Image.Resampling.BILINEAR))
+        high = high >= (picture.min() + picture.max()) / 2
+        masks = np.any([one.mask.decode() for one in found if one.entity == number], axis=0)
+        assert masks.any() and (masks & ~high).mean() < 0.02  # no pixel but those of the map at half its height

@@ -15,6 +15,7 @@ import tiny_prompted as tiny
 
 from interleave_index.errors import ConfigError, ShapeError, WeightsMissing
 from interleave_index.models.segmenters import detectors, sam3
+from interleave_index.models.segmenters.dense import ClipSeg
 from interleave_index.models.segmenters.framing import HALF, IMAGENET, Frame
 from interleave_index.models.segmenters.grounders import load_grounders
 from interleave_index.models.segmenters.sam import SamSegmenter
@@ -216,3 +217,70 @@ def test_weights_that_lack_a_part_are_an_error_that_names_it(folders, tmp_path):
     save_file(weights, tmp_path / "model.safetensors", {"format": "pt"})
     with pytest.raises(WeightsMissing, match=r"lacks .* weights of SamModel, the first is mask_decoder"):
         SamSegmenter(tmp_path)
+
+
+# --- CLIPSeg ---------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def clipseg(tmp_path_factory):
+    from tests.models import tiny_families
+
+    return tiny_families.save(tmp_path_factory.mktemp("clipseg"), "clipseg")
+
+
+def drawer(folder):
+    """Draws the map of a phrase or a crop over a photo."""
+    maps = load_grounders([str(folder)]).maps
+    assert maps is not None
+
+    def draw(photo, phrase, exemplar=None):
+        drawn = maps.draw(photo, phrase, exemplar)
+        assert drawn is not None
+        return drawn
+
+    return draw
+
+
+def own_map(folder, *, text=None, picture=None):
+    """The map of the library's own call, with its own image processor and tokenizer."""
+    import torch
+    import transformers
+
+    model = transformers.CLIPSegForImageSegmentation.from_pretrained(folder).eval()
+    images = transformers.AutoImageProcessor.from_pretrained(folder)
+    given = dict(images(PHOTO, return_tensors="pt"))
+    if text is not None:
+        given |= dict(transformers.AutoTokenizer.from_pretrained(folder)([text], return_tensors="pt"))
+    else:
+        given["conditional_pixel_values"] = images(picture, return_tensors="pt")["pixel_values"]
+    with torch.no_grad():
+        return model(**given).logits.sigmoid().numpy().squeeze()
+
+
+def test_a_clipseg_draws_the_map_of_the_models_own_call_by_words_and_by_a_picture(clipseg):
+    draw = drawer(clipseg)
+    crop = np.random.default_rng(5).integers(0, 255, (40, 30, 3), dtype=np.uint8)
+    by_words, by_picture = draw(PHOTO, "a red dog"), draw(PHOTO, None, crop)
+    assert by_words.dtype == np.float32 and by_words.shape == own_map(clipseg, text="a red dog").shape
+    assert np.abs(by_words - own_map(clipseg, text="a red dog")).max() < 1e-4
+    assert np.abs(by_picture - own_map(clipseg, picture=crop)).max() < 1e-4
+    assert np.ptp(by_words) > 0.01 and np.abs(by_words - by_picture).max() > 1e-3
+    assert np.array_equal(draw(PHOTO, "a red dog", crop), by_words)  # a phrase wins
+    assert ClipSeg(clipseg).draw(PHOTO, None) is None
+    other = np.random.default_rng(6).integers(0, 255, PHOTO.shape, dtype=np.uint8)
+    assert np.abs(draw(other, "a red dog") - by_words).max() > 1e-3  # another photo is encoded anew
+
+
+def test_a_phrase_longer_than_a_clipseg_reads_is_cut(clipseg):
+    assert np.isfinite(drawer(clipseg)(PHOTO, "a red dog " * 50)).all()
+
+
+def test_a_clipseg_beside_others_is_the_grounder_that_draws(clipseg, folders):
+    found = load_grounders([str(clipseg), str(folders["sam"])])
+    assert found and found.maps is not None and found.segmenter is not None and found.phrases is None
+
+
+def test_a_folder_of_another_model_is_no_clipseg(folders):
+    with pytest.raises(WeightsMissing, match=r"holds a model of type 'sam', expected clipseg"):
+        ClipSeg(folders["sam"])

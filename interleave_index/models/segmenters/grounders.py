@@ -9,6 +9,7 @@ from typing import Any
 
 from ...errors import ConfigError, WeightsMissing
 from ..hub import local
+from .dense import DenseMapper
 from .detectors import Detector
 from .sam import Segmenter
 from .sam3 import GATED, ConceptSegmenter
@@ -24,15 +25,17 @@ class Grounders:
         concept: masks of all instances of a phrase.
         phrases: boxes of what a phrase names.
         pictures: boxes of what looks like a crop.
+        maps: maps of a phrase or a crop over a photo.
     """
 
     segmenter: Segmenter | None = None
     concept: ConceptSegmenter | None = None
     phrases: Detector | None = None
     pictures: Detector | None = None
+    maps: DenseMapper | None = None
 
     def __bool__(self) -> bool:
-        return any((self.segmenter, self.concept, self.phrases, self.pictures))
+        return any((self.segmenter, self.concept, self.phrases, self.pictures, self.maps))
 
 
 def load_grounders(names: Sequence[str], *, device: str = "cpu") -> Grounders:

@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
-from . import sam, sam3, universal
+from . import dense, sam, sam3, universal
+from .dense import ClipSeg
 from .detectors import DINO_KINDS, OMDET_KINDS, OWL_KINDS, GroundingDino, OmDet, Owl
 from .sam import SamSegmenter
 from .sam3 import Sam3
 from .universal import UniversalSegmenter
 
-Help: TypeAlias = Literal["segmenter", "concept", "phrases", "pictures"]
+Help: TypeAlias = Literal["segmenter", "concept", "phrases", "pictures", "maps"]
 Propose: TypeAlias = Literal["prompts", "everything"]
 
 
@@ -44,6 +45,7 @@ PARTS = (
     Part(tuple(DINO_KINDS), GroundingDino, grounds=("phrases",)),
     Part(tuple(OWL_KINDS), Owl, grounds=("phrases", "pictures")),
     Part(OMDET_KINDS, OmDet, grounds=("phrases",)),
+    Part(dense.KINDS, ClipSeg, grounds=("maps",)),
     Part(tuple(universal.KINDS), UniversalSegmenter, proposes="everything"),
 )
 

@@ -63,7 +63,7 @@ from tests.oracles.world import Quality, World
 
 ABSENT = 2  # photos a label
 GALLERY_RECALL = 60.0  # IR@10 of plain ranking that noise is chosen for
-DRAWS = 8  # of that noise: a single one moves IR@10 by a point or two
+DRAWS = 32  # of that noise: a single one moves IR@10 by a point or two
 
 
 def silent(what: str, done: int, total: int) -> None:
@@ -264,7 +264,9 @@ def search_figures(world: World, quality: Quality) -> dict[str, float]:
 
 
 def noisy_retrieval(world: World, noise: float) -> Iterator[dict[str, Any]]:
-    """Captions at one noise, by the score and by plain cosine: the mean of several draws."""
+    """Captions at one noise, by the score and by plain cosine: the mean of several draws, and of their difference in
+    IR@10 its standard error.
+    """
     rows = []
     for draw in range(DRAWS):
         quality = Quality(noise=noise, gap=1.0, draw=draw)
@@ -273,7 +275,9 @@ def noisy_retrieval(world: World, noise: float) -> Iterator[dict[str, Any]]:
         rows.append([figures[f"IR@{k}"] for k in (1, 10)] + [plain_recall(world, quality, k) for k in (1, 10)])
     means = np.mean(rows, axis=0).tolist()
     names = ("caption IR@1", "caption IR@10", "plain IR@1", "plain IR@10")
-    yield {"draws": DRAWS, "noise": noise, **dict(zip(names, means, strict=True))}
+    differences = np.array([row[1] - row[3] for row in rows])
+    error = float(differences.std(ddof=1) / np.sqrt(DRAWS))
+    yield {"draws": DRAWS, "noise": noise, **dict(zip(names, means, strict=True)), "error": error}
 
 
 def auc_of(arrays: dict[str, Any], kind: str) -> float:

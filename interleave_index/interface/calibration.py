@@ -110,6 +110,8 @@ class Calibration:
             standard deviations of the photo's cosines; 0 where scores say nothing of that.
         stand_in: the banks of pictures and regions are drawn ones, because the model came without any: the photos of a
             library are better than they.
+        mixed_with: the curve of a caption with a picture or a part of one in it, by the kind of that, where curves
+            were made of a library; empty where they were fitted, then it is that of every mixture.
     """
 
     captions: Floats
@@ -119,6 +121,7 @@ class Calibration:
     curves: dict[QueryKind, Curve] = field(default_factory=dict)
     stand_in: bool = False
     score_weight: float = 0.0
+    mixed_with: dict[QueryKind, Curve] = field(default_factory=dict)
 
     def to_bytes(self) -> bytes:
         """The calibration as an npz file, as an index keeps it for its space; banks in half precision."""

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..config import QuerySettings
-from ..interface.calibration import KINDS, Calibration, QueryKind
+from ..interface.calibration import KINDS, Calibration, Curve, QueryKind
 from ..records import Floats
 from .blocks import bank_of, take
-from .judgement import library_curves
+from .judgement import GenericKind, library_curves
 from .lazy_interface import LazyInterface
 from .score import ALONE, IMAGE_CENTRING, Terms, best_cosines, mean_of
 
@@ -26,6 +26,7 @@ SAMPLE = 1000  # photos of the library that stand in where the interface has no 
 ENOUGH_PHOTOS = 16  # of a library, to be a better bank of pictures than drawn ones
 SAME = 0.999  # cosine from which on a picture of the bank is the photo itself
 MOST_PHOTOS = 200  # of a library that generic queries are asked of: their scores are all alike in kind
+MIXED_WITH: dict[GenericKind, QueryKind] = {"mixed with picture": "picture", "mixed with region": "region"}
 W_OF_KIND: dict[QueryKind, float] = {
     "caption": 0.0,
     "mixed": QuerySettings().entity_weight,
@@ -89,46 +90,79 @@ def complete(calibration: Calibration, sample: StoredVectors | None) -> Calibrat
 def _completed(calibration: Calibration, sample: StoredVectors | None) -> Calibration:
     enough = sample is not None and len(sample.image) >= ENOUGH_PHOTOS
     if sample is not None and enough and calibration.stand_in:
-        calibration = replace(calibration, pictures=sample.image, regions=first_regions(sample))
+        calibration = replace(calibration, pictures=sample.image, regions=some_regions(sample))
     if calibration.curves:
         return calibration
     block = bank_of(calibration)
     if sample is not None and enough:
         block = take(sample, np.arange(min(MOST_PHOTOS, len(sample.image))))
-    return replace(calibration, curves=library_curves(generic_scores(block, calibration)))
+    made = library_curves(generic_scores(block, calibration))
+    mixed_with: dict[QueryKind, Curve] = {part: made[kind] for kind, part in MIXED_WITH.items()}
+    return replace(calibration, curves={kind: made[kind] for kind in KINDS}, mixed_with=mixed_with)
 
 
 def of_library(sample: StoredVectors) -> Calibration:
     """A stand-in where an index keeps no calibration: without captions, only stored photos and regions can be asked."""
     empty = np.zeros((0, sample.image.shape[1]), np.float32)
-    own = Calibration(captions=empty, phrases=empty, pictures=sample.image, regions=first_regions(sample))
+    own = Calibration(captions=empty, phrases=empty, pictures=sample.image, regions=some_regions(sample))
     return complete(own, sample)
 
 
-def first_regions(block: StoredVectors) -> Floats:
-    """(m, D): the first region of every photo that has one; the images where no photo has any."""
-    firsts = block.offsets[:-1][np.diff(block.offsets) > 0]
-    return block.regions[firsts] if len(firsts) else block.image
+def some_regions(block: StoredVectors) -> Floats:
+    """(m, D): at most `MOST_PHOTOS` regions, evenly chosen among all; the images where no photo has any.
+
+    Not the first of each photo: those show what most photos show, and say nothing of what a photo lacks.
+    """
+    count = len(block.regions)
+    if not count:
+        return block.image
+    return block.regions[np.linspace(0, count - 1, min(count, MOST_PHOTOS)).astype(np.int64)]
 
 
-def generic_scores(block: StoredVectors, calibration: Calibration) -> dict[QueryKind, NDArray[np.float32]]:
-    """By kind, what the queries of the banks score over the photos of the block, flat; a photo never meets itself."""
-    scores_of: dict[QueryKind, NDArray[np.float32]] = {}
+def generic_scores(block: StoredVectors, calibration: Calibration) -> dict[GenericKind, NDArray[np.float32]]:
+    """By kind (n, q), what q queries of the banks score over n photos of the block; NaN where a photo meets itself."""
+    bare = not (len(calibration.captions) and len(calibration.phrases))  # then it is asked by pictures only
+    captions, phrases = (calibration.pictures,) * 2 if bare else (calibration.captions, calibration.phrases)
+    pictures, regions = calibration.pictures[:MOST_PHOTOS], calibration.regions[:MOST_PHOTOS]
+    asked: dict[GenericKind, tuple[Floats, Floats, QueryKind]] = {
+        "caption": (captions, phrases, "caption"),
+        "mixed": (captions, phrases, "mixed"),
+        "entity": (captions, phrases, "entity"),
+        "picture": (pictures, pictures, "picture"),
+        "region": (regions, regions, "region"),
+        "mixed with picture": (*_paired(captions, pictures), "mixed"),
+        "mixed with region": (*_paired(captions, regions), "mixed"),
+    }
+    scores: dict[GenericKind, NDArray[np.float32]] = {}
+    for kind, (legends, entities, weighed_as) in asked.items():
+        scores[kind] = _scores(block, calibration, legends, entities, W_OF_KIND[weighed_as], kind)
+    return scores
+
+
+def _paired(legends: Floats, entities: Floats) -> tuple[Floats, Floats]:
+    """As many of both, evenly chosen."""
+    count = min(len(legends), len(entities))
+    chosen = np.linspace(0, len(legends) - 1, count).astype(np.int64)
+    return legends[chosen], entities[:count]
+
+
+def _scores(
+    block: StoredVectors,
+    calibration: Calibration,
+    legends: Floats,
+    entities: Floats,
+    entity_weight: float,
+    kind: GenericKind,
+) -> NDArray[np.float32]:
+    """(n, q) scores of q queries, each a legend and one entity; NaN where a photo, or a region of it, is that."""
     dim = block.image.shape[1]
     sentence, phrase = mean_of(calibration.captions, dim), mean_of(calibration.phrases, dim)
-    banks = {"picture": calibration.pictures[:MOST_PHOTOS], "region": calibration.regions[:MOST_PHOTOS]}
-    for kind in KINDS:
-        legends = banks.get(kind, calibration.captions)
-        entities = banks.get(kind, calibration.phrases)
-        if not (len(legends) and len(entities)):  # an index without captions is asked by pictures only
-            legends = entities = calibration.pictures
-        whole = np.full(len(entities), kind == "picture")
-        entity_terms = Terms(entities - phrase, entities, np.ones(len(entities), np.float32), whole)
-        best = best_cosines(block, entity_terms)
-        scores = block.image @ (legends - np.float32(IMAGE_CENTRING) * sentence).T
-        scores += np.float32(W_OF_KIND[kind]) * np.where(np.isneginf(best), np.float32(0), best)
-        itself = block.image @ legends.T > SAME
-        if kind == "region":
-            itself |= best_cosines(block, replace(entity_terms, regions=entities)) > SAME
-        scores_of[kind] = scores[~itself] if not itself.all() else scores.ravel()
-    return scores_of
+    whole = np.full(len(entities), kind.endswith("picture"))
+    entity_terms = Terms(entities - phrase, entities, np.ones(len(entities), np.float32), whole)
+    best = best_cosines(block, entity_terms)
+    scores: NDArray[np.float32] = block.image @ (legends - np.float32(IMAGE_CENTRING) * sentence).T
+    scores += np.float32(entity_weight) * np.where(np.isneginf(best), np.float32(0), best)
+    itself = block.image @ entities.T > SAME
+    if kind.endswith("region"):
+        itself |= best_cosines(block, replace(entity_terms, regions=entities)) > SAME
+    return scores if itself.all() else np.where(itself, np.float32(np.nan), scores)

@@ -18,8 +18,9 @@ The curves come with the interface, fitted on labelled training photos, one for 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +29,7 @@ from ..interface.calibration import Calibration, Curve, QueryKind
 from ..records import Floats, ResolvedPart
 from .reading import only_frames, words
 
+GenericKind: TypeAlias = QueryKind | Literal["mixed with picture", "mixed with region"]
 IMPOSSIBLE = 1.0  # cut-off of an answer in which nothing is meant
 _KINDS: dict[str, QueryKind] = {"text": "entity", "picture": "picture", "region": "region"}
 
@@ -88,8 +90,11 @@ def curve_of(parts: Sequence[ResolvedPart], calibration: Calibration) -> Curve:
     if not entities:
         return calibration.curves["caption"]
     share, total = sentence_share(parts), sum(part.weight for part in entities)
-    shares = [(calibration.curves["mixed"], 1 - share)]
-    shares += [(calibration.curves[kind_of_part(part)], share * part.weight / total) for part in entities]
+    shares: list[tuple[Curve, float]] = []
+    for part in entities:
+        kind, weight = kind_of_part(part), part.weight / total
+        mixed = calibration.mixed_with.get(kind, calibration.curves["mixed"])
+        shares += [(mixed, (1 - share) * weight), (calibration.curves[kind], share * weight)]
     return Curve.mixed(shares)
 
 
@@ -118,20 +123,32 @@ def _words(part: ResolvedPart) -> int:
     return len(words(part.label)) if part.kind == "text" else 1
 
 
-def library_curves(scores: dict[QueryKind, NDArray[np.floating]]) -> dict[QueryKind, Curve]:
+def library_curves(scores: Mapping[GenericKind, NDArray[np.floating]]) -> dict[GenericKind, Curve]:
     """Curves for a space whose interface has none: from what generic queries of each kind score in its own library.
 
     The shape is that of the curves fitted for find-mini, in standard deviations above the mean of generic scores.
+    Captions in general match few photos of a library. Parts of its own photos match many, and would set a level that
+    nothing passes: they are judged by the curve of `LIKE`, moved by how much higher they score where neither matches.
 
     Args:
-        scores: by kind, of generic queries over photos that mean nothing in particular.
+        scores: by kind (n, q), of q generic queries over n photos; NaN where a photo would meet itself.
     """
-    return {
-        kind: STANDARD.scaled(float(np.mean(generic)), max(float(np.std(generic)), SMALLEST_DEVIATION))
-        for kind, generic in scores.items()
-    }
+    curves: dict[GenericKind, Curve] = {}
+    for kind, generic in scores.items():
+        like = LIKE.get(kind, kind)
+        deviation = max(float(np.nanstd(scores[like])), SMALLEST_DEVIATION)
+        higher = _unmatched(generic) - _unmatched(scores[like])
+        curves[kind] = STANDARD.scaled(float(np.nanmean(scores[like])) + higher, deviation)
+    return curves
 
 
+def _unmatched(scores: NDArray[np.floating]) -> float:
+    """What photos score for a query that they do not match: the lower quartile, of the median query."""
+    asked = scores[:, ~np.isnan(scores).all(axis=0)]
+    return float(np.median(np.nanquantile(asked, 0.25, axis=0)))
+
+
+LIKE: dict[GenericKind, GenericKind] = {"region": "entity", "mixed with region": "mixed", "mixed with picture": "mixed"}
 SMALLEST_DEVIATION = 1e-3  # generic queries that score all alike must not make a curve infinitely steep
 STANDARD = Curve(
     slope=1.6,

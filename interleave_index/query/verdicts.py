@@ -50,12 +50,17 @@ def judge_library(
     fixed = context.settings.cutoff
     if context.says_nothing and not words_found:
         count = 0
+    whole = judge(curve_of(context.parts, context.calibration), best, count, fixed=fixed)
+    entities = tuple(
+        judge(_curve(context, part), float(value), count, fixed=fixed)
+        for part, value in zip(context.parts_of("entity"), best_evidence, strict=True)
+    )
+    if context.calibration.mixed_with:  # fitted curves have learnt what a missing part is worth
+        # a library without what a part means has no photo with it, however near one comes to the sentence
+        whole = replace(whole, anything=min([whole.anything, *(entity.anything for entity in entities)]))
     return Verdicts(
-        judge(curve_of(context.parts, context.calibration), best, count, fixed=fixed),
-        tuple(
-            judge(_curve(context, part), float(value), count, fixed=fixed)
-            for part, value in zip(context.parts_of("entity"), best_evidence, strict=True)
-        ),
+        whole,
+        entities,
         tuple(
             judge(_curve(context, part), float(value), looked_at, fixed=fixed)
             for part, value in zip(context.parts_of("negative"), best_negatives, strict=True)

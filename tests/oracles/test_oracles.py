@@ -174,6 +174,36 @@ def test_of_what_no_photo_shows_nothing_is_meant(knowing):
         assert knowing.search(Query(Entity(phrase))).meant_count == 0
 
 
+def test_of_a_part_of_another_photo_it_is_judged_rightly_which_photos_show_it(knowing, world):
+    for position in range(6):
+        thing = world.photos[position].labels[0]
+        answer = knowing.search(Query(other_part(world, position, thing)), top_k=24)
+        assert len(answer) == 24
+        for hit in answer:
+            assert answer.meant(hit) == (thing in shown_in(world, hit))
+
+
+@pytest.mark.parametrize("gap", [0.0, 1.0], ids=["no gap", "modality gap"])
+def test_where_no_photo_shows_the_thing_in_a_caption_none_is_meant(world, tmp_path, gap):
+    """Captions of the photos with a kite, asked of all others, of which some show what else the caption names."""
+    captions = {n: photo.captions[0] for n, photo in enumerate(world.photos) if "kite" in photo.labels}
+    for position, photo in enumerate(world.photos):
+        if position not in captions:
+            (tmp_path / f"{photo.key}.png").write_bytes(photo.jpeg)
+    with Index.open(tmp_path / "index", interface=OracleEncoder(world, Quality(gap=gap)), create=True) as index:
+        index.ingest(tmp_path)
+        for position, caption in captions.items():
+            before, _, after = caption.partition("kite")
+            for part in (Entity("kite"), other_part(world, position, "kite")):
+                assert index.search(Query(before, part, after)).meant_count == 0
+
+
+def shown_in(world: World, hit: Hit) -> tuple[str, ...]:
+    """What the photo of a hit shows."""
+    (photo,) = (photo for photo in world.photos if f"{photo.key}.png" in str(hit.photo.path))
+    return photo.labels
+
+
 # --- the equipment itself ---------------------------------------------------------------------
 
 

@@ -13,11 +13,12 @@ from interleave_index.interface.calibration import KINDS, Calibration, Curve, re
 from interleave_index.query.blocks import bank_of, block_of
 from interleave_index.query.calibration import (
     ENOUGH_PHOTOS,
+    MIXED_WITH,
     MOST_PHOTOS,
     complete,
-    first_regions,
     generic_scores,
     of_library,
+    some_regions,
     unpacked,
 )
 from interleave_index.query.judgement import library_curves
@@ -118,7 +119,7 @@ def test_what_the_model_brought_is_left_as_it_is(make_vectors):
 def test_photos_of_the_library_are_better_than_drawn_ones(make_vectors):
     drawn, photos = banks(make_vectors, curves=dict.fromkeys(KINDS, CURVE), stand_in=True), library(make_vectors, 40)
     found = complete(drawn, photos)
-    assert np.array_equal(found.pictures, photos.image) and np.array_equal(found.regions, first_regions(photos))
+    assert np.array_equal(found.pictures, photos.image) and np.array_equal(found.regions, some_regions(photos))
     assert found.captions is drawn.captions and found.phrases is drawn.phrases and found.curves == drawn.curves
 
 
@@ -126,12 +127,16 @@ def test_a_handful_of_photos_is_no_better_than_drawn_ones(make_vectors):
     drawn, photos = banks(make_vectors, stand_in=True), library(make_vectors, ENOUGH_PHOTOS - 1)
     found = complete(drawn, photos)
     assert found.pictures is drawn.pictures and found.regions is drawn.regions
-    assert found.curves == library_curves(generic_scores(bank_of(drawn), drawn)) == complete(drawn, None).curves
+    made = library_curves(generic_scores(bank_of(drawn), drawn))
+    assert found.curves == {kind: made[kind] for kind in KINDS} == complete(drawn, None).curves
+    assert found.mixed_with == {part: made[kind] for kind, part in MIXED_WITH.items()}
 
 
 def test_curves_that_are_missing_are_those_of_the_library(make_vectors):
     own, photos = banks(make_vectors), library(make_vectors, MOST_PHOTOS)
-    assert complete(own, photos).curves == library_curves(generic_scores(photos, own))
+    made = library_curves(generic_scores(photos, own))
+    assert complete(own, photos).curves == {kind: made[kind] for kind in KINDS}
+    assert complete(own, photos).mixed_with == {part: made[kind] for kind, part in MIXED_WITH.items()}
     more = block_of(
         [
             encoded(photos.image[n], photos.regions[photos.offsets[n] : photos.offsets[n + 1]])
@@ -156,10 +161,13 @@ def test_a_library_of_equals_has_curves_all_the_same(photos):
     assert set(curves) == set(KINDS) and np.isfinite([curve.offset for curve in curves.values()]).all()
 
 
-def test_the_first_region_of_every_photo_that_has_one():
+def test_regions_of_a_library_are_taken_from_everywhere_in_it():
     photos = block_of([encoded(AXES[0], AXES[1:]), encoded(AXES[1], []), encoded(AXES[2], AXES[:1])])
-    assert first_regions(photos).tolist() == [AXES[1].tolist(), AXES[0].tolist()]
-    assert first_regions(block_of([encoded(AXES[1], [])])).tolist() == [AXES[1].tolist()]
+    assert some_regions(photos).tolist() == [AXES[1].tolist(), AXES[2].tolist(), AXES[0].tolist()]
+    assert some_regions(block_of([encoded(AXES[1], [])])).tolist() == [AXES[1].tolist()]
+    many = block_of([encoded(AXES[0], [[n, 0, 0] for n in range(300)])] * 2)
+    chosen = some_regions(many)[:, 0]
+    assert len(chosen) == MOST_PHOTOS and chosen[0] == 0 and chosen[-1] == 299 and (np.diff(chosen) > 0).sum() >= 198
 
 
 # --- what generic queries score --------------------------------------------------------------
@@ -168,21 +176,27 @@ def test_the_first_region_of_every_photo_that_has_one():
 def test_generic_queries_score_as_a_search_would_have_them():
     # legends less half of the mean caption (0.7, 0.7, 0) are (0.25, 0.45, 0) and (0.45, 0.25, 0); entities less the
     # mean phrase (0, 0.7, 0.7) are (0, -0.1, 0.1) and (0, 0.1, -0.1); the second photo has no region
-    found = {kind: scores.tolist() for kind, scores in generic_scores(TWO, BANKS).items()}
+    found = {kind: scores.ravel().tolist() for kind, scores in generic_scores(TWO, BANKS).items()}
     assert found["caption"] == pytest.approx([0.25, 0.45, 0.45, 0.25])
     assert found["mixed"] == pytest.approx([0.25, 0.45 + 0.3 * 0.1, 0.45, 0.25])
     assert found["entity"] == pytest.approx([0.25, 0.45 + 0.1, 0.45, 0.25])
     # pictures (0.6, 0.1, -0.7) and (0.8, -0.1, -0.7) also meet the images; regions (0.6, 0.1, -0.7) and (0, -0.1, 0.1)
     assert found["picture"] == pytest.approx([0.25 + 0.6, 0.45 + 0.8, 0.45 + 0.1, 0.25 - 0.1])
     assert found["region"] == pytest.approx([0.25 + 0.6, -0.35 + 0, 0.45, 0.25])
+    # the captions beside these
+    assert found["mixed with picture"] == pytest.approx(
+        [0.25 + 0.3 * 0.6, 0.45 + 0.3 * 0.8, 0.45 + 0.3 * 0.1, 0.25 - 0.3 * 0.1]
+    )
+    assert found["mixed with region"] == pytest.approx([0.25 + 0.3 * 0.6, 0.45, 0.45, 0.25])
 
 
 def test_a_photo_never_meets_itself_or_a_region_of_its_own():
     bare = np.zeros((0, 3), np.float32)
     photos = block_of([encoded(AXES[0], AXES[1:2]), encoded(AXES[1], AXES[2:])])
-    own = Calibration(bare, bare, photos.image, first_regions(photos))
+    own = Calibration(bare, bare, photos.image, some_regions(photos))
     found = generic_scores(photos, own)
     # pictures along axes 0 and 1 are the photos; the second one meets a region of the first photo
-    assert found["picture"].tolist() == [1, 0]
+    assert np.array_equal(found["picture"], [[np.nan, 1], [0, np.nan]], equal_nan=True)
     # regions along axes 1 and 2 are the photos' own, and the second photo as a whole is along axis 1 as well
-    assert found["region"].tolist() == [0]
+    assert np.array_equal(found["region"], [[np.nan, 0], [np.nan, np.nan]], equal_nan=True)
+    assert np.array_equal(np.isnan(found["mixed with region"]), np.isnan(found["region"]))

@@ -212,9 +212,9 @@ def test_a_photo_far_below_the_best_of_its_library_is_less_likely_meant():
 
 
 def test_curves_of_a_library_measure_in_its_own_deviations():
-    curves = library_curves({"caption": np.array([0.1, 0.3]), "region": np.array([1.0, 2.0, 3.0, 4.0])})
-    assert set(curves) == {"caption", "region"}
-    for curve, mean, deviation in ((curves["caption"], 0.2, 0.1), (curves["region"], 2.5, math.sqrt(1.25))):
+    curves = library_curves({"caption": np.array([[0.1, 0.3]]), "picture": np.array([[1.0, np.nan], [3.0, 4.0]])})
+    assert set(curves) == {"caption", "picture"}
+    for curve, mean, deviation in ((curves["caption"], 0.2, 0.1), (curves["picture"], 8 / 3, math.sqrt(14 / 9))):
         for z in (-1.0, 0.0, 3.0):
             score = mean + z * deviation
             assert float(curve.photo(np.array([score]), 0.0)[0]) == pytest.approx(
@@ -225,7 +225,29 @@ def test_curves_of_a_library_measure_in_its_own_deviations():
             )
 
 
+def test_parts_that_most_photos_match_are_judged_by_where_they_do_not_match():
+    # of eight photos five match every part, by 1; where none matches, parts lie 0.5 above phrases
+    phrases = np.tile(np.array([0.0, 0, 0, 0, 0, 0, 0, 0.4])[:, None], (1, 5))
+    parts = np.full((8, 5), 1.5)
+    parts[:3] = 0.5
+    curves = library_curves({"entity": phrases, "region": parts})
+    assert curves["region"].slope == curves["entity"].slope
+    assert curves["region"].middle == pytest.approx(curves["entity"].middle + 0.5)
+    assert 0.5 < curves["region"].middle < 1.5
+
+
+def test_a_caption_with_a_part_in_it_has_the_curve_of_such_captions():
+    moved = EVEN.scaled(2.0, 1.0)
+    calibration = replace(BY_KIND, mixed_with={"region": moved})
+    assert curve_of([DOG, BEACH], calibration) == curve_of([DOG, BEACH], BY_KIND)
+    for entities, share in (([PART], 1.0), ([DOG, PART], 0.75)):  # the part weighs three times as much
+        parts = [*entities, BEACH]
+        wanted = share * (1 - sentence_share(parts)) * (moved.offset - EVEN.offset)
+        found = curve_of(parts, calibration).offset - curve_of(parts, BY_KIND).offset
+        assert found == pytest.approx(wanted) and wanted
+
+
 def test_equal_scores_make_a_steep_curve_and_not_an_infinite_one():
-    curve = library_curves({"caption": np.full(5, 0.4)})["caption"]
+    curve = library_curves({"caption": np.full((5, 1), 0.4)})["caption"]
     assert curve.slope == pytest.approx(STANDARD.slope / SMALLEST_DEVIATION)
     assert 0 < float(curve.photo(np.array([0.4]), 0.4)[0]) < STANDARD.bar < float(curve.photo(np.array([0.41]), 0.4)[0])

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from .. import __version__
-from . import ask, collect, duplicates, export, measure, model, models, serve, tend, texts, train
+from . import ask, collect, doctor, duplicates, export, measure, model, models, serve, tend, texts, train
 from .options import QueryCommand
 
 app = typer.Typer(
@@ -67,6 +67,7 @@ app.command()(collect.optimize)
 app.command()(collect.forget)
 app.command()(collect.prune)
 app.command()(tend.repair)
+app.command(epilog=examples("doctor", "doctor --model owner/name --no-trial"))(doctor.doctor)
 app.command(epilog=examples("backup photos-2026.tar"))(tend.backup)
 app.command(epilog=examples("restore photos-2026.tar --index photos.index"))(tend.restore)
 app.command(epilog=examples("watch ~/Pictures"))(tend.watch)

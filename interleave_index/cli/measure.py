@@ -23,6 +23,7 @@ from .options import (
     ConfigOption,
     DeviceOption,
     DtypeOption,
+    GroundersOption,
     IndexOption,
     JsonOption,
     ModelOption,
@@ -78,20 +79,35 @@ def _run(
     index: IndexOption = None,
     config: ConfigOption = None,
     model: ModelOption = None,
+    grounders: GroundersOption = None,
+    proposals: Annotated[
+        str | None,
+        typer.Option(
+            "--proposals", metavar="NAME", help="What finds the regions of a model of a hub; none: no regions."
+        ),
+    ] = None,
     device: DeviceOption = None,
     dtype: DtypeOption = None,
     offline: OfflineOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Run the benchmarks that `opens` gives, and print their reports. All else are options of every benchmark."""
-    from ..evaluation.published import Run, subjects_of
+    from ..evaluation.published import Run
+    from ..evaluation.published.opening import open_subjects
 
     _, effective = settings(
-        index, config, models_interface=model, models_device=device, models_dtype=dtype, models_offline=offline
+        index,
+        config,
+        models_interface=model,
+        models_grounders=grounders,
+        models_proposals=proposals,
+        models_device=device,
+        models_dtype=dtype,
+        models_offline=offline,
     )
     benchmarks = opens()
-    subjects = subjects_of(
-        build_interface(effective), published_protocol=published_protocol, answers=[way.value for way in answers or ()]
+    subjects = open_subjects(
+        effective, published_protocol=published_protocol, answers=[way.value for way in answers or ()]
     )
     reports = []
     with show.progress_bar("evaluate") as update:

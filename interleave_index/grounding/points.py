@@ -75,15 +75,15 @@ def prompt_of(component: Component, stretched: Floats, use: BoolMask, grid: Patc
         component where it spans at least three cells.
     """
     inside = np.argwhere(component.cells & (stretched >= SEED))
-    positive = _farthest_points(inside, np.array([component.peak]), POSITIVES)
+    positive = farthest_points(inside, np.array([component.peak]), POSITIVES)
 
     distance = ndimage.distance_transform_cdt(~component.cells, "chessboard")
     hard = np.argwhere((distance >= RING[0]) & (distance <= RING[1]) & (stretched <= NEAR) & use)
     far = np.argwhere((distance > 1) & (stretched <= AWAY) & use)
     half = NEGATIVES // 2
     rivals = others[~component.cells[others[:, 0], others[:, 1]]][:half]
-    negative = _farthest_points(hard, rivals, half)
-    negative = _farthest_points(far, negative, len(negative) + half)
+    negative = farthest_points(hard, rivals, half)
+    negative = farthest_points(far, negative, len(negative) + half)
 
     cells = np.concatenate([positive, negative])
     labels = np.repeat(np.array([1, 0], np.int8), [len(positive), len(negative)])
@@ -93,7 +93,7 @@ def prompt_of(component: Component, stretched: Floats, use: BoolMask, grid: Patc
     return Prompt(_inset_centres(grid, cells), labels, box)
 
 
-def _farthest_points(candidates: Cells, chosen: Cells, count: int) -> Cells:
+def farthest_points(candidates: Cells, chosen: Cells, count: int) -> Cells:
     """The chosen cells and further candidates, each as far from all others as can be, until there are `count`."""
     if len(candidates) and not len(chosen):
         chosen = candidates[:1]

@@ -49,6 +49,11 @@ class PointsInterface(Interface):
         self._targets_of = OfLatestQuery(self._targets)
 
     @property
+    def inner(self) -> Interface:
+        """What encodes photos and queries."""
+        return self._inner
+
+    @property
     def space(self) -> Space:
         """That of the inner interface: its vectors are not touched."""
         return self._inner.space
@@ -111,10 +116,10 @@ def target_of(part: ResolvedPart, vector: Floats) -> Target:
         part: of a query.
         vector: (D,) of it.
     """
-    return Target(vector, part.label if part.kind == "text" else None, _exemplar(part))
+    return Target(vector, part.label if part.kind == "text" else None, exemplar_of(part))
 
 
-def _exemplar(part: ResolvedPart) -> RGB | None:
+def exemplar_of(part: ResolvedPart) -> RGB | None:
     """The marked part of a picture with a little around it; the whole picture where nothing is marked."""
     if part.photo is None or part.mask is None or not part.mask.any():
         return part.photo

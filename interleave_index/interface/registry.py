@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from .protocol import Interface
     from .reranker import Reranker
 
+NO_PROPOSALS = "none"
+
 
 @dataclass(frozen=True, slots=True)
 class Description:
@@ -360,14 +362,16 @@ def load_proposer(name: str, device: str) -> Proposer:
 
     Args:
         name: an interface such as ``find-mini``, or a folder or pulled model that `models.segmenters.table` says
-            proposes: of the SAM family, or a universal segmenter such as Mask2Former.
+            proposes: of the SAM family, or a universal segmenter such as Mask2Former; ``none`` for photos as a whole.
         device: where it runs, as torch names it.
     Raises:
         WeightsMissing, ModelError, BackendMissing: it cannot be built.
     """
     from ..models.segmenters.table import proposing_part
-    from .dual.proposals import AutomaticMasks, InterfaceProposals, UniversalMasks
+    from .dual.proposals import AutomaticMasks, InterfaceProposals, NoProposals, UniversalMasks
 
+    if name == NO_PROPOSALS:
+        return NoProposals()
     model = find(name)
     part = proposing_part(str(model.config.get("model_type")))
     if part is None:

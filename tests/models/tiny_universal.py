@@ -38,7 +38,7 @@ def _saved(folder: Path, model: Any, *parts: Any) -> Path:
     return folder
 
 
-def mask2former(folder: Path) -> Path:
+def mask2former(folder: Path, labels: dict[str, Any] = LABELS) -> Path:
     import torch
     import transformers as t
 
@@ -54,7 +54,7 @@ def mask2former(folder: Path) -> Path:
         decoder_layers=2,
         num_attention_heads=2,
         num_queries=6,
-        **LABELS,
+        **labels,
     )
     model = t.Mask2FormerForUniversalSegmentation(config)
     pixels = t.Mask2FormerImageProcessorPil(size={"shortest_edge": SIDE, "longest_edge": 2 * SIDE})

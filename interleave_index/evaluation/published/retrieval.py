@@ -38,7 +38,7 @@ def find_bench_text(
     """
 
     def measure(subject: Subject, item: EntitySentence, rng: Generator) -> Record:
-        image, _ = subject.vectors(panoptic.photos[item.photo].rgb())
+        image = subject.views(panoptic.photos[item.photo].rgb())
         if mode == "caption":
             texts = subject.captions([item.text])
         else:
@@ -94,8 +94,8 @@ def karpathy(split: str, photos: Sequence[CaptionedPhoto]) -> Benchmark[Captione
     """Captions and photos of Karpathy's split."""
 
     def measure(subject: Subject, item: CaptionedPhoto, rng: Generator) -> Record:
-        image, _ = subject.vectors(read_photo(item.file))
-        return {"photo": item.id, "image": image, "texts": subject.captions(item.captions)}
+        photo = read_photo(item.file)
+        return {"photo": item.id, "image": subject.views(photo), "texts": subject.captions(item.captions)}
 
     return Benchmark(f"karpathy {split}", {str(photo.id): photo for photo in photos}, measure, _caption_retrieval)
 
@@ -105,8 +105,18 @@ def _caption_retrieval(journal: Journal) -> Figures:
     texts = journal.arrays("texts")
     photos = np.array(journal.values("photo"))
     owners = np.repeat(photos, [len(rows) for rows in texts])
-    scores = metrics.cosines(np.stack(journal.arrays("image")), np.concatenate(texts))
+    scores = _nearest_views(journal.arrays("image"), np.concatenate(texts))
     return {**metrics.retrieval(scores, photos, owners), "n": len(owners), "photos": len(photos)}
+
+
+def _nearest_views(views: Sequence[Floats], texts: Floats) -> Floats:
+    """(N, M) cosines of photos with texts; of the vectors of a photo, (V, D) or one (D,), the nearest counts."""
+    blocks = []
+    for start in range(0, len(views), GALLERY):
+        of_photos = [np.atleast_2d(rows) for rows in views[start : start + GALLERY]]
+        starts = np.cumsum([0, *map(len, of_photos)])[:-1]
+        blocks.append(np.maximum.reduceat(metrics.cosines(np.concatenate(of_photos), texts), starts))
+    return np.concatenate(blocks)
 
 
 def _interleaved_retrieval(journal: Journal) -> Figures:

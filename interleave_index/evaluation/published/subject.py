@@ -1,8 +1,9 @@
 """What a benchmark asks of a model.
 
 Every interface is asked just as a search asks it, so that what is measured is what is served. The exceptions are
-released FIND checkpoints, whose published figures take all their proposals (`find.FindSubject`), and READ, whose
-published masks were measured with the answer supplied (`read.ReadSubject`).
+released FIND checkpoints, whose published figures take all their proposals (`find.FindSubject`), READ, whose
+published masks were measured with the answer supplied (`read.ReadSubject`), and BLIP-2, which has several vectors of a
+photo (`queries`). Segmenters and detectors by themselves are in `parts`.
 """
 
 from __future__ import annotations
@@ -48,6 +49,10 @@ class Subject:
         """(D,) image vector and (Q, D) object vectors; a photo without stored regions stands for itself."""
         (encoding,) = self.interface.encode_photos([photo])
         return encoding.image, encoding.regions if len(encoding.regions) else encoding.image[None]
+
+    def views(self, photo: RGB) -> Floats:
+        """(V, D) vectors of a photo, of which the nearest to a caption counts; mostly its image vector alone."""
+        return self.vectors(photo)[0][None]
 
     def captions(self, texts: Sequence[str]) -> Floats:
         """(N, D) vectors of captions, at least one, comparable with image vectors."""
@@ -154,6 +159,8 @@ def subjects_of(
     Raises:
         InputError: `answers` for another model.
     """
+    from ...interface.dual.interface import DualInterface
+    from ...interface.points import PointsInterface
     from ...interface.published.interface import PublishedFind
     from ...interface.read.interface import ReadInterface
 
@@ -169,6 +176,11 @@ def subjects_of(
 
         interface.model.published_protocol = published_protocol
         return [FindSubject(interface)]
+    inner = interface.inner if isinstance(interface, PointsInterface) else interface
+    if isinstance(inner, DualInterface) and inner.encoder.has_query_vectors:
+        from .queries import QueryVectorsSubject
+
+        return [QueryVectorsSubject(interface, inner.encoder)]
     return [Subject(interface)]
 
 

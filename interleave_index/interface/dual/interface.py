@@ -78,6 +78,11 @@ class DualInterface(Interface):
         return self._space
 
     @property
+    def encoder(self) -> DualEncoder:
+        """The checkpoint."""
+        return self._encoder
+
+    @property
     def capabilities(self) -> Capabilities:
         """Many photos in one call: they are split as memory allows."""
         return Capabilities(

@@ -57,6 +57,16 @@ class Proposer(Protocol):
         """Proposals of upright photos, in order."""
 
 
+class NoProposals:
+    """No masks at all: photos stand for themselves as a whole."""
+
+    name = "no proposals"
+
+    def propose(self, photos: Sequence[RGB]) -> list[Proposals]:
+        """See `Proposer.propose`."""
+        return [_proposals([]) for _ in photos]
+
+
 class InterfaceProposals:
     """The regions of another interface, without their vectors."""
 

@@ -22,7 +22,7 @@ from ...records import RGB, Floats
 from . import local
 from .dual_towers import TOWERS
 from .families import dim_of, family_of, types
-from .heads import HEADS
+from .heads import HEADS, blip_2_queries
 from .pixels import Preparation, Prepared, Preprocessing, read_preprocessing
 from .pretrained import build, reader
 
@@ -65,6 +65,7 @@ class DualEncoder:
         dim: D.
         preprocessing: of photos.
         has_patches: whether it gives vectors of regions and patches; else regions are cut out.
+        has_query_vectors: whether it compares a text with several vectors of a photo, see `query_vectors`.
     """
 
     def __init__(self, folder: Path, *, device: str = "cpu", dtype: str = "auto") -> None:
@@ -86,6 +87,7 @@ class DualEncoder:
         self._tokenizer = _tokenizer(folder)
         self._text_length = self._context()
         self.has_patches = family.tower != "whole"
+        self.has_query_vectors = family.heads == "blip-2"
         self.dim = int(dim_of(self._model.config.to_dict()) or 0)
 
     @torch.inference_mode()
@@ -142,6 +144,14 @@ class DualEncoder:
             EncodedImage(images[n], regions[n], dense[n, : cells[n]] if patches and dense is not None else none)
             for n in range(len(prepared))
         ]
+
+    @torch.inference_mode()
+    def query_vectors(self, prepared: Sequence[Prepared]) -> Floats:
+        """(N, Q, D) float32 unit vectors of BLIP-2's learned queries, of which an index keeps the mean.
+
+        The model itself compares a text with the nearest of them.
+        """
+        return _array(blip_2_queries(self._model, self._inputs(prepared)))
 
     def beyond_context(self, text: str) -> str:
         """The end of a text that lies beyond what the model reads; mostly empty."""

@@ -48,17 +48,18 @@ def _blip_text(model: Any, inputs: Mapping[str, Tensor]) -> Tensor:
     return projected
 
 
-def _blip_2_image(model: Any, inputs: Mapping[str, Tensor]) -> tuple[Tensor, Tensor | None]:
-    """The mean of the unit vectors of the learned queries: an index holds one vector a photo.
-
-    The model itself compares a text with the nearest of them; the mean cosine stands for the greatest.
-    """
+def blip_2_queries(model: Any, inputs: Mapping[str, Tensor]) -> Tensor:
+    """(N, Q, D) unit vectors of the learned queries of BLIP-2; the model compares a text with the nearest of them."""
     states = model.vision_model(**inputs).last_hidden_state
     seen = model.qformer(
         query_embeds=model.query_tokens.expand(len(states), -1, -1), encoder_hidden_states=states
     ).last_hidden_state
-    vectors = F.normalize(model.vision_projection(seen.to(model.vision_projection.weight.dtype)), dim=-1)
-    return vectors.mean(1), None
+    return F.normalize(model.vision_projection(seen.to(model.vision_projection.weight.dtype)), dim=-1)
+
+
+def _blip_2_image(model: Any, inputs: Mapping[str, Tensor]) -> tuple[Tensor, Tensor | None]:
+    """The mean of `blip_2_queries`: an index holds one vector a photo; the mean cosine stands for the greatest."""
+    return blip_2_queries(model, inputs).mean(1), None
 
 
 def _blip_2_text(model: Any, inputs: Mapping[str, Tensor]) -> Tensor:

@@ -9,14 +9,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ...errors import WeightsMissing
 from ...geometry import size_of
-from ...records import RGB, BoolMask, Size
+from ...records import RGB, BoolMask, Floats, Size
 from ..hub import local, pretrained
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 AUTO_CLASS = "AutoModelForUniversalSegmentation"
 THRESHOLD = 0.5  # chance of a class from which on a mask counts
@@ -90,6 +93,30 @@ class UniversalSegmenter:
             tokens = tokenizer([TASK], padding="max_length", max_length=length, truncation=True, return_tensors="pt")
             self._task = {"task_inputs": tokens["input_ids"].to(device)}
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The names of its classes, in the order of its class logits."""
+        names = self._model.config.id2label
+        return tuple(str(names[number]) for number in sorted(names))
+
+    def logits(self, photo: RGB) -> tuple[Floats, Floats]:
+        """What it says of an upright photo before any reading.
+
+        Returns:
+            (Q, K + 1) class logits of its queries, no class last, and (Q, H, W) mask logits at the photo's size.
+        """
+        from torch.nn.functional import interpolate
+
+        given, outputs = self._outputs(photo)
+        masks = interpolate(outputs.masks_queries_logits.float(), given["pixel_values"].shape[-2:], mode="bilinear")
+        if "pixel_mask" in given:  # what is beside the photo was filled up
+            rows, columns = given["pixel_mask"][0].any(1).sum(), given["pixel_mask"][0].any(0).sum()
+            masks = masks[..., :rows, :columns]
+        elif hasattr(self._processor, "unpad_image"):
+            masks = self._processor.unpad_image(masks, [size_of(photo)], self._processor.size)[0][None]
+        masks = interpolate(masks, size_of(photo), mode="bilinear")[0]
+        return outputs.class_queries_logits[0].float().cpu().numpy(), masks.cpu().numpy()
+
     def segment(self, photo: RGB, size: Size | None = None) -> list[Segment]:
         """Every thing and stretch of an upright photo, best first.
 
@@ -97,16 +124,11 @@ class UniversalSegmenter:
             photo: (H, W, 3) uint8.
             size: (height, width) of the masks, in the photo's aspect; None takes the photo's.
         """
-        import torch
-
-        given = self._processor(photo, return_tensors="pt")
-        inputs = {name: given[name].to(self._device) for name in ("pixel_values", "pixel_mask") if name in given}
+        _, outputs = self._outputs(photo)
         more: dict[str, Any] = {"label_ids_to_fuse": set()} if self._kind.fuses else {}
-        with torch.inference_mode():
-            outputs = self._model(**inputs, **self._task)
-            (found,) = self._reading.post_process_panoptic_segmentation(
-                outputs, threshold=THRESHOLD, target_sizes=[size or size_of(photo)], **more
-            )
+        (found,) = self._reading.post_process_panoptic_segmentation(
+            outputs, threshold=THRESHOLD, target_sizes=[size or size_of(photo)], **more
+        )
         numbers = np.asarray(found["segmentation"].cpu())
         names = self._model.config.id2label
         segments = [
@@ -114,3 +136,12 @@ class UniversalSegmenter:
             for one in found["segments_info"]
         ]
         return sorted((one for one in segments if one.mask.any()), key=lambda one: -one.score)
+
+    def _outputs(self, photo: RGB) -> tuple[dict[str, Tensor], Any]:
+        """What its processor makes of a photo, and what the model says of that."""
+        import torch
+
+        given = self._processor(photo, return_tensors="pt")
+        inputs = {name: given[name].to(self._device) for name in ("pixel_values", "pixel_mask") if name in given}
+        with torch.inference_mode():
+            return inputs, self._model(**inputs, **self._task)

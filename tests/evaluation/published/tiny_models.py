@@ -15,6 +15,7 @@ from pathlib import Path
 from types import ModuleType
 
 from interleave_index.interface.read.interface import RELEASED
+from tests.evaluation.published.conftest import CATEGORIES
 from tests.interface import tiny_read
 from tests.models import tiny, tiny_families, tiny_prompted, tiny_universal
 
@@ -52,7 +53,11 @@ def dino(folder: Path, toys: ModuleType) -> None:
 
 def mask2former(folder: Path, toys: ModuleType) -> None:
     """Mask2Former."""
-    tiny_universal.mask2former(folder)
+    tiny_universal.mask2former(folder, labels={"num_labels": len(CATEGORIES)})
+    config = json.loads((folder / "config.json").read_text())
+    names = [str(category["name"]) for category in CATEGORIES]
+    config |= {"id2label": dict(enumerate(names)), "label2id": {name: n for n, name in enumerate(names)}}
+    (folder / "config.json").write_text(json.dumps(config))
 
 
 def clip(folder: Path, toys: ModuleType) -> None:
@@ -71,6 +76,15 @@ def read(folder: Path, toys: ModuleType) -> None:
 
 
 MODELS: dict[str, Maker] = {
+    "facebook/sam-vit-base": sam,
+    "facebook/sam-vit-large": sam,
+    "facebook/sam-vit-huge": sam,
+    "IDEA-Research/grounding-dino-base": dino,
+    "facebook/mask2former-swin-tiny-coco-panoptic": mask2former,
+    "facebook/mask2former-swin-base-IN21k-coco-panoptic": mask2former,
+    "facebook/mask2former-swin-large-coco-panoptic": mask2former,
+    "laion/CLIP-ViT-H-14-laion2B-s32B-b79K": clip,
+    "Salesforce/blip2-itm-vit-g": blip_2,
     "find-focal-t": find,
     "find-focal-l": find,
     "runs/find-b": find,

@@ -147,14 +147,19 @@ def models_for(photo: RGB, grounders: Grounders, embed: Embed | None = None) -> 
         concept=None if concept is None else partial(_find_phrase, photo, concept),
         detect=partial(_detect, photo, grounders) if grounders.phrases or grounders.pictures else None,
         alike=None if concept is None else partial(concept.find, photo, None),
+        draw=None if grounders.maps is None else partial(_draw, photo, grounders.maps),
         embed=embed,
     )
 
 
 def _find_phrase(photo: RGB, concept: ConceptSegmenter, target: Target) -> Sequence[Detected] | None:
-        draw=None if grounders.maps is None else partial(_draw, photo, grounders.maps),
     """What a concept model finds; None for a thing that was shown."""
     return None if target.phrase is None else concept.find(photo, target.phrase)
+
+
+def _draw(photo: RGB, maps: DenseMapper, target: Target) -> Floats | None:
+    """The map that a model draws of a phrase, or of a thing that was shown."""
+    return maps.draw(photo, target.phrase, target.exemplar)
 
 
 def _detect(photo: RGB, grounders: Grounders, target: Target) -> Sequence[Detected] | None:
@@ -162,10 +167,5 @@ def _detect(photo: RGB, grounders: Grounders, target: Target) -> Sequence[Detect
     if target.phrase is not None:
         return grounders.phrases.find(photo, target.phrase) if grounders.phrases else None
     if target.exemplar is not None and grounders.pictures:
-def _draw(photo: RGB, maps: DenseMapper, target: Target) -> Floats | None:
-    """The map that a model draws of a phrase, or of a thing that was shown."""
-    return maps.draw(photo, target.phrase, target.exemplar)
-
-
         return grounders.pictures.find(photo, None, target.exemplar)
     return None

@@ -151,7 +151,7 @@ def packs(
 
 
 @app.command(COCO)
-@understanding_paths("vision", "vision_weights", "language")
+@understanding_paths("vision", "vision_weights", "language", "tokenizer")
 def coco(
     data: Annotated[Path, typer.Argument(metavar="DIR", help="COCO: annotations/ and folders of photos.")],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Checkpoint and the finished model.")],
@@ -166,16 +166,27 @@ def coco(
     vision: Annotated[
         str | None,
         typer.Option(
-            "--vision", metavar="NAME", help="focal-t, focal-l, find-mini, or a backbone's folder or hub name."
+            "--vision",
+            metavar="NAME",
+            help="focal-t, focal-l, davit-d3, davit-d5, sam-b, find-mini, a file with backbone.*, or a backbone's "
+            "folder or hub name.",
         ),
     ] = None,
     vision_weights: Annotated[
         str | None,
-        typer.Option("--vision-weights", metavar="FILE", help="State dict with backbone.*, for focal-t and focal-l."),
+        typer.Option("--vision-weights", metavar="FILE", help="State dict of a named backbone, or `random`."),
     ] = None,
     language: Annotated[
         str | None,
-        typer.Option("--language", metavar="NAME", help="find-mini, or the folder or hub name of a language model."),
+        typer.Option(
+            "--language",
+            metavar="NAME",
+            help="find-mini, a file with a UniCL tower, or the folder or hub name of a language model.",
+        ),
+    ] = None,
+    tokenizer: Annotated[
+        str | None,
+        typer.Option("--tokenizer", metavar="DIR", help="Folder with the tokenizer.json of a UniCL tower."),
     ] = None,
     language_layer: Annotated[
         int | None, typer.Option("--language-layer", help="Hidden state; -1 is the last.")
@@ -213,6 +224,7 @@ def coco(
         "vision_weights": vision_weights,
         "language": language,
         "language_layer": language_layer,
+        "tokenizer": tokenizer,
         "drawing.size": size,
         "batch": batch,
         "epochs": epochs,

@@ -82,11 +82,28 @@ def load_weights(network: nn.Module, file: Path, device: str) -> None:
         WeightsMissing: the file is not there, is damaged, or does not fit.
     """
     try:
-        network.load_state_dict(load_file(file), assign=True)
+        state = load_file(file)
     except (OSError, SafetensorError, RuntimeError) as error:
-        words = str(error).splitlines()[-1].strip()
-        raise WeightsMissing(f"{file} cannot be used: {words}; make the model again") from error
+        raise _unusable(file, error) from error
+    fill_weights(network, state, file, device)
+
+
+def fill_weights(network: nn.Module, state: Mapping[str, Tensor], file: Path, device: str) -> None:
+    """As `load_weights`, with the tensors of `file` at hand.
+
+    Raises:
+        WeightsMissing: they do not fit.
+    """
+    try:
+        network.load_state_dict(state, assign=True)
+    except RuntimeError as error:
+        raise _unusable(file, error) from error
     network.float().to(device).eval().requires_grad_(False)
+
+
+def _unusable(file: Path, error: Exception) -> WeightsMissing:
+    words = str(error).splitlines()[-1].strip()
+    return WeightsMissing(f"{file} cannot be used: {words}; make the model again")
 
 
 def load_tower(folder: Path, device: str = "cpu", layer: int | None = None) -> LanguageTower:
@@ -107,7 +124,7 @@ def load_tower(folder: Path, device: str = "cpu", layer: int | None = None) -> L
     if sizes.language == "llama":
         return LlamaTower(place, layer=sizes.language_layer if layer is None else layer, device=device)
     with torch.device("meta"):
-        network = unicl_network(load_file(place / WEIGHTS), sizes)
+        network = unicl_network(load_file(place / WEIGHTS))
     load_weights(network, place / WEIGHTS, device)
     return UniclTower(network, read_tokenizer(place), device=device)
 

@@ -29,7 +29,7 @@ OF_TRAINING = re.compile(r"criterion\.empty_weight|dilation_kernel|pixel_mean|pi
 ABOVE = re.compile(r"lm_head\.weight|model\.norm\.weight|model\.layers\.\d+\.self_attn\.rotary_emb\.inv_freq")
 LAYER = re.compile(r"model\.layers\.(\d+)\.")
 LLAMA_WORDS, LLAMA_INNER = 32000, 11008  # of LLaMA-7B, where the file lacks the tensors that show them
-HEAD_WIDTH = 64  # of the UniCL tower
+HEAD_WIDTH, UNICL_CONTEXT = 64, 77  # of the UniCL tower
 
 
 class LanguageSizes(Protocol):
@@ -99,7 +99,8 @@ def sizes_of(state: Mapping[str, Tensor], heads: int = 8) -> PublishedSizes:
         short, long = sides_of(backbone)
         if f"{LANGUAGE}token_embedding.weight" in state or interface.text_width == interface.width == 512:
             blocks = count_of(state, f"{LANGUAGE}resblocks.")
-            return PublishedSizes(backbone, decoder, interface, "unicl", blocks, 77, 77, short, long)
+            contexts = UNICL_CONTEXT, UNICL_CONTEXT
+            return PublishedSizes(backbone, decoder, interface, "unicl", blocks, *contexts, short, long)
         return PublishedSizes(backbone, decoder, interface, "llama", LLAMA_LAYER, short=short, long=long)
     except (KeyError, ValueError, IndexError) as error:
         raise ModelError(
@@ -210,7 +211,7 @@ def _is_above(name: str, sizes: LanguageSizes) -> bool:
 def _language_shapes(own: Mapping[str, Tensor], sizes: LanguageSizes) -> Shapes:
     if sizes.language == "unicl":
         with torch.device("meta"):
-            return _shapes(unicl_network(own, sizes))
+            return _shapes(unicl_network(own))
     width = sizes.interface.text_width
     words, gate = own.get("model.embed_tokens.weight"), own.get("model.layers.0.mlp.gate_proj.weight")
     inner = LLAMA_INNER if gate is None else gate.shape[0]
@@ -223,14 +224,14 @@ def _language_shapes(own: Mapping[str, Tensor], sizes: LanguageSizes) -> Shapes:
     return shapes
 
 
-def unicl_network(own: Mapping[str, Tensor], sizes: PublishedSizes) -> UniclNetwork:
+def unicl_network(own: Mapping[str, Tensor]) -> UniclNetwork:
     """A UniCL tower of the size that its tensors have, randomly initialised."""
     words, width = own["token_embedding.weight"].shape
-    places = own["positional_embedding"].shape[0] if "positional_embedding" in own else sizes.context
+    places = own["positional_embedding"].shape[0] if "positional_embedding" in own else UNICL_CONTEXT
     return UniclNetwork(
         width=width,
         heads=max(1, width // HEAD_WIDTH),
-        layers=sizes.language_layer,
+        layers=count_of(own, "resblocks."),
         vocabulary=words,
         context=places,
     )

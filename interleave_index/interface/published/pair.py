@@ -1,10 +1,12 @@
 """A frozen pair of vision and language models with a FIND interface between them, as `train --data coco` makes it.
 
-Parameters have the published names, so that what was trained on a Focal backbone can be imported like a released
+Parameters have the published names, so that what was trained on a published backbone can be imported like a released
 checkpoint; every other pair is loaded here and asked through the same wrapper.
 
 config.json             the pair, sizes, class names, how it was trained
-model.safetensors       backbone, pixel decoder and interface under the published names
+model.safetensors       backbone, pixel decoder and interface under the published names, and the UniCL tower of a pair
+                        that has one
+language/               tokenizer.json of that tower
 prepared.safetensors    class table and banks of calibration
 text/                   cache of token states; may be deleted
 """
@@ -12,82 +14,72 @@ text/                   cache of token states; may be deleted
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
-from ...errors import ConfigError, InputError, WeightsMissing
+from ...errors import ConfigError, ModelError, WeightsMissing
 from ...models.hub import local
-from ...models.hub.backbones import HubBackbone, HubLanguage, MiniLanguage, llama_layer
-from ...models.text.language import LanguageTower, LlamaTower
-from ...models.vision.focal import FOCAL_L, FOCAL_T, focal_backbone
-from ...models.vision.pixel_decoder import PixelDecoder, Pyramid
+from ...models.hub.backbones import HubBackbone
+from ...models.text.language import TOKENIZER, LanguageTower, UniclTower
+from ...models.vision.pixel_decoder import Pyramid
+from ...models.vision.sam_vit import SamBackbone
 from ...models.vision.tower import PIXEL_MEAN, PIXEL_STD
 from ..find.config import FindConfig
-from ..find_mini import WEIGHTS as WEIGHTS_OF_MINI
-from ..find_mini.bundle import load_bundle
-from .folder import KIND as PUBLISHED
+from .folder import LANGUAGE as LANGUAGE_FOLDER
 from .folder import TEXTS as TEXTS
-from .folder import WEIGHTS, load_tower, load_weights, read_state
-from .keys import DECODER, PREDICTOR, below, decoder_sizes
+from .folder import WEIGHTS, fill_weights, read_state
+from .keys import DECODER, LANGUAGE, PREDICTOR
 from .model import PublishedModel
-from .network import FindNetwork
+from .network import FindNetwork, sides_of
+from .parts import (
+    BACKBONE,
+    NECK,
+    WORDS,
+    Language,
+    Vision,
+    language_of,
+    unicl_of,
+    usual_groups,
+    vision_as_trained,
+    vision_of,
+)
+from .parts import Pair as Pair
 from .text import PublishedPrompter, TextCache
 
-FOCAL = {"focal-t": FOCAL_T, "focal-l": FOCAL_L}
-HEAD = "sem_seg_head."
 MEMORIES = 32
 
 KIND, FORMAT = "find-pair", 1
 PIXELS = "pixels"  # key of the channels' statistics in config.json; without it, all was trained with ImageNet's
-CONTEXT, CLASS_CONTEXT = 77, 150
-
-
-@dataclass(frozen=True, slots=True)
-class Pair:
-    """What is built, and of what.
-
-    Attributes:
-        vision: ``focal-t``, ``focal-l``, ``find-mini``, or a backbone's folder or hub name.
-        vision_weights: state dict of the Focal backbones, or ``random``.
-        language: ``find-mini``, an imported model, or the folder or hub name of a LLaMA or another text model.
-        language_layer: hidden state that is taken, from the end where negative.
-        side: of the square that photos are trained at.
-        train_decoder: see `CocoSettings`.
-        width, layers, heads, ffn, object_queries: of the interface; decoder_width, decoder_layers: of a pixel
-            decoder that does not come with the vision model.
-    """
-
-    vision: str
-    language: str
-    vision_weights: str | None = None
-    language_layer: int = -12
-    side: int = 1024
-    train_decoder: bool | None = None
-    width: int = 512
-    layers: int = 9
-    heads: int = 8
-    ffn: int = 2048
-    object_queries: int = 100
-    decoder_width: int = 512
-    decoder_layers: int = 6
+GROUPS = "decoder_groups"  # key of the groups of the pixel decoder's norms; without it, the usual ones
+CONTEXT, CLASS_CONTEXT, UNICL_CONTEXT = 77, 150, 77
 
 
 class TrainedNetwork(FindNetwork):
-    """A network whose backbone never trains, and whose pixel decoder trains on request."""
+    """A network whose backbone stands still, and whose pixel decoder trains on request.
 
-    def __init__(
-        self, backbone: nn.Module, decoder: PixelDecoder, interface: FindConfig, *, train_decoder: bool, side: int
-    ) -> None:
-        super().__init__(backbone, decoder, interface, short=side, long=side)
-        self.train_decoder = train_decoder
+    Args:
+        vision: backbone and pixel decoder; the pyramid of a SAM backbone trains where it came without weights.
+        train_decoder: None trains a pixel decoder that came without weights.
+        side: of the square that photos are trained at.
+    """
+
+    def __init__(self, vision: Vision, interface: FindConfig, *, train_decoder: bool | None, side: int) -> None:
+        backbone, decoder = vision.backbone, vision.decoder
+        sides = sides_of(backbone.sizes) if isinstance(backbone, SamBackbone) else (side, side)
+        super().__init__(backbone, decoder, interface, short=sides[0], long=sides[1])
+        if self.one_size and side != self.stride:
+            raise ConfigError(f"size is {side}, expected {self.stride}, the only one that the SAM backbone takes")
+        self.train_decoder = not vision.has_decoder if train_decoder is None else train_decoder
+        self.train_neck = not vision.has_neck
         self.backbone.requires_grad_(False)
-        decoder.requires_grad_(train_decoder)
+        decoder.requires_grad_(self.train_decoder)
+        if isinstance(backbone, SamBackbone):
+            backbone.neck.requires_grad_(self.train_neck)
         if isinstance(backbone, HubBackbone):
             self.pixel_mean, self.pixel_std = backbone.mean, backbone.std
 
@@ -101,9 +93,16 @@ class TrainedNetwork(FindNetwork):
 
     def pyramid(self, pixels: Tensor) -> Pyramid:
         """(B, 3, H, W) normalised pixels to the pyramid."""
-        with torch.no_grad():
-            maps = self.backbone(pixels)
-        with torch.set_grad_enabled(self.train_decoder and torch.is_grad_enabled()):
+        backbone = self.backbone
+        if self.train_neck and isinstance(backbone, SamBackbone):
+            with torch.no_grad():
+                encoded = backbone.encode(pixels)
+            maps = backbone.neck(encoded)
+        else:
+            with torch.no_grad():
+                maps = backbone(pixels)
+        learns = self.train_decoder or self.train_neck
+        with torch.set_grad_enabled(learns and torch.is_grad_enabled()):
             out: Pyramid = self.sem_seg_head.pixel_decoder(maps)
         return out
 
@@ -114,21 +113,27 @@ class TrainedNetwork(FindNetwork):
 
     def trained(self) -> dict[str, Tensor]:
         """What a checkpoint keeps: everything that may have changed."""
-        parts = (HEAD,) if self.train_decoder else (PREDICTOR,)
-        return {name: value for name, value in self.state_dict().items() if name.startswith(parts)}
+        parts = [PREDICTOR]
+        if self.train_decoder:
+            parts.append(DECODER)
+        if self.train_neck:
+            parts.append(BACKBONE + NECK)
+        return {name: value for name, value in self.state_dict().items() if name.startswith(tuple(parts))}
 
 
 def build_network(pair: Pair, text_width: int) -> TrainedNetwork:
-    """The network of a pair, its frozen part loaded.
+    """The network of a pair, its frozen part loaded. Errors as of `vision_of`.
 
     Raises:
-        ConfigError: no such backbone, or one without weights.
-        ModelError, InputError, WeightsMissing, BackendMissing: its files.
+        ConfigError: photos are trained at a side that the backbone does not take.
     """
-    backbone, decoder, is_trained = _vision(pair)
+    return _network(pair, vision_of(pair), text_width)
+
+
+def _network(pair: Pair, vision: Vision, text_width: int) -> TrainedNetwork:
     interface = FindConfig(
         width=pair.width,
-        features=decoder.mask_features.out_channels,
+        features=vision.decoder.mask_features.out_channels,
         heads=pair.heads,
         ffn=pair.ffn,
         layers=pair.layers,
@@ -136,84 +141,47 @@ def build_network(pair: Pair, text_width: int) -> TrainedNetwork:
         text_width=text_width,
         memories=MEMORIES,
     )
-    train_decoder = not is_trained if pair.train_decoder is None else pair.train_decoder
-    return TrainedNetwork(backbone, decoder, interface, train_decoder=train_decoder, side=pair.side)
+    return TrainedNetwork(vision, interface, train_decoder=pair.train_decoder, side=pair.side)
 
 
-def _vision(pair: Pair) -> tuple[nn.Module, PixelDecoder, bool]:
-    """Backbone and pixel decoder, and whether the decoder has learned already."""
-    if pair.vision == "find-mini":
-        tower = load_bundle(WEIGHTS_OF_MINI).model.vision
-        return tower.backbone, tower.pixel_decoder, True
-    state: dict[str, Tensor] = {}
-    if pair.vision not in FOCAL:
-        hub = HubBackbone(local.find(pair.vision))
-        backbone: nn.Module = hub
-        channels: Sequence[int] = hub.channels
-    else:
-        backbone, channels = focal_backbone(FOCAL[pair.vision]), FOCAL[pair.vision].channels
-        if pair.vision_weights is None:
-            raise ConfigError(f"{pair.vision} has no weights; name a state dict with backbone.* by --vision-weights")
-        if pair.vision_weights != "random":
-            state = read_state(Path(pair.vision_weights))
-            _load(backbone, state, "backbone.", pair.vision_weights)
-    if not any(name.startswith(DECODER) for name in state):
-        width = pair.decoder_width
-        sizes = {"heads": pair.heads, "ffn": 4 * width, "layers": pair.decoder_layers}
-        return backbone, PixelDecoder(channels, width, **sizes, groups=min(32, width // 2)), False
-    width, ffn, layers = decoder_sizes(state)
-    decoder = PixelDecoder(channels, width, heads=pair.heads, ffn=ffn, layers=layers)
-    _load(decoder, state, DECODER, str(pair.vision_weights))
-    return backbone, decoder, True
+def model_of(pair: Pair, language: Language, device: torch.device, texts: Path) -> PublishedModel:
+    """A model over a pair with a fresh interface. Errors as of `build_network`.
 
-
-def _load(module: nn.Module, state: dict[str, Tensor], prefix: str, source: str) -> None:
-    try:
-        module.load_state_dict({name: value.float() for name, value in below(state, prefix).items()})
-    except RuntimeError as error:
-        raise InputError(f"{prefix}* of {source} does not fit: {str(error).splitlines()[-1].strip()}") from error
-
-
-def _language(pair: Pair, device: str) -> tuple[str, LanguageTower]:
-    """What the language model is called in the cache of texts, and itself."""
-    if pair.language == "find-mini":
-        bundle = load_bundle(WEIGHTS_OF_MINI)
-        return f"find-mini-{bundle.checkpoint[:16]}", MiniLanguage(bundle.model.text)
-    folder, layer = local.find(pair.language), pair.language_layer
-    config, name = local.read_config(folder), f"{folder.name}-{layer}"
-    if config.get("kind") == PUBLISHED:
-        return name, load_tower(folder, device, layer if layer >= 0 else None)
-    if config.get("model_type") == "llama":
-        return name, LlamaTower(folder, layer=llama_layer(folder, layer), device=device)
-    return name, HubLanguage(folder, layer=layer, device=device)
-
-
-def model_of(pair: Pair, device: torch.device, texts: Path) -> PublishedModel:
-    """A model over a pair with a fresh interface; `texts` is the folder of its text cache.
-
-    Raises:
-        ConfigError, InputError, WeightsMissing, BackendMissing: what the pair names cannot be used.
+    Args:
+        language: as `language_of` gives it for the pair.
+        texts: folder of its text cache.
     """
-    name, tower = _language(pair, str(device))
-    network = build_network(pair, tower.width).to(device)
-    cache = TextCache(texts, name, lambda: tower)
+    return _model(build_network(pair, language.tower.width), language, device, texts)
+
+
+def _model(network: TrainedNetwork, language: Language, device: torch.device, texts: Path) -> PublishedModel:
+    network = network.to(device)
+    is_unicl = isinstance(language.tower, UniclTower)
     prompter = PublishedPrompter(
-        cache,
+        TextCache(texts, language.name, lambda: language.tower),
         lambda states: network.predictor.project_text(states.to(device).float().clone()),
-        context=CONTEXT,
-        class_context=CLASS_CONTEXT,
+        context=UNICL_CONTEXT if is_unicl else CONTEXT,
+        class_context=UNICL_CONTEXT if is_unicl else CLASS_CONTEXT,
+        tail=int(is_unicl),
     )
     return PublishedModel(network, prompter, device=str(device))
 
 
-def write_pair(folder: Path, pair: Pair, network: TrainedNetwork, facts: dict[str, Any]) -> None:
+def write_pair(
+    folder: Path, pair: Pair, network: TrainedNetwork, facts: dict[str, Any], tower: LanguageTower | None = None
+) -> None:
     """Write the weights and config.json of a trained model.
 
     Args:
         facts: what else belongs into config.json: ``class_names``, ``settings``.
+        tower: the language model; a UniCL tower is kept with the weights, as released files have it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {name: value.detach().cpu().contiguous().clone() for name, value in network.state_dict().items()}
+    if isinstance(tower, UniclTower):
+        tensors |= {f"{LANGUAGE}{name}": value.cpu().contiguous() for name, value in tower.network.state_dict().items()}
+        (folder / LANGUAGE_FOLDER).mkdir(exist_ok=True)
+        tower.save_tokenizer(folder / LANGUAGE_FOLDER / TOKENIZER)
     save_file(tensors, folder / WEIGHTS)
     (folder / WEIGHTS).chmod(0o644)  # safetensors leaves it to its owner alone
     decoder = network.sem_seg_head.pixel_decoder
@@ -221,7 +189,8 @@ def write_pair(folder: Path, pair: Pair, network: TrainedNetwork, facts: dict[st
         pair, decoder_width=decoder.mask_features.out_channels, decoder_layers=len(decoder.transformer.encoder.layers)
     )
     pixels = {"mean": network.pixel_mean, "std": network.pixel_std}
-    config = {"format": FORMAT, "kind": KIND, "pair": asdict(made), PIXELS: pixels, **facts}
+    norms = {GROUPS: decoder.layer_1.norm.num_groups}
+    config = {"format": FORMAT, "kind": KIND, "pair": asdict(made), PIXELS: pixels, **norms, **facts}
     (folder / local.CONFIG).write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
 
 
@@ -236,10 +205,21 @@ def load_pair(folder: Path, *, device: str = "cpu") -> tuple[PublishedModel, dic
         pair = Pair(**config["pair"])
     except (WeightsMissing, KeyError, TypeError) as error:
         raise WeightsMissing(f"{folder} holds no model trained on COCO: {error}") from error
-    if pair.vision_weights is not None:  # they are in the file
-        pair = replace(pair, vision_weights="random")
-    model = model_of(pair, torch.device(device), folder / TEXTS)
-    load_weights(model.network, folder / WEIGHTS, device)
+    state = _read_weights(folder / WEIGHTS)
+    language = (
+        unicl_of(state, folder / LANGUAGE_FOLDER, device, WEIGHTS) if WORDS in state else language_of(pair, device)
+    )
+    vision = vision_as_trained(pair, state, config.get(GROUPS) or usual_groups(pair.decoder_width))
+    model = _model(_network(pair, vision, language.tower.width), language, torch.device(device), folder / TEXTS)
+    own = {name: value for name, value in state.items() if not name.startswith(LANGUAGE)}
+    fill_weights(model.network, own, folder / WEIGHTS, device)
     pixels = config.get(PIXELS, {"mean": PIXEL_MEAN, "std": PIXEL_STD})
     model.network.pixel_mean, model.network.pixel_std = tuple(pixels["mean"]), tuple(pixels["std"])
     return model, config
+
+
+def _read_weights(file: Path) -> dict[str, Tensor]:
+    try:
+        return read_state(file)
+    except ModelError as error:
+        raise WeightsMissing(f"{file} cannot be used: {error}; make the model again") from error

@@ -10,6 +10,7 @@ from ..generic import drawn_pictures, generic_captions
 from .folder import WEIGHTS
 from .interface import PublishedFind
 from .pair import load_pair
+from .parts import is_file
 from .prepared import PICTURES, read_prepared, write_prepared
 
 EVERY = 4  # of the package's captions, for the banks
@@ -30,10 +31,15 @@ def load_trained(folder: Path, *, device: str = "cpu") -> PublishedFind:
         interface=folder.resolve().name,
         checkpoint=sha256_of(folder / WEIGHTS),
         preprocessing=f"long side at most {model.network.long}, pillow bilinear, padded to {model.network.stride}; "
-        f"{config['pair']['vision']} with {config['pair']['language']}",
+        f"{_called(config['pair']['vision'])} with {_called(config['pair']['language'])}",
         dim=model.interface.config.width,
     )
     return PublishedFind(model, space, table, calibration)
+
+
+def _called(part: str) -> str:
+    """What a part of a pair is called in the space: a file by its name, wherever it lies."""
+    return Path(part).name if is_file(part) else part
 
 
 def prepare_pair(folder: Path, *, device: str = "cpu") -> None:

@@ -187,15 +187,23 @@ class UniclTower:
     Args:
         network: in eval mode.
         tokenizer: CLIP's, with its beginning and end tokens.
+
+    Attributes:
+        network: the same.
     """
 
     def __init__(self, network: UniclNetwork, tokenizer: Tokenizer, *, device: str = "cpu") -> None:
-        self._network, self._tokenizer, self._device = network.to(device), tokenizer, torch.device(device)
+        self.network, self._tokenizer, self._device = network.to(device), tokenizer, torch.device(device)
+
+    def save_tokenizer(self, file: Path) -> None:
+        """Write its tokenizer.json, without any length that it was cut at."""
+        self._tokenizer.no_truncation()
+        self._tokenizer.save(str(file))
 
     @property
     def width(self) -> int:
         """Length of a state."""
-        return int(self._network.ln_final.weight.shape[0])
+        return int(self.network.ln_final.weight.shape[0])
 
     @torch.inference_mode()
     def states(self, texts: Sequence[str], context: int, *, tail: int = 0) -> list[TokenStates]:
@@ -206,7 +214,7 @@ class UniclTower:
             more = min(tail, context - len(ids))
             ids = torch.cat([ids, ids[-1:].expand(more)])  # the end token is the padding token
             spans = torch.cat([spans, torch.zeros((more, 2), dtype=torch.long)])
-            states.append(TokenStates(self._network(ids[None].to(self._device))[0].cpu(), spans))
+            states.append(TokenStates(self.network(ids[None].to(self._device))[0].cpu(), spans))
         return states
 
 

@@ -47,6 +47,8 @@ class SamSizes:
 SAM_B = SamSizes()
 SAM_L = SamSizes(width=1024, depth=24, heads=16, inner=4096, whole=(5, 11, 17, 23))
 
+OUTER = ("4.5", "8.2", "16.0", "32.2")  # convolutions of the pyramid that give res2 to res5
+
 # Hugging Face's name -> the published one, below the backbone
 NAMES = (
     (r"^patch_embed\.projection\.", "patch_embed.proj."),
@@ -156,7 +158,7 @@ def _encoder(sizes: SamSizes) -> Any:
 
 
 def sam_sizes(state: Mapping[str, Tensor], prefix: str = "") -> SamSizes:
-    """Sizes of the SAM backbone in a state dict.
+    """Sizes of the SAM backbone in a state dict; without a pyramid, as in SAM's own, that of the published ones.
 
     Raises:
         KeyError: a tensor that shows them is missing.
@@ -167,6 +169,7 @@ def sam_sizes(state: Mapping[str, Tensor], prefix: str = "") -> SamSizes:
     depth = 1 + max(int(key.split(".")[1]) for key in own if key.startswith("blocks."))
     reaches = [(own[f"blocks.{block}.attn.rel_pos_h"][0] + 1) // 2 for block in range(depth)]
     windows = [reach for reach in reaches if reach != grid]
+    has_neck = "neck.down_4.5.weight" in own
     return SamSizes(
         width=width,
         depth=depth,
@@ -176,5 +179,5 @@ def sam_sizes(state: Mapping[str, Tensor], prefix: str = "") -> SamSizes:
         window=windows[0] if windows else grid,
         whole=tuple(block for block, reach in enumerate(reaches) if reach == grid),
         image_size=grid * patch,
-        channels=tuple(own[f"neck.down_{name}.weight"][0] for name in ("4.5", "8.2", "16.0", "32.2")),
+        channels=tuple(own[f"neck.down_{name}.weight"][0] for name in OUTER) if has_neck else SAM_B.channels,
     )

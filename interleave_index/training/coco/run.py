@@ -24,6 +24,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ...errors import InputError
 from ...interface.published.pair import TEXTS, TrainedNetwork, model_of, write_pair
+from ...interface.published.parts import language_of
 from ...interface.published.trained import prepare_pair
 from ..loop import LINE_SECONDS, LossMeans, named_figures, save_checkpoint, update
 from .data import Photos, Sample, draw_sample, read_photos
@@ -63,7 +64,8 @@ def run(settings: CocoSettings, progress: Callable[[str], None] = print) -> Path
             leave_out=settings.leave_out,
         )
         torch.manual_seed(settings.seed)
-        model = model_of(settings.pair(), process.device, settings.out / TEXTS)
+        language = language_of(settings.pair(), str(process.device))
+        model = model_of(settings.pair(), language, process.device, settings.out / TEXTS)
         network = cast(TrainedNetwork, model.network)
         names = [category.name for category in photos.panoptic.categories]
         step = Step(settings, network, model.prompter, names, processes=process.count).to(process.device)
@@ -74,7 +76,8 @@ def run(settings: CocoSettings, progress: Callable[[str], None] = print) -> Path
         )
         _train(settings, photos, step, process, report)
         if process.rank == 0:
-            write_pair(settings.out, settings.pair(), network, {"class_names": names, "settings": settings.kept()})
+            facts = {"class_names": names, "settings": settings.kept()}
+            write_pair(settings.out, settings.pair(), network, facts, language.tower)
             prepare_pair(settings.out)
             report(f"wrote {settings.out}")
     return settings.out

@@ -23,10 +23,9 @@ class CocoSettings:
         data: COCO folder; split: of it.
         out: checkpoint and result.
         entity, refs, instances, leave_out: see `data.read_photos`.
-        vision: ``focal-t``, ``focal-l``, ``find-mini``, or a backbone's folder or hub name.
-        vision_weights: state dict with `backbone.*` (and the pixel decoder) for the Focal backbones; ``random`` starts
-            them at random, for trials.
-        language: ``find-mini``, an imported model, a LLaMA's folder or any other text model's; or a pulled name.
+        vision, language, tokenizer: see `Pair`.
+        vision_weights: state dict with `backbone.*` (and the pixel decoder) for a backbone that is named, or SAM's own,
+            or Florence-2's for a DaViT; ``random`` starts it at random, for trials.
         language_layer: hidden state of the language model, from the end where negative; -12 of LLaMA-7B is published.
         train_decoder: train the pixel decoder too; None does where its weights were not given.
         width, layers, heads, ffn, object_queries: of the interface.
@@ -59,6 +58,7 @@ class CocoSettings:
     vision_weights: str | None
     language: str
     language_layer: int
+    tokenizer: str | None
     train_decoder: bool | None
     width: int
     layers: int

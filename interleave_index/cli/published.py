@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,6 +13,14 @@ from . import show
 from .options import ConfigOption, DeviceOption, IndexOption, JsonOption, settings, understanding_paths
 
 
+class SeemVersion(StrEnum):
+    """The released versions of SEEM, and the demonstration, which reads the files of v0 in its own way."""
+
+    V0 = "v0"
+    V1 = "v1"
+    DEMO = "demo"
+
+
 @understanding_paths("language")
 def import_model(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A checkpoint as its authors released it.")],
@@ -20,6 +29,10 @@ def import_model(
         str | None, typer.Option("--language", metavar="DIR|NAME", help="Its language model: folder or pulled name.")
     ] = None,
     heads: Annotated[int, typer.Option("--heads", min=1, help="Attention heads of the interface.")] = 8,
+    seem_version: Annotated[
+        SeemVersion | None,
+        typer.Option("--seem-version", help="Of a file of SEEM, which does not tell it itself."),
+    ] = None,
     short_side: Annotated[
         int | None, typer.Option("--short-side", min=32, help="Photos are resized to it; else as published.")
     ] = None,
@@ -31,20 +44,28 @@ def import_model(
     device: DeviceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Take in a released checkpoint of FIND. Every key must fit; nothing but tensors is read from it."""
-    from ..interface.published.importing import KeysDoNotFit, import_checkpoint, prepare
+    """Take in a released checkpoint of FIND, X-Decoder or SEEM. Every key must fit; only tensors are read from it."""
+    from ..interface.importing import import_released, prepare_released
+    from ..interface.published.importing import KeysDoNotFit
     from ..interface.registry import torch_device
 
     _, effective = settings(index, config, models_device=device)
     try:
-        imported = import_checkpoint(file, name, language=language, heads=heads, sides=(short_side, long_side))
+        imported = import_released(
+            file,
+            name,
+            language=language,
+            heads=heads,
+            sides=(short_side, long_side),
+            seem_version=None if seem_version is None else seem_version.value,
+        )
     except KeysDoNotFit as error:
         for line in error.problems:
             show.note(line)
         raise
     if imported.language != "none":
         with show.progress_bar("class table and banks") as update:
-            prepare(
+            prepare_released(
                 imported.folder,
                 device=torch_device(effective.models.device),
                 progress=lambda done, total: update(done, total, ""),

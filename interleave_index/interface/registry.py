@@ -137,6 +137,29 @@ def _load_published(model: Model, settings: LoadSettings) -> Interface:
     return PublishedFind.load(model.folder, device=settings.device, dtype=settings.dtype)
 
 
+def _describe_family(model: Model) -> Description:
+    sizes = model.config["sizes"]
+    interface, is_seem = sizes["interface"], model.config["kind"] == "seem"
+    what = model.config["preset"] or sizes["backbone"]["kind"]
+    if is_seem:
+        return Description(f"SEEM as released ({what}), which only grounds", checkpoint=model.config["checkpoint"])
+    return Description(
+        f"X-Decoder as released ({what})", dim=2 * interface["width"], checkpoint=model.config["checkpoint"]
+    )
+
+
+def _load_xdecoder(model: Model, settings: LoadSettings) -> Interface:
+    from .xdecoder.interface import XDecoderInterface
+
+    return XDecoderInterface.load(model.folder, device=settings.device, dtype=settings.dtype)
+
+
+def _load_seem(model: Model, settings: LoadSettings) -> Interface:
+    from .xdecoder.interface import SeemInterface
+
+    return SeemInterface.load(model.folder, device=settings.device, dtype=settings.dtype)
+
+
 def _load_pair(model: Model, settings: LoadSettings) -> Interface:
     from .published.trained import load_trained
 
@@ -212,6 +235,7 @@ def _load_find_mini(model: Model, settings: LoadSettings) -> Interface:
     return FindMini(model.folder, device=settings.device)
 
 
+SEEM = "seem"
 KINDS = (  # a folder is of the first kind that recognises it
     Kind(
         "toy",
@@ -232,6 +256,18 @@ KINDS = (  # a folder is of the first kind that recognises it
         recognise=lambda config: config.get("kind") == "find-published",
         describe=_describe_published,
         load=_load_published,
+    ),
+    Kind(
+        "xdecoder",
+        recognise=lambda config: config.get("kind") == "xdecoder",
+        describe=_describe_family,
+        load=_load_xdecoder,
+    ),
+    Kind(
+        SEEM,
+        recognise=lambda config: config.get("kind") == SEEM,
+        describe=_describe_family,
+        load=_load_seem,
     ),
     Kind(
         "find-pair",
@@ -361,8 +397,9 @@ def load_proposer(name: str, device: str) -> Proposer:
     """What makes masks of everything: an interface by its regions, or a segmenter.
 
     Args:
-        name: an interface such as ``find-mini``, or a folder or pulled model that `models.segmenters.table` says
-            proposes: of the SAM family, or a universal segmenter such as Mask2Former; ``none`` for photos as a whole.
+        name: an interface such as ``find-mini``, an imported SEEM, or a folder or pulled model that
+            `models.segmenters.table` says proposes: of the SAM family, or a universal segmenter such as Mask2Former;
+            ``none`` for photos as a whole.
         device: where it runs, as torch names it.
     Raises:
         WeightsMissing, ModelError, BackendMissing: it cannot be built.
@@ -373,6 +410,11 @@ def load_proposer(name: str, device: str) -> Proposer:
     if name == NO_PROPOSALS:
         return NoProposals()
     model = find(name)
+    if model.kind.name == SEEM:
+        from .xdecoder.interface import SeemInterface
+        from .xdecoder.proposals import SeemProposals
+
+        return SeemProposals(SeemInterface.load(model.folder, device=device))
     part = proposing_part(str(model.config.get("model_type")))
     if part is None:
         return InterfaceProposals(load(name, device=device, grounding="own"))

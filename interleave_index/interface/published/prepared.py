@@ -16,8 +16,7 @@ from ...geometry import unit
 from ...records import RGB, Floats
 from ...whole_files import replaced
 from ..calibration import BANKS, Calibration
-from ..find.adapter import View, to_array
-from ..find.tasks import Proposals
+from ..find.adapter import to_array
 from .folder import PREPARED
 from .model import PublishedModel
 
@@ -25,19 +24,13 @@ PICTURES = 16  # drawn ones, where there are no others
 
 
 class Preparable(Protocol):
-    """What the banks are made with: a model that gives vectors of photos and texts."""
+    """What the banks are made with: a model that gives vectors of texts."""
 
     def encode_captions(self, texts: Sequence[str]) -> Floats:
         """(N, D) of captions."""
 
     def encode_phrase(self, phrase: str) -> Floats:
         """(D,) of a text entity by itself."""
-
-    def view(self, photo: RGB) -> View:
-        """A photo as it is seen."""
-
-    def proposals(self, view: View, table: Tensor) -> Proposals:
-        """All proposals of a photo, a batch of one."""
 
 
 @torch.inference_mode()
@@ -59,19 +52,28 @@ def write_prepared(
     total = of_table + 2 * len(captions) + len(pictures)
     table = model.class_table(class_names)
     progress(of_table, total)
-    banks = make_banks(model, table, captions, pictures, lambda done, _: progress(of_table + done, total))
+
+    def see(picture: RGB) -> tuple[Floats, Floats]:
+        proposals = model.proposals(model.view(picture), table)
+        best = int(proposals.quality()[0].argmax())
+        return to_array(proposals.image[0]), to_array(proposals.vectors[0, best])
+
+    banks = make_banks(model, see, captions, pictures, lambda done, _: progress(of_table + done, total))
     save_prepared(folder, table, banks)
 
 
-@torch.inference_mode()
 def make_banks(
     model: Preparable,
-    table: Tensor,
+    see: Callable[[RGB], tuple[Floats, Floats]],
     captions: Sequence[str],
     pictures: Sequence[RGB],
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, Floats]:
-    """The banks of calibration by name, unit vectors; arguments as of `write_prepared`, `table` the class table."""
+    """The banks of calibration by name, unit vectors; arguments as of `write_prepared`.
+
+    Args:
+        see: of a picture its (D,) image vector, and that of its best region.
+    """
     total, done = 2 * len(captions) + len(pictures), 0
     rows: dict[str, list[Floats]] = {name: [] for name in BANKS}
     for caption in captions:
@@ -80,10 +82,8 @@ def make_banks(
         done += 2
         progress(done, total)
     for picture in pictures:
-        proposals = model.proposals(model.view(picture), table)
-        best = int(proposals.quality()[0].argmax())
-        rows["pictures"].append(to_array(proposals.image[0]))
-        rows["regions"].append(to_array(proposals.vectors[0, best]))
+        for name, vector in zip(("pictures", "regions"), see(picture), strict=True):
+            rows[name].append(vector)
         done += 1
         progress(done, total)
     return {name: unit(np.stack(vectors)) for name, vectors in rows.items()}

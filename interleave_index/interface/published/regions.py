@@ -14,9 +14,9 @@ MOST_REGIONS = 100
 
 
 def distinct_regions(
-    view: View, masks: Tensor, quality: Tensor, vectors: Tensor, *, first: Grow = "bilinear"
+    view: View, masks: Tensor, quality: Tensor, vectors: Tensor, *, most: int = MOST_REGIONS, first: Grow = "bilinear"
 ) -> Regions:
-    """At most 100 proposals, best first, those of the same pixels once.
+    """At most `most` proposals, best first, those of the same pixels once.
 
     Args:
         masks: (Q, h, w) logits on the padded grid; quality: (Q,), 0 to 1; vectors: (Q, D) of any length.
@@ -24,5 +24,5 @@ def distinct_regions(
     """
     shown = to_photo(masks, view, size=fit(view.photo, MASK_LONG_SIDE), first=first) > 0
     rated = to_array(quality)
-    kept, scores = soft_nms(shown, rated, most=MOST_REGIONS, same_iou=SAME_IOU, smallest=SMALLEST_AREA)
+    kept, scores = soft_nms(shown, rated, most=most, same_iou=SAME_IOU, smallest=SMALLEST_AREA)
     return Regions(shown[kept].cpu().numpy(), unit(to_array(vectors[kept])), np.array(scores, np.float32))

@@ -34,44 +34,39 @@ class SeeingModel(Generic[NetworkT]):
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
 
     @torch.inference_mode()
-    def view(
-        self,
-        photo: RGB,
-        *,
-        short: int | None = None,
-        long: int | None = None,
-        squeezed: Size | None = None,
-        bicubic: bool = False,
-    ) -> View:
+    def view(self, photo: RGB, *, short: int | None = None, long: int | None = None, bicubic: bool = False) -> View:
         """Backbone and pixel decoder on one upright photo.
 
         Args:
             photo: (H, W, 3) uint8.
             short, long: sides that it is resized to; None takes those of the model, and so does a model whose
                 backbone knows one size alone.
-            squeezed: see `prepare`; nothing to such a backbone.
             bicubic: how it is resized, else bilinear.
         Raises:
             ShapeError: not such an array.
         """
         network = self.network
         if network.one_size:
-            short = long = squeezed = None
+            short = long = None
+        pixels, resized = self._prepared(photo, short or network.short, long or network.long, bicubic=bicubic)
+        return View(self._pyramid(pixels), size_of(photo), resized, (pixels.shape[2], pixels.shape[3]))
+
+    def _prepared(
+        self, photo: RGB, short: int, long: int, *, squeezed: Size | None = None, bicubic: bool = False
+    ) -> tuple[Tensor, Size]:
+        """A photo as the network takes it, see `prepare`."""
+        network = self.network
         pixels, resized = prepare(
             photo,
-            short or network.short,
-            long or network.long,
+            short,
+            long,
             squeezed=squeezed,
             bicubic=bicubic,
             stride=network.stride,
             mean=network.pixel_mean,
             std=network.pixel_std,
         )
-        return self._seen(pixels.to(self.device), size_of(photo), resized)
-
-    def _seen(self, pixels: Tensor, photo: Size, resized: Size) -> View:
-        """The view of a photo of this size by its (1, 3, h, w) pixels, of which (height, width) are no padding."""
-        return View(self._pyramid(pixels), photo, resized, (pixels.shape[2], pixels.shape[3]))
+        return pixels.to(self.device), resized
 
     def _pyramid(self, pixels: Tensor) -> Pyramid:
         with self._precision():

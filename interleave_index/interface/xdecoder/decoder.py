@@ -71,10 +71,6 @@ class Stream:
         """The variable of this name."""
         return next(variable for variable in self.variables if variable.name == name)
 
-    def has(self, name: str) -> bool:
-        """Whether a variable takes part."""
-        return any(variable.name == name for variable in self.variables)
-
 
 class MaskDecoder(nn.Module):
     """Base of the two decoders.

@@ -61,6 +61,10 @@ class Draws:
     rows: Tensor
     memory: Tensor
 
+    def to(self, device: torch.device) -> Draws:
+        """The same on another device."""
+        return Draws(self.rows.to(device), self.memory.to(device))
+
 
 class SeemDecoder(MaskDecoder):
     """The decoder of a released SEEM file.
@@ -138,7 +142,8 @@ class SeemDecoder(MaskDecoder):
             class_table: (K, C) class vectors of unit length for `pred_logits`, or None.
             earlier: also keep the predictions before each layer.
         Returns:
-            `pred_logits`, `pred_masks` and more of the object queries; `pred_gmasks`, `pred_gtexts` (semantic vectors)
+            `pred_logits`, `pred_masks`, `pred_captions` (semantic vectors) of the object queries, and `pred_maskembs`
+            (pixel vectors) in the demo; `pred_gmasks`, `pred_gtexts` (semantic vectors)
             with text; `pred_smasks`, `pred_smaskembs` (pixel vectors) with prompts, and their own vectors
             `pred_pspatials`, `pred_nspatials`, in the demo `pred_pvisuals`, `pred_nvisuals` for those that are shown.
         """
@@ -215,13 +220,11 @@ class SeemDecoder(MaskDecoder):
 
     def _outputs(self, stream: Stream, heads: dict[str, Heads], class_table: Tensor | None) -> Output:
         objects, version = heads[OBJECT], self.config.version
-        output: Output = {"pred_masks": objects.masks}
+        output: Output = {"pred_masks": objects.masks, "pred_captions": objects.semantic}
         if class_table is not None:
             output["pred_logits"] = self._class_logits(objects.semantic, class_table)
         if version == "demo":
             output["pred_maskembs"] = objects.pixel
-        if stream.has(TEXT) or (version == "v1" and SPATIAL in heads):
-            output["pred_captions"] = objects.semantic
         if GROUNDING in heads:
             output |= {"pred_gmasks": heads[GROUNDING].masks, "pred_gtexts": heads[GROUNDING].semantic}
         if SPATIAL in heads:

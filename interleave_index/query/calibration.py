@@ -89,14 +89,16 @@ def complete(calibration: Calibration, sample: StoredVectors | None) -> Calibrat
 
 def _completed(calibration: Calibration, sample: StoredVectors | None) -> Calibration:
     enough = sample is not None and len(sample.image) >= ENOUGH_PHOTOS
+    asked = calibration
     if sample is not None and enough and calibration.stand_in:
-        calibration = replace(calibration, pictures=sample.image, regions=some_regions(sample))
+        calibration = replace(calibration, pictures=sample.image, regions=first_regions(sample))
+        asked = replace(calibration, regions=some_regions(sample))
     if calibration.curves:
         return calibration
     block = bank_of(calibration)
     if sample is not None and enough:
         block = take(sample, np.arange(min(MOST_PHOTOS, len(sample.image))))
-    made = library_curves(generic_scores(block, calibration))
+    made = library_curves(generic_scores(block, asked), worded=_is_worded(calibration))
     mixed_with: dict[QueryKind, Curve] = {part: made[kind] for kind, part in MIXED_WITH.items()}
     return replace(calibration, curves={kind: made[kind] for kind in KINDS}, mixed_with=mixed_with)
 
@@ -104,8 +106,14 @@ def _completed(calibration: Calibration, sample: StoredVectors | None) -> Calibr
 def of_library(sample: StoredVectors) -> Calibration:
     """A stand-in where an index keeps no calibration: without captions, only stored photos and regions can be asked."""
     empty = np.zeros((0, sample.image.shape[1]), np.float32)
-    own = Calibration(captions=empty, phrases=empty, pictures=sample.image, regions=some_regions(sample))
+    own = Calibration(captions=empty, phrases=empty, pictures=sample.image, regions=first_regions(sample))
     return complete(own, sample)
+
+
+def first_regions(block: StoredVectors) -> Floats:
+    """(m, D): the first region of every photo that has one; the images where no photo has any."""
+    firsts = block.offsets[:-1][np.diff(block.offsets) > 0]
+    return block.regions[firsts] if len(firsts) else block.image
 
 
 def some_regions(block: StoredVectors) -> Floats:
@@ -121,8 +129,9 @@ def some_regions(block: StoredVectors) -> Floats:
 
 def generic_scores(block: StoredVectors, calibration: Calibration) -> dict[GenericKind, NDArray[np.float32]]:
     """By kind (n, q), what q queries of the banks score over n photos of the block; NaN where a photo meets itself."""
-    bare = not (len(calibration.captions) and len(calibration.phrases))  # then it is asked by pictures only
-    captions, phrases = (calibration.pictures,) * 2 if bare else (calibration.captions, calibration.phrases)
+    captions, phrases = calibration.captions, calibration.phrases
+    if not _is_worded(calibration):
+        captions = phrases = calibration.pictures
     pictures, regions = calibration.pictures[:MOST_PHOTOS], calibration.regions[:MOST_PHOTOS]
     asked: dict[GenericKind, tuple[Floats, Floats, QueryKind]] = {
         "caption": (captions, phrases, "caption"),
@@ -137,6 +146,11 @@ def generic_scores(block: StoredVectors, calibration: Calibration) -> dict[Gener
     for kind, (legends, entities, weighed_as) in asked.items():
         scores[kind] = _scores(block, calibration, legends, entities, W_OF_KIND[weighed_as], kind)
     return scores
+
+
+def _is_worded(calibration: Calibration) -> bool:
+    """Whether there are captions; an index without any is asked by pictures only."""
+    return bool(len(calibration.captions) and len(calibration.phrases))
 
 
 def _paired(legends: Floats, entities: Floats) -> tuple[Floats, Floats]:

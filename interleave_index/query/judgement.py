@@ -123,7 +123,9 @@ def _words(part: ResolvedPart) -> int:
     return len(words(part.label)) if part.kind == "text" else 1
 
 
-def library_curves(scores: Mapping[GenericKind, NDArray[np.floating]]) -> dict[GenericKind, Curve]:
+def library_curves(
+    scores: Mapping[GenericKind, NDArray[np.floating]], *, worded: bool = True
+) -> dict[GenericKind, Curve]:
     """Curves for a space whose interface has none: from what generic queries of each kind score in its own library.
 
     The shape is that of the curves fitted for find-mini, in standard deviations above the mean of generic scores.
@@ -132,10 +134,11 @@ def library_curves(scores: Mapping[GenericKind, NDArray[np.floating]]) -> dict[G
 
     Args:
         scores: by kind (n, q), of q generic queries over n photos; NaN where a photo would meet itself.
+        worded: captions and phrases are among them; without any, each kind is judged by itself.
     """
     curves: dict[GenericKind, Curve] = {}
     for kind, generic in scores.items():
-        like = LIKE.get(kind, kind)
+        like = LIKE.get(kind, kind) if worded else kind
         deviation = max(float(np.nanstd(scores[like])), SMALLEST_DEVIATION)
         higher = _unmatched(generic) - _unmatched(scores[like])
         curves[kind] = STANDARD.scaled(float(np.nanmean(scores[like])) + higher, deviation)

@@ -16,12 +16,13 @@ from interleave_index.query.calibration import (
     MIXED_WITH,
     MOST_PHOTOS,
     complete,
+    first_regions,
     generic_scores,
     of_library,
     some_regions,
     unpacked,
 )
-from interleave_index.query.judgement import library_curves
+from interleave_index.query.judgement import STANDARD, library_curves
 from interleave_index.records import PhotoEncoding
 
 AXES = np.eye(3, dtype=np.float32)
@@ -119,7 +120,7 @@ def test_what_the_model_brought_is_left_as_it_is(make_vectors):
 def test_photos_of_the_library_are_better_than_drawn_ones(make_vectors):
     drawn, photos = banks(make_vectors, curves=dict.fromkeys(KINDS, CURVE), stand_in=True), library(make_vectors, 40)
     found = complete(drawn, photos)
-    assert np.array_equal(found.pictures, photos.image) and np.array_equal(found.regions, some_regions(photos))
+    assert np.array_equal(found.pictures, photos.image) and np.array_equal(found.regions, first_regions(photos))
     assert found.captions is drawn.captions and found.phrases is drawn.phrases and found.curves == drawn.curves
 
 
@@ -152,6 +153,8 @@ def test_without_any_calibration_the_library_stands_in_for_all_of_it(make_vector
     found = of_library(photos)
     assert len(found.captions) == len(found.phrases) == 0
     assert np.array_equal(found.pictures, photos.image) and set(found.curves) == set(KINDS)
+    scores = generic_scores(photos, found)["region"]  # there are no phrases to judge parts by
+    assert found.curves["region"] == STANDARD.scaled(float(np.nanmean(scores)), float(np.nanstd(scores)))
     assert all(np.isfinite([curve.slope, curve.offset]).all() for curve in found.curves.values())
 
 
@@ -159,6 +162,18 @@ def test_without_any_calibration_the_library_stands_in_for_all_of_it(make_vector
 def test_a_library_of_equals_has_curves_all_the_same(photos):
     curves = of_library(block_of([encoded(AXES[0], AXES[:1])] * photos)).curves
     assert set(curves) == set(KINDS) and np.isfinite([curve.offset for curve in curves.values()]).all()
+
+
+def test_the_first_region_of_every_photo_that_has_one():
+    photos = block_of([encoded(AXES[0], AXES[1:]), encoded(AXES[1], []), encoded(AXES[2], AXES[:1])])
+    assert first_regions(photos).tolist() == [AXES[1].tolist(), AXES[0].tolist()]
+    assert first_regions(block_of([encoded(AXES[1], [])])).tolist() == [AXES[1].tolist()]
+
+
+def test_parts_that_stand_for_parts_in_general_are_of_the_whole_library(make_vectors):
+    drawn, photos = banks(make_vectors, stand_in=True), library(make_vectors, 40)
+    asked = replace(drawn, pictures=photos.image, regions=some_regions(photos))
+    assert complete(drawn, photos).curves["region"] == library_curves(generic_scores(photos, asked))["region"]
 
 
 def test_regions_of_a_library_are_taken_from_everywhere_in_it():
@@ -193,7 +208,7 @@ def test_generic_queries_score_as_a_search_would_have_them():
 def test_a_photo_never_meets_itself_or_a_region_of_its_own():
     bare = np.zeros((0, 3), np.float32)
     photos = block_of([encoded(AXES[0], AXES[1:2]), encoded(AXES[1], AXES[2:])])
-    own = Calibration(bare, bare, photos.image, some_regions(photos))
+    own = Calibration(bare, bare, photos.image, first_regions(photos))
     found = generic_scores(photos, own)
     # pictures along axes 0 and 1 are the photos; the second one meets a region of the first photo
     assert np.array_equal(found["picture"], [[np.nan, 1], [0, np.nan]], equal_nan=True)

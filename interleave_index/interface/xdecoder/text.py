@@ -14,6 +14,7 @@ from ..published.text import plain_name
 
 BATCH = 81  # texts of one pass: those of one class name
 BACKGROUND = "background"
+END_OF_WORD = "</w>"  # what CLIP's tokenizer puts behind every word
 
 
 def _templates() -> tuple[str, ...]:
@@ -132,7 +133,8 @@ class TextSide:
         start, end = self.ends
         kept = list(ids[1:] if ids and ids[0] == start else ids)
         words = kept[: kept.index(end)] if end in kept else kept
-        return self._tokenizer.decode(words).partition(".")[0].strip()
+        spelt = self._tokenizer.decode(words).replace(END_OF_WORD, " ")
+        return " ".join(spelt.partition(".")[0].split())
 
     @property
     def _device(self) -> torch.device:

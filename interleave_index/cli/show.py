@@ -168,6 +168,11 @@ def emit_report(report: IngestReport) -> None:
         say(f"not read: {', '.join(passed)}")
     if report.new_failures:
         emit_failed(report.new_failures, title="skipped")
+    emit_unmounted(report)
+
+
+def emit_unmounted(report: IngestReport) -> None:
+    """Folders that look like disks which are not there, to stderr."""
     for root in report.unmounted:
         count = "its photo is" if root.photos == 1 else f"its {root.photos} photos are"
         note(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -159,9 +160,12 @@ def watch(
         if not folder.is_dir():
             raise typer.BadParameter(f"{shown_path(str(folder))} is a file, expected folders")
     flags = {"models_interface": model, "models_device": device, "models_offline": offline}
+    roots = {Path(os.path.realpath(folder)) for folder in folders}
     with opened(index, config, create=True, **flags) as found, _until_ctrl_c() as stop:
         for places in changes(folders, stop):
-            report = found.ingest(places, stop=stop)
+            # What is gone from a folder that was seen to change was deleted there; a whole root may be a lost disk.
+            report = found.ingest(places, stop=stop, really=not roots.issuperset(places))
+            show.emit_unmounted(report)
             happened = _happened(report)
             if happened:
                 show.say(happened)

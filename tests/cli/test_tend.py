@@ -108,6 +108,11 @@ def test_watching_tells_of_a_text_that_went(drawn_photos, tmp_path):
             (photos / "a.txt").unlink()
             (photos / "b.png").write_bytes(Path(drawn_photos.green_square.path).read_bytes())
             assert process.stdout.readline().strip() == "1 added, 1 text missing"
+            (photos / "album").mkdir()
+            (photos / "album" / "c.png").write_bytes(Path(drawn_photos.blue_triangle.path).read_bytes())
+            assert process.stdout.readline().strip() == "1 added"
+            (photos / "album" / "c.png").unlink()  # an album that is emptied under our eyes is no lost disk
+            assert process.stdout.readline().strip() == "1 missing"
         finally:
             process.send_signal(signal.SIGINT)
         assert process.wait(20) == 0

@@ -16,6 +16,7 @@ from ..records import BoolMask, Floats
 
 Counts = NDArray[np.int64]
 CUTOFFS = (1, 5, 10)
+VIEWED = 500  # photos that are compared at a time, so that all their vectors fit into memory
 
 
 def cosines(one: Floats, other: Floats) -> Floats:
@@ -25,6 +26,47 @@ def cosines(one: Floats, other: Floats) -> Floats:
     [[1.0, 0.0]]
     """
     return unit(one) @ unit(other).T
+
+
+def nearest_views(views: Sequence[Floats], texts: Floats) -> Floats:
+    """Cosines of photos with texts; of several vectors of a photo, the nearest to a text counts.
+
+    Args:
+        views: by photo (V, D), or (D,) where it has one vector.
+        texts: (M, D).
+    Returns:
+        (N, M) float32.
+
+    >>> nearest_views([np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([0.0, 1.0])], np.array([[2.0, 0.0]])).tolist()
+    [[1.0], [0.0]]
+    """
+    blocks = [np.zeros((0, len(texts)), np.float32)]
+    for start in range(0, len(views), VIEWED):
+        of_photos = [np.atleast_2d(rows) for rows in views[start : start + VIEWED]]
+        starts = np.cumsum([0, *map(len, of_photos)])[:-1]
+        blocks.append(np.maximum.reduceat(cosines(np.concatenate(of_photos), texts), starts))
+    return np.concatenate(blocks)
+
+
+def average_precisions(right: Sequence[BoolMask], truths: Sequence[int], cutoff: int) -> Floats:
+    """AP@K of every query by its ranking: the mean precision at its truths among the first K, of those that fit there.
+
+    Args:
+        right: by query the (N,) ranked photos, True where one is a truth.
+        truths: how many truths each query has, at least one.
+    Returns:
+        (Q,) from 0 to 1.
+    Source: CIRCO, Baldrati et al., Zero-Shot Composed Image Retrieval with Textual Inversion, 2023.
+
+    >>> average_precisions([np.array([True, False, True, False])], [3], 3).round(4).tolist()
+    [0.5556]
+    """
+    found = []
+    for flags, count in zip(right, truths, strict=True):
+        hits = np.asarray(flags[:cutoff], bool)
+        precisions = np.cumsum(hits) / np.arange(1, len(hits) + 1)
+        found.append(float(precisions[hits].sum()) / min(count, cutoff))
+    return np.array(found)
 
 
 def first_ranks(scores: Floats, wanted: BoolMask) -> Counts:

@@ -19,7 +19,7 @@ from ...interface.published.interface import PublishedFind
 from ...interface.published.pair import TrainedNetwork
 from ...interface.published.segmentation import Segmentation, segment
 from ...records import RGB, Floats, Size
-from .entity import Exemplar, InterleavedSentence
+from .entity import PLACEHOLDER, Exemplar, InterleavedSentence
 from .subject import Masks, Subject, Table
 
 # A photo is resized to the first side, its shorter one, unless its longer one would pass the second.
@@ -50,6 +50,11 @@ class FindSubject(Subject):
         examples = [None if e is None else Example(self.model.view(e.photo), e.mask) for e in sentence.exemplars]
         query = self.model.encode_interleaved(_sentence(sentence), examples)
         return query.legend, query.entities
+
+    def composed(self, photo: RGB, text: str) -> Floats:
+        """See `Subject`: a sentence that begins with the whole photo."""
+        shown = Exemplar(photo, np.ones(photo.shape[:2], bool))
+        return self.sentence(InterleavedSentence(f"{PLACEHOLDER} {text}", ((0, len(PLACEHOLDER)),), (shown,)))[0]
 
     def ground(self, photo: RGB, expressions: Sequence[str], *, together: bool) -> Masks:
         """See `Subject`."""

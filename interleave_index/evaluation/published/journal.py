@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -80,8 +80,12 @@ class Journal:
 
     def arrays(self, name: str, part: slice = slice(None)) -> list[Floats]:
         """The arrays of this name of all items or a part of them, in the order of `rows`."""
+        return self.arrays_of([key for key, _ in self.rows()[part]], name)
+
+    def arrays_of(self, keys: Sequence[str], name: str) -> list[Floats]:
+        """The arrays of this name of some items, in their order."""
         arrays = []
-        for key, _ in self.rows()[part]:
+        for key in keys:
             with np.load(self._vectors(key), allow_pickle=False) as file:
                 arrays.append(file[name].astype(np.float32))
         return arrays

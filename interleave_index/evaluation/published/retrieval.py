@@ -105,18 +105,8 @@ def _caption_retrieval(journal: Journal) -> Figures:
     texts = journal.arrays("texts")
     photos = np.array(journal.values("photo"))
     owners = np.repeat(photos, [len(rows) for rows in texts])
-    scores = _nearest_views(journal.arrays("image"), np.concatenate(texts))
+    scores = metrics.nearest_views(journal.arrays("image"), np.concatenate(texts))
     return {**metrics.retrieval(scores, photos, owners), "n": len(owners), "photos": len(photos)}
-
-
-def _nearest_views(views: Sequence[Floats], texts: Floats) -> Floats:
-    """(N, M) cosines of photos with texts; of the vectors of a photo, (V, D) or one (D,), the nearest counts."""
-    blocks = []
-    for start in range(0, len(views), GALLERY):
-        of_photos = [np.atleast_2d(rows) for rows in views[start : start + GALLERY]]
-        starts = np.cumsum([0, *map(len, of_photos)])[:-1]
-        blocks.append(np.maximum.reduceat(metrics.cosines(np.concatenate(of_photos), texts), starts))
-    return np.concatenate(blocks)
 
 
 def _interleaved_retrieval(journal: Journal) -> Figures:

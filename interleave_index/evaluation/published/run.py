@@ -39,7 +39,10 @@ class Benchmark(Generic[ItemT]):
         comparable: asked in the way that the published figures were measured.
         presence: asks whether a thing is there at all.
         published: name of the published figures that belong to these settings.
+        judged: the truths are known; else all that is measured goes into files, for a server.
         written: files that the measurement writes beside its records.
+        needs: by key the items that must be measured with it, such as the photos that a query names; where there are
+            any, its keys alone are counted, and a trial takes so many of them.
     """
 
     name: str
@@ -50,7 +53,9 @@ class Benchmark(Generic[ItemT]):
     comparable: bool = True
     presence: bool = False
     published: str = ""
+    judged: bool = True
     written: Sequence[Path] = ()
+    needs: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +80,7 @@ class Run:
         Raises:
             InputError: nothing to measure, or `work` holds another run.
         """
-        keys = list(benchmark.items)
-        whole = len(keys)
-        if not keys:
-            raise InputError(f"{benchmark.name} has no item to measure; check its files")
-        if self.limit is not None and self.limit < whole:
-            keys = [keys[n * whole // self.limit] for n in range(self.limit)]
+        keys, counted, whole = self._chosen(benchmark)
         head = {
             "benchmark": benchmark.name,
             "settings": benchmark.settings,
@@ -96,7 +96,7 @@ class Run:
         with ExitStack() as stack:
             work = self.work or Path(stack.enter_context(tempfile.TemporaryDirectory()))
             folder = work / re.sub(r"\W", "-", benchmark.name if protocol is None else f"{benchmark.name} {protocol}")
-            journal = Journal(folder, {**head, "items": [len(keys), whole]})
+            journal = Journal(folder, {**head, "items": [counted, whole]})
             self.progress(benchmark.name, len(journal.records), len(keys))
             for key in keys:
                 if key in journal.records:
@@ -108,8 +108,20 @@ class Run:
         return {
             **head,
             "figures": figures,
-            "n": len(keys),
-            "complete": len(keys) == whole,
+            "n": counted,
+            "complete": counted == whole,
             "published": [beside(row, figures) for row in published],
             "seconds": round(time.perf_counter() - started, 1),
         }
+
+    def _chosen(self, benchmark: Benchmark[Any]) -> tuple[list[str], int, int]:
+        """Keys of the items to be measured, and how many of how many are counted."""
+        keys = list(benchmark.needs or benchmark.items)
+        whole = len(keys)
+        if not keys:
+            raise InputError(f"{benchmark.name} has no item to measure; check its files")
+        if self.limit is None or self.limit >= whole:
+            return list(benchmark.items), whole, whole
+        keys = [keys[n * whole // self.limit] for n in range(self.limit)]
+        needed = {other for key in keys for other in benchmark.needs.get(key, ())}
+        return [key for key in benchmark.items if key in needed] + keys, len(keys), whole

@@ -64,6 +64,11 @@ class Subject:
         encoding = self.interface.encode_query(as_query(sentence))
         return encoding.legend, encoding.entities
 
+    def composed(self, photo: RGB, text: str) -> Floats:
+        """(D,) vector of the query ``[photo] text``, comparable with image vectors."""
+        query = (ResolvedPart("entity", "picture", "[image:reference]", photo=photo), *_caption(text))
+        return self.interface.encode_query(query).legend
+
     def ground(self, photo: RGB, expressions: Sequence[str], *, together: bool) -> Masks:
         """A mask for every expression, (E, H, W); all in one query, in which they may see each other, or one by one."""
         entities = [_entity(expression) for expression in expressions]

@@ -29,6 +29,9 @@ def write_all(root: Path) -> None:
     reasonseg(root / "ReasonSeg")
     karpathy(root)
     voc(root / "VOC2012")
+    cirr(root / "CIRR")
+    circo(root / "CIRCO")
+    fashioniq(root / "FashionIQ")
 
 
 def _write(path: Path, content: Any) -> None:
@@ -129,3 +132,43 @@ def voc(folder: Path) -> None:
     mask.save(folder / "SegmentationObject" / "2007_000001.png")
     (folder / "ImageSets" / "Segmentation").mkdir(parents=True)
     (folder / "ImageSets" / "Segmentation" / "val.txt").write_text("2007_000001\n")
+
+
+def cirr(folder: Path) -> None:
+    """CIRR's val with truths and test1 without, over the same three photos."""
+    names = {f"dev-{n}-0-img0": f"./dev/dev-{n}-0-img0.png" for n in SCENES}
+    for place, scene in zip(names.values(), SCENES.values(), strict=True):
+        write_png(folder / place, paint(*scene))
+    first, second, third = names
+    row = {"pairid": 12063, "reference": first, "caption": "has green on it", "target_hard": second}
+    row |= {"target_soft": {second: 1.0}, "img_set": {"id": 1, "members": [first, second, third]}}
+    _write(folder / "cirr" / "captions" / "cap.rc2.val.json", [row])
+    untold = {key: value for key, value in row.items() if not key.startswith("target")}
+    _write(folder / "cirr" / "captions" / "cap.rc2.test1.json", [untold])
+    for split in ("val", "test1"):
+        _write(folder / "cirr" / "image_splits" / f"split.rc2.{split}.json", names)
+
+
+def circo(folder: Path) -> None:
+    """CIRCO's val with truths and test without, over three photos of unlabeled2017."""
+    unlabeled, images = folder / "COCO2017_unlabeled", []
+    for number, scene in SCENES.items():
+        name = f"{number:012d}.jpg"
+        write_png(unlabeled / "unlabeled2017" / name, paint(*scene))
+        images.append({"id": number, "file_name": name, "height": 64, "width": 96})
+    _write(unlabeled / "annotations" / "image_info_unlabeled2017.json", {"images": images})
+    row = {"id": 0, "reference_img_id": 1, "relative_caption": "is on black", "shared_concept": "a red patch"}
+    _write(folder / "annotations" / "test.json", [row])
+    told = {"target_img_id": 3, "gt_img_ids": [3, 2], "semantic_aspects": ["direct_addressing"]}
+    _write(folder / "annotations" / "val.json", [row | told])
+
+
+def fashioniq(folder: Path) -> None:
+    """FashionIQ's val of all three kinds, two photos each."""
+    for kind in ("dress", "shirt", "toptee"):
+        names = [f"{kind}1", f"{kind}2"]
+        for name, number in zip(names, (1, 2), strict=True):
+            write_png(folder / "images" / f"{name}.png", paint(*SCENES[number]))
+        row = {"candidate": names[0], "target": names[1], "captions": ["is green", "has one patch."]}
+        _write(folder / "captions" / f"cap.{kind}.val.json", [row])
+        _write(folder / "image_splits" / f"split.{kind}.val.json", names)

@@ -209,6 +209,27 @@ class Index:
         ids = sorted({photo_id for item in contents for photo_id in resolve_ids(self._store, item)})
         return self._store.forget_for_good(paths, ids)
 
+    def keep_models(self, models: Mapping[str, str]) -> bool:
+        """Write models into the settings that the index keeps, for every command from then on.
+
+        What it holds can be searched only with the encoder that made it. An index with photos of another encoder
+        therefore keeps that, and its proposals; only grounders and reranker change.
+
+        Args:
+            models: names by the settings `interface`, `proposals`, `grounders`, `reranker`; empty ones change nothing.
+        Returns:
+            Whether encoder and proposals are in force now, too.
+        """
+        kept = kept_config(self.folder) or Config()
+        own = {name: getattr(kept.models, name) for name in ("interface", "proposals")}
+        photos = len(self.ids(Filters(include_missing=True)))
+        fits = not photos or all(models.get(name) == own[name] for name in own)
+        chosen = {f"models_{key}": name for key, name in models.items() if name and (fits or key not in own)}
+        active = self._store.active_space()
+        space_id = active[0] if active is not None and photos else None
+        keep_config(self.folder, kept.with_flags(**chosen), space_id, active=True)
+        return fits
+
     def undo_forget(self, what: Sequence[Path | str]) -> list[Exclusion]:
         """Let what was forgotten at or below some paths be taken in again, by the next ingest.
 
@@ -493,8 +514,16 @@ class Index:
         return self._store.failed()
 
     def locations(self, photo: Photo | int) -> list[Location]:
-        """Every path of an indexed photo, that of `Photo.path` first."""
-        return self._store.locations(int(photo) if isinstance(photo, int | np.integer) else photo.id)
+        """Every path of an indexed photo, that of `Photo.path` first; last the files of the same shot beside them.
+
+        Those are raw files beside a JPEG or HEIF and films of live photos, as long as they are no photos of their own.
+        """
+        from .ingest.companions import companions
+
+        known = self._store.locations(int(photo) if isinstance(photo, int | np.integer) else photo.id)
+        beside = {path: kind for place in known if place.present for path, kind in companions(place.path)}
+        own = [path for path in beside if self._store.photo_by_path(path) is None]
+        return known + [Location(path, True, beside[path]) for path in own]
 
     def verify(self) -> list[Check]:
         """Every check by name, with whether it holds; changes nothing, runs no model."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from .texts import SourceText
 
@@ -34,10 +34,15 @@ class PhotoFacts:
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """One path of a photo; `present` is whether a file was there when the folder was last taken in."""
+    """One path of a photo; `present` is whether a file was there when the folder was last taken in.
+
+    `kind` tells the photo's own files from those of the same shot, which are not read: a raw file beside its JPEG or
+    HEIF, and the film of a live photo.
+    """
 
     path: str
     present: bool
+    kind: Literal["photo", "raw", "film"] = "photo"
 
 
 @dataclass(frozen=True, slots=True)

@@ -219,3 +219,32 @@ def test_only_what_is_missing_for_long_enough_is_pruned(index, folder):
     with pytest.raises(InputError, match="grace of -1 days"):
         index.prune(-1)
     assert index.prune() == 1 and index.status()["photos"] == 1
+
+
+# --- files of one shot ---------------------------------------------------------------------------
+
+
+def test_raw_files_and_films_of_a_shot_are_listed_with_its_photo(index, folder):
+    picture(folder / "IMG_1.JPG")
+    picture(folder / "IMG_2.png", "blue")
+    for name in ("IMG_1.CR2", "img_1.mov", "IMG_1.txt", "IMG_10.mov", "IMG_2.mov"):
+        (folder / name).write_bytes(b"data")
+    report = index.ingest(folder)
+    assert report.added == 2 and report.not_read["raw_beside_jpeg"] == 1
+    ids = {Path(photo.path or "").name: photo.id for photo, _ in index.library()}
+    listed = [(Path(place.path).name, place.kind) for place in index.locations(ids["IMG_1.JPG"])]
+    assert listed == [("IMG_1.JPG", "photo"), ("IMG_1.CR2", "raw"), ("img_1.mov", "film")]
+    assert [place.kind for place in index.locations(ids["IMG_2.png"])] == ["photo"]
+    (folder / "IMG_1.JPG").unlink()
+    index.ingest(folder)
+    assert [place.present for place in index.locations(ids["IMG_1.JPG"])] == [False]
+
+
+def test_a_raw_file_that_is_a_photo_by_itself_is_no_companion(index, folder):
+    Image.new("RGB", (700, 500), "green").save(folder / "a.cr2", format="JPEG")
+    index.ingest(folder)
+    picture(folder / "a.jpg")
+    index.ingest(folder)
+    names = {Path(photo.path or "").name: photo.id for photo, _ in index.library()}
+    assert set(names) == {"a.cr2", "a.jpg"}
+    assert [Path(place.path).name for place in index.locations(names["a.jpg"])] == ["a.jpg"]

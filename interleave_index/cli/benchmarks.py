@@ -210,6 +210,9 @@ def coco_panoptic(
     exemplars: Annotated[
         str | None, typer.Option("--exemplars", metavar="SPLIT", help="Where classes are shown from; else --split.")
     ] = None,
+    exemplar_count: Annotated[
+        int, typer.Option("--exemplar-count", min=1, help="Exemplars of a class at most, which are averaged.")
+    ] = 30,
     instances: Annotated[
         Path | None,
         typer.Option(
@@ -241,6 +244,7 @@ def coco_panoptic(
             classes=kind.value,
             descriptions=words,
             exemplars=shown,
+            most_exemplars=exemplar_count,
             instances=truth,
             predictions=predictions and predictions / kind.value,
         )

@@ -7,7 +7,7 @@ models are asked their own questions here, instead of those of a search.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -82,16 +82,16 @@ class FindSubject(Subject):
         answer = self.model.interact(view, list(prompts), not_meant, logits)
         return answer.masks, (view, answer.logits)
 
-    def classes(self, kinds: Sequence[str | Exemplar], *, descriptions: bool = False) -> Table:
+    def classes(self, names: Sequence[str], *, descriptions: bool = False) -> Table:
         """See `Subject`: names are put into the one published sentence, descriptions are taken as they are.
 
         The vectors of background and of all classes stand in one table, (K + 1, D).
         """
-        names = [kind for kind in kinds if isinstance(kind, str)]
-        if names:
-            return self.model.class_table(names, descriptions=descriptions)
-        # one at a time, as the features of all their photos would fill the memory
-        examples = (Example(self.model.view(e.photo), e.mask) for e in kinds if isinstance(e, Exemplar))
+        return self.model.class_table(names, descriptions=descriptions)
+
+    def shown_classes(self, classes: Iterable[Iterable[Exemplar]]) -> Table:
+        """See `Subject`; one exemplar at a time, as the features of all their photos would fill the memory."""
+        examples = ((Example(self._view(e.photo, GROUNDING), e.mask) for e in exemplars) for exemplars in classes)
         return self.model.example_table(examples)
 
     def segment(self, photo: RGB, table: Table, things: Collection[int]) -> Segmentation:

@@ -6,9 +6,8 @@ import contextlib
 import io
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import astuple
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +18,16 @@ from ... import metrics
 from ...errors import InputError
 from ...geometry import encode_rle
 from ..outcome import Figures
+from ..progress import Progress, tracked
 from .coco import Category, PanopticSet
 from .entity import Exemplar
 from .files import read_json, write_ids
 from .journal import Journal, Record
+from .prompts import SMALLEST, random_prompt
 from .run import Benchmark
 from .subject import Subject, Table
 
-LEAST_EXEMPLAR = 0.01  # share of its photo that an exemplar covers at least, where a class has one so large
-TRIES = 20  # segments of a class that are looked at for one so large
+MOST_EXEMPLARS = 30  # of a class, as published
 
 
 def coco_panoptic(
@@ -36,38 +36,45 @@ def coco_panoptic(
     classes: str = "names",
     descriptions: Mapping[str, str] | None = None,
     exemplars: PanopticSet | None = None,
+    most_exemplars: int = MOST_EXEMPLARS,
     instances: Mapping[str, Any] | None = None,
     predictions: Path | None = None,
 ) -> Benchmark[int]:
     """PQ, SQ, RQ (all classes, things, stuff), mAP, AP50 and mIoU on a panoptic split.
 
     Args:
-        classes: ``names``, ``visual`` (one exemplar a class) or ``descriptions``.
+        classes: ``names``, ``visual`` (the mean of exemplars) or ``descriptions``.
         descriptions: a sentence for every class name, for ``descriptions``.
         exemplars: the split that exemplars are drawn from, for ``visual``; with None they come from the measured
-            split itself, and their photos take part in the measurement too.
+            split itself, as published, and their photos take part in the measurement too.
+        most_exemplars: of a class.
         instances: COCO's instance file of the split, for AP as it is published; None takes the things of the maps.
         predictions: folder that gets the panoptic maps in the form that panopticapi reads, or None.
     """
     categories = panoptic.categories
     things = {number for number, category in enumerate(categories) if category.thing}
 
-    @cache  # made with the first photo
-    def table(subject: Subject) -> Table:
+    tables: dict[Subject, Table] = {}
+
+    def prepare(subject: Subject, progress: Progress) -> None:
+        """Make the class table of a subject."""
         if classes == "visual":
-            return subject.classes(draw_exemplars(exemplars or panoptic, categories))
+            shown = draw_exemplars(exemplars or panoptic, categories, most_exemplars)
+            tables[subject] = subject.shown_classes(one for _, one in tracked(shown, "classes shown", progress))
+            return
         names = [category.name for category in categories]
         if classes == "names":
-            return subject.classes(names)
+            tables[subject] = subject.classes(names)
+            return
         sentences = descriptions or {}
         missing = [name for name in names if name not in sentences]
         if missing:
             raise InputError(f"descriptions lack {len(missing)} of {len(names)} classes, the first is {missing[0]!r}")
-        return subject.classes([sentences[name] for name in names], descriptions=True)
+        tables[subject] = subject.classes([sentences[name] for name in names], descriptions=True)
 
     def measure(subject: Subject, item: int, rng: Generator) -> Record:
         """Panoptic counts by class, the confusion of classes, and the instances of one photo."""
-        answer = subject.segment(panoptic.photos[item].rgb(), table(subject), things)
+        answer = subject.segment(panoptic.photos[item].rgb(), tables[subject], things)
         ids = answer.panoptic.ids.astype(np.int64)
         segments = [metrics.Segment(row.id, categories[row.category].id) for row in answer.panoptic.segments]
         counts = metrics.panoptic_counts(ids, segments, panoptic.ids(item), panoptic.segments[item])
@@ -118,9 +125,20 @@ def coco_panoptic(
     if predictions is not None:
         maps = [predictions / _map_name(photo) for photo in panoptic.photos]
         written = [predictions.with_suffix(".json"), *maps]
-    settings = {"classes": classes, "AP from": "maps" if instances is None else "instances"}
+    settings: Figures = {"classes": classes, "AP from": "maps" if instances is None else "instances"}
+    if classes == "visual":
+        settings["exemplars"] = most_exemplars
     items = {str(photo): photo for photo in panoptic.photos}
-    return Benchmark(f"coco-panoptic {classes}", items, measure, figures, settings, written=written)
+    return Benchmark(
+        f"coco-panoptic {classes}",
+        items,
+        measure,
+        figures,
+        settings,
+        comparable=classes != "visual" or most_exemplars == MOST_EXEMPLARS,
+        written=written,
+        prepare=prepare,
+    )
 
 
 def _instances_of_maps(panoptic: PanopticSet, photos: Sequence[int]) -> Figures:
@@ -147,33 +165,47 @@ def _instances_of_maps(panoptic: PanopticSet, photos: Sequence[int]) -> Figures:
     return {"images": images, "annotations": annotations}
 
 
-def draw_exemplars(panoptic: PanopticSet, categories: Sequence[Category]) -> list[Exemplar]:
-    """One segment a class, drawn among those of at least a hundredth of their photo where there are any.
+def draw_exemplars(
+    panoptic: PanopticSet, categories: Sequence[Category], most: int = MOST_EXEMPLARS
+) -> list[Iterator[Exemplar]]:
+    """Exemplars of each class, in the order of `categories`: a drawn prompt on each of at most `most` of its segments.
 
-    They are the same in every run, whatever its seed.
+    They are the same in every run, whatever its seed. Photos are read as the iterators go.
 
     Raises:
-        InputError: a class has no segment at all.
+        InputError: a class has no segment at all; while they go, it has none that is large enough for a prompt.
     """
     places: dict[int, list[tuple[int, int]]] = defaultdict(list)  # (photo, segment) by category
     for photo, segments in panoptic.segments.items():
         for segment in segments:
             if not segment.crowd:
                 places[segment.category].append((photo, segment.id))
-    rng, exemplars = np.random.default_rng(0), []
-    for category in categories:
-        if category.id not in places:
-            raise InputError(
-                f"no segment of {category.name!r} in {panoptic.annotation.name}, expected one to show it; "
-                "take exemplars from a larger split"
-            )
-        for number in rng.permutation(len(places[category.id]))[:TRIES]:
-            photo, segment_id = places[category.id][number]
-            mask = panoptic.mask(photo, segment_id)
-            if mask.mean() >= LEAST_EXEMPLAR:
-                break
-        exemplars.append(Exemplar(panoptic.photos[photo].rgb(), mask))
-    return exemplars
+    missing = [category.name for category in categories if category.id not in places]
+    if missing:
+        raise InputError(
+            f"no segment of {missing[0]!r} in {panoptic.annotation.name}, expected one to show it; "
+            "take exemplars from a larger split"
+        )
+    return [_exemplars(panoptic, category, places[category.id], most) for category in categories]
+
+
+def _exemplars(
+    panoptic: PanopticSet, category: Category, places: Sequence[tuple[int, int]], most: int
+) -> Iterator[Exemplar]:
+    rng, shown = np.random.default_rng(category.id), 0
+    for number in rng.permutation(len(places)):
+        photo, segment_id = places[number]
+        prompt = random_prompt(panoptic.mask(photo, segment_id), rng)
+        if prompt.any():
+            yield Exemplar(panoptic.photos[photo].rgb(), prompt)
+            shown += 1
+        if shown == most:
+            return
+    if not shown:
+        raise InputError(
+            f"no segment of {category.name!r} in {panoptic.annotation.name} has {SMALLEST} pixels, expected one to "
+            "show it; take exemplars from a larger split"
+        )
 
 
 def average_precision(truth: Mapping[str, Any], results: list[Figures], photos: Sequence[int]) -> dict[str, float]:

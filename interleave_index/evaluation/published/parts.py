@@ -6,7 +6,7 @@ They are no interfaces of an index, for they make no vectors. What one cannot be
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -219,22 +219,33 @@ class UniversalSubject(Subject):
         self._model = UniversalSegmenter(folder, device=device)
         self.facts |= {"asked": "by the names of its own classes"}
 
-    def classes(self, kinds: Sequence[str | Exemplar], *, descriptions: bool = False) -> Table:
+    def classes(self, names: Sequence[str], *, descriptions: bool = False) -> Table:
         """See `Subject`: (K + 1,) positions of the classes among its own, no class last.
 
         Raises:
-            InputError: a class is shown or described, or is none of its own.
+            InputError: a class is described, or is none of its own.
         """
-        if descriptions or not all(isinstance(kind, str) for kind in kinds):
-            raise InputError(f"{self.interface.space.interface} knows its classes by name alone; leave --classes out")
+        if descriptions:
+            self._by_name_alone()
         labels = self._model.labels
-        missing = [str(kind) for kind in kinds if kind not in labels]
+        missing = [name for name in names if name not in labels]
         if missing:
             raise InputError(
-                f"{self.interface.space.interface} lacks {len(missing)} of {len(kinds)} classes, the first is "
+                f"{self.interface.space.interface} lacks {len(missing)} of {len(names)} classes, the first is "
                 f"{missing[0]!r}; take a checkpoint that was trained on this data set"
             )
-        return np.array([*(labels.index(str(kind)) for kind in kinds), len(labels)])
+        return np.array([*(labels.index(name) for name in names), len(labels)])
+
+    def shown_classes(self, classes: Iterable[Iterable[Exemplar]]) -> Table:
+        """See `Subject`.
+
+        Raises:
+            InputError: it cannot be shown any.
+        """
+        self._by_name_alone()
+
+    def _by_name_alone(self) -> NoReturn:
+        raise InputError(f"{self.interface.space.interface} knows its classes by name alone; leave --classes out")
 
     def segment(self, photo: RGB, table: Table, things: Collection[int]) -> Segmentation:
         """See `Subject`."""

@@ -41,6 +41,7 @@ class Benchmark(Generic[ItemT]):
         published: name of the published figures that belong to these settings.
         judged: the truths are known; else all that is measured goes into files, for a server.
         written: files that the measurement writes beside its records.
+        prepare: what a subject is asked once before its first item, with a report of how far that is; or None.
         needs: by key the items that must be measured with it, such as the photos that a query names; where there are
             any, its keys alone are counted, and a trial takes so many of them.
     """
@@ -55,6 +56,7 @@ class Benchmark(Generic[ItemT]):
     published: str = ""
     judged: bool = True
     written: Sequence[Path] = ()
+    prepare: Callable[[Subject, Progress], object] | None = None
     needs: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
@@ -97,6 +99,8 @@ class Run:
             work = self.work or Path(stack.enter_context(tempfile.TemporaryDirectory()))
             folder = work / re.sub(r"\W", "-", benchmark.name if protocol is None else f"{benchmark.name} {protocol}")
             journal = Journal(folder, {**head, "items": [counted, whole]})
+            if benchmark.prepare is not None and len(journal.records) < len(keys):
+                benchmark.prepare(subject, self.progress)
             self.progress(benchmark.name, len(journal.records), len(keys))
             for key in keys:
                 if key in journal.records:

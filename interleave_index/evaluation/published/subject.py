@@ -8,14 +8,14 @@ photo (`queries`). Segmenters and detectors by themselves are in `parts`.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from ...errors import InputError
-from ...geometry import resize_mask, size_of
+from ...geometry import resize_mask, size_of, unit
 from ...interface.protocol import Interface
 from ...query.ground import best_first
 from ...records import RGB, BoolMask, Floats, ResolvedPart, ResolvedQuery
@@ -109,13 +109,27 @@ class Subject:
             masks.append(self._best_masks(photo, (part,))[0])
         return np.stack(masks), None
 
-    def classes(self, kinds: Sequence[str | Exemplar], *, descriptions: bool = False) -> Table:
-        """A class table from names, from descriptions (whole sentences), or from one exemplar a class.
+    def classes(self, names: Sequence[str], *, descriptions: bool = False) -> Table:
+        """A class table from names, or from descriptions (whole sentences).
 
         Here (K, D) entity vectors.
         """
-        encodings = self.interface.encode_queries([(_entity(kind),) for kind in kinds])
+        encodings = self.interface.encode_queries([(_entity(name),) for name in names])
         return np.stack([encoding.entities[0] for encoding in encodings])
+
+    def shown_classes(self, classes: Iterable[Iterable[Exemplar]]) -> Table:
+        """A class table from exemplars of each class, which are averaged.
+
+        Here (K, D) means of entity vectors, of unit length.
+
+        Args:
+            classes: read one by one, as photos are.
+        """
+        rows = []
+        for exemplars in classes:
+            vectors = [self.interface.encode_query((_entity(one),)).entities[0] for one in exemplars]
+            rows.append(unit(np.mean(vectors, 0)))
+        return np.stack(rows)
 
     def segment(self, photo: RGB, table: Table, things: Collection[int]) -> Segmentation:
         """Generic segmentation into the classes of a table; `things` are positions of the countable ones.

@@ -157,6 +157,14 @@ def encode_example(model: FindModel, reference: Reference, entity: InterleavePro
     return output["pred_interleave_objects"][0, best]
 
 
+def encode_shown(model: FindModel, reference: Reference) -> Tensor:
+    """(D,) of a class that is shown: the semantic vector of the segment proposal that a drawn prompt selects."""
+    index = torch.zeros((1, 1), dtype=torch.long, device=reference.mask.device)
+    output = ask(model, reference.pyramid, Prompts(spatial=SpatialPrompt(mask_prompt([reference]), index)))
+    best = (output["pred_smaskembs"][0] @ output["pred_pspatials"][0, 0]).argmax()
+    return output["pred_spatials"][0, best]
+
+
 # --- visual prompts ---------------------------------------------------------------------------
 
 

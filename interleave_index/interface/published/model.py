@@ -115,12 +115,19 @@ class PublishedModel(SeeingModel[FindNetwork]):
         return torch.cat(rows).float()
 
     @torch.inference_mode()
-    def example_table(self, examples: Iterable[Example]) -> Tensor:
-        """(K + 1, D) class vectors where each class is shown by one exemplar region; background added in words.
+    def example_table(self, classes: Iterable[Iterable[Example]]) -> Tensor:
+        """(K + 1, D) class vectors where classes are shown; background added in words.
 
-        The vector of a class is the semantic vector of the proposal that its region selects.
+        The vector of a class is the mean of those of its examples: for each, the semantic vector of the proposal that
+        its prompt selects, as a click does.
+
+        Args:
+            classes: the examples of each class, one at least; read one by one, so that they may be made on the way.
         """
-        rows = [tasks.encode_example(self, self.reference(example))[None] for example in examples]
+        rows = []
+        for examples in classes:
+            vectors = [tasks.encode_shown(self, self.reference(example)) for example in examples]
+            rows.append(torch.stack(vectors).mean(0, keepdim=True))
         return torch.cat([*rows, self.class_table([])])
 
     @torch.inference_mode()

@@ -6,6 +6,7 @@ import json
 import re
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -26,7 +27,7 @@ from interleave_index.evaluation.published.reasonseg import ReasonPhoto
 from interleave_index.evaluation.published.refer import Expression, ReferredPhoto
 from interleave_index.evaluation.published.subject import as_query
 from interleave_index.evaluation.published.voc import VocItem
-from interleave_index.geometry import encode_rle
+from interleave_index.geometry import encode_rle, unit
 from interleave_index.interface.protocol import Interface
 from interleave_index.interface.toy import ToyInterface
 
@@ -266,6 +267,43 @@ def test_classes_by_name_by_exemplar_and_by_description(
     written = json.loads((tmp_path / "maps.json").read_text())["annotations"]
     assert [one["image_id"] for one in written] == [1, 2, 3]
     assert (tmp_path / "maps" / "000000000002.png").exists()
+
+
+def test_a_class_is_shown_by_a_prompt_on_each_of_some_of_its_segments(panoptic: PanopticSet) -> None:
+    panoptic = _with_a_single_blue(panoptic)
+    whole = [list(exemplars) for exemplars in generic.draw_exemplars(panoptic, panoptic.categories)]
+    ids = {photo: panoptic.ids(photo) for photo in panoptic.photos}
+    for category, exemplars in zip(panoptic.categories, whole, strict=True):
+        own = [s for rows in panoptic.segments.values() for s in rows if s.category == category.id]
+        assert len(exemplars) == len(own)  # each segment once, for none has more than thirty
+        for one in exemplars:
+            (photo,) = (n for n, info in panoptic.photos.items() if np.array_equal(info.rgb(), one.photo))
+            touched = set(np.unique(ids[photo][one.mask]).tolist())
+            assert touched & {s.id for s in own} and one.mask.sum() < one.mask.size
+    again = [list(exemplars) for exemplars in generic.draw_exemplars(panoptic, panoptic.categories)]
+    assert all(
+        (a.mask == b.mask).all() for one, two in zip(whole, again, strict=True) for a, b in zip(one, two, strict=True)
+    )
+    fewest = generic.draw_exemplars(panoptic, panoptic.categories, 1)
+    assert all(len(list(one)) == 1 for one in fewest)
+    nowhere = replace(panoptic.segments[1][0], id=999, category=panoptic.categories[0].id)
+    empty = replace(panoptic, segments={1: (nowhere,)})
+    with pytest.raises(InputError, match="has 10 pixels, expected one to show it"):
+        list(generic.draw_exemplars(empty, panoptic.categories[:1])[0])
+
+
+def test_exemplars_of_a_class_are_averaged(subject: Subject, panoptic: PanopticSet) -> None:
+    red, blue = np.zeros((8, 8, 3), np.uint8), np.zeros((8, 8, 3), np.uint8)
+    red[..., 0], blue[..., 2] = 220, 220
+    one, other = (Exemplar(photo, np.ones((8, 8), bool)) for photo in (red, blue))
+    table = subject.shown_classes(iter([[one], [other], iter([one, other])]))
+    assert np.allclose(table[2], unit(table[0] + table[1]), atol=1e-6) and not np.allclose(table[0], table[1])
+
+
+def test_fewer_exemplars_than_published_are_no_published_figure(panoptic: PanopticSet) -> None:
+    panoptic = _with_a_single_blue(panoptic)
+    usual, fewer = (generic.coco_panoptic(panoptic, classes="visual", most_exemplars=n) for n in (30, 3))
+    assert usual.comparable and not fewer.comparable and usual.settings["exemplars"] == 30
 
 
 def _with_a_single_blue(panoptic: PanopticSet) -> PanopticSet:

@@ -88,7 +88,7 @@ def test_every_question_is_answered_at_the_size_of_the_photo(subject: FindSubjec
     assert first.shape == again.shape == (2, 50, 70) and first.dtype == np.bool_
     for table in (
         subject.classes(["red", "white", "dog"]),
-        subject.classes([shown, shown, shown]),
+        subject.shown_classes([[shown], [shown, shown], [shown]]),
         subject.classes(["a red thing.", "what is white.", "a dog."], descriptions=True),
     ):
         assert table.shape == (4, 32)  # background is added

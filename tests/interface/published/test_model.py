@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from interleave_index.errors import InputError, ShapeError
 from interleave_index.interface.find.adapter import View
 from interleave_index.interface.find.prompter import Sentence, compose
-from interleave_index.interface.find.prompts import Prompts
+from interleave_index.interface.find.prompts import MaskPrompt, Prompts, SpatialPrompt
 from interleave_index.interface.published.answers import Example
 from interleave_index.interface.published.model import PublishedModel
 from interleave_index.interface.published.network import PublishedNetwork
@@ -302,9 +302,24 @@ def test_classes_may_be_names_sentences_or_exemplar_regions(model, view):
     names = model.class_table(["dog"])
     sentences = model.class_table(["Describe the concept of dog."], descriptions=True)
     assert torch.allclose(names, sentences, atol=1e-6)
-    shown = model.example_table([Example(view, part_of(PHOTO)), Example(view, part_of(PHOTO, slice(30, 40)))])
+    one, other = (Example(view, mask) for mask in (part_of(PHOTO), part_of(PHOTO, slice(30, 40))))
+    shown = model.example_table([[one], iter([other])])
     assert shown.shape == (3, 32) and torch.allclose(shown[-1], names[-1])
     assert semantic(*model.logits(view, shown)).shape == (2, 48, 70)
+    both = model.example_table([[one, other]])  # the mean of the vectors, each as long as it is
+    assert torch.allclose(both[0], shown[:2].mean(0), atol=1e-6) and not torch.allclose(shown[0], shown[1], atol=1e-3)
+
+
+def test_a_shown_class_is_the_segment_that_a_click_there_selects(model, view):
+    from interleave_index.interface.find import tasks
+
+    example = Example(view, part_of(PHOTO))
+    reference = model.reference(example)
+    prompt = SpatialPrompt(MaskPrompt([reference.mask[None]]), torch.zeros((1, 1), dtype=torch.long))
+    output = tasks.ask(model, view.pyramid, Prompts(spatial=prompt))
+    best = int((output["pred_smaskembs"][0] @ output["pred_pspatials"][0, 0]).argmax())
+    assert torch.allclose(model.example_table([[example]])[0], output["pred_spatials"][0, best], atol=1e-6)
+    assert (model.interact(view, [example.mask]).logits[0, 0] == output["pred_smasks"][0, best]).all()
 
 
 def test_examples_must_be_given_for_visual_entities_and_no_others(model, view):

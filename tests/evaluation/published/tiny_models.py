@@ -17,6 +17,7 @@ from types import ModuleType
 from interleave_index.interface.read.interface import RELEASED
 from tests.evaluation.published.conftest import CATEGORIES
 from tests.interface import tiny_read
+from tests.interface.vlm import tiny_vlm
 from tests.models import tiny, tiny_families, tiny_prompted, tiny_universal
 
 Maker = Callable[[Path, ModuleType], object]
@@ -65,6 +66,11 @@ def clip(folder: Path, toys: ModuleType) -> None:
     tiny.save(folder, "clip")
 
 
+def qwen(folder: Path, toys: ModuleType) -> None:
+    """An interleaved encoder."""
+    tiny_vlm.save(folder, "qwen3_vl")
+
+
 def blip_2(folder: Path, toys: ModuleType) -> None:
     """BLIP-2 for image-text retrieval."""
     tiny_families.save(folder, "blip-2")
@@ -84,6 +90,8 @@ MODELS: dict[str, Maker] = {
     "facebook/mask2former-swin-base-IN21k-coco-panoptic": mask2former,
     "facebook/mask2former-swin-large-coco-panoptic": mask2former,
     "laion/CLIP-ViT-H-14-laion2B-s32B-b79K": clip,
+    "openai/clip-vit-large-patch14": clip,
+    "Qwen/Qwen3-VL-Embedding-2B": qwen,
     "Salesforce/blip2-itm-vit-g": blip_2,
     "find-focal-t": find,
     "find-focal-l": find,

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from .interface.reranker import Reranker
     from .query.pixels import PixelCache
     from .query.rerank import RememberingReranker, SecondStage
+    from .segmentation.classes import SegmentClass
+    from .segmentation.segmenters import Segmenter
     from .storage.backup import Backup
     from .storage.repair import RepairPlan
     from .storage.rows import Exclusion, Forgotten, Prunable
@@ -731,6 +733,26 @@ def build_interface(config: Config) -> Interface:
     settings["grounders"] = ",".join(user_path(name.strip()) for name in settings["grounders"].split(","))
     del settings["reranker"]
     return load(settings.pop("interface"), **settings)
+
+
+def build_segmenter(config: Config, classes: Sequence[SegmentClass] | None = None) -> Segmenter:
+    """What segments whole photos by the model that the settings name, which may also be a universal segmenter.
+
+    Args:
+        classes: what is looked for; None takes those of the model, or COCO's where it has none of its own.
+    Raises:
+        WeightsMissing, BackendMissing, ModelError, ConfigError: it cannot be built, or takes no classes.
+    """
+    from .segmentation.segmenters import load_segmenter
+
+    models = config.models
+    return load_segmenter(
+        user_path(models.interface),
+        classes=None if classes is None else tuple(classes),
+        device=models.device,
+        dtype=models.dtype,
+        proposals=user_path(models.proposals),
+    )
 
 
 def build_reranker(config: Config) -> Reranker:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from .. import __version__
-from . import ask, collect, doctor, duplicates, export, measure, model, models, serve, tend, texts, train
+from . import ask, collect, doctor, duplicates, export, measure, model, models, segment, serve, tend, texts, train
 from .options import QueryCommand
 
 app = typer.Typer(
@@ -34,6 +34,9 @@ SEARCHES = examples(
 GROUNDINGS = examples(
     "ground kitchen.jpg '[a mug] beside [a plate]'", "ground 12 '[image:mug.jpg]' --html kitchen.html"
 )
+SEGMENTS = examples(
+    "segment ~/Pictures --out segments", "segment kitchen.jpg --classes classes.txt --out kitchen --model find-mini"
+)
 EXPORTS = examples(
     "export '[a dog]' --coco dogs.json --masks dogs",
     "export --jsonl all.jsonl",
@@ -59,6 +62,7 @@ def _program(
 app.command(epilog=examples("ingest ~/Pictures", "ingest . --index photos.index --model toy"))(collect.ingest)
 app.command(cls=QueryCommand, epilog=SEARCHES)(ask.search)
 app.command(cls=QueryCommand, epilog=GROUNDINGS)(ask.ground)
+app.command(epilog=SEGMENTS)(segment.segment)
 app.command(epilog=examples("texts ~/Pictures/mug.jpg", "texts 12 --json", "texts notes/harbour.md"))(texts.texts)
 app.command(epilog=examples("duplicates", "duplicates --kind exact -0 | xargs -0 ls -l"))(duplicates.duplicates)
 app.command()(collect.status)

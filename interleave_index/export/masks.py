@@ -123,9 +123,9 @@ def paint(photo: RGB, masks: dict[int, BoolMask], doubtful: Collection[int] = ()
     for entity, mask in masks.items():
         inside = mask if mask.shape == photo.shape[:2] else resize_mask(mask, (photo.shape[0], photo.shape[1]))
         colour = np.array(colour_of(entity), np.float32)
-        line = _edge(inside, wide)
+        line = edge(inside, wide)
         if entity in doubtful:
-            line = _edge(inside, wide + 1) & _dashes(inside, wide)
+            line = edge(inside, wide + 1) & _dashes(inside, wide)
         else:
             painted[inside] = painted[inside] * (1 - TINT) + colour * TINT
         painted[line] = colour
@@ -144,7 +144,7 @@ def _dashes(mask: BoolMask, width: int) -> BoolMask:
     return dashes
 
 
-def _edge(mask: BoolMask, width: int) -> BoolMask:
+def edge(mask: BoolMask, width: int) -> BoolMask:
     """Pixels of the mask within `width` steps of its border (the frame of the photo is not a border)."""
     inner = mask
     for _ in range(width):

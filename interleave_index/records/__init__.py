@@ -53,6 +53,7 @@ from .prompting import (
     Prompt,
     Segmented,
 )
+from .segments import Panoptic, PanopticSegment
 
 __all__ = [
     "NOWHERE",
@@ -71,6 +72,8 @@ __all__ = [
     "IngestReport",
     "Location",
     "Not",
+    "Panoptic",
+    "PanopticSegment",
     "Part",
     "PartKind",
     "Photo",

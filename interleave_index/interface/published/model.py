@@ -23,7 +23,7 @@ from torch import Tensor
 
 from ...errors import InputError
 from ...models.vision.pixel_decoder import Pyramid
-from ...records import BoolMask, Floats
+from ...records import BoolMask, Floats, Size
 from ..find import tasks
 from ..find.adapter import View, to_array
 from ..find.network import FindInterface
@@ -140,12 +140,16 @@ class PublishedModel(SeeingModel[FindNetwork]):
         return tasks.propose(self, view.pyramid, table.to(self.device))
 
     @torch.inference_mode()
-    def logits(self, view: View, table: Tensor) -> tuple[Tensor, Tensor]:
-        """(Q, K + 1) class logits and (Q, H, W) mask logits at the photo's size, of all proposals."""
+    def logits(self, view: View, table: Tensor, *, size: Size | None = None) -> tuple[Tensor, Tensor]:
+        """(Q, K + 1) class logits and (Q, H, W) mask logits of all proposals.
+
+        Args:
+            size: (height, width) of the masks, in the photo's aspect; None takes the photo's.
+        """
         proposals = self.proposals(view, table)
         if proposals.class_logits is None:
             raise TypeError("a class table gives class logits")
-        return proposals.class_logits[0], to_photo(proposals.masks[0], view)
+        return proposals.class_logits[0], to_photo(proposals.masks[0], view, size=size)
 
     # --- one mask for each thing asked --------------------------------------------------------
 

@@ -13,39 +13,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ...records import BoolMask, Floats
+from ...records import BoolMask, Floats, Panoptic, PanopticSegment
 
 LEAST_CHANCE = 0.8  # of a proposal's class, for a panoptic segment
 LEAST_KEPT = 0.8  # share of its own mask that a panoptic segment keeps beside those that claim more
 MOST_INSTANCES = 100
-
-
-@dataclass(frozen=True, slots=True)
-class PanopticSegment:
-    """One segment of a panoptic picture.
-
-    Attributes:
-        id: in the id map, from 1.
-        category: position of its class in the table.
-        thing: whether the class is countable.
-    """
-
-    id: int
-    category: int
-    thing: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Panoptic:
-    """A panoptic picture.
-
-    Attributes:
-        ids: (H, W) int32, 0 where nothing was found.
-        segments: what the ids mean.
-    """
-
-    ids: NDArray[np.int32]
-    segments: tuple[PanopticSegment, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +84,7 @@ def panoptic(
         known = stuff.get(category)
         ids[shown.cpu().numpy()] = known if known is not None else len(segments) + 1
         if known is None:
-            segments.append(PanopticSegment(len(segments) + 1, category, category in things))
+            segments.append(PanopticSegment(len(segments) + 1, category, category in things, float(scores[number])))
             if category not in things:
                 stuff[category] = len(segments)
     return Panoptic(ids, tuple(segments))

@@ -1,4 +1,5 @@
-"""`evaluate pack`, whose word may be left out; importing it makes the published benchmarks commands beside it."""
+"""`evaluate pack`, whose word may be left out; importing it makes the published benchmarks commands beside it, and
+what makes their files."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from ..service import build_interface
-from . import benchmarks, composed, show
+from . import benchmarks, composed, making, show
 from .measuring import PACK, app, files_of_index
 from .options import (
     ConfigOption,
@@ -22,7 +23,7 @@ from .options import (
     understanding_paths,
 )
 
-__all__ = ["app", "benchmarks", "composed", "pack"]
+__all__ = ["app", "benchmarks", "composed", "making", "pack"]
 
 
 @app.command(PACK)

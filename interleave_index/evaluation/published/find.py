@@ -94,6 +94,11 @@ class FindSubject(Subject):
         examples = ((Example(self._view(e.photo, GROUNDING), e.mask) for e in exemplars) for exemplars in classes)
         return self.model.example_table(examples)
 
+    def segment_vectors(self, photo: RGB, masks: Masks) -> Floats:
+        """See `Subject`."""
+        view = self._view(photo, GROUNDING)
+        return self.model.encode_examples([Example(view, mask) for mask in masks]).cpu().numpy()
+
     def segment(self, photo: RGB, table: Table, things: Collection[int]) -> Segmentation:
         """See `Subject`."""
         return segment(*self.model.logits(self._view(photo, GROUNDING), table), things)

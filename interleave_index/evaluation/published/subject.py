@@ -131,6 +131,10 @@ class Subject:
             rows.append(unit(np.mean(vectors, 0)))
         return np.stack(rows)
 
+    def segment_vectors(self, photo: RGB, masks: Masks) -> Floats:
+        """(n, D) vectors of parts of a photo, (n, H, W), at least one; to be compared with each other."""
+        return self.interface.encode_query(tuple(_entity(Exemplar(photo, mask)) for mask in masks)).entities
+
     def segment(self, photo: RGB, table: Table, things: Collection[int]) -> Segmentation:
         """Generic segmentation into the classes of a table; `things` are positions of the countable ones.
 

@@ -115,19 +115,20 @@ class PublishedModel(SeeingModel[FindNetwork]):
         return torch.cat(rows).float()
 
     @torch.inference_mode()
+    def encode_examples(self, examples: Iterable[Example]) -> Tensor:
+        """(n, D): of each the semantic vector of the proposal that its prompt selects, as a click does."""
+        return torch.stack([tasks.encode_shown(self, self.reference(example)) for example in examples])
+
+    @torch.inference_mode()
     def example_table(self, classes: Iterable[Iterable[Example]]) -> Tensor:
         """(K + 1, D) class vectors where classes are shown; background added in words.
 
-        The vector of a class is the mean of those of its examples: for each, the semantic vector of the proposal that
-        its prompt selects, as a click does.
+        The vector of a class is the mean of those of its examples.
 
         Args:
             classes: the examples of each class, one at least; read one by one, so that they may be made on the way.
         """
-        rows = []
-        for examples in classes:
-            vectors = [tasks.encode_shown(self, self.reference(example)) for example in examples]
-            rows.append(torch.stack(vectors).mean(0, keepdim=True))
+        rows = [self.encode_examples(examples).mean(0, keepdim=True) for examples in classes]
         return torch.cat([*rows, self.class_table([])])
 
     @torch.inference_mode()

@@ -16,6 +16,7 @@ from interleave_index.evaluation.published.coco import read_panoptic
 from interleave_index.evaluation.published.entity import Exemplar, InterleavedSentence, read_entities
 from interleave_index.evaluation.published.find import FindSubject
 from interleave_index.interface.calibration import Calibration
+from interleave_index.interface.published.answers import Example
 from interleave_index.interface.published.interface import PublishedFind
 from interleave_index.interface.published.model import PublishedModel
 from interleave_index.interface.published.network import PublishedNetwork
@@ -97,6 +98,16 @@ def test_every_question_is_answered_at_the_size_of_the_photo(subject: FindSubjec
         assert set(np.unique(answer.semantic)) <= {0, 1, 2}
         assert {instance.category for instance in answer.instances} <= {0, 2}
     assert subject.captions(["a dog", "white"]).shape == (2, 32)
+
+
+def test_parts_of_a_photo_have_the_vectors_of_what_a_click_there_selects(
+    subject: FindSubject, published: PublishedModel, photo: RGB
+) -> None:
+    masks = np.zeros((2, *photo.shape[:2]), bool)
+    masks[0, :20, :20], masks[1, 30:, 40:] = True, True
+    view = published.view(photo, short=640, long=1024)
+    wanted = published.encode_examples([Example(view, mask) for mask in masks]).numpy()
+    assert np.allclose(subject.segment_vectors(photo, masks), wanted, atol=1e-5) and wanted.shape == (2, 32)
 
 
 def test_masks_are_those_of_the_model_at_the_sides_of_the_task(

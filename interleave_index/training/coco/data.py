@@ -35,6 +35,7 @@ from ...records import BoolMask
 from ..examples import Example, name_expressions
 
 Masks = NDArray[np.bool_]
+MEASURED = ("val", "test")  # splits of a benchmark file that must not be trained on
 MOST_EXPRESSIONS, MOST_PROMPTS, MOST_PHRASES = 4, 9, 6
 TEMPLATES = (  # ways to ask for a class, one is drawn
     "Describe the concept of {}.",
@@ -110,7 +111,8 @@ def read_photos(
     Args:
         entity: FIND-Bench's `entity_train2017.json`, or None.
         refs, instances: as `read_refer` takes them, or None.
-        leave_out: benchmark files whose photos must not be trained on: JSON with `images`, or a list of ids.
+        leave_out: benchmark files whose photos must not be trained on: JSON with `images`, or a list of ids; of images
+            that are dealt out to splits, as Karpathy's are, those of `val` and `test`.
     Raises:
         InputError: a file is missing or of another form, or no photo is left.
     """
@@ -129,7 +131,9 @@ def _ids(path: Path) -> list[int]:
     content = read_json(path)
     try:
         rows = content["images"] if isinstance(content, dict) else content
-        return [int(one["cocoid" if "cocoid" in one else "id"] if isinstance(one, dict) else one) for one in rows]
+        named = [one if isinstance(one, dict) else {"id": one} for one in rows]
+        measured = [one for one in named if one.get("split", "test") in MEASURED]
+        return [int(one["cocoid" if "cocoid" in one else "id"]) for one in measured]
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path} names no photos, expected `images` with ids, or a list of ids") from error
 

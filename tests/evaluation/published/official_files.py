@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from interleave_index.interface.published.classes import COCO_PANOPTIC
 from tests.evaluation.published.conftest import CATEGORIES, SCENES, paint, write_coco, write_png
 
 RED, BLUE = [0, 0, 40, 0, 40, 40, 0, 40], [56, 0, 96, 0, 96, 40, 56, 40]  # of the first photo
@@ -43,7 +44,7 @@ def _write(path: Path, content: Any) -> None:
 
 
 def coco(root: Path) -> None:
-    """val2017 with its long sentences, train2017 for exemplars, a sentence a class, and RefCOCOg as FIND has it."""
+    """val2017 with its long sentences, train2017, sentences of classes, and RefCOCOg as FIND has it."""
     folder = root / "COCO"
     write_coco(folder, photos=(1, 3))
     write_coco(folder, "train2017", groups=False)
@@ -56,6 +57,10 @@ def coco(root: Path) -> None:
         {"ann_id": 1, "image_id": 1, "segmentation": [RED], "sentences": [{"raw": "Red one"}, {"raw": "left"}]},
         {"ann_id": 2, "image_id": 1, "segmentation": [BLUE], "sentences": [{"raw": "blue"}]},
     ]
+    constants = root / "FIND" / "utils" / "constants.py"
+    constants.parent.mkdir(parents=True)
+    sentences = [f"Number {n} of the classes." for n in range(len(COCO_PANOPTIC))]
+    constants.write_text(f"COCO_PANOPTIC_CLASSES = {list(COCO_PANOPTIC)}\nCOCO_DESCRIPTION = {sentences}\n")
     _write(root / "refcocog_umd_val.json", {"images": [image], "annotations": rows})
 
 

@@ -13,7 +13,8 @@ it there, and nothing here need be changed when its files and its model are know
   where nothing was published of the system, here and in the next column.
 * source: as `figures.json` has it, several by semicolons.
 
-Commands in indented blocks (training, import) are run too.
+Commands in indented blocks are run too: those that make files or train write elsewhere than the page says, and training
+is a trial, a step of a tiny interface over the files of `tests.training.coco.released`.
 """
 
 from __future__ import annotations
@@ -32,10 +33,15 @@ from interleave_index.cli import main
 from tests.evaluation.published import official_files
 from tests.evaluation.published.tiny_models import MODELS, TinyModels
 
+from tests.training.coco.released import SIDE, Released, write_released
 PAGE = Path(__file__).parents[3] / "docs" / "reproduce.md"
 COLUMNS = ["system", "files", "command", "published", "source", "here"]
 PROGRAM = "interleave-index"
 
+TRIAL = (
+    f"--size {SIDE} --steps 1 --batch 2 --width 32 --layers 1 --object-queries 4 --points 32 --set heads=4 "
+    "--set ffn=32 --set decoder_width=32 --set decoder_layers=1"
+)
 
 @dataclass(frozen=True)
 class Row:
@@ -84,9 +90,10 @@ def commands() -> list[Any]:
     found: list[Any] = []
     for command in dict.fromkeys(written):
         words = [MODELS[word].__name__ if word in MODELS else word for word in shlex.split(command)]
-        marks = [pytest.mark.slow] if tuple(words) in seen else []
+        form = tuple(words[:2] if words[1] == "train" else words)  # of pairs that are trained, one is quick
+        marks = [pytest.mark.slow] if form in seen else []
         found.append(pytest.param(command, id=f"{len(found) + 1} {words[2]}", marks=marks))
-        seen.add(tuple(words))
+        seen.add(form)
     return found
 
 
@@ -103,8 +110,18 @@ def models(folder: Path, toys: Any) -> TinyModels:
 
 
 @pytest.fixture
+@pytest.fixture(scope="module")
+def released(folder: Path, toys: Any) -> Released:
+    return write_released(folder, toys)
+
+
 def call(
-    folder: Path, models: TinyModels, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    folder: Path,
+    models: TinyModels,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> Callable[[str], list[dict[str, Any]]]:
     """Runs a command of the page; gives the reports of an evaluation."""
     monkeypatch.chdir(folder)
@@ -116,12 +133,21 @@ def call(
         for word in words:
             for name in word.split(","):
                 models.provide(name)
-        evaluates = words[0] == "evaluate"
+        evaluates = words[0] == "evaluate" and not words[1].startswith("make-")
+        more = ["--json"] if evaluates else []
+        if words[0] == "train":
+            request.getfixturevalue("released")
+            more = shlex.split(TRIAL)
+        if "--out" in words:
+            more += ["--out", str(tmp_path / "made")]
+        if "make-descriptions" not in words:  # no model takes part
+            more += ["--device", "cpu"]
         with pytest.raises(SystemExit) as end:
-            main([*words, "--device", "cpu", *(["--json"] if evaluates else [])])
+            main([*words, *more])
         out, err = capsys.readouterr()
         assert not end.value.code, err
         return json.loads(out)["benchmarks"] if evaluates else []
+        assert "--out" not in words or (tmp_path / "made").exists()
 
     return run
 

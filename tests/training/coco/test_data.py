@@ -90,6 +90,9 @@ def test_photos_of_a_benchmark_are_left_out(drawn_coco: Path, tmp_path: Path) ->
     (tmp_path / "ids.json").write_text("[5]")
     found = read_photos(drawn_coco, leave_out=[tmp_path / "refcocog.json", tmp_path / "ids.json"])
     assert found.ids() == [1, 4, 6, 7, 8]
+    splits = [{"cocoid": n, "split": kind} for n, kind in ((1, "test"), (2, "val"), (3, "train"), (4, "restval"))]
+    (tmp_path / "karpathy.json").write_text(json.dumps({"images": splits}))
+    assert read_photos(drawn_coco, leave_out=[tmp_path / "karpathy.json"]).ids() == [3, 4, 5, 6, 7, 8]
     (tmp_path / "ids.json").write_text("[1, 2, 3, 4, 5, 6, 7, 8]")
     with pytest.raises(InputError, match="no photo left"):
         read_photos(drawn_coco, leave_out=[tmp_path / "ids.json"])

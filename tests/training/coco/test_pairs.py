@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from interleave_index.errors import ConfigError, InputError, WeightsMissing
 from interleave_index.evaluation.published import Run, generic, grounding, subject_of
@@ -22,67 +21,18 @@ from interleave_index.interface.published.importing import import_checkpoint
 from interleave_index.interface.published.pair import Pair, TrainedNetwork, load_pair
 from interleave_index.interface.published.parts import language_of, vision_of
 from interleave_index.interface.registry import load
-from interleave_index.models.vision.davit import Davit, DavitSizes
-from interleave_index.models.vision.focal import FocalSizes, focal_backbone
-from interleave_index.models.vision.pixel_decoder import PixelDecoder
-from interleave_index.models.vision.sam_vit import SamBackbone, SamSizes
 from interleave_index.training.coco import run as module
 from interleave_index.training.coco.run import run
 from interleave_index.training.coco.settings import coco_settings
+from interleave_index.training.loop import update
+from tests.training.coco.released import SIDE, Released, write_released
 
-SPLIT, SIDE, STEPS = "train2017", 96, 20
-FOCAL = FocalSizes("focal_dw", 16, (1, 1, 1, 1), 2)
-DAVIT = DavitSizes(widths=(32, 32, 32, 64), depths=(1, 1, 1, 1), kernels=(7, 3, 3, 3))
-SAM = SamSizes(width=32, depth=2, heads=2, inner=64, patch=16, window=3, whole=(1,), image_size=SIDE)
-
-
-@dataclass(frozen=True)
-class Released:
-    """Files as others give them out, tiny: X-Decoder, SAM, Florence-2, a LLaMA, and CLIP's tokenizer."""
-
-    xdecoder: Path
-    sam: Path
-    florence: Path
-    llama: Path
-    clip: Path
-
-    def of(self, name: str) -> dict[str, str]:
-        """Settings of a pair by its name, such as `sam-llama`."""
-        vision, language = name.split("-")
-        words = {"language": str(self.xdecoder), "tokenizer": str(self.clip)}
-        return {"vision": str(getattr(self, vision))} | (
-            words if language == "unicl" else {"language": str(self.llama)}
-        )
+SPLIT, STEPS = "train2017", 20
 
 
 @pytest.fixture(scope="module")
 def released(tmp_path_factory: pytest.TempPathFactory, toys: Any) -> Released:
-    folder = tmp_path_factory.mktemp("released")
-    torch.manual_seed(0)
-    decoder = PixelDecoder(FOCAL.channels, 32, heads=4, ffn=64, layers=1)
-    tower = {f"{toys.LANGUAGE}{name}": value for name, value in toys.unicl_network().state_dict().items()}
-    state = _named(focal_backbone(FOCAL), "backbone.") | _named(decoder, "sem_seg_head.pixel_decoder.") | tower
-    torch.save(state, folder / "xdecoder_focalt_last.pt")
-    sam = {k: v for k, v in _named(SamBackbone(SAM), "image_encoder.").items() if ".neck." not in k}
-    own = {"image_encoder.neck.0.weight": torch.ones(4, 32, 1, 1), "mask_decoder.iou_token.weight": torch.ones(1, 4)}
-    torch.save(sam | own, folder / "sam_vit_b.pth")
-    florence = {k: v.half() for k, v in _named(Davit(DAVIT), "vision_tower.").items()}
-    save_file(florence | {"image_projection": torch.ones(2, 2)}, folder / "florence.safetensors")
-    toys.llama_state(folder / "llama")
-    (folder / "clip").mkdir()
-    toys.clip_tokenizer().save(str(folder / "clip" / "tokenizer.json"))
-    return Released(
-        folder / "xdecoder_focalt_last.pt",
-        folder / "sam_vit_b.pth",
-        folder / "florence.safetensors",
-        folder / "llama",
-        folder / "clip",
-    )
-
-
-def _named(network: torch.nn.Module, prefix: str) -> dict[str, torch.Tensor]:
-    """Its state dict with no tensor left constant, as if it had been trained."""
-    return {prefix + name: value + 0.1 * torch.randn_like(value) for name, value in network.state_dict().items()}
+    return write_released(tmp_path_factory.mktemp("released"), toys)
 
 
 def _train(coco: Path, out: Path, **more: Any) -> list[float]:
@@ -111,8 +61,6 @@ def _train(coco: Path, out: Path, **more: Any) -> list[float]:
     def watched(optimiser: Any, losses: dict[str, torch.Tensor], *others: Any) -> dict[str, float]:
         sums.append(sum(float(value.detach()) for value in losses.values()))
         return update(optimiser, losses, *others)
-
-    from interleave_index.training.loop import update
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "update", watched)
@@ -218,7 +166,7 @@ def test_files_that_are_not_what_was_asked_for_are_named(released: Released, dra
         vision_of(Pair("sam-b", "find-mini", vision_weights=str(tmp_path / "nowhere.pt")))
     with pytest.raises(ConfigError, match="davit-d3 has no weights"):
         vision_of(Pair("davit-d3", "find-mini"))
-    with pytest.raises(InputError, match=r"sam_vit_b\.pth holds no UniCL tower"):
+    with pytest.raises(InputError, match=r"sam_vit_b_01ec64\.pth holds no UniCL tower"):
         language_of(Pair("find-mini", str(released.sam), tokenizer=str(released.clip)), "cpu")
     with pytest.raises(WeightsMissing, match=r"brings no tokenizer; name the folder of CLIP's by --tokenizer"):
         language_of(Pair("find-mini", str(released.xdecoder)), "cpu")

@@ -32,8 +32,8 @@ import pytest
 from interleave_index.cli import main
 from tests.evaluation.published import official_files
 from tests.evaluation.published.tiny_models import MODELS, TinyModels
-
 from tests.training.coco.released import SIDE, Released, write_released
+
 PAGE = Path(__file__).parents[3] / "docs" / "reproduce.md"
 COLUMNS = ["system", "files", "command", "published", "source", "here"]
 PROGRAM = "interleave-index"
@@ -109,12 +109,12 @@ def models(folder: Path, toys: Any) -> TinyModels:
     return TinyModels(folder / "models", folder, toys)
 
 
-@pytest.fixture
 @pytest.fixture(scope="module")
 def released(folder: Path, toys: Any) -> Released:
     return write_released(folder, toys)
 
 
+@pytest.fixture
 def call(
     folder: Path,
     models: TinyModels,
@@ -146,8 +146,8 @@ def call(
             main([*words, *more])
         out, err = capsys.readouterr()
         assert not end.value.code, err
-        return json.loads(out)["benchmarks"] if evaluates else []
         assert "--out" not in words or (tmp_path / "made").exists()
+        return json.loads(out)["benchmarks"] if evaluates else []
 
     return run
 

@@ -11,7 +11,7 @@ Before any other character it is itself. The whole grammar, with examples, is in
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
@@ -23,6 +23,17 @@ from .terms import KINDS, checked, checked_term, is_undecoded, keys, undecoded_w
 _SPECIAL = "[]\\^#:"
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _DIGITS = re.compile(r"[0-9]{1,18}")
+_MARK = re.compile(r"\s*#\w+=")
+_BETWEEN_MARKS = re.compile(r"\s+(?=#\w+=)")
+
+
+def is_mark(word: str) -> bool:
+    """Whether a word stands for a mark on the picture that is looked at.
+
+    >>> is_mark("#point=40,60"), is_mark("#1 dog")
+    (True, False)
+    """
+    return _MARK.match(word) is not None
 
 
 class Query:
@@ -67,6 +78,23 @@ class Query:
         (Entity(text='a dog', weight=1.0), 'on a beach')
         """
         return cls(*_Parser(text).parts())
+
+    @classmethod
+    def on_picture(cls, words: Iterable[str], source: str) -> Query:
+        """Read words of which some are marks on one picture: ``#point=40,60;-5,6``, ``#box=…`` or ``#mask=…``.
+
+        Args:
+            words: joined by blanks as a query; one that begins with such a mark is a part of the picture.
+            source: path or URL of the picture.
+        Raises:
+            as `parse`, with the column in the query that the words stand for.
+
+        >>> str(Query.on_picture(["#point=40,60;-5,6", "[a mug]"], "kitchen.jpg"))
+        '[image:kitchen.jpg#point=40,60;-5,6] [a mug]'
+        """
+        name = written(Picture(source))[1:-1]
+        pieces = [piece for word in words for piece in _BETWEEN_MARKS.split(word)]
+        return cls.parse(" ".join(f"[{name}{piece.strip()}]" if is_mark(piece) else piece for piece in pieces))
 
     @property
     def entities(self) -> tuple[Term, ...]:

@@ -735,6 +735,17 @@ def build_interface(config: Config) -> Interface:
     return load(settings.pop("interface"), **settings)
 
 
+def build_marker(config: Config) -> Interface | None:
+    """What masks marks on photos, where `models.interface` names a segmenter such as SAM, and no interface; else None.
+
+    Raises:
+        WeightsMissing, BackendMissing, ModelError: it cannot be built.
+    """
+    from .interface.registry import load_marker
+
+    return load_marker(user_path(config.models.interface), device=config.models.device)
+
+
 def build_segmenter(config: Config, classes: Sequence[SegmentClass] | None = None) -> Segmenter:
     """What segments whole photos by the model that the settings name, which may also be a universal segmenter.
 

@@ -270,3 +270,49 @@ def test_any_string_is_refused_with_a_column_or_reads_back(text):
     except EmptyQuery:
         return
     assert Query.parse(str(query)) == query
+
+
+# --- marks on the picture that is looked at --------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        (["#point=40,60;-5,6"], (Picture("a b.jpg", points=((40, 60),), background=((5, 6),)),)),
+        (["#box=1,2,30,40"], (Picture("a b.jpg", box=(1, 2, 30, 40)),)),
+        (["#mask=my stroke.png"], (Picture("a b.jpg", mask="my stroke.png"),)),
+        (
+            ["#point=1,2 #point=3,4", "  #box=0,0,5,5"],
+            (
+                Picture("a b.jpg", points=((1, 2),)),
+                Picture("a b.jpg", points=((3, 4),)),
+                Picture("a b.jpg", box=(0, 0, 5, 5)),
+            ),
+        ),
+        (["[a mug]", "#point=1,2"], (Entity("a mug"), Picture("a b.jpg", points=((1, 2),)))),
+        (["a", "dog"], ("a dog",)),
+        (["#1", "dog"], ("#1 dog",)),
+    ],
+)
+def test_marks_without_brackets_are_parts_of_the_picture(words, wanted):
+    assert Query.on_picture(words, "a b.jpg") == Query(*wanted)
+
+
+def test_names_with_characters_of_the_grammar_stay_whole():
+    for name in ("a#1.jpg", "[x].jpg", "a^2.jpg", "https://example.org/a.jpg?x=1#y"):
+        assert Query.on_picture(["#point=1,2"], name) == Query(Picture(name, points=((1, 2),)))
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("#pint=1,2", "unknown #pint"),
+        ("#point=1", "is not 2 numbers"),
+        ("#point=-1,2", "background points only"),
+        ("#box=5,5,1,1", "x0 < x1"),
+    ],
+)
+def test_a_mark_that_is_none_is_said_where_it_stands(word, said):
+    with pytest.raises(QueryError, match=said) as error:
+        Query.on_picture([word], "a.jpg")
+    assert error.value.column == len("[image:a.jpg#")

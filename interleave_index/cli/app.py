@@ -32,7 +32,9 @@ SEARCHES = examples(
     "search 'the harbour of [Visby]' --target texts",
 )
 GROUNDINGS = examples(
-    "ground kitchen.jpg '[a mug] beside [a plate]'", "ground 12 '[image:mug.jpg]' --html kitchen.html"
+    "ground kitchen.jpg '[a mug] beside [a plate]'",
+    "ground 12 '[image:mug.jpg]' --html kitchen.html",
+    "ground kitchen.jpg '#point=310,220;-40,60'",
 )
 SEGMENTS = examples(
     "segment ~/Pictures --out segments", "segment kitchen.jpg --classes classes.txt --out kitchen --model find-mini"

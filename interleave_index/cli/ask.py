@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from functools import partial
@@ -12,12 +12,12 @@ from typing import Annotated, Any, NamedTuple
 import typer
 
 from ..config import Config
-from ..errors import IndexNotFound
-from ..grammar import Query
+from ..errors import IndexNotFound, InputError
+from ..grammar import Query, is_mark
 from ..interface.protocol import Interface
 from ..paths import user_path
 from ..records import RGB, Answer, Hit, Photo
-from ..service import Index, build_interface, ground_picture, load_picture
+from ..service import Index, build_interface, build_marker, ground_picture, load_picture
 from . import served, show
 from .heat import HeatMaps
 from .options import (
@@ -157,7 +157,7 @@ def search(
         answer = served.search(place, effective, asked, filters, options)
     if answer is None:
         with Index.open(place, config=effective) as found:
-            outputs = Outputs(html, heatmap, overwrite, found.owns)
+            outputs = Outputs(html, heatmap, overwrite, protected=found.owns)
             reranks = bool(effective.query.rerank if rerank is None else rerank)
             with _rerank_progress(shown=reranks) as progress:
                 answer = found.search(
@@ -220,7 +220,13 @@ def _files_to_show(answer: Answer) -> list[Path]:
 
 def ground(
     photo: Annotated[str, typer.Argument(metavar="PHOTO", help="A picture file, a URL, or an indexed photo's id.")],
-    query: QueryWords,
+    query: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="QUERY",
+            help="Words and parts as for search, or marks on this photo such as #point=40,60;-5,6.",
+        ),
+    ],
     index: IndexOption = None,
     config: ConfigOption = None,
     model: ModelOption = None,
@@ -230,12 +236,15 @@ def ground(
     offline: OfflineOption = None,
     html: HtmlOption = None,
     heatmap: HeatmapOption = None,
+    masks: Annotated[
+        Path | None, typer.Option("--masks", metavar="DIR", help="Write a PNG an entity, and the photo painted.")
+    ] = None,
     overwrite: OverwriteOption = False,
     no_server: NoServerOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Mask what each part of a query means in one photo. Any picture file will do; no index is needed."""
-    asked, named = Query.parse(" ".join(query)), photo_argument(photo)
+    named = photo_argument(photo)
     folder, effective = settings(
         index,
         config,
@@ -245,17 +254,31 @@ def ground(
         models_grounders=grounders,
         models_offline=offline,
     )
+    asked = _asked_of(query, named, folder, effective)
     hit = None
-    if not (no_server or html or heatmap):
+    if not (no_server or html or heatmap or masks):
         hit = served.ground(folder, effective, named, asked)
     if hit is None:
-        outputs = OutputOptions(html, heatmap, overwrite)
+        outputs = OutputOptions(html, heatmap, overwrite, masks)
         hit = _ground_here(folder, effective, named, asked, outputs, index_is_named=index is not None)
     show.emit_notes(hit.notes)
     if as_json:
         show.emit_json(hit.to_json())
     else:
         show.emit_grounding(hit)
+
+
+def _asked_of(words: Sequence[str], photo: int | str, folder: Path | str, config: Config) -> Query:
+    """The query; marks without brackets are parts of the photo itself."""
+    if not any(is_mark(word) for word in words):
+        return Query.parse(" ".join(words))
+    if isinstance(photo, str):
+        return Query.on_picture(words, photo)
+    with Index.open(folder, config=config) as found:
+        path = found.photo(photo).path
+    if path is None or not Path(path).is_file():
+        raise InputError(f"the file of photo {photo} is not there, expected it for marks on it; connect its disk")
+    return Query.on_picture(words, path)
 
 
 def _ground_here(
@@ -268,9 +291,10 @@ def _ground_here(
     index_is_named: bool,
 ) -> Hit:
     """Look at a photo in this process, by the index if there is one."""
+    marker = build_marker(config)
     try:
-        with Index.open(folder, config=config) as found:
-            checked = Outputs(*outputs, found.owns)
+        with Index.open(folder, config=config, interface=marker) as found:
+            checked = Outputs(*outputs, protected=found.owns)
             hit = found.ground(photo, query)
             interface = partial(getattr, found, "interface")
             checked.write(_alone(hit, query), query, interface, found.pixels, found.load_picture, named=True)
@@ -279,44 +303,52 @@ def _ground_here(
         if index_is_named or isinstance(photo, int):
             raise
     checked = Outputs(*outputs)
-    built, load = build_interface(config), partial(load_picture, config=config)
+    built, load = marker or build_interface(config), partial(load_picture, config=config)
     hit = ground_picture(photo, query, config=config, interface=built)  # a picture file needs no index
     checked.write(_alone(hit, query), query, lambda: built, lambda _: load(photo), load, named=True)
     return hit
 
 
 class OutputOptions(NamedTuple):
-    """The options about the page and the heat maps, as they were given."""
+    """The options about what is written, as they were given."""
 
     page: Path | None
     heatmap: Path | None
     overwrite: bool
+    masks: Path | None
 
 
 class Outputs:
-    """The page and the heat maps that a command was asked for, checked before anything is searched.
+    """The page, heat maps and masks that a command was asked for, checked before anything is searched.
 
     Args:
         page: file of the page, or None.
         heatmap: folder of the heat maps, or None.
         overwrite: whether files that are there may be written over.
+        masks: folder of the masks, or None.
         protected: whether a path must not be written.
     Raises:
         InputError: one of them must not be written.
     """
 
     def __init__(
-        self, page: Path | None, heatmap: Path | None, overwrite: bool, protected: Callable[[Path], bool] | None = None
+        self,
+        page: Path | None,
+        heatmap: Path | None,
+        overwrite: bool,
+        masks: Path | None = None,
+        protected: Callable[[Path], bool] | None = None,
     ) -> None:
-        self._page, self._heatmap, self._overwrite = page, heatmap, overwrite
-        if page is not None or heatmap is not None:
+        self._page, self._heatmap, self._masks, self._overwrite = page, heatmap, masks, overwrite
+        folders = [folder for folder in (heatmap, masks) if folder is not None]
+        if page is not None or folders:
             from ..export.outputs import check_distinct, check_folder, check_output
 
-            check_distinct([page, heatmap])
+            check_distinct([page, *folders])
             if page is not None:
                 check_output(page, overwrite=overwrite, protected=protected)
-            if heatmap is not None:
-                check_folder(heatmap, protected=protected)
+            for folder in folders:
+                check_folder(folder, protected=protected)
 
     def write(
         self,
@@ -343,6 +375,11 @@ class Outputs:
             heat = HeatMaps(self._heatmap, interface(), query, load_pixels, load, self._overwrite)
             for hit in answer:
                 heat(hit)
+        if self._masks is not None:
+            from ..export.masks import write_masks
+
+            for file in write_masks(answer, self._masks, load_pixels=load_pixels, overwrite=self._overwrite):
+                show.note(f"mask written to {file}")
         if self._page is None:
             return
         from ..export.asked import query_pictures

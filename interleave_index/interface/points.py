@@ -32,6 +32,7 @@ from ..records import (
 from .calibration import Calibration
 from .latest import OfLatestQuery
 from .protocol import Capabilities, InspectedPhoto, Interface, TextReading
+from .segmenter import by_segmenter
 
 AROUND = 0.1  # of a marked part's box, shown to detectors around it
 
@@ -87,6 +88,11 @@ class PointsInterface(Interface):
     def inspect(self, photo: RGB) -> InspectedPhoto:
         """See `Interface.inspect`."""
         return self._inner.inspect(photo)
+
+    def interact(self, photo: RGB, parts: Sequence[ResolvedPart]) -> list[GroundedMask]:
+        """See `Interface.interact`: the segmenter is shown the marks as they are; without one, the inner interface."""
+        segmenter = self._grounders().segmenter
+        return self._inner.interact(photo, parts) if segmenter is None else by_segmenter(segmenter, photo, parts)
 
     def ground(self, photo: RGB, query: ResolvedQuery) -> list[GroundedMask]:
         """See `Interface.ground` and `ground_targets`: a thing that a model judged absent has a mask without pixels.

@@ -26,6 +26,7 @@ from ..records import (
     Space,
 )
 from .calibration import Calibration
+from .marked import by_masks
 
 SHOWN_CUT = 60  # characters of what lies beyond, in a note
 
@@ -185,6 +186,18 @@ class Interface(Protocol):
 
     def ground(self, photo: RGB, query: ResolvedQuery) -> list[GroundedMask]:
         """A second, exact look at one photo: at least one mask for every entity (negatives not counted)."""
+
+    def interact(self, photo: RGB, parts: Sequence[ResolvedPart]) -> list[GroundedMask]:
+        """What marks on a photo mean: one mask for each part, numbered by position, all of them present.
+
+        Here the stored region that the marks mean, see `marked.meant_by`.
+
+        Args:
+            photo: (H, W, 3) uint8, upright.
+            parts: marked in this very photo.
+        """
+        (encoding,) = self.encode_photos([photo])
+        return by_masks(parts, [mask.decode() for mask in encoding.masks], encoding.scores)
 
     def inspect(self, photo: RGB) -> InspectedPhoto:
         """All that is known of one photo (H, W, 3) uint8, upright: what an ingest would store, or more."""

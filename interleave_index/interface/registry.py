@@ -387,6 +387,26 @@ def load(
     return PointsInterface(interface, lambda: _load_grounders(helpers, device))
 
 
+def load_marker(name: str, *, device: str = "auto") -> Interface | None:
+    """What masks marks on a photo, where the name is that of a segmenter and of nothing else; None for other models.
+
+    Args:
+        name: an interface such as ``find-mini``, or a folder or pulled model of `models.segmenters.table`.
+    Raises:
+        WeightsMissing, ModelError, BackendMissing: it cannot be built.
+    """
+    from ..models.segmenters.table import proposing_part
+
+    model = find(name)
+    part = proposing_part(str(model.config.get("model_type")))
+    if part is None:
+        return None
+    from .segmenter import SegmenterInterface
+
+    device = torch_device(device)
+    return SegmenterInterface(name, part.build(model.folder, device=device), device=device)
+
+
 def _load_grounders(names: list[str], device: str) -> Grounders:
     from ..models.segmenters.grounders import load_grounders
 

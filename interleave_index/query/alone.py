@@ -7,7 +7,7 @@ import numpy as np
 from ..grammar import Query
 from ..interface.protocol import Interface
 from ..records import RGB, EntityHit, Grounding, Hit, Photo
-from .ground import AskedPart, ground_exact
+from .ground import AskedPart, ground_exact, look_at
 from .pixels import LoadPicture
 from .resolve import resolve, whole_text
 
@@ -34,6 +34,6 @@ def ground_alone(interface: Interface, rgb: RGB, query: Query, photo: Photo, loa
         EntityHit(one.part.label, one.part.kind, False, one.part.weight, 0.0, Grounding("none", False, 0.0), ())
         for one in asked
     ]
-    hits = ground_exact(photo, blank, asked, interface.ground(rgb, looked_for))
+    hits = ground_exact(photo, blank, asked, look_at(interface, rgb, looked_for))
     share = float(np.mean([hit.grounding.present for hit in hits])) if hits else 0.0
     return Hit(1, photo, share, share, hits)

@@ -9,9 +9,11 @@ whole photo as its region. Negatives show the region that spoke against the phot
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import numpy as np
 
 from ..geometry import box_rle, resize_rle
 from ..grounding.instances import MARGIN, MOST_INSTANCES, rank_regions, select_instances
@@ -26,12 +28,14 @@ from ..records import (
     Photo,
     Region,
     ResolvedPart,
+    ResolvedQuery,
     Rle,
     region_id,
 )
 from .score import NO_EVIDENCE
 
 if TYPE_CHECKING:
+    from ..interface.protocol import Interface
     from .context import QueryContext
 
 
@@ -108,7 +112,30 @@ def ground_photo(
             f"neither the original nor the thumbnail of photo {photo.id} is left; its stored regions are shown"
         )
         return hits
-    return ground_exact(photo, hits, asked, context.interface.get().ground(rgb, context.grounded))
+    return ground_exact(photo, hits, asked, look_at(context.interface.get(), rgb, context.grounded))
+
+
+def look_at(interface: Interface, rgb: RGB, parts: ResolvedQuery) -> list[GroundedMask]:
+    """The masks of every entity in one photo, numbered by entity: what is marked in this very photo is asked as marks.
+
+    Args:
+        rgb: (H, W, 3) uint8, upright.
+        parts: the query; in one that is all marks nothing else is looked for.
+    """
+    entities = [part for part in parts if part.role == "entity"]
+    marked = [n for n, part in enumerate(entities) if part.prompt is not None and _shows(part, rgb)]
+    masks: list[GroundedMask] = []
+    if len(marked) < len(entities):
+        masks = [mask for mask in interface.ground(rgb, parts) if mask.entity not in marked]
+    if marked:
+        answers = interface.interact(rgb, [entities[number] for number in marked])
+        masks += [replace(answer, entity=marked[answer.entity]) for answer in answers]
+    return masks
+
+
+def _shows(part: ResolvedPart, rgb: RGB) -> bool:
+    """Whether the picture of a part is this photo."""
+    return part.photo is rgb or (part.photo is not None and np.array_equal(part.photo, rgb))
 
 
 def ground_stored(

@@ -15,7 +15,8 @@ import numpy as np
 
 from ..errors import InputError, ShapeError
 from ..geometry import box_mask, point_mask, resize_mask
-from ..records import RGB, BoolMask, Photo, Picture
+from ..grounding.points import farthest_points
+from ..records import RGB, BoolMask, Photo, Picture, Prompt
 from ..regular import open_regular, sha256_of
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ POINT_RADIUS = 0.01  # of the longer side: a point marks what a fingertip would
 SMALLEST_RADIUS = 1.5  # pixels
 ORIENTATION = 0x0112  # EXIF
 ROUNDING = 1.0  # pixels that a box may reach out of its picture: tools round differently
+STROKE_POINTS, STROKE_PIXELS = 8, 1000  # points that stand for a stroke, and pixels of it that are looked at for them
 ASPECT_TOLERANCE = 0.02  # of a mask whose size is not that of its picture
 
 
@@ -121,6 +123,26 @@ def marked(picture: Picture, photo: RGB, load_picture: LoadPicture) -> tuple[Boo
     if picture.mask is None:
         return None, None
     return _something(_mask_of(picture.mask, size, name, load_picture), "mask", name), None
+
+
+def prompt_of(picture: Picture, mask: BoolMask) -> Prompt:
+    """How a part is marked, as a promptable segmenter takes it: its points, its box, or points along a stroke.
+
+    Args:
+        picture: the part.
+        mask: (H, W) of the marked pixels, as `marked` gives it.
+    """
+    if picture.box is not None:
+        return Prompt(np.zeros((0, 2), np.float32), np.zeros(0, np.int8), picture.box)
+    if picture.points:
+        points = np.array([*picture.points, *picture.background], np.float32)
+        labels = np.repeat(np.array([1, 0], np.int8), [len(picture.points), len(picture.background)])
+        return Prompt(points, labels)
+    pixels = np.argwhere(mask)
+    pixels = pixels[:: 1 + len(pixels) // STROKE_PIXELS]
+    middle = pixels[len(pixels) // 2][None]
+    along = farthest_points(pixels, middle, STROKE_POINTS)
+    return Prompt((along[:, ::-1] + 0.5).astype(np.float32), np.ones(len(along), np.int8))
 
 
 def _mask_of(given: str | Path | BoolMask, size: tuple[int, int], name: str, load_picture: LoadPicture) -> BoolMask:

@@ -32,7 +32,7 @@ from ..records import (
     Term,
 )
 from ..terms import label
-from .pixels import LoadPicture, PixelCache, indexed_pixels, marked
+from .pixels import LoadPicture, PixelCache, indexed_pixels, marked, prompt_of
 
 if TYPE_CHECKING:
     from ..storage.rows import StoredVectors
@@ -150,6 +150,7 @@ def _part(part: str | Term | Not, look_up: _References, load_picture: LoadPictur
             mask=mask,
             background=background,
             weight=term.weight,
+            prompt=None if mask is None else prompt_of(term, mask),
         )
     pixels, inside = look_up.pixels(term)
     return ResolvedPart(

@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias
 
 from ..errors import InputError
 from .encodings import RGB, BoolMask, Box, Floats
+from .prompting import Prompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +114,8 @@ class ResolvedPart:
         background: (H, W) bool of background points, or None.
         vector: (D,) float32 stored embedding when the part is already indexed, else None.
         weight: of the entity in the score.
+        prompt: how a user marked the part, as a promptable segmenter takes it; None for what nobody marked: text, whole
+            pictures and stored regions.
     """
 
     role: Literal["caption", "entity", "negative"]
@@ -123,6 +126,7 @@ class ResolvedPart:
     background: BoolMask | None = None
     vector: Floats | None = None
     weight: float = 1.0
+    prompt: Prompt | None = None
 
 
 ResolvedQuery: TypeAlias = tuple[ResolvedPart, ...]

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from interleave_index.interface.toy import ToyInterface
 
@@ -267,6 +268,56 @@ def test_a_photo_named_by_hand_is_unsure_at_worst_and_never_judged_as_a_hit(run,
     assert status == 0 and "✗" not in out and "not there" not in out
     for word in ("below", "nearest", "matches", "not there", "cut-off"):
         assert word not in page, word
+
+
+def test_marks_on_a_photo_are_masked_and_written(run, drawn_photos, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("INTERLEAVE_INDEX", str(tmp_path / "none"))
+    photo = drawn_photos.red_disc_and_blue_square
+    words = ("ground", photo.path, "#point=90,50;-30,48", "#box=8,26,52,70", "--model", "toy", "--no-server")
+    status, out, err = run(*words, "--json", "--masks", "masks", "--html", "page.html")
+    hit = json.loads(out)
+    assert status == 0 and [entity["kind"] for entity in hit["entities"]] == ["region", "region"]
+    assert {entity["grounding"]["rung"] for entity in hit["entities"]} == {"marked"}
+    assert all(entity["grounding"]["probability"] == 1 for entity in hit["entities"])
+    files = sorted(file.name for file in (tmp_path / "masks").iterdir())
+    assert len(files) == 3 and files[-1].endswith("painted.jpg") and err.count("mask written to") == 3
+    for file, colour in zip(files, ("blue", "red"), strict=False):
+        assert np.array_equal(np.array(Image.open(tmp_path / "masks" / file)) > 0, photo.masks[colour])
+    assert (tmp_path / "page.html").is_file()
+    status, _, err = run(*words, "--masks", "masks")
+    assert status == 1 and "exists already" in err
+    assert run(*words, "--masks", "masks", "--overwrite")[0] == 0
+
+
+def test_marks_on_an_indexed_photo_named_by_its_id(run, index, drawn_photos):
+    photo = drawn_photos.green_square
+    number = json.loads(run("ground", photo.path, "green", "--json")[1])["photo_id"]
+    status, out, _ = run("ground", number, "#point=50,40", "--json")
+    (entity,) = json.loads(out)["entities"]
+    assert status == 0 and entity["grounding"]["rung"] == "marked"
+    assert entity["regions"][0]["box"] == [30, 20, 80, 70]
+
+
+def test_a_segmenter_as_the_model_masks_marks_and_says_that_it_reads_no_words(run, index, drawn_photos, tmp_path):
+    pytest.importorskip("transformers")
+    from tests.models import tiny_prompted
+
+    folder = tiny_prompted.sam2(tmp_path / "sam2")
+    photo = drawn_photos.green_square
+    status, out, _ = run("ground", photo.path, "#point=50,40", "--model", folder, "--json", "--no-server")
+    assert status == 0 and json.loads(out)["entities"][0]["grounding"]["rung"] == "marked"
+    status, _, err = run("ground", photo.path, "green", "--model", folder, "--no-server")
+    assert status == 1 and "reads no words" in err and err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [("#pint=1,2", "unknown #pint"), ("#point=500,2", "is outside picture"), ("#mask=none.png", "none.png")],
+)
+def test_marks_that_cannot_be_are_said_in_one_line(run, index, drawn_photos, word, said):
+    status, _, err = run("ground", drawn_photos.red_disc.path, word, "--no-server")
+    assert status == 1 and said in err and err.count("\n") == 1
 
 
 # --- tending ---------------------------------------------------------------------------------

@@ -8,9 +8,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from interleave_index.evaluation.library import as_it_is
 from interleave_index.geometry import box_mask, box_of, encode_rle, mask_iou
-from interleave_index.query.ground import AskedPart, StoredRegions, ground_exact, ground_stored
-from interleave_index.records import BoolMask, GroundedMask, Photo, ResolvedPart, region_id
+from interleave_index.grammar import Query
+from interleave_index.interface.toy import ToyInterface
+from interleave_index.query.ground import AskedPart, StoredRegions, ground_exact, ground_stored, look_at
+from interleave_index.query.resolve import resolve
+from interleave_index.records import BoolMask, Entity, GroundedMask, Photo, Picture, ResolvedPart, region_id
 
 PHOTO = Photo(id=5, path=None, width=80, height=40)
 AXES = np.eye(2, dtype=np.float32)
@@ -195,3 +199,36 @@ def test_a_picture_whose_pixels_are_lost_is_not_looked_for_by_its_name():
 def test_an_entity_that_the_look_did_not_find_keeps_its_stored_region():
     before = ground_stored(PHOTO, stored(0.9), [asked()])
     assert ground_exact(PHOTO, before, [asked()], []) == before
+
+
+# --- marks on the photo itself ---------------------------------------------------------------
+
+
+def parts_of(*terms):
+    return resolve(Query(*terms), None, 0, as_it_is).parts
+
+
+def test_what_is_marked_in_this_very_photo_is_what_lies_under_the_marks(drawn_photos):
+    """The disc is red in both photos, and in each its own one is meant; words beside it are looked for as ever."""
+    photo, other = drawn_photos.red_disc_and_blue_square, drawn_photos.red_disc
+    on_photo = Picture(photo.rgb.copy(), points=((100, 50),))
+    on_other = Picture(other.rgb, points=((60, 50),))
+    found = look_at(ToyInterface(), photo.rgb, parts_of(Entity("red"), on_photo, on_other, "on white"))
+    by_entity = {mask.entity: mask for mask in found}
+    assert sorted(by_entity) == [0, 1, 2] and len(found) == 3
+    for entity, colour in enumerate(("red", "blue", "red")):
+        assert mask_iou(by_entity[entity].mask.decode(), photo.masks[colour]) > 0.98
+    assert [by_entity[entity].rung for entity in range(3)] == ["", "marked", ""]
+    assert [by_entity[entity].present for entity in range(3)] == [None, True, None]
+
+
+def test_a_query_of_marks_alone_looks_for_nothing(drawn_photos, monkeypatch):
+    monkeypatch.delattr(ToyInterface, "ground")
+    photo = drawn_photos.red_disc
+    (found,) = look_at(ToyInterface(), photo.rgb, parts_of(Picture(photo.rgb, box=(28, 18, 92, 82))))
+    assert mask_iou(found.mask.decode(), photo.mask) > 0.98
+
+
+def test_a_whole_picture_that_is_this_photo_is_no_mark(drawn_photos):
+    photo = drawn_photos.red_disc
+    assert [mask.rung for mask in look_at(ToyInterface(), photo.rgb, parts_of(Picture(photo.rgb)))] == [""]

@@ -10,12 +10,13 @@ from torch import Tensor
 
 from ...geometry import unit
 from ...models.vision.pixel_decoder import Pyramid
-from ...records import RGB, BoolMask, Floats, ResolvedPart, Space
+from ...records import RGB, BoolMask, Floats, GroundedMask, ResolvedPart, Space
 from ..calibration import Calibration
 from ..find import tasks
 from ..find.adapter import FindAdapter, Regions, View
 from ..find.prompter import Sentence
 from ..find.tasks import Proposals, Reference, References
+from ..marked import grounded
 from ..protocol import Capabilities
 from .answers import Example
 from .folder import load_published, read_config
@@ -86,6 +87,18 @@ class PublishedFind(FindAdapter):
     def _reference(self, part: ResolvedPart, view: View) -> Reference:
         mask = np.ones(view.resized, bool) if part.mask is None else part.mask
         return self.model.reference(Example(view, mask, part.background))
+
+    def interact(self, photo: RGB, parts: Sequence[ResolvedPart]) -> list[GroundedMask]:
+        """See `Interface.interact`: by spatial prompts, all in one pass, as the authors do; a box is all its pixels."""
+        nothing = np.zeros(photo.shape[:2], bool)
+        marks = [nothing if part.mask is None else part.mask for part in parts]
+        beside = [nothing if part.background is None else part.background for part in parts]
+        with self._running():
+            _, (view,) = self._views([photo])
+            answer = self.model.interact(view, marks, beside if any(mask.any() for mask in beside) else None)
+            chances = answer.logits[0].sigmoid()
+        sure = [float(chance[chance > 0.5].mean()) if (chance > 0.5).any() else 0.0 for chance in chances]
+        return [grounded(number, part, answer.masks[number], sure[number]) for number, part in enumerate(parts)]
 
     def _ground_entities(
         self,

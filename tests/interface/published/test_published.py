@@ -77,7 +77,7 @@ def decoder_keys(channels):
     return {at + name: shape for name, shape in found.items()}
 
 
-@pytest.mark.parametrize(("name", "of_backbone"), [("find-focal-l", 504), ("find-focal-t", 300)])
+@pytest.mark.parametrize(("name", "of_backbone"), [("find-focal-l", 504), ("find-focal-t", 300), ("find-sam-b", 203)])
 def test_at_full_size_every_key_and_shape_is_the_published_one(name, of_backbone):
     shapes = network_shapes(PRESETS[name])
     parts = {part: {key: shape for key, shape in shapes.items() if key.startswith(part)}

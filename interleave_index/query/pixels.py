@@ -15,7 +15,6 @@ import numpy as np
 
 from ..errors import InputError, ShapeError
 from ..geometry import box_mask, point_mask, resize_mask
-from ..grounding.points import farthest_points
 from ..records import RGB, BoolMask, Photo, Picture, Prompt
 from ..regular import open_regular, sha256_of
 
@@ -138,6 +137,8 @@ def prompt_of(picture: Picture, mask: BoolMask) -> Prompt:
         points = np.array([*picture.points, *picture.background], np.float32)
         labels = np.repeat(np.array([1, 0], np.int8), [len(picture.points), len(picture.background)])
         return Prompt(points, labels)
+    from ..grounding.points import farthest_points  # brings SciPy in
+
     pixels = np.argwhere(mask)
     pixels = pixels[:: 1 + len(pixels) // STROKE_PIXELS]
     middle = pixels[len(pixels) // 2][None]

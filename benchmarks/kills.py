@@ -30,6 +30,7 @@ from typing import Any
 from PIL import Image, ImageDraw
 
 from interleave_index import Config, Index
+from interleave_index.errors import InterleaveError
 from interleave_index.interface.toy import COLOURS, DIM, ToyInterface
 from interleave_index.records import Space
 from interleave_index.storage.backup import restore_backup
@@ -320,7 +321,9 @@ def failed_checks(place: Path) -> list[str]:
 
 
 def in_child(function: Callable[[Path], Any], place: Path, kill_after: float | None = None) -> tuple[str, Any, float]:
-    """Run a function in a process of its own: (``done``, its value), (``killed``, None) or (``error``, words); seconds.
+    """Run a function in a process of its own; gives what became of it, a value, and seconds.
+
+    It is ``done`` with its value, ``killed``, ``refused`` with the words of an error of this program, or in ``error``.
 
     The process of this program opens no index itself: threads of FAISS do not outlive a fork.
     """
@@ -330,6 +333,8 @@ def in_child(function: Callable[[Path], Any], place: Path, kill_after: float | N
         os.setsid()
         try:
             send.send(("done", function(place)))
+        except InterleaveError as error:
+            send.send(("refused", str(error)))
         except BaseException as error:
             send.send(("error", f"{type(error).__name__}: {error}"))
 
@@ -360,25 +365,25 @@ class Points:
         folder = scratch / name.replace(" ", "-")
         self._place, self._kept = folder / "place", folder / "kept"
         self._place.mkdir(parents=True)
-        _expect(in_child(make, self._place))
+        expect(in_child(make, self._place))
         self._place.rename(self._kept)
         self._begin_anew()
-        *_, self.seconds = _expect(in_child(self._do, self._place))
-        self._wanted = _expect(in_child(state_of, self._place))[1]
+        *_, self.seconds = expect(in_child(self._do, self._place))
+        self._wanted = expect(in_child(state_of, self._place))[1]
 
     def one(self, share: float) -> tuple[bool, list[str]]:
         """Kill at this share of the time; gives whether it was still at work, and what is wrong afterwards."""
         place = self._begin_anew()
         kind, value, _ = in_child(self._do, place, kill_after=share * self.seconds)
-        wrong = [] if kind != "error" else [f"failed by itself: {value}"]
+        wrong = [] if kind in ("done", "killed") else [f"failed by itself: {value}"]
         kind_of_look, found, _ = in_child(failed_checks, place)
         wrong += found if kind_of_look == "done" and self.name != "repair" else []
-        wrong += [f"cannot be opened: {found}"] if kind_of_look == "error" else []
+        wrong += [f"cannot be opened: {found}"] if kind_of_look != "done" else []
         again, value, _ = in_child(self._do, place)
-        wrong += [f"cannot go on: {value}"] if again == "error" else []
+        wrong += [f"cannot go on: {value}"] if again != "done" else []
         if again == "done":
             look, state, _ = in_child(state_of, place)
-            wrong += [f"cannot be read: {state}"] if look == "error" else _differences(state, self._wanted)
+            wrong += [f"cannot be read: {state}"] if look != "done" else differences(state, self._wanted)
             wrong += [f"after going on: {words}" for words in in_child(failed_checks, place)[1]]
         return kind == "killed", wrong
 
@@ -390,13 +395,15 @@ class Points:
         return self._place
 
 
-def _expect(outcome: tuple[str, Any, float]) -> tuple[str, Any, float]:
+def expect(outcome: tuple[str, Any, float]) -> tuple[str, Any, float]:
+    """The outcome of a child that has to be done."""
     if outcome[0] != "done":
         raise SystemExit(f"the undisturbed run did not work: {outcome[1]}")
     return outcome
 
 
-def _differences(state: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
+def differences(state: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
+    """What of a state is otherwise than it must be, in words."""
     return [f"{name} is {state[name]}, expected {wanted[name]}" for name in wanted if state[name] != wanted[name]]
 
 

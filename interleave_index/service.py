@@ -21,13 +21,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .config import Config, activate_config, keep_config, kept_config
-from .errors import ConfigError, ImageUnreadable, InputError, NotInIndex
+from .errors import ConfigError, ImageUnreadable, InputError, NotInIndex, StorageError, WeightsMissing
 from .grammar import Query
 from .paths import user_path
 from .records import RGB, Answer, FailedFile, Filters, Hit, IngestReport, Location, Photo, Region
 from .records.duplicates import Duplicates
 from .records.texts import TEXT_KINDS, Passage, TextKind
-from .regular import sha256_of
+from .regular import os_words, sha256_of
 
 if TYPE_CHECKING:
     from .ingest.tally import IngestProgress
@@ -580,6 +580,7 @@ class Index:
         Raises:
             InputError: something lies there, or its folder does not.
             IndexDamaged: the catalog is damaged.
+            StorageError: it cannot be written.
         """
         from .storage.backup import write_backup
         from .whole_files import replaced
@@ -587,8 +588,11 @@ class Index:
         target = Path(user_path(file))
         if os.path.lexists(target) or not target.parent.is_dir():
             raise InputError(f"backup {target}: expected a name where nothing lies, in a folder that is there")
-        with replaced(target) as draft:
-            return write_backup(self.folder, draft, progress)
+        try:
+            with replaced(target) as draft:
+                return write_backup(self.folder, draft, progress)
+        except OSError as error:
+            raise StorageError(f"backup {target} cannot be written: {os_words(error)}") from error
 
     def repair_plan(self) -> RepairPlan:
         """What is wrong with the index and can be mended: lost files, photos without vectors, failed files."""

@@ -8,7 +8,8 @@ from contextlib import suppress
 
 from sqlalchemy import delete, select
 
-from ..errors import BackendMissing, IndexBusy
+from ..errors import BackendMissing, IndexBusy, StorageError
+from ..regular import os_words
 from . import builder, generations, text_reads
 from .files import KINDS, PHOTO_KINDS, Generation, Kind, looks_right
 from .indexes import SpaceIndexes
@@ -17,6 +18,10 @@ from .tables import GenerationRow
 from .vectors import count
 
 FOLD_SHARE, FOLD_ROWS = 0.05, 20_000  # a delta larger than either is folded in after an ingest
+
+
+class NotWritten(StorageError):
+    """FAISS files could not be written, as on a full disk; those before them are searched on."""
 
 
 class Upkeep:
@@ -43,7 +48,7 @@ class Upkeep:
         with self._guard:
             found = self._load(space_id)
             if found.lost and not self._session.read_only:
-                with suppress(IndexBusy, OSError), self._session.writer("rebuilding FAISS files", wait=0):
+                with suppress(IndexBusy, NotWritten, OSError), self._session.writer("rebuilding FAISS files", wait=0):
                     found = self._load(space_id)  # whoever held the lock until now may have rebuilt them
                     if found.lost:
                         self.build(space_id, found.lost)
@@ -67,9 +72,19 @@ class Upkeep:
         return found
 
     def build(self, space_id: int, kinds: Sequence[Kind], progress: builder.Progress | None = None) -> list[Generation]:
-        """Write new files for these kinds and commit their rows; the caller holds the write lock."""
-        with self._session.reading() as connection:
-            made = builder.build(connection, self.folder, space_id, kinds, progress)
+        """Write new files for these kinds and commit their rows; the caller holds the write lock.
+
+        Raises:
+            NotWritten: the operating system refused.
+        """
+        try:
+            with self._session.reading() as connection:
+                made = builder.build(connection, self.folder, space_id, kinds, progress)
+        except OSError as error:
+            raise NotWritten(
+                f"FAISS files in {self.folder} cannot be written: {os_words(error)}; mend that and run "
+                "`interleave-index optimize`"
+            ) from error
         with self._session.writing("optimize") as connection:
             generations.commit(connection, made)
         return made
@@ -104,7 +119,10 @@ class Upkeep:
         """Rebuild files that are gone or short, as far as a cheap check shows, unless somebody is writing just now."""
         if not self._lost():
             return
-        with suppress(IndexBusy, OSError, BackendMissing), self._session.writer("rebuilding FAISS files", wait=0):
+        with (
+            suppress(IndexBusy, NotWritten, OSError, BackendMissing),
+            self._session.writer("rebuilding FAISS files", wait=0),
+        ):
             lost = self._lost()  # whoever held the lock until now may have put new files in the place of those
             for space_id in sorted({row.space_id for row in lost}):
                 self.build(space_id, [row.kind for row in lost if row.space_id == space_id])

@@ -1,13 +1,11 @@
 """Which photos are scored: every eligible one, or those that FAISS brings. Knows the store's indexes, not SQL.
 
-The *exact* path scores every eligible photo with all its regions. The *ann* path asks the image index for the photos
-nearest to the legend, and the region index for those nearest to each entity (a whole picture asks the image index
-too), and scores the union of what they bring.
+The *exact* path scores every eligible photo with all its regions. The *ann* path (`approximate`) scores some of them.
 
 Choice in mode `auto`. What either path costs is counted in vectors that are looked at:
 
     exact   eligible photos * (1 + regions a photo)
-    ann     up to candidates * (1 + E) photos with their regions, behind the search of both indexes
+    ann     up to candidates * (1 + E) photos with their regions, behind the search of both indexes, often more
 
 so the exact path is taken when it looks at no more than `EXACT_VECTORS` (some milliseconds), when it looks at no more
 than the ann path would score anyway, and, up to `SELECTIVE_VECTORS`, when the filters leave so small a share that
@@ -17,17 +15,18 @@ an approximate index would miss much of it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import InputError
-from ..records import REGIONS_PER_PHOTO, Floats
+from ..errors import InputError, NotInIndex
+from ..records import Floats
 from .score import NO_EVIDENCE, Cosines, ScoringQuery
 
 if TYPE_CHECKING:
-    from ..storage.indexes import SpaceIndexes, VectorIndex
+    from ..storage.indexes import SpaceIndexes
+    from ..storage.segment import Near
 
 Ids = NDArray[np.int64]
 Mode = Literal["auto", "exact", "ann"]
@@ -37,7 +36,6 @@ CANDIDATES_PER_HIT = 10
 EXACT_VECTORS = 40_000  # a scan of so many vectors takes no longer than the searches of the ann path
 SELECTIVE_SHARE = 0.02  # of the photos: fewer than that, and an inverted file probes mostly lists without any of them
 SELECTIVE_VECTORS = 400_000
-MOST_REGION_ROUNDS = 3  # each asks for four times as many rows: near-equal regions of one photo crowd others out
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +44,7 @@ class Plan:
 
     Attributes:
         path: `exact` or `ann`.
-        count: photos that the ann path fetches from each index.
+        count: photos that the ann path takes of each list at most.
     """
 
     path: Path
@@ -62,7 +60,7 @@ def plan(mode: Mode, *, photos: int, regions: int, eligible: int, entities: int,
         eligible: photos that the filters leave.
         entities: E of the query.
         top_k: hits asked for.
-        candidates: fewest photos that the ann path fetches from each index.
+        candidates: photos that the ann path takes of each list at most, unless many hits are asked for.
 
     >>> plan("auto", photos=100_000, regions=1_200_000, eligible=100_000, entities=1, top_k=10, candidates=200)
     Plan(path='ann', count=200)
@@ -90,59 +88,110 @@ def every_cosine(indexes: SpaceIndexes, query: ScoringQuery, allowed: Ids | None
     Returns:
         Photo ids, ascending, and their cosines.
     """
-    split = len(query.entities)
-    parts = np.concatenate([query.entities.regions, query.negatives.regions])
+    ids, images = image_cosines(indexes, query, allowed)
+    return ids, joined_cosines(query, images, region_cosines(indexes, query, ids, allowed))
+
+
+def image_cosines(
+    indexes: SpaceIndexes, query: ScoringQuery, allowed: Ids | None, *, rough: bool = False
+) -> tuple[Ids, Floats]:
+    """Photo ids (n,), ascending, and the cosines of their images (n, 1 + P + W): with the sentence, with each of the P
+    entities and negatives, and with each of the W among them that are whole pictures, as if the image were a region.
+    """
     beside = np.concatenate([query.entities.images, query.negatives.images])
-    whole = np.flatnonzero(np.concatenate([query.entities.whole, query.negatives.whole]))
-    ids, images = indexes.image.best(np.concatenate([query.legend[None], beside, parts[whole]]), allowed)
-    legend, images, as_regions = images[:, 0], images[:, 1 : 1 + len(parts)], images[:, 1 + len(parts) :]
+    asked = np.concatenate([query.legend[None], beside, _parts(query)[_whole(query)]])
+    return indexes.image.rough(asked, allowed) if rough else indexes.image.best(asked, allowed)
+
+
+def region_cosines(
+    indexes: SpaceIndexes, query: ScoringQuery, ids: Ids, allowed: Ids | None, *, rough: bool = False
+) -> Floats:
+    """(n, P) best cosines of the regions of photos with each entity and negative; -inf for a photo without regions.
+
+    Args:
+        ids: (n,) of the allowed photos, ascending.
+    """
+    parts = _parts(query)
     best = np.full((len(ids), len(parts)), NO_EVIDENCE, np.float32)
     if len(parts):
-        with_regions, cosines = indexes.region.best(parts, allowed)
+        with_regions, cosines = indexes.region.rough(parts, allowed) if rough else indexes.region.best(parts, allowed)
+        if len(with_regions) == len(ids):
+            return cosines
         best[np.searchsorted(ids, with_regions)] = cosines
-        best[:, whole] = np.maximum(best[:, whole], as_regions)
-    return ids, Cosines(
-        np.ascontiguousarray(legend), best[:, :split], images[:, :split], best[:, split:], images[:, split:]
+    return best
+
+
+def joined_cosines(query: ScoringQuery, images: Floats, regions: Floats) -> Cosines:
+    """What `image_cosines` and `region_cosines` give of the same photos, as the score wants it."""
+    split, parts = len(query.entities), len(query.entities) + len(query.negatives)
+    legend, beside, as_regions = images[:, 0], images[:, 1 : 1 + parts], images[:, 1 + parts :]
+    whole = _whole(query)
+    if len(whole):
+        regions = regions.copy()
+        regions[:, whole] = np.maximum(regions[:, whole], as_regions)
+    return Cosines(
+        np.ascontiguousarray(legend), regions[:, :split], beside[:, :split], regions[:, split:], beside[:, split:]
     )
 
 
-def nearest(indexes: SpaceIndexes, query: ScoringQuery, allowed: Ids | None, count: int) -> Ids:
-    """The ann path: photos that one of the indexes holds near to a part of the query.
+class Vectors(NamedTuple):
+    """Vectors of n photos, as `score` wants them: (n, D), (sum R, D), and (n + 1,) where each photo's regions begin."""
+
+    image: Floats
+    regions: Floats
+    offsets: Ids
+
+
+def vectors_of(indexes: SpaceIndexes, ids: Ids) -> Vectors:
+    """The vectors of a few photos out of the indexes, in the order of their ids.
+
+    Raises:
+        NotInIndex: one of them is not there.
+    """
+    allowed = np.sort(ids)
+    found: list[dict[int, Floats]] = []
+    for index in (indexes.image, indexes.region):
+        rows: dict[int, Floats] = {}
+        for block in index.scan(allowed):
+            cut = np.split(block.vectors.copy(), block.offsets[1:-1])
+            rows.update(zip(block.photo_ids.tolist(), cut, strict=True))
+        found.append(rows)
+    images, regions = found
+    if strange := [photo_id for photo_id in ids.tolist() if photo_id not in images]:
+        raise NotInIndex(f"photo {strange[0]} is not in the index of images; it was taken out just now")
+    none = np.empty((0, indexes.image.dim), np.float32)
+    of_photos = [regions.get(photo_id, none) for photo_id in ids.tolist()]
+    counts = [len(rows) for rows in of_photos]
+    return Vectors(
+        np.concatenate([none, *(images[photo_id] for photo_id in ids.tolist())]),
+        np.concatenate([none, *of_photos]),
+        np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+    )
+
+
+def _parts(query: ScoringQuery) -> Floats:
+    return np.concatenate([query.entities.regions, query.negatives.regions])
+
+
+def _whole(query: ScoringQuery) -> Ids:
+    return np.flatnonzero(np.concatenate([query.entities.whole, query.negatives.whole]))
+
+
+def lists_of(indexes: SpaceIndexes, query: ScoringQuery, allowed: Ids | None, count: int) -> list[Near]:
+    """The photos nearest to the sentence and to each whole picture (by images), then to each entity (by regions).
 
     Args:
         indexes: of the space.
         query: as the score sees it; its negatives fetch nothing.
         allowed: (n,) photo ids, ascending; None is all.
-        count: photos from each index for each vector; fewer where there are no more.
-    Returns:
-        Photo ids, ascending, each once.
+        count: photos on each list; fewer where there are no more.
     """
-    count = min(count, max(indexes.image.rows, 1))
     entities = query.entities
     near = np.concatenate([query.legend[None], entities.regions[entities.whole]])
-    _, photos = indexes.image.search(near, count, allowed)
-    ids = [photos.ravel()]
-    if len(entities):
-        ids.append(_region_photos(indexes.region, entities.regions, allowed, count))
-    joined = np.unique(np.concatenate(ids))
-    return joined[joined >= 0]
+    found = indexes.image.nearest_photos(near, count, allowed)
+    return found + (indexes.region.nearest_photos(entities.regions, count, allowed) if len(entities) else [])
 
 
-def _region_photos(index: VectorIndex, entities: Floats, allowed: Ids | None, count: int) -> Ids:
-    """For each entity the `count` photos with the nearest regions, all entities in one search."""
-    every = max(index.rows, 1)
-    rows = min(2 * count, every)
-    for _ in range(MOST_REGION_ROUNDS):
-        _, regions = index.search(entities, rows, allowed)
-        photos = np.where(regions < 0, -1, regions // REGIONS_PER_PHOTO)
-        enough = all(line[-1] < 0 or len(np.unique(line)) >= count for line in photos)
-        if enough or rows == every:
-            break
-        rows = min(4 * rows, every)
-    return np.concatenate([_first_distinct(line, count) for line in photos])
-
-
-def _first_distinct(line: Ids, count: int) -> Ids:
-    """The first `count` different values of a row, in their order."""
-    _, first = np.unique(line, return_index=True)
-    return line[np.sort(first)[:count]]
+def nearest(indexes: SpaceIndexes, query: ScoringQuery, allowed: Ids | None, count: int) -> Ids:
+    """Photos on any of `lists_of`: ids, ascending, each once."""
+    return np.unique(np.concatenate([near.photo_ids for near in lists_of(indexes, query, allowed, count)]))

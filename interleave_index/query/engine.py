@@ -7,6 +7,7 @@ photos and regions of the index runs on stored vectors alone.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal, get_args
@@ -32,8 +33,9 @@ from ..records import (
 )
 from ..records.texts import TEXT_KINDS, TextHit, TextKind, TextMatch
 from .alone import ground_alone
+from .approximate import Beside, best_photos
 from .blocks import block_of, take
-from .candidates import Ids, Mode, Path, every_cosine, nearest, plan
+from .candidates import Ids, Mode, Path, every_cosine, plan, vectors_of
 from .context import QueryContext, prepare
 from .feedback import with_feedback
 from .ground import Depth, LoadMasks, StoredRegions, ground_photo
@@ -148,13 +150,16 @@ def search(
     # what is reranked is ranked from the first photo on, whichever are shown
     span = (skip, skip + top_k) if second_stage is None else (0, max(skip + top_k, second_stage.count))
     options = (filters or Filters(), mode, span, left_out)
+    store.indexes(space_id)  # files that are gone are made anew before the one look at the catalog
     try:
-        ranked = _ranked(store, space_id, context, *options)
+        with store.one_moment():
+            ranked = _ranked(store, space_id, context, *options)
     except NotInIndex:  # a photo was taken out between the look at the indexes and the look at the catalog
         ranked = _ranked(store, space_id, context, *options)
     if second_stage is not None:
         ranked = _reranked(ranked, second_stage, store, space_id, context, load_picture, cache, (skip, skip + top_k))
-    hits = _hits(store, space_id, context, ranked, ground, load_picture, cache, skip)
+    with store.one_moment() if ground != "exact" else nullcontext():  # no look at a photo holds a snapshot
+        hits = _hits(store, space_id, context, ranked, ground, load_picture, cache, skip)
     cutoff = ranked.verdicts.whole.cutoff
     notes = answer_notes(context, ranked.verdicts, hits, every_photo=ranked.path == "exact" and ranked.looked_at > 0)
     all_notes = (*notes, *text_notes(context, store, texts or ()))
@@ -310,11 +315,13 @@ def _ranked(
         return _nothing(store, space_id, context, chosen.path)
     indexes = texts.indexes
     if chosen.path == "ann":
-        candidates = np.union1d(nearest(indexes, scoring, allowed, chosen.count), texts.nearest(allowed, chosen.count))
+        by_texts, most_of_others = texts.nearest(allowed, chosen.count)
         if own is not None and (allowed is None or own in allowed):
-            candidates = np.union1d(candidates, [own])
-        allowed = candidates
-    ids, cosines = every_cosine(indexes, scoring, allowed)
+            by_texts = np.union1d(by_texts, [own])
+        beside = Beside(by_texts, lambda ids: texts.added(ids)[0], most_of_others)
+        ids, cosines = best_photos(indexes, scoring, allowed, top_k, chosen.count, beside)
+    else:
+        ids, cosines = every_cosine(indexes, scoring, allowed)
     if not len(ids):  # what was eligible was taken out since
         return _nothing(store, space_id, context, chosen.path)
     every = with_texts(fuse(cosines, scoring), texts.added(ids)[0])
@@ -330,12 +337,12 @@ def _ranked(
         words_found=texts.answer_unknown_words,
     )
     first = rank(ids, _own_first(ids, every.total, own), top_k + RESCORED)[passed:]
-    block = store.vectors(space_id, ids[first])
-    scores = with_texts(score(block, scoring), texts.added(block.photo_ids)[0])
-    best = rank(block.photo_ids, _own_first(block.photo_ids, scores.total, own), top_k - passed)[span[0] - passed :]
+    ids = ids[first]
+    scores = with_texts(score(vectors_of(indexes, ids), scoring), texts.added(ids)[0])
+    best = rank(ids, _own_first(ids, scores.total, own), top_k - passed)[span[0] - passed :]
     relevance = verdicts.whole.chances(scores.total)
-    relevance[block.photo_ids == own] = 1.0
-    shown = take(block, best)
+    relevance[ids == own] = 1.0
+    shown = store.vectors(space_id, ids[best])
     matches = texts.matches(shown.photo_ids)
     return _Ranked(chosen.path, len(ids), shown, scores.rows(best), relevance[best], verdicts, matches)
 

@@ -27,7 +27,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,9 +38,6 @@ from ..interface.calibration import Calibration
 from ..records import Floats, QueryEncoding, ResolvedPart
 from .judgement import curve_of, kind_of_part, sentence_share
 
-if TYPE_CHECKING:
-    from ..storage.rows import StoredVectors
-
 ALONE = 1.0  # w of entities without a sentence
 PENALTY = 5.0  # nats that a negative which is surely there takes off the log-odds
 IMAGE_CENTRING = 0.5  # share of the mean caption that is taken off before images are compared
@@ -49,6 +46,22 @@ DECIMALS = 6
 CAPTION_SPREAD, SMALLEST_SPREAD = 0.12, 1e-3  # that of find-mini, and the least that is divided by
 _DEFAULTS = QuerySettings()
 SURE = 80.0  # nats; a chance so near to 0 or 1 goes no nearer, and its exponential fits into float32
+
+
+class Block(Protocol):
+    """Vectors of n photos, such as `StoredVectors`."""
+
+    @property
+    def image(self) -> Floats:
+        """(n, D) float32."""
+
+    @property
+    def regions(self) -> Floats:
+        """(sum R, D) float32, photo by photo."""
+
+    @property
+    def offsets(self) -> NDArray[np.int64]:
+        """(n + 1,) where each photo's regions begin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +226,7 @@ def terms(parts: Sequence[ResolvedPart], vectors: Floats, mean: Floats) -> Terms
     )
 
 
-def score(block: StoredVectors, query: ScoringQuery) -> Scores:
+def score(block: Block, query: ScoringQuery) -> Scores:
     """Score every photo of the block; an empty block gives empty arrays.
 
     >>> from types import SimpleNamespace as Photos
@@ -227,7 +240,7 @@ def score(block: StoredVectors, query: ScoringQuery) -> Scores:
     return fuse(cosines(block, query), query)
 
 
-def cosines(block: StoredVectors, query: ScoringQuery) -> Cosines:
+def cosines(block: Block, query: ScoringQuery) -> Cosines:
     """The cosines of every photo of the block with every part of the query."""
     entities, negatives = query.entities, query.negatives
     return Cosines(
@@ -269,7 +282,7 @@ def _rounded(scores: Floats) -> Floats:
     return scores.astype(np.float32).round(DECIMALS)
 
 
-def best_cosines(block: StoredVectors, compared: Terms) -> Floats:
+def best_cosines(block: Block, compared: Terms) -> Floats:
     """Best cosine of each term over each photo's regions; where a term is a whole picture, over its image too.
 
     Args:

@@ -66,24 +66,33 @@ class PhotoTexts:
         """Whether a word that the model does not know occurs anywhere."""
         return bool(self._occurrences.unknown.any())
 
-    def nearest(self, allowed: Ids | None, count: int) -> Ids:
-        """At most `count` photos whose passages are nearest, and as many that hold most of the words; ascending."""
+    def nearest(self, allowed: Ids | None, count: int) -> tuple[Ids, float]:
+        """At most `count` photos whose passages are nearest, and as many that hold most of the words; ascending.
+
+        Returns:
+            The photos, and the most that texts add to any other photo.
+        """
         links, index = self.store.texts.links(), self.indexes.text
-        found = [NONE]
+        found, others = [NONE], 0.0
         # What is not allowed is left out before the best are chosen, lest it take all their places.
         passage_ids = links.with_photos if allowed is None else np.unique(links.pairs_of(allowed)[0])
         if index.rows and len(passage_ids):
-            legend, _ = self.context.scoring.passages
+            scoring = self.context.scoring
+            legend, offset = scoring.passages
             chosen = None if len(passage_ids) >= index.rows else passage_ids
-            _, passages = index.search(legend[None], min(count, index.rows), chosen)
+            scores, passages = index.search(legend[None], min(count, index.rows), chosen)
             found.append(links.photos_of(passages[0]))
+            beyond = float(scores[0, -1]) - offset - NEAR_FROM  # of the last one: others are no nearer
+            others += scoring.nat * PASSAGE_NATS * max(0.0, beyond)
         holding = self._occurrences.ids
         if allowed is not None:
             holding = np.intersect1d(holding, allowed, assume_unique=True)
-        best = np.argsort(-self._by_words(holding), kind="stable")[:count]
-        found.append(holding[best])
+        by_words = self._by_words(holding)
+        order = np.argsort(-by_words, kind="stable")
+        found.append(holding[order[:count]])
+        others += float(by_words[order[count]]) if len(order) > count else 0.0
         photos = np.unique(np.concatenate(found))
-        return photos if allowed is None else np.intersect1d(photos, allowed)
+        return photos if allowed is None else np.intersect1d(photos, allowed), others
 
     def added(self, photo_ids: Ids) -> tuple[Floats, Ids]:
         """What texts add to the scores of these photos (any order), and the passage that counted most for each.

@@ -1,4 +1,8 @@
-"""Building FAISS indexes from the catalog, in one pass over a snapshot. Knows no transactions."""
+"""Building FAISS indexes from the catalog, in one pass over a snapshot. Knows no transactions.
+
+Memory does not grow with the vectors: exact codes go to disk as they come, and only inverted lists are held, with
+`recipes.list_bytes` a row, beside a sample that they are trained on.
+"""
 
 from __future__ import annotations
 
@@ -20,61 +24,50 @@ from .files import PHOTO_KINDS, Generation, Kind, write_file
 from .generations import space_head
 from .recipes import TRAIN_PER_LIST, Recipe, new_index, recipe_for
 from .rows import Ids
+from .segment import Segment
 from .vectors import count, encoded_ids, halves, sample_ids, stream
 
 Progress = Callable[[int, int], None]  # photos done, photos in all
 CALIBRATION_ROWS = 4096
 
 
-class _Flat:
-    """Codes of an exact index, spooled to disk as they come: memory does not grow with the collection.
+class _Growing:
+    """A FAISS file while it is being filled. The exact codes are spooled to disk, and lists take `list_bytes` a row.
 
     Args:
         codes: an empty file, open for writing and reading.
+        sample: (n, D) float32 to train and calibrate the lists of a coarse recipe on.
     """
 
-    def __init__(self, recipe: Recipe, codes: IO[bytes]) -> None:
-        self.recipe, self.codes = recipe, codes
-        self.ids: list[Ids] = []
+    def __init__(self, kind: Kind, recipe: Recipe, dim: int, codes: IO[bytes], sample: Floats | None = None) -> None:
+        self.kind, self.recipe, self.dim, self.codes, self.sample = kind, recipe, dim, codes, sample
+        self.index: Any = new_index(recipe, dim, sample)
+        self.ids: list[Ids] = [np.empty(0, np.int64)]
 
     def add(self, ids: Ids, vectors: NDArray[np.float16]) -> None:
         """Append rows; ids ascend over all calls."""
+        if not len(ids):
+            return
         self.ids.append(ids)
         self.codes.write(np.ascontiguousarray(vectors, "<f2").tobytes())
+        if self.recipe.coarse:
+            load_faiss().downcast_index(self.index.base_index).add(vectors.astype(np.float32))
 
-    def finish(self, dim: int) -> Any:
-        """What `write_file` takes."""
-        if not any(len(some) for some in self.ids):
-            return new_index(self.recipe, dim)
+    def write(self, folder: Path, space_id: int, mark: int) -> Generation:
+        """The file; lists that cannot keep their promise are left out."""
+        ids, lists = np.concatenate(self.ids), None
+        if self.sample is not None:
+            calibrated = self._calibrated(ids, self.sample)
+            self.recipe, lists = (calibrated, self.index) if calibrated else (Recipe(), None)
         self.codes.seek(0)
-        return self.codes
+        made = Generation(0, space_id, self.kind, "", "", 0, len(ids), mark, self.dim, self.recipe)
+        return write_file(folder, made, ids, self.codes, lists)
 
-
-class _Coarse:
-    """A large index while it is being filled, in memory.
-
-    Args:
-        sample: (n, D) float32 to train and calibrate it on.
-    """
-
-    def __init__(self, recipe: Recipe, dim: int, sample: Floats) -> None:
-        self.recipe, self.sample = recipe, sample
-        self.index: Any = new_index(recipe, dim, sample)
-        self.ids: list[Ids] = []
-
-    def add(self, ids: Ids, vectors: NDArray[np.float16]) -> None:
-        """Append rows; ids ascend over all calls."""
-        if len(ids):
-            self.ids.append(ids)
-            self.index.add(vectors.astype(np.float32))
-
-    def finish(self, dim: int) -> Any:
-        """The calibrated index; one that cannot keep its promise gives way to its own exact part."""
-        step = max(1, len(self.sample) // CALIBRATION_ROWS)
-        calibrated = calibrate(self.index, self.recipe, self.sample[::step])
-        self.recipe = calibrated or Recipe()
-        # The whole stays referenced here, since its exact part belongs to it.
-        return self.index if calibrated else load_faiss().downcast_index(self.index.refine_index)
+    def _calibrated(self, ids: Ids, sample: Floats) -> Recipe | None:
+        self.codes.flush()
+        codes = np.memmap(self.codes, np.uint8, "r+", shape=(len(ids), 2 * self.dim))
+        segment = Segment(ids, self.index, self.recipe, regions=self.kind == "region", codes=codes)
+        return calibrate(segment, sample[:: max(1, len(sample) // CALIBRATION_ROWS)])
 
 
 def build(
@@ -88,18 +81,16 @@ def build(
     mark, dim = space_head(connection, space_id)
     photos, regions = count(connection, space_id)
     folder.mkdir(parents=True, exist_ok=True)
+    rows = {"image": photos, "region": regions, "text": text_reads.count(connection, space_id)}
     with ExitStack() as files:
-        rows = {"image": photos, "region": regions, "text": text_reads.count(connection, space_id)}
-        growing: dict[Kind, _Flat | _Coarse] = {}
+        growing: dict[Kind, _Growing] = {}
         for kind in kinds:
-            recipe = recipe_for(rows[kind], dim)
-            spool = None if recipe.coarse else files.enter_context(tempfile.TemporaryFile(dir=folder))
-            if kind == "text":
-                growing[kind] = _texts(connection, space_id, dim, recipe, spool)
-            elif spool:
-                growing[kind] = _Flat(recipe, spool)
-            else:
-                growing[kind] = _coarse(connection, space_id, dim, kind, recipe, photos, regions)
+            recipe, spool = recipe_for(rows[kind], dim), files.enter_context(tempfile.TemporaryFile(dir=folder))
+            sample = _sample(connection, space_id, dim, kind, recipe, rows) if recipe.coarse else None
+            growing[kind] = _Growing(kind, recipe, dim, spool, sample)
+        if "text" in growing:
+            for texts in text_reads.stream(connection, space_id, dim):
+                growing["text"].add(texts.passage_ids, texts.vectors)
         done = 0
         for block in stream(connection, space_id, dim) if set(kinds) & set(PHOTO_KINDS) else ():
             if "image" in growing:
@@ -109,31 +100,17 @@ def build(
             done += len(block.photo_ids)
             if progress is not None:
                 progress(done, photos)
-        return [_written(folder, space_id, kind, mark, dim, grown) for kind, grown in growing.items()]
+        return [grown.write(folder, space_id, mark) for grown in growing.values()]
 
 
-def _texts(connection: Connection, space_id: int, dim: int, recipe: Recipe, spool: IO[bytes] | None) -> _Flat | _Coarse:
-    """The index of passages, filled."""
-    growing = _Flat(recipe, spool) if spool else _coarse_texts(connection, space_id, dim, recipe)
-    for block in text_reads.stream(connection, space_id, dim):
-        growing.add(block.passage_ids, block.vectors)
-    return growing
-
-
-def _coarse_texts(connection: Connection, space_id: int, dim: int, recipe: Recipe) -> _Coarse:
-    ids = sample_ids(text_reads.encoded_ids(connection, space_id), TRAIN_PER_LIST * recipe.lists)
-    return _Coarse(recipe, dim, text_reads.halves(connection, space_id, dim, ids).vectors.astype(np.float32))
-
-
-def _written(folder: Path, space_id: int, kind: Kind, mark: int, dim: int, grown: _Flat | _Coarse) -> Generation:
-    index = grown.finish(dim)
-    ids = np.concatenate([np.empty(0, np.int64), *grown.ids])
-    return write_file(folder, Generation(0, space_id, kind, "", "", 0, len(ids), mark, dim, grown.recipe), ids, index)
-
-
-def _coarse(
-    connection: Connection, space_id: int, dim: int, kind: Kind, recipe: Recipe, photos: int, regions: int
-) -> _Coarse:
-    wanted = photos * min(1.0, TRAIN_PER_LIST * recipe.lists / (photos if kind == "image" else regions))
-    some = halves(connection, space_id, dim, sample_ids(encoded_ids(connection, space_id), round(wanted)))
-    return _Coarse(recipe, dim, (some.image if kind == "image" else some.regions).astype(np.float32))
+def _sample(
+    connection: Connection, space_id: int, dim: int, kind: Kind, recipe: Recipe, rows: dict[str, int]
+) -> Floats:
+    """Vectors to train the lists of a recipe on: `TRAIN_PER_LIST` a list, of photos picked by a hash of their ids."""
+    wanted = TRAIN_PER_LIST * recipe.lists
+    if kind == "text":
+        ids = sample_ids(text_reads.encoded_ids(connection, space_id), wanted)
+        return text_reads.halves(connection, space_id, dim, ids).vectors.astype(np.float32)
+    photos = round(rows["image"] * min(1.0, wanted / rows[kind]))
+    some = halves(connection, space_id, dim, sample_ids(encoded_ids(connection, space_id), photos))
+    return (some.image if kind == "image" else some.regions).astype(np.float32)

@@ -1,10 +1,13 @@
-"""Search parameters measured on the collection itself: as little effort as keeps the promised recall. Knows no SQL."""
+"""Search parameters measured on the collection itself: as little effort as keeps the promised recall. Knows no SQL.
+
+What is promised is what a query asks of an index (`query.candidates`): of the d photos whose best rows are nearest to
+a vector, a share of `PROMISE` is found. Queries of three kinds are tried, and the worst kind counts.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,11 +17,13 @@ from ..records import Floats
 from .backend import load_faiss
 from .recipes import Probe, Recipe
 from .rows import Ids
+from .segment import Segment, leading
 
-PROMISE = 0.99  # share of the true k best that every kind of query must find
-LEVELS = (10, 100, 500)
+PROMISE = 0.99  # share of the true k best photos that every kind of query must find
+LEVELS = (10, 40, 100, 500)
 QUERIES = 64  # of each kind
-POOL = 12  # candidates looked at, in multiples of the largest k
+POOL = 12  # rows looked at, in multiples of k
+TRUTH_QUERIES = 32  # whose products with every photo are held at a time
 WORTH = 0.5  # a search that reads more than this share of what an exact scan reads is not worth its index
 PROBE_COST, CANDIDATE_COST = 64.0, 1500.0  # bytes of one product code; one candidate's exact codes, fetched at random
 
@@ -47,58 +52,70 @@ def queries(sample: Floats, rng: np.random.Generator) -> dict[str, Floats]:
     return {"near": unit(near), "mixed": unit(mixed), "far": unit(far)}
 
 
-def calibrate(index: Any, recipe: Recipe, sample: Floats) -> Recipe | None:
-    """The recipe with its search parameters; None when it is not worth having.
+def calibrate(segment: Segment, sample: Floats) -> Recipe | None:
+    """The recipe of a coarse segment with its search parameters; None when it is not worth having.
 
     Args:
-        index: a filled coarse index with exact codes behind it.
+        segment: filled, with exact codes behind its lists.
         sample: (n, D) float32, some of its vectors.
     """
-    faiss = load_faiss()
-    rng = np.random.default_rng(0)
-    asked = np.vstack(list(queries(sample, rng).values()))
-    levels = [k for k in LEVELS if k <= index.ntotal]
-    truth = faiss.downcast_index(index.refine_index).search(asked, levels[-1])[1]
+    recipe, rows, dim = segment.recipe, len(segment), segment.index.d
+    asked = np.vstack(list(queries(sample, np.random.default_rng(0)).values()))
+    levels = [k for k in LEVELS if k <= len(segment.photo_ids)]
+    truth = _true_nearest(segment, asked, levels[-1])
     best: dict[int, _Measured] = {}
-    pool = min(index.ntotal, POOL * levels[-1])
-    for nprobe, ranks in _ranks(index, recipe, asked, truth, pool):
-        for k in levels:
+    wanted = levels
+    nprobe = max(4, recipe.lists // 128)
+    while nprobe <= recipe.lists and wanted:
+        pool = min(rows, POOL * wanted[-1])
+        ranks = _ranks(segment, asked, truth[:, : wanted[-1]], nprobe, pool)
+        for k in wanted:
             probe, recall = _candidates(ranks[:, :k], k, nprobe, pool)
-            cost = nprobe * index.ntotal / recipe.lists * PROBE_COST + probe.candidates * CANDIDATE_COST
+            cost = nprobe * rows / recipe.lists * PROBE_COST + probe.candidates * CANDIDATE_COST
             failed = recall < PROMISE
             this = _Measured(failed, -recall if failed else cost, cost, recall, probe)
             best[k] = min(best.get(k, this), this)
-        if not any(found.failed for found in best.values()):
-            break
+        wanted = [k for k in levels if best[k].failed]
+        nprobe *= 2
     first = best[levels[0]]
-    if first.failed or first.cost > WORTH * index.ntotal * 2 * index.d:
+    if first.failed or first.cost > WORTH * rows * 2 * dim:
         return None
     return replace(
         recipe,
         search={k: found.probe for k, found in best.items()},
         recall={k: round(found.recall, 4) for k, found in best.items()},
+        grouped=True,
     )
 
 
-def _ranks(index: Any, recipe: Recipe, asked: Floats, truth: Ids, pool: int) -> Iterator[tuple[int, NDArray[np.int64]]]:
-    """For growing effort, the place that each true neighbour takes among the coarse index's candidates."""
+def _true_nearest(segment: Segment, asked: Floats, count: int) -> Ids:
+    """(Q, count) positions among the segment's photos of those nearest to each query, by their exact best rows."""
+    everything = segment.select(None, np.empty(0, np.int64))
+    found = []
+    for start in range(0, len(asked), TRUTH_QUERIES):
+        _, best = segment.best(asked[start : start + TRUTH_QUERIES], everything)
+        found += [leading(np.ascontiguousarray(column), count) for column in best.T]
+    return np.stack(found)
+
+
+def _ranks(segment: Segment, asked: Floats, truth: Ids, nprobe: int, pool: int) -> NDArray[np.int64]:
+    """The place that the first row of each true neighbour takes among the rows that this effort brings."""
     faiss = load_faiss()
-    base = faiss.downcast_index(index.base_index)
-    nprobe = max(4, recipe.lists // 128)
-    while nprobe <= recipe.lists:
-        found = base.search(asked, pool, params=faiss.SearchParametersIVF(nprobe=nprobe))[1]
-        ranks = np.full(truth.shape, np.iinfo(np.int64).max)
-        for row, (names, wanted) in enumerate(zip(found, truth, strict=True)):
-            order = np.argsort(names, kind="stable")
-            places = np.minimum(np.searchsorted(names, wanted, sorter=order), pool - 1)
-            hit = names[order[places]] == wanted
-            ranks[row, hit] = order[places][hit]
-        yield nprobe, ranks
-        nprobe *= 2
+    lists = faiss.downcast_index(segment.index.base_index)
+    found = lists.search(asked, pool, params=faiss.SearchParametersIVF(nprobe=nprobe))[1]
+    ranks = np.full(truth.shape, np.iinfo(np.int64).max)
+    for query, (places, wanted) in enumerate(zip(found, truth, strict=True)):
+        owners = np.searchsorted(segment.starts, places[places >= 0], side="right") - 1
+        photos, first = np.unique(owners, return_index=True)
+        if len(photos):
+            at = np.minimum(np.searchsorted(photos, wanted), len(photos) - 1)
+            hit = photos[at] == wanted
+            ranks[query, hit] = first[at][hit]
+    return ranks
 
 
 def _candidates(ranks: NDArray[np.int64], k: int, nprobe: int, pool: int) -> tuple[Probe, float]:
-    """The fewest candidates, in doublings, that keep the promise for every kind of query, and the recall they give.
+    """The fewest rows, in doublings, that keep the promise for every kind of query, and the recall they give.
 
     A true neighbour among the candidates is always found, since candidates are scored exactly.
     """

@@ -23,7 +23,7 @@ def _jit(function: Callable[..., None]) -> Any:
         return njit(fastmath=REORDERED, nogil=True)(function)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def widened(_context: Any, _bits: Any) -> Any:
     """The float of a half's bits: one conversion instruction, which the loop below does for 8 or 16 at once."""
 
@@ -57,7 +57,7 @@ def best_of_photos(halves: Any, first: Any, past: Any, queries: Any, best: Any, 
                 for row in range(first[one], past[one]):
                     s0 = s1 = s2 = s3 = np.float32(0)
                     for d in range(dim):
-                        value: Any = widened(halves[row, d])
+                        value: Any = widened(halves[row, d])  # type: ignore[call-arg]
                         s0 += value * q0[d]
                         s1 += value * q1[d]
                         s2 += value * q2[d]
@@ -68,3 +68,28 @@ def best_of_photos(halves: Any, first: Any, past: Any, queries: Any, best: Any, 
                 best[one, group + 2] = b2
                 best[one, group + 3] = b3
         photo = end
+
+
+@_jit
+def best_of_tables(lists: Any, first: Any, past: Any, tables: Any, best: Any, low: int, high: int) -> None:
+    """Fill `best` for the photos `low` to `high` with the largest table entries of their rows.
+
+    Args:
+        lists: (n,) uint16, by row the line of the tables.
+        first, past: (N,) int64, where each photo's rows begin and end.
+        tables: (L, Q) float32, Q a multiple of `COLUMNS`.
+        best: (N, Q) float32.
+    """
+    for group in range(0, tables.shape[1], COLUMNS):
+        for photo in range(low, high):
+            b0 = b1 = b2 = b3 = np.float32(-np.inf)
+            for row in range(first[photo], past[photo]):
+                line = lists[row]
+                b0 = max(b0, tables[line, group])
+                b1 = max(b1, tables[line, group + 1])
+                b2 = max(b2, tables[line, group + 2])
+                b3 = max(b3, tables[line, group + 3])
+            best[photo, group] = b0
+            best[photo, group + 1] = b1
+            best[photo, group + 2] = b2
+            best[photo, group + 3] = b3

@@ -12,9 +12,9 @@ import struct
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import IO, Any, Literal, get_args
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from ..errors import IndexDamaged
 from ..regular import sha256_of
 from . import checked as checked_files
 from .backend import load_faiss
-from .recipes import Recipe, flat_head
+from .recipes import Recipe, flat_head, new_index
 from .rows import Ids
 from .segment import Segment
 
@@ -33,6 +33,7 @@ FOOTER = struct.Struct("<8sIIqqqqq8x")  # magic, kind, space, dim, rows, mark, w
 MAGIC = b"IIFAISS1"
 TEMPORARY = ".part"
 CHECKED_BYTES = 1 << 30
+K_FACTOR_BYTES = 4  # what FAISS writes of a refined index after its exact part: one float
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,23 +57,22 @@ class Generation:
     recipe: Recipe
 
 
-def write_file(folder: Path, made: Generation, ids: Ids, index: Any) -> Generation:
+def write_file(folder: Path, made: Generation, ids: Ids, codes: IO[bytes], lists: Any = None) -> Generation:
     """Write an index and its ids to a new file of the folder, all of it or nothing.
 
     Args:
         made: what the file holds; its file, sha256 and bytes are filled in.
-        index: a FAISS index, or a binary file open at its start with the fp16 codes of a flat one.
+        codes: open at its start, fp16 codes of all rows.
+        lists: an index of a coarse recipe whose lists are filled and whose exact part is empty.
     """
     folder.mkdir(parents=True, exist_ok=True)
     temporary = folder / f"{uuid.uuid4().hex}{TEMPORARY}"
     try:
         with temporary.open("wb+") as file:
-            if hasattr(index, "read"):
-                file.write(flat_head(len(ids), made.dim))
-                shutil.copyfileobj(index, file, 1 << 20)
-            else:
-                with _name_for_faiss(temporary, file.fileno()) as name:
-                    load_faiss().write_index(index, name)
+            after_codes = b"" if lists is None else _write_lists(temporary, file, lists, len(ids), made.dim)
+            file.write(flat_head(len(ids), made.dim))
+            shutil.copyfileobj(codes, file, 1 << 20)
+            file.write(after_codes)
             _finish(file, made, ids)
             file.flush()
             os.fsync(file.fileno())
@@ -82,7 +82,23 @@ def write_file(folder: Path, made: Generation, ids: Ids, index: Any) -> Generati
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    return Generation(made.id, made.space_id, made.kind, name, digest, size, len(ids), made.mark, made.dim, made.recipe)
+    return replace(made, file=name, sha256=digest, bytes=size, rows=len(ids))
+
+
+def _write_lists(path: Path, file: IO[bytes], index: Any, rows: int, dim: int) -> bytes:
+    """Write the part of an index that stands before its exact codes, and return what stands after them.
+
+    FAISS writes the whole with an exact part that is empty, whose place the caller fills.
+    """
+    index.ntotal = rows
+    with _name_for_faiss(path, file.fileno()) as name:
+        load_faiss().write_index(index, name)
+    empty = len(load_faiss().serialize_index(new_index(Recipe(), dim)))
+    file.seek(-K_FACTOR_BYTES, os.SEEK_END)
+    after_codes = file.read()
+    file.seek(-K_FACTOR_BYTES - empty, os.SEEK_END)
+    file.truncate()
+    return after_codes
 
 
 def _finish(file: Any, made: Generation, ids: Ids) -> None:

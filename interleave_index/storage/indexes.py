@@ -5,7 +5,7 @@ Objects here never change once made; the store replaces them when the catalog ha
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +16,7 @@ from .files import Generation, Kind
 from .fp16 import ScanBlock, top
 from .recipes import FLAT
 from .rows import Ids
-from .segment import Segment, Selection
+from .segment import Near, Segment, Selection
 from .vectors import Halves
 
 KEPT_FROM = 5000  # photos; what a larger filter chooses is kept for the next query
@@ -61,6 +61,11 @@ class VectorIndex:
         """FAISS factory string of the generation."""
         return self.info.recipe.factory if self.info else FLAT
 
+    @property
+    def is_exact(self) -> bool:
+        """Whether no part of it has inverted lists."""
+        return not any(segment.recipe.coarse for segment, _ in self._segments)
+
     def search(self, queries: Floats, k: int, allowed: Ids | None = None) -> tuple[Floats, Ids]:
         """The k nearest rows of each query by inner product.
 
@@ -98,9 +103,21 @@ class VectorIndex:
         Returns:
             Photo ids (n,) int64, ascending; scores (n, Q) float32. Photos without a row of this kind do not occur.
         """
+        return self._every_photo(Segment.best, queries, allowed)
+
+    def rough(self, queries: Floats, allowed: Ids | None = None) -> tuple[Ids, Floats]:
+        """As `best`, with scores that are near the true ones only where there are inverted lists: `Segment.rough`."""
+        return self._every_photo(Segment.rough, queries, allowed)
+
+    def _every_photo(
+        self,
+        score: Callable[[Segment, Floats, Selection], tuple[Ids, Floats]],
+        queries: Floats,
+        allowed: Ids | None,
+    ) -> tuple[Ids, Floats]:
         queries = np.ascontiguousarray(queries, np.float32)
         found = [
-            segment.best(queries, chosen)
+            score(segment, queries, chosen)
             for (segment, _), chosen in zip(self._segments, self._chosen(allowed), strict=True)
         ]
         found = [(ids, scores) for ids, scores in found if len(ids)] or found[:1]
@@ -109,6 +126,15 @@ class VectorIndex:
         joined = np.concatenate([ids for ids, _ in found])
         order = np.argsort(joined, kind="stable")
         return joined[order], np.concatenate([scores for _, scores in found])[order]
+
+    def nearest_photos(self, queries: Floats, count: int, allowed: Ids | None = None) -> list[Near]:
+        """For each query the `count` photos with the nearest rows, ties by id; see `Segment.nearest_photos`."""
+        queries = np.ascontiguousarray(queries, np.float32)
+        found = [
+            segment.nearest_photos(queries, count, chosen)
+            for (segment, _), chosen in zip(self._segments, self._chosen(allowed), strict=True)
+        ]
+        return [_joined(lists, count) for lists in zip(*found, strict=True)]
 
     def _chosen(self, allowed: Ids | None) -> list[Selection]:
         """The allowed and living rows of each segment."""
@@ -119,6 +145,14 @@ class VectorIndex:
         if allowed is None or len(allowed) >= KEPT_FROM:
             self._last = (allowed, made)
         return made
+
+
+def _joined(lists: Sequence[Near], count: int) -> Near:
+    """The nearest photos of several segments, none of which is in two."""
+    ids = np.concatenate([near.photo_ids for near in lists])
+    scores = np.concatenate([near.scores for near in lists])
+    order = np.lexsort((ids, -scores))[:count]
+    return Near(ids[order], scores[order], len(order) == len(ids) and all(near.all_of_them for near in lists))
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from importlib.util import find_spec
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,23 +47,47 @@ def best_products(codes: NDArray[np.uint8], starts: Ids, queries: Floats, photos
     """
     from .compiled import COLUMNS, best_of_photos
 
-    first, past = (starts[:-1], starts[1:]) if photos is None else (starts[photos], starts[photos + 1])
-    count = len(first)
     padded = np.zeros((-(-len(queries) // COLUMNS) * COLUMNS, codes.shape[1] // 2), np.float32)
     padded[: len(queries)] = queries
-    best = np.empty((count, len(padded)), np.float32)
-    halves = codes.view("<i2")
+    return _over_photos(best_of_photos, codes.view("<i2"), starts, padded, len(padded), photos)[:, : len(queries)]
+
+
+def best_of_tables(lists: NDArray[np.uint16], starts: Ids, tables: Floats, photos: Ids | None = None) -> Floats:
+    """For every photo the largest entry of each table among its rows' lines.
+
+    Args:
+        lists: (n,) uint16, by row the line of the tables.
+        starts, photos: as above.
+        tables: (L, Q) float32.
+    Returns:
+        (N, Q) float32, or a row for each wanted photo.
+    """
+    from .compiled import COLUMNS, best_of_tables
+
+    queries = tables.shape[1]
+    padded = np.zeros((len(tables), -(-queries // COLUMNS) * COLUMNS), np.float32)
+    padded[:, :queries] = tables
+    return _over_photos(best_of_tables, lists, starts, padded, padded.shape[1], photos)[:, :queries]
+
+
+def _over_photos(
+    loop: Callable[..., None], rows: NDArray[Any], starts: Ids, asked: Floats, columns: int, photos: Ids | None
+) -> Floats:
+    """What a compiled loop finds for the photos, in runs that threads share where there is much to do."""
+    first, past = (starts[:-1], starts[1:]) if photos is None else (starts[photos], starts[photos + 1])
+    count = len(first)
+    best = np.empty((count, columns), np.float32)
     if int((past - first).sum()) < WORTH_THREADS:
-        best_of_photos(halves, first, past, padded, best, 0, count)
-    else:
-        step = max(1, -(-count // (4 * _threads())))
-        runs = [
-            _pool().submit(best_of_photos, halves, first, past, padded, best, start, min(start + step, count))
-            for start in range(0, count, step)
-        ]
-        for run in runs:
-            run.result()
-    return best[:, : len(queries)]
+        loop(rows, first, past, asked, best, 0, count)
+        return best
+    step = max(1, -(-count // (4 * _threads())))
+    runs = [
+        _pool().submit(loop, rows, first, past, asked, best, start, min(start + step, count))
+        for start in range(0, count, step)
+    ]
+    for run in runs:
+        run.result()
+    return best
 
 
 def _threads() -> int:

@@ -1,7 +1,8 @@
 """How a FAISS index is built and searched for a number of rows. Knows no files and no SQL.
 
 A recipe's exact part is always flat fp16, which is what the catalog stores and therefore lossless. A large one has
-inverted lists of 4-bit product codes in front, whose candidates are scored again on the exact codes.
+inverted lists of 4-bit product codes in front, whose candidates are scored again on the exact codes. The lists and
+their codes lie in memory, `list_bytes` a row; the exact codes are mapped from the file.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from .backend import load_faiss
 FLAT = "SQfp16"
 # 1.2 million rows of D = 256 were scanned in 18.6 ms, so these take about a third; the file is made without holding it
 FLAT_ROWS = 400_000
+ROWS_A_PHOTO = 2  # that are asked for where an effort was measured for rows
 TRAIN_PER_LIST = 64  # vectors for each inverted list in training
 
 
@@ -39,19 +41,25 @@ class Recipe:
     Attributes:
         factory: ``SQfp16`` (exact), or a coarse index with ``Refine(SQfp16)``.
         lists: number of inverted lists; 0 for an exact one.
-        search: calibrated effort by the largest k that it was measured for.
+        search: calibrated effort by the largest k that it was measured for; `candidates` are rows.
         recall: measured share of the true k best that is found, by k; the worst of the kinds of queries.
+        grouped: k counts photos, by the best row of each, as queries want them; in older files it counts rows.
     """
 
     factory: str = FLAT
     lists: int = 0
     search: dict[int, Probe] = field(default_factory=dict)
     recall: dict[int, float] = field(default_factory=dict)
+    grouped: bool = False
 
     @property
     def coarse(self) -> bool:
         """Whether a coarse index stands before the exact codes."""
         return self.lists > 0
+
+    def photo_effort(self, photos: int, share: float = 1.0) -> Probe:
+        """How far to look for so many nearest photos."""
+        return self.effort(photos if self.grouped else ROWS_A_PHOTO * photos, share)
 
     def effort(self, k: int, share: float = 1.0) -> Probe:
         """How far to look for the k best when only this share of the rows may be found.
@@ -87,7 +95,8 @@ class Recipe:
     def to_json(self) -> str:
         """The recipe as it is kept in its generation's row."""
         search = {k: [probe.nprobe, probe.candidates] for k, probe in self.search.items()}
-        return json.dumps({"factory": self.factory, "lists": self.lists, "search": search, "recall": self.recall})
+        plain = {"factory": self.factory, "lists": self.lists, "search": search, "recall": self.recall}
+        return json.dumps({**plain, "grouped": self.grouped})
 
     @staticmethod
     def from_json(text: str) -> Recipe:
@@ -98,6 +107,7 @@ class Recipe:
             plain["lists"],
             {int(k): Probe(*v) for k, v in plain["search"].items()},
             {int(k): v for k, v in plain["recall"].items()},
+            plain.get("grouped", False),
         )
 
 
@@ -111,6 +121,15 @@ def recipe_for(rows: int, dim: int) -> Recipe:
         return Recipe()
     lists = 2 ** max(4, round(math.log2(math.sqrt(rows))))
     return Recipe(f"IVF{lists},PQ{dim // 2}x4fs,Refine(SQfp16)", lists)
+
+
+def list_bytes(dim: int) -> int:
+    """Bytes of memory that a row of inverted lists takes: its product code and its position.
+
+    >>> list_bytes(256)
+    72
+    """
+    return dim // 4 + 8
 
 
 def flat_head(rows: int, dim: int) -> bytes:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,10 +17,24 @@ from ..records import REGIONS_PER_PHOTO, Floats
 from . import kernel
 from .backend import load_faiss
 from .fp16 import BLOCK_ROWS, ScanBlock, scan_codes, top, widen
-from .recipes import Recipe, new_index
+from .recipes import ROWS_A_PHOTO, Recipe, new_index
 from .rows import Ids
 
+MOST_ROUNDS = 3  # each asks for four times as many rows: near-equal regions of one photo crowd others out
 SUBSET_SHARE = 16  # with at most one row in so many left, those rows are gathered and scored exactly
+
+
+class Near(NamedTuple):
+    """Photos that are nearest to a query, nearest first, by the scores of their best rows.
+
+    Attributes:
+        photo_ids, scores: (n,); scores are those of product codes where a segment has them.
+        all_of_them: there are no others.
+    """
+
+    photo_ids: Ids
+    scores: Floats
+    all_of_them: bool
 
 
 class Segment:
@@ -31,15 +45,21 @@ class Segment:
         index: the FAISS index over the same rows, its position i standing for ids[i].
         recipe: how the index was built and is to be searched.
         regions: whether ids are region ids.
+        codes: (n, 2 * D) uint8, the exact codes where they are not in the index yet.
     """
 
-    def __init__(self, ids: Ids, index: Any, recipe: Recipe, *, regions: bool) -> None:
+    def __init__(
+        self, ids: Ids, index: Any, recipe: Recipe, *, regions: bool, codes: NDArray[np.uint8] | None = None
+    ) -> None:
         faiss = load_faiss()
         self.ids, self.index, self.recipe, self.regions = ids, index, recipe, regions
+        if codes is not None:
+            self.codes = codes
+            return
         flat = faiss.downcast_index(index.refine_index) if recipe.coarse else index
         size = 2 * index.d
         if len(ids):
-            self.codes: NDArray[np.uint8] = faiss.rev_swig_ptr(flat.codes.data(), len(ids) * size).reshape(-1, size)
+            self.codes = faiss.rev_swig_ptr(flat.codes.data(), len(ids) * size).reshape(-1, size)
         else:
             self.codes = np.empty((0, size), np.uint8)
 
@@ -108,6 +128,89 @@ class Segment:
             best, names = top(np.hstack([best, scores]), np.hstack([names, ids]), k)
         return top(best, names, k)
 
+    def nearest_photos(self, queries: Floats, count: int, chosen: Selection) -> list[Near]:
+        """For each query at most `count` of the chosen photos, by the best row of each.
+
+        A coarse segment ranks by product codes and finds them at its recall; the others are exact.
+        """
+        photos = len(self.photo_ids) if chosen.photos is None else len(chosen.photos)
+        few = chosen.photos is not None and (chosen.count * SUBSET_SHARE <= len(self) or photos <= 4 * count)
+        if few or (not self.recipe.coarse and self._compiled):
+            ids, best = self.best(queries, chosen)
+            orders = [leading(column, count) for column in best.T]
+            return [Near(ids[order], best[order, q], len(ids) <= count) for q, order in enumerate(orders)]
+        rows = count
+        if self.regions:
+            rows = ROWS_A_PHOTO * count
+        if self.recipe.coarse:
+            rows = self.recipe.photo_effort(count, chosen.count / len(self)).candidates
+        for _ in range(MOST_ROUNDS):
+            rows = min(rows, chosen.count)
+            scores, places = self._nearest_rows(queries, count, rows, chosen)
+            found = [self._grouped(*line, count, photos) for line in zip(scores, places, strict=True)]
+            if rows == chosen.count or all(len(near.photo_ids) == min(count, photos) for near in found):
+                break
+            rows *= 4
+        return found
+
+    def _nearest_rows(self, queries: Floats, count: int, rows: int, chosen: Selection) -> tuple[Floats, Ids]:
+        """Scores and positions (Q, rows) of rows, nearest first; position -1 where no more were found.
+
+        They are ranked by product codes if there are any.
+        """
+        if not self.recipe.coarse:
+            parameters = self.recipe.parameters(rows, len(self), 1.0, chosen.bits)
+            scores, places = self.index.search(queries, rows, params=parameters)
+            return scores, places
+        faiss = load_faiss()
+        effort = self.recipe.photo_effort(count, chosen.count / len(self))
+        given = {} if chosen.bits is None else {"sel": faiss.IDSelectorBitmap(len(self), faiss.swig_ptr(chosen.bits))}
+        parameters = faiss.SearchParametersIVF(nprobe=effort.nprobe, **given)
+        scores, places = self._lists.search(queries, rows, params=parameters)
+        return scores, places
+
+    def _grouped(self, scores: Floats, places: Ids, count: int, photos: int) -> Near:
+        """The first `count` different photos of some rows, in their order; `photos` could have been found."""
+        ids = self.ids[places[places >= 0]]
+        if self.regions:
+            ids = ids // REGIONS_PER_PHOTO
+        first = np.sort(np.unique(ids, return_index=True)[1])[:count]
+        return Near(ids[first], scores[first], len(first) == photos)
+
+    @property
+    def _lists(self) -> Any:
+        """The inverted lists of a coarse segment."""
+        return load_faiss().downcast_index(self.index.base_index)
+
+    @cached_property
+    def _outline(self) -> tuple[NDArray[np.uint16], Floats]:
+        """The inverted list of every row (n,) and the centre of every list (L, D), of a coarse segment."""
+        faiss, lists = load_faiss(), self._lists
+        of_row = np.empty(len(self), np.uint16)
+        inverted = lists.invlists
+        for number in range(lists.nlist):
+            size = inverted.list_size(number)
+            if size:
+                held = inverted.get_ids(number)
+                of_row[faiss.rev_swig_ptr(held, size)] = number
+                inverted.release_ids(number, held)
+        return of_row, faiss.downcast_index(lists.quantizer).reconstruct_n(0, lists.nlist)
+
+    def rough(self, queries: Floats, chosen: Selection) -> tuple[Ids, Floats]:
+        """As `best`, with the centre of its inverted list in the place of every row; exact where there are no lists.
+
+        It reads two bytes a row.
+        """
+        if not self.recipe.coarse or self.recipe.lists > 1 << 16:
+            return self.best(queries, chosen)
+        of_row, centres = self._outline
+        tables = np.ascontiguousarray(centres @ queries.T)
+        ids = self.photo_ids if chosen.photos is None else self.photo_ids[chosen.photos]
+        if kernel.is_there():
+            return ids, kernel.best_of_tables(of_row, self.starts, tables, chosen.photos)
+        counts = np.diff(self.starts) if chosen.photos is None else np.diff(self.starts)[chosen.photos]
+        return ids, np.maximum.reduceat(tables[of_row[chosen.rows]], np.cumsum(counts) - counts)
+
     def _through_faiss(self, queries: Floats, k: int, chosen: Selection) -> tuple[Floats, Ids]:
         share = chosen.count / len(self)
         parameters = self.recipe.parameters(k, len(self), share, chosen.bits)
@@ -120,9 +223,14 @@ class Segment:
                 found[short], names[short] = self.exact(queries[short], k, chosen.rows)
         return found, names
 
+    @property
+    def _compiled(self) -> bool:
+        """Whether its exact scans are compiled."""
+        return len(self) >= kernel.WORTH_COMPILING and kernel.is_there()
+
     def best(self, queries: Floats, chosen: Selection) -> tuple[Ids, Floats]:
         """Best inner product of every chosen photo with each query, exactly: photo ids (n,), scores (n, Q)."""
-        if len(self) >= kernel.WORTH_COMPILING and kernel.is_there():
+        if self._compiled:
             ids = self.photo_ids if chosen.photos is None else self.photo_ids[chosen.photos]
             return ids, kernel.best_products(self.codes, self.starts, queries, chosen.photos)
         turned = np.ascontiguousarray(queries.T)
@@ -136,6 +244,18 @@ class Segment:
     def scan(self, chosen: Selection) -> Iterator[ScanBlock]:
         """The vectors of the chosen photos, in blocks, photo ids ascending."""
         yield from scan_codes(self.codes, self.photo_ids, self.starts, chosen.photos)
+
+
+def leading(scores: Floats, count: int) -> Ids:
+    """Positions of the `count` largest of (n,) scores, largest first.
+
+    >>> leading(np.array([1, 3, 2], np.float32), 2).tolist()
+    [1, 2]
+    """
+    if count < len(scores):
+        best = np.argpartition(-scores, count - 1)[:count]
+        return np.asarray(best[np.argsort(-scores[best], kind="stable")])
+    return np.argsort(-scores, kind="stable")
 
 
 class Selection:

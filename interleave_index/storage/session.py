@@ -37,6 +37,7 @@ class Session:
         self._engine = database.connect(folder, read_only=self.read_only)
         self._lock = WriteLock(folder / "writer.lock")
         self._guard = threading.Lock()
+        self._here = threading.local()  # the connection of `one_moment`, and the change that it shows
         self._change = -1
         self._answers: dict[Hashable, Any] = {}
 
@@ -103,12 +104,29 @@ class Session:
         return self._lock.held(purpose, wait)
 
     @contextmanager
+    def one_moment(self) -> Iterator[None]:
+        """Let every `reading` of this thread inside see the same snapshot, by one connection."""
+        if getattr(self._here, "connection", None) is not None:
+            yield
+            return
+        with self.reading() as connection:
+            self._here.connection, self._here.change = connection, None
+            try:
+                yield
+            finally:
+                self._here.connection = None
+
+    @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """A connection on one snapshot of the catalog.
+        """A connection on one snapshot of the catalog: that of `one_moment`, inside one.
 
         Raises:
             StorageError: the index may only be read, and another process changed it meanwhile.
         """
+        shared = getattr(self._here, "connection", None)
+        if shared is not None:
+            yield shared
+            return
         still = database.unchanging(self.folder) if self.read_only else nullcontext()
         with still, self._worded(), self._engine.connect() as connection, connection.begin():
             yield connection
@@ -147,10 +165,20 @@ class Session:
                 "more; restore it from a copy, or ingest into a new folder"
             ) from error
 
+    def _change_of(self, connection: Connection) -> int:
+        """The number of the change that a snapshot shows; asked once in `one_moment`."""
+        shared = getattr(self._here, "connection", None) is connection
+        if shared and self._here.change is not None:
+            return cast(int, self._here.change)
+        change = int(connection.execute(CHANGE).scalar_one())
+        if shared:
+            self._here.change = change
+        return change
+
     def remembered(self, key: Hashable, read: Callable[[Connection], T]) -> T:
         """What `read` gives, kept until the next transaction that changes the catalog, by whatever process."""
         with self.reading() as connection:
-            change = int(connection.execute(CHANGE).scalar_one())
+            change = self._change_of(connection)
             with self._guard:
                 if change > self._change:
                     self._change = change

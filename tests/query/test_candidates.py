@@ -6,11 +6,17 @@ import hashlib
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from interleave_index.errors import InputError
-from interleave_index.query.candidates import every_cosine, nearest, plan
+from interleave_index.errors import InputError, NotInIndex
+from interleave_index.geometry import unit
+from interleave_index.query import approximate
+from interleave_index.query.approximate import Beside, best_photos, bound
+from interleave_index.query.candidates import every_cosine, lists_of, nearest, plan, vectors_of
 from interleave_index.query.score import ScoringQuery, Terms, cosines, fuse, score
 from interleave_index.records import PhotoFacts, Space
+from interleave_index.storage import calibrate, recipes
 from interleave_index.storage.store import Store
 
 D = 16
@@ -132,6 +138,122 @@ def test_many_near_equal_regions_of_one_photo_do_not_crowd_others_out(tmp_path, 
         found = nearest(store.indexes(space_id), query, None, 10)
         ids, every = every_cosine(store.indexes(space_id), query, None)
         assert set(ids[np.argsort(-every.entities[:, 0])[:10]].tolist()) <= set(found.tolist())
+
+
+# --- the ann path ----------------------------------------------------------------------------
+
+NO_TEXTS = Beside(np.empty(0, np.int64), lambda ids: np.zeros(len(ids), np.float32))
+
+
+def totals_of(indexes, query, allowed=None):
+    ids, every = every_cosine(indexes, query, allowed)
+    return ids, fuse(every, query).total
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    seed=st.integers(0, 10**6),
+    entities=st.integers(0, 3),
+    depth=st.integers(1, 400),
+    share=st.sampled_from([None, 0.05, 0.5]),
+)
+def test_a_photo_on_no_list_never_scores_more_than_the_bound(random_store, make_vectors, seed, entities, depth, share):
+    store, space_id = random_store
+    indexes, rng = store.indexes(space_id), np.random.default_rng(seed)
+    query = asked(rng, make_vectors, entities, negatives=seed % 2)
+    allowed = None if share is None else np.sort(rng.choice(np.arange(1, 301), int(300 * share), replace=False))
+    near = lists_of(indexes, query, allowed, depth)
+    listed = np.unique(np.concatenate([one.photo_ids for one in near]))
+    ids, every = every_cosine(indexes, query, listed)
+    everyone, totals = totals_of(indexes, query, allowed)
+    unseen = ~np.isin(everyone, listed)
+    most = bound(query, near, ids, every)
+    assert (totals[unseen] <= most + 2e-6).all()
+    assert unseen.any() or most == -np.inf or depth < len(everyone)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(seed=st.integers(0, 10**6), entities=st.integers(0, 3), top_k=st.integers(1, 40), told=st.integers(0, 20))
+def test_the_ann_path_finds_the_best_of_brute_force_with_what_texts_add(
+    random_store, make_vectors, seed, entities, top_k, told
+):
+    store, space_id = random_store
+    indexes, rng = store.indexes(space_id), np.random.default_rng(seed)
+    query = asked(rng, make_vectors, entities, negatives=seed % 2)
+    said = np.zeros(301, np.float32)
+    said[rng.integers(1, 301, told)] = rng.random(told)
+    fetched = np.sort(np.argsort(-said)[:5])
+    fetched = fetched[said[fetched] > 0]
+    others = float(np.delete(said, fetched).max())
+    beside = Beside(fetched, lambda ids: said[ids], others)
+    everyone, totals = totals_of(indexes, query)
+    kth_best = np.sort(totals + said[everyone])[-top_k]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(approximate, "FIRST_DEPTH", 4)
+        ids, found = best_photos(indexes, query, None, top_k, 100, beside)
+    reached = fuse(found, query).total + said[ids]
+    assert (reached >= kth_best - 2e-6).sum() >= top_k
+
+
+def test_the_lists_are_followed_no_further_than_the_bound_asks_for(random_store, make_vectors, monkeypatch):
+    store, space_id = random_store
+    indexes = store.indexes(space_id)
+    depths = []
+
+    def counted(*given):
+        depths.append(given[-1])
+        return lists_of(*given)
+
+    monkeypatch.setattr(approximate, "lists_of", counted)
+    monkeypatch.setattr(approximate, "FIRST_DEPTH", 4)
+    rng = np.random.default_rng(8)
+    sentence = asked(rng, make_vectors, entities=0, negatives=0)  # one list: its first photos are the best
+    ids, _ = best_photos(indexes, sentence, None, 2, 256, NO_TEXTS)
+    assert depths == [4] and len(ids) == 4
+    depths.clear()
+    several = asked(rng, make_vectors, entities=3, negatives=0, whole=0)
+    best_photos(indexes, several, None, 2, 64, NO_TEXTS)
+    assert depths[:2] == [4, 16] and depths[-1] <= 64
+
+
+def test_photos_that_are_first_on_no_list_are_found_by_rough_scores(tmp_path, make_vectors, monkeypatch):
+    """600 photos hold something like the one region, 600 something like the other, and one a little of each."""
+    rng = np.random.default_rng(11)
+    one, other, image = np.linalg.qr(rng.normal(size=(D, 3)))[0].T.astype(np.float32)
+    near = [unit(axis + 0.15 * rng.normal(size=(600, D)) / D**0.5).astype(np.float32) for axis in (one, other)]
+    regions = np.concatenate([near[0], near[1]])[:, None]
+    regions = np.concatenate([regions, -np.broadcast_to(one + other, (1200, 1, D)) / 2**0.5], axis=1)
+    both = np.stack([unit(0.8 * one + 0.6 * image), unit(0.8 * other + 0.6 * image)])[None].astype(np.float32)
+    regions = np.concatenate([regions, both]).astype(np.float32)
+    monkeypatch.setattr(recipes, "FLAT_ROWS", 1000)
+    monkeypatch.setattr(calibrate, "WORTH", np.inf)
+    monkeypatch.setattr(approximate, "FEWEST_ROUGH", 20)
+    flat = np.zeros((1201, 2), np.float32)
+    with Store.open(tmp_path / "both", create=True) as store:
+        space_id = store.ensure_space(Space("random", "0" * 64, "none", D))
+        facts = [PhotoFacts(f"{n:064x}", 10, 10, "PNG") for n in range(1201)]
+        images = np.broadcast_to(image, (1201, D))
+        store.write_encodings(space_id, facts, images, regions, np.zeros((1201, 2, 4), np.float32), flat, flat)
+        store.optimize(space_id)
+        indexes = store.indexes(space_id)
+        assert not indexes.region.is_exact
+        axes = np.stack([one, other])
+        terms = Terms(axes, axes, np.ones(2, np.float32), np.zeros(2, bool))
+        query = ScoringQuery(image, terms, random_terms(rng, make_vectors, 0), 1.0)
+        everyone, totals = totals_of(indexes, query)
+        assert everyone[totals.argmax()] == 1201 and 1201 not in nearest(indexes, query, None, 100)
+        ids, _ = best_photos(indexes, query, None, 1, 100, NO_TEXTS)
+        assert 1201 in ids and len(ids) < 500
+
+
+def test_vectors_out_of_the_indexes_are_the_stored_ones_in_the_order_asked_for(random_store):
+    store, space_id = random_store
+    ids = np.array([250, 3, 299, 17, 1])
+    found, stored = vectors_of(store.indexes(space_id), ids), store.vectors(space_id, ids)
+    for name in ("image", "regions", "offsets"):
+        assert np.array_equal(getattr(found, name), getattr(stored, name)), name
+    with pytest.raises(NotInIndex, match="photo 999"):
+        vectors_of(store.indexes(space_id), np.array([3, 999]))
 
 
 # --- the rule --------------------------------------------------------------------------------

@@ -59,7 +59,7 @@ def built() -> dict[str, tuple[Segment, NDArray[np.float32]]]:
     index.add(rows)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(calibration, "WORTH", np.inf)
-        calibrated = calibrate(index, coarse, rows[::2])
+        calibrated = calibrate(Segment(ids, index, coarse, regions=True), rows[::2])
     assert calibrated is not None
     return {
         "flat": (Segment.of(ids, vectors, regions=True), rows),
@@ -214,7 +214,7 @@ def test_a_recipe_that_would_read_as_much_as_an_exact_scan_is_not_used() -> None
     coarse = Recipe("IVF32,PQ16x4fs,Refine(SQfp16)", 32)
     index = new_index(coarse, DIM, rows)
     index.add(rows)
-    assert calibrate(index, coarse, rows) is None
+    assert calibrate(Segment(np.arange(3000), index, coarse, regions=False), rows) is None
 
 
 def test_effort_grows_with_k_and_as_a_filter_leaves_less() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sqlite3
 import sys
 import threading
@@ -127,7 +128,7 @@ def test_verify_names_a_file_with_an_id_that_no_region_has(folded: Any) -> None:
     segment = files.open_file(folded.folder / "faiss", row)
     ids = segment.ids.copy()
     ids[-1] += 100
-    false = files.write_file(folded.folder / "faiss", row, ids, segment.index)
+    false = files.write_file(folded.folder / "faiss", row, ids, io.BytesIO(segment.codes.tobytes()))
     with sqlite3.connect(folded.folder / CATALOG) as connection:
         connection.execute(
             "UPDATE generation SET file = ?, sha256 = ?, bytes = ? WHERE kind = 'region'",
@@ -332,3 +333,23 @@ def test_without_faiss_the_error_says_what_to_install(folded: Any, monkeypatch: 
     with pytest.raises(BackendMissing):
         folded.store.optimize(folded.space)
     assert folded.store.status()["photos"] == 32
+
+
+def test_what_is_read_in_one_moment_is_of_one_snapshot_and_of_this_thread_alone(library: Any) -> None:
+    library.add("dog")
+    count, others = library.store.count, []
+
+    def another_writes_and_reads() -> None:
+        library.add("cat")
+        others.append(count(library.space))
+
+    with library.store.one_moment():
+        before = count(library.space)
+        other = threading.Thread(target=another_writes_and_reads)
+        other.start()
+        other.join()
+        assert count(library.space) == before and list(library.store.photos([1, 2])) == [1]
+        with library.store.one_moment():
+            assert count(library.space) == before
+    assert others == [count(library.space)] and others[0][0] == 2
+    assert list(library.store.photos([1, 2])) == [1, 2]

@@ -1,0 +1,122 @@
+"""The ann path: the best photos of a large library, of which only some are scored. Knows the store's indexes, not SQL.
+
+1. Each list (photos by the sentence, and by every entity) is followed to some depth, and all photos on any of them are
+   scored in full. A photo on none of them scores at most
+
+       offset + sentence_d + w * sum(w_e * max(0, entity_d,e)) / sum(w_e) + texts
+
+   where x_d is the value of the last photo of a list: no list has a better one left, negatives only take off, and
+   `texts` is the most that texts and names of files add to any photo besides those that were fetched for them. Once
+   the k-th best photo reaches that, no other can be among the k best, and the search ends. A list that ended has
+   nothing left. Else the depth grows, up to `most`.
+
+2. Where the best photos stand high on no list, as with several entities, that bound is reached too late. Then every
+   eligible photo is scored roughly, by the whole formula with negatives and texts, with the centre of its inverted
+   list in the place of each vector (two bytes a vector are read), and the best of these are scored in full.
+
+The bound is exact as far as lists are: those of flat indexes are, those of inverted lists are at the recall that was
+measured for them. `verify --recall` measures the whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from ..records import Floats
+from ..storage.segment import Near, leading
+from .candidates import Ids, every_cosine, image_cosines, joined_cosines, lists_of, region_cosines
+from .score import Cosines, ScoringQuery, fuse
+
+if TYPE_CHECKING:
+    from ..storage.indexes import SpaceIndexes
+
+FIRST_DEPTH = 64
+GROWTH = 4
+ROUGH_SHARE = 0.005  # of the eligible photos are scored in full after all were scored roughly
+FEWEST_ROUGH, MOST_ROUGH = 1_000, 10_000
+IMAGES_EXACT = 10  # times as many get their exact image scores first
+
+
+class Beside(NamedTuple):
+    """What adds to the score of photos besides their vectors.
+
+    Attributes:
+        photo_ids: ascending, photos that are scored in any case.
+        added: gives what is added to the scores of some photos.
+        others: the most that it is for a photo not among `photo_ids`.
+    """
+
+    photo_ids: Ids
+    added: Callable[[Ids], Floats]
+    others: float = 0.0
+
+
+def best_photos(
+    indexes: SpaceIndexes, query: ScoringQuery, allowed: Ids | None, top_k: int, most: int, beside: Beside
+) -> tuple[Ids, Cosines]:
+    """Photos among which the `top_k` best are, with their exact cosines.
+
+    Args:
+        allowed: (n,) photo ids, ascending; None is all.
+        most: photos that are taken of each list at most.
+    Returns:
+        Photo ids, ascending, and their cosines.
+    """
+    depth = min(most, max(FIRST_DEPTH, 2 * top_k))
+    while True:
+        near = lists_of(indexes, query, allowed, depth)
+        taken = np.unique(np.concatenate([*(one.photo_ids for one in near), beside.photo_ids]))
+        ids, cosines = every_cosine(indexes, query, taken)
+        totals = fuse(cosines, query).total + beside.added(ids)
+        if len(ids) >= top_k > 0 and bound(query, near, ids, cosines) + beside.others <= np.sort(totals)[-top_k]:
+            return ids, cosines
+        if depth == most:
+            break
+        depth = min(most, GROWTH * depth)
+    rough = roughly_best(indexes, query, allowed, top_k, beside)
+    return every_cosine(indexes, query, np.union1d(taken, rough))
+
+
+def bound(query: ScoringQuery, near: Sequence[Near], ids: Ids, cosines: Cosines) -> float:
+    """What a photo that is on none of the lists scores at most, texts aside; -inf where there are no others.
+
+    Args:
+        near: as `lists_of` gives them.
+        ids, cosines: of all photos on the lists and perhaps more, ids ascending.
+    """
+    if near[0].all_of_them:
+        return -np.inf
+    entities, split = query.entities, 1 + int(query.entities.whole.sum())
+    left = float(_least(near[0], ids, cosines.legend)) + query.offset
+    best = np.maximum(0, [_least(one, ids, cosines.entities[:, e]) for e, one in enumerate(near[split:])])
+    for e, one in zip(np.flatnonzero(entities.whole), near[1:split], strict=True):
+        best[e] = max(best[e], _least(one, ids, cosines.entities[:, e]))
+    if len(entities):
+        left += query.entity_weight * float(best @ entities.weights) / float(entities.weights.sum())
+    return left
+
+
+def _least(near: Near, ids: Ids, values: Floats) -> float:
+    """The least value of the photos on a list: what others on it have at most."""
+    if near.all_of_them or not len(near.photo_ids):
+        return -np.inf if near.all_of_them else np.inf
+    return float(values[np.searchsorted(ids, near.photo_ids)].min())
+
+
+def roughly_best(indexes: SpaceIndexes, query: ScoringQuery, allowed: Ids | None, top_k: int, beside: Beside) -> Ids:
+    """Photos that are the best by rough scores, ascending."""
+    ids, images = image_cosines(indexes, query, allowed, rough=True)
+    count = min(max(FEWEST_ROUGH, round(ROUGH_SHARE * len(ids)), 10 * top_k), max(MOST_ROUGH, 2 * top_k))
+    if len(ids) <= count:
+        return ids
+    regions = region_cosines(indexes, query, ids, allowed, rough=True)
+    added = beside.added(ids)
+    totals = fuse(joined_cosines(query, images, regions), query).total + added
+    if not indexes.image.is_exact:
+        kept = np.sort(leading(totals, IMAGES_EXACT * count))
+        ids, images = image_cosines(indexes, query, ids[kept])
+        totals = fuse(joined_cosines(query, images, regions[kept]), query).total + added[kept]
+    return np.sort(ids[leading(totals, count)])

@@ -33,6 +33,7 @@ FILES = (".pt", ".pth", ".bin", ".safetensors")
 # Where backbones stand in files that others released, beside `backbone.` of FIND, X-Decoder and SEEM: SAM's own, SAM of
 # transformers, and the DaViT of Florence-2.
 ELSEWHERE = ("image_encoder.", "vision_encoder.", "vision_tower.")
+LONGEST = 300  # characters of what torch says of a state dict that does not fit
 MOST_GROUPS = 32  # of the norms of a pixel decoder, as published
 
 
@@ -108,6 +109,7 @@ def vision_of(pair: Pair) -> Vision:
         return Vision(hub, _new_decoder(pair, hub.channels))
     state = _weights(pair)
     sizes = BACKBONES.get(pair.vision) or _sizes(state, pair.vision)
+    _check_kind(state, sizes, pair)
     backbone = backbone_of(sizes)
     has_neck = _fill_backbone(backbone, state, pair.vision_weights or pair.vision) if state else True
     if f"{DECODER}adapter_3.weight" not in state:  # none, or a deformable one
@@ -151,6 +153,8 @@ def _new_decoder(pair: Pair, channels: Sequence[int]) -> PixelDecoder:
 def _weights(pair: Pair) -> dict[str, Tensor]:
     """The state dict of a pair's vision model, its backbone under the published names; nothing where it is random."""
     source = pair.vision if is_file(pair.vision) else pair.vision_weights
+    if is_file(pair.vision) and pair.vision_weights is not None:
+        raise ConfigError(f"{pair.vision} brings its own weights, expected no --vision-weights; leave them out")
     if source is None:
         raise ConfigError(f"{pair.vision} has no weights; name a state dict with backbone.* by --vision-weights")
     if source == RANDOM:
@@ -172,6 +176,20 @@ def _sizes(state: Mapping[str, Tensor], source: str) -> BackboneSizes:
         raise InputError(f"{source} holds no backbone of a published kind: it lacks {error}") from error
 
 
+def _check_kind(state: Mapping[str, Tensor], sizes: BackboneSizes, pair: Pair) -> None:
+    """Say in words that a file holds another backbone than the one that was named; all else shows when it is loaded."""
+    try:
+        found = backbone_sizes(state)
+    except (KeyError, IndexError):
+        return
+    if found.kind != sizes.kind or found.channels != sizes.channels:
+        raise InputError(
+            f"{BACKBONE}* of {pair.vision_weights} does not fit {pair.vision}: it is of kind {found.kind} with "
+            f"{found.channels[0]} to {found.channels[-1]} channels, expected {sizes.kind} with {sizes.channels[0]} to "
+            f"{sizes.channels[-1]}; name the file itself by --vision to take it as it is"
+        )
+
+
 def _fill_backbone(backbone: nn.Module, state: Mapping[str, Tensor], source: str) -> bool:
     """Load a backbone; whether its neck came too, true where it has none."""
     own = below(state, BACKBONE)
@@ -186,7 +204,9 @@ def _fill(module: nn.Module, state: Mapping[str, Tensor], prefix: str, source: s
     try:
         module.load_state_dict({name: value.float() for name, value in state.items()})
     except RuntimeError as error:
-        raise InputError(f"{prefix}* of {source} does not fit: {str(error).splitlines()[-1].strip()}") from error
+        words = str(error).splitlines()[-1].strip()
+        short = words if len(words) <= LONGEST else f"{words[:LONGEST]} ..."
+        raise InputError(f"{prefix}* of {source} does not fit: {short}") from error
 
 
 # --- language ---------------------------------------------------------------------------------

@@ -164,6 +164,12 @@ def test_files_that_are_not_what_was_asked_for_are_named(released: Released, dra
         vision_of(Pair(str(tmp_path / "stranger.pt"), "find-mini"))
     with pytest.raises(WeightsMissing, match="no file"):
         vision_of(Pair("sam-b", "find-mini", vision_weights=str(tmp_path / "nowhere.pt")))
+    with pytest.raises(
+        InputError, match="does not fit davit-d3: it is of kind sam with 128 to 1024 channels, expected davit"
+    ):
+        vision_of(Pair("davit-d3", "find-mini", vision_weights=str(released.sam)))
+    with pytest.raises(ConfigError, match="brings its own weights, expected no --vision-weights"):
+        vision_of(Pair(str(released.sam), "find-mini", vision_weights="random"))
     with pytest.raises(ConfigError, match="davit-d3 has no weights"):
         vision_of(Pair("davit-d3", "find-mini"))
     with pytest.raises(InputError, match=r"sam_vit_b_01ec64\.pth holds no UniCL tower"):

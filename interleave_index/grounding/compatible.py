@@ -81,13 +81,16 @@ def read_similarity(tokens: Floats, queries: Floats) -> Floats:
     return weighed
 
 
-def read_points(similarity: Floats, size: Size, settings: ReadSettings | None = None) -> ReadPoints:
+def read_points(
+    similarity: Floats, size: Size, settings: ReadSettings | None = None, *, soften: bool = True
+) -> ReadPoints:
     """The points that READ shows to its mask decoder.
 
     Args:
         similarity: (g * g,) of a square grid over the middle square of the photo, row after row.
         size: (height, width) of the photo.
         settings: see there.
+        soften: off leaves `soft` where `whole` is, for one that moves them by itself.
     Raises:
         ShapeError: the map is not square.
     """
@@ -105,7 +108,8 @@ def read_points(similarity: Floats, size: Size, settings: ReadSettings | None = 
     x = np.minimum((columns + 0.5) * size[1] / grid[1], size[1] - 1)
     y = np.minimum((rows + 0.5) * size[0] / grid[0], size[0] - 1)
     whole = np.stack([x, y], 1).astype(np.int32)
-    return ReadPoints(cells, labels, whole, _softened(whole, square, size), counts, grid, padding)
+    soft = _softened(whole, square, size) if soften else whole.astype(np.float32)
+    return ReadPoints(cells, labels, whole, soft, counts, grid, padding)
 
 
 def _stretched(values: Floats) -> Floats:

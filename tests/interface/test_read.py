@@ -14,7 +14,7 @@ from interleave_index.interface.read import language as language_module
 from interleave_index.interface.read import masks as masks_module
 from interleave_index.interface.read.keys import place_of
 from interleave_index.interface.read.model import Read
-from interleave_index.interface.read.prompts import Question, question_of, reasoning_question
+from interleave_index.interface.read.prompts import Question, after_photo, question_of, reasoning_question
 from interleave_index.interface.registry import load
 from interleave_index.models.segmenters.framing import IMAGENET, Frame
 from interleave_index.service import ground_picture
@@ -46,7 +46,7 @@ def speaking(tmp_path_factory):
 
 
 def ids_of(model, question):
-    return model.language.ids_before(), model.language.ids_after(question.after_photo())
+    return model.language.ids_before(), model.language.ids_after(after_photo(str(question)))
 
 
 def full_states(model, question, said=()):
@@ -164,10 +164,10 @@ def test_without_seg_there_is_nothing_in_the_photo(silent):
     assert [answer.segments for answer in read(silent).answer(PHOTO, QUESTIONS)] == [(), (), ()]
 
 
-def test_free_answers_of_a_batch_are_those_of_single_runs_without_a_cache(silent):
+def test_free_answers_side_by_side_are_those_of_single_runs_without_a_cache(silent):
     model = read(silent)
     answers = model.language.generate(model.embed(PHOTO).read, QUESTIONS)
-    assert len({len(ids_of(model, question)[1]) for question in QUESTIONS}) == 3  # so that rows are padded
+    assert len({len(ids_of(model, question)[1]) for question in QUESTIONS}) == 3
     for question, said in zip(QUESTIONS, answers, strict=True):
         for number, token in enumerate(said.ids[:6]):
             state = full_states(model, question, said.ids[:number])[0, -1]
@@ -177,7 +177,7 @@ def test_free_answers_of_a_batch_are_those_of_single_runs_without_a_cache(silent
 def test_the_supplied_answer_has_its_segment_even_where_the_model_would_deny(silent, speaking):
     model = read(silent)
     for question, answer in zip(QUESTIONS, model.supply(PHOTO, QUESTIONS), strict=True):
-        words = model.language.ids_after(question.after_photo("Sure, the segmentation result is [SEG]."))
+        words = model.language.ids_after(after_photo(str(question), "Sure, the segmentation result is [SEG]."))
         state = full_states_of(model, words[: words.index(model.parts.tokenizer.convert_tokens_to_ids("[SEG]"))])
         tokens = model.embed(PHOTO).read.tokens
         (segment,) = answer.segments
@@ -223,7 +223,7 @@ def test_a_photo_is_read_once_for_all_its_questions_and_calls(speaking, monkeypa
     assert seen["tower"] == 2
 
 
-def test_many_questions_are_asked_in_batches_with_the_answers_of_one(silent, monkeypatch):
+def test_questions_side_by_side_have_the_answers_of_one_by_one(silent, monkeypatch):
     model = read(silent)
     photo = model.embed(PHOTO).read
     together = model.language.supply(photo, QUESTIONS)

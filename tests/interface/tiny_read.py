@@ -6,6 +6,7 @@ import torch
 
 from interleave_index.interface.read.language import _Run
 from interleave_index.interface.read.model import Read
+from interleave_index.interface.read.prompts import after_photo
 
 SURE = 500.0  # logit of the next word that a taught model knows
 WIDE, WORDS, SIDE, PATCH = 16, 72, 24, 2  # of the language model; of CLIP: a grid of 12 x 12
@@ -191,11 +192,11 @@ def taught(folder, answers, *, shards=False):
     with torch.inference_mode():
         for photo, question, there in answers:
             read = model.embed(photo).read
-            run = _Run(model.language, read, [model.language.ids_after(question.after_photo())])
-            states.append(run.states[0, -1])
+            run = _Run(model.language, read)
+            states.append(run.extend({0: model.language.ids_after(after_photo(str(question)))})[0][-1])
             says_seg.append(there)
             if there:
-                states.append(run.extend(torch.tensor([seg]))[0])
+                states.append(run.extend({0: [seg]})[0][-1])
                 says_seg.append(False)
     solve = torch.linalg.pinv(torch.stack(states).double())
     wanted = torch.tensor([[SURE if said else -SURE] for said in says_seg], dtype=torch.float64)

@@ -22,6 +22,9 @@ class ReasonPhoto:
         name: of its files.
         text: what is asked; only the first of several takes part, as in the published evaluation.
         long: a whole sentence, else a short phrase.
+        further: other texts for the same targets, for training.
+        false_premises: (question, whether it is a sentence, answer) of things that are not there, in the copy that
+            SESAME added them to.
         shapes: (label, (n, 2) corners) in the order of the file, labels in lower case: ``flag`` counts for nothing,
             what has ``ignore`` in it is not judged, anything else is a target, as the published reader has it.
     """
@@ -31,6 +34,8 @@ class ReasonPhoto:
     text: str
     long: bool
     shapes: tuple[tuple[str, NDArray[np.float64]], ...]
+    further: tuple[str, ...] = ()
+    false_premises: tuple[tuple[str, bool, str], ...] = ()
 
     def truth(self, size: Size) -> NDArray[np.uint8]:
         """(H, W) uint8: 1 target, 255 ignored, 0 elsewhere. Larger shapes are painted first, `flag` never."""
@@ -52,13 +57,18 @@ def read_reasonseg(folder: Path) -> list[ReasonPhoto]:
     for file in sorted(folder.glob("*.jpg")):
         with read_form(file.with_suffix(".json"), "ReasonSeg", fallback="cp1252") as content:
             text = content["text"]
-            if not isinstance(text, str):
-                text = text[0]
+            texts = [text] if isinstance(text, str) else [str(one) for one in text]
+            false = tuple(
+                (str(question).strip(), bool(is_sentence), str(answer).strip())
+                for question, is_sentence, answer in content.get("false_premise_QA") or ()
+            )
             shapes = tuple(
                 (str(shape["label"]).lower(), np.array(shape["points"], float).reshape(-1, 2))
                 for shape in content["shapes"]
             )
-            photos.append(ReasonPhoto(file.stem, file, text.strip(), bool(content["is_sentence"]), shapes))
+            first, *further = [one.strip() for one in texts]
+            long = bool(content["is_sentence"])
+            photos.append(ReasonPhoto(file.stem, file, first, long, shapes, tuple(further), false))
     if not photos:
         raise InputError(f"{folder} holds no NAME.jpg with its NAME.json, expected a split of ReasonSeg such as val/")
     return photos

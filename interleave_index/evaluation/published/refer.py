@@ -27,11 +27,13 @@ class Expression:
         text: as the annotator wrote it.
         reference: number of the thing's reference in its file.
         segmentations: of the thing, as COCO writes them; a false premise, which names what is not there, has none.
+        instead: what is there instead of a false premise, where the file says so (`gt_sent` of FP-RefCOCO).
     """
 
     text: str
     reference: int
     segmentations: tuple[Any, ...]
+    instead: str = ""
 
     @property
     def exists(self) -> bool:
@@ -94,7 +96,14 @@ def read_refer(
                 reference = int(row["ref_id"])
                 for sentence in row["sentences"][: 1 if sentences == "first" else None]:
                     there = row.get("exist", True) and not sentence.get("is_false_premise", False)
-                    expressions.append(Expression(_text(sentence, lower), reference, segmentations if there else ()))
+                    expressions.append(
+                        Expression(
+                            _text(sentence, lower),
+                            reference,
+                            segmentations if there else (),
+                            "" if there else str(sentence.get("gt_sent") or "").strip(),
+                        )
+                    )
             if number not in images:
                 raise _of_another_release(refs, f"photo {number}")
             info = PhotoInfo.from_json(images[number], folder)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 LLAVA, SAM, HEAD = "llava", "sam", "head"
-_SAM_PREFIX = "model.visual_model."
+SAM_PREFIX = "model.visual_model."
 _SAM_WORDS: tuple[tuple[str, str], ...] = (  # in this order
     (r"^image_encoder\.", "vision_encoder."),
     (r"^vision_encoder\.patch_embed\.proj\.", "vision_encoder.patch_embed.projection."),
@@ -46,8 +46,8 @@ def place_of(key: str) -> tuple[str, str] | None:
     >>> place_of("model.text_hidden_fcs.0.2.weight"), place_of("model.visual_model.pixel_mean")
     (('head', '2.weight'), None)
     """
-    if key.startswith(_SAM_PREFIX):
-        name = sam_name(key.removeprefix(_SAM_PREFIX))
+    if key.startswith(SAM_PREFIX):
+        name = sam_name(key.removeprefix(SAM_PREFIX))
         return None if name is None else (SAM, name)
     if key.startswith("model.text_hidden_fcs.0."):
         return HEAD, key.removeprefix("model.text_hidden_fcs.0.")

@@ -1,4 +1,4 @@
-"""READ's language model over one photo: the photo is read once, then questions are answered in batches.
+"""READ's language model over one photo: the photo is read once, then questions are answered side by side.
 
 Everything before the question is the same for all of them, and a causal model does not look ahead: keys, values and
 states of the system's words and of the image tokens are computed once and shared. Knows no masks.
@@ -6,7 +6,7 @@ states of the system's words and of the image tokens are computed once and share
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,10 +14,10 @@ from torch import Tensor
 
 from ...records import RGB
 from .loading import Parts
-from .prompts import BEFORE, SEG, START, SUPPLIED, Question
+from .prompts import BEFORE, SEG, START, SUPPLIED, Question, after_photo
 
 MOST_TOKENS = 64  # of an answer
-MOST_TOGETHER = 16  # questions that are answered together; each holds its own copy of the photo's keys and values
+MOST_TOGETHER = 32  # questions that are answered together
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +51,14 @@ class Language:
 
     Args:
         parts: of the model; nothing is copied.
+    Attributes:
+        seg, end: ids of [SEG] and of the token that ends an answer.
     """
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._seg, self._start = (parts.tokenizer.convert_tokens_to_ids(word) for word in (SEG, START))
+        self.seg, self._start = (int(parts.tokenizer.convert_tokens_to_ids(word)) for word in (SEG, START))
+        self.end = int(parts.tokenizer.eos_token_id)
 
     @property
     def device(self) -> torch.device:
@@ -100,8 +103,8 @@ class Language:
         """Let the model answer freely, by its likeliest words; one answer a question, in order."""
         answers: list[Said] = []
         for start in range(0, len(questions), MOST_TOGETHER):
-            some = [self.ids_after(question.after_photo()) for question in questions[start : start + MOST_TOGETHER]]
-            answers += self._generate(_Run(self, photo, some))
+            some = questions[start : start + MOST_TOGETHER]
+            answers += self._generate(_Run(self, photo), [self.ids_after(after_photo(str(one))) for one in some])
         return answers
 
     @torch.inference_mode()
@@ -110,13 +113,12 @@ class Language:
         answers: list[Said] = []
         for start in range(0, len(questions), MOST_TOGETHER):
             some = questions[start : start + MOST_TOGETHER]
-            asked = [self.ids_after(question.after_photo()) for question in some]
-            forced = [self.ids_after(question.after_photo(answer)) for question in some]
-            states = _Run(self, photo, forced).states
-            for before, ids, row in zip(asked, forced, states, strict=True):
-                of_row = row[len(row) - len(ids) :]
-                places = [place for place in range(len(before), len(ids)) if ids[place] == self._seg]
-                answers.append(Said(tuple(ids[len(before) :]), of_row[[place - 1 for place in places]]))
+            asked = [self.ids_after(after_photo(str(question))) for question in some]
+            forced = [self.ids_after(after_photo(str(question), answer)) for question in some]
+            states = _Run(self, photo).extend(dict(enumerate(forced)))
+            for row, (before, ids) in enumerate(zip(asked, forced, strict=True)):
+                places = [place for place in range(len(before), len(ids)) if ids[place] == self.seg]
+                answers.append(Said(tuple(ids[len(before) :]), states[row][[place - 1 for place in places]]))
         return answers
 
     def text(self, said: Said) -> str:
@@ -124,67 +126,79 @@ class Language:
         words: str = self._parts.tokenizer.decode(list(said.ids), skip_special_tokens=True)
         return " ".join(words.replace(SEG, " ").split())
 
-    def _generate(self, run: _Run) -> list[Said]:
-        end = self._parts.tokenizer.eos_token_id
-        ids: list[list[int]] = [[] for _ in range(run.count)]
-        emitting: list[list[Tensor]] = [[] for _ in range(run.count)]
-        going = set(range(run.count))
-        states = run.states[:, -1]
+    def _generate(self, run: _Run, texts: Sequence[list[int]]) -> list[Said]:
+        said: list[list[int]] = [[] for _ in texts]
+        emitting: list[list[Tensor]] = [[] for _ in texts]
+        states = run.extend(dict(enumerate(texts)))
         for _ in range(MOST_TOKENS):
-            tokens = self._parts.llava.lm_head(states).argmax(dim=-1)
-            for row in sorted(going):
-                token = int(tokens[row])
-                ids[row].append(token)
-                if token == self._seg:
-                    emitting[row].append(states[row])
-                if token == end:
-                    going.discard(row)
+            rows = list(states)
+            last = torch.stack([states[row][-1] for row in rows])
+            tokens = self._parts.llava.lm_head(last).argmax(dim=-1).tolist()
+            for row, state, token in zip(rows, last, tokens, strict=True):
+                said[row].append(token)
+                if token == self.seg:
+                    emitting[row].append(state)
+            going = {row: [token] for row, token in zip(rows, tokens, strict=True) if token != self.end}
             if not going:
                 break
-            states = run.extend(tokens)
-        width = states.shape[-1]
-        stacked = [torch.stack(rows) if rows else states.new_zeros((0, width)) for rows in emitting]
-        return [Said(tuple(words), rows) for words, rows in zip(ids, stacked, strict=True)]
+            states = run.extend(going)
+        none = states[next(iter(states))].new_zeros((0, run.width))
+        stacked = [torch.stack(rows) if rows else none for rows in emitting]
+        return [Said(tuple(words), rows) for words, rows in zip(said, stacked, strict=True)]
 
 
 class _Run:
-    """Several texts after one photo, padded on their left, and what the model makes of them token by token.
+    """Several texts after one photo, side by side in one sequence: each sees the photo and itself, and no other.
 
+    So the keys and values of the photo are there once, however many texts follow it.
+
+    Args:
+        language: that reads them.
+        photo: that they follow.
     Attributes:
-        count: of texts.
-        states: (n, L, D) last states, each text at the end of its row.
+        width: of a state.
     """
 
-    def __init__(self, language: Language, photo: ReadPhoto, texts: Sequence[Sequence[int]]) -> None:
+    def __init__(self, language: Language, photo: ReadPhoto) -> None:
         from transformers import DynamicCache
 
-        self._llava, device = language._parts.llava, language.device
-        self.count, longest = len(texts), max(len(ids) for ids in texts)
+        self._llava, self._device = language._parts.llava, language.device
         self._cache = DynamicCache()
         for number, (keys, values) in enumerate(photo.layers):
-            rows = (self.count, -1, -1, -1)
-            self._cache.update(keys.expand(rows), values.expand(rows), number)
-        before = photo.layers[0][0].shape[2]
-        padded = torch.tensor([[0] * (longest - len(ids)) + list(ids) for ids in texts], device=device)
-        real = torch.tensor([[0] * (longest - len(ids)) + [1] * len(ids) for ids in texts], device=device)
-        self._mask = torch.cat([real.new_ones((self.count, before)), real], dim=1)
-        self._next = before + real.sum(1, keepdim=True)
-        positions = (before + real.cumsum(1) - 1).clamp(min=0)
-        self.states = self._forward(padded, positions)
+            self._cache.update(keys, values, number)
+        self._before = photo.layers[0][0].shape[2]
+        self._rows = torch.zeros(0, dtype=torch.long, device=self._device)  # the text of every token so far
+        self._lengths: dict[int, int] = {}
+        self.width = int(photo.tokens.shape[-1])
 
-    def extend(self, tokens: Tensor) -> Tensor:
-        """(n, D) states after one more token a row."""
-        self._mask = torch.cat([self._mask, self._mask.new_ones((self.count, 1))], dim=1)
-        states = self._forward(tokens[:, None], self._next)
-        self._next = self._next + 1
-        return states[:, -1]
-
-    def _forward(self, ids: Tensor, positions: Tensor) -> Tensor:
+    def extend(self, texts: Mapping[int, Sequence[int]]) -> dict[int, Tensor]:
+        """Append tokens to texts, by their numbers; (n, D) last states of what was appended to each."""
+        tokens: list[int] = []
+        rows: list[int] = []
+        positions: list[int] = []
+        for row, ids in texts.items():
+            done = self._before + self._lengths.get(row, 0)
+            tokens += ids
+            rows += [row] * len(ids)
+            positions += range(done, done + len(ids))
+            self._lengths[row] = done + len(ids) - self._before
         states: Tensor = self._llava.model.language_model(
-            inputs_embeds=self._llava.get_input_embeddings()(ids),
-            attention_mask=self._mask,
-            position_ids=positions,
+            inputs_embeds=self._llava.get_input_embeddings()(torch.tensor([tokens], device=self._device)),
+            attention_mask=self._mask(torch.tensor(rows, device=self._device)),
+            position_ids=torch.tensor([positions], device=self._device),
             past_key_values=self._cache,
             use_cache=True,
         ).last_hidden_state
-        return states
+        parts = states[0].split([len(some) for some in texts.values()])
+        return dict(zip(texts, parts, strict=True))
+
+    def _mask(self, rows: Tensor) -> Tensor:
+        """(1, 1, n, all tokens) added to the attention of new tokens of these texts; takes note of them."""
+        earlier = len(self._rows)
+        self._rows = torch.cat([self._rows, rows])
+        places = torch.arange(len(self._rows), device=self._device)
+        seen = (rows[:, None] == self._rows) & (places <= places[earlier:, None])
+        seen = torch.cat([seen.new_ones((len(rows), self._before)), seen], dim=1)
+        dtype = self._llava.get_input_embeddings().weight.dtype
+        mask = torch.zeros(seen.shape, dtype=dtype, device=self._device)
+        return mask.masked_fill(~seen, torch.finfo(dtype).min)[None, None]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 from ...errors import WeightsMissing
 from ...models.hub import local, pretrained
 from ...models.hub.pixels import CLIP_MEAN, CLIP_STD, Preprocessing
-from .keys import HEAD, LLAVA, SAM, place_of, sam_sizes
+from .keys import HEAD, LLAVA, SAM, SAM_PREFIX, place_of, sam_sizes
 from .prompts import SPECIAL
 
 CLIP = "openai/clip-vit-large-patch14-336"
@@ -38,6 +39,8 @@ class Parts:
         head: state of the language model to SAM's token.
         tokenizer: with [SEG], <im_start> and <im_end>.
         view: preparation of a photo for the vision tower.
+        released: part and name there of every weight that is used, by its released name.
+        config: the folder's config.json.
     """
 
     llava: Any
@@ -45,16 +48,22 @@ class Parts:
     head: nn.Sequential
     tokenizer: Any
     view: Preprocessing
+    released: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    config: Mapping[str, Any] = field(default_factory=dict)
 
 
-def load_parts(folder: Path, *, device: str, dtype: torch.dtype = torch.bfloat16) -> Parts:
-    """Read a released READ.
+def load_parts(
+    folder: Path, *, device: str, dtype: torch.dtype = torch.bfloat16, sam_file: Path | None = None
+) -> Parts:
+    """Read a released READ, or put together what one is trained from.
 
     Args:
         folder: with config.json, the tokenizer and weights as released; the vision tower is read from the folder that
             its config names, or from CLIP's on this machine.
         device: as torch names it.
         dtype: of the weights; the release runs in bfloat16.
+        sam_file: a SAM as first released. `folder` then is a LLaVA, new words are the mean of the others, and the
+            layers between the two are random.
     Raises:
         WeightsMissing: a weight is missing, is of another shape, or the folder is not a READ.
         BackendMissing: transformers is not installed.
@@ -72,6 +81,8 @@ def load_parts(folder: Path, *, device: str, dtype: torch.dtype = torch.bfloat16
 
     vision = pretrained.build(_vision_folder(folder, str(tower_name)), "CLIPVisionModel", "cpu", dtype)
     weights = dict(_tensors(folder))  # mapped from the files, not read yet
+    if sam_file is not None:
+        weights |= _start_weights(sam_file, weights, len(tokenizer))
     shapes = {key: tuple(tensor.shape) for key, tensor in weights.items()}
     with _no_random_weights(dtype):
         llava = _llava(config, vision.config, vocabulary=shapes["model.embed_tokens.weight"][0])
@@ -80,13 +91,13 @@ def load_parts(folder: Path, *, device: str, dtype: torch.dtype = torch.bfloat16
         head = nn.Sequential(nn.Linear(wide, wide), nn.ReLU(), nn.Linear(wide, narrow))
     llava.model.vision_tower = vision
     modules = {LLAVA: llava, SAM: sam, HEAD: head}
-    _fill(folder, modules, weights)
+    released = _fill(folder, modules, weights)
     for module in modules.values():
         module.to(device).eval().requires_grad_(False)
 
     side, patch = int(vision.config.image_size), int(vision.config.patch_size)
     view = Preprocessing("crop", (side, side), patch, side, mean=CLIP_MEAN, std=CLIP_STD)
-    return Parts(llava, sam, head, tokenizer, view)
+    return Parts(llava, sam, head, tokenizer, view, released, config)
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -100,16 +111,40 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def _tensors(folder: Path) -> Iterator[tuple[str, Tensor]]:
-    """Every tensor of the weights, mapped from its file; nothing but tensors is ever unpickled."""
+    """Every tensor of the weights, mapped from its file."""
     for file in weight_files(folder):
-        try:
-            if file.suffix == ".safetensors":
-                yield from load_file(file).items()
-            else:
-                yield from torch.load(file, map_location="cpu", weights_only=True, mmap=True).items()
-        except (OSError, RuntimeError, SafetensorError, ValueError) as error:
-            words = " ".join(str(error).split())[:200]
-            raise WeightsMissing(f"{file} cannot be read: {words}; get the model again") from error
+        yield from _tensors_of(file).items()
+
+
+def _tensors_of(file: Path) -> dict[str, Tensor]:
+    """The tensors of one file, mapped from it; nothing but tensors is ever unpickled."""
+    try:
+        if file.suffix == ".safetensors":
+            return load_file(file)
+        found: dict[str, Tensor] = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+        return found
+    except (OSError, RuntimeError, SafetensorError, ValueError, UnpicklingError) as error:
+        words = " ".join(str(error).split())[:200]
+        raise WeightsMissing(f"{file} cannot be read: {words}; get the model again") from error
+
+
+def _start_weights(sam_file: Path, llava: Mapping[str, Tensor], vocabulary: int) -> dict[str, Tensor]:
+    """What a READ has beyond the LLaVA that it is trained from, under its released names."""
+    found = {f"{SAM_PREFIX}{name}": tensor for name, tensor in _tensors_of(sam_file).items()}
+    token = found.get(f"{SAM_PREFIX}mask_decoder.iou_token.weight")
+    if token is None:
+        raise WeightsMissing(f"{sam_file} is no SAM as first released, expected a file such as sam_vit_h_4b8939.pth")
+    for key in ("model.embed_tokens.weight", "lm_head.weight"):
+        rows = llava[key]
+        if len(rows) < vocabulary:
+            mean = rows.float().mean(0, keepdim=True).to(rows.dtype)
+            found[key] = torch.cat([rows, mean.expand(vocabulary - len(rows), -1)])
+    wide = llava["model.embed_tokens.weight"].shape[1]
+    for number, out in ((0, wide), (2, token.shape[1])):
+        layer = nn.Linear(wide, out)
+        found[f"model.text_hidden_fcs.0.{number}.weight"] = layer.weight.detach()
+        found[f"model.text_hidden_fcs.0.{number}.bias"] = layer.bias.detach()
+    return found
 
 
 def _vision_folder(folder: Path, named: str) -> Path:
@@ -162,8 +197,8 @@ def _no_random_weights(dtype: torch.dtype) -> Iterator[None]:
         torch.set_default_dtype(before)
 
 
-def _fill(folder: Path, modules: dict[str, Any], weights: dict[str, Tensor]) -> None:
-    """Copy every released weight to its place; each place must be filled once."""
+def _fill(folder: Path, modules: dict[str, Any], weights: dict[str, Tensor]) -> dict[str, tuple[str, str]]:
+    """Copy every released weight to its place, which is given by its name; each place must be filled once."""
     places = {
         (part, name): parameter
         for part, module in modules.items()
@@ -171,6 +206,7 @@ def _fill(folder: Path, modules: dict[str, Any], weights: dict[str, Tensor]) -> 
         if not name.startswith("model.vision_tower.")
     }
     empty = set(places)
+    released = {}
     for key, tensor in weights.items():
         place = place_of(key)
         if place is None or place not in places:
@@ -182,11 +218,13 @@ def _fill(folder: Path, modules: dict[str, Any], weights: dict[str, Tensor]) -> 
             )
         places[place].data.copy_(tensor)
         empty.discard(place)
+        released[key] = place
     if empty:
         part, name = min(empty)
         raise WeightsMissing(
             f"{folder} lacks {len(empty)} weights of READ, the first is {name} of {part}; get the model again"
         )
+    return released
 
 
 def checksum(folder: Path) -> str:

@@ -47,9 +47,10 @@ class Question:
         text = self.text.strip()
         return WORDINGS[self.wording].format(text if self.wording == "sentence" else text.lower())
 
-    def after_photo(self, answer: str = "") -> str:
-        """Everything that follows the photo, up to the answer or with it."""
-        return f"{END}\n{self} ASSISTANT:{' ' if answer else ''}{answer}"
+
+def after_photo(question: str, answer: str = "") -> str:
+    """Everything that follows the photo, up to the answer or with it."""
+    return f"{END}\n{question} ASSISTANT:{' ' if answer else ''}{answer}"
 
 
 def question_of(text: str) -> Question:

@@ -6,6 +6,7 @@ Pillow's bilinear filter, normalisation happens on the device: torchvision is no
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -71,14 +72,15 @@ class Frame:
 
     def masks(self, logits: Tensor, cut: float = 0.0) -> list[BoolMask]:
         """(n, h, w) scores of the square to n masks of the photo's size: bilinear, then above `cut`."""
+        return [(scores > cut).cpu().numpy() for scores in self.scores(logits)]
+
+    def scores(self, logits: Tensor) -> Iterator[Tensor]:
+        """(n, h, w) scores of the square to n of the photo's size, (H, W) float32, bilinear, one after the other."""
         import torch.nn.functional as F
 
         grown = logits[None].float()
         if self.keep_aspect:
             grown = F.interpolate(grown, (self.side, self.side), mode="bilinear", align_corners=False)
             grown = grown[..., : self.inner[0], : self.inner[1]]
-        masks = []
         for scores in grown[0]:  # one by one: large photos with many masks would fill the memory
-            full = F.interpolate(scores[None, None], self.size, mode="bilinear", align_corners=False)
-            masks.append((full[0, 0] > cut).cpu().numpy())
-        return masks
+            yield F.interpolate(scores[None, None], self.size, mode="bilinear", align_corners=False)[0, 0]

@@ -210,6 +210,14 @@ def coco_panoptic(
     exemplars: Annotated[
         str | None, typer.Option("--exemplars", metavar="SPLIT", help="Where classes are shown from; else --split.")
     ] = None,
+    exemplar_sentences: Annotated[
+        Path | None,
+        typer.Option(
+            "--exemplar-sentences",
+            metavar="FILE",
+            help="Show classes by the first phrases of this file of FIND-Bench that name them, as published.",
+        ),
+    ] = None,
     exemplar_count: Annotated[
         int, typer.Option("--exemplar-count", min=1, help="Exemplars of a class at most, which are averaged.")
     ] = 30,
@@ -232,18 +240,21 @@ def coco_panoptic(
     """Generic segmentation of COCO: PQ, mask AP and mIoU, classes by name, by exemplar or by description."""
     from ..evaluation.published import generic
     from ..evaluation.published.coco import read_instances, read_panoptic
+    from ..evaluation.published.entity import read_entities
 
     photos = read_panoptic(coco, split)
     usual = coco / "annotations" / f"instances_{split}.json"
     truth = read_instances(instances or usual) if instances or usual.exists() else None
     words = generic.read_descriptions(descriptions) if descriptions else None
     shown = read_panoptic(coco, exemplars) if exemplars and exemplars != split else None
+    phrases = read_entities(exemplar_sentences) if exemplar_sentences else None
     benchmarks = [
         generic.coco_panoptic(
             photos,
             classes=kind.value,
             descriptions=words,
             exemplars=shown,
+            exemplar_sentences=phrases,
             most_exemplars=exemplar_count,
             instances=truth,
             predictions=predictions and predictions / kind.value,

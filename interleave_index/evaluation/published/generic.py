@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import astuple
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.random import Generator
@@ -20,7 +20,7 @@ from ...geometry import encode_rle
 from ..outcome import Figures
 from ..progress import Progress, tracked
 from .coco import Category, PanopticSet
-from .entity import Exemplar
+from .entity import Exemplar, Sentences
 from .files import read_json, write_ids
 from .journal import Journal, Record
 from .prompts import SMALLEST, random_prompt
@@ -28,6 +28,7 @@ from .run import Benchmark
 from .subject import Subject, Table
 
 MOST_EXEMPLARS = 30  # of a class, as published
+Place: TypeAlias = tuple[int, int]  # photo, segment
 
 
 def coco_panoptic(
@@ -36,6 +37,7 @@ def coco_panoptic(
     classes: str = "names",
     descriptions: Mapping[str, str] | None = None,
     exemplars: PanopticSet | None = None,
+    exemplar_sentences: Sentences | None = None,
     most_exemplars: int = MOST_EXEMPLARS,
     instances: Mapping[str, Any] | None = None,
     predictions: Path | None = None,
@@ -47,6 +49,8 @@ def coco_panoptic(
         descriptions: a sentence for every class name, for ``descriptions``.
         exemplars: the split that exemplars are drawn from, for ``visual``; with None they come from the measured
             split itself, as published, and their photos take part in the measurement too.
+        exemplar_sentences: of the split that exemplars are drawn from; then a class is shown by the first of their
+            phrases that name it, as published, else by segments drawn from the whole split.
         most_exemplars: of a class.
         instances: COCO's instance file of the split, for AP as it is published; None takes the things of the maps.
         predictions: folder that gets the panoptic maps in the form that panopticapi reads, or None.
@@ -59,7 +63,7 @@ def coco_panoptic(
     def prepare(subject: Subject, progress: Progress) -> None:
         """Make the class table of a subject."""
         if classes == "visual":
-            shown = draw_exemplars(exemplars or panoptic, categories, most_exemplars)
+            shown = draw_exemplars(exemplars or panoptic, categories, most_exemplars, exemplar_sentences)
             tables[subject] = subject.shown_classes(one for _, one in tracked(shown, "classes shown", progress))
             return
         names = [category.name for category in categories]
@@ -127,7 +131,7 @@ def coco_panoptic(
         written = [predictions.with_suffix(".json"), *maps]
     settings: Figures = {"classes": classes, "AP from": "maps" if instances is None else "instances"}
     if classes == "visual":
-        settings["exemplars"] = most_exemplars
+        settings |= {"exemplars": most_exemplars, "exemplars of phrases": exemplar_sentences is not None}
     items = {str(photo): photo for photo in panoptic.photos}
     return Benchmark(
         f"coco-panoptic {classes}",
@@ -166,36 +170,45 @@ def _instances_of_maps(panoptic: PanopticSet, photos: Sequence[int]) -> Figures:
 
 
 def draw_exemplars(
-    panoptic: PanopticSet, categories: Sequence[Category], most: int = MOST_EXEMPLARS
+    panoptic: PanopticSet,
+    categories: Sequence[Category],
+    most: int = MOST_EXEMPLARS,
+    sentences: Sentences | None = None,
 ) -> list[Iterator[Exemplar]]:
     """Exemplars of each class, in the order of `categories`: a drawn prompt on each of at most `most` of its segments.
 
     They are the same in every run, whatever its seed. Photos are read as the iterators go.
 
+    Args:
+        sentences: take the segments of the phrases of the first sentence of each photo, in the order of the photos;
+            with None segments are drawn from all.
     Raises:
         InputError: a class has no segment at all; while they go, it has none that is large enough for a prompt.
     """
-    places: dict[int, list[tuple[int, int]]] = defaultdict(list)  # (photo, segment) by category
+    places: dict[int, list[Place]] = defaultdict(list)
     for photo, segments in panoptic.segments.items():
-        for segment in segments:
-            if not segment.crowd:
-                places[segment.category].append((photo, segment.id))
+        single = {segment.id: segment.category for segment in segments if not segment.crowd}
+        first = next(iter(sentences.get(photo, ())), None) if sentences is not None else None
+        named = [phrase.segment for phrase in first.phrases] if first is not None else []
+        for number in single if sentences is None else [one for one in dict.fromkeys(named) if one in single]:
+            places[single[number]].append((photo, number))
     missing = [category.name for category in categories if category.id not in places]
     if missing:
+        what = "segment" if sentences is None else "phrase"
         raise InputError(
-            f"no segment of {missing[0]!r} in {panoptic.annotation.name}, expected one to show it; "
+            f"no {what} of {missing[0]!r} in {panoptic.annotation.name}, expected one to show it; "
             "take exemplars from a larger split"
         )
+    if sentences is None:
+        for number, rows in places.items():
+            places[number] = [rows[n] for n in np.random.default_rng(number).permutation(len(rows))]
     return [_exemplars(panoptic, category, places[category.id], most) for category in categories]
 
 
-def _exemplars(
-    panoptic: PanopticSet, category: Category, places: Sequence[tuple[int, int]], most: int
-) -> Iterator[Exemplar]:
+def _exemplars(panoptic: PanopticSet, category: Category, places: Sequence[Place], most: int) -> Iterator[Exemplar]:
     rng, shown = np.random.default_rng(category.id), 0
-    for number in rng.permutation(len(places)):
-        photo, segment_id = places[number]
-        prompt = random_prompt(panoptic.mask(photo, segment_id), rng)
+    for photo, segment in places:
+        prompt = random_prompt(panoptic.mask(photo, segment), rng)
         if prompt.any():
             yield Exemplar(panoptic.photos[photo].rgb(), prompt)
             shown += 1

@@ -111,7 +111,9 @@ def vision_of(pair: Pair) -> Vision:
     sizes = BACKBONES.get(pair.vision) or _sizes(state, pair.vision)
     _check_kind(state, sizes, pair)
     backbone = backbone_of(sizes)
-    has_neck = _fill_backbone(backbone, state, pair.vision_weights or pair.vision) if state else True
+    has_neck = not isinstance(backbone, SamBackbone)
+    if state:
+        has_neck = _fill_backbone(backbone, state, pair.vision_weights or pair.vision)
     if f"{DECODER}adapter_3.weight" not in state:  # none, or a deformable one
         return Vision(backbone, _new_decoder(pair, sizes.channels), has_neck=has_neck)
     decoder = decoder_of(state, pair.heads, MOST_GROUPS)

@@ -18,7 +18,13 @@ from interleave_index import evaluation
 from interleave_index.errors import ConfigError, InputError
 from interleave_index.evaluation.published import Run, Subject, generic, grounding, prompts, retrieval, subject_of
 from interleave_index.evaluation.published.coco import PanopticSet, read_panoptic
-from interleave_index.evaluation.published.entity import EntitySentence, Exemplar, InterleavedSentence, read_entities
+from interleave_index.evaluation.published.entity import (
+    EntityPhrase,
+    EntitySentence,
+    Exemplar,
+    InterleavedSentence,
+    read_entities,
+)
 from interleave_index.evaluation.published.figures import published_figures
 from interleave_index.evaluation.published.interactive import voc_interactive
 from interleave_index.evaluation.published.journal import Journal
@@ -290,6 +296,24 @@ def test_a_class_is_shown_by_a_prompt_on_each_of_some_of_its_segments(panoptic: 
     empty = replace(panoptic, segments={1: (nowhere,)})
     with pytest.raises(InputError, match="has 10 pixels, expected one to show it"):
         list(generic.draw_exemplars(empty, panoptic.categories[:1])[0])
+
+
+def test_classes_are_shown_by_the_first_phrases_that_name_them(panoptic: PanopticSet) -> None:
+    red = next(category for category in panoptic.categories if category.name == "red")
+    third, first = (next(s.id for s in panoptic.segments[photo] if s.category == red.id) for photo in (3, 1))
+    phrase, other = EntityPhrase("red", 0, 3, first), EntityPhrase("red", 0, 3, third)
+    sentences = {
+        3: (EntitySentence(3, "red", (other, other)),),
+        1: (EntitySentence(1, "red", (phrase,)), EntitySentence(1, "red again", (phrase,))),
+    }
+    (exemplars,) = generic.draw_exemplars(panoptic, [red], 30, sentences)
+    photos = [one.photo for one in exemplars]
+    assert len(photos) == 2  # a segment once, whoever names it
+    assert [np.array_equal(photo, panoptic.photos[n].rgb()) for photo, n in zip(photos, (1, 3), strict=True)] == [
+        True
+    ] * 2
+    with pytest.raises(InputError, match="no phrase of 'green'"):
+        generic.draw_exemplars(panoptic, panoptic.categories[2:3], 30, sentences)
 
 
 def test_exemplars_of_a_class_are_averaged(subject: Subject, panoptic: PanopticSet) -> None:

@@ -152,7 +152,8 @@ def test_a_pixel_decoder_that_came_along_stands_still_and_one_of_another_kind_is
 def test_published_backbones_are_built_by_name(name: str, channels: int) -> None:
     with torch.device("meta"):
         found = vision_of(Pair(name, "find-mini", vision_weights="random", decoder_layers=1))
-    assert found.decoder.input_proj.in_channels == channels and found.has_neck
+    assert found.decoder.input_proj.in_channels == channels and not found.has_decoder
+    assert found.has_neck == (name != "sam-b")  # a pyramid that nobody has trained
 
 
 def test_files_that_are_not_what_was_asked_for_are_named(released: Released, drawn_coco: Path, tmp_path: Path) -> None:

@@ -50,6 +50,13 @@ def test_the_unicl_tower_equals_the_published_one():
     assert "text.token_hidden" in run.stdout and "text.class_emb_norm" in run.stdout
 
 
+def test_files_of_the_family_are_compared_by_the_same_command():
+    file = ROOT / "tests" / "data" / "seem-deform-pixel-decoder.pt"
+    run = subprocess.run([sys.executable, ROOT / "benchmarks" / "parity.py", file], capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "pixel decoder.mask_features" in run.stdout
+
+
 def test_parity_fails_when_a_weight_is_changed(reference, tmp_path):
     changed = dict(reference)
     changed["state_dict"] = dict(reference["state_dict"], class_embed=reference["state_dict"]["class_embed"] * 1.01)

@@ -37,8 +37,8 @@ def meant_by(part: ResolvedPart, masks: Sequence[BoolMask]) -> int | None:
     good = np.flatnonzero((held > MOSTLY) & (beside < MOSTLY))
     if len(good):
         return int(good[0])
-    best = int((held - beside).argmax())
-    return best if held[best] > 0 else None
+    worth = np.where(held > 0, held - beside, -np.inf)
+    return int(worth.argmax()) if (held > 0).any() else None
 
 
 def grounded(number: int, part: ResolvedPart, mask: BoolMask | None, score: float) -> GroundedMask:

@@ -28,7 +28,6 @@ POINT_RADIUS = 0.01  # of the longer side: a point marks what a fingertip would
 SMALLEST_RADIUS = 1.5  # pixels
 ORIENTATION = 0x0112  # EXIF
 ROUNDING = 1.0  # pixels that a box may reach out of its picture: tools round differently
-STROKE_POINTS, STROKE_PIXELS = 8, 1000  # points that stand for a stroke, and pixels of it that are looked at for them
 ASPECT_TOLERANCE = 0.02  # of a mask whose size is not that of its picture
 
 
@@ -137,13 +136,9 @@ def prompt_of(picture: Picture, mask: BoolMask) -> Prompt:
         points = np.array([*picture.points, *picture.background], np.float32)
         labels = np.repeat(np.array([1, 0], np.int8), [len(picture.points), len(picture.background)])
         return Prompt(points, labels)
-    from ..grounding.points import farthest_points  # brings SciPy in
+    from ..grounding.marks import prompt_of_marks  # brings SciPy in
 
-    pixels = np.argwhere(mask)
-    pixels = pixels[:: 1 + len(pixels) // STROKE_PIXELS]
-    middle = pixels[len(pixels) // 2][None]
-    along = farthest_points(pixels, middle, STROKE_POINTS)
-    return Prompt((along[:, ::-1] + 0.5).astype(np.float32), np.ones(len(along), np.int8))
+    return prompt_of_marks(mask)
 
 
 def _mask_of(given: str | Path | BoolMask, size: tuple[int, int], name: str, load_picture: LoadPicture) -> BoolMask:

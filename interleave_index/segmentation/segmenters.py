@@ -9,7 +9,7 @@ Large photos are decided at `DECIDED_SIDE` and enlarged, since a hundred masks o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
@@ -19,7 +19,7 @@ from ..errors import ConfigError, ModelError
 from ..geometry import fit, resize_rle, size_of
 from ..interface.protocol import Interface
 from ..interface.registry import find, load, torch_device
-from ..records import RGB, Floats, Panoptic, PhotoEncoding, ResolvedPart
+from ..records import RGB, Floats, Panoptic, PhotoEncoding, ResolvedPart, Size
 from .classes import SegmentClass, coco_classes, named_classes
 from .panoptic import Candidate, compose, enlarged
 
@@ -77,23 +77,11 @@ class RegionSegmenter:
         others = class_table(self._interface, [one.words for one in coco_classes()])
         return np.concatenate([names, others[(others @ names.T).max(1) < SAME_MEANING]])
 
-    @cached_property
-    def _temperature(self) -> float:
-        generic = self._interface.calibration.regions
-        spread = float((generic @ self._table.T).std(1).mean()) if len(generic) else 0.0
-        return max(TEMPERATURE * spread, COLDEST)
-
     def segment(self, photo: RGB) -> Panoptic:
         """See `Segmenter`."""
         (encoding,) = self._interface.encode_photos([photo])
-        size = fit(size_of(photo), DECIDED_SIDE)
-        chances = class_chances(encoding, self._table, self._temperature)
-        candidates = [
-            Candidate(resize_rle(encoding.masks[row], size).decode(), int(category), float(chances[row, category]))
-            for row, category in enumerate(chances.argmax(1))
-            if category < len(self.classes) and chances[row, category] >= LEAST_CHANCE
-        ]
-        return enlarged(compose(candidates, self._things, size), size_of(photo))
+        chances = class_chances(self._interface, encoding, self._table)
+        return panoptic_of(encoding, chances, len(self.classes), self._things, size_of(photo))
 
 
 class PublishedSegmenter:
@@ -192,13 +180,40 @@ def class_table(interface: Interface, names: Sequence[str]) -> Floats:
     return np.stack([encoding.entities[0] for encoding in interface.encode_queries(queries)])
 
 
-def class_chances(encoding: PhotoEncoding, table: Floats, temperature: float) -> Floats:
-    """(R, K) chance that each region is of each class: its score times the share of the class by cosine."""
+def class_chances(interface: Interface, encoding: PhotoEncoding, table: Floats) -> Floats:
+    """(R, K) chance that each region of a photo is of each class: its score times the share of the class by cosine.
+
+    Args:
+        interface: encoded the photo, and the classes of the table, (K, D).
+    """
     from scipy.special import softmax
 
+    generic = interface.calibration.regions
+    spread = float((generic @ table.T).std(1).mean()) if len(generic) else 0.0
     cosines = encoding.regions.reshape(-1, table.shape[1]) @ table.T
-    chances: Floats = encoding.scores[:, None] * softmax(cosines / temperature, axis=1)
+    chances: Floats = encoding.scores[:, None] * softmax(cosines / max(TEMPERATURE * spread, COLDEST), axis=1)
     return chances
+
+
+def panoptic_of(
+    encoding: PhotoEncoding, chances: Floats, classes: int, things: Collection[int], size: Size
+) -> Panoptic:
+    """The regions of a photo as segments of their likeliest class.
+
+    Args:
+        encoding: of the photo.
+        chances: (R, K) of its regions.
+        classes: how many of the K are classes; what is likeliest something behind them is no segment.
+        things: positions of the countable classes.
+        size: (height, width) of the photo.
+    """
+    decided = fit(size, DECIDED_SIDE)
+    candidates = [
+        Candidate(resize_rle(encoding.masks[row], decided).decode(), int(category), float(chances[row, category]))
+        for row, category in enumerate(chances.argmax(1))
+        if category < classes and chances[row, category] >= LEAST_CHANCE
+    ]
+    return enlarged(compose(candidates, things, decided), size)
 
 
 def things_of(classes: Classes) -> frozenset[int]:

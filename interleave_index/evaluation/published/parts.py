@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import numpy as np
-from scipy import ndimage
 
 from ...errors import InputError, ModelError
 from ...geometry import box_mask, box_of, box_rle, encode_rle, size_of
-from ...grounding.points import farthest_points
+from ...grounding.marks import prompt_of_marks
 from ...interface.calibration import Calibration
 from ...interface.points import exemplar_of
 from ...interface.protocol import Capabilities, Interface
@@ -29,7 +28,6 @@ from ...models.segmenters.universal import UniversalSegmenter
 from ...records import (
     NOWHERE,
     RGB,
-    BoolMask,
     Detected,
     GroundedMask,
     PhotoEncoding,
@@ -40,11 +38,7 @@ from ...records import (
     Space,
 )
 from .entity import Exemplar
-from .prompts import centre_of
 from .subject import Subject, Table
-
-DOT = 9  # pixels of a prompt that is one point; a stroke has more
-STROKE_POINTS = 5  # that stand for a stroke
 
 
 def part_subject(names: Sequence[str], *, device: str = "cpu") -> Subject | None:
@@ -112,6 +106,10 @@ class _PartInterface(Interface):
         """It finds nothing that is asked for."""
         self._refuse("finds nothing but its own classes")
 
+    def interact(self, photo: RGB, parts: Sequence[ResolvedPart]) -> list[GroundedMask]:
+        """See `Interface.interact`; what it does not find has a mask without pixels."""
+        return self.ground(photo, tuple(parts))
+
     def _refuse(self, what: str) -> NoReturn:
         raise InputError(f"{self._name} {what}, so this benchmark cannot ask it; take another --model or benchmark")
 
@@ -177,33 +175,6 @@ def _grounded(number: int, found: Detected | None, photo: RGB) -> GroundedMask:
         return GroundedMask(number, box_rle(NOWHERE, size_of(photo)), NOWHERE, 0.0, "absent", False)
     mask = found.mask
     return GroundedMask(number, encode_rle(mask), box_of(mask), found.score, "alone", True, found.score)
-
-
-def prompt_of_marks(marked: BoolMask, background: BoolMask | None = None) -> Prompt:
-    """Points that stand for what a user marked: one a click, up to five a stroke, as far from each other as can be.
-
-    Args:
-        marked: (H, W) pixels on the thing; clicks and strokes are told apart by their connection, at least one pixel.
-        background: (H, W) pixels beside it, or None.
-
-    >>> marked = np.zeros((20, 30), bool); marked[4:7, 9:12] = True
-    >>> prompt_of_marks(marked).points.tolist()
-    [[10.5, 5.5]]
-    """
-    on, off = _points(marked), _points(np.zeros_like(marked) if background is None else background)
-    labels = np.repeat(np.array([1, 0], np.int8), [len(on), len(off)])
-    return Prompt(np.concatenate([on, off])[:, ::-1] + np.float32(0.5), labels)
-
-
-def _points(marks: BoolMask) -> Any:
-    """(n, 2) float32 rows and columns of pixels that stand for marks."""
-    areas, count = ndimage.label(marks, np.ones((3, 3)))
-    points = [np.zeros((0, 2), int)]
-    for number in range(1, count + 1):
-        area = areas == number
-        middle = np.array([centre_of(area)])
-        points.append(middle if area.sum() <= DOT else farthest_points(np.argwhere(area), middle, STROKE_POINTS))
-    return np.concatenate(points).astype(np.float32)
 
 
 class UniversalSubject(Subject):

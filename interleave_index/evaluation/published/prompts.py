@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ...errors import ConfigError
 from ...geometry import box_of
+from ...grounding.marks import centre_of
 from ...metrics import intersection_and_union
 from ...records import BoolMask
 
@@ -82,20 +83,6 @@ def next_click(truth: BoolMask, predicted: BoolMask, clicked: BoolMask) -> tuple
     if intersection / (union + 1e-8) >= GOOD_ENOUGH or not errors.any():
         return np.zeros_like(truth), positive
     return _dot(errors), positive
-
-
-def centre_of(mask: BoolMask) -> tuple[int, int]:
-    """(row, column) of the pixel farthest from everything outside, the border of the photo included.
-
-    >>> mask = np.zeros((7, 9), bool); mask[1:6, 2:7] = True
-    >>> centre_of(mask)
-    (3, 4)
-    """
-    from scipy import ndimage
-
-    depth = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
-    row, column = np.unravel_index(int(depth.argmax()), mask.shape)
-    return int(row), int(column)
 
 
 def random_prompt(mask: BoolMask, rng: Generator, *, scale: float = 1.0) -> BoolMask:

@@ -9,16 +9,18 @@ photo (`queries`). Segmenters and detectors by themselves are in `parts`.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from ...errors import InputError
 from ...geometry import resize_mask, size_of, unit
+from ...grounding.marks import prompt_of_marks
 from ...interface.protocol import Interface
 from ...query.ground import best_first
 from ...records import RGB, BoolMask, Floats, ResolvedPart, ResolvedQuery
+from ...segmentation.segmenters import class_chances, panoptic_of
 from .entity import Exemplar, InterleavedSentence
 
 if TYPE_CHECKING:
@@ -27,7 +29,6 @@ if TYPE_CHECKING:
 
 Masks: TypeAlias = BoolMask  # (n, H, W)
 Table: TypeAlias = Any  # what `Subject.classes` gives and `Subject.segment` takes
-TEMPERATURE = 0.05  # of the class chances of an interface that gives none
 CERTAIN = 10.0  # logit of a mask that is only known as on or off
 
 
@@ -102,12 +103,12 @@ class Subject:
         Args:
             prompts, background: (n, H, W), pixels that are meant and that are not.
         """
-        masks = []
-        for prompt, other in zip(prompts, background, strict=True):
-            not_meant = other if other.any() else None
-            part = ResolvedPart("entity", "region", "[image:photo]", photo=photo, mask=prompt, background=not_meant)
-            masks.append(self._best_masks(photo, (part,))[0])
-        return np.stack(masks), None
+        parts = []
+        for mask, other in zip(prompts, background, strict=True):
+            beside = other if other.any() else None
+            made = prompt_of_marks(mask, beside)
+            parts.append(ResolvedPart("entity", "region", "[image:photo]", photo, mask, beside, prompt=made))
+        return np.stack([answer.mask.decode() for answer in self.interface.interact(photo, parts)]), None
 
     def classes(self, names: Sequence[str], *, descriptions: bool = False) -> Table:
         """A class table from names, or from descriptions (whole sentences).
@@ -138,19 +139,16 @@ class Subject:
     def segment(self, photo: RGB, table: Table, things: Collection[int]) -> Segmentation:
         """Generic segmentation into the classes of a table; `things` are positions of the countable ones.
 
-        Here by the stored regions; chances of classes by cosine, of background by the region's quality.
+        Here by the stored regions, as `interleave-index segment` names them; background by the region's quality.
         """
-        from scipy.special import softmax
-
         from ...interface.published.segmentation import segment
 
         (encoding,) = self.interface.encode_photos([photo])
-        quality = encoding.scores[:, None]
-        named = quality * softmax(encoding.regions @ table.T / TEMPERATURE, axis=1)
-        chances = np.concatenate([named, 1 - quality], 1)
-        size = size_of(photo)
+        named, size = class_chances(self.interface, encoding, table), size_of(photo)
+        chances = np.concatenate([named, 1 - encoding.scores[:, None]], 1)
         masks = np.array([resize_mask(rle.decode(), size) for rle in encoding.masks], bool).reshape(-1, *size)
-        return segment(np.log(np.maximum(chances, 1e-9)), np.where(masks, CERTAIN, -CERTAIN), things)
+        found = segment(np.log(np.maximum(chances, 1e-9)), np.where(masks, CERTAIN, -CERTAIN), things)
+        return replace(found, panoptic=panoptic_of(encoding, named, len(table), things, size))
 
     def _best_masks(self, photo: RGB, query: ResolvedQuery) -> Masks:
         """The best mask of every entity, (E, H, W); an empty one where the interface gives none."""

@@ -1,9 +1,9 @@
 """What a benchmark asks of a model.
 
 Every interface is asked just as a search asks it, so that what is measured is what is served. The exceptions are
-released FIND checkpoints, whose published figures take all their proposals (`find.FindSubject`), READ, whose
-published masks were measured with the answer supplied (`read.ReadSubject`), and BLIP-2, which has several vectors of a
-photo (`queries`). Segmenters and detectors by themselves are in `parts`.
+released checkpoints of FIND, X-Decoder and SEEM, whose published figures take all their proposals (`find`, `family`),
+READ, whose published masks were measured with the answer supplied (`read.ReadSubject`), and BLIP-2, which has several
+vectors of a photo (`queries`). Segmenters and detectors by themselves are in `parts`.
 """
 
 from __future__ import annotations
@@ -184,6 +184,7 @@ def subjects_of(
     from ...interface.points import PointsInterface
     from ...interface.published.interface import PublishedFind
     from ...interface.read.interface import ReadInterface
+    from ...interface.xdecoder.interface import SeemInterface, XDecoderInterface
 
     if isinstance(interface, ReadInterface):
         from .read import ReadSubject
@@ -197,6 +198,10 @@ def subjects_of(
 
         interface.model.published_protocol = published_protocol
         return [FindSubject(interface)]
+    if isinstance(interface, XDecoderInterface | SeemInterface):
+        from .family import SeemSubject, XDecoderSubject
+
+        return [XDecoderSubject(interface) if isinstance(interface, XDecoderInterface) else SeemSubject(interface)]
     inner = interface.inner if isinstance(interface, PointsInterface) else interface
     if isinstance(inner, DualInterface) and inner.encoder.has_query_vectors:
         from .queries import QueryVectorsSubject

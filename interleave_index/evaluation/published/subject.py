@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 Masks: TypeAlias = BoolMask  # (n, H, W)
 Table: TypeAlias = Any  # what `Subject.classes` gives and `Subject.segment` takes
+TOGETHER = 8  # parts of one photo in a query: the photo is looked at once for them, and no query gets too long
 CERTAIN = 10.0  # logit of a mask that is only known as on or off
 
 
@@ -134,7 +135,9 @@ class Subject:
 
     def segment_vectors(self, photo: RGB, masks: Masks) -> Floats:
         """(n, D) vectors of parts of a photo, (n, H, W), at least one; to be compared with each other."""
-        return self.interface.encode_query(tuple(_entity(Exemplar(photo, mask)) for mask in masks)).entities
+        parts = [_entity(Exemplar(photo, mask)) for mask in masks]
+        queries = [tuple(parts[start : start + TOGETHER]) for start in range(0, len(parts), TOGETHER)]
+        return np.concatenate([self.interface.encode_query(query).entities for query in queries])
 
     def segment(self, photo: RGB, table: Table, things: Collection[int]) -> Segmentation:
         """Generic segmentation into the classes of a table; `things` are positions of the countable ones.

@@ -76,6 +76,26 @@ def test_phrases_are_tied_to_the_most_alike_segment_of_their_class(
     assert linked.content["annotations"][0]["phrase"][0]["phrase_raw"] == "kept"
 
 
+def test_many_parts_of_a_photo_are_asked_for_in_several_queries() -> None:
+    lengths: list[int] = []
+
+    class Counting(ToyInterface):
+        def encode_query(self, query: Any) -> Any:
+            lengths.append(len(query))
+            return super().encode_query(query)
+
+    photo = np.zeros((20, 20, 3), np.uint8)
+    photo[:, :10, 0], photo[:, 10:, 2] = 220, 220
+    masks = np.zeros((19, 20, 20), bool)
+    for number in range(19):
+        masks[number, number, :10] = number % 2 == 0
+        masks[number, number, 10:] = number % 2 == 1
+    vectors = Subject(Counting()).segment_vectors(photo, masks)
+    assert len(vectors) == 19 and lengths == [8, 8, 3]
+    assert np.allclose(vectors[::2], vectors[0]) and np.allclose(vectors[1::2], vectors[1])
+    assert not np.allclose(vectors[0], vectors[1])
+
+
 def test_a_stopped_run_goes_on_and_another_model_is_refused(
     entity: Path, panoptic: PanopticSet, tmp_path: Path
 ) -> None:

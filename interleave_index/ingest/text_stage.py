@@ -19,7 +19,7 @@ from ..errors import BackendMissing, InputError, InterleaveError, ModelError, Te
 from ..geometry import unit
 from ..interface.protocol import Interface
 from ..marks import HEAD_BYTES, is_marked_page
-from ..records import RGB, QueryEncoding, ResolvedPart, ResolvedQuery
+from ..records import RGB, Floats, QueryEncoding, ResolvedPart, ResolvedQuery
 from ..records.texts import PICTURE_MARK, TextKind
 from ..regular import open_regular, os_words
 from ..storage.store import Store
@@ -37,6 +37,7 @@ TRY_AGAIN = -1  # as time of a source that failed for a reason outside of it
 PHRASES_KEPT = 100_000  # vectors of phrases that are remembered: the same ones occur in many passages
 
 _Answer: TypeAlias = QueryEncoding | Exception | None
+_Vector: TypeAlias = Floats | Exception
 
 
 @dataclass(slots=True)
@@ -57,7 +58,7 @@ class TextStage:
     reread: bool = False
     _moved: dict[str, str] = field(default_factory=dict)
     _gone_now: set[str] = field(default_factory=set)
-    _phrases: dict[str, _Answer] = field(default_factory=dict)
+    _phrases: dict[str, _Vector] = field(default_factory=dict)
 
     def all(
         self,
@@ -166,8 +167,7 @@ class TextStage:
             self._phrases.clear()
             new = {phrase for passage in passages for phrase in passage.phrase_texts}
         asked = sorted(new)
-        made = self._encodings([(ResolvedPart("entity", "text", phrase),) for phrase in asked])
-        self._phrases.update(zip(asked, made, strict=True))
+        self._phrases.update(zip(asked, self._phrase_vectors(asked), strict=True))
         kept: list[PassageVectors] = []
         for passage, whole in zip(passages, wholes, strict=True):
             phrases = [self._phrases[phrase] for phrase in passage.phrase_texts]
@@ -179,9 +179,9 @@ class TextStage:
                 self.tally.fail(self._place(passage), "ModelError", words, file=False)
         return kept
 
-    def _joined(self, passage: PendingPassage, whole: _Answer, phrases: Sequence[_Answer]) -> PassageVectors:
+    def _joined(self, passage: PendingPassage, whole: _Answer, phrases: Sequence[_Vector]) -> PassageVectors:
         dim = self.interface.space.dim
-        vectors = [encoding.entities[0] for encoding in phrases if isinstance(encoding, QueryEncoding)]
+        vectors = [vector for vector in phrases if not isinstance(vector, Exception)]
         # A passage of which the model can read nothing is near to nothing.
         legend = whole.legend if isinstance(whole, QueryEncoding) else np.zeros(dim, np.float32)
         return PassageVectors(passage.id, legend, np.array(vectors, np.float32).reshape(-1, dim), passage.pictures)
@@ -197,6 +197,15 @@ class TextStage:
             made = [self._alone(query) for query in filled]
         given = iter(made)
         return [next(given) if query else None for query in queries]
+
+    def _phrase_vectors(self, phrases: Sequence[str]) -> list[_Vector]:
+        """(D,) of each phrase; when a batch fails, each on its own."""
+        try:
+            return [*_finite(self.interface.encode_stored_phrases(phrases))] if phrases else []
+        except (WeightsMissing, BackendMissing):
+            raise
+        except Exception as error:  # as above
+            return [error] if len(phrases) == 1 else [self._phrase_vectors([phrase])[0] for phrase in phrases]
 
     def _alone(self, query: ResolvedQuery) -> _Answer:
         try:
@@ -251,9 +260,14 @@ def _bytes_of(path: str, kind: TextKind) -> bytes | None:
 
 
 def _checked(encoding: QueryEncoding) -> QueryEncoding:
-    if not (np.isfinite(encoding.legend).all() and np.isfinite(encoding.entities).all()):
-        raise ModelError("the model gave a vector that is not finite")
+    _finite(encoding.legend)
     return encoding
+
+
+def _finite(vectors: Floats) -> Floats:
+    if not np.isfinite(vectors).all():
+        raise ModelError("the model gave a vector that is not finite")
+    return vectors
 
 
 def passage_query(passage: PendingPassage, pictures: Mapping[int, ResolvedPart]) -> ResolvedQuery:

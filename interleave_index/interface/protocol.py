@@ -199,6 +199,14 @@ class Interface(Protocol):
         (encoding,) = self.encode_photos([photo])
         return by_masks(parts, [mask.decode() for mask in encoding.masks], encoding.scores)
 
+    def encode_stored_phrases(self, phrases: Sequence[str]) -> Floats:
+        """(N, D) of noun phrases of stored texts, among which a search looks for those that answer a query's entities.
+
+        They are encoded as entities are, unless a model has a faster way that finds the same phrases.
+        """
+        encodings = self.encode_queries([(ResolvedPart("entity", "text", phrase),) for phrase in phrases])
+        return np.array([encoding.entities[0] for encoding in encodings], np.float32).reshape(-1, self.space.dim)
+
     def inspect(self, photo: RGB) -> InspectedPhoto:
         """All that is known of one photo (H, W, 3) uint8, upright: what an ingest would store, or more."""
         (encoding,) = self.encode_photos([photo])

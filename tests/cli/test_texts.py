@@ -224,7 +224,7 @@ def test_an_ingest_that_is_stopped_among_its_texts_goes_on_there(run, library, m
         Path(f"photos/{number}.md").write_text(f"page {number}")
     plain = Index.ingest
 
-    def stopped(index, paths, progress):
+    def stopped(index, paths, progress, **options):
         stop = threading.Event()
 
         def watched(step):
@@ -232,7 +232,7 @@ def test_an_ingest_that_is_stopped_among_its_texts_goes_on_there(run, library, m
             if step.passages:
                 stop.set()
 
-        return plain(index, paths, progress=watched, stop=stop)
+        return plain(index, paths, progress=watched, stop=stop, **options)
 
     monkeypatch.setattr(Index, "ingest", stopped)
     status, out, err = run(*INGEST)

@@ -31,7 +31,7 @@ from .caption_expansion import EXPANSION_WEIGHT, with_names
 from .model import MiniModel
 from .names import means_nothing, name_of
 from .region_scorer import RegionScorer, region_features
-from .texts import encode_texts
+from .texts import NAME_TEMPLATES, ONE_TEMPLATE, encode_texts
 from .words import KnownWords, without
 
 MOST_REGIONS = 32
@@ -141,8 +141,13 @@ class FindMini(FindAdapter):
             return one[None].copy()
         return self._read_captions(texts)
 
-    def _read_captions(self, texts: Sequence[str]) -> Floats:
-        """(N, D) of several texts, all read anew."""
+    def encode_stored_phrases(self, phrases: Sequence[str]) -> Floats:
+        """(N, D); a name is read in one template, which tells the phrases of a passage apart as well as three do."""
+        with self._running():
+            return self._read_captions(phrases, ONE_TEMPLATE)
+
+    def _read_captions(self, texts: Sequence[str], templates: Sequence[str] = NAME_TEMPLATES) -> Floats:
+        """(N, D) of several texts, all read anew; each is read once, however many rows it has."""
         vectors = np.tile(self.calibration.captions.mean(0).astype(np.float32), (len(texts), 1))
         names: dict[int, str] = {}
         singular = None if self._known_words is None else self._known_words.singular
@@ -151,7 +156,9 @@ class FindMini(FindAdapter):
             if not means_nothing(readable):
                 names[row] = name_of(readable, singular) or readable
         if names:
-            vectors[list(names)] = to_array(encode_texts(self.network, list(names.values())))
+            read = {name: row for row, name in enumerate(dict.fromkeys(names.values()))}
+            made = to_array(encode_texts(self.network, list(read), templates))
+            vectors[list(names)] = made[[read[name] for name in names.values()]]
         return vectors
 
     _encode_phrases = _encode_captions

@@ -18,7 +18,7 @@ from interleave_index.ingest.decode import decode
 from interleave_index.interface.calibration import KINDS, Curve
 from interleave_index.interface.find import tasks
 from interleave_index.interface.find.prompter import Sentence, compose
-from interleave_index.interface.find_mini import WEIGHTS, texts
+from interleave_index.interface.find_mini import WEIGHTS
 from interleave_index.interface.find_mini.bundle import fingerprint, load_bundle, save_bundle, save_curves
 from interleave_index.interface.find_mini.caption_expansion import MOST_CAPTIONS, SHARPNESS, Vocabulary
 from interleave_index.interface.find_mini.interface import FindMini, squashed_mask, upsampled
@@ -469,13 +469,14 @@ def test_an_exact_mask_is_made_of_the_photo_as_an_ingest_sees_it(find_mini, monk
     assert sides == [192, 192]
 
 
-def test_a_bare_name_is_read_as_captions_would_put_it_and_a_sentence_as_it_stands(find_mini, monkeypatch):
+def test_a_bare_name_is_read_as_captions_would_put_it_and_a_sentence_as_it_stands(find_mini):
     listed = ["a dog", "dog", "a dog runs on grass"]
     with torch.inference_mode():
         together = encode_texts(find_mini.network, listed)
-        monkeypatch.setattr(texts, "NAME_TEMPLATES", ("{}",))
-        article, name, sentence, *others = encode_texts(
-            find_mini.network, [*listed, "this is a dog", "a photo of a dog"]
-        )
+        words = [*listed, "this is a dog", "a photo of a dog"]
+        article, name, sentence, *others = encode_texts(find_mini.network, words, ("{}",))
     mean = torch.nn.functional.normalize(name + sum(others), dim=0)
     assert torch.allclose(together, torch.stack([article, mean, sentence]), atol=1e-5)
+    stored = find_mini.encode_stored_phrases(["the dog", "a dog runs on grass", "dogs", "two of the"])
+    assert np.allclose(stored[[0, 2]], others[1].numpy(), atol=1e-5) and np.allclose(stored[1], sentence, atol=1e-5)
+    assert np.allclose(stored[3], find_mini.calibration.captions.mean(0), atol=1e-5)

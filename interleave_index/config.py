@@ -217,10 +217,16 @@ def kept_config(folder: Path | str) -> Config | None:
     return Config.load(file) if file.is_file() else None
 
 
-def keep_config(folder: Path, config: Config, space_id: int, *, active: bool) -> None:
-    """Write the settings of an ingest into the index: one file a space, and one with those of the active space."""
-    text = f"# Settings of the last ingest into this index.\n{config.dump()}"
-    for name in (f"config-{space_id}.yaml", *([KEPT] if active else [])):
+def keep_config(folder: Path, config: Config, space_id: int | None, *, active: bool) -> None:
+    """Write settings into the index: one file a space, and one with those of the active space.
+
+    Args:
+        space_id: whose settings they are; None where the index has no space yet.
+        active: whether it is the active one.
+    """
+    text = f"# Settings that this index keeps.\n{config.dump()}"
+    names = [f"config-{space_id}.yaml"] if space_id is not None else []
+    for name in (*names, *([KEPT] if active else [])):
         _write_whole(folder / name, text)
 
 

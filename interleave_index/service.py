@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from .storage.rows import Exclusion, Forgotten, Prunable
     from .storage.store import Check, SpaceRow, Store
 
+OWN_MODELS = ("find-mini", "toy", "read")  # names of models that are no words for sets
 Mode = Literal["auto", "exact", "ann"]
 Depth = Literal["stored", "named", "exact"]
 Target = Literal["photos", "texts", "both"]
@@ -86,7 +87,7 @@ class Index:
 
         store = Store.open(user_path(path), create=create)
         try:
-            return cls(store, config or kept_config(store.folder) or Config(), interface)
+            return cls(store, expand_set(config or kept_config(store.folder) or Config()), interface)
         except BaseException:
             store.close()
             raise
@@ -731,7 +732,7 @@ def build_interface(config: Config) -> Interface:
     """
     from .interface.registry import load
 
-    settings = asdict(config.models)
+    settings = asdict(expand_set(config).models)
     for name in ("interface", "proposals"):
         settings[name] = user_path(settings[name])  # a folder may be meant
     settings["grounders"] = ",".join(user_path(name.strip()) for name in settings["grounders"].split(","))
@@ -771,6 +772,33 @@ def build_segmenter(config: Config, classes: Sequence[SegmentClass] | None = Non
 
 
 def build_reranker(config: Config) -> Reranker:
+def expand_set(config: Config, *, check: bool = False) -> Config:
+    """Settings in which a word for a set of models, as `models.interface`, has become the models of the set.
+
+    Args:
+        check: whether models of the set that are not here are an error at once.
+    Raises:
+        WeightsMissing: they are not here.
+        ConfigError: the table of sets is damaged.
+    """
+    word = config.models.interface
+    if word in OWN_MODELS or "/" in word or ":" in word or os.path.isdir(word):
+        return config
+    from .models.hub.local import is_imported
+    from .models.hub.sets import find_set
+
+    chosen = None if is_imported(word) else find_set(word)
+    if chosen is None:
+        return config
+    lacking = [member.name for member in chosen.lacking()] if check else []
+    if lacking:
+        raise WeightsMissing(
+            f"the set {word} is not whole on this machine, it lacks {', '.join(lacking)}; "
+            f"get it with: interleave-index models pull {word}"
+        )
+    return config.with_flags(**{f"models_{key}": name for key, name in chosen.settings().items() if name})
+
+
     """The model that `models.reranker` names.
 
     Raises:

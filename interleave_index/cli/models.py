@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,7 +12,11 @@ from ..errors import InterleaveError
 from ..export.table import plain_table
 from ..service import build_interface
 from . import published, show
-from .options import ConfigOption, IndexOption, JsonOption, OfflineOption, settings
+from .options import ConfigOption, IndexOption, JsonOption, OfflineOption, settings, understanding_paths
+from .sets import pull_set
+
+if TYPE_CHECKING:
+    from ..models.hub.local import ModelFolder
 
 group = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List models, and get more of them.")
 
@@ -52,20 +57,42 @@ def list_models(
 
 
 @group.command()
+@understanding_paths()
 def pull(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="owner/name on the hub.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="owner/name on the hub, or a set: small, recommended, best.")
+    ],
     revision: Annotated[str | None, typer.Option("--revision", help="Branch, tag or commit.")] = None,
+    source: Annotated[
+        Path | None, typer.Option("--from", metavar="FOLDER", help="Take it from a folder instead of the hub.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Pull a set without being asked.")] = False,
     index: IndexOption = None,
     config: ConfigOption = None,
     offline: OfflineOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Get a model from the hub. Goes on where it was stopped; checksums are checked and kept."""
+    """Get a model, or a set of models that fit together. Goes on where it was stopped; checksums are checked."""
     from ..models.hub.pull import pull as pull_model
+    from ..models.hub.sets import find_set
+    from ..models.hub.take import take
 
-    _, effective = settings(index, config, models_offline=offline)
-    with show.progress_bar("pull") as update:
-        model = pull_model(name, revision=revision, offline=effective.models.offline, progress=update)
+    place, effective = settings(index, config, models_offline=offline)
+    if source is not None and revision is not None:
+        raise typer.BadParameter("--revision is about the hub, expected it without --from")
+
+    def fetch(wanted: str) -> ModelFolder:
+        with show.progress_bar(f"pull {wanted}") as update:
+            if source is not None:
+                return take(wanted, source, progress=update)
+            return pull_model(wanted, revision=revision, offline=effective.models.offline, progress=update)
+
+    if (chosen := find_set(name)) is not None:
+        if revision is not None:
+            raise typer.BadParameter("--revision is about one model, expected owner/name")
+        pull_set(chosen, place, effective, fetch, agreed=yes, as_json=as_json)
+        return
+    model = fetch(name)
     if as_json:
         show.emit_json(
             {

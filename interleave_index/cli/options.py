@@ -20,7 +20,7 @@ from ..errors import InputError
 from ..paths import user_path
 from ..records import Filters
 from ..records.texts import TEXT_KINDS
-from ..service import Index
+from ..service import Index, expand_set
 
 PLACE = ("LAT", "LON", "KM")
 IndexOption = Annotated[
@@ -173,14 +173,19 @@ def settings(index: str | None, config: Path | None, **flags: Any) -> tuple[Path
 
     The file is --config, else INTERLEAVE_CONFIG, else the one that the index keeps.
 
+    A word for a set of models stands for its models; further flags win over these.
+
     Raises:
         ConfigError: the file or a flag holds something that is no setting.
+        WeightsMissing: a flag names a set whose models are not all here.
     """
     named = config or os.environ.get(CONFIG_VARIABLE)
     base = Config.load(user_path(named)) if named else Config()
     folder = named_index(index, base)
     if not named:
         base = kept_config(folder) or base
+    word = flags.pop("models_interface", None)
+    base = expand_set(base.with_flags(models_interface=word), check=word is not None)
     return folder, base.with_flags(index=folder, **flags)
 
 

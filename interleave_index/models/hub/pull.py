@@ -16,6 +16,7 @@ from typing import Any
 
 from ...errors import BackendMissing, ModelError, WeightsMissing
 from ...regular import sha256_of
+from . import sets
 from .local import RECORD, ModelFolder, describe, folder_of, is_hub_name, licence_of, weights_of
 
 WANTED = ("*.json", "*.txt", "*.model", "README.md", "LICENSE*")
@@ -63,10 +64,13 @@ def pull(
         ModelError: offline, or a file is not what the hub says it is.
     """
     if not is_hub_name(name):
-        raise WeightsMissing(f"model name is {name!r}, expected owner/name as on the hub; a folder needs no pull")
+        raise WeightsMissing(
+            f"model name is {name!r}, expected owner/name as on the hub, or a set: {', '.join(sets.names())}; "
+            "a folder needs no pull"
+        )
     if offline:
         raise ModelError(
-            f"model {name} cannot be pulled offline; leave out --offline, or copy its folder to {folder_of(name)}"
+            f"model {name} cannot be pulled offline; leave out --offline, or take it from a folder with --from FOLDER"
         )
     hub, endpoint, folder = _library(), os.environ.get("HF_ENDPOINT"), folder_of(name)
     with _in_one_line(name):
@@ -194,5 +198,6 @@ def _in_one_line(name: str) -> Iterator[None]:
     except _unreachable() as error:
         words = " ".join(str(error).split())[:200]
         raise WeightsMissing(
-            f"model {name} could not be pulled ({type(error).__name__}: {words}); run the same command again to go on"
+            f"model {name} could not be pulled ({type(error).__name__}: {words}); run the same command again to go on, "
+            "or take it from a folder with --from FOLDER"
         ) from error

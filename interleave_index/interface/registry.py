@@ -235,7 +235,7 @@ def _load_find_mini(model: Model, settings: LoadSettings) -> Interface:
     return FindMini(model.folder, device=settings.device)
 
 
-SEEM = "seem"
+XDECODER, SEEM = "xdecoder", "seem"
 KINDS = (  # a folder is of the first kind that recognises it
     Kind(
         "toy",
@@ -258,8 +258,8 @@ KINDS = (  # a folder is of the first kind that recognises it
         load=_load_published,
     ),
     Kind(
-        "xdecoder",
-        recognise=lambda config: config.get("kind") == "xdecoder",
+        XDECODER,
+        recognise=lambda config: config.get("kind") == XDECODER,
         describe=_describe_family,
         load=_load_xdecoder,
     ),
@@ -408,9 +408,20 @@ def load_marker(name: str, *, device: str = "auto") -> Interface | None:
 
 
 def _load_grounders(names: list[str], device: str) -> Grounders:
+    """The grounders by name; a released SEEM or X-Decoder helps with what no other model is named for."""
     from ..models.segmenters.grounders import load_grounders
 
-    return load_grounders(names, device=device)
+    released = [name for name in names if _released_kind(name)]
+    grounders = load_grounders([name for name in names if name not in released], device=device)
+    for name in released:
+        from .xdecoder.parts import with_released
+
+        grounders = with_released(grounders, find(name).folder, device)
+    return grounders
+
+
+def _released_kind(name: str) -> bool:
+    return (Path(name).is_dir() or local.is_imported(name)) and find(name).kind.name in (XDECODER, SEEM)
 
 
 def load_proposer(name: str, device: str) -> Proposer:
@@ -432,7 +443,7 @@ def load_proposer(name: str, device: str) -> Proposer:
     model = find(name)
     if model.kind.name == SEEM:
         from .xdecoder.interface import SeemInterface
-        from .xdecoder.proposals import SeemProposals
+        from .xdecoder.parts import SeemProposals
 
         return SeemProposals(SeemInterface.load(model.folder, device=device))
     part = proposing_part(str(model.config.get("model_type")))

@@ -1,7 +1,7 @@
 """Models that segment a whole photo into classes, behind one seam: one for each way in which a model can do it.
 
     universal   Mask2Former, OneFormer, EoMT, MaskFormer: masks and classes of their own
-    published   FIND as published: all proposals against a table of class names, read as its authors read them
+    published   FIND, X-Decoder and SEEM as released: all proposals against a table of class names, as their authors do
     regions     every other interface: the regions that an index would keep, named by the nearest class
 
 Large photos are decided at `DECIDED_SIDE` and enlarged, since a hundred masks of all pixels would fill the memory.
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ..interface.published.interface import PublishedFind
+    from ..interface.xdecoder.interface import SeemInterface, XDecoderInterface
     from ..models.segmenters.universal import UniversalSegmenter
 
 DECIDED_SIDE = 1024  # pixels of the longer side at which masks compete
@@ -85,14 +86,14 @@ class RegionSegmenter:
 
 
 class PublishedSegmenter:
-    """A released FIND checkpoint, or one trained like it, by all its proposals.
+    """A released checkpoint of FIND (or one trained like it), X-Decoder or SEEM, by all its proposals.
 
     Args:
         interface: the checkpoint.
-        classes: what is looked for; their names are put into the sentence that it was trained with.
+        classes: what is looked for; their names are put into the sentences that the authors evaluate with.
     """
 
-    def __init__(self, interface: PublishedFind, classes: Classes) -> None:
+    def __init__(self, interface: PublishedFind | XDecoderInterface | SeemInterface, classes: Classes) -> None:
         self._model, self.classes = interface.model, classes
         self._things = things_of(classes)
         self.name = name_of(interface)
@@ -152,6 +153,7 @@ def load_segmenter(
         ConfigError: classes for a model that reads no names.
     """
     from ..interface.published.interface import PublishedFind
+    from ..interface.xdecoder.interface import SeemInterface, XDecoderInterface
     from ..models.hub.local import checkpoint_of
     from ..models.segmenters.universal import KINDS, UniversalSegmenter
 
@@ -166,11 +168,11 @@ def load_segmenter(
         made = UniversalSegmenter(model.folder, device=torch_device(device))
         return UniversalPanoptic(made, f"{model.folder.name} {checkpoint_of(model.folder)[:12]}")
     interface = load(name, device=device, dtype=dtype, proposals=proposals, grounding="own")
+    found = coco_classes() if classes is None else classes
+    if isinstance(interface, PublishedFind | XDecoderInterface | SeemInterface):
+        return PublishedSegmenter(interface, found)
     if not interface.capabilities.encodes:
         raise ModelError(f"model {name} only grounds what it is asked for, expected one that makes vectors")
-    found = coco_classes() if classes is None else classes
-    if isinstance(interface, PublishedFind):
-        return PublishedSegmenter(interface, found)
     return RegionSegmenter(interface, found)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,9 @@ from ...records import (
 )
 from ..calibration import Calibration
 from ..find.adapter import View, encoding_of, to_array
+from ..find.tasks import certainty_of
 from ..latest import OfLatestQuery
+from ..marked import grounded as marked
 from ..protocol import Capabilities, Interface, TextReading, composed_query, pixels_of
 from ..published.answers import MaskAnswer
 from ..published.preparation import prompt_mask
@@ -244,15 +247,29 @@ class SeemInterface(Interface):
         by_text = iter(self.model.ground(view, [part.label for part in entities if part.kind == "text"]))
         return grounded([next(by_text) if part.kind == "text" else self._find(photo, view, part) for part in entities])
 
+    def interact(self, photo: RGB, parts: Sequence[ResolvedPart]) -> list[GroundedMask]:
+        """See `Interface.interact`: by prompts drawn on the photo; a box is all its pixels."""
+        return [
+            marked(number, part, answer.mask, answer.score)
+            for number, (part, answer) in enumerate(zip(parts, self._drawn(photo, parts), strict=True))
+        ]
+
+    def _drawn(self, photo: RGB, parts: Sequence[ResolvedPart]) -> list[MaskAnswer]:
+        """What marks on a photo mean; the score is the certainty inside the mask."""
+        nothing = np.zeros(photo.shape[:2], bool)
+        marks = [nothing if part.mask is None else part.mask for part in parts]
+        beside = [nothing if part.background is None else part.background for part in parts]
+        view = self.model.view(photo, bicubic=True)
+        answer = self.model.interact(view, marks, beside if any(mask.any() for mask in beside) else None)
+        sure = certainty_of(answer.logits[0]).tolist()
+        return [MaskAnswer(mask, score, score) for mask, score in zip(answer.masks, sure, strict=True)]
+
     def _find(self, photo: RGB, view: View, part: ResolvedPart) -> MaskAnswer:
         other = pixels_of(part)
         mask = np.ones(other.shape[:2], bool) if part.mask is None else part.mask
-        if other is not photo and not np.array_equal(other, photo):
-            return self.model.find_example(view, self.model.view(other, bicubic=True), mask, part.background)
-        background = None if part.background is None else [part.background]
-        found = self.model.interact(view, [mask], background)
-        certainty = float(found.logits[0, 0].sigmoid()[found.logits[0, 0] > 0].mean()) if found.masks[0].any() else 0.0
-        return MaskAnswer(found.masks[0], certainty, certainty)
+        if other is photo or np.array_equal(other, photo):
+            return self._drawn(photo, [replace(part, mask=mask)])[0]
+        return self.model.find_example(view, self.model.view(other, bicubic=True), mask, part.background)
 
     def _error(self, what: str) -> ModelError:
         name = self._space.interface

@@ -16,6 +16,7 @@ same answer.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -42,6 +43,7 @@ from .xdecoder import XDecoder
 
 SQUEEZED: Size = (224, 224)  # what photos are brought to for retrieval, whatever their aspect
 CAPTION_STEPS = 50
+STRIDE = 4  # of masks
 
 
 class FamilyModel(SeeingModel[FamilyNetwork]):
@@ -66,6 +68,11 @@ class FamilyModel(SeeingModel[FamilyNetwork]):
         """C."""
         return self.network.sizes.interface.width
 
+    @property
+    def one_by_one(self) -> bool:
+        """Whether each expression has a pass of its own."""
+        return False
+
     def class_table(
         self,
         names: Sequence[str],
@@ -77,10 +84,10 @@ class FamilyModel(SeeingModel[FamilyNetwork]):
         return self.texts.class_table(names, descriptions=descriptions, progress=progress)
 
     @torch.inference_mode()
-    def logits(self, view: View, table: Tensor) -> tuple[Tensor, Tensor]:
-        """(Q, K + 1) class logits and (Q, H, W) mask logits at the photo's size, of all queries."""
+    def logits(self, view: View, table: Tensor, *, size: Size | None = None) -> tuple[Tensor, Tensor]:
+        """(Q, K + 1) class logits and (Q, H, W) mask logits of all queries; `size` instead of the photo's."""
         output = self._generic(view.pyramid, table)
-        return output["pred_logits"][0], self._to_photo(output["pred_masks"][0], view)
+        return output["pred_logits"][0], to_photo(output["pred_masks"][0], view, size=size, first=self.grow)
 
     @torch.inference_mode()
     def everything(self, view: View, table: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -99,13 +106,30 @@ class FamilyModel(SeeingModel[FamilyNetwork]):
             made = self.network.predictor(pyramid.levels, pyramid.mask_features, class_table=own)
         return {name: value.float() for name, value in made.final.items()}
 
-    def _to_photo(self, masks: Tensor, view: View) -> Tensor:
-        return to_photo(masks, view, first=self.grow)
+    @torch.inference_mode()
+    def ground(self, view: View, expressions: Sequence[str]) -> list[MaskAnswer]:
+        """The query that fits each expression best; all expressions share the pass and see each other.
+
+        In SEEM's demo, where words act on all queries, each expression has a pass of its own.
+        """
+        passes = [[text] for text in expressions] if self.one_by_one else [expressions] if expressions else []
+        return [answer for texts in passes for answer in self.answers(view, *self._scored(view, texts))]
+
+    @torch.inference_mode()
+    def phrase_map(self, view: View, phrase: str) -> Floats:
+        """(h, w) float32, 0 to 1, the mask of a phrase over the photo, on the grid of stride 4."""
+        masks, similarity = self._scored(view, [phrase])
+        height, width = (max(1, round(side / STRIDE)) for side in view.resized)
+        return to_array(masks[int(similarity[:, 0].argmax()), :height, :width].sigmoid())
+
+    @abstractmethod
+    def _scored(self, view: View, expressions: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """(Q, h, w) mask logits in one pass with E expressions, and their (Q, E) cosines with them."""
 
     def answers(self, view: View, masks: Tensor, similarity: Tensor) -> list[MaskAnswer]:
         """The best of (Q, h, w) mask logits for each of E things by their (Q, E) cosines."""
         best = similarity.argmax(0)
-        full = self._to_photo(masks[best], view)
+        full = to_photo(masks[best], view, first=self.grow)
         scale = float(self.network.predictor.scale)
         found = similarity.gather(0, best[None])[0].tolist()
         return [MaskAnswer((full[n] > 0).cpu().numpy(), scale * cosine, cosine) for n, cosine in enumerate(found)]
@@ -162,17 +186,13 @@ class XDecoderModel(FamilyModel):
         vector: Floats = self.encode_captions([phrase])[0]
         return vector
 
-    @torch.inference_mode()
-    def ground(self, view: View, expressions: Sequence[str]) -> list[MaskAnswer]:
-        """The grounding query that fits each expression best; all expressions share the pass and see each other."""
-        if not expressions:
-            return []
+    def _scored(self, view: View, expressions: Sequence[str]) -> tuple[Tensor, Tensor]:
         tokens, whole = self.texts.expressions(expressions)
         with self._precision():
             made = self.decoder(view.pyramid.levels, view.pyramid.mask_features, text=tokens)
         copies = slice(self.network.sizes.interface.queries, None)
-        similarity = cosines(made.final["pred_captions"][0, copies].float(), whole.float())
-        return self.answers(view, made.final["pred_masks"][0, copies], similarity)
+        masks, vectors = (made.final[name][0, copies].float() for name in ("pred_masks", "pred_captions"))
+        return masks, cosines(vectors, whole.float())
 
     @torch.inference_mode()
     def caption(self, view: View, *, outside: BoolMask | None = None, steps: int = CAPTION_STEPS) -> str:
@@ -216,22 +236,17 @@ class SeemModel(FamilyModel):
         """Which SEEM it is."""
         return str(self.network.sizes.interface.version)
 
-    @torch.inference_mode()
-    def ground(self, view: View, expressions: Sequence[str]) -> list[MaskAnswer]:
-        """The query that fits each expression best; all expressions share the pass and see each other.
+    @property
+    def one_by_one(self) -> bool:
+        """Whether each expression has a pass of its own."""
+        return self.version == "demo"
 
-        In the demo, where words act on all queries, each expression has a pass of its own.
-        """
-        passes = [[text] for text in expressions] if self.version == "demo" else [expressions] if expressions else []
-        names = ("pred_masks", "pred_captions") if self.version == "demo" else ("pred_gmasks", "pred_gtexts")
-        found: list[MaskAnswer] = []
-        for texts in passes:
-            tokens, whole = self.texts.expressions(texts)
-            prompt = TextTokens(tokens, torch.zeros(tokens.shape[:2], dtype=torch.bool, device=tokens.device))
-            output = self._ask(view, text=prompt)
-            masks, vectors = (output[name][0] for name in names)
-            found += self.answers(view, masks, cosines(vectors, whole.float()))
-        return found
+    def _scored(self, view: View, expressions: Sequence[str]) -> tuple[Tensor, Tensor]:
+        tokens, whole = self.texts.expressions(expressions)
+        prompt = TextTokens(tokens, torch.zeros(tokens.shape[:2], dtype=torch.bool, device=tokens.device))
+        output = self._ask(view, text=prompt)
+        masks, vectors = ("pred_masks", "pred_captions") if self.version == "demo" else ("pred_gmasks", "pred_gtexts")
+        return output[masks][0], cosines(output[vectors][0], whole.float())
 
     @torch.inference_mode()
     def interact(

@@ -27,9 +27,12 @@ from interleave_index.interface.xdecoder.interface import SeemInterface, XDecode
 from interleave_index.interface.xdecoder.keys import family_shapes, sizes_of
 from interleave_index.interface.xdecoder.model import SeemModel, XDecoderModel
 from interleave_index.interface.xdecoder.network import PRESETS, FamilyNetwork
+from interleave_index.interface.xdecoder.parts import SeemHelper
 from interleave_index.interface.xdecoder.text import TEMPLATES
 from interleave_index.models.text.language import UniclNetwork
 from interleave_index.records import RGB, BoolMask, Prompt, ResolvedPart
+from interleave_index.segmentation.classes import named_classes
+from interleave_index.segmentation.segmenters import load_segmenter
 from tests.interface.published.published_toys import LANGUAGE
 from tests.interface.xdecoder import family_toys as toys
 
@@ -340,11 +343,9 @@ def test_seem_makes_masks_for_other_models(family_home: Path):
 
 
 def test_seem_segments_at_points_and_boxes(family_home: Path):
-    from interleave_index.interface.xdecoder.proposals import SeemSegmenter
-
     interface = registry.load(str(family_home / "seem-tiny-v0"))
     assert isinstance(interface, SeemInterface)
-    segment_at = SeemSegmenter(interface).bind(PHOTO)
+    segment_at = SeemHelper(interface).bind(PHOTO)
     points, labels = np.array([[21.4, 11.2], [70.0, 50.0]], np.float32), np.array([1, 0], np.int8)
     nowhere = np.zeros((0, 2), np.float32)
     by_points, by_box = segment_at(
@@ -358,3 +359,38 @@ def test_seem_segments_at_points_and_boxes(family_home: Path):
     box = np.zeros(PHOTO.shape[:2], bool)
     box[5:30, 10:40] = True
     assert np.array_equal(by_box.mask, interface.model.interact(view, [box]).masks[0])
+
+
+def test_seem_marks_parts_of_the_photo_itself(family_home: Path):
+    interface = registry.load(str(family_home / "seem-tiny-v1"))
+    assert isinstance(interface, SeemInterface)
+    parts = [
+        ResolvedPart("entity", "region", "[image:a]", photo=PHOTO, mask=click(*place)) for place in ((10, 20), (40, 60))
+    ]
+    found = interface.interact(PHOTO, parts)
+    view = interface.model.view(PHOTO, bicubic=True)
+    together = interface.model.interact(view, [click(10, 20), click(40, 60)]).masks
+    assert [(one.entity, one.rung, one.present) for one in found] == [(0, "marked", True), (1, "marked", True)]
+    assert all(np.array_equal(one.mask.decode(), mask) for one, mask in zip(found, together, strict=True) if mask.any())
+
+
+def test_released_models_help_other_models_to_ground(family_home: Path):
+    names = [str(family_home / "seem-tiny-v0"), str(family_home / "xdecoder-tiny")]
+    grounders = registry._load_grounders(names, "cpu")
+    assert grounders.maps is not None and isinstance(grounders.segmenter, SeemHelper)
+    assert grounders.maps.draw(PHOTO, None, OTHER) is None
+    drawn_map = grounders.maps.draw(PHOTO, "the dog")
+    assert drawn_map is not None and drawn_map.shape == (16, 24) and 0 <= drawn_map.min() <= drawn_map.max() <= 1
+    only = registry._load_grounders(names[1:], "cpu")
+    assert only.segmenter is None and only.maps is not None
+    with_helpers = registry.load("toy", grounders=",".join(names))
+    (found,) = with_helpers.ground(PHOTO, (ResolvedPart("entity", "text", "the red disc"),))
+    assert found.mask.size == PHOTO.shape[:2]
+
+
+@pytest.mark.parametrize("name", ["xdecoder-tiny", "seem-tiny-v1"])
+def test_a_photo_is_segmented_into_classes_that_are_named(family_home: Path, name: str):
+    segmenter = load_segmenter(str(family_home / name), classes=named_classes(["dog", "sky"]))
+    panoptic = segmenter.segment(PHOTO)
+    assert panoptic.ids.shape == PHOTO.shape[:2] and segmenter.name.startswith(name)
+    assert {segment.category for segment in panoptic.segments} <= {0, 1}

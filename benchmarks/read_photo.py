@@ -2,7 +2,7 @@
 
     python benchmarks/read_photo.py [--runs 3] [--threads 1] [--expressions 10] [--json]
 
-Random weights, at a size where each part does the same share of the work as in READ-7B: a photo of 640 x 480 pixels, 576
+Random weights, at a size where each part does the same share of the work as in READ-7B: one photo of 640 x 480, 576
 patches of CLIP, 4096 of SAM, prompts and answers of their true lengths, and widths and depths cut down so that the
 networks keep their proportions. These are counted in multiplications, for the real sizes (laid out without memory) and
 for the small ones, and printed side by side. The language model is wired to give the published answer, so that free

@@ -1,4 +1,4 @@
-"""The command `train`: photo packs by default, COCO's own files with `--data coco`. Both read a recipe, and flags."""
+"""The command `train`: photo packs by default, files of others with `--data`. All kinds read a recipe, and flags."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typer.core import TyperGroup
 from . import show
 from .options import ConfigOption, DeviceOption, IndexOption, JsonOption, settings, understanding_paths
 
-PACKS, COCO, DATA = "packs", "coco", "--data"
+PACKS, COCO, READ, DATA = "packs", "coco", "read", "--data"
 
 RecipeOption = Annotated[
     Path | None, typer.Option("--recipe", metavar="FILE", help="YAML file with settings that differ from the recipe's.")
@@ -62,8 +62,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    help="Train a model: find-mini on photo packs, or with --data coco a FIND interface on COCO over any pair of "
-    "models. `train --data coco --help` shows the options of the latter.",
+    help="Train a model: find-mini on photo packs, with --data coco a FIND interface on COCO over any pair of models, "
+    "or with --data read READ on RefCOCO and ReasonSeg. `train --data coco --help` shows the options of one of them.",
 )
 
 
@@ -241,6 +241,59 @@ def coco(
     }
     settings(index, config)  # a config file that cannot be read is an error here too
     chosen = coco_settings(data, out, recipe=recipe, overrides=_overrides(flags, set_))
+    model = run(chosen, progress=show.note if as_json else show.say)
+    if as_json:
+        show.emit_json({"model": str(model)})
+
+
+@app.command(READ)
+@understanding_paths("start")
+def read(
+    data: Annotated[Path, typer.Argument(metavar="DIR", help="LISA's layout: refer_seg/ and reason_seg/ReasonSeg/.")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Checkpoint and the finished model.")],
+    start: Annotated[
+        str | None,
+        typer.Option(
+            "--start", metavar="NAME", help="read, read:DIR, or the folder of a SESAME; with --sam that of a LLaVA."
+        ),
+    ] = None,
+    sam: Annotated[
+        Path | None, typer.Option("--sam", metavar="FILE", help="sam_vit_h_4b8939.pth, to train from scratch.")
+    ] = None,
+    batch: Annotated[int | None, typer.Option("--batch", min=1, help="Photos that go through together.")] = None,
+    accumulate: Annotated[int | None, typer.Option("--accumulate", min=1, help="Such batches of a step.")] = None,
+    epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="Each ends with a measurement.")] = None,
+    steps_per_epoch: Annotated[int | None, typer.Option("--steps-per-epoch", min=1, help="Of the optimiser.")] = None,
+    rate: Annotated[float | None, typer.Option("--rate", help="Learning rate.")] = None,
+    rank: Annotated[int | None, typer.Option("--rank", min=1, help="Of the adapters.")] = None,
+    seed: SeedOption = None,
+    bf16: PrecisionOption = None,
+    recipe: RecipeOption = None,
+    set_: SetOption = None,
+    device: DeviceOption = None,
+    index: IndexOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Train READ by low-rank adapters. Goes on from its last checkpoint when it is run again."""
+    from ..training.read.run import run
+    from ..training.read.settings import read_settings
+
+    flags = {
+        "start": start,
+        "sam": sam,
+        "batch": batch,
+        "accumulate": accumulate,
+        "epochs": epochs,
+        "steps_per_epoch": steps_per_epoch,
+        "rate": rate,
+        "lora.rank": rank,
+        "seed": seed,
+        "bf16": bf16,
+        "device": device,
+    }
+    settings(index, config)  # a config file that cannot be read is an error here too
+    chosen = read_settings(data, out, recipe=recipe, overrides=_overrides(flags, set_))
     model = run(chosen, progress=show.note if as_json else show.say)
     if as_json:
         show.emit_json({"model": str(model)})

@@ -118,8 +118,8 @@ def attention(name, wide, inner):
     return found
 
 
-def make(folder, *, heads=None, shards=False):
-    """A released folder; `heads` are rows of the output layer by token."""
+def make(folder, *, heads=None, shards=False, spread=0.4):
+    """A released folder; `heads` are rows of the output layer by token, `spread` is that of the weights."""
     import transformers as t
     from safetensors.torch import save_file
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
@@ -127,8 +127,8 @@ def make(folder, *, heads=None, shards=False):
     folder.mkdir(parents=True)
     torch.manual_seed(0)
     weights = {
-        name: torch.randn(shape) * (0.4 if len(shape) > 1 else 0.1)
-        + (1.0 if "norm" in name and "weight" in name else 0.0)
+        name: torch.randn(shape) * (spread if len(shape) > 1 else 0.1)
+        + (1.0 if len(shape) == 1 and name.endswith("weight") else 0.0)  # scales of norms
         for name, shape in released_shapes().items()
     }
     words = ["<unk>", "<s>", "</s>", *SPOKEN.split()]

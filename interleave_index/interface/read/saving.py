@@ -50,7 +50,8 @@ def write_read(
         shutil.rmtree(tower)
     vision = parts.llava.model.vision_tower
     state = {name: tensor.to("cpu", dtype) for name, tensor in vision.state_dict().items()}
-    vision.save_pretrained(tower, state_dict=state)
+    vision.config.save_pretrained(tower)
+    save_file(state, tower / "model.safetensors", {"format": "pt"})
     (folder / "config.json").write_text(json.dumps(config, indent=1))
 
 

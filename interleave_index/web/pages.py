@@ -18,7 +18,7 @@ from .answers import Json, is_known, photo_json, region_json
 from .bodies import body_of, json_body
 from .guard import cookie_name
 from .problems import Refused
-from .shapes import ExampleAnswer, FacetsAnswer, SessionAnswer, StatusAnswer
+from .shapes import ExampleAnswer, FacetsAnswer, FailedAnswer, SessionAnswer, StatusAnswer
 from .state import State, state_of
 from .wire import SessionBody
 
@@ -30,6 +30,7 @@ MEDIA = {
     "svg": "image/svg+xml",
 }
 WRONG_TOKEN_SECONDS = 0.5
+MOST_FAILED = 1000  # files that are named
 
 
 @router.get("/api/status", response_model=StatusAnswer, response_class=Json)
@@ -61,6 +62,18 @@ async def facets(request: Request) -> Response:
     """What can be filtered by, with counts: cameras, folders, months, places; kinds of texts."""
     state = state_of(request)
     return Json(await state.gate.read(state.index.facets))
+
+
+@router.get("/api/failed", response_model=FailedAnswer, response_class=Json)
+async def failed(request: Request) -> Response:
+    """Files that could not be read when they were last tried, without another look at the disk."""
+    state = state_of(request)
+    found = await state.gate.read(state.index.failed)
+    rows = [
+        {"path": printable(file.path), "reason": file.reason, "detail": printable(file.detail)}
+        for file in found[:MOST_FAILED]
+    ]
+    return Json({"count": len(found), "failed": rows})
 
 
 @router.get("/api/examples", response_model=ExampleAnswer, response_class=Json)

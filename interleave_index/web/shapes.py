@@ -280,6 +280,21 @@ class TextKindAnswer(Shape):
     passages: int
 
 
+class FailedFileAnswer(Shape):
+    """A file that could not be read when it was last tried."""
+
+    path: str
+    reason: Annotated[str, Field(description="class of the error")]
+    detail: Annotated[str, Field(description="one line")]
+
+
+class FailedAnswer(Shape):
+    """Files that could not be read, photos and text sources, by path."""
+
+    count: Annotated[int, Field(description="of all of them")]
+    failed: Annotated[list[FailedFileAnswer], Field(description="the first 1,000")]
+
+
 class FacetsAnswer(Shape):
     """What photos and texts can be filtered by."""
 

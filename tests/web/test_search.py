@@ -388,6 +388,15 @@ def test_status_facets_and_metrics_tell_what_is_there(client, ask):
     assert "interleave_photos 6.0" in text and "interleave_model_batch_count 1.0" in text
 
 
+def test_files_that_failed_are_named_without_another_look(client, toy_index, tmp_path):
+    (tmp_path / "broken.jpg").write_bytes(b"no picture")
+    toy_index.ingest(tmp_path / "broken.jpg")
+    (tmp_path / "broken.jpg").unlink()
+    answer = client.get("/api/failed").json()
+    assert answer["count"] == 1 and answer["failed"][0]["path"] == str(tmp_path / "broken.jpg")
+    assert answer["failed"][0]["reason"] == "ImageUnreadable" and answer["failed"][0]["detail"]
+
+
 def test_the_description_of_the_api_holds_every_route_with_examples(client):
     described = client.get("/openapi.json").json()
     assert {
@@ -446,6 +455,7 @@ def test_answers_have_the_form_that_openapi_gives_them(client, ask):
         (shapes.JobAnswer, client.get(f"/api/ingest/{job['job']}").json()),
         (shapes.StatusAnswer, client.get("/api/status").json()),
         (shapes.FacetsAnswer, client.get("/api/facets").json()),
+        (shapes.FailedAnswer, client.get("/api/failed").json()),
         (shapes.SessionAnswer, client.get("/api/session").json()),
         (shapes.ExampleAnswer, client.get("/api/examples").json()),
     ):

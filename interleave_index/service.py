@@ -362,12 +362,61 @@ class Index:
             answer = replace(answer, notes=(*answer.notes, *filter_notes(self._store, active[0], filters)))
         return answer
 
+    def search_many(
+        self,
+        queries: Sequence[Query | str],
+        top_k: int | None = None,
+        *,
+        filters: Filters | None = None,
+        ground: Depth | None = "stored",
+        mode: Mode = "auto",
+    ) -> list[Answer]:
+        """Rank the photos of the active space for many queries. Where all photos are scored, one pass serves several.
+
+        Args:
+            queries: parts, or their string form.
+            top_k, filters, mode: as for `search`.
+            ground: as for `search`, but not `exact`.
+        Returns:
+            For each query what `search` answers without `stacks` and without a reranker.
+        Raises:
+            what `search` raises, for the first query that fails; nothing is answered then.
+        """
+        from .query.engine import search_many
+
+        return search_many(
+            self._store,
+            lambda: self.interface,
+            [_parsed(query) for query in queries],
+            top_k=self._config.query.top_k if top_k is None else top_k,
+            filters=filters,
+            load_picture=self.load_picture,
+            mode=mode,
+            ground=ground,
+            settings=self._config.query,
+            cache=self._cache,
+        )
+
+    def verify_recall(self, promise: float = 0.99, queries: int = 100) -> list[Check]:
+        """Measure how many of the ten best photos searches find, against scoring every photo; runs no model.
+
+        Args:
+            promise: share of them that every kind of query must find, 0 to 1.
+            queries: of each kind, made of stored photos and regions.
+        Raises:
+            InputError: `promise` is not within 0 and 1.
+        """
+        from .query.recall import recall_checks
+
+        return recall_checks(self._store, promise, queries)
+
     def ground(self, photo: Path | str | int | RGB, query: Query | str) -> Hit:
         """Look at one photo, indexed or not, and mask what each entity of the query means in it.
 
         Args:
             photo: path or URL, photo id, or an upright (H, W, 3) uint8 array.
-            query: parts, or their string form; plain text alone is grounded as one entity.
+            query: parts, or their string form; plain text alone is grounded as one entity. Marks on a picture that is
+                this very photo mean what lies under them.
         Returns:
             One hit of rank 1; photo id 0 when the photo is not in the index.
         Raises:
@@ -724,6 +773,33 @@ def ground_picture(
     )
 
 
+def expand_set(config: Config, *, check: bool = False) -> Config:
+    """Settings in which a word for a set of models, as `models.interface`, has become the models of the set.
+
+    Args:
+        check: whether models of the set that are not here are an error at once.
+    Raises:
+        WeightsMissing: they are not here.
+        ConfigError: the table of sets is damaged.
+    """
+    word = config.models.interface
+    if word in OWN_MODELS or "/" in word or ":" in word or os.path.isdir(word):
+        return config
+    from .models.hub.local import is_imported
+    from .models.hub.sets import find_set
+
+    chosen = None if is_imported(word) else find_set(word)
+    if chosen is None:
+        return config
+    lacking = [member.name for member in chosen.lacking()] if check else []
+    if lacking:
+        raise WeightsMissing(
+            f"the set {word} is not whole on this machine, it lacks {', '.join(lacking)}; "
+            f"get it with: interleave-index models pull {word}"
+        )
+    return config.with_flags(**{f"models_{key}": name for key, name in chosen.settings().items() if name})
+
+
 def build_interface(config: Config) -> Interface:
     """The model that the settings name.
 
@@ -772,33 +848,6 @@ def build_segmenter(config: Config, classes: Sequence[SegmentClass] | None = Non
 
 
 def build_reranker(config: Config) -> Reranker:
-def expand_set(config: Config, *, check: bool = False) -> Config:
-    """Settings in which a word for a set of models, as `models.interface`, has become the models of the set.
-
-    Args:
-        check: whether models of the set that are not here are an error at once.
-    Raises:
-        WeightsMissing: they are not here.
-        ConfigError: the table of sets is damaged.
-    """
-    word = config.models.interface
-    if word in OWN_MODELS or "/" in word or ":" in word or os.path.isdir(word):
-        return config
-    from .models.hub.local import is_imported
-    from .models.hub.sets import find_set
-
-    chosen = None if is_imported(word) else find_set(word)
-    if chosen is None:
-        return config
-    lacking = [member.name for member in chosen.lacking()] if check else []
-    if lacking:
-        raise WeightsMissing(
-            f"the set {word} is not whole on this machine, it lacks {', '.join(lacking)}; "
-            f"get it with: interleave-index models pull {word}"
-        )
-    return config.with_flags(**{f"models_{key}": name for key, name in chosen.settings().items() if name})
-
-
     """The model that `models.reranker` names.
 
     Raises:

@@ -18,7 +18,7 @@ from typing import Any, Literal, TypeVar, cast
 
 from ..interface.calibration import Calibration
 from ..interface.protocol import Capabilities, Interface, TextReading
-from ..records import RGB, GroundedMask, PhotoEncoding, QueryEncoding, ResolvedQuery, Space
+from ..records import RGB, GroundedMask, PhotoEncoding, QueryEncoding, ResolvedPart, ResolvedQuery, Space
 
 T = TypeVar("T")
 Kind = Literal["query", "look", "photos", "build"]
@@ -137,6 +137,10 @@ class SharedInterface(Interface):
     def ground(self, photo: RGB, query: ResolvedQuery) -> list[GroundedMask]:
         """See `Interface.ground`."""
         return self._ask("look", lambda: self._model().ground(photo, query))
+
+    def interact(self, photo: RGB, parts: Sequence[ResolvedPart]) -> list[GroundedMask]:
+        """See `Interface.interact`."""
+        return self._ask("look", lambda: self._model().interact(photo, parts))
 
     def encode_photos(self, photos: Sequence[RGB]) -> list[PhotoEncoding]:
         """See `Interface.encode_photos`; a few at a time, so that questions come in between."""

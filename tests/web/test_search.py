@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import time
 import zipfile
 from pathlib import Path
 
@@ -388,9 +389,12 @@ def test_status_facets_and_metrics_tell_what_is_there(client, ask):
     assert "interleave_photos 6.0" in text and "interleave_model_batch_count 1.0" in text
 
 
-def test_files_that_failed_are_named_without_another_look(client, toy_index, tmp_path):
+def test_files_that_failed_are_named_without_another_look(make_server, tmp_path):
     (tmp_path / "broken.jpg").write_bytes(b"no picture")
-    toy_index.ingest(tmp_path / "broken.jpg")
+    client = make_server(roots=(tmp_path,))
+    job = client.post("/api/ingest", json={}).json()["job"]
+    while client.get(f"/api/ingest/{job}").json()["state"] == "running":
+        time.sleep(0.05)
     (tmp_path / "broken.jpg").unlink()
     answer = client.get("/api/failed").json()
     assert answer["count"] == 1 and answer["failed"][0]["path"] == str(tmp_path / "broken.jpg")

@@ -18,6 +18,7 @@ from interleave_index.interface.read.interface import RELEASED
 from tests.evaluation.published.conftest import CATEGORIES
 from tests.interface import tiny_read
 from tests.interface.vlm import tiny_vlm
+from tests.interface.xdecoder import family_toys
 from tests.models import tiny, tiny_families, tiny_prompted, tiny_universal
 
 Maker = Callable[[Path, ModuleType], object]
@@ -40,6 +41,16 @@ def find(folder: Path, toys: ModuleType) -> None:
     config["class_names"] = config["class_names"][:3]  # each is read by the language model
     (folder / "config.json").write_text(json.dumps(config))
     prepare(folder, ["a dog", "a red disc"], drawn_pictures(1))
+
+
+def seem(folder: Path, toys: ModuleType) -> None:
+    """A released SEEM, imported as v1."""
+    family_toys.imported(folder.parent, folder.name, family_toys.tiny_sizes("seem", "v1"))
+
+
+def xdecoder(folder: Path, toys: ModuleType) -> None:
+    """A released X-Decoder, imported."""
+    family_toys.imported(folder.parent, folder.name, family_toys.tiny_sizes("xdecoder", None))
 
 
 def sam(folder: Path, toys: ModuleType) -> None:
@@ -93,6 +104,10 @@ MODELS: dict[str, Maker] = {
     "openai/clip-vit-large-patch14": clip,
     "Qwen/Qwen3-VL-Embedding-2B": qwen,
     "Salesforce/blip2-itm-vit-g": blip_2,
+    "seem-focal-t": seem,
+    "seem-focal-l": seem,
+    "xdecoder-focal-t": xdecoder,
+    "xdecoder-focal-l": xdecoder,
     "find-focal-t": find,
     "find-focal-l": find,
     "runs/find-b": find,

@@ -296,8 +296,9 @@ def spaces(
     """List the embedding spaces. There is one a model that photos were taken in with."""
     with opened(index, config) as found:
         if drop is not None:
-            held = next((row.encodings for row in found.spaces() if row.id == drop), 0)
-            _confirm(f"Take out space {drop} with the vectors of {number_of(held, 'photo')}?", yes)
+            space = next((row for row in found.spaces() if row.id == drop and row.state != "active"), None)
+            if space is not None:  # any other one is refused, and needs no question
+                _confirm(f"Take out space {drop} with the vectors of {number_of(space.encodings, 'photo')}?", yes)
             found.drop_space(drop)
         rows = [
             {

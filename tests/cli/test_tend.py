@@ -9,9 +9,13 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
+from interleave_index import Index
+from interleave_index.interface.toy import ToyInterface
 
 
 @pytest.fixture
@@ -56,11 +60,22 @@ def test_a_backup_becomes_an_index_again(run, folder, tmp_path):
     assert run("restore", file, "--index", again)[0] == 1
 
 
+class Named(ToyInterface):
+    """The toy under another name, for a second space."""
+
+    space = replace(ToyInterface.space, interface="toy-two")
+
+
 def test_the_active_space_is_not_dropped(run, folder):
-    status, _, refused = run("spaces", "--drop", "1", "--yes", "--index", folder)
-    assert status == 1 and "activate another" in refused
+    status, _, refused = run("spaces", "--drop", "1", "--index", folder)
+    assert status == 1 and "activate another" in refused and "--yes" not in refused  # nothing is asked in vain
+    status, _, refused = run("spaces", "--drop", "2", "--index", folder)
+    assert status == 1 and "not in the catalog" in refused
+    with Index.open(folder, interface=Named()) as index:
+        index.ingest(index.photo(1).path)
     status, _, asked = run("spaces", "--drop", "2", "--index", folder)
-    assert status == 1 and "--yes" in asked
+    assert status == 1 and "with the vectors of 1 photo? Nothing was done: give --yes" in asked
+    assert run("spaces", "--drop", "2", "--yes", "--index", folder)[0] == 0
 
 
 def test_feedback_leaves_wrong_photos_out(run, folder):

@@ -34,14 +34,14 @@ def published_tables() -> list[Figures]:
 def published_figures(benchmark: str) -> list[Figures]:
     """What is known of a benchmark, by its name, nothing of most: ``model``, ``source`` and ``figures`` of each row.
 
-    Rows stand in the order of the tables; what several tables print alike is one row with all its sources.
+    Rows stand in the order of the tables; what a later table prints alike, or in part, is one row with both sources.
     """
     rows: list[Figures] = []
     for table in published_tables():
         for model, *cells in table["rows"]:
             figures = _of_benchmark(benchmark, table["columns"], cells)
-            same = [row for row in rows if (row["model"], row["figures"]) == (model, figures)]
-            if same:
+            same = [row for row in rows if row["model"] == model and figures.items() <= row["figures"].items()]
+            if same and figures:
                 same[0]["source"] += f"; {table['source']}"
             elif figures:
                 rows.append({"model": model, "source": table["source"], "figures": figures})

@@ -30,6 +30,7 @@ from typing import Any
 import pytest
 
 from interleave_index.cli import main
+from interleave_index.evaluation.published.figures import published_figures, published_tables
 from tests.evaluation.published import official_files
 from tests.evaluation.published.tiny_models import MODELS, TinyModels
 from tests.training.coco.released import SIDE, Released, write_released
@@ -37,11 +38,11 @@ from tests.training.coco.released import SIDE, Released, write_released
 PAGE = Path(__file__).parents[3] / "docs" / "reproduce.md"
 COLUMNS = ["system", "files", "command", "published", "source", "here"]
 PROGRAM = "interleave-index"
-
 TRIAL = (
     f"--size {SIDE} --steps 1 --batch 2 --width 32 --layers 1 --object-queries 4 --points 32 --set heads=4 "
     "--set ffn=32 --set decoder_width=32 --set decoder_layers=1"
 )
+
 
 @dataclass(frozen=True)
 class Row:
@@ -176,6 +177,44 @@ def printed(reports: list[dict[str, Any]], row: Row, figure: str) -> list[float]
         if same and figure in published["figures"]:
             values.append(published["figures"][figure]["published"])
     return values
+
+
+@pytest.mark.parametrize("table", published_tables(), ids=lambda table: table["source"])
+def test_every_published_figure_stands_on_the_page_in_the_row_of_its_system(table: dict[str, Any]) -> None:
+    on_page = {(row.system, figure, value) for row in ROWS for _, figure, value in row.published}
+    missing = []
+    for system, *cells in table["rows"]:
+        for (benchmark, figure), value in zip(table["columns"], cells, strict=True):
+            if value is not None and (system, figure, value) not in on_page:
+                missing.append((system, benchmark, figure, value))
+    assert missing == []
+
+
+# Typed from the poster itself: a system that stands in every column of its tables, by the mode of each column.
+FOCAL_L = {
+    "coco-panoptic names": {"PQ": 56.7, "mAP": 50.8, "mIoU": 67.4},
+    "coco-panoptic visual": {"PQ": 49.5, "mAP": 38.9, "mIoU": 57.1},
+    "coco-panoptic descriptions": {"PQ": 27.0, "mAP": 31.2, "mIoU": 26.8},
+    "refcocog val find": {"cIoU": 65.9, "mIoU": 70.5},
+    "find-bench grounding text": {"cIoU": 69.7, "mIoU": 64.2},
+    "find-bench grounding text long": {"cIoU": 66.6, "mIoU": 61.2},
+    "find-bench grounding": {"cIoU": 76.3, "mIoU": 69.7, "P@0.5": 81.7},
+    "find-bench grounding long": {"cIoU": 74.7, "mIoU": 68.6, "P@0.5": 79.7},
+    "voc-interactive Point": {"mIoU@1": 88.5},
+    "voc-interactive Circle": {"mIoU@1": 89.5},
+    "voc-interactive Box": {"mIoU@1": 77.4},
+    "karpathy test": {"IR@1": 46.3, "TR@1": 61.9},
+    "find-bench retrieval text": {"IR@1": 57.2, "TR@1": 58.2},
+    "find-bench retrieval text long": {"IR@1": 67.2, "TR@1": 68.6},
+    "find-bench retrieval interleaved": {"IR@5": 53.4, "IR@10": 66.7},
+    "find-bench retrieval interleaved long": {"IR@5": 62.7, "IR@10": 75.0},
+}
+
+
+@pytest.mark.parametrize("benchmark", FOCAL_L)
+def test_the_columns_of_the_poster_belong_to_their_modes(benchmark: str) -> None:
+    rows = [row for row in published_figures(benchmark) if row["model"] == "FIND Focal-L" and "poster" in row["source"]]
+    assert [row["figures"] for row in rows] == [FOCAL_L[benchmark]]
 
 
 def test_the_page_has_a_row_of_every_form_and_no_command_is_cut_short() -> None:

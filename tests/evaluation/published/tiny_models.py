@@ -112,6 +112,8 @@ MODELS: dict[str, Maker] = {
     "find-focal-l": find,
     "runs/find-b": find,
     "runs/focal-t": find,
+    **{f"runs/layer-{layer}": find for layer in (1, 6, 12, 18, 24, 30)},
+    **{f"runs/{vision}-{language}": find for vision in ("focal-t", "sam-b") for language in ("unicl", "llama")},
     "read": read,
     "read:READ-13B": read,
 }

@@ -6,8 +6,6 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
-import torch
-from torch.nn import functional as F
 
 from ...interface.find.adapter import View
 from ...interface.published.segmentation import Segmentation, segment
@@ -60,6 +58,7 @@ class XDecoderSubject(FamilySubject):
     def __init__(self, interface: XDecoderInterface) -> None:
         super().__init__(interface)
         self._xdecoder, self._class_table = interface.model, interface.class_table
+        self._table_of = interface.table_of
 
     def vectors(self, photo: RGB) -> tuple[Floats, Floats]:
         """See `Subject`."""
@@ -76,9 +75,7 @@ class XDecoderSubject(FamilySubject):
 
     def shown_classes(self, classes: Iterable[Iterable[Exemplar]]) -> Table:
         """See `Subject`: means of the proposals that fit the exemplars, background added in words: (K + 1, C)."""
-        rows = torch.from_numpy(super().shown_classes(classes)).to(self._class_table.device)
-        half = rows[:, : self._class_table.shape[1]]  # both halves of a proposal's vector are the same
-        return torch.cat([F.normalize(half, dim=-1), self.model.class_table([])])
+        return self._table_of(super().shown_classes(classes))
 
 
 class SeemSubject(FamilySubject):

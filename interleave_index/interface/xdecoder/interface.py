@@ -84,6 +84,12 @@ class XDecoderInterface(Interface):
         space = space_of(folder, model, model.dim, "; image vectors squeezed to 224 x 224")
         return cls(model, space, *read_prepared(folder))
 
+    def table_of(self, vectors: Floats) -> Tensor:
+        """(K + 1, C) class table of K vectors of proposals (K, D), background added in words."""
+        rows = torch.from_numpy(vectors).to(self.class_table.device)
+        half = rows[:, : self.class_table.shape[1]]  # both halves of a proposal's vector are the same
+        return torch.cat([F.normalize(half, dim=-1), self.model.class_table([])])
+
     @property
     def space(self) -> Space:
         """Named by the model's folder, distinguished by the hash of its files and by how photos are prepared."""

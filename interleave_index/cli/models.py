@@ -135,22 +135,49 @@ def _row(config: Config, name: str, measure: bool) -> dict[str, Any]:
     }
     if model.error is None and (measure or row["in_force"] or name in registry.names()):
         try:
+            if measure:
+                _measure(config.with_flags(models_interface=name))
             interface = build_interface(config.with_flags(models_interface=name))
             row.update(dim=interface.space.dim, checkpoint=interface.space.checkpoint)
-            if measure:
-                from ..interface.measure import measure_speed
-
-                measure_speed(interface)
         except InterleaveError as error:
             row.update(usable=False, error=str(error))
+    elif measure and (checkpoint := _measure_proposals(config, name)) is not None:
+        row["checkpoint"] = checkpoint
     row["speeds"] = [
         {
             "device": speed.device,
             "dtype": speed.dtype,
             "photos_per_s": speed.photos_per_s,
             "measured_at": speed.measured_at,
+            "cosine": speed.cosine,
         }
         for speed in speeds()
         if speed.checkpoint == row["checkpoint"]
     ]
     return row
+
+
+def _measure(config: Config) -> None:
+    """Time the model in force, proposals and regions counted, in the precisions that it may run in here."""
+    from ..interface.measure import measure_precisions
+
+    models = config.models
+    measure_precisions(lambda dtype: build_interface(config.with_flags(models_dtype=dtype)), models.dtype)
+
+
+def _measure_proposals(config: Config, name: str) -> str | None:
+    """Time a model that only makes masks of everything; gives its checkpoint, None of all other models."""
+    from ..interface import registry
+    from ..interface.measure import measure_proposals
+    from ..models.hub.local import checkpoint_of
+    from ..models.segmenters.table import proposing_part
+
+    try:
+        model = registry.find(name)
+        if proposing_part(str(model.config.get("model_type"))) is None:
+            return None
+        device, checkpoint = registry.torch_device(config.models.device), checkpoint_of(model.folder)
+        measure_proposals(registry.load_proposer(name, device), checkpoint, device)
+    except InterleaveError:
+        return None  # why it cannot be used stands in its row
+    return checkpoint

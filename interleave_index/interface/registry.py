@@ -199,8 +199,15 @@ def _load_dual(model: Model, settings: LoadSettings) -> Interface:
 
     if family_of(model.config) is None:
         raise ModelError(_why_no_dual(str(model.config.get("model_type"))))
-    encoder = DualEncoder(model.folder, device=settings.device, dtype=settings.dtype)
+    encoder = DualEncoder(model.folder, device=settings.device, dtype=_dtype(model, settings))
     return DualInterface(encoder, load_proposer(settings.proposals, settings.device), method=settings.regions)
+
+
+def _dtype(model: Model, settings: LoadSettings) -> str:
+    """The setting; on a processor ``auto`` is what was measured to be best for the model, else float32."""
+    if settings.dtype != "auto" or settings.device != "cpu":
+        return settings.dtype
+    return local.measured_dtype(local.checkpoint_of(model.folder))
 
 
 def _is_interleaved(config: dict[str, Any]) -> bool:
@@ -218,7 +225,8 @@ def _load_interleaved(model: Model, settings: LoadSettings) -> Interface:
     from .vlm.encoder import InterleavedEncoder
     from .vlm.interface import VlmInterface
 
-    encoder = InterleavedEncoder(model.folder, device=settings.device, dtype=settings.dtype, width=settings.width)
+    dtype = _dtype(model, settings)
+    encoder = InterleavedEncoder(model.folder, device=settings.device, dtype=dtype, width=settings.width)
     return VlmInterface(encoder, load_proposer(settings.proposals, settings.device), method=settings.regions)
 
 

@@ -1,6 +1,7 @@
 """The commands `models`, and dual encoders in the whole program: ingest, search, ground, activate, verify."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +9,13 @@ import pytest
 
 pytest.importorskip("transformers")
 
+import torch
+
+from interleave_index.interface.measure import CAPABLE
+from interleave_index.interface.registry import load
 from interleave_index.models.hub import local
 from interleave_index.regular import sha256_of
-from tests.models import tiny
+from tests.models import tiny, tiny_universal
 
 NAME = "someone/tiny-siglip"
 
@@ -71,10 +76,48 @@ def test_measured_speeds_are_shown_afterwards(run, home, settings, monkeypatch):
     monkeypatch.setattr("interleave_index.interface.registry.names", list)
     status, out, _ = run("models", "list", "--measure", "--json", "--config", settings)
     (row,) = (row for row in json.loads(out)["models"] if row["name"] == NAME)
-    (speed,) = row["speeds"]
-    assert status == 0 and speed["photos_per_s"] > 0 and (speed["device"], speed["dtype"]) == ("cpu", "float32")
+    precisions = ["float32", "bfloat16"] if torch.backends.cpu.get_cpu_capability() in CAPABLE else ["float32"]
+    assert status == 0 and [(speed["device"], speed["dtype"]) for speed in row["speeds"]] == [
+        ("cpu", dtype) for dtype in precisions
+    ]
+    assert all(speed["photos_per_s"] > 0 for speed in row["speeds"])
+    assert all(0.5 < speed["cosine"] < 1 for speed in row["speeds"][1:])  # a tiny random model rounds badly
+    assert row["speeds"][0]["cosine"] is None
     again = json.loads(run("models", "list", "--json", "--config", settings)[1])["models"]
-    assert next(row for row in again if row["name"] == NAME)["speeds"] == [speed]
+    assert next(row for row in again if row["name"] == NAME)["speeds"] == row["speeds"]
+
+
+def test_a_segmenter_is_timed_by_its_proposals(run, home, settings, monkeypatch):
+    monkeypatch.setattr("interleave_index.interface.measure.SECONDS", 0.0)
+    monkeypatch.setattr("interleave_index.interface.measure.BATCH", 1)
+    monkeypatch.setattr("interleave_index.interface.registry.names", list)
+    monkeypatch.setattr(local, "pulled", lambda: ["someone/tiny-mask2former"])
+    tiny_universal.mask2former(local.folder_of("someone/tiny-mask2former"))
+    (local.folder_of("someone/tiny-mask2former") / "pulled.json").write_text('{"name": "someone/tiny-mask2former"}')
+    rows = json.loads(run("models", "list", "--measure", "--json", "--config", settings)[1])["models"]
+    (row,) = (row for row in rows if row["name"] == "someone/tiny-mask2former")
+    assert not row["usable"] and "name it in models.proposals" in row["error"]
+    (speed,) = row["speeds"]
+    assert speed["photos_per_s"] > 0 and speed["dtype"] == "float32"
+    shutil.rmtree(local.folder_of("someone/tiny-mask2former"))
+
+
+@pytest.mark.parametrize(
+    ("rate", "cosine", "dtype"),
+    [(13.0, 0.999, "bfloat16"), (12.9, 1.0, "float32"), (30.0, 0.9989, "float32"), (30.0, None, "float32")],
+)
+def test_auto_takes_bfloat16_on_a_processor_where_it_was_measured_to_win_at_the_same_vectors(
+    run, home, settings, rate, cosine, dtype
+):
+    checkpoint = local.checkpoint_of(local.folder_of(NAME))
+    try:
+        local.keep_speed(local.Speed(checkpoint, "cpu", "float32", 10.0, "2026-01-01T00:00:00"))
+        local.keep_speed(local.Speed(checkpoint, "cpu", "bfloat16", rate, "2026-01-01T00:00:00", cosine))
+        assert load(NAME, device="cpu", proposals="toy").capabilities.dtype == dtype
+        assert load(NAME, device="cpu", proposals="toy", dtype="float32").capabilities.dtype == "float32"
+    finally:
+        (home / "speeds.json").unlink()
+    assert load(NAME, device="cpu", proposals="toy").capabilities.dtype == "float32"  # nothing was measured
 
 
 def test_pulling_offline_is_one_line_and_asks_nobody(run, home, monkeypatch):

@@ -82,6 +82,7 @@ def _plan_as_json(plan: RepairPlan) -> dict[str, object]:
         "thumbnails": list(plan.thumbnails),
         "damaged_thumbnails": [str(path) for path in plan.damaged_thumbnails],
         "orphans": [str(path) for path in plan.orphans],
+        "texts": list(plan.texts),
     }
 
 
@@ -92,6 +93,7 @@ def _lines(plan: RepairPlan) -> Iterator[str]:
     for files, what in (
         (plan.unencoded, "without vectors, to be taken in again"),
         (plan.failed, "that failed, to be tried again"),
+        (plan.texts, "with passages without vectors, to be encoded"),
         (plan.thumbnails, "without a whole thumbnail, to be made again"),
         (tuple(map(str, plan.damaged_thumbnails)), "with a damaged thumbnail, to be removed"),
         (tuple(map(str, plan.orphans)), "with a thumbnail of no photo, to be removed"),

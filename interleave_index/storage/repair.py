@@ -16,7 +16,8 @@ from . import generations, text_reads
 from .files import Kind, is_whole, open_file
 from .names import real_path
 from .spaces import active_id
-from .tables import DocumentRow, EncodingRow, LocationRow, PhotoRow
+from .statements import chunks
+from .tables import DocumentRow, EncodingRow, LocationRow, PassageRow, PhotoRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,8 @@ class RepairPlan:
         thumbnails: present files whose thumbnail is gone or damaged.
         damaged_thumbnails: thumbnails that are not whole pictures, which are removed first.
         orphans: thumbnails of no photo of the catalog.
+        texts: present files of texts, or of photos with texts inside, of which passages wait for vectors in the active
+            space.
     """
 
     rebuild: tuple[tuple[int, tuple[Kind, ...]], ...] = ()
@@ -38,11 +41,12 @@ class RepairPlan:
     thumbnails: tuple[str, ...] = ()
     damaged_thumbnails: tuple[Path, ...] = ()
     orphans: tuple[Path, ...] = ()
+    texts: tuple[str, ...] = ()
 
     @property
     def again(self) -> tuple[str, ...]:
         """Files that are to be taken in again, each once, by path."""
-        return tuple(sorted({*self.unencoded, *self.failed, *self.thumbnails}))
+        return tuple(sorted({*self.unencoded, *self.failed, *self.thumbnails, *self.texts}))
 
     def __bool__(self) -> bool:
         """Whether anything is to be done."""
@@ -77,7 +81,28 @@ def plan(connection: Connection, folder: Path) -> RepairPlan:
         tuple(sorted(path for photo_id, path in places.items() if photo_id in lacking)),
         tuple(sorted(damaged.values())),
         tuple(sorted(path for sha, path in there.items() if sha not in shas)),
+        tuple(_texts_without_vectors(connection, places)),
     )
+
+
+def _texts_without_vectors(connection: Connection, places: dict[int, str]) -> list[str]:
+    """Files whose passages wait for vectors; `places` has a present path of each photo."""
+    space_id = active_id(connection)
+    if space_id is None or not text_reads.are_there(connection):
+        return []
+    waiting = text_reads.waiting(connection, space_id).tolist()
+    paths: set[str] = set()
+    for some in chunks(waiting):
+        sources = select(DocumentRow.path, DocumentRow.photo_id).join(
+            PassageRow, PassageRow.document_id == DocumentRow.id
+        )
+        for path, photo_id in connection.execute(
+            sources.where(PassageRow.id.in_(some), DocumentRow.state == "present")
+        ):
+            place = real_path(path) if path is not None else places.get(photo_id)
+            if place is not None and os.path.exists(place):
+                paths.add(place)
+    return sorted(paths)
 
 
 def _failed(connection: Connection) -> list[str]:

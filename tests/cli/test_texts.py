@@ -239,4 +239,9 @@ def test_an_ingest_that_is_stopped_among_its_texts_goes_on_there(run, library, m
     assert status == 130 and "64 read" in out and "goes on from here" in err
     assert "waiting for their vectors" in run("status")[1]
     monkeypatch.setattr(Index, "ingest", plain)
-    assert run(*INGEST)[0] == 0 and "waiting" not in run("status")[1]
+    planned = json.loads(run("repair", "--json")[1])["plan"]["texts"]
+    assert len(planned) == 56 and all(path.endswith(".md") for path in planned)
+    assert "56 files with passages without vectors, to be encoded" in run("repair")[1]
+    assert run("repair", "--apply")[0] == 0 and "waiting" not in run("status")[1]
+    assert run("repair")[1] == "nothing to repair\n"
+    assert run(*INGEST)[0] == 0

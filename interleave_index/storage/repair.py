@@ -6,6 +6,7 @@ The plan only reads. What it takes to mend files of the index is done here; phot
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,7 +86,7 @@ def plan(connection: Connection, folder: Path) -> RepairPlan:
     )
 
 
-def _texts_without_vectors(connection: Connection, places: dict[int, str]) -> list[str]:
+def _texts_without_vectors(connection: Connection, places: Mapping[int | None, str]) -> list[str]:
     """Files whose passages wait for vectors; `places` has a present path of each photo."""
     space_id = active_id(connection)
     if space_id is None or not text_reads.are_there(connection):

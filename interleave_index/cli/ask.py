@@ -18,7 +18,7 @@ from ..interface.protocol import Interface
 from ..paths import user_path
 from ..records import RGB, Answer, Hit, Photo
 from ..service import Index, build_interface, build_marker, ground_picture, load_picture
-from . import served, show
+from . import many, served, show
 from .heat import HeatMaps
 from .options import (
     AfterOption,
@@ -76,7 +76,10 @@ HtmlOption = Annotated[Path | None, typer.Option("--html", metavar="FILE", help=
 
 
 def search(
-    query: QueryWords,
+    query: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="QUERY", help="Words and parts such as [a dog] [image:dog.jpg] -[a person]."),
+    ] = None,
     index: IndexOption = None,
     config: ConfigOption = None,
     top_k: TopOption = None,
@@ -115,9 +118,17 @@ def search(
     show_files: Annotated[
         bool, typer.Option("--open", help="Open what was found, or the page of --html, in the system's viewer.")
     ] = False,
+    queries: Annotated[
+        Path | None,
+        typer.Option(
+            "--queries", metavar="FILE", help="Answer the queries of a file, one a line; - is standard input."
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Rank photos, or texts, for a query of words and pictures. Shows what each bracketed part found."""
+    if bool(query) == bool(queries):
+        raise typer.BadParameter("expected a query, or --queries FILE", param_hint="QUERY")
     filters = filters_of(after, before, camera, near, folder, include_missing)
     if as_json and (paths or null):
         raise typer.BadParameter("--json and --paths are two forms of one answer, expected one of them")
@@ -130,7 +141,8 @@ def search(
     text_kinds = () if text is None else text_kinds_of(text)
     if text is not None and not text_kinds:
         raise typer.BadParameter("--text names no kind, expected kinds of texts, or all")
-    asked = Query.parse(" ".join(query))
+    several = None if queries is None else many.read_queries(queries)
+    asked = Query.parse(" ".join(query)) if query else None
     viewer = system_viewer() if show_files else []
     place, effective = settings(
         index,
@@ -142,6 +154,25 @@ def search(
         models_reranker=reranker,
         models_offline=offline,
     )
+    if asked is None:
+        many.refuse_others(
+            {
+                "--target": target is not Target.photos,
+                "--ground exact": ground is Depth.exact,
+                "--exclude-self": exclude_self,
+                "--like": bool(like),
+                "--unlike": bool(unlike),
+                "--rerank": bool(rerank),
+                "--html": html is not None,
+                "--heatmap": heatmap is not None,
+                "--paths": paths or null,
+                "--copies": copies,
+                "--open": show_files,
+            }
+        )
+        shared = {"top_k": top_k, "ground": depth_of(ground), "mode": mode.value, "filters": filters}
+        many.answer_all(place, effective, several or [], shared, as_json=as_json)
+        return
     options: dict[str, Any] = {
         "top_k": top_k,
         "ground": depth_of(ground),

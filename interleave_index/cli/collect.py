@@ -152,10 +152,20 @@ def status(
         show.say(f"and {len(failures) - SHOWN_FAILURES} more: `interleave-index status --failed` lists all")
 
 
-def verify(index: IndexOption = None, config: ConfigOption = None, as_json: JsonOption = False) -> None:
+def verify(
+    index: IndexOption = None,
+    config: ConfigOption = None,
+    recall: Annotated[
+        float | None,
+        typer.Option(metavar="SHARE", help="Also measure that searches find this share of the best photos, as 0.99."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
     """Prove that catalog, vectors and FAISS files agree. Changes nothing; status 1 when they do not."""
     with opened(index, config) as found:
         checks = found.verify()
+        if recall is not None:
+            checks += found.verify_recall(recall)
     good = all(check.ok for check in checks)
     if as_json:
         show.emit_json(

@@ -8,11 +8,13 @@
    where x_d is the value of the last photo of a list: no list has a better one left, negatives only take off, and
    `texts` is the most that texts and names of files add to any photo besides those that were fetched for them. Once
    the k-th best photo reaches that, no other can be among the k best, and the search ends. A list that ended has
-   nothing left. Else the depth grows, up to `most`.
+   nothing left. Lists of exact indexes are followed deeper, up to `most`; inverted lists give at once all photos of
+   the rows that they look at, which are thousands.
 
-2. Where the best photos stand high on no list, as with several entities, that bound is reached too late. Then every
-   eligible photo is scored roughly, by the whole formula with negatives and texts, with the centre of its inverted
-   list in the place of each vector (two bytes a vector are read), and the best of these are scored in full.
+2. Where the best photos stand high on no list, that bound is never reached: so it is with several regions, and with
+   negatives, for which lists are not even looked at. Then every eligible photo is scored roughly, by the whole formula
+   with negatives and texts, with the centre of its inverted list in the place of each vector (two bytes a vector are
+   read), and the best of these are scored in full.
 
 The bound is exact as far as lists are: those of flat indexes are, those of inverted lists are at the recall that was
 measured for them. `verify --recall` measures the whole.
@@ -28,16 +30,17 @@ import numpy as np
 from ..records import Floats
 from ..storage.segment import Near, leading
 from .candidates import Ids, every_cosine, image_cosines, joined_cosines, lists_of, region_cosines
-from .score import Cosines, ScoringQuery, fuse
+from .score import Cosines, ScoringQuery, totals
 
 if TYPE_CHECKING:
     from ..storage.indexes import SpaceIndexes
 
-FIRST_DEPTH = 64
+FIRST_DEPTH = 64  # of exact lists
 GROWTH = 4
-ROUGH_SHARE = 0.005  # of the eligible photos are scored in full after all were scored roughly
+LIST_DEPTH = 4  # photos of inverted lists that are asked for, in multiples of k
+ROUGH_SHARE = 0.01  # of the eligible photos are scored in full after all were scored roughly
 FEWEST_ROUGH, MOST_ROUGH = 1_000, 10_000
-IMAGES_EXACT = 10  # times as many get their exact image scores first
+IMAGES_EXACT = 8  # times as many get their exact image scores first
 
 
 class Beside(NamedTuple):
@@ -65,19 +68,25 @@ def best_photos(
     Returns:
         Photo ids, ascending, and their cosines.
     """
+    taken, exact = beside.photo_ids, indexes.image.is_exact and indexes.region.is_exact
     depth = min(most, max(FIRST_DEPTH, 2 * top_k))
-    while True:
-        near = lists_of(indexes, query, allowed, depth)
+    while exact or _on_lists(query):
+        near = lists_of(indexes, query, allowed, LIST_DEPTH * max(1, top_k), depth)
         taken = np.unique(np.concatenate([*(one.photo_ids for one in near), beside.photo_ids]))
         ids, cosines = every_cosine(indexes, query, taken)
-        totals = fuse(cosines, query).total + beside.added(ids)
-        if len(ids) >= top_k > 0 and bound(query, near, ids, cosines) + beside.others <= np.sort(totals)[-top_k]:
+        scores = totals(cosines, query)[0] + beside.added(ids)
+        if len(ids) >= top_k > 0 and bound(query, near, ids, cosines) + beside.others <= np.sort(scores)[-top_k]:
             return ids, cosines
-        if depth == most:
+        if not exact or depth == most:
             break
         depth = min(most, GROWTH * depth)
     rough = roughly_best(indexes, query, allowed, top_k, beside)
     return every_cosine(indexes, query, np.union1d(taken, rough))
+
+
+def _on_lists(query: ScoringQuery) -> bool:
+    """Whether the best photos are likely to stand high on a list: one region at most, and no negatives."""
+    return len(query.negatives) == 0 and int((~query.entities.whole).sum()) <= 1
 
 
 def bound(query: ScoringQuery, near: Sequence[Near], ids: Ids, cosines: Cosines) -> float:
@@ -114,9 +123,16 @@ def roughly_best(indexes: SpaceIndexes, query: ScoringQuery, allowed: Ids | None
         return ids
     regions = region_cosines(indexes, query, ids, allowed, rough=True)
     added = beside.added(ids)
-    totals = fuse(joined_cosines(query, images, regions), query).total + added
+    scores = totals(joined_cosines(query, images, regions), query)[0] + added
     if not indexes.image.is_exact:
-        kept = np.sort(leading(totals, IMAGES_EXACT * count))
+        kept = np.flatnonzero(scores >= _about_largest(scores, IMAGES_EXACT * count))
         ids, images = image_cosines(indexes, query, ids[kept])
-        totals = fuse(joined_cosines(query, images, regions[kept]), query).total + added[kept]
-    return np.sort(ids[leading(totals, count)])
+        scores = totals(joined_cosines(query, images, regions[kept]), query)[0] + added[kept]
+    return np.sort(ids[leading(scores, count)])
+
+
+def _about_largest(scores: Floats, count: int) -> float:
+    """About the `count`-th largest of many scores, by every sixteenth of them."""
+    some = scores[::16]
+    place = len(some) - count // 16
+    return float(np.partition(some, place)[place]) if 0 < place < len(some) else -np.inf

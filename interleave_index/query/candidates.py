@@ -14,6 +14,7 @@ an approximate index would miss much of it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -92,14 +93,31 @@ def every_cosine(indexes: SpaceIndexes, query: ScoringQuery, allowed: Ids | None
     return ids, joined_cosines(query, images, region_cosines(indexes, query, ids, allowed))
 
 
+def every_cosine_of_many(
+    indexes: SpaceIndexes, queries: Sequence[ScoringQuery], allowed: Ids | None
+) -> list[tuple[Ids, Cosines]]:
+    """`every_cosine` of several queries, by one pass over the vectors."""
+    if not queries:
+        return []
+    asked = [_asked_of_images(query) for query in queries]
+    parts = [_parts(query) for query in queries]
+    ids, images = indexes.image.best(np.concatenate(asked), allowed)
+    best = np.full((len(ids), sum(map(len, parts))), NO_EVIDENCE, np.float32)
+    if best.shape[1]:
+        with_regions, cosines = indexes.region.best(np.concatenate(parts), allowed)
+        best[np.searchsorted(ids, with_regions)] = cosines
+    of_images = np.split(images, np.cumsum([len(rows) for rows in asked])[:-1], axis=1)
+    of_regions = np.split(best, np.cumsum([len(rows) for rows in parts])[:-1], axis=1)
+    return [(ids, joined_cosines(*one)) for one in zip(queries, of_images, of_regions, strict=True)]
+
+
 def image_cosines(
     indexes: SpaceIndexes, query: ScoringQuery, allowed: Ids | None, *, rough: bool = False
 ) -> tuple[Ids, Floats]:
     """Photo ids (n,), ascending, and the cosines of their images (n, 1 + P + W): with the sentence, with each of the P
     entities and negatives, and with each of the W among them that are whole pictures, as if the image were a region.
     """
-    beside = np.concatenate([query.entities.images, query.negatives.images])
-    asked = np.concatenate([query.legend[None], beside, _parts(query)[_whole(query)]])
+    asked = _asked_of_images(query)
     return indexes.image.rough(asked, allowed) if rough else indexes.image.best(asked, allowed)
 
 
@@ -169,6 +187,11 @@ def vectors_of(indexes: SpaceIndexes, ids: Ids) -> Vectors:
     )
 
 
+def _asked_of_images(query: ScoringQuery) -> Floats:
+    beside = np.concatenate([query.entities.images, query.negatives.images])
+    return np.concatenate([query.legend[None], beside, _parts(query)[_whole(query)]])
+
+
 def _parts(query: ScoringQuery) -> Floats:
     return np.concatenate([query.entities.regions, query.negatives.regions])
 
@@ -177,19 +200,25 @@ def _whole(query: ScoringQuery) -> Ids:
     return np.flatnonzero(np.concatenate([query.entities.whole, query.negatives.whole]))
 
 
-def lists_of(indexes: SpaceIndexes, query: ScoringQuery, allowed: Ids | None, count: int) -> list[Near]:
+def lists_of(
+    indexes: SpaceIndexes, query: ScoringQuery, allowed: Ids | None, count: int, exact_count: int | None = None
+) -> list[Near]:
     """The photos nearest to the sentence and to each whole picture (by images), then to each entity (by regions).
 
     Args:
         indexes: of the space.
         query: as the score sees it; its negatives fetch nothing.
         allowed: (n,) photo ids, ascending; None is all.
-        count: photos on each list; fewer where there are no more.
+        count: photos on each list; fewer where there are no more, more of inverted lists.
+        exact_count: the same of indexes without inverted lists, which take no longer for more; None is `count`.
     """
-    entities = query.entities
+    entities, depth = query.entities, count if exact_count is None else exact_count
     near = np.concatenate([query.legend[None], entities.regions[entities.whole]])
-    found = indexes.image.nearest_photos(near, count, allowed)
-    return found + (indexes.region.nearest_photos(entities.regions, count, allowed) if len(entities) else [])
+    image, region = indexes.image, indexes.region
+    found = image.nearest_photos(near, depth if image.is_exact else count, allowed)
+    if len(entities):
+        found += region.nearest_photos(entities.regions, depth if region.is_exact else count, allowed)
+    return found
 
 
 def nearest(indexes: SpaceIndexes, query: ScoringQuery, allowed: Ids | None, count: int) -> Ids:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
@@ -35,7 +35,7 @@ from ..records.texts import TEXT_KINDS, TextHit, TextKind, TextMatch
 from .alone import ground_alone
 from .approximate import Beside, best_photos
 from .blocks import block_of, take
-from .candidates import Ids, Mode, Path, every_cosine, plan, vectors_of
+from .candidates import Ids, Mode, Path, Plan, every_cosine, every_cosine_of_many, plan, vectors_of
 from .context import QueryContext, prepare
 from .feedback import with_feedback
 from .ground import Depth, LoadMasks, StoredRegions, ground_photo
@@ -43,7 +43,7 @@ from .lazy_interface import LazyInterface
 from .notes import answer_notes
 from .pixels import LoadPicture, PixelCache, indexed_pixels
 from .resolve import names_indexed, own_photo, resolve
-from .score import Scores, fuse, rank, score, with_texts
+from .score import Cosines, Scores, fuse, rank, score, with_texts
 from .text_search import search_texts
 from .texts import PhotoTexts, text_notes
 from .verdicts import Verdicts, judge_library, judge_named_photo, judged_parts
@@ -56,6 +56,7 @@ if TYPE_CHECKING:
 Target = Literal["photos", "texts", "both"]
 TARGETS: tuple[Target, ...] = get_args(Target)
 RESCORED = 32  # photos beyond the last hit that are scored once more in one block, so that equals tie on every path
+TOGETHER = 16  # queries that share one pass over the vectors; each holds some numbers for every photo
 _CACHE = PixelCache()
 _DEFAULTS = QuerySettings()
 
@@ -115,11 +116,7 @@ def search(
         raise InputError(f"target is {target!r}, expected one of {', '.join(TARGETS)}")
     if strange := [kind for kind in text_kinds if kind not in TEXT_KINDS]:
         raise InputError(f"kind of text is {strange[0]!r}, expected one of {', '.join(TEXT_KINDS)}")
-    if ground not in ("stored", "named", "exact", None) or top_k < 0 or skip < 0:
-        raise InputError(
-            f"ground is {ground!r}, top_k is {top_k} and skip {skip}, expected stored, "
-            "named, exact or None, and 0 or more"
-        )
+    _check_span(ground, top_k, skip)
     active = store.active_space()
     if active is None:
         resolve(query, None, 0, load_picture)  # a query that could never be answered is still an error
@@ -150,20 +147,34 @@ def search(
     # what is reranked is ranked from the first photo on, whichever are shown
     span = (skip, skip + top_k) if second_stage is None else (0, max(skip + top_k, second_stage.count))
     options = (filters or Filters(), mode, span, left_out)
-    store.indexes(space_id)  # files that are gone are made anew before the one look at the catalog
-    try:
-        with store.one_moment():
-            ranked = _ranked(store, space_id, context, *options)
-    except NotInIndex:  # a photo was taken out between the look at the indexes and the look at the catalog
-        ranked = _ranked(store, space_id, context, *options)
+    ranked = _ranked(store, space_id, context, *options)
     if second_stage is not None:
         ranked = _reranked(ranked, second_stage, store, space_id, context, load_picture, cache, (skip, skip + top_k))
     with store.one_moment() if ground != "exact" else nullcontext():  # no look at a photo holds a snapshot
         hits = _hits(store, space_id, context, ranked, ground, load_picture, cache, skip)
+    return _answer(store, context, ranked, hits, texts)
+
+
+def _check_span(ground: Depth | None, top_k: int, skip: int) -> None:
+    if ground not in ("stored", "named", "exact", None) or top_k < 0 or skip < 0:
+        raise InputError(
+            f"ground is {ground!r}, top_k is {top_k} and skip {skip}, expected stored, "
+            "named, exact or None, and 0 or more"
+        )
+
+
+def _answer(
+    store: Store,
+    context: QueryContext,
+    ranked: _Ranked,
+    hits: Sequence[Hit],
+    texts: tuple[TextHit, ...] | None = None,
+) -> Answer:
+    """The answer with these hits, and what the user should know."""
     cutoff = ranked.verdicts.whole.cutoff
     notes = answer_notes(context, ranked.verdicts, hits, every_photo=ranked.path == "exact" and ranked.looked_at > 0)
     all_notes = (*notes, *text_notes(context, store, texts or ()))
-    return Answer(str(query), ranked.path, tuple(hits), all_notes, cutoff, texts, ranked.reranking)
+    return Answer(str(context.query), ranked.path, tuple(hits), all_notes, cutoff, texts, ranked.reranking)
 
 
 def _hits(
@@ -260,6 +271,65 @@ def ground(
     return Hit(1, known, float(scores.total[0]), relevance, entities, notes=notes, text=match)
 
 
+def search_many(
+    store: Store,
+    interface_factory: Callable[[], Interface],
+    queries: Sequence[Query],
+    *,
+    top_k: int = 10,
+    filters: Filters | None = None,
+    load_picture: LoadPicture,
+    mode: Mode = "auto",
+    ground: Depth | None = "stored",
+    settings: QuerySettings = _DEFAULTS,
+    cache: PixelCache | None = None,
+) -> list[Answer]:
+    """What `search` answers to each of many queries; where every photo is scored, one pass serves `TOGETHER` of them.
+
+    Args:
+        queries: each as for `search`, as are the other arguments; no hit is looked at again.
+    Returns:
+        An answer each, in order.
+    Raises:
+        InputError: `ground` is `exact`; what `search` raises, for the first query that fails.
+    """
+    _check_span(ground, top_k, 0)
+    if ground == "exact":
+        raise InputError("ground is 'exact', expected stored, named or None for many queries; ask each by itself")
+    active = store.active_space()
+    options: dict[str, Any] = {"top_k": top_k, "filters": filters, "load_picture": load_picture, "mode": mode}
+    options |= {"ground": ground, "settings": settings, "cache": cache}
+    if active is None:
+        return [search(store, interface_factory, query, **options) for query in queries]
+    space_id, space = active
+    cache = _CACHE if cache is None else cache
+    chosen = (filters or Filters(), mode, (0, top_k), ())
+    answers: list[Answer] = []
+    for start in range(0, len(queries), TOGETHER):
+        some = queries[start : start + TOGETHER]
+        # each has its own, for a query that needs no model is judged as if there were none
+        interfaces = [LazyInterface(interface_factory, space, lambda: _filled_spaces(store)) for _ in some]
+        contexts = [
+            prepare(query, store, space_id, interface, load_picture, cache, settings)
+            for query, interface in zip(some, interfaces, strict=True)
+        ]
+        indexes = store.indexes(space_id)
+        allowed = store.eligible(space_id, chosen[0])
+        shared = [
+            context
+            for context in contexts
+            if not context.words.required and _plan(store, space_id, context, allowed, mode, top_k).path == "exact"
+        ]
+        known = every_cosine_of_many(indexes, [context.scoring for context in shared], allowed)
+        by_context = dict(zip(map(id, shared), known, strict=True))
+        for context in contexts:
+            ranked = _ranked(store, space_id, context, *chosen, known=by_context.get(id(context)))
+            with store.one_moment():
+                hits = _hits(store, space_id, context, ranked, ground, load_picture, cache, 0)
+            answers.append(_answer(store, context, ranked, hits))
+    return answers
+
+
 @dataclass(frozen=True, slots=True)
 class _Ranked:
     """Photos of one span of the ranking, best first: the path taken, their vectors, scores and chances.
@@ -287,8 +357,45 @@ def _ranked(
     mode: Mode,
     span: tuple[int, int],
     left_out: Collection[int],
+    known: tuple[Ids, Cosines] | None = None,
 ) -> _Ranked:
-    """The photos that rank in this span, judged by the best of all."""
+    """The photos that rank in this span, judged by the best of all.
+
+    Args:
+        known: every eligible photo and its cosines, where they are known already.
+    """
+    store.indexes(space_id)  # files that are gone are made anew before the one look at the catalog
+    options = (store, space_id, context, filters, mode, span, left_out)
+    try:
+        with store.one_moment():
+            return _ranked_at(*options, known)
+    except NotInIndex:  # a photo was taken out between the look at the indexes and the look at the catalog
+        return _ranked_at(*options, None)
+
+
+def _plan(store: Store, space_id: int, context: QueryContext, allowed: Ids | None, mode: Mode, top_k: int) -> Plan:
+    photos, regions = store.count(space_id)
+    return plan(
+        mode,
+        photos=photos,
+        regions=regions,
+        eligible=photos if allowed is None else len(allowed),
+        entities=len(context.scoring.entities),
+        top_k=top_k,
+        candidates=context.settings.candidates,
+    )
+
+
+def _ranked_at(
+    store: Store,
+    space_id: int,
+    context: QueryContext,
+    filters: Filters,
+    mode: Mode,
+    span: tuple[int, int],
+    left_out: Collection[int],
+    known: tuple[Ids, Cosines] | None,
+) -> _Ranked:
     passed, top_k = max(0, span[0] - RESCORED), span[1]  # what ranks far above the span is not looked at again
     scoring, own = context.scoring, own_photo(context.query)
     allowed = store.eligible(space_id, filters)
@@ -300,21 +407,14 @@ def _ranked(
     if len(left_out):
         allowed = store.encoded(space_id) if allowed is None else allowed
         allowed = allowed[~np.isin(allowed, list(left_out))]
-    photos, regions = store.count(space_id)
-    eligible = photos if allowed is None else len(allowed)
-    chosen = plan(
-        mode,
-        photos=photos,
-        regions=regions,
-        eligible=eligible,
-        entities=len(scoring.entities),
-        top_k=top_k,
-        candidates=context.settings.candidates,
-    )
+    eligible = store.count(space_id)[0] if allowed is None else len(allowed)
+    chosen = _plan(store, space_id, context, allowed, mode, top_k)
     if not eligible:
         return _nothing(store, space_id, context, chosen.path)
     indexes = texts.indexes
-    if chosen.path == "ann":
+    if known is not None:
+        ids, cosines = known
+    elif chosen.path == "ann":
         by_texts, most_of_others = texts.nearest(allowed, chosen.count)
         if own is not None and (allowed is None or own in allowed):
             by_texts = np.union1d(by_texts, [own])

@@ -254,19 +254,24 @@ def cosines(block: Block, query: ScoringQuery) -> Cosines:
 
 def fuse(cosines: Cosines, query: ScoringQuery) -> Scores:
     """The formula itself, from cosines that are already there."""
-    entities, negatives = _evident(cosines.entities), _evident(cosines.negatives)
-    evidence = cosines.entity_images + np.float32(ALONE) * entities
-    unwanted = cosines.negative_images + np.float32(ALONE) * negatives
+    evidence = cosines.entity_images + np.float32(ALONE) * _evident(cosines.entities)
+    total, wanted, unwanted = totals(cosines, query)
+    return Scores(_rounded(total), _rounded(wanted), _rounded(evidence), _rounded(unwanted))
+
+
+def totals(cosines: Cosines, query: ScoringQuery) -> tuple[Floats, Floats, Floats]:
+    """S (n,), S without what negatives take off (n,), and the evidence of negatives (n, N), none of them rounded."""
     total: Floats = cosines.legend + np.float32(query.offset)
     if len(query.entities):
         weights = query.entities.weights
-        total = total + np.float32(query.entity_weight) * (entities @ (weights / weights.sum()))
+        total = total + np.float32(query.entity_weight) * (_evident(cosines.entities) @ (weights / weights.sum()))
     wanted = total
+    unwanted = cosines.negative_images + np.float32(ALONE) * _evident(cosines.negatives)
     if len(query.negatives):
         nats = np.clip(query.slopes * (unwanted - query.middles), -SURE, SURE)
         chances: Floats = (1 / (1 + np.exp(-nats, dtype=np.float32))).astype(np.float32)
         total = total - chances @ query.penalties
-    return Scores(_rounded(total), _rounded(wanted), _rounded(evidence), _rounded(unwanted))
+    return total, wanted, unwanted
 
 
 def with_texts(scores: Scores, added: Floats) -> Scores:

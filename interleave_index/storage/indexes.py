@@ -128,13 +128,17 @@ class VectorIndex:
         return joined[order], np.concatenate([scores for _, scores in found])[order]
 
     def nearest_photos(self, queries: Floats, count: int, allowed: Ids | None = None) -> list[Near]:
-        """For each query the `count` photos with the nearest rows, ties by id; see `Segment.nearest_photos`."""
+        """For each query the `count` photos with the nearest rows, ties by id; more of inverted lists.
+
+        See `Segment.nearest_photos`.
+        """
         queries = np.ascontiguousarray(queries, np.float32)
         found = [
             segment.nearest_photos(queries, count, chosen)
             for (segment, _), chosen in zip(self._segments, self._chosen(allowed), strict=True)
         ]
-        return [_joined(lists, count) for lists in zip(*found, strict=True)]
+        most = count if self.is_exact else self.rows
+        return [_joined(lists, most) for lists in zip(*found, strict=True)]
 
     def _chosen(self, allowed: Ids | None) -> list[Selection]:
         """The allowed and living rows of each segment."""

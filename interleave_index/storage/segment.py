@@ -129,9 +129,10 @@ class Segment:
         return top(best, names, k)
 
     def nearest_photos(self, queries: Floats, count: int, chosen: Selection) -> list[Near]:
-        """For each query at most `count` of the chosen photos, by the best row of each.
+        """For each query the `count` nearest of the chosen photos, by the best row of each.
 
-        A coarse segment ranks by product codes and finds them at its recall; the others are exact.
+        A coarse segment ranks by product codes: it gives every photo of as many rows as hold the nearest ones at its
+        recall, which are more than `count`. The others are exact.
         """
         photos = len(self.photo_ids) if chosen.photos is None else len(chosen.photos)
         few = chosen.photos is not None and (chosen.count * SUBSET_SHARE <= len(self) or photos <= 4 * count)
@@ -148,7 +149,7 @@ class Segment:
             rows = min(rows, chosen.count)
             scores, places = self._nearest_rows(queries, count, rows, chosen)
             found = [self._grouped(*line, count, photos) for line in zip(scores, places, strict=True)]
-            if rows == chosen.count or all(len(near.photo_ids) == min(count, photos) for near in found):
+            if rows == chosen.count or all(len(near.photo_ids) >= min(count, photos) for near in found):
                 break
             rows *= 4
         return found
@@ -170,11 +171,13 @@ class Segment:
         return scores, places
 
     def _grouped(self, scores: Floats, places: Ids, count: int, photos: int) -> Near:
-        """The first `count` different photos of some rows, in their order; `photos` could have been found."""
+        """The first `count` different photos of some rows, in their order, and with lists all; `photos` is the most."""
         ids = self.ids[places[places >= 0]]
         if self.regions:
             ids = ids // REGIONS_PER_PHOTO
-        first = np.sort(np.unique(ids, return_index=True)[1])[:count]
+        first = np.sort(np.unique(ids, return_index=True)[1])
+        if not self.recipe.coarse:
+            first = first[:count]
         return Near(ids[first], scores[first], len(first) == photos)
 
     @property

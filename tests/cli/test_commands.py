@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -347,6 +348,50 @@ def test_verify_is_clean_and_its_status_follows_its_verdict(run, index):
     assert (status, json.loads(out)["ok"]) == (1, False)
     status, out, _ = run("verify")
     assert status == 1 and "FAILED" in out
+
+
+def test_verify_measures_recall_where_it_is_asked_for(run, index):
+    status, out, _ = run("verify", "--recall", 0.99, "--json")
+    named = [check["name"] for check in json.loads(out)["checks"]]
+    assert status == 0 and "recall of two regions without a third" in named
+    assert "recall" not in run("verify")[1]
+    status, _, err = run("verify", "--recall", 2)
+    assert status == 1 and "expected 0 to 1" in err
+
+
+def test_search_answers_the_queries_of_a_file_in_their_order(run, index, tmp_path, monkeypatch):
+    file = tmp_path / "queries.txt"
+    file.write_text("[red disc]\n\n  [blue]  \n", "utf-8")
+    status, out, _ = run("search", "--queries", file, "--json", "-k", 2)
+    answers = [json.loads(line) for line in out.splitlines()]
+    assert status == 0 and [answer["query"] for answer in answers] == ["[red disc]", "[blue]"]
+    for answer in answers:
+        alone = json.loads(run("search", answer["query"], "--json", "-k", 2, "--no-stacks", "--no-server")[1])
+        assert answer == alone
+    status, out, _ = run("search", "--queries", file)
+    assert status == 0 and out.index("[red disc]") < out.index("[blue]")
+    monkeypatch.setattr("sys.stdin", io.StringIO("[blue]\n"))
+    assert json.loads(run("search", "--queries", "-", "--json")[1])["query"] == "[blue]"
+
+
+@pytest.mark.parametrize(
+    ("words", "text", "status", "said"),
+    [
+        (("--queries", "FILE", "[red]"), "[red]", 2, "--queries"),
+        ((), "", 2, "expected a query"),
+        (("--queries", "FILE", "--exclude-self"), "[red]", 2, "--exclude-self"),
+        (("--queries", "FILE", "--ground", "exact"), "[red]", 2, "--ground exact"),
+        (("--queries", "FILE"), "\n", 1, "holds no query"),
+        (("--queries", "FILE"), "[red]\n[blue", 1, "line 2"),
+        (("--queries", "NONE"), "", 1, "cannot be read"),
+    ],
+)
+def test_queries_of_a_file_that_cannot_be_answered_are_said_in_a_line(run, index, tmp_path, words, text, status, said):
+    file = tmp_path / "queries.txt"
+    file.write_text(text, "utf-8")
+    places = {"FILE": file, "NONE": tmp_path / "none.txt"}
+    got, _, err = run("search", *(places.get(word, word) for word in words))
+    assert got == status and said in err and "Traceback" not in err
 
 
 def test_forget_takes_paths_and_ids(run, index, drawn_photos):

@@ -133,50 +133,48 @@ def generic_scores(block: StoredVectors, calibration: Calibration) -> dict[Gener
     if not _is_worded(calibration):
         captions = phrases = calibration.pictures
     pictures, regions = calibration.pictures[:MOST_PHOTOS], calibration.regions[:MOST_PHOTOS]
-    asked: dict[GenericKind, tuple[Floats, Floats, QueryKind]] = {
-        "caption": (captions, phrases, "caption"),
-        "mixed": (captions, phrases, "mixed"),
-        "entity": (captions, phrases, "entity"),
-        "picture": (pictures, pictures, "picture"),
-        "region": (regions, regions, "region"),
-        "mixed with picture": (*_paired(captions, pictures), "mixed"),
-        "mixed with region": (*_paired(captions, regions), "mixed"),
+    said, depicted, drawn = (_as_sentences(block, legends, calibration) for legends in (captions, pictures, regions))
+    of_phrases = _as_entities(block, phrases, calibration, "entity")
+    of_pictures = _as_entities(block, pictures, calibration, "picture")
+    of_regions = _as_entities(block, regions, calibration, "region")
+    return {
+        "caption": np.where(np.isnan(of_phrases), np.float32(np.nan), said),
+        "mixed": said + W_OF_KIND["mixed"] * of_phrases,
+        "entity": said + W_OF_KIND["entity"] * of_phrases,
+        "picture": depicted + W_OF_KIND["picture"] * of_pictures,
+        "region": drawn + W_OF_KIND["region"] * of_regions,
+        "mixed with picture": _paired(said, of_pictures),
+        "mixed with region": _paired(said, of_regions),
     }
-    scores: dict[GenericKind, NDArray[np.float32]] = {}
-    for kind, (legends, entities, weighed_as) in asked.items():
-        scores[kind] = _scores(block, calibration, legends, entities, W_OF_KIND[weighed_as], kind)
+
+
+def _as_sentences(block: StoredVectors, legends: Floats, calibration: Calibration) -> Floats:
+    """(n, q) what each photo scores for each legend, centred as a search centres it."""
+    sentence = mean_of(calibration.captions, block.image.shape[1])
+    scores: Floats = block.image @ (legends - np.float32(IMAGE_CENTRING) * sentence).T
     return scores
+
+
+def _as_entities(block: StoredVectors, entities: Floats, calibration: Calibration, kind: QueryKind) -> Floats:
+    """(n, q) evidence of each entity in the regions of each photo; NaN where photo or region are the entity."""
+    phrase = mean_of(calibration.phrases, block.image.shape[1])
+    whole = np.full(len(entities), kind == "picture")
+    terms = Terms(entities - phrase, entities, np.ones(len(entities), np.float32), whole)
+    best = best_cosines(block, terms)
+    itself = block.image @ entities.T > SAME
+    if kind == "region":
+        itself |= best_cosines(block, replace(terms, regions=entities)) > SAME
+    evidence: Floats = np.where(np.isneginf(best), np.float32(0), best)
+    return evidence if itself.all() else np.where(itself, np.float32(np.nan), evidence)
+
+
+def _paired(said: Floats, evidence: Floats) -> Floats:
+    """(n, q) captions with one entity in each, as many as there are of both, the captions evenly chosen."""
+    count = min(said.shape[1], evidence.shape[1])
+    chosen = np.linspace(0, said.shape[1] - 1, count).astype(np.int64)
+    return said[:, chosen] + np.float32(W_OF_KIND["mixed"]) * evidence[:, :count]
 
 
 def _is_worded(calibration: Calibration) -> bool:
     """Whether there are captions; an index without any is asked by pictures only."""
     return bool(len(calibration.captions) and len(calibration.phrases))
-
-
-def _paired(legends: Floats, entities: Floats) -> tuple[Floats, Floats]:
-    """As many of both, evenly chosen."""
-    count = min(len(legends), len(entities))
-    chosen = np.linspace(0, len(legends) - 1, count).astype(np.int64)
-    return legends[chosen], entities[:count]
-
-
-def _scores(
-    block: StoredVectors,
-    calibration: Calibration,
-    legends: Floats,
-    entities: Floats,
-    entity_weight: float,
-    kind: GenericKind,
-) -> NDArray[np.float32]:
-    """(n, q) scores of q queries, each a legend and one entity; NaN where a photo, or a region of it, is that."""
-    dim = block.image.shape[1]
-    sentence, phrase = mean_of(calibration.captions, dim), mean_of(calibration.phrases, dim)
-    whole = np.full(len(entities), kind.endswith("picture"))
-    entity_terms = Terms(entities - phrase, entities, np.ones(len(entities), np.float32), whole)
-    best = best_cosines(block, entity_terms)
-    scores: NDArray[np.float32] = block.image @ (legends - np.float32(IMAGE_CENTRING) * sentence).T
-    scores += np.float32(entity_weight) * np.where(np.isneginf(best), np.float32(0), best)
-    itself = block.image @ entities.T > SAME
-    if kind.endswith("region"):
-        itself |= best_cosines(block, replace(entity_terms, regions=entities)) > SAME
-    return scores if itself.all() else np.where(itself, np.float32(np.nan), scores)

@@ -74,9 +74,10 @@ class _PartInterface(Interface):
     """
 
     def __init__(self, names: Sequence[str], device: str) -> None:
-        folders = [local.find(name) for name in names]
-        sums = "+".join(local.checkpoint_of(folder) for folder in folders)
-        self._name, self._device = " + ".join(folder.name for folder in folders), device
+        models = [local.describe(local.find(name)) for name in names]
+        sums = "+".join(local.checkpoint_of(model.folder) for model in models)
+        self._name = " + ".join(model.name if model.revision else model.folder.name for model in models)
+        self._device = device
         self._space = Space(self._name, sums, "by itself", 1)
 
     @property
@@ -146,14 +147,19 @@ class GroundersInterface(_PartInterface):
             if models.phrases is None:
                 self._refuse("reads no phrases")
             return self._masked(photo, _best(models.phrases.find(photo, part.label)))
-        if part.photo is photo and part.mask is not None and models.segmenter is not None:
-            if not part.mask.any():
-                return None  # a thing that was too small for a stroke
-            (made,) = models.segmenter.bind(photo)([prompt_of_marks(part.mask, part.background)])
-            return Detected(box_of(made.mask) if made.mask.any() else NOWHERE, made.quality, made.mask)
+        marked = part.photo is photo and part.mask is not None
+        if marked and models.segmenter is not None:
+            return self._at(photo, part)
         if models.pictures is None:
-            self._refuse("reads no pictures of other things")
+            self._refuse("takes no clicks and strokes" if marked else "reads no pictures of other things")
         return self._masked(photo, _best(models.pictures.find(photo, None, exemplar_of(part))))
+
+    def _at(self, photo: RGB, part: ResolvedPart) -> Detected | None:
+        """The segmenter's mask at marks on the photo itself; None without any, of a thing too small for a stroke."""
+        if self._models.segmenter is None or part.mask is None or not part.mask.any():
+            return None
+        (made,) = self._models.segmenter.bind(photo)([prompt_of_marks(part.mask, part.background)])
+        return Detected(box_of(made.mask) if made.mask.any() else NOWHERE, made.quality, made.mask)
 
     def _masked(self, photo: RGB, found: Detected | None) -> Detected | None:
         """A box with the segmenter's mask of it; the box itself where there is no segmenter."""

@@ -98,8 +98,11 @@ def test_what_a_part_cannot_be_asked_is_one_clear_error(folder_of: Callable[[str
         sam.vectors(PHOTO)
     with pytest.raises(InputError, match="sam reads no phrases"):
         sam.ground(PHOTO, ["a dog"], together=False)
-    with pytest.raises(InputError, match="dino reads no pictures of other things"):
+    with pytest.raises(InputError, match="dino takes no clicks and strokes"):
         detector.interact(PHOTO, CLICK[None], np.zeros_like(CLICK)[None])
+    other = InterleavedSentence("a [INTERACTIVE]", ((2, 15),), (Exemplar(PHOTO.copy(), CLICK),))
+    with pytest.raises(InputError, match="dino reads no pictures of other things"):
+        detector.ground_sentence(PHOTO, other)
     with pytest.raises(InputError, match="finds nothing but its own classes"):
         opened(folder_of("mask2former")).ground(PHOTO, ["a dog"], together=False)
     with pytest.raises(InputError, match="expected no --grounders"):

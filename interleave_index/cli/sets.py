@@ -103,7 +103,7 @@ def _emit_plan(chosen: ModelSet, plan: dict[str, Any]) -> None:
     show.say(f"to be pulled: about {plan['download_bytes'] / MIB:,.0f} MiB; {free}")
     costs = [f"{value:g} s {STEP_WORDS[step]}" for step, value in plan["seconds"].items() if value]
     if costs:
-        show.say(f"on this machine at least {', '.join(costs)}")
+        show.say(f"on this machine, as busy as it is now, at least {', '.join(costs)}")
     if plan["download_bytes"] > plan["free_bytes"]:
         show.note("warning: the disk has not enough room for it")
 

@@ -155,11 +155,11 @@ def rerank(
         load_picture: gives upright RGB for a path, a URL or an array.
         cache: of the pixels of indexed photos.
     """
-    started = time.perf_counter()
     rows = [row for row, photo_id in enumerate(first.photo_ids) if photo_id != first.own][: stage.count]
     if not rows:
         return _unchanged(first, [])
     model = stage.reranker.model
+    started = time.perf_counter()  # the model is built once
     parts = resolve(query, store, space_id, load_picture, cache, pixels=True).parts
     sentence, notes = _sentence(parts, model)
     if not sentence:

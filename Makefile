@@ -1,5 +1,5 @@
 # Every target sets itself up: `make test` in a fresh clone makes .venv first.
-#   make setup   .venv with the extras cpu, hub, demo, dev, web under constraints.txt
+#   make setup   .venv with the extras cpu, hub, demo, dev, postgres, web under constraints.txt
 #   make demo    ingest and query real photos, write demo/report.html
 #   make test    the tests (PYTEST_ARGS="-k name" passes arguments on)
 #   make check   ruff (lint and format), mypy and the import contracts
@@ -21,7 +21,7 @@ setup: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[cpu,hub,demo,dev,web]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[cpu,hub,demo,dev,postgres,web]"
 	touch $(STAMP)
 
 demo: $(STAMP)

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
+from urllib.parse import parse_qs
 
 from .errors import ConfigError
 from .paths import user_path
@@ -24,6 +26,14 @@ REGION_METHODS = ("attention", "patches", "crop")
 GROUNDINGS = ("auto", "own", "points")
 INDEX_VARIABLE, CONFIG_VARIABLE = "INTERLEAVE_INDEX", "INTERLEAVE_CONFIG"
 KEPT = "config.yaml"  # in the folder of an index
+FOLDER = "folder"  # what names it in the URL of a database
+POSTGRESQL = ("postgresql+psycopg", "postgresql", "postgres")  # schemes of URLs
+# The user's name and password end at the first @, as SQLAlchemy has it.
+_URL = re.compile(
+    r"(?P<scheme>(?!sqlite:)[a-z][a-z0-9+.-]+)://(?:[^:/@]*(?::[^@]*)?@)?"
+    r"(?P<host>[^/?]*)(?P<database>/[^?]*)?(?:\?(?P<query>.*))?",
+    re.IGNORECASE | re.DOTALL,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +151,7 @@ class Config:
     """All settings.
 
     Attributes:
-        index: folder of the index when no command or variable names one.
+        index: folder of the index, or URL of its database, when no command or variable names one.
 
     >>> Config.from_mapping({"query": {"top_k": 3}}).query.top_k
     3
@@ -212,19 +222,26 @@ class Config:
 
 
 def kept_config(folder: Path | str) -> Config | None:
-    """The settings that an index keeps, or None when there is no index or it keeps none."""
-    file = Path(folder) / KEPT
+    """The settings that an index keeps, or None when there is no index or it keeps none.
+
+    Args:
+        folder: of the index, or the URL that names it.
+    """
+    file = index_folder(folder) / KEPT
     return Config.load(file) if file.is_file() else None
 
 
 def keep_config(folder: Path, config: Config, space_id: int | None, *, active: bool) -> None:
     """Write settings into the index: one file a space, and one with those of the active space.
 
+    The URL of a database is kept without its user and password.
+
     Args:
         space_id: whose settings they are; None where the index has no space yet.
         active: whether it is the active one.
     """
-    text = f"# Settings that this index keeps.\n{config.dump()}"
+    shown = replace(config, index=shown_index(config.index))
+    text = f"# Settings that this index keeps.\n{shown.dump()}"
     names = [f"config-{space_id}.yaml"] if space_id is not None else []
     for name in (*names, *([KEPT] if active else [])):
         _write_whole(folder / name, text)
@@ -245,6 +262,45 @@ def named_index(flag: str | Path | None, config: Config) -> str:
     """
     named = str(flag) if flag else os.environ.get(INDEX_VARIABLE) or config.index
     return user_path(named.removeprefix("sqlite:///"))
+
+
+def index_folder(named: Path | str) -> Path:
+    """The folder of FAISS files, thumbnails and settings of an index, absolute: the name itself, or what its URL names.
+
+    Raises:
+        ConfigError: a URL that is not of PostgreSQL, or one that names no folder.
+
+    >>> index_folder("postgresql+psycopg://ann@host/photos?folder=/srv/photos.index").as_posix()
+    '/srv/photos.index'
+    """
+    text = os.fspath(named)
+    url = _URL.fullmatch(text)
+    if url is None:
+        return Path(text).absolute()
+    if url["scheme"].lower() not in POSTGRESQL:
+        expected = f"a folder, sqlite:///path/of/folder or {POSTGRESQL[0]}://host/database?{FOLDER}=/path/of/folder"
+        raise ConfigError(f"index is {url['scheme']}://…, expected {expected}")
+    if "@" in url["host"]:
+        raise ConfigError("index is a URL with two @, expected one before the host; write that in a password as %40")
+    folders = parse_qs(url["query"] or "").get(FOLDER, [])
+    if len(folders) != 1:
+        raise ConfigError(
+            f"index {shown_index(text)} names {len(folders)} folders, expected one on this machine, for FAISS files "
+            f"and thumbnails; end the URL with ?{FOLDER}=/path/of/folder"
+        )
+    return Path(user_path(folders[0])).absolute()
+
+
+def shown_index(named: Path | str) -> str:
+    """An index by its name as it may be shown or kept: of a URL without user, password and options.
+
+    >>> shown_index("postgresql://ann:secret@host:5433/photos?folder=/f&password=x"), shown_index("photos.index")
+    ('postgresql://host:5433/photos', 'photos.index')
+    """
+    url = _URL.fullmatch(os.fspath(named))
+    if url is None:
+        return os.fspath(named)
+    return f"{url['scheme']}://{url['host'].rpartition('@')[2]}{url['database'] or ''}"
 
 
 def _write_whole(file: Path, text: str) -> None:

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Literal
 
 from . import __version__
-from .config import Config
-from .errors import IndexNotFound, InterleaveError
+from .config import Config, index_folder, shown_index
+from .errors import ConfigError, IndexNotFound, InterleaveError
 from .service import Index, build_interface
 
 PACKAGES = ("numpy", "torch", "sqlalchemy", "pillow", "typer")  # without which nothing runs
@@ -154,8 +154,10 @@ def _disk(place: Path | str) -> Finding:
 
 
 def _folder(place: Path | str) -> Path:
-    text = os.fspath(place)
-    return Path.cwd() if "://" in text else Path(text).absolute()
+    try:
+        return index_folder(place)
+    except ConfigError:  # the finding of the index says so
+        return Path.cwd()
 
 
 def _database() -> Finding:
@@ -168,13 +170,14 @@ def _index(place: Path | str, config: Config) -> list[Finding]:
     try:
         index = Index.open(place, config=config)
     except IndexNotFound:
-        return [Finding("index", "ok", f"none at {place} yet; `interleave-index ingest` makes one")]
+        return [Finding("index", "ok", f"none at {shown_index(place)} yet; `interleave-index ingest` makes one")]
     with index:
         facts = index.status()
         counts = f"{facts['photos']} photos, {facts['missing']} missing, {facts['failed']} failed"
         space = facts["space"]
         model = f", searched with {space['interface']}" if space else ", nothing taken in yet"
         found = [Finding("index", "ok", f"{index.folder}: {counts}{model}")]
+        found.append(Finding("catalog", "ok", index.database()))
         wrong = [check for check in index.verify() if not check.ok]
         for check in wrong:
             found.append(Finding("index", "problem", f"{check.name}: {check.detail}; see `interleave-index repair`"))

@@ -66,17 +66,19 @@ class Index:
     def open(
         cls, path: Path | str, *, config: Config | None = None, interface: Interface | None = None, create: bool = False
     ) -> Index:
-        """Open the index in a folder.
+        """Open the index in a folder, or in a database.
 
         Args:
-            path: the folder; made with `create` when there is none.
+            path: the folder; made with `create` when there is none. Or ``postgresql+psycopg://`` with user, host and
+                database, ending with ``?folder=`` and the folder of FAISS files and thumbnails.
             config: settings in force; None takes those that the index keeps, else the defaults.
             interface: used instead of the one that the settings name.
             create: make an empty index when there is none.
         Raises:
             IndexNotFound: there is no index at `path` and `create` is False.
             IndexDamaged, SchemaTooNew: it cannot be read.
-            ConfigError: the settings that it keeps do not parse.
+            StorageError: its database cannot be reached.
+            ConfigError: the settings that it keeps do not parse, or the URL cannot be used.
 
         >>> from tempfile import TemporaryDirectory
         >>> with TemporaryDirectory() as folder, Index.open(folder, create=True) as index:
@@ -106,8 +108,17 @@ class Index:
 
     @property
     def folder(self) -> Path:
-        """Where the index lies."""
+        """Where the index lies; of one in a database, where its FAISS files and thumbnails lie on this machine."""
         return self._store.folder
+
+    @property
+    def name(self) -> str:
+        """What opens the same index again: its folder, or the URL of its database, with the password that it has."""
+        return self._store.name
+
+    def database(self) -> str:
+        """Name and version of the catalog's database, and where it is, in words; nothing of it is secret."""
+        return self._store.database()
 
     @property
     def config(self) -> Config:
@@ -640,7 +651,7 @@ class Index:
             raise InputError(f"backup {target}: expected a name where nothing lies, in a folder that is there")
         try:
             with replaced(target) as draft:
-                return write_backup(self.folder, draft, progress)
+                return write_backup(self.folder, draft, self._store.copy_catalog, progress)
         except OSError as error:
             raise StorageError(f"backup {target} cannot be written: {os_words(error)}") from error
 

@@ -3,24 +3,44 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from sqlalchemy import make_url
 
 from interleave_index.cli import main
+from interleave_index.config import index_folder
 from interleave_index.interface.toy import COLOURS, ToyInterface
 from interleave_index.records import RGB, BoolMask
+
+from .postgres import Server, programs
 
 if TYPE_CHECKING:
     from interleave_index.service import Index
 
 SIZE = (96, 128)  # height, width
+# Modules whose tests run on both databases by default: those where SQL differs. `--every-database` runs all that can.
+ON_BOTH = (
+    "storage/test_filters.py",
+    "storage/test_texts.py",
+    "storage/test_upkeep.py",
+    "storage/test_words.py",
+    "storage/test_writes.py",
+    "ingest/test_missing.py",
+    "ingest/test_pipeline.py",
+    "test_service.py",
+    "test_tending.py",
+    "test_texts.py",
+)
+NO_SERVER = "no server of PostgreSQL is installed (Debian: apt install postgresql), or no psycopg"
 
 
 @dataclass(frozen=True)
@@ -123,27 +143,126 @@ def drawn_photos(tmp_path_factory: pytest.TempPathFactory) -> DrawnPhotos:
     return DrawnPhotos(folder, **drawn)
 
 
-@pytest.fixture(scope="session")
-def _ingested(drawn_photos: DrawnPhotos, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An index over the drawn photos, made once; tests get copies of it."""
-    from interleave_index.config import Config
-    from interleave_index.service import Index
+# --- databases ---------------------------------------------------------------------------------
 
-    folder = tmp_path_factory.mktemp("ingested") / "photos.index"
-    config = Config().with_flags(models_interface="toy", ingest_workers=0)
-    with Index.open(folder, config=config, interface=ToyInterface(), create=True) as index:
-        report = index.ingest(drawn_photos.folder)
-    assert (report.added, report.failed) == (6, ())
-    return folder
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--every-database", action="store_true", help="Run all tests of an index on PostgreSQL as well.")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Tests with an index run on SQLite, those of some modules on PostgreSQL too, unless they are marked."""
+    if "database" not in metafunc.fixturenames:
+        return
+    file = metafunc.definition.path.relative_to(Path(__file__).parent).as_posix()
+    both = file in ON_BOTH or metafunc.config.getoption("--every-database")
+    only_sqlite = metafunc.definition.get_closest_marker("sqlite") is not None
+    kinds = ["sqlite", "postgresql"] if both and not only_sqlite else ["sqlite"]
+    metafunc.parametrize("database", kinds, indirect=True)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say loudly how many tests of the second database were left out."""
+    skipped = sum(NO_SERVER in str(report.longrepr) for report in terminalreporter.stats.get("skipped", []))
+    if skipped:
+        terminalreporter.write_line(f"{skipped} tests on PostgreSQL were SKIPPED: {NO_SERVER}", yellow=True, bold=True)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Server]:
+    """A server of PostgreSQL that is thrown away; without one the test is skipped."""
+    if programs() is None or find_spec("psycopg") is None:
+        pytest.skip(NO_SERVER)
+    server = Server()
+    yield server
+    server.remove()
 
 
 @pytest.fixture
-def toy_index(_ingested: Path, tmp_path: Path) -> Iterator[Index]:
-    """A real index (SQLite and FAISS in `tmp_path`) over the drawn photos, asked through the toy interface."""
+def database(request: pytest.FixtureRequest) -> Iterator[Database]:
+    """Where the test's indexes have their rows: SQLite, or PostgreSQL in modules that run on both."""
+    made = Database(request.getfixturevalue("postgres") if request.param == "postgresql" else None)
+    yield made
+    made.close()
+
+
+class Database:
+    """Names indexes: folders, or URLs of databases with these folders.
+
+    Attributes:
+        server: of PostgreSQL; None for SQLite.
+    """
+
+    def __init__(self, server: Server | None) -> None:
+        self.server = server
+        self._names: dict[Path, str] = {}
+        self._copies: list[str] = []
+
+    def name(self, folder: Path) -> str:
+        """What opens the index of a folder: of the same folder the same one."""
+        if self.server is None:
+            return str(folder)
+        if folder not in self._names:
+            self._names[folder] = self.server.url(self.server.blank(), folder)
+        return self._names[folder]
+
+    def copy(self, name: str, folder: Path) -> str:
+        """What opens a copy of an index that nobody has open, in a new folder."""
+        if self.server is None:
+            shutil.copytree(name, folder)
+            return str(folder)
+        shutil.copytree(index_folder(name), folder)
+        self._copies.append(self.server.new_database(str(make_url(name).database)))
+        return self.server.url(self._copies[-1], folder)
+
+    def close(self) -> None:
+        """Let other tests have the databases."""
+        if self.server is not None:
+            for name in self._names.values():
+                self.server.give_back(str(make_url(name).database))
+            for copy in self._copies:
+                self.server.drop(copy)
+
+    def run(self, name: str, statement: str) -> None:
+        """Run a statement behind the back of the index, which has no say in it: foreign keys do nothing."""
+        if self.server is None:
+            with sqlite3.connect(Path(name) / "catalog.sqlite") as connection:
+                connection.execute(statement)
+        else:
+            self.server.sql(f"SET session_replication_role = replica; {statement}", str(make_url(name).database))
+
+
+@pytest.fixture(scope="session")
+def _ingested(drawn_photos: DrawnPhotos, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An index over the drawn photos, made once; tests get copies of it."""
+    return Path(_ingest(str(tmp_path_factory.mktemp("ingested") / "photos.index"), drawn_photos))
+
+
+def _ingest(name: str, drawn_photos: DrawnPhotos) -> str:
+    from interleave_index.config import Config
     from interleave_index.service import Index
 
-    shutil.copytree(_ingested, tmp_path / "photos.index")
-    with Index.open(tmp_path / "photos.index", interface=ToyInterface()) as index:
+    config = Config().with_flags(models_interface="toy", ingest_workers=0)
+    with Index.open(name, config=config, interface=ToyInterface(), create=True) as index:
+        report = index.ingest(drawn_photos.folder)
+    assert (report.added, report.failed) == (6, ())
+    return name
+
+
+@pytest.fixture(scope="session")
+def _ingested_in_postgres(postgres: Server, drawn_photos: DrawnPhotos, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The same as `_ingested` with the catalog in PostgreSQL."""
+    folder = tmp_path_factory.mktemp("ingested") / "photos.index"
+    return _ingest(postgres.url(postgres.new_database(), folder), drawn_photos)
+
+
+@pytest.fixture
+def toy_index(database: Database, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Index]:
+    """A real index (catalog and FAISS in `tmp_path`) over the drawn photos, asked through the toy interface."""
+    from interleave_index.service import Index
+
+    made = request.getfixturevalue("_ingested" if database.server is None else "_ingested_in_postgres")
+    with Index.open(database.copy(made, tmp_path / "photos.index"), interface=ToyInterface()) as index:
         yield index
 
 

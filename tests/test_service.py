@@ -230,14 +230,14 @@ def test_an_index_keeps_the_settings_of_its_last_ingest(toy_index):
     kept = kept_config(toy_index.folder)
     assert kept is not None
     assert (kept.models.interface, kept.ingest.workers) == ("toy", 0)
-    with Index.open(toy_index.folder) as again:
+    with Index.open(toy_index.name) as again:
         assert again.config == kept
 
 
 def test_a_damaged_kept_config_names_the_file(toy_index):
     (toy_index.folder / "config.yaml").write_text("nonsense: 1\n")
     with pytest.raises(ConfigError, match=r"config\.yaml: unknown setting nonsense"):
-        Index.open(toy_index.folder)
+        Index.open(toy_index.name)
 
 
 def test_vectors_of_two_models_never_meet(toy_index):

@@ -52,6 +52,7 @@ def test_a_backup_is_made_while_others_write_and_holds_one_moment(toy_index, tmp
         assert all(check.ok for check in index.verify()) and index.status()["photos"] in (6, 12)
 
 
+@pytest.mark.sqlite
 def test_a_backup_of_a_large_index_ends_though_others_never_stop_writing(toy_index, tmp_path):
     catalog, given_up = toy_index.folder / "catalog.sqlite", time.monotonic() + 15
     with closing(sqlite3.connect(catalog)) as connection:
@@ -163,7 +164,7 @@ def test_a_damaged_file_of_vectors_is_made_anew(toy_index):
     data = bytearray(file.read_bytes())
     data[200] ^= 255
     file.write_bytes(data)
-    with Index.open(toy_index.folder, interface=ToyInterface()) as index:
+    with Index.open(toy_index.name, interface=ToyInterface()) as index:
         assert index.repair_plan().rebuild == ((1, ("region",)),)
         index.repair()
         assert not index.repair_plan() and answers(index) == before and all(check.ok for check in index.verify())
@@ -182,13 +183,12 @@ def test_thumbnails_are_made_again_and_those_of_no_photo_go(toy_index):
     assert not toy_index.repair_plan() and all(check.ok for check in toy_index.verify())
 
 
-def test_photos_without_vectors_are_taken_in_again(toy_index):
-    with sqlite3.connect(toy_index.folder / "catalog.sqlite") as connection:
-        for name in ("checksum", "region_mask", "encoding"):
-            connection.execute(f"DELETE FROM {name} WHERE photo_id = 3")
-        connection.execute("INSERT INTO removal VALUES (1, (SELECT seq + 1 FROM space), 3)")
-        connection.execute("UPDATE space SET seq = seq + 1")
-        connection.execute("UPDATE catalog SET change = change + 1")
+def test_photos_without_vectors_are_taken_in_again(toy_index, database):
+    for name in ("checksum", "region_mask", "encoding"):
+        database.run(toy_index.name, f"DELETE FROM {name} WHERE photo_id = 3")
+    database.run(toy_index.name, "INSERT INTO removal VALUES (1, (SELECT seq + 1 FROM space), 3)")
+    database.run(toy_index.name, "UPDATE space SET seq = seq + 1")
+    database.run(toy_index.name, "UPDATE catalog SET change = change + 1")
     plan = toy_index.repair_plan()
     assert [Path(path).stem for path in plan.unencoded] == [Path(toy_index.photo(3).path).stem]
     toy_index.repair(plan)
@@ -220,7 +220,7 @@ class Other(ToyInterface):
 
 
 def test_a_space_that_is_not_searched_can_be_dropped_with_all_its_vectors(toy_index, drawn_photos):
-    with Index.open(toy_index.folder, config=Config().with_flags(models_interface="toy"), interface=Other()) as index:
+    with Index.open(toy_index.name, config=Config().with_flags(models_interface="toy"), interface=Other()) as index:
         index.ingest(drawn_photos.folder)
     second = toy_index.spaces()[1].id
     with pytest.raises(StorageError, match="activate another"):
@@ -233,13 +233,15 @@ def test_a_space_that_is_not_searched_can_be_dropped_with_all_its_vectors(toy_in
     assert len(list((toy_index.folder / "faiss").glob("*.faiss"))) < files
 
 
-def test_a_new_space_with_the_id_of_a_dropped_one_is_not_searched_by_its_vectors(toy_index, drawn_photos):
+def test_a_new_space_with_the_id_of_a_dropped_one_is_not_searched_by_its_vectors(toy_index, drawn_photos, database):
     """A reader that has the dropped space open, as a server does, reads the new one anew."""
-    with Index.open(toy_index.folder, config=Config().with_flags(models_interface="toy"), interface=Other()) as index:
+    with Index.open(toy_index.name, config=Config().with_flags(models_interface="toy"), interface=Other()) as index:
         index.ingest(drawn_photos.folder)
     store = toy_index._store
     before = store.indexes(2)
     toy_index.drop_space(2)
+    if database.server is not None:  # PostgreSQL gives no id twice by itself
+        database.run(toy_index.name, "ALTER SEQUENCE space_id_seq RESTART WITH 2")
 
     class Third(ToyInterface):
         space = replace(ToyInterface.space, checkpoint="2" * 64)
@@ -247,7 +249,7 @@ def test_a_new_space_with_the_id_of_a_dropped_one_is_not_searched_by_its_vectors
         def encode_photos(self, photos):
             return [replace(encoding, image=-encoding.image) for encoding in super().encode_photos(photos)]
 
-    with Index.open(toy_index.folder, config=Config().with_flags(models_interface="toy"), interface=Third()) as index:
+    with Index.open(toy_index.name, config=Config().with_flags(models_interface="toy"), interface=Third()) as index:
         index.ingest(drawn_photos.folder)
     after = store.indexes(2)
     assert after.identity != before.identity

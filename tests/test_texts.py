@@ -42,13 +42,14 @@ BLUE, GREEN, PURPLE, RED, RED_AND_BLUE, YELLOW = (f"{n}{n}" for n in range(6))  
 
 
 @pytest.fixture
-def open_index(tmp_path: Path) -> Iterator[Callable[..., Index]]:
+def open_index(database: Any, tmp_path: Path) -> Iterator[Callable[..., Index]]:
     """Opens the index of the test, with the toy interface."""
     made: list[Index] = []
 
     def opened(interface: Any = None, **flags: Any) -> Index:
         config = Config().with_flags(models_interface="toy", ingest_workers=0, **flags)
-        made.append(Index.open(tmp_path / "index", config=config, interface=interface or ToyInterface(), create=True))
+        name = database.name(tmp_path / "index")
+        made.append(Index.open(name, config=config, interface=interface or ToyInterface(), create=True))
         return made[-1]
 
     yield opened
@@ -458,7 +459,7 @@ def test_vectors_of_texts_lie_in_a_file_after_an_ingest(folder, open_index):
     index.ingest(folder)
     kinds = {row["kind"]: row["rows"] for row in index.status()["generations"]}
     assert kinds["text"] == 1 and index.status()["texts"]["encoded"] == 1
-    with Store.open(index.folder) as store:
+    with Store.open(index.name) as store:
         assert np.isfinite(store.indexes(1).text.search(np.ones((1, 16), np.float32), 1)[0]).all()
 
 

@@ -137,7 +137,8 @@ def status(
 ) -> None:
     """Show how much is in the index, and in which space."""
     with opened(index, config) as found:
-        facts, failures, folder = found.status(), found.failed(), str(found.folder)
+        facts = found.status() | {"catalog": found.database()}
+        failures, folder = found.failed(), str(found.folder)
     named = [{"path": file.path, "reason": file.reason, "detail": file.detail} for file in failures]
     if as_json:
         show.emit_json(facts | {"failures": named} if failed else facts)
@@ -183,7 +184,7 @@ def optimize(index: IndexOption = None, config: ConfigOption = None, as_json: Js
     with opened(index, config) as found:
         with show.progress_bar("optimize") as update:
             found.optimize(progress=lambda done, total: update(done, total, ""))
-        facts = found.status()
+        facts = found.status() | {"catalog": found.database()}
     if as_json:
         show.emit_json(facts)
     else:

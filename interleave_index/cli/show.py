@@ -266,6 +266,7 @@ class ProgressLines:
 def emit_status(folder: str, facts: dict[str, Any]) -> None:
     """The counts of an index, its space, and one line a FAISS file."""
     say(f"index {printable(folder)}")
+    say(f"catalog {printable(facts['catalog'])}")
     table = plain_table("", "")
     table.show_header = False
     for name, value in facts.items():

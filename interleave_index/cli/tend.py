@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..config import named_index
+from ..config import named_index, shown_index
 from ..export.table import shown_path
 from ..wording import number_of
 from . import show
@@ -129,20 +129,21 @@ def restore(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Make an index of a backup, in a folder that is new or empty."""
+    """Make an index of a backup, in a folder that is new or empty, or in an empty database."""
     from ..service import Index
     from ..storage.backup import restore_backup
 
     _, effective = settings(index, config)
-    folder = Path(named_index(index, effective)).absolute()
+    name = named_index(index, effective)
     with show.progress_bar("restore") as update:
-        about = restore_backup(file, folder, progress=lambda done, total: update(done, total, "thumbnails"))
-        with Index.open(folder) as found:
+        about = restore_backup(file, name, progress=lambda done, total: update(done, total, "thumbnails"))
+        with Index.open(name) as found:
             found.optimize()
+            place = shown_index(found.name)
     if as_json:
-        show.emit_json({"index": str(folder), "photos": about.photos, "made_at": about.made_at})
+        show.emit_json({"index": place, "photos": about.photos, "made_at": about.made_at})
     else:
-        show.say(f"{shown_path(str(folder))} holds {number_of(about.photos, 'photo')} as of {about.made_at}")
+        show.say(f"{shown_path(place)} holds {number_of(about.photos, 'photo')} as of {about.made_at}")
 
 
 def watch(

@@ -168,10 +168,12 @@ def ingest(
                 if not settings.really:
                     tally.unmounted = _unmounted(store, survey, seen)
                     survey.hidden += [Path(root.path) for root in tally.unmounted]
-                tally.missing = sum(store.mark_missing(some, seen, survey.hidden) for some in _runs(survey.roots))
+                tally.missing = sum(
+                    store.mark_missing(some, seen, survey.hidden, survey.known) for some in _runs(survey.roots)
+                )
                 store.forget_placeless()
             stage = TextStage(store, interface, space_id, tally, stop, settings.retry, settings.reread)
-            stage.all(survey.texts, _runs(survey.roots), survey.hidden, survey.may_be_there)
+            stage.all(survey.texts, _runs(survey.roots), survey.hidden, survey.may_be_there, survey.known)
             tally.interrupted = stop.is_set()
         if not tally.interrupted:
             with tally.during("write"):
@@ -213,6 +215,8 @@ class _Survey:
         aliases: locations of the catalog that are other names of files which were met.
         texts: text sources that were met, by path.
         may_be_there: whether a file that was not met may be there all the same.
+        known: files and text sources that the catalog had before the roots were listed; None where no other machine
+            adds to it meanwhile.
     """
 
     plan: Plan
@@ -223,6 +227,7 @@ class _Survey:
     aliases: list[str] = field(default_factory=list)
     texts: dict[str, ScannedText] = field(default_factory=dict)
     may_be_there: Callable[[str], bool] = lambda path: False
+    known: set[str] | None = None
 
 
 def _survey(
@@ -244,10 +249,14 @@ def _survey(
     photos = {path for path, row in known.items() if row.photo_id is not None}
     plan = Plan(known, excluded.places, "embedded" in settings.text_kinds, settings.retry, settings.reread)
     survey = _Survey(plan, every_root)
+    if store.is_shared:
+        survey.known = {path for some in _runs(every_root) for path in store.texts.known(some)}.union(known)
 
     def look_outside(path: str) -> None:
         survey.roots.append(path)
         more = store.known_locations([Path(path)], space_id=space_id)
+        if survey.known is not None:
+            survey.known.update(store.texts.known([Path(path)]), more)
         known.update(more)
         photos.update(path for path, row in more.items() if row.photo_id is not None)
         survey.plan.learn(more)

@@ -67,7 +67,7 @@ ORIGINALS = {
     ".aplibrary": ("masters",),
 }
 IMMICH_MARKER, IMMICH_FOLDERS = ".immich", ("thumbs", "encoded-video")
-CATALOG = "catalog.sqlite"  # a folder that holds one is an index
+CATALOGS = frozenset(("catalog.sqlite", "catalog.json"))  # a folder that holds one is that of an index
 INDEX_FOLDERS = frozenset(("thumbnails", "faiss"))  # what an index keeps beside its catalog
 GONE = frozenset((errno.ENOENT, errno.ENOTDIR, errno.ELOOP))  # any other error does not say that a file is gone
 LARGEST_TIME = 2**63 - 1  # nanoseconds that a catalog can hold: the years 1677 to 2262
@@ -264,7 +264,7 @@ class Scanner:
             self.ignored.enter(folder)
             names = {entry.name for entry in entries}
             siblings = Siblings.of(names)
-            passed = INDEX_FOLDERS if CATALOG in names else frozenset()
+            passed = frozenset() if CATALOGS.isdisjoint(names) else INDEX_FOLDERS
             developed = {stem.lower() for stem, suffix in map(os.path.splitext, names) if _is_developed(suffix)}
             deeper: list[str] = []
             for entry in entries:

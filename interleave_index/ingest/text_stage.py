@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
@@ -66,6 +66,7 @@ class TextStage:
         roots: Iterable[list[Path]],
         hidden: Sequence[Path],
         may_be_there: Callable[[str], bool] = lambda path: False,
+        known_before: Set[str] | None = None,
     ) -> None:
         """Bring the text sources of a complete listing up to date.
 
@@ -74,15 +75,20 @@ class TextStage:
             roots: what was listed, as many at a time as one statement may name.
             hidden: folders that could not be listed.
             may_be_there: whether a source that was not met may be there all the same, in what was not looked into.
+            known_before: sources that the catalog had before the listing; see `Store.mark_missing`.
         """
         known: dict[str, KnownDocument] = {}
         for some in roots:
-            here = self.store.texts.known(some)
+            here = {
+                path: row
+                for path, row in self.store.texts.known(some).items()
+                if known_before is None or path in known_before or path in texts
+            }
             known |= here
             seen = {path for path in here if path in texts or (here[path].state != "missing" and may_be_there(path))}
             gone = [path for path in here if here[path].state == "present" and path not in seen]
             with self.tally.during("write"):
-                self.tally.texts_missing += self.store.texts.mark_missing(some, seen, hidden)
+                self.tally.texts_missing += self.store.texts.mark_missing(some, seen, hidden, known_before)
             self._gone_now.update(gone)
         self._moved = {sha: path for sha, path in self.store.texts.missing_contents().items() if path not in texts}
         self._read([text for text in texts.values() if self._is_due(text, known.get(text.path))])

@@ -1,8 +1,10 @@
 """An index in one file and back: the catalog as of one moment, the thumbnails, the settings. Knows files and SQLite.
 
+The catalog in a backup is one of SQLite, whatever database it comes from, and goes back into either.
+
 A backup is a plain tar file: `backup.json` with the schema and the hash of the catalog, `catalog.sqlite`, the settings,
 and the thumbnails. FAISS files are not in it, for the next open makes them from the catalog. It is made while others
-search and write: SQLite copies the state of one moment.
+search and write: what is copied is the state of one moment.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from pathlib import Path
 from ..errors import IndexDamaged, InputError, StorageError
 from ..regular import sha256_of
 from . import database, schema
+from .session import Session
 
 MANIFEST = "backup.json"
 FORM = 1  # of what `backup.json` says
@@ -43,16 +46,21 @@ class Backup:
     form: int = FORM
 
 
-def write_backup(folder: Path, file: Path, progress: Progress | None = None) -> Backup:
-    """Write a backup of the index in a folder to a new file; the caller gives it its final name.
+def write_backup(
+    folder: Path, file: Path, copy_catalog: Callable[[Path], None], progress: Progress | None = None
+) -> Backup:
+    """Write a backup of an index to a new file; the caller gives it its final name.
 
+    Args:
+        folder: of the index: settings and thumbnails are taken from there.
+        copy_catalog: writes the catalog as of one moment to a new file, as one of SQLite.
     Raises:
         OSError, StorageError: it cannot be written.
         IndexDamaged: the catalog is damaged.
     """
     with _naming(file.parent), tempfile.TemporaryDirectory(dir=file.parent, prefix=".interleave-backup-") as work:
         catalog = Path(work) / database.CATALOG
-        _copy_catalog(folder / database.CATALOG, catalog)
+        copy_catalog(catalog)
         thumbnails = sorted(_thumbnails(folder / THUMBNAILS))
         with closing(sqlite3.connect(catalog)) as connection:
             photos = int(connection.execute("SELECT count(*) FROM photo").fetchone()[0])
@@ -76,22 +84,6 @@ def write_backup(folder: Path, file: Path, progress: Progress | None = None) -> 
     with file.open("rb+") as written:
         os.fsync(written.fileno())
     return about
-
-
-def _copy_catalog(source: Path, target: Path) -> None:
-    try:
-        live = sqlite3.connect(database.reading_address(source.parent), uri=True)
-        with closing(live), closing(sqlite3.connect(target)) as copy:
-            # In one step: SQLite begins a copy in several ones anew whenever another process has written in between.
-            live.backup(copy, pages=-1)
-            copy.execute("PRAGMA journal_mode = DELETE")
-            (said,) = copy.execute("PRAGMA quick_check(1)").fetchone()
-    except sqlite3.OperationalError as error:  # a full disk or a lock, which says nothing against the catalog
-        raise StorageError(f"catalog {source} cannot be copied to {target.parent.parent}: {error}") from error
-    except sqlite3.DatabaseError as error:
-        said = str(error)
-    if said != "ok":
-        raise IndexDamaged(f"catalog {source} cannot be copied: {said}; `interleave-index verify` says more")
 
 
 @contextmanager
@@ -135,17 +127,18 @@ def read_manifest(file: Path) -> Backup:
         raise InputError(f"{file} is no backup of an index, or a damaged one: {error}") from error
 
 
-def restore_backup(file: Path, folder: Path, progress: Progress | None = None) -> Backup:
-    """Make an index in a folder that holds none, from a backup; all of it or nothing.
+def restore_backup(file: Path, name: Path | str, progress: Progress | None = None) -> Backup:
+    """Make an index in a folder that holds none, or in an empty database, from a backup; all of it or nothing.
 
     Args:
-        folder: does not exist, or is empty.
+        name: the folder, or the URL of the database with that folder; the folder does not exist, or is empty.
     Raises:
         InputError: the file is no backup, or holds what no backup holds.
-        StorageError: the folder is not empty.
+        StorageError: the folder or the database is not empty, or the database cannot be reached.
         IndexDamaged: the catalog in the backup is not the one that was written.
     """
-    about = read_manifest(file)
+    about, session = read_manifest(file), Session(name)
+    folder = session.folder
     if about.revision not in schema.REVISIONS:
         raise InputError(f"backup {file} has schema {about.revision}, this version knows up to {schema.REVISIONS[-1]}")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -158,14 +151,24 @@ def restore_backup(file: Path, folder: Path, progress: Progress | None = None) -
         catalog = work / database.CATALOG
         if not catalog.is_file() or sha256_of(catalog) != about.catalog_sha256:
             raise IndexDamaged(f"catalog in {file} is not the one that was written; take another backup")
-        if folder.exists():
-            folder.rmdir()
         os.chmod(work, 0o777 & ~_umask(work))
-        os.replace(work, folder)
+        if session.is_in_folder:
+            _put_in_place(work, folder)
+        else:
+            session.fill(work, lambda: _put_in_place(work, folder))
     except BaseException:
-        shutil.rmtree(work, ignore_errors=True)
+        # Once the work is in its place, only the rows can be missing: the database went away before it kept them.
+        shutil.rmtree(work if work.exists() else folder, ignore_errors=True)
         raise
+    finally:
+        session.close()
     return about
+
+
+def _put_in_place(work: Path, folder: Path) -> None:
+    if folder.exists():
+        folder.rmdir()
+    os.replace(work, folder)
 
 
 def _umask(folder: Path) -> int:

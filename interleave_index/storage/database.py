@@ -6,16 +6,19 @@ import os
 import sqlite3
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, NullPool, QueuePool, create_engine, event
+from sqlalchemy.exc import DBAPIError, OperationalError
 
-from ..errors import ConfigError, StorageError
+from ..config import FOLDER, index_folder
+from ..errors import ConfigError, IndexDamaged, StorageError
 
 CATALOG = "catalog.sqlite"
+MARKER = "catalog.json"  # in the index folder of a catalog in another database: which one it belongs to
 PAGE_BYTES = 16384  # a photo's vectors fit one page or two; scans are 1.7 times as fast as with SQLite's 4096
 BUSY_MS = 30_000
 NETWORK = {
@@ -53,17 +56,12 @@ def folder_of(place: Path | str) -> Path:
         ConfigError: the URL is of a database that is not supported.
     """
     text = os.fspath(place)
-    scheme, separator, rest = text.partition("://")
-    if not separator:
-        return Path(text).absolute()
-    if scheme == "sqlite":
-        path = Path(rest.removeprefix("/")).absolute()  # sqlite:///relative, sqlite:////absolute
+    if text.startswith("sqlite://"):
+        path = Path(
+            text.removeprefix("sqlite://").removeprefix("/")
+        ).absolute()  # sqlite:///relative, sqlite:////absolute
         return path.parent if path.suffix == ".sqlite" else path
-    if scheme.split("+")[0] in ("postgresql", "postgres"):
-        raise ConfigError(
-            f"index is {scheme}://…, catalogs in PostgreSQL are not supported yet; name a local folder instead"
-        )
-    raise ConfigError(f"index is {scheme}://…, expected a folder or sqlite:///path/of/folder")
+    return index_folder(text)
 
 
 def filesystem_of(folder: Path, mounts: str | None = None) -> str:
@@ -201,3 +199,110 @@ def _set_up_for_reading(connection: Any, _record: Any) -> None:
 def _begin(connection: Connection) -> None:
     writes = connection.get_execution_options().get("interleave_write", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+class SqliteCatalog:
+    """The file `catalog.sqlite` of an index folder.
+
+    Attributes:
+        name: by which it is opened again.
+        folder: the index folder, absolute.
+        shown: the folder, for messages.
+        read_only: the folder or the file may not be written.
+        engine, snapshots: its connections; a transaction sees the catalog as of its beginning.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.name = self.shown = os.fspath(folder)
+        self.read_only = may_not_be_written(folder)
+        self.engine = self.snapshots = connect(folder, read_only=self.read_only)
+
+    def is_there(self) -> bool:
+        """Whether there is such a file."""
+        return (self.folder / CATALOG).is_file()
+
+    def check_folder(self) -> None:
+        """Refuse a folder in which a catalog is not safe, or whose catalog is lost or elsewhere.
+
+        Raises:
+            ConfigError: it lies on a network file system, or belongs to a catalog in another database.
+            IndexDamaged: the file is empty, but the index is not.
+        """
+        refuse_network(self.folder)
+        if (self.folder / MARKER).exists() and not self.is_there():
+            raise ConfigError(
+                f"folder {self.folder} keeps the FAISS files of a catalog in a database ({MARKER} says which); name "
+                f"the URL of that database, with ?{FOLDER}={self.folder}"
+            )
+        beside = [name for name in ("thumbnails", "faiss", "config.yaml") if (self.folder / name).exists()]
+        catalog = self.folder / CATALOG
+        # A catalog of 0 bytes is that of a new index only where nothing else of an index lies beside it.
+        if catalog.is_file() and catalog.stat().st_size == 0 and (beside or self.read_only):
+            raise IndexDamaged(
+                f"catalog of {self.folder} is empty (0 bytes), but an index was here; "
+                f"restore {CATALOG} from a copy, or ingest into a new folder"
+            )
+
+    def take_folder(self) -> None:
+        """Nothing: the catalog lies in its folder."""
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A connection on one snapshot of the catalog.
+
+        Raises:
+            StorageError: the index may only be read, and another process changed it meanwhile.
+        """
+        still = unchanging(self.folder) if self.read_only else nullcontext()
+        with still, self.engine.connect() as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """A connection in a transaction that has SQLite's write lock; committed when the body ends well."""
+        with self.engine.connect().execution_options(interleave_write=True) as connection, connection.begin():
+            yield connection
+
+    def copy_to(self, target: Path) -> None:
+        """Write the catalog as of one moment to a new file.
+
+        Raises:
+            StorageError: there is no room, or a lock in the way.
+            IndexDamaged: the catalog is damaged.
+        """
+        source = self.folder / CATALOG
+        try:
+            live = sqlite3.connect(reading_address(self.folder), uri=True)
+            with closing(live), closing(sqlite3.connect(target)) as copy:
+                # In one step: SQLite begins a copy in several ones anew whenever another process has written between.
+                live.backup(copy, pages=-1)
+                copy.execute("PRAGMA journal_mode = DELETE")
+                (said,) = copy.execute("PRAGMA quick_check(1)").fetchone()
+        except sqlite3.OperationalError as error:  # a full disk or a lock, which says nothing against the catalog
+            raise StorageError(f"catalog {source} cannot be copied to {target.parent.parent}: {error}") from error
+        except sqlite3.DatabaseError as error:
+            said = str(error)
+        if said != "ok":
+            raise IndexDamaged(f"catalog {source} cannot be copied: {said}; `interleave-index verify` says more")
+
+    def version(self) -> str:
+        """Name and version of the database, and where it is, in words."""
+        return f"SQLite {sqlite3.sqlite_version}, {self.folder / CATALOG}"
+
+    def worded(self, error: DBAPIError) -> StorageError:
+        """What an error of the database means: a full disk or a lock is a StorageError, a broken file IndexDamaged."""
+        if not isinstance(error, OperationalError):
+            return IndexDamaged(
+                f"catalog of {self.folder} is damaged ({error.orig}); `interleave-index verify` says "
+                "more; restore it from a copy, or ingest into a new folder"
+            )
+        if self.read_only:
+            return StorageError(
+                f"index {self.folder} is read-only and was not closed, so that its journal cannot be read "
+                f"({error.orig}); let somebody who may write open it once, such as by `interleave-index status`"
+            )
+        return StorageError(
+            f"catalog of {self.folder} cannot be used just now ({error.orig}); see that the disk is "
+            "neither full nor read-only and that no other program holds the file"
+        )

@@ -16,7 +16,7 @@ from .indexes import NONE, SpaceIndexes, VectorIndex
 from .recipes import Recipe
 from .rows import Ids, now
 from .segment import Segment
-from .statements import raise_change, table
+from .statements import in_this_folder, put_in_this_folder, raise_change, table
 from .tables import EncodingRow, GenerationRow, RemovalRow, SpaceTable
 from .text_writes import trim_removals
 from .vectors import Halves, stream
@@ -36,15 +36,16 @@ def space_head(connection: Connection, space_id: int) -> tuple[int, int]:
 
 def version(connection: Connection, space_id: int) -> tuple[int, set[int]]:
     """By which indexes are known to be up to date: the counter of the space, and ids of its live generations."""
-    ids = connection.execute(LIVE, {"space": space_id}).scalars()
+    here = in_this_folder(connection)
+    ids = connection.execute(LIVE.where(*here) if here else LIVE, {"space": space_id}).scalars()
     return space_head(connection, space_id)[0], {int(row_id) for row_id in ids}
 
 
 def live(connection: Connection, space_id: int | None = None) -> list[Generation]:
-    """Live generations of one space, or of all, oldest first."""
+    """Live generations of one space, or of all, oldest first; those of the index folder of the connection."""
     columns = table(GenerationRow).c
     query = select(table(GenerationRow), SpaceTable.dim).join(SpaceTable, SpaceTable.id == columns.space_id)
-    query = query.where(columns.state == "live").order_by(columns.id)
+    query = query.where(columns.state == "live", *in_this_folder(connection)).order_by(columns.id)
     if space_id is not None:
         query = query.where(columns.space_id == space_id)
     return [
@@ -176,12 +177,15 @@ def commit(connection: Connection, made: Iterable[Generation]) -> None:
         connection.execute(
             update(GenerationRow)
             .where(
-                GenerationRow.space_id == new.space_id, GenerationRow.kind == new.kind, GenerationRow.state == "live"
+                GenerationRow.space_id == new.space_id,
+                GenerationRow.kind == new.kind,
+                GenerationRow.state == "live",
+                *in_this_folder(connection),
             )
             .values(state="retired")
         )
-        connection.execute(
-            insert(GenerationRow).values(
+        row = connection.execute(
+            insert(table(GenerationRow)).values(
                 space_id=new.space_id,
                 kind=new.kind,
                 file=new.file,
@@ -194,8 +198,9 @@ def commit(connection: Connection, made: Iterable[Generation]) -> None:
                 made_at=now(),
             )
         )
+        put_in_this_folder(connection, int(row.inserted_primary_key[0]))  # type: ignore[index]
         if new.kind == "text":
-            trim_removals(connection, new.space_id, new.mark)
+            trim_removals(connection, new.space_id)
             continue
         oldest = (
             select(func.min(GenerationRow.mark))

@@ -6,7 +6,7 @@ The plan only reads. What it takes to mend files of the index is done here; phot
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,9 +77,9 @@ def plan(connection: Connection, folder: Path) -> RepairPlan:
     with_vectors = set(connection.execute(encoded).scalars())
     return RepairPlan(
         tuple((space_id, tuple(kinds)) for space_id, kinds in sorted(rebuild.items())),
-        tuple(sorted(path for photo_id, path in places.items() if photo_id not in with_vectors)),
-        tuple(_failed(connection)),
-        tuple(sorted(path for photo_id, path in places.items() if photo_id in lacking)),
+        _that_are_here(path for photo_id, path in places.items() if photo_id not in with_vectors),
+        _that_are_here(_failed(connection)),
+        _that_are_here(path for photo_id, path in places.items() if photo_id in lacking),
         tuple(sorted(damaged.values())),
         tuple(sorted(path for sha, path in there.items() if sha not in shas)),
         tuple(_texts_without_vectors(connection, places)),
@@ -111,7 +111,12 @@ def _failed(connection: Connection) -> list[str]:
     for row in (LocationRow, DocumentRow) if text_reads.are_there(connection) else (LocationRow,):
         found = connection.execute(select(row.path).where(row.state == "failed"))
         paths += [real_path(path) for path in found.scalars() if path]
-    return sorted(path for path in paths if os.path.exists(path))
+    return paths
+
+
+def _that_are_here(paths: Iterable[str]) -> tuple[str, ...]:
+    """Those of the paths that are there, by name: others are gone by now, or are those of another machine."""
+    return tuple(sorted(path for path in paths if os.path.exists(path)))
 
 
 def _is_whole(path: Path) -> bool:

@@ -6,6 +6,8 @@ A new catalog is made from the models, which the migrations lead to as well (a t
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from sqlalchemy import (
@@ -20,15 +22,16 @@ from sqlalchemy import (
     inspect,
     text,
 )
-from sqlalchemy.exc import DatabaseError, OperationalError
+from sqlalchemy.exc import DatabaseError, OperationalError, SQLAlchemyError
 
-from ..errors import IndexDamaged, SchemaTooNew
+from ..errors import IndexDamaged, SchemaTooNew, StorageError
 from . import words
 from .rows import now
 from .tables import Base, CatalogRow
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-REVISIONS = ("0001", "0002", "0003", "0004")  # every migration, oldest first
+REVISIONS = ("0001", "0002", "0003", "0004", "0005")  # every migration, oldest first
+WITH_WORDS = "0004"  # the first one with full-text search
 
 
 def stored_revision(connection: Connection) -> str | None:
@@ -39,28 +42,32 @@ def stored_revision(connection: Connection) -> str | None:
     return None if found is None else str(found)
 
 
-def is_current(engine: Engine, folder: Path) -> bool:
-    """Whether the catalog has the newest revision; False for an older one that can be migrated.
+def is_current(engine: Engine, place: Path | str) -> bool:
+    """Whether the catalog has the newest revision; False for an older one that can be migrated, or an empty one.
 
+    Args:
+        place: folder of the catalog, or its database, for messages.
     Raises:
         SchemaTooNew: it was written by a newer version of this package.
         IndexDamaged: the file is no catalog.
     """
     try:
-        with engine.connect() as connection:
+        with engine.connect() as connection, connection.begin():
             revision = stored_revision(connection)
             known = inspect(connection).has_table("photo")
     except OperationalError:  # locked, read-only, out of space: that says nothing about the file
         raise
     except DatabaseError as error:
+        if engine.dialect.name != "sqlite":
+            raise
         raise IndexDamaged(
-            f"catalog of {folder} cannot be read ({error.orig}); restore it from a copy, or ingest into a new folder"
+            f"catalog of {place} cannot be read ({error.orig}); restore it from a copy, or ingest into a new folder"
         ) from error
     if revision is None and known:
-        raise IndexDamaged(f"catalog of {folder} has tables but no schema version; restore it from a copy")
+        raise IndexDamaged(f"catalog of {place} has tables but no schema version; restore it from a copy")
     if revision is not None and revision not in REVISIONS:
         raise SchemaTooNew(
-            f"catalog of {folder} has schema {revision}, this version knows up to {REVISIONS[-1]}; "
+            f"catalog of {place} has schema {revision}, this version knows up to {REVISIONS[-1]}; "
             "install a newer interleave-index"
         )
     return revision == REVISIONS[-1]
@@ -81,28 +88,54 @@ def create(connection: Connection) -> None:
     connection.execute(insert(CatalogRow).values(id=1, change=0, created_at=now()))
 
 
-def upgrade(engine: Engine, target: str = "head") -> None:
-    """Run the migrations that the catalog lacks; the caller holds the write lock.
+def upgrade(engine: Engine, target: str = "head", *, place: Path | str = "an index") -> None:
+    """Run the migrations that the catalog lacks, in one transaction; the caller holds the write lock.
 
-    Full-text search over file names is made from the paths afterwards: a migration cannot import the package, and must
-    not change with it.
+    Full-text search over file names is made from the paths where it is new: a migration cannot import the package, and
+    must not change with it.
+
+    Args:
+        place: folder of the catalog, or its database, for messages.
+    Raises:
+        StorageError: a migration failed; the catalog is as it was.
     """
+    with engine.connect().execution_options(interleave_write=True) as connection, _loose_references(connection):
+        revision = None
+        try:
+            with connection.begin():
+                revision = stored_revision(connection)
+                _run_migrations(connection, target)
+                is_new = revision is None or revision < WITH_WORDS
+                if is_new and words.are_there(connection):
+                    words.put_all_names(connection)
+        except SQLAlchemyError as error:
+            said = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+            raise StorageError(
+                f"catalog of {place} could not be brought from schema {revision} to {REVISIONS[-1]} ({said}); "
+                "it is as it was; mend what is said, and open it again"
+            ) from error
+
+
+def _run_migrations(connection: Connection, target: str) -> None:
     from alembic import command
     from alembic.config import Config
 
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
-    config.attributes["metadata"] = Base.metadata
-    with engine.connect().execution_options(interleave_write=True) as connection:
-        # A batch migration drops and remakes tables; with foreign keys on, SQLite would empty those that refer to them.
-        raw = connection.connection.cursor()
-        raw.execute("PRAGMA foreign_keys = OFF")
-        try:
-            with connection.begin():
-                config.attributes["connection"] = connection
-                command.upgrade(config, target)
-                if words.are_there(connection):
-                    words.put_all_names(connection)
-        finally:
-            raw.execute("PRAGMA foreign_keys = ON")
-            raw.close()
+    config.attributes.update(metadata=Base.metadata, connection=connection)
+    command.upgrade(config, target)
+
+
+@contextmanager
+def _loose_references(connection: Connection) -> Iterator[None]:
+    """Foreign keys do nothing meanwhile: SQLite would empty tables that refer to one which is dropped and remade."""
+    if connection.dialect.name != "sqlite":
+        yield
+        return
+    raw = connection.connection.cursor()
+    raw.execute("PRAGMA foreign_keys = OFF")
+    try:
+        yield
+    finally:
+        raw.execute("PRAGMA foreign_keys = ON")
+        raw.close()

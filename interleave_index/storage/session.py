@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Hashable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast
 
 import numpy as np
-from sqlalchemy import Connection, select
-from sqlalchemy.exc import DatabaseError, IntegrityError, OperationalError
+from sqlalchemy import Connection, Engine, select
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from ..errors import IndexDamaged, IndexNotFound, StorageError
+from ..config import shown_index
+from ..errors import IndexNotFound, StorageError
 from . import database, schema
 from .lock import WriteLock
 from .tables import CatalogRow
@@ -22,83 +24,173 @@ REMEMBERED = 64  # answers kept at most
 CHANGE = select(CatalogRow.change)  # asked by every query: made once
 
 
+class Catalog(Protocol):
+    """Where the rows of an index are: `database.SqliteCatalog` or `postgres.PostgresCatalog`."""
+
+    name: str
+    folder: Path
+    shown: str
+    engine: Engine
+    snapshots: Engine
+
+    @property
+    def read_only(self) -> bool:
+        """Whether nothing can be written."""
+
+    def is_there(self) -> bool:
+        """Whether it has been made."""
+
+    def check_folder(self) -> None:
+        """Refuse a folder that cannot be that of its index."""
+
+    def take_folder(self) -> None:
+        """Tie the folder to the catalog, which has its tables by now."""
+
+    def reading(self) -> AbstractContextManager[Connection]:
+        """A connection on one snapshot."""
+
+    def writing(self) -> AbstractContextManager[Connection]:
+        """A connection in a transaction that is the only one that writes."""
+
+    def copy_to(self, target: Path) -> None:
+        """Write the catalog as of one moment to a new file, as a catalog of SQLite."""
+
+    def version(self) -> str:
+        """Name and version of the database, and where it is, in words."""
+
+    def worded(self, error: DBAPIError) -> StorageError:
+        """What an error of the database means."""
+
+
+def catalog_of(name: Path | str) -> Catalog:
+    """The catalog that a folder or a URL names; nothing is opened yet.
+
+    Raises:
+        ConfigError: the URL cannot be used.
+        BackendMissing: the driver of its database is not installed.
+    """
+    folder = database.folder_of(name)
+    if shown_index(name) == os.fspath(name):
+        return database.SqliteCatalog(folder)
+    from .postgres import PostgresCatalog
+
+    return PostgresCatalog(os.fspath(name))
+
+
 class Session:
-    """Connections to the catalog of one folder, shared by threads.
+    """Connections to the catalog of one index, shared by threads.
 
     Args:
-        folder: the index folder, absolute.
+        name: the index folder, or the URL of a database.
     Attributes:
-        read_only: the folder or its catalog may not be written.
+        name: by which another session opens the same.
+        folder: the index folder, absolute.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.read_only = database.may_not_be_written(folder)
-        self._engine = database.connect(folder, read_only=self.read_only)
-        self._lock = WriteLock(folder / "writer.lock")
+    def __init__(self, name: Path | str) -> None:
+        self._catalog = catalog_of(name)
+        self.name, self.folder = self._catalog.name, self._catalog.folder
+        self._lock = WriteLock(self.folder / "writer.lock")
         self._guard = threading.Lock()
         self._here = threading.local()  # the connection of `one_moment`, and the change that it shows
         self._change = -1
         self._answers: dict[Hashable, Any] = {}
 
-    @staticmethod
-    def place(folder: Path | str, create: bool) -> Path:
-        """The folder of an index that is there or may be made; see `Store.open` for the errors."""
-        place = database.folder_of(folder)
-        if not create and not (place / database.CATALOG).is_file():
-            raise IndexNotFound(f"no index in {place}; `interleave-index ingest FOLDER --index {place}` makes one")
-        place.mkdir(parents=True, exist_ok=True)
-        database.refuse_network(place)
-        return place
+    @property
+    def read_only(self) -> bool:
+        """Whether the folder or its catalog may not be written."""
+        with self._worded():
+            return self._catalog.read_only
+
+    def find(self, create: bool) -> None:
+        """See that there is an index, or that one may be made; see `Store.open` for the errors."""
+        with self._worded():
+            there = self._catalog.is_there()
+        if not there and not create:
+            place = self._catalog.shown
+            named = place if place == self.name else "URL"
+            raise IndexNotFound(f"no index in {place}; `interleave-index ingest FOLDER --index {named}` makes one")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._catalog.check_folder()
 
     def bring_up_to_date(self) -> None:
         """Make the tables of an empty catalog, or run the migrations that an older one lacks.
 
         An older catalog that may only be read stays as it is: migrations only ever add tables.
-
-        Raises:
-            IndexDamaged: the catalog is empty, but the index is not.
         """
-        self._refuse_emptied()
         with self._worded():
-            is_current = (self.folder / database.CATALOG).is_file() and schema.is_current(self._engine, self.folder)
-        if is_current or self.read_only:
-            return
-        with self.writer("migrate", wait=30), self._worded():
-            if schema.is_current(self._engine, self.folder):
+            if not (self._is_current() or self.read_only):
+                self._migrate()
+            self._catalog.take_folder()
+
+    def _is_current(self) -> bool:
+        return self._catalog.is_there() and schema.is_current(self._catalog.snapshots, self._catalog.shown)
+
+    def _migrate(self) -> None:
+        with self.writer("migrate", wait=30):
+            if self._is_current():
                 return
             with self.writing("migrate") as connection:
                 fresh = schema.stored_revision(connection) is None
                 if fresh:
                     schema.create(connection)
             if not fresh:
-                schema.upgrade(self._engine)
-
-    def _refuse_emptied(self) -> None:
-        """A catalog of 0 bytes is that of a new index only where nothing else of an index lies beside it."""
-        catalog = self.folder / database.CATALOG
-        beside = [name for name in ("thumbnails", "faiss", "config.yaml") if (self.folder / name).exists()]
-        if catalog.is_file() and catalog.stat().st_size == 0 and (beside or self.read_only):
-            raise IndexDamaged(
-                f"catalog of {self.folder} is empty (0 bytes), but an index was here; "
-                f"restore {database.CATALOG} from a copy, or ingest into a new folder"
-            )
+                schema.upgrade(self._catalog.engine, place=self._catalog.shown)
 
     def close(self) -> None:
         """Give back every connection."""
         with self._guard:
             self._answers.clear()
-        self._engine.dispose()
+        self._catalog.engine.dispose()
+
+    @property
+    def is_in_folder(self) -> bool:
+        """Whether the catalog is a file of the index folder, and not in a database elsewhere."""
+        return isinstance(self._catalog, database.SqliteCatalog)
+
+    def copy_to(self, target: Path) -> None:
+        """Write the catalog as of one moment to a new file, as a catalog of SQLite."""
+        with self._worded():
+            self._catalog.copy_to(target)
+
+    def fill(self, work: Path, finish: Callable[[], None]) -> None:
+        """Make the catalog of one in a file of SQLite, which is removed; all of it or nothing.
+
+        Args:
+            work: the folder of that file.
+            finish: called before the rows are committed; an error of it leaves nothing behind.
+        Raises:
+            StorageError: the database holds a catalog, or cannot be reached.
+        """
+        from .transfer import copy_rows
+
+        with self._worded(), self._catalog.writing() as new:
+            if schema.stored_revision(new) is not None:
+                shown = self._catalog.shown
+                raise StorageError(f"{shown} holds a catalog, expected an empty database; nothing was restored")
+            schema.create(new)
+            with closing(Session(work)) as source:
+                source.bring_up_to_date()
+                with source.reading() as old:
+                    copy_rows(old, new)
+            for file in work.glob(f"{database.CATALOG}*"):
+                file.unlink()
+            finish()
+
+    def version(self) -> str:
+        """Name and version of the database, and where it is, in words."""
+        with self._worded():
+            return self._catalog.version()
 
     def writer(self, purpose: str, wait: float = 2.0) -> AbstractContextManager[None]:
-        """Hold the write lock; see `WriteLock.held`.
+        """Hold the write lock of the folder; see `WriteLock.held`.
 
         Raises:
             StorageError: the index may only be read.
         """
         if self.read_only:
             raise StorageError(
-                f"index {self.folder} is read-only for this user ({purpose} has to write to it); "
+                f"index {self._catalog.shown} is read-only for this user ({purpose} has to write to it); "
                 "change its permissions, or copy it to a folder that may be written"
             )
         return self._lock.held(purpose, wait)
@@ -121,49 +213,30 @@ class Session:
         """A connection on one snapshot of the catalog: that of `one_moment`, inside one.
 
         Raises:
-            StorageError: the index may only be read, and another process changed it meanwhile.
+            StorageError: the catalog cannot be used, or may only be read and was changed meanwhile.
         """
         shared = getattr(self._here, "connection", None)
         if shared is not None:
             yield shared
             return
-        still = database.unchanging(self.folder) if self.read_only else nullcontext()
-        with still, self._worded(), self._engine.connect() as connection, connection.begin():
+        with self._worded(), self._catalog.reading() as connection:
             yield connection
 
     @contextmanager
     def writing(self, purpose: str) -> Iterator[Connection]:
         """A connection in a writing transaction, under the write lock; committed when the body ends well."""
-        with (
-            self.writer(purpose),
-            self._worded(),
-            self._engine.connect().execution_options(interleave_write=True) as connection,
-            connection.begin(),
-        ):
+        with self.writer(purpose), self._worded(), self._catalog.writing() as connection:
             yield connection
 
     @contextmanager
     def _worded(self) -> Iterator[None]:
-        """Errors of the database as ours: a full disk or a lock as StorageError, a broken file as IndexDamaged."""
+        """Errors of the database as ours; rows that contradict each other are an error of this package."""
         try:
             yield
-        except OperationalError as error:
-            if self.read_only:
-                raise StorageError(
-                    f"index {self.folder} is read-only and was not closed, so that its journal cannot be read "
-                    f"({error.orig}); let somebody who may write open it once, such as by `interleave-index status`"
-                ) from error
-            raise StorageError(
-                f"catalog of {self.folder} cannot be used just now ({error.orig}); see that the disk is "
-                "neither full nor read-only and that no other program holds the file"
-            ) from error
         except IntegrityError:
             raise
-        except DatabaseError as error:
-            raise IndexDamaged(
-                f"catalog of {self.folder} is damaged ({error.orig}); `interleave-index verify` says "
-                "more; restore it from a copy, or ingest into a new folder"
-            ) from error
+        except DBAPIError as error:
+            raise self._catalog.worded(error) from error
 
     def _change_of(self, connection: Connection) -> int:
         """The number of the change that a snapshot shows; asked once in `one_moment`."""

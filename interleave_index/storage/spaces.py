@@ -14,6 +14,7 @@ from .tables import (
     CalibrationRow,
     ChecksumRow,
     EncodingRow,
+    GenerationFolderRow,
     GenerationRow,
     PassageEncodingRow,
     PassageRemovalRow,
@@ -110,6 +111,8 @@ def drop(connection: Connection, space_id: int) -> None:
         raise NotInIndex(f"space {space_id} is not in the catalog; `interleave-index spaces` lists them")
     if state == "active":
         raise StorageError(f"space {space_id} is the one that searches use; activate another one first")
+    own = select(GenerationRow.id).where(GenerationRow.space_id == space_id)
+    connection.execute(delete(GenerationFolderRow).where(GenerationFolderRow.generation_id.in_(own)))
     for row in OF_A_SPACE:
         connection.execute(delete(row).where(row.space_id == space_id))
     connection.execute(delete(SpaceTable).where(SpaceTable.id == space_id))

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Table, or_, select, update
+from sqlalchemy import Connection, Table, insert, or_, select, update
 
 from ..errors import NotInIndex
 from .names import folder_range
-from .tables import CatalogRow, DocumentRow, LocationRow, SpaceTable
+from .tables import CatalogRow, DocumentRow, GenerationFolderRow, GenerationRow, LocationRow, SpaceTable
 
 T = TypeVar("T")
 CHUNK = 500  # values in one IN list
@@ -39,6 +39,26 @@ def raise_seq(connection: Connection, space_id: int, by: int) -> int:
     if now is None:
         raise NotInIndex(f"space {space_id} is not in the catalog; ensure_space makes one")
     return int(now) - by + 1
+
+
+def in_this_folder(connection: Connection) -> list[Any]:
+    """SQL conditions: the file of the generation lies in the index folder of the connection.
+
+    None at all for a catalog in SQLite, which has one folder only.
+    """
+    place = connection.get_execution_options().get("interleave_folder")
+    if place is None:
+        return []
+    here = select(GenerationFolderRow.generation_id).where(GenerationFolderRow.folder == place[0])
+    return [GenerationRow.id.in_(here)]
+
+
+def put_in_this_folder(connection: Connection, generation_id: int) -> None:
+    """Keep that the file of a new generation lies in the index folder of the connection."""
+    place = connection.get_execution_options().get("interleave_folder")
+    if place is not None:
+        values = {"generation_id": generation_id, "folder": place[0], "place": place[1]}
+        connection.execute(insert(table(GenerationFolderRow)).values(values))
 
 
 def below_stored(names: Iterable[str], row: type[LocationRow] | type[DocumentRow] = LocationRow) -> Any:

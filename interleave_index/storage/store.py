@@ -64,40 +64,45 @@ __all__ = ["Check", "KnownLocation", "ShaKnown", "SpaceRow", "Store", "StoredVec
 
 
 class Store:
-    """Rows and vectors of one index folder; open it with `Store.open`.
+    """Rows and vectors of one index; open it with `Store.open`.
 
     Any number of threads may read through one store, and any number of processes may have the folder open; one at a
-    time writes. Every reading method sees one snapshot. Arrays that are returned may be shared: do not write to them.
+    time writes. Processes with folders of their own may write to one catalog in PostgreSQL at once: their transactions
+    follow each other. Every reading method sees one snapshot. Arrays that are returned may be shared: do not write to
+    them.
 
     Attributes:
         folder: the index folder, absolute.
         texts: text sources beside the photos, and the words of file names.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._session = Session(folder)
+    def __init__(self, name: Path | str) -> None:
+        self._session = Session(name)
+        self.folder = self._session.folder
         self._upkeep = Upkeep(self._session)
         self.texts = TextStore(self._session)
 
     @classmethod
-    def open(cls, folder: Path | str, *, create: bool = False) -> Store:
-        """Open an index folder, bringing an older catalog up to date and rebuilding FAISS files that are gone.
+    def open(cls, name: Path | str, *, create: bool = False) -> Store:
+        """Open an index, bringing an older catalog up to date and rebuilding FAISS files that are gone.
 
         Args:
-            folder: a folder, or ``sqlite:///`` and a folder.
+            name: a folder, ``sqlite:///`` and a folder, or ``postgresql+psycopg://user@host/database?folder=`` and the
+                folder of FAISS files and thumbnails on this machine.
             create: make the folder and an empty catalog when there is none.
         A folder or catalog that may not be written is opened for reading: it can be searched, and a method that writes
         is a StorageError.
 
         Raises:
-            IndexNotFound: there is no catalog in the folder.
+            IndexNotFound: there is no catalog in the folder or database.
             SchemaTooNew: it was written by a newer version.
-            ConfigError: a database that is not supported, or a network file system.
+            ConfigError: a database that is not supported, a folder of another index, or a network file system.
             IndexDamaged: the file is no catalog.
+            StorageError: the database cannot be reached.
         """
-        store = cls(Session.place(folder, create))
+        store = cls(name)
         try:
+            store._session.find(create)
             store._session.bring_up_to_date()
             if not store.read_only:
                 store._upkeep.restore()
@@ -111,6 +116,24 @@ class Store:
     def read_only(self) -> bool:
         """Whether the folder or its catalog may not be written."""
         return self._session.read_only
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other machines may write to the catalog, each with an index folder of its own."""
+        return not self._session.is_in_folder
+
+    @property
+    def name(self) -> str:
+        """What opens the same index again; of a database its URL with the password: never show it."""
+        return self._session.name
+
+    def copy_catalog(self, target: Path) -> None:
+        """Write the catalog as of one moment to a new file, as a catalog of SQLite, while others may go on writing."""
+        self._session.copy_to(target)
+
+    def database(self) -> str:
+        """Name and version of the catalog's database, and where it is, in words."""
+        return self._session.version()
 
     def close(self) -> None:
         """Give back every connection and mapped file; the store must not be used afterwards."""
@@ -269,15 +292,19 @@ class Store:
             ids += [known[sha] for sha in shas]
         return ids
 
-    def mark_missing(self, roots: Sequence[Path], seen: Set[str], unlisted: Sequence[Path] = ()) -> int:
+    def mark_missing(
+        self, roots: Sequence[Path], seen: Set[str], unlisted: Sequence[Path] = (), known: Set[str] | None = None
+    ) -> int:
         """Call locations below fully listed roots missing when they were not seen; returns how many.
 
         Args:
             seen: paths that were met, as `os.fsdecode` makes them, absolute.
             unlisted: folders that could not be listed; what lies below keeps its state.
+            known: paths that the catalog had when the roots were listed: others came since, from another machine, and
+                keep their state. None where no other machine writes.
         """
         with self._session.writing("ingest") as connection:
-            return writes.mark_missing(connection, roots, seen, unlisted)
+            return writes.mark_missing(connection, roots, seen, unlisted, known)
 
     def count_unseen(self, roots: Sequence[Path], seen: Set[str], unlisted: Sequence[Path] = ()) -> tuple[int, int]:
         """How many photos `mark_missing` would call missing, and how many are present below these roots."""

@@ -315,3 +315,17 @@ class GenerationRow(Base):
     recipe: Mapped[str] = mapped_column(Text)
     state: Mapped[str] = mapped_column(String(16))
     made_at: Mapped[datetime] = mapped_column(DateTime)
+
+
+class GenerationFolderRow(Base):
+    """In which index folder the file of a generation lies: a catalog in PostgreSQL may have a folder on each machine.
+
+    `folder` is the key that the folder keeps, `place` its machine and path, for people. A catalog in SQLite has one
+    folder, and no rows here.
+    """
+
+    __tablename__ = "generation_folder"
+
+    generation_id: Mapped[int] = mapped_column(ForeignKey("generation.id"), primary_key=True, autoincrement=False)
+    folder: Mapped[str] = mapped_column(String(32), index=True)
+    place: Mapped[str] = mapped_column(Text)

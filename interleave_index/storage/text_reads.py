@@ -194,13 +194,12 @@ def of_photo(connection: Connection, photo_id: int) -> list[int]:
     """Ids of the passages that show a photo or are about it, in the order of their sources."""
     if not are_there(connection):
         return []
+    tied = select(PassagePhotoRow.passage_id).where(PassagePhotoRow.photo_id == photo_id)
     rows = connection.execute(
         select(PassageRow.id)
-        .join(PassagePhotoRow, PassagePhotoRow.passage_id == PassageRow.id)
         .join(DocumentRow, DocumentRow.id == PassageRow.document_id)
-        .where(PassagePhotoRow.photo_id == photo_id, DocumentRow.state == "present")
+        .where(PassageRow.id.in_(tied), DocumentRow.state == "present")
         .order_by(DocumentRow.id, PassageRow.ordinal)
-        .distinct()
     )
     return [int(passage_id) for passage_id in rows.scalars()]
 

@@ -52,10 +52,12 @@ class TextStore:
         with self._session.writing("ingest") as connection:
             text_writes.write_embedded(connection, texts)
 
-    def mark_missing(self, roots: Sequence[Path], seen: Set[str], unlisted: Sequence[Path] = ()) -> int:
-        """Call text sources below fully listed roots missing when they were not seen; returns how many."""
+    def mark_missing(
+        self, roots: Sequence[Path], seen: Set[str], unlisted: Sequence[Path] = (), known: Set[str] | None = None
+    ) -> int:
+        """Call text sources below fully listed roots missing when they were not seen; see `Store.mark_missing`."""
         with self._session.writing("ingest") as connection:
-            return text_writes.mark_missing(connection, roots, frozenset(seen), unlisted)
+            return text_writes.mark_missing(connection, roots, seen, unlisted, known)
 
     def relink(self) -> int:
         """Tie the pictures of passages to the photos that lie at their paths now; returns how many were tied anew."""

@@ -7,13 +7,13 @@ encoded.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 
 from ..errors import InputError
 from ..records.texts import PassageText, SourceText
@@ -23,6 +23,7 @@ from .rows import now
 from .statements import below_stored, chunks, raise_change, raise_seq, table
 from .tables import (
     DocumentRow,
+    GenerationRow,
     LocationRow,
     PassageEncodingRow,
     PassagePhotoRow,
@@ -156,9 +157,26 @@ def _write_source(
     drop_passages(connection, [passage_id for left in kept.values() for passage_id in left])
     title = columns["title"] or ""
     return [
-        (passage_id, f"{title}\n{passage.text}", links)
+        (passage_id, _words(title, passage.text), links)
         for passage_id, (passage, links) in zip(ids, passages, strict=True)
     ]
+
+
+def _words(title: str, passage: str) -> str:
+    """What a passage is found by."""
+    return f"{title}\n{passage}"
+
+
+def put_all_words(connection: Connection) -> None:
+    """Keep the words of every passage, a few at a time, in a catalog that has none."""
+    every = connection.execute(select(PassageRow.id).order_by(PassageRow.id)).scalars().all()
+    for some in chunks(every):
+        rows = connection.execute(
+            select(PassageRow.id, DocumentRow.title, PassageRow.text)
+            .join(DocumentRow, DocumentRow.id == PassageRow.document_id)
+            .where(PassageRow.id.in_(some))
+        )
+        words.put(connection, "passage", {row_id: _words(title or "", text) for row_id, title, text in rows})
 
 
 def _passages_of(connection: Connection, document_id: int) -> dict[tuple[str, str], list[int]]:
@@ -293,10 +311,13 @@ def forget_below(connection: Connection, names: Sequence[str]) -> int:
     return len(ids)
 
 
-def mark_missing(connection: Connection, roots: Sequence[Path], seen: frozenset[str], unlisted: Sequence[Path]) -> int:
+def mark_missing(
+    connection: Connection, roots: Sequence[Path], seen: Set[str], unlisted: Sequence[Path], known: Set[str] | None
+) -> int:
     """Call text sources below the roots missing that were not seen, but for those below unlisted folders.
 
-    A failed one that is not met any more goes. Returns how many became missing.
+    A failed one that is not met any more goes. With `known`, other sources than these stay as they are. Returns how
+    many became missing.
     """
     rows = connection.execute(
         select(DocumentRow.id, DocumentRow.path, DocumentRow.state).where(
@@ -310,7 +331,8 @@ def mark_missing(connection: Connection, roots: Sequence[Path], seen: frozenset[
         if path is None:
             continue
         hidden = any(path == folder or path.startswith(folder_range(folder)[0]) for folder in skipped)
-        if not hidden and real_path(path) not in seen:
+        real = real_path(path)
+        if not hidden and real not in seen and (known is None or real in known):
             (failed if state == "failed" else gone).append(document_id)
     for some in chunks(gone):
         missing = {"state": "missing", "reason": None, "detail": None, "seen_at": now()}
@@ -334,8 +356,13 @@ def lost_documents(connection: Connection, before: datetime | None) -> Sequence[
     return connection.execute(lost if before is None else lost.where(DocumentRow.seen_at < before)).scalars().all()
 
 
-def trim_removals(connection: Connection, space_id: int, mark: int) -> None:
-    """Delete removal rows that a generation of texts up to this mark does not need."""
+def trim_removals(connection: Connection, space_id: int) -> None:
+    """Delete removal rows that no live generation of texts needs any more."""
+    oldest = (
+        select(func.min(GenerationRow.mark))
+        .where(GenerationRow.space_id == space_id, GenerationRow.state == "live", GenerationRow.kind == "text")
+        .scalar_subquery()
+    )
     connection.execute(
-        delete(PassageRemovalRow).where(PassageRemovalRow.space_id == space_id, PassageRemovalRow.seq <= mark)
+        delete(PassageRemovalRow).where(PassageRemovalRow.space_id == space_id, PassageRemovalRow.seq <= oldest)
     )

@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import Connection, delete, select
 
 from ..errors import BackendMissing, IndexBusy, StorageError
 from ..regular import os_words
@@ -14,7 +15,8 @@ from . import builder, generations, text_reads
 from .files import KINDS, PHOTO_KINDS, Generation, Kind, looks_right
 from .indexes import SpaceIndexes
 from .session import Session
-from .tables import GenerationRow
+from .statements import in_this_folder
+from .tables import GenerationFolderRow, GenerationRow
 from .vectors import count
 
 FOLD_SHARE, FOLD_ROWS = 0.05, 20_000  # a delta larger than either is folded in after an ingest
@@ -134,7 +136,7 @@ class Upkeep:
     def sweep(self) -> None:
         """Remove files that no generation owns, and retired rows, unless somebody is writing just now."""
         with self._session.reading() as connection:
-            retired = connection.execute(select(GenerationRow.id).where(GenerationRow.state == "retired")).first()
+            retired = connection.execute(select(GenerationRow.id).where(*_retired(connection))).first()
             stray = generations.strays(connection, self.folder)
         if not stray and retired is None:
             return
@@ -144,7 +146,14 @@ class Upkeep:
             for path in stray:
                 path.unlink(missing_ok=True)
             with self._session.writing("optimize") as connection:
-                connection.execute(delete(GenerationRow).where(GenerationRow.state == "retired"))
+                ids = connection.execute(select(GenerationRow.id).where(*_retired(connection))).scalars().all()
+                connection.execute(delete(GenerationFolderRow).where(GenerationFolderRow.generation_id.in_(ids)))
+                connection.execute(delete(GenerationRow).where(GenerationRow.id.in_(ids)))
+
+
+def _retired(connection: Connection) -> list[Any]:
+    """SQL conditions: the generation is retired, and its file was in the index folder of the connection."""
+    return [GenerationRow.state == "retired", *in_this_folder(connection)]
 
 
 def _is_much(moved: int, rows: int) -> bool:

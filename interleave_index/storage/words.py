@@ -1,9 +1,9 @@
 """Full-text search over passages and over the names of photos' files: the words as they stand, without a model.
 
-Two tables of SQLite's FTS5: `passage_words` (rowid = passage id) and `photo_words` (rowid = photo id, every file name
-and folder name of its locations). Words are compared without case and accents and by their English stem, so that
-"mountains" meets "mountain". This module is the only one that knows how a database searches words; nothing else of the
-package names these tables.
+Two tables, `passage_words` (by passage id) and `photo_words` (by photo id: every file name and folder name of its
+locations). Words are compared without case and accents and by their English stem, so that "mountains" meets
+"mountain". How a database searches words is known to `words_fts5` (SQLite) and `words_tsvector` (PostgreSQL), which
+find the same; nothing else of the package names these tables.
 """
 
 from __future__ import annotations
@@ -12,11 +12,13 @@ import os
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from types import ModuleType
 from typing import Literal
 
 import numpy as np
-from sqlalchemy import Connection, inspect, select, text
+from sqlalchemy import Connection, inspect, select
 
+from . import words_fts5, words_tsvector
 from .names import real_path
 from .rows import Ids
 from .statements import chunks
@@ -24,15 +26,19 @@ from .tables import LocationRow, PhotoRow
 
 Source = Literal["passage", "photo"]
 SOURCES: tuple[Source, ...] = ("passage", "photo")
-TOKENIZER = "porter unicode61 remove_diacritics 2"
 NONE = np.empty(0, np.int64)
 TABLES = {source: f"{source}_words" for source in SOURCES}
+
+
+def _way(connection: Connection) -> ModuleType:
+    """The functions for the database of a connection."""
+    return words_fts5 if connection.dialect.name == "sqlite" else words_tsvector
 
 
 def create(connection: Connection) -> None:
     """Make both tables, in the caller's transaction."""
     for name in TABLES.values():
-        connection.execute(text(f"CREATE VIRTUAL TABLE {name} USING fts5(words, tokenize = '{TOKENIZER}')"))
+        _way(connection).create(connection, name)
 
 
 def are_there(connection: Connection) -> bool:
@@ -44,14 +50,13 @@ def put(connection: Connection, source: Source, rows: Mapping[int, str]) -> None
     """Keep the words of some rows, in the place of those that these rows had."""
     remove(connection, source, list(rows))
     if rows:
-        values = [{"id": row_id, "words": words} for row_id, words in rows.items()]
-        connection.execute(text(f"INSERT INTO {TABLES[source]} (rowid, words) VALUES (:id, :words)"), values)
+        _way(connection).put(connection, TABLES[source], rows)
 
 
 def remove(connection: Connection, source: Source, ids: Sequence[int]) -> None:
     """Take the words of some rows out; ids without words are passed over."""
     if ids:
-        connection.execute(text(f"DELETE FROM {TABLES[source]} WHERE rowid = :id"), [{"id": row_id} for row_id in ids])
+        _way(connection).remove(connection, TABLES[source], ids)
 
 
 def put_names(connection: Connection, photo_ids: Iterable[int]) -> None:
@@ -85,7 +90,7 @@ def path_words(path: str) -> str:
 
 def count(connection: Connection, source: Source) -> int:
     """Rows that have words."""
-    return int(connection.execute(text(f"SELECT count(*) FROM {TABLES[source]}_docsize")).scalar_one())
+    return int(_way(connection).count(connection, TABLES[source]))
 
 
 def holding(connection: Connection, source: Source, phrase: str, limit: int) -> Ids | None:
@@ -99,13 +104,6 @@ def holding(connection: Connection, source: Source, phrase: str, limit: int) -> 
     plain = "".join(character if character.isalnum() else " " for character in composed)
     if not plain.split():
         return NONE
-    # Thousands of rows of one number: the driver's own cursor gives them several times faster.
-    cursor = connection.connection.cursor()
-    try:
-        statement = f"SELECT rowid FROM {TABLES[source]} WHERE {TABLES[source]} MATCH ? LIMIT ?"
-        cursor.execute(statement, (f'"{plain}"', limit + 1))
-        ids = np.array(cursor.fetchall(), np.int64).ravel()
-    finally:
-        cursor.close()
+    ids: Ids = _way(connection).holding(connection, TABLES[source], plain, limit + 1)
     ids.sort()
     return None if len(ids) > limit else ids

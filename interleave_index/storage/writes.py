@@ -258,11 +258,13 @@ def below(roots: Iterable[str | Path]) -> Any:
     return below_stored(stored_path(root) for root in roots)
 
 
-def mark_missing(connection: Connection, roots: Sequence[Path], seen: Set[str], unlisted: Sequence[Path]) -> int:
+def mark_missing(
+    connection: Connection, roots: Sequence[Path], seen: Set[str], unlisted: Sequence[Path], known: Set[str] | None
+) -> int:
     """Call every location below the roots missing that was not seen, but for those below unlisted folders.
 
     A file that had failed and is not met any more leaves nothing worth keeping: its row goes. `seen_at` of a missing
-    location is when it was found to be missing.
+    location is when it was found to be missing. With `known`, other locations than these stay as they are.
 
     Returns:
         How many became missing.
@@ -270,6 +272,8 @@ def mark_missing(connection: Connection, roots: Sequence[Path], seen: Set[str], 
     gone: list[str] = []
     failed: list[str] = []
     for path, state in _unseen(connection, roots, seen, unlisted):
+        if known is not None and real_path(path) not in known:
+            continue
         (failed if state == "failed" else gone).append(path)
     missing = {"state": "missing", "reason": None, "detail": None, "seen_at": now()}
     for some in chunks(gone):

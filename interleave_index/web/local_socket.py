@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import errors
-from ..config import Config
+from ..config import Config, index_folder
 from ..paths import user_path
 from ..records import Answer, Filters, Hit
 from .local_records import answer_of, hit_of, plain
@@ -49,7 +49,7 @@ _KEPT_SECTIONS = ("models", "query")  # settings that change answers
 
 def places(folder: Path | str) -> list[Path]:
     """Where the socket of an index may lie, in the order in which they are tried."""
-    real = os.path.realpath(folder)
+    real = os.path.realpath(index_folder(folder))
     name = hashlib.sha256(os.fsencode(real)).hexdigest()[:16]
     inside = Path(real) / NAME
     candidates = [inside, _runtime_folder() / f"{name}.sock"]

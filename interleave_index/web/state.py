@@ -59,7 +59,7 @@ class State:
         except BaseException:
             self.shared.close()
             raise
-        place = self.index.folder
+        place = self.index.name
         self.gate, self.originals, self.downloads = Gate(settings), Originals(), Downloads()
         self.keys, self.uploads, self.searches = Keys(settings.token), Uploads(settings), Searches()
         self.jobs = Jobs(settings.roots, lambda: Index.open(place, config=config, interface=model))

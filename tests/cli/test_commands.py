@@ -207,7 +207,7 @@ def test_wrong_usage_gives_status_2_and_a_line_that_helps(run, index, words):
         (("forget", "9" * 20), "9" * 20),
         (("ground", "9" * 20, "red"), "9" * 20),
         (("ground", "99", "red"), "99"),
-        (("status", "--index", "postgresql://host/photos"), "PostgreSQL"),
+        (("status", "--index", "postgresql://host/photos"), "?folder="),
     ],
 )
 def test_an_error_of_ours_gives_status_1_and_one_line(run, index, words, said):
@@ -329,7 +329,7 @@ def test_status_prints_the_promised_keys(run, index):
     facts = json.loads(out)
     assert status == 0
     counts = {"photos", "locations", "missing", "failed", "encodings", "regions"}
-    assert set(facts) == counts | {"texts", "space", "generations"}
+    assert set(facts) == counts | {"texts", "space", "generations", "catalog"}
     assert set(facts["texts"]) == {"documents", "passages", "kinds", "missing", "failed", "encoded"}
     assert (facts["photos"], facts["locations"], facts["encodings"], facts["missing"]) == (6, 6, 6, 0)
     _, out, _ = run("status")

@@ -127,7 +127,7 @@ def pictures() -> type[Pictures]:
 
 
 @pytest.fixture
-def library(tmp_path: Path) -> Iterator[Library]:
+def library(database: Any, tmp_path: Path) -> Iterator[Library]:
     """An empty folder of photos and an empty index."""
-    with Store.open(tmp_path / "index", create=True) as store:
+    with Store.open(database.name(tmp_path / "index"), create=True) as store:
         yield Library(tmp_path / "photos", store)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 
+from sqlalchemy import text
+
 from interleave_index.ingest import scan
 from interleave_index.ingest.pipeline import IngestSettings, ingest
 from interleave_index.storage.store import Store
@@ -132,17 +134,15 @@ def test_names_that_an_older_version_kept_behind_links_become_one_name_a_file(li
     link = tmp_path / "link"
     link.symlink_to(library.folder)
     with library.store.writer("a test"), library.store._session.writing("a test") as connection:
-        old, new = str(library.folder), str(link)
-        connection.exec_driver_sql("UPDATE location SET path = replace(path, ?, ?)", (old, new))
-        connection.exec_driver_sql("UPDATE catalog SET change = change + 1")
+        names = {"old": str(library.folder), "new": str(link)}
+        connection.execute(text("UPDATE location SET path = replace(path, :old, :new)"), names)
+        connection.execute(text("UPDATE catalog SET change = change + 1"))
     assert library.counts(library.ingest(link)) == {"moved": 2} and library.model.photos == 2
     assert sorted(rows(library)) == ["0.png", "1.png"] and library.store.status()["locations"] == 2
     with library.store._session.writing("a test") as connection:
-        connection.exec_driver_sql(
-            "INSERT INTO location SELECT replace(path, ?, ?), photo_id, bytes, mtime_ns, state, reason, detail, "
-            "seen_at FROM location",
-            (old, new),
-        )
+        columns = "photo_id, bytes, mtime_ns, state, reason, detail, seen_at"
+        double = f"INSERT INTO location SELECT replace(path, :old, :new), {columns} FROM location"
+        connection.execute(text(double), names)
     assert library.counts(library.ingest(link)) == {"present": 2}
     assert library.store.status()["locations"] == 2 and library.store.status()["missing"] == 0
 

@@ -145,6 +145,7 @@ def test_a_touched_file_is_still_present_and_remembered_with_its_new_time(librar
     assert row.mtime_ns == 5 and library.model.photos == 1
 
 
+@pytest.mark.sqlite
 def test_thousands_of_files_may_be_named_one_by_one(library):
     fill(library, 3)
     library.ingest()
@@ -310,6 +311,7 @@ def test_a_run_outside_the_main_thread_works_without_signals(library):
     assert library.counts(reports[0]) == {"added": 2}
 
 
+@pytest.mark.sqlite
 def test_workers_that_are_killed_once_cost_nothing(library):
     fill(library, 30)
     killed: list[int] = []
@@ -358,7 +360,7 @@ def test_progress_tells_stage_count_and_total_and_ends_at_the_total(library):
 
 def test_two_runs_at_once_are_refused_and_wrong_settings_and_roots_too(library, tmp_path):
     fill(library, 1)
-    with Store.open(library.store.folder) as other, other.writer("a test"), pytest.raises(IndexBusy, match="a test"):
+    with Store.open(library.store.name) as other, other.writer("a test"), pytest.raises(IndexBusy, match="a test"):
         library.ingest()
     with pytest.raises(InputError, match="does not exist"):
         library.ingest(tmp_path / "nowhere")

@@ -35,9 +35,10 @@ class Library:
     Vectors are rounded to fp16 here already, so that what the store gives back must be exactly these.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.store = Store.open(folder, create=True)
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.store = Store.open(name, create=True)
+        self.folder = self.store.folder
         self.space = self.store.ensure_space(SPACE)
         self.image: dict[int, NDArray[np.float32]] = {}
         self.regions: dict[int, NDArray[np.float32]] = {}
@@ -122,24 +123,24 @@ class Library:
     def reopen(self) -> None:
         """Close the store and open it again, as another process would find it."""
         self.store.close()
-        self.store = Store.open(self.folder)
+        self.store = Store.open(self.name)
 
 
 @pytest.fixture
-def library(tmp_path: Path) -> Iterator[Library]:
+def library(database: Any, tmp_path: Path) -> Iterator[Library]:
     """An empty library in its own folder."""
-    made = Library(tmp_path / "index")
+    made = Library(database.name(tmp_path / "index"))
     yield made
     made.store.close()
 
 
 @pytest.fixture
-def another_library(tmp_path: Path) -> Iterator[Callable[[], Library]]:
+def another_library(database: Any, tmp_path: Path) -> Iterator[Callable[[], Library]]:
     """Makes more libraries, each in its own folder."""
     made: list[Library] = []
 
     def make() -> Library:
-        made.append(Library(tmp_path / f"index-{len(made)}"))
+        made.append(Library(database.name(tmp_path / f"index-{len(made)}")))
         return made[-1]
 
     yield make

@@ -23,12 +23,6 @@ def test_a_folder_without_an_index_is_not_made_unless_asked(tmp_path: Path) -> N
     Store.open(tmp_path / "nothing").close()
 
 
-def test_a_url_of_postgresql_is_a_clear_not_yet() -> None:
-    for url in ("postgresql://me@host/photos", "postgresql+psycopg://host/photos"):
-        with pytest.raises(ConfigError, match="not supported yet"):
-            Store.open(url, create=True)
-
-
 def test_an_unknown_url_is_refused() -> None:
     with pytest.raises(ConfigError, match="mysql"):
         Store.open("mysql://host/photos")

@@ -309,6 +309,7 @@ def without_texts(folder: Path) -> None:
     engine.dispose()
 
 
+@pytest.mark.sqlite
 def test_the_names_of_photos_are_taken_in_when_an_earlier_catalog_is_opened(library: Any) -> None:
     (dog,) = library.add("dog")
     library.store.close()
@@ -317,6 +318,7 @@ def test_the_names_of_photos_are_taken_in_when_an_earlier_catalog_is_opened(libr
     assert library.store.texts.holding("photo", "dog", 9).tolist() == [dog] and sound(library)
 
 
+@pytest.mark.sqlite
 def test_an_earlier_catalog_that_may_only_be_read_has_no_texts(library: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     library.add("dog")
     library.store.close()

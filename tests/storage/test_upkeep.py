@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import sqlite3
 import sys
 import threading
 from pathlib import Path
@@ -72,8 +71,8 @@ def test_rows_of_a_lost_file_are_served_from_the_catalog_while_another_process_w
     folded.store.close()
     for path in faiss_files(folded):
         path.unlink()
-    folded.store = Store(folded.folder)
-    with Store.open(folded.folder) as other:
+    folded.store = Store(folded.name)
+    with Store.open(folded.name) as other:
         for path in faiss_files(folded):
             path.unlink()
         with other.writer("a long ingest"):
@@ -106,7 +105,7 @@ def test_verify_changes_nothing(folded: Any) -> None:
     ("sql", "check"),
     [
         ("DELETE FROM encoding WHERE photo_id = 3", "encodings"),
-        ("UPDATE encoding SET image = x'00' WHERE photo_id = 3", "vectors of space 1"),
+        ("UPDATE encoding SET image = scores WHERE photo_id = 3", "vectors of space 1"),
         ("DELETE FROM region_mask WHERE photo_id = 3", "masks of space 1"),
         ("UPDATE encoding SET seq = 4 WHERE photo_id = 3", "sequence of space 1"),
         ("UPDATE encoding SET seq = 99 WHERE photo_id = 3", "image ids of space 1"),
@@ -116,27 +115,24 @@ def test_verify_changes_nothing(folded: Any) -> None:
         ("DELETE FROM photo WHERE id = 3", "references"),
     ],
 )
-def test_verify_names_what_does_not_hold(folded: Any, sql: str, check: str) -> None:
-    with sqlite3.connect(folded.folder / CATALOG) as connection:
-        connection.execute(sql)
+def test_verify_names_what_does_not_hold(folded: Any, database: Any, sql: str, check: str) -> None:
+    database.run(folded.name, sql)
     assert check in {said.split(": ")[0] for said in folded.names_of_checks_that_fail()}
 
 
-def test_verify_names_a_file_with_an_id_that_no_region_has(folded: Any) -> None:
+def test_verify_names_a_file_with_an_id_that_no_region_has(folded: Any, database: Any) -> None:
     with folded.store.reading() as connection:
         row = next(row for row in generations.live(connection) if row.kind == "region")
     segment = files.open_file(folded.folder / "faiss", row)
     ids = segment.ids.copy()
     ids[-1] += 100
     false = files.write_file(folded.folder / "faiss", row, ids, io.BytesIO(segment.codes.tobytes()))
-    with sqlite3.connect(folded.folder / CATALOG) as connection:
-        connection.execute(
-            "UPDATE generation SET file = ?, sha256 = ?, bytes = ? WHERE kind = 'region'",
-            (false.file, false.sha256, false.bytes),
-        )
+    changes = f"file = '{false.file}', sha256 = '{false.sha256}', bytes = {false.bytes}"
+    database.run(folded.name, f"UPDATE generation SET {changes} WHERE kind = 'region'")
     assert "region ids of space 1" in {said.split(": ")[0] for said in folded.names_of_checks_that_fail()}
 
 
+@pytest.mark.sqlite
 def test_verify_names_a_catalog_with_a_broken_page(folded: Any) -> None:
     folded.store.close()
     path = folded.folder / CATALOG
@@ -147,6 +143,7 @@ def test_verify_names_a_catalog_with_a_broken_page(folded: Any) -> None:
     assert [check.name for check in folded.store.verify() if not check.ok] == ["database"]
 
 
+@pytest.mark.sqlite
 def test_a_catalog_that_is_ruined_is_called_damaged_by_every_question(folded: Any) -> None:
     folded.store.close()
     path = folded.folder / CATALOG
@@ -162,7 +159,7 @@ def test_a_reader_sees_whole_states_while_a_writer_commits_and_optimizes(folded:
     queries = folded.vectors(2)
 
     def read() -> None:
-        with Store.open(folded.folder) as store:
+        with Store.open(folded.name) as store:
             while not stop.is_set():
                 try:
                     index = store.indexes(folded.space)

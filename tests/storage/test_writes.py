@@ -202,7 +202,7 @@ def test_a_photo_encoded_again_has_the_new_vectors_everywhere(library: Any) -> N
 
 def test_another_process_cannot_write_while_one_writes(library: Any) -> None:
     with (
-        Store.open(library.folder) as other,
+        Store.open(library.name) as other,
         other.writer("a long ingest"),
         pytest.raises(IndexBusy, match="a long ingest"),
         library.store.writer("forget", wait=0),

@@ -100,7 +100,7 @@ def upgrade() -> None:
     )
     _allow_generations(("image", "region", "text"))
     for name in WORDS:
-        op.execute(f"CREATE VIRTUAL TABLE {name} USING fts5(words, tokenize = 'porter unicode61 remove_diacritics 2')")
+        _make_words(name)
 
 
 def downgrade() -> None:
@@ -113,9 +113,24 @@ def downgrade() -> None:
         op.drop_table(name)
 
 
+def _make_words(name: str) -> None:
+    if op.get_bind().dialect.name == "sqlite":
+        op.execute(f"CREATE VIRTUAL TABLE {name} USING fts5(words, tokenize = 'porter unicode61 remove_diacritics 2')")
+        return
+    op.execute(
+        f"CREATE TABLE {name} (id BIGINT NOT NULL, part INTEGER NOT NULL, words TSVECTOR NOT NULL, "
+        f"CONSTRAINT pk_{name} PRIMARY KEY (id, part))"
+    )
+    op.execute(f"CREATE INDEX ix_{name}_words ON {name} USING gin (words)")
+
+
 def _allow_generations(kinds: tuple[str, ...]) -> None:
     """Make the table of FAISS files anew with these kinds: SQLite cannot change a constraint in place."""
     names = ", ".join(f"'{kind}'" for kind in kinds)
+    if op.get_bind().dialect.name != "sqlite":
+        op.drop_constraint(op.f("ck_generation_kind"), "generation")
+        op.create_check_constraint(op.f("ck_generation_kind"), "generation", f"kind IN ({names})")
+        return
     op.rename_table("generation", "generation_before")
     op.create_table(
         "generation",

@@ -11,18 +11,13 @@ Linux, where an ordinary user may mount in a namespace of its own.
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import random
 import shutil
 import subprocess
 import sys
-import tempfile
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-from benchmarks.kills import WORK, differences, expect, failed_checks, in_child, state_of
+from benchmarks.disturbed import WORK, arguments, carry_out, expect, faults_left, in_child, state_of
 
 KINDS = ("ingest", "ingest of changes", "optimize", "repair", "backup", "prune", "migrate")
 INSIDE = "--inside"  # said to the process that may mount
@@ -49,88 +44,42 @@ class FullDisk:
         self.name = name
         make, self._do = WORK[name]
         folder = scratch / name.replace(" ", "-")
-        self.place, self._kept = folder / "place", folder / "kept"
-        self.place.mkdir(parents=True)
-        mount(self.place, ROOM)
-        expect(in_child(make, self.place))
-        shutil.copytree(self.place, self._kept)
-        before = used(self.place)
-        expect(in_child(self._do, self.place))
-        self._needs = max(0, used(self.place) - before) + SLACK
-        self._wanted = expect(in_child(state_of, self.place))[1]
+        self._place, self._kept = folder / "place", folder / "kept"
+        self._place.mkdir(parents=True)
+        mount(self._place, ROOM)
+        expect(in_child(make, self._place))
+        shutil.copytree(self._place, self._kept)
+        before = used(self._place)
+        expect(in_child(self._do, self._place))
+        self._needs = max(0, used(self._place) - before) + SLACK
+        self._wanted = expect(in_child(state_of, self._place))[1]
 
     def one(self, share: float) -> tuple[bool, list[str]]:
         """Leave this share of the room that is needed; gives whether it was too little, and what is wrong then."""
-        place = self.place
-        subprocess.run(["umount", str(place)], check=True)
+        place = self._place
+        self.close()
         mount(place, ROOM)
         shutil.copytree(self._kept, place, dirs_exist_ok=True)
         mount(place, used(place) + int(share * self._needs), again=True)
         kind, value, _ = in_child(self._do, place)
-        wrong = []
-        if kind == "error":
-            wrong.append(f"ended otherwise than in words: {value}")
+        wrong = [f"ended otherwise than in words: {value}"] if kind == "error" else []
         mount(place, ROOM, again=True)
-        looked, found, _ = in_child(failed_checks, place)
-        if looked != "done":
-            wrong.append(f"cannot be opened: {found}")
-        elif self.name != "repair":
-            wrong += found
-        again, said, _ = in_child(self._do, place)
-        if again != "done":
-            return kind != "done", [*wrong, f"cannot go on: {said}"]
-        look, state, _ = in_child(state_of, place)
-        wrong += differences(state, self._wanted) if look == "done" else [f"cannot be read: {state}"]
-        return kind != "done", wrong
+        return kind != "done", wrong + faults_left(self.name, self._do, place, self._wanted)
 
-
-def run(points: int, seed: int, only: list[str], note: Callable[[str], None]) -> dict[str, Any]:
-    """As many points, evenly over the kinds of work; counts by kind, and everything that went wrong."""
-    generator = random.Random(seed)
-    names = only or list(KINDS)
-    rows: dict[str, dict[str, int]] = {}
-    wrong: list[str] = []
-    with tempfile.TemporaryDirectory(prefix="full-disk-") as scratch:
-        for place, name in enumerate(names):
-            share = points // len(names) + (place < points % len(names))
-            if not share:
-                continue
-            disk = FullDisk(name, Path(scratch))
-            full = 0
-            for _ in range(share):
-                room = generator.uniform(0.0, 1.0)
-                was_full, faults = disk.one(room)
-                full += was_full
-                wrong += [f"{name} with {room:.3f} of the room: {fault}" for fault in faults]
-            rows[name] = {"points": share, "full": full}
-            note(f"{name}: {share} points, {full} ran full")
-            subprocess.run(["umount", str(disk.place)], check=True)
-    return {"points": points, "seed": seed, "work": rows, "wrong": wrong}
+    def close(self) -> None:
+        """Let go of the disk."""
+        subprocess.run(["umount", str(self._place)], check=True)
 
 
 def main() -> None:
     """See the head of this file."""
-    parser = argparse.ArgumentParser(
-        description="Let the disk run full at random points of everything that is written."
-    )
-    parser.add_argument("--points", type=int, default=60)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", default="", help=f"kinds by commas, of {', '.join(KINDS)}")
-    parser.add_argument("--json", action="store_true")
+    parser = arguments("Let the disk run full at random points of everything that is written.", 60, KINDS)
     parser.add_argument(INSIDE, action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if not given.inside:
         words = [sys.executable, "-m", "benchmarks.full_disk", *sys.argv[1:], INSIDE]
         raise SystemExit(subprocess.run(["unshare", "--mount", "--map-root-user", *words]).returncode)
-    only = [name.strip() for name in given.only.split(",") if name.strip()]
-    report = run(given.points, given.seed, only, lambda line: print(line, file=sys.stderr, flush=True))
-    if given.json:
-        print(json.dumps(report))
-    else:
-        for name, row in report["work"].items():
-            print(f"{name:<20}{row['points']:>6} points{row['full']:>6} ran full")
-        print("\n".join(report["wrong"]) or "nothing lost, nothing double, verify clean, every error in words")
-    raise SystemExit(bool(report["wrong"]))
+    raise SystemExit(not carry_out(FullDisk, KINDS, given, "ran full"))
 
 
 if __name__ == "__main__":

@@ -153,6 +153,8 @@ def _checked(found: ComposedSet, path: Path) -> ComposedSet:
     if not found.queries:
         raise InputError(f"{path} has no query, expected a split of the data set")
     for query in found.queries:
+        if bool(query.truths) != bool(found.queries[0].truths):
+            raise InputError(f"{path} tells what is meant by some of its queries only; download it again")
         wanted = (*query.truths, *query.subset)
         missing = [name for name in wanted if name not in found.photos]
         if query.reference not in found.photos and query.reference not in found.references:

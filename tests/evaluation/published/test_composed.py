@@ -221,6 +221,9 @@ def test_files_that_do_not_fit_each_other_are_named(tmp_path: Path) -> None:
     write_circo(tmp_path, "val", [{**circo_row(4, "x", (110, 120)), "target_img_id": 120}])
     with pytest.raises(InputError, match="query 4 has the target 120, expected the first of its truths"):
         read_circo(tmp_path)
+    write(tmp_path / "annotations" / "val.json", [circo_row(1, "x", (110,)), circo_row(2, "x")])
+    with pytest.raises(InputError, match="some of its queries only"):
+        read_circo(tmp_path)
     write(tmp_path / "annotations" / "val.json", [{"id": 1}])
     with pytest.raises(InputError, match="not of the form of CIRCO: KeyError"):
         read_circo(tmp_path)

@@ -98,6 +98,10 @@ def test_every_question_is_answered_at_the_size_of_the_photo(subject: FindSubjec
         assert set(np.unique(answer.semantic)) <= {0, 1, 2}
         assert {instance.category for instance in answer.instances} <= {0, 2}
     assert subject.captions(["a dog", "white"]).shape == (2, 32)
+    composed = subject.composed(photo, "but red")
+    whole = Exemplar(photo, np.ones((50, 70), bool))
+    wanted, _ = subject.sentence(InterleavedSentence("[INTERACTIVE] but red", ((0, 13),), (whole,)))
+    assert (composed == wanted).all() and np.abs(composed - subject.composed(photo, "a dog")).max() > 1e-4
 
 
 def test_parts_of_a_photo_have_the_vectors_of_what_a_click_there_selects(

@@ -462,29 +462,44 @@ def load_proposer(name: str, device: str) -> Proposer:
     return AutomaticMasks(segmenter, named) if part.proposes == "prompts" else UniversalMasks(segmenter, named)
 
 
-RERANKERS = ("qwen3_vl",)  # `model_type` of those that answer yes or no
+def _qwen_reranker(folder: Path, device: str, dtype: str) -> Reranker:
+    from .vlm.reranker import QwenReranker
+
+    return QwenReranker(folder, device=device, dtype=dtype)
+
+
+def _blip_matcher(folder: Path, device: str, dtype: str) -> Reranker:
+    from .dual.matching import BlipMatcher
+
+    return BlipMatcher(folder, device=device, dtype=dtype)
+
+
+RERANKERS = {  # class of transformers that a reranker's config.json names, and how it is built
+    "Qwen3VLForConditionalGeneration": _qwen_reranker,
+    "BlipForImageTextRetrieval": _blip_matcher,
+}
 
 
 def load_reranker(name: str, *, device: str = "auto", dtype: str = "auto") -> Reranker:
     """A model that is shown a query and a photo together and says whether they fit. Opens no connection.
 
     Args:
-        name: a folder, or a pulled model such as ``Qwen/Qwen3-VL-Reranker-2B``.
+        name: a folder, or a pulled model such as ``Qwen/Qwen3-VL-Reranker-2B`` or ``Salesforce/blip-itm-base-coco``.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         dtype: ``auto``, ``float32``, ``bfloat16`` or ``float16``.
     Raises:
         WeightsMissing, ModelError, BackendMissing: it cannot be built.
     """
     model = find(name)
-    model_type = model.config.get("model_type")
-    if model_type not in RERANKERS:
+    named = model.config.get("architectures") or []
+    build = next((RERANKERS[kind] for kind in named if kind in RERANKERS), None)
+    if build is None:
         raise ModelError(
-            f"models.reranker names {name}, which holds a model of type {model_type!r}, expected one of "
-            f"{', '.join(RERANKERS)} such as Qwen/Qwen3-VL-Reranker-2B"
+            f"models.reranker names {name}, which holds a model of type {model.config.get('model_type')!r}, expected "
+            f"{' or '.join(RERANKERS)} such as Qwen/Qwen3-VL-Reranker-2B"
         )
-    from .vlm.reranker import QwenReranker
-
-    return QwenReranker(model.folder, device=torch_device(device), dtype=dtype)
+    with damage_in_words(name):
+        return build(model.folder, torch_device(device), dtype)
 
 
 def torch_device(name: str) -> str:

@@ -19,7 +19,7 @@ class Reranker(Protocol):
 
     @property
     def reads_pictures(self) -> bool:
-        """Whether pictures may stand in a query; else only its words are shown."""
+        """Whether pictures and negatives may stand in a query; else only the words of what is looked for are shown."""
 
     @property
     def at_a_time(self) -> int:

@@ -227,7 +227,8 @@ def _sentence(parts: ResolvedQuery, model: Reranker) -> tuple[Sentence, list[str
     unwanted: list[str | RGB] = []
     unseen = []
     for part in parts:
-        piece = _piece(part, model)
+        is_shown = model.reads_pictures or part.role != "negative"
+        piece = _piece(part, model) if is_shown else None
         if piece is None:
             unseen.append(part.label)
         elif part.role == "negative":

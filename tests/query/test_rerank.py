@@ -177,6 +177,8 @@ def test_a_reranker_that_reads_words_only_is_not_shown_pictures_and_says_so(five
     answer = five.ask("[red] like [photo:2]", second_stage=stage(asked, 2))
     assert asked.queries == [("red", "like")]
     assert "[photo:2] cannot be shown to the reranker by-colour" in answer.notes
+    answer = five.ask("[red] -[green]", second_stage=stage(asked, 2))
+    assert asked.queries[-1] == ("red",) and "green cannot be shown to the reranker by-colour" in answer.notes
     first = five.ask("[photo:2]")
     answer = five.ask("[photo:2]", second_stage=stage(asked, 2))
     assert [hit.photo.id for hit in answer] == [hit.photo.id for hit in first] and answer.reranking is None

@@ -125,7 +125,9 @@ def test_the_end_of_a_text_that_is_not_read_is_told(reranker):
 
 
 def test_what_is_no_reranker_is_refused_in_a_line(folder, tmp_path):
-    with pytest.raises(ModelError, match=r"holds a model of type 'siglip', expected one of qwen3_vl"):
+    with pytest.raises(
+        ModelError, match=r"holds a model of type 'siglip', expected Qwen3VLForConditionalGeneration or Blip"
+    ):
         load_reranker(str(tiny.save(tmp_path / "siglip", "siglip")))
     with pytest.raises(ModelError, match=r"has no word 'yes'"):
         load_reranker(str(tiny_vlm.save(tmp_path / "embedding", "qwen3_vl")))

@@ -124,7 +124,7 @@ class QuerySettings:
         top_k: hits of one answer.
         entity_weight: weight of the entities beside a long sentence; entities alone always count 1.
         negative_weight: weight of what negatives take off.
-        candidates: photos of each FAISS index that are scored in full on the approximate path, at least.
+        candidates: photos that the approximate path takes of each list of an exact FAISS index, at most.
         cutoff: relevance under which a hit is greyed, 0 to 1; null lets the model's calibration decide, query by query.
         rerank: so many of the best photos are looked at again by `models.reranker`, with the query; 0 by none.
     """

@@ -12,7 +12,8 @@
    the rows that they look at, which are thousands.
 
 2. Where the best photos stand high on no list, that bound is never reached: so it is with several regions, and with
-   negatives, for which lists are not even looked at. Then every eligible photo is scored roughly, by the whole formula
+   negatives, for which inverted lists are not even looked at; nor are they with filters, under which they have to be
+   followed further than all that is left takes. Then every eligible photo is scored roughly, by the whole formula
    with negatives and texts, with the centre of its inverted list in the place of each vector (two bytes a vector are
    read), and the best of these are scored in full.
 
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 FIRST_DEPTH = 64  # of exact lists
 GROWTH = 4
 LIST_DEPTH = 4  # photos of inverted lists that are asked for, in multiples of k
-ROUGH_SHARE = 0.01  # of the eligible photos are scored in full after all were scored roughly
+ROUGH_SHARE = 0.02  # of the eligible photos are scored in full after all were scored roughly
 FEWEST_ROUGH, MOST_ROUGH = 1_000, 10_000
 IMAGES_EXACT = 8  # times as many get their exact image scores first
 
@@ -70,7 +71,7 @@ def best_photos(
     """
     taken, exact = beside.photo_ids, indexes.image.is_exact and indexes.region.is_exact
     depth = min(most, max(FIRST_DEPTH, 2 * top_k))
-    while exact or _on_lists(query):
+    while exact or (allowed is None and _on_lists(query)):
         near = lists_of(indexes, query, allowed, LIST_DEPTH * max(1, top_k), depth)
         taken = np.unique(np.concatenate([*(one.photo_ids for one in near), beside.photo_ids]))
         ids, cosines = every_cosine(indexes, query, taken)

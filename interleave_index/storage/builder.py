@@ -20,8 +20,9 @@ from ..records import Floats
 from . import text_reads
 from .backend import load_faiss
 from .calibrate import calibrate
-from .files import PHOTO_KINDS, Generation, Kind, write_file
+from .files import PHOTO_KINDS, Generation, Kind, is_as_written, open_file, write_file
 from .generations import space_head
+from .indexes import SpaceIndexes
 from .recipes import TRAIN_PER_LIST, Recipe, new_index, recipe_for
 from .rows import Ids
 from .segment import Segment
@@ -29,6 +30,7 @@ from .vectors import count, encoded_ids, halves, sample_ids, stream
 
 Progress = Callable[[int, int], None]  # photos done, photos in all
 CALIBRATION_ROWS = 4096
+COPIED_ROWS = 1 << 17  # at a time
 
 
 class _Growing:
@@ -37,12 +39,37 @@ class _Growing:
     Args:
         codes: an empty file, open for writing and reading.
         sample: (n, D) float32 to train and calibrate the lists of a coarse recipe on.
+        index: lists that are trained already.
     """
 
-    def __init__(self, kind: Kind, recipe: Recipe, dim: int, codes: IO[bytes], sample: Floats | None = None) -> None:
+    def __init__(
+        self,
+        kind: Kind,
+        recipe: Recipe,
+        dim: int,
+        codes: IO[bytes],
+        sample: Floats | None = None,
+        index: Any = None,
+    ) -> None:
         self.kind, self.recipe, self.dim, self.codes, self.sample = kind, recipe, dim, codes, sample
-        self.index: Any = new_index(recipe, dim, sample)
+        self.index: Any = new_index(recipe, dim, sample) if index is None else index
         self.ids: list[Ids] = [np.empty(0, np.int64)]
+        self.source: Segment | None = None
+
+    @staticmethod
+    def continued(folder: Path, row: Generation, codes: IO[bytes]) -> _Growing:
+        """A file that holds what another one does, to be filled further; its lists are not trained again."""
+        segment = open_file(folder, row, checked=False)  # its own: lists that searches use must not grow
+        for start in range(0, len(segment), COPIED_ROWS):
+            codes.write(segment.codes[start : start + COPIED_ROWS].tobytes())
+        sample = index = None
+        if row.recipe.coarse:
+            some = segment.codes[:: max(1, len(segment) // CALIBRATION_ROWS)]
+            sample, index = some.view("<f2").astype(np.float32), _with_empty_codes(segment)
+        grown = _Growing(row.kind, row.recipe, row.dim, codes, sample, index)
+        grown.ids.append(np.array(segment.ids))
+        grown.source = segment  # whose lists FAISS holds by bare pointers
+        return grown
 
     def add(self, ids: Ids, vectors: NDArray[np.float16]) -> None:
         """Append rows; ids ascend over all calls."""
@@ -70,29 +97,72 @@ class _Growing:
         return calibrate(segment, sample[:: max(1, len(sample) // CALIBRATION_ROWS)])
 
 
+def _with_empty_codes(segment: Segment) -> Any:
+    """The lists of a segment before an exact part without rows, as `write_file` takes them."""
+    faiss = load_faiss()
+    lists, flat = faiss.downcast_index(segment.index.base_index), new_index(Recipe(), segment.index.d)
+    lists.ntotal = 0  # FAISS joins only parts of one length
+    index = faiss.IndexRefine(lists, flat)
+    lists.ntotal = len(segment)
+    return index
+
+
+def can_continue(folder: Path, indexes: SpaceIndexes, kinds: Sequence[Kind], rows: dict[str, int]) -> bool:
+    """Whether the files of these kinds of photos can be filled further, rather than be made of the catalog anew.
+
+    So it is where photos only came, the recipe stays, and the files are, to the byte, what they were written as.
+    """
+    found = [indexes.of(kind) for kind in kinds]
+    if not found or len({index.mark for index in found}) > 1 or not len(indexes.image.delta):
+        return False
+    return all(
+        index.generation is not None
+        and len(index.generation[0]) > 0
+        and not len(index.dead)
+        and (not len(index.delta) or index.delta.ids[0] > index.generation[0].ids[-1])
+        and index.generation[1].recipe.lists == recipe_for(rows[index.kind], index.dim).lists
+        and is_as_written(folder, index.generation[1])
+        for index in found
+    )
+
+
 def build(
-    connection: Connection, folder: Path, space_id: int, kinds: Sequence[Kind], progress: Progress | None = None
+    connection: Connection,
+    folder: Path,
+    space_id: int,
+    kinds: Sequence[Kind],
+    progress: Progress | None = None,
+    before: SpaceIndexes | None = None,
 ) -> list[Generation]:
     """Write one new file per kind with everything that the connection's snapshot holds.
 
     Args:
         progress: called after each block of photos.
+        before: what is searched now, as of the same snapshot; photos that came since are added to its files where that
+            is possible, see `can_continue`. None makes files of the catalog alone.
     """
     mark, dim = space_head(connection, space_id)
     photos, regions = count(connection, space_id)
     folder.mkdir(parents=True, exist_ok=True)
     rows = {"image": photos, "region": regions, "text": text_reads.count(connection, space_id)}
+    of_photos = [kind for kind in kinds if kind in PHOTO_KINDS]
+    goes_on = before is not None and before.seq == mark and can_continue(folder, before, of_photos, rows)
+    after = before.of(of_photos[0]).mark if before is not None and goes_on else 0
     with ExitStack() as files:
         growing: dict[Kind, _Growing] = {}
         for kind in kinds:
             recipe, spool = recipe_for(rows[kind], dim), files.enter_context(tempfile.TemporaryFile(dir=folder))
+            generation = before.of(kind).generation if before is not None and goes_on and kind in of_photos else None
+            if generation is not None:
+                growing[kind] = _Growing.continued(folder, generation[1], spool)
+                continue
             sample = _sample(connection, space_id, dim, kind, recipe, rows) if recipe.coarse else None
             growing[kind] = _Growing(kind, recipe, dim, spool, sample)
         if "text" in growing:
             for texts in text_reads.stream(connection, space_id, dim):
                 growing["text"].add(texts.passage_ids, texts.vectors)
-        done = 0
-        for block in stream(connection, space_id, dim) if set(kinds) & set(PHOTO_KINDS) else ():
+        done = len(before.image.generation[0]) if before is not None and before.image.generation and after else 0
+        for block in stream(connection, space_id, dim, after_seq=after) if of_photos else ():
             if "image" in growing:
                 growing["image"].add(block.photo_ids, block.image)
             if "region" in growing:

@@ -171,6 +171,14 @@ def _compare(path: Path, sha256: str, *, remember: bool) -> None:
         checked_files.remember(path, sha256, state)
 
 
+def is_as_written(folder: Path, row: Generation) -> bool:
+    """Whether a generation's file has the checksum that it was written with; reads all of it."""
+    try:
+        return sha256_of(folder / row.file) == row.sha256
+    except OSError:
+        return False
+
+
 def looks_right(folder: Path, row: Generation) -> bool:
     """Whether a generation's file is there, of the right size and with the right footer; loads no FAISS."""
     try:

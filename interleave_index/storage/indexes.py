@@ -38,7 +38,7 @@ class VectorIndex:
     def __init__(
         self, kind: Kind, dim: int, generation: tuple[Segment, Generation] | None, dead: Ids, delta: Segment
     ) -> None:
-        self.kind, self.dim, self.delta = kind, dim, delta
+        self.kind, self.dim, self.delta, self.dead = kind, dim, delta, dead
         self.generation = generation
         self.info = generation[1] if generation else None
         self._segments = [(delta, NONE)] if len(delta) or not generation else []

@@ -584,6 +584,9 @@ class Store:
     ) -> list[Generation]:
         """Fold everything into new FAISS files, and put them in the place of the old ones.
 
+        Where photos only came, and the kind of file stays, the old files are filled further; else, and where nothing
+        came, new ones are made of the catalog.
+
         A crash at any moment leaves the old files in force; what it leaves behind is removed by the next open.
 
         Args:
@@ -613,7 +616,7 @@ class Store:
         """
         with self._session.writer("repair"):
             for space_id, kinds in plan.rebuild:
-                self._upkeep.optimize(space_id, progress, kinds)
+                self._upkeep.optimize(space_id, progress, kinds, anew=True)
             repair.remove_files((*plan.orphans, *plan.damaged_thumbnails))
             if plan.failed:
                 with self._session.writing("repair") as connection:

@@ -73,15 +73,23 @@ class Upkeep:
                     return found
         return found
 
-    def build(self, space_id: int, kinds: Sequence[Kind], progress: builder.Progress | None = None) -> list[Generation]:
+    def build(
+        self,
+        space_id: int,
+        kinds: Sequence[Kind],
+        progress: builder.Progress | None = None,
+        before: SpaceIndexes | None = None,
+    ) -> list[Generation]:
         """Write new files for these kinds and commit their rows; the caller holds the write lock.
 
+        Args:
+            before: indexes whose files may be filled further, see `builder.build`.
         Raises:
             NotWritten: the operating system refused.
         """
         try:
             with self._session.reading() as connection:
-                made = builder.build(connection, self.folder, space_id, kinds, progress)
+                made = builder.build(connection, self.folder, space_id, kinds, progress, before)
         except OSError as error:
             raise NotWritten(
                 f"FAISS files in {self.folder} cannot be written: {os_words(error)}; mend that and run "
@@ -92,11 +100,17 @@ class Upkeep:
         return made
 
     def optimize(
-        self, space_id: int, progress: builder.Progress | None, kinds: Sequence[Kind] | None = None
+        self,
+        space_id: int,
+        progress: builder.Progress | None,
+        kinds: Sequence[Kind] | None = None,
+        *,
+        anew: bool = False,
     ) -> list[Generation]:
-        """See `Store.optimize`."""
+        """See `Store.optimize`; `anew` makes files of the catalog alone."""
         with self._session.writer("optimize"):
-            made = self.build(space_id, self.kinds(space_id) if kinds is None else kinds, progress)
+            before = None if anew else self._load(space_id)
+            made = self.build(space_id, self.kinds(space_id) if kinds is None else kinds, progress, before)
             self.sweep()
         return made
 

@@ -48,7 +48,8 @@ class ModelSettings:
             models from a hub.
         regions: how a model from a hub makes region vectors: `attention`, `patches` or `crop`.
         width: how many numbers of a vector of an interleaved encoder are kept; 0 keeps all.
-        proposals: interface whose masks become the regions of a model from a hub.
+        proposals: interface or segmenter whose masks become the regions of a model from a hub; `none` for photos as a
+            whole.
         grounding: how a photo is looked at again: `own` (the interface's way), `points` (similarity as points), or
             `auto`, which takes points for a model from a hub and where grounders are named.
         grounders: names or folders of models that segment or detect, by commas; `points` asks them.

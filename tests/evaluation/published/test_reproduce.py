@@ -10,7 +10,8 @@ it there, and nothing here need be changed when its files and its model are know
 * published: ``names: PQ 51.0, mAP 42.3; visual: PQ 41.8`` – the benchmark as the report calls it, whose first word may
   be left out where it is that of the command, then its figures as the report calls them. Each must stand in the column
   of published figures that `evaluate` prints, in the row of this system, with the sources of the next column. ``–``
-  where nothing was published of the system, here and in the next column.
+  where nothing was published of the system, here and in the next column. A row without a command has the benchmark by
+  the name that `figures.json` gives it.
 * source: as `figures.json` has it, several by semicolons.
 
 Commands in indented blocks are run too: those that make files or train write elsewhere than the page says, and training
@@ -177,6 +178,13 @@ def printed(reports: list[dict[str, Any]], row: Row, figure: str) -> list[float]
         if same and figure in published["figures"]:
             values.append(published["figures"][figure]["published"])
     return values
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if not row.command], ids=lambda row: row.system)
+def test_a_system_that_cannot_be_run_stands_beside_the_others_under_its_mode(row: Row) -> None:
+    for benchmark, figure, value in row.published:  # by the name of the published figures
+        figures = [one["figures"] for one in published_figures(benchmark) if one["model"] == row.system]
+        assert value in [one.get(figure) for one in figures], (benchmark, figure)
 
 
 @pytest.mark.parametrize("table", published_tables(), ids=lambda table: table["source"])

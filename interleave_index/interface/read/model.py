@@ -82,6 +82,8 @@ class Read:
 
     def answer(self, photo: RGB, questions: Sequence[Question]) -> list[Answer]:
         """Ask, and let the model answer freely, by its likeliest words; one answer a question, in order."""
+        if not questions:
+            return []
         embedded = self.embed(photo)
         return self._answers(embedded, self.language.generate(embedded.read, questions))
 

@@ -22,6 +22,7 @@ from .terms import KINDS, checked, checked_term, is_undecoded, keys, undecoded_w
 
 _SPECIAL = "[]\\^#:"
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+LONGEST_PIECE = 60  # characters of a query that a message repeats before it shows the query
 _DIGITS = re.compile(r"[0-9]{1,18}")
 _MARK = re.compile(r"\s*#\w+=")
 _BETWEEN_MARKS = re.compile(r"\s+(?=#\w+=)")
@@ -238,7 +239,7 @@ class _Parser:
         value = float(found.group())
         if not SMALLEST_WEIGHT <= value <= LARGEST_WEIGHT:
             self._fail(
-                f"weight is {found.group()}, expected 0.001 to 1000; use -[...] for what should be absent",
+                f"weight is {_shown(found.group())}, expected 0.001 to 1000; use -[...] for what should be absent",
                 mark.at + 1,
             )
         self.position += 1 + len(found.group())
@@ -265,7 +266,7 @@ class _Parser:
         if kind == "region:" and _DIGITS.fullmatch(first) and _DIGITS.fullmatch(second):
             return self._guarded(at, lambda: RegionRef(int(first), int(second)))
         form = "[photo:1234]" if kind == "photo:" else "[region:1234/7]"
-        self._fail(f"{kind} is followed by {_text(rest)!r}, expected a form such as {form}", at)
+        self._fail(f"{kind} is followed by {_shown(_text(rest))!r}, expected a form such as {form}", at)
 
     def _picture(self, rest: list[_Char], at: int) -> Term:
         source, *settings = _split(rest)
@@ -285,7 +286,9 @@ class _Parser:
                 "a picture or mask given as an array has no string form, expected a path; keep the query in Python", at
             )
         if key not in ("box", "point", "mask") or not equals:
-            self._fail(rf"unknown #{key or value}, expected #box=, #point= or #mask=; write \# for the character", at)
+            self._fail(
+                rf"unknown #{_shown(key or value)}, expected #box=, #point= or #mask=; write \# for the character", at
+            )
         if key in fields or (key == "point" and "points" in fields):
             self._fail(f"#{key} is given twice, expected it once", at)
         if key == "mask":
@@ -308,7 +311,7 @@ class _Parser:
     def _numbers(self, value: str, count: int, form: str, at: int) -> tuple[float, ...]:
         items = [item.strip() for item in value.split(",")]
         if len(items) != count or not all(_NUMBER.fullmatch(item) for item in items):
-            self._fail(f"{value.strip()!r} is not {count} numbers, expected a form such as {form}", at)
+            self._fail(f"{_shown(value.strip())!r} is not {count} numbers, expected a form such as {form}", at)
         return tuple(float(item) for item in items)
 
     def _guarded(self, at: int, make: Callable[[], Term]) -> Term:
@@ -339,6 +342,11 @@ def _scan(text: str) -> Iterator[_Char]:
         else:
             yield _Char(text[at], False, at)
             at += 1
+
+
+def _shown(said: str) -> str:
+    """What a message repeats of a query; a long piece is cut, for the query stands behind the message."""
+    return said if len(said) <= LONGEST_PIECE else f"{said[: LONGEST_PIECE - 1]}…"
 
 
 def _text(chars: list[_Char]) -> str:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.fuzz_kinds import check_query
 from interleave_index.errors import EmptyQuery, InputError, QueryError
 from interleave_index.grammar import Query, point_at
 from interleave_index.records import Entity, Not, Part, PhotoRef, Picture, RegionRef
@@ -106,6 +107,15 @@ def test_a_mistake_is_named_at_its_column(text, column, words):
     assert (caught.value.column, caught.value.query) == (column + 1, text)
     assert words in str(caught.value)
     assert f"at column {caught.value.column}: " in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text", ["[photo:{}]", "[image:a.jpg#{}=1]", "[image:a.jpg#box={}]", "[image:a.jpg#point={};1,2]", "[a dog]^{}"]
+)
+def test_a_long_mistake_is_not_repeated_whole(text):
+    with pytest.raises(QueryError) as caught:
+        Query.parse(text.replace("{}", "12" * 5000))
+    assert len(str(caught.value)) < 500 and "…" in str(caught.value)
 
 
 def test_the_caret_stands_under_the_mistake():
@@ -262,14 +272,7 @@ bracketed = st.lists(st.tuples(st.sampled_from(["[{}]", "-[{}]", "[{}]^2", "{} "
 @given(pieces | bracketed)
 @settings(max_examples=600, deadline=None)
 def test_any_string_is_refused_with_a_column_or_reads_back(text):
-    try:
-        query = Query.parse(text)
-    except QueryError as error:
-        assert 1 <= error.column <= len(text) + 1
-        return
-    except EmptyQuery:
-        return
-    assert Query.parse(str(query)) == query
+    check_query(text)
 
 
 # --- marks on the picture that is looked at --------------------------------------------------

@@ -226,7 +226,8 @@ def _decode(kind: str, data: bytes, max_pixels: int, long_side: int | None) -> D
         exif, written = read_exif(image), _written(image)
         _name_colours(image, kind, data, parts, exif)
         if kind == "JPEG":
-            rgb, (width, height) = _jpeg_pixels(image, data, long_side), image.size
+            width, height = image.size  # before the pixels: a draft changes it
+            rgb = _jpeg_pixels(image, data, long_side)
         else:
             image.load()
             _check_pixels(image.size, max_pixels)
@@ -297,7 +298,8 @@ def _decode_raw(data: bytes, max_pixels: int, long_side: int | None) -> Decoded:
     inner, written = read_exif(image), _written(image)
     facts = own if own != ExifFacts() else inner
     _name_colours(image, "JPEG", embedded, PngParts(embedded), inner)
-    rgb, (width, height) = _jpeg_pixels(image, embedded, long_side), image.size
+    width, height = image.size  # before the pixels: a draft changes it
+    rgb = _jpeg_pixels(image, embedded, long_side)
     if facts.orientation >= 5:
         width, height = height, width
     return _decoded(upright(rgb, facts.orientation), width, height, "RAW", facts, text=written)

@@ -46,6 +46,8 @@ def read_tiff(data: bytes, check_size: Callable[[tuple[int, int]], None]) -> Ima
         if ends and max(ends) > len(data):
             raise ValueError("the pixels end before the file says so")
         samples = _samples(page)
+        if samples.shape[:2] != (page.imagelength, page.imagewidth):
+            raise ValueError(f"it unpacks to {samples.shape}, its size is {page.imagewidth} x {page.imagelength}")
         extra = [int(kind) for kind in page.extrasamples]
         profile = page.tags.valueof(PROFILE)
         xmp = page.tags.valueof(XMP)

@@ -55,7 +55,7 @@ def _parts(file: Path) -> dict[str, str]:
                 deeper = [part for part in PARTS if name.startswith(f"{part}.")]
                 parts[deeper[0] if deeper else name.split(".")[0]].append(opened.get_slice(name))
     except (OSError, SafetensorError) as error:
-        raise WeightsMissing(f"{file} is no safetensors file: {error}; get the model again") from error
+        raise WeightsMissing(f"{file} is no safetensors file: {str(error)[:300]}; get the model again") from error
     lines = {}
     for part, tensors in sorted(parts.items()):
         parameters = sum(math.prod(tensor.get_shape()) for tensor in tensors)

@@ -331,7 +331,8 @@ def find(name: str) -> Model:
             f"no model {name!r}, expected one of {', '.join(names())}, the folder of a model, or owner/name of a hub"
         )
     files = local.describe(local.find(name))
-    kind = next(kind for kind in KINDS if kind.recognise(files.config))
+    with local.damage_in_words(name):
+        kind = next(kind for kind in KINDS if kind.recognise(files.config))
     return Model(name, kind, files)
 
 
@@ -384,7 +385,8 @@ def load(
     """
     model = find(name)
     device = torch_device(device)
-    interface = model.kind.load(model, LoadSettings(device, dtype, regions, proposals, width))
+    with local.damage_in_words(name):
+        interface = model.kind.load(model, LoadSettings(device, dtype, regions, proposals, width))
     helpers = [helper.strip() for helper in grounders.split(",") if helper.strip()]
     if grounding == "auto":
         grounding = "points" if model.kind.by_points or helpers else "own"
@@ -412,7 +414,8 @@ def load_marker(name: str, *, device: str = "auto") -> Interface | None:
     from .segmenter import SegmenterInterface
 
     device = torch_device(device)
-    return SegmenterInterface(name, part.build(model.folder, device=device), device=device)
+    with local.damage_in_words(name):
+        return SegmenterInterface(name, part.build(model.folder, device=device), device=device)
 
 
 def _load_grounders(names: list[str], device: str) -> Grounders:
@@ -458,7 +461,8 @@ def load_proposer(name: str, device: str) -> Proposer:
     if part is None:
         return InterfaceProposals(load(name, device=device, grounding="own"))
     named = f"{model.folder.name} {local.checkpoint_of(model.folder)[:8]}"
-    segmenter = part.build(model.folder, device=device)
+    with local.damage_in_words(name):
+        segmenter = part.build(model.folder, device=device)
     return AutomaticMasks(segmenter, named) if part.proposes == "prompts" else UniversalMasks(segmenter, named)
 
 
@@ -498,7 +502,7 @@ def load_reranker(name: str, *, device: str = "auto", dtype: str = "auto") -> Re
             f"models.reranker names {name}, which holds a model of type {model.config.get('model_type')!r}, expected "
             f"{' or '.join(RERANKERS)} such as Qwen/Qwen3-VL-Reranker-2B"
         )
-    with damage_in_words(name):
+    with local.damage_in_words(name):
         return build(model.folder, torch_device(device), dtype)
 
 

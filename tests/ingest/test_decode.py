@@ -218,6 +218,29 @@ def test_scaled_jpeg_decoding_shows_the_same_picture(long_side, shrunk, near, pi
     assert difference(got.rgb, picture[rows.astype(int)[:, None], columns.astype(int)]) < near
 
 
+def test_the_size_of_a_jpeg_that_pillow_shrinks_is_that_of_the_whole_photo(pictures):
+    """CMYK, and files with irregularities, do not go through libjpeg-turbo's own door."""
+    file = io.BytesIO()
+    Image.fromarray(pictures.smooth((900, 1300))).convert("CMYK").save(file, "JPEG", quality=95)
+    got = decode(file.getvalue(), long_side=300)
+    assert got.rgb.shape[:2] == (225, 325) and (got.height, got.width) == (900, 1300)
+    plain = pictures.encoded(pictures.smooth((900, 1300)), "JPEG", quality=95)
+    irregular = plain[:-2] + b"\xff\xd3" + plain[-2:]  # a restart marker without reason
+    camera = b"FUJIFILMCCD-RAW 0201FF383501X-T2".ljust(160, b"\0") + irregular
+    for data in (irregular, camera):
+        got = decode(data, long_side=300)
+        assert got.rgb.shape[:2] == (225, 325) and (got.height, got.width) == (900, 1300)
+
+
+def test_a_tiff_whose_samples_are_fewer_than_its_size_is_damaged(pictures):
+    file = io.BytesIO()
+    Image.fromarray(pictures.smooth()).save(file, "TIFF")
+    data = file.getvalue()
+    bits = data.rfind(struct.pack("<HHH", 8, 8, 8))  # of each sample
+    with pytest.raises(ImageUnreadable, match=r"unpacks to .* its size is 64 x 48"):
+        decode(data[:bits] + struct.pack("<HHH", 1, 0, 18661) + data[bits + 6 :])
+
+
 def test_the_limit_on_pixels_is_read_from_the_header(pictures):
     header = struct.pack(">IIBBBBB", 50_000, 50_000, 8, 2, 0, 0, 0)
     png = (

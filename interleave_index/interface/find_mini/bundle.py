@@ -77,7 +77,7 @@ def load_bundle(folder: Path) -> Bundle:
         return _read(folder)
     except (ValueError, KeyError, TypeError, AttributeError, SafetensorError, OSError) as error:
         raise WeightsMissing(
-            f"bundle {folder} is damaged: {' '.join(repr(error).split())}; copy or train it again"
+            f"bundle {folder} is damaged: {' '.join(repr(error).split())[:300]}; copy or train it again"
         ) from error
 
 
@@ -97,7 +97,7 @@ def _read(folder: Path) -> Bundle:
         model.load_state_dict(content)
     except RuntimeError as error:
         raise WeightsMissing(
-            f"{folder / WEIGHTS} does not fit the sizes in {CONFIG}: {str(error).splitlines()[-1].strip()}"
+            f"{folder / WEIGHTS} does not fit the sizes in {CONFIG}: {str(error).splitlines()[-1].strip()[:300]}"
         ) from error
     banks["phrases"] = banks["captions"]  # phrases are read as captions are
     calibration = Calibration.of_banks(banks, read_curves(config["calibration"]), score_weight=SCORE_WEIGHT)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 Sides: TypeAlias = tuple[int | None, int | None]
-SHOWN = 8  # problems in one message
+SHOWN, LONGEST = 8, 200  # problems in one message, and characters of each
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
 
 
@@ -50,7 +50,7 @@ class KeysDoNotFit(ModelError):
         more = f"; and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
         super().__init__(
             f"{len(problems)} keys of {file.name} do not fit a checkpoint of {family}, and nothing was written: "
-            f"{'; '.join(problems[:SHOWN])}{more}"
+            f"{'; '.join(problem[:LONGEST] for problem in problems[:SHOWN])}{more}"
         )
 
 

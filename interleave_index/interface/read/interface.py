@@ -53,7 +53,8 @@ class ReadInterface(Interface):
     @cached_property
     def model(self) -> Read:
         """READ itself, loaded when it is first asked."""
-        return Read.load(self._folder, device=self._device, dtype=getattr(torch, self._dtype))
+        with local.damage_in_words(str(self._folder)):
+            return Read.load(self._folder, device=self._device, dtype=getattr(torch, self._dtype))
 
     @property
     def space(self) -> Space:

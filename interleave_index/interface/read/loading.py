@@ -8,11 +8,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -123,7 +121,7 @@ def _tensors_of(file: Path) -> dict[str, Tensor]:
             return load_file(file)
         found: dict[str, Tensor] = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
         return found
-    except (OSError, RuntimeError, SafetensorError, ValueError, UnpicklingError) as error:
+    except Exception as error:  # a damaged pickle raises anything
         words = " ".join(str(error).split())[:200]
         raise WeightsMissing(f"{file} cannot be read: {words}; get the model again") from error
 

@@ -12,13 +12,14 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from ...errors import WeightsMissing
+from ...errors import InterleaveError, WeightsMissing
 from ...regular import sha256_of
 from ...whole_files import replaced
 
@@ -124,13 +125,34 @@ def read_config(folder: Path, *, kind: str | None = None, form: int | None = Non
         config = json.loads(file.read_text(encoding="utf-8"))
         if not isinstance(config, dict):
             raise ValueError("it is no JSON object")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         state = "is damaged" if file.is_file() else "holds no model"
         raise WeightsMissing(f"{folder} {state}: {CONFIG} cannot be read ({error}); get the model again") from error
     for key, wanted in (("kind", kind), ("format", form)):
         if wanted is not None and config.get(key) != wanted:
             raise WeightsMissing(f"{file} is of {key} {config.get(key)!r}, expected {wanted!r}; make the model again")
     return config
+
+
+@contextmanager
+def damage_in_words(name: str) -> Iterator[None]:
+    """What the files of a model raise while it is built, as an error of this package.
+
+    They come from anywhere, and are read by libraries that raise anything on a damaged one.
+
+    Raises:
+        WeightsMissing: for whatever is no error of this package; too little memory stays what it is.
+    """
+    try:
+        yield
+    except (InterleaveError, MemoryError):
+        raise
+    except Exception as error:
+        words = " ".join(str(error).split())[:300]
+        raise WeightsMissing(
+            f"model {name} cannot be loaded: {type(error).__name__}: {words}; its files are damaged or do not fit "
+            "each other: get the model again"
+        ) from error
 
 
 def describe(folder: Path) -> ModelFolder:
@@ -221,7 +243,7 @@ def licence_of(card: Path) -> str | None:
 def _json(file: Path) -> dict[str, Any]:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
 

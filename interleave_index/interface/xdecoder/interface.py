@@ -230,7 +230,7 @@ class SeemInterface(Interface):
     @property
     def calibration(self) -> Calibration:
         """There is none."""
-        raise self._error("has no calibration")
+        raise self._error("makes no vectors, so that it fills no index")
 
     def encode_photos(self, photos: Sequence[RGB]) -> list[PhotoEncoding]:
         """SEEM has no vector of a photo as a whole."""

@@ -332,7 +332,11 @@ def test_seem_grounds_words_and_parts_and_makes_no_vectors(family_home: Path, li
     with pytest.raises(ModelError, match="is SEEM, which makes no vectors of photos"):
         interface.encode_photos([PHOTO])
     with opened(tmp_path / "index", family_home / "seem-tiny-v0") as index:
-        assert len(index.ground(library / "0.png", "[the dog] near [a red disc]").entities) == 2
+        hit = index.ground(library / "0.png", "[the dog] near [a red disc]")
+        assert [one.grounding.present for one in hit.entities] == [True, True]  # it does not judge, and is believed
+        assert [one.grounding.probability for one in hit.entities] == [0.5, 0.5]
+        with pytest.raises(ModelError, match="is SEEM, which makes no vectors, so that it fills no index"):
+            index.ingest(library)
 
 
 def test_seem_makes_masks_for_other_models(family_home: Path):

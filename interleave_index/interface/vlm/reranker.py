@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -119,8 +120,8 @@ def _framed(query: str, document: str) -> str:
     )
 
 
-def _id_of(tokenizer: object, word: str, folder: Path) -> int:
-    number = tokenizer.get_vocab().get(word)  # type: ignore[attr-defined]
+def _id_of(tokenizer: Any, word: str, folder: Path) -> int:
+    number = tokenizer.get_vocab().get(word)
     if number is None:
         raise ModelError(f"the vocabulary of {folder} has no word {word!r}, expected a reranker that answers yes or no")
     return int(number)

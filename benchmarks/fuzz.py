@@ -31,7 +31,8 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from .fuzz_kinds import KINDS, Outcome
+from .fuzz_answers import Outcome
+from .fuzz_kinds import KINDS
 
 CASES = {"images": 10_000, "queries": 10_000, "checkpoints": 2_000, "sidecars": 2_000}
 SECONDS = 20.0  # of a processor for one case

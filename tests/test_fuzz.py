@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks import fuzz
-from benchmarks.fuzz_kinds import FIND, KINDS, MINI, PAIR, READ, XDECODER, Checkpoints, WrongAnswer
+from benchmarks.fuzz_answers import WrongAnswer
+from benchmarks.fuzz_kinds import KINDS
+from benchmarks.fuzz_models import FIND, MINI, PAIR, READ, XDECODER, Checkpoints
 
 
 def run(counts, keep, processes=2):

@@ -36,11 +36,13 @@ def read_tiff(data: bytes, check_size: Callable[[tuple[int, int]], None]) -> Ima
     with tifffile.TiffFile(io.BytesIO(data)) as file:
         page: Any = file.pages[0]
         check_size((page.imagewidth, page.imagelength))
-        photometric, colours = int(page.photometric), COLOURS.get(int(page.photometric))
+        photometric = page.photometric  # a name of tifffile, a number that it does not know, or None without the tag
+        colours = None if photometric is None else COLOURS.get(int(photometric))
         if colours is None or page.samplesperpixel < colours:
+            kind = getattr(photometric, "name", f"colours of kind {photometric}").lower()
             raise ImageUnreadable(
-                f"TIFF of this kind is not supported: {page.photometric.name.lower()} with {page.samplesperpixel} "
-                f"samples of {page.dtype}; save it as 8-bit or 16-bit RGB"
+                f"TIFF of this kind is not supported: {kind} with {page.samplesperpixel} samples of {page.dtype}; "
+                "save it as 8-bit or 16-bit RGB"
             )
         ends = [start + length for start, length in zip(page.dataoffsets, page.databytecounts, strict=False)]
         if ends and max(ends) > len(data):
@@ -51,7 +53,7 @@ def read_tiff(data: bytes, check_size: Callable[[tuple[int, int]], None]) -> Ima
         extra = [int(kind) for kind in page.extrasamples]
         profile = page.tags.valueof(PROFILE)
         xmp = page.tags.valueof(XMP)
-    picture = _picture(samples, photometric, colours, extra, profile)
+    picture = _picture(samples, int(photometric), colours, extra, profile)
     if isinstance(xmp, bytes):
         picture.info["xmp"] = xmp
     return picture

@@ -423,7 +423,8 @@ def _load_grounders(names: list[str], device: str) -> Grounders:
     from ..models.segmenters.grounders import load_grounders
 
     released = [name for name in names if _released_kind(name)]
-    grounders = load_grounders([name for name in names if name not in released], device=device)
+    with local.damage_in_words(", ".join(names)):
+        grounders = load_grounders([name for name in names if name not in released], device=device)
     for name in released:
         from .xdecoder.parts import with_released
 

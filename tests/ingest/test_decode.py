@@ -10,11 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image, ImageCms
 
 from interleave_index.errors import ImageTooLarge, ImageUnreadable, InputError, ShapeError
 from interleave_index.ingest.decode import decode, load_picture
 from interleave_index.ingest.sniff import sniff
+from interleave_index.ingest.tiff import read_tiff
 
 # How each orientation is stored, by hand: what has to be done to the upright picture so that EXIF undoes it.
 STORED = {
@@ -239,6 +241,17 @@ def test_a_tiff_whose_samples_are_fewer_than_its_size_is_damaged(pictures):
     bits = data.rfind(struct.pack("<HHH", 8, 8, 8))  # of each sample
     with pytest.raises(ImageUnreadable, match=r"unpacks to .* its size is 64 x 48"):
         decode(data[:bits] + struct.pack("<HHH", 1, 0, 18661) + data[bits + 6 :])
+
+
+@pytest.mark.parametrize(("tag", "words"), [(262, "colours of kind 999"), (9999, "colours of kind none")])
+def test_a_tiff_of_unknown_colours_is_named_so(tag, words, pictures):
+    file = io.BytesIO()
+    tifffile.imwrite(file, pictures.smooth().astype(np.float32), photometric="rgb")
+    entry = struct.pack("<HHIHH", 262, 3, 1, 2, 0)
+    assert file.getvalue().count(entry) == 1
+    data = file.getvalue().replace(entry, struct.pack("<HHIHH", tag, 3, 1, 999, 0))
+    with pytest.raises(ImageUnreadable, match=f"this kind is not supported: {words} with 3 samples"):
+        read_tiff(data, lambda size: None)
 
 
 def test_the_limit_on_pixels_is_read_from_the_header(pictures):

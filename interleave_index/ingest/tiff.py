@@ -36,8 +36,8 @@ def read_tiff(data: bytes, check_size: Callable[[tuple[int, int]], None]) -> Ima
     with tifffile.TiffFile(io.BytesIO(data)) as file:
         page: Any = file.pages[0]
         check_size((page.imagewidth, page.imagelength))
-        photometric = page.photometric  # a name of tifffile, a number that it does not know, or None without the tag
-        colours = None if photometric is None else COLOURS.get(int(photometric))
+        photometric = page.photometric  # a name of tifffile, a number that it does not know, or () of a damaged tag
+        colours = COLOURS.get(int(photometric)) if isinstance(photometric, int) else None
         if colours is None or page.samplesperpixel < colours:
             kind = getattr(photometric, "name", f"colours of kind {photometric}").lower()
             raise ImageUnreadable(

@@ -243,13 +243,13 @@ def test_a_tiff_whose_samples_are_fewer_than_its_size_is_damaged(pictures):
         decode(data[:bits] + struct.pack("<HHH", 1, 0, 18661) + data[bits + 6 :])
 
 
-@pytest.mark.parametrize(("tag", "words"), [(262, "colours of kind 999"), (9999, "colours of kind none")])
-def test_a_tiff_of_unknown_colours_is_named_so(tag, words, pictures):
+@pytest.mark.parametrize(("values", "words"), [(1, "colours of kind 999"), (0, r"colours of kind \(\)")])
+def test_a_tiff_of_unknown_colours_is_named_so(values, words, pictures):
     file = io.BytesIO()
     tifffile.imwrite(file, pictures.smooth().astype(np.float32), photometric="rgb")
     entry = struct.pack("<HHIHH", 262, 3, 1, 2, 0)
     assert file.getvalue().count(entry) == 1
-    data = file.getvalue().replace(entry, struct.pack("<HHIHH", tag, 3, 1, 999, 0))
+    data = file.getvalue().replace(entry, struct.pack("<HHIHH", 262, 3, values, 999, 0))
     with pytest.raises(ImageUnreadable, match=f"this kind is not supported: {words} with 3 samples"):
         read_tiff(data, lambda size: None)
 

@@ -300,20 +300,19 @@ def test_the_command_trains_and_says_what_is_wrong(start: Path, lisa: Path, tmp_
 
 @pytest.mark.slow
 def test_a_handful_of_photos_is_learned_by_heart(start: Path, lisa: Path, tmp_path: Path) -> None:
-    """Masks with the answer supplied, and, freely, which things are there at all."""
-    more = {"batch": 4, "accumulate": 1, "epochs": 3, "steps_per_epoch": 200, "save_every": 1000}
+    """Masks of ReasonSeg's questions with the answer supplied, and, freely, which things are there at all."""
+    more = {"batch": 4, "accumulate": 1, "epochs": 1, "steps_per_epoch": 1000, "save_every": 1000, "validate": False}
     run(settings(lisa, tmp_path, start, **more), progress=print)
     read = Read(parts_of(tmp_path), POINTS)
-    ious, said = [], []
+    summary = measure(read, read_reasonseg(lisa / "reason_seg" / "ReasonSeg" / "train"))
+    said = []
     for number in range(len(SCENES)):
         photo, things = draw(number)
-        supplied = read.supply(photo, [Question(text) for text, _ in things])
-        for answer, (_, mask) in zip(supplied, things, strict=True):
-            found = answer.segments[0].mask
-            ious.append((found & mask).sum() / (found | mask).sum())
         texts = [*(text for text, _ in things), "cat", "dog"]
         answers = read.answer(photo, [Question(text, "presence") for text in texts])
         said.append([bool(answer.segments) for answer in answers])
-    print(np.round(ious, 2), said)
-    assert np.mean(ious) > 0.8
-    assert np.mean(np.array(said) == [True, True, False, False]) > 0.9
+    print(summary.giou, summary.ciou, said)
+    assert summary.ciou > 0.7
+    right = np.array(said) == [True, True, False, False]
+    assert right[:, :2].all()  # of what is there nothing is denied
+    assert right.mean() >= 0.75  # always the same answer would be right in a half

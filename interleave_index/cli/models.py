@@ -36,7 +36,11 @@ def list_models(
 
     _, effective = settings(index, config)
     names = dict.fromkeys([*registry.names(), effective.models.interface, *pulled()])
-    rows = [_row(effective, name, measure) for name in names]
+    rows = []
+    for done, name in enumerate(names):
+        if measure:
+            show.note(f"measuring {name} ({done + 1} of {len(names)})")
+        rows.append(_row(effective, name, measure))
     if as_json:
         show.emit_json({"models": rows})
         return

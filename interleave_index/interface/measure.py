@@ -58,7 +58,8 @@ def measure_precisions(build: Callable[[str], Interface], dtype: str = "auto") -
 
 def measure_proposals(proposer: Proposer, checkpoint: str, device: str) -> Speed:
     """Photos a second of a maker of masks. Remembered."""
-    return _remembered(checkpoint, device, PLAIN, _photos_per_s(proposer.propose, drawn_pictures(BATCH, SIDE), SECONDS))
+    photos = drawn_pictures(1, SIDE)  # SAM asks hundreds of points of each
+    return _remembered(checkpoint, device, PLAIN, _photos_per_s(proposer.propose, photos, SECONDS))
 
 
 def _measured(

@@ -2,8 +2,7 @@
 
 `figures.json` holds the published tables as they are printed: each names its source, the benchmark and the figure of
 every column, and one row a system, null where nothing stands. Sources: the poster of FIND and the README of its
-repository, which differ by some tenths, the tables of the READ paper and repositories, and for composed retrieval those
-of SEARLE's paper as later papers quote them.
+repository, which differ by some tenths, and the tables of the READ paper and repositories.
 
 Some places had to be read. Table 1 of the poster has grounding by text alone, table 2 with pictures between the words;
 the one grounding column of table 3 is near that of table 2 and is taken so. Retrieval of table 1 is by text, of table 2

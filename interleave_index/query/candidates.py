@@ -8,8 +8,8 @@ Choice in mode `auto`. What either path costs is counted in vectors that are loo
     ann     up to candidates * (1 + E) photos with their regions, behind the search of both indexes, often more
 
 so the exact path is taken when it looks at no more than `EXACT_VECTORS` (some milliseconds), when it looks at no more
-than the ann path would score anyway, and, up to `SELECTIVE_VECTORS`, when the filters leave so small a share that
-an approximate index would miss much of it.
+than the ann path would score anyway, and, up to `SELECTIVE_VECTORS`, under filters: what they leave may lie close
+together, where approximate scores tell little apart, and the compiled scan takes no longer.
 """
 
 from __future__ import annotations
@@ -35,7 +35,6 @@ Path = Literal["exact", "ann"]
 
 CANDIDATES_PER_HIT = 10
 EXACT_VECTORS = 40_000  # a scan of so many vectors takes no longer than the searches of the ann path
-SELECTIVE_SHARE = 0.02  # of the photos: fewer than that, and an inverted file probes mostly lists without any of them
 SELECTIVE_VECTORS = 400_000
 
 
@@ -75,7 +74,7 @@ def plan(mode: Mode, *, photos: int, regions: int, eligible: int, entities: int,
         return Plan(mode, count)
     vectors = eligible * (1 + regions / max(photos, 1))
     few = vectors <= EXACT_VECTORS or eligible <= count * (1 + entities)
-    selective = eligible <= SELECTIVE_SHARE * photos and vectors <= SELECTIVE_VECTORS
+    selective = eligible < photos and vectors <= SELECTIVE_VECTORS
     return Plan("exact" if few or selective else "ann", count)
 
 
@@ -209,13 +208,14 @@ def lists_of(
         indexes: of the space.
         query: as the score sees it; its negatives fetch nothing.
         allowed: (n,) photo ids, ascending; None is all.
-        count: photos on each list; fewer where there are no more, more of inverted lists.
+        count: photos on each list; fewer where there are no more, more of inverted lists. Those of images are followed
+            further, for most of a query of photos is decided there, and a photo has one row only.
         exact_count: the same of indexes without inverted lists, which take no longer for more; None is `count`.
     """
     entities, depth = query.entities, count if exact_count is None else exact_count
     near = np.concatenate([query.legend[None], entities.regions[entities.whole]])
     image, region = indexes.image, indexes.region
-    found = image.nearest_photos(near, depth if image.is_exact else count, allowed)
+    found = image.nearest_photos(near, depth if image.is_exact else 5 * count // 2, allowed)
     if len(entities):
         found += region.nearest_photos(entities.regions, depth if region.is_exact else count, allowed)
     return found

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from ..records import Floats
 from ..records.texts import TextHit, TextMatch
 from ..storage.words import SOURCES, Source
-from .words import NO_LIMIT, NONE, AskedWords, Held, Occurrences, in_photos, required_photos, told_by
+from .words import NO_LIMIT, NONE, AskedWords, Held, Occurrences, among, in_photos, required_photos, told_by
 
 if TYPE_CHECKING:
     from ..storage.indexes import SpaceIndexes
@@ -75,8 +75,10 @@ class PhotoTexts:
         links, index = self.store.texts.links(), self.indexes.text
         found, others = [NONE], 0.0
         # What is not allowed is left out before the best are chosen, lest it take all their places.
-        passage_ids = links.with_photos if allowed is None else np.unique(links.pairs_of(allowed)[0])
-        if index.rows and len(passage_ids):
+        passage_ids = NONE
+        if index.rows:
+            passage_ids = links.with_photos if allowed is None else np.unique(links.pairs_of(allowed)[0])
+        if len(passage_ids):
             scoring = self.context.scoring
             legend, offset = scoring.passages
             chosen = None if len(passage_ids) >= index.rows else passage_ids
@@ -86,13 +88,13 @@ class PhotoTexts:
             others += scoring.nat * PASSAGE_NATS * max(0.0, beyond)
         holding = self._occurrences.ids
         if allowed is not None:
-            holding = np.intersect1d(holding, allowed, assume_unique=True)
+            holding = among(holding, allowed)
         by_words = self._by_words(holding)
         order = np.argsort(-by_words, kind="stable")
         found.append(holding[order[:count]])
         others += float(by_words[order[count]]) if len(order) > count else 0.0
         photos = np.unique(np.concatenate(found))
-        return photos if allowed is None else np.intersect1d(photos, allowed), others
+        return photos if allowed is None else among(photos, allowed), others
 
     def added(self, photo_ids: Ids) -> tuple[Floats, Ids]:
         """What texts add to the scores of these photos (any order), and the passage that counted most for each.

@@ -19,7 +19,6 @@ from .rows import Ids
 from .segment import Near, Segment, Selection
 from .vectors import Halves
 
-KEPT_FROM = 5000  # photos; what a larger filter chooses is kept for the next query
 NONE = np.empty(0, np.int64)
 
 
@@ -141,12 +140,15 @@ class VectorIndex:
         return [_joined(lists, most) for lists in zip(*found, strict=True)]
 
     def _chosen(self, allowed: Ids | None) -> list[Selection]:
-        """The allowed and living rows of each segment."""
+        """The allowed and living rows of each segment; what a filter chooses is kept for the next query.
+
+        A filter's ids come from the store, which keeps them and lets nobody write to them; candidates are never kept.
+        """
         kept = self._last
         if kept is not None and kept[0] is allowed:
             return kept[1]
         made = [segment.select(allowed, dead) for segment, dead in self._segments]
-        if allowed is None or len(allowed) >= KEPT_FROM:
+        if allowed is None or not allowed.flags.writeable:
             self._last = (allowed, made)
         return made
 

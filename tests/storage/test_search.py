@@ -405,3 +405,19 @@ def test_photos_that_came_are_added_to_the_files_and_what_went_or_changed_makes_
     spoilt[len(spoilt) // 2] ^= 1
     file.write_bytes(spoilt)
     folded(703)
+
+
+def test_what_a_filter_chooses_is_kept_for_the_next_query_whatever_candidates_are_scored_between(library: Any) -> None:
+    library.add("a", "b", "c", "d")
+    library.store.optimize(library.space)
+    index = library.store.indexes(library.space).region
+    chosen: list[int] = []
+    segment = index.generation[0]
+    select = segment.select
+    segment.select = lambda allowed, dead: chosen.append(len(allowed)) or select(allowed, dead)
+    kept = np.array([1, 2, 4])
+    kept.setflags(write=False)
+    for _ in range(2):
+        assert index.best(library.vectors(1), kept)[0].tolist() == [1, 2, 4]
+        assert index.best(library.vectors(1), np.array([2, 4]))[0].tolist() == [2, 4]
+    assert chosen == [3, 2, 2]

@@ -74,7 +74,7 @@ def seem(family_home: Path, version: str) -> SeemModel:
 # --- files -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", list(PRESETS))
+@pytest.mark.parametrize("name", [name for name in PRESETS if not name.endswith(("v0", "demo"))])
 def test_sizes_are_read_off_a_state_dict_of_full_size(name: str):
     with torch.device("meta"):
         state: dict[str, Tensor] = FamilyNetwork(PRESETS[name]).state_dict()

@@ -85,7 +85,7 @@ class Images(_Alone):
         recipe = Recipe(str(scratch / "thumbnails"), MAX_PIXELS, long_side=100, thumbnail_side=64)
         reply, rgb = work(Task(0, str(file)), recipe)
         shutil.rmtree(recipe.thumbnails, ignore_errors=True)
-        check_text(read_text(content).passages)
+        check_text(read_text(content, max_pixels=MAX_PIXELS).passages)
         if reply.reason is not None:
             demand(reply.reason in ("ImageUnreadable", "ImageTooLarge"), reply.reason)
             demand(not ACCIDENT.match(reply.detail or ""), reply.detail)

@@ -40,7 +40,6 @@ class Checkpoints:
         import torch
         from safetensors.torch import save_file
 
-        from interleave_index.interface.find_mini import WEIGHTS
         from tests.interface import tiny_read
         from tests.interface.published import published_toys
         from tests.interface.xdecoder import family_toys
@@ -60,7 +59,7 @@ class Checkpoints:
         (shared / "family" / "clip").rename(shared / "words")
         tiny.save(shared / PAIR, "clip")
         tiny_read.make(shared / READ)  # type: ignore[no-untyped-call]
-        shutil.copytree(WEIGHTS, shared / MINI)
+        _save_find_mini(shared / MINI)
 
     def case(self, random: Random) -> tuple[str, bytes]:
         """A broken file of a model; its name is its path below the folder of all models."""
@@ -128,6 +127,40 @@ class Checkpoints:
             interface = registry.load(str(folder), device="cpu", proposals="none")
             if isinstance(interface, ReadInterface):
                 _ = interface.model  # which is read when it is first asked for
+
+
+def _save_find_mini(folder: Path) -> None:
+    """A find-mini of small widths with random weights."""
+    import numpy as np
+    import torch
+
+    from interleave_index.interface.calibration import Calibration
+    from interleave_index.interface.find_mini.bundle import save_bundle
+    from interleave_index.interface.find_mini.caption_expansion import Vocabulary
+    from interleave_index.interface.find_mini.model import MiniConfig, MiniModel
+    from interleave_index.models.text.tower import train_tokenizer
+
+    inner = {"width": 32, "heads": 4, "ffn": 32, "layers": 3}
+    config = MiniConfig(
+        side=64,
+        vision={"widths": [32] * 4, "depths": [1] * 4, **inner},
+        text=inner,
+        interface={
+            **inner,
+            "features": 32,
+            "width": 64,
+            "object_queries": 6,
+            "text_width": 32,
+            "memories": 4,
+            "towers": 64,
+            "seeds": 4,
+        },
+    )
+    torch.manual_seed(0)
+    model = MiniModel(config, train_tokenizer(["a red square on white"], size=50))
+    banks = {name: np.ones((4, 32), np.float32) for name in ("captions", "phrases", "pictures", "regions")}
+    facts = {"name": "tiny", "class_names": ["square"], "trained_on": []}
+    save_bundle(folder, model, Calibration.of_banks(banks), facts, Vocabulary(("red",), torch.ones(1, 32)), None)
 
 
 def broken_safetensors(data: bytes, random: Random) -> bytes:

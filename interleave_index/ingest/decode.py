@@ -111,18 +111,20 @@ def decode(source: Path | str | bytes, *, max_pixels: int = MAX_PIXELS, long_sid
         raise ImageUnreadable(f"{kind} data is damaged or cut off: {words[:200]}") from trouble
 
 
-def read_text(data: bytes) -> SourceText:
+def read_text(data: bytes, *, max_pixels: int = MAX_PIXELS) -> SourceText:
     """What is written inside a picture file, without decoding its pixels where that can be helped.
 
-    A file that cannot be opened says nothing.
+    A file that cannot be opened, or has more than `max_pixels`, says nothing.
     """
     try:
         kind = _kind(data)
         if kind == "RAW":
             preview = largest_preview(data)
             return _written(_open("JPEG", data[preview.start :])) if preview else SourceText("embedded")
+        _check_announced(kind, data, max_pixels)
         parts = split_png(data) if kind == "PNG" else PngParts(data)
         image = _open(kind, parts.data)
+        _check_pixels(image.size, max_pixels)  # Pillow decodes a PNG to look for EXIF behind its pixels
         _add_to_info(image, kind, data, parts)
         return _written(image)
     except Exception:  # decoders raise anything on damaged data; the photo itself was read before
@@ -212,10 +214,7 @@ def _kind(head: bytes) -> str:
 def _decode(kind: str, data: bytes, max_pixels: int, long_side: int | None) -> Decoded:
     if kind == "RAW":
         return _decode_raw(data, max_pixels, long_side)
-    announced = {"WEBP": _webp_size, "JXL": jxl_size}.get(kind)
-    size = announced(data) if announced else None
-    if size is not None:  # these decoders take memory for all pixels as soon as the file is opened
-        _check_pixels(size, max_pixels)
+    _check_announced(kind, data, max_pixels)
     parts = split_png(data) if kind == "PNG" else PngParts(data)
     try:
         image = _open(kind, parts.data)
@@ -384,6 +383,14 @@ def _check_pixels(size: tuple[int, int], max_pixels: int) -> None:
             f"picture has {width} x {height} = {width * height} pixels, expected at most {max_pixels}; "
             "raise ingest.max_pixels to take it"
         )
+
+
+def _check_announced(kind: str, data: bytes, max_pixels: int) -> None:
+    """`_check_pixels` for decoders that take memory for all pixels as soon as the file is opened."""
+    announced = {"WEBP": _webp_size, "JXL": jxl_size}.get(kind)
+    size = announced(data) if announced else None
+    if size is not None:
+        _check_pixels(size, max_pixels)
 
 
 def _open(kind: str, data: bytes) -> Any:

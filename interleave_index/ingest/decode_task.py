@@ -122,7 +122,7 @@ def work(task: Task, recipe: Recipe) -> tuple[Reply, RGB | None]:
         data = read_file(task.path)
         clock.lap("read")
         if task.text:
-            return Reply(**known, text=read_text(data)), None
+            return Reply(**known, text=read_text(data, max_pixels=recipe.max_pixels)), None
         if recipe.bare:
             decoded = decode(data, max_pixels=recipe.max_pixels, long_side=recipe.long_side)
             clock.lap("decode")

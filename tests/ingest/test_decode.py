@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, PngImagePlugin
 
 from interleave_index.errors import ImageTooLarge, ImageUnreadable, InputError, ShapeError
-from interleave_index.ingest.decode import decode, load_picture
+from interleave_index.ingest.decode import decode, load_picture, read_text
 from interleave_index.ingest.sniff import sniff
 from interleave_index.ingest.tiff import read_tiff
 
@@ -241,6 +241,19 @@ def test_a_tiff_whose_samples_are_fewer_than_its_size_is_damaged(pictures):
     bits = data.rfind(struct.pack("<HHH", 8, 8, 8))  # of each sample
     with pytest.raises(ImageUnreadable, match=r"unpacks to .* its size is 64 x 48"):
         decode(data[:bits] + struct.pack("<HHH", 1, 0, 18661) + data[bits + 6 :])
+
+
+def test_texts_are_looked_for_in_no_picture_that_is_too_large(pictures, monkeypatch):
+    """Pillow decodes a PNG to look for EXIF behind its pixels."""
+    exif = Image.Exif()
+    exif[0x010E] = "A lake"
+    data = pictures.encoded(pictures.smooth(), "PNG", exif=exif)
+    assert read_text(data, max_pixels=64 * 48).passages
+    decoded = []
+    monkeypatch.setattr(PngImagePlugin.PngImageFile, "load", lambda image: decoded.append(image.size))
+    bare = pictures.encoded(pictures.smooth(), "PNG")
+    assert not read_text(bare, max_pixels=64 * 48).passages and decoded == [(64, 48)]
+    assert not read_text(bare, max_pixels=64 * 48 - 1).passages and decoded == [(64, 48)]
 
 
 @pytest.mark.parametrize(("values", "words"), [(1, "colours of kind 999"), (0, r"colours of kind \(\)")])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -87,11 +86,6 @@ def imported(home: Path, name: str, sizes: FamilySizes) -> Path:
     (found.folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
     prepare(found.folder, ["a dog", "a red disc"], drawn_pictures(2))
     return found.folder
-
-
-def other_version(sizes: FamilySizes, version: Version) -> FamilySizes:
-    """The same tensors, read as another version."""
-    return replace(sizes, interface=replace(sizes.interface, version=version))
 
 
 def unpadded(tokens: Tensor) -> TextTokens:

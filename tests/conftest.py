@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from interleave_index.service import Index
 
 SIZE = (96, 128)  # height, width
-# Modules whose tests run on both databases by default: those where SQL differs. `--every-database` runs all that can.
+# Modules whose tests run on both databases by default: those where SQL differs. Of other modules those do that are
+# marked `both_databases`; `--every-database` runs all that can.
 ON_BOTH = (
     "storage/test_filters.py",
     "storage/test_texts.py",
@@ -36,9 +37,7 @@ ON_BOTH = (
     "storage/test_writes.py",
     "ingest/test_missing.py",
     "ingest/test_pipeline.py",
-    "test_service.py",
     "test_tending.py",
-    "test_texts.py",
 )
 NO_SERVER = "no server of PostgreSQL is installed (Debian: apt install postgresql), or no psycopg"
 
@@ -155,7 +154,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "database" not in metafunc.fixturenames:
         return
     file = metafunc.definition.path.relative_to(Path(__file__).parent).as_posix()
-    both = file in ON_BOTH or metafunc.config.getoption("--every-database")
+    marked = metafunc.definition.get_closest_marker("both_databases") is not None
+    both = marked or file in ON_BOTH or metafunc.config.getoption("--every-database")
     only_sqlite = metafunc.definition.get_closest_marker("sqlite") is not None
     kinds = ["sqlite", "postgresql"] if both and not only_sqlite else ["sqlite"]
     metafunc.parametrize("database", kinds, indirect=True)

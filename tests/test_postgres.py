@@ -113,8 +113,9 @@ def test_a_folder_belongs_to_one_catalog(url, opened, toy_index, tmp_path):
     opened(url(), create=True)
     with pytest.raises(ConfigError, match="belongs to the catalog"):
         Store.open(url("index", "b"), create=True)
-    with pytest.raises(ConfigError, match="name the URL of that database"):
-        Store.open(tmp_path / "index", create=True)
+    for create in (True, False):
+        with pytest.raises(ConfigError, match="name the URL of that database"):
+            Store.open(tmp_path / "index", create=create)
     toy_index.close()
     with pytest.raises(ConfigError, match="is an index of its own"):
         Store.open(url("photos.index", "c"), create=True)
@@ -253,7 +254,7 @@ def sound(index: Index, folders: tuple[Path, ...]) -> None:
     assert (status["encodings"], status["texts"]["documents"]) == (48, 96) and failing(index) == []
 
 
-@pytest.mark.parametrize("seconds", [0.2, 0.8])
+@pytest.mark.parametrize("seconds", [0.5, *(pytest.param(s, marks=pytest.mark.slow) for s in (0.1, 1.0))])
 def test_two_processes_write_one_catalog_and_one_is_killed(url, opened, trees, seconds):
     x, y, z = trees
     opened(url("one"), create=True).close()

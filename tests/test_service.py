@@ -43,6 +43,7 @@ def id_of(index, photo):
 # --- asking ----------------------------------------------------------------------------------
 
 
+@pytest.mark.both_databases
 def test_asking_for_the_red_disc_returns_its_own_pixels(drawn_photos, toy_index):
     hit = toy_index.search(Query.parse("[red disc]"), top_k=1)[0]
     assert hit.photo.path == drawn_photos.red_disc.path
@@ -192,6 +193,7 @@ def test_what_is_forgotten_by_path_or_id_is_found_no_more(drawn_photos, toy_inde
     assert Path(drawn_photos.red_disc.path).exists()
 
 
+@pytest.mark.both_databases
 def test_forgetting_a_folder_forgets_every_photo_below_it(drawn_photos, toy_index):
     assert toy_index.forget([drawn_photos.folder]) == 6
     assert toy_index.status()["photos"] == 0
@@ -204,6 +206,7 @@ def test_forgetting_something_unknown_changes_nothing(drawn_photos, toy_index, t
     assert toy_index.status()["photos"] == 6
 
 
+@pytest.mark.both_databases
 def test_after_optimize_the_answers_are_the_same(toy_index):
     before = toy_index.search("[red]", 6).to_json()["hits"]
     toy_index.optimize()

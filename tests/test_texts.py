@@ -61,6 +61,7 @@ def stems(answer: Any) -> list[str]:
     return [Path(hit.photo.path).stem for hit in answer]
 
 
+@pytest.mark.both_databases
 def test_a_page_is_cut_into_passages_that_show_its_pictures(folder, open_index):
     (folder / "page.md").write_text(
         f"# Shapes\n\nA round thing ![]({RED}.png) here.\n\nAnd a square. ![]({GREEN}.png)\n"
@@ -108,6 +109,7 @@ def test_the_passage_that_holds_a_name_is_shown_where_a_name_was_asked_for(folde
     assert hit.text.passage.text == "the wall of Ilse"
 
 
+@pytest.mark.both_databases
 def test_numbers_in_file_names_find_their_photos(folder, open_index):
     (folder / f"{YELLOW}.png").rename(folder / "IMG_2043.png")
     index = open_index()
@@ -116,6 +118,7 @@ def test_numbers_in_file_names_find_their_photos(folder, open_index):
     assert stems(answer)[0] == "IMG_2043" and answer[0].text.words[-1] == "2043" and answer[0].text.passage is None
 
 
+@pytest.mark.both_databases
 def test_words_are_found_however_their_accents_are_spelt(folder, open_index):
     two_characters, one_character = "Fe\N{COMBINING CIRCUMFLEX ACCENT}te", "F\N{LATIN SMALL LETTER E WITH CIRCUMFLEX}te"
     (folder / f"{PURPLE}.txt").write_text(f"{two_characters} at the lake", "utf-8")
@@ -159,6 +162,7 @@ def by_name(index: Index, query: str) -> dict[str, float]:
     return {Path(str(hit.photo.path)).stem: hit.score for hit in index.search(query, 6)}
 
 
+@pytest.mark.both_databases
 def test_both_paths_agree_when_texts_take_part(folder, open_index):
     (folder / f"{YELLOW}.txt").write_text("a green kite of Ilse")
     (folder / "page.md").write_text(f"Green grass. ![]({GREEN}.png) ![]({RED}.png)")
@@ -236,6 +240,7 @@ def test_a_part_of_a_picture_finds_the_passage_that_shows_the_same_thing(folder,
             assert passages(index, f"[photo:{shown.photos[0]}]")[0].id == shown.id, name
 
 
+@pytest.mark.both_databases
 def test_filters_let_through_the_passages_of_photos_that_pass(folder, open_index):
     (folder / "deep").mkdir()
     (folder / f"{RED}.png").rename(folder / "deep" / f"{RED}.png")
@@ -282,6 +287,7 @@ def test_passages_may_be_wanted_of_some_kinds_of_sources_only(folder, open_index
         found("pdf")
 
 
+@pytest.mark.both_databases
 def test_moves_edits_and_deletions_are_followed(folder, open_index):
     page = folder / "page.md"
     page.write_text(f"One. ![]({RED}.png)\n\n# Two\n\nSecond.")
@@ -357,6 +363,7 @@ def test_what_is_written_in_a_photo_is_read_also_where_it_was_taken_in_before(fo
     assert stems(index.search("Visby"))[0] == RED
 
 
+@pytest.mark.both_databases
 def test_forgotten_texts_stay_out(folder, open_index):
     (folder / "page.md").write_text("a page")
     index = open_index()
@@ -453,6 +460,7 @@ def test_a_kill_during_the_ingest_of_texts_loses_and_doubles_nothing(folder, tmp
         assert len(texts) == len(set(texts)) == 800 and all(check.ok for check in index.verify())
 
 
+@pytest.mark.both_databases
 def test_vectors_of_texts_lie_in_a_file_after_an_ingest(folder, open_index):
     (folder / "a.md").write_text("a red page")
     index = open_index()

@@ -106,12 +106,16 @@ class Session:
         """See that there is an index, or that one may be made; see `Store.open` for the errors."""
         with self._worded():
             there = self._catalog.is_there()
+        is_folder = self.folder.is_dir()
+        if is_folder:
+            self._catalog.check_folder()
         if not there and not create:
             place = self._catalog.shown
             named = place if place == self.name else "URL"
             raise IndexNotFound(f"no index in {place}; `interleave-index ingest FOLDER --index {named}` makes one")
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._catalog.check_folder()
+        if not is_folder:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._catalog.check_folder()
 
     def bring_up_to_date(self) -> None:
         """Make the tables of an empty catalog, or run the migrations that an older one lacks.

@@ -11,13 +11,14 @@ from typing import Annotated, Any, NamedTuple
 
 import typer
 
+from ..building import build_interface, build_marker
 from ..config import Config
 from ..errors import IndexNotFound, InputError
 from ..grammar import Query, is_mark
 from ..interface.protocol import Interface
 from ..paths import user_path
 from ..records import RGB, Answer, Hit, Photo
-from ..service import Index, build_interface, build_marker, ground_picture, load_picture
+from ..service import Index, ground_picture, load_picture
 from . import many, served, show
 from .heat import HeatMaps
 from .options import (
@@ -96,7 +97,7 @@ def search(
     folder: FolderOption = None,
     include_missing: MissingOption = False,
     exclude_self: SelfOption = False,
-    stacks: StacksOption = True,
+    stacks: StacksOption = None,
     like: LikeOption = None,
     unlike: UnlikeOption = None,
     rerank: RerankOption = None,
@@ -127,7 +128,9 @@ def search(
     as_json: JsonOption = False,
 ) -> None:
     """Rank photos, or texts, for a query of words and pictures. Shows what each bracketed part found."""
-    if bool(query) == bool(queries):
+    if query and queries:
+        raise typer.BadParameter("a query and --queries FILE were given, expected one of them", param_hint="QUERY")
+    if not query and not queries:
         raise typer.BadParameter("expected a query, or --queries FILE", param_hint="QUERY")
     filters = filters_of(after, before, camera, near, folder, include_missing)
     if as_json and (paths or null):
@@ -160,6 +163,7 @@ def search(
                 "--target": target is not Target.photos,
                 "--ground exact": ground is Depth.exact,
                 "--exclude-self": exclude_self,
+                "--stacks": bool(stacks),
                 "--like": bool(like),
                 "--unlike": bool(unlike),
                 "--rerank": bool(rerank),
@@ -180,7 +184,7 @@ def search(
         "target": target.value,
         "text_kinds": text_kinds,
         "exclude_self": exclude_self,
-        "stacks": stacks,
+        "stacks": stacks is not False,
         "rerank": rerank,
     }
     answer = None

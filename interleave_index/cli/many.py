@@ -12,22 +12,23 @@ from ..config import Config
 from ..errors import InputError, QueryError
 from ..grammar import Query
 from ..paths import user_path
+from ..regular import os_words
 from ..service import Index
 from . import show
 
 
 def read_queries(file: Path) -> list[Query]:
-    """The queries of a UTF-8 file, one a line; empty lines are left out. ``-`` is standard input.
+    """The queries of a UTF-8 file, one a line; empty lines and a byte order mark are left out. ``-`` is standard input.
 
     Raises:
         InputError: the file cannot be read, holds no query, or one that does not parse.
     """
     try:
-        text = sys.stdin.read() if str(file) == "-" else Path(user_path(file)).read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"queries in {file} cannot be read ({error}), expected a file of UTF-8, one query a line"
-        ) from error
+        text = sys.stdin.read() if str(file) == "-" else Path(user_path(file)).read_text("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"queries in {file} are no UTF-8 text, expected one query a line") from error
+    except OSError as error:
+        raise InputError(f"queries in {file} cannot be read: {os_words(error)}") from error
     queries = []
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip():

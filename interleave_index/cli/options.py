@@ -14,13 +14,14 @@ from typing import Annotated, Any, Literal
 import typer
 from typer.core import TyperCommand
 
+from ..building import expand_set
 from ..config import CONFIG_VARIABLE, Config, kept_config, named_index
 from ..dates import moment
 from ..errors import InputError
 from ..paths import user_path
 from ..records import Filters
 from ..records.texts import TEXT_KINDS
-from ..service import Index, expand_set
+from ..service import Index
 
 PLACE = ("LAT", "LON", "KM")
 IndexOption = Annotated[
@@ -105,7 +106,8 @@ UnlikeOption = Annotated[
     typer.Option("--unlike", metavar="ID", help="A photo that is wrong: the query moves away; may be repeated."),
 ]
 StacksOption = Annotated[
-    bool, typer.Option("--stacks/--no-stacks", help="Fold photos that look the same into the best of them.")
+    bool | None,
+    typer.Option("--stacks/--no-stacks", help="Fold photos that look the same into the best of them, the default."),
 ]
 TargetOption = Annotated[
     Target, typer.Option("--target", "-t", help="Rank photos, the passages of texts beside them, or both.")

@@ -361,7 +361,7 @@ def test_verify_measures_recall_where_it_is_asked_for(run, index):
 
 def test_search_answers_the_queries_of_a_file_in_their_order(run, index, tmp_path, monkeypatch):
     file = tmp_path / "queries.txt"
-    file.write_text("[red disc]\n\n  [blue]  \n", "utf-8")
+    file.write_text("[red disc]\n\n  [blue]  \n", "utf-8-sig")  # with a byte order mark, as editors write it
     status, out, _ = run("search", "--queries", file, "--json", "-k", 2)
     answers = [json.loads(line) for line in out.splitlines()]
     assert status == 0 and [answer["query"] for answer in answers] == ["[red disc]", "[blue]"]
@@ -380,16 +380,18 @@ def test_search_answers_the_queries_of_a_file_in_their_order(run, index, tmp_pat
         (("--queries", "FILE", "[red]"), "[red]", 2, "--queries"),
         ((), "", 2, "expected a query"),
         (("--queries", "FILE", "--exclude-self"), "[red]", 2, "--exclude-self"),
+        (("--queries", "FILE", "--stacks"), "[red]", 2, "--stacks"),
         (("--queries", "FILE", "--ground", "exact"), "[red]", 2, "--ground exact"),
         (("--queries", "FILE"), "\n", 1, "holds no query"),
         (("--queries", "FILE"), "[red]\n[blue", 1, "line 2"),
-        (("--queries", "NONE"), "", 1, "cannot be read"),
+        (("--queries", "NONE"), "", 1, "cannot be read: no such file"),
+        (("--queries", "FOLDER"), "", 1, "cannot be read: is a directory"),
     ],
 )
 def test_queries_of_a_file_that_cannot_be_answered_are_said_in_a_line(run, index, tmp_path, words, text, status, said):
     file = tmp_path / "queries.txt"
     file.write_text(text, "utf-8")
-    places = {"FILE": file, "NONE": tmp_path / "none.txt"}
+    places = {"FILE": file, "NONE": tmp_path / "none.txt", "FOLDER": tmp_path}
     got, _, err = run("search", *(places.get(word, word) for word in words))
     assert got == status and said in err and "Traceback" not in err
 

@@ -22,12 +22,12 @@ from typing import Any
 import numpy as np
 
 from interleave_index import Config, Index
+from interleave_index.building import build_interface
 from interleave_index.evaluation.packs import read_pack
 from interleave_index.geometry import encode_rle, unit
 from interleave_index.ingest.text.phrases import noun_phrases
 from interleave_index.records import PhotoFacts, ResolvedPart
 from interleave_index.records.texts import PassageText, SourceText
-from interleave_index.service import build_interface
 from interleave_index.storage.text_rows import DocumentWrite, PassageVectors
 
 PASSAGES_A_PAGE = 20

@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Literal
 
 from . import __version__
+from .building import build_interface
 from .config import Config, index_folder, shown_index
 from .errors import ConfigError, IndexNotFound, InterleaveError
-from .service import Index, build_interface
+from .service import Index
 
 PACKAGES = ("numpy", "torch", "sqlalchemy", "pillow", "typer")  # without which nothing runs
 EXTRAS = {  # by what a package of them is for

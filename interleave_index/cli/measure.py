@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ..service import build_interface
+from ..building import build_interface
 from . import benchmarks, composed, making, show
 from .measuring import PACK, app, files_of_index
 from .options import (

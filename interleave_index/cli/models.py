@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..building import build_interface
 from ..config import Config
 from ..errors import InterleaveError
 from ..export.table import plain_table
-from ..service import build_interface
 from . import published, show
 from .options import ConfigOption, IndexOption, JsonOption, OfflineOption, settings, understanding_paths
 from .sets import pull_set

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..building import build_segmenter
 from ..config import Config
 from ..errors import IndexNotFound
-from ..service import Index, build_segmenter, load_picture
+from ..service import Index, load_picture
 from ..wording import number_of
 from . import show
 from .options import (

@@ -8,11 +8,12 @@ from typing import Any, cast
 
 from starlette.requests import Request
 
+from ..building import build_interface
 from ..config import Config
 from ..grammar import Query
 from ..interface.protocol import Interface
 from ..records import RGB
-from ..service import Index, build_interface
+from ..service import Index
 from .archives import Downloads
 from .examples import Examples, examples_of
 from .gate import Gate

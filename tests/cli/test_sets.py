@@ -10,11 +10,12 @@ import yaml
 
 pytest.importorskip("transformers")
 
+from interleave_index.building import expand_set
 from interleave_index.config import Config, kept_config
 from interleave_index.errors import ConfigError, ModelError, WeightsMissing
 from interleave_index.models.hub import local, sets
 from interleave_index.models.hub.take import take
-from interleave_index.service import Index, expand_set
+from interleave_index.service import Index
 from tests.models import tiny, tiny_prompted
 
 ENCODER, GROUNDER = "someone/tiny-siglip", "else/tiny-owl"

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from ...building import build_interface
 from ...config import Config
 from ...errors import InputError
 from ...interface.registry import torch_device
 from ...paths import user_path
-from ...service import build_interface
 from .parts import part_subject
 from .subject import Subject, subjects_of
 

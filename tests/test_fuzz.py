@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import struct
 import zipfile
 from pathlib import Path
@@ -74,10 +75,20 @@ def test_a_damaged_config_is_refused_in_words(model, models, tmp_path):
     deep = b"[" * 100_000
     for content in (deep, json.dumps(config | {"architectures": 5, "model_type": None}).encode()):
         assert models.give(f"{model}/config.json", content, tmp_path) == "refused"
+    for layers in (5000, 10**40):
+        text = re.sub(r'("(?:num_hidden_layers|layers)": )\d+', rf"\g<1>{layers}", json.dumps(config))
+        assert models.give(f"{model}/config.json", text.encode(), tmp_path) == "refused"
     for key in ("hidden_size", "interface", "backbone", "text_config", "decoder"):
         if key in sizes:
             broken = json.dumps(config | {"sizes": sizes | {key: None}} | {key: None}).encode()
             assert models.give(f"{model}/config.json", broken, tmp_path) == "refused"
+
+
+def test_a_size_that_would_fill_the_memory_is_refused_before_it_does(models, tmp_path):
+    text = (models.shared / MINI / "config.json").read_text().replace('"width": 64', '"width": 64000000')
+    before = fuzz.memory_mark("VmHWM")
+    assert models.give(f"{MINI}/config.json", text.encode(), tmp_path) == "refused"
+    assert fuzz.memory_mark("VmHWM") - before < 100 << 20
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer
 from torch import Tensor
 
 from ...errors import WeightsMissing
@@ -87,7 +89,9 @@ def _read(folder: Path) -> Bundle:
     banks = {name: content.pop(f"bank.{name}").numpy() for name in ("captions", "pictures", "regions")}
     for name in UNUSED:
         content.pop(name, None)
-    model = MiniModel(MiniConfig(**config["sizes"]), load_tokenizer(folder / TOKENIZER))
+    sizes, tokenizer = MiniConfig(**config["sizes"]), load_tokenizer(folder / TOKENIZER)
+    _check_shapes(sizes, tokenizer, content, folder)
+    model = MiniModel(sizes, tokenizer)
     names = tuple(config.get(VOCABULARY, ()))
     vectors = content.pop(VOCABULARY, torch.zeros(0, model.interface.config.width))
     if len(names) != len(vectors):
@@ -104,6 +108,23 @@ def _read(folder: Path) -> Bundle:
     model.eval().requires_grad_(False)
     model.vision.channels_last()
     return Bundle(model, calibration, Vocabulary(names, vectors), scorer, config, fingerprint(folder))
+
+
+def _check_shapes(sizes: MiniConfig, tokenizer: Tokenizer, content: Mapping[str, Tensor], folder: Path) -> None:
+    """Refuse weights that do not fit, before a model of those sizes takes memory.
+
+    Raises:
+        WeightsMissing: a tensor of the model is missing or of another shape.
+    """
+    with torch.device("meta"):
+        expected = MiniModel(sizes, tokenizer).state_dict()
+    for name, value in expected.items():
+        found = tuple(content[name].shape) if name in content else None
+        if found != tuple(value.shape):
+            raise WeightsMissing(
+                f"{folder / WEIGHTS} does not fit the sizes in {CONFIG}: {name} "
+                f"{'is missing' if found is None else f'has shape {found}'}, expected {tuple(value.shape)}"
+            )
 
 
 def _scorer_weights(weights: Tensor) -> Tensor:

@@ -28,6 +28,8 @@ RECORD, CONFIG = "pulled.json", "config.json"
 WEIGHTS = ("model.safetensors", "model-*-of-*.safetensors")
 FASTER, ALIKE = 1.3, 0.999  # from which on another precision is worth it, see `measured_dtype`
 PICKLED = ("pytorch_model.bin", "pytorch_model-*-of-*.bin")  # read without unpickling anything but tensors
+MOST_LAYERS = 1000  # of any part of a network
+_LAYERS = re.compile(r"(layers?|depths?|blocks)$")  # keys of config.json that count them
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
@@ -125,6 +127,8 @@ def read_config(folder: Path, *, kind: str | None = None, form: int | None = Non
         config = json.loads(file.read_text(encoding="utf-8"))
         if not isinstance(config, dict):
             raise ValueError("it is no JSON object")
+        if (deep := _layers_beyond(config)) is not None:
+            raise ValueError(f"it names {deep}, expected at most {MOST_LAYERS}")
     except (OSError, ValueError, RecursionError) as error:
         state = "is damaged" if file.is_file() else "holds no model"
         raise WeightsMissing(f"{folder} {state}: {CONFIG} cannot be read ({error}); get the model again") from error
@@ -132,6 +136,16 @@ def read_config(folder: Path, *, kind: str | None = None, form: int | None = Non
         if wanted is not None and config.get(key) != wanted:
             raise WeightsMissing(f"{file} is of {key} {config.get(key)!r}, expected {wanted!r}; make the model again")
     return config
+
+
+def _layers_beyond(value: object, key: str = "") -> str | None:
+    """Key and number of the first count of layers that no network has: it would be built for hours, and fill memory."""
+    if isinstance(value, dict | list):
+        inner = value.items() if isinstance(value, dict) else ((key, each) for each in value)
+        return next((found for name, each in inner if (found := _layers_beyond(each, str(name)))), None)
+    if isinstance(value, int | float) and value > MOST_LAYERS and _LAYERS.search(key):
+        return f"{key} {str(value)[:20]}"
+    return None
 
 
 @contextmanager

@@ -212,23 +212,28 @@ class Tally:
 def run(
     counts: dict[str, int], seed: int, keep: Path, note: Callable[[str], None], *, processes: int = 2
 ) -> dict[str, Any]:
-    """Do so many cases of each kind; gives counts by kind, and every fault with the file that it was."""
+    """Do so many cases of each kind; gives counts by kind, and every fault with the file that it was.
+
+    Ctrl-C ends it early, with what was done so far.
+    """
     rows: dict[str, Any] = {}
     faults: list[dict[str, Any]] = []
-    with tempfile.TemporaryDirectory(prefix="fuzz-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="fuzz-") as scratch, suppress(KeyboardInterrupt):
         for kind, count in counts.items():
             if not count:
                 continue
             prepare(kind, Path(scratch))
             tally = Tally()
-            for case, result in results(kind, count, seed, Path(scratch), min(processes, count)):
-                tally.add(result)
-                if result.outcome == "fault":
-                    faults.append(kept(case, result, keep))
-                    note(f"{kind}/{case.number}: {result.words}")
-                if tally.cases % 500 == 0:
-                    note(f"{kind}: {tally.cases} of {count}, {dict(tally.outcomes)}")
-            rows[kind] = tally.to_json()
+            try:
+                for case, result in results(kind, count, seed, Path(scratch), min(processes, count)):
+                    tally.add(result)
+                    if result.outcome == "fault":
+                        faults.append(kept(case, result, keep))
+                        note(f"{kind}/{case.number}: {result.words}")
+                    if tally.cases % 500 == 0:
+                        note(f"{kind}: {tally.cases} of {count}, {dict(tally.outcomes)}")
+            finally:
+                rows[kind] = tally.to_json()
     return {"seed": seed, "kinds": rows, "faults": faults}
 
 

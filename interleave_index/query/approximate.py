@@ -40,7 +40,7 @@ FIRST_DEPTH = 64  # of exact lists
 GROWTH = 4
 LIST_DEPTH = 4  # photos of inverted lists that are asked for, in multiples of k
 ROUGH_SHARE = 0.02  # of the eligible photos are scored in full after all were scored roughly
-FEWEST_ROUGH, MOST_ROUGH = 2_000, 10_000
+FEWEST_ROUGH, MOST_ROUGH = 4_000, 10_000
 IMAGES_EXACT = 8  # times as many get their exact image scores first
 
 

@@ -496,6 +496,8 @@ def load_reranker(name: str, *, device: str = "auto", dtype: str = "auto") -> Re
         WeightsMissing, ModelError, BackendMissing: it cannot be built.
     """
     model = find(name)
+    if not model.config:
+        raise WeightsMissing(f"models.reranker names {name}, which has no config.json, expected a model with files")
     named = model.config.get("architectures") or []
     build = next((RERANKERS[kind] for kind in named if kind in RERANKERS), None)
     if build is None:

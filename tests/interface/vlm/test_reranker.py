@@ -131,6 +131,8 @@ def test_what_is_no_reranker_is_refused_in_a_line(folder, tmp_path):
         load_reranker(str(tiny.save(tmp_path / "siglip", "siglip")))
     with pytest.raises(ModelError, match=r"has no word 'yes'"):
         load_reranker(str(tiny_vlm.save(tmp_path / "embedding", "qwen3_vl")))
+    with pytest.raises(WeightsMissing, match=r"which has no config\.json"):
+        load_reranker(str(tmp_path))
     with pytest.raises(WeightsMissing, match=r"models pull Qwen/Qwen3-VL-Reranker-2B"):
         load_reranker("Qwen/Qwen3-VL-Reranker-2B")
 

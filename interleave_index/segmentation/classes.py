@@ -110,9 +110,10 @@ def _of_json(text: str, path: Path | str) -> tuple[SegmentClass, ...]:
         content = json.loads(text)
         rows = content["categories"] if isinstance(content, dict) else content
         return tuple(_of_row(row, number) for number, row in enumerate(rows, 1))
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
+        why = f"no {error}" if isinstance(error, KeyError) else str(error)
         raise InputError(
-            f"classes {path} are not of the form of COCO's categories: {error!r}, expected objects with a name"
+            f"classes {path} are not of the form of COCO's categories: {why}, expected objects with a name"
         ) from error
 
 

@@ -82,3 +82,14 @@ def test_a_list_that_is_not_there_is_said(tmp_path):
         read_classes(tmp_path / "none.txt")
     with pytest.raises(InputError, match="cannot be read"):
         read_classes(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [('{"a": 1}', "no 'categories'"), ('[{"id": 1}]', "no 'name'"), ('[{"id": 1e999, "name": "cat"}]', "infinity")],
+)
+def test_json_that_is_no_categories_is_refused_in_words(tmp_path, text, said):
+    file = tmp_path / "classes.json"
+    file.write_text(text, "utf-8")
+    with pytest.raises(InputError, match=f"form of COCO's categories: .*{said}"):
+        read_classes(file)

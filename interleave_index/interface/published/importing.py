@@ -160,7 +160,7 @@ def take_in(
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
     try:
-        save_file({key: state[key].contiguous() for key in keys.network}, draft / WEIGHTS)
+        save_file(_apart({key: state[key] for key in keys.network}), draft / WEIGHTS)
         language_model = _language(draft, state, release, language)
         _write_config(draft, name, file, release, language_model)
         if folder.exists():  # an unfinished import of the same file: texts read so far stay
@@ -178,6 +178,17 @@ def take_in(
         "none" if language_model is None else "inside" if language_model["inside"] else "referred",
         keys.left_out,
     )
+
+
+def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors, each in memory of its own: safetensors keeps none that share theirs, as tied weights do."""
+    seen: set[int] = set()
+    apart = {}
+    for name, tensor in tensors.items():
+        memory = tensor.untyped_storage().data_ptr()
+        apart[name] = tensor.clone().contiguous() if memory in seen else tensor.contiguous()
+        seen.add(memory)
+    return apart
 
 
 def _unfinished(folder: Path, file: Path) -> bool:
@@ -214,7 +225,7 @@ def _language(draft: Path, state: Mapping[str, Tensor], release: Release, source
         return {"inside": False, "source": named, "checkpoint": _digest([*weights, place / TOKENIZER])}
     target = draft / LANGUAGE
     target.mkdir()
-    save_file({name: state[key].contiguous() for name, key in keys.language.items()}, target / WEIGHTS)
+    save_file(_apart({name: state[key] for name, key in keys.language.items()}), target / WEIGHTS)
     shutil.copyfile(place / TOKENIZER, target / TOKENIZER)
     if sizes.language == "llama":
         shutil.copyfile(_wanted(place, local.CONFIG, "the one of LLaMA-7B"), target / local.CONFIG)

@@ -178,6 +178,18 @@ def test_an_import_keeps_every_tensor_as_it_was(imported, state):
     assert imported.language == "referred" and imported.preset is None
 
 
+def test_a_file_in_which_two_tensors_share_memory_is_imported(state, tmp_path):
+    one, other = "backbone.norm0.weight", "backbone.norm0.bias"
+    tied = dict(state)
+    tied[other] = tied[one]
+    from safetensors.torch import load_file
+
+    torch.save(tied, tmp_path / "tied.pt")
+    found = import_checkpoint(tmp_path / "tied.pt", "tied", sides=(64, 96), home=tmp_path)
+    kept = load_file(found.folder / "model.safetensors")
+    assert torch.equal(kept[other], state[one]) and torch.equal(kept[one], state[one])
+
+
 def test_without_a_language_model_the_import_works_and_asking_says_what_to_do(state, home):
     torch.save(state, home / "mute.pt")
     found = import_checkpoint(home / "mute.pt", "mute", sides=(64, 96), home=home)

@@ -17,7 +17,7 @@ from .mutations import flipped, mutated, mutated_json
 
 FIND, XDECODER, PAIR, READ, MINI = "find-published", "xdecoder", "clip", "read", "find-mini"
 BROKEN = {  # files of each model that are broken, the more often named the more often
-    FIND: ("config.json", "config.json", "model.safetensors", "prepared.safetensors", "language.config.json"),
+    FIND: ("config.json", "config.json", "model.safetensors", "prepared.safetensors", "pulled.json"),
     XDECODER: ("config.json", "config.json", "model.safetensors", "prepared.safetensors", "language/model.safetensors"),
     PAIR: ("config.json", "config.json", "model.safetensors", "preprocessor_config.json", "tokenizer_config.json"),
     READ: ("config.json", "config.json", "model.safetensors", "tokenizer.json"),
@@ -71,8 +71,6 @@ class Checkpoints:
         return name, self._broken((self.shared / name), random)
 
     def _broken(self, file: Path, random: Random) -> bytes:
-        if not file.is_file():
-            return mutated(b'{"hidden_size": 48}', random)
         data = file.read_bytes()
         if file.suffix == ".json":
             return mutated_json(data.decode(), random)

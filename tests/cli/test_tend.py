@@ -72,7 +72,7 @@ def test_the_active_space_is_not_dropped(run, folder):
     status, _, refused = run("spaces", "--drop", "2", "--index", folder)
     assert status == 1 and "not in the catalog" in refused
     with Index.open(folder, interface=Named()) as index:
-        index.ingest(index.photo(1).path)
+        index.ingest(str(index.photo(1).path))
     status, _, asked = run("spaces", "--drop", "2", "--index", folder)
     assert status == 1 and "with the vectors of 1 photo? Nothing was done: give --yes" in asked
     assert run("spaces", "--drop", "2", "--yes", "--index", folder)[0] == 0

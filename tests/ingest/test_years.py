@@ -14,6 +14,7 @@ from PIL import Image
 
 from interleave_index import Config, Index
 from interleave_index.errors import InputError
+from interleave_index.ingest import decode
 from interleave_index.ingest.file_dates import date_beside, date_in_name
 from interleave_index.ingest.unmounted import AT_LEAST, why_unmounted
 from interleave_index.interface.toy import ToyInterface
@@ -132,7 +133,7 @@ def test_a_reread_takes_facts_anew_and_keeps_the_vectors(index, folder):
         '<x xmlns:e="http://ns.adobe.com/exif/1.0/" e:DateTimeOriginal="2010-02-03T04:05:06"/>'
     )
     assert index.ingest(folder).present == 2 and index.photo(number).taken_at is None
-    index.interface.encode_photos = None  # type: ignore[method-assign]  # would fail if it were asked
+    index.interface.encode_photos = None  # would fail if it were asked
     assert index.ingest(folder, reread=True).present == 2
     assert index.ids().tolist() == [number] and index.photo(number).taken_at == datetime(2010, 2, 3, 4, 5, 6)
     assert Path(copy).exists() and all(check.ok for check in index.verify())
@@ -154,10 +155,12 @@ def test_failures_are_tried_again_when_asked(index, folder, monkeypatch):
     (folder / "b.md").write_bytes(b"\xff\xfe\x00")
     first = index.ingest(folder)
     read: list[str] = []
-    from interleave_index.ingest import decode_task
 
-    real = decode_task.read_file
-    monkeypatch.setattr(decode_task, "read_file", lambda path: read.append(path) or real(path))
+    def noting(path):
+        read.append(path)
+        return decode.read_file(path)
+
+    monkeypatch.setattr("interleave_index.ingest.decode_task.read_file", noting)
     index.ingest(folder)
     assert read == []
     again = index.ingest(folder, retry=True)

@@ -414,7 +414,12 @@ def test_what_a_filter_chooses_is_kept_for_the_next_query_whatever_candidates_ar
     chosen: list[int] = []
     segment = index.generation[0]
     select = segment.select
-    segment.select = lambda allowed, dead: chosen.append(len(allowed)) or select(allowed, dead)
+
+    def noting(allowed: Any, dead: Any) -> Any:
+        chosen.append(len(allowed))
+        return select(allowed, dead)
+
+    segment.select = noting
     kept = np.array([1, 2, 4])
     kept.setflags(write=False)
     for _ in range(2):

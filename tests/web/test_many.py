@@ -71,9 +71,12 @@ def test_questions_that_come_together_are_one_batch_and_each_gets_its_own_answer
 def test_marks_go_to_the_model_itself_and_its_own_way_to_mask_them(shared, slow, drawn_photos, monkeypatch):
     photo, part = drawn_photos.red_disc.rgb, caption("a part")[0]
     asked = []
-    monkeypatch.setattr(
-        Slow, "interact", lambda self, *given: asked.append((threading.current_thread().name, given)) or ["mask"]
-    )
+
+    def interact(_self, *given):
+        asked.append((threading.current_thread().name, given))
+        return ["mask"]
+
+    monkeypatch.setattr(Slow, "interact", interact)
     assert shared.interact(photo, [part]) == ["mask"]
     assert asked == [("model", (photo, [part]))]
 

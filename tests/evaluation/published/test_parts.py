@@ -17,9 +17,10 @@ from interleave_index.evaluation.published import Run, Subject
 from interleave_index.evaluation.published.entity import Exemplar, InterleavedSentence
 from interleave_index.evaluation.published.karpathy import CaptionedPhoto
 from interleave_index.evaluation.published.opening import open_subjects
-from interleave_index.evaluation.published.parts import UniversalSubject, prompt_of_marks
+from interleave_index.evaluation.published.parts import UniversalSubject
 from interleave_index.evaluation.published.retrieval import karpathy
 from interleave_index.geometry import box_mask
+from interleave_index.grounding.marks import prompt_of_marks
 from interleave_index.interface.toy import ToyInterface
 from interleave_index.models.segmenters.detectors import GroundingDino
 from interleave_index.models.segmenters.sam import SamSegmenter

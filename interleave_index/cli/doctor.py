@@ -24,7 +24,7 @@ def doctor(
     ] = True,
     as_json: JsonOption = False,
 ) -> None:
-    """Look at packages, machine, model and index, and try ten photos. Changes nothing; status 1 on a problem."""
+    """Look whether packages, machine, model and index are sound. Changes nothing; status 1 on a problem."""
     place, effective = settings(index, config, models_interface=model, models_device=device, models_offline=offline)
     found: list[Finding] = []
     for finding in examine(place, effective, trial=trial):

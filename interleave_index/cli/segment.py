@@ -59,7 +59,7 @@ def segment(
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Segment photos into classes: panoptic PNGs, JSON of COCO's forms, painted photos. A stopped run goes on."""
+    """Segment photos into classes, as PNGs, JSON and painted photos. A stopped run goes on."""
     place, effective = settings(index, config, models_interface=model, models_device=device, models_dtype=dtype)
     from ..export.outputs import check_folder
     from ..export.segment_files import SegmentFolder, names_of, segment_files

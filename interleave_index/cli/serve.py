@@ -50,7 +50,7 @@ def serve(
     queue: Annotated[int, typer.Option(min=0, max=10_000, help="Requests that may wait; more are refused (429).")] = 64,
     upload_mb: Annotated[int, typer.Option(min=1, max=LARGEST_UPLOAD, help="Largest picture of a query, MiB.")] = 32,
 ) -> None:
-    """Open the page and the REST API, on this machine only by default. Ctrl-C ends it."""
+    """Open page and REST API, by default on this machine only. Ctrl-C ends it."""
     web = _room()
     folder, effective = settings(index, config, models_interface=model, models_device=device, models_offline=offline)
     roots = tuple(path.absolute() for path in root or ())

@@ -42,7 +42,7 @@ def repair(
     apply: Annotated[bool, typer.Option("--apply", help="Do it; else only say what would be done.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Mend what is lost or damaged: vectors, thumbnails, failed files. Says first what it would do."""
+    """Mend lost or damaged vectors, thumbnails and failed files. Says first what it would do."""
     with opened(index, config) as found:
         plan = found.repair_plan()
         if not apply:
@@ -129,7 +129,7 @@ def restore(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Make an index of a backup, in a folder that is new or empty, or in an empty database."""
+    """Make an index of a backup, in an empty folder or database."""
     from ..service import Index
     from ..storage.backup import restore_backup
 

@@ -207,8 +207,8 @@ def _carried(relevance: Floats, before: float, after: float) -> Floats:
 
     >>> _carried(np.array([0.1, 0.2, 0.6, 1.0], np.float32), 0.2, 0.5).round(2).tolist()
     [0.25, 0.5, 0.75, 1.0]
-    >>> _carried(np.array([0.9], np.float32), 1.0, 0.5).round(2).tolist()
-    [0.45]
+    >>> _carried(np.array([0.5], np.float32), 1.0, 0.5).tolist()
+    [0.25]
     """
     if before == after:
         return relevance

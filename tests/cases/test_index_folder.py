@@ -25,7 +25,16 @@ from interleave_index.storage.files import CHECKED_BYTES
 from interleave_index.storage.store import Store
 
 TEXTS = ("text_read", "passage_removal", "passage_encoding", "passage_photo", "passage", "document")
-LATER_TABLES = ("exclusion", "pixels", "checksum", "forgotten_pixels", *TEXTS, "passage_words", "photo_words")
+LATER_TABLES = (
+    "exclusion",
+    "pixels",
+    "checksum",
+    "forgotten_pixels",
+    *TEXTS,
+    "passage_words",
+    "photo_words",
+    "generation_folder",
+)
 
 
 @contextmanager

@@ -109,10 +109,15 @@ class Upkeep:
     ) -> list[Generation]:
         """See `Store.optimize`; `anew` makes files of the catalog alone."""
         with self._session.writer("optimize"):
-            before = None if anew else self._load(space_id)
+            before = None if anew or not self._has_files(space_id) else self._load(space_id)
             made = self.build(space_id, self.kinds(space_id) if kinds is None else kinds, progress, before)
             self.sweep()
         return made
+
+    def _has_files(self, space_id: int) -> bool:
+        """Whether there are files to fill further; where there are none, all vectors would be read into memory."""
+        with self._session.reading() as connection:
+            return bool(generations.live(connection, space_id))
 
     def kinds(self, space_id: int) -> tuple[Kind, ...]:
         """Kinds of files that this space wants: one for texts only where there are texts, or was a file."""

@@ -21,6 +21,7 @@ import sys
 import tempfile
 import threading
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -86,12 +87,14 @@ def _watch(index: Index, photos: Path, number: int) -> None:
 def noted(index: Index, started: float) -> dict[str, float]:
     """What is measured after a round."""
     gc.collect()
-    with open("/proc/self/statm", encoding="ascii") as file:
-        resident = int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    with open("/proc/self/status", encoding="ascii") as file:
+        memory = {name: rest for name, _, rest in (line.partition(":") for line in file)}
+    resident, anonymous = (int(memory[name].split()[0]) / 2**10 for name in ("VmRSS", "RssAnon"))
     files = [path for path in index.folder.rglob("*") if path.is_file()]
     return {
         "minutes": round((time.monotonic() - started) / 60, 2),
-        "memory_mib": round(resident / 2**20, 1),
+        "memory_mib": round(resident, 1),
+        "anonymous_mib": round(anonymous, 1),
         "handles": len(os.listdir("/proc/self/fd")),
         "threads": threading.active_count(),
         "index_mib": round(sum(path.stat().st_size for path in files) / 2**20, 2),
@@ -103,7 +106,7 @@ def slopes(rows: list[dict[str, float]]) -> dict[str, float]:
     """Growth an hour of each figure over the second half, by least squares."""
     late = rows[len(rows) // 2 :]
     hours = np.array([row["minutes"] for row in late]) / 60
-    names = ("memory_mib", "handles", "threads", "index_mib")
+    names = ("memory_mib", "anonymous_mib", "handles", "threads", "index_mib")
     if len(late) < 3:
         return dict.fromkeys(names, 0.0)
     return {name: round(float(np.polyfit(hours, [row[name] for row in late], 1)[0]), 2) for name in names}
@@ -129,27 +132,41 @@ def plot(rows: list[dict[str, float]], path: Path) -> None:
     picture.save(path)
 
 
+def soaked(model: str, minutes: float, journal: Path | None = None) -> list[dict[str, float]]:
+    """Round after round for so many minutes; gives what each left.
+
+    Args:
+        model: name of the interface.
+        journal: file that each round adds a line of JSON to, so that a run which is cut short leaves its figures.
+    """
+    rows: list[dict[str, float]] = []
+    config = Config().with_flags(models_interface=model, ingest_workers=1)
+    with tempfile.TemporaryDirectory(prefix="soak-") as scratch, ExitStack() as stack:
+        lines = stack.enter_context(journal.open("a", encoding="ascii")) if journal is not None else None
+        photos = Path(scratch) / "photos"
+        draw_library(photos / "first", 0, PHOTOS, 10)
+        index = stack.enter_context(Index.open(Path(scratch) / "index", config=config, create=True))
+        started = time.monotonic()
+        while time.monotonic() - started < 60 * minutes:
+            one_round(index, photos, len(rows))
+            rows.append(noted(index, started))
+            if lines is not None:
+                print(json.dumps(rows[-1]), file=lines, flush=True)
+            if len(rows) % 10 == 0:
+                print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
+    return rows
+
+
 def main() -> None:
     """See the head of this file."""
     parser = argparse.ArgumentParser(description="Everything that an index does, in turn, for hours.")
     parser.add_argument("--minutes", type=float, default=120)
     parser.add_argument("--model", default="find-mini")
     parser.add_argument("--plot", type=Path)
+    parser.add_argument("--rows", type=Path, help="A file to which each round adds a line of JSON.")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
-    rows: list[dict[str, float]] = []
-    with tempfile.TemporaryDirectory(prefix="soak-") as scratch:
-        photos = Path(scratch) / "photos"
-        draw_library(photos / "first", 0, PHOTOS, 10)
-        config = Config().with_flags(models_interface=given.model, ingest_workers=1)
-        with Index.open(Path(scratch) / "index", config=config, create=True) as index:
-            started, number = time.monotonic(), 0
-            while time.monotonic() - started < 60 * given.minutes:
-                one_round(index, photos, number)
-                rows.append(noted(index, started))
-                if number % 10 == 9:
-                    print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
-                number += 1
+    rows = soaked(given.model, given.minutes, given.rows)
     report = {"model": given.model, "rounds": len(rows), "an_hour": slopes(rows), "first": rows[0], "last": rows[-1]}
     if given.plot is not None:
         plot(rows, given.plot)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 LoadPicture: TypeAlias = Callable[[str | Path | RGB], RGB]
 
 CACHE_BYTES = 256 * 2**20
+CACHE_PHOTOS = 256  # small ones by the thousand would take the whole of it, though nobody asks for them again
 POINT_RADIUS = 0.01  # of the longer side: a point marks what a fingertip would
 SMALLEST_RADIUS = 1.5  # pixels
 ORIENTATION = 0x0112  # EXIF
@@ -32,10 +33,10 @@ ASPECT_TOLERANCE = 0.02  # of a mask whose size is not that of its picture
 
 
 class PixelCache:
-    """The photos last used by queries, decoded; keyed by content, bounded by bytes. Safe between threads."""
+    """The photos last used by queries, decoded; keyed by content, bounded by bytes and number. Safe between threads."""
 
-    def __init__(self, limit: int = CACHE_BYTES) -> None:
-        self._limit, self._held = limit, 0
+    def __init__(self, limit: int = CACHE_BYTES, most: int = CACHE_PHOTOS) -> None:
+        self._limit, self._most, self._held = limit, most, 0
         self._photos: OrderedDict[str, RGB] = OrderedDict()
         self._lock = Lock()
 
@@ -53,7 +54,7 @@ class PixelCache:
                 return
             self._photos[key] = photo
             self._held += photo.nbytes
-            while self._held > self._limit:
+            while self._held > self._limit or len(self._photos) > self._most:
                 self._held -= self._photos.popitem(last=False)[1].nbytes
 
 

@@ -201,6 +201,13 @@ def test_the_cache_drops_what_was_unused_for_longest():
     assert cache.get("large") is None and cache.get("a") is not None
 
 
+def test_the_cache_holds_no_more_photos_than_its_number_however_small_they_are():
+    cache = PixelCache(most=2)
+    for key in "abc":
+        cache.put(key, GREY)
+    assert [key for key in "abc" if cache.get(key) is not None] == ["b", "c"]
+
+
 def test_the_original_is_read_once(library, draw):
     photo = library.add("saved", draw(red=(40, 30, 20)), save=True)
     reads = []

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from interleave_index.errors import WeightsMissing
-from interleave_index.interface.registry import KINDS, describe, find, load, names
+from interleave_index.interface.kinds import KINDS
+from interleave_index.interface.registry import describe, find, load, names
 
 
 @pytest.fixture

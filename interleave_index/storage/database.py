@@ -284,7 +284,8 @@ class SqliteCatalog:
         except sqlite3.DatabaseError as error:
             said = str(error)
         if said != "ok":
-            raise IndexDamaged(f"catalog {source} cannot be copied: {said}; `interleave-index verify` says more")
+            report = " ".join(str(said).split())  # SQLite's has several lines
+            raise IndexDamaged(f"catalog {source} cannot be copied: {report}; `interleave-index verify` says more")
 
     def version(self) -> str:
         """Name and version of the database, and where it is, in words."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from sqlalchemy import Connection, and_, func, inspect, or_, select, text
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from ..errors import StorageError
 from ..records import REGIONS_PER_PHOTO, Floats
@@ -80,14 +80,15 @@ def _run(name: str, check: Callable[[], Outcome]) -> Check:
     try:
         return Check(name, *check())
     except (SQLAlchemyError, StorageError, OSError, ValueError, zlib.error) as error:
-        return Check(name, False, f"{type(error).__name__}: {error}")
+        said = error.orig if isinstance(error, DBAPIError) else error  # without the statement and links to a manual
+        return Check(name, False, f"{type(error).__name__}: {' '.join(str(said).split())}")
 
 
 def _database(connection: Connection) -> Outcome:
     if connection.dialect.name != "sqlite":
         return True, f"{connection.dialect.name} looks after itself"
     said = connection.execute(text("PRAGMA integrity_check(5)")).scalars().all()
-    return list(said) == ["ok"], "; ".join(map(str, said))
+    return list(said) == ["ok"], "; ".join(" ".join(str(line).split()) for line in said)  # one may have several lines
 
 
 def _count(connection: Connection, *tests: object) -> int:

@@ -33,6 +33,7 @@ from .regular import os_words, sha256_of
 if TYPE_CHECKING:
     from .ingest.tally import IngestProgress
     from .interface.protocol import Interface
+    from .query.library import OpenLibrary
     from .query.pixels import PixelCache
     from .query.rerank import RememberingReranker, SecondStage
     from .storage.backup import Backup
@@ -57,6 +58,7 @@ class Index:
     def __init__(self, store: Store, config: Config, interface: Interface | None = None) -> None:
         self._store, self._config, self._interface = store, config, interface
         self._pixels: PixelCache | None = None
+        self._library: OpenLibrary | None = None
         self._reranker: RememberingReranker | None = None
 
     @classmethod
@@ -284,6 +286,10 @@ class Index:
 
     # --- asking --------------------------------------------------------------------------------
 
+    def search_through(self, library: OpenLibrary | None) -> None:
+        """Let photos be searched in a library that holds their vectors elsewhere, as a cluster does; None: here."""
+        self._library = library
+
     def search(
         self,
         query: Query | str,
@@ -332,6 +338,7 @@ class Index:
             ConfigError, WeightsMissing, ModelError: photos are to be reranked, and the reranker cannot be had.
         """
         from .query.engine import search
+        from .query.library import OneMachine
         from .query.resolve import named_photos
         from .query.stacks import stacked
 
@@ -357,6 +364,7 @@ class Index:
                 liked=[int(photo_id) for photo_id in like],
                 unliked=[int(photo_id) for photo_id in unlike],
                 second_stage=second_stage,
+                library=self._library or OneMachine.of,
             )
 
         wanted = settings.top_k if top_k is None else top_k
@@ -392,6 +400,8 @@ class Index:
         """
         from .query.engine import search_many
 
+        if self._library is not None:  # parts of a cluster are asked one query at a time
+            return [self.search(query, top_k, filters=filters, ground=ground, mode=mode, rerank=0) for query in queries]
         return search_many(
             self._store,
             lambda: self.interface,

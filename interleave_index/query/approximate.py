@@ -59,13 +59,20 @@ class Beside(NamedTuple):
 
 
 def best_photos(
-    indexes: SpaceIndexes, query: ScoringQuery, allowed: Ids | None, top_k: int, most: int, beside: Beside
+    indexes: SpaceIndexes,
+    query: ScoringQuery,
+    allowed: Ids | None,
+    top_k: int,
+    most: int,
+    beside: Beside,
+    by_rough_scores: Callable[[], Ids] | None = None,
 ) -> tuple[Ids, Cosines]:
     """Photos among which the `top_k` best are, with their exact cosines.
 
     Args:
         allowed: (n,) photo ids, ascending; None is all.
         most: photos that are taken of each list at most.
+        by_rough_scores: gives what `roughly_best` gives, where that is found elsewhere.
     Returns:
         Photo ids, ascending, and their cosines.
     """
@@ -81,7 +88,7 @@ def best_photos(
         if not exact or depth == most:
             break
         depth = min(most, GROWTH * depth)
-    rough = roughly_best(indexes, query, allowed, top_k, beside)
+    rough = by_rough_scores() if by_rough_scores else roughly_best(indexes, query, allowed, top_k, beside)
     return every_cosine(indexes, query, np.union1d(taken, rough))
 
 
@@ -119,17 +126,44 @@ def _least(near: Near, ids: Ids, values: Floats) -> float:
 def roughly_best(indexes: SpaceIndexes, query: ScoringQuery, allowed: Ids | None, top_k: int, beside: Beside) -> Ids:
     """Photos that are the best by rough scores, ascending."""
     ids, images = image_cosines(indexes, query, allowed, rough=True)
-    count = min(max(FEWEST_ROUGH, round(ROUGH_SHARE * len(ids)), 10 * top_k), max(MOST_ROUGH, 2 * top_k))
+    count = rough_count(len(ids), top_k)
     if len(ids) <= count:
         return ids
+    return np.sort(_by_rough_scores(indexes, query, allowed, count, beside.added, ids, images)[0])
+
+
+def rough_count(photos: int, top_k: int) -> int:
+    """How many of so many photos are scored in full after rough scores."""
+    return min(max(FEWEST_ROUGH, round(ROUGH_SHARE * photos), 10 * top_k), max(MOST_ROUGH, 2 * top_k))
+
+
+def best_by_rough_scores(
+    indexes: SpaceIndexes, query: ScoringQuery, allowed: Ids | None, count: int, added: Callable[[Ids], Floats]
+) -> tuple[Ids, Floats]:
+    """The `count` best of the allowed photos by rough scores, and these scores."""
+    ids, images = image_cosines(indexes, query, allowed, rough=True)
+    return _by_rough_scores(indexes, query, allowed, count, added, ids, images)
+
+
+def _by_rough_scores(
+    indexes: SpaceIndexes,
+    query: ScoringQuery,
+    allowed: Ids | None,
+    count: int,
+    added: Callable[[Ids], Floats],
+    ids: Ids,
+    images: Floats,
+) -> tuple[Ids, Floats]:
+    """See above; `ids` and `images` are the rough image scores of the allowed photos."""
     regions = region_cosines(indexes, query, ids, allowed, rough=True)
-    added = beside.added(ids)
-    scores = totals(joined_cosines(query, images, regions), query)[0] + added
+    of_texts = added(ids)
+    scores = totals(joined_cosines(query, images, regions), query)[0] + of_texts
     if not indexes.image.is_exact:
         kept = np.flatnonzero(scores >= _about_largest(scores, IMAGES_EXACT * count))
         ids, images = image_cosines(indexes, query, ids[kept])
-        scores = totals(joined_cosines(query, images, regions[kept]), query)[0] + added[kept]
-    return np.sort(ids[leading(scores, count)])
+        scores = totals(joined_cosines(query, images, regions[kept]), query)[0] + of_texts[kept]
+    best = leading(scores, count)
+    return ids[best], scores[best]
 
 
 def _about_largest(scores: Floats, count: int) -> float:

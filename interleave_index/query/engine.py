@@ -25,6 +25,7 @@ from ..records import (
     Filters,
     Floats,
     Hit,
+    Partial,
     Photo,
     PhotoEncoding,
     Reranked,
@@ -33,17 +34,19 @@ from ..records import (
 )
 from ..records.texts import TEXT_KINDS, TextHit, TextKind, TextMatch
 from .alone import ground_alone
-from .approximate import Beside, best_photos
+from .approximate import Beside
 from .blocks import block_of, take
-from .candidates import Ids, Mode, Path, Plan, every_cosine, every_cosine_of_many, plan, vectors_of
+from .candidates import Ids, Mode, Path, Plan, every_cosine_of_many, plan
 from .context import QueryContext, prepare
 from .feedback import with_feedback
 from .ground import Depth, LoadMasks, StoredRegions, ground_photo
 from .lazy_interface import LazyInterface
+from .leading import leading
+from .library import OneMachine, OpenLibrary
 from .notes import answer_notes
 from .pixels import LoadPicture, PixelCache, indexed_pixels
 from .resolve import names_indexed, own_photo, resolve
-from .score import Cosines, Scores, fuse, rank, score, with_texts
+from .score import Cosines, Scores, fuse, precisely, rank, score, with_texts
 from .text_search import search_texts
 from .texts import PhotoTexts, text_notes
 from .verdicts import Verdicts, judge_library, judge_named_photo, judged_parts
@@ -80,6 +83,7 @@ def search(
     liked: Collection[int] = (),
     unliked: Collection[int] = (),
     second_stage: SecondStage | None = None,
+    library: OpenLibrary = OneMachine.of,
 ) -> Answer:
     """Rank the photos of the active space for one query, and tie its parts to the hits.
 
@@ -103,6 +107,7 @@ def search(
         liked, unliked: ids of photos that the user called right, which draw the query towards them, and wrong, which
             push it away and are no hits.
         second_stage: has the best photos looked at again by a reranker.
+        library: gives the vectors of a space, which may be those of a cluster.
     Returns:
         Hits, best first, ties by photo id; no hits when nothing is indexed or the filters leave nothing. A query that
         is one indexed photo, or a part of one, finds that photo first, with relevance 1.
@@ -147,7 +152,7 @@ def search(
     # what is reranked is ranked from the first photo on, whichever are shown
     span = (skip, skip + top_k) if second_stage is None else (0, max(skip + top_k, second_stage.count))
     options = (filters or Filters(), mode, span, left_out)
-    ranked = _ranked(store, space_id, context, *options)
+    ranked = _ranked(store, space_id, context, *options, library)
     if second_stage is not None:
         ranked = _reranked(ranked, second_stage, store, space_id, context, load_picture, cache, (skip, skip + top_k))
     with store.one_moment() if ground != "exact" else nullcontext():  # no look at a photo holds a snapshot
@@ -174,7 +179,9 @@ def _answer(
     cutoff = ranked.verdicts.whole.cutoff
     notes = answer_notes(context, ranked.verdicts, hits, every_photo=ranked.path == "exact" and ranked.looked_at > 0)
     all_notes = (*notes, *text_notes(context, store, texts or ()))
-    return Answer(str(context.query), ranked.path, tuple(hits), all_notes, cutoff, texts, ranked.reranking)
+    return Answer(
+        str(context.query), ranked.path, tuple(hits), all_notes, cutoff, texts, ranked.reranking, ranked.partial
+    )
 
 
 def _hits(
@@ -257,7 +264,7 @@ def ground(
         pixels=depth == "exact",
     )
     encoding = interface.encode_photos([rgb])[0]
-    scores = score(block_of([encoding]), context.scoring)
+    scores = precisely(block_of([encoding]), context.scoring)
     match = None
     if store is not None and active is not None and known.id:
         texts = PhotoTexts(store, store.indexes(active[0]), context, context.words)
@@ -335,7 +342,7 @@ class _Ranked:
     """Photos of one span of the ranking, best first: the path taken, their vectors, scores and chances.
 
     `looked_at` is how many photos were scored for it, `texts` what the texts of each added, `reranked` what a reranker
-    made of each, where there was one, and `reranking` what is to be told of that.
+    made of each, where there was one, and `reranking` what is to be told of that; `partial` tells what did not answer.
     """
 
     path: Path
@@ -347,6 +354,7 @@ class _Ranked:
     texts: Sequence[TextMatch | None] = ()
     reranked: Sequence[Reranked | None] = ()
     reranking: Reranking | None = None
+    partial: Partial | None = None
 
 
 def _ranked(
@@ -357,6 +365,7 @@ def _ranked(
     mode: Mode,
     span: tuple[int, int],
     left_out: Collection[int],
+    library: OpenLibrary = OneMachine.of,
     known: tuple[Ids, Cosines] | None = None,
 ) -> _Ranked:
     """The photos that rank in this span, judged by the best of all.
@@ -364,8 +373,8 @@ def _ranked(
     Args:
         known: every eligible photo and its cosines, where they are known already.
     """
-    store.indexes(space_id)  # files that are gone are made anew before the one look at the catalog
-    options = (store, space_id, context, filters, mode, span, left_out)
+    library(store, space_id)  # files that are gone are made anew before the one look at the catalog
+    options = (store, space_id, context, filters, mode, span, left_out, library)
     try:
         with store.one_moment():
             return _ranked_at(*options, known)
@@ -394,12 +403,13 @@ def _ranked_at(
     mode: Mode,
     span: tuple[int, int],
     left_out: Collection[int],
+    open_library: OpenLibrary,
     known: tuple[Ids, Cosines] | None,
 ) -> _Ranked:
     passed, top_k = max(0, span[0] - RESCORED), span[1]  # what ranks far above the span is not looked at again
-    scoring, own = context.scoring, own_photo(context.query)
+    scoring, own, library = context.scoring, own_photo(context.query), open_library(store, space_id)
     allowed = store.eligible(space_id, filters)
-    texts = PhotoTexts(store, store.indexes(space_id), context, context.words)
+    texts = PhotoTexts(store, library, context, context.words)
     required = texts.required()
     if required is not None:
         allowed = required if allowed is None else np.intersect1d(allowed, required)
@@ -411,40 +421,42 @@ def _ranked_at(
     chosen = _plan(store, space_id, context, allowed, mode, top_k)
     if not eligible:
         return _nothing(store, space_id, context, chosen.path)
-    indexes = texts.indexes
+    count = top_k + RESCORED
     if known is not None:
         ids, cosines = known
+        found = leading(ids, with_texts(fuse(cosines, scoring), texts.added(ids)[0]), count, own)
     elif chosen.path == "ann":
         by_texts, most_of_others = texts.nearest(allowed, chosen.count)
         if own is not None and (allowed is None or own in allowed):
             by_texts = np.union1d(by_texts, [own])
         beside = Beside(by_texts, lambda ids: texts.added(ids)[0], most_of_others)
-        ids, cosines = best_photos(indexes, scoring, allowed, top_k, chosen.count, beside)
+        found = library.nearly_best(scoring, allowed, beside, top_k, chosen.count, count, own)
     else:
-        ids, cosines = every_cosine(indexes, scoring, allowed)
-    if not len(ids):  # what was eligible was taken out since
-        return _nothing(store, space_id, context, chosen.path)
-    every = with_texts(fuse(cosines, scoring), texts.added(ids)[0])
-    others = ids != own if own is not None and len(ids) > 1 else np.ones(len(ids), bool)
+        found = library.best(scoring, allowed, lambda ids: texts.added(ids)[0], count, own)
+    if not found.looked_at:  # what was eligible was taken out since, or no part of a cluster answered
+        return replace(_nothing(store, space_id, context, chosen.path), partial=library.partial)
+    pool = found.pool(passed)
+    scores = with_texts(precisely(library.vectors(pool), scoring), texts.added(pool)[0])
+    others = pool != own if own is not None and found.looked_at > 1 else np.ones(len(pool), bool)
     # what negatives take off lowers photos, and has no part in whether the library holds what is wanted
     verdicts = judge_library(
         context,
-        float(every.wanted[others].max()),
-        every.evidence[others].max(0),
-        every.negative_evidence.max(0),
+        float(scores.wanted[others].max()),
+        scores.evidence[others].max(0),
+        scores.negative_evidence.max(0),
         eligible,
-        looked_at=len(ids),
+        looked_at=found.looked_at,
         words_found=texts.answer_unknown_words,
     )
-    first = rank(ids, _own_first(ids, every.total, own), top_k + RESCORED)[passed:]
-    ids = ids[first]
-    scores = with_texts(score(vectors_of(indexes, ids), scoring), texts.added(ids)[0])
+    first = np.searchsorted(pool, found.photo_ids[passed:])
+    ids, scores = pool[first], scores.rows(first)
     best = rank(ids, _own_first(ids, scores.total, own), top_k - passed)[span[0] - passed :]
     relevance = verdicts.whole.chances(scores.total)
     relevance[ids == own] = 1.0
     shown = store.vectors(space_id, ids[best])
     matches = texts.matches(shown.photo_ids)
-    return _Ranked(chosen.path, len(ids), shown, scores.rows(best), relevance[best], verdicts, matches)
+    ranked = _Ranked(chosen.path, found.looked_at, shown, scores.rows(best), relevance[best], verdicts, matches)
+    return replace(ranked, partial=library.partial)
 
 
 def _reranked(

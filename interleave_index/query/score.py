@@ -28,7 +28,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -247,15 +247,32 @@ def score(block: Block, query: ScoringQuery) -> Scores:
     return fuse(cosines(block, query), query)
 
 
-def cosines(block: Block, query: ScoringQuery) -> Cosines:
-    """The cosines of every photo of the block with every part of the query."""
+def precisely(block: Block, query: ScoringQuery) -> Scores:
+    """As `score`, in double precision: of each photo the same to the last bit, whatever photos stand beside it.
+
+    For the few photos of an answer; a product of float32 rows differs in its last digits with their number and order.
+    """
+    doubled = _Doubled(block.image.astype(np.float64), block.regions.astype(np.float64), block.offsets)
+    return fuse(cosines(doubled, query), query)
+
+
+class _Doubled(NamedTuple):
+    """A block in double precision."""
+
+    image: NDArray[np.float64]
+    regions: NDArray[np.float64]
+    offsets: NDArray[np.int64]
+
+
+def cosines(block: Block | _Doubled, query: ScoringQuery) -> Cosines:
+    """The cosines of every photo of the block with every part of the query, float32."""
     entities, negatives = query.entities, query.negatives
     return Cosines(
-        block.image @ query.legend,
+        (block.image @ query.legend).astype(np.float32, copy=False),
         best_cosines(block, entities),
-        block.image @ entities.images.T,
+        (block.image @ entities.images.T).astype(np.float32, copy=False),
         best_cosines(block, negatives),
-        block.image @ negatives.images.T,
+        (block.image @ negatives.images.T).astype(np.float32, copy=False),
     )
 
 
@@ -271,14 +288,22 @@ def totals(cosines: Cosines, query: ScoringQuery) -> tuple[Floats, Floats, Float
     total: Floats = cosines.legend + np.float32(query.offset)
     if len(query.entities):
         weights = query.entities.weights
-        total = total + np.float32(query.entity_weight) * (_evident(cosines.entities) @ (weights / weights.sum()))
+        total = total + np.float32(query.entity_weight) * _weighted(_evident(cosines.entities), weights / weights.sum())
     wanted = total
     unwanted = cosines.negative_images + np.float32(ALONE) * _evident(cosines.negatives)
     if len(query.negatives):
         nats = np.clip(query.slopes * (unwanted - query.middles), -SURE, SURE)
         chances: Floats = (1 / (1 + np.exp(-nats, dtype=np.float32))).astype(np.float32)
-        total = total - chances @ query.penalties
+        total = total - _weighted(chances, query.penalties)
     return total, wanted, unwanted
+
+
+def _weighted(columns: Floats, weights: Floats) -> Floats:
+    """(n,) sums of (n, k) columns times (k,) weights, added in their order: a row is the same in any company."""
+    total = np.zeros(len(columns), np.float32)
+    for column, weight in zip(columns.T, weights, strict=True):
+        total += column * np.float32(weight)
+    return total
 
 
 def with_texts(scores: Scores, added: Floats) -> Scores:
@@ -294,7 +319,7 @@ def _rounded(scores: Floats) -> Floats:
     return scores.astype(np.float32).round(DECIMALS)
 
 
-def best_cosines(block: Block, compared: Terms) -> Floats:
+def best_cosines(block: Block | _Doubled, compared: Terms) -> Floats:
     """Best cosine of each term over each photo's regions; where a term is a whole picture, over its image too.
 
     Args:

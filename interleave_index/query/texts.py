@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,13 +25,34 @@ from ..storage.words import SOURCES, Source
 from .words import NO_LIMIT, NONE, AskedWords, Held, Occurrences, among, in_photos, required_photos, told_by
 
 if TYPE_CHECKING:
-    from ..storage.indexes import SpaceIndexes
     from ..storage.store import Store
     from .context import QueryContext
 
 Ids = NDArray[np.int64]
 PASSAGE_NATS = 1.2  # V: for each standard deviation
 NEAR_FROM = 1.67  # Z: standard deviations
+
+
+class PassageIndex(Protocol):
+    """The vectors of passages: what is used here of `VectorIndex`."""
+
+    @property
+    def rows(self) -> int:
+        """See `VectorIndex`."""
+
+    def search(self, queries: Floats, k: int, allowed: Ids | None = None) -> tuple[Floats, Ids]:
+        """See `VectorIndex`."""
+
+    def best(self, queries: Floats, allowed: Ids | None = None) -> tuple[Ids, Floats]:
+        """See `VectorIndex`."""
+
+
+class HasPassages(Protocol):
+    """What holds the vectors of passages."""
+
+    @property
+    def text(self) -> PassageIndex:
+        """The index of passages."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +66,7 @@ class PhotoTexts:
     """
 
     store: Store
-    indexes: SpaceIndexes
+    indexes: HasPassages
     context: QueryContext
     words: AskedWords
 

@@ -193,6 +193,23 @@ class Hit:
 
 
 @dataclass(frozen=True, slots=True)
+class Partial:
+    """An answer of a cluster in which some parts of the library had no say.
+
+    Attributes:
+        partitions: how many parts there are.
+        lost: numbers, from 0, of those that did not answer, ascending.
+    """
+
+    partitions: int
+    lost: tuple[int, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return {"partitions": self.partitions, "lost": list(self.lost)}
+
+
+@dataclass(frozen=True, slots=True)
 class Answer(Sequence[Hit]):
     """Ranked hits of one query; a sequence of `Hit`, best first, ties by photo id.
 
@@ -204,6 +221,7 @@ class Answer(Sequence[Hit]):
         cutoff: relevance from which a hit counts as meant; above all of them where nothing of the library is.
         texts: passages, best first, where these were asked for; None where they were not.
         reranking: the second stage, where there was one.
+        partial: which parts of a cluster did not answer, where any did not; their photos are not among the hits.
     """
 
     query: str
@@ -213,6 +231,7 @@ class Answer(Sequence[Hit]):
     cutoff: float = 0.5
     texts: tuple[TextHit, ...] | None = None
     reranking: Reranking | None = None
+    partial: Partial | None = None
 
     def __repr__(self) -> str:
         best = f", best {self.hits[0]!r}" if self.hits else ""
@@ -238,7 +257,10 @@ class Answer(Sequence[Hit]):
         return sum(map(self.meant, self.hits))
 
     def to_json(self) -> dict[str, Any]:
-        """The answer as plain JSON values; see docs/cli.md. ``texts`` and ``rerank`` only where they were asked for."""
+        """The answer as plain JSON values; see docs/cli.md.
+
+        ``texts`` and ``rerank`` only where they were asked for, ``partial`` only where a part of a cluster was silent.
+        """
         values: dict[str, Any] = {
             "query": self.query,
             "path": self.path,
@@ -248,4 +270,6 @@ class Answer(Sequence[Hit]):
         }
         if self.reranking is not None:
             values["rerank"] = self.reranking.to_json()
+        if self.partial is not None:
+            values["partial"] = self.partial.to_json()
         return values if self.texts is None else values | {"texts": [hit.to_json() for hit in self.texts]}

@@ -7,6 +7,7 @@ import pytest
 from interleave_index.errors import EmptyQuery, InputError
 from interleave_index.grammar import Query
 from interleave_index.query import engine
+from interleave_index.query import library as library_module
 from interleave_index.query.candidates import Plan, every_cosine
 from interleave_index.query.engine import search_many
 from interleave_index.query.recall import recall_checks
@@ -80,7 +81,7 @@ def test_recall_is_measured_by_kind_and_fails_where_photos_are_missed(library, m
         ids, found = every_cosine(indexes, query, allowed)
         return ids[::2], type(found)(*(getattr(found, name)[::2] for name in found.__slots__))
 
-    monkeypatch.setattr(engine, "best_photos", few)
+    monkeypatch.setattr(library_module, "best_photos", few)
     monkeypatch.setattr(
         engine, "plan", lambda mode, **given: Plan("exact" if mode == "exact" else "ann", given["candidates"])
     )

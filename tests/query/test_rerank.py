@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from interleave_index.config import QuerySettings
+from interleave_index.query import rerank
 from interleave_index.query.pixels import PixelCache
 from interleave_index.query.rerank import RememberingReranker, SecondStage
 from tests.query.conftest import scene
@@ -194,3 +195,36 @@ def test_the_end_of_a_query_that_is_not_read_is_told(five):
 def test_an_empty_library_is_answered(empty):
     answer = empty.ask("[red]", second_stage=stage(ByColour({}), 5))
     assert not answer.hits and answer.reranking is None
+
+
+def test_without_the_pixels_of_any_photo_the_first_order_stays(five):
+    for name in five.ids:
+        five.file(name).unlink()
+    first = five.ask("[blue]")
+    answer = five.ask("[blue]", second_stage=stage(ByColour({}), 3), cache=PixelCache())
+    assert [hit.photo.id for hit in answer] == [hit.photo.id for hit in first] and answer.reranking is None
+    assert any(note.startswith("of none of the photos pixels are left") for note in answer.notes)
+
+
+def test_a_photo_that_was_taken_out_meanwhile_is_not_looked_at(five, monkeypatch):
+    photos, gone = five.store.photos, five.ids["blue"]
+    five.ask("[red]")
+    asked = []
+
+    def without(ids):
+        asked.append(list(ids))
+        found = photos(ids)
+        return {photo_id: photo for photo_id, photo in found.items() if len(asked) > 1 or photo_id != gone}
+
+    monkeypatch.setattr(five.store, "photos", without)
+    looked = ByColour({})
+    answer = five.ask("[red]", second_stage=stage(looked, 5))
+    assert sum(looked.batches) == 4 and five.names(answer)[-1] == "blue"
+
+
+def test_scores_of_pairs_are_forgotten_when_there_are_too_many(monkeypatch):
+    monkeypatch.setattr(rerank, "REMEMBERED", 2)
+    model = RememberingReranker(lambda: ByColour({"red": 0.9}))
+    photo = scene(red=(40, 30, 20))
+    model.scores(("red",), [(photo,)] * 3, [b"a", b"b", b"c"])
+    assert [model.known(key) for key in (b"a", b"b", b"c")] == [None, pytest.approx(0.9), pytest.approx(0.9)]

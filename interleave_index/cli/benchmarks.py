@@ -39,7 +39,9 @@ def find_bench(
     part: Annotated[
         list[Part] | None, typer.Option("--part", help="Only these parts; else all whose files are given.")
     ] = None,
-    visual: Annotated[float, typer.Option("--visual", min=0, max=1, help="Chance that a phrase is shown.")] = 0.5,
+    visual: Annotated[
+        float | None, typer.Option("--visual", min=0, max=1, help="Chance that a phrase is shown; else 0.5.")
+    ] = None,
     split: Annotated[str, typer.Option("--split", help="Of COCO.")] = "val2017",
     published_protocol: bool = False,
 ) -> Sequence[Any]:
@@ -48,18 +50,23 @@ def find_bench(
     from ..evaluation.published.coco import read_panoptic
     from ..evaluation.published.entity import read_entities
 
-    parts = part or [Part.grounding, Part.text, Part.caption]
+    parts = list(dict.fromkeys(part or [Part.grounding, Part.text, Part.caption]))
     if interleave and not part:
         parts.append(Part.interleaved)
+    _check_used("--interleave", interleave, "--part interleaved", Part.interleaved in parts)
+    _check_used("--entity", entity, "--part grounding, text or caption", parts != [Part.interleaved])
+    drawn = {Part.grounding, Part.interleaved} & set(parts)
+    _check_used("--visual", visual, "--part grounding or interleaved", bool(drawn))
+    chance = grounding.VISUAL_CHANCE if visual is None else visual
     photos = read_panoptic(coco, split)
     sentences = {}
-    if set(parts) != {Part.interleaved}:
+    if parts != [Part.interleaved]:
         sentences = read_entities(entity or coco / "annotations" / f"entity_{split}{'_long' if long else ''}.json")
     benchmarks: list[Any] = []
     if Part.grounding in parts:
         benchmarks.append(
             grounding.find_bench_grounding(
-                sentences, photos, long=long, visual=visual, published_protocol=published_protocol
+                sentences, photos, long=long, visual=chance, published_protocol=published_protocol
             )
         )
     for mode in (Part.text, Part.caption):
@@ -69,9 +76,14 @@ def find_bench(
         if interleave is None:
             raise InputError("the part interleaved needs --interleave, a file whose phrases have references")
         linked = read_entities(interleave)
+        if not any(phrase.reference for rows in linked.values() for row in rows for phrase in row.phrases):
+            raise InputError(
+                f"{interleave} has no phrase with a reference, expected a file such as interleave_val2017.json; make "
+                "one with: interleave-index evaluate make-references"
+            )
         benchmarks.append(
             retrieval.find_bench_interleaved(
-                linked, photos, long=long, visual=visual, published_protocol=published_protocol
+                linked, photos, long=long, visual=chance, published_protocol=published_protocol
             )
         )
     return benchmarks
@@ -90,7 +102,10 @@ InstancesOption = Annotated[
     ),
 ]
 PhotosOption = Annotated[Path, typer.Option("--photos", metavar="DIR", help="Folder with the photos.")]
-SplitOption = Annotated[str, typer.Option("--split", help="val, testA, testB or test.")]
+SplitOption = Annotated[
+    str,
+    typer.Option("--split", help="val, testA, testB or test; one JSON file is a split as a whole: its name."),
+]
 
 
 TITLES = {"refcoco": "RefCOCO", "refcoco+": "RefCOCO+", "refcocog": "RefCOCOg"}
@@ -219,8 +234,9 @@ def coco_panoptic(
         ),
     ] = None,
     exemplar_count: Annotated[
-        int, typer.Option("--exemplar-count", min=1, help="Exemplars of a class at most, which are averaged.")
-    ] = 30,
+        int | None,
+        typer.Option("--exemplar-count", min=1, help="Exemplars of a class at most, which are averaged; else 30."),
+    ] = None,
     instances: Annotated[
         Path | None,
         typer.Option(
@@ -239,12 +255,23 @@ def coco_panoptic(
 ) -> Sequence[Any]:
     """Generic segmentation of COCO: PQ, mask AP and mIoU, classes by name, by exemplar or by description."""
     from ..evaluation.published import generic
-    from ..evaluation.published.coco import read_instances, read_panoptic
+    from ..evaluation.published.coco import FOR_PRECISION, read_instances, read_panoptic
     from ..evaluation.published.entity import read_entities
 
+    ways = list(dict.fromkeys(classes or [Classes.names]))
+    described, visual = Classes.descriptions in ways, Classes.visual in ways
+    _check_used("--descriptions", descriptions, "--classes descriptions", described)
+    _check_used("--exemplars", exemplars, "--classes visual", visual)
+    _check_used("--exemplar-sentences", exemplar_sentences, "--classes visual", visual)
+    _check_used("--exemplar-count", exemplar_count, "--classes visual", visual)
+    if described and descriptions is None:
+        raise InputError(
+            "--classes descriptions needs --descriptions, a JSON object from class names to sentences; make one with: "
+            "interleave-index evaluate make-descriptions"
+        )
     photos = read_panoptic(coco, split)
     usual = coco / "annotations" / f"instances_{split}.json"
-    truth = read_instances(instances or usual) if instances or usual.exists() else None
+    truth = read_instances(instances or usual, FOR_PRECISION) if instances or usual.exists() else None
     words = generic.read_descriptions(descriptions) if descriptions else None
     shown = read_panoptic(coco, exemplars) if exemplars and exemplars != split else None
     phrases = read_entities(exemplar_sentences) if exemplar_sentences else None
@@ -255,17 +282,29 @@ def coco_panoptic(
             descriptions=words,
             exemplars=shown,
             exemplar_sentences=phrases,
-            most_exemplars=exemplar_count,
+            most_exemplars=exemplar_count or generic.MOST_EXEMPLARS,
             instances=truth,
             predictions=predictions and predictions / kind.value,
         )
-        for kind in classes or [Classes.names]
+        for kind in ways
     ]
     if predictions is not None:
         folder, _ = settings(index, config)
         written = [file for opened in benchmarks for file in opened.written]
         _check_predictions(predictions, written, overwrite, files_of_index(folder))
     return benchmarks
+
+
+def _check_used(option: str, given: object, wanted: str, used: bool) -> None:
+    """Refuse an option that would do nothing.
+
+    Raises:
+        InputError: it was given, and is not used here.
+    """
+    if given is not None and not used:
+        raise InputError(
+            f"{option} is for {wanted}, which is not asked for here; ask for it too, or leave {option} out"
+        )
 
 
 def _check_predictions(folder: Path, files: Iterable[Path], overwrite: bool, protected: Callable[[Path], bool]) -> None:

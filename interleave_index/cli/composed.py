@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
 from ..errors import InputError
 from .measuring import benchmark, files_of_index
 from .options import ConfigOption, IndexOption, OverwriteOption, settings
+
+NO_USE = ("seed", "grounders", "published_protocol", "answers")  # nothing is drawn, no mask is asked for
 
 SubmissionOption = Annotated[
     Path | None,
@@ -21,10 +23,10 @@ SubmissionOption = Annotated[
 ]
 
 
-@benchmark("cirr")
+@benchmark("cirr", without=NO_USE)
 def cirr(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="CIRR, with cirr/ and folders of photos inside.")],
-    split: Annotated[str, typer.Option("--split", help="val, train or test1.")] = "val",
+    split: Annotated[Literal["val", "train", "test1"], typer.Option("--split", help="Of CIRR.")] = "val",
     submission: SubmissionOption = None,
     overwrite: OverwriteOption = False,
     index: IndexOption = None,
@@ -38,10 +40,10 @@ def cirr(
     return _submitted(opened, submission, overwrite, index, config)
 
 
-@benchmark("circo")
+@benchmark("circo", without=NO_USE)
 def circo(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="CIRCO, with annotations/ and COCO2017_unlabeled/.")],
-    split: Annotated[str, typer.Option("--split", help="val or test.")] = "val",
+    split: Annotated[Literal["val", "test"], typer.Option("--split", help="Of CIRCO.")] = "val",
     submission: SubmissionOption = None,
     overwrite: OverwriteOption = False,
     index: IndexOption = None,
@@ -81,11 +83,11 @@ class Garment(StrEnum):
     toptee = "toptee"
 
 
-@benchmark("fashioniq")
+@benchmark("fashioniq", without=NO_USE)
 def fashioniq(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="FashionIQ: captions/, image_splits/, images/.")],
     kind: Annotated[list[Garment] | None, typer.Option("--kind", help="Only these; else all three.")] = None,
-    split: Annotated[str, typer.Option("--split", help="val or train.")] = "val",
+    split: Annotated[Literal["val", "train"], typer.Option("--split", help="Of FashionIQ.")] = "val",
 ) -> Sequence[Any]:
     """FashionIQ: garments by a garment and two captions (R@10, R@50), over both galleries that are in use."""
     from ..evaluation.published import composed

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -130,16 +130,23 @@ def _different(benchmarks: Sequence[Any], subjects: Sequence[Any]) -> list[tuple
     return pairs
 
 
-def benchmark(name: str) -> Callable[[Callable[..., Sequence[Any]]], Callable[..., None]]:
+def benchmark(
+    name: str, *, without: Collection[str] = ()
+) -> Callable[[Callable[..., Sequence[Any]]], Callable[..., None]]:
     """Make a command of a function that opens data sets: the options of `_run` are added, and what it gives is run.
 
     A parameter `published_protocol` of the function is the shared option of that name.
+
+    Args:
+        name: of the command.
+        without: parameters of `_run` that would change nothing here, so that the command does not take them.
     """
 
     def register(opens: Callable[..., Sequence[Any]]) -> Callable[..., None]:
         own = dict(inspect.signature(opens, eval_str=True).parameters)
         shared = dict(inspect.signature(_run, eval_str=True).parameters)
-        del shared["opens"]
+        for left_out in ("opens", *without):
+            del shared[left_out]
 
         @understanding_paths()
         @functools.wraps(opens)

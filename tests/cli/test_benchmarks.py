@@ -229,6 +229,53 @@ def test_predictions_want_a_folder_or_a_name_for_one(run, coco, tmp_path, folder
     assert status == 1 and said in err
 
 
+LINKED = ("--interleave", "annotations/linked.json")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("find-bench", "--part", "text", *LINKED), "--interleave is for --part interleaved"),
+        (("find-bench", "--part", "interleaved", "--entity", "a.json", *LINKED), "--entity is for --part grounding"),
+        (("find-bench", "--part", "caption", "--visual", 0), "--visual is for --part grounding or interleaved"),
+        (("find-bench", "--interleave", "annotations/entity_val2017.json"), "no phrase with a reference"),
+        (("coco-panoptic", "--descriptions", "a.json"), "--descriptions is for --classes descriptions"),
+        (("coco-panoptic", "--exemplars", "train2017"), "--exemplars is for --classes visual"),
+        (("coco-panoptic", "--exemplar-sentences", "a.json"), "--exemplar-sentences is for --classes visual"),
+        (("coco-panoptic", "--exemplar-count", 3), "--exemplar-count is for --classes visual"),
+        (("coco-panoptic", "--classes", "descriptions"), "--classes descriptions needs --descriptions"),
+        (("coco-panoptic", "--instances", "annotations/panoptic_val2017.json"), "not of the form of COCO instances"),
+    ],
+    ids=lambda words: " ".join(map(str, words[:3])) if isinstance(words, tuple) else "",
+)
+def test_an_option_that_would_do_nothing_or_misses_its_file_is_one_line(run, coco, words, said):
+    status, _, err = run(words[0], "--coco", coco, *words[1:])
+    assert status == 1 and said in err and len(err.splitlines()) == 1
+
+
+def test_true_and_false_premises_are_measured_each_by_its_own_command(run, photo, tmp_path):
+    sentences = [{"sent": "red", "is_false_premise": False}]
+    rows = [{"ann_id": 1, "image_id": 5, "split": "val", "sentences": sentences}]
+    instances = {
+        "images": [{"id": 5, "file_name": "a.jpg", "height": 64, "width": 96}],
+        "annotations": [{"id": 1, "image_id": 5, "segmentation": [[0, 0, 40, 0, 40, 40, 0, 40]]}],
+    }
+    (tmp_path / "instances.json").write_text(json.dumps(instances))
+    refs = tmp_path / "refs.json"
+    refs.write_text(json.dumps(rows))
+    status, _, err = run("fp-refcoco", "--refs", refs, "--photos", photo.parent)
+    assert status == 1 and "expected false premises too" in err and len(err.splitlines()) == 1
+    sentences.append({"sent": "kite", "is_false_premise": True})
+    refs.write_text(json.dumps(rows))
+    status, _, err = run("refcoco", "--refs", refs, "--photos", photo.parent)
+    assert status == 1 and "measure this one by fp-refcoco --set refcoco" in err and len(err.splitlines()) == 1
+    assert figures(run("fp-refcoco", "--refs", refs, "--photos", photo.parent, "--json"))["figures"]["absent"] == 1
+    wrong = tmp_path / "wrong.json"
+    wrong.write_text(json.dumps({"images": [], "annotations": [{"image_id": 5}]}))
+    status, _, err = run("fp-refcoco", "--refs", refs, "--instances", wrong, "--photos", photo.parent)
+    assert status == 1 and f"{wrong} is not of the form of COCO instances" in err
+
+
 def test_the_help_names_the_benchmarks_and_a_wrong_word_is_a_pack(run):
     status, out, _ = run("--help")
     assert status == 0 and all(name in out for name in ("pack", "find-bench", "fp-refcoco", "voc-interactive"))

@@ -6,6 +6,7 @@ in `val2017/`. Files are opened when they are asked for, photo by photo.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from ...errors import InputError
 from ...metrics import IGNORED, Segment
 from ...records import RGB, BoolMask, Size
 from .files import Ids, Row, by_photo, read_form, read_ids, read_photo
+
+FOR_PRECISION = ("id", "image_id", "category_id", "segmentation", "area", "iscrowd")  # of annotations, to measure AP
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,11 +141,16 @@ def read_captions(root: Path, split: str = "val2017") -> dict[int, tuple[str, ..
         return {photo: tuple(str(row["caption"]).strip() for row in rows) for photo, rows in of_photos}
 
 
-def read_instances(path: Path) -> Row:
+def read_instances(path: Path, wanted: Sequence[str] = ()) -> Row:
     """An instances file as pycocotools takes it, with its `images`, `annotations` and `categories`.
 
+    Args:
+        wanted: what each annotation must have; `FOR_PRECISION` for pycocotools.
     Raises:
-        InputError: it is missing or lacks one of the first two.
+        InputError: it is missing, or lacks one of the first two or what is wanted.
     """
     with read_form(path, "COCO instances") as content:
+        for annotation in content["annotations"]:
+            for key in wanted:
+                annotation[key]
         return {"images": content["images"], "annotations": content["annotations"], **content}

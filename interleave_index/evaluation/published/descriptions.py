@@ -73,8 +73,9 @@ def published_descriptions(path: Path) -> dict[str, str]:
 
 def _list_in(path: Path, name: str) -> list[str]:
     """A list of texts that a Python file assigns to a name."""
+    content = read_bytes(path)
     try:
-        module = ast.parse(read_bytes(path))
+        module = ast.parse(content)
         values = [
             ast.literal_eval(node.value)
             for node in module.body

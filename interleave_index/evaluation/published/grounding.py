@@ -9,6 +9,7 @@ import numpy as np
 from numpy.random import Generator
 
 from ... import metrics
+from ...errors import InputError
 from ...interface.calibration import Calibration
 from ...interface.protocol import Interface
 from ...query.blocks import block_of
@@ -84,7 +85,14 @@ def refer(name: str, split: str, photos: Sequence[ReferredPhoto], *, together: b
 
     Args:
         together: all expressions of a photo in one pass, as FIND evaluates; else each by itself.
+    Raises:
+        InputError: an expression names what is not there.
     """
+    if not all(expression.exists for photo in photos for expression in photo.expressions):
+        raise InputError(
+            f"expressions of {name} {split} name what is not there, expected a set without false premises; measure "
+            f"this one by fp-refcoco --set {name}"
+        )
 
     def measure(subject: Subject, item: ReferredPhoto, rng: Generator) -> Record:
         texts = [expression.text for expression in item.expressions]
@@ -128,7 +136,15 @@ def false_premise(name: str, split: str, photos: Sequence[ReferredPhoto]) -> Ben
     a search asks it, with the regions that it stores. A model that only grounds says "absent" by an empty mask.
 
     See is the share of all expressions whose presence was judged rightly, FP accuracy that of the false premises.
+
+    Raises:
+        InputError: no expression names what is not there.
     """
+    if all(expression.exists for photo in photos for expression in photo.expressions):
+        raise InputError(
+            f"all expressions of {name} {split} name what is there, expected false premises too, as in "
+            f"refs(berkeley_exclude_unified).p; measure this set by {name}"
+        )
     sample = photos[:: max(1, len(photos) // SAMPLE)][:SAMPLE]
 
     @cache

@@ -74,11 +74,15 @@ def read_refer(
         InputError: a file is missing or of another form, or the split is empty.
     """
     content = read_instances(instances or refs)
+    with expected_form(instances or refs, "COCO instances"):
+        number_key = "ann_id" if instances is None else "id"
+        known = {int(annotation[number_key]): annotation["segmentation"] for annotation in content["annotations"]}
+        images = {int(image["id"]): image for image in content["images"]}
     with expected_form(refs, "REFER"):
-        rows, number_key = content["annotations"], "ann_id"
+        rows = content["annotations"]
         if instances is not None:
             every = read_json(refs) if refs.suffix == ".json" else read_plain_pickle(refs)
-            rows, number_key = [row for row in every if row["split"] == split], "id"
+            rows = [row for row in every if row["split"] == split]
         if not rows:
             raise InputError(
                 f"{refs} has no reference of split {split!r}; RefCOCO and RefCOCO+ have val, testA, testB, "
@@ -86,8 +90,6 @@ def read_refer(
             )
         for position, row in enumerate(rows):
             row.setdefault("ref_id", position)
-        known = {int(annotation[number_key]): annotation["segmentation"] for annotation in content["annotations"]}
-        images = {int(image["id"]): image for image in content["images"]}
         photos = []
         for number, of_photo in by_photo(rows).items():
             expressions: list[Expression] = []

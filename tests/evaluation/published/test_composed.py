@@ -262,6 +262,34 @@ def call(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, st
     return run
 
 
+@pytest.mark.parametrize("name", ["cirr", "circo", "fashioniq"])
+@pytest.mark.parametrize(
+    "option",
+    [("--seed", 3), ("--grounders", "tiny-sam"), ("--published-protocol",), ("--answers", "free")],
+    ids=lambda option: option[0],
+)
+def test_options_that_would_change_nothing_are_not_taken(
+    name: str, option: tuple[Any, ...], tmp_path: Path, call: Callable[..., tuple[int, str, str]]
+) -> None:
+    status, _, err = call(name, tmp_path, *option)
+    assert status == 2 and f"No such option: {option[0]}" in err
+
+
+@pytest.mark.parametrize(
+    ("name", "split", "splits"),
+    [
+        ("cirr", "foo", "'val', 'train', 'test1'"),
+        ("circo", "test1", "'val', 'test'"),
+        ("fashioniq", "test", "'val', 'train'"),
+    ],
+)
+def test_a_split_that_a_set_does_not_have_is_answered_with_those_that_it_has(
+    name: str, split: str, splits: str, tmp_path: Path, call: Callable[..., tuple[int, str, str]]
+) -> None:
+    status, _, err = call(name, tmp_path, "--split", split)
+    assert status == 2 and f"'{split}' is not one of {splits}" in err
+
+
 def test_the_command_wants_a_file_where_there_are_no_truths_and_goes_over_none_unasked(
     tmp_path: Path, call: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

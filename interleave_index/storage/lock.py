@@ -115,7 +115,8 @@ class WriteLock:
 
     def _release(self) -> None:
         fd, self._fd = self._fd, -1
-        os.ftruncate(fd, 0)
+        with suppress(OSError):  # a disk that fails must neither keep the lock nor hide the error that ended the work
+            os.ftruncate(fd, 0)
         _unlock(fd)
         os.close(fd)
 

@@ -130,3 +130,18 @@ def test_a_full_disk_costs_the_name_of_the_holder_and_not_the_lock(
             WriteLock(lock.path).held("ingest", wait=0),
         ):
             pass
+
+
+def test_a_failing_disk_neither_keeps_the_lock_nor_hides_what_ended_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    lock = WriteLock(tmp_path / "writer.lock")
+    with pytest.raises(KeyError, match="the work"), lock.held("ingest"):
+        monkeypatch.setattr(os, "ftruncate", fail)
+        raise KeyError("the work")
+    for holder in (lock, WriteLock(lock.path)):
+        with holder.held("ingest", wait=0):
+            pass

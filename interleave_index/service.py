@@ -31,6 +31,7 @@ from .records.texts import TEXT_KINDS, Passage, TextKind
 from .regular import os_words, sha256_of
 
 if TYPE_CHECKING:
+    from .ingest.pipeline import OpenDecoders
     from .ingest.tally import IngestProgress
     from .interface.protocol import Interface
     from .query.library import OpenLibrary
@@ -147,6 +148,7 @@ class Index:
         retry: bool = False,
         reread: bool = False,
         really: bool = False,
+        open_decoders: OpenDecoders | None = None,
     ) -> IngestReport:
         """Take in every picture in files and folders, in transactions of at most `config.ingest.batch` photos.
 
@@ -163,6 +165,7 @@ class Index:
                 vectors stay.
             really: call photos missing even where a folder looks like a disk that is not there (it is empty, or most of
                 its photos are gone at once).
+            open_decoders: gives what decodes and encodes elsewhere, as a cluster does; None decodes and encodes here.
         Returns:
             Counts of files by outcome; a file that cannot be read is in `failed` and never stops the run. One
             Ctrl-C finishes the batch in flight and gives the report of what was done, `interrupted`.
@@ -192,7 +195,14 @@ class Index:
         )
         allowed = None if within is None else [os.path.realpath(folder) for folder in within]
         report = ingest(
-            self._store, self.interface, roots, settings=settings, progress=progress, stop=stop, within=allowed
+            self._store,
+            self.interface,
+            roots,
+            settings=settings,
+            progress=progress,
+            stop=stop,
+            within=allowed,
+            open_decoders=open_decoders,
         )
         self._keep_config()
         return report

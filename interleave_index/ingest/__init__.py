@@ -15,6 +15,7 @@ phash           64-bit perceptual hash
 decode_task     what is done with one file; never sees the database or a model
 decode_process  the process around it, a program of its own
 decode_pool     the pool of those processes, and what happens when one dies
+encode          pictures through the model, the bad ones apart
 plan            what each scanned file needs, and what it counts as
 tally           counts, failures, seconds, progress
 scheduler       the loop between decoders, model and store

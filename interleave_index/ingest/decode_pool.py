@@ -23,7 +23,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..errors import BackendMissing
-from ..records import RGB
+from ..records import RGB, PhotoEncoding
 from .decode_process import receive, send
 from .decode_task import Recipe, Reply, Task, work
 from .scan import file_time
@@ -36,12 +36,16 @@ STARTS = 3  # failures in a row to start a process, after which the pool gives u
 
 @dataclass(slots=True)
 class Outcome:
-    """A reply and its pixels. `rgb` lies in shared memory and is only valid until `release`."""
+    """A reply and its pixels. `rgb` lies in shared memory and is only valid until `release`.
+
+    `encoded` stands in the place of the pixels where a picture was encoded where it was decoded.
+    """
 
     task: Task
     reply: Reply
     rgb: RGB | None
     slot: int
+    encoded: PhotoEncoding | Exception | None = None
 
 
 class Decoders(Protocol):

@@ -36,6 +36,7 @@ from .unmounted import why_unmounted
 __all__ = ["IngestProgress", "IngestSettings", "ingest"]
 
 ROOTS_AT_A_TIME = 100
+OpenDecoders = Callable[[Recipe, int], Decoders]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +103,7 @@ def ingest(
     progress: Callable[[IngestProgress], None] | None = None,
     stop: threading.Event | None = None,
     within: Sequence[str] | None = None,
+    open_decoders: OpenDecoders | None = None,
 ) -> IngestReport:
     """Bring the index up to date with everything below some roots.
 
@@ -115,6 +117,8 @@ def ingest(
         progress: called in this thread, at most ten times a second.
         stop: set it from elsewhere to end the run as one Ctrl-C does.
         within: folders, without links, that links must stay in; None lets them lead anywhere.
+        open_decoders: gives what decodes, and perhaps encodes, from what is done with a file and the number of files;
+            None decodes by processes of this machine.
     Returns:
         what was done; files that failed are in it, with a reason each, as are folders that could not be listed.
     Raises:
@@ -142,7 +146,7 @@ def ingest(
             texts="embedded" in settings.text_kinds,
         )
         if jobs:
-            decoders = _decoders(recipe, settings, len(jobs))
+            decoders = open_decoders(recipe, len(jobs)) if open_decoders else _decoders(recipe, settings, len(jobs))
             run = Run(
                 store,
                 interface,

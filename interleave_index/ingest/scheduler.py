@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from ..errors import BackendMissing, InterleaveError, ModelError, WeightsMissing
+from ..errors import InterleaveError, ModelError
 from ..interface.protocol import Interface
 from ..records import RGB, PhotoEncoding, PhotoFacts
 from ..records.texts import SourceText
@@ -18,6 +18,7 @@ from ..storage.rows import LocationWrite, PhotoWrite, ShaKnown, WriteBatch
 from ..storage.store import Store
 from .decode_pool import Decoders, Outcome
 from .decode_task import Reply, Task
+from .encode import encode
 from .plan import Claim, Need, Plan
 from .tally import Tally
 
@@ -220,7 +221,7 @@ class Run:
             known = self.store.photos_by_sha(list(ready), space_id=self.space_id)
         due = [sha for sha in ready if not (sha in known and known[sha].encoded)]
         with self.tally.during("model"):
-            encoded = dict(zip(due, self._encodings([_pixels(ready[sha]) for sha in due]), strict=True))
+            encoded = dict(zip(due, self._encodings([ready[sha] for sha in due]), strict=True))
         for sha, item in ready.items():
             self._finish(item, known.get(sha), encoded.get(sha))
             self.decoders.release(item.outcome)
@@ -243,17 +244,11 @@ class Run:
         for number, claim in enumerate(item.claims):
             self._settle(claim, sha, known, first=number == 0)
 
-    def _encodings(self, photos: list[RGB]) -> list[PhotoEncoding | Exception]:
-        """Encodings in order; when the batch fails, each photo on its own, so that only the bad one is lost."""
-        if not photos:
-            return []
-        answers: list[PhotoEncoding | Exception]
-        try:
-            answers = [*self._checked(photos)]
-        except (WeightsMissing, BackendMissing):
-            raise
-        except Exception as trouble:  # a model may raise anything; one photo must not take its neighbours with it
-            answers = [trouble] if len(photos) == 1 else [self._alone(photo) for photo in photos]
+    def _encodings(self, items: Sequence[_Ready]) -> list[PhotoEncoding | Exception]:
+        """Encodings in order, of those that come without one; a photo that cannot be encoded has an error instead."""
+        here = [item for item in items if item.outcome.encoded is None]
+        made = iter(encode(self.interface, [_pixels(item) for item in here]))
+        answers = [next(made) if item.outcome.encoded is None else item.outcome.encoded for item in items]
         for answer in answers:
             self._lost = self._lost + 1 if isinstance(answer, Exception) else 0
             if self._lost >= LOST_IN_A_ROW and isinstance(answer, Exception):
@@ -262,23 +257,6 @@ class Run:
                     f"one with {type(answer).__name__}: {answer}"
                 ) from answer
         return answers
-
-    def _alone(self, photo: RGB) -> PhotoEncoding | Exception:
-        try:
-            return self._checked([photo])[0]
-        except (WeightsMissing, BackendMissing):
-            raise
-        except Exception as trouble:
-            return trouble
-
-    def _checked(self, photos: list[RGB]) -> list[PhotoEncoding]:
-        encodings = self.interface.encode_photos(photos)
-        if len(encodings) != len(photos):
-            raise ModelError(f"the model gave {len(encodings)} encodings for {len(photos)} photos")
-        for encoding in encodings:
-            if not (np.isfinite(encoding.image).all() and np.isfinite(encoding.regions).all()):
-                raise ModelError("the model gave a vector that is not finite")
-        return encodings
 
     # --- rows --------------------------------------------------------------------------------
 

@@ -24,7 +24,7 @@ from ..regular import open_regular, os_words
 from .containers import PngParts, jxl_size, nclx, split_png
 from .exif import ExifFacts, facts_of, read_exif
 from .profiles import adobe_rgb, coded_profile
-from .raw import develop, largest_preview, raw_facts
+from .raw import develop, is_sensor_data, largest_preview, raw_facts
 from .sniff import HEAD, sniff
 from .text.embedded import embedded_texts
 
@@ -233,9 +233,11 @@ def _decode(kind: str, data: bytes, max_pixels: int, long_side: int | None) -> D
             width, height = image.size
             rgb = _pixels(image, long_side)
     except (SyntaxError, OSError, KeyError) as error:
+        if kind == "TIFF" and is_sensor_data(data):
+            return _decode_raw(data, max_pixels, long_side)
         if kind == "TIFF" and _is_strange_tiff(error):
             return _decode_strange_tiff(data, max_pixels, long_side)
-        if kind == "TIFF" and isinstance(error, KeyError):  # a compression that only cameras use
+        if kind == "TIFF" and _is_strange_compression(error):
             preview = largest_preview(data)
             if preview is not None and preview.is_useful:
                 return _decode_raw(data, max_pixels, long_side)
@@ -308,6 +310,11 @@ def _is_strange_tiff(error: Exception) -> bool:
     """Whether Pillow's words mean a kind of TIFF that it does not know, rather than damage."""
     words = str(error)
     return any(part in words for part in ("unknown pixel mode", "unknown data organization", "not available"))
+
+
+def _is_strange_compression(error: Exception) -> bool:
+    """Whether Pillow found a way of compression that is not in its table: some are used by cameras alone."""
+    return isinstance(error, KeyError) or isinstance(error.__cause__, KeyError)
 
 
 def _decode_strange_tiff(data: bytes, max_pixels: int, long_side: int | None) -> Decoded:

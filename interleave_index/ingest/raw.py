@@ -18,6 +18,8 @@ from .exif import EXIF_IFD, GPS_IFD, ExifFacts, facts_from, sub_block
 
 USEFUL_SIDE = 640  # long side in pixels of a preview that stands for the photo
 MOST_JPEGS = 64  # looked at in one file
+SENSOR_COLOURS = (32803, 34892)  # of TIFF: by colour filters, and linear
+_COLOURS, _DNG_VERSION = 262, 50706  # TIFF tags
 _SIZED_FRAMES = (0xC0, 0xC1, 0xC2)  # baseline, extended, progressive; sensor data is lossless (C3) and no picture
 _WITHOUT_LENGTH = (0x01, *range(0xD0, 0xD9))
 
@@ -65,6 +67,12 @@ def _jpeg_size(data: bytes, start: int) -> tuple[int, int] | None:
             return None
         at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
     return None
+
+
+def is_sensor_data(data: bytes) -> bool:
+    """Whether the first page of a TIFF is what a sensor saw, as in the negatives (DNG) of phones without a preview."""
+    entries = _entries(_exif(data))
+    return _DNG_VERSION in entries or entries.get(_COLOURS) in SENSOR_COLOURS
 
 
 def raw_facts(data: bytes) -> ExifFacts:
@@ -125,9 +133,9 @@ def develop(data: bytes, *, half: bool) -> tuple[RGB, tuple[int, int]]:
         ) from error
     try:
         with rawpy.imread(io.BytesIO(data)) as raw:
-            rgb: RGB = raw.postprocess(use_camera_wb=True, half_size=half, output_bps=8)
-            width, height = raw.sizes.width, raw.sizes.height
+            width, height = raw.sizes.width, raw.sizes.height  # before: those of half a size are put in their place
             turned = raw.sizes.flip in (5, 6)
+            rgb: RGB = raw.postprocess(use_camera_wb=True, half_size=half, output_bps=8)
     except rawpy.LibRawError as error:
         said = error.args[0] if error.args else ""
         words = said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)

@@ -117,7 +117,9 @@ class InterfaceStage(Stage):
         predictions = [*run.earlier, run.final]
         for output in predictions:
             last = output is run.final
-            own, assignments = prediction_losses(output, examples, scale, cosine_factor=scale, share_choice=True)
+            own, assignments = prediction_losses(
+                output, examples, scale, cosine_factor=scale, points=settings.points or None, share_choice=True
+            )
             own["retrieval"] = self._contrast("caption", output, output["pred_retrievals_lang"], captioned, last)
             if "pred_interleave_image" in output:
                 own["legend"] = self._contrast("legend", output, output["pred_interleave_image"], true_sentence, last)

@@ -18,7 +18,7 @@ from .features import own_places
 from .measures import caption_recall
 from .samples import Sample, Views, load_samples, load_views, pooled_of, where
 from .sentences import Sentences, load_sentences, own_sentences
-from .space import Space
+from .space import OwnSpace, Space
 
 TEACHERS_SHARE = 2.0  # of the teachers' positions to those of a model that goes on learning
 ANCHORS = 3072  # texts of a kind drawn for every batch
@@ -34,7 +34,7 @@ class Material:
         packs, more: the packs of the former, and further ones that only the vision tower and its paths learn from.
         targets: folder of the teacher targets.
         sentences: texts and their vectors.
-        space: what stage `space` made.
+        space: what stage `space` made; without teachers that of the bundle that the run starts from.
         earlier: the model of the bundle that the run starts from.
         limit: at most so many photos of further packs.
         seed: of everything that is drawn.
@@ -47,7 +47,7 @@ class Material:
     more: Sequence[Path] = ()
     targets: Path | None = None
     sentences: Sentences | None = None
-    space: Space | None = None
+    space: Space | OwnSpace | None = None
     earlier: MiniModel | None = None
     limit: int | None = None
     seed: int = 0
@@ -55,7 +55,7 @@ class Material:
     @property
     def taught(self) -> bool:
         """Whether photos and names have positions in a space."""
-        return self.targets is not None and self.space is not None and self.sentences is not None
+        return self.space is not None and self.sentences is not None
 
     def teachers(self) -> tuple[Path, Sentences]:
         """Folder of the targets, and the sentences.
@@ -68,14 +68,24 @@ class Material:
         return self.targets, self.sentences
 
     def lessons(self) -> tuple[Sentences, Space]:
-        """The sentences, and the space that they lie in.
+        """The sentences, and the space between the teachers that they lie in.
 
         Raises:
-            InputError: there are no sentences, or stage `space` has not been run.
+            InputError: there are no teachers, or stage `space` has not been run.
         """
-        if self.space is None:
+        if not isinstance(self.space, Space):
             raise InputError("no space in the folder of this run; run stage space first")
         return self.teachers()[1], self.space
+
+    def texts(self) -> tuple[Sentences, Space | OwnSpace]:
+        """The sentences, and the space that they lie in, be it the teachers' or the model's own.
+
+        Raises:
+            InputError: there is neither.
+        """
+        if self.sentences is None or self.space is None:
+            raise InputError("no space that texts lie in; run stage space first, or pass --start a bundle")
+        return self.sentences, self.space
 
     def views(self, *, more: bool) -> tuple[list[Sample], Views]:
         """Photos and views of the training packs, with `more` those of the further packs behind them."""
@@ -87,7 +97,12 @@ class Material:
         return samples, load_views(samples, packs, targets)
 
     def photo_places(self) -> Tensor:
-        """(N, D) positions of the training photos; of a model that goes on learning, its own share in them."""
+        """(N, D) positions of the training photos; of a model that goes on learning, its own share in them.
+
+        Without teachers they lie where the model, as the run starts from it, has them.
+        """
+        if isinstance(self.space, OwnSpace):
+            return own_places(self.model, self.train)
         sentences, space = self.lessons()
         places = space.of_photos(pooled_of(self.train))
         if sentences.own:  # the model's own vector of a photo and the teachers' are best together
@@ -96,17 +111,16 @@ class Material:
 
     def held_vectors(self) -> NDArray[np.float16]:
         """(n, S) vectors of the first caption of every captioned held-out photo, in order."""
-        targets, sentences = self.teachers()
         first = [sample.captions[0] for sample in self.held if sample.captions]
-        if sentences.own:
+        if self.sentences is not None and self.sentences.own:
             sentences = own_sentences(self.model, {"caption": first})
         else:
-            sentences = load_sentences(targets / "held-sentences.npz")
+            sentences = load_sentences(self.teachers()[0] / "held-sentences.npz")
         return sentences.vectors[[sentences.place[caption] for caption in first]]
 
     def mask_names(self) -> tuple[dict[str, int], Tensor]:
         """The number of every name of a mask that has a vector, and the (K, D) positions of those names."""
-        sentences, space = self.lessons()
+        sentences, space = self.texts()
         labels = {region.label for sample in self.train for region in sample.regions if region.label}
         names = sorted(label for label in labels if label in sentences.place)
         vectors = sentences.vectors[[sentences.place[name] for name in names]]
@@ -121,7 +135,7 @@ class Anchors:
     """
 
     def __init__(self, material: Material, places: Tensor) -> None:
-        sentences, space = material.lessons()
+        sentences, space = material.texts()
         self.places = places
         kinds = sentences.of_kind("caption"), sentences.of_kind("name", "lemma")
         self.banks = [space.of_texts(sentences.vectors[rows]) for rows in kinds]

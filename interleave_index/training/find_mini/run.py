@@ -27,7 +27,7 @@ from .region_stage import RefitStage, RegionStage
 from .samples import Sample, load_samples
 from .sentences import Sentences, classifier_names, load_sentences, own_sentences
 from .settings import FindMiniSettings
-from .space import Space
+from .space import OwnSpace, Space
 from .space_stage import TEMPLATES, SpaceStage
 from .text_stage import TextStage
 from .vision_stage import VisionStage
@@ -158,6 +158,8 @@ def _material(settings: FindMiniSettings, progress: Report) -> Material:
         model.load_state_dict(material.earlier.state_dict())
         if set(settings.stages) - {"refit", "bundle"}:
             material.sentences = _own_sentences(material)
+        if targets is None:
+            material.space = OwnSpace(model.interface.scale.detach().log())
         texts = 0 if material.sentences is None else len(material.sentences.texts)
         progress(f"starts from the bundle {start}, with {texts} texts in its own words")
     elif start is not None:

@@ -22,12 +22,15 @@ class InterfaceSettings(StageSettings):
 
     Attributes:
         backbone_rate: learning rate of the backbone and of the photo path, as a share of `rate`; 0 lets them stand.
+        points: places at which the losses of a mask are taken, most of them where it is uncertain, which is at edges; 0
+            takes them at every cell.
         supervised: predictions that are trained beside the last, counted from the one before the first layer.
         tasks: chance of each task to be the one that a batch trains beside generic masks and retrieval.
         weights: of the losses, by name.
     """
 
     backbone_rate: float
+    points: int
     supervised: list[int]
     tasks: dict[str, float]
     weights: dict[str, float]
@@ -41,7 +44,8 @@ class FindMiniSettings:
         data: folder with `train-*.tar` and `val-*.tar` packs; val packs are only measured.
         out: checkpoints and, in `bundle/`, the finished model.
         targets: teacher targets of the packs and sentences, see tools/cache_*.py; without it all stages before
-            `interface` are skipped, nothing is pseudo-labelled, and the interface starts on random features.
+            `interface` are skipped, nothing is pseudo-labelled, and the interface starts on random features, or on
+            those of the bundle that is given as `start`.
         more: folder of further packs that only stage `vision` learns from; they need no annotations.
         start: folder of an earlier run whose vocabulary is taken and whose towers and interface the stages start from,
             the interface as far as shapes agree; or of a bundle, which goes on learning in the space it has: then its

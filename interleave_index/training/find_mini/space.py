@@ -70,3 +70,18 @@ class Space(nn.Module):
         """(N, S) sentence vectors to (N, D) positions."""
         self.eval()
         return torch.cat([self.texts(part.float()) for part in torch.as_tensor(vectors).split(CHUNK)])
+
+
+class OwnSpace:
+    """The space of a model that goes on learning without teachers: texts lie where its own vectors say.
+
+    Attributes:
+        log_scale: natural logarithm of the scale of its cosines.
+    """
+
+    def __init__(self, log_scale: Tensor) -> None:
+        self.log_scale = log_scale
+
+    def of_texts(self, vectors: NDArray[np.floating]) -> Tensor:
+        """(N, D) vectors that the model gave to texts, as unit vectors: their positions."""
+        return F.normalize(torch.as_tensor(vectors).float(), dim=-1)

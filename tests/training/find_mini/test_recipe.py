@@ -354,6 +354,24 @@ def _is_fitted_anew(settings, before, tuned):
     assert 0 < measured["cosine"] <= 1 and measured["top-5"] == 100
 
 
+def test_a_bundle_goes_on_without_teachers_where_its_words_and_photos_lie(tmp_path):
+    drawn_pack(tmp_path / "train-drawn.tar", 40)
+    drawn_pack(tmp_path / "val-drawn.tar", 6)
+    keys = {"start": WEIGHTS, "stages": ("interface",), "interface__minutes": 0.02, "interface__batch": 8}
+    lines: list[Progress | str] = []
+    run(trial(tmp_path, tmp_path / "out", interface__points=64, **keys), lines.append)
+    terms = next(line.losses for line in lines if isinstance(line, Progress))
+    assert {"image_target", "text_target", "name_target", "names", "bce", "dice"} <= set(terms)
+    assert terms["image_target"] / 4 < 0.2  # of the cosine: they start where they are to stay
+    before = load_bundle(WEIGHTS).model.state_dict()
+    after = torch.load(tmp_path / "out" / "interface.pt", weights_only=True)["module"]
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    stands = ("text.", "vision.backbone.", "interface.paths.photo.", "interface.paths.text.")
+    assert not {name for name in moved if name.startswith(stands)}
+    assert {"interface.content_attention.layers.0.multihead_attn.in_proj_weight"} <= moved
+    assert {"interface.paths.region.straight.weight", "vision.pixel_decoder.mask_features.weight"} <= moved
+
+
 def test_a_fitted_path_says_what_the_earlier_one_said_of_other_features(tmp_path):
     drawn_pack(tmp_path / "train-drawn.tar", 60)
     samples = load_samples([tmp_path / "train-drawn.tar"])

@@ -46,6 +46,7 @@ class Finding:
     """One thing that was looked at.
 
     Attributes:
+        name: of what was looked at; no two findings of one run have the same.
         level: ``warning``: works, but worth knowing; ``problem``: does not work.
         detail: one line: what was found, and for a problem the remedy.
     """
@@ -95,11 +96,11 @@ def _packages() -> list[Finding]:
     found = [Finding("packages", "ok", ", ".join(f"{name} {version}" for name, version in there.items()))]
     if lacking:
         found.append(
-            Finding("packages", "problem", f"{', '.join(lacking)} not installed; install interleave-index again")
+            Finding("lacking", "problem", f"{', '.join(lacking)} not installed; install interleave-index again")
         )
     if "faiss-cpu" not in there and "faiss-gpu" not in there:
         words = "faiss is not installed, so that nothing can be searched; install interleave-index[cpu] (or [gpu])"
-        found.append(Finding("packages", "problem", words))
+        found.append(Finding("faiss", "problem", words))
     without = [f"{name} ({use})" for name, use in EXTRAS.items() if name not in there and not name.startswith("faiss")]
     if without:
         found.append(Finding("extras", "ok", f"not installed: {', '.join(without)}"))
@@ -181,12 +182,12 @@ def _index(place: Path | str, config: Config) -> list[Finding]:
         found.append(Finding("catalog", "ok", index.database()))
         wrong = [check for check in index.verify() if not check.ok]
         for check in wrong:
-            found.append(Finding("index", "problem", f"{check.name}: {check.detail}; see `interleave-index repair`"))
+            found.append(Finding(f"check of {check.name}", "problem", f"{check.detail}; see `interleave-index repair`"))
         if not wrong:
-            found.append(Finding("index", "ok", "catalog, vectors and FAISS files agree"))
+            found.append(Finding("checks", "ok", "catalog, vectors and FAISS files agree"))
         lacking = facts["photos"] - facts["encodings"]
         if space and lacking:
-            found.append(Finding("index", "warning", f"{lacking} photos have no vectors; `interleave-index repair`"))
+            found.append(Finding("vectors", "warning", f"{lacking} photos have none; `interleave-index repair`"))
     return found
 
 

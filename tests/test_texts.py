@@ -408,6 +408,22 @@ def test_a_passage_that_the_model_refuses_costs_that_passage_only(folder, open_i
     assert report.texts["passages"] == 1 and all(check.ok for check in index.verify())
 
 
+@pytest.mark.both_databases
+def test_a_passage_that_was_refused_is_no_new_failure_until_something_changed(folder, open_index):
+    for name in ("a", "b"):
+        (folder / f"{name}.md").write_text(f"a red poison for {name}")
+    index = open_index(Refusing())
+    assert len(index.ingest(folder).new_failures) == 2
+    again = index.ingest(folder)
+    assert len(again.failed) == 2 and again.new_failures == ()
+    (folder / "b.md").write_text("another poison")
+    assert [Path(failed.path).name for failed in index.ingest(folder).new_failures] == ["b.md"]
+    able = open_index()  # takes both
+    assert able.ingest(folder).failed == () and [path for path in folder.glob("*.md")] != []
+    (folder / "a.md").write_text("a third poison")
+    assert [Path(failed.path).name for failed in index.ingest(folder).new_failures] == ["a.md"]
+
+
 class Slow(ToyInterface):
     """An interface that gives the reports on progress time."""
 

@@ -153,12 +153,23 @@ def status(
         show.say(f"and {len(failures) - SHOWN_FAILURES} more: `interleave-index status --failed` lists all")
 
 
+def _share(value: float | None) -> float | None:
+    """A share of 0 to 1, which NaN is not."""
+    if value is not None and not 0 <= value <= 1:
+        raise typer.BadParameter(f"{value} is no share, expected 0 to 1, as 0.99")
+    return value
+
+
 def verify(
     index: IndexOption = None,
     config: ConfigOption = None,
     recall: Annotated[
         float | None,
-        typer.Option(metavar="SHARE", help="Also measure that searches find this share of the best photos, as 0.99."),
+        typer.Option(
+            metavar="SHARE",
+            callback=_share,
+            help="Also measure that searches find this share of the best photos, as 0.99.",
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:

@@ -132,9 +132,11 @@ def ingest(
         space_id = store.ensure_space(interface.space)
         _keep_calibration(store, space_id, interface)
         excluded = Exclusions.of(store.exclusions())
+        places_of_forgotten = excluded.places
         with tally.during("read"):
             survey = _survey(store, space_id, roots, excluded, tally, stop, within, settings)
         jobs, seen = survey.jobs, survey.seen
+        forgotten_now: set[str] = set()
         thumbnails = str(store.thumbnail_path("00").parent.parent)
         recipe = Recipe(
             thumbnails,
@@ -165,6 +167,7 @@ def ingest(
             # A folder that went with its file was not looked into again: it may be a drive that was pulled out.
             seen -= {path for path in run.vanished if os.path.isdir(os.path.dirname(path))}
             seen -= run.left_out
+            forgotten_now = run.forgotten
         tally.interrupted = stop.is_set()
         if not tally.interrupted:
             with tally.during("write"):
@@ -177,7 +180,14 @@ def ingest(
                 )
                 store.forget_placeless()
             stage = TextStage(store, interface, space_id, tally, stop, settings.retry, settings.reread)
-            stage.all(survey.texts, _runs(survey.roots), survey.hidden, survey.may_be_there, survey.known)
+
+            def is_forgotten(photo: str) -> bool:
+                if excluded.cover(photo) or photo in forgotten_now:
+                    return True
+                return photo in places_of_forgotten and store.photo_by_path(photo) is None
+
+            texts = stage.without_forgotten(survey.texts, is_forgotten)
+            stage.all(texts, _runs(survey.roots), survey.hidden, survey.may_be_there, survey.known)
             tally.interrupted = stop.is_set()
         if not tally.interrupted:
             with tally.during("write"):

@@ -62,6 +62,7 @@ class Run:
     Attributes:
         vanished: paths that were gone when they were to be read.
         left_out: paths of sound files of which nothing is kept.
+        forgotten: those of them whose content was forgotten.
     """
 
     store: Store
@@ -75,6 +76,7 @@ class Run:
     commit_seconds: float
     vanished: set[str] = field(default_factory=set)
     left_out: set[str] = field(default_factory=set)
+    forgotten: set[str] = field(default_factory=set)
     _jobs: deque[Job] = field(default_factory=deque)
     _under_way: dict[int, Job] = field(default_factory=dict)
     _hashed: list[tuple[Claim, str]] = field(default_factory=list)
@@ -160,6 +162,8 @@ class Run:
             self.tally.went_away()
         elif reply.left_out is not None:
             self.left_out.add(claim.path)
+            if reply.left_out == "forgotten":
+                self.forgotten.add(claim.path)
             self.tally.leave_out(reply.left_out)
         elif reply.reason is not None:
             self._fail(claim, reply.reason, reply.detail or "", lasting=reply.lasting)

@@ -23,7 +23,7 @@ from ..records import RGB, Floats, QueryEncoding, ResolvedPart, ResolvedQuery
 from ..records.texts import PICTURE_MARK, TextKind
 from ..regular import open_regular, os_words
 from ..storage.store import Store
-from ..storage.text_rows import DocumentWrite, KnownDocument, PassageVectors, PendingPassage
+from ..storage.text_rows import REFUSED, DocumentWrite, KnownDocument, PassageVectors, PendingPassage
 from .decode import load_picture
 from .scan import ScannedText
 from .tally import Tally
@@ -59,6 +59,24 @@ class TextStage:
     _moved: dict[str, str] = field(default_factory=dict)
     _gone_now: set[str] = field(default_factory=set)
     _phrases: dict[str, _Vector] = field(default_factory=dict)
+    _refused: dict[int, str] = field(default_factory=dict)
+
+    def without_forgotten(
+        self, texts: Mapping[str, ScannedText], is_forgotten: Callable[[str], bool]
+    ) -> dict[str, ScannedText]:
+        """Text sources without the sidecars of photos that were forgotten; those are counted.
+
+        Args:
+            is_forgotten: whether the photo at a path was; a sidecar goes when all of its photos were.
+        """
+        kept: dict[str, ScannedText] = {}
+        for path, text in texts.items():
+            beside = pictures_beside(path, text.kind, text.siblings)
+            if beside and all(map(is_forgotten, beside)):
+                self.tally.not_read["forgotten"] += 1
+            else:
+                kept[path] = text
+        return kept
 
     def all(
         self,
@@ -155,7 +173,7 @@ class TextStage:
         self.tally.tell("texts")
         for start in range(0, len(waiting), PASSAGES_AT_A_TIME):
             if self.stop.is_set():
-                return
+                break
             some = self.store.texts.pending(waiting[start : start + PASSAGES_AT_A_TIME].tolist())
             with self.tally.during("model"):
                 made = self._vectors(some)
@@ -163,9 +181,20 @@ class TextStage:
                 self.store.texts.write_vectors(self.space_id, self.interface.space.dim, made)
             self.tally.passages += len(made)
             self.tally.tell()
+        self._report_refused(all_of_them=not self.stop.is_set())
+
+    def _report_refused(self, all_of_them: bool) -> None:
+        """Passages that the model refused are failures of their sources: new ones, or known from an earlier run."""
+        with self.tally.during("write"):
+            known = self.store.texts.keep_refused(self._refused, all_of_them=all_of_them)
+        places = self.store.texts.passages(sorted(self._refused))
+        for passage_id, words in self._refused.items():
+            path = places[passage_id].path if passage_id in places else None
+            place = path or f"passage {passage_id}"
+            self.tally.fail(place, REFUSED, words, file=False, new=passage_id not in known)
 
     def _vectors(self, passages: Sequence[PendingPassage]) -> list[PassageVectors]:
-        """Vectors of these passages; one that the model refuses is reported and left out."""
+        """Vectors of these passages; one that the model refuses is noted and left out."""
         pictures = self._pictures(passages)
         wholes = self._encodings([passage_query(passage, pictures) for passage in passages])
         new = {phrase for passage in passages for phrase in passage.phrase_texts if phrase not in self._phrases}
@@ -181,8 +210,7 @@ class TextStage:
             if error is None:
                 kept.append(self._joined(passage, whole, phrases))
             else:
-                words = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-                self.tally.fail(self._place(passage), "ModelError", words, file=False)
+                self._refused[passage.id] = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
         return kept
 
     def _joined(self, passage: PendingPassage, whole: _Answer, phrases: Sequence[_Vector]) -> PassageVectors:
@@ -220,10 +248,6 @@ class TextStage:
             raise
         except Exception as error:
             return error
-
-    def _place(self, passage: PendingPassage) -> str:
-        stored = self.store.texts.passages([passage.id])
-        return (stored[passage.id].path if passage.id in stored else None) or f"passage {passage.id}"
 
     def _pictures(self, passages: Iterable[PendingPassage]) -> dict[int, ResolvedPart]:
         """The pictures among the words of some passages, by photo id, with small pixels and their stored vectors."""

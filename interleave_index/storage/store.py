@@ -377,10 +377,12 @@ class Store:
             named: list[tuple[ExclusionKind, str, str | None]] = []
             for path in paths:
                 named += reads.kinds_of(connection, path)
+            names = [name for _, name, _ in named]
+            sidecars = writes.drop_sidecars(connection, photo_ids, names)
             shas = writes.forget(connection, photo_ids)
             locations, placeless = writes.forget_locations(connection, [name for _, name, _ in named])
             exclusions.add(connection, [*kept, *named])
-        return Forgotten(self._gone([*shas, *placeless]), counted + locations)
+        return Forgotten(self._gone([*shas, *placeless]), counted + locations + sidecars)
 
     def unforget(self, paths: Sequence[Path | str]) -> list[Exclusion]:
         """Lift what was forgotten at or below some paths; the next ingest takes it in again. Returns what was lifted.

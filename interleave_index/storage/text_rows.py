@@ -13,6 +13,8 @@ from ..records import Floats
 from ..records.texts import SourceText, Span
 from .rows import Ids, LocationState
 
+REFUSED = "ModelError"  # reason of a source that can be read, but of which the model takes not every passage
+
 
 @dataclass(frozen=True, slots=True)
 class KnownDocument:

@@ -83,6 +83,14 @@ class TextStore:
         with self._session.writing("ingest") as connection:
             text_writes.write_vectors(connection, space_id, dim, made)
 
+    def keep_refused(self, refused: Mapping[int, str], *, all_of_them: bool) -> set[int]:
+        """Keep which passages the model refused; returns those of which it was known: `text_writes.keep_refused`."""
+        with self._session.reading() as connection:
+            if not refused and not text_writes.any_refused(connection):
+                return set()
+        with self._session.writing("ingest") as connection:
+            return text_writes.keep_refused(connection, refused, all_of_them=all_of_them)
+
     # --- what a query needs ------------------------------------------------------------------
 
     def links(self) -> PassageLinks:

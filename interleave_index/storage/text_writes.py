@@ -31,7 +31,9 @@ from .tables import (
     PassageRow,
     TextReadRow,
 )
-from .text_rows import DocumentWrite, PassageVectors
+from .text_rows import REFUSED, DocumentWrite, PassageVectors
+
+SIDECARS = ("xmp", "txt", "takeout")  # kinds of sources that are about the photos of their name alone
 
 # A photo keeps its id while it is missing, so that a passage is not encoded twice for a drive that was away.
 _PHOTO_AT = (
@@ -256,6 +258,45 @@ def write_vectors(connection: Connection, space_id: int, dim: int, made: Sequenc
     raise_change(connection)
 
 
+def keep_refused(connection: Connection, refused: Mapping[int, str], *, all_of_them: bool) -> set[int]:
+    """Keep which passages the model refused, by id, and why, as reason of their sources, which stay present.
+
+    Args:
+        all_of_them: no other passage was refused: what is kept of other sources is out of date.
+    Returns:
+        Those whose source was kept with the same words before.
+    """
+    before = _refused(connection)
+    owners: dict[int, int] = {}
+    for some in chunks(sorted(refused)):
+        rows = connection.execute(select(PassageRow.id, PassageRow.document_id).where(PassageRow.id.in_(some)))
+        owners.update((passage_id, document_id) for passage_id, document_id in rows)
+    said: dict[int, str] = {}
+    for passage_id, document_id in sorted(owners.items()):
+        said.setdefault(document_id, refused[passage_id])
+    for document_id, words_ in said.items():
+        if before.get(document_id) != words_:
+            reason = {"reason": REFUSED, "detail": words_}
+            connection.execute(update(DocumentRow).where(DocumentRow.id == document_id).values(reason))
+    for some in chunks(sorted(before.keys() - said.keys()) if all_of_them else []):
+        nothing = {"reason": None, "detail": None}
+        connection.execute(update(DocumentRow).where(DocumentRow.id.in_(some)).values(nothing))
+    return {passage_id for passage_id, document_id in owners.items() if before.get(document_id) == said[document_id]}
+
+
+def any_refused(connection: Connection) -> bool:
+    """Whether the model refused a passage of any present source when it was last asked."""
+    return bool(_refused(connection))
+
+
+def _refused(connection: Connection) -> dict[int, str | None]:
+    """Present sources of which a passage was refused, with the words."""
+    kept = select(DocumentRow.id, DocumentRow.detail).where(
+        DocumentRow.state == "present", DocumentRow.reason.is_not(None)
+    )
+    return {row.id: row.detail for row in connection.execute(kept)}
+
+
 def _take_out(connection: Connection, space_id: int, passage_ids: Sequence[int]) -> None:
     """Delete vectors of these passages in one space, and leave a removal row for each that had some."""
     had: list[int] = []
@@ -302,6 +343,27 @@ def forget_photos(connection: Connection, photo_ids: Sequence[int]) -> None:
         drop_documents(connection, own)
         connection.execute(update(PassagePhotoRow).where(PassagePhotoRow.photo_id.in_(some)).values(photo_id=None))
         connection.execute(delete(TextReadRow).where(TextReadRow.photo_id.in_(some)))
+
+
+def sidecars_of(connection: Connection, paths: Set[str]) -> list[int]:
+    """Ids of the sidecars that are about photos at these stored paths, and about no other one of the catalog."""
+    about: dict[int, set[str]] = {}
+    links = (
+        select(PassageRow.document_id, PassagePhotoRow.path)
+        .join(PassageRow, PassageRow.id == PassagePhotoRow.passage_id)
+        .join(DocumentRow, DocumentRow.id == PassageRow.document_id)
+        .where(DocumentRow.kind.in_(SIDECARS), PassagePhotoRow.path.is_not(None))
+    )
+    for some in chunks(sorted(paths)):
+        for document_id, _ in connection.execute(links.where(PassagePhotoRow.path.in_(some))):
+            about[document_id] = set()
+    for ids in chunks(sorted(about)):
+        for document_id, path in connection.execute(links.where(PassageRow.document_id.in_(ids))):
+            about[document_id].add(str(path))
+    others: set[str] = set()
+    for names in chunks(sorted(set().union(*about.values()) - paths)):
+        others.update(connection.execute(select(LocationRow.path).where(LocationRow.path.in_(names))).scalars())
+    return sorted(document_id for document_id, named in about.items() if not named & others)
 
 
 def forget_below(connection: Connection, names: Sequence[str]) -> int:

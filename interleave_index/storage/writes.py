@@ -366,6 +366,20 @@ def forget_locations(connection: Connection, names: Sequence[str]) -> tuple[int,
     )
 
 
+def drop_sidecars(connection: Connection, photo_ids: Sequence[int], names: Sequence[str]) -> int:
+    """Take out what sidecars say of these photos, and of those at or below stored names, and of no other one.
+
+    Returns:
+        How many sidecars.
+    """
+    at = set(connection.execute(select(LocationRow.path).where(below_stored(names))).scalars()) if names else set()
+    for some in chunks(photo_ids):
+        at.update(connection.execute(select(LocationRow.path).where(LocationRow.photo_id.in_(some))).scalars())
+    ids = text_writes.sidecars_of(connection, at)
+    text_writes.drop_documents(connection, ids)
+    return len(ids)
+
+
 def forget_placeless(connection: Connection, photo_ids: Sequence[int] | None = None) -> list[str]:
     """Take photos out that have no location in any state: of some ids, or of all; returns their sha256."""
     somewhere = select(LocationRow.path).where(LocationRow.photo_id == PhotoRow.id)

@@ -137,6 +137,43 @@ def test_a_forgotten_file_that_failed_is_not_tried_again(index, photos):
     assert index.ingest(photos).failed == () and index.failed() == []
 
 
+def said(index: Index) -> list[str]:
+    return sorted(passage.text for passage in index.texts())
+
+
+@pytest.mark.parametrize("by", ["path", "id", "folder"])
+def test_what_a_sidecar_says_goes_with_its_photo_and_comes_back_with_it(index, photos, by):
+    private = photos / "private"
+    (private / "c.txt").write_text("my secret")
+    (photos / "b.txt").write_text("no secret")
+    (photos / "page.md").write_text("Two ![](private/c.jpg) and ![](b.jpg) shown")
+    index.ingest(photos)
+    (secret,) = [passage for passage in index.texts() if passage.text == "my secret"]
+    what = {"path": private / "c.jpg", "id": secret.photos[0], "folder": private}[by]
+    gone = index.forget_all([what])
+    assert gone.locations == (4 if by == "folder" else 2) - (by == "folder")
+    kept = [text for text in said(index) if text != "no secret"]
+    assert len(said(index)) == 2 and kept[0].startswith("Two")
+    report = index.ingest(photos)
+    assert len(said(index)) == 2 and report.texts["missing"] == 0
+    assert report.not_read == ({"forgotten_folders": 1} if by == "folder" else {"forgotten": 2})
+    assert index.ingest([private / "c.txt"]).texts["read"] == 0  # by itself, too
+    index.undo_forget([private])
+    index.ingest(photos)
+    assert "my secret" in said(index) and all(check.ok for check in index.verify())
+
+
+def test_a_sidecar_stays_while_one_of_its_photos_does(index, photos):
+    put(photos / "a.png", 9)
+    (photos / "a.txt").write_text("of both")
+    index.ingest(photos)
+    index.forget([photos / "a.jpg"])
+    index.ingest(photos)
+    assert said(index) == ["of both"]
+    index.forget([photos / "a.png"])
+    assert said(index) == []
+
+
 def test_a_search_tells_an_index_of_missing_photos_from_an_empty_one(index, photos, tmp_path):
     photos.rename(tmp_path / "away")
     photos.mkdir()

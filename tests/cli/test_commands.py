@@ -355,8 +355,9 @@ def test_verify_measures_recall_where_it_is_asked_for(run, index):
     named = [check["name"] for check in json.loads(out)["checks"]]
     assert status == 0 and "recall of two regions without a third" in named
     assert "recall" not in run("verify")[1]
-    status, _, err = run("verify", "--recall", 2)
-    assert status == 1 and "expected 0 to 1" in err
+    for share in (2, -0.1, "nan"):
+        status, _, err = run("verify", "--recall", share)
+        assert status == 2 and "expected 0 to 1" in err
 
 
 def test_search_answers_the_queries_of_a_file_in_their_order(run, index, tmp_path, monkeypatch):

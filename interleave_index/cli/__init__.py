@@ -28,8 +28,12 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         SystemExit: always.
     """
     # Threads that spin long while they wait make two programs on one machine ten times slower, threads that sleep at
-    # once make one photo take twice as long: some microseconds serve both. Set before torch comes in.
-    for name, value in (("OMP_WAIT_POLICY", "PASSIVE"), ("GOMP_SPINCOUNT", "1000")):
+    # once make one photo take twice as long: some microseconds serve both. Set before numpy and torch come in.
+    for name, value in (
+        ("OMP_WAIT_POLICY", "PASSIVE"),
+        ("GOMP_SPINCOUNT", "1000"),
+        ("OPENBLAS_THREAD_TIMEOUT", "4"),  # powers of two; as it comes, numpy's threads spin for 20 ms
+    ):
         os.environ.setdefault(name, value)
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError):  # a stream that was replaced by a plain object

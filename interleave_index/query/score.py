@@ -312,6 +312,8 @@ def with_texts(scores: Scores, added: Floats) -> Scores:
 
 
 def _evident(best: Floats) -> Floats:
+    if not best.size or best.min() > NO_EVIDENCE:
+        return best
     return np.where(np.isneginf(best), np.float32(0), best)
 
 

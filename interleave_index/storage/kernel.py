@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from importlib.util import find_spec
@@ -25,7 +25,7 @@ from ..records import Floats
 from .rows import Ids
 
 WORTH_COMPILING = 100_000  # rows of a collection from which the compiled loop is used
-WORTH_THREADS = 50_000  # rows of one scan
+WORTH_THREADS = 5_000  # rows of one scan
 
 
 @cache
@@ -81,13 +81,16 @@ def _over_photos(
         loop(rows, first, past, asked, best, 0, count)
         return best
     step = max(1, -(-count // (4 * _threads())))
-    runs = [
-        _pool().submit(loop, rows, first, past, asked, best, start, min(start + step, count))
-        for start in range(0, count, step)
-    ]
-    for run in runs:
-        run.result()
+    in_threads(
+        lambda start: loop(rows, first, past, asked, best, start, min(start + step, count)), range(0, count, step)
+    )
     return best
+
+
+def in_threads(run: Callable[[int], None], starts: Iterable[int]) -> None:
+    """Have the threads of the exact scan share runs of work that hold no lock of Python, and wait for all."""
+    for done in [_pool().submit(run, start) for start in starts]:
+        done.result()
 
 
 def _threads() -> int:

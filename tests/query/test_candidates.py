@@ -164,10 +164,9 @@ def test_a_photo_on_no_list_never_scores_more_than_the_bound(random_store, make_
     allowed = None if share is None else np.sort(rng.choice(np.arange(1, 301), int(300 * share), replace=False))
     near = lists_of(indexes, query, allowed, depth)
     listed = np.unique(np.concatenate([one.photo_ids for one in near]))
-    ids, every = every_cosine(indexes, query, listed)
     everyone, totals = totals_of(indexes, query, allowed)
     unseen = ~np.isin(everyone, listed)
-    most = bound(query, near, ids, every)
+    most = bound(query, near)
     assert (totals[unseen] <= most + 2e-6).all()
     assert unseen.any() or most == -np.inf or depth < len(everyone)
 

@@ -34,6 +34,7 @@ from interleave_index.query.engine import search
 from interleave_index.records import Filters
 from interleave_index.storage.backend import load_faiss, set_threads
 from interleave_index.storage.store import Store
+from interleave_index.threads import spin_briefly
 
 Ids = NDArray[np.int64]
 KINDS = ("photo", "region", "photo + region", "2 regions - region")
@@ -229,6 +230,7 @@ def main() -> None:
     parser.add_argument("--only-queries", action="store_true", help="take libraries and FAISS files as they are")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
+    spin_briefly()  # in the processes that measure, as the command line does
     results = measure(args)
     if args.json:
         print(json.dumps(results))

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from ..errors import InterleaveError, QueryError
+from ..threads import spin_briefly
 
 __all__ = ["main"]
 
@@ -27,14 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     Raises:
         SystemExit: always.
     """
-    # Threads that spin long while they wait make two programs on one machine ten times slower, threads that sleep at
-    # once make one photo take twice as long: some microseconds serve both. Set before numpy and torch come in.
-    for name, value in (
-        ("OMP_WAIT_POLICY", "PASSIVE"),
-        ("GOMP_SPINCOUNT", "1000"),
-        ("OPENBLAS_THREAD_TIMEOUT", "4"),  # powers of two; as it comes, numpy's threads spin for 20 ms
-    ):
-        os.environ.setdefault(name, value)
+    spin_briefly()
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError):  # a stream that was replaced by a plain object
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]

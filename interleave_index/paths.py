@@ -9,6 +9,7 @@ from urllib.parse import unquote, urlsplit
 from .errors import InputError
 
 _FILE_URL = re.compile(r"file:", re.IGNORECASE)
+_SHARE = re.compile(r"\\\\+(?P<windows>[^\\/]+)[\\/]|(?:smb|cifs|afp|nfs|sftp|ftp)://(?P<url>[^/]*)", re.IGNORECASE)
 _URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)  # a single letter before a colon is a drive
 
 
@@ -21,7 +22,8 @@ def user_path(path: str | os.PathLike[str]) -> str:
     * other URLs, and everything else, are given back as they are.
 
     Raises:
-        InputError: no such home folder, or a file URL of another machine.
+        InputError: no such home folder, a file URL of another machine, or a share that has to be mounted first, such as
+            smb://nas/photos, or one with two backslashes, which Windows alone opens as it is.
 
     >>> user_path("file:///photos/a%20b.jpg"), user_path("https://host/a%20b.jpg")
     ('/photos/a b.jpg', 'https://host/a%20b.jpg')
@@ -29,7 +31,15 @@ def user_path(path: str | os.PathLike[str]) -> str:
     text = os.fspath(path)
     if _FILE_URL.match(text):
         return _of_file_url(text)
-    if _URL.match(text) or os.path.lexists(text):
+    if os.path.lexists(text):
+        return text
+    share = _SHARE.match(text)
+    if share and not (share["windows"] and os.name == "nt"):
+        raise InputError(
+            f"{text!r} names a share of the machine {share['windows'] or share['url']!r}, "
+            "expected the path of the folder where it is mounted"
+        )
+    if _URL.match(text):
         return text
     if text.startswith("~"):
         text = _below_home(text)

@@ -54,3 +54,9 @@ def test_bytes_that_are_not_utf8_come_back(home):
 )
 def test_everything_else_stays_as_it_is(home, text):
     assert user_path(text) == text
+
+
+@pytest.mark.parametrize("path", ["\\\\nas\\photos\\a.jpg", "smb://nas/photos/a.jpg", "NFS://nas/photos"])
+def test_a_share_is_told_to_be_mounted(path):
+    with pytest.raises(InputError, match="share of the machine 'nas', expected the path of the folder where"):
+        user_path(path)

@@ -27,6 +27,7 @@ from interleave_index.ingest.raw import largest_preview, raw_facts
 from interleave_index.ingest.scan import Scanner
 from interleave_index.ingest.sniff import sniff
 from interleave_index.ingest.unmounted import why_unmounted
+from interleave_index.records.texts import TEXT_KINDS
 
 
 def jpeg(pictures, size=(480, 640)):
@@ -314,7 +315,7 @@ def test_a_file_that_is_named_by_itself_is_found_though_its_folder_cannot_be_lis
         raise PermissionError(13, os.strerror(13), folder)
 
     monkeypatch.setattr(os, "listdir", refuse)
-    scanner = Scanner(text_kinds=("markdown",))
+    scanner = Scanner(text_kinds=TEXT_KINDS)
     assert [file.path for file in scanner.files([tmp_path / "a.jpg"])] == [str(tmp_path / "a.jpg")]
 
 

@@ -13,6 +13,8 @@ from interleave_index.errors import BackendMissing, WeightsMissing
 from interleave_index.ingest import decode_pool, text_stage
 from interleave_index.ingest.decode_pool import WorkerPool
 from interleave_index.ingest.decode_task import Recipe, Task
+from interleave_index.ingest.text import sources
+from interleave_index.marks import HEAD_BYTES
 from tests.ingest.conftest import Counting, fill
 from tests.ingest.test_workers import alive, answer
 
@@ -157,14 +159,13 @@ def test_a_source_that_cannot_be_read_just_now_is_tried_again_by_the_next_run(li
 @pytest.mark.sqlite
 def test_whatever_one_source_raises_is_the_failure_of_that_source(library, page, monkeypatch):
     (library.folder / "good.md").write_text("A blue house.")
-    real = text_stage.read_source
 
     def fragile(path, *rest):
         if path.endswith("page.md"):
             raise IndexError("list index out of range")
-        return real(path, *rest)
+        return sources.read_source(path, *rest)
 
-    monkeypatch.setattr(text_stage, "read_source", fragile)
+    monkeypatch.setattr("interleave_index.ingest.text_stage.read_source", fragile)
     report = reports(library, Counting())
     assert [failure.detail for failure in report.failed] == ["IndexError: list index out of range"]
     assert report.texts["passages"] == 1
@@ -176,8 +177,8 @@ def test_whatever_one_source_raises_is_the_failure_of_that_source(library, page,
 
 @pytest.mark.sqlite
 def test_a_text_of_more_bytes_than_its_kind_may_have_is_refused(library, page, monkeypatch):
-    most = text_stage.HEAD_BYTES + 10
-    monkeypatch.setitem(text_stage.MAX_BYTES, "markdown", most)
+    most = HEAD_BYTES + 10
+    monkeypatch.setitem(sources.MAX_BYTES, "markdown", most)
     page.write_text("a" * (most + 1))
     (failure,) = reports(library, Counting()).failed
     assert failure.detail == f"text source has more than {most} bytes, expected at most that; split the file"

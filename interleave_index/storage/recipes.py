@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import StorageError
+from . import gpu
 from .backend import load_faiss
 
 FLAT = "SQfp16"
@@ -166,5 +167,9 @@ def new_index(recipe: Recipe, dim: int, sample: NDArray[np.float32] | None = Non
     index = faiss.index_factory(dim, recipe.factory, faiss.METRIC_INNER_PRODUCT)
     lists = faiss.extract_index_ivf(index)
     lists.cp.min_points_per_centroid = 1  # our samples are of a known size; FAISS would warn on standard error
+    on_gpu = gpu.clustering_index(dim, faiss.METRIC_INNER_PRODUCT)
+    if on_gpu is not None:
+        lists.clustering_index = on_gpu
     index.train(sample)
+    lists.clustering_index = None  # FAISS holds it by a bare pointer
     return index

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..records import REGIONS_PER_PHOTO, Floats
-from . import kernel
+from . import gpu, kernel
 from .backend import load_faiss
 from .fp16 import BLOCK_ROWS, ScanBlock, scan_codes, top, widen
 from .recipes import ROWS_A_PHOTO, Recipe, new_index
@@ -153,7 +153,7 @@ class Segment:
         """
         photos = len(self.photo_ids) if chosen.photos is None else len(chosen.photos)
         few = chosen.photos is not None and (chosen.count * SUBSET_SHARE <= len(self) or photos <= 4 * count)
-        if few or (not self.recipe.coarse and self._compiled):
+        if few or self._is_on_gpu or (not self.recipe.coarse and self._compiled):
             ids, best = self.best(queries, chosen)
             orders = [leading(column, count) for column in best.T]
             return [Near(ids[order], best[order, q], len(ids) <= count) for q, order in enumerate(orders)]
@@ -223,7 +223,7 @@ class Segment:
 
         It reads two bytes a row.
         """
-        if not self.recipe.coarse or self.recipe.lists > 1 << 16:
+        if not self.recipe.coarse or self.recipe.lists > 1 << 16 or self._is_on_gpu:
             return self.best(queries, chosen)
         of_row, centres = self._outline
         tables = np.ascontiguousarray(centres @ queries.T)
@@ -245,6 +245,15 @@ class Segment:
                 found[short], names[short] = self.exact(queries[short], k, chosen.rows)
         return found, names
 
+    @cached_property
+    def _on_gpu(self) -> gpu.DeviceCodes | None:
+        """Its exact codes on the GPUs; None where there are none."""
+        return gpu.held(self.codes, self.starts)
+
+    @property
+    def _is_on_gpu(self) -> bool:
+        return self._on_gpu is not None and self._on_gpu.is_filled
+
     @property
     def _compiled(self) -> bool:
         """Whether its exact scans are compiled."""
@@ -252,6 +261,12 @@ class Segment:
 
     def best(self, queries: Floats, chosen: Selection) -> tuple[Ids, Floats]:
         """Best inner product of every chosen photo with each query, exactly: photo ids (n,), scores (n, Q)."""
+        many = chosen.photos is None or len(chosen.photos) * SUBSET_SHARE > len(self.photo_ids)
+        everyone = self._on_gpu.best(queries) if many and self._on_gpu is not None else None
+        if everyone is not None and chosen.photos is None:
+            return self.photo_ids, everyone
+        if everyone is not None:
+            return self.photo_ids[chosen.photos], everyone[chosen.photos]
         if self._compiled:
             ids = self.photo_ids if chosen.photos is None else self.photo_ids[chosen.photos]
             return ids, kernel.best_products(self.codes, self.starts, queries, chosen.photos)

@@ -58,7 +58,7 @@ def build_interface(config: Config) -> Interface:
     settings = asdict(expand_set(config).models)
     for name in ("interface", "proposals"):
         settings[name] = user_path(settings[name])  # a folder may be meant
-    settings["grounders"] = ",".join(user_path(name.strip()) for name in settings["grounders"].split(","))
+    settings["grounders"] = _user_paths(settings["grounders"])
     del settings["reranker"]
     return load(settings.pop("interface"), **settings)
 
@@ -92,6 +92,33 @@ def build_segmenter(config: Config, classes: Sequence[SegmentClass] | None = Non
         dtype=models.dtype,
         proposals=user_path(models.proposals),
     )
+
+
+def check_grounders(config: Config) -> None:
+    """Whether the models that `models.grounders` names are here; builds none, so that it is said before one is built.
+
+    Raises:
+        WeightsMissing, ModelError, ConfigError: one is not, or helps with nothing.
+    """
+    from .interface.registry import check_grounders
+
+    check_grounders(_user_paths(expand_set(config).models.grounders))
+
+
+def check_reranker(config: Config) -> None:
+    """Whether the model that `models.reranker` names is here; builds nothing.
+
+    Raises:
+        WeightsMissing, ModelError: it is not, or does not rerank.
+    """
+    from .interface.registry import check_reranker
+
+    check_reranker(user_path(config.models.reranker))
+
+
+def _user_paths(names: str) -> str:
+    """Names by commas, of which folders may be meant."""
+    return ",".join(user_path(name.strip()) for name in names.split(","))
 
 
 def build_reranker(config: Config) -> Reranker:

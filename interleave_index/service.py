@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from .building import build_interface, build_reranker, expand_set
+from .building import build_interface, build_reranker, check_reranker, expand_set
 from .config import Config, activate_config, keep_config, kept_config
 from .errors import ConfigError, ImageUnreadable, InputError, NotInIndex, StorageError
 from .grammar import Query
@@ -458,10 +458,11 @@ class Index:
         else:
             rgb = self.load_picture(photo)
             known = self._indexed(photo) or _stranger(photo, rgb)
+        asked = _parsed(query)
         return ground(
             self.interface,
             rgb,
-            _parsed(query),
+            asked,
             load_picture=self.load_picture,
             photo=known,
             store=self._store,
@@ -723,6 +724,7 @@ class Index:
                 "name one such as Qwen/Qwen3-VL-Reranker-2B there, or by --reranker"
             )
         if self._reranker is None:
+            check_reranker(self._config)  # before the first stage builds its model and searches
             self._reranker = RememberingReranker(lambda: build_reranker(self._config))
         return SecondStage(self._reranker, count, progress)
 
@@ -781,24 +783,35 @@ def _stream_bytes(path: str) -> bytes | None:
 
 
 def ground_picture(
-    photo: Path | str | RGB, query: Query | str, *, config: Config, interface: Interface | None = None
+    photo: Path | str | RGB, query: Query | str, *, config: Config, build: Callable[[], Interface] | None = None
 ) -> Hit:
     """`Index.ground` for a picture where there is no index: the query cannot name indexed photos.
 
     Args:
-        interface: used instead of the one that the settings name.
+        build: gives the interface, instead of the one that the settings name; called when the picture is loaded.
     """
     from .query.engine import ground
 
-    rgb = load_picture(photo, config)
+    rgb, asked = load_picture(photo, config), _parsed(query)
     return ground(
-        interface or build_interface(config),
+        build_interface(config) if build is None else build(),
         rgb,
-        _parsed(query),
+        asked,
         photo=_stranger(photo, rgb),
         load_picture=lambda source: load_picture(source, config),
         settings=config.query,
     )
+
+
+def check_pictures(query: Query, load_picture: Callable[[Path | str | RGB], RGB]) -> None:
+    """Load the pictures of a query and their marks, for the errors of these; builds no model.
+
+    Raises:
+        ImageUnreadable, ImageTooLarge, InputError, ShapeError: one cannot be had, or does not fit its picture.
+    """
+    from .query.resolve import check_pictures
+
+    check_pictures(query, load_picture)
 
 
 def _parsed(query: Query | str) -> Query:

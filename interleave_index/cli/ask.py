@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import typer
 
-from ..building import build_interface, build_marker
+from ..building import build_interface, build_marker, check_grounders
 from ..config import Config
 from ..errors import IndexNotFound, InputError
 from ..grammar import Query, is_mark
 from ..interface.protocol import Interface
 from ..paths import user_path
 from ..records import RGB, Answer, Hit, Photo
-from ..service import Index, ground_picture, load_picture
+from ..service import Index, check_pictures, ground_picture, load_picture
 from . import many, served, show
 from .heat import HeatMaps
 from .options import (
@@ -157,6 +157,8 @@ def search(
         models_reranker=reranker,
         models_offline=offline,
     )
+    if ground is Depth.exact:
+        check_grounders(effective)
     if asked is None:
         many.refuse_others(
             {
@@ -326,6 +328,9 @@ def _ground_here(
     index_is_named: bool,
 ) -> Hit:
     """Look at a photo in this process, by the index if there is one."""
+    load = partial(load_picture, config=config)
+    check_pictures(query, load)  # what is wrong with them is said before a model is built
+    check_grounders(config)
     marker = build_marker(config)
     try:
         with Index.open(folder, config=config, interface=marker) as found:
@@ -338,9 +343,9 @@ def _ground_here(
         if index_is_named or isinstance(photo, int):
             raise
     checked = Outputs(*outputs)
-    built, load = marker or build_interface(config), partial(load_picture, config=config)
-    hit = ground_picture(photo, query, config=config, interface=built)  # a picture file needs no index
-    checked.write(_alone(hit, query), query, lambda: built, lambda _: load(photo), load, named=True)
+    built = cache(lambda: marker or build_interface(config))
+    hit = ground_picture(photo, query, config=config, build=built)  # a picture file needs no index
+    checked.write(_alone(hit, query), query, built, lambda _: load(photo), load, named=True)
     return hit
 
 

@@ -5,19 +5,20 @@ Everything that lists, describes or builds a model by its name goes through here
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from ..errors import InterleaveError, ModelError, WeightsMissing
 from ..models.hub import local
 from .kinds import KINDS, SEEM, XDECODER, Description, LoadSettings, Model
+from .reranker import Reranker
 
 if TYPE_CHECKING:
     from ..models.segmenters.grounders import Grounders
     from .dual.proposals import Proposer
     from .protocol import Interface
-    from .reranker import Reranker
 
 NO_PROPOSALS = "none"
 
@@ -100,7 +101,7 @@ def load(
     settings = LoadSettings(device, dtype, regions, width, lambda: load_proposer(proposals, device))
     with local.damage_in_words(name):
         interface = model.kind.load(model, settings)
-    helpers = [helper.strip() for helper in grounders.split(",") if helper.strip()]
+    helpers = _named(grounders)
     if grounding == "auto":
         grounding = "points" if model.kind.by_points or helpers else "own"
     if grounding == "own" or not interface.capabilities.encodes:
@@ -129,6 +130,26 @@ def load_marker(name: str, *, device: str = "auto") -> Interface | None:
     device = torch_device(device)
     with local.damage_in_words(name):
         return SegmenterInterface(name, part.build(model.folder, device=device), device=device)
+
+
+def check_grounders(names: str) -> None:
+    """Whether models that are named to help with grounding are here and can help; builds none.
+
+    Args:
+        names: as the `grounders` of `load`.
+    Raises:
+        WeightsMissing, ModelError, ConfigError: one is not here, or helps with nothing.
+    """
+    from ..models.segmenters.grounders import find_grounder
+
+    for name in _named(names):
+        with local.damage_in_words(name):
+            if not _released_kind(name):
+                find_grounder(name)
+
+
+def _named(names: str) -> list[str]:
+    return [name.strip() for name in names.split(",") if name.strip()]
 
 
 def _load_grounders(names: list[str], device: str) -> Grounders:
@@ -192,7 +213,8 @@ def _blip_matcher(folder: Path, device: str, dtype: str) -> Reranker:
     return BlipMatcher(folder, device=device, dtype=dtype)
 
 
-RERANKERS = {  # class of transformers that a reranker's config.json names, and how it is built
+BuildReranker: TypeAlias = Callable[[Path, str, str], Reranker]
+RERANKERS: dict[str, BuildReranker] = {  # by the class of transformers that a reranker's config.json names
     "Qwen3VLForConditionalGeneration": _qwen_reranker,
     "BlipForImageTextRetrieval": _blip_matcher,
 }
@@ -208,6 +230,21 @@ def load_reranker(name: str, *, device: str = "auto", dtype: str = "auto") -> Re
     Raises:
         WeightsMissing, ModelError, BackendMissing: it cannot be built.
     """
+    model, build = _find_reranker(name)
+    with local.damage_in_words(name):
+        return build(model.folder, torch_device(device), dtype)
+
+
+def check_reranker(name: str) -> None:
+    """Whether a model is here and reranks, as `load_reranker` says it; builds nothing.
+
+    Raises:
+        WeightsMissing, ModelError: it is not, or does not.
+    """
+    _find_reranker(name)
+
+
+def _find_reranker(name: str) -> tuple[Model, BuildReranker]:
     model = find(name)
     if not model.config:
         raise WeightsMissing(f"models.reranker names {name}, which has no config.json, expected a model with files")
@@ -218,8 +255,7 @@ def load_reranker(name: str, *, device: str = "auto", dtype: str = "auto") -> Re
             f"models.reranker names {name}, which holds a model of type {model.config.get('model_type')!r}, expected "
             f"{' or '.join(RERANKERS)} such as Qwen/Qwen3-VL-Reranker-2B"
         )
-    with local.damage_in_words(name):
-        return build(model.folder, torch_device(device), dtype)
+    return model, build
 
 
 def torch_device(name: str) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -17,6 +18,7 @@ import numpy as np
 from ..errors import EmptyQuery, InputError, NotInIndex, ShapeError
 from ..geometry import box_mask, resize_mask, unit
 from ..grammar import Query
+from ..paths import user_path
 from ..records import (
     RGB,
     BoolMask,
@@ -86,6 +88,20 @@ def resolve(
     look_up = _References(store, space_id, load_picture, cache or PixelCache(), references, pixels=pixels or not stored)
     parts = tuple(_part(part, look_up, load_picture) for part in query)
     return Resolved(parts, stored, tuple(look_up.notes))
+
+
+def check_pictures(query: Query, load_picture: LoadPicture) -> None:
+    """Load the pictures of a query and their marks, for the errors of these, which can be told before a model is built.
+
+    Pictures that lie elsewhere (http) and those that come through a pipe are left for later: they are read once.
+
+    Raises:
+        ImageUnreadable, ImageTooLarge, InputError, ShapeError: as `resolve`.
+    """
+    for part in query:
+        term = part.term if isinstance(part, Not) else part
+        if isinstance(term, Picture) and not (_is_read_once(term.source) or _is_read_once(term.mask)):
+            marked(term, _rgb(load_picture(term.source), label(term)), load_picture)
 
 
 def names_indexed(query: Query) -> bool:
@@ -247,6 +263,14 @@ def _vectors(parts: Sequence[ResolvedPart]) -> Floats:
     if len(vectors) < len(parts):
         raise ShapeError(f"{len(parts) - len(vectors)} parts of the query have no stored vector, expected one for each")
     return np.stack(vectors).astype(np.float32) if vectors else np.zeros((0, 0), np.float32)
+
+
+def _is_read_once(source: object) -> bool:
+    """Whether a picture is of the network, or comes through a pipe or another stream of this process."""
+    if not isinstance(source, str | Path):
+        return False
+    path = Path(user_path(str(source)))
+    return str(source).lower().startswith(("http://", "https://")) or (path.exists() and not path.is_file())
 
 
 def _rgb(photo: RGB, name: str) -> RGB:

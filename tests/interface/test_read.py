@@ -263,7 +263,7 @@ def test_read_makes_no_vectors_and_takes_no_pictures(silent):
     with pytest.raises(ModelError, match=r"makes no vectors of photos.*one photo at a time"):
         interface.encode_photos([PHOTO])
     with pytest.raises(InputError, match="reads words only"):
-        ground_picture(PHOTO, _picture_query(), config=Config(), interface=interface)
+        ground_picture(PHOTO, _picture_query(), config=Config(), build=lambda: interface)
 
 
 def _picture_query():

@@ -13,7 +13,7 @@ from .dense import DenseMapper
 from .detectors import Detector
 from .sam import Segmenter
 from .sam3 import GATED, ConceptSegmenter
-from .table import PARTS, Help, grounding_part, proposing_part, types_of
+from .table import PARTS, Help, Part, grounding_part, proposing_part, types_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,19 +50,28 @@ def load_grounders(names: Sequence[str], *, device: str = "cpu") -> Grounders:
         ConfigError: a folder holds something else.
     """
     helpers: dict[Help, Any] = {}
-    for name in names:
-        folder = _folder(name)
-        kind = str(local.read_config(folder).get("model_type"))
-        part = grounding_part(kind)
-        if part is None:
-            known = types_of(row for row in PARTS if row.grounds)
-            taken = "; it can be named in models.proposals" if proposing_part(kind) is not None else ""
-            raise ConfigError(
-                f"models.grounders names {name}, which holds a model of type {kind!r}, expected one of {known}{taken}"
-            )
+    for folder, part in map(find_grounder, names):
         if wanted := [use for use in part.grounds if use not in helpers]:
             helpers |= dict.fromkeys(wanted, part.build(folder, device=device))
     return Grounders(**helpers)
+
+
+def find_grounder(name: str) -> tuple[Path, Part]:
+    """The folder of a model that helps to ground, and how it does; builds nothing.
+
+    Raises:
+        WeightsMissing, ConfigError: as `load_grounders`.
+    """
+    folder = _folder(name)
+    kind = str(local.read_config(folder).get("model_type"))
+    part = grounding_part(kind)
+    if part is None:
+        known = types_of(row for row in PARTS if row.grounds)
+        taken = "; it can be named in models.proposals" if proposing_part(kind) is not None else ""
+        raise ConfigError(
+            f"models.grounders names {name}, which holds a model of type {kind!r}, expected one of {known}{taken}"
+        )
+    return folder, part
 
 
 def _folder(name: str) -> Path:

@@ -61,7 +61,6 @@ from tests.oracles.encoder import OracleEncoder
 from tests.oracles.grounders import OracleConcepts, OracleDetector, OracleSegmenter
 from tests.oracles.world import Quality, World
 
-ABSENT = 2  # photos a label
 GALLERY_RECALL = 60.0  # IR@10 of plain ranking that noise is chosen for
 DRAWS = 32  # of that noise: a single one moves IR@10 by a point or two
 
@@ -127,8 +126,8 @@ class Question:
     truth: Rle | None = None
 
 
-def questions(photos: Sequence[PackPhoto]) -> dict[str, list[Question]]:
-    """By kind: ``text`` and ``part`` of what is there, ``absent`` by text."""
+def questions(photos: Sequence[PackPhoto], absent_each: int) -> dict[str, list[Question]]:
+    """By kind: ``text`` and ``part`` of what is there, ``absent`` by text, of so many photos a label."""
     references = References(photos)
     by_text, by_part, absent = [], [], []
     for one in lone_regions(photos):
@@ -140,7 +139,7 @@ def questions(photos: Sequence[PackPhoto]) -> dict[str, list[Question]]:
         for label in names:
             without = [n for n in members if label not in {region.label for region in photos[n].regions}]
             without.sort(key=lambda n: sha1_number(f"{label} {photos[n].key}"))
-            absent += [Question(n, partial(Query, Entity(label))) for n in without[:ABSENT]]
+            absent += [Question(n, partial(Query, Entity(label))) for n in without[:absent_each]]
     return {"text": by_text, "part": by_part, "absent": absent}
 
 
@@ -172,12 +171,14 @@ def encoders(world: World, folder: Path) -> dict[str, Interface]:
 
 
 def grounding(
-    photos: Sequence[PackPhoto], qualities: Sequence[float], most: int | None, spaces: Sequence[str]
+    photos: Sequence[PackPhoto],
+    asks: dict[str, list[Question]],
+    qualities: Sequence[float],
+    spaces: Sequence[str],
+    ways: Sequence[str] | None,
 ) -> Iterator[dict[str, Any]]:
-    """One row a space, way and quality."""
-    world, asks = World(photos), questions(photos)
-    if most is not None:
-        asks = {kind: [every[n] for n in evenly(len(every), most)] for kind, every in asks.items()}
+    """One row a space, way and quality; of all ways, or of those named."""
+    world = World(photos)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         paths = write(photos, folder / "photos")
@@ -195,6 +196,8 @@ def grounding(
                 for way, models in grounders(world, Quality(iou=q)).items():
                     setups.append((way, q, PointsInterface(known, lambda models=models: models)))  # type: ignore[misc]
             for way, q, interface in setups:
+                if ways is not None and way not in ways:
+                    continue
                 with Index.open(home, interface=interface) as index:
                     yield {"space": space, "way": way, "q": q, **ground_figures(index, paths, asks)}
 
@@ -343,7 +346,10 @@ def main() -> None:
     parser.add_argument("--held-out", action="store_true", help="only photos that training keeps back")
     parser.add_argument("--quality", default="1,0.85,0.7,0.5", help="IoU of the oracles' masks")
     parser.add_argument("--most", type=int, default=None, help="at most so many questions of a kind, evenly chosen")
+    parser.add_argument("--absent", type=int, default=2, help="photos without a label that are asked for it")
     parser.add_argument("--spaces", default="find-mini,random,oracle", help="behind which grounders are put")
+    parser.add_argument("--kinds", default="text,part,absent", help="of questions to grounders")
+    parser.add_argument("--ways", default=None, help="of grounding, as the table names them; all where not given")
     parser.add_argument("--only", choices=("grounding", "search"))
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
@@ -351,7 +357,12 @@ def main() -> None:
     qualities = [float(q) for q in options.quality.split(",")]
     started, report = time.perf_counter(), {}
     if options.only != "search":
-        report["grounding"] = show(grounding(photos, qualities, options.most, options.spaces.split(",")))
+        asks = {kind: every for kind, every in questions(photos, options.absent).items() if kind in options.kinds}
+        if options.most is not None:
+            asks = {kind: [every[n] for n in evenly(len(every), options.most)] for kind, every in asks.items()}
+        print({kind: len(every) for kind, every in asks.items()}, flush=True)
+        ways = None if options.ways is None else options.ways.split(",")
+        report["grounding"] = show(grounding(photos, asks, qualities, options.spaces.split(","), ways))
     if options.only != "grounding":
         world = World(photos)
         rows = [Quality(iou=q) for q in qualities] + [Quality(gap=1.0)]

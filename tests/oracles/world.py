@@ -53,6 +53,7 @@ class World:
         self.labels = sorted({name for photo in photos for name in names_of(photo)})
         self._of_pixels = {_digest(photo.rgb()): position for position, photo in enumerate(photos)}
         self._pixels = [photo.rgb() for photo in photos]
+        self._cuts: dict[bytes, tuple[int, BoolMask] | None] = {}
         self._axis_of = {label: len(photos) + number for number, label in enumerate(self.labels)}
         self.axes = len(photos) + len(self.labels)
         self.dim = self.axes + TEXTS
@@ -71,7 +72,16 @@ class World:
         return self._of_pixels.get(_digest(pixels))
 
     def cut_from(self, crop: RGB) -> tuple[int, BoolMask] | None:
-        """The photo that a crop was cut from and where, as (H, W) bool; the photo itself counts as a crop."""
+        """The photo that a crop was cut from and where, as (H, W) bool; the photo itself counts as a crop.
+
+        All photos are searched for it once: every grounder is asked the same questions.
+        """
+        key = _digest(crop)
+        if key not in self._cuts:
+            self._cuts[key] = self._searched_for(crop)
+        return self._cuts[key]
+
+    def _searched_for(self, crop: RGB) -> tuple[int, BoolMask] | None:
         for position, pixels in enumerate(self._pixels):
             height, width = crop.shape[:2]
             if pixels.shape[0] < height or pixels.shape[1] < width:

@@ -24,6 +24,7 @@ from ..query.texts import PassageIndex
 from ..records import Floats, Partial
 from ..storage.files import Kind
 from ..storage.segment import Near
+from ..wording import number_of
 from .sharing import (
     NONE,
     Added,
@@ -76,7 +77,7 @@ class Scattered:
     def __init__(self, store: Store, space_id: int, parts: Parts) -> None:
         self._store, self._space_id, self._parts = store, space_id, parts
         self._lost: set[int] = set()
-        self.behind = 0
+        self._behind = 0
         self._shares: list[Ids] | None = None
         self._moments: list[Moment] = []
 
@@ -91,6 +92,17 @@ class Scattered:
     def partial(self) -> Partial | None:
         """See `Library`."""
         return Partial(self._parts.count, tuple(sorted(self._lost))) if self._lost else None
+
+    @property
+    def notes(self) -> list[str]:
+        """See `Library`."""
+        found = []
+        if self._lost:
+            silent = number_of(len(self._lost), "part")
+            found.append(f"partial: {silent} of {self._parts.count} did not answer; the photos there are missing here")
+        if self._behind:
+            found.append(f"{number_of(self._behind, 'photo')} came just now and will be found in a moment")
+        return found
 
     def vectors(self, photo_ids: Ids) -> Vectors:
         """See `Library`: a few photos, from the catalog."""
@@ -188,7 +200,7 @@ class Scattered:
         told = [reply.told for _, reply in sorted(replies.items())]
         if states is not None and (set(states) != set(replies) or any(isinstance(one, Changed) for one in told)):
             raise _Again
-        self.behind = max(self.behind, sum(reply.behind for reply in replies.values()))
+        self._behind = max(self._behind, sum(reply.behind for reply in replies.values()))
         return told
 
     def _replies(self, allowed: Ids | None, make: Callable[[Ids | None, int], Asked]) -> dict[int, Reply]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -57,9 +58,9 @@ class Replica:
         except InterleaveError as error:
             return error
 
-    def is_there(self) -> bool:
-        """Whether the replica can be asked."""
-        return True
+    def process(self) -> int:
+        """The number of its process, for as long as it can be asked."""
+        return os.getpid()
 
     def _follow(self) -> None:
         while not self._end.wait(POLL):
@@ -80,10 +81,13 @@ class ServedParts:
 
     A question goes to one replica; where that does not answer soon, or dies, to another one as well. A part of which
     none answers is lost, and is not waited for again before it is seen to be back.
+
+    Attributes:
+        patience: seconds after which a part that does not answer is lost.
     """
 
     def __init__(self, handles: list[Any], *, patience: float = PATIENCE) -> None:
-        self._handles, self._patience = handles, patience
+        self._handles, self.patience = handles, patience
         self._lost: set[int] = set()
         self._threads = ThreadPoolExecutor(max(32, 4 * len(handles)), "part")
         self._end = threading.Event()
@@ -110,6 +114,14 @@ class ServedParts:
         replies = {number: future.result() for number, future in asked.items()}
         return {number: reply for number, reply in replies.items() if reply is not None}
 
+    def process(self, number: int) -> int:
+        """The process of one of the replicas of a part.
+
+        Raises:
+            Exception: none answers within `LOOK` seconds.
+        """
+        return int(self._handles[number].process.remote().result(timeout_s=LOOK))
+
     def library(self, store: Store, space_id: int) -> Scattered:
         """The library of a space in these parts; see `query.library.OpenLibrary`."""
         return Scattered(store, space_id, self)
@@ -122,7 +134,7 @@ class ServedParts:
 
     def _ask_one(self, number: int, question: tuple[Moment, Asked]) -> Reply | None:
         """The reply of one part; None when none came in time."""
-        end, waiting, last = time.monotonic() + self._patience, [], ""
+        end, waiting, last = time.monotonic() + self.patience, [], ""
         while (now := time.monotonic()) < end and not self._end.is_set():
             waiting.append(self._handles[number].ask.remote(*question))
             until = min(end, now + SECOND_TRY)
@@ -148,8 +160,8 @@ class ServedParts:
         while not self._end.wait(POLL):
             for number in tuple(self._lost):
                 with suppress(Exception):  # it is still lost
-                    if self._handles[number].is_there.remote().result(timeout_s=LOOK):
-                        self._lost.discard(number)
+                    self.process(number)
+                    self._lost.discard(number)
 
 
 def _first_answer(waiting: list[Any], until: float) -> Reply | InterleaveError | None:

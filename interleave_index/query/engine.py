@@ -433,6 +433,7 @@ def _ranked_at(
         found = library.nearly_best(scoring, allowed, beside, top_k, chosen.count, count, own)
     else:
         found = library.best(scoring, allowed, lambda ids: texts.added(ids)[0], count, own)
+    context.notes[:0] = library.notes
     if not found.looked_at:  # what was eligible was taken out since, or no part of a cluster answered
         return replace(_nothing(store, space_id, context, chosen.path), partial=library.partial)
     pool = found.pool(passed)

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from ..records import Floats, Partial
@@ -62,6 +62,10 @@ class Library(Protocol):
     def partial(self) -> Partial | None:
         """What did not answer this query, where something did not."""
 
+    @property
+    def notes(self) -> Sequence[str]:
+        """What the user should know of that."""
+
 
 OpenLibrary = Callable[["Store", int], Library]
 
@@ -70,6 +74,7 @@ class OneMachine:
     """A library whose vectors are all in the indexes of this machine."""
 
     partial: Partial | None = None
+    notes: Sequence[str] = ()
 
     def __init__(self, indexes: SpaceIndexes) -> None:
         self._indexes = indexes

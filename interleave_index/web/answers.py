@@ -100,6 +100,7 @@ def page_json(search: Search, page: Page, index: Index) -> dict[str, Any]:
         "texts": None if page.texts is None else [text_json(hit, asked) for hit in texts],
         "next_texts": page.next_texts,
         "rerank": None if answer.reranking is None else answer.reranking.to_json(),
+        "partial": None if answer.partial is None else answer.partial.to_json(),
         "photos": photos_json([hit.passage for hit in texts], index),
     }
 

@@ -6,7 +6,7 @@ import os
 from datetime import date, datetime
 from typing import Any
 
-from ..records import Answer, EntityHit, Grounding, Hit, Photo, Region, Reranked, Reranking, Rle
+from ..records import Answer, EntityHit, Grounding, Hit, Partial, Photo, Region, Reranked, Reranking, Rle
 from ..records.texts import Passage, PhraseHit, TextHit, TextMatch
 
 
@@ -24,7 +24,10 @@ def answer_of(values: dict[str, Any]) -> Answer:
     hits = tuple(hit_of(hit) for hit in values["hits"])
     texts = None if values["texts"] is None else tuple(map(_text_hit, values["texts"]))
     reranking = None if values["reranking"] is None else Reranking(**values["reranking"])
-    return Answer(values["query"], values["path"], hits, tuple(values["notes"]), values["cutoff"], texts, reranking)
+    lost = values["partial"]
+    partial = None if lost is None else Partial(lost["partitions"], tuple(lost["lost"]))
+    notes = tuple(values["notes"])
+    return Answer(values["query"], values["path"], hits, notes, values["cutoff"], texts, reranking, partial)
 
 
 def hit_of(values: dict[str, Any]) -> Hit:

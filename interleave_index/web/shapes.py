@@ -120,6 +120,13 @@ class TextMatchAnswer(Shape):
     words: Annotated[list[str], Field(description="words of the query in its texts or file and folder names")]
 
 
+class PartialAnswer(Shape):
+    """Which parts of a library on a cluster did not answer."""
+
+    partitions: Annotated[int, Field(description="how many parts there are")]
+    lost: Annotated[list[int], Field(description="those whose photos are missing from the answer, counted from 0")]
+
+
 class RerankedAnswer(Shape):
     """What a reranker made of one hit."""
 
@@ -174,6 +181,7 @@ class SearchAnswer(Shape):
     next_texts: Annotated[str | None, Field(description="cursor of the next page of texts")]
     photos: Annotated[dict[str, PhotoAnswer], Field(description="those that `texts` show or are about, by id")]
     rerank: Annotated[RerankingAnswer | None, Field(description="null where no photo was reranked")]
+    partial: Annotated[PartialAnswer | None, Field(description="null where every part of the library answered")]
 
 
 class GroundAnswer(HitAnswer):

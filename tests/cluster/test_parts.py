@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import threading
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import count
 
 import numpy as np
@@ -12,16 +13,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from interleave_index.cluster import partition
 from interleave_index.cluster.partition import Partition
 from interleave_index.cluster.scatter import Scattered
 from interleave_index.cluster.sharing import Added, digest, share
+from interleave_index.config import Config
 from interleave_index.geometry import unit
 from interleave_index.grammar import Query
 from interleave_index.query import engine
 from interleave_index.query.leading import leading, merged
 from interleave_index.query.score import Scores
-from interleave_index.records import Not, Partial, PhotoFacts, PhotoRef, RegionRef, Space
+from interleave_index.records import Filters, Not, Partial, PhotoFacts, PhotoRef, RegionRef, Space
+from interleave_index.service import Index
 from interleave_index.storage.store import Store
+from interleave_index.web.answers import Page, page_json
+from interleave_index.web.local_records import answer_of, plain
+from interleave_index.web.searches import Search
+from interleave_index.web.shapes import SearchAnswer
 
 D = 16
 WORDS = ("red", "[red] and [blue] -[yellow]", "[blue]", "[photo:2]", "[region:1/0]", "disc_03")
@@ -258,6 +266,24 @@ def test_answers_go_on_while_files_are_made_and_put_in_place(random_parts, tmp_p
     parts.close()
 
 
+def test_photos_that_a_part_cannot_take_in_yet_are_told_of(tmp_path, monkeypatch):
+    rng = np.random.default_rng(7)
+    monkeypatch.setattr(partition, "PATIENCE", 0.01)
+    with Store.open(tmp_path / "busy", create=True) as store:
+        space_id = store.ensure_space(Space("random", "0" * 64, "none", D))
+        ids = add(store, space_id, rng, range(30))
+        parts = HereParts(store.name, 2, tmp_path)
+        before = ask(store, Query(PhotoRef(ids[0])), parts.library, mode="exact", top_k=50)
+        assert len(before) == 30
+        add(store, space_id, rng, range(30, 40))
+        with parts.all[0]._writing:  # as while new files are made
+            found = ask(store, Query(PhotoRef(ids[0])), parts.library, mode="exact", top_k=50)
+        assert len(found) == 35 and found.notes[0] == "5 photos came just now and will be found in a moment"
+        after = ask(store, Query(PhotoRef(ids[0])), parts.library, mode="exact", top_k=50)
+        assert len(after) == 40 and after.notes == before.notes
+        parts.close()
+
+
 def test_a_part_that_is_ahead_answers_about_the_photos_that_are_asked_for(random_parts, tmp_path):
     rng = np.random.default_rng(6)
     with Store.open(tmp_path / "ahead", create=True) as store:
@@ -335,3 +361,27 @@ def test_files_of_another_kind_than_was_said_are_asked_again(random_parts, monke
 
     monkeypatch.setattr(Partition, "_of_index", other_files)
     assert ask(store, query, parts.library, mode="ann") == expected and not first
+
+
+def test_a_partial_answer_is_one_by_rest_and_by_the_local_socket(random_parts):
+    store, parts = random_parts
+    query = stored_queries(store, 1)[0]
+    parts.silent = {2}
+    try:
+        answer = ask(store, query, parts.library)
+    finally:
+        parts.silent = set()
+    assert answer.notes[0].startswith("partial: 1 part of 3 did not answer")
+    assert answer_of(json.loads(json.dumps(asdict(answer), default=plain))) == answer
+    page = page_json(search_with(answer), Page([], {}, None), Index(store, Config()))
+    found = SearchAnswer.model_validate(page).partial
+    assert found is not None and found.lost == [2]
+    whole = page_json(search_with(ask(store, query, parts.library)), Page([], {}, None), Index(store, Config()))
+    assert SearchAnswer.model_validate(whole).partial is None
+
+
+def search_with(answer):
+    """A search of the page that has this answer."""
+    made = Search("s", Query.parse("[photo:1]"), Filters(), "stored", "auto", False, set(), 0.0)
+    made.answer = answer
+    return made

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -10,12 +12,13 @@ from interleave_index.query.score import (
     SMALLEST_SPREAD,
     Scores,
     mean_of,
+    score,
     scoring_query,
     spread_of_captions,
     with_texts,
 )
 
-from .test_score import CURVES, calibrated, encoded, part
+from .test_score import CURVES, PHOTOS, asked, calibrated, encoded, part, terms
 
 CAPTIONS = np.array([[1, 0], [0, 1], [0.6, 0.8]], np.float32)
 
@@ -74,6 +77,19 @@ def test_everything_that_is_compared_is_float32():
     none = scoring_query([part("caption")], encoded([1, 0]), calibrated())
     assert none.entities.whole.dtype == none.negatives.whole.dtype == bool
     assert mean_of(np.zeros((0, 2), np.float16), 2).dtype == mean_of(CAPTIONS.astype(np.float16), 2).dtype == np.float32
+
+
+def test_what_is_wanted_is_scored_as_if_nothing_were_unwanted_and_every_photo_gets_the_offset():
+    negative = terms([[0, 1]], [1])
+    plain = score(PHOTOS, asked([1, 0], terms([[1, 0]], [1])))
+    query = asked([1, 0], terms([[1, 0]], [1]), negatives=negative, penalties=[2], slopes=[5], middles=[0.8])
+    found = score(PHOTOS, query)
+    assert found.wanted.tolist() == plain.total.tolist() == plain.wanted.tolist()
+    assert (found.total < found.wanted).all()
+    moved = score(PHOTOS, replace(query, offset=0.25))
+    assert moved.total.tolist() == pytest.approx((found.total + 0.25).tolist(), abs=2e-6)
+    assert moved.wanted.tolist() == pytest.approx((found.wanted + 0.25).tolist(), abs=2e-6)
+    assert moved.evidence.tolist() == found.evidence.tolist()
 
 
 SCORES = Scores(

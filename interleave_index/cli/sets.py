@@ -89,7 +89,13 @@ def _row(member: Member) -> dict[str, Any]:
         "bytes": member.mib * MIB or None,
         "licence": member.licence or None,
         "here": member.is_here,
+        "unread": list(member.unread),
     }
+
+
+def _marked(row: dict[str, Any], fact: str, text: str) -> str:
+    """A fact of a model, with a question mark where it was not read on the model's own page."""
+    return f"{text} ?" if text and fact in row["unread"] else text
 
 
 def _emit_plan(chosen: ModelSet, plan: dict[str, Any]) -> None:
@@ -97,8 +103,11 @@ def _emit_plan(chosen: ModelSet, plan: dict[str, Any]) -> None:
     table = plain_table("model", "as", "MiB#", "licence", "here")
     for row in plan["models"]:
         size = "" if row["bytes"] is None else f"{row['bytes'] / MIB:.0f}"
-        table.add_row(row["name"], ", ".join(row["uses"]), size, row["licence"] or "", "yes" if row["here"] else "")
+        size, licence = _marked(row, "size", size), _marked(row, "licence", row["licence"] or "")
+        table.add_row(row["name"], ", ".join(row["uses"]), size, licence, "yes" if row["here"] else "")
     show.emit_table(table)
+    if any(row["unread"] for row in plan["models"]):
+        show.say("?: not read on the model's own page, but reckoned, or as of models of its family")
     free = f"{plan['free_bytes'] / MIB:,.0f} MiB are free on the disk of {home()}"
     show.say(f"to be pulled: about {plan['download_bytes'] / MIB:,.0f} MiB; {free}")
     costs = [f"{value:g} s {STEP_WORDS[step]}" for step, value in plan["seconds"].items() if value]

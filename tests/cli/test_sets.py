@@ -68,6 +68,20 @@ def test_a_set_is_shown_with_sizes_licences_and_costs_before_anything_is_pulled(
     assert plan["seconds"]["look"] > plan["seconds"]["ingest"] > 0 and plan["free_bytes"] > 0
 
 
+def test_what_was_not_read_on_a_models_own_page_has_a_question_mark(run, home, tmp_path):
+    table = yaml.safe_load((home / "sets.yaml").read_text())
+    table["models"][ENCODER]["unread"] = ["size"]
+    (home / "sets.yaml").write_text(yaml.safe_dump(table))
+    words = ("models", "pull", "tiny", "--index", tmp_path / "index")
+    out = run(*words)[1]
+    (encoder,) = (line for line in out.splitlines() if ENCODER in line)
+    (grounder,) = (line for line in out.splitlines() if GROUNDER in line)
+    assert encoder.count("?") == 1 and " ? " in encoder and "?" not in grounder and "own page" in out
+    assert [row["unread"] for row in json.loads(run(*words, "--json")[1])["models"]] == [["size"], [], []]
+    (home / "sets.yaml").write_text(yaml.safe_dump({**table, "models": {ENCODER: {"mib": 3, "licence": "mit"}}}))
+    assert "?" not in run(*words)[1]
+
+
 @pytest.mark.parametrize("offline", [True, False], ids=["offline", "hub out of reach"])
 def test_without_a_hub_every_model_is_told_in_a_line_with_the_remedy(run, home, tmp_path, offline):
     words = ["models", "pull", "tiny", "--yes", "--index", tmp_path / "index", *(["--offline"] if offline else [])]
@@ -183,6 +197,7 @@ def test_every_set_of_the_package_names_models_that_the_settings_take(home):
         assert chosen is not None and chosen.what
         for member in chosen.members:
             assert member.name == "find-mini" or (member.mib > 0 and member.licence), member
+            assert set(member.unread) <= {"size", "licence"}, member
             assert member.name == "find-mini" or all(member.operations(use) > 1e9 for use in member.uses), member
         expanded = expand_set(Config().with_flags(models_interface=word))
         assert expanded.models.interface == chosen.members[0].name and expanded.models.grounders

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -25,6 +25,7 @@ class Member:
         mib: size of the download, about; 0 where there is none.
         licence: as its card says, or empty.
         gflop: billions of operations a photo, a look or a pair, about, or these by use; 0 where it is not known.
+        unread: which of ``size`` and ``licence`` were not read on the model's own page.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Member:
     mib: int = 0
     licence: str = ""
     gflop: float | Mapping[Use, float] = 0.0
+    unread: Sequence[str] = ()
 
     def operations(self, use: Use) -> float:
         """How many it takes for one use, about; 0 where it is not known."""

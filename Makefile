@@ -3,6 +3,8 @@
 #   make demo    ingest and query real photos, write demo/report.html
 #   make test    the tests (PYTEST_ARGS="-k name" passes arguments on)
 #   make check   ruff (lint and format), mypy and the import contracts
+#   make coverage  the tests, and how much of ingest, query and storage they reach
+#   make mutation  which small changes of storage and score no test notices (hours; SAMPLE=100 tries that many)
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -10,12 +12,14 @@ STAMP := .venv/setup-stamp
 PYTEST_ARGS ?=
 # Processes that run tests; one thread each, so that they do not take each other's core.
 PROCESSES ?= 2
+# Mutants of the storage that are tried.
+SAMPLE ?= 300
 
 export OMP_NUM_THREADS ?= 2
 export OMP_WAIT_POLICY ?= PASSIVE
 export GOMP_SPINCOUNT ?= 1000
 
-.PHONY: setup demo test check clean
+.PHONY: setup demo test check coverage mutation clean
 
 setup: $(STAMP)
 
@@ -36,5 +40,16 @@ check: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
+coverage: $(STAMP)
+	rm -f .coverage .coverage.*
+	OMP_NUM_THREADS=1 $(BIN)/coverage run -m pytest --numprocesses $(PROCESSES) --dist worksteal $(PYTEST_ARGS)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+	$(BIN)/coverage json --quiet -o .coverage.json
+	$(BIN)/python tools/coverage_of_packages.py .coverage.json
+
+mutation: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/python tools/mutation.py --sample $(SAMPLE)
+
 clean:
-	rm -rf build dist demo *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf build dist demo mutants .coverage* *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,4 +1,8 @@
-"""The loop between decoders, model and store, and the book-keeping of every file that is under way."""
+"""The loop between decoders, model and store, and the book-keeping of every file that is under way.
+
+The model works in a thread of its own, on one batch at a time: meanwhile this thread, which holds the write lock, takes
+the next pictures from the decoders and writes what came out of the model before.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -46,6 +51,23 @@ class _Ready:
 
 
 @dataclass(slots=True)
+class _Batch:
+    """Pictures that the model has in hand.
+
+    Attributes:
+        ready: all that were waiting, by content.
+        known: what the catalog knew of them.
+        due: contents that are encoded; the others were known.
+        answers: encodings of those that came without one, in order, and the seconds that they took.
+    """
+
+    ready: dict[str, _Ready]
+    known: dict[str, ShaKnown]
+    due: list[str]
+    answers: Future[tuple[list[PhotoEncoding | Exception], float]]
+
+
+@dataclass(slots=True)
 class _Pending:
     """The transaction that is being gathered."""
 
@@ -81,6 +103,8 @@ class Run:
     _under_way: dict[int, Job] = field(default_factory=dict)
     _hashed: list[tuple[Claim, str]] = field(default_factory=list)
     _ready: dict[str, _Ready] = field(default_factory=dict)
+    _model: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "model"))
+    _in_model: _Batch | None = None
     _pending: _Pending = field(default_factory=_Pending)
     _number: int = 0
     _lost: int = 0
@@ -92,7 +116,9 @@ class Run:
             while not stop.is_set() and self._step():
                 self.tally.tell()
             self._encode()
+            self._take_encodings()
         finally:
+            self._model.shutdown()  # it may look at pixels that are given back after this
             self._write()
 
     def _step(self) -> bool:
@@ -110,6 +136,8 @@ class Run:
         stuck = idle and (not self._jobs or self.decoders.free_slots == 0)
         if len(self._ready) >= self.model_batch or stuck or self._waited(self._oldest()):
             self._encode()
+        elif self._in_model is not None and self._in_model.answers.done():
+            self._take_encodings()
         if (
             len(self._pending.photos) + self.model_batch > self.batch
             or len(self._pending.locations) >= LOCATIONS_AT_A_TIME
@@ -117,7 +145,9 @@ class Run:
             or self._waited(self._pending.since)
         ):
             self._write()
-        return bool(self._jobs or self.decoders.outstanding or self._hashed or self._ready)
+        return bool(
+            self._jobs or self.decoders.outstanding or self._hashed or self._ready or self._in_model is not None
+        )
 
     def _oldest(self) -> float:
         return next(iter(self._ready.values())).since if self._ready else 0.0
@@ -149,9 +179,9 @@ class Run:
         elif self._edited(claim, reply.facts):
             self.decoders.release(outcome)
             self.tally.count("changed")
-        elif reply.sha256 in self._ready:
+        elif (same := self._waiting(reply.sha256)) is not None:
             self.decoders.release(outcome)
-            self._ready[reply.sha256].claims.append(claim)
+            same.claims.append(claim)
         else:
             self._ready[reply.sha256] = _Ready(outcome, reply.facts, [claim], time.monotonic())
 
@@ -204,8 +234,8 @@ class Run:
         known = self.store.photos_by_sha([sha for _, sha in self._hashed], space_id=self.space_id)
         for claim, sha in self._hashed:
             found = known.get(sha)
-            if sha in self._ready:
-                self._ready[sha].claims.append(claim)
+            if (same := self._waiting(sha)) is not None:
+                same.claims.append(claim)
             elif found is not None and found.encoded:
                 self._settle(claim, sha, found)
             else:
@@ -214,8 +244,18 @@ class Run:
 
     # --- the model ---------------------------------------------------------------------------
 
+    def _waiting(self, sha: str) -> _Ready | None:
+        """The picture with this content that waits for the model or is in it."""
+        if sha in self._ready or self._in_model is None:
+            return self._ready.get(sha)
+        return self._in_model.ready.get(sha)
+
     def _encode(self) -> None:
-        """Put the waiting pictures through the model, but for those whose content is known by now."""
+        """Give the waiting pictures to the model, but for those whose content is known by now.
+
+        Waits until the batch before has come out of it.
+        """
+        self._take_encodings()
         if not self._ready:
             return
         ready, self._ready = self._ready, {}
@@ -224,10 +264,19 @@ class Run:
         with self.tally.during("read"):
             known = self.store.photos_by_sha(list(ready), space_id=self.space_id)
         due = [sha for sha in ready if not (sha in known and known[sha].encoded)]
-        with self.tally.during("model"):
-            encoded = dict(zip(due, self._encodings([ready[sha] for sha in due]), strict=True))
-        for sha, item in ready.items():
-            self._finish(item, known.get(sha), encoded.get(sha))
+        pixels = [_pixels(ready[sha]) for sha in due if ready[sha].outcome.encoded is None]
+        self._in_model = _Batch(ready, known, due, self._model.submit(_clocked_encode, self.interface, pixels))
+
+    def _take_encodings(self) -> None:
+        """Settle the batch that the model has in hand, once it is through; waits for it."""
+        batch, self._in_model = self._in_model, None
+        if batch is None:
+            return
+        made, seconds = batch.answers.result()
+        self.tally.seconds["model"] += seconds
+        encoded = dict(zip(batch.due, self._encodings(batch, made), strict=True))
+        for sha, item in batch.ready.items():
+            self._finish(item, batch.known.get(sha), encoded.get(sha))
             self.decoders.release(item.outcome)
         self.tally.encoded_more(sum(not isinstance(e, Exception) for e in encoded.values()))
 
@@ -248,11 +297,11 @@ class Run:
         for number, claim in enumerate(item.claims):
             self._settle(claim, sha, known, first=number == 0)
 
-    def _encodings(self, items: Sequence[_Ready]) -> list[PhotoEncoding | Exception]:
-        """Encodings in order, of those that come without one; a photo that cannot be encoded has an error instead."""
-        here = [item for item in items if item.outcome.encoded is None]
-        made = iter(encode(self.interface, [_pixels(item) for item in here]))
-        answers = [next(made) if item.outcome.encoded is None else item.outcome.encoded for item in items]
+    def _encodings(self, batch: _Batch, made: Sequence[PhotoEncoding | Exception]) -> list[PhotoEncoding | Exception]:
+        """Encodings of what was due, in order; a photo that cannot be encoded has an error instead."""
+        fresh = iter(made)
+        outcomes = [batch.ready[sha].outcome for sha in batch.due]
+        answers = [next(fresh) if outcome.encoded is None else outcome.encoded for outcome in outcomes]
         for answer in answers:
             self._lost = self._lost + 1 if isinstance(answer, Exception) else 0
             if self._lost >= LOST_IN_A_ROW and isinstance(answer, Exception):
@@ -302,6 +351,11 @@ def to_photo_pixels(encoding: PhotoEncoding, shape: Sequence[int], facts: PhotoF
         return encoding
     across, down = facts.width / shape[1], facts.height / shape[0]
     return replace(encoding, boxes=encoding.boxes * np.array([across, down, across, down], np.float32))
+
+
+def _clocked_encode(interface: Interface, photos: list[RGB]) -> tuple[list[PhotoEncoding | Exception], float]:
+    start = time.perf_counter()
+    return encode(interface, photos), time.perf_counter() - start
 
 
 def _pixels(item: _Ready) -> RGB:

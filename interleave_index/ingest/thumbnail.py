@@ -36,7 +36,14 @@ def write_thumbnail(file: Path, small: Image.Image) -> None:
     import simplejpeg
 
     data = simplejpeg.encode_jpeg(np.asarray(small), quality=QUALITY, colorspace="RGB", colorsubsampling="420")
-    file.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        _write(file, data)
+    except FileNotFoundError:  # the first one of its folder
+        file.parent.mkdir(parents=True, exist_ok=True)
+        _write(file, data)
+
+
+def _write(file: Path, data: bytes) -> None:
     with replaced(file) as draft:
         draft.write_bytes(data)
 

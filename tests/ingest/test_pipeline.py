@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -284,6 +285,7 @@ def test_a_second_ctrl_c_aborts_and_what_was_written_is_whole(library):
         def encode_photos(self, photos):
             if self.batches:
                 os.kill(os.getpid(), signal.SIGINT)
+                time.sleep(0.1)  # two at once are one to a thread that is not the main one
                 os.kill(os.getpid(), signal.SIGINT)
             return super().encode_photos(photos)
 
@@ -292,6 +294,34 @@ def test_a_second_ctrl_c_aborts_and_what_was_written_is_whole(library):
     assert not clean(library)
     assert library.ingest().added + library.store.status()["photos"] >= 6
     assert library.store.status()["photos"] == 6
+
+
+def test_photos_are_written_while_the_model_has_the_next_ones(library, monkeypatch):
+    fill(library, 4)
+    decoded, second = threading.Event(), threading.Event()
+    taken, take = [], run_module.Run._take
+
+    def taking(run, outcome):
+        take(run, outcome)
+        taken.append(outcome)
+        if len(taken) == 4:
+            decoded.set()
+
+    class Marking(Counting):
+        def encode_photos(self, photos):
+            (second.set() if self.batches else decoded.wait(5))
+            return super().encode_photos(photos)
+
+    met, write = [], library.store.write
+
+    def waits_for_the_model(batch):
+        met.append(second.wait(5))
+        return write(batch)
+
+    monkeypatch.setattr(run_module.Run, "_take", taking)
+    monkeypatch.setattr(library.store, "write", waits_for_the_model)
+    assert library.counts(library.ingest(model=Marking(), batch=2, model_batch=2)) == {"added": 4}
+    assert met == [True, True]
 
 
 def test_another_thread_may_stop_a_run(library):

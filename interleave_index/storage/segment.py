@@ -236,6 +236,8 @@ class Segment:
     def _through_faiss(self, queries: Floats, k: int, chosen: Selection) -> tuple[Floats, Ids]:
         share = chosen.count / len(self)
         parameters = self.recipe.parameters(k, len(self), share, chosen.bits)
+        if self.recipe.coarse:
+            self._lists.implem = LIST_BY_LIST if len(queries) <= FEW_QUERIES else 0
         scores, places = self.index.search(np.ascontiguousarray(queries, np.float32), k, params=parameters)
         scores = np.where(places < 0, -np.inf, scores).astype(np.float32)
         found, names = top(scores, np.where(places < 0, -1, self.ids[np.maximum(places, 0)]), k)

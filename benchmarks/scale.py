@@ -155,8 +155,8 @@ def _row(kind: str, name: str, told: list[tuple[Any, float, float]]) -> dict[str
 def _bounds(store: Store, space: int, asked: list[Query]) -> dict[str, Any]:
     """What reading all codes takes, FAISS' own exact scan of the regions, and the exact path, in this process."""
     indexes = store.indexes(space)
-    codes = [index.generation[0].codes for index in (indexes.image, indexes.region) if index.generation]
-    segment = indexes.region.generation[0] if indexes.region.generation else indexes.region.delta
+    codes = [tier.segment.codes for index in (indexes.image, indexes.region) for tier in index.tiers]
+    segment = indexes.region.tiers[0].segment if indexes.region.tiers else indexes.region.delta
     exact = load_faiss().downcast_index(segment.index.refine_index) if segment.recipe.coarse else segment.index
 
     def read() -> None:

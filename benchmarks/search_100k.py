@@ -196,7 +196,7 @@ def queries(store: Store, args: argparse.Namespace) -> list[dict[str, Any]]:
 def bound(store: Store, space: int) -> dict[str, float]:
     """What one exact scan costs at best: all vectors by FAISS for one query, and reading as many bytes."""
     faiss, index = load_faiss(), store.indexes(space).region
-    segment = index.generation[0] if index.generation else index.delta
+    segment = index.tiers[0].segment if index.tiers else index.delta
     flat = recipes.new_index(recipes.Recipe(), index.dim)
     flat.add_sa_codes(np.ascontiguousarray(segment.codes), None)
     query = np.eye(index.dim, dtype=np.float32)[:1]
@@ -341,7 +341,8 @@ def every_recall(store: Store, space: int, world: World, args: argparse.Namespac
     fresh, before = args.photos, recipes.FLAT_ROWS
     for flat_rows in (1 << 60, 0):
         recipes.FLAT_ROWS = flat_rows
-        store.optimize(space)
+        if any(made.after for made in store.optimize(space)):
+            store.optimize(space)  # that was a fold; this makes one file of all
         store.forget(rng.choice(encoded(store, space), few, replace=False).tolist())
         fill(store, space, world, few, args.regions, first=fresh)
         fresh += few

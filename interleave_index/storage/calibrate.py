@@ -88,6 +88,25 @@ def calibrate(segment: Segment, sample: Floats) -> Recipe | None:
     )
 
 
+def rechecked(segment: Segment, sample: Floats) -> Recipe:
+    """The recipe of a coarse segment with the effort that keeps the promise for queries near these vectors, too.
+
+    Args:
+        sample: (n, D) float32, of what came since.
+    """
+    before, now = segment.recipe, calibrate(segment, sample)
+    if now is None:
+        return before
+    search = {
+        k: Probe(max(probe.nprobe, now.search[k].nprobe), max(probe.candidates, now.search[k].candidates))
+        if k in now.search
+        else probe
+        for k, probe in before.search.items()
+    }
+    recall = {k: min(share, now.recall.get(k, share)) for k, share in before.recall.items()}
+    return replace(before, search=search, recall=recall)
+
+
 def _true_nearest(segment: Segment, asked: Floats, count: int) -> Ids:
     """(Q, count) positions among the segment's photos of those nearest to each query, by their exact best rows."""
     everything = segment.select(None, np.empty(0, np.int64))

@@ -1,7 +1,9 @@
 """FAISS files on disk: writing one so that no crash can leave half of it, opening one, telling a damaged one.
 
-A file is what FAISS writes, then the ids of its positions (int64, ascending, at a multiple of 64 bytes), then a
-footer of 64 bytes. Knows no SQL.
+A file is what FAISS writes, with inverted lists that are empty; then the lists (`mapped_lists`); then the ids of the
+positions (int64, ascending, at a multiple of 64 bytes), then a footer of 64 bytes. Codes, lists and ids are mapped into
+memory. Older files (`FIRST_MAGIC`) have their lists inside of what FAISS wrote, which reads them into memory. Knows no
+SQL.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ import numpy as np
 from ..errors import IndexDamaged
 from ..regular import sha256_of
 from . import checked as checked_files
+from . import mapped_lists
 from .backend import load_faiss
 from .recipes import Recipe, flat_head, new_index
 from .rows import Ids
@@ -29,8 +32,9 @@ from .segment import Segment
 Kind = Literal["image", "region", "text"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 PHOTO_KINDS: tuple[Kind, ...] = ("image", "region")  # both are made from the encodings of photos
-FOOTER = struct.Struct("<8sIIqqqqq8x")  # magic, kind, space, dim, rows, mark, where the ids begin, bytes of all
-MAGIC = b"IIFAISS1"
+# magic, kind, space, dim, rows, mark, where the ids begin, bytes of all, after (0 in the first form)
+FOOTER = struct.Struct("<8sIIqqqqqq")
+FIRST_MAGIC, MAGIC = b"IIFAISS1", b"IIFAISS2"
 TEMPORARY = ".part"
 CHECKED_BYTES = 1 << 30
 K_FACTOR_BYTES = 4  # what FAISS writes of a refined index after its exact part: one float
@@ -41,7 +45,8 @@ class Generation:
     """One row of `generation`: a FAISS file and what it must hold.
 
     Attributes:
-        mark: the file holds what was encoded with ``seq <= mark``.
+        after, mark: the file holds what was encoded with ``after < seq <= mark``. In the catalog `after` is the mark of
+            the file before it.
         rows: photos, regions or passages in it.
     """
 
@@ -55,6 +60,7 @@ class Generation:
     mark: int
     dim: int
     recipe: Recipe
+    after: int = 0
 
 
 def write_file(folder: Path, made: Generation, ids: Ids, codes: IO[bytes], lists: Any = None) -> Generation:
@@ -73,6 +79,8 @@ def write_file(folder: Path, made: Generation, ids: Ids, codes: IO[bytes], lists
             file.write(flat_head(len(ids), made.dim))
             shutil.copyfileobj(codes, file, 1 << 20)
             file.write(after_codes)
+            if lists is not None:
+                mapped_lists.write(file, lists)
             _finish(file, made, ids)
             file.flush()
             os.fsync(file.fileno())
@@ -88,10 +96,10 @@ def write_file(folder: Path, made: Generation, ids: Ids, codes: IO[bytes], lists
 def _write_lists(path: Path, file: IO[bytes], index: Any, rows: int, dim: int) -> bytes:
     """Write the part of an index that stands before its exact codes, and return what stands after them.
 
-    FAISS writes the whole with an exact part that is empty, whose place the caller fills.
+    FAISS writes the whole with lists and an exact part that are empty; the caller writes both where they belong.
     """
     index.ntotal = rows
-    with _name_for_faiss(path, file.fileno()) as name:
+    with mapped_lists.taken_out(index), _name_for_faiss(path, file.fileno()) as name:
         load_faiss().write_index(index, name)
     empty = len(load_faiss().serialize_index(new_index(Recipe(), dim)))
     file.seek(-K_FACTOR_BYTES, os.SEEK_END)
@@ -102,13 +110,13 @@ def _write_lists(path: Path, file: IO[bytes], index: Any, rows: int, dim: int) -
 
 
 def _finish(file: Any, made: Generation, ids: Ids) -> None:
-    start = file.seek(0, os.SEEK_END)
-    file.write(b"\0" * (-start % 64))
+    file.write(b"\0" * (-file.seek(0, os.SEEK_END) % 64))
     start = file.tell()
     file.write(np.ascontiguousarray(ids, "<i8").tobytes())
     file.write(b"\0" * (-file.tell() % 64))
     size = file.tell() + FOOTER.size
-    file.write(FOOTER.pack(MAGIC, KINDS.index(made.kind), made.space_id, made.dim, len(ids), made.mark, start, size))
+    facts = (made.space_id, made.dim, len(ids), made.mark, start, size, made.after)
+    file.write(FOOTER.pack(MAGIC, KINDS.index(made.kind), *facts))
 
 
 def publish(temporary: Path, final: Path) -> None:
@@ -146,9 +154,9 @@ def open_file(folder: Path, row: Generation, *, checked: bool = True, remember: 
     try:
         if checked and row.bytes <= CHECKED_BYTES:
             _compare(path, row.sha256, remember=remember)
-        start = _ids_start(path, row)
+        magic, start = _footer(path, row)
         ids = np.memmap(path, "<i8", "r", start, (row.rows,)) if row.rows else np.empty(0, np.int64)
-        index = _read_index(path)
+        index = _read_index(path, start if row.recipe.coarse and magic != FIRST_MAGIC else None)
     except (OSError, RuntimeError, ValueError, struct.error) as error:
         raise IndexDamaged(
             f"FAISS file {path} cannot be used ({error}); `interleave-index optimize` rebuilds it"
@@ -172,40 +180,50 @@ def _compare(path: Path, sha256: str, *, remember: bool) -> None:
 
 
 def is_as_written(folder: Path, row: Generation) -> bool:
-    """Whether a generation's file has the checksum that it was written with; reads all of it."""
-    try:
-        return sha256_of(folder / row.file) == row.sha256
-    except OSError:
-        return False
+    """Whether a generation's file has the checksum that it was written with.
 
-
-def looks_right(folder: Path, row: Generation) -> bool:
-    """Whether a generation's file is there, of the right size and with the right footer; loads no FAISS."""
+    All of it is read, unless it was found right before and not touched since.
+    """
     try:
-        _ids_start(folder / row.file, row)
+        _compare(folder / row.file, row.sha256, remember=True)
+        _footer(folder / row.file, row)
     except (OSError, ValueError, struct.error):
         return False
     return True
 
 
-def _ids_start(path: Path, row: Generation) -> int:
+def looks_right(folder: Path, row: Generation) -> bool:
+    """Whether a generation's file is there, of the right size and with the right footer; loads no FAISS."""
+    try:
+        _footer(folder / row.file, row)
+    except (OSError, ValueError, struct.error):
+        return False
+    return True
+
+
+def _footer(path: Path, row: Generation) -> tuple[bytes, int]:
+    """The form of a file, and where its ids begin; ValueError where it is not what its row says."""
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         if size != row.bytes:
             raise ValueError(f"{size} bytes, expected {row.bytes}")
         file.seek(size - FOOTER.size)
-        magic, kind, space, dim, rows, mark, start, said = FOOTER.unpack(file.read(FOOTER.size))
-    found = (magic, kind, space, dim, rows, mark, said)
-    expected = (MAGIC, KINDS.index(row.kind), row.space_id, row.dim, row.rows, row.mark, row.bytes)
-    if found != expected:
-        raise ValueError(f"footer says {found}, expected {expected}")
-    return int(start)
+        magic, kind, space, dim, rows, mark, start, said, after = FOOTER.unpack(file.read(FOOTER.size))
+    found = (kind, space, dim, rows, mark, said, after)
+    expected = (KINDS.index(row.kind), row.space_id, row.dim, row.rows, row.mark, row.bytes, row.after)
+    if magic not in (FIRST_MAGIC, MAGIC) or found != expected:
+        raise ValueError(f"footer says {magic!r} {found}, expected {MAGIC!r} {expected}")
+    return magic, int(start)
 
 
-def _read_index(path: Path) -> Any:
+def _read_index(path: Path, lists_end: int | None) -> Any:
+    """The index of a file; `lists_end` is where its mapped lists end, None where it has none."""
     faiss = load_faiss()
     with path.open("rb") as file, _name_for_faiss(path, file.fileno()) as name:
-        return faiss.read_index(name, faiss.IO_FLAG_MMAP_IFC)
+        index = faiss.read_index(name, faiss.IO_FLAG_MMAP_IFC)
+        if lists_end is not None:
+            mapped_lists.attach(index, file, name, lists_end)
+        return index
 
 
 @contextmanager

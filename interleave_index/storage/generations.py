@@ -1,4 +1,8 @@
-"""Rows of `generation` and `removal`, and how indexes are put together from them and their files."""
+"""Rows of `generation` and `removal`, and how indexes are put together from them and their files.
+
+Of one kind there may be several live generations: in order of their marks, each holds what was encoded after the mark
+of the one before it. Photos that were taken out, or encoded again, after the mark of a file are dead in it.
+"""
 
 from __future__ import annotations
 
@@ -12,14 +16,15 @@ from sqlalchemy import Connection, bindparam, delete, func, insert, select, upda
 from ..errors import IndexDamaged, NotInIndex
 from . import text_reads
 from .files import KINDS, PHOTO_KINDS, TEMPORARY, Generation, Kind, open_file
-from .indexes import NONE, SpaceIndexes, VectorIndex
+from .indexes import NONE, SpaceIndexes, Tier, VectorIndex
 from .recipes import Recipe
 from .rows import Ids, now
 from .segment import Segment
 from .statements import in_this_folder, put_in_this_folder, raise_change, table
-from .tables import EncodingRow, GenerationRow, RemovalRow, SpaceTable
+from .tables import GenerationRow, RemovalRow, SpaceTable
 from .text_writes import trim_removals
 from .vectors import Halves, stream
+from .vectors import count as encoded_rows
 
 # Made once: every search asks whether its indexes are up to date.
 HEAD = select(SpaceTable.seq, SpaceTable.dim).where(SpaceTable.id == bindparam("space"))
@@ -42,27 +47,33 @@ def version(connection: Connection, space_id: int) -> tuple[int, set[int]]:
 
 
 def live(connection: Connection, space_id: int | None = None) -> list[Generation]:
-    """Live generations of one space, or of all, oldest first; those of the index folder of the connection."""
+    """Live generations of one space, or of all, by mark; those of the index folder of the connection."""
     columns = table(GenerationRow).c
     query = select(table(GenerationRow), SpaceTable.dim).join(SpaceTable, SpaceTable.id == columns.space_id)
-    query = query.where(columns.state == "live", *in_this_folder(connection)).order_by(columns.id)
+    query = query.where(columns.state == "live", *in_this_folder(connection)).order_by(columns.mark, columns.id)
     if space_id is not None:
         query = query.where(columns.space_id == space_id)
-    return [
-        Generation(
-            row.id,
-            row.space_id,
-            cast(Kind, row.kind),
-            row.file,
-            row.sha256,
-            row.bytes,
-            row.rows,
-            row.mark,
-            row.dim,
-            Recipe.from_json(row.recipe),
+    marks: dict[tuple[int, str], int] = {}
+    found = []
+    for row in connection.execute(query):
+        after = marks.get((row.space_id, row.kind), 0)
+        marks[row.space_id, row.kind] = row.mark
+        found.append(
+            Generation(
+                row.id,
+                row.space_id,
+                cast(Kind, row.kind),
+                row.file,
+                row.sha256,
+                row.bytes,
+                row.rows,
+                row.mark,
+                row.dim,
+                Recipe.from_json(row.recipe),
+                after,
+            )
         )
-        for row in connection.execute(query)
-    ]
+    return found
 
 
 def removed(connection: Connection, space_id: int, after: int) -> Ids:
@@ -73,11 +84,10 @@ def removed(connection: Connection, space_id: int, after: int) -> Ids:
     return np.unique(np.fromiter(rows.scalars(), np.int64))
 
 
-def moved(connection: Connection, space_id: int, mark: int) -> int:
-    """Photos encoded past a mark, and photos taken out past it."""
-    came = select(func.count()).where(EncodingRow.space_id == space_id, EncodingRow.seq > mark)
+def moved(connection: Connection, space_id: int, mark: int) -> tuple[int, int]:
+    """Photos encoded past a mark, and how often photos were taken out past it."""
     went = select(func.count()).where(RemovalRow.space_id == space_id, RemovalRow.seq > mark)
-    return int(connection.execute(came).scalar_one()) + int(connection.execute(went).scalar_one())
+    return encoded_rows(connection, space_id, mark)[0], int(connection.execute(went).scalar_one())
 
 
 def load(
@@ -93,39 +103,49 @@ def load(
     identity = tuple(connection.execute(of_space.where(SpaceTable.id == space_id)).one())
     if before is not None and before.identity != identity:  # a space that was dropped had this id before
         before = None
-    opened: dict[Kind, tuple[Segment, Generation]] = {}
+    opened: dict[Kind, list[tuple[Segment, Generation]]] = {kind: [] for kind in KINDS}
     lost: list[Kind] = []
     rows = live(connection, space_id)
     for row in rows:
-        known = before.of(row.kind) if before else None
+        if row.kind in lost:  # what came after the lost file is served from SQL, too
+            continue
         try:
-            opened[row.kind] = (
-                known.generation[0]
-                if known and known.generation and known.generation[1] == row
-                else open_file(folder, row, remember=not read_only),
-                row,
-            )
+            opened[row.kind].append((_segment(folder, row, before, remember=not read_only), row))
         except IndexDamaged:
             lost.append(row.kind)
-    marks = {kind: opened[kind][1].mark if kind in opened else 0 for kind in KINDS}
+    tiers = {
+        kind: [Tier(segment, row, _dead(connection, row)) for segment, row in found] for kind, found in opened.items()
+    }
+    marks = {kind: found[-1][1].mark if found else 0 for kind, found in opened.items()}
     mark = min(marks[kind] for kind in PHOTO_KINDS)
     pending = _pending(connection, space_id, dim, mark, before)
-    made = {}
-    for kind in PHOTO_KINDS:
-        dead = removed(connection, space_id, marks[kind]) if kind in opened else NONE
-        made[kind] = VectorIndex(kind, dim, opened.get(kind), dead, _delta(pending, kind, marks[kind]))
+    made = {kind: VectorIndex(kind, dim, tiers[kind], _delta(pending, kind, marks[kind])) for kind in PHOTO_KINDS}
     return SpaceIndexes(
         space_id,
         seq,
         mark,
         made["image"],
         made["region"],
-        _texts(connection, space_id, dim, opened.get("text"), marks["text"], before),
+        _texts(connection, space_id, dim, tiers["text"], before),
         pending,
         tuple(lost),
         frozenset(row.id for row in rows),
         identity,
     )
+
+
+def _segment(folder: Path, row: Generation, before: SpaceIndexes | None, *, remember: bool) -> Segment:
+    """The vectors of a file, which `before` may have open already."""
+    for tier in before.of(row.kind).tiers if before is not None else ():
+        if tier.info == row:
+            return tier.segment
+    return open_file(folder, row, remember=remember)
+
+
+def _dead(connection: Connection, row: Generation) -> Ids:
+    """Photos (or passages) whose rows in a file no longer hold, ascending."""
+    find = text_reads.removed if row.kind == "text" else removed
+    return find(connection, row.space_id, row.mark)
 
 
 def _pending(connection: Connection, space_id: int, dim: int, mark: int, before: SpaceIndexes | None) -> Halves:
@@ -152,11 +172,11 @@ def _texts(
     connection: Connection,
     space_id: int,
     dim: int,
-    opened: tuple[Segment, Generation] | None,
-    mark: int,
+    tiers: list[Tier],
     before: SpaceIndexes | None,
 ) -> VectorIndex:
     """The index of passages; of the delta of `before` what still holds is kept, and only what came since is read."""
+    mark = tiers[-1].info.mark if tiers else 0
     kept, after = Segment.of(NONE, np.empty((0, dim), np.float16), regions=False), mark
     if before is not None and before.text.mark == mark <= before.seq:
         kept, after = before.text.delta, before.seq
@@ -167,19 +187,22 @@ def _texts(
         vectors = np.concatenate([kept.codes[here].view("<f2"), late.vectors])
         order = np.argsort(ids, kind="stable")
         kept = Segment.of(ids[order], vectors[order], regions=False)
-    dead = text_reads.removed(connection, space_id, mark) if opened else NONE
-    return VectorIndex("text", dim, opened, dead, kept)
+    return VectorIndex("text", dim, tiers, kept)
 
 
 def commit(connection: Connection, made: Iterable[Generation]) -> None:
-    """Put new generations in the place of the live ones of their kinds, in the caller's transaction."""
+    """Put new generations in the place of those live ones of their kinds that hold what they do, in the
+    caller's transaction.
+    """
     for new in made:
+        replaced = [GenerationRow.mark > new.after] if new.after else []  # an empty space's file has the mark 0
         connection.execute(
             update(GenerationRow)
             .where(
                 GenerationRow.space_id == new.space_id,
                 GenerationRow.kind == new.kind,
                 GenerationRow.state == "live",
+                *replaced,
                 *in_this_folder(connection),
             )
             .values(state="retired")
@@ -213,6 +236,12 @@ def commit(connection: Connection, made: Iterable[Generation]) -> None:
         )
         connection.execute(delete(RemovalRow).where(RemovalRow.space_id == new.space_id, RemovalRow.seq <= oldest))
     raise_change(connection)
+
+
+def put_recipes(connection: Connection, recipes: Iterable[tuple[int, Recipe]]) -> None:
+    """Keep how files are searched from now on, by the ids of their generations."""
+    for row_id, recipe in recipes:
+        connection.execute(update(GenerationRow).where(GenerationRow.id == row_id).values(recipe=recipe.to_json()))
 
 
 def strays(connection: Connection, folder: Path) -> list[Path]:

@@ -1,4 +1,4 @@
-"""What a search sees of one space: per kind one generation, and an exact delta of all that came after it.
+"""What a search sees of one space: per kind its generations, and an exact delta of all that came after the last.
 
 Objects here never change once made; the store replaces them when the catalog has moved on. Knows no SQL.
 """
@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,28 +24,33 @@ from .vectors import Halves
 NONE = np.empty(0, np.int64)
 
 
+class Tier(NamedTuple):
+    """One generation: its file's vectors, its row, and the photos whose rows in it no longer hold, ascending."""
+
+    segment: Segment
+    info: Generation
+    dead: Ids
+
+
 class VectorIndex:
-    """One FAISS index: a generation file and its delta.
+    """The vectors of one kind: generations and a delta. A photo that was encoded again is dead in all but one.
 
     Args:
         kind: ``image`` (ids are photo ids), ``region`` (region ids) or ``text`` (passage ids, which then stand where
             this class says photo).
         dim: D.
-        generation: the file's vectors and its row, or None when there is no file.
-        dead: photos whose rows in the file no longer hold, ascending.
+        tiers: by mark.
         delta: vectors written since.
     """
 
-    def __init__(
-        self, kind: Kind, dim: int, generation: tuple[Segment, Generation] | None, dead: Ids, delta: Segment
-    ) -> None:
-        self.kind, self.dim, self.delta, self.dead = kind, dim, delta, dead
-        self.generation = generation
-        self.info = generation[1] if generation else None
-        self._segments = [(delta, NONE)] if len(delta) or not generation else []
-        if generation:
-            self._segments.insert(0, (generation[0], dead))
-        self._last: tuple[Ids | None, list[Selection]] | None = None
+    def __init__(self, kind: Kind, dim: int, tiers: Sequence[Tier], delta: Segment) -> None:
+        self.kind, self.dim, self.delta, self.tiers = kind, dim, delta, tuple(tiers)
+        self._segments = [(tier.segment, tier.dead) for tier in tiers if len(tier.segment)]
+        if len(delta) or not self._segments:
+            self._segments.append((delta, NONE))
+        for segment, _ in self._segments:
+            segment.rows_beside = self.rows - len(segment)
+        self._last: tuple[Ids, list[Selection]] | None = None
 
     @property
     def rows(self) -> int:
@@ -52,13 +59,13 @@ class VectorIndex:
 
     @property
     def mark(self) -> int:
-        """Counter of the space up to which the file holds everything; 0 where there is none."""
-        return self.info.mark if self.info else 0
+        """Counter of the space up to which the files hold everything; 0 where there are none."""
+        return self.tiers[-1].info.mark if self.tiers else 0
 
     @property
     def recipe(self) -> str:
-        """FAISS factory string of the generation."""
-        return self.info.recipe.factory if self.info else FLAT
+        """FAISS factory string of the first generation."""
+        return self.tiers[0].info.recipe.factory if self.tiers else FLAT
 
     @property
     def is_exact(self) -> bool:
@@ -90,7 +97,7 @@ class VectorIndex:
     def scan(self, allowed: Ids | None = None) -> Iterator[ScanBlock]:
         """Every vector of the allowed photos (ascending ids; None is all), in blocks of whole photos.
 
-        Photo ids ascend within the generation and then again within the delta; a photo is in one block only.
+        Photo ids ascend within each generation and then again within the delta; a photo is in one block only.
         Photos without a row of this kind do not occur.
         """
         for (segment, _), chosen in zip(self._segments, self._chosen(allowed), strict=True):
@@ -119,12 +126,10 @@ class VectorIndex:
             score(segment, queries, chosen)
             for (segment, _), chosen in zip(self._segments, self._chosen(allowed), strict=True)
         ]
-        found = [(ids, scores) for ids, scores in found if len(ids)] or found[:1]
-        if len(found) == 1:
-            return found[0]
-        joined = np.concatenate([ids for ids, _ in found])
-        order = np.argsort(joined, kind="stable")
-        return joined[order], np.concatenate([scores for _, scores in found])[order]
+        ids, scores = found[0]
+        for more in found[1:]:
+            ids, scores = _inserted(ids, scores, *more)
+        return ids, scores
 
     def nearest_photos(self, queries: Floats, count: int, allowed: Ids | None = None) -> list[Near]:
         """For each query the `count` photos with the nearest rows, ties by id; more of inverted lists.
@@ -144,20 +149,43 @@ class VectorIndex:
 
         A filter's ids come from the store, which keeps them and lets nobody write to them; candidates are never kept.
         """
+        if allowed is None:
+            return self._living
         kept = self._last
         if kept is not None and kept[0] is allowed:
             return kept[1]
         made = [segment.select(allowed, dead) for segment, dead in self._segments]
-        if allowed is None or not allowed.flags.writeable:
+        if not allowed.flags.writeable:
             self._last = (allowed, made)
         return made
 
+    @cached_property
+    def _living(self) -> list[Selection]:
+        """The rows of each segment that still hold."""
+        return [segment.select(None, dead) for segment, dead in self._segments]
+
+
+def _inserted(ids: Ids, scores: Floats, more: Ids, their_scores: Floats) -> tuple[Ids, Floats]:
+    """Both ascending runs of ids as one, with the rows of their scores; those that come later are mostly the larger."""
+    if not len(more):
+        return ids, scores
+    if not len(ids) or ids[-1] < more[0]:
+        return np.concatenate([ids, more]), np.concatenate([scores, their_scores])
+    places = np.searchsorted(ids, more)
+    return np.insert(ids, places, more), np.insert(scores, places, their_scores, axis=0)
+
 
 def _joined(lists: Sequence[Near], count: int) -> Near:
-    """The nearest photos of several segments, none of which is in two."""
+    """The nearest photos of several segments, none of which is in two.
+
+    A list ends where the first of theirs does: what lies behind may have less than a photo that is on none.
+    """
+    least = max(
+        (float(near.scores[-1]) for near in lists if not near.all_of_them and len(near.scores)), default=-np.inf
+    )
     ids = np.concatenate([near.photo_ids for near in lists])
     scores = np.concatenate([near.scores for near in lists])
-    order = np.lexsort((ids, -scores))[:count]
+    order = np.lexsort((ids, -scores))[: min(count, int((scores >= least).sum()))]
     return Near(ids[order], scores[order], len(order) == len(ids) and all(near.all_of_them for near in lists))
 
 

@@ -1,8 +1,9 @@
 """How a FAISS index is built and searched for a number of rows. Knows no files and no SQL.
 
 A recipe's exact part is always flat fp16, which is what the catalog stores and therefore lossless. A large one has
-inverted lists of 4-bit product codes in front, whose candidates are scored again on the exact codes. The lists and
-their codes lie in memory, `list_bytes` a row; the exact codes are mapped from the file.
+inverted lists of 4-bit product codes in front, whose candidates are scored again on the exact codes. Both are mapped
+from the file; the lists take `list_bytes` a row, in memory while they are filled, and afterwards as far as they are
+looked at.
 """
 
 from __future__ import annotations
@@ -45,6 +46,8 @@ class Recipe:
         search: calibrated effort by the largest k that it was measured for; `candidates` are rows.
         recall: measured share of the true k best that is found, by k; the worst of the kinds of queries.
         grouped: k counts photos, by the best row of each, as queries want them; in older files it counts rows.
+        checked: value of the counter up to which encodings were among those that the effort was measured with; 0 is the
+            mark of its file.
     """
 
     factory: str = FLAT
@@ -52,6 +55,7 @@ class Recipe:
     search: dict[int, Probe] = field(default_factory=dict)
     recall: dict[int, float] = field(default_factory=dict)
     grouped: bool = False
+    checked: int = 0
 
     @property
     def coarse(self) -> bool:
@@ -97,7 +101,7 @@ class Recipe:
         """The recipe as it is kept in its generation's row."""
         search = {k: [probe.nprobe, probe.candidates] for k, probe in self.search.items()}
         plain = {"factory": self.factory, "lists": self.lists, "search": search, "recall": self.recall}
-        return json.dumps({**plain, "grouped": self.grouped})
+        return json.dumps({**plain, "grouped": self.grouped, "checked": self.checked})
 
     @staticmethod
     def from_json(text: str) -> Recipe:
@@ -109,6 +113,7 @@ class Recipe:
             {int(k): Probe(*v) for k, v in plain["search"].items()},
             {int(k): v for k, v in plain["recall"].items()},
             plain.get("grouped", False),
+            plain.get("checked", 0),
         )
 
 

@@ -13,8 +13,9 @@ from pathlib import Path
 from sqlalchemy import Connection, select, update
 
 from ..errors import IndexDamaged
+from ..regular import sha256_of
 from . import generations, text_reads
-from .files import Kind, is_whole, open_file
+from .files import Generation, Kind, is_whole, open_file
 from .names import real_path
 from .spaces import active_id
 from .statements import chunks
@@ -62,9 +63,8 @@ def plan(connection: Connection, folder: Path) -> RepairPlan:
     """
     rebuild: dict[int, list[Kind]] = {}
     for row in generations.live(connection):
-        try:
-            open_file(folder / "faiss", row)
-        except IndexDamaged:
+        is_lost = row.kind in rebuild.get(row.space_id, ())
+        if not is_lost and not _can_be_used(folder / "faiss", row):
             rebuild.setdefault(row.space_id, []).append(row.kind)
     small = folder / "thumbnails"
     there = {path.name.removesuffix(".jpg"): path for path in small.glob("??/*.jpg")} if small.is_dir() else {}
@@ -84,6 +84,15 @@ def plan(connection: Connection, folder: Path) -> RepairPlan:
         tuple(sorted(path for sha, path in there.items() if sha not in shas)),
         tuple(_texts_without_vectors(connection, places)),
     )
+
+
+def _can_be_used(files: Path, row: Generation) -> bool:
+    """Whether a FAISS file opens and has its checksum; all of it is read, of whatever size."""
+    try:
+        open_file(files, row, checked=False)
+        return sha256_of(files / row.file) == row.sha256
+    except (IndexDamaged, OSError):
+        return False
 
 
 def _texts_without_vectors(connection: Connection, places: Mapping[int | None, str]) -> list[str]:

@@ -30,7 +30,7 @@ from .rows import now
 from .tables import Base, CatalogRow
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-REVISIONS = ("0001", "0002", "0003", "0004", "0005")  # every migration, oldest first
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006")  # every migration, oldest first
 WITH_WORDS = "0004"  # the first one with full-text search
 
 

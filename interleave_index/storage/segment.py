@@ -55,6 +55,9 @@ class Segment:
         recipe: how the index was built and is to be searched.
         regions: whether ids are region ids.
         codes: (n, 2 * D) uint8, the exact codes where they are not in the index yet.
+    Attributes:
+        rows_beside: rows of other segments that are searched with this one: the compiled loop is loaded for all of them
+            or for none.
     """
 
     def __init__(
@@ -62,6 +65,7 @@ class Segment:
     ) -> None:
         faiss = load_faiss()
         self.ids, self.index, self.recipe, self.regions = ids, index, recipe, regions
+        self.rows_beside = 0
         if codes is not None:
             self.codes = codes
             return
@@ -259,7 +263,7 @@ class Segment:
     @property
     def _compiled(self) -> bool:
         """Whether its exact scans are compiled."""
-        return len(self) >= kernel.WORTH_COMPILING and kernel.is_there()
+        return len(self) + self.rows_beside >= kernel.WORTH_COMPILING and kernel.is_there()
 
     def best(self, queries: Floats, chosen: Selection) -> tuple[Ids, Floats]:
         """Best inner product of every chosen photo with each query, exactly: photo ids (n,), scores (n, Q)."""

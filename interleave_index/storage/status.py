@@ -36,11 +36,20 @@ def status(connection: Connection) -> dict[str, Any]:
             "preprocessing": active.space.preprocessing,
             "dim": active.space.dim,
         },
-        "generations": [_generation(connection, row) for row in generations.live(connection)],
+        "generations": _generations(connection),
     }
 
 
-def _generation(connection: Connection, row: Generation) -> dict[str, Any]:
+def _generations(connection: Connection) -> list[dict[str, Any]]:
+    rows = generations.live(connection)
+    newest = {(row.space_id, row.kind): row.id for row in rows}
+    return [_generation(connection, row, newest[row.space_id, row.kind] == row.id) for row in rows]
+
+
+def _generation(connection: Connection, row: Generation, is_newest: bool) -> dict[str, Any]:
+    """What is said of a file; what came since is said of the newest of its kind."""
+    find = text_reads.moved if row.kind == "text" else generations.moved
+    came, went = find(connection, row.space_id, row.mark)
     return {
         "space": row.space_id,
         "kind": row.kind,
@@ -48,7 +57,7 @@ def _generation(connection: Connection, row: Generation) -> dict[str, Any]:
         "rows": row.rows,
         "bytes": row.bytes,
         "mark": row.mark,
-        "delta": (text_reads if row.kind == "text" else generations).moved(connection, row.space_id, row.mark),
+        "delta": came + went if is_newest else went,
         "recipe": row.recipe.factory,
         "recall": {str(k): share for k, share in row.recipe.recall.items()},
     }

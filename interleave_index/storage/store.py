@@ -575,7 +575,7 @@ class Store:
         return self._upkeep.indexes(space_id)
 
     def due(self, space_id: int) -> tuple[Kind, ...]:
-        """Kinds of FAISS files to make anew: more than 5 % of their rows, or 20,000, came or went since they were made.
+        """Kinds of FAISS files to fold: 5 % of all, or 20,000, came since the last file, or a fifth of a file is dead.
 
         The files of images and regions are made together.
         """
@@ -584,10 +584,9 @@ class Store:
     def optimize(
         self, space_id: int, progress: Progress | None = None, *, kinds: Sequence[Kind] | None = None
     ) -> list[Generation]:
-        """Fold everything into new FAISS files, and put them in the place of the old ones.
+        """Fold what came since into new FAISS files, beside the old ones or in the place of some; see `tiers`.
 
-        Where photos only came, and the kind of file stays, the old files are filled further; else, and where nothing
-        came, new ones are made of the catalog.
+        Where nothing came, one new file of each kind is made of all.
 
         A crash at any moment leaves the old files in force; what it leaves behind is removed by the next open.
 

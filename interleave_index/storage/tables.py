@@ -293,9 +293,10 @@ class TextReadRow(Base):
 
 
 class GenerationRow(Base):
-    """One FAISS file of the folder `faiss`: vectors of `kind` with ``seq <= mark``, `rows` of them.
+    """One FAISS file of the folder `faiss`: vectors of `kind`, `rows` of them.
 
-    Of a space and kind at most one is live; a retired one waits for its file to be removed.
+    Of a space and kind several may be live: each holds what was encoded with a ``seq`` up to its mark, and after the
+    mark of the one before it. A retired one waits for its file to be removed.
     """
 
     __tablename__ = "generation"

@@ -288,11 +288,11 @@ def phrase_vectors(connection: Connection, space_id: int, dim: int, passage_ids:
     return found
 
 
-def count(connection: Connection, space_id: int) -> int:
-    """Passages encoded in a space."""
+def count(connection: Connection, space_id: int, after_seq: int = 0) -> int:
+    """Passages encoded in a space with ``seq > after_seq``."""
     if not are_there(connection):
         return 0
-    return int(connection.execute(select(func.count()).where(E.space_id == space_id)).scalar_one())
+    return int(connection.execute(select(func.count()).where(E.space_id == space_id, E.seq > after_seq)).scalar_one())
 
 
 def encoded_ids(connection: Connection, space_id: int, *, after_seq: int = 0, until_seq: int | None = None) -> Ids:
@@ -342,6 +342,6 @@ def removed(connection: Connection, space_id: int, after: int) -> Ids:
     return np.unique(np.fromiter(rows.scalars(), np.int64))
 
 
-def moved(connection: Connection, space_id: int, mark: int) -> int:
+def moved(connection: Connection, space_id: int, mark: int) -> tuple[int, int]:
     """Passages encoded past a mark, and passages taken out past it."""
-    return len(encoded_ids(connection, space_id, after_seq=mark)) + len(removed(connection, space_id, mark))
+    return count(connection, space_id, mark), len(removed(connection, space_id, mark))

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, delete, select
 
 from ..errors import BackendMissing, IndexBusy, StorageError
 from ..regular import os_words
-from . import builder, generations, text_reads
-from .files import KINDS, PHOTO_KINDS, Generation, Kind, looks_right
+from . import builder, folds, generations, text_reads
+from .files import KINDS, PHOTO_KINDS, Generation, Kind, is_as_written, looks_right
 from .indexes import SpaceIndexes
 from .session import Session
 from .statements import in_this_folder
 from .tables import GenerationFolderRow, GenerationRow
-from .vectors import count
-
-FOLD_SHARE, FOLD_ROWS = 0.05, 20_000  # a delta larger than either is folded in after an ingest
 
 
 class NotWritten(StorageError):
@@ -53,7 +51,7 @@ class Upkeep:
                 with suppress(IndexBusy, NotWritten, OSError), self._session.writer("rebuilding FAISS files", wait=0):
                     found = self._load(space_id)  # whoever held the lock until now may have rebuilt them
                     if found.lost:
-                        self.build(space_id, found.lost)
+                        self._rebuild(space_id, {kind: found.of(kind).mark for kind in found.lost})
                         found = self._load(space_id)
             self._open[space_id] = found
             return found
@@ -74,22 +72,18 @@ class Upkeep:
         return found
 
     def build(
-        self,
-        space_id: int,
-        kinds: Sequence[Kind],
-        progress: builder.Progress | None = None,
-        before: SpaceIndexes | None = None,
+        self, space_id: int, kinds: Sequence[Kind], progress: builder.Progress | None = None, after: int = 0
     ) -> list[Generation]:
-        """Write new files for these kinds and commit their rows; the caller holds the write lock.
+        """Write files of what was encoded with ``seq > after``, and commit their rows; the caller holds the write lock.
 
-        Args:
-            before: indexes whose files may be filled further, see `builder.build`.
         Raises:
             NotWritten: the operating system refused.
         """
         try:
             with self._session.reading() as connection:
-                made = builder.build(connection, self.folder, space_id, kinds, progress, before)
+                made = builder.build(connection, self.folder, space_id, kinds, progress, after)
+                kept = folds.to_recheck(connection, space_id, made)
+            recipes = [(row.id, builder.rechecked(self.folder, row, made)) for row in kept]
         except OSError as error:
             raise NotWritten(
                 f"FAISS files in {self.folder} cannot be written: {os_words(error)}; mend that and run "
@@ -97,6 +91,7 @@ class Upkeep:
             ) from error
         with self._session.writing("optimize") as connection:
             generations.commit(connection, made)
+            generations.put_recipes(connection, recipes)
         return made
 
     def optimize(
@@ -107,17 +102,27 @@ class Upkeep:
         *,
         anew: bool = False,
     ) -> list[Generation]:
-        """See `Store.optimize`; `anew` makes files of the catalog alone."""
+        """See `Store.optimize`; `anew` makes one file of each kind, whatever files there are."""
+        made: list[Generation] = []
         with self._session.writer("optimize"):
-            before = None if anew or not self._has_files(space_id) else self._load(space_id)
-            made = self.build(space_id, self.kinds(space_id) if kinds is None else kinds, progress, before)
+            wanted = self.kinds(space_id) if kinds is None else tuple(kinds)
+            for together in folds.TOGETHER:
+                some = [kind for kind in together if kind in wanted]
+                if some:
+                    after = 0 if anew else self._fold_after(space_id, some)
+                    made += self.build(space_id, some, progress, after)
             self.sweep()
         return made
 
-    def _has_files(self, space_id: int) -> bool:
-        """Whether there are files to fill further; where there are none, all vectors would be read into memory."""
+    def _rebuild(self, space_id: int, after: Mapping[Kind, int]) -> None:
+        """Make files anew: by kind, what was encoded after the last file before that can be used."""
+        for value in sorted(set(after.values())):
+            self.build(space_id, [kind for kind in after if after[kind] == value], after=value)
+
+    def _fold_after(self, space_id: int, kinds: Sequence[Kind]) -> int:
+        """The value of the counter after which a fold writes all anew; what it leaves is compared with its checksum."""
         with self._session.reading() as connection:
-            return bool(generations.live(connection, space_id))
+            return folds.after(connection, space_id, kinds, partial(is_as_written, self.folder))
 
     def kinds(self, space_id: int) -> tuple[Kind, ...]:
         """Kinds of files that this space wants: one for texts only where there are texts, or was a file."""
@@ -128,13 +133,7 @@ class Upkeep:
     def due(self, space_id: int) -> tuple[Kind, ...]:
         """See `Store.due`."""
         with self._session.reading() as connection:
-            marks = {row.kind: row.mark for row in generations.live(connection, space_id)}
-            moved = generations.moved(connection, space_id, min(marks.get(kind, 0) for kind in PHOTO_KINDS))
-            photos, _ = count(connection, space_id)
-            moved_texts = text_reads.moved(connection, space_id, marks.get("text", 0))
-            texts = text_reads.count(connection, space_id)
-        kinds = PHOTO_KINDS if _is_much(moved, photos) else ()
-        return (*kinds, "text") if _is_much(moved_texts, texts) else kinds
+            return folds.due(connection, space_id)
 
     def restore(self) -> None:
         """Rebuild files that are gone or short, as far as a cheap check shows, unless somebody is writing just now."""
@@ -146,7 +145,11 @@ class Upkeep:
         ):
             lost = self._lost()  # whoever held the lock until now may have put new files in the place of those
             for space_id in sorted({row.space_id for row in lost}):
-                self.build(space_id, [row.kind for row in lost if row.space_id == space_id])
+                first: dict[Kind, int] = {}
+                for row in lost:
+                    if row.space_id == space_id:
+                        first.setdefault(row.kind, row.after)
+                self._rebuild(space_id, first)
 
     def _lost(self) -> list[Generation]:
         with self._session.reading() as connection:
@@ -173,7 +176,3 @@ class Upkeep:
 def _retired(connection: Connection) -> list[Any]:
     """SQL conditions: the generation is retired, and its file was in the index folder of the connection."""
     return [GenerationRow.state == "retired", *in_this_folder(connection)]
-
-
-def _is_much(moved: int, rows: int) -> bool:
-    return moved > min(FOLD_ROWS, FOLD_SHARE * rows)

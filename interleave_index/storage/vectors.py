@@ -148,17 +148,21 @@ def halves(connection: Connection, space_id: int, dim: int, photo_ids: Ids) -> H
     return Halves(numbers[:, 0], numbers[:, 1], numbers[:, 2], image, regions)
 
 
-def encoded_ids(connection: Connection, space_id: int) -> Ids:
-    """Sorted ids of every photo with an encoding in the space."""
-    ids = np.fromiter(connection.execute(select(E.photo_id).where(E.space_id == space_id)).scalars(), np.int64)
+def encoded_ids(connection: Connection, space_id: int, *, after_seq: int = 0) -> Ids:
+    """Sorted ids of every photo with an encoding in the space that was written with ``seq > after_seq``."""
+    ids = np.fromiter(
+        connection.execute(select(E.photo_id).where(E.space_id == space_id, E.seq > after_seq)).scalars(), np.int64
+    )
     ids.sort()
     return ids
 
 
-def count(connection: Connection, space_id: int) -> tuple[int, int]:
-    """Photos and regions encoded in the space."""
+def count(connection: Connection, space_id: int, after_seq: int = 0) -> tuple[int, int]:
+    """Photos and regions encoded in the space with ``seq > after_seq``."""
     found = connection.execute(
-        select(func.count(), func.coalesce(func.sum(E.region_count), 0)).where(E.space_id == space_id)
+        select(func.count(), func.coalesce(func.sum(E.region_count), 0)).where(
+            E.space_id == space_id, E.seq > after_seq
+        )
     ).one()
     return int(found[0]), int(found[1])
 

@@ -68,11 +68,16 @@ def checks(connection: Connection, folder: Path) -> list[Check]:
         if text_reads.are_there(connection):
             found.append(_run(f"text vectors of space {space.id}", partial(_text_vectors, connection, space)))
     files = folder / "faiss"
+    number: dict[tuple[int, str], int] = {}
     for row in generations.live(connection):
-        found.append(_run(f"{row.kind} file of space {row.space_id}", partial(_file, files, row)))
+        key = row.space_id, row.kind
+        number[key] = number.get(key, 0) + 1
+        which = f" {number[key]}" if number[key] > 1 else ""
+        about = f"{which} of space {row.space_id}"
+        found.append(_run(f"{row.kind} file{about}", partial(_file, files, row)))
         if found[-1].ok:
-            found.append(_run(f"{row.kind} ids of space {row.space_id}", partial(_ids, connection, files, row)))
-            found.append(_run(f"{row.kind} vectors of space {row.space_id}", partial(_same, connection, files, row)))
+            found.append(_run(f"{row.kind} ids{about}", partial(_ids, connection, files, row)))
+            found.append(_run(f"{row.kind} vectors{about}", partial(_same, connection, files, row)))
     return found
 
 
@@ -315,7 +320,7 @@ def _file(folder: Path, row: Generation) -> Outcome:
     segment = open_file(folder, row, checked=False)
     found = sha256_of(folder / row.file)
     if found != row.sha256:
-        return False, f"{row.file} has checksum {found[:12]}, expected {row.sha256[:12]}; optimize rebuilds it"
+        return False, f"{row.file} has checksum {found[:12]}, expected {row.sha256[:12]}; repair makes it anew"
     return True, f"{row.file}, {number_of(len(segment), 'row')}, checksum agrees"
 
 
@@ -324,7 +329,7 @@ def _ids(connection: Connection, folder: Path, row: Generation) -> Outcome:
     ascending = bool((np.diff(segment.ids) > 0).all())
     if row.kind == "text":
         dead = text_reads.removed(connection, row.space_id, row.mark)
-        expected = text_reads.encoded_ids(connection, row.space_id, until_seq=row.mark)
+        expected = text_reads.encoded_ids(connection, row.space_id, after_seq=row.after, until_seq=row.mark)
         wrong = np.setxor1d(segment.ids[~np.isin(segment.ids, dead)], expected)
         return ascending and not len(wrong), _agreement(len(segment), len(dead), len(wrong))
     dead = generations.removed(connection, row.space_id, row.mark)
@@ -332,7 +337,7 @@ def _ids(connection: Connection, folder: Path, row: Generation) -> Outcome:
     counts = np.array(
         connection.execute(
             select(EncodingRow.photo_id, EncodingRow.region_count).where(
-                EncodingRow.space_id == row.space_id, EncodingRow.seq <= row.mark
+                EncodingRow.space_id == row.space_id, EncodingRow.seq > row.after, EncodingRow.seq <= row.mark
             )
         ).all(),
         np.int64,

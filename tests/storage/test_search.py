@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from interleave_index.errors import ShapeError
 from interleave_index.geometry import unit
-from interleave_index.storage import builder, kernel, recipes, vectors
 from interleave_index.storage import calibrate as calibration
+from interleave_index.storage import kernel, recipes
 from interleave_index.storage.backend import load_faiss
 from interleave_index.storage.calibrate import PROMISE, calibrate
 from interleave_index.storage.fp16 import photo_blocks, top, widen
@@ -360,59 +360,12 @@ def test_a_large_library_is_folded_into_inverted_lists_that_agree_with_it(
     assert library.store.status()["generations"][1]["recall"]["10"] >= PROMISE
 
 
-def test_photos_that_came_are_added_to_the_files_and_what_went_or_changed_makes_them_anew(
-    another_library: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(recipes, "FLAT_ROWS", 1000)
-    monkeypatch.setattr(calibration, "WORTH", np.inf)
-    monkeypatch.setattr(builder, "COPIED_ROWS", 100)
-    library, read = another_library(), vectors.stream
-    taken: list[int] = []
-
-    def counted(*arguments: Any, **more: Any) -> Iterator[Any]:
-        for block in read(*arguments, **more):
-            taken.append(len(block.photo_ids))
-            yield block
-
-    monkeypatch.setattr(builder, "stream", counted)
-
-    def folded(expected: int, progress: list[tuple[int, int]] | None = None) -> None:
-        taken.clear()
-        note = None if progress is None else lambda done, total: progress.append((done, total))
-        library.store.optimize(library.space, note)
-        assert sum(taken) == expected
-        library.check(library.vectors(5), 60, range(1, 20))
-        assert library.names_of_checks_that_fail() == []
-        assert library.store.indexes(library.space).region.recipe == "IVF32,PQ8x4fs,Refine(SQfp16)"
-
-    library.add(*(f"n{i}" for i in range(700)), regions=[i % 5 for i in range(700)])
-    folded(700)
-    shown: list[tuple[int, int]] = []
-    library.add("more", "and more", regions=[5, 0])
-    folded(2, shown)
-    assert shown == [(702, 702)]
-    held = library.store.indexes(library.space)
-    assert held.region.rows == len(library.rows("region")[0]) and not len(held.image.delta)
-    folded(702)  # nothing came: whoever asks for new files gets them
-    library.add("n7", regions=3, replace=True)
-    folded(702)
-    library.forget([3])
-    library.add("last", regions=1)
-    folded(702)
-    library.add("after", regions=1)
-    (file,) = (library.folder / "faiss").glob("region-*.faiss")
-    spoilt = bytearray(file.read_bytes())
-    spoilt[len(spoilt) // 2] ^= 1
-    file.write_bytes(spoilt)
-    folded(703)
-
-
 def test_what_a_filter_chooses_is_kept_for_the_next_query_whatever_candidates_are_scored_between(library: Any) -> None:
     library.add("a", "b", "c", "d")
     library.store.optimize(library.space)
     index = library.store.indexes(library.space).region
     chosen: list[int] = []
-    segment = index.generation[0]
+    segment = index.tiers[0].segment
     select = segment.select
 
     def noting(allowed: Any, dead: Any) -> Any:

@@ -204,16 +204,18 @@ def test_only_a_delta_that_has_grown_is_worth_folding_in(library: Any) -> None:
 def test_removals_are_kept_only_as_long_as_a_file_needs_them(folded: Any) -> None:
     folded.forget([2, 5])
     folded.check(folded.vectors(2), 40)
-    folded.store.optimize(folded.space)
-    with folded.store.reading() as connection:
-        assert connection.exec_driver_sql("SELECT count(*) FROM removal").scalar() == 0
-    folded.check(folded.vectors(2), 40)
+    for kept in (2, 0):  # the first fold leaves the file that they were in
+        folded.store.optimize(folded.space)
+        with folded.store.reading() as connection:
+            assert connection.exec_driver_sql("SELECT count(*) FROM removal").scalar() == kept
+        folded.check(folded.vectors(2), 40)
 
 
 def test_progress_is_told_in_photos(folded: Any) -> None:
     updates: list[tuple[int, int]] = []
-    folded.store.optimize(folded.space, lambda done, of: updates.append((done, of)))
-    assert updates == [(32, 32)]
+    for _ in range(2):  # of those that came, then of all
+        folded.store.optimize(folded.space, lambda done, of: updates.append((done, of)))
+    assert updates == [(2, 2), (32, 32)]
 
 
 def test_status_counts_what_there_is(folded: Any) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..geometry import box_mask, box_of, encode_rle, mask_iou, resize_mask
-from ..records import BoolMask, Floats, GroundedMask, ResolvedPart
+from ..records import RGB, BoolMask, Floats, GroundedMask, ResolvedPart
 
 METHOD = "marked"  # of a mask that was asked for by marks
 MOSTLY = 0.5  # share of the marked pixels that a mask must hold, and of those beside the thing that it must not
@@ -39,6 +39,14 @@ def meant_by(part: ResolvedPart, masks: Sequence[BoolMask]) -> int | None:
         return int(good[0])
     worth = np.where(held > 0, held - beside, -np.inf)
     return int(worth.argmax()) if (held > 0).any() else None
+
+
+def marks_of(photo: RGB, parts: Sequence[ResolvedPart]) -> tuple[list[BoolMask], list[BoolMask] | None]:
+    """(H, W) masks of what each part marks on a photo, and of what it marks as not meant; None where no part does."""
+    nothing = np.zeros(photo.shape[:2], bool)
+    marks = [nothing if part.mask is None else part.mask for part in parts]
+    beside = [nothing if part.background is None else part.background for part in parts]
+    return marks, beside if any(mask.any() for mask in beside) else None
 
 
 def grounded(number: int, part: ResolvedPart, mask: BoolMask | None, score: float) -> GroundedMask:

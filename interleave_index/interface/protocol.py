@@ -148,6 +148,11 @@ def pixels_of(part: ResolvedPart) -> RGB:
     return part.photo
 
 
+def stored_vector(part: ResolvedPart) -> Floats | None:
+    """The vector of a part that need not be encoded again: of an indexed region, or where there are no pixels."""
+    return part.vector if part.photo is None or part.kind == "region" else None
+
+
 class Interface(Protocol):
     """Photos and queries into one space, and a second, exact look at one photo.
 

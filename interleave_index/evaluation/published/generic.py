@@ -7,7 +7,7 @@ import io
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import astuple
+from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -55,30 +55,74 @@ def coco_panoptic(
         instances: COCO's instance file of the split, for AP as it is published; None takes the things of the maps.
         predictions: folder that gets the panoptic maps in the form that panopticapi reads, or None.
     """
-    categories = panoptic.categories
-    things = {number for number, category in enumerate(categories) if category.thing}
+    measurement = _Measurement(
+        panoptic,
+        classes,
+        descriptions or {},
+        exemplars or panoptic,
+        exemplar_sentences,
+        most_exemplars,
+        instances,
+        predictions,
+    )
+    settings: Figures = {"classes": classes, "AP from": "maps" if instances is None else "instances"}
+    if classes == "visual":
+        settings |= {"exemplars": most_exemplars, "exemplars of phrases": exemplar_sentences is not None}
+    return Benchmark(
+        f"coco-panoptic {classes}",
+        {str(photo): photo for photo in panoptic.photos},
+        measurement.measure,
+        measurement.figures,
+        settings,
+        comparable=classes != "visual" or most_exemplars == MOST_EXEMPLARS,
+        written=measurement.written,
+        prepare=measurement.prepare,
+    )
 
-    tables: dict[Subject, Table] = {}
 
-    def prepare(subject: Subject, progress: Progress) -> None:
+@dataclass(slots=True)
+class _Measurement:
+    """What `coco_panoptic` measures; attributes as its arguments, `tables` the class table of every subject."""
+
+    panoptic: PanopticSet
+    classes: str
+    descriptions: Mapping[str, str]
+    exemplars: PanopticSet
+    exemplar_sentences: Sentences | None
+    most_exemplars: int
+    instances: Mapping[str, Any] | None
+    predictions: Path | None
+    tables: dict[Subject, Table] = field(default_factory=dict)
+
+    @property
+    def written(self) -> list[Path]:
+        """Files that are written beside the records."""
+        if self.predictions is None:
+            return []
+        maps = [self.predictions / _map_name(photo) for photo in self.panoptic.photos]
+        return [self.predictions.with_suffix(".json"), *maps]
+
+    def prepare(self, subject: Subject, progress: Progress) -> None:
         """Make the class table of a subject."""
-        if classes == "visual":
-            shown = draw_exemplars(exemplars or panoptic, categories, most_exemplars, exemplar_sentences)
-            tables[subject] = subject.shown_classes(one for _, one in tracked(shown, "classes shown", progress))
+        categories = self.panoptic.categories
+        if self.classes == "visual":
+            shown = draw_exemplars(self.exemplars, categories, self.most_exemplars, self.exemplar_sentences)
+            self.tables[subject] = subject.shown_classes(one for _, one in tracked(shown, "classes shown", progress))
             return
         names = [category.name for category in categories]
-        if classes == "names":
-            tables[subject] = subject.classes(names)
+        if self.classes == "names":
+            self.tables[subject] = subject.classes(names)
             return
-        sentences = descriptions or {}
-        missing = [name for name in names if name not in sentences]
+        missing = [name for name in names if name not in self.descriptions]
         if missing:
             raise InputError(f"descriptions lack {len(missing)} of {len(names)} classes, the first is {missing[0]!r}")
-        tables[subject] = subject.classes([sentences[name] for name in names], descriptions=True)
+        self.tables[subject] = subject.classes([self.descriptions[name] for name in names], descriptions=True)
 
-    def measure(subject: Subject, item: int, rng: Generator) -> Record:
+    def measure(self, subject: Subject, item: int, rng: Generator) -> Record:
         """Panoptic counts by class, the confusion of classes, and the instances of one photo."""
-        answer = subject.segment(panoptic.photos[item].rgb(), tables[subject], things)
+        panoptic, categories = self.panoptic, self.panoptic.categories
+        things = {number for number, category in enumerate(categories) if category.thing}
+        answer = subject.segment(panoptic.photos[item].rgb(), self.tables[subject], things)
         ids = answer.panoptic.ids.astype(np.int64)
         segments = [metrics.Segment(row.id, categories[row.category].id) for row in answer.panoptic.segments]
         counts = metrics.panoptic_counts(ids, segments, panoptic.ids(item), panoptic.segments[item])
@@ -88,8 +132,8 @@ def coco_panoptic(
             if one.mask.any():
                 category, mask = categories[one.category].id, encode_rle(one.mask).to_json()
                 found.append({"category_id": category, "score": one.score, "segmentation": mask})
-        if predictions is not None:
-            write_ids(predictions / _map_name(item), ids)
+        if self.predictions is not None:
+            write_ids(self.predictions / _map_name(item), ids)
         return {
             "panoptic": {str(category): list(astuple(count)) for category, count in counts.items()},
             "confusion": [[*pair, int(confusion[*pair])] for pair in np.argwhere(confusion).tolist()],
@@ -97,52 +141,52 @@ def coco_panoptic(
             "instances": found,
         }
 
-    def figures(journal: Journal) -> Figures:
+    def figures(self, journal: Journal) -> Figures:
+        """Of everything measured; the JSON file of the predictions is written where they are."""
         photos = [int(key) for key, _ in journal.rows()]
-        counts: dict[int, metrics.PanopticCounts] = defaultdict(metrics.PanopticCounts)
-        for of_photo in journal.values("panoptic"):
-            for category, row in of_photo.items():
-                counts[int(category)] += metrics.PanopticCounts(*row)
-        confusion = np.zeros((len(categories), len(categories) + 1), np.int64)
-        for true, predicted, pixels in journal.pooled("confusion"):
-            confusion[true, predicted] += pixels
-        quality: dict[str, float] = {}
-        for kind, wanted in (("", (True, False)), (" things", (True,)), (" stuff", (False,))):
-            ids = [category.id for category in categories if category.thing in wanted]
-            of_kind = metrics.panoptic_quality(counts, ids)
-            quality |= {name + kind: of_kind[name] for name in ("PQ", "SQ", "RQ")}
-        if predictions is not None:
+        if self.predictions is not None:
             annotations = [
                 {"image_id": photo, "file_name": _map_name(photo), "segments_info": segments}
                 for photo, segments in zip(photos, journal.values("segments"), strict=True)
             ]
-            predictions.with_suffix(".json").write_text(json.dumps({"annotations": annotations}))
+            self.predictions.with_suffix(".json").write_text(json.dumps({"annotations": annotations}))
+        return {
+            **self._quality(journal),
+            **self._precision(journal, photos),
+            **self._semantic(journal),
+            "n": len(photos),
+        }
+
+    def _quality(self, journal: Journal) -> dict[str, float]:
+        """PQ, SQ and RQ of all classes, of things and of stuff."""
+        counts: dict[int, metrics.PanopticCounts] = defaultdict(metrics.PanopticCounts)
+        for of_photo in journal.values("panoptic"):
+            for category, row in of_photo.items():
+                counts[int(category)] += metrics.PanopticCounts(*row)
+        quality: dict[str, float] = {}
+        for kind, wanted in (("", (True, False)), (" things", (True,)), (" stuff", (False,))):
+            ids = [category.id for category in self.panoptic.categories if category.thing in wanted]
+            of_kind = metrics.panoptic_quality(counts, ids)
+            quality |= {name + kind: of_kind[name] for name in ("PQ", "SQ", "RQ")}
+        return quality
+
+    def _precision(self, journal: Journal, photos: Sequence[int]) -> dict[str, float]:
+        """Mask AP of things, against COCO's instances or the maps."""
         results = []
         for photo, found in zip(photos, journal.values("instances"), strict=True):
             results += [{**one, "image_id": photo} for one in found]
-        named = [{"id": category.id, "name": category.name} for category in categories if category.thing]
-        truth = {"categories": named, **(instances or _instances_of_maps(panoptic, photos))}
-        precision = average_precision(truth, results, photos)
-        return {**quality, **precision, **metrics.semantic_figures(confusion), "n": len(photos)}
+        things = [category for category in self.panoptic.categories if category.thing]
+        named = [{"id": category.id, "name": category.name} for category in things]
+        truth = {"categories": named, **(self.instances or _instances_of_maps(self.panoptic, photos))}
+        return average_precision(truth, results, photos)
 
-    written: list[Path] = []
-    if predictions is not None:
-        maps = [predictions / _map_name(photo) for photo in panoptic.photos]
-        written = [predictions.with_suffix(".json"), *maps]
-    settings: Figures = {"classes": classes, "AP from": "maps" if instances is None else "instances"}
-    if classes == "visual":
-        settings |= {"exemplars": most_exemplars, "exemplars of phrases": exemplar_sentences is not None}
-    items = {str(photo): photo for photo in panoptic.photos}
-    return Benchmark(
-        f"coco-panoptic {classes}",
-        items,
-        measure,
-        figures,
-        settings,
-        comparable=classes != "visual" or most_exemplars == MOST_EXEMPLARS,
-        written=written,
-        prepare=prepare,
-    )
+    def _semantic(self, journal: Journal) -> dict[str, float]:
+        """mIoU of classes."""
+        classes = len(self.panoptic.categories)
+        confusion = np.zeros((classes, classes + 1), np.int64)
+        for true, predicted, pixels in journal.pooled("confusion"):
+            confusion[true, predicted] += pixels
+        return metrics.semantic_figures(confusion)
 
 
 def _instances_of_maps(panoptic: PanopticSet, photos: Sequence[int]) -> Figures:

@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 
-from ...geometry import box_of_rle, box_rle, resize_rle, size_of
+from ...geometry import size_of
 from ...grounding.record import pack
 from ...grounding.similarity import Scene
 from ...models.batching import Batcher
@@ -15,7 +15,6 @@ from ...models.hub.dual_encoder import DualEncoder
 from ...models.hub.pixels import Prepared
 from ...records import (
     RGB,
-    BoolMask,
     Floats,
     GroundedMask,
     PhotoEncoding,
@@ -24,16 +23,16 @@ from ...records import (
     ResolvedQuery,
     Space,
 )
+from ..best_region import best_regions
 from ..calibration import Calibration
-from ..protocol import Capabilities, InspectedPhoto, Interface, TextReading, composed_query, pixels_of
+from ..protocol import Capabilities, InspectedPhoto, Interface, TextReading, composed_query, pixels_of, stored_vector
 from .banks import calibration_of, make_calibration
-from .proposals import Proposals, Proposer, proposal_at
+from .proposals import Proposals, Proposer, outlined
 from .regions import RegionEncoder, WholeView
 
 RANK = 16  # of the patch vectors in a stored record
 ON_CPU, ON_ACCELERATOR = (8, 16), (64, 512)  # photos of the first batch and of the largest
 THREADS = 4  # that bring photos to the size of the input, beside the model
-FEW_CELLS = 1.0  # a marked part that covers less than this many cells points at something rather than outlining it
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,16 +133,8 @@ class DualInterface(Interface):
             images = [encoded.image for encoded in self._encoder.encode_images(prepared)]
         encodings = []
         for item, image, view, photo_masks in zip(items, images, views, masks, strict=True):
-            encoding = PhotoEncoding(
-                image=image,
-                regions=view.regions,
-                boxes=item.proposals.boxes,
-                areas=item.proposals.areas,
-                scores=item.proposals.scores,
-                masks=item.proposals.masks,
-                grounding=pack(view.grid, photo_masks, self.space.checkpoint, view.patches, rank=RANK),
-            )
-            encodings.append((encoding, view))
+            record = pack(view.grid, photo_masks, self.space.checkpoint, view.patches, rank=RANK)
+            encodings.append((item.proposals.encoding(image, view.regions, record), view))
         return encodings
 
     # --- queries ------------------------------------------------------------------------------
@@ -163,22 +154,16 @@ class DualInterface(Interface):
     def _vector(self, part: ResolvedPart) -> Floats:
         if part.kind == "text":
             return self._text(part.label)
-        if part.vector is not None and (part.photo is None or part.kind == "region"):
-            return part.vector
+        stored = stored_vector(part)
+        if stored is not None:
+            return stored
         photo = pixels_of(part)
         if part.mask is None:
             return self._encoder.encode_images([self._encoder.prepare(photo)])[0].image
-        mask = self._outlined(photo, part.mask, part.background)
+        cells = self._regions.grid(size_of(photo)).cells
+        mask = outlined(photo, part.mask, part.background, cells=cells, proposer=self._proposer)
         vector: Floats = self._regions.vectors(photo, [mask])[0]
         return vector
-
-    def _outlined(self, photo: RGB, mask: BoolMask, background: BoolMask | None) -> BoolMask:
-        """The part that is meant: the mask itself, or for points the proposal that they point at."""
-        cells = float(mask.mean()) * self._regions.grid((photo.shape[0], photo.shape[1])).cells
-        if background is None and cells >= FEW_CELLS:
-            return mask
-        proposal = proposal_at(mask, background, self._proposer.propose([photo])[0])
-        return mask if proposal is None else proposal
 
     # --- grounding ----------------------------------------------------------------------------
 
@@ -197,16 +182,4 @@ class DualInterface(Interface):
         if not parts:
             return []
         (encoding,) = self.encode_photos([photo])
-        size = size_of(photo)
-        grounded = []
-        for number, part in enumerate(parts):
-            vector = self._vector(part)
-            cosines = encoding.regions @ vector
-            if len(cosines):
-                best = int(cosines.argmax())
-                mask = resize_rle(encoding.masks[best], size)
-                grounded.append(GroundedMask(number, mask, box_of_rle(mask), float(cosines[best])))
-            else:
-                whole = (0.0, 0.0, float(size[1]), float(size[0]))
-                grounded.append(GroundedMask(number, box_rle(whole, size), whole, float(encoding.image @ vector)))
-        return grounded
+        return best_regions(encoding, map(self._vector, parts), size_of(photo))

@@ -12,7 +12,7 @@ import numpy as np
 from ...geometry import box_of, encode_rle, mask_iou, resize_mask, size_of
 from ...models.segmenters.sam import Segmenter
 from ...models.segmenters.universal import UniversalSegmenter
-from ...records import RGB, BoolMask, Box, Floats, Prompt, Rle, Size
+from ...records import RGB, BoolMask, Box, Floats, PhotoEncoding, Prompt, Rle, Size
 from ..protocol import Interface
 
 POINTS = 12  # along each side; every one costs two passes of the mask decoder
@@ -20,6 +20,7 @@ QUALITY = 0.7  # predicted IoU
 SMALLEST, LARGEST = 0.001, 0.95  # share of the photo
 SAME_IOU = 0.7
 MOST_REGIONS, LONG_SIDE = 32, 256
+FEW_CELLS = 1.0  # a marked part that covers less than this many cells points at something rather than outlining it
 SEGMENTED_SIDE = 1024  # long side at most at which a universal segmenter draws: a photo's pixels would fill the memory
 
 Candidate: TypeAlias = tuple[float, float, Box, BoolMask]  # score, share of the photo, box, small mask
@@ -44,6 +45,14 @@ class Proposals:
     def decoded(self) -> list[BoolMask]:
         """The masks, (h, w) bool each."""
         return [mask.decode() for mask in self.masks]
+
+    def encoding(self, image: Floats, regions: Floats, record: bytes) -> PhotoEncoding:
+        """What an index keeps of the photo.
+
+        Args:
+            image, regions: (D,) and (R, D) unit vectors; record: for grounding.
+        """
+        return PhotoEncoding(image, regions, self.boxes, self.areas, self.scores, self.masks, record)
 
 
 class Proposer(Protocol):
@@ -170,6 +179,19 @@ def grid_prompts(size: Size, points: int) -> list[Prompt]:
     middles = (np.arange(points) + 0.5) / points
     on = np.ones(1, np.int8)
     return [Prompt(np.array([[x * size[1], y * size[0]]], np.float32), on) for y in middles for x in middles]
+
+
+def outlined(photo: RGB, mask: BoolMask, background: BoolMask | None, *, cells: int, proposer: Proposer) -> BoolMask:
+    """The part of a photo that is meant: the mask itself, or for points the proposal that they point at.
+
+    Args:
+        mask: (H, W) of the marked pixels; background: those that do not belong to it, or None.
+        cells: into which the model divides the photo.
+    """
+    if background is None and float(mask.mean()) * cells >= FEW_CELLS:
+        return mask
+    proposal = proposal_at(mask, background, proposer.propose([photo])[0])
+    return mask if proposal is None else proposal
 
 
 def proposal_at(mask: BoolMask, background: BoolMask | None, proposals: Proposals) -> BoolMask | None:

@@ -33,7 +33,7 @@ from ...records import (
 )
 from ..calibration import Calibration
 from ..latest import OfLatestQuery
-from ..protocol import Capabilities, Interface, encode_parts, pixels_of
+from ..protocol import Capabilities, Interface, encode_parts, pixels_of, stored_vector
 from . import tasks
 from .model import FindModel
 from .prompter import Sentence, compose
@@ -233,8 +233,9 @@ class FindAdapter(Interface):
         """(D,) of a part by itself; `in_mean` see `_encode_example`."""
         if part.kind == "text":
             return texts[part.label]
-        if part.vector is not None and (part.photo is None or part.kind == "region"):
-            return part.vector
+        stored = stored_vector(part)
+        if stored is not None:
+            return stored
         view = views[id(pixels_of(part))]
         if part.kind == "picture":
             return unit(to_array(tasks.propose(self._model, view.pyramid).image[0]))

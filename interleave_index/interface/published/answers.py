@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -23,6 +24,12 @@ class MaskAnswer:
     mask: BoolMask
     score: float
     cosine: float
+
+
+def mask_answers(masks: Tensor, scores: Sequence[float], cosines: Sequence[float]) -> list[MaskAnswer]:
+    """Answers of (n, H, W) mask logits in pixels of the photo, with what each was chosen by."""
+    shown = (masks > 0).cpu().numpy()
+    return [MaskAnswer(*one) for one in zip(shown, scores, cosines, strict=True)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ text/                   cache of token states; may be deleted
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from torch import Tensor, nn
 
 from ...errors import ModelError, WeightsMissing
 from ...models.hub import local
-from ...models.text.language import LanguageTower, LlamaTower, UniclTower, read_tokenizer
+from ...models.text.language import LanguageTower, LlamaTower, UniclNetwork, UniclTower, read_tokenizer
 from .keys import unicl_network
 from .model import PublishedModel
 from .network import PublishedNetwork, PublishedSizes
@@ -42,8 +43,15 @@ def read_sizes(folder: Path) -> PublishedSizes:
     Raises:
         WeightsMissing: there is no such model, or they are damaged.
     """
-    try:
+    with sizes_in(folder):
         return PublishedSizes.from_json(read_config(folder)["sizes"])
+
+
+@contextmanager
+def sizes_in(folder: Path) -> Iterator[None]:
+    """Turn errors of taking the sizes out of a folder's config.json into a `WeightsMissing` that says so."""
+    try:
+        yield
     except (KeyError, TypeError, AttributeError) as error:
         raise WeightsMissing(f"{folder / local.CONFIG} is damaged: {error!r}; import the model again") from error
 
@@ -122,10 +130,20 @@ def load_tower(folder: Path, device: str = "cpu", layer: int | None = None) -> L
     place = folder / LANGUAGE if language["inside"] else local.find(language["source"])
     if sizes.language == "llama":
         return LlamaTower(place, layer=sizes.language_layer if layer is None else layer, device=device)
+    return UniclTower(load_unicl(place, device), read_tokenizer(place), device=device)
+
+
+def load_unicl(folder: Path, device: str) -> UniclNetwork:
+    """The text tower of a model with UniCL, out of its folder `language`.
+
+    Raises:
+        WeightsMissing: it is not there, or does not fit.
+    """
+    file = folder / WEIGHTS
     with torch.device("meta"):
-        network = unicl_network(load_file(place / WEIGHTS))
-    load_weights(network, place / WEIGHTS, device)
-    return UniclTower(network, read_tokenizer(place), device=device)
+        network = unicl_network(load_file(file))
+    load_weights(network, file, device)
+    return network
 
 
 def load_published(

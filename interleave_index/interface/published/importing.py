@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 from safetensors.torch import save_file
 from torch import Tensor
@@ -17,14 +17,13 @@ from torch import Tensor
 from ...errors import InputError, ModelError, WeightsMissing
 from ...models.hub import local
 from ...models.text.language import TOKENIZER
-from ...records import RGB
+from ...records import RGB, Size
 from ...regular import sha256_of
-from ..generic import drawn_pictures, generic_captions
 from .classes import COCO_PANOPTIC
 from .folder import FORMAT, KIND, LANGUAGE, PREPARED, TEXTS, WEIGHTS, load_published, read_config, read_state
 from .keys import LanguageSizes, Sorted, sizes_of, sort_keys
-from .network import PRESETS, PublishedSizes, sides_of
-from .prepared import PICTURES, write_prepared
+from .network import PRESETS, sides_of
+from .prepared import bank_material, write_prepared
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -32,7 +31,16 @@ if TYPE_CHECKING:
     class AnySizes(DataclassInstance, LanguageSizes, Protocol):
         """Sizes of any released model."""
 
+        @property
+        def short(self) -> int:
+            """Shorter side that photos are resized to."""
 
+        @property
+        def long(self) -> int:
+            """Longest side."""
+
+
+SizesT = TypeVar("SizesT", bound="AnySizes")
 Sides: TypeAlias = tuple[int | None, int | None]
 SHOWN, LONGEST = 8, 200  # problems in one message, and characters of each
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
@@ -123,9 +131,26 @@ def find_release(state: Mapping[str, Tensor], heads: int, sides: Sides) -> Relea
     Raises:
         ModelError: it is of another model.
     """
-    sizes = sizes_of(state, heads)
-    sizes = replace(sizes, short=sides[0] or sizes.short, long=sides[1] or sizes.long)
-    return Release("FIND", KIND, FORMAT, sizes, sort_keys(state, sizes), preset_of(sizes), (heads,))
+    sizes = with_sides(sizes_of(state, heads), sides)
+    preset = preset_of(sizes, sides_of(sizes.backbone), PRESETS)
+    return Release("FIND", KIND, FORMAT, sizes, sort_keys(state, sizes), preset, (heads,))
+
+
+def with_sides(sizes: SizesT, sides: Sides) -> SizesT:
+    """The sizes, photos being resized to other sides where these are given."""
+    short, long = sides
+    return replace(sizes, short=short or sizes.short, long=long or sizes.long)
+
+
+def preset_of(sizes: SizesT, sides: Size, presets: Mapping[str, SizesT]) -> str | None:
+    """Name of the released model that has these sizes, whatever photos are resized to.
+
+    Args:
+        sides: what photos are resized to by the authors.
+    """
+    short, long = sides
+    plain = replace(sizes, short=short, long=long)
+    return next((name for name, known in presets.items() if known == plain), None)
 
 
 def take_in(
@@ -199,13 +224,6 @@ def _unfinished(folder: Path, file: Path) -> bool:
     return bool(source["sha256"] == sha256_of(file))
 
 
-def preset_of(sizes: PublishedSizes) -> str | None:
-    """Name of the published model that has these sizes."""
-    short, long = sides_of(sizes.backbone)
-    plain = replace(sizes, short=short, long=long)
-    return next((name for name, known in PRESETS.items() if known == plain), None)
-
-
 def _language(draft: Path, state: Mapping[str, Tensor], release: Release, source: str | None) -> dict[str, Any] | None:
     """Put the language model beside the network, or note where it is."""
     keys, sizes = release.keys, release.sizes
@@ -276,7 +294,6 @@ def prepare(
     Args:
         captions, pictures: None takes every third of the package's own captions, and drawn pictures.
     """
-    captions = generic_captions()[::3] if captions is None else captions
-    pictures = drawn_pictures(PICTURES) if pictures is None else pictures
+    captions, pictures = bank_material(captions, pictures)
     model = load_published(folder, device=device)
     write_prepared(folder, model, read_config(folder)["class_names"], captions, pictures, progress)

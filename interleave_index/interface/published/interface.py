@@ -16,7 +16,7 @@ from ..find import tasks
 from ..find.adapter import FindAdapter, Regions, View
 from ..find.prompter import Sentence
 from ..find.tasks import Proposals, Reference, References
-from ..marked import grounded
+from ..marked import grounded, marks_of
 from ..protocol import Capabilities
 from .answers import Example
 from .folder import load_published, read_config
@@ -38,9 +38,7 @@ class PublishedFind(FindAdapter):
     """
 
     def __init__(self, model: PublishedModel, space: Space, class_table: Tensor, calibration: Calibration) -> None:
-        capabilities = Capabilities(
-            photos_at_a_time=1, device=str(model.device), dtype=str(model.dtype).removeprefix("torch.")
-        )
+        capabilities = Capabilities(photos_at_a_time=1, device=str(model.device), dtype=model.precision)
         super().__init__(model, space, calibration, capabilities, class_table.to(model.device))
         self.model = model
 
@@ -58,16 +56,7 @@ class PublishedFind(FindAdapter):
         kind = "float32" if dtype == "auto" else dtype
         table, calibration = read_prepared(folder)
         model, config = load_published(folder, device=device, dtype=kind), read_config(folder)
-        network = model.network
-        sides = f"short side {network.short}, long side at most {network.long}"
-        preprocessing = f"{sides}, pillow bilinear, padded to {network.stride}"
-        space = Space(
-            interface=str(config["name"]),
-            checkpoint=str(config["checkpoint"]),
-            preprocessing=preprocessing if kind == "float32" else f"{preprocessing}, {kind}",
-            dim=model.interface.config.width,
-        )
-        return cls(model, space, table, calibration)
+        return cls(model, model.space(config, model.interface.config.width, "bilinear"), table, calibration)
 
     def _views(self, photos: Sequence[RGB]) -> tuple[Pyramid, list[View]]:
         (photo,) = photos
@@ -90,14 +79,10 @@ class PublishedFind(FindAdapter):
 
     def interact(self, photo: RGB, parts: Sequence[ResolvedPart]) -> list[GroundedMask]:
         """See `Interface.interact`: by spatial prompts, all in one pass, as the authors do; a box is all its pixels."""
-        nothing = np.zeros(photo.shape[:2], bool)
-        marks = [nothing if part.mask is None else part.mask for part in parts]
-        beside = [nothing if part.background is None else part.background for part in parts]
         with self._running():
             _, (view,) = self._views([photo])
-            answer = self.model.interact(view, marks, beside if any(mask.any() for mask in beside) else None)
-            chances = answer.logits[0].sigmoid()
-        sure = [float(chance[chance > 0.5].mean()) if (chance > 0.5).any() else 0.0 for chance in chances]
+            answer = self.model.interact(view, *marks_of(photo, parts))
+            sure = tasks.certainty_of(answer.logits[0]).tolist()
         return [grounded(number, part, answer.masks[number], sure[number]) for number, part in enumerate(parts)]
 
     def _ground_entities(

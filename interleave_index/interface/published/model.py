@@ -31,7 +31,7 @@ from ..find.outputs import Output, Pass
 from ..find.prompter import Sentence
 from ..find.prompts import MaskPrompt, Prompts, VisualTokens
 from ..find.tasks import Grounding, Proposals, Reference
-from .answers import Example, Interaction, InterleavedQuery, MaskAnswer
+from .answers import Example, Interaction, InterleavedQuery, MaskAnswer, mask_answers
 from .network import FindNetwork
 from .preparation import padded_size, prompt_mask, stretched, to_photo
 from .seeing import SeeingModel
@@ -194,10 +194,7 @@ class PublishedModel(SeeingModel[FindNetwork]):
             masks: n of (H, W) bool in pixels of the photo; background: as many masks of pixels that are not meant.
             previous: `Interaction.logits` of the round before.
         """
-        prompt = MaskPrompt([torch.stack([prompt_mask(mask, view) for mask in masks]).to(self.device)])
-        if background is not None:
-            prompt.negative = [torch.stack([prompt_mask(mask, view) for mask in background]).to(self.device)]
-        logits = tasks.interact(self, view.pyramid, prompt, previous)
+        logits = tasks.interact(self, view.pyramid, self.marks(view, masks, background), previous)
         full = to_photo(logits[0], view, first="bicubic", second="bicubic")
         return Interaction((full > 0).cpu().numpy(), logits)
 
@@ -206,10 +203,8 @@ class PublishedModel(SeeingModel[FindNetwork]):
         chosen = grounding.scores.argmax(0)
         masks = grounding.masks[chosen]
         full = stretched(masks, view) if stretch else to_photo(masks, view)
-        return [
-            MaskAnswer((full[n] > 0).cpu().numpy(), float(grounding.scores[best, n]), float(grounding.cosines[best, n]))
-            for n, best in enumerate(chosen.tolist())
-        ]
+        scores, cosines = (rows.gather(0, chosen[None])[0].tolist() for rows in (grounding.scores, grounding.cosines))
+        return mask_answers(full, scores, cosines)
 
     # --- retrieval ----------------------------------------------------------------------------
 

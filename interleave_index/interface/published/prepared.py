@@ -17,6 +17,7 @@ from ...records import RGB, Floats
 from ...whole_files import replaced
 from ..calibration import BANKS, Calibration
 from ..find.adapter import to_array
+from ..generic import drawn_pictures, generic_captions
 from .folder import PREPARED
 from .model import PublishedModel
 
@@ -31,6 +32,14 @@ class Preparable(Protocol):
 
     def encode_phrase(self, phrase: str) -> Floats:
         """(D,) of a text entity by itself."""
+
+
+def bank_material(
+    captions: Sequence[str] | None = None, pictures: Sequence[RGB] | None = None, *, every: int = 3
+) -> tuple[Sequence[str], Sequence[RGB]]:
+    """What banks are made of; None takes each `every`-th of the package's own captions, and drawn pictures."""
+    captions = generic_captions()[::every] if captions is None else captions
+    return captions, drawn_pictures(PICTURES) if pictures is None else pictures
 
 
 @torch.inference_mode()

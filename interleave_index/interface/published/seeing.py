@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 import torch
@@ -9,10 +10,11 @@ from torch import Tensor
 
 from ...geometry import size_of
 from ...models.vision.pixel_decoder import Pyramid
-from ...records import RGB, Size
+from ...records import RGB, BoolMask, Size, Space
 from ..find.adapter import View
+from ..find.prompts import MaskPrompt
 from .network import ReleasedNetwork
-from .preparation import prepare
+from .preparation import prepare, prompt_mask
 
 NetworkT = TypeVar("NetworkT", bound=ReleasedNetwork[Any, Any])
 
@@ -29,6 +31,35 @@ class SeeingModel(Generic[NetworkT]):
     def __init__(self, network: NetworkT, *, device: str = "cpu", dtype: torch.dtype = torch.float32) -> None:
         self.network = network
         self.device, self.dtype = torch.device(device), dtype
+
+    @property
+    def precision(self) -> str:
+        """`dtype` by its name, such as ``float32``."""
+        return str(self.dtype).removeprefix("torch.")
+
+    def space(self, config: Mapping[str, Any], dim: int, resampling: str, more: str = "") -> Space:
+        """The identity of its vectors: named by the model's folder, with its files and how photos are prepared.
+
+        Args:
+            config: config.json of the folder.
+            resampling: how photos are resized, in Pillow's words; `more` is done with them besides.
+        """
+        network = self.network
+        sides = f"short side {network.short}, long side at most {network.long}"
+        below = "" if self.dtype == torch.float32 else f", {self.precision}"
+        return Space(
+            interface=str(config["name"]),
+            checkpoint=str(config["checkpoint"]),
+            preprocessing=f"{sides}, pillow {resampling}, padded to {network.stride}{more}{below}",
+            dim=dim,
+        )
+
+    def marks(self, view: View, masks: Sequence[BoolMask], background: Sequence[BoolMask] | None = None) -> MaskPrompt:
+        """The prompt for what a user marked: n of (H, W) bool in pixels of the photo, and as many not meant."""
+        positive = torch.stack([prompt_mask(mask, view) for mask in masks]).to(self.device)
+        if background is None:
+            return MaskPrompt([positive])
+        return MaskPrompt([positive], [torch.stack([prompt_mask(mask, view) for mask in background]).to(self.device)])
 
     def _precision(self) -> torch.autocast:
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)

@@ -6,12 +6,11 @@ from pathlib import Path
 
 from ...records import Space
 from ...regular import sha256_of
-from ..generic import drawn_pictures, generic_captions
 from .folder import WEIGHTS
 from .interface import PublishedFind
 from .pair import load_pair
 from .parts import is_file
-from .prepared import PICTURES, read_prepared, write_prepared
+from .prepared import bank_material, read_prepared, write_prepared
 
 EVERY = 4  # of the package's captions, for the banks
 
@@ -45,4 +44,4 @@ def _called(part: str) -> str:
 def prepare_pair(folder: Path, *, device: str = "cpu") -> None:
     """Make the class table and the banks of calibration of a trained model, from the package's own captions."""
     model, config = load_pair(folder, device=device)
-    write_prepared(folder, model, config["class_names"], generic_captions()[::EVERY], drawn_pictures(PICTURES))
+    write_prepared(folder, model, config["class_names"], *bank_material(every=EVERY))

@@ -10,13 +10,12 @@ from typing import TypeAlias
 
 import numpy as np
 
-from ...geometry import box_of_rle, box_rle, resize_rle, size_of, unit
+from ...geometry import size_of, unit
 from ...grounding.record import pack
 from ...grounding.similarity import Scene
 from ...models.batching import Batcher
 from ...records import (
     RGB,
-    BoolMask,
     Floats,
     GroundedMask,
     PhotoEncoding,
@@ -25,10 +24,11 @@ from ...records import (
     ResolvedQuery,
     Space,
 )
+from ..best_region import best_regions
 from ..calibration import Calibration
 from ..dual.banks import calibration_of
-from ..dual.interface import FEW_CELLS, RANK, THREADS
-from ..dual.proposals import Proposals, Proposer, proposal_at
+from ..dual.interface import RANK, THREADS
+from ..dual.proposals import Proposals, Proposer, outlined
 from ..dual.regions import square_around
 from ..protocol import Capabilities, InspectedPhoto, Interface, TextReading, encode_parts, pixels_of
 from .banks import make_calibration
@@ -136,16 +136,8 @@ class VlmInterface(Interface):
         encodings = []
         for item, one, photo_masks in zip(items, encoded, masks, strict=True):
             grid = self._regions.grid(size_of(item.photo))
-            encoding = PhotoEncoding(
-                image=one.image,
-                regions=one.regions,
-                boxes=item.proposals.boxes,
-                areas=item.proposals.areas,
-                scores=item.proposals.scores,
-                masks=item.proposals.masks,
-                grounding=pack(grid, photo_masks, self.space.checkpoint, one.patches, rank=RANK),
-            )
-            encodings.append((encoding, one))
+            record = pack(grid, photo_masks, self.space.checkpoint, one.patches, rank=RANK)
+            encodings.append((item.proposals.encoding(one.image, one.regions, record), one))
         return encodings
 
     # --- queries ------------------------------------------------------------------------------
@@ -206,17 +198,10 @@ class VlmInterface(Interface):
         if part.mask is None:
             prepared = self._encoder.pixels.prepare(photo)
             return prepared, (prepared,) if part.vector is None else part.vector
-        mask = self._outlined(photo, part.mask, part.background)
+        cells = self._regions.grid(size_of(photo)).cells
+        mask = outlined(photo, part.mask, part.background, cells=cells, proposer=self._proposer)
         piece = self._encoder.pixels.prepare(square_around(photo, mask))
         return piece, self._regions.vectors(photo, [mask])[0] if part.vector is None else part.vector
-
-    def _outlined(self, photo: RGB, mask: BoolMask, background: BoolMask | None) -> BoolMask:
-        """The part that is meant: the mask itself, or for points the proposal that they point at."""
-        cells = float(mask.mean()) * self._regions.grid(size_of(photo)).cells
-        if background is None and cells >= FEW_CELLS:
-            return mask
-        proposal = proposal_at(mask, background, self._proposer.propose([photo])[0])
-        return mask if proposal is None else proposal
 
     def _read(self, sentences: Sequence[Sentence], batcher: Batcher) -> dict[Key, Floats]:
         """Vectors of sentences by `_key`, each read once; those of about one length go together."""
@@ -251,18 +236,7 @@ class VlmInterface(Interface):
         if not entities:
             return []
         (encoding,) = self.encode_photos([photo])
-        size = size_of(photo)
-        grounded = []
-        for number, vector in enumerate(self.encode_query(entities).entities):
-            cosines = encoding.regions @ vector
-            if len(cosines):
-                best = int(cosines.argmax())
-                mask = resize_rle(encoding.masks[best], size)
-                grounded.append(GroundedMask(number, mask, box_of_rle(mask), float(cosines[best])))
-            else:
-                whole = (0.0, 0.0, float(size[1]), float(size[0]))
-                grounded.append(GroundedMask(number, box_rle(whole, size), whole, float(encoding.image @ vector)))
-        return grounded
+        return best_regions(encoding, self.encode_query(entities).entities, size_of(photo))
 
 
 def _key(sentence: Sentence) -> Key:

@@ -5,13 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 
-from ...errors import WeightsMissing
 from ...models.hub import local
 from ...models.text.language import read_tokenizer
-from ..published.folder import LANGUAGE, WEIGHTS, load_weights
-from ..published.keys import unicl_network
+from ..published.folder import LANGUAGE, WEIGHTS, load_unicl, load_weights, sizes_in
 from .model import FamilyModel, SeemModel, XDecoderModel
 from .network import FamilyNetwork, FamilySizes
 from .text import TextSide
@@ -26,12 +23,10 @@ def read_sizes(folder: Path) -> FamilySizes:
         WeightsMissing: there is no such model, or it is damaged.
     """
     config = local.read_config(folder, form=FORMAT)
-    try:
+    with sizes_in(folder):
         sizes = FamilySizes.from_json(config["sizes"])
         if config["kind"] != sizes.interface.family:
             raise KeyError(config["kind"])
-    except (KeyError, TypeError, AttributeError) as error:
-        raise WeightsMissing(f"{folder / local.CONFIG} is damaged: {error!r}; import the model again") from error
     return sizes
 
 
@@ -48,10 +43,8 @@ def load_family(folder: Path, *, device: str = "cpu", dtype: str = "float32") ->
     sizes = read_sizes(folder)
     with torch.device("meta"):
         network = FamilyNetwork(sizes)
-        tower = unicl_network(load_file(folder / LANGUAGE / WEIGHTS))
     load_weights(network, folder / WEIGHTS, device)
-    load_weights(tower, folder / LANGUAGE / WEIGHTS, device)
-    tokenizer = read_tokenizer(folder / LANGUAGE)
+    tower, tokenizer = load_unicl(folder / LANGUAGE, device), read_tokenizer(folder / LANGUAGE)
     texts = TextSide(tower, tokenizer, network.predictor.project_text, sizes.interface.context)
     build = XDecoderModel if sizes.interface.family == "xdecoder" else SeemModel
     return build(network, texts, device=device, dtype=getattr(torch, dtype))

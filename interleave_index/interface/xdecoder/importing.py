@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from torch import Tensor
@@ -11,17 +10,14 @@ from torch import Tensor
 from ...geometry import unit
 from ...models.hub import local
 from ...records import RGB, Floats
-from ..generic import drawn_pictures, generic_captions
-from ..published.importing import Release, Sides
+from ..published.importing import Release, Sides, preset_of, with_sides
 from ..published.keys import sort_keys
-from ..published.prepared import PICTURES, make_banks, save_prepared
+from ..published.prepared import bank_material, make_banks, save_prepared
 from .config import Version
 from .folder import FORMAT, load_family
 from .keys import family_shapes, sizes_of
 from .model import XDecoderModel
-from .network import PRESETS, FamilySizes, family_sides
-
-EVERY = 3  # of the package's captions, for the banks
+from .network import PRESETS, family_sides
 
 
 def release(state: Mapping[str, Tensor], version: Version | None, heads: int, sides: Sides) -> Release:
@@ -35,19 +31,12 @@ def release(state: Mapping[str, Tensor], version: Version | None, heads: int, si
         InputError: SEEM without a version, or X-Decoder with one.
         ModelError: tensors that show sizes are missing.
     """
-    sizes = sizes_of(state, version, heads)
-    sizes = replace(sizes, short=sides[0] or sizes.short, long=sides[1] or sizes.long)
+    sizes = with_sides(sizes_of(state, version, heads), sides)
     family = sizes.interface.family
     keys = sort_keys(state, sizes, family_shapes(sizes))
     named = "X-Decoder" if family == "xdecoder" else "SEEM"
-    return Release(named, family, FORMAT, sizes, keys, preset_of(sizes), (heads, version))
-
-
-def preset_of(sizes: FamilySizes) -> str | None:
-    """Name of the released model that has these sizes."""
-    short, long = family_sides(sizes.backbone)
-    plain = replace(sizes, short=short, long=long)
-    return next((name for name, known in PRESETS.items() if known == plain), None)
+    preset = preset_of(sizes, family_sides(sizes.backbone), PRESETS)
+    return Release(named, family, FORMAT, sizes, keys, preset, (heads, version))
 
 
 def prepare(
@@ -66,8 +55,7 @@ def prepare(
     """
     model = load_family(folder, device=device)
     names = local.read_config(folder)["class_names"]
-    captions = generic_captions()[::EVERY] if captions is None else captions
-    pictures = drawn_pictures(PICTURES) if pictures is None else pictures
+    captions, pictures = bank_material(captions, pictures)
     classes = len(names) + 1
     total = classes + (2 * len(captions) + len(pictures) if isinstance(model, XDecoderModel) else 0)
     table = model.class_table(names, progress=lambda done, _: progress(done, total))

@@ -30,28 +30,16 @@ from ..find.adapter import View, encoding_of, to_array
 from ..find.tasks import certainty_of
 from ..latest import OfLatestQuery
 from ..marked import grounded as marked
-from ..protocol import Capabilities, Interface, TextReading, composed_query, pixels_of
+from ..marked import marks_of
+from ..protocol import Capabilities, Interface, TextReading, composed_query, pixels_of, stored_vector
 from ..published.answers import MaskAnswer
 from ..published.preparation import prompt_mask
 from ..published.prepared import read_class_table, read_prepared
 from ..published.regions import distinct_regions
 from .folder import load_family
-from .model import FamilyModel, SeemModel, XDecoderModel
+from .model import SeemModel, XDecoderModel
 
 FEW_PIXELS = 0.002  # share of a photo: a marked part smaller than this points at something rather than outlining it
-
-
-def space_of(folder: Path, model: FamilyModel, dim: int, more: str = "") -> Space:
-    """The identity of a model's vectors."""
-    config, network = local.read_config(folder), model.network
-    sides = f"short side {network.short}, long side at most {network.long}"
-    kind = "" if model.dtype == torch.float32 else f", {str(model.dtype).removeprefix('torch.')}"
-    return Space(
-        interface=str(config["name"]),
-        checkpoint=str(config["checkpoint"]),
-        preprocessing=f"{sides}, pillow bicubic, padded to {network.stride}{more}{kind}",
-        dim=dim,
-    )
 
 
 class XDecoderInterface(Interface):
@@ -81,7 +69,8 @@ class XDecoderInterface(Interface):
         model = load_family(folder, device=device, dtype="float32" if dtype == "auto" else dtype)
         if not isinstance(model, XDecoderModel):
             raise ModelError(f"{folder} holds SEEM, expected X-Decoder")
-        space = space_of(folder, model, model.dim, "; image vectors squeezed to 224 x 224")
+        config = local.read_config(folder)
+        space = model.space(config, model.dim, "bicubic", "; image vectors squeezed to 224 x 224")
         return cls(model, space, *read_prepared(folder))
 
     def table_of(self, vectors: Floats) -> Tensor:
@@ -107,7 +96,7 @@ class XDecoderInterface(Interface):
             reads_pictures_in_text=False,
             photos_at_a_time=1,
             device=str(self.model.device),
-            dtype=str(self.model.dtype).removeprefix("torch."),
+            dtype=self.model.precision,
         )
 
     def reading(self, text: str) -> TextReading:
@@ -156,8 +145,9 @@ class XDecoderInterface(Interface):
     def _vector(self, part: ResolvedPart) -> Floats:
         if part.kind == "text":
             return self.model.encode_phrase(part.label)
-        if part.vector is not None and (part.photo is None or part.kind == "region"):
-            return part.vector
+        stored = stored_vector(part)
+        if stored is not None:
+            return stored
         photo = pixels_of(part)
         if part.mask is None:
             return self.model.encode_image(photo)
@@ -214,7 +204,7 @@ class SeemInterface(Interface):
         model = load_family(folder, device=device, dtype="float32" if dtype == "auto" else dtype)
         if not isinstance(model, SeemModel):
             raise ModelError(f"{folder} holds X-Decoder, expected SEEM")
-        return cls(model, space_of(folder, model, 1), read_class_table(folder))
+        return cls(model, model.space(local.read_config(folder), 1, "bicubic"), read_class_table(folder))
 
     @property
     def space(self) -> Space:
@@ -224,8 +214,8 @@ class SeemInterface(Interface):
     @property
     def capabilities(self) -> Capabilities:
         """It only grounds."""
-        dtype = str(self.model.dtype).removeprefix("torch.")
-        return Capabilities(encodes=False, photos_at_a_time=1, device=str(self.model.device), dtype=dtype)
+        model = self.model
+        return Capabilities(encodes=False, photos_at_a_time=1, device=str(model.device), dtype=model.precision)
 
     @property
     def calibration(self) -> Calibration:
@@ -262,11 +252,8 @@ class SeemInterface(Interface):
 
     def _drawn(self, photo: RGB, parts: Sequence[ResolvedPart]) -> list[MaskAnswer]:
         """What marks on a photo mean; the score is the certainty inside the mask."""
-        nothing = np.zeros(photo.shape[:2], bool)
-        marks = [nothing if part.mask is None else part.mask for part in parts]
-        beside = [nothing if part.background is None else part.background for part in parts]
         view = self.model.view(photo, bicubic=True)
-        answer = self.model.interact(view, marks, beside if any(mask.any() for mask in beside) else None)
+        answer = self.model.interact(view, *marks_of(photo, parts))
         sure = certainty_of(answer.logits[0]).tolist()
         return [MaskAnswer(mask, score, score) for mask, score in zip(answer.masks, sure, strict=True)]
 

@@ -33,7 +33,7 @@ from ..find.outputs import Output
 from ..find.prompts import MaskPrompt, TextTokens
 from ..find.state import cosines
 from ..find.tasks import PROMPT_SEED, quality_of
-from ..published.answers import Interaction, MaskAnswer
+from ..published.answers import Interaction, MaskAnswer, mask_answers
 from ..published.preparation import Grow, prompt_mask, to_photo
 from ..published.seeing import SeeingModel
 from .network import FamilyNetwork
@@ -101,9 +101,12 @@ class FamilyModel(SeeingModel[FamilyNetwork]):
 
     def _generic(self, pyramid: Pyramid, table: Tensor | None) -> Output:
         """A pass without prompts, float32."""
-        own = None if table is None else table.to(self.device)
+        return self._ask(pyramid, class_table=None if table is None else table.to(self.device))
+
+    def _ask(self, pyramid: Pyramid, **prompts: Any) -> Output:
+        """A pass of the decoder, float32."""
         with self._precision():
-            made = self.network.predictor(pyramid.levels, pyramid.mask_features, class_table=own)
+            made = self.network.predictor(pyramid.levels, pyramid.mask_features, **prompts)
         return {name: value.float() for name, value in made.final.items()}
 
     @torch.inference_mode()
@@ -129,10 +132,9 @@ class FamilyModel(SeeingModel[FamilyNetwork]):
     def answers(self, view: View, masks: Tensor, similarity: Tensor) -> list[MaskAnswer]:
         """The best of (Q, h, w) mask logits for each of E things by their (Q, E) cosines."""
         best = similarity.argmax(0)
-        full = to_photo(masks[best], view, first=self.grow)
         scale = float(self.network.predictor.scale)
         found = similarity.gather(0, best[None])[0].tolist()
-        return [MaskAnswer((full[n] > 0).cpu().numpy(), scale * cosine, cosine) for n, cosine in enumerate(found)]
+        return mask_answers(to_photo(masks[best], view, first=self.grow), [scale * one for one in found], found)
 
 
 class XDecoderModel(FamilyModel):
@@ -188,10 +190,9 @@ class XDecoderModel(FamilyModel):
 
     def _scored(self, view: View, expressions: Sequence[str]) -> tuple[Tensor, Tensor]:
         tokens, whole = self.texts.expressions(expressions)
-        with self._precision():
-            made = self.decoder(view.pyramid.levels, view.pyramid.mask_features, text=tokens)
+        output = self._ask(view.pyramid, text=tokens)
         copies = slice(self.network.sizes.interface.queries, None)
-        masks, vectors = (made.final[name][0, copies].float() for name in ("pred_masks", "pred_captions"))
+        masks, vectors = (output[name][0, copies] for name in ("pred_masks", "pred_captions"))
         return masks, cosines(vectors, whole.float())
 
     @torch.inference_mode()
@@ -244,7 +245,7 @@ class SeemModel(FamilyModel):
     def _scored(self, view: View, expressions: Sequence[str]) -> tuple[Tensor, Tensor]:
         tokens, whole = self.texts.expressions(expressions)
         prompt = TextTokens(tokens, torch.zeros(tokens.shape[:2], dtype=torch.bool, device=tokens.device))
-        output = self._ask(view, text=prompt)
+        output = self._ask(view.pyramid, text=prompt)
         masks, vectors = ("pred_masks", "pred_captions") if self.version == "demo" else ("pred_gmasks", "pred_gtexts")
         return output[masks][0], cosines(output[vectors][0], whole.float())
 
@@ -262,28 +263,23 @@ class SeemModel(FamilyModel):
             masks: n of (H, W) bool in pixels of the photo; background: as many masks of pixels that are not meant.
             previous: `Interaction.logits` of the round before; the demo has no memory and leaves it aside.
         """
-        positive = torch.stack([prompt_mask(mask, view) for mask in masks]).to(self.device)
-        negative = None
-        if background is not None:
-            negative = torch.stack([prompt_mask(mask, view) for mask in background]).to(self.device)
         if self.version == "v1":
-            logits = self._interact_together(view, positive, negative, previous)
+            logits = self._interact_together(view, self.marks(view, masks, background), previous)
         else:
             rounds = []
-            for number in range(len(positive)):
+            for number in range(len(masks)):
                 own = slice(number, number + 1)
-                drawn = self._sample(view, positive[own], None if negative is None else negative[own])
-                rounds.append(self._answer(view, drawn, previous=None if previous is None else previous[:, own]))
+                marks = self.marks(view, masks[own], None if background is None else background[own])
+                before = None if previous is None else previous[:, own]
+                rounds.append(self._answer(view, self._sample(view, marks), previous=before))
             logits = torch.cat(rounds, 1)
         full = to_photo(logits[0], view, second="bilinear")
         return Interaction((full.sigmoid() > 0.5).cpu().numpy(), logits)
 
-    def _interact_together(
-        self, view: View, positive: Tensor, negative: Tensor | None, previous: Tensor | None
-    ) -> Tensor:
+    def _interact_together(self, view: View, marks: MaskPrompt, previous: Tensor | None) -> Tensor:
         """SEEM v1: all prompts of a photo in one pass."""
-        draws = self.decoder.draws(len(positive), torch.Generator().manual_seed(PROMPT_SEED)).to(self.device)
-        output = self._ask(view, drawn=self._sample(view, positive, negative), previous=previous, draws=draws)
+        draws = self.decoder.draws(len(marks.positive[0]), torch.Generator().manual_seed(PROMPT_SEED)).to(self.device)
+        output = self._ask(view.pyramid, drawn=self._sample(view, marks), previous=previous, draws=draws)
         return self.decoder.picked(output)
 
     @torch.inference_mode()
@@ -301,10 +297,8 @@ class SeemModel(FamilyModel):
                 "SEEM v1 finds nothing that is shown in another photo; name the thing in words, or use a SEEM imported "
                 "with --seem-version v0"
             )
-        positive = prompt_mask(mask, other)[None].to(self.device)
-        negative = None if background is None else prompt_mask(background, other)[None].to(self.device)
-        shown = self._sample(other, positive, negative)
-        logits, score, cosine = self._chosen(self._ask(view, shown=shown), shown)
+        shown = self._sample(other, self.marks(other, [mask], None if background is None else [background]))
+        logits, score, cosine = self._chosen(self._ask(view.pyramid, shown=shown), shown)
         full = to_photo(logits[:, 0], view, second="bilinear")
         return MaskAnswer((full[0].sigmoid() > 0.5).cpu().numpy(), score, cosine)
 
@@ -312,7 +306,7 @@ class SeemModel(FamilyModel):
         """(1, 1, h, w) logits for one prompt on the photo itself (v0, demo)."""
         if self.version == "demo":
             previous = None
-        return self._chosen(self._ask(view, drawn=drawn, previous=previous), drawn)[0]
+        return self._chosen(self._ask(view.pyramid, drawn=drawn, previous=previous), drawn)[0]
 
     def _chosen(self, output: Output, prompt: DrawnTokens) -> tuple[Tensor, float, float]:
         """(1, 1, h, w) logits that answer one prompt (v0, demo), the product that chose them, and its cosine."""
@@ -323,16 +317,10 @@ class SeemModel(FamilyModel):
         cosine = float(F.cosine_similarity(rows[best], wanted[0], dim=0))
         return output[masks][:, best : best + 1], float(fit[best]), cosine
 
-    def _sample(self, view: View, positive: Tensor, negative: Tensor | None) -> DrawnTokens:
+    def _sample(self, view: View, marks: MaskPrompt) -> DrawnTokens:
         generator = torch.Generator(self.device).manual_seed(PROMPT_SEED)
-        prompt = MaskPrompt([positive], None if negative is None else [negative])
         with self._precision():
-            return self.decoder.sample(view.pyramid.levels, view.pyramid.mask_features, prompt, generator)
-
-    def _ask(self, view: View, **prompts: Any) -> Output:
-        with self._precision():
-            made = self.decoder(view.pyramid.levels, view.pyramid.mask_features, **prompts)
-        return {name: value.float() for name, value in made.final.items()}
+            return self.decoder.sample(view.pyramid.levels, view.pyramid.mask_features, marks, generator)
 
 
 def doubled(vectors: Tensor) -> Tensor:

@@ -254,7 +254,7 @@ def test_expressions_of_seem_share_a_pass_but_in_the_demo(family_home: Path):
         view = model.view(PHOTO)
         found = model.ground(view, texts)
         tokens, whole = model.texts.expressions(texts)
-        output = model._ask(view, text=toys.unpadded(tokens))
+        output = model._ask(view.pyramid, text=toys.unpadded(tokens))
         scores = cosines(output["pred_gtexts"][0], whole)
         assert [one.cosine for one in found] == pytest.approx(scores.amax(0).tolist(), abs=1e-5)
     demo = seem(family_home, "demo")

@@ -13,6 +13,7 @@ from ..export.table import plain_table, shown_path
 from ..records.texts import TEXT_KINDS
 from ..wording import number_of
 from . import show
+from .clustered import RayOption, decoders_on
 from .options import (
     ConfigOption,
     DeviceOption,
@@ -67,6 +68,7 @@ def ingest(
     really: Annotated[
         bool, typer.Option("--really", help="Call photos missing even where a whole folder seems to be gone.")
     ] = False,
+    ray: RayOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Take photos and the texts beside them into the index. Runs again for free, and notices what changed."""
@@ -80,7 +82,11 @@ def ingest(
         "ingest_text": None if text is None else text_kinds_of(text),
         "ingest_exclude": tuple(exclude) if exclude else None,
     }
-    with opened(index, config, create=True, **flags) as found, show.progress_bar("ingest") as update:
+    with (
+        opened(index, config, create=True, **flags) as found,
+        decoders_on(ray, found) as open_decoders,
+        show.progress_bar("ingest") as update,
+    ):
         first = found.status()["space"] is None
         report = found.ingest(
             paths,
@@ -88,6 +94,7 @@ def ingest(
             retry=retry,
             reread=reread,
             really=really,
+            open_decoders=open_decoders,
         )
         bundled = found.config.models.interface == BUNDLED
         filled = (row for row in found.spaces() if row.state != "active" and row.encodings)

@@ -12,6 +12,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from ..errors import BackendMissing, ConfigError
+from .clustered import RayOption, parts_on
 from .options import ConfigOption, DeviceOption, IndexOption, ModelOption, OfflineOption, existing_folder, settings
 
 LARGEST_UPLOAD = 1024  # MiB
@@ -48,6 +49,11 @@ def serve(
         typer.Option(metavar="ADDRESS", help="A proxy whose X-Forwarded-* headers are believed. Repeatable."),
     ] = None,
     queue: Annotated[int, typer.Option(min=0, max=10_000, help="Requests that may wait; more are refused (429).")] = 64,
+    ray: RayOption = None,
+    parts: Annotated[
+        int | None, typer.Option(min=1, help="With --ray: parts of the library; one for each machine unless said.")
+    ] = None,
+    replicas: Annotated[int, typer.Option(min=1, help="With --ray: machines that hold each part.")] = 2,
     upload_mb: Annotated[int, typer.Option(min=1, max=LARGEST_UPLOAD, help="Largest picture of a query, MiB.")] = 32,
 ) -> None:
     """Open page and REST API, by default on this machine only. Ctrl-C ends it."""
@@ -80,7 +86,17 @@ def serve(
         if serve_settings.token is not None:
             print("the page asks for the token once", file=sys.stderr, flush=True)
 
-    web.serve(str(folder), effective, serve_settings, ready=ready)
+    if ray is None:
+        web.serve(str(folder), effective, serve_settings, ready=ready)
+        return
+    with parts_on(ray, str(folder), parts, replicas) as served:
+        web.serve(
+            str(folder),
+            effective,
+            serve_settings,
+            ready=ready,
+            prepare=lambda index: index.search_through(served.library),
+        )
 
 
 def _room() -> Any:

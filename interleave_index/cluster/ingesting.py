@@ -246,7 +246,7 @@ class RayDecoders:
         data, stages = self._ray.data, self._stages
         context = data.DataContext.get_current()
         context.target_max_block_size = BLOCK_BYTES
-        context.enable_progress_bars = False
+        context.enable_progress_bars = context.print_on_execution_start = False
         blocks = min(MOST_BLOCKS, -(-len(tasks) // FILES_A_BLOCK))
         listed = data.from_items([{COLUMN: pickle.dumps(task)} for task in tasks], override_num_blocks=blocks)
         # What asks for other resources than the next stage is not joined with it: decoding needs no model, and goes on

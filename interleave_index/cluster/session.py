@@ -56,7 +56,8 @@ def connected(address: str, extra: str) -> Iterator[Any]:
     if ray.is_initialized():  # whoever started it ends it
         yield ray
         return
-    logging.getLogger("ray").setLevel(logging.WARNING)
+    for name in ("ray", "ray.data", "ray.serve"):  # each has handlers of its own; errors are told by the commands
+        logging.getLogger(name).setLevel(logging.ERROR)
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "namespace": "interleave-index"}
     if address == LOCAL:
         ray.init(address=LOCAL, include_dashboard=False, object_store_memory=OBJECT_BYTES, **quiet)

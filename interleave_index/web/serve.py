@@ -11,6 +11,7 @@ import uvicorn
 
 from ..config import Config
 from ..errors import ConfigError
+from ..service import Index
 from .app import create_app
 from .connections import HEAD_BYTES, limited
 from .local_socket import answering
@@ -26,6 +27,7 @@ def serve(
     *,
     ready: Callable[[str], None],
     stop: threading.Event | None = None,
+    prepare: Callable[[Index], None] = lambda index: None,
 ) -> None:
     """Serve until Ctrl-C, SIGTERM, or `stop`.
 
@@ -35,6 +37,7 @@ def serve(
         settings: of the server.
         ready: called with the address of the page once it can be opened.
         stop: set it from another thread to end.
+        prepare: called with the index before the first question.
     Raises:
         ConfigError: the address cannot be bound.
         IndexNotFound and others: the index cannot be opened.
@@ -42,6 +45,7 @@ def serve(
     state = State(folder, config, settings, create=bool(settings.roots))
     listening = None
     try:
+        prepare(state.index)
         listening = _bound(settings)
         address = address_of(settings.host, listening.getsockname()[1], settings.base_path)
         spare_the_logs()

@@ -11,6 +11,7 @@ from interleave_index.query.score import (
     CAPTION_SPREAD,
     SMALLEST_SPREAD,
     Scores,
+    best_cosines,
     mean_of,
     score,
     scoring_query,
@@ -90,6 +91,8 @@ def test_what_is_wanted_is_scored_as_if_nothing_were_unwanted_and_every_photo_ge
     assert moved.total.tolist() == pytest.approx((found.total + 0.25).tolist(), abs=2e-6)
     assert moved.wanted.tolist() == pytest.approx((found.wanted + 0.25).tolist(), abs=2e-6)
     assert moved.evidence.tolist() == found.evidence.tolist()
+    parts = (found.total, found.wanted, found.evidence, found.negative_evidence, best_cosines(PHOTOS, negative))
+    assert {array.dtype for array in parts} == {np.dtype(np.float32)}
 
 
 SCORES = Scores(

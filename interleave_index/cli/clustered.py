@@ -45,5 +45,6 @@ def parts_on(address: str, name: str, parts: int | None, replicas: int) -> Itera
 
     Index.open(name).close()  # what is wrong with the index is said before the cluster is asked
     with served_parts(address, name, parts=parts, replicas=replicas) as served:
-        show.note(f"{number_of(served.count, 'part')} of the library on the cluster, each on {replicas} machines")
+        parts_words, replicas_words = number_of(served.count, "part"), number_of(replicas, "replica")
+        show.note(f"{parts_words} of the library on the cluster, with {replicas_words} of each")
         yield served

@@ -6,6 +6,7 @@ import ast
 import importlib
 import re
 import sys
+import threading
 from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
@@ -133,7 +134,7 @@ def test_pages_are_found_in_comments_docstrings_and_by_their_folder_alone():
 
 
 def called_by(work: Callable[[], object]) -> list[CodeType]:
-    """The code of every function that `work` calls in this thread, in the order of their first calls."""
+    """The code of every function that `work` calls here and in threads it starts, in the order of their first calls."""
     seen: dict[CodeType, None] = {}
 
     def note(frame: FrameType, event: str, argument: object) -> None:
@@ -142,10 +143,12 @@ def called_by(work: Callable[[], object]) -> list[CodeType]:
 
     before = sys.getprofile()
     sys.setprofile(note)
+    threading.setprofile(note)
     try:
         work()
     finally:
         sys.setprofile(before)
+        threading.setprofile(None)
     return list(seen)
 
 

@@ -19,6 +19,8 @@ from interleave_index.models.hub.dual_encoder import DualEncoder
 from interleave_index.models.hub.pixels import Preprocessing
 from interleave_index.models.segmenters.grounders import load_grounders
 from interleave_index.records import ResolvedPart
+from interleave_index.segmentation import segmenters
+from interleave_index.segmentation.classes import coco_classes
 from tests.models import tiny_families, tiny_prompted, tiny_universal
 
 DENSE = ("altclip", "chinese_clip", "clipseg", "owlvit", "aimv2", "tipsv2")
@@ -50,7 +52,7 @@ def folder_of(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", tiny_families.NAMES)
-def test_a_family_is_its_own_model_from_the_folder_to_masks_of_a_search(name, folder_of, tmp_path):
+def test_a_family_is_its_own_model_from_the_folder_to_masks_of_a_search(name, folder_of, tmp_path, monkeypatch):
     folder, photos = folder_of(name), [drawn(seed) for seed in range(5)]
     own_images, own_texts = tiny_families.own_vectors(folder, name, photos, WORDS)
     encoder = DualEncoder(folder)
@@ -78,6 +80,11 @@ def test_a_family_is_its_own_model_from_the_folder_to_masks_of_a_search(name, fo
     assert grounded and {one.mask.decode().shape for one in grounded} == {photos[1].shape[:2]}
     assert any(one.mask.decode().any() for one in grounded)
 
+    monkeypatch.setattr(segmenters, "LEAST_CHANCE", 0.0)  # random weights are sure of nothing
+    panoptic = segmenters.RegionSegmenter(interface, coco_classes()).segment(photos[1])
+    assert panoptic.segments and panoptic.ids.shape == photos[1].shape[:2]
+    assert set(np.unique(panoptic.ids).tolist()) - {0} == {one.id for one in panoptic.segments}
+
 
 @pytest.mark.parametrize("name", DENSE)
 def test_a_dense_family_gives_the_photo_for_a_mask_of_everything_and_its_patches(name, folder_of):
@@ -103,8 +110,19 @@ def test_a_family_without_patches_cuts_its_regions_out(name, folder_of):
 
 # --- makers of masks and helpers of grounding ------------------------------------------------
 
-PROPOSERS = ("mask2former", "maskformer", "oneformer", "eomt", "sam", "sam_hq", "sam2", "sam3_tracker", "sam3_video")
-GROUNDERS = ("sam", "sam_hq", "sam2", "sam3_tracker", "sam3_video", "sam3", "dino", "owl", "owlvit", "omdet")
+PROPOSERS = (
+    "mask2former",
+    "maskformer",
+    "oneformer",
+    "eomt",
+    "sam",
+    "sam_hq",
+    "sam2",
+    "sam3_tracker",
+    "sam3_video",
+    "edgetam",
+)
+GROUNDERS = ("sam", "sam_hq", "sam2", "edgetam", "sam3_tracker", "sam3_video", "sam3", "dino", "owl", "owlvit", "omdet")
 
 
 @pytest.fixture(scope="module")

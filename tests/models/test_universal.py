@@ -79,7 +79,7 @@ def test_no_file_of_a_hub_is_asked_for(folder_of, monkeypatch):
     assert UniversalSegmenter(folder_of("oneformer")).segment(PHOTO)
 
 
-@pytest.mark.parametrize("name", ["sam_hq", "sam3_tracker", "sam3_video"])
+@pytest.mark.parametrize("name", ["sam_hq", "sam3_tracker", "sam3_video", "edgetam"])
 def test_every_promptable_segmenter_gives_a_mask_a_prompt(name, folder_of):
     segment = SamSegmenter(folder_of(name)).bind(PHOTO)
     point = Prompt(np.array([[30, 40]], np.float32), np.array([1], np.int8))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -333,3 +334,67 @@ def owlvit(folder: Path) -> Path:
         model.box_head.dense2.weight.mul_(1e-3)
     images = t.OwlViTImageProcessorPil(size={"height": SIDE, "width": SIDE})
     return _saved(folder, model, t.OwlViTProcessor(images, clip_tokenizer(folder)))
+
+
+def edgetam(folder: Path) -> Path:
+    """With the encoder of a few convolutions in place of RepViT, which only timm has; all else is EdgeTAM's."""
+    import torch
+    import transformers as t
+
+    torch.manual_seed(20)
+    channels = [48, 32, 16, 16]  # of the coarsest map first, as the neck takes them
+    vision = t.EdgeTamVisionConfig(
+        backbone_config=_few_convolutions()(channels=channels[::-1]),
+        backbone_channel_list=channels,
+        backbone_feature_sizes=[[SIDE // stride, SIDE // stride] for stride in (4, 8, 16)],
+        fpn_hidden_size=32,
+    )
+    config = t.EdgeTamConfig(
+        vision_config=vision,
+        prompt_encoder_config={"hidden_size": 32, "image_size": SIDE, "patch_size": 16, "mask_input_channels": 4},
+        mask_decoder_config={
+            "hidden_size": 32,
+            "num_attention_heads": 2,
+            "mlp_dim": 32,
+            "iou_head_hidden_dim": 32,
+            "num_hidden_layers": 1,
+        },
+    )
+    return _saved(folder, t.EdgeTamModel(config))
+
+
+@cache
+def _few_convolutions() -> Any:
+    """Config of an encoder that gives a list of maps at strides 4 to 32, as timm's do, known to the auto classes."""
+    import torch
+    import transformers as t
+    from transformers.modeling_outputs import BaseModelOutput
+
+    class FewConvolutionsConfig(t.PreTrainedConfig):
+        model_type = "few_convolutions"
+        channels: list[int] | None = None
+
+    class FewConvolutions(t.PreTrainedModel):
+        config_class = FewConvolutionsConfig
+        main_input_name = "pixel_values"
+
+        def __init__(self, config: Any) -> None:
+            super().__init__(config)
+            widths, strides = [3, *config.channels], (4, 2, 2, 2)
+            self.steps = torch.nn.ModuleList(
+                torch.nn.Conv2d(before, after, stride, stride)
+                for before, after, stride in zip(widths, widths[1:], strides, strict=False)
+            )
+            self.post_init()
+
+        def forward(self, pixel_values: Any, **_: Any) -> Any:
+            maps: Any = []
+            last = pixel_values
+            for step in self.steps:
+                last = step(last).relu()
+                maps.append(last)
+            return BaseModelOutput(last_hidden_state=maps)
+
+    t.AutoConfig.register("few_convolutions", FewConvolutionsConfig)
+    t.AutoModel.register(FewConvolutionsConfig, FewConvolutions)
+    return FewConvolutionsConfig

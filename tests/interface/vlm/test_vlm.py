@@ -18,6 +18,8 @@ from interleave_index.interface.dual.regions import square_around
 from interleave_index.interface.registry import describe, load
 from interleave_index.interface.vlm.encoder import InterleavedEncoder
 from interleave_index.records import ResolvedPart
+from interleave_index.segmentation import segmenters
+from interleave_index.segmentation.classes import coco_classes
 from tests.interface.vlm import tiny_vlm
 from tests.models import tiny
 
@@ -381,7 +383,9 @@ def test_what_is_said_twice_or_stored_is_not_read_again(folder, monkeypatch):
 # --- an index ---------------------------------------------------------------------------------
 
 
-def test_five_photos_are_taken_in_searched_by_a_mixed_sentence_and_grounded_by_points(folder, home, own, tmp_path):
+def test_five_photos_are_taken_in_searched_by_a_mixed_sentence_and_grounded_by_points(
+    folder, home, own, tmp_path, monkeypatch
+):
     photos = [drawn(), *(noise(seed) for seed in range(3)), drawn(64, 64)]
     pictures = tmp_path / "photos"
     pictures.mkdir()
@@ -402,6 +406,9 @@ def test_five_photos_are_taken_in_searched_by_a_mixed_sentence_and_grounded_by_p
         assert masks.entities and all(entity.regions for entity in masks.entities)
         passages = index.search("two people", target="texts").texts
         assert passages and all(np.isfinite(hit.score) for hit in passages)
+        monkeypatch.setattr(segmenters, "LEAST_CHANCE", 0.0)  # random weights are sure of nothing
+        panoptic = segmenters.RegionSegmenter(index.interface, coco_classes()).segment(drawn())
+        assert panoptic.segments and panoptic.ids.shape == drawn().shape[:2]
 
 
 def test_half_the_precision_gives_nearly_the_same_vectors(interface, folder):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,6 +21,8 @@ RecipeOption = Annotated[
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One setting of the recipe; several times.")
 ]
+OutOption = Annotated[Path, typer.Option("--out", metavar="DIR", help="Checkpoints and the finished model.")]
+RateOption = Annotated[float | None, typer.Option("--rate", help="Learning rate.")]
 SeedOption = Annotated[int | None, typer.Option("--seed", help="Of everything that is drawn.")]
 PrecisionOption = Annotated[bool | None, typer.Option("--bf16/--fp32", help="Mixed precision.")]
 
@@ -75,7 +78,7 @@ def _minutes(stage: str) -> Any:
 @understanding_paths()
 def packs(
     data: Annotated[Path, typer.Argument(metavar="DATA", help="Folder with train-*.tar and val-*.tar packs.")],
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Checkpoints and the finished model.")],
+    out: OutOption,
     targets: Annotated[
         Path | None, typer.Option("--targets", metavar="DIR", help="Teacher targets; without, no distillation.")
     ] = None,
@@ -143,18 +146,14 @@ def packs(
         "device": device,
     }
     settings(index, config)  # a config file that cannot be read is an error here too
-    say = show.note if as_json else show.say
-    chosen = find_mini_settings(data, out, recipe=recipe, overrides=_overrides(flags, set_))
-    bundle = run(chosen, progress=lambda line: say(str(line)))
-    if as_json:
-        show.emit_json({"model": str(bundle)})
+    _train(run, find_mini_settings(data, out, recipe=recipe, overrides=_overrides(flags, set_)), as_json)
 
 
 @app.command(COCO)
 @understanding_paths("vision", "vision_weights", "language", "tokenizer")
 def coco(
     data: Annotated[Path, typer.Argument(metavar="DIR", help="COCO: annotations/ and folders of photos.")],
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Checkpoint and the finished model.")],
+    out: OutOption,
     split: Annotated[str | None, typer.Option("--split", help="Of COCO.")] = None,
     entity: Annotated[Path | None, typer.Option("--entity", metavar="FILE", help="entity_train2017.json.")] = None,
     refs: Annotated[Path | None, typer.Option("--refs", metavar="FILE", help="refs(...).p of a RefCOCO set.")] = None,
@@ -195,7 +194,7 @@ def coco(
     batch: Annotated[int | None, typer.Option("--batch", min=1, help="Photos a step, over all processes.")] = None,
     epochs: Annotated[float | None, typer.Option("--epochs", help="Over the photos.")] = None,
     steps: Annotated[int | None, typer.Option("--steps", min=1, help="Instead of --epochs.")] = None,
-    rate: Annotated[float | None, typer.Option("--rate", help="Learning rate.")] = None,
+    rate: RateOption = None,
     width: Annotated[int | None, typer.Option("--width", help="Of the interface.")] = None,
     layers: Annotated[int | None, typer.Option("--layers", help="Of the interface.")] = None,
     object_queries: Annotated[int | None, typer.Option("--object-queries", help="Proposals.")] = None,
@@ -240,17 +239,14 @@ def coco(
         "device": device,
     }
     settings(index, config)  # a config file that cannot be read is an error here too
-    chosen = coco_settings(data, out, recipe=recipe, overrides=_overrides(flags, set_))
-    model = run(chosen, progress=show.note if as_json else show.say)
-    if as_json:
-        show.emit_json({"model": str(model)})
+    _train(run, coco_settings(data, out, recipe=recipe, overrides=_overrides(flags, set_)), as_json)
 
 
 @app.command(READ)
 @understanding_paths("start")
 def read(
     data: Annotated[Path, typer.Argument(metavar="DIR", help="LISA's layout: refer_seg/ and reason_seg/ReasonSeg/.")],
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Checkpoint and the finished model.")],
+    out: OutOption,
     start: Annotated[
         str | None,
         typer.Option(
@@ -264,7 +260,7 @@ def read(
     accumulate: Annotated[int | None, typer.Option("--accumulate", min=1, help="Such batches of a step.")] = None,
     epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="Each ends with a measurement.")] = None,
     steps_per_epoch: Annotated[int | None, typer.Option("--steps-per-epoch", min=1, help="Of the optimiser.")] = None,
-    rate: Annotated[float | None, typer.Option("--rate", help="Learning rate.")] = None,
+    rate: RateOption = None,
     rank: Annotated[int | None, typer.Option("--rank", min=1, help="Of the adapters.")] = None,
     seed: SeedOption = None,
     bf16: PrecisionOption = None,
@@ -293,8 +289,13 @@ def read(
         "device": device,
     }
     settings(index, config)  # a config file that cannot be read is an error here too
-    chosen = read_settings(data, out, recipe=recipe, overrides=_overrides(flags, set_))
-    model = run(chosen, progress=show.note if as_json else show.say)
+    _train(run, read_settings(data, out, recipe=recipe, overrides=_overrides(flags, set_)), as_json)
+
+
+def _train(run: Callable[..., Path], chosen: Any, as_json: bool) -> None:
+    """Train by settings; with `as_json` the progress goes to stderr, and the model that came of it is printed."""
+    say = show.note if as_json else show.say
+    model = run(chosen, progress=lambda line: say(str(line)))
     if as_json:
         show.emit_json({"model": str(model)})
 

@@ -221,6 +221,7 @@ def test_effort_grows_with_k_and_as_a_filter_leaves_less() -> None:
     recipe = Recipe("x", 64, {10: Probe(8, 40), 100: Probe(16, 400)}, {10: 0.99, 100: 0.99})
     assert recipe.effort(10) == Probe(8, 40)
     assert recipe.effort(10, share=0.5) == Probe(16, 40)
+    assert recipe.effort(10, share=0.95) == Probe(9, 40)  # few removed rows cost little
     assert recipe.effort(100, share=0.25) == Probe(32, 400)
     assert recipe.effort(400) == Probe(32, 1600)
     assert recipe.effort(100, share=0.0001).nprobe == 64

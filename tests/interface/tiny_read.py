@@ -17,30 +17,30 @@ SPOKEN = (
 )
 
 
-def released_shapes():
+def released_shapes(wide=WIDE, words=WORDS):
     """Every weight of the release, by its own name: LLaVA without its vision tower, SAM, the head between them."""
     found = {
-        "model.embed_tokens.weight": (WORDS, WIDE),
-        "model.norm.weight": (WIDE,),
-        "lm_head.weight": (WORDS, WIDE),
-        "model.mm_projector.0.weight": (WIDE, 16),
-        "model.mm_projector.0.bias": (WIDE,),
-        "model.mm_projector.2.weight": (WIDE, WIDE),
-        "model.mm_projector.2.bias": (WIDE,),
-        "model.text_hidden_fcs.0.0.weight": (WIDE, WIDE),
-        "model.text_hidden_fcs.0.0.bias": (WIDE,),
-        "model.text_hidden_fcs.0.2.weight": (SAM_WIDE, WIDE),
+        "model.embed_tokens.weight": (words, wide),
+        "model.norm.weight": (wide,),
+        "lm_head.weight": (words, wide),
+        "model.mm_projector.0.weight": (wide, 16),
+        "model.mm_projector.0.bias": (wide,),
+        "model.mm_projector.2.weight": (wide, wide),
+        "model.mm_projector.2.bias": (wide,),
+        "model.text_hidden_fcs.0.0.weight": (wide, wide),
+        "model.text_hidden_fcs.0.0.bias": (wide,),
+        "model.text_hidden_fcs.0.2.weight": (SAM_WIDE, wide),
         "model.text_hidden_fcs.0.2.bias": (SAM_WIDE,),
     }
     for n in range(2):
         layer = f"model.layers.{n}"
-        found |= {f"{layer}.self_attn.{name}_proj.weight": (WIDE, WIDE) for name in "qkvo"}
+        found |= {f"{layer}.self_attn.{name}_proj.weight": (wide, wide) for name in "qkvo"}
         found |= {
-            f"{layer}.mlp.gate_proj.weight": (24, WIDE),
-            f"{layer}.mlp.up_proj.weight": (24, WIDE),
-            f"{layer}.mlp.down_proj.weight": (WIDE, 24),
-            f"{layer}.input_layernorm.weight": (WIDE,),
-            f"{layer}.post_attention_layernorm.weight": (WIDE,),
+            f"{layer}.mlp.gate_proj.weight": (24, wide),
+            f"{layer}.mlp.up_proj.weight": (24, wide),
+            f"{layer}.mlp.down_proj.weight": (wide, 24),
+            f"{layer}.input_layernorm.weight": (wide,),
+            f"{layer}.post_attention_layernorm.weight": (wide,),
         }
     return found | {f"model.visual_model.{name}": shape for name, shape in sam_shapes().items()}
 
@@ -118,20 +118,28 @@ def attention(name, wide, inner):
     return found
 
 
-def make(folder, *, heads=None, shards=False, spread=0.4):
-    """A released folder; `heads` are rows of the output layer by token, `spread` is that of the weights."""
+def make(folder, *, heads=None, shards=False, spread=0.4, wide=WIDE, attention_heads=2, spoken=SPOKEN):
+    """A released folder.
+
+    Args:
+        heads: rows of the output layer by token.
+        spread: of the weights.
+        wide, attention_heads: of the language model.
+        spoken: words that it knows; all others are one and the same to it.
+    """
     import transformers as t
     from safetensors.torch import save_file
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
     folder.mkdir(parents=True)
     torch.manual_seed(0)
+    words = ["<unk>", "<s>", "</s>", *spoken.split()]
+    rows = max(WORDS, len(words) + 3)
     weights = {
         name: torch.randn(shape) * (spread if len(shape) > 1 else 0.1)
         + (1.0 if len(shape) == 1 and name.endswith("weight") else 0.0)  # scales of norms
-        for name, shape in released_shapes().items()
+        for name, shape in released_shapes(wide, rows).items()
     }
-    words = ["<unk>", "<s>", "</s>", *SPOKEN.split()]
     made = Tokenizer(models.WordLevel({word: n for n, word in enumerate(words)}, unk_token="<unk>"))
     made.pre_tokenizer = pre_tokenizers.Whitespace()
     made.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
@@ -159,13 +167,13 @@ def make(folder, *, heads=None, shards=False, spread=0.4):
             {
                 "model_type": "llava",
                 "architectures": ["READForCausalLM"],
-                "hidden_size": WIDE,
+                "hidden_size": wide,
                 "intermediate_size": 24,
                 "num_hidden_layers": 2,
-                "num_attention_heads": 2,
-                "num_key_value_heads": 2,
+                "num_attention_heads": attention_heads,
+                "num_key_value_heads": attention_heads,
                 "rms_norm_eps": 1e-5,
-                "vocab_size": WORDS,
+                "vocab_size": rows,
                 "mm_vision_select_layer": -2,
                 "vision_tower": "openai/clip-vit-large-patch14-336",
             }

@@ -28,6 +28,7 @@ from interleave_index.training.read.run import measure, run
 from interleave_index.training.read.settings import read_settings
 from interleave_index.training.read.sources import Sample, Turn, open_sources
 from interleave_index.training.read.step import dice_loss, losses, mask_logits
+from interleave_index.training.read.wordings import CORRECTED, DENIED, FOUND, PHRASES, SENTENCES
 from tests.interface import tiny_read
 from tests.training.read.conftest import SCENES, SIZE, draw
 
@@ -299,20 +300,33 @@ def test_the_command_trains_and_says_what_is_wrong(start: Path, lisa: Path, tmp_
 
 
 @pytest.mark.slow
-def test_a_handful_of_photos_is_learned_by_heart(start: Path, lisa: Path, tmp_path: Path) -> None:
-    """Masks of ReasonSeg's questions with the answer supplied, and, freely, which things are there at all."""
-    more = {"batch": 4, "accumulate": 1, "epochs": 1, "steps_per_epoch": 1000, "save_every": 1000, "validate": False}
-    run(settings(lisa, tmp_path, start, **more), progress=print)
-    read = Read(parts_of(tmp_path), POINTS)
-    summary = measure(read, read_reasonseg(lisa / "reason_seg" / "ReasonSeg" / "train"))
-    said = []
+def test_a_handful_of_photos_is_learned_by_heart(lisa: Path, tmp_path: Path) -> None:
+    """Two things of one photo are told apart by their words, and what is there from what is not.
+
+    As that of a LLaVA, the language model knows the words that it is trained on, and its states depend on them from the
+    start: its 32 heads look at different places. With two heads all questions look alike to it beside 144 image tokens
+    (their states have a cosine of 0.9997); SAM's decoder then learns to do without them, and masks both things.
+    """
+    wordings = " ".join([*PHRASES, *SENTENCES, *FOUND, *DENIED, *CORRECTED]).replace("[SEG]", " ")
+    known = [*tiny_read.SPOKEN.split(), *re.findall(r"\w+|[^\w\s]+", wordings), "black"]
+    able = tiny_read.make(
+        tmp_path / "able", spread=0.2, wide=128, attention_heads=32, spoken=" ".join(dict.fromkeys(known))
+    )
+    steps = {"batch": 4, "accumulate": 1, "epochs": 1, "steps_per_epoch": 600, "save_every": 1000, "validate": False}
+    run(settings(lisa, tmp_path / "out", able, **steps, rate=0.005, warm_up=20), progress=print)
+    read = Read(parts_of(tmp_path / "out"), POINTS)
+    ious, said = [], []
     for number in range(len(SCENES)):
         photo, things = draw(number)
+        supplied = read.supply(photo, [Question(text) for text, _ in things])
+        for answer, (_, mask) in zip(supplied, things, strict=True):
+            found = answer.segments[0].mask
+            ious.append((found & mask).sum() / (found | mask).sum())
         texts = [*(text for text, _ in things), "cat", "dog"]
         answers = read.answer(photo, [Question(text, "presence") for text in texts])
         said.append([bool(answer.segments) for answer in answers])
-    print(summary.giou, summary.ciou, said)
-    assert summary.ciou > 0.7
-    right = np.array(said) == [True, True, False, False]
-    assert right[:, :2].all()  # of what is there nothing is denied
-    assert right.mean() >= 0.75  # always the same answer would be right in a half
+    reasons = measure(read, read_reasonseg(lisa / "reason_seg" / "ReasonSeg" / "train"))
+    print(np.round(ious, 2), said, reasons.ciou)
+    assert np.mean(ious) > 0.8 and min(ious) > 0.5  # a mask of the other thing, or of both, has less
+    assert np.mean(np.array(said) == [True, True, False, False]) > 0.9
+    assert reasons.ciou > 0.7

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -31,6 +31,7 @@ IN_BFLOAT16 = (
     "input_proj",
     "seeds",
 )
+CELLS_IN_USE = 160  # that proposals start from once a network has learned with fewer: the more, the more small things
 MANY_TEXTS = 128  # from here on texts are read in bfloat16 too: as a rule those of an ingest, which are kept in fp16
 
 
@@ -98,6 +99,11 @@ class MiniModel(nn.Module):
         self.interface = FindInterface(FindConfig(**config.interface))
         self.prompter = MiniPrompter(self.text, self.interface)
         self._bfloat16: tuple[FindInterface, ...] = ()  # in a tuple, as it is no module with weights of its own
+
+    def start_from(self, cells: int) -> None:
+        """Let so many proposals start from cells from here on, more or fewer than the network has learned with."""
+        self.config = replace(self.config, interface={**self.config.interface, "seeds": cells})
+        self.interface.config = replace(self.interface.config, seeds=cells)
 
     def halve(self) -> None:
         """See photos in bfloat16 from here on; what comes out stays float32, and a few texts are read as before."""

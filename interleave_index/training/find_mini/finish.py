@@ -18,7 +18,7 @@ from ...interface.find import tasks
 from ...interface.find_mini.bundle import save_bundle, save_curves
 from ...interface.find_mini.caption_expansion import Vocabulary
 from ...interface.find_mini.interface import FindMini
-from ...interface.find_mini.model import MiniModel
+from ...interface.find_mini.model import CELLS_IN_USE, MiniModel
 from ...interface.find_mini.texts import encode_phrases, encode_texts
 from ...interface.generic import generic_captions
 from ..curves import calibrate
@@ -47,8 +47,9 @@ def finish(
     names = all_names(train)
     vectors = [encode_phrases(model, names[n : n + BATCH]) for n in range(0, len(names), BATCH)]
     vocabulary = Vocabulary(names, torch.cat([torch.zeros(0, model.interface.config.width), *vectors]))
-    banks = _banks(model, train, seed=seed)
     scorer = fit_scorer(model, train, seed=seed)
+    model.start_from(CELLS_IN_USE)  # not before: what it learns of fewer proposals ranks these as well
+    banks = _banks(model, train, seed=seed)
     facts = {"name": "find-mini", "class_names": class_names, "trained_on": trained_on}
     save_bundle(folder, model, banks, facts, vocabulary, scorer)
 

@@ -16,7 +16,7 @@ from interleave_index.geometry import encode_rle
 from interleave_index.interface.find import tasks
 from interleave_index.interface.find_mini import WEIGHTS
 from interleave_index.interface.find_mini.bundle import load_bundle
-from interleave_index.interface.find_mini.model import MiniConfig, MiniModel
+from interleave_index.interface.find_mini.model import CELLS_IN_USE, MiniConfig, MiniModel
 from interleave_index.interface.find_mini.region_scorer import REGION_FEATURES, region_features
 from interleave_index.interface.registry import load
 from interleave_index.models.text.tower import train_tokenizer
@@ -190,6 +190,7 @@ def test_the_whole_chain_writes_a_model_that_works(tmp_path):
     config = json.loads((folder / "config.json").read_text())
     assert config["class_names"] == ["red square", "blue square", "background"]
     assert config["vocabulary"] == ["blue square", "red square"]
+    assert config["sizes"]["interface"]["seeds"] == CELLS_IN_USE > MiniConfig().interface["seeds"]
     assert "rating" not in load_file(folder / "model.safetensors")  # no photo has masks enough
     (folder / "tokenizer.json").unlink()
     with pytest.raises(WeightsMissing, match=r"no tokenizer\.json"):
@@ -387,6 +388,18 @@ def test_a_fitted_path_says_what_the_earlier_one_said_of_other_features(tmp_path
     run_stage(stage, tmp_path / "refit.pt", minutes=0.1, bf16=False, progress=lambda line: None)
     assert stage.measure()["cosine"] > unlike
     assert torch.equal(model.interface.paths.photo.up.weight, earlier.interface.paths.photo.up.weight)
+
+
+def test_more_cells_give_more_proposals_of_the_same_network():
+    model = load_bundle(WEIGHTS).model
+    pixels = torch.rand(1, 3, model.config.side, model.config.side) * 255
+    with torch.inference_mode():
+        pyramid = model.pyramid(pixels)
+        counts = []
+        for cells in (36, 48):
+            model.start_from(cells)
+            counts.append(tasks.propose(model, pyramid).masks.shape[1])
+    assert counts == [40, 48] and model.config.interface["seeds"] == 48  # of 40 that are learned, 36 are replaced
 
 
 def test_what_is_rated_best_meets_masks_most_often():

@@ -17,7 +17,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benchmarks.disturbed import WORK, arguments, carry_out, expect, faults_left, in_child, state_of
+from benchmarks.disturbed import arguments, carry_out, expect, faults_left, in_child, state_of
+from benchmarks.work import WORK
 
 KINDS = ("ingest", "ingest of changes", "optimize", "repair", "backup", "prune", "migrate")
 INSIDE = "--inside"  # said to the process that may mount

@@ -27,7 +27,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from benchmarks.disturbed import draw_library
+from benchmarks.work import draw_library
 from interleave_index import Config, Index
 
 PHOTOS, FRESH = 60, 6  # photos of the library, and how many of them each round replaces

@@ -1,39 +1,26 @@
-"""Indexes of every past schema, made by the versions that wrote them, open, and keep all that they held.
-
-`tests/data/schemas` holds one index a schema: the same nine files taken in with the toy interface, then one removed
-from the disk, one added, one forgotten.
-"""
+"""Indexes of every past schema, made by the versions that wrote them, open, and keep all that they held."""
 
 from __future__ import annotations
 
 import shutil
 import sqlite3
-import tarfile
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from sqlalchemy import MetaData, delete, insert, select, text
 
 from interleave_index.errors import SchemaTooNew, StorageError
 from interleave_index.interface.toy import ToyInterface
 from interleave_index.storage import database as sqlite
-from interleave_index.storage import schema, text_writes, words
+from interleave_index.storage import schema
 from interleave_index.storage.backup import restore_backup, write_backup
-from interleave_index.storage.postgres import PostgresCatalog
 from interleave_index.storage.store import Store
 
-PAST = Path(__file__).parents[1] / "data" / "schemas"
+from ..past import PAST, fill_database, unpack
+
 ODD = "/photos/caf\udce9.png"  # a name that is not UTF-8
-
-
-def unpack(revision: str, folder: Path) -> Path:
-    """The index of a past schema in a new folder."""
-    with tarfile.open(PAST / f"{revision}.tar.xz") as tar:
-        tar.extractall(folder, filter="data")
-    return folder
 
 
 def held(store: Store) -> dict[str, Any]:
@@ -94,26 +81,7 @@ def test_a_catalog_in_postgresql_of_a_past_schema_is_brought_up_to_date(revision
     """Its tables as the migrations made them then, with the rows of the index of that schema."""
     folder = unpack(revision, tmp_path / "index")
     name = postgres.url(postgres.new_database(), tmp_path / "other")
-    catalog = PostgresCatalog(name)
-    schema.upgrade(catalog.engine, revision)
-    old, past = sqlite.connect(folder), MetaData()
-    with old.connect() as source, catalog.engine.connect() as target, target.begin():
-        past.reflect(target)
-        for table in past.sorted_tables:
-            if table.name.endswith("_words") or table.name == "alembic_version":
-                continue
-            target.execute(delete(table))
-            rows = [dict(row) for row in source.execute(select(table)).mappings()]
-            if rows:
-                target.execute(insert(table), rows)
-            if "id" in table.c and table.name != "catalog":
-                last = f"(SELECT max(id) FROM {table.name})"
-                target.execute(text(f"SELECT setval(pg_get_serial_sequence('{table.name}', 'id'), {last})"))
-        if revision >= "0004":  # words of passages are kept as each database keeps them
-            words.put_all_names(target)
-            text_writes.put_all_words(target)
-    old.dispose()
-    catalog.engine.dispose()
+    fill_database(name, revision, folder)
     with Store.open(name) as store, Store.open(folder) as here:
         assert failing(store) == [] and held(store) == held(here)
         assert named(store, "green and red") == named(here, "green and red") != []

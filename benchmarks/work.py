@@ -22,7 +22,7 @@ from PIL import Image, ImageDraw
 from sqlalchemy import make_url
 
 from interleave_index import Config, Index
-from interleave_index.errors import InterleaveError, NotInIndex
+from interleave_index.errors import InterleaveError, NotInIndex, StorageError
 from interleave_index.interface.toy import COLOURS, DIM, ToyInterface
 from interleave_index.records import Space
 from interleave_index.storage.backup import restore_backup
@@ -84,9 +84,12 @@ def empty(name: str) -> None:
     import psycopg
 
     url = make_url(name)
-    with psycopg.connect(host=str(url.query["host"]), user=url.username, dbname=url.database) as connection:
-        connection.execute("DROP SCHEMA public CASCADE")
-        connection.execute("CREATE SCHEMA public")
+    try:
+        with psycopg.connect(host=str(url.query["host"]), user=url.username, dbname=url.database) as connection:
+            connection.execute("DROP SCHEMA public CASCADE")
+            connection.execute("CREATE SCHEMA public")
+    except psycopg.OperationalError as error:  # the server was killed during this, which is no work of the program
+        raise StorageError(f"database {url.database} cannot be emptied: {error}") from error
 
 
 # --- what is done -------------------------------------------------------------------------------

@@ -77,3 +77,14 @@ def test_an_answer_from_a_damaged_file_is_found_out(monkeypatch):
     monkeypatch.setattr(damaged_files, "damage", rename)
     (found, *_) = disturbed.run(damaged_files.DamagedFile, ["catalog"], 1, 1, "refused", print)["wrong"]
     assert "answers are others" in found
+
+
+def test_a_table_whose_words_are_no_text_is_an_error_in_words(tmp_path):
+    work.draw_library(tmp_path / "photos", 0, 1, 0)
+    disturbed.expect(disturbed.in_child(work.ingest, tmp_path))
+    file = tmp_path / "index" / "catalog.sqlite"
+    data = file.read_bytes()
+    assert b"tablephotophoto" in data
+    file.write_bytes(data.replace(b"tablephotophoto", b"tablephot\xbaphoto").replace(b"CREATE TABLE photo ", b"x" * 19))
+    kind, said, _ = disturbed.in_child(damaged_files.answers, tmp_path)
+    assert kind == "refused" and "is damaged" in said

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine, select
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from ..config import shown_index
-from ..errors import IndexNotFound, StorageError
+from ..errors import IndexDamaged, IndexNotFound, StorageError
 from . import database, schema
 from .lock import WriteLock
 from .tables import CatalogRow
@@ -241,6 +241,11 @@ class Session:
             raise
         except DBAPIError as error:
             raise self._catalog.worded(error) from error
+        except UnicodeDecodeError as error:  # names of tables and words of the database in which bytes were changed
+            raise IndexDamaged(
+                f"catalog of {self._catalog.shown} is damaged (it holds text that is not UTF-8); "
+                "restore it from a copy, or ingest into a new folder"
+            ) from error
 
     def _change_of(self, connection: Connection) -> int:
         """The number of the change that a snapshot shows; asked once in `one_moment`."""

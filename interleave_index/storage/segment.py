@@ -66,6 +66,7 @@ class Segment:
         faiss = load_faiss()
         self.ids, self.index, self.recipe, self.regions = ids, index, recipe, regions
         self.rows_beside = 0
+        self._buried: tuple[Ids, NDArray[np.bool_]] | None = None
         if codes is not None:
             self.codes = codes
             return
@@ -110,14 +111,25 @@ class Segment:
         """The rows of those photos that are allowed (ascending ids; None is all) and not dead."""
         if allowed is None and not len(dead):
             return Selection(self, None)
+        gone = self._gone(dead)
         if allowed is not None and len(allowed) * SUBSET_SHARE <= len(self.photo_ids):
             places = self._places(allowed)
-            return Selection(self, np.setdiff1d(places, self._places(dead), assume_unique=True))
-        keep = np.full(len(self.photo_ids), allowed is None)
+            return Selection(self, places[~gone[places]])
+        keep = ~gone
         if allowed is not None:
+            keep[:] = False
             keep[self._places(allowed)] = True
-        keep[self._places(dead)] = False
+            keep &= ~gone
         return Selection(self, None if keep.all() else np.flatnonzero(keep))
+
+    def _gone(self, dead: Ids) -> NDArray[np.bool_]:
+        """(photos,) whether each is dead; kept for the next call, for candidates are selected several times a query."""
+        kept = self._buried
+        if kept is None or kept[0] is not dead:
+            gone = np.zeros(len(self.photo_ids), np.bool_)
+            gone[self._places(dead)] = True
+            self._buried = kept = (dead, gone)
+        return kept[1]
 
     def _places(self, photo_ids: Ids) -> Ids:
         if not len(self.photo_ids):

@@ -380,7 +380,7 @@ class Store:
             names = [name for _, name, _ in named]
             sidecars = writes.drop_sidecars(connection, photo_ids, names)
             shas = writes.forget(connection, photo_ids)
-            locations, placeless = writes.forget_locations(connection, [name for _, name, _ in named])
+            locations, placeless = writes.forget_locations(connection, names)
             exclusions.add(connection, [*kept, *named])
         return Forgotten(self._gone([*shas, *placeless]), counted + locations + sidecars)
 

@@ -18,8 +18,8 @@ import numpy as np
 from ..errors import StorageError
 from ..query.approximate import Beside, best_photos, rough_count
 from ..query.candidates import Vectors
-from ..query.leading import Leading, leading, merged
-from ..query.score import ScoringQuery, fuse, with_texts
+from ..query.leading import Leading, merged
+from ..query.library import Request
 from ..query.texts import PassageIndex
 from ..records import Floats, Partial
 from ..storage.files import Kind
@@ -109,10 +109,9 @@ class Scattered:
         block = self._store.vectors(self._space_id, photo_ids)
         return Vectors(block.image, block.regions, block.offsets)
 
-    def best(
-        self, query: ScoringQuery, allowed: Ids | None, added: Callable[[Ids], Floats], count: int, own: int | None
-    ) -> Leading:
+    def best(self, request: Request, added: Callable[[Ids], Floats]) -> Leading:
         """See `Library`."""
+        query, allowed, count, own = request.query, request.allowed, request.count, request.own
         every = self._every(allowed)
         of_texts = Added.of(every, added(every))
         found = self._gather(
@@ -120,34 +119,17 @@ class Scattered:
         )
         return merged(found, count) if found else NOTHING
 
-    def nearly_best(
-        self,
-        query: ScoringQuery,
-        allowed: Ids | None,
-        beside: Beside,
-        top_k: int,
-        most: int,
-        count: int,
-        own: int | None,
-    ) -> Leading:
+    def nearly_best(self, request: Request, beside: Beside, top_k: int, most: int) -> Leading:
         """See `Library`."""
         for _ in range(self._parts.count + TRIES):
             try:
-                return self._nearly_best(query, allowed, beside, top_k, most, count, own)
+                return self._nearly_best(request, beside, top_k, most)
             except _Again:
                 continue
         raise StorageError("parts of the cluster change faster than a query can be answered; ask again")
 
-    def _nearly_best(
-        self,
-        query: ScoringQuery,
-        allowed: Ids | None,
-        beside: Beside,
-        top_k: int,
-        most: int,
-        count: int,
-        own: int | None,
-    ) -> Leading:
+    def _nearly_best(self, request: Request, beside: Beside, top_k: int, most: int) -> Leading:
+        query, allowed = request.query, request.allowed
         states = self._states()
         if not states:
             return NOTHING
@@ -169,7 +151,7 @@ class Scattered:
         ids, cosines = best_photos(
             cast("SpaceIndexes", indexes), query, allowed, top_k, most, beside, by_rough_scores=by_rough_scores
         )
-        return leading(ids, with_texts(fuse(cosines, query), beside.added(ids)), count, own)
+        return request.leading(ids, cosines, beside.added)
 
     def gather_index(
         self, states: Mapping[int, State], allowed: Ids | None, ask: Callable[[Ids | None, int], IndexAsked]

@@ -41,12 +41,11 @@ from .context import QueryContext, prepare
 from .feedback import with_feedback
 from .ground import Depth, LoadMasks, StoredRegions, ground_photo
 from .lazy_interface import LazyInterface
-from .leading import leading
-from .library import OneMachine, OpenLibrary
+from .library import OneMachine, OpenLibrary, Request
 from .notes import answer_notes
 from .pixels import LoadPicture, PixelCache, indexed_pixels
 from .resolve import names_indexed, own_photo, resolve
-from .score import Cosines, Scores, fuse, precisely, rank, score, with_texts
+from .score import Cosines, Scores, precisely, rank, score, with_texts
 from .text_search import search_texts
 from .texts import PhotoTexts, text_notes
 from .verdicts import Verdicts, judge_library, judge_named_photo, judged_parts
@@ -421,18 +420,17 @@ def _ranked_at(
     chosen = _plan(store, space_id, context, allowed, mode, top_k)
     if not eligible:
         return _nothing(store, space_id, context, chosen.path)
-    count = top_k + RESCORED
+    request = Request(scoring, allowed, top_k + RESCORED, own)
     if known is not None:
-        ids, cosines = known
-        found = leading(ids, with_texts(fuse(cosines, scoring), texts.added(ids)[0]), count, own)
+        found = request.leading(*known, lambda ids: texts.added(ids)[0])
     elif chosen.path == "ann":
         by_texts, most_of_others = texts.nearest(allowed, chosen.count)
         if own is not None and (allowed is None or own in allowed):
             by_texts = np.union1d(by_texts, [own])
         beside = Beside(by_texts, lambda ids: texts.added(ids)[0], most_of_others)
-        found = library.nearly_best(scoring, allowed, beside, top_k, chosen.count, count, own)
+        found = library.nearly_best(request, beside, top_k, chosen.count)
     else:
-        found = library.best(scoring, allowed, lambda ids: texts.added(ids)[0], count, own)
+        found = library.best(request, lambda ids: texts.added(ids)[0])
     context.notes[:0] = library.notes
     if not found.looked_at:  # what was eligible was taken out since, or no part of a cluster answered
         return replace(_nothing(store, space_id, context, chosen.path), partial=library.partial)

@@ -7,18 +7,41 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from ..records import Floats, Partial
 from .approximate import Beside, best_photos
 from .candidates import Ids, Vectors, every_cosine, vectors_of
 from .leading import Leading, leading
-from .score import ScoringQuery, fuse, with_texts
+from .score import Cosines, ScoringQuery, fuse, with_texts
 from .texts import PassageIndex
 
 if TYPE_CHECKING:
     from ..storage.indexes import SpaceIndexes
     from ..storage.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a ranking asks of a library.
+
+    Attributes:
+        query: as the score sees it.
+        allowed: (n,) photo ids, ascending; None is all.
+        count: photos that are wanted.
+        own: the photo that the query is, as for `leading`.
+    """
+
+    query: ScoringQuery
+    allowed: Ids | None
+    count: int
+    own: int | None
+
+    def leading(self, photo_ids: Ids, cosines: Cosines, added: Callable[[Ids], Floats]) -> Leading:
+        """The best of these photos, by their cosines and by what texts add."""
+        scores = with_texts(fuse(cosines, self.query), added(photo_ids))
+        return leading(photo_ids, scores, self.count, self.own)
 
 
 class Library(Protocol):
@@ -28,28 +51,15 @@ class Library(Protocol):
     def text(self) -> PassageIndex:
         """The index of passages."""
 
-    def best(
-        self, query: ScoringQuery, allowed: Ids | None, added: Callable[[Ids], Floats], count: int, own: int | None
-    ) -> Leading:
-        """The `count` best of every allowed photo: the exact path.
+    def best(self, request: Request, added: Callable[[Ids], Floats]) -> Leading:
+        """The best of every allowed photo: the exact path.
 
         Args:
-            allowed: (n,) photo ids, ascending; None is all.
             added: gives what texts add to the scores of some photos.
-            own: as for `leading`.
         """
 
-    def nearly_best(
-        self,
-        query: ScoringQuery,
-        allowed: Ids | None,
-        beside: Beside,
-        top_k: int,
-        most: int,
-        count: int,
-        own: int | None,
-    ) -> Leading:
-        """The `count` best of those photos among which the `top_k` best are: the ann path; see `best_photos`."""
+    def nearly_best(self, request: Request, beside: Beside, top_k: int, most: int) -> Leading:
+        """The best of those photos among which the `top_k` best are: the ann path; see `best_photos`."""
 
     def vectors(self, photo_ids: Ids) -> Vectors:
         """The vectors of a few photos, in the order of their ids.
@@ -89,26 +99,15 @@ class OneMachine:
         """See `Library`."""
         return self._indexes.text
 
-    def best(
-        self, query: ScoringQuery, allowed: Ids | None, added: Callable[[Ids], Floats], count: int, own: int | None
-    ) -> Leading:
+    def best(self, request: Request, added: Callable[[Ids], Floats]) -> Leading:
         """See `Library`."""
-        ids, cosines = every_cosine(self._indexes, query, allowed)
-        return leading(ids, with_texts(fuse(cosines, query), added(ids)), count, own)
+        ids, cosines = every_cosine(self._indexes, request.query, request.allowed)
+        return request.leading(ids, cosines, added)
 
-    def nearly_best(
-        self,
-        query: ScoringQuery,
-        allowed: Ids | None,
-        beside: Beside,
-        top_k: int,
-        most: int,
-        count: int,
-        own: int | None,
-    ) -> Leading:
+    def nearly_best(self, request: Request, beside: Beside, top_k: int, most: int) -> Leading:
         """See `Library`."""
-        ids, cosines = best_photos(self._indexes, query, allowed, top_k, most, beside)
-        return leading(ids, with_texts(fuse(cosines, query), beside.added(ids)), count, own)
+        ids, cosines = best_photos(self._indexes, request.query, request.allowed, top_k, most, beside)
+        return request.leading(ids, cosines, beside.added)
 
     def vectors(self, photo_ids: Ids) -> Vectors:
         """See `Library`."""

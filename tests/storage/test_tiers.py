@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from interleave_index.errors import IndexDamaged
 from interleave_index.geometry import unit
 from interleave_index.records import Floats
+from interleave_index.regular import sha256_of
 from interleave_index.storage import builder, calibrate, files, generations, recipes, vectors
 from interleave_index.storage.backend import load_faiss
 from interleave_index.storage.files import Generation
@@ -291,7 +292,7 @@ def test_a_file_of_the_first_form_with_its_lists_inside_is_still_searched(
         file.write(np.arange(len(rows)).astype("<i8").tobytes() + b"\0" * (-8 * len(rows) % 64))
         size = file.tell() + 64
         file.write(files.FOOTER.pack(b"IIFAISS1", 0, 1, DIM, len(rows), 7, start, size, 0))
-    row = Generation(0, 1, "image", path.name, files.sha256_of(path), size, len(rows), 7, DIM, recipe)
+    row = Generation(0, 1, "image", path.name, sha256_of(path), size, len(rows), 7, DIM, recipe)
     queries = clustered(12, 2)
     assert found_by(files.open_file(tmp_path, row).index, queries) == found_by(index, queries)
 

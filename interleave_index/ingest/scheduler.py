@@ -106,16 +106,17 @@ class Run:
     _model: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "model"))
     _in_model: _Batch | None = None
     _pending: _Pending = field(default_factory=_Pending)
+    _stop: threading.Event = field(default_factory=threading.Event)
     _number: int = 0
     _lost: int = 0
 
     def all(self, jobs: Sequence[Job], stop: threading.Event) -> None:
-        """Work through the jobs; when `stop` is set, finish what is decoded, write it and return."""
+        """Work through the jobs; when `stop` is set, write the batch that the model has in hand, and return."""
         self._jobs.extend(jobs)
+        self._stop = stop
         try:
             while not stop.is_set() and self._step():
                 self.tally.tell()
-            self._encode()
             self._take_encodings()
         finally:
             self._model.shutdown()  # it may look at pixels that are given back after this
@@ -256,7 +257,7 @@ class Run:
         Waits until the batch before has come out of it.
         """
         self._take_encodings()
-        if not self._ready:
+        if not self._ready or self._stop.is_set():
             return
         ready, self._ready = self._ready, {}
         if any(sha in self._pending.photos for sha in ready):

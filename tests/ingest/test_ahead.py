@@ -18,22 +18,36 @@ def test_while_the_model_works_on_a_batch_the_next_two_are_decoded(library, monk
         data = Pictures.encoded(Pictures.drawn(number, (48, 64)), "BMP")
         (library.folder / f"{number}.bmp").write_bytes(data + bytes(number))
     pools: list[Any] = []
+    taken: list[Any] = []
     ahead: list[bool] = []
 
     def decoders(*words):
-        pools.append(made(*words))
-        return pools[-1]
+        pool = made(*words)
+        pools.append(pool)
+        given = pool.next
+
+        def counted(timeout):
+            outcome = given(timeout)
+            if outcome is not None:
+                taken.append(outcome)
+            return outcome
+
+        monkeypatch.setattr(pool, "next", counted)
+        return pool
 
     class Slow(Counting):
         """A model that is busy until the next two batches (or all that is left) are decoded."""
 
         def encode_photos(self, photos):
-            left = PHOTOS - self.photos - len(photos)
+            wanted = min(PHOTOS, self.photos + len(photos) + 2 * BATCH)
             until = time.monotonic() + 60
-            while pools[0]._answers.qsize() < min(2 * BATCH, left) and time.monotonic() < until:
+            while decoded() < wanted and time.monotonic() < until:
                 time.sleep(0.005)
-            ahead.append(min(pools[0]._answers.qsize(), 2 * BATCH) == min(2 * BATCH, left))
+            ahead.append(decoded() >= wanted)
             return super().encode_photos(photos)
+
+    def decoded():
+        return len(taken) + pools[0]._answers.qsize()
 
     made = pipeline._decoders
     monkeypatch.setattr(pipeline, "_decoders", decoders)

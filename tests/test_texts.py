@@ -419,7 +419,7 @@ def test_a_passage_that_was_refused_is_no_new_failure_until_something_changed(fo
     (folder / "b.md").write_text("another poison")
     assert [Path(failed.path).name for failed in index.ingest(folder).new_failures] == ["b.md"]
     able = open_index()  # takes both
-    assert able.ingest(folder).failed == () and [path for path in folder.glob("*.md")] != []
+    assert able.ingest(folder).failed == () and list(folder.glob("*.md"))
     (folder / "a.md").write_text("a third poison")
     assert [Path(failed.path).name for failed in index.ingest(folder).new_failures] == ["a.md"]
 

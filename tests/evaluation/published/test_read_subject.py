@@ -133,7 +133,9 @@ def test_every_command_of_read_takes_read(folder: Path, photo: Path, tmp_path: P
     sentences = [{"sent": "cat", "is_false_premise": False}, {"sent": "dog", "is_false_premise": True}]
     annotation = {"ann_id": 1, "image_id": 5, "segmentation": SQUARE, "sentences": sentences}
     image = {"id": 5, "file_name": "a.jpg", "height": SIZE[0], "width": SIZE[1]}
-    (tmp_path / "refs.json").write_text(json.dumps({"images": [image], "annotations": [annotation]}))
+    (tmp_path / "false.json").write_text(json.dumps({"images": [image], "annotations": [annotation]}))
+    there = annotation | {"sentences": sentences[:1]}
+    (tmp_path / "refs.json").write_text(json.dumps({"images": [image], "annotations": [there]}))
     (tmp_path / "val").mkdir()
     (tmp_path / "val" / "a.jpg").write_bytes(photo.read_bytes())
     shapes = [{"label": "target", "points": CORNERS.tolist()}]
@@ -147,11 +149,12 @@ def test_every_command_of_read_takes_read(folder: Path, photo: Path, tmp_path: P
         assert not end.value.code, err
         return str(out)
 
-    files = ("--refs", tmp_path / "refs.json", "--photos", photo.parent)
+    photos = ("--photos", photo.parent)
     for name in ("refcoco", "refcoco+", "refcocog"):
-        reports = json.loads(run(name, *files, "--json", "--work", tmp_path / "work"))["benchmarks"]
+        files = ("--refs", tmp_path / "refs.json", *photos, "--json", "--work", tmp_path / "work")
+        reports = json.loads(run(name, *files))["benchmarks"]
         assert [one["protocol"] for one in reports] == ["answer supplied, as published", "answer generated freely"]
-    (report,) = json.loads(run("fp-refcoco", *files, "--json"))["benchmarks"]
+    (report,) = json.loads(run("fp-refcoco", "--refs", tmp_path / "false.json", *photos, "--json"))["benchmarks"]
     assert {"See": 100.0, "FP accuracy": 100.0}.items() <= report["figures"].items()
     assert report["figures"]["Segment"] > 0
     (report,) = json.loads(run("reasonseg", tmp_path, "--answers", "free", "--json"))["benchmarks"]

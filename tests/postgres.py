@@ -16,7 +16,6 @@ from pathlib import Path
 SETTINGS = {
     "fsync": "off",  # a crash of the machine may take the data, not one of the server
     "full_page_writes": "off",
-    "synchronous_commit": "off",
     "listen_addresses": "",
     "autovacuum": "off",
     "max_connections": "60",

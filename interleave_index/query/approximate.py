@@ -41,9 +41,9 @@ FIRST_DEPTH = 64  # of exact lists
 GROWTH = 4
 LIST_DEPTH = 8  # photos of inverted lists that are asked for, in multiples of k
 LISTED = 100  # photos of inverted lists that are scored in full, in multiples of k
-ROUGH_SHARE = 0.005  # of the eligible photos are scored in full after all were scored roughly
-FEWEST_ROUGH, MOST_ROUGH = 4_000, 10_000
-IMAGES_EXACT = 12  # times as many get their exact image scores first
+ROUGH_SHARE = 0.02  # of the eligible photos are scored in full after all were scored roughly
+FEWEST_ROUGH, MOST_ROUGH = 4_000, 20_000
+IMAGES_EXACT = 8  # times as many get their exact image scores first
 BLOCK = 1 << 15  # photos whose scores are added up at a time
 
 
@@ -166,7 +166,7 @@ def best_by_rough_scores(
     """The `count` best of the allowed photos by rough scores, and these scores.
 
     All are scored by rough cosines, then the best again by the exact ones of their images. These take little longer,
-    and with them the ten best of a million photos are among the first 4,000; by rough ones alone, among 60,000.
+    and with them the ten best of a million photos are mostly among the first 4,000; by rough ones alone, among 60,000.
     """
     ids, images = image_cosines(indexes, query, allowed, rough=True)
     if len(ids) <= count:

@@ -23,6 +23,7 @@ from .rows import Ids
 MOST_ROUNDS = 3  # each asks for four times as many rows: near-equal regions of one photo crowd others out
 LIST_BY_LIST = 11  # FAISS' way through product codes that takes half as long for few queries; it finds the same
 FEW_QUERIES = 8
+IMAGE_REACH = 2  # times as many lists of images: a photo has one row there, and a missed list loses it
 SUBSET_SHARE = 16  # with at most one row in so many left, those rows are gathered and scored exactly
 
 
@@ -199,7 +200,8 @@ class Segment:
         faiss = load_faiss()
         effort = self.recipe.photo_effort(count, chosen.count / len(self))
         given = {} if chosen.bits is None else {"sel": faiss.IDSelectorBitmap(len(self), faiss.swig_ptr(chosen.bits))}
-        parameters = faiss.SearchParametersIVF(nprobe=effort.nprobe, **given)
+        reach = effort.nprobe if self.regions else IMAGE_REACH * effort.nprobe
+        parameters = faiss.SearchParametersIVF(nprobe=min(reach, self.recipe.lists), **given)
         lists = self._lists
         lists.implem = LIST_BY_LIST if len(queries) <= FEW_QUERIES else 0
         scores, places = lists.search(queries, rows, params=parameters)

@@ -25,7 +25,6 @@ from ..query.candidates import every_cosine
 from ..query.leading import Leading, leading
 from ..query.score import fuse, with_texts
 from ..records import Floats, PhotoFacts
-from ..storage.segment import Near
 from ..storage.store import Store
 from .sharing import NONE, Asked, BestAsked, Changed, Ids, IndexAsked, Moment, Reply, RoughAsked, State, digest, share
 
@@ -234,7 +233,7 @@ class Partition:
             return Changed("files")
         if asked.method == "nearest_photos":
             near = index.nearest_photos(asked.queries, asked.count, allowed)
-            return [Near(held.of_catalog(one.photo_ids), one.scores, one.all_of_them) for one in near]
+            return [one._replace(photo_ids=held.of_catalog(one.photo_ids)) for one in near]
         own_ids, scores = index.best(asked.queries, allowed)
         photo_ids = held.of_catalog(own_ids)
         order = np.argsort(photo_ids, kind="stable")

@@ -23,7 +23,7 @@ from ..query.library import Request
 from ..query.texts import PassageIndex
 from ..records import Floats, Partial
 from ..storage.files import Kind
-from ..storage.segment import Near
+from ..storage.near import Near, joined
 from ..wording import number_of
 from .sharing import (
     NONE,
@@ -241,7 +241,7 @@ class _PartIndex:
         """See `VectorIndex.nearest_photos`."""
         found = self._ask("nearest_photos", queries, allowed, count)
         most = count if self.is_exact else None
-        return [_joined(lists, most) for lists in zip(*found, strict=True)]
+        return [joined(lists, most) for lists in zip(*found, strict=True)]
 
     def best(self, queries: Floats, allowed: Ids | None = None) -> tuple[Ids, Floats]:
         """See `VectorIndex.best`."""
@@ -284,11 +284,3 @@ class _NoPassages:
     def best(self, queries: Floats, allowed: Ids | None = None) -> tuple[Ids, Floats]:
         """See `VectorIndex.best`."""
         return NONE, np.empty((0, len(queries)), np.float32)
-
-
-def _joined(lists: Sequence[Near], most: int | None) -> Near:
-    """The nearest photos of all parts; None takes all of the lists."""
-    ids = np.concatenate([near.photo_ids for near in lists])
-    scores = np.concatenate([near.scores for near in lists])
-    order = np.lexsort((ids, -scores))[:most]
-    return Near(ids[order], scores[order], len(order) == len(ids) and all(near.all_of_them for near in lists))

@@ -30,7 +30,8 @@ import numpy as np
 
 from ..records import Floats
 from ..storage.kernel import in_threads
-from ..storage.segment import Near, leading
+from ..storage.near import Near
+from ..storage.segment import leading
 from .candidates import Ids, every_cosine, image_cosines, joined_cosines, lists_of, region_cosines
 from .score import ALONE, Cosines, ScoringQuery, totals
 

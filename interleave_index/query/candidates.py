@@ -27,7 +27,7 @@ from .score import NO_EVIDENCE, Cosines, ScoringQuery
 
 if TYPE_CHECKING:
     from ..storage.indexes import SpaceIndexes
-    from ..storage.segment import Near
+    from ..storage.near import Near
 
 Ids = NDArray[np.int64]
 Mode = Literal["auto", "exact", "ann"]

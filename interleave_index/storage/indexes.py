@@ -16,9 +16,11 @@ from ..errors import ShapeError
 from ..records import Floats
 from .files import Generation, Kind
 from .fp16 import ScanBlock, top
+from .near import Near, joined
 from .recipes import FLAT
 from .rows import Ids
-from .segment import Near, Segment, Selection
+from .segment import Segment
+from .selection import Selection
 from .vectors import Halves
 
 NONE = np.empty(0, np.int64)
@@ -134,15 +136,20 @@ class VectorIndex:
     def nearest_photos(self, queries: Floats, count: int, allowed: Ids | None = None) -> list[Near]:
         """For each query the `count` photos with the nearest rows, ties by id; more of inverted lists.
 
-        See `Segment.nearest_photos`.
+        Beside inverted lists, which give many more than `count`, other segments give all that reaches as far down as
+        they do: what came lately is then found as well as the rest. See `Segment.nearest_photos`.
         """
         queries = np.ascontiguousarray(queries, np.float32)
-        found = [
-            segment.nearest_photos(queries, count, chosen)
-            for (segment, _), chosen in zip(self._segments, self._chosen(allowed), strict=True)
-        ]
-        most = count if self.is_exact else self.rows
-        return [_joined(lists, most) for lists in zip(*found, strict=True)]
+        pairs = [(segment, rows) for (segment, _), rows in zip(self._segments, self._chosen(allowed), strict=True)]
+        coarse = [pair for pair in pairs if pair[0].recipe.coarse]
+        flat = [pair for pair in pairs if not pair[0].recipe.coarse]
+        if not coarse:
+            found = [segment.nearest_photos(queries, count, rows) for segment, rows in flat]
+            return [joined(lists, count) for lists in zip(*found, strict=True)]
+        found = [segment.nearest_photos(queries, count, rows) for segment, rows in coarse]
+        down_to = np.array([max(near.least for near in lists) for lists in zip(*found, strict=True)], np.float32)
+        found += [segment.nearest_photos(queries, count, rows, down_to) for segment, rows in flat]
+        return [joined(lists) for lists in zip(*found, strict=True)]
 
     def _chosen(self, allowed: Ids | None) -> list[Selection]:
         """The allowed and living rows of each segment; what a filter chooses is kept for the next query.
@@ -173,20 +180,6 @@ def _inserted(ids: Ids, scores: Floats, more: Ids, their_scores: Floats) -> tupl
         return np.concatenate([ids, more]), np.concatenate([scores, their_scores])
     places = np.searchsorted(ids, more)
     return np.insert(ids, places, more), np.insert(scores, places, their_scores, axis=0)
-
-
-def _joined(lists: Sequence[Near], count: int) -> Near:
-    """The nearest photos of several segments, none of which is in two.
-
-    A list ends where the first of theirs does: what lies behind may have less than a photo that is on none.
-    """
-    least = max(
-        (float(near.scores[-1]) for near in lists if not near.all_of_them and len(near.scores)), default=-np.inf
-    )
-    ids = np.concatenate([near.photo_ids for near in lists])
-    scores = np.concatenate([near.scores for near in lists])
-    order = np.lexsort((ids, -scores))[: min(count, int((scores >= least).sum()))]
-    return Near(ids[order], scores[order], len(order) == len(ids) and all(near.all_of_them for near in lists))
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,47 +34,45 @@ def is_there() -> bool:
     return sys.byteorder == "little" and find_spec("numba") is not None
 
 
-def best_products(codes: NDArray[np.uint8], starts: Ids, queries: Floats, photos: Ids | None = None) -> Floats:
+def best_products(codes: NDArray[np.uint8], first: Ids, past: Ids, queries: Floats) -> Floats:
     """For every photo its best inner product with each query.
 
     Args:
         codes: (n, 2 * D) uint8, rows of little-endian fp16.
-        starts: (N + 1,) int64, first row of each photo, and the number of rows.
+        first, past: (N,) int64, where the rows of each photo begin and end.
         queries: (Q, D) float32.
-        photos: positions of the photos that are wanted, in any order; None is all.
     Returns:
-        (N, Q) float32, or a row for each wanted photo.
+        (N, Q) float32.
     """
     from .compiled import COLUMNS, best_of_photos
 
     padded = np.zeros((-(-len(queries) // COLUMNS) * COLUMNS, codes.shape[1] // 2), np.float32)
     padded[: len(queries)] = queries
-    return _over_photos(best_of_photos, codes.view("<i2"), starts, padded, len(padded), photos)[:, : len(queries)]
+    return _over_photos(best_of_photos, codes.view("<i2"), first, past, padded, len(padded))[:, : len(queries)]
 
 
-def best_of_tables(lists: NDArray[np.uint16], starts: Ids, tables: Floats, photos: Ids | None = None) -> Floats:
+def best_of_tables(lists: NDArray[np.uint16], first: Ids, past: Ids, tables: Floats) -> Floats:
     """For every photo the largest entry of each table among its rows' lines.
 
     Args:
         lists: (n,) uint16, by row the line of the tables.
-        starts, photos: as above.
+        first, past: as above.
         tables: (L, Q) float32.
     Returns:
-        (N, Q) float32, or a row for each wanted photo.
+        (N, Q) float32.
     """
     from .compiled import COLUMNS, best_of_tables
 
     queries = tables.shape[1]
     padded = np.zeros((len(tables), -(-queries // COLUMNS) * COLUMNS), np.float32)
     padded[:, :queries] = tables
-    return _over_photos(best_of_tables, lists, starts, padded, padded.shape[1], photos)[:, :queries]
+    return _over_photos(best_of_tables, lists, first, past, padded, padded.shape[1])[:, :queries]
 
 
 def _over_photos(
-    loop: Callable[..., None], rows: NDArray[Any], starts: Ids, asked: Floats, columns: int, photos: Ids | None
+    loop: Callable[..., None], rows: NDArray[Any], first: Ids, past: Ids, asked: Floats, columns: int
 ) -> Floats:
     """What a compiled loop finds for the photos, in runs that threads share where there is much to do."""
-    first, past = (starts[:-1], starts[1:]) if photos is None else (starts[photos], starts[photos + 1])
     count = len(first)
     best = np.empty((count, columns), np.float32)
     if int((past - first).sum()) < WORTH_THREADS:

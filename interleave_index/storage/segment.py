@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cached_property
-from typing import Any, NamedTuple
+from math import ceil
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,34 +18,16 @@ from ..records import REGIONS_PER_PHOTO, Floats
 from . import gpu, kernel
 from .backend import load_faiss
 from .fp16 import BLOCK_ROWS, ScanBlock, scan_codes, top, widen
+from .near import Near, first_of
 from .recipes import ROWS_A_PHOTO, Recipe, new_index
 from .rows import Ids
+from .selection import Selection
 
 MOST_ROUNDS = 3  # each asks for four times as many rows: near-equal regions of one photo crowd others out
 LIST_BY_LIST = 11  # FAISS' way through product codes that takes half as long for few queries; it finds the same
 FEW_QUERIES = 8
 IMAGE_REACH = 2  # times as many lists of images: a photo has one row there, and a missed list loses it
 SUBSET_SHARE = 16  # with at most one row in so many left, those rows are gathered and scored exactly
-
-
-class Near(NamedTuple):
-    """Photos that are nearest to a query, nearest first, by the scores of their best rows.
-
-    Attributes:
-        photo_ids, scores: (n,); scores are those of product codes where a segment has them.
-        all_of_them: there are no others.
-    """
-
-    photo_ids: Ids
-    scores: Floats
-    all_of_them: bool
-
-    @property
-    def least(self) -> float:
-        """What a photo that is not among them has at most."""
-        if self.all_of_them:
-            return -np.inf
-        return float(self.scores[-1]) if len(self.scores) else np.inf
 
 
 class Segment:
@@ -111,17 +94,17 @@ class Segment:
     def select(self, allowed: Ids | None, dead: Ids) -> Selection:
         """The rows of those photos that are allowed (ascending ids; None is all) and not dead."""
         if allowed is None and not len(dead):
-            return Selection(self, None)
+            return Selection(self, None, filtered=False)
         gone = self._gone(dead)
         if allowed is not None and len(allowed) * SUBSET_SHARE <= len(self.photo_ids):
             places = self._places(allowed)
-            return Selection(self, places[~gone[places]])
+            return Selection(self, places[~gone[places]], filtered=True)
         keep = ~gone
         if allowed is not None:
             keep[:] = False
             keep[self._places(allowed)] = True
             keep &= ~gone
-        return Selection(self, None if keep.all() else np.flatnonzero(keep))
+        return Selection(self, None if keep.all() else np.flatnonzero(keep), filtered=allowed is not None)
 
     def _gone(self, dead: Ids) -> NDArray[np.bool_]:
         """(photos,) whether each is dead; kept for the next call, for candidates are selected several times a query."""
@@ -147,7 +130,7 @@ class Segment:
         if not chosen.count:
             return top(np.empty((len(queries), 0), np.float32), np.empty(0, np.int64), k)
         few = chosen.count * SUBSET_SHARE <= len(self) or (self.recipe.coarse and chosen.count <= 4 * k)
-        if chosen.photos is not None and few:
+        if not chosen.everything and few:
             return self.exact(queries, k, chosen.rows)
         return self._through_faiss(queries, k, chosen)
 
@@ -162,44 +145,65 @@ class Segment:
             best, names = top(np.hstack([best, scores]), np.hstack([names, ids]), k)
         return top(best, names, k)
 
-    def nearest_photos(self, queries: Floats, count: int, chosen: Selection) -> list[Near]:
+    def nearest_photos(
+        self, queries: Floats, count: int, chosen: Selection, down_to: Floats | None = None
+    ) -> list[Near]:
         """For each query the `count` nearest of the chosen photos, by the best row of each.
 
         A coarse segment ranks by product codes: it gives every photo of as many rows as hold the nearest ones at its
         recall, which are more than `count`. The others are exact.
+
+        Args:
+            down_to: (Q,) of a segment without lists also every photo that has as much.
         """
-        photos = len(self.photo_ids) if chosen.photos is None else len(chosen.photos)
-        few = chosen.photos is not None and (chosen.count * SUBSET_SHARE <= len(self) or photos <= 4 * count)
-        if few or self._is_on_gpu or (not self.recipe.coarse and self._compiled):
+        photos = len(chosen.photo_ids)
+        few = not chosen.everything and (chosen.count * SUBSET_SHARE <= len(self) or photos <= 4 * count)
+        flat = not self.recipe.coarse and (self._compiled or down_to is not None)
+        if few or flat or self._is_on_gpu:
             ids, best = self.best(queries, chosen)
-            orders = [leading(column, count) for column in best.T]
-            return [Near(ids[order], best[order, q], len(ids) <= count) for q, order in enumerate(orders)]
+            counts = np.full(len(queries), count)
+            if down_to is not None:
+                counts = np.maximum(counts, (best >= down_to).sum(0))
+            orders = [leading(*asked) for asked in zip(best.T, counts.tolist(), strict=True)]
+            return [
+                first_of(ids[order], best[order, q], all_of_them=len(order) == len(ids))
+                for q, order in enumerate(orders)
+            ]
         rows = count
         if self.regions:
             rows = ROWS_A_PHOTO * count
         if self.recipe.coarse:
-            rows = self.recipe.photo_effort(count, chosen.count / len(self)).candidates
+            rows = self.recipe.photo_effort(count, chosen.share).candidates
         for _ in range(MOST_ROUNDS):
             rows = min(rows, chosen.count)
             scores, places = self._nearest_rows(queries, count, rows, chosen)
-            found = [self._grouped(*line, count, photos) for line in zip(scores, places, strict=True)]
+            held = (places >= 0) & chosen.holds(places)
+            found = [
+                self._grouped(line[there], at[there], count, photos)
+                for line, at, there in zip(scores, places, held, strict=True)
+            ]
             if rows == chosen.count or all(len(near.photo_ids) >= min(count, photos) for near in found):
                 break
             rows *= 4
         return found
 
     def _nearest_rows(self, queries: Floats, count: int, rows: int, chosen: Selection) -> tuple[Floats, Ids]:
-        """Scores and positions (Q, rows) of rows, nearest first; position -1 where no more were found.
+        """Scores and positions (Q, n) of at least so many rows, nearest first; -1 where no more were found.
 
-        They are ranked by product codes if there are any.
+        They are ranked by product codes if there are any. Without a filter lists give rows of dead photos too: to try
+        every row takes longer than to ask for as many more as there may be dead ones.
         """
         if not self.recipe.coarse:
             parameters = self.recipe.parameters(rows, len(self), 1.0, chosen.bits)
             scores, places = self.index.search(queries, rows, params=parameters)
             return scores, places
         faiss = load_faiss()
-        effort = self.recipe.photo_effort(count, chosen.count / len(self))
-        given = {} if chosen.bits is None else {"sel": faiss.IDSelectorBitmap(len(self), faiss.swig_ptr(chosen.bits))}
+        effort = self.recipe.photo_effort(count, chosen.share)
+        given = {}
+        if chosen.filtered and chosen.bits is not None:
+            given["sel"] = faiss.IDSelectorBitmap(len(self), faiss.swig_ptr(chosen.bits))
+        else:
+            rows = min(len(self), ceil(rows / max(chosen.share, 1e-6)))
         reach = effort.nprobe if self.regions else IMAGE_REACH * effort.nprobe
         parameters = faiss.SearchParametersIVF(nprobe=min(reach, self.recipe.lists), **given)
         lists = self._lists
@@ -209,13 +213,13 @@ class Segment:
 
     def _grouped(self, scores: Floats, places: Ids, count: int, photos: int) -> Near:
         """The first `count` different photos of some rows, in their order, and with lists all; `photos` is the most."""
-        ids = self.ids[places[places >= 0]]
+        ids = self.ids[places]
         if self.regions:
             ids = ids // REGIONS_PER_PHOTO
         first = np.sort(np.unique(ids, return_index=True)[1])
         if not self.recipe.coarse:
             first = first[:count]
-        return Near(ids[first], scores[first], len(first) == photos)
+        return first_of(ids[first], scores[first], all_of_them=len(first) == photos)
 
     @property
     def _lists(self) -> Any:
@@ -245,15 +249,13 @@ class Segment:
             return self.best(queries, chosen)
         of_row, centres = self._outline
         tables = np.ascontiguousarray(centres @ queries.T)
-        ids = self.photo_ids if chosen.photos is None else self.photo_ids[chosen.photos]
         if kernel.is_there():
-            return ids, kernel.best_of_tables(of_row, self.starts, tables, chosen.photos)
-        counts = np.diff(self.starts) if chosen.photos is None else np.diff(self.starts)[chosen.photos]
-        return ids, np.maximum.reduceat(tables[of_row[chosen.rows]], np.cumsum(counts) - counts)
+            return chosen.photo_ids, kernel.best_of_tables(of_row, chosen.first, chosen.past, tables)
+        counts = chosen.past - chosen.first
+        return chosen.photo_ids, np.maximum.reduceat(tables[of_row[chosen.rows]], np.cumsum(counts) - counts)
 
     def _through_faiss(self, queries: Floats, k: int, chosen: Selection) -> tuple[Floats, Ids]:
-        share = chosen.count / len(self)
-        parameters = self.recipe.parameters(k, len(self), share, chosen.bits)
+        parameters = self.recipe.parameters(k, len(self), chosen.share, chosen.bits)
         if self.recipe.coarse:
             self._lists.implem = LIST_BY_LIST if len(queries) <= FEW_QUERIES else 0
         scores, places = self.index.search(np.ascontiguousarray(queries, np.float32), k, params=parameters)
@@ -281,15 +283,12 @@ class Segment:
 
     def best(self, queries: Floats, chosen: Selection) -> tuple[Ids, Floats]:
         """Best inner product of every chosen photo with each query, exactly: photo ids (n,), scores (n, Q)."""
-        many = chosen.photos is None or len(chosen.photos) * SUBSET_SHARE > len(self.photo_ids)
+        many = len(chosen.photo_ids) * SUBSET_SHARE > len(self.photo_ids)
         everyone = self._on_gpu.best(queries) if many and self._on_gpu is not None else None
-        if everyone is not None and chosen.photos is None:
-            return self.photo_ids, everyone
         if everyone is not None:
-            return self.photo_ids[chosen.photos], everyone[chosen.photos]
+            return chosen.photo_ids, everyone if chosen.photos is None else everyone[chosen.photos]
         if self._compiled:
-            ids = self.photo_ids if chosen.photos is None else self.photo_ids[chosen.photos]
-            return ids, kernel.best_products(self.codes, self.starts, queries, chosen.photos)
+            return chosen.photo_ids, kernel.best_products(self.codes, chosen.first, chosen.past, queries)
         turned = np.ascontiguousarray(queries.T)
         names, scores = [np.empty(0, np.int64)], [np.empty((0, len(queries)), np.float32)]
         for block in self.scan(chosen):
@@ -313,43 +312,3 @@ def leading(scores: Floats, count: int) -> Ids:
         best = np.argpartition(-scores, count - 1)[:count]
         return np.asarray(best[np.argsort(-scores[best], kind="stable")])
     return np.argsort(-scores, kind="stable")
-
-
-class Selection:
-    """Photos of one segment that may be found, and their rows in the forms that searches want.
-
-    Args:
-        segment: the rows.
-        photos: positions among its `photo_ids`, ascending; None is all of them.
-    """
-
-    def __init__(self, segment: Segment, photos: Ids | None) -> None:
-        self._segment, self.photos = segment, photos
-
-    @cached_property
-    def count(self) -> int:
-        """Number of chosen rows."""
-        if self.photos is None:
-            return len(self._segment)
-        starts = self._segment.starts
-        return int((starts[self.photos + 1] - starts[self.photos]).sum())
-
-    @cached_property
-    def rows(self) -> Ids:
-        """The chosen rows, ascending."""
-        if self.photos is None:
-            return np.arange(len(self._segment))
-        starts = self._segment.starts
-        counts = starts[self.photos + 1] - starts[self.photos]
-        return np.repeat(starts[self.photos] - (np.cumsum(counts) - counts), counts) + np.arange(int(counts.sum()))
-
-    @cached_property
-    def bits(self) -> NDArray[np.uint8] | None:
-        """One bit a row, least significant first; None when every row is chosen."""
-        if self.photos is None:
-            return None
-        marked = np.zeros(len(self._segment.photo_ids), np.bool_)
-        marked[self.photos] = True
-        if self._segment.regions:
-            marked = np.repeat(marked, np.diff(self._segment.starts))
-        return np.packbits(marked, bitorder="little")

@@ -21,7 +21,8 @@ from interleave_index.storage.fp16 import photo_blocks, top, widen
 from interleave_index.storage.recipes import Probe, Recipe, new_index, recipe_for
 from interleave_index.storage.segment import Segment
 
-DIM = 32
+from .segments import DIM, both_kinds
+
 Ids = NDArray[np.int64]
 
 
@@ -34,37 +35,9 @@ def one_thread() -> Iterator[None]:
     faiss.omp_set_num_threads(before)
 
 
-def clustered(n: int, seed: int = 3) -> NDArray[np.float16]:
-    """(n, 32) unit vectors around 40 centres."""
-    rng = np.random.default_rng(seed)
-    centres = rng.normal(size=(40, DIM))
-    return unit(centres[rng.integers(0, 40, n)] + 0.7 * rng.normal(size=(n, DIM))).astype(np.float16)
-
-
-def region_ids(photos: int, seed: int = 4) -> Ids:
-    """Ids of 0 to 5 regions a photo; photo ids have gaps."""
-    rng = np.random.default_rng(seed)
-    kept = np.sort(rng.choice(np.arange(1, 2 * photos), photos, replace=False))
-    return np.concatenate([photo * 256 + np.arange(rng.integers(0, 6)) for photo in kept])
-
-
 @pytest.fixture(scope="module")
 def built() -> dict[str, tuple[Segment, NDArray[np.float32]]]:
-    """One segment of 6,000 and more region rows for every kind of recipe."""
-    ids = region_ids(2500)
-    vectors = clustered(len(ids))
-    rows = vectors.astype(np.float32)
-    coarse = Recipe(f"IVF32,PQ{DIM // 2}x4fs,Refine(SQfp16)", 32)
-    index = new_index(coarse, DIM, rows)
-    index.add(rows)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(calibration, "WORTH", np.inf)
-        calibrated = calibrate(Segment(ids, index, coarse, regions=True), rows[::2])
-    assert calibrated is not None
-    return {
-        "flat": (Segment.of(ids, vectors, regions=True), rows),
-        "inverted lists": (Segment(ids, index, calibrated, regions=True), rows),
-    }
+    return both_kinds()
 
 
 RECIPES = ("flat", "inverted lists")

@@ -5,7 +5,7 @@
 Imports numpy alone until an engine is named, so that it runs where this project is not installed. The last line of its
 output is JSON; an engine that is not installed gives {"skipped": why}.
 
-`build` fills the engine with the vectors of WORK and goes up its ladder of efforts until the share of the true ten
+`build` fills the engine with the vectors of WORK and tries its efforts in turn until the share of the true ten
 nearest reaches the wanted recall; what that took is kept in WORK. `ask` asks one query after the other at that effort.
 `many` gives all queries at once, where the engine takes them so.
 """
@@ -17,6 +17,7 @@ import importlib
 import json
 import os
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -31,11 +32,11 @@ GRAPHS = 4  # of lancedb
 Effort = list[float]
 
 
-class Engine:
+class Engine(ABC):
     """What is measured of an engine; `folder` is its own."""
 
     needs: tuple[str, ...] = ()
-    ladder: tuple[Effort, ...] = ([],)
+    efforts: tuple[Effort, ...] = ([],)
     tried = 300  # queries that an effort is tried with
 
     def __init__(self, work: Path) -> None:
@@ -43,15 +44,16 @@ class Engine:
         self.folder = work / type(self).__name__.lower()
         self.folder.mkdir(exist_ok=True)
 
-    def build(self, vectors: Any) -> None:
-        """Take (N, D) fp16 vectors in, with their positions as ids."""
+    def build(self, vectors: Any) -> None:  # noqa: B027
+        """Take (N, D) fp16 vectors in, with their positions as ids; an engine that keeps no files does so in `open`."""
 
+    @abstractmethod
     def open(self) -> None:
         """Make ready to be asked."""
 
+    @abstractmethod
     def search(self, query: Any, effort: Effort) -> Any:
         """Ids of the ten nearest to one (D,) float32 query by inner product, nearest first."""
-        raise NotImplementedError
 
     def search_many(self, queries: Any, effort: Effort) -> Any:
         """Ids (Q, 10) of many queries given at once; None where the engine takes one at a time."""
@@ -65,7 +67,7 @@ class Engine:
         """Other processes whose work is this engine's."""
         return []
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027
         """End what was started."""
 
 
@@ -191,7 +193,7 @@ class Lancedb(Engine):
 
     needs = ("lancedb", "pyarrow")
     kind = "IVF_PQ"
-    ladder = tuple([float(probes), float(refine)] for probes in (8, 16, 32, 64, 128, 256) for refine in (10, 20))
+    efforts = tuple([float(probes), float(refine)] for probes in (8, 16, 32, 64, 128, 256) for refine in (10, 20))
 
     def build(self, vectors: Any) -> None:
         import lancedb
@@ -231,7 +233,7 @@ class LancedbGraph(Lancedb):
     """lancedb with a graph over scalar codes in each of a few inverted lists."""
 
     kind = "IVF_HNSW_SQ"
-    ladder = tuple([float(ef), 4.0] for ef in (40, 80, 160, 320, 640))
+    efforts = tuple([float(ef), 4.0] for ef in (40, 80, 160, 320, 640))
 
     @staticmethod
     def sizes(rows: int, dim: int) -> dict[str, int]:
@@ -249,7 +251,7 @@ class Usearch(Engine):
     """usearch: one graph over fp16 vectors."""
 
     needs = ("usearch",)
-    ladder = tuple([float(width)] for width in (32, 64, 128, 256, 512, 1024))
+    efforts = tuple([float(width)] for width in (32, 64, 128, 256, 512, 1024))
 
     def build(self, vectors: Any) -> None:
         from usearch.index import Index
@@ -301,7 +303,7 @@ class Pgvector(Engine):
     """pgvector with inverted lists, in the PostgreSQL that PyPI's pgserver brings along."""
 
     needs = ("pgserver", "psycopg", "pgvector")
-    ladder = tuple([float(probes)] for probes in (4, 8, 16, 32, 64, 128, 256))
+    efforts = tuple([float(probes)] for probes in (4, 8, 16, 32, 64, 128, 256))
     index = "CREATE INDEX ON rows USING ivfflat (vector vector_ip_ops) WITH (lists = 1000)"
 
     backend = 0
@@ -401,7 +403,7 @@ def built(engine: Engine, work: Path) -> dict[str, Any]:
     queries, truth = np.load(work / "queries.npy"), engine.truth(np.load(work / "truth.npy"))
     some = np.linspace(0, len(queries) - 1, min(engine.tried, len(queries))).astype(int)
     tried: list[list[Any]] = []
-    for effort in engine.ladder:
+    for effort in engine.efforts:
         began = spent(engine.processes())
         share = recall(answers(engine, queries[some], effort), truth[some])
         tried.append([share < WANTED, spent(engine.processes()) - began, round(share, 4), effort])

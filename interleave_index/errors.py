@@ -24,11 +24,30 @@ Every message says what failed, what was got, what was expected and what to do.
 The command line ends with status 1 on any of these, without a traceback.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 LONGEST_QUERY = 200  # characters of a query in a message
 
 
 class InterleaveError(Exception):
-    """Base of every error that this package raises on purpose."""
+    """Base of every error that this package raises on purpose.
+
+    Attributes:
+        query_number: of the query that failed, where several were asked together: its place among them from 0.
+    """
+
+    query_number: int | None = None
+
+
+@contextmanager
+def errors_of_query(number: int) -> Iterator[None]:
+    """Errors of the block say that they are of this one of several queries, counted from 0."""
+    try:
+        yield
+    except InterleaveError as error:
+        error.query_number = number
+        raise
 
 
 class ConfigError(InterleaveError):

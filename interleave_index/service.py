@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from .building import build_interface, build_reranker, check_reranker, expand_set
 from .config import Config, activate_config, keep_config, kept_config
-from .errors import ConfigError, ImageUnreadable, InputError, NotInIndex, StorageError
+from .errors import ConfigError, ImageUnreadable, InputError, NotInIndex, StorageError, errors_of_query
 from .grammar import Query
 from .paths import user_path
 from .records import RGB, Answer, FailedFile, Filters, Hit, IngestReport, Location, Photo, Region
@@ -343,7 +343,7 @@ class Index:
             Hits, best first, ties by photo id; empty when nothing is indexed or the filters leave nothing.
         Raises:
             QueryError, EmptyQuery, ImageUnreadable, ImageTooLarge: the query, or a picture in it.
-            NotInIndex: it names a photo or region that is not there.
+            NotInIndex: it names a photo or region that is not there, or `like` or `unlike` does.
             SpaceMismatch: the active space was made by another model than the settings name.
             ConfigError, WeightsMissing, ModelError: photos are to be reranked, and the reranker cannot be had.
         """
@@ -353,6 +353,8 @@ class Index:
         from .query.stacks import stacked
 
         asked, settings = _parsed(query), self._config.query
+        for photo_id in (*like, *unlike):
+            self._store.photo(int(photo_id))
         second_stage = None if target == "texts" else self._second_stage(rerank, progress)
 
         def ask(count: int, skip: int) -> Answer:
@@ -406,16 +408,21 @@ class Index:
         Returns:
             For each query what `search` answers without `stacks` and without a reranker.
         Raises:
-            what `search` raises, for the first query that fails; nothing is answered then.
+            what `search` raises, for the first query that fails, as the error's `query_number` says; nothing is
+            answered then.
         """
         from .query.engine import search_many
 
+        parsed = []
+        for number, query in enumerate(queries):
+            with errors_of_query(number):
+                parsed.append(_parsed(query))
         if self._library is not None:  # parts of a cluster are asked one query at a time
-            return [self.search(query, top_k, filters=filters, ground=ground, mode=mode, rerank=0) for query in queries]
+            return self._search_each(parsed, top_k, filters=filters, ground=ground, mode=mode, rerank=0)
         return search_many(
             self._store,
             lambda: self.interface,
-            [_parsed(query) for query in queries],
+            parsed,
             top_k=self._config.query.top_k if top_k is None else top_k,
             filters=filters,
             load_picture=self.load_picture,
@@ -424,6 +431,13 @@ class Index:
             settings=self._config.query,
             cache=self._cache,
         )
+
+    def _search_each(self, queries: Sequence[Query], top_k: int | None, **options: Any) -> list[Answer]:
+        answers: list[Answer] = []
+        for number, query in enumerate(queries):
+            with errors_of_query(number):
+                answers.append(self.search(query, top_k, **options))
+        return answers
 
     def verify_recall(self, promise: float = 0.99, queries: int = 100) -> list[Check]:
         """Measure how many of the ten best photos searches find, against scoring every photo; runs no model.

@@ -137,7 +137,10 @@ def test_the_commands_list_and_fold(run, index, folder, tmp_path):
     ]
     assert run("duplicates", "--kind", "near", *place)[1].count("  keep") == 1
     assert run("duplicates", "--json", "-0", *place)[0] == 2
-    folded = json.loads(run("search", "red", "--json", *place)[1])["hits"]
+    folded = json.loads(run("search", "red", "--stacks", "--json", *place)[1])["hits"]
     assert sorted(hit["stack"]["count"] for hit in folded) == [1, 1, 1, 1, 1, 2]
     assert "+1 that look the same" in run("search", "red", *place)[1]
-    assert len(json.loads(run("search", "red", "--no-stacks", "--json", *place)[1])["hits"]) == 7
+    assert "+1" not in run("search", "red", "--no-stacks", *place)[1]
+    assert len(json.loads(run("search", "red", "--json", *place)[1])["hits"]) == 7  # programs get all of them
+    assert len(run("search", "red", "--paths", *place)[1].splitlines()) == 7
+    assert len(run("search", "red", "--paths", "--stacks", *place)[1].splitlines()) == 6

@@ -128,23 +128,15 @@ def search(
     as_json: JsonOption = False,
 ) -> None:
     """Rank photos, or texts, for a query of words and pictures. Shows what each bracketed part found."""
+    form = AnswerForm(as_json, paths, null, copies, show_files, html)
     if query and queries:
         raise typer.BadParameter("a query and --queries FILE were given, expected one of them", param_hint="QUERY")
     if not query and not queries:
         raise typer.BadParameter("expected a query, or --queries FILE", param_hint="QUERY")
     filters = filters_of(after, before, camera, near, folder, include_missing)
-    if as_json and (paths or null):
-        raise typer.BadParameter("--json and --paths are two forms of one answer, expected one of them")
-    if target is Target.texts and (heatmap or copies):
-        raise typer.BadParameter("--heatmap and --copies are about photos, expected --target photos or both")
-    if target is Target.texts and rerank:
-        raise typer.BadParameter("--rerank is about photos, expected --target photos or both")
-    if target is Target.photos and text is not None:
-        raise typer.BadParameter("--text is about passages, expected --target texts or both")
-    text_kinds = () if text is None else text_kinds_of(text)
-    if text is not None and not text_kinds:
-        raise typer.BadParameter("--text names no kind, expected kinds of texts, or all")
-    several = None if queries is None else many.read_queries(queries)
+    _refuse_contradictions(form, target, text=text, heatmap=heatmap, rerank=rerank)
+    text_kinds = _kinds_of_passages(text)
+    file = None if queries is None else many.QueryFile.read(queries)
     asked = Query.parse(" ".join(query)) if query else None
     viewer = system_viewer() if show_files else []
     place, effective = settings(
@@ -159,7 +151,8 @@ def search(
     )
     if ground is Depth.exact:
         check_grounders(effective)
-    if asked is None:
+    options: dict[str, Any] = {"top_k": top_k, "ground": depth_of(ground), "mode": mode.value}
+    if file is not None:
         many.refuse_others(
             {
                 "--target": target is not Target.photos,
@@ -176,41 +169,90 @@ def search(
                 "--open": show_files,
             }
         )
-        shared = {"top_k": top_k, "ground": depth_of(ground), "mode": mode.value, "filters": filters}
-        many.answer_all(place, effective, several or [], shared, as_json=as_json)
-        return
-    options: dict[str, Any] = {
-        "top_k": top_k,
-        "ground": depth_of(ground),
-        "mode": mode.value,
-        "target": target.value,
-        "text_kinds": text_kinds,
-        "exclude_self": exclude_self,
-        "stacks": stacks is not False,
-        "rerank": rerank,
-    }
-    answer = None
-    if not (no_server or html or heatmap or like or unlike):  # outputs want pixels, and the model
-        answer = served.search(place, effective, asked, filters, options)
-    if answer is None:
-        with Index.open(place, config=effective) as found:
-            outputs = Outputs(html, heatmap, overwrite, protected=found.owns)
-            reranks = bool(effective.query.rerank if rerank is None else rerank)
-            with _rerank_progress(shown=reranks) as progress:
-                answer = found.search(
-                    asked, filters=filters, **options, like=like or (), unlike=unlike or (), progress=progress
-                )
-            outputs.write(answer, asked, lambda: found.interface, found.pixels, found.load_picture)
-    all_paths = _all_paths(place, effective, answer) if copies else None
+        many.answer_all(place, effective, file, {**options, "filters": filters}, as_json=as_json)
+    if asked is not None:
+        options |= {
+            "target": target.value,
+            "text_kinds": text_kinds,
+            "exclude_self": exclude_self,
+            "stacks": not form.is_data if stacks is None else stacks,
+            "rerank": rerank,
+        }
+        outputs = OutputOptions(html, heatmap, overwrite)
+        answer = None
+        if not (no_server or html or heatmap or like or unlike):  # outputs want pixels, and the model
+            answer = served.search(place, effective, asked, filters, options)
+        if answer is None:
+            options |= {"filters": filters, "like": like or (), "unlike": unlike or ()}
+            answer = _search_here(place, effective, asked, options, outputs)
+        _show_answer(answer, form, place, effective)
+        if show_files:
+            open_files(viewer, [Path(user_path(html))] if html else _files_to_show(answer))
+
+
+class AnswerForm(NamedTuple):
+    """How an answer is printed, as the options say."""
+
+    as_json: bool
+    paths: bool
+    null: bool
+    copies: bool
+    show_files: bool
+    page: Path | None
+
+    @property
+    def is_data(self) -> bool:
+        """Whether programs are to read it, so that nothing of it is folded unless they ask."""
+        return self.as_json or self.paths or self.null
+
+
+def _refuse_contradictions(
+    form: AnswerForm, target: Target, *, text: str | None, heatmap: Path | None, rerank: int | None
+) -> None:
+    """A usage error where one option leaves nothing to another."""
+    if form.as_json and (form.paths or form.null):
+        raise typer.BadParameter("--json and --paths are two forms of one answer, expected one of them")
+    if target is Target.texts and (heatmap or form.copies):
+        raise typer.BadParameter("--heatmap and --copies are about photos, expected --target photos or both")
+    if target is Target.texts and rerank:
+        raise typer.BadParameter("--rerank is about photos, expected --target photos or both")
+    if target is Target.photos and text is not None:
+        raise typer.BadParameter("--text is about passages, expected --target texts or both")
+
+
+def _kinds_of_passages(text: str | None) -> tuple[str, ...]:
+    """The kinds of texts that --text names; none of them stands for all."""
+    if text is None:
+        return ()
+    kinds = text_kinds_of(text)
+    if not kinds:
+        raise typer.BadParameter("--text names no kind, expected kinds of texts, or all")
+    return kinds
+
+
+def _search_here(
+    place: Path | str, config: Config, query: Query, options: dict[str, Any], outputs: OutputOptions
+) -> Answer:
+    """Search in this process, and write what is to be written of the answer."""
+    with Index.open(place, config=config) as found:
+        checked = Outputs(*outputs, protected=found.owns)
+        rerank = options["rerank"]
+        with _rerank_progress(shown=bool(config.query.rerank if rerank is None else rerank)) as progress:
+            answer = found.search(query, **options, progress=progress)
+        checked.write(answer, query, lambda: found.interface, found.pixels, found.load_picture)
+    return answer
+
+
+def _show_answer(answer: Answer, form: AnswerForm, place: Path | str, config: Config) -> None:
+    """Print an answer in the form that was asked for, its notes on stderr."""
+    all_paths = _all_paths(place, config, answer) if form.copies else None
     show.emit_notes(answer.notes)
-    if as_json:
+    if form.as_json:
         show.emit_json(_as_json(answer, all_paths))
-    elif paths or null:
-        show.emit_paths(answer, b"\0" if null else b"\n", all_paths)
+    elif form.is_data:
+        show.emit_paths(answer, b"\0" if form.null else b"\n", all_paths)
     else:
         show.emit_answer(answer, all_paths)
-    if show_files:
-        open_files(viewer, [Path(user_path(html))] if html else _files_to_show(answer))
 
 
 @contextmanager
@@ -355,7 +397,7 @@ class OutputOptions(NamedTuple):
     page: Path | None
     heatmap: Path | None
     overwrite: bool
-    masks: Path | None
+    masks: Path | None = None
 
 
 class Outputs:

@@ -107,7 +107,10 @@ UnlikeOption = Annotated[
 ]
 StacksOption = Annotated[
     bool | None,
-    typer.Option("--stacks/--no-stacks", help="Fold photos that look the same into the best of them, the default."),
+    typer.Option(
+        "--stacks/--no-stacks",
+        help="Fold photos that look the same into the best of them; the default, but for --json and --paths.",
+    ),
 ]
 TargetOption = Annotated[
     Target, typer.Option("--target", "-t", help="Rank photos, the passages of texts beside them, or both.")

@@ -37,8 +37,8 @@ def library_name(catalog: str) -> str:
 def with_folder(catalog: str, folder: Path) -> str:
     """The same catalog for a process with another folder; of one in a folder the catalog itself.
 
-    >>> with_folder("postgresql+psycopg://ann@db/photos?folder=/srv/a&sslmode=require", Path("/tmp/b c"))
-    'postgresql+psycopg://ann@db/photos?folder=/tmp/b%20c&sslmode=require'
+    >>> with_folder("postgresql+psycopg://ann@db/photos?folder=/srv/a&sslmode=require", Path("/srv/b c"))
+    'postgresql+psycopg://ann@db/photos?folder=/srv/b%20c&sslmode=require'
     """
     if not is_shared(catalog):
         return catalog

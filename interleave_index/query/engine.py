@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 
 from ..config import QuerySettings
-from ..errors import InputError, NotInIndex
+from ..errors import InputError, NotInIndex, errors_of_query
 from ..grammar import Query
 from ..interface.protocol import Interface
 from ..records import (
@@ -297,7 +297,8 @@ def search_many(
     Returns:
         An answer each, in order.
     Raises:
-        InputError: `ground` is `exact`; what `search` raises, for the first query that fails.
+        InputError: `ground` is `exact`; what `search` raises, for the first query that fails, as its `query_number`
+            says.
     """
     _check_span(ground, top_k, 0)
     if ground == "exact":
@@ -305,20 +306,22 @@ def search_many(
     active = store.active_space()
     options: dict[str, Any] = {"top_k": top_k, "filters": filters, "load_picture": load_picture, "mode": mode}
     options |= {"ground": ground, "settings": settings, "cache": cache}
+    answers: list[Answer] = []
     if active is None:
-        return [search(store, interface_factory, query, **options) for query in queries]
+        for query in queries:
+            with errors_of_query(len(answers)):
+                answers.append(search(store, interface_factory, query, **options))
+        return answers
     space_id, space = active
     cache = _CACHE if cache is None else cache
     chosen = (filters or Filters(), mode, (0, top_k), ())
-    answers: list[Answer] = []
     for start in range(0, len(queries), TOGETHER):
-        some = queries[start : start + TOGETHER]
-        # each has its own, for a query that needs no model is judged as if there were none
-        interfaces = [LazyInterface(interface_factory, space, lambda: _filled_spaces(store)) for _ in some]
-        contexts = [
-            prepare(query, store, space_id, interface, load_picture, cache, settings)
-            for query, interface in zip(some, interfaces, strict=True)
-        ]
+        contexts = []
+        for number in range(start, min(start + TOGETHER, len(queries))):
+            # each has its own, for a query that needs no model is judged as if there were none
+            interface = LazyInterface(interface_factory, space, lambda: _filled_spaces(store))
+            with errors_of_query(number):
+                contexts.append(prepare(queries[number], store, space_id, interface, load_picture, cache, settings))
         indexes = store.indexes(space_id)
         allowed = store.eligible(space_id, chosen[0])
         shared = [
@@ -329,10 +332,11 @@ def search_many(
         known = every_cosine_of_many(indexes, [context.scoring for context in shared], allowed)
         by_context = dict(zip(map(id, shared), known, strict=True))
         for context in contexts:
-            ranked = _ranked(store, space_id, context, *chosen, known=by_context.get(id(context)))
-            with store.one_moment():
-                hits = _hits(store, space_id, context, ranked, ground, load_picture, cache, 0)
-            answers.append(_answer(store, context, ranked, hits))
+            with errors_of_query(len(answers)):
+                ranked = _ranked(store, space_id, context, *chosen, known=by_context.get(id(context)))
+                with store.one_moment():
+                    hits = _hits(store, space_id, context, ranked, ground, load_picture, cache, 0)
+                answers.append(_answer(store, context, ranked, hits))
     return answers
 
 

@@ -445,7 +445,10 @@ class Store:
         """One photo by id; NotInIndex when there is none."""
         found = self.photos([photo_id])
         if photo_id not in found:
-            raise NotInIndex(f"photo {photo_id} is not in the catalog")
+            raise NotInIndex(
+                f"photo {photo_id} is not in the catalog, expected the id of a photo of this index; "
+                "`interleave-index search --json` prints the ids of hits"
+            )
         return found[photo_id]
 
     def photos(self, photo_ids: Sequence[int]) -> dict[int, Photo]:

@@ -83,7 +83,9 @@ def test_feedback_leaves_wrong_photos_out(run, folder):
     wrong = hits[0]["photo_id"]
     moved = json.loads(run("search", "red", "--unlike", str(wrong), "--json", "--index", folder)[1])["hits"]
     assert wrong not in [hit["photo_id"] for hit in moved]
-    assert run("search", "red", "--like", "999", "--index", folder)[0] == 1
+    for option in ("--like", "--unlike"):
+        status, _, err = run("search", "red", option, "999", "--index", folder)
+        assert status == 1 and "photo 999 is not in the catalog, expected the id of a photo of this index; `" in err
 
 
 def test_files_are_left_out_of_an_ingest(run, drawn_photos, tmp_path):

@@ -55,6 +55,9 @@ def test_filters_count_for_all_and_mistakes_are_those_of_one_query(library):
     assert many(library, []) == []
     with pytest.raises(EmptyQuery):
         many(library, ["-[red]"])
+    with pytest.raises(EmptyQuery) as failed:
+        many(library, ["[red]"] * 17 + ["-[red]"])
+    assert failed.value.query_number == 17
     with pytest.raises(InputError, match="'exact'"):
         many(library, QUERIES[:1], ground="exact")
     with pytest.raises(InputError, match="top_k is -1"):

@@ -16,6 +16,7 @@
     │   ├── SchemaTooNew           written by a newer version
     │   ├── NotInIndex             a photo or region id that the catalog does not hold
     │   └── IndexDamaged           checks of `verify` that must not fail
+    │       └── EncodingDamaged    what is stored of some photos is not what was written
     └── ModelError                 models and back ends
         ├── WeightsMissing         a weight file that is not there
         └── BackendMissing         an optional package that is not installed
@@ -24,10 +25,11 @@ Every message says what failed, what was got, what was expected and what to do.
 The command line ends with status 1 on any of these, without a traceback.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 LONGEST_QUERY = 200  # characters of a query in a message
+NAMED_PHOTOS = 10  # of those in a message
 
 
 class InterleaveError(Exception):
@@ -125,6 +127,24 @@ class NotInIndex(StorageError):
 
 class IndexDamaged(StorageError):
     """The catalog itself fails a check and cannot be trusted."""
+
+
+class EncodingDamaged(IndexDamaged):
+    """What is stored of some photos is not what was written; all others can be searched.
+
+    Attributes:
+        photo_ids: of these photos, ascending.
+    """
+
+    def __init__(self, photo_ids: Iterable[int], part: str = "vectors") -> None:
+        self.photo_ids = tuple(sorted(set(photo_ids)))
+        named = ", ".join(map(str, self.photo_ids[:NAMED_PHOTOS])) + (
+            ", …" if len(self.photo_ids) > NAMED_PHOTOS else ""
+        )
+        super().__init__(
+            f"stored {part} of photo {named} are not those that were written: their checksum is another; "
+            "`interleave-index repair --apply` has them encoded again"
+        )
 
 
 class ModelError(InterleaveError):

@@ -710,7 +710,12 @@ class Index:
         """
         plan = self._store.repair_plan() if plan is None else plan
         self._store.repair_files(plan)
-        return self.ingest(plan.again, progress=progress, stop=stop) if plan.again else None
+        if plan.again:
+            return self.ingest(plan.again, progress=progress, stop=stop)
+        active = self._store.active_space()
+        if active is not None and active[0] in plan.calibrations:
+            self._store.save_calibration(active[0], self.interface.calibration.to_bytes())
+        return None
 
     # --- inside --------------------------------------------------------------------------------
 

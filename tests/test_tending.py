@@ -19,6 +19,9 @@ from interleave_index import Config, Index
 from interleave_index.errors import IndexDamaged, InputError, NotInIndex, StorageError
 from interleave_index.interface.toy import ToyInterface
 from interleave_index.storage.backup import read_manifest, restore_backup
+from interleave_index.storage.tables import CalibrationRow, EncodingRow, RegionMaskRow
+
+from .damage import turn_over
 
 
 def answers(index: Index) -> list[tuple[int, float]]:
@@ -184,7 +187,7 @@ def test_thumbnails_are_made_again_and_those_of_no_photo_go(toy_index):
 
 
 def test_photos_without_vectors_are_taken_in_again(toy_index, database):
-    for name in ("checksum", "region_mask", "encoding"):
+    for name in ("part_checksum", "checksum", "region_mask", "encoding"):
         database.run(toy_index.name, f"DELETE FROM {name} WHERE photo_id = 3")
     database.run(toy_index.name, "INSERT INTO removal VALUES (1, (SELECT seq + 1 FROM space), 3)")
     database.run(toy_index.name, "UPDATE space SET seq = seq + 1")
@@ -193,6 +196,26 @@ def test_photos_without_vectors_are_taken_in_again(toy_index, database):
     assert [Path(path).stem for path in plan.unencoded] == [Path(toy_index.photo(3).path).stem]
     toy_index.repair(plan)
     assert not toy_index.repair_plan() and all(check.ok for check in toy_index.verify())
+
+
+@pytest.mark.parametrize("column", ["image", "boxes", "masks"])
+def test_what_is_stored_of_a_photo_and_changed_is_encoded_again(toy_index, column):
+    before, held = answers(toy_index), toy_index.regions(3)
+    model = RegionMaskRow if column == "masks" else EncodingRow
+    turn_over(toy_index._store, model, column, at=9, photo_id=3, space_id=1)
+    plan = toy_index.repair_plan()
+    assert plan.damaged_photos == (3,) and plan.damaged == (toy_index.photo(3).path,) == plan.again
+    report = toy_index.repair(plan)
+    assert report is not None and report.present == 1
+    assert not toy_index.repair_plan() and all(check.ok for check in toy_index.verify())
+    assert answers(toy_index) == before and toy_index.regions(3) == held
+
+
+def test_a_calibration_that_changed_is_kept_anew_though_no_file_is_read(toy_index):
+    before = toy_index._store.load_calibration(1)
+    turn_over(toy_index._store, CalibrationRow, "data", at=99, space_id=1)
+    assert toy_index.repair_plan().calibrations == (1,) and toy_index.repair() is None
+    assert toy_index._store.load_calibration(1) == before is not None and not toy_index.repair_plan()
 
 
 def test_failed_files_are_tried_again(toy_index, tmp_path, drawn_photos):

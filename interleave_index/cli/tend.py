@@ -83,6 +83,10 @@ def _plan_as_json(plan: RepairPlan) -> dict[str, object]:
         "damaged_thumbnails": [str(path) for path in plan.damaged_thumbnails],
         "orphans": [str(path) for path in plan.orphans],
         "texts": list(plan.texts),
+        "damaged": list(plan.damaged),
+        "damaged_passages": sum(len(ids) for _, ids in plan.damaged_passages),
+        "calibrations": list(plan.calibrations),
+        "beyond": list(plan.beyond),
     }
 
 
@@ -90,7 +94,19 @@ def _lines(plan: RepairPlan) -> Iterator[str]:
     """A plan in words, a line each kind of thing to do, with the first files of each."""
     for space_id, kinds in plan.rebuild:
         yield f"vectors of space {space_id}: files to make anew: {', '.join(kinds)}"
+    for space_id in plan.calibrations:
+        yield f"calibration of space {space_id}: damaged, to be kept anew"
+    passages = sum(len(ids) for _, ids in plan.damaged_passages)
+    if passages:
+        yield f"{number_of(passages, 'passage')} with damaged vectors, to be encoded again"
+    if plan.beyond:
+        named = ", ".join(map(str, plan.beyond[:SHOWN])) + (", …" if len(plan.beyond) > SHOWN else "")
+        yield (
+            f"{number_of(len(plan.beyond), 'photo')} with damaged vectors or masks that cannot be mended now, since no "
+            f"file is here or another space is active: photo {named}"
+        )
     for files, what in (
+        (plan.damaged, "with damaged vectors or masks, to be encoded again"),
         (plan.unencoded, "without vectors, to be taken in again"),
         (plan.failed, "that failed, to be tried again"),
         (plan.texts, "with passages without vectors, to be encoded"),

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import BackendMissing, IndexBusy, NotInIndex
+from ..errors import BackendMissing, EncodingDamaged, IndexBusy, NotInIndex
 from ..query.approximate import best_by_rough_scores
 from ..query.candidates import every_cosine
 from ..query.leading import Leading, leading
@@ -119,8 +119,9 @@ class Partition:
         if not self._writing.acquire(timeout=patience):
             return
         try:
-            for _ in range(8):  # photos that are taken out while they are fetched make the list another one
-                with suppress(NotInIndex):
+            # photos that are taken out while they are fetched make the list another one; so do damaged ones
+            for _ in range(8):
+                with suppress(NotInIndex, EncodingDamaged):
                     self._held[space_id] = self._up_to_date(space_id)
                     return
         finally:

@@ -15,7 +15,15 @@ from typing import TypeAlias
 
 import numpy as np
 
-from ..errors import BackendMissing, InputError, InterleaveError, ModelError, TextUnreadable, WeightsMissing
+from ..errors import (
+    BackendMissing,
+    EncodingDamaged,
+    InputError,
+    InterleaveError,
+    ModelError,
+    TextUnreadable,
+    WeightsMissing,
+)
 from ..geometry import unit
 from ..interface.protocol import Interface
 from ..marks import HEAD_BYTES, is_marked_page
@@ -195,7 +203,7 @@ class TextStage:
 
     def _vectors(self, passages: Sequence[PendingPassage]) -> list[PassageVectors]:
         """Vectors of these passages; one that the model refuses is noted and left out."""
-        pictures = self._pictures(passages)
+        pictures, passages = self._pictures(passages)
         wholes = self._encodings([passage_query(passage, pictures) for passage in passages])
         new = {phrase for passage in passages for phrase in passage.phrase_texts if phrase not in self._phrases}
         if len(self._phrases) + len(new) > PHRASES_KEPT:
@@ -249,24 +257,43 @@ class TextStage:
         except Exception as error:
             return error
 
-    def _pictures(self, passages: Iterable[PendingPassage]) -> dict[int, ResolvedPart]:
-        """The pictures among the words of some passages, by photo id, with small pixels and their stored vectors."""
+    def _pictures(self, passages: Sequence[PendingPassage]) -> tuple[dict[int, ResolvedPart], Sequence[PendingPassage]]:
+        """The pictures among the words of some passages, by photo id, with small pixels and their stored vectors.
+
+        Passages that show a photo whose stored vectors are damaged are left out, and wait until it is encoded again.
+        """
         if not self.interface.capabilities.reads_pictures_in_text:
-            return {}
+            return {}, passages
+        passages = self._without_damaged(passages)
         wanted = sorted({photo_id for passage in passages for photo_id in passage.photo_ids if photo_id is not None})
         encoded = self.store.encoded(self.space_id)
         wanted = [photo_id for photo_id in wanted if photo_id in encoded]
         if not wanted:
-            return {}
-        vectors = self.store.vectors(self.space_id, wanted).image
+            return {}, passages
+        try:
+            vectors = self.store.vectors(self.space_id, wanted).image
+        except EncodingDamaged:  # the store knows of them from now on
+            return self._pictures(passages)
         photos = self.store.photos(wanted)
-        return {
+        pictures = {
             photo_id: ResolvedPart(
                 "entity", "picture", f"[photo:{photo_id}]", self._pixels(photos[photo_id].sha256), vector=unit(vector)
             )
             for photo_id, vector in zip(wanted, vectors, strict=True)
             if photo_id in photos
         }
+        return pictures, passages
+
+    def _without_damaged(self, passages: Sequence[PendingPassage]) -> Sequence[PendingPassage]:
+        """Those that show no photo whose stored vectors are known to be damaged; others are noted."""
+        damaged, kept = self.store.damaged(self.space_id), []
+        for passage in passages:
+            shown = damaged.intersection(filter(None, passage.photo_ids))
+            if shown:
+                self._refused[passage.id] = f"{EncodingDamaged.__name__}: {EncodingDamaged(shown)}"
+            else:
+                kept.append(passage)
+        return kept
 
     def _pixels(self, sha256: str) -> RGB | None:
         """The thumbnail: larger than what the models look at in a picture between words."""

@@ -38,6 +38,7 @@ from .approximate import Beside
 from .blocks import block_of, take
 from .candidates import Ids, Mode, Path, Plan, every_cosine_of_many, plan
 from .context import QueryContext, prepare
+from .damaged import FilesDisagree, asked_again, compare, left_out_note, masks_or_none
 from .feedback import with_feedback
 from .ground import Depth, LoadMasks, StoredRegions, ground_photo
 from .lazy_interface import LazyInterface
@@ -63,6 +64,7 @@ _CACHE = PixelCache()
 _DEFAULTS = QuerySettings()
 
 
+@asked_again
 def search(
     store: Store,
     interface_factory: Callable[[], Interface],
@@ -115,6 +117,8 @@ def search(
         NotInIndex: the query names a photo or region that is not there.
         SpaceMismatch: the interface is not that of the active space.
         ImageUnreadable, ImageTooLarge, ShapeError, InputError: a picture of the query, or one of the arguments.
+        EncodingDamaged: stored vectors of a photo that the query names are not those that were written. Other such
+            photos are left out of the answer, with a note.
     """
     if target not in TARGETS:
         raise InputError(f"target is {target!r}, expected one of {', '.join(TARGETS)}")
@@ -147,7 +151,8 @@ def search(
         photo_ids = None if chosen == Filters() else store.eligible(space_id, chosen)
         texts = tuple(search_texts(store, space_id, context, photo_ids, (skip, skip + top_k), text_kinds))
         if target == "texts":
-            return Answer(str(query), "exact", (), (*context.notes, *text_notes(context, store, texts)), texts=texts)
+            notes = (*context.notes, *text_notes(context, store, texts), *left_out_note(store, space_id))
+            return Answer(str(query), "exact", (), notes, texts=texts)
     # what is reranked is ranked from the first photo on, whichever are shown
     span = (skip, skip + top_k) if second_stage is None else (0, max(skip + top_k, second_stage.count))
     options = (filters or Filters(), mode, span, left_out)
@@ -156,7 +161,7 @@ def search(
         ranked = _reranked(ranked, second_stage, store, space_id, context, load_picture, cache, (skip, skip + top_k))
     with store.one_moment() if ground != "exact" else nullcontext():  # no look at a photo holds a snapshot
         hits = _hits(store, space_id, context, ranked, ground, load_picture, cache, skip)
-    return _answer(store, context, ranked, hits, texts)
+    return _answer(store, space_id, context, ranked, hits, texts)
 
 
 def _check_span(ground: Depth | None, top_k: int, skip: int) -> None:
@@ -169,6 +174,7 @@ def _check_span(ground: Depth | None, top_k: int, skip: int) -> None:
 
 def _answer(
     store: Store,
+    space_id: int,
     context: QueryContext,
     ranked: _Ranked,
     hits: Sequence[Hit],
@@ -177,7 +183,7 @@ def _answer(
     """The answer with these hits, and what the user should know."""
     cutoff = ranked.verdicts.whole.cutoff
     notes = answer_notes(context, ranked.verdicts, hits, every_photo=ranked.path == "exact" and ranked.looked_at > 0)
-    all_notes = (*notes, *text_notes(context, store, texts or ()))
+    all_notes = (*notes, *text_notes(context, store, texts or ()), *left_out_note(store, space_id))
     return Answer(
         str(context.query), ranked.path, tuple(hits), all_notes, cutoff, texts, ranked.reranking, ranked.partial
     )
@@ -277,6 +283,7 @@ def ground(
     return Hit(1, known, float(scores.total[0]), relevance, entities, notes=notes, text=match)
 
 
+@asked_again
 def search_many(
     store: Store,
     interface_factory: Callable[[], Interface],
@@ -327,7 +334,8 @@ def search_many(
         shared = [
             context
             for context in contexts
-            if not context.words.required and _plan(store, space_id, context, allowed, mode, top_k).path == "exact"
+            if not (context.words.required or store.damaged(space_id))
+            and _plan(store, space_id, context, allowed, mode, top_k).path == "exact"
         ]
         known = every_cosine_of_many(indexes, [context.scoring for context in shared], allowed)
         by_context = dict(zip(map(id, shared), known, strict=True))
@@ -336,7 +344,7 @@ def search_many(
                 ranked = _ranked(store, space_id, context, *chosen, known=by_context.get(id(context)))
                 with store.one_moment():
                     hits = _hits(store, space_id, context, ranked, ground, load_picture, cache, 0)
-                answers.append(_answer(store, context, ranked, hits))
+                answers.append(_answer(store, space_id, context, ranked, hits))
     return answers
 
 
@@ -381,8 +389,12 @@ def _ranked(
     try:
         with store.one_moment():
             return _ranked_at(*options, known)
+    except FilesDisagree:
+        store.compare_files(space_id)
+        library(store, space_id)  # those that are damaged are made anew
     except NotInIndex:  # a photo was taken out between the look at the indexes and the look at the catalog
-        return _ranked_at(*options, None)
+        pass
+    return _ranked_at(*options, None)
 
 
 def _plan(store: Store, space_id: int, context: QueryContext, allowed: Ids | None, mode: Mode, top_k: int) -> Plan:
@@ -411,6 +423,7 @@ def _ranked_at(
 ) -> _Ranked:
     passed, top_k = max(0, span[0] - RESCORED), span[1]  # what ranks far above the span is not looked at again
     scoring, own, library = context.scoring, own_photo(context.query), open_library(store, space_id)
+    left_out = {*left_out, *store.damaged(space_id)}
     allowed = store.eligible(space_id, filters)
     texts = PhotoTexts(store, library, context, context.words)
     required = texts.required()
@@ -439,7 +452,8 @@ def _ranked_at(
     if not found.looked_at:  # what was eligible was taken out since, or no part of a cluster answered
         return replace(_nothing(store, space_id, context, chosen.path), partial=library.partial)
     pool = found.pool(passed)
-    scores = with_texts(precisely(library.vectors(pool), scoring), texts.added(pool)[0])
+    block = library.vectors(pool)
+    scores = with_texts(precisely(block, scoring), texts.added(pool)[0])
     others = pool != own if own is not None and found.looked_at > 1 else np.ones(len(pool), bool)
     # what negatives take off lowers photos, and has no part in whether the library holds what is wanted
     verdicts = judge_library(
@@ -457,6 +471,7 @@ def _ranked_at(
     relevance = verdicts.whole.chances(scores.total)
     relevance[ids == own] = 1.0
     shown = store.vectors(space_id, ids[best])
+    compare(block, np.searchsorted(pool, ids[best]), shown)
     matches = texts.matches(shown.photo_ids)
     ranked = _Ranked(chosen.path, found.looked_at, shown, scores.rows(best), relevance[best], verdicts, matches)
     return replace(ranked, partial=library.partial)
@@ -535,7 +550,7 @@ def _stored_regions(
         block.regions[first:end],
         block.boxes[first:end],
         block.scores[first:end],
-        masks.get(photo_id) or partial(store.masks, space_id, photo_id),
+        masks_or_none(masks.get(photo_id) or partial(store.masks, space_id, photo_id), context.notes),
         context.calibration.score_weight,
     )
 

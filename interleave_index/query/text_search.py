@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from ..records import Floats
 from ..records.texts import Passage, PhraseHit, Span, TextHit, TextKind
+from ..wording import number_of
 from .candidates import nearest
 from .context import QueryContext
 from .score import best_cosines
@@ -67,6 +68,14 @@ def search_texts(
     phrases: dict[int, Floats] = {}
     if len(context.scoring.entities):
         phrases = store.texts.phrase_vectors(space_id, index.dim, known.tolist())
+        whole = np.isin(known, list(phrases))
+        if not whole.all():
+            left_out = number_of(int((~whole).sum()), "passage")
+            context.notes.append(
+                f"{left_out} left out, whose stored vectors are damaged; `interleave-index repair --apply` has them "
+                "encoded again"
+            )
+            known, cosines = known[whole], cosines[whole]
     total = _sentence(context, cosines[:, 0]) + np.float32(context.scoring.nat) * held.nats(known)
     total = total + _entities(store, space_id, context, known, phrases)
     order = np.lexsort((known, -total))[span[0] : span[1]]

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +22,8 @@ from . import text_reads
 from .backend import load_faiss
 from .calibrate import calibrate
 from .calibrate import rechecked as calibrate_again
-from .files import PHOTO_KINDS, Generation, Kind, open_file, write_file
-from .generations import space_head
+from .files import PHOTO_KINDS, Generation, Kind, open_file, open_trained, write_file
+from .generations import live, space_head
 from .recipes import TRAIN_PER_LIST, Recipe, new_index, recipe_for
 from .rows import Ids
 from .segment import Segment
@@ -31,6 +31,7 @@ from .vectors import count, encoded_ids, halves, sample_ids, stream
 
 Progress = Callable[[int, int], None]  # photos done, photos in all
 CALIBRATION_ROWS = 4096
+WORTH_LISTS = 10_000  # rows of a file that takes the lists of another; a scan of fewer takes no longer
 
 
 class _Growing:
@@ -39,11 +40,20 @@ class _Growing:
     Args:
         codes: an empty file, open for writing and reading.
         sample: (n, D) float32 to train and calibrate the lists of a coarse recipe on.
+        trained: an index of the recipe that has its lists already, and no rows.
     """
 
-    def __init__(self, kind: Kind, recipe: Recipe, dim: int, codes: IO[bytes], sample: Floats | None = None) -> None:
+    def __init__(
+        self,
+        kind: Kind,
+        recipe: Recipe,
+        dim: int,
+        codes: IO[bytes],
+        sample: Floats | None = None,
+        trained: Any | None = None,
+    ) -> None:
         self.kind, self.recipe, self.dim, self.codes, self.sample = kind, recipe, dim, codes, sample
-        self.index: Any = new_index(recipe, dim, sample)
+        self.index: Any = new_index(recipe, dim, sample) if trained is None else trained
         self.ids: list[Ids] = [np.empty(0, np.int64)]
 
     def add(self, ids: Ids, vectors: NDArray[np.float16]) -> None:
@@ -72,6 +82,14 @@ class _Growing:
         return calibrate(segment, sample[:: max(1, len(sample) // CALIBRATION_ROWS)])
 
 
+class Built(NamedTuple):
+    """What was written, and the photos and passages that are left out since their stored vectors are damaged."""
+
+    files: list[Generation]
+    damaged: frozenset[int]
+    damaged_passages: frozenset[int]
+
+
 def build(
     connection: Connection,
     folder: Path,
@@ -79,8 +97,11 @@ def build(
     kinds: Sequence[Kind],
     progress: Progress | None = None,
     after: int = 0,
-) -> list[Generation]:
+) -> Built:
     """Write one new file per kind with everything that the connection's snapshot holds of ``seq > after``.
+
+    What is not as it was written is left out. A file that is too small for lists of its own takes those of a larger one
+    that stays beside it: to scan it would take longer than to look at a few lists in both.
 
     Args:
         progress: called after each block of photos.
@@ -91,13 +112,19 @@ def build(
     rows = {"image": photos, "region": regions, "text": text_reads.count(connection, space_id, after)}
     with ExitStack() as files:
         growing: dict[Kind, _Growing] = {}
+        damaged, damaged_passages = set[int](), set[int]()
         for kind in kinds:
             recipe, spool = recipe_for(rows[kind], dim), files.enter_context(tempfile.TemporaryFile(dir=folder))
-            sample = _sample(connection, space_id, dim, kind, recipe, rows, after) if recipe.coarse else None
-            growing[kind] = _Growing(kind, recipe, dim, spool, sample)
+            trained, wanted = None, TRAIN_PER_LIST * recipe.lists
+            if not recipe.coarse and rows[kind] >= WORTH_LISTS:
+                recipe, trained = _lists_beside(connection, folder, space_id, kind, after)
+                wanted = CALIBRATION_ROWS
+            sample = _sample(connection, space_id, dim, kind, wanted, rows, after) if recipe.coarse else None
+            growing[kind] = _Growing(kind, recipe, dim, spool, sample, trained)
         if "text" in growing:
             for texts in text_reads.stream(connection, space_id, dim, after_seq=after):
                 growing["text"].add(texts.passage_ids, texts.vectors)
+                damaged_passages |= texts.damaged
         done = 0
         of_photos = any(kind in PHOTO_KINDS for kind in kinds)
         for block in stream(connection, space_id, dim, after_seq=after) if of_photos else ():
@@ -105,10 +132,12 @@ def build(
                 growing["image"].add(block.photo_ids, block.image)
             if "region" in growing:
                 growing["region"].add(block.region_ids, block.regions)
-            done += len(block.photo_ids)
+            damaged |= block.damaged
+            done += len(block.photo_ids) + len(block.damaged)
             if progress is not None:
                 progress(done, photos)
-        return [grown.write(folder, space_id, after, mark) for grown in growing.values()]
+        made = [grown.write(folder, space_id, after, mark) for grown in growing.values()]
+        return Built(made, frozenset(damaged), frozenset(damaged_passages))
 
 
 def rechecked(folder: Path, row: Generation, made: Sequence[Generation]) -> Recipe:
@@ -120,17 +149,28 @@ def rechecked(folder: Path, row: Generation, made: Sequence[Generation]) -> Reci
     return replace(recipe, checked=new.mark)
 
 
+def _lists_beside(
+    connection: Connection, folder: Path, space_id: int, kind: Kind, after: int
+) -> tuple[Recipe, Any | None]:
+    """The recipe and the trained, empty lists of the largest file that stays; the flat recipe where there is none."""
+    stay = [row for row in live(connection, space_id) if row.kind == kind and row.mark <= after and row.recipe.coarse]
+    largest = max(stay, key=lambda row: row.rows, default=None)
+    trained = open_trained(folder, largest) if largest else None
+    if largest is None or trained is None:
+        return Recipe(), None
+    return Recipe(largest.recipe.factory, largest.recipe.lists), trained
+
+
 def _sample(
     connection: Connection,
     space_id: int,
     dim: int,
     kind: Kind,
-    recipe: Recipe,
+    wanted: int,
     rows: dict[str, int],
     after: int,
 ) -> Floats:
-    """Vectors to train the lists of a recipe on: `TRAIN_PER_LIST` a list, of photos picked by a hash of their ids."""
-    wanted = TRAIN_PER_LIST * recipe.lists
+    """About as many vectors as are wanted to train or calibrate lists on, of photos picked by a hash of their ids."""
     if kind == "text":
         ids = sample_ids(text_reads.encoded_ids(connection, space_id, after_seq=after), wanted)
         return text_reads.halves(connection, space_id, dim, ids).vectors.astype(np.float32)

@@ -169,6 +169,28 @@ def open_file(folder: Path, row: Generation, *, checked: bool = True, remember: 
     return Segment(np.asarray(ids), index, row.recipe, regions=row.kind == "region")
 
 
+def open_trained(folder: Path, row: Generation) -> Any | None:
+    """An index with the trained lists of a generation's file, and no rows; None where it has none that can be used."""
+    path = folder / row.file
+    if not row.recipe.coarse:
+        return None
+    try:
+        magic, _ = _footer(path, row)
+        if magic == FIRST_MAGIC:
+            return None  # FAISS would read all of its lists
+        whole = _read_index(path, None)
+    except (OSError, RuntimeError, ValueError, struct.error):
+        return None
+    faiss = load_faiss()
+    lists, flat = faiss.clone_index(whole.base_index), new_index(Recipe(), row.dim)
+    lists.reset()
+    index = faiss.IndexRefine(lists, flat)
+    index.own_fields = index.own_refine_index = True
+    lists.this.disown()  # they belong to the index now
+    flat.this.disown()
+    return index
+
+
 def _compare(path: Path, sha256: str, *, remember: bool) -> None:
     state = checked_files.state_of(path)
     if checked_files.is_checked(path, sha256, state):
@@ -179,12 +201,14 @@ def _compare(path: Path, sha256: str, *, remember: bool) -> None:
         checked_files.remember(path, sha256, state)
 
 
-def is_as_written(folder: Path, row: Generation) -> bool:
+def is_as_written(folder: Path, row: Generation, *, anew: bool = False) -> bool:
     """Whether a generation's file has the checksum that it was written with.
 
-    All of it is read, unless it was found right before and not touched since.
+    All of it is read, unless it was found right before and not touched since; `anew` reads it whatever was found.
     """
     try:
+        if anew:
+            return sha256_of(folder / row.file) == row.sha256
         _compare(folder / row.file, row.sha256, remember=True)
         _footer(folder / row.file, row)
     except (OSError, ValueError, struct.error):

@@ -6,7 +6,7 @@ of the one before it. Photos that were taken out, or encoded again, after the ma
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from pathlib import Path
 from typing import cast
 
@@ -91,12 +91,19 @@ def moved(connection: Connection, space_id: int, mark: int) -> tuple[int, int]:
 
 
 def load(
-    connection: Connection, folder: Path, space_id: int, before: SpaceIndexes | None, *, read_only: bool = False
+    connection: Connection,
+    folder: Path,
+    space_id: int,
+    before: SpaceIndexes | None,
+    *,
+    read_only: bool = False,
+    wrong: Set[int] = frozenset(),
 ) -> SpaceIndexes:
     """Indexes of a space as of the connection's snapshot; what `before` holds already is not read again.
 
     Files that cannot be used are named in `lost`; the rows that they held are then served from SQL. Which files were
-    read through and found right is kept beside them, unless the index is `read_only`.
+    read through and found right is kept beside them, unless the index is `read_only`. Files of the generations `wrong`
+    are known not to be usable.
     """
     seq, dim = space_head(connection, space_id)
     of_space = select(SpaceTable.interface, SpaceTable.checkpoint, SpaceTable.preprocessing)
@@ -108,6 +115,9 @@ def load(
     rows = live(connection, space_id)
     for row in rows:
         if row.kind in lost:  # what came after the lost file is served from SQL, too
+            continue
+        if row.id in wrong:
+            lost.append(row.kind)
             continue
         try:
             opened[row.kind].append((_segment(folder, row, before, remember=not read_only), row))
@@ -153,8 +163,9 @@ def _pending(connection: Connection, space_id: int, dim: int, mark: int, before:
     kept, after = Halves.empty(dim), mark
     if before is not None and before.mark <= mark <= before.seq:
         after = before.seq
-        gone = np.isin(before.pending.photo_ids, removed(connection, space_id, before.seq))
-        kept = before.pending.keep((before.pending.seqs > mark) & ~gone)
+        taken_out = removed(connection, space_id, before.seq)
+        kept = before.pending.keep((before.pending.seqs > mark) & ~np.isin(before.pending.photo_ids, taken_out))
+        kept.damaged -= frozenset(taken_out.tolist())
     for block in stream(connection, space_id, dim, after_seq=after):
         kept = kept.merged(block)
     return kept

@@ -1,4 +1,4 @@
-"""What is wrong with an index and can be mended: FAISS files, thumbnails, photos without vectors, failed files.
+"""What is wrong with an index and can be mended: FAISS files, thumbnails, vectors, failed files.
 
 The plan only reads. What it takes to mend files of the index is done here; photos are taken in again by an ingest.
 """
@@ -6,20 +6,20 @@ The plan only reads. What it takes to mend files of the index is done here; phot
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, delete, select, update
 
 from ..errors import IndexDamaged
 from ..regular import sha256_of
-from . import generations, text_reads
+from . import checksums, generations, text_reads, text_writes, writes
 from .files import Generation, Kind, is_whole, open_file
 from .names import real_path
 from .spaces import active_id
-from .statements import chunks
-from .tables import DocumentRow, EncodingRow, LocationRow, PassageRow, PhotoRow
+from .statements import chunks, raise_change
+from .tables import CalibrationRow, DocumentRow, EncodingRow, LocationRow, PassageRow, PhotoRow, SpaceTable
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,12 @@ class RepairPlan:
         orphans: thumbnails of no photo of the catalog.
         texts: present files of texts, or of photos with texts inside, of which passages wait for vectors in the active
             space.
+        damaged: present files of photos of which something that is stored in the active space is not what was written.
+        damaged_photos: these photos; their encodings are taken out first.
+        damaged_passages: passages whose vectors are not what was written, by space; these are taken out first.
+        calibrations: spaces whose calibration is not the one that was kept.
+        beyond: photos with such damage that cannot be mended now: no file of theirs is here, or their space is not
+            the active one.
     """
 
     rebuild: tuple[tuple[int, tuple[Kind, ...]], ...] = ()
@@ -44,19 +50,25 @@ class RepairPlan:
     damaged_thumbnails: tuple[Path, ...] = ()
     orphans: tuple[Path, ...] = ()
     texts: tuple[str, ...] = ()
+    damaged: tuple[str, ...] = ()
+    damaged_photos: tuple[int, ...] = ()
+    damaged_passages: tuple[tuple[int, tuple[int, ...]], ...] = ()
+    calibrations: tuple[int, ...] = ()
+    beyond: tuple[int, ...] = ()
 
     @property
     def again(self) -> tuple[str, ...]:
         """Files that are to be taken in again, each once, by path."""
-        return tuple(sorted({*self.unencoded, *self.failed, *self.thumbnails, *self.texts}))
+        return tuple(sorted({*self.unencoded, *self.failed, *self.thumbnails, *self.texts, *self.damaged}))
 
     def __bool__(self) -> bool:
         """Whether anything is to be done."""
-        return bool(self.rebuild or self.again or self.orphans or self.damaged_thumbnails)
+        of_files = self.rebuild or self.again or self.orphans or self.damaged_thumbnails
+        return bool(of_files or self.damaged_passages or self.calibrations)
 
 
 def plan(connection: Connection, folder: Path) -> RepairPlan:
-    """Look through an index; every FAISS file is read and compared with its checksum.
+    """Look through an index; every FAISS file and every encoding is read and compared with its checksum.
 
     Args:
         folder: of the index.
@@ -73,8 +85,15 @@ def plan(connection: Connection, folder: Path) -> RepairPlan:
     lacking = {photo_id for sha, photo_id in shas.items() if sha not in there or sha in damaged}
     present = select(LocationRow.photo_id, LocationRow.path).where(LocationRow.state == "present")
     places = {photo_id: real_path(path) for photo_id, path in connection.execute(present)}
-    encoded = select(EncodingRow.photo_id).where(EncodingRow.space_id == (active_id(connection) or 0))
+    active = active_id(connection) or 0
+    encoded = select(EncodingRow.photo_id).where(EncodingRow.space_id == active)
     with_vectors = set(connection.execute(encoded).scalars())
+    spaces = connection.execute(select(SpaceTable.id).order_by(SpaceTable.id)).scalars().all()
+    wrong = {space_id: checksums.compared(connection, space_id).wrong for space_id in spaces}
+    passages = {space_id: tuple(checksums.damaged_passages(connection, space_id)) for space_id in spaces}
+    mendable = tuple(
+        photo_id for photo_id in wrong.get(active, ()) if photo_id in places and os.path.exists(places[photo_id])
+    )
     return RepairPlan(
         tuple((space_id, tuple(kinds)) for space_id, kinds in sorted(rebuild.items())),
         _that_are_here(path for photo_id, path in places.items() if photo_id not in with_vectors),
@@ -82,7 +101,12 @@ def plan(connection: Connection, folder: Path) -> RepairPlan:
         _that_are_here(path for photo_id, path in places.items() if photo_id in lacking),
         tuple(sorted(damaged.values())),
         tuple(sorted(path for sha, path in there.items() if sha not in shas)),
-        tuple(_texts_without_vectors(connection, places)),
+        tuple(_texts_without_vectors(connection, places, passages.get(active, ()))),
+        tuple(sorted(places[photo_id] for photo_id in mendable)),
+        mendable,
+        tuple((space_id, some) for space_id, some in passages.items() if some),
+        tuple(space_id for space_id in spaces if not checksums.calibration_holds(connection, space_id)),
+        tuple(sorted({photo_id for of_space in wrong.values() for photo_id in of_space} - set(mendable))),
     )
 
 
@@ -95,12 +119,14 @@ def _can_be_used(files: Path, row: Generation) -> bool:
         return False
 
 
-def _texts_without_vectors(connection: Connection, places: Mapping[int | None, str]) -> list[str]:
-    """Files whose passages wait for vectors; `places` has a present path of each photo."""
+def _texts_without_vectors(
+    connection: Connection, places: Mapping[int | None, str], damaged: Sequence[int]
+) -> list[str]:
+    """Files whose passages wait for vectors, or have damaged ones; `places` has a present path of each photo."""
     space_id = active_id(connection)
     if space_id is None or not text_reads.are_there(connection):
         return []
-    waiting = text_reads.waiting(connection, space_id).tolist()
+    waiting = [*text_reads.waiting(connection, space_id).tolist(), *damaged]
     paths: set[str] = set()
     for some in chunks(waiting):
         sources = select(DocumentRow.path, DocumentRow.photo_id).join(
@@ -139,6 +165,17 @@ def try_failed_again(connection: Connection) -> None:
     """Give failed files a time that no file has, so that the next ingest tries them again."""
     for row in (LocationRow, DocumentRow):
         connection.execute(update(row).where(row.state == "failed").values(mtime_ns=-1))
+
+
+def take_out_damaged(connection: Connection, plan: RepairPlan) -> None:
+    """Take out what is stored and is not what was written, so that an ingest makes it anew, in one transaction."""
+    active = active_id(connection)
+    if active is not None:
+        writes.take_out(connection, active, plan.damaged_photos)
+    for space_id, passage_ids in plan.damaged_passages:
+        text_writes.drop_vectors(connection, space_id, passage_ids)
+    connection.execute(delete(CalibrationRow).where(CalibrationRow.space_id.in_(plan.calibrations)))
+    raise_change(connection)
 
 
 def remove_files(paths: tuple[Path, ...]) -> None:

@@ -25,13 +25,14 @@ from sqlalchemy import (
 from sqlalchemy.exc import DatabaseError, OperationalError, SQLAlchemyError
 
 from ..errors import IndexDamaged, SchemaTooNew, StorageError
-from . import words
+from . import checksums, words
 from .rows import now
 from .tables import Base, CatalogRow
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006")  # every migration, oldest first
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007")  # every migration, oldest first
 WITH_WORDS = "0004"  # the first one with full-text search
+WITH_CHECKSUMS = "0007"  # the first one with a checksum of everything that is searched
 
 
 def stored_revision(connection: Connection) -> str | None:
@@ -91,8 +92,8 @@ def create(connection: Connection) -> None:
 def upgrade(engine: Engine, target: str = "head", *, place: Path | str = "an index") -> None:
     """Run the migrations that the catalog lacks, in one transaction; the caller holds the write lock.
 
-    Full-text search over file names is made from the paths where it is new: a migration cannot import the package, and
-    must not change with it.
+    Full-text search over file names is made from the paths where it is new, and checksums from what is stored: a
+    migration cannot import the package, and must not change with it.
 
     Args:
         place: folder of the catalog, or its database, for messages.
@@ -108,6 +109,9 @@ def upgrade(engine: Engine, target: str = "head", *, place: Path | str = "an ind
                 is_new = revision is None or revision < WITH_WORDS
                 if is_new and words.are_there(connection):
                     words.put_all_names(connection)
+                is_unchecked = revision is None or revision < WITH_CHECKSUMS
+                if is_unchecked and checksums.are_kept(connection):
+                    checksums.put_all(connection)
         except SQLAlchemyError as error:
             said = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
             raise StorageError(

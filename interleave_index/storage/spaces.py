@@ -11,11 +11,14 @@ from ..records import Space
 from .rows import SpaceRow, SpaceState
 from .statements import raise_change
 from .tables import (
+    CalibrationChecksumRow,
     CalibrationRow,
     ChecksumRow,
     EncodingRow,
     GenerationFolderRow,
     GenerationRow,
+    PartChecksumRow,
+    PassageChecksumRow,
     PassageEncodingRow,
     PassageRemovalRow,
     RegionMaskRow,
@@ -25,11 +28,14 @@ from .tables import (
 
 # Every table with rows of one space, in an order that no foreign key forbids.
 OF_A_SPACE = (
+    CalibrationChecksumRow,
     CalibrationRow,
+    PartChecksumRow,
     ChecksumRow,
     RegionMaskRow,
     EncodingRow,
     RemovalRow,
+    PassageChecksumRow,
     PassageEncodingRow,
     PassageRemovalRow,
     GenerationRow,

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select
 
-from . import generations, spaces, text_reads, vectors
+from . import checksums, generations, spaces, text_reads, vectors
 from .files import Generation
 from .tables import LocationRow, PhotoRow
 
@@ -25,6 +25,7 @@ def status(connection: Connection) -> dict[str, Any]:
         "missing": states.get("missing", 0),
         "failed": states.get("failed", 0),
         "encodings": encodings,
+        "damaged": len(checksums.marked(connection, active.id)) if active else 0,
         "regions": regions,
         "texts": text_reads.counts(connection) | {"encoded": text_reads.count(connection, active.id) if active else 0},
         "space": None

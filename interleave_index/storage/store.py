@@ -11,13 +11,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import numpy as np
 from sqlalchemy import Connection, delete, insert, select
 
-from ..errors import IndexDamaged, NotInIndex
+from ..errors import EncodingDamaged, IndexDamaged, NotInIndex
 from ..paths import lies_in
 from ..records import FailedFile, Filters, Floats, Location, Photo, PhotoFacts, Rle, Space
 from . import (
     bulk,
+    checksums,
     copies,
     exclusions,
     facets,
@@ -32,7 +34,6 @@ from . import (
     verify,
     writes,
 )
-from .blobs import unpack_masks
 from .builder import Progress
 from .copies import PhotoCopies
 from .files import Generation, Kind
@@ -215,16 +216,17 @@ class Store:
         with self._session.writing("calibration") as connection:
             connection.execute(delete(CalibrationRow).where(CalibrationRow.space_id == space_id))
             connection.execute(insert(CalibrationRow).values(space_id=space_id, made_at=now(), data=data))
+            checksums.put_calibration(connection, space_id, data)
             statements.raise_change(connection)
 
     def load_calibration(self, space_id: int) -> bytes | None:
-        """What `save_calibration` was given last, or None."""
-        return self._session.remembered(
-            ("calibration", space_id),
-            lambda connection: connection.execute(
-                select(CalibrationRow.data).where(CalibrationRow.space_id == space_id)
-            ).scalar(),
-        )
+        """What `save_calibration` was given last, or None; None where it is damaged: the next ingest keeps it anew."""
+
+        def read(connection: Connection) -> bytes | None:
+            kept = select(CalibrationRow.data).where(CalibrationRow.space_id == space_id)
+            return connection.execute(kept).scalar() if checksums.calibration_holds(connection, space_id) else None
+
+        return self._session.remembered(("calibration", space_id), read)
 
     # --- what ingest needs -------------------------------------------------------------------
 
@@ -500,10 +502,27 @@ class Store:
         return [name for name, _ in rows]
 
     def encoded(self, space_id: int) -> Ids:
-        """Ids of every photo with an encoding in the space, ascending."""
-        return self._session.remembered(
+        """Ids of every photo with an encoding in the space, ascending; without those of `damaged`."""
+        ids = self._session.remembered(
             ("encoded", space_id), lambda connection: vectors.encoded_ids(connection, space_id)
         )
+        damaged = self.damaged(space_id)
+        return ids[~np.isin(ids, list(damaged))] if damaged else ids
+
+    def damaged(self, space_id: int) -> frozenset[int]:
+        """Photos whose stored vectors are known not to be those that were written: they are left out of answers.
+
+        Known is what an optimize came upon, and what this store came upon since the catalog changed last; `repair_plan`
+        looks at all of them.
+        """
+        marked = self._session.remembered(
+            ("damaged", space_id), lambda connection: checksums.marked(connection, space_id)
+        )
+        return marked | self._met(space_id)
+
+    def _met(self, space_id: int) -> set[int]:
+        """Damaged photos that this store came upon; emptied when the catalog changes."""
+        return self._session.remembered(("met", space_id), lambda _: set[int]())
 
     def eligible(self, space_id: int, filters: Filters) -> Ids | None:
         """Ids of the encoded photos that pass the filters, ascending; None when no encoded photo is left out.
@@ -525,37 +544,54 @@ class Store:
         return self._session.remembered(("count", space_id), lambda connection: vectors.count(connection, space_id))
 
     def vectors(self, space_id: int, photo_ids: Sequence[int] | Ids) -> StoredVectors:
-        """Stored vectors of these photos, in the order asked for; NotInIndex when one has none."""
+        """Stored vectors of these photos, in the order asked for.
+
+        Raises:
+            NotInIndex: one has none.
+            EncodingDamaged: some are not those that were written; `damaged` names these photos from now on.
+        """
         dim = self.dim(space_id)
-        with self._session.reading() as connection:
-            return vectors.fetch(connection, space_id, dim, photo_ids)
+        try:
+            with self._session.reading() as connection:
+                return vectors.fetch(connection, space_id, dim, photo_ids)
+        except EncodingDamaged as error:
+            self._met(space_id).update(error.photo_ids)
+            raise
 
     def masks(self, space_id: int, photo_id: int) -> tuple[Rle, ...]:
-        """Masks of one photo's regions, best first; empty when none were given."""
+        """Masks of one photo's regions, best first; empty when none were given.
+
+        Raises:
+            NotInIndex: the photo has no encoding in the space.
+            EncodingDamaged: they are not those that were written.
+        """
         with self._session.reading() as connection:
-            return vectors.masks(connection, space_id, photo_id)[0]
+            return vectors.masks(connection, space_id, photo_id)
 
     def many_masks(self, space_id: int, photo_ids: Sequence[int]) -> dict[int, Callable[[], tuple[Rle, ...]]]:
         """By photo, what gives the masks of its regions, best first; fetched at once, unpacked when they are called.
 
-        A photo without masks of its own is left out.
+        A photo without masks of its own is left out; of one whose masks are damaged the call is an error, as `masks`.
         """
         with self._session.reading() as connection:
             packed = vectors.packed_masks(connection, space_id, photo_ids)
-        return {photo_id: partial(unpack_masks, data) for photo_id, data in packed.items()}
+        return {photo_id: partial(vectors.unpacked, photo_id, data) for photo_id, data in packed.items()}
 
     def grounding(self, space_id: int, photo_id: int) -> bytes | None:
         """What the interface wanted kept to ground this photo again, or None."""
         with self._session.reading() as connection:
-            return vectors.masks(connection, space_id, photo_id)[1]
+            return vectors.grounding(connection, space_id, photo_id)
 
     def null_sample(self, space_id: int, n: int = 1000) -> StoredVectors:
-        """At most n photos picked by a hash of their id: what a query is held against to see what is usual."""
+        """At most n photos picked by a hash of their id: what a query is held against to see what is usual.
+
+        Those whose vectors are damaged are left out.
+        """
         dim = self.dim(space_id)
 
         def fetch(connection: Connection) -> StoredVectors:
             ids = vectors.sample_ids(vectors.encoded_ids(connection, space_id), n)
-            return vectors.fetch(connection, space_id, dim, ids)
+            return vectors.fetch(connection, space_id, dim, ids, leave_out=True)
 
         return self._session.remembered(("null", space_id, n), fetch)
 
@@ -575,10 +611,20 @@ class Store:
             NotInIndex: no such space.
             BackendMissing: faiss is not installed.
         """
-        return self._upkeep.indexes(space_id)
+        found = self._upkeep.indexes(space_id)
+        if found.pending.damaged:
+            self._met(space_id).update(found.pending.damaged)
+        return found
+
+    def compare_files(self, space_id: int) -> None:
+        """Read the FAISS files of a space through; those that are not as they were written are not searched any more.
+
+        The next `indexes` makes them anew, as it does with files that are gone.
+        """
+        self._upkeep.compare(space_id)
 
     def due(self, space_id: int) -> tuple[Kind, ...]:
-        """Kinds of FAISS files to fold: 5 % of all, or 20,000, came since the last file, or a fifth of a file is dead.
+        """Kinds of FAISS files to fold: 5 % of all, or 2,000, came since the last file, or a fifth of a file is dead.
 
         The files of images and regions are made together.
         """
@@ -612,7 +658,8 @@ class Store:
     def repair_files(self, plan: RepairPlan, progress: Progress | None = None) -> None:
         """Mend the files of the index: FAISS files are made anew, thumbnails that are damaged or of no photo go.
 
-        Failed files are marked to be tried again; that, photos without vectors and thumbnails are an ingest's work.
+        Failed files are marked to be tried again, and encodings that are damaged are taken out, when a file of the
+        photo is here; the rest is an ingest's work.
 
         Raises:
             IndexBusy: another process writes.
@@ -622,6 +669,9 @@ class Store:
             for space_id, kinds in plan.rebuild:
                 self._upkeep.optimize(space_id, progress, kinds, anew=True)
             repair.remove_files((*plan.orphans, *plan.damaged_thumbnails))
+            if plan.damaged_photos or plan.damaged_passages or plan.calibrations:
+                with self._session.writing("repair") as connection:
+                    repair.take_out_damaged(connection, plan)
             if plan.failed:
                 with self._session.writing("repair") as connection:
                     repair.try_failed_again(connection)

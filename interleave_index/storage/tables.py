@@ -18,6 +18,7 @@ from sqlalchemy import (
     String,
     Text,
     UniqueConstraint,
+    text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -32,6 +33,8 @@ NAMES = {
 BigId = BigInteger().with_variant(Integer, "sqlite")
 # Ranges over paths stand for "below this folder", so that they must sort by code point everywhere.
 PathText = Text().with_variant(Text(collation="C"), "postgresql")
+
+IS_DAMAGED = text("vectors = -1")
 
 
 class Base(DeclarativeBase):
@@ -118,6 +121,15 @@ class CalibrationRow(Base):
     data: Mapped[bytes] = mapped_column(LargeBinary)
 
 
+class CalibrationChecksumRow(Base):
+    """Checksum of the calibration of one space; see `checksums`."""
+
+    __tablename__ = "calibration_checksum"
+
+    space_id: Mapped[int] = mapped_column(ForeignKey("space.id"), primary_key=True)
+    crc32: Mapped[int] = mapped_column(BigInteger)
+
+
 class EncodingRow(Base):
     """The vectors of one photo in one space, as little-endian arrays (fp16 vectors, float32 boxes, areas, scores)."""
 
@@ -180,13 +192,32 @@ class PixelsRow(Base):
 
 
 class ChecksumRow(Base):
-    """CRC-32 over the blobs of an encoding and its masks, in the order of `blobs.CHECKED`."""
+    """CRC-32 over the blobs of an encoding and its masks, in the order of `blobs.CHECKED`; only `verify` reads it."""
 
     __tablename__ = "checksum"
 
     photo_id: Mapped[int] = mapped_column(ForeignKey("photo.id"), primary_key=True, autoincrement=False)
     space_id: Mapped[int] = mapped_column(ForeignKey("space.id"), primary_key=True, autoincrement=False)
     crc32: Mapped[int] = mapped_column(BigInteger)
+
+
+class PartChecksumRow(Base):
+    """Checksums of an encoding, one for each part that is read by itself: see `checksums`.
+
+    -1 is the checksum of nothing: the part is known to be damaged.
+    """
+
+    __tablename__ = "part_checksum"
+    __table_args__ = (
+        Index("ix_part_checksum_damaged", "space_id", "photo_id", sqlite_where=IS_DAMAGED, postgresql_where=IS_DAMAGED),
+    )
+
+    photo_id: Mapped[int] = mapped_column(ForeignKey("photo.id"), primary_key=True, autoincrement=False)
+    space_id: Mapped[int] = mapped_column(ForeignKey("space.id"), primary_key=True, autoincrement=False)
+    vectors: Mapped[int] = mapped_column(BigInteger)
+    boxes: Mapped[int] = mapped_column(BigInteger)
+    masks: Mapped[int] = mapped_column(BigInteger)
+    grounding: Mapped[int | None] = mapped_column(BigInteger)
 
 
 class RemovalRow(Base):
@@ -272,6 +303,17 @@ class PassageEncodingRow(Base):
     passage: Mapped[bytes] = mapped_column(LargeBinary)
     phrases: Mapped[bytes] = mapped_column(LargeBinary)
     pictures: Mapped[str] = mapped_column(Text)
+
+
+class PassageChecksumRow(Base):
+    """Checksums of the vectors of one passage in one space: of the whole, and of its phrases. See `checksums`."""
+
+    __tablename__ = "passage_checksum"
+
+    passage_id: Mapped[int] = mapped_column(ForeignKey("passage.id"), primary_key=True, autoincrement=False)
+    space_id: Mapped[int] = mapped_column(ForeignKey("space.id"), primary_key=True, autoincrement=False)
+    passage: Mapped[int] = mapped_column(BigInteger)
+    phrases: Mapped[int] = mapped_column(BigInteger)
 
 
 class PassageRemovalRow(Base):

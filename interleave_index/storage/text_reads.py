@@ -13,10 +13,11 @@ from sqlalchemy import Connection, and_, func, inspect, select
 
 from ..records import FailedFile, Floats
 from ..records.texts import Passage
+from . import checksums
 from .names import real_path, stored_path
 from .reads import photos
 from .rows import Ids, LocationState
-from .statements import below_stored, chunks
+from .statements import below_stored, chunks, table
 from .tables import DocumentRow, PassageEncodingRow, PassagePhotoRow, PassageRemovalRow, PassageRow
 from .text_rows import KnownDocument, PassageLinks, PendingPassage, TextHalves, picture_key
 
@@ -279,13 +280,27 @@ def _pairs(connection: Connection, column: Any) -> list[tuple[str, int]]:
 
 
 def phrase_vectors(connection: Connection, space_id: int, dim: int, passage_ids: Sequence[int]) -> dict[int, Floats]:
-    """(P, D) float32 vectors of the phrases of these passages, by passage id; those without vectors are left out."""
+    """(P, D) float32 vectors of the phrases of these passages, by passage id; those without vectors are left out.
+
+    So are those whose vectors are not what was written.
+    """
     found: dict[int, Floats] = {}
-    for some in chunks(list(passage_ids)):
-        rows = connection.execute(select(E.passage_id, E.phrases).where(E.space_id == space_id, E.passage_id.in_(some)))
-        for passage_id, blob in rows:
+    for passage_id, blob, *kept in _read(connection, (E.passage_id, E.phrases), "phrases", space_id, passage_ids):
+        if not kept or checksums.of((passage_id, space_id), blob) == kept[0]:
             found[passage_id] = np.frombuffer(blob, "<f2").reshape(-1, dim).astype(np.float32)
     return found
+
+
+def _read(
+    connection: Connection, columns: Sequence[Any], part: str, space_id: int, passage_ids: Sequence[int]
+) -> Iterator[Any]:
+    """Rows of the vectors of some passages, with the checksum of a part behind them where the catalog keeps any."""
+    query: Any = select(*columns)
+    if checksums.are_kept(connection):
+        kept = checksums.PC[part]
+        query = select(*columns, kept).select_from(table(E).outerjoin(kept.table, checksums.OF_PASSAGE))
+    for some in chunks(list(passage_ids)):
+        yield from connection.execute(query.where(E.space_id == space_id, E.passage_id.in_(some)))
 
 
 def count(connection: Connection, space_id: int, after_seq: int = 0) -> int:
@@ -308,17 +323,18 @@ def encoded_ids(connection: Connection, space_id: int, *, after_seq: int = 0, un
 
 
 def halves(connection: Connection, space_id: int, dim: int, passage_ids: Ids) -> TextHalves:
-    """Stored vectors of these passages (ascending ids); those without are left out."""
+    """Stored vectors of these passages (ascending ids); those without, and damaged ones, are left out."""
     rows: list[Any] = []
-    for some in chunks(passage_ids.tolist()):
-        rows += connection.execute(
-            select(E.passage_id, E.seq, E.passage)
-            .where(E.space_id == space_id, E.passage_id.in_(some))
-            .order_by(E.passage_id)
-        ).all()
+    damaged: set[int] = set()
+    for row in _read(connection, (E.passage_id, E.seq, E.passage), "passage", space_id, passage_ids.tolist()):
+        if len(row) < 4 or checksums.of((row[0], space_id, row[1]), row[2]) == row[3]:
+            rows.append(row)
+        else:
+            damaged.add(row[0])
+    rows.sort(key=lambda row: row[0])
     numbers = np.array([row[:2] for row in rows], np.int64).reshape(-1, 2)
     joined = np.frombuffer(b"".join([row[2] for row in rows]), "<f2").reshape(-1, dim)
-    return TextHalves(numbers[:, 0], numbers[:, 1], joined)
+    return TextHalves(numbers[:, 0], numbers[:, 1], joined, frozenset(damaged))
 
 
 def stream(

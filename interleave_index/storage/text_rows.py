@@ -155,8 +155,12 @@ def _ranges(sorted_values: Ids, wanted: Ids) -> Ids:
 
 @dataclass(frozen=True, slots=True)
 class TextHalves:
-    """Vectors of some passages as they are stored, by id: passage ids (n,), their seqs (n,), vectors (n, D) fp16."""
+    """Vectors of some passages as they are stored, by id: passage ids (n,), their seqs (n,), vectors (n, D) fp16.
+
+    `damaged` are ids of those that were left out, since their vectors are not what was written.
+    """
 
     passage_ids: Ids
     seqs: Ids
     vectors: NDArray[np.float16]
+    damaged: frozenset[int] = frozenset()

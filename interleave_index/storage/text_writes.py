@@ -17,7 +17,7 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 
 from ..errors import InputError
 from ..records.texts import PassageText, SourceText
-from . import words
+from . import checksums, words
 from .names import folder_range, real_path, stored_path
 from .rows import now
 from .statements import below_stored, chunks, raise_change, raise_seq, table
@@ -25,6 +25,7 @@ from .tables import (
     DocumentRow,
     GenerationRow,
     LocationRow,
+    PassageChecksumRow,
     PassageEncodingRow,
     PassagePhotoRow,
     PassageRemovalRow,
@@ -235,7 +236,7 @@ def write_vectors(connection: Connection, space_id: int, dim: int, made: Sequenc
             if array.shape[-1] != dim or not np.isfinite(array).all():
                 raise InputError(f"passage {vectors.passage_id}: vectors are not finite, or not {dim} numbers long")
     ids = [vectors.passage_id for vectors in made]
-    _take_out(connection, space_id, ids)
+    drop_vectors(connection, space_id, ids)
     there: set[int] = set()
     for some in chunks(ids):
         there.update(connection.execute(select(PassageRow.id).where(PassageRow.id.in_(some))).scalars())
@@ -255,6 +256,7 @@ def write_vectors(connection: Connection, space_id: int, dim: int, made: Sequenc
         for seq, vectors in enumerate(due, first)
     ]
     connection.execute(insert(table(PassageEncodingRow)), rows)
+    connection.execute(insert(table(PassageChecksumRow)), list(map(checksums.passage_row, rows)))
     raise_change(connection)
 
 
@@ -297,13 +299,18 @@ def _refused(connection: Connection) -> dict[int, str | None]:
     return {row.id: row.detail for row in connection.execute(kept)}
 
 
-def _take_out(connection: Connection, space_id: int, passage_ids: Sequence[int]) -> None:
-    """Delete vectors of these passages in one space, and leave a removal row for each that had some."""
+def drop_vectors(connection: Connection, space_id: int, passage_ids: Sequence[int]) -> None:
+    """Delete vectors of these passages in one space, and leave a removal row for each that had some.
+
+    The next ingest encodes them again.
+    """
     had: list[int] = []
     for some in chunks(passage_ids):
         here = (PassageEncodingRow.space_id == space_id, PassageEncodingRow.passage_id.in_(some))
         had += connection.execute(select(PassageEncodingRow.passage_id).where(*here)).scalars()
         connection.execute(delete(PassageEncodingRow).where(*here))
+        their = (PassageChecksumRow.space_id == space_id, PassageChecksumRow.passage_id.in_(some))
+        connection.execute(delete(PassageChecksumRow).where(*their))
     if had:
         first = raise_seq(connection, space_id, len(had))
         rows = [{"space_id": space_id, "seq": seq, "passage_id": had_id} for seq, had_id in enumerate(had, first)]
@@ -319,7 +326,7 @@ def drop_passages(connection: Connection, passage_ids: Sequence[int]) -> None:
         found = select(PassageEncodingRow.space_id).where(PassageEncodingRow.passage_id.in_(some)).distinct()
         spaces.update(connection.execute(found).scalars())
     for space_id in sorted(spaces):
-        _take_out(connection, space_id, passage_ids)
+        drop_vectors(connection, space_id, passage_ids)
     words.remove(connection, "passage", passage_ids)
     for some in chunks(passage_ids):
         connection.execute(delete(PassagePhotoRow).where(PassagePhotoRow.passage_id.in_(some)))

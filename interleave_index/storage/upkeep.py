@@ -12,7 +12,7 @@ from sqlalchemy import Connection, delete, select
 
 from ..errors import BackendMissing, IndexBusy, StorageError
 from ..regular import os_words
-from . import builder, folds, generations, text_reads
+from . import builder, checksums, folds, generations, text_reads, text_writes
 from .files import KINDS, PHOTO_KINDS, Generation, Kind, is_as_written, looks_right
 from .indexes import SpaceIndexes
 from .session import Session
@@ -32,6 +32,7 @@ class Upkeep:
         self.folder = session.folder / "faiss"
         self._guard = threading.Lock()
         self._open: dict[int, SpaceIndexes] = {}
+        self._wrong: set[int] = set()  # generations whose files were found to be damaged while they were open
 
     def close(self) -> None:
         """Let go of every mapped file."""
@@ -41,6 +42,15 @@ class Upkeep:
     def forget(self, space_id: int) -> None:
         """Let go of the files of a space that is no more."""
         with self._guard:
+            self._open.pop(space_id, None)
+
+    def compare(self, space_id: int) -> None:
+        """See `Store.compare_files`."""
+        with self._session.reading() as connection:
+            rows = generations.live(connection, space_id)
+        wrong = {row.id for row in rows if not is_as_written(self.folder, row, anew=True)}
+        with self._guard:
+            self._wrong |= wrong
             self._open.pop(space_id, None)
 
     def indexes(self, space_id: int) -> SpaceIndexes:
@@ -62,7 +72,10 @@ class Upkeep:
             with self._session.reading() as connection:
                 if before is not None and before.version == generations.version(connection, space_id):
                     return before
-                found = generations.load(connection, self.folder, space_id, before, read_only=self._session.read_only)
+                read_only = self._session.read_only
+                found = generations.load(
+                    connection, self.folder, space_id, before, read_only=read_only, wrong=self._wrong
+                )
                 if not found.lost:
                     return found
             # Between the snapshot and the opening of its files, another process may have put new ones in their place.
@@ -81,7 +94,8 @@ class Upkeep:
         """
         try:
             with self._session.reading() as connection:
-                made = builder.build(connection, self.folder, space_id, kinds, progress, after)
+                built = builder.build(connection, self.folder, space_id, kinds, progress, after)
+                made = built.files
                 kept = folds.to_recheck(connection, space_id, made)
             recipes = [(row.id, builder.rechecked(self.folder, row, made)) for row in kept]
         except OSError as error:
@@ -92,6 +106,9 @@ class Upkeep:
         with self._session.writing("optimize") as connection:
             generations.commit(connection, made)
             generations.put_recipes(connection, recipes)
+            # They are in no file now: without a mark nothing would say so, and passages are encoded by the next ingest.
+            checksums.mark(connection, space_id, built.damaged)
+            text_writes.drop_vectors(connection, space_id, sorted(built.damaged_passages))
         return made
 
     def optimize(

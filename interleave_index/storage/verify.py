@@ -16,15 +16,14 @@ from ..errors import StorageError
 from ..records import REGIONS_PER_PHOTO, Floats
 from ..regular import sha256_of
 from ..wording import number_of
-from . import generations, text_reads, vectors, words
-from .blobs import CHECKED, checksum, unpack_masks
+from . import checksums, generations, text_reads, vectors, words
+from .blobs import unpack_masks
 from .files import Generation, is_whole, open_file
 from .fp16 import widen
 from .names import thumbnail_file
 from .rows import Check, Ids, SpaceRow
 from .spaces import all_spaces
 from .tables import (
-    ChecksumRow,
     DocumentRow,
     EncodingRow,
     LocationRow,
@@ -179,7 +178,7 @@ def _vectors(connection: Connection, space: SpaceRow) -> Outcome:
         return False, f"{number_of(wrong, 'encoding')} with arrays of a wrong length"
     longest, broken = 0.0, []
     for ids in _blocks(vectors.encoded_ids(connection, space.id)):
-        found = vectors.fetch(connection, space.id, dim, ids)
+        found = vectors.fetch(connection, space.id, dim, ids, leave_out=True)  # `_checksums` names what is left out
         longest = max([longest, *(_longest(part) for part in (found.image, found.regions))])
         owners = np.repeat(found.photo_ids, np.diff(found.offsets))
         finite = np.isfinite(np.column_stack([found.boxes, found.areas, found.scores])).all(1)
@@ -232,29 +231,18 @@ def _masks(connection: Connection, space: SpaceRow) -> Outcome:
 
 
 def _checksums(connection: Connection, space: SpaceRow) -> Outcome:
-    """Whether what is stored is what was written; encodings of older versions have no checksum."""
+    """Whether what is stored is what was written; encodings of older versions may have no checksum."""
     if not inspect(connection).has_table("checksum"):
         return True, "none in a catalog of this age"
-    key = (RegionMaskRow.photo_id == EncodingRow.photo_id, RegionMaskRow.space_id == EncodingRow.space_id)
-    sums = (ChecksumRow.photo_id == EncodingRow.photo_id, ChecksumRow.space_id == EncodingRow.space_id)
-    blobs = [getattr(RegionMaskRow if name == "masks" else EncodingRow, name) for name in CHECKED]
-    agreed, without, wrong = 0, 0, []
-    for ids in _blocks(vectors.encoded_ids(connection, space.id)):
-        rows = connection.execute(
-            select(EncodingRow.photo_id, ChecksumRow.crc32, *blobs)
-            .join(RegionMaskRow, and_(*key))
-            .outerjoin(ChecksumRow, and_(*sums))
-            .where(EncodingRow.space_id == space.id, EncodingRow.photo_id.in_(ids))
-        )
-        for photo_id, crc, *stored in rows:
-            if crc is None:
-                without += 1
-            elif crc == checksum(stored):
-                agreed += 1
-            else:
-                wrong.append(photo_id)
-    detail = f"{agreed} agree, {without} without one, {len(wrong)} differ{_named(wrong)}"
-    return not wrong, detail + ("; forget these photos and ingest again" if wrong else "")
+    agreed, without, wrong = checksums.compared(connection, space.id)
+    passages = checksums.damaged_passages(connection, space.id) if text_reads.are_there(connection) else []
+    details = [f"{agreed} agree, {without} without one, {len(wrong)} differ{_named(wrong)}"]
+    if passages:
+        details.append(f"those of {number_of(len(passages), 'passage')} differ")
+    if not checksums.calibration_holds(connection, space.id):
+        details.append("that of the calibration differs")
+    fine = not wrong and len(details) == 1
+    return fine, ", ".join(details) + ("" if fine else "; `interleave-index repair --apply` makes them anew")
 
 
 def _sequence(connection: Connection, space: SpaceRow) -> Outcome:
@@ -342,6 +330,8 @@ def _ids(connection: Connection, folder: Path, row: Generation) -> Outcome:
         ).all(),
         np.int64,
     ).reshape(-1, 2)
+    # those that were left out of the file are named by `_checksums`
+    counts = counts[~np.isin(counts[:, 0], list(checksums.marked(connection, row.space_id)))]
     expected = counts[:, 0]
     if segment.regions:
         ordinals = np.arange(counts[:, 1].max(initial=0))

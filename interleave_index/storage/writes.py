@@ -11,8 +11,8 @@ from sqlalchemy import Connection, Select, bindparam, delete, func, insert, or_,
 
 from ..errors import InputError, NotInIndex
 from ..records import PhotoFacts
-from . import text_writes, words
-from .blobs import CHECKED, checksum, encoding_columns, pack_masks
+from . import checksums, text_writes, words
+from .blobs import encoding_columns, pack_masks
 from .names import folder_range, real_path, stored_path
 from .rows import LocationWrite, PhotoWrite, WriteBatch, WriteCounts, now
 from .statements import below_stored, chunks, raise_change, raise_seq, table
@@ -20,6 +20,7 @@ from .tables import (
     ChecksumRow,
     EncodingRow,
     LocationRow,
+    PartChecksumRow,
     PhotoRow,
     PixelsRow,
     RegionMaskRow,
@@ -162,19 +163,19 @@ def _write_encodings(connection: Connection, space_id: int, dim: int, writes: Se
     if not due:
         return 0
     first = raise_seq(connection, space_id, len(due))
-    rows, masks, checksums = [], [], []
+    rows, masks, wholes, parts = [], [], [], []
     for seq, (photo_id, write) in enumerate(due, first):
         if write.encoding is not None:
             key = {"photo_id": photo_id, "space_id": space_id}
-            blobs = encoding_columns(write.encoding, dim)
-            packed = pack_masks(write.encoding.masks)
-            rows.append({**key, "seq": seq, **blobs})
-            masks.append({**key, "masks": packed, "grounding": write.encoding.grounding})
-            checked = blobs | {"masks": packed}
-            checksums.append({**key, "crc32": checksum(checked[name] for name in CHECKED)})
+            rows.append({**key, "seq": seq, **encoding_columns(write.encoding, dim)})
+            masks.append({**key, "masks": pack_masks(write.encoding.masks), "grounding": write.encoding.grounding})
+            stored = rows[-1] | masks[-1]
+            wholes.append({**key, "crc32": checksums.of_whole(stored)})
+            parts.append({**key, **checksums.of_parts(stored)})
     connection.execute(insert(table(EncodingRow)), rows)
     connection.execute(insert(table(RegionMaskRow)), masks)
-    connection.execute(insert(table(ChecksumRow)), checksums)
+    connection.execute(insert(table(ChecksumRow)), wholes)
+    connection.execute(insert(table(PartChecksumRow)), parts)
     return len(rows)
 
 
@@ -183,7 +184,7 @@ def take_out(connection: Connection, space_id: int, photo_ids: Sequence[int]) ->
     if not photo_ids:
         return
     for some in chunks(photo_ids):
-        for model in (ChecksumRow, RegionMaskRow, EncodingRow):
+        for model in (PartChecksumRow, ChecksumRow, RegionMaskRow, EncodingRow):
             connection.execute(delete(model).where(model.space_id == space_id, model.photo_id.in_(some)))
     first = raise_seq(connection, space_id, len(photo_ids))
     connection.execute(

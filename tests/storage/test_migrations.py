@@ -64,7 +64,7 @@ NEXT = """
 import sqlalchemy as sa
 from alembic import op
 
-revision, down_revision = "0007", "0006"
+revision, down_revision = "0008", "0007"
 
 
 def upgrade():
@@ -79,9 +79,9 @@ def test_an_older_catalog_is_brought_up_to_date_when_it_is_opened_and_keeps_its_
     library.add("a", "b")
     library.store.close()
     newer = shutil.copytree(schema.MIGRATIONS, tmp_path / "migrations")
-    (newer / "versions" / "v0007_stars.py").write_text(NEXT)
+    (newer / "versions" / "v0008_stars.py").write_text(NEXT)
     monkeypatch.setattr(schema, "MIGRATIONS", newer)
-    monkeypatch.setattr(schema, "REVISIONS", (*schema.REVISIONS, "0007"))
+    monkeypatch.setattr(schema, "REVISIONS", (*schema.REVISIONS, "0008"))
     library.reopen()
     with library.store.reading() as connection:
         assert connection.exec_driver_sql("SELECT sha256, stars FROM photo").all() == [

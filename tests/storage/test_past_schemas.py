@@ -100,7 +100,7 @@ def test_a_past_index_moves_into_postgresql_by_its_backup(revision, postgres, tm
 BROKEN = """
 from alembic import op
 
-revision, down_revision = "0007", "0006"
+revision, down_revision = "0008", "0007"
 
 
 def upgrade():
@@ -113,12 +113,12 @@ def upgrade():
 def with_migration(tmp_path, monkeypatch):
     """Puts one more migration behind those that there are."""
     newer = shutil.copytree(schema.MIGRATIONS, tmp_path / "migrations")
-    every = (*schema.REVISIONS, "0007")
+    every = (*schema.REVISIONS, "0008")
 
     def put(source: str) -> None:
         monkeypatch.setattr(schema, "MIGRATIONS", newer)
         monkeypatch.setattr(schema, "REVISIONS", every)
-        (newer / "versions" / "v0007_next.py").write_text(source)
+        (newer / "versions" / "v0008_next.py").write_text(source)
 
     return put
 
@@ -132,7 +132,7 @@ def test_a_migration_that_fails_leaves_the_old_catalog(tmp_path, with_migration)
 
     before = everything()
     with_migration(BROKEN)
-    with pytest.raises(StorageError, match=r"from schema 0002 to 0007 \(no such table: nowhere\); it is as it was"):
+    with pytest.raises(StorageError, match=r"from schema 0002 to 0008 \(no such table: nowhere\); it is as it was"):
         Store.open(folder)
     assert everything() == before
     with_migration(BROKEN.replace('    op.execute("INSERT INTO nowhere VALUES (1)")\n', ""))
@@ -144,10 +144,10 @@ def test_a_migration_that_fails_leaves_the_old_catalog_in_postgresql(postgres, t
     name = postgres.url(postgres.new_database(), tmp_path / "other")
     Store.open(name, create=True).close()
     with_migration(BROKEN)
-    with pytest.raises(StorageError, match=r'from schema 0006 to 0007 \(relation "nowhere" does not exist'):
+    with pytest.raises(StorageError, match=r'from schema 0007 to 0008 \(relation "nowhere" does not exist'):
         Store.open(name)
     left = postgres.sql("SELECT version_num, to_regclass('halfway') FROM alembic_version", postgres.last)
-    assert left == [("0006", None)]
+    assert left == [("0007", None)]
     with_migration(BROKEN.replace('    op.execute("INSERT INTO nowhere VALUES (1)")\n', ""))
     with Store.open(name) as store:
         assert failing(store) == []
@@ -162,13 +162,13 @@ def test_names_are_not_taken_in_again_by_a_later_migration(tmp_path):
         assert [said.split(":")[0] for said in failing(store)] == ["words"]
 
 
-@pytest.mark.parametrize("revision", ["0007", "0099", "later"])
+@pytest.mark.parametrize("revision", ["0008", "0099", "later"])
 def test_a_newer_schema_is_refused_in_words(revision, tmp_path):
     folder = unpack("0004", tmp_path / "index")
     with closing(sqlite3.connect(folder / sqlite.CATALOG)) as connection:
         connection.execute("UPDATE alembic_version SET version_num = ?", (revision,))
         connection.commit()
     before = (folder / sqlite.CATALOG).read_bytes()
-    with pytest.raises(SchemaTooNew, match=f"schema {revision}, this version knows up to 0006; install a newer"):
+    with pytest.raises(SchemaTooNew, match=f"schema {revision}, this version knows up to 0007; install a newer"):
         Store.open(folder)
     assert (folder / sqlite.CATALOG).read_bytes() == before

@@ -136,18 +136,20 @@ class VectorIndex:
     def nearest_photos(self, queries: Floats, count: int, allowed: Ids | None = None) -> list[Near]:
         """For each query the `count` photos with the nearest rows, ties by id; more of inverted lists.
 
-        Beside inverted lists, which give many more than `count`, other segments give all that reaches as far down as
-        they do: what came lately is then found as well as the rest. See `Segment.nearest_photos`.
+        Inverted lists give many more than `count`. Beside them other segments give all that reaches as far down as
+        those of the largest do, and no more: what came lately is then found as well as the rest. See
+        `Segment.nearest_photos`.
         """
         queries = np.ascontiguousarray(queries, np.float32)
         pairs = [(segment, rows) for (segment, _), rows in zip(self._segments, self._chosen(allowed), strict=True)]
-        coarse = [pair for pair in pairs if pair[0].recipe.coarse]
+        coarse = sorted((pair for pair in pairs if pair[0].recipe.coarse), key=lambda pair: -len(pair[0]))
         flat = [pair for pair in pairs if not pair[0].recipe.coarse]
         if not coarse:
             found = [segment.nearest_photos(queries, count, rows) for segment, rows in flat]
             return [joined(lists, count) for lists in zip(*found, strict=True)]
         found = [segment.nearest_photos(queries, count, rows) for segment, rows in coarse]
-        down_to = np.array([max(near.least for near in lists) for lists in zip(*found, strict=True)], np.float32)
+        down_to = np.array([near.least for near in found[0]], np.float32)
+        found[1:] = [[near.down_to(least) for near, least in zip(more, down_to, strict=True)] for more in found[1:]]
         found += [segment.nearest_photos(queries, count, rows, down_to) for segment, rows in flat]
         return [joined(lists) for lists in zip(*found, strict=True)]
 

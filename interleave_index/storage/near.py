@@ -29,6 +29,13 @@ class Near(NamedTuple):
         """Whether there are no others."""
         return self.least == -np.inf
 
+    def down_to(self, score: float) -> Near:
+        """The list without the photos that have less than this."""
+        kept = int((self.scores >= score).sum())
+        if kept == len(self.scores):
+            return self
+        return Near(self.photo_ids[:kept], self.scores[:kept], max(self.least, float(score)))
+
 
 def first_of(photo_ids: Ids, scores: Floats, *, all_of_them: bool) -> Near:
     """A list that leaves out nobody who has more than its last photo."""

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 ABSORB = 2.0
 DEAD_SHARE = 0.2  # of the rows of a file that were taken out, from which it is written anew
-FOLD_SHARE, FOLD_ROWS = 0.05, 20_000  # rows outside of files that are folded in after an ingest; the least of both
+FOLD_SHARE, FOLD_ROWS = 0.05, 2_000  # rows outside of files that are folded in after an ingest; the least of both
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import math
 from collections.abc import Callable, Iterator
@@ -340,3 +341,47 @@ def test_the_effort_of_a_file_that_stays_is_measured_again_with_what_came(
     assert coarse() == second  # not measured again before another tenth came
     library.check(library.vectors(3), 30, range(1, 40))
     assert library.names_of_checks_that_fail() == []
+
+
+def test_a_small_file_beside_a_large_one_takes_its_lists(
+    another_library: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recipes, "FLAT_ROWS", 1000)
+    monkeypatch.setattr(builder, "WORTH_LISTS", 400)
+    monkeypatch.setattr(calibrate, "WORTH", np.inf)
+    library = another_library()
+    library.add(*(f"a{i}" for i in range(500)), regions=3)
+    library.store.optimize(library.space)
+    library.add(*(f"b{i}" for i in range(140)), regions=3)
+    library.forget(sorted(library.image)[::20])
+    library.store.optimize(library.space)
+    tiers = library.store.indexes(library.space).region.tiers
+    assert [tier.info.rows for tier in tiers] == [1500, 3 * 133]
+    assert [tier.info.recipe.coarse for tier in tiers] == [True, False]  # too few rows are left
+    library.add(*(f"c{i}" for i in range(70)), regions=3)
+    library.store.optimize(library.space)
+    tiers = library.store.indexes(library.space).region.tiers
+    assert [tier.info.rows for tier in tiers] == [1500, 3 * 203]
+    first, second = (load_faiss().downcast_index(tier.segment.index.base_index) for tier in tiers)
+    assert second.ntotal == 3 * 203 and second.nlist == first.nlist
+    np.testing.assert_array_equal(_centres(first), _centres(second))
+    right(library)
+    library.reopen()
+    right(library)
+
+
+def _centres(lists: Any) -> Floats:
+    return np.asarray(load_faiss().downcast_index(lists.quantizer).reconstruct_n(0, lists.nlist))
+
+
+def test_there_are_no_trained_lists_of_a_flat_file_or_of_one_that_is_gone(
+    tmp_path: Path, lists: tuple[Recipe, Any, Floats]
+) -> None:
+    row = written(tmp_path, lists)
+    trained = files.open_trained(tmp_path, row)
+    assert trained.is_trained and trained.ntotal == 0
+    assert files.open_trained(tmp_path, dataclasses.replace(row, recipe=Recipe())) is None
+    (tmp_path / row.file).write_bytes(b"short")
+    assert files.open_trained(tmp_path, row) is None
+    (tmp_path / row.file).unlink()
+    assert files.open_trained(tmp_path, row) is None

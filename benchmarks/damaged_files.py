@@ -7,12 +7,18 @@ random place, or at every third point the file ends there. Another process then 
 passages. It has to get the very answers of the index before, or an error of this program in words. What is made of the
 catalog (FAISS files, notes about them, locks) must never lead to an error, and `repair` must leave an index that
 `verify` finds sound. Of a damaged journal the last transactions may be lost; an ingest has to bring them back.
+
+`stored vectors` turns over a byte inside of what the catalog stores of photos and passages (vectors, boxes, areas,
+scores, masks, calibration). What is damaged may be left out of answers, or be shown without its masks when a note says
+so; everything else has to stay as it was, and `repair` has to bring back all of it.
 """
 
 from __future__ import annotations
 
 import shutil
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,6 +29,13 @@ from benchmarks.work import backup, draw_library, ingest, make_grown, opened, re
 from interleave_index import Answer, Index
 from interleave_index.interface.toy import ToyInterface
 
+STORED = "stored vectors"
+BLOBS = (  # tables and columns that `stored vectors` changes
+    *(("encoding", name) for name in ("image", "regions", "boxes", "areas", "scores")),
+    *(("passage_encoding", name) for name in ("passage", "phrases")),
+    ("region_mask", "masks"),
+    ("calibration", "data"),
+)
 CUT_EVERY = 3  # points, of which the last one cuts the file
 DISPOSABLE = ("image file", "region file", "text file", "list of checked files", "lock")
 
@@ -50,6 +63,7 @@ def make_with_journal(place: Path) -> None:
 
 FILES: dict[str, tuple[Callable[[Path], None], str]] = {
     "catalog": (make_with_all, "index/catalog.sqlite"),
+    STORED: (make_with_all, "index/catalog.sqlite"),
     "journal": (make_with_journal, "index/catalog.sqlite-wal"),
     "image file": (make_with_all, "index/faiss/image-*"),
     "region file": (make_with_all, "index/faiss/region-*"),
@@ -79,6 +93,34 @@ def _held(answer: Answer) -> list[Any]:
     return [photos, texts]
 
 
+def answers_with_notes(place: Path) -> list[tuple[list[Any], tuple[str, ...]]]:
+    """As `answers`, each with its notes."""
+    with Index.open(place / "index", interface=ToyInterface()) as index:
+        found = [index.search(query, 60, target="both") for query in QUERIES]
+    return [(_held(answer), answer.notes) for answer in found]
+
+
+def only_left_out(found: list[tuple[list[Any], tuple[str, ...]]], wanted: list[Any]) -> list[str]:
+    """What is wrong with answers beside what may be left out of them; `wanted` are those of the index before."""
+    wrong = []
+    for (held, notes), right in zip(found, wanted, strict=False):
+        shown = {hit[0].id: hit for hit in right[0]}
+        for photo, score, regions in held[0]:
+            true_photo, true_score, true_regions = shown[photo.id]
+            by_boxes = any(f"masks of photo {photo.id} " in note for note in notes)
+            if (photo, score) != (true_photo, true_score) or (regions != true_regions and not by_boxes):
+                wrong.append(f"photo {photo.id} is another: {score}, expected {true_score}")
+        lost = shown.keys() - {hit[0].id for hit in held[0]}
+        if lost and not any("left out" in note for note in notes):
+            wrong.append(f"photos {lost} are left out without a word")
+        if len(lost) > 1:
+            wrong.append(f"{len(lost)} photos are left out, expected one at most")
+        others = [text for text in held[1] if text not in right[1]]
+        if others or len(held[1]) < len(right[1]) - 1:
+            wrong.append(f"texts are others: {others}, {len(held[1])} of {len(right[1])}")
+    return wrong
+
+
 def restored_answers(place: Path) -> list[Any]:
     """Those of the index that a backup makes, put in the place of the one that it was taken of."""
     restore(place)
@@ -103,8 +145,9 @@ class DamagedFile:
         if not list(self._copies.place.glob(self._pattern)):
             raise SystemExit(f"there is no {name}: nothing is named {self._pattern}")
         look = restored_answers if name == "backup" else answers
-        self._look: Callable[[Path], list[Any]] = look
+        self._look: Callable[[Path], list[Any]] = answers_with_notes if name == STORED else look
         self._wanted = expect(in_child(look, self._copies.place))[1]
+        self._undamaged = expect(in_child(self._look, self._copies.place))[1]
         self._points = 0
 
     def one(self, share: float) -> tuple[bool, list[str]]:
@@ -112,16 +155,23 @@ class DamagedFile:
         self._copies.begin_anew()
         self._points += 1
         place = self._copies.place
-        damage(sorted(place.glob(self._pattern))[0], share, cut=self._points % CUT_EVERY == 0)
+        file = sorted(place.glob(self._pattern))[0]
+        if self.name == STORED:
+            damage_stored(file, share)
+        else:
+            damage(file, share, cut=self._points % CUT_EVERY == 0)
         kind, value, _ = in_child(self._look, place)
         wrong = []
         if kind == "error" or (kind == "refused" and self.name in DISPOSABLE):
             wrong.append(f"ended otherwise than it should: {value}")
-        if kind == "done" and value != self._wanted and self.name != "journal":
+        if self.name == STORED:
+            wrong += only_left_out(value, self._wanted) if kind == "done" else [f"ended otherwise: {value}"]
+        elif kind == "done" and value != self._wanted and self.name != "journal":
             wrong.append(f"answers are others, and {self._seen(place)}")
-        if self.name in DISPOSABLE or self.name in ("journal", "thumbnail"):
+        if self.name in DISPOSABLE or self.name in ("journal", "thumbnail", STORED):
             wrong += self._mended(place)
-        return kind == "refused", wrong
+        noticed = kind == "refused" or (self.name == STORED and value != self._undamaged)
+        return noticed, wrong
 
     def _seen(self, place: Path) -> str:
         found = in_child(failed_checks, place)[1]
@@ -150,6 +200,27 @@ def damage(file: Path, share: float, *, cut: bool) -> None:
     elif data:
         data[at] ^= 0xFF
     file.write_bytes(data)
+
+
+def damage_stored(catalog: Path, share: float) -> None:
+    """Turn over the bits of one byte at this share of all that the catalog stores in the columns `BLOBS`.
+
+    Nothing else of the catalog changes, as when a disk gives back another byte.
+    """
+    with closing(sqlite3.connect(catalog)) as connection:
+        held = [
+            (table, column, row, bytes(data))
+            for table, column in BLOBS
+            for row, data in connection.execute(f"SELECT rowid, {column} FROM {table}")
+        ]
+        at = int(share * sum(len(data) for *_, data in held))
+        for table, column, row, data in held:
+            if at < len(data):
+                changed = data[:at] + bytes([data[at] ^ 0xFF]) + data[at + 1 :]
+                connection.execute(f"UPDATE {table} SET {column} = ? WHERE rowid = ?", (changed, row))
+                connection.commit()
+                return
+            at -= len(data)
 
 
 def main() -> None:

@@ -121,8 +121,7 @@ def in_child(
 ) -> tuple[str, Any, float]:
     """Run a function in a process of its own; gives what became of it, a value, and seconds.
 
-    It is ``done`` with its value, ``killed``, ``refused`` with the words of an error of this program, or of one of the
-    system that names its file, which commands print as a line; or in ``error``.
+    It is ``done`` with its value, ``killed``, ``refused`` with the words of an error of this program; or in ``error``.
 
     The process of this program opens no index itself: threads of FAISS do not outlive a fork.
     """
@@ -135,8 +134,7 @@ def in_child(
         except InterleaveError as error:
             send.send(("refused", str(error)))
         except BaseException as error:
-            named = isinstance(error, OSError) and error.filename is not None
-            send.send(("refused" if named else "error", f"{type(error).__name__}: {error}"))
+            send.send(("error", f"{type(error).__name__}: {error}"))
 
     start = time.monotonic()
     process = Fork.Process(target=run)

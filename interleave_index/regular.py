@@ -7,7 +7,11 @@ import hashlib
 import io
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from .errors import StorageError
 
 
 def open_regular(path: Path | str) -> io.BufferedReader:
@@ -54,3 +58,23 @@ def os_words(trouble: OSError) -> str:
     if trouble.errno == errno.ENOENT:
         return "no such file"
     return (trouble.strerror or str(trouble) or type(trouble).__name__).lower()
+
+
+@contextmanager
+def worded(what: str) -> Iterator[None]:
+    """Let an error of the operating system inside be one of this program, in one line.
+
+    Args:
+        what: what could not be done, as "catalog.sqlite cannot be written".
+
+    >>> with worded("folder /photos.index cannot be used"):
+    ...     raise OSError(5, "Input/output error")
+    Traceback (most recent call last):
+    interleave_index.errors.StorageError: folder /photos.index cannot be used: input/output error; see that ...
+    """
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(
+            f"{what}: {os_words(error)}; see that its disk is there, whole and not full, and that it may be written"
+        ) from error

@@ -28,7 +28,7 @@ from .paths import user_path
 from .records import RGB, Answer, FailedFile, Filters, Hit, IngestReport, Location, Photo, Region
 from .records.duplicates import Duplicates
 from .records.texts import TEXT_KINDS, Passage, TextKind
-from .regular import os_words, sha256_of
+from .regular import os_words, sha256_of, worded
 
 if TYPE_CHECKING:
     from .ingest.pipeline import OpenDecoders
@@ -250,7 +250,8 @@ class Index:
         chosen = {f"models_{key}": name for key, name in models.items() if name and (fits or key not in own)}
         active = self._store.active_space()
         space_id = active[0] if active is not None and photos else None
-        keep_config(self.folder, kept.with_flags(**chosen), space_id, active=True)
+        with worded(f"settings cannot be kept in {self.folder}"):
+            keep_config(self.folder, kept.with_flags(**chosen), space_id, active=True)
         return fits
 
     def undo_forget(self, what: Sequence[Path | str]) -> list[Exclusion]:
@@ -654,7 +655,8 @@ class Index:
             StorageError: there is no such space.
         """
         self._store.activate(int(space_id))
-        activate_config(self.folder, int(space_id))
+        with worded(f"settings cannot be kept in {self.folder}"):
+            activate_config(self.folder, int(space_id))
 
     def drop_space(self, space_id: int) -> None:
         """Take out a space that is not searched, with its vectors; photos stay.
@@ -761,7 +763,9 @@ class Index:
         active = self._store.active_space()
         for row in self._store.spaces():
             if row.space == self.interface.space:
-                keep_config(self.folder, self._config, row.id, active=active is not None and active[0] == row.id)
+                is_active = active is not None and active[0] == row.id
+                with worded(f"settings cannot be kept in {self.folder}"):
+                    keep_config(self.folder, self._config, row.id, active=is_active)
 
 
 def load_picture(source: Path | str | RGB, config: Config) -> RGB:

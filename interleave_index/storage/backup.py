@@ -16,13 +16,13 @@ import sqlite3
 import tarfile
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from ..errors import IndexDamaged, InputError, StorageError
-from ..regular import sha256_of
+from ..regular import sha256_of, worded
 from . import database, schema
 from .session import Session
 
@@ -55,10 +55,13 @@ def write_backup(
         folder: of the index: settings and thumbnails are taken from there.
         copy_catalog: writes the catalog as of one moment to a new file, as one of SQLite.
     Raises:
-        OSError, StorageError: it cannot be written.
+        StorageError: it cannot be written.
         IndexDamaged: the catalog is damaged.
     """
-    with _naming(file.parent), tempfile.TemporaryDirectory(dir=file.parent, prefix=".interleave-backup-") as work:
+    with (
+        worded(f"backup cannot be written to {file.parent}"),
+        tempfile.TemporaryDirectory(dir=file.parent, prefix=".interleave-backup-") as work,
+    ):
         catalog = Path(work) / database.CATALOG
         copy_catalog(catalog)
         thumbnails = sorted(_thumbnails(folder / THUMBNAILS))
@@ -84,17 +87,6 @@ def write_backup(
     with file.open("rb+") as written:
         os.fsync(written.fileno())
     return about
-
-
-@contextmanager
-def _naming(folder: Path) -> Iterator[None]:
-    """Errors of the operating system inside that name no file, such as that of a full disk, name the folder."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno is None or error.filename is not None:
-            raise
-        raise OSError(error.errno, os.strerror(error.errno), str(folder)) from error
 
 
 def _thumbnails(folder: Path) -> Iterator[Path]:
@@ -143,19 +135,21 @@ def restore_backup(file: Path, name: Path | str, progress: Progress | None = Non
         raise InputError(f"backup {file} has schema {about.revision}, this version knows up to {schema.REVISIONS[-1]}")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise StorageError(f"{folder} is not empty, expected a new or empty folder; nothing was restored")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".interleave-restore-"))
+    with worded(f"backup cannot be restored to {folder}"):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".interleave-restore-"))
     try:
-        with _naming(folder.parent):
+        with worded(f"backup cannot be restored to {folder}"):
             _unpack(file, work, about, progress)
         catalog = work / database.CATALOG
         if not catalog.is_file() or sha256_of(catalog) != about.catalog_sha256:
             raise IndexDamaged(f"catalog in {file} is not the one that was written; take another backup")
-        os.chmod(work, 0o777 & ~_umask(work))
-        if session.is_in_folder:
-            _put_in_place(work, folder)
-        else:
-            session.fill(work, lambda: _put_in_place(work, folder))
+        with worded(f"backup cannot be restored to {folder}"):
+            os.chmod(work, 0o777 & ~_umask(work))
+            if session.is_in_folder:
+                _put_in_place(work, folder)
+            else:
+                session.fill(work, lambda: _put_in_place(work, folder))
     except BaseException:
         # Once the work is in its place, only the rows can be missing: the database went away before it kept them.
         shutil.rmtree(work if work.exists() else folder, ignore_errors=True)

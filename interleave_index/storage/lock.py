@@ -18,6 +18,7 @@ from datetime import datetime
 from pathlib import Path
 
 from ..errors import IndexBusy
+from ..regular import worded
 
 if sys.platform == "win32":
     import msvcrt
@@ -69,6 +70,7 @@ class WriteLock:
             wait: seconds to wait for another holder.
         Raises:
             IndexBusy: somebody else still holds it; the message names them.
+            StorageError: the lock file cannot be opened.
         """
         end = time.monotonic() + wait
         if not self._threads.acquire(timeout=wait):
@@ -95,7 +97,8 @@ class WriteLock:
         return {str(k): str(v) for k, v in holder.items()} if isinstance(holder, dict) else None
 
     def _take(self, purpose: str, end: float) -> int:
-        fd = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
+        with worded(f"lock {self.path} cannot be opened ({purpose})"):
+            fd = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
         while not _try_lock(fd):
             if time.monotonic() >= end:
                 os.close(fd)

@@ -13,7 +13,7 @@ from pathlib import Path
 from sqlalchemy import Connection, delete, select, update
 
 from ..errors import IndexDamaged
-from ..regular import sha256_of
+from ..regular import sha256_of, worded
 from . import checksums, generations, text_reads, text_writes, writes
 from .files import Generation, Kind, is_whole, open_file
 from .names import real_path
@@ -181,4 +181,5 @@ def take_out_damaged(connection: Connection, plan: RepairPlan) -> None:
 def remove_files(paths: tuple[Path, ...]) -> None:
     """Remove files of the index; those that are gone already are passed over."""
     for path in paths:
-        path.unlink(missing_ok=True)
+        with worded(f"thumbnail {path} cannot be removed"):
+            path.unlink(missing_ok=True)

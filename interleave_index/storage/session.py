@@ -15,6 +15,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from ..config import shown_index
 from ..errors import IndexDamaged, IndexNotFound, StorageError
+from ..regular import worded
 from . import database, schema
 from .lock import WriteLock
 from .tables import CatalogRow
@@ -104,18 +105,19 @@ class Session:
 
     def find(self, create: bool) -> None:
         """See that there is an index, or that one may be made; see `Store.open` for the errors."""
-        with self._worded():
+        with self._worded(), worded(f"index folder {self.folder} cannot be read"):
             there = self._catalog.is_there()
-        is_folder = self.folder.is_dir()
-        if is_folder:
-            self._catalog.check_folder()
+            is_folder = self.folder.is_dir()
+            if is_folder:
+                self._catalog.check_folder()
         if not there and not create:
             place = self._catalog.shown
             named = place if place == self.name else "URL"
             raise IndexNotFound(f"no index in {place}; `interleave-index ingest FOLDER --index {named}` makes one")
         if not is_folder:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self._catalog.check_folder()
+            with worded(f"index folder {self.folder} cannot be made"):
+                self.folder.mkdir(parents=True, exist_ok=True)
+                self._catalog.check_folder()
 
     def bring_up_to_date(self) -> None:
         """Make the tables of an empty catalog, or run the migrations that an older one lacks.
@@ -125,7 +127,8 @@ class Session:
         with self._worded():
             if not (self._is_current() or self.read_only):
                 self._migrate()
-            self._catalog.take_folder()
+            with worded(f"index folder {self.folder} cannot be used"):
+                self._catalog.take_folder()
 
     def _is_current(self) -> bool:
         return self._catalog.is_there() and schema.is_current(self._catalog.snapshots, self._catalog.shown)

@@ -14,6 +14,7 @@ from ..wording import number_of
 from .candidates import Ids, Vectors
 
 if TYPE_CHECKING:
+    from ..storage.indexes import VectorIndex
     from ..storage.rows import StoredVectors
     from ..storage.store import Store
 
@@ -23,17 +24,29 @@ NAMED = 5  # photos in a note
 
 
 class FilesDisagree(IndexDamaged):
-    """FAISS files hold other vectors of a photo than the catalog, whose own are as they were written."""
+    """FAISS files hold another vector than the catalog, whose own is as it was written.
+
+    A file may have changed since it was compared with its checksum, and large ones are compared by `verify` only.
+    """
+
+    def __init__(self, space_id: int, what: str) -> None:
+        self.space_id = space_id
+        super().__init__(
+            f"FAISS files of space {space_id} hold another vector of {what} than the catalog; "
+            "`interleave-index verify` tells which, `interleave-index repair --apply` makes them anew"
+        )
 
 
 def asked_again(ask: Callable[Concatenate[Store, Given], Result]) -> Callable[Concatenate[Store, Given], Result]:
     """Let a question be asked again, without them, whenever it comes upon photos with damaged vectors.
 
-    One that names such a photo itself is an error.
+    One that names such a photo itself is an error. One that comes upon a damaged FAISS file is asked again when the
+    file was made anew.
     """
 
     @wraps(ask)
     def answered(store: Store, /, *given: Given.args, **named: Given.kwargs) -> Result:
+        are_compared = False
         while True:
             known = _known(store)
             try:
@@ -41,6 +54,11 @@ def asked_again(ask: Callable[Concatenate[Store, Given], Result]) -> Callable[Co
             except EncodingDamaged:
                 if _known(store) == known:
                     raise
+            except FilesDisagree as error:
+                if are_compared:
+                    raise
+                store.compare_files(error.space_id)
+                are_compared = True
 
     return answered
 
@@ -50,16 +68,22 @@ def _known(store: Store) -> frozenset[int]:
     return store.damaged(active[0]) if active is not None else frozenset()
 
 
-def left_out_note(store: Store, space_id: int) -> tuple[str, ...]:
+def photos_left_out(store: Store, space_id: int) -> tuple[str, ...]:
     """What an answer says of the photos that are left out of it; nothing where there are none."""
     damaged = sorted(store.damaged(space_id))
     if not damaged:
         return ()
     named = ", ".join(map(str, damaged[:NAMED])) + (", …" if len(damaged) > NAMED else "")
-    return (
-        f"{number_of(len(damaged), 'photo')} left out, whose stored vectors are damaged (photo {named}); "
-        "`interleave-index repair --apply` has them encoded again",
-    )
+    return (_left_out(f"{number_of(len(damaged), 'photo')} left out", f" (photo {named})"),)
+
+
+def passages_left_out(count: int) -> tuple[str, ...]:
+    """What an answer says of so many passages that are left out of it; nothing where there are none."""
+    return (_left_out(f"{number_of(count, 'passage')} left out"),) if count else ()
+
+
+def _left_out(what: str, which: str = "") -> str:
+    return f"{what}, whose stored vectors are damaged{which}; `interleave-index repair --apply` has them encoded again"
 
 
 def masks_or_none(load: Callable[[], Sequence[Rle]], notes: list[str]) -> Callable[[], Sequence[Rle]]:
@@ -75,10 +99,8 @@ def masks_or_none(load: Callable[[], Sequence[Rle]], notes: list[str]) -> Callab
     return loaded
 
 
-def compare(of_files: Vectors, rows: Ids, stored: StoredVectors) -> None:
+def compare(space_id: int, of_files: Vectors, rows: Ids, stored: StoredVectors) -> None:
     """See that photos were ranked by the very vectors that the catalog holds of them.
-
-    A FAISS file may have changed since it was compared with its checksum, and large ones are compared by `verify` only.
 
     Args:
         of_files: by which photos were ranked.
@@ -91,7 +113,13 @@ def compare(of_files: Vectors, rows: Ids, stored: StoredVectors) -> None:
         own = stored.regions[stored.offsets[place] : stored.offsets[place + 1]]
         same = np.array_equal(of_files.image[row], stored.image[place])
         if not (same and np.array_equal(of_files.regions[first:past], own)):
-            raise FilesDisagree(
-                f"FAISS files hold other vectors of photo {stored.photo_ids[place]} than the catalog; "
-                "`interleave-index verify` tells which, `interleave-index repair --apply` makes them anew"
-            )
+            raise FilesDisagree(space_id, f"photo {stored.photo_ids[place]}")
+
+
+def compare_passages(store: Store, space_id: int, index: VectorIndex, passage_ids: Ids) -> None:
+    """See that passages were ranked by the very vectors that the catalog holds of them; errors as `compare`."""
+    stored = store.texts.vectors(space_id, passage_ids)
+    for block in index.scan(np.sort(passage_ids)):
+        for passage_id, vector in zip(block.photo_ids.tolist(), block.vectors, strict=True):
+            if passage_id in stored and not np.array_equal(vector, stored[passage_id]):
+                raise FilesDisagree(space_id, f"passage {passage_id}")

@@ -38,7 +38,7 @@ from .approximate import Beside
 from .blocks import block_of, take
 from .candidates import Ids, Mode, Path, Plan, every_cosine_of_many, plan
 from .context import QueryContext, prepare
-from .damaged import FilesDisagree, asked_again, compare, left_out_note, masks_or_none
+from .damaged import asked_again, compare, masks_or_none, photos_left_out
 from .feedback import with_feedback
 from .ground import Depth, LoadMasks, StoredRegions, ground_photo
 from .lazy_interface import LazyInterface
@@ -151,7 +151,7 @@ def search(
         photo_ids = None if chosen == Filters() else store.eligible(space_id, chosen)
         texts = tuple(search_texts(store, space_id, context, photo_ids, (skip, skip + top_k), text_kinds))
         if target == "texts":
-            notes = (*context.notes, *text_notes(context, store, texts), *left_out_note(store, space_id))
+            notes = (*context.notes, *text_notes(context, store, texts), *photos_left_out(store, space_id))
             return Answer(str(query), "exact", (), notes, texts=texts)
     # what is reranked is ranked from the first photo on, whichever are shown
     span = (skip, skip + top_k) if second_stage is None else (0, max(skip + top_k, second_stage.count))
@@ -183,7 +183,7 @@ def _answer(
     """The answer with these hits, and what the user should know."""
     cutoff = ranked.verdicts.whole.cutoff
     notes = answer_notes(context, ranked.verdicts, hits, every_photo=ranked.path == "exact" and ranked.looked_at > 0)
-    all_notes = (*notes, *text_notes(context, store, texts or ()), *left_out_note(store, space_id))
+    all_notes = (*notes, *text_notes(context, store, texts or ()), *photos_left_out(store, space_id))
     return Answer(
         str(context.query), ranked.path, tuple(hits), all_notes, cutoff, texts, ranked.reranking, ranked.partial
     )
@@ -389,12 +389,8 @@ def _ranked(
     try:
         with store.one_moment():
             return _ranked_at(*options, known)
-    except FilesDisagree:
-        store.compare_files(space_id)
-        library(store, space_id)  # those that are damaged are made anew
     except NotInIndex:  # a photo was taken out between the look at the indexes and the look at the catalog
-        pass
-    return _ranked_at(*options, None)
+        return _ranked_at(*options, None)
 
 
 def _plan(store: Store, space_id: int, context: QueryContext, allowed: Ids | None, mode: Mode, top_k: int) -> Plan:
@@ -471,7 +467,7 @@ def _ranked_at(
     relevance = verdicts.whole.chances(scores.total)
     relevance[ids == own] = 1.0
     shown = store.vectors(space_id, ids[best])
-    compare(block, np.searchsorted(pool, ids[best]), shown)
+    compare(space_id, block, np.searchsorted(pool, ids[best]), shown)
     matches = texts.matches(shown.photo_ids)
     ranked = _Ranked(chosen.path, found.looked_at, shown, scores.rows(best), relevance[best], verdicts, matches)
     return replace(ranked, partial=library.partial)

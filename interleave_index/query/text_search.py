@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from ..records import Floats
 from ..records.texts import Passage, PhraseHit, Span, TextHit, TextKind
-from ..wording import number_of
 from .candidates import nearest
 from .context import QueryContext
+from .damaged import compare_passages, passages_left_out
 from .score import best_cosines
 from .words import Occurrences, among, in_passages, required_passages, told_by
 
@@ -53,7 +53,9 @@ def search_texts(
         passage_ids = np.intersect1d(passage_ids, store.texts.of_kinds(kinds))
     if photo_ids is not None:
         passage_ids = np.intersect1d(passage_ids, links.of_passage[np.isin(links.photo_ids, photo_ids)])
-    index = store.indexes(space_id).text
+    indexes = store.indexes(space_id)
+    index = indexes.text
+    context.notes += passages_left_out(len(indexes.damaged_texts))
     if not len(passage_ids) or not index.rows or span[1] <= span[0]:
         return []
     held = in_passages(told_by(store, context.words), context.words, passage_ids)
@@ -70,15 +72,12 @@ def search_texts(
         phrases = store.texts.phrase_vectors(space_id, index.dim, known.tolist())
         whole = np.isin(known, list(phrases))
         if not whole.all():
-            left_out = number_of(int((~whole).sum()), "passage")
-            context.notes.append(
-                f"{left_out} left out, whose stored vectors are damaged; `interleave-index repair --apply` has them "
-                "encoded again"
-            )
+            context.notes += passages_left_out(int((~whole).sum()))
             known, cosines = known[whole], cosines[whole]
     total = _sentence(context, cosines[:, 0]) + np.float32(context.scoring.nat) * held.nats(known)
     total = total + _entities(store, space_id, context, known, phrases)
     order = np.lexsort((known, -total))[span[0] : span[1]]
+    compare_passages(store, space_id, index, known[order])
     passages = store.texts.passages(known[order].tolist())
     shown = [(number, float(total[place])) for place, number in zip(order, known[order].tolist(), strict=True)]
     return [

@@ -130,17 +130,19 @@ def load(
     mark = min(marks[kind] for kind in PHOTO_KINDS)
     pending = _pending(connection, space_id, dim, mark, before)
     made = {kind: VectorIndex(kind, dim, tiers[kind], _delta(pending, kind, marks[kind])) for kind in PHOTO_KINDS}
+    texts, damaged_texts = _texts(connection, space_id, dim, tiers["text"], before)
     return SpaceIndexes(
         space_id,
         seq,
         mark,
         made["image"],
         made["region"],
-        _texts(connection, space_id, dim, tiers["text"], before),
+        texts,
         pending,
         tuple(lost),
         frozenset(row.id for row in rows),
         identity,
+        damaged_texts,
     )
 
 
@@ -185,20 +187,25 @@ def _texts(
     dim: int,
     tiers: list[Tier],
     before: SpaceIndexes | None,
-) -> VectorIndex:
-    """The index of passages; of the delta of `before` what still holds is kept, and only what came since is read."""
+) -> tuple[VectorIndex, frozenset[int]]:
+    """The index of passages, and those that are left out of it since their vectors are damaged.
+
+    Of the delta of `before` what still holds is kept, and only what came since is read.
+    """
     mark = tiers[-1].info.mark if tiers else 0
     kept, after = Segment.of(NONE, np.empty((0, dim), np.float16), regions=False), mark
+    damaged: frozenset[int] = frozenset()
     if before is not None and before.text.mark == mark <= before.seq:
-        kept, after = before.text.delta, before.seq
-    here = ~np.isin(kept.ids, text_reads.removed(connection, space_id, after))
+        kept, after, damaged = before.text.delta, before.seq, before.damaged_texts
+    taken_out = text_reads.removed(connection, space_id, after)
+    here = ~np.isin(kept.ids, taken_out)
     late = text_reads.halves(connection, space_id, dim, text_reads.encoded_ids(connection, space_id, after_seq=after))
     if len(late.passage_ids) or not here.all():
         ids = np.concatenate([kept.ids[here], late.passage_ids])
         vectors = np.concatenate([kept.codes[here].view("<f2"), late.vectors])
         order = np.argsort(ids, kind="stable")
         kept = Segment.of(ids[order], vectors[order], regions=False)
-    return VectorIndex("text", dim, tiers, kept)
+    return VectorIndex("text", dim, tiers, kept), damaged.difference(taken_out.tolist()) | late.damaged
 
 
 def commit(connection: Connection, made: Iterable[Generation]) -> None:

@@ -196,6 +196,7 @@ class SpaceIndexes:
         lost: kinds whose file could not be used and whose rows are served from the delta.
         rows: ids of the generation rows that were live.
         identity: interface, checkpoint and preprocessing of the space.
+        damaged_texts: passages that are left out since their stored vectors are damaged.
     """
 
     space_id: int
@@ -208,6 +209,7 @@ class SpaceIndexes:
     lost: tuple[Kind, ...] = ()
     rows: frozenset[int] = frozenset()
     identity: tuple[str, ...] = ()
+    damaged_texts: frozenset[int] = frozenset()
 
     def of(self, kind: Kind) -> VectorIndex:
         """The index of this kind."""

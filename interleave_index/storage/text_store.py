@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence, Set
 from pathlib import Path
 
+import numpy as np
 from sqlalchemy import select
 
 from ..records import Floats
 from ..records.texts import Passage, SourceText
 from . import text_reads, text_writes, words
+from .generations import space_head
 from .rows import Ids
 from .session import Session
 from .tables import TextReadRow
@@ -137,6 +139,13 @@ class TextStore:
         """(P, D) float32 vectors of the phrases of these passages, by id; those without vectors are left out."""
         with self._session.reading() as connection:
             return text_reads.phrase_vectors(connection, space_id, dim, passage_ids)
+
+    def vectors(self, space_id: int, passage_ids: Ids) -> dict[int, Floats]:
+        """(D,) float32 vectors of these passages, by id; those without vectors, and damaged ones, are left out."""
+        with self._session.reading() as connection:
+            dim = space_head(connection, space_id)[1]
+            found = text_reads.halves(connection, space_id, dim, np.sort(passage_ids))
+        return dict(zip(found.passage_ids.tolist(), found.vectors.astype(np.float32), strict=True))
 
     def holding(self, source: words.Source, phrase: str, limit: int) -> Ids | None:
         """Ids of the passages, or photos by their file names, that hold a word or phrase; see `words.holding`."""

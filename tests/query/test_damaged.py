@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
+import numpy as np
 import pytest
 
+from interleave_index import Config, Index
 from interleave_index.errors import EncodingDamaged
 from interleave_index.grammar import Query
+from interleave_index.interface.toy import ToyInterface
 from interleave_index.query.engine import search_many
 from interleave_index.storage.generations import live
-from interleave_index.storage.tables import EncodingRow, RegionMaskRow
+from interleave_index.storage.store import Store
+from interleave_index.storage.tables import EncodingRow, PassageEncodingRow, RegionMaskRow
 
 from ..damage import turn_over
 
@@ -94,3 +101,71 @@ def test_a_faiss_file_that_changes_while_it_is_open_answers_nothing_and_is_made_
     with library.store.reading() as connection:
         assert row.file not in {one.file for one in live(connection, library.space_id)}
     assert all(check.ok for check in library.store.verify())
+
+
+# --- texts -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def noted(drawn_photos, tmp_path, monkeypatch):
+    """An index of six drawn photos and three notes, of which no FAISS file is made by itself."""
+    monkeypatch.setattr(Store, "due", lambda *_: ())
+    folder = tmp_path / "photos"
+    shutil.copytree(drawn_photos.folder, folder)
+    for name in ("red", "green", "blue"):
+        (folder / f"{name}.md").write_text(f"a {name} thing and more\n")
+    with Index.open(
+        tmp_path / "index", config=Config().with_flags(ingest_workers=0), interface=ToyInterface(), create=True
+    ) as index:
+        index.ingest(folder)
+        yield index
+
+
+def notes_found(index, query="[green]"):
+    return [(Path(hit.passage.path).stem, hit.score) for hit in index.search(query, 9, target="texts").texts]
+
+
+def passage_of(index, name):
+    return next(hit.passage.id for hit in index.search(name, 9, target="texts").texts if name in hit.passage.path)
+
+
+@pytest.mark.parametrize("column", ["passage", "phrases"])
+def test_a_passage_whose_vectors_are_damaged_is_left_out_with_a_note_and_encoded_again(noted, column):
+    before, green = notes_found(noted), passage_of(noted, "green")
+    turn_over(noted._store, PassageEncodingRow, column, at=2, passage_id=green, space_id=1)
+    noted._store._upkeep.close()  # as another process finds it
+    answer = noted.search("[green]", 9, target="texts")
+    assert [Path(hit.passage.path).stem for hit in answer.texts] == [name for name, _ in before if name != "green"]
+    assert any(note.startswith("1 passage left out, whose stored vectors are damaged; ") for note in answer.notes)
+    assert noted.repair_plan().texts == (str(Path(noted.folder).parent / "photos" / "green.md"),)
+    noted.repair()
+    assert notes_found(noted) == before and all(check.ok for check in noted.verify())
+
+
+def test_a_file_of_passages_that_changes_while_it_is_open_answers_nothing(noted):
+    noted.optimize()
+    before, green = notes_found(noted), passage_of(noted, "green")
+    vector = noted._store.texts.vectors(1, np.array([green]))[green].astype("<f2").tobytes()
+    (path,) = (noted.folder / "faiss").glob("text-*")
+    with path.open("r+b") as file:
+        at = path.read_bytes().index(vector)
+        file.seek(at)
+        file.write(bytes([vector[0] ^ 0xFF]))
+    assert notes_found(noted) == before
+    with noted._store.reading() as connection:
+        assert path.name not in {row.file for row in live(connection)}
+    assert all(check.ok for check in noted.verify())
+
+
+def test_a_passage_that_shows_a_damaged_photo_waits_until_that_is_encoded_again(noted, drawn_photos):
+    folder = Path(noted.folder).parent / "photos"
+    shown = noted._store.photo_by_path(folder / Path(drawn_photos.red_disc.path).name)
+    turn_over(noted._store, EncodingRow, "image", at=2, photo_id=shown.id, space_id=1)
+    (folder / "page.md").write_text(f"what ![]({Path(shown.path).name}) is\n")
+    report = noted.ingest(folder)
+    (failed,) = report.failed
+    assert Path(failed.path).stem == "page" and f"photo {shown.id} are not those that were written" in failed.detail
+    assert "page" not in dict(notes_found(noted))
+    noted.repair()
+    assert "page" in dict(notes_found(noted)) and noted.failed() == []
+    assert all(check.ok for check in noted.verify())

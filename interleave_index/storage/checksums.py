@@ -131,9 +131,11 @@ def compared(connection: Connection, space_id: int) -> Compared:
 
     In a catalog of an older schema that may only be read there is one checksum of the whole, or none.
     """
-    parts = are_kept(connection)
+    parts, ids = are_kept(connection), _ids(connection, E.photo_id, space_id)
+    if not inspect(connection).has_table(table(ChecksumRow).name):
+        return Compared(0, len(ids), [])
     agreed, without, wrong = 0, 0, []
-    for some in chunks(_ids(connection, E.photo_id, space_id), AT_A_TIME):
+    for some in chunks(ids, AT_A_TIME):
         for row in _encodings(connection, space_id, some, parts=parts):
             if not parts and row[WHOLE_FOUND] is None:
                 without += 1

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from interleave_index.errors import EncodingDamaged
+from interleave_index.errors import EncodingDamaged, NotInIndex
 from interleave_index.storage import database
 from interleave_index.storage.store import Store
 from interleave_index.storage.tables import (
@@ -246,3 +246,36 @@ def test_a_migration_believes_what_never_had_a_checksum(tmp_path):
         turn_over(store, EncodingRow, "image", photo_id=3, space_id=1)
         with pytest.raises(EncodingDamaged, match="photo 3"):
             store.vectors(1, [3])
+
+
+@pytest.mark.parametrize("revision", ["0001", "0003", "0006"])
+def test_an_older_catalog_that_may_only_be_read_is_read_without_checksums(revision, tmp_path, monkeypatch):
+    folder = unpack(revision, tmp_path / "index")
+    monkeypatch.setattr(database, "may_not_be_written", lambda _: True)
+    with Store.open(folder) as store:
+        ids = store.encoded(1)
+        block = store.vectors(1, ids)
+        assert len(ids) == 6 and store.damaged(1) == set() and store.status()["damaged"] == 0
+        assert store.load_calibration(1) is not None
+        assert [len(store.masks(1, photo_id)) for photo_id in ids.tolist()] == np.diff(block.offsets).tolist()
+        assert {store.grounding(1, photo_id) for photo_id in ids.tolist()} == {None}
+        assert not store.repair_plan().damaged_photos
+        (said,) = [check.detail for check in store.verify() if check.name == "checksums of space 1"]
+        assert said.startswith("none in a catalog" if revision == "0001" else "6 agree, 0 without one, 0 differ")
+
+
+def test_an_older_catalog_that_may_only_be_read_is_still_compared_by_verify(tmp_path, monkeypatch):
+    folder = unpack("0006", tmp_path / "index")
+    changed(folder, "UPDATE encoding SET image = ? WHERE photo_id = 3", first_blob(folder, 3))
+    changed(folder, "DELETE FROM checksum WHERE photo_id = 5")
+    monkeypatch.setattr(database, "may_not_be_written", lambda _: True)
+    with Store.open(folder) as store:
+        (check,) = [check for check in store.verify() if check.name == "checksums of space 1"]
+        assert not check.ok and check.detail.startswith("4 agree, 1 without one, 1 differ: photo 3; `interleave-index")
+
+
+def test_what_has_no_masks_at_all_is_said_so(library):
+    with pytest.raises(NotInIndex, match="photo 7 has no masks in space 1; ingest it again"):
+        library.store.masks(library.space, 7)
+    with pytest.raises(NotInIndex, match="photo 7 has no masks in space 1; ingest it again"):
+        library.store.grounding(library.space, 7)

@@ -51,19 +51,22 @@ PASSAGE_PARTS = ("passage", "phrases")
 FOUND = "found_"  # before the name of a checksum that stands beside what it is about
 WHOLE_FOUND = "found_crc32"
 AT_A_TIME = 64  # photos of which everything is held
-DAMAGED = -1  # no bytes have this checksum
+DAMAGED, IMPOSSIBLE = -1, -2  # no bytes have these checksums; the second is never kept
 KEPT = "interleave_checksums"
 
 
 def of(names: Sequence[int], *blobs: bytes) -> int:
-    """The checksum of some blobs that belong to a row of these ids.
+    """The checksum of some blobs that belong to a row of these ids; `IMPOSSIBLE` where they are no numbers and bytes.
 
     >>> of([7, 1], b"ab") != of([8, 1], b"ab") != of([8, 1], b"aB")
     True
     """
-    crc = zlib.crc32(struct.pack(f"<{len(names)}q", *names))
-    for blob in blobs:
-        crc = zlib.crc32(blob, crc)
+    try:
+        crc = zlib.crc32(struct.pack(f"<{len(names)}q", *names))
+        for blob in blobs:
+            crc = zlib.crc32(blob, crc)
+    except (struct.error, TypeError):  # SQLite gives a text or nothing where the byte that tells the type was changed
+        return IMPOSSIBLE
     return crc
 
 
@@ -84,7 +87,10 @@ def of_parts(row: Columns) -> dict[str, int | None]:
 
 def of_whole(row: Columns) -> int:
     """The checksum over all blobs of an encoding that stands in `checksum`; `row` as above."""
-    return checksum(row[name] for name in CHECKED)
+    try:
+        return checksum(row[name] for name in CHECKED)
+    except TypeError:  # as in `of`
+        return IMPOSSIBLE
 
 
 def of_passage(row: Columns) -> dict[str, int]:
@@ -112,7 +118,12 @@ def mark(connection: Connection, space_id: int, photo_ids: Iterable[int]) -> Non
     """Keep that the vectors of some photos are damaged: they are left out of searches from the first look on."""
     for some in chunks(sorted(photo_ids)):
         chosen = (C.space_id == space_id, C.photo_id.in_(some))
+        there = set(connection.execute(select(C.photo_id).where(*chosen)).scalars())
         connection.execute(update(table(PartChecksumRow)).where(*chosen).values(vectors=DAMAGED))
+        damaged = {"space_id": space_id, "vectors": DAMAGED, "boxes": DAMAGED, "masks": DAMAGED}
+        lost = [{"photo_id": photo_id, **damaged} for photo_id in some if photo_id not in there]
+        if lost:
+            connection.execute(insert(table(PartChecksumRow)), lost)
 
 
 # --- looking through everything --------------------------------------------------------------

@@ -122,6 +122,32 @@ def test_no_file_is_made_of_a_damaged_vector_and_the_catalog_says_so_from_then_o
     assert library.names_of_checks_that_fail() == []
 
 
+def test_a_photo_whose_checksums_are_lost_is_damaged_and_stays_so_when_files_are_made(library):
+    first, second = library.add("a", "b")
+    with library.store._session.writing("a test") as connection:
+        connection.exec_driver_sql(f"DELETE FROM part_checksum WHERE photo_id = {first}")
+    library.store.optimize(library.space)
+    library.reopen()
+    assert photos_found(library) == {second} and library.store.damaged(library.space) == {first}
+    assert f"1 differ: photo {first}" in checksums_said(library)
+    library.add("a", replace=True)
+    assert photos_found(library) == {first, second} and library.names_of_checks_that_fail() == []
+
+
+@pytest.mark.sqlite
+@pytest.mark.parametrize(
+    ("column", "value"), [("region_count", "two"), ("seq", "x"), ("image", "text"), ("boxes", "t")]
+)
+def test_a_value_whose_type_changed_is_damage(library, column, value):
+    first, second = library.add("a", "b")
+    changed(library.folder, f"UPDATE encoding SET {column} = ? WHERE photo_id = ?", value, second)
+    with pytest.raises(EncodingDamaged, match=f"photo {second}"):
+        library.store.vectors(library.space, [first, second])
+    if column != "boxes":
+        assert photos_found(library) == {first}
+    assert any(f"1 differ: photo {second}" in said for said in library.names_of_checks_that_fail())
+
+
 def test_a_damaged_photo_of_which_no_file_is_here_is_beyond_repair_and_stays(library, tmp_path):
     first, second = library.add("a", "b")
     damage(library, second)

@@ -43,7 +43,7 @@ GROWTH = 4
 LIST_DEPTH = 8  # photos of inverted lists that are asked for, in multiples of k
 LISTED = 100  # photos of inverted lists that are scored in full, in multiples of k
 ROUGH_SHARE = 0.02  # of the eligible photos are scored in full after all were scored roughly
-FEWEST_ROUGH, MOST_ROUGH = 4_000, 20_000
+FEWEST_ROUGH, MOST_ROUGH = 4_000, 14_000
 IMAGES_EXACT = 8  # times as many get their exact image scores first
 BLOCK = 1 << 15  # photos whose scores are added up at a time
 
@@ -178,7 +178,7 @@ def best_by_rough_scores(
     if not indexes.image.is_exact:
         kept = np.flatnonzero(scores >= _about_largest(scores, IMAGES_EXACT * count))
         ids, images = image_cosines(indexes, query, ids[kept])
-        scores = many_totals(query, images, regions[kept]) + of_texts[kept]
+        scores = many_totals(query, images, regions.T.take(kept, axis=1).T) + of_texts[kept]
     best = leading(scores, count)
     return ids[best], scores[best]
 

@@ -129,12 +129,13 @@ def region_cosines(
         ids: (n,) of the allowed photos, ascending.
     """
     parts = _parts(query)
+    if not len(parts):
+        return np.empty((len(ids), 0), np.float32)
+    with_regions, cosines = indexes.region.rough(parts, allowed) if rough else indexes.region.best(parts, allowed)
+    if len(with_regions) == len(ids):
+        return cosines
     best = np.full((len(ids), len(parts)), NO_EVIDENCE, np.float32)
-    if len(parts):
-        with_regions, cosines = indexes.region.rough(parts, allowed) if rough else indexes.region.best(parts, allowed)
-        if len(with_regions) == len(ids):
-            return cosines
-        best[np.searchsorted(ids, with_regions)] = cosines
+    best[np.searchsorted(ids, with_regions)] = cosines
     return best
 
 

@@ -74,7 +74,7 @@ def _over_photos(
 ) -> Floats:
     """What a compiled loop finds for the photos, in runs that threads share where there is much to do."""
     count = len(first)
-    best = np.empty((count, columns), np.float32)
+    best = np.empty((columns, count), np.float32).T  # what is done with the scores of each query is done in order
     if int((past - first).sum()) < WORTH_THREADS:
         loop(rows, first, past, asked, best, 0, count)
         return best

@@ -95,16 +95,11 @@ class Segment:
         """The rows of those photos that are allowed (ascending ids; None is all) and not dead."""
         if allowed is None and not len(dead):
             return Selection(self, None, filtered=False)
-        gone = self._gone(dead)
-        if allowed is not None and len(allowed) * SUBSET_SHARE <= len(self.photo_ids):
-            places = self._places(allowed)
-            return Selection(self, places[~gone[places]], filtered=True)
-        keep = ~gone
-        if allowed is not None:
-            keep[:] = False
-            keep[self._places(allowed)] = True
-            keep &= ~gone
-        return Selection(self, None if keep.all() else np.flatnonzero(keep), filtered=allowed is not None)
+        places = np.arange(len(self.photo_ids)) if allowed is None else self._places(allowed)
+        if len(dead):
+            places = places[~self._gone(dead)[places]]
+        everything = len(places) == len(self.photo_ids)
+        return Selection(self, None if everything else places, filtered=allowed is not None)
 
     def _gone(self, dead: Ids) -> NDArray[np.bool_]:
         """(photos,) whether each is dead; kept for the next call, for candidates are selected several times a query."""
@@ -227,7 +222,7 @@ class Segment:
         return load_faiss().downcast_index(self.index.base_index)
 
     @cached_property
-    def _outline(self) -> tuple[NDArray[np.uint16], Floats]:
+    def _outline(self) -> tuple[NDArray[np.uint16], NDArray[np.float16]]:
         """The inverted list of every row (n,) and the centre of every list (L, D), of a coarse segment."""
         faiss, lists = load_faiss(), self._lists
         of_row = np.empty(len(self), np.uint16)
@@ -238,7 +233,8 @@ class Segment:
                 held = inverted.get_ids(number)
                 of_row[faiss.rev_swig_ptr(held, size)] = number
                 inverted.release_ids(number, held)
-        return of_row, faiss.downcast_index(lists.quantizer).reconstruct_n(0, lists.nlist)
+        centres = faiss.downcast_index(lists.quantizer).reconstruct_n(0, lists.nlist)
+        return of_row, np.ascontiguousarray(centres, "<f2")
 
     def rough(self, queries: Floats, chosen: Selection) -> tuple[Ids, Floats]:
         """As `best`, with the centre of its inverted list in the place of every row; exact where there are no lists.
@@ -248,11 +244,14 @@ class Segment:
         if not self.recipe.coarse or self.recipe.lists > 1 << 16 or self._is_on_gpu:
             return self.best(queries, chosen)
         of_row, centres = self._outline
-        tables = np.ascontiguousarray(centres @ queries.T)
         if kernel.is_there():
+            # not by a matrix product: numpy's threads would go on waiting for work on the processors of these
+            lines = np.arange(len(centres) + 1)
+            tables = kernel.best_products(centres.view(np.uint8), lines[:-1], lines[1:], queries)
             return chosen.photo_ids, self._in_one_pass(
                 lambda first, past: kernel.best_of_tables(of_row, first, past, tables), chosen
             )
+        tables = centres.astype(np.float32) @ queries.T
         counts = chosen.past - chosen.first
         return chosen.photo_ids, np.maximum.reduceat(tables[of_row[chosen.rows]], np.cumsum(counts) - counts)
 
@@ -313,7 +312,7 @@ class Segment:
         if chosen.photos is None or chosen.share < NEARLY_ALL:
             return score(chosen.first, chosen.past)
         every = score(self.starts[:-1], self.starts[1:])
-        return every.take(chosen.photos, axis=0, mode="clip")  # which does not try each position
+        return every.T.take(chosen.photos, axis=1, mode="clip").T  # which does not try each position
 
     def scan(self, chosen: Selection) -> Iterator[ScanBlock]:
         """The vectors of the chosen photos, in blocks, photo ids ascending."""

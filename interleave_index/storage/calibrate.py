@@ -6,6 +6,8 @@ a vector, a share of `PROMISE` is found. Queries of three kinds are tried, and t
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -22,6 +24,7 @@ from .segment import Segment, leading
 PROMISE = 0.99  # share of the true k best photos that every kind of query must find
 LEVELS = (10, 40, 100, 500)
 QUERIES = 64  # of each kind
+FURTHER = 1.4  # times as many lists are tried next
 POOL = 12  # rows looked at, in multiples of k
 TRUTH_QUERIES = 32  # whose products with every photo are held at a time
 WORTH = 0.5  # a search that reads more than this share of what an exact scan reads is not worth its index
@@ -65,8 +68,7 @@ def calibrate(segment: Segment, sample: Floats) -> Recipe | None:
     truth = _true_nearest(segment, asked, levels[-1])
     best: dict[int, _Measured] = {}
     wanted = levels
-    nprobe = max(4, recipe.lists // 128)
-    while nprobe <= recipe.lists and wanted:
+    for nprobe in _efforts(recipe.lists):
         pool = min(rows, POOL * wanted[-1])
         ranks = _ranks(segment, asked, truth[:, : wanted[-1]], nprobe, pool)
         for k in wanted:
@@ -76,7 +78,8 @@ def calibrate(segment: Segment, sample: Floats) -> Recipe | None:
             this = _Measured(failed, -recall if failed else cost, cost, recall, probe)
             best[k] = min(best.get(k, this), this)
         wanted = [k for k in levels if best[k].failed]
-        nprobe *= 2
+        if not wanted:
+            break
     first = best[levels[0]]
     if first.failed or first.cost > WORTH * rows * 2 * dim:
         return None
@@ -86,6 +89,19 @@ def calibrate(segment: Segment, sample: Floats) -> Recipe | None:
         recall={k: round(found.recall, 4) for k, found in best.items()},
         grouped=True,
     )
+
+
+def _efforts(lists: int) -> Iterator[int]:
+    """How many of the lists are looked at, by turns; all of them at last.
+
+    >>> list(_efforts(16))
+    [4, 6, 9, 13, 16]
+    """
+    nprobe = max(4, lists // 128)
+    while nprobe < lists:
+        yield nprobe
+        nprobe = math.ceil(FURTHER * nprobe)
+    yield lists
 
 
 def rechecked(segment: Segment, sample: Floats) -> Recipe:

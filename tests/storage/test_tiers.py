@@ -365,9 +365,26 @@ def test_a_small_file_beside_a_large_one_takes_its_lists(
     first, second = (load_faiss().downcast_index(tier.segment.index.base_index) for tier in tiers)
     assert second.ntotal == 3 * 203 and second.nlist == first.nlist
     np.testing.assert_array_equal(_centres(first), _centres(second))
-    right(library)
+    nearly_right(library)
     library.reopen()
-    right(library)
+    nearly_right(library)
+    assert library.names_of_checks_that_fail() == []
+
+
+def nearly_right(library: Any) -> None:
+    """The share of the ten nearest rows that lists promise, each with its own score, and the exact best of all."""
+    ids, rows = library.rows("region")
+    queries = library.vectors(40)
+    index = library.store.indexes(library.space).region
+    scores, names = index.search(queries, 10)
+    truth = queries @ rows.T
+    np.testing.assert_allclose(scores, np.take_along_axis(truth, np.searchsorted(ids, names), 1), atol=2e-6)
+    tenth = -np.sort(-truth, axis=1)[:, 9:10]
+    assert (scores >= tenth - 2e-6).mean() >= 0.97
+    photos, best = index.best(queries)
+    starts = np.flatnonzero(np.diff(ids // 256, prepend=-1))
+    np.testing.assert_array_equal(photos, ids[starts] // 256)
+    np.testing.assert_allclose(best.T, np.maximum.reduceat(truth, starts, axis=1), atol=2e-6)
 
 
 def _centres(lists: Any) -> Floats:

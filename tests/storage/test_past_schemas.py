@@ -14,7 +14,7 @@ import pytest
 from interleave_index.errors import SchemaTooNew, StorageError
 from interleave_index.interface.toy import ToyInterface
 from interleave_index.storage import database as sqlite
-from interleave_index.storage import schema
+from interleave_index.storage import schema, session
 from interleave_index.storage.backup import restore_backup, write_backup
 from interleave_index.storage.store import Store
 
@@ -54,6 +54,17 @@ def newest(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         places = connection.execute("SELECT path, photo_id, state, bytes FROM location").fetchall()
         photos = connection.execute("SELECT id, sha256 FROM photo").fetchall()
     return {"places": places, "photos": photos}
+
+
+def test_a_large_catalog_says_that_it_is_brought_up_to_date(tmp_path, monkeypatch, caplog):
+    for photos, told in ((9999, 0), (1, 1)):
+        monkeypatch.setattr(session, "LONG_UPGRADE", photos)
+        folder = unpack("0005", tmp_path / str(photos))
+        Store.open(folder).close()
+        assert caplog.text.count("is brought up to date for this version, once") == told
+    caplog.clear()
+    Store.open(folder).close()
+    assert not caplog.text
 
 
 def test_there_is_an_index_of_every_past_schema():

@@ -15,6 +15,7 @@ so; everything else has to stay as it was, and `repair` has to bring back all of
 
 from __future__ import annotations
 
+import math
 import shutil
 import sqlite3
 from collections.abc import Callable
@@ -100,6 +101,28 @@ def answers_with_notes(place: Path) -> list[tuple[list[Any], tuple[str, ...]]]:
     return [(_held(answer), answer.notes) for answer in found]
 
 
+def _is_close(score: float, other: float) -> bool:
+    """Whether two scores are the same but for the last digits of float32, which change with the rows beside them."""
+    return math.isclose(score, other, rel_tol=1e-6, abs_tol=2e-6)
+
+
+def are_the_same(found: list[Any], wanted: list[Any]) -> bool:
+    """Whether answers have the same hits in the same order, with the same regions and scores."""
+    return len(found) == len(wanted) and all(
+        len(hits) == len(right)
+        and all(
+            _is_close(one[place], true[place]) and _without(one, place) == _without(true, place)
+            for one, true in zip(hits, right, strict=True)
+        )
+        for answer, expected in zip(found, wanted, strict=True)
+        for hits, right, place in zip(answer, expected, (1, 2), strict=True)  # of photos, of texts: where the score is
+    )
+
+
+def _without(row: tuple[Any, ...], place: int) -> tuple[Any, ...]:
+    return row[:place] + row[place + 1 :]
+
+
 def only_left_out(found: list[tuple[list[Any], tuple[str, ...]]], wanted: list[Any]) -> list[str]:
     """What is wrong with answers beside what may be left out of them; `wanted` are those of the index before."""
     wrong = []
@@ -108,14 +131,15 @@ def only_left_out(found: list[tuple[list[Any], tuple[str, ...]]], wanted: list[A
         for photo, score, regions in held[0]:
             true_photo, true_score, true_regions = shown[photo.id]
             by_boxes = any(f"masks of photo {photo.id} " in note for note in notes)
-            if (photo, score) != (true_photo, true_score) or (regions != true_regions and not by_boxes):
+            if photo != true_photo or not _is_close(score, true_score) or (regions != true_regions and not by_boxes):
                 wrong.append(f"photo {photo.id} is another: {score}, expected {true_score}")
         lost = shown.keys() - {hit[0].id for hit in held[0]}
         if lost and not any("left out" in note for note in notes):
             wrong.append(f"photos {lost} are left out without a word")
         if len(lost) > 1:
             wrong.append(f"{len(lost)} photos are left out, expected one at most")
-        others = [text for text in held[1] if text not in right[1]]
+        true_texts = {text[:2]: text[2] for text in right[1]}
+        others = [text for text in held[1] if not _is_close(text[2], true_texts.get(text[:2], math.inf))]
         if others or len(held[1]) < len(right[1]) - 1:
             wrong.append(f"texts are others: {others}, {len(held[1])} of {len(right[1])}")
     return wrong
@@ -184,7 +208,8 @@ class DamagedFile:
                 return [f"cannot be repaired: {said}"]
         wrong = [f"after repair: {words}" for words in in_child(failed_checks, place)[1]]
         kind, value, _ = in_child(partial(answers), place)
-        return wrong if kind == "done" and value == self._wanted else [*wrong, "answers after repair are others"]
+        same = kind == "done" and are_the_same(value, self._wanted)
+        return wrong if same else [*wrong, f"answers after repair are others ({kind})"]
 
     def close(self) -> None:
         """Let go of the folder."""

@@ -344,7 +344,7 @@ def test_a_backup_goes_into_an_empty_database_only_and_wholly_or_not_at_all(
     def fail(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    with monkeypatch.context() as patched, pytest.raises(OSError, match="No space"):
+    with monkeypatch.context() as patched, pytest.raises(StorageError, match="no space left on device; see that"):
         patched.setattr(words, "put_all_names", fail)
         restore_backup(tmp_path / "b.tar", url("new", "c"))
     assert not (tmp_path / "new").exists() and [path for path in tmp_path.iterdir() if path.name[0] == "."] == []

@@ -21,6 +21,7 @@ CATALOG = "catalog.sqlite"
 MARKER = "catalog.json"  # in the index folder of a catalog in another database: which one it belongs to
 PAGE_BYTES = 16384  # a photo's vectors fit one page or two; scans are 1.7 times as fast as with SQLite's 4096
 BUSY_MS = 30_000
+NO_TEXT = "Could not decode to UTF-8"  # what Python says of a text in which a byte was changed
 NETWORK = {
     "nfs",
     "nfs3",
@@ -293,7 +294,7 @@ class SqliteCatalog:
 
     def worded(self, error: DBAPIError) -> StorageError:
         """What an error of the database means: a full disk or a lock is a StorageError, a broken file IndexDamaged."""
-        if not isinstance(error, OperationalError):
+        if not isinstance(error, OperationalError) or NO_TEXT in str(error.orig):
             return IndexDamaged(
                 f"catalog of {self.folder} is damaged ({error.orig}); `interleave-index verify` says "
                 "more; restore it from a copy, or ingest into a new folder"

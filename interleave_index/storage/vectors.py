@@ -179,15 +179,10 @@ def stream(
     dim: int,
     *,
     after_seq: int = 0,
-    until_seq: int | None = None,
     photos: int = 2048,
 ) -> Iterator[Halves]:
-    """Stored vectors with ``after_seq < seq <= until_seq``, sorted by photo id, in blocks of at most `photos`."""
-    limits = [E.space_id == space_id, E.seq > after_seq]
-    if until_seq is not None:
-        limits.append(E.seq <= until_seq)
-    ids = np.fromiter(connection.execute(select(E.photo_id).where(*limits)).scalars(), np.int64)
-    ids.sort()
+    """Stored vectors with ``seq > after_seq``, sorted by photo id, in blocks of at most `photos`."""
+    ids = encoded_ids(connection, space_id, after_seq=after_seq)
     for start in range(0, len(ids), photos):
         yield halves(connection, space_id, dim, ids[start : start + photos])
 

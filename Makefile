@@ -18,6 +18,8 @@ SAMPLE ?= 300
 export OMP_NUM_THREADS ?= 2
 export OMP_WAIT_POLICY ?= PASSIVE
 export GOMP_SPINCOUNT ?= 1000
+# Tests start many processes: what was compiled once is kept, whatever the environment says.
+export PYTHONDONTWRITEBYTECODE =
 
 .PHONY: setup demo test check coverage mutation clean
 

@@ -8,6 +8,7 @@ import importlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -61,6 +62,17 @@ def test_help_loads_nothing_heavy():
     )
     result = run(sys.executable, "-c", code)
     assert result.stdout.strip().endswith("[] 0"), result.stdout + result.stderr
+
+
+def test_a_search_without_a_network_loads_no_torch(_ingested, tmp_path):
+    folder = shutil.copytree(_ingested, tmp_path / "photos.index")
+    code = (
+        "import sys\nfrom interleave_index.cli import main\ntry:\n"
+        f"    main(['search', '[red]', '--paths', '--index', {str(folder)!r}])\n"
+        "except SystemExit as end:\n    print('torch' in sys.modules, end.code)"
+    )
+    result = run(sys.executable, "-c", code)
+    assert result.stdout.strip().endswith("False 0"), result.stdout + result.stderr
 
 
 def test_imports_go_only_down_the_layers():

@@ -67,6 +67,7 @@ class Kind:
         describe, load: what is known of a model of the kind, and its interface.
         locate: folder of the model that has the kind's own name, by what follows the colon; None where it has no files.
         by_points: whether it grounds by points unless the settings say otherwise.
+        on_torch: whether it is a network, which runs on a device.
     """
 
     name: str
@@ -75,6 +76,7 @@ class Kind:
     load: Callable[[Model, LoadSettings], Interface]
     locate: Callable[[str], Path | None] | None = None
     by_points: bool = False
+    on_torch: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,6 +255,7 @@ KINDS = (  # a folder is of the first kind that recognises it
         describe=lambda model: Description("eight colours and no weights, for trying things out"),
         load=_load_toy,
         locate=lambda named: None,
+        on_torch=False,
     ),
     Kind(
         "read",

@@ -97,7 +97,8 @@ def load(
         BackendMissing: the model needs a package that is not installed.
     """
     model = find(name)
-    device = torch_device(device)
+    if model.kind.on_torch or device != "auto":  # without a network torch takes longer to import than all else
+        device = torch_device(device)
     settings = LoadSettings(device, dtype, regions, width, lambda: load_proposer(proposals, device))
     with local.damage_in_words(name):
         interface = model.kind.load(model, settings)
@@ -108,7 +109,7 @@ def load(
         return interface
     from .points import PointsInterface
 
-    return PointsInterface(interface, lambda: _load_grounders(helpers, device))
+    return PointsInterface(interface, lambda: _load_grounders(helpers, torch_device(device)))
 
 
 def load_marker(name: str, *, device: str = "auto") -> Interface | None:

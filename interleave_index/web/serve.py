@@ -19,6 +19,8 @@ from .logs import spare_the_logs
 from .settings import ServeSettings
 from .state import State
 
+KEEP_ALIVE_SECONDS = 10  # that a connection stays open between two requests
+
 
 def serve(
     folder: str,
@@ -93,7 +95,7 @@ async def _run(state: State, listening: socket.socket, ready: Callable[[], None]
             http=limited(state.settings),
             h11_max_incomplete_event_size=HEAD_BYTES,
             proxy_headers=False,
-            timeout_keep_alive=10,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=5,
             ws="none",
             lifespan="on",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -44,18 +45,20 @@ def program(tmp_path, environment):
 
 
 @pytest.fixture
-def ingested(program, drawn_photos):
-    done = program("ingest", drawn_photos.folder, "--model", "toy", "--workers", 1)
-    assert done.returncode == 0, done.stderr
-    assert "6 added" in done.stdout
+def ingested(program, _ingested, tmp_path):
+    """The program beside an index of the drawn photos."""
+    shutil.copytree(_ingested, tmp_path / "photos.index")
     return program
 
 
-def test_from_a_folder_of_photos_to_a_grounded_hit(ingested, drawn_photos):
-    found = ingested("search", "[a red disc]", "-k", "1", "--json")
+def test_from_a_folder_of_photos_to_a_grounded_hit(program, drawn_photos):
+    done = program("ingest", drawn_photos.folder, "--model", "toy", "--workers", 1)
+    assert done.returncode == 0, done.stderr
+    assert "6 added" in done.stdout
+    found = program("search", "[a red disc]", "-k", "1", "--json")
     assert (found.returncode, found.stderr) == (0, "")
     assert json.loads(found.stdout)["hits"][0]["path"] == drawn_photos.red_disc.path
-    assert ingested("verify").returncode == 0
+    assert program("verify").returncode == 0
 
 
 def test_a_reader_that_leaves_early_ends_the_program_quietly(ingested, tmp_path, environment):
@@ -81,7 +84,7 @@ def test_output_in_a_plain_c_locale_does_not_fail(ingested, environment):
 
 
 def test_ctrl_c_finishes_the_batch_and_the_next_run_goes_on(program, tmp_path, environment, draw):
-    folder, many = tmp_path / "many", 300
+    folder, many = tmp_path / "many", 200
     for number in range(many):
         green = {"green": draw.rectangle(0, 0, 10 + number % 100, 10 + number // 100)}
         draw.save(draw.paint(green), folder / f"{number:03d}.png")

@@ -8,7 +8,7 @@ import io
 import json
 import shutil
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -148,12 +148,14 @@ def run_to_end() -> Callable[[Callable[[], Coroutine[Any, Any, None]]], None]:
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_runtest_makereport() -> Iterator[None]:
-    """Report failures without a collection of garbage in between.
+def pytest_runtest_makereport(call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
+    """Report failures without a collection of garbage in between; it takes a second, which what passes does not pay.
 
     Playwright leaves greenlets behind; when one dies while pytest parses the source of a failed test, CPython 3.11
     loses count of its stack and the whole session ends (SystemError: AST constructor recursion depth mismatch).
     """
+    if call.excinfo is None:
+        return (yield)
     gc.collect()
     gc.disable()
     try:

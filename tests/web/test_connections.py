@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from interleave_index.web import intake
+from interleave_index.web import connections, intake
+from interleave_index.web import serve as serving
 
 
 class Wire:
@@ -75,7 +76,8 @@ def is_alive(address):
     return get(address).status == 200
 
 
-def test_a_head_that_comes_slowly_and_a_connection_without_one_are_closed(serve_page, wire):
+def test_a_head_that_comes_slowly_and_a_connection_without_one_are_closed(serve_page, wire, monkeypatch):
+    monkeypatch.setattr(serving, "KEEP_ALIVE_SECONDS", 1)
     address = serve_page(header_seconds=0.5)
     silent, slow = wire(address), wire(address)
     slow.send("GET /api/status HTTP/1.1\r\nHost: ")
@@ -90,6 +92,7 @@ def test_a_head_that_comes_slowly_and_a_connection_without_one_are_closed(serve_
 
 def test_a_body_that_comes_slowly_is_given_up(serve_page, wire, monkeypatch):
     monkeypatch.setattr(intake, "FIRST_SECONDS", 0.5)
+    monkeypatch.setattr(connections, "REST_SECONDS", 0.5)
     address = serve_page()
     stalled = wire(address)
     stalled.send(f"POST /api/uploads HTTP/1.1\r\nHost: {stalled.host}\r\nContent-Length: 1000000\r\n\r\nabc")
@@ -119,8 +122,6 @@ def test_an_upload_that_breaks_off_is_no_error_of_the_server(serve_page, wire, c
 
 
 def test_without_the_token_a_body_is_not_waited_for(serve_page, wire, token, monkeypatch):
-    from interleave_index.web import connections
-
     monkeypatch.setattr(connections, "REST_SECONDS", 0.5)
     stranger = wire(serve_page(token=token))
     stranger.send(f"POST /api/uploads HTTP/1.1\r\nHost: {stranger.host}\r\nContent-Length: 1000000\r\n\r\nabc")

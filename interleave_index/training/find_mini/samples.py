@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.linalg import eigh
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -177,7 +178,8 @@ def project_targets(pooled: NDArray[np.floating], dim: int) -> tuple[Floats, Flo
     """Mean (P,) and the `dim` first principal directions (P, dim) of (N, P) teacher vectors, N above `dim`."""
     mean = pooled.mean(0, dtype=np.float64).astype(np.float32)
     centred = pooled.astype(np.float32) - mean
-    _, vectors = np.linalg.eigh(centred.T @ centred)
+    size = centred.shape[1]
+    _, vectors = eigh(centred.T @ centred, subset_by_index=(size - dim, size - 1))
     return mean, np.ascontiguousarray(vectors[:, ::-1][:, :dim], dtype=np.float32)
 
 

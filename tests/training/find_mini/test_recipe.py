@@ -52,12 +52,15 @@ from interleave_index.training.losses import mask_ious
 QUICK = StageSettings(minutes=0.1, batch=64, rate=1e-3, decay=0.1)
 
 
+BATCHES = {"space": 64, "text": 64, "vision": 8, "align": 64, "regions": 64, "interface": 4, "refit": 64}
+
+
 def trial(data, out, **overrides):
-    """Settings of a run of seconds; a double underscore stands for the dot of a key."""
-    minutes = dict.fromkeys(("space", "text", "vision", "align", "regions", "interface", "refit"), 0.05)
+    """Settings of a run of seconds in small batches; a double underscore stands for the dot of a key."""
     overrides = {key.replace("__", "."): value for key, value in overrides.items()}
-    timed = {f"{stage}.minutes": value for stage, value in minutes.items()}
-    return find_mini_settings(data, out, overrides={**timed, "bf16": False, "threads": 1, **overrides})
+    for stage, batch in BATCHES.items():
+        overrides = {f"{stage}.minutes": 0.01, f"{stage}.batch": batch, **overrides}
+    return find_mini_settings(data, out, overrides={"bf16": False, "threads": 1, **overrides})
 
 
 def test_prompts_lie_inside_their_mask():
@@ -289,7 +292,7 @@ def test_with_targets_every_stage_teaches_the_next(tmp_path):
     drawn_targets(tmp_path / "targets", "val-drawn", 6)
     drawn_sentences(tmp_path / "targets")
     lines: list[Progress | str] = []
-    keys = {"targets": tmp_path / "targets", "space__minutes": 0.03, "text__minutes": 0.1}
+    keys = {"targets": tmp_path / "targets"}
     settings = trial(tmp_path, tmp_path / "out", **keys)
     folder = run(settings, lines.append)
     stages = [line.stage for line in lines if isinstance(line, Progress)]
@@ -305,7 +308,7 @@ def test_with_targets_every_stage_teaches_the_next(tmp_path):
         assert torch.equal(bundled[ours], taught.half()), (stage, theirs)
     assert load(str(folder)).encode_photos([np.full((80, 100, 3), 255, np.uint8)])[0].image.shape == (256,)
     again: list[Progress | str] = []
-    keys |= {"vision__minutes": 0.01, "interface__minutes": 0.01, "start": tmp_path / "out"}
+    keys |= {"start": tmp_path / "out"}
     run(trial(tmp_path, tmp_path / "again", stages=("space", "vision", "interface"), **keys), again.append)
     assert any(str(line).startswith("starts from") for line in again)
     vocabularies = [(tmp_path / run_folder / "tokenizer.json").read_text() for run_folder in ("out", "again")]
@@ -318,7 +321,7 @@ def _goes_on_from_a_bundle(folder, keys, bundle):
     with pytest.raises(ConfigError, match="words keep their places"):
         run(trial(folder, folder / "further", **keys), print)
     lines: list[Progress | str] = []
-    keys |= {"stages": ("space", "interface", "bundle"), "interface__minutes": 0.02}
+    keys |= {"stages": ("space", "interface", "bundle")}
     further = run(trial(folder, folder / "further", **keys), lines.append)
     assert any(str(line).startswith("starts from the bundle") for line in lines)
     space = Space.load(folder / "further" / "space.pt")
@@ -358,7 +361,7 @@ def _is_fitted_anew(settings, before, tuned):
 def test_a_bundle_goes_on_without_teachers_where_its_words_and_photos_lie(tmp_path):
     drawn_pack(tmp_path / "train-drawn.tar", 40)
     drawn_pack(tmp_path / "val-drawn.tar", 6)
-    keys = {"start": WEIGHTS, "stages": ("interface",), "interface__minutes": 0.02, "interface__batch": 8}
+    keys = {"start": WEIGHTS, "stages": ("interface",)}
     lines: list[Progress | str] = []
     run(trial(tmp_path, tmp_path / "out", interface__points=64, **keys), lines.append)
     terms = next(line.losses for line in lines if isinstance(line, Progress))

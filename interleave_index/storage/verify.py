@@ -350,14 +350,15 @@ def _same(connection: Connection, folder: Path, row: Generation) -> Outcome:
     living = np.setdiff1d(segment.photo_ids, removed(connection, row.space_id, row.mark))
     compared, wrong = 0, []
     for ids in _blocks(living):
-        rows = segment.select(np.array(ids, np.int64), np.empty(0, np.int64)).rows
-        held = widen(segment.codes[rows], np.empty((len(rows), row.dim), np.float32))
+        # damaged ones, which `_checksums` names, are left out
         if row.kind == "text":
             stored_texts = text_reads.halves(connection, row.space_id, row.dim, np.array(ids, np.int64))
-            wanted = stored_texts.vectors.astype(np.float32)
+            whole, wanted = stored_texts.passage_ids, stored_texts.vectors.astype(np.float32)
         else:
-            stored = vectors.fetch(connection, row.space_id, row.dim, ids)
-            wanted = stored.regions if segment.regions else stored.image
+            stored = vectors.fetch(connection, row.space_id, row.dim, ids, leave_out=True)
+            whole, wanted = stored.photo_ids, stored.regions if segment.regions else stored.image
+        rows = segment.select(whole, np.empty(0, np.int64)).rows
+        held = widen(segment.codes[rows], np.empty((len(rows), row.dim), np.float32))
         compared += len(rows)
         if held.shape != wanted.shape or not (held == wanted).all():
             wrong += ids[:1]

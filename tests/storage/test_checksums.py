@@ -106,6 +106,16 @@ def test_a_damaged_photo_that_came_since_the_last_file_is_left_out_of_searches(l
     assert library.names_of_checks_that_fail() == []
 
 
+def test_verify_names_a_damaged_photo_once_though_a_file_holds_its_vectors(library):
+    _, second = library.add("a", "b")
+    library.store.texts.write([page("/notes/a.md", "one", "two")])
+    passage, _ = encode(library)
+    library.store.optimize(library.space)
+    damage(library, second)
+    turn_over(library.store, PassageEncodingRow, "passage", at=4, passage_id=passage, space_id=library.space)
+    assert f"1 differ: photo {second}, those of 1 passage differ; " in checksums_said(library)
+
+
 def test_no_file_is_made_of_a_damaged_vector_and_the_catalog_says_so_from_then_on(library):
     first, second, third = library.add("a", "b", "c")
     damage(library, second)

@@ -2,9 +2,9 @@
 
     python -m benchmarks.full_disk [--points 60] [--seed 0] [--only ingest,optimize] [--json]
 
-As `benchmarks/kills.py`, but nothing is killed: photos and index lie in a tmpfs of its own with a random amount of room
+As `benchmarks/kills.py`, but nothing is killed: photos and index lie in a tmpfs with a random amount of space
 left. What cannot be done must end in an error of this program's own, in words. `verify` has to be clean in what is
-left, the same work must succeed once there is room, and the index be equal to one that never lacked any. It needs
+left, the same work must succeed once there is space, and the index be equal to one that never lacked any. It needs
 Linux, where an ordinary user may mount in a namespace of its own.
 """
 
@@ -22,7 +22,7 @@ from benchmarks.work import WORK
 
 KINDS = ("ingest", "ingest of changes", "optimize", "repair", "backup", "prune", "migrate")
 INSIDE = "--inside"  # said to the process that may mount
-ROOM = 512 << 20  # bytes of a disk with room
+SPACE = 512 << 20  # bytes of a disk with space enough
 SLACK = 1 << 20  # bytes beyond what is kept in the end: journals and drafts come and go
 
 
@@ -47,7 +47,7 @@ class FullDisk:
         folder = scratch / name.replace(" ", "-")
         self._place, self._kept = folder / "place", folder / "kept"
         self._place.mkdir(parents=True)
-        mount(self._place, ROOM)
+        mount(self._place, SPACE)
         expect(in_child(make, self._place))
         shutil.copytree(self._place, self._kept)
         before = used(self._place)
@@ -56,15 +56,15 @@ class FullDisk:
         self._wanted = expect(in_child(state_of, self._place))[1]
 
     def one(self, share: float) -> tuple[bool, list[str]]:
-        """Leave this share of the room that is needed; gives whether it was too little, and what is wrong then."""
+        """Leave this share of the space that is needed; gives whether it was too little, and what is wrong then."""
         place = self._place
         self.close()
-        mount(place, ROOM)
+        mount(place, SPACE)
         shutil.copytree(self._kept, place, dirs_exist_ok=True)
         mount(place, used(place) + int(share * self._needs), again=True)
         kind, value, _ = in_child(self._do, place)
         wrong = [f"ended otherwise than in words: {value}"] if kind == "error" else []
-        mount(place, ROOM, again=True)
+        mount(place, SPACE, again=True)
         return kind != "done", wrong + faults_left(self.name, self._do, place, self._wanted)
 
     def close(self) -> None:

@@ -20,11 +20,11 @@ def bars(values: Mapping[str, float], title: str, *, log: bool = False) -> str:
     >>> picture.count("<rect"), "1,000" in picture
     (3, True)
     """
-    floor = 10 ** math.floor(math.log10(min(values.values()) * 0.99)) if log else 0.0
+    least = 10 ** math.floor(math.log10(min(values.values()) * 0.99)) if log else 0.0
     top = max(values.values())
 
     def length(value: float) -> float:
-        share = math.log(value / floor) / math.log(top / floor) if log else value / top
+        share = math.log(value / least) / math.log(top / least) if log else value / top
         return (WIDTH - LABEL - 110) * share
 
     height = 44 + (BAR + GAP) * len(values)

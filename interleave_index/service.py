@@ -156,7 +156,7 @@ class Index:
         than that of the active space fills a new space beside it; see `activate`.
 
         Args:
-            paths: files or folders; folders are walked to the bottom.
+            paths: files or folders; folders are read with all folders in them.
             progress: called at most ten times a second.
             stop: set it from another thread to end the run as one Ctrl-C does.
             within: folders that links must stay in; None lets them lead anywhere.

@@ -1,4 +1,4 @@
-"""What the pages link to and name exists, and the walks of docs/architecture.md are those of the code."""
+"""What the pages link to and name exists, and the steps in docs/architecture.md are those of the code."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def test_pages_are_found_in_comments_docstrings_and_by_their_folder_alone():
     assert cited_pages(code) == ["three.md", "one.md", "five.md", "docs/cli.md"]
 
 
-# --- the walks --------------------------------------------------------------------------------
+# --- the steps --------------------------------------------------------------------------------
 
 
 def called_by(work: Callable[[], object]) -> list[CodeType]:

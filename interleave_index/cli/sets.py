@@ -114,7 +114,7 @@ def _emit_plan(chosen: ModelSet, plan: dict[str, Any]) -> None:
     if costs:
         show.say(f"on this machine, as busy as it is now, at least {', '.join(costs)}")
     if plan["download_bytes"] > plan["free_bytes"]:
-        show.note("warning: the disk has not enough room for it")
+        show.note("warning: the disk has not enough free space for it")
 
 
 def _asked(as_json: bool) -> bool:

@@ -23,7 +23,7 @@ from .outputs import save_picture, whole_file
 
 SPREAD = 40  # by how much each channel of a thing's colour may differ from that of its class
 LABEL_SHARE, SMALLEST_LABEL = 0.028, 11  # height of a name: share of the photo's shorter side, and pixels at least
-ROOM = 0.9  # share of a segment's largest disc, in heights of a name, from which on the name is written
+LEAST_RADIUS = 0.9  # share of a segment's largest disc, in heights of a name, from which on the name is written
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
 Annotations: TypeAlias = Callable[["Row", int], Iterator["Row"]]  # of the photo with this number
 Row: TypeAlias = dict[str, Any]  # one photo with its segments, plain JSON values
@@ -87,7 +87,7 @@ def segment_rows(panoptic: Panoptic, colours: Sequence[Colour], classes: Sequenc
 
 
 def painted(photo: RGB, panoptic: Panoptic, colours: Sequence[Colour], classes: Sequence[SegmentClass]) -> RGB:
-    """The photo with every segment tinted, outlined, and named where there is room."""
+    """The photo with every segment tinted, outlined, and named where the name fits."""
     canvas = photo.astype(np.float32)
     there = panoptic.ids > 0
     canvas[there] = canvas[there] * (1 - TINT) + id_map(panoptic, colours)[there] * TINT
@@ -106,7 +106,7 @@ def _with_names(pixels: RGB, panoptic: Panoptic, classes: Sequence[SegmentClass]
     font = ImageFont.load_default(high)
     for segment in panoptic.segments:
         (x, y), radius = _middle(panoptic.ids == segment.id)
-        if radius >= ROOM * high:
+        if radius >= LEAST_RADIUS * high:
             name = classes[segment.category].words
             line = max(1, high // 9)
             drawing.text((x, y), name, WHITE, font, "mm", stroke_width=line, stroke_fill=BLACK)

@@ -82,7 +82,7 @@ def open_block(name: str) -> Any:
 
 
 def _one_thread() -> None:
-    """One thread a process: there are as many processes as the machine has room for."""
+    """One thread a process: there are as many processes as the machine can run at once."""
     from PIL import AvifImagePlugin
 
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1

@@ -49,7 +49,7 @@ class Recipe:
 
     @property
     def slot_bytes(self) -> int:
-        """Room for the largest array that `decode` can give at this long side."""
+        """Bytes of the largest array that `decode` can give at this long side."""
         return 3 * (2 * self.long_side) ** 2
 
 

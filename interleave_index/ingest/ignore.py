@@ -55,7 +55,7 @@ class Ignored:
 
         Args:
             path: below `top`.
-            top: the root that is walked; ignore files above it do not count.
+            top: the root whose files are listed; ignore files above it do not count.
         """
         if self._settings is None and not self._files:
             return False

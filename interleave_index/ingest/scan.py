@@ -114,7 +114,7 @@ class ScannedText(ScannedFile):
 
 @dataclass(slots=True)
 class Scanner:
-    """Walks roots, and remembers what it could not list and what it passed over.
+    """Lists the files below roots, and remembers what it could not list and what it passed over.
 
     Args:
         known: paths that need not be opened to see what they are.
@@ -154,7 +154,7 @@ class Scanner:
         """Every photo below the roots, each file once; folders in no promised order, names within one sorted.
 
         Raises:
-            InputError: a root does not exist; nothing was walked then.
+            InputError: a root does not exist; nothing was listed then.
         """
         paths = [os.path.abspath(root) for root in roots]
         for path in paths:

@@ -269,7 +269,7 @@ class SqliteCatalog:
         """Write the catalog as of one moment to a new file.
 
         Raises:
-            StorageError: there is no room, or a lock in the way.
+            StorageError: the disk is full, or a lock in the way.
             IndexDamaged: the catalog is damaged.
         """
         source = self.folder / CATALOG

@@ -3,7 +3,7 @@ share them, and what no query looks at takes no memory. Knows FAISS and one file
 
 FAISS reads the lists of 4-bit product codes into memory, whatever its flags; but it searches any lists that lie as
 `OnDiskInvertedLists` does. Of each list the file holds its codes, in blocks of 32 rows as FAISS packs them and as many
-bytes a row as they come to, then its positions (int64). A table of all lists (rows, rows that its blocks have room for,
+bytes a row as they come to, then its positions (int64). A table of all lists (rows, rows that its blocks can hold,
 place in the file; three uint64 each) ends where the caller says.
 """
 
@@ -91,9 +91,9 @@ def _table(file: IO[bytes], lists: int, rows: int, block_rows: int, row_bytes: i
     start = end - 8 * TABLE * lists
     file.seek(start)
     table = np.frombuffer(file.read(end - start), np.uint64).reshape(lists, TABLE).copy()
-    sizes, rooms, places = table.astype(np.int64).T
-    past = places + rooms * row_bytes + 8 * sizes
-    possible = (sizes >= 0) & (rooms == -(-sizes // block_rows) * block_rows) & (places >= 0) & (past <= start)
+    sizes, capacities, places = table.astype(np.int64).T
+    past = places + capacities * row_bytes + 8 * sizes
+    possible = (sizes >= 0) & (capacities == -(-sizes // block_rows) * block_rows) & (places >= 0) & (past <= start)
     if not possible.all() or int(sizes.sum()) != rows:
         raise ValueError(f"its {lists} inverted lists are said to have {int(sizes.sum())} rows, expected {rows}")
     return table
@@ -102,11 +102,11 @@ def _table(file: IO[bytes], lists: int, rows: int, block_rows: int, row_bytes: i
 def _read(empty: Any, file: IO[bytes], table: NDArray[np.uint64]) -> None:
     """Read the lists into memory."""
     faiss = load_faiss()
-    for number, (rows, room, place) in enumerate(table.tolist()):
+    for number, (rows, capacity, place) in enumerate(table.tolist()):
         empty.resize(number, rows)
         if rows:
             file.seek(place)
-            codes = np.frombuffer(file.read(room // empty.n_per_block * empty.block_size), np.uint8)
+            codes = np.frombuffer(file.read(capacity // empty.n_per_block * empty.block_size), np.uint8)
             faiss.memcpy(empty.get_codes(number), faiss.swig_ptr(codes), codes.nbytes)
             ids = np.frombuffer(file.read(8 * rows), np.int64)
             faiss.memcpy(empty.get_ids(number), faiss.swig_ptr(ids), ids.nbytes)

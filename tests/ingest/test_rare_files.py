@@ -40,7 +40,7 @@ def jpeg(pictures, size=(480, 640)):
 def test_a_file_of_two_gigabytes_is_refused_before_it_is_read(tmp_path):
     path = tmp_path / "huge.png"
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(100))
-    os.truncate(path, 2**31)  # takes no room on the disk
+    os.truncate(path, 2**31)  # takes no space on the disk
     with pytest.raises(ImageTooLarge, match="file has 2147483648 bytes, expected at most 2147483647"):
         read_file(path)
 

@@ -20,7 +20,7 @@ def degraded(mask: BoolMask, quality: float, key: str) -> BoolMask:
         mask: (H, W) bool.
         quality: 0 to 1; at 1 the mask is given back as it is.
         key: names the mask; it chooses the way, always the same one. Where that way cannot reach the quality (there is
-            no room to dilate or to shift), the mask is eroded.
+            no space to dilate or to shift), the mask is eroded.
     """
     if quality >= 1 or not mask.any():
         return mask

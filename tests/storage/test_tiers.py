@@ -298,7 +298,7 @@ def test_a_file_of_the_first_form_with_its_lists_inside_is_still_searched(
     assert found_by(files.open_file(tmp_path, row).index, queries) == found_by(index, queries)
 
 
-@pytest.mark.parametrize("at", [0, 8, 16])  # rows of a list, room of its blocks, its place
+@pytest.mark.parametrize("at", [0, 8, 16])  # rows of a list, capacity of its blocks, its place
 def test_a_table_of_lists_that_says_what_cannot_be_is_refused_before_faiss_looks(
     tmp_path: Path, lists: tuple[Recipe, Any, Floats], at: int
 ) -> None:

@@ -2,7 +2,7 @@
 
 Its published masks were measured with the answer supplied: the words up to [SEG] are given to the language model, which
 so cannot deny (teacher forcing). What it serves is generated freely. Both can be measured here. Whether a thing is
-there at all (FP-RefCOCO) is always asked freely, in words that leave room for a denial, as published.
+there at all (FP-RefCOCO) is always asked freely, in words that allow a denial, as published.
 """
 
 from __future__ import annotations

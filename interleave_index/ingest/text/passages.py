@@ -101,17 +101,17 @@ def cut_text(text: str, *, about: tuple[str, ...] = (), language: str | None = N
 
 def pieces(text: str, first: int) -> Iterator[str]:
     """A text in pieces of at most `MAX_TOKENS` tokens, the first of at most `first`, cut at sentences if possible."""
-    room = first
+    limit = first
     held, count = "", 0
     for sentence in _sentences(text):
         more = tokens(sentence)
-        if held and count + more > room:
+        if held and count + more > limit:
             yield held
-            held, count, room = "", 0, MAX_TOKENS
-        if more > room:
-            *whole, sentence = _parts(sentence, room)
+            held, count, limit = "", 0, MAX_TOKENS
+        if more > limit:
+            *whole, sentence = _parts(sentence, limit)
             yield from whole
-            more, room = tokens(sentence), MAX_TOKENS
+            more, limit = tokens(sentence), MAX_TOKENS
         held, count = (f"{held} {sentence}" if held else sentence), count + more
     if held:
         yield held
@@ -131,13 +131,13 @@ def _sentences(text: str) -> Iterator[str]:
 def _parts(sentence: str, first: int) -> list[str]:
     """A long sentence in parts of at most `MAX_TOKENS` tokens, the first of `first`, cut between words if possible."""
     parts: list[str] = []
-    start, room = 0, first
+    start, limit = 0, first
     begun: list[int] = []  # where the tokens since `start` begin
     for token in _TOKEN.finditer(sentence):
-        if len(begun) == room:
+        if len(begun) == limit:
             at = next((at for at in reversed([*begun[1:], token.start()]) if sentence[at - 1].isspace()), token.start())
             parts.append(sentence[start:at].rstrip())
-            start, room = at, MAX_TOKENS
+            start, limit = at, MAX_TOKENS
             begun = [position for position in begun if position >= at]
         begun.append(token.start())
     return [*parts, sentence[start:]]

@@ -1,7 +1,7 @@
 """Which photo a sidecar belongs to, by names alone. Knows no files.
 
 Every picture is looked for under the spellings of its suffix that cameras and programs use, so that a name is answered
-without walking over the folder.
+without listing the folder.
 """
 
 from __future__ import annotations

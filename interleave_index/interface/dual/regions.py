@@ -111,7 +111,7 @@ class RegionEncoder:
 
 
 def square_around(photo: RGB, mask: BoolMask) -> RGB:
-    """The part of a photo around a mask: a square where the photo has room for one.
+    """The part of a photo around a mask: a square where the photo is large enough for one.
 
     Args:
         photo: (H, W, 3).

@@ -1,7 +1,7 @@
 """How READ is asked: the words around a phrase or a question, and the answer that its validation supplies.
 
 Pure Python. Sources: LISA's fixed wordings, which READ's validation takes (README of rui-qian/READ); the wording
-that leaves room for a denial is of the kind that READ was trained on, with words of our own.
+that allows a denial is of the kind that READ was trained on, with words of our own.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ def operations_per_second(device: str, dtype: str = "auto") -> float:
 
 
 def free_bytes(folder: Path) -> int:
-    """Room on the disk of a folder, which need not be there yet."""
+    """Free bytes on the disk of a folder, which need not be there yet."""
     import shutil
 
     while not folder.exists() and folder != folder.parent:

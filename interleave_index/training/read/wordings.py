@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ...interface.read.prompts import SEG, SUPPLIED, WORDINGS
 
-PHRASES = (  # {} is the phrase; each leaves room for a denial, but for the fixed one of the validation
+PHRASES = (  # {} is the phrase; each allows a denial, but for the fixed one of the validation
     WORDINGS["phrase"],
     WORDINGS["presence"],
     "Can you see {} here? If so, give me the segmentation mask, and if not, tell me.",

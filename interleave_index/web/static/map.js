@@ -26,7 +26,7 @@ async function coastlines() {
   return rings;
 }
 
-// What is shown: all places with room around them, in the shape of the map, degrees of longitude as narrow as they are there.
+// What is shown: all places with a margin around them, in the shape of the map, degrees of longitude as narrow as they are there.
 export function frameOf(places, aspect = SIDE.wide / SIDE.high) {
   const extent = (n) => { const values = places.map((place) => place[n]); return [Math.min(...values), Math.max(...values)]; };
   const [[south, north], [west, east]] = [extent(0), extent(1)];

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import wraps
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
@@ -46,14 +46,15 @@ def asked_again(ask: Callable[Concatenate[Store, Given], Result]) -> Callable[Co
 
     @wraps(ask)
     def answered(store: Store, /, *given: Given.args, **named: Given.kwargs) -> Result:
+        met: set[int] = set()  # photos that the store leaves out since they were met
         are_compared = False
         while True:
-            known = _known(store)
             try:
                 return ask(store, *given, **named)
-            except EncodingDamaged:
-                if _known(store) == known:
+            except EncodingDamaged as error:
+                if met.issuperset(error.photo_ids):
                     raise
+                met.update(error.photo_ids)
             except FilesDisagree as error:
                 if are_compared:
                     raise
@@ -63,17 +64,11 @@ def asked_again(ask: Callable[Concatenate[Store, Given], Result]) -> Callable[Co
     return answered
 
 
-def _known(store: Store) -> frozenset[int]:
-    active = store.active_space()
-    return store.damaged(active[0]) if active is not None else frozenset()
-
-
-def photos_left_out(store: Store, space_id: int) -> tuple[str, ...]:
-    """What an answer says of the photos that are left out of it; nothing where there are none."""
-    damaged = sorted(store.damaged(space_id))
+def photos_left_out(damaged: Collection[int]) -> tuple[str, ...]:
+    """What an answer says of these photos, which are left out of it; nothing where there are none."""
     if not damaged:
         return ()
-    named = ", ".join(map(str, damaged[:NAMED])) + (", …" if len(damaged) > NAMED else "")
+    named = ", ".join(map(str, sorted(damaged)[:NAMED])) + (", …" if len(damaged) > NAMED else "")
     return (_left_out(f"{number_of(len(damaged), 'photo')} left out", f" (photo {named})"),)
 
 

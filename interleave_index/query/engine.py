@@ -151,7 +151,7 @@ def search(
         photo_ids = None if chosen == Filters() else store.eligible(space_id, chosen)
         texts = tuple(search_texts(store, space_id, context, photo_ids, (skip, skip + top_k), text_kinds))
         if target == "texts":
-            notes = (*context.notes, *text_notes(context, store, texts), *photos_left_out(store, space_id))
+            notes = (*context.notes, *text_notes(context, store, texts))
             return Answer(str(query), "exact", (), notes, texts=texts)
     # what is reranked is ranked from the first photo on, whichever are shown
     span = (skip, skip + top_k) if second_stage is None else (0, max(skip + top_k, second_stage.count))
@@ -161,7 +161,7 @@ def search(
         ranked = _reranked(ranked, second_stage, store, space_id, context, load_picture, cache, (skip, skip + top_k))
     with store.one_moment() if ground != "exact" else nullcontext():  # no look at a photo holds a snapshot
         hits = _hits(store, space_id, context, ranked, ground, load_picture, cache, skip)
-    return _answer(store, space_id, context, ranked, hits, texts)
+    return _answer(store, context, ranked, hits, texts)
 
 
 def _check_span(ground: Depth | None, top_k: int, skip: int) -> None:
@@ -174,7 +174,6 @@ def _check_span(ground: Depth | None, top_k: int, skip: int) -> None:
 
 def _answer(
     store: Store,
-    space_id: int,
     context: QueryContext,
     ranked: _Ranked,
     hits: Sequence[Hit],
@@ -183,7 +182,7 @@ def _answer(
     """The answer with these hits, and what the user should know."""
     cutoff = ranked.verdicts.whole.cutoff
     notes = answer_notes(context, ranked.verdicts, hits, every_photo=ranked.path == "exact" and ranked.looked_at > 0)
-    all_notes = (*notes, *text_notes(context, store, texts or ()), *photos_left_out(store, space_id))
+    all_notes = (*notes, *text_notes(context, store, texts or ()))
     return Answer(
         str(context.query), ranked.path, tuple(hits), all_notes, cutoff, texts, ranked.reranking, ranked.partial
     )
@@ -344,7 +343,7 @@ def search_many(
                 ranked = _ranked(store, space_id, context, *chosen, known=by_context.get(id(context)))
                 with store.one_moment():
                     hits = _hits(store, space_id, context, ranked, ground, load_picture, cache, 0)
-                answers.append(_answer(store, space_id, context, ranked, hits))
+                answers.append(_answer(store, context, ranked, hits))
     return answers
 
 
@@ -419,7 +418,9 @@ def _ranked_at(
 ) -> _Ranked:
     passed, top_k = max(0, span[0] - RESCORED), span[1]  # what ranks far above the span is not looked at again
     scoring, own, library = context.scoring, own_photo(context.query), open_library(store, space_id)
-    left_out = {*left_out, *store.damaged(space_id)}
+    damaged = store.damaged(space_id)
+    left_out = {*left_out, *damaged}
+    context.notes += photos_left_out(damaged)
     allowed = store.eligible(space_id, filters)
     texts = PhotoTexts(store, library, context, context.words)
     required = texts.required()

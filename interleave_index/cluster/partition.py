@@ -235,7 +235,8 @@ class Partition:
         if asked.method == "nearest_photos":
             near = index.nearest_photos(asked.queries, asked.count, allowed)
             return [one._replace(photo_ids=held.of_catalog(one.photo_ids)) for one in near]
-        own_ids, scores = index.best(asked.queries, allowed)
+        every = index.rough if asked.method == "rough" else index.best
+        own_ids, scores = every(asked.queries, allowed)
         photo_ids = held.of_catalog(own_ids)
         order = np.argsort(photo_ids, kind="stable")
         return photo_ids[order], scores[order]

@@ -133,7 +133,7 @@ class Scattered:
         states = self._states()
         if not states:
             return NOTHING
-        indexes = _Indexes(_PartIndex("image", self, states), _PartIndex("region", self, states))
+        indexes = self._indexes(states)
 
         def by_rough_scores() -> Ids:
             every = self._every(allowed)
@@ -148,9 +148,7 @@ class Scattered:
             scores = np.concatenate([values for _, values in found])
             return np.sort(photo_ids[np.lexsort((photo_ids, -scores))[:wanted]])
 
-        ids, cosines = best_photos(
-            cast("SpaceIndexes", indexes), query, allowed, top_k, most, beside, by_rough_scores=by_rough_scores
-        )
+        ids, cosines = best_photos(indexes, query, allowed, top_k, most, beside, by_rough_scores=by_rough_scores)
         return request.leading(ids, cosines, beside.added)
 
     def gather_index(
@@ -158,6 +156,10 @@ class Scattered:
     ) -> list[Any]:
         """What one index of every part answers; for `_PartIndex`."""
         return self._gather(allowed, ask, states)
+
+    def _indexes(self, states: Mapping[int, State]) -> SpaceIndexes:
+        """What the ann path asks of the indexes of a machine, of those of all parts."""
+        return cast("SpaceIndexes", _Indexes(_PartIndex("image", self, states), _PartIndex("region", self, states)))
 
     def _states(self) -> dict[int, State]:
         """What each part holds, by number."""
@@ -245,7 +247,14 @@ class _PartIndex:
 
     def best(self, queries: Floats, allowed: Ids | None = None) -> tuple[Ids, Floats]:
         """See `VectorIndex.best`."""
-        found = self._ask("best", queries, allowed)
+        return self._every_photo("best", queries, allowed)
+
+    def rough(self, queries: Floats, allowed: Ids | None = None) -> tuple[Ids, Floats]:
+        """See `VectorIndex.rough`."""
+        return self._every_photo("rough", queries, allowed)
+
+    def _every_photo(self, method: Any, queries: Floats, allowed: Ids | None) -> tuple[Ids, Floats]:
+        found = self._ask(method, queries, allowed)
         photo_ids = np.concatenate([ids for ids, _ in found])
         order = np.argsort(photo_ids, kind="stable")
         return photo_ids[order], np.concatenate([scores for _, scores in found])[order]

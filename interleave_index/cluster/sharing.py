@@ -108,7 +108,7 @@ class IndexAsked:
         exact: what the part said of its index: whether it has no inverted lists. Another one is no answer.
     """
 
-    method: Literal["best", "nearest_photos"]
+    method: Literal["best", "rough", "nearest_photos"]
     kind: Kind
     queries: Floats
     allowed: Ids | None

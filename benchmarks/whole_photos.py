@@ -262,6 +262,22 @@ def by_ours(photos: Path, asked: list[Path], model: Path, index: Path, cpus: int
     return {"ingest": indexed, "ask": middle(times), "files_mb": megabytes(files), "found": found, "vectors": stored}
 
 
+def checked(python: str) -> str:
+    """The path of an interpreter, absolute.
+
+    Raises:
+        SystemExit: it cannot be run, or lacks one of the packages.
+    """
+    found = shutil.which(python)
+    if found is None:
+        raise SystemExit(f"--rclip is {python}, which cannot be run; expected an interpreter with rclip and onnx")
+    path = os.path.abspath(found)  # links are kept: an environment is known by them
+    asked = subprocess.run([path, "-I", "-c", "import rclip.main, onnx"], capture_output=True, text=True)
+    if asked.returncode:
+        raise SystemExit(f"--rclip is {python}, which lacks a package: {asked.stderr.strip().splitlines()[-1]}")
+    return path
+
+
 def middle(times: list[dict[str, float]]) -> dict[str, float]:
     """The median of each figure.
 
@@ -315,6 +331,7 @@ def main() -> None:
     parser.add_argument("--cpus", type=int, default=1)
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
+    python = checked(args.rclip)
     work = args.work.resolve()
     taken = sorted(path for path in args.photos.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg", ".png"))[
         : args.count
@@ -331,8 +348,8 @@ def main() -> None:
     data = work / "rclip"
     script = "import sys, whole_photos, pathlib; whole_photos.write_onnx(*map(pathlib.Path, sys.argv[1:]))"
     here = str(Path(__file__).parent)
-    subprocess.run([args.rclip, "-c", script, str(work / "vision.npz"), str(data / RCLIP_TOWER)], check=True, cwd=here)
-    theirs = by_rclip(args.rclip, photos, asked, data, args.cpus)
+    subprocess.run([python, "-c", script, str(work / "vision.npz"), str(data / RCLIP_TOWER)], check=True, cwd=here)
+    theirs = by_rclip(python, photos, asked, data, args.cpus)
     ours = by_ours(photos, asked, work / "model", work / "index", args.cpus)
     results: dict[str, Any] = {
         "machine": f"{platform.machine()}, {args.cpus} of {os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}",

@@ -29,6 +29,7 @@ import datetime
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import time
@@ -72,13 +73,16 @@ def told_by(name: str, verb: str, python: str | None, args: argparse.Namespace) 
     """What `whole_programs_engines.py` tells of a program; `start_s` is from the start of its process to its answer."""
     if python is None:
         return {"skipped": f"no --{name} given"}
+    found = shutil.which(python)
+    if found is None:
+        return {"skipped": f"{python} cannot be run"}
     script = Path(__file__).with_name("whole_programs_engines.py")
     options = [str(args.work.resolve()), "--seconds", str(args.seconds), "--cpus", str(args.cpus)]
     # numpy, FAISS and DuckDB look at these, or at the processors that they may use, when they are loaded.
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(args.cpus))
     began = time.time()
     done = subprocess.run(
-        [python, str(script), name, verb, *options],
+        [os.path.abspath(found), str(script), name, verb, *options],
         capture_output=True,
         text=True,
         env={**os.environ, **threads},

@@ -51,7 +51,12 @@ def test_data_of_another_size_are_not_mixed_up(scripts, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("python", "why"), [(None, "no --rclip given"), (sys.executable, "cannot be imported: No module named 'rclip'")]
+    ("python", "why"),
+    [
+        (None, "no --rclip given"),
+        ("/nowhere/python", "/nowhere/python cannot be run"),
+        (sys.executable, "cannot be imported: No module named 'rclip'"),
+    ],
 )
 def test_a_program_that_cannot_run_is_left_out_with_the_reason(scripts, tmp_path, python, why):
     np.save(tmp_path / "vectors.npy", np.eye(20, 16, dtype=np.float16))
@@ -91,3 +96,11 @@ def test_a_random_model_reads_texts_and_its_tower_is_kept_under_the_names_that_t
     graph.linear("x", "visual_projection")
     np.testing.assert_array_equal(graph.constants["visual_projection.w"], graph.weights["visual_projection.weight"].T)
     assert {"vision_model.encoder.layers.0.self_attn.q_proj.bias", "scale"} <= graph.constants.keys()
+
+
+@pytest.mark.parametrize(
+    ("python", "why"), [("/nowhere/python", "cannot be run"), (sys.executable, "lacks a package: .*'rclip'")]
+)
+def test_an_interpreter_without_rclip_is_one_line(scripts, python, why):
+    with pytest.raises(SystemExit, match=why):
+        scripts.whole_photos.checked(python)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import BackendMissing, EncodingDamaged, IndexBusy, NotInIndex
+from ..errors import BackendMissing, EncodingDamaged, IndexBusy, NotInIndex, StorageError
 from ..query.approximate import best_by_rough_scores
 from ..query.candidates import every_cosine
 from ..query.leading import Leading, leading
@@ -119,11 +119,15 @@ class Partition:
         if not self._writing.acquire(timeout=patience):
             return
         try:
-            # photos that are taken out while they are fetched make the list another one; so do damaged ones
-            for _ in range(8):
-                with suppress(NotInIndex, EncodingDamaged):
+            for _ in range(8):  # photos that are taken out while they are fetched make the list another one
+                try:
                     self._held[space_id] = self._up_to_date(space_id)
                     return
+                except NotInIndex:
+                    continue
+                except EncodingDamaged as error:  # so do those; the process that searches learns it from the catalog
+                    with suppress(StorageError):  # it is busy, or may only be read
+                        self._catalog.keep_damaged(space_id, error.photo_ids)
         finally:
             self._writing.release()
 

@@ -520,6 +520,12 @@ class Store:
         )
         return marked | self._met(space_id)
 
+    def keep_damaged(self, space_id: int, photo_ids: Iterable[int]) -> None:
+        """Keep in the catalog that the stored vectors of some photos are damaged, for every other store to know."""
+        with self._session.writing("damage") as connection:
+            checksums.mark(connection, space_id, photo_ids)
+            statements.raise_change(connection)
+
     def _met(self, space_id: int) -> set[int]:
         """Damaged photos that this store came upon; emptied when the catalog changes."""
         return self._session.remembered(("met", space_id), lambda _: set[int]())

@@ -26,10 +26,13 @@ from interleave_index.query.score import Scores
 from interleave_index.records import Filters, Not, Partial, PhotoFacts, PhotoRef, RegionRef, Space
 from interleave_index.service import Index
 from interleave_index.storage.store import Store
+from interleave_index.storage.tables import EncodingRow
 from interleave_index.web.answers import Page, page_json
 from interleave_index.web.local_records import answer_of, plain
 from interleave_index.web.searches import Search
 from interleave_index.web.shapes import SearchAnswer
+
+from ..damage import turn_over
 
 D = 16
 WORDS = ("red", "[red] and [blue] -[yellow]", "[blue]", "[photo:2]", "[region:1/0]", "disc_03")
@@ -232,6 +235,26 @@ def test_parts_follow_the_catalog_at_the_next_question(random_parts, tmp_path):
         assert sum(before) == 90
         assert ask(store, query, again.library, top_k=200) == found
         again.close()
+
+
+@pytest.mark.parametrize("taken_in", [True, False])
+def test_a_photo_whose_stored_vectors_are_damaged_is_left_out_by_parts_too(tmp_path, taken_in):
+    rng = np.random.default_rng(5)
+    with Store.open(tmp_path / "whole", create=True) as store:
+        space_id = store.ensure_space(Space("random", "0" * 64, "none", D))
+        ids = add(store, space_id, rng, range(40))
+        parts = HereParts(store.name, 3, tmp_path)
+        query = Query(PhotoRef(ids[3]))
+        if taken_in:
+            ask(store, query, parts.library)
+        turn_over(store, EncodingRow, "image", at=3, photo_id=ids[7], space_id=space_id)
+        found = ask(store, query, parts.library, top_k=60)
+        assert sorted(hit.photo.id for hit in found) == [number for number in ids if number != ids[7]]
+        again = ask(store, query, parts.library, top_k=60)  # what a part met is in the catalog by now
+        assert [hit.photo for hit in again] == [hit.photo for hit in found]
+        assert any(f"(photo {ids[7]})" in note for note in again.notes)
+        assert store.status()["damaged"] == (0 if taken_in else 1)
+        parts.close()
 
 
 def test_answers_go_on_while_files_are_made_and_put_in_place(random_parts, tmp_path):

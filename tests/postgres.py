@@ -16,7 +16,6 @@ from pathlib import Path
 SETTINGS = {
     "fsync": "off",  # a crash of the machine may take the data, not one of the server
     "full_page_writes": "off",
-    "listen_addresses": "",
     "autovacuum": "off",
     "max_connections": "60",
     "shared_buffers": "32MB",
@@ -52,12 +51,15 @@ class Server:
     """One running server, reached by a socket in its own folder; `stop` takes everything away.
 
     Names sort as in English, so that a statement which takes the order of bytes for granted is found out.
+
+    Args:
+        address: of this machine, by which those of its network reach the server; "" for none.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, address: str = "") -> None:
         found = programs()
         assert found is not None
-        self.programs = found
+        self.programs, self.address = found, address
         self.folder = Path(tempfile.mkdtemp(prefix="interleave-postgres-"))
         self.user = "postgres" if os.getuid() == 0 else pwd.getpwuid(os.getuid()).pw_name
         if os.getuid() == 0:  # PostgreSQL refuses to run as root
@@ -68,7 +70,10 @@ class Server:
         self._run("initdb", *words, "--locale-provider", "icu", "--icu-locale", "en", "-D", str(self.data))
         with (self.data / "postgresql.conf").open("a") as file:
             file.writelines(f"{name} = '{value}'\n" for name, value in SETTINGS.items())
-            file.write(f"unix_socket_directories = '{self.folder}'\n")
+            file.write(f"unix_socket_directories = '{self.folder}'\nlisten_addresses = '{address}'\n")
+        if address:
+            with (self.data / "pg_hba.conf").open("a") as file:
+                file.write("host all all samenet trust\n")
         self.databases, self.last = 0, ""
         self._blank: list[str] = []
         self.start()
@@ -151,4 +156,4 @@ class Server:
 
     def url(self, database: str, folder: Path | str) -> str:
         """What opens an index with its catalog in a database."""
-        return f"postgresql+psycopg://{self.user}@/{database}?host={self.folder}&folder={folder}"
+        return f"postgresql+psycopg://{self.user}@/{database}?host={self.address or self.folder}&folder={folder}"

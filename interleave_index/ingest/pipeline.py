@@ -135,50 +135,15 @@ def ingest(
         places_of_forgotten = excluded.places
         with tally.during("read"):
             survey = _survey(store, space_id, roots, excluded, tally, stop, within, settings)
-        jobs, seen = survey.jobs, survey.seen
         forgotten_now: set[str] = set()
-        thumbnails = str(store.thumbnail_path("00").parent.parent)
-        recipe = Recipe(
-            thumbnails,
-            settings.max_pixels,
-            settings.long_side,
-            settings.thumbnail_side,
-            forgotten=frozenset(excluded.contents),
-            forgotten_pixels=store.forgotten_pixels(),
-            texts="embedded" in settings.text_kinds,
-        )
-        if jobs:
-            decoders = open_decoders(recipe, len(jobs)) if open_decoders else _decoders(recipe, settings, len(jobs))
-            run = Run(
-                store,
-                interface,
-                space_id,
-                decoders,
-                survey.plan,
-                tally,
-                settings.batch,
-                settings.model_batch,
-                settings.commit_seconds,
-            )
-            try:
-                run.all(jobs, stop)
-            finally:
-                decoders.close()
-            # A folder that went with its file was not looked into again: it may be a drive that was pulled out.
-            seen -= {path for path in run.vanished if os.path.isdir(os.path.dirname(path))}
-            seen -= run.left_out
-            forgotten_now = run.forgotten
+        if survey.jobs:
+            recipe = _recipe(store, settings, excluded)
+            count = len(survey.jobs)
+            decoders = open_decoders(recipe, count) if open_decoders else _decoders(recipe, settings, count)
+            forgotten_now = _take_photos(store, interface, space_id, survey, decoders, tally, stop, settings)
         tally.interrupted = stop.is_set()
         if not tally.interrupted:
-            with tally.during("write"):
-                store.drop_locations(survey.aliases)
-                if not settings.really:
-                    tally.unmounted = _unmounted(store, survey, seen)
-                    survey.hidden += [Path(root.path) for root in tally.unmounted]
-                tally.missing = sum(
-                    store.mark_missing(some, seen, survey.hidden, survey.known) for some in _runs(survey.roots)
-                )
-                store.forget_placeless()
+            _mark_missing(store, survey, tally, settings)
             stage = TextStage(store, interface, space_id, tally, stop, settings.retry, settings.reread)
 
             def is_forgotten(photo: str) -> bool:
@@ -190,13 +155,71 @@ def ingest(
             stage.all(texts, _runs(survey.roots), survey.hidden, survey.may_be_there, survey.known)
             tally.interrupted = stop.is_set()
         if not tally.interrupted:
-            with tally.during("write"):
-                tally.tell("optimize")
-                due = store.due(space_id)
-                if due:
-                    with suppress(BackendMissing):  # without FAISS the catalog is complete all the same
-                        store.optimize(space_id, kinds=due)
+            _optimize_due(store, space_id, tally)
     return tally.report()
+
+
+def _recipe(store: Store, settings: IngestSettings, excluded: Exclusions) -> Recipe:
+    """What is done with every file."""
+    return Recipe(
+        str(store.thumbnail_path("00").parent.parent),
+        settings.max_pixels,
+        settings.long_side,
+        settings.thumbnail_side,
+        forgotten=frozenset(excluded.contents),
+        forgotten_pixels=store.forgotten_pixels(),
+        texts="embedded" in settings.text_kinds,
+    )
+
+
+def _take_photos(
+    store: Store,
+    interface: Interface,
+    space_id: int,
+    survey: _Survey,
+    decoders: Decoders,
+    tally: Tally,
+    stop: threading.Event,
+    settings: IngestSettings,
+) -> set[str]:
+    """Decode, encode and write the files of the survey; those that went meanwhile are no longer among the seen.
+
+    Returns:
+        paths whose content was forgotten.
+    """
+    batches = (settings.batch, settings.model_batch, settings.commit_seconds)
+    run = Run(store, interface, space_id, decoders, survey.plan, tally, *batches)
+    try:
+        run.all(survey.jobs, stop)
+    finally:
+        decoders.close()
+    # A folder that went with its file was not looked into again: it may be a drive that was pulled out.
+    survey.seen -= {path for path in run.vanished if os.path.isdir(os.path.dirname(path))}
+    survey.seen -= run.left_out
+    return run.forgotten
+
+
+def _mark_missing(store: Store, survey: _Survey, tally: Tally, settings: IngestSettings) -> None:
+    """Mark photos whose files are gone, but for those of folders that look unmounted."""
+    with tally.during("write"):
+        store.drop_locations(survey.aliases)
+        if not settings.really:
+            tally.unmounted = _unmounted(store, survey, survey.seen)
+            survey.hidden += [Path(root.path) for root in tally.unmounted]
+        tally.missing = sum(
+            store.mark_missing(some, survey.seen, survey.hidden, survey.known) for some in _runs(survey.roots)
+        )
+        store.forget_placeless()
+
+
+def _optimize_due(store: Store, space_id: int, tally: Tally) -> None:
+    """Make the FAISS files anew that are due."""
+    with tally.during("write"):
+        tally.tell("optimize")
+        due = store.due(space_id)
+        if due:
+            with suppress(BackendMissing):  # without FAISS the catalog is complete all the same
+                store.optimize(space_id, kinds=due)
 
 
 def _unmounted(store: Store, survey: _Survey, seen: set[str]) -> list[Unmounted]:

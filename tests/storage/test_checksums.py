@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from interleave_index.errors import EncodingDamaged, NotInIndex
+from interleave_index.records import Space
 from interleave_index.storage import database
 from interleave_index.storage.store import Store
 from interleave_index.storage.tables import (
@@ -232,8 +233,6 @@ def test_a_calibration_that_changed_is_not_used_and_goes_at_a_repair(library):
 
 
 def test_a_space_is_dropped_with_its_checksums(library):
-    from interleave_index.records import Space
-
     library.add("a")
     other = library.store.ensure_space(Space("other", "1" * 64, "none", DIM))
     library.store.activate(other)
@@ -268,6 +267,9 @@ def test_a_migration_believes_no_encoding_whose_old_checksum_differs(tmp_path):
             store.vectors(1, [3])
         with pytest.raises(EncodingDamaged, match="masks of photo 3"):
             store.masks(1, 3)
+        with store.reading() as connection:  # of which part a byte was changed, nobody can tell
+            parts = "SELECT vectors, boxes, masks, grounding FROM part_checksum WHERE photo_id = 3"
+            assert connection.exec_driver_sql(parts).all() == [(-1, -1, -1, None)]
         assert len(store.vectors(1, store.encoded(1)).photo_ids) == 5
         failing = [f"{check.name}: {check.detail}" for check in store.verify() if not check.ok]
         assert any("5 agree, 0 without one, 1 differ: photo 3" in said for said in failing)
@@ -315,3 +317,35 @@ def test_what_has_no_masks_at_all_is_said_so(library):
         library.store.masks(library.space, 7)
     with pytest.raises(NotInIndex, match="photo 7 has no masks in space 1; ingest it again"):
         library.store.grounding(library.space, 7)
+
+
+def test_damage_in_one_space_is_none_in_another(library):
+    first, second = library.add("a", "b")
+    library.store.texts.write([page("/notes/a.md", "one", "two")])
+    passage, _ = encode(library)
+    other = library.store.ensure_space(Space("other", "1" * 64, "none", DIM))
+    own, library.space = library.space, other
+    library.add("a")
+    encode(library)
+    library.space = own
+    damage(library, first)
+    turn_over(library.store, PassageEncodingRow, "passage", at=4, passage_id=passage, space_id=own)
+    plan = library.store.repair_plan()
+    assert plan.beyond == (first,) and plan.damaged_passages == ((own, (passage,)),)
+    assert library.store.vectors(other, [first]).scores.shape == (2,)
+    assert library.store.count(own) == (2, 4) and library.store.count(other) == (1, 2)
+    assert library.store.texts.waiting(other).tolist() == [] and library.store.encoded(own).tolist() == [first, second]
+
+
+def test_what_came_damaged_after_the_first_look_is_named_by_its_photo_and_leaves_the_others(library):
+    (first,) = library.add("a")
+    library.add("a", replace=True)  # so that numbers of encodings are others than those of photos
+    assert photos_found(library) == {first}
+    with library.store.writer("a test"):  # nobody looks between the two
+        (second,) = library.add("b")
+        damage(library, second)
+    assert photos_found(library) == {first} == photos_found(library, "region")
+    assert library.store.damaged(library.space) == {second}
+    library.store.optimize(library.space)
+    library.reopen()
+    assert library.store.damaged(library.space) == {second}

@@ -54,6 +54,7 @@ def test_an_orphan_that_cannot_be_removed(library, monkeypatch):
     orphan.parent.mkdir(parents=True)
     orphan.write_bytes(b"\xff\xd8\xff\xd9")
     plan = library.store.repair_plan()
+    assert plan and plan.orphans == (orphan,) and not plan.again
     refuse(monkeypatch, Path, "unlink")
     with pytest.raises(StorageError, match=f"thumbnail {orphan} cannot be removed: {WORDS}"):
         library.store.repair_files(plan)

@@ -65,7 +65,12 @@ def connected(address: str, extra: str) -> Iterator[Any]:
         _check_reachable(address)
         try:
             ray.init(address=address, **quiet)
-        except (ConnectionError, RuntimeError, ValueError) as error:
+        except (ConnectionError, RuntimeError, ValueError, ray.exceptions.AuthenticationError) as error:
+            if _wants_token(error):
+                raise ConfigError(
+                    f"the cluster of Ray at {address!r} asks for a token; set RAY_AUTH_MODE=token here, and put the "
+                    "token of its head node (ray get-auth-token) into ~/.ray/auth_token, or set RAY_AUTH_TOKEN"
+                ) from error
             words = " ".join(str(error).split())[:300]
             raise ConfigError(
                 f"no cluster of Ray answers at {address!r}: {words}; start one by `ray start --head`, and give its "
@@ -75,6 +80,19 @@ def connected(address: str, extra: str) -> Iterator[Any]:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _wants_token(error: BaseException | None) -> bool:
+    """Whether an error comes from a token that is missing or another one than that of the cluster.
+
+    >>> _wants_token(RuntimeError("Unauthenticated: RPC error: token is missing")), _wants_token(ValueError("no node"))
+    (True, False)
+    """
+    while error is not None:
+        if any(word in str(error) for word in ("Unauthenticated", "InvalidAuthToken", "authentication token")):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def check_address(address: str) -> None:

@@ -95,7 +95,7 @@ class Graph:
 
     def constant(self, name: str, value: Any) -> str:
         """Keep an array under a name."""
-        self.constants[name] = np.ascontiguousarray(value)
+        self.constants[name] = np.asarray(value, order="C")  # a number stays one: `ascontiguousarray` gives it an axis
         return name
 
     def add(self, kind: str, *inputs: str, **options: Any) -> str:

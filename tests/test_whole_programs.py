@@ -96,6 +96,7 @@ def test_a_random_model_reads_texts_and_its_tower_is_kept_under_the_names_that_t
     graph.linear("x", "visual_projection")
     np.testing.assert_array_equal(graph.constants["visual_projection.w"], graph.weights["visual_projection.weight"].T)
     assert {"vision_model.encoder.layers.0.self_attn.q_proj.bias", "scale"} <= graph.constants.keys()
+    assert graph.constants["scale"].shape == ()  # with an axis, vectors would have one more
 
 
 @pytest.mark.parametrize(

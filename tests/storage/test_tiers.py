@@ -396,7 +396,7 @@ def test_there_are_no_trained_lists_of_a_flat_file_or_of_one_that_is_gone(
 ) -> None:
     row = written(tmp_path, lists)
     trained = files.open_trained(tmp_path, row)
-    assert trained.is_trained and trained.ntotal == 0
+    assert trained is not None and trained.is_trained and trained.ntotal == 0
     assert files.open_trained(tmp_path, dataclasses.replace(row, recipe=Recipe())) is None
     (tmp_path / row.file).write_bytes(b"short")
     assert files.open_trained(tmp_path, row) is None

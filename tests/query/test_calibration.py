@@ -170,6 +170,13 @@ def test_the_first_region_of_every_photo_that_has_one():
     assert first_regions(block_of([encoded(AXES[1], [])])).tolist() == [AXES[1].tolist()]
 
 
+def test_what_is_made_of_a_library_is_made_once(make_vectors):
+    photos = library(make_vectors, 40)
+    found = of_library(photos)
+    assert of_library(photos) is found
+    assert of_library(library(make_vectors, 40)) is not found
+
+
 def test_parts_that_stand_for_parts_in_general_are_of_the_whole_library(make_vectors):
     drawn, photos = banks(make_vectors, stand_in=True), library(make_vectors, 40)
     asked = replace(drawn, pictures=photos.image, regions=some_regions(photos))

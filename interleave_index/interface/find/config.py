@@ -19,6 +19,8 @@ class FindConfig:
             published, leaves that out.
         seeds: so many of the first proposals start from cells of the pyramid (`ProposalSelector`), and every
             proposal predicts how good its mask is; 0, as published, starts all from learned vectors.
+        fine_cells: cells of the mask features, of 4 pixels, are among those too.
+        octaves: of the sinusoids by which cells and masks know where they are.
     """
 
     width: int = 512
@@ -32,3 +34,5 @@ class FindConfig:
     most_points: int = 512
     towers: int = 0
     seeds: int = 0
+    fine_cells: bool = False
+    octaves: int = 4

@@ -78,7 +78,7 @@ class FindInterface(nn.Module):
         if config.towers:
             self.paths = TowerPaths(config.towers, config.features, width)
         if config.seeds:
-            self.seeds = ProposalSelector(width, config.features)
+            self.seeds = ProposalSelector(width, config.features, config.octaves, fine=config.fine_cells)
             self.quality = nn.Linear(width, 1)
         self._start()
 
@@ -140,7 +140,8 @@ class FindInterface(nn.Module):
         towers = Towers(deep, mask_features) if self.config.towers else None
         cells, start = None, None
         if self.config.seeds and features is not None and mask_features is not None:
-            cells, mask_features = self.seeds.cells(features), self.seeds.placed(mask_features)
+            cells = self.seeds.cells(features, self._finest(mask_features))
+            mask_features = self.seeds.placed(mask_features)
             start = self._selected(cells, mask_features)
         spatial, legend = (
             self._visual_tokens(features, None if prompt is None else prompt.masks, generator, towers)
@@ -203,6 +204,13 @@ class FindInterface(nn.Module):
             )
             for number, level in enumerate(levels)
         ]
+
+    def _finest(self, mask_features: Tensor) -> Level | None:
+        """(B, F, h, w) mask features as tokens of the stream's width, where cells are made of them."""
+        if self.seeds.fine is None:
+            return None
+        tokens = self.seeds.fine(mask_features.flatten(2).transpose(1, 2))
+        return placed(tokens, self.level_embed.weight[-1], (mask_features.shape[-2], mask_features.shape[-1]))
 
     def _visual_tokens(
         self,

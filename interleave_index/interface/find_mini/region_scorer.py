@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from ..find.nms import pairwise_iou
 from ..find.tasks import Proposals
+from ..find.tower_paths import pooled
 
 REGION_FEATURES = (
     "quality",  # predicted by the proposal itself
@@ -51,12 +52,13 @@ def region_features(proposals: Proposals, row: int) -> Tensor:
     if cells is None or cells.top is None:
         raise TypeError("find-mini's proposals start from cells, expected an interface with seeds")
     cell_rows, cell_masks, cell_score = cells.top.rows[row], cells.top.on[row], cells.top.score[row]
-    small = (F.avg_pool2d(masks[:, None], 2) > 0).float()
+    halved = 2 * cell_masks.shape[-1] < masks[0].numel()
+    small = ((F.avg_pool2d(masks[:, None], 2) if halved else masks[:, None]) > 0).float()
     flat = small.flatten(1)
     area = flat.sum(1)
     cell_iou, _ = pairwise_iou(flat, cell_masks)
     proposal_iou, shared = pairwise_iou(flat, flat)
-    levels = [F.adaptive_avg_pool2d(small, size).flatten(1) for size in cells.sizes]
+    levels = [pooled(small, size).flatten(1) for size in cells.sizes]
     inside = torch.cat(levels, 1)[:, cell_rows]
     inside = inside / inside.sum(1, keepdim=True).clamp(min=1e-3)
     proposals_inside = (shared > WITHIN * area).sum(1) * (area > 0)

@@ -14,16 +14,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional as F
 
 from ...evaluation.published.prompts import random_prompt
 from ...interface.find.prompter import Sentence, compose
 from ..examples import NOTHING, Example, name_expressions
 from .augment import Crop, jitter, random_crop
-from .samples import COMPLETE, Sample, drawable, pixels_of
+from .samples import COMPLETE, ELLIPSE, Sample, drawable, pixels_of
 
-SMALLEST_CELLS = 6  # a mask with fewer cells left after the crop is dropped
 MOST_REGIONS, MOST_EXPRESSIONS, MOST_ENTITIES, MOST_PROMPTS = 10, 4, 3, 3
+MOST_IN_MOSAIC = 20  # masks of four photos in one picture
+MOSAIC = -1  # in place of the position of a photo
 MOST_COUNTED = 6  # masks of a photo that make it likelier to be drawn
+SMALLEST_CELLS = 6  # that a mask must have left after a crop; smaller ones are dropped
 VISUAL_CHANCE = 0.5
 ELSEWHERE = 0.9  # chance that a reference is in another photo, where the batch has one of its label
 PROMPT_IS_MASK = 0.5  # chance that the prompt of a reference is its whole mask
@@ -58,12 +61,14 @@ class MiniExample(Example):
 
     Attributes:
         names: of its masks, None where nobody named one.
+        outlined: whether its masks are outlines all of them, not ellipses.
         true_sentence: whether its sentence is a caption, and not made up of names.
         references: what is shown for each entity of the sentence, None where it is said in words: the number of an
             image of the batch, and a (h, w) bool prompt on it.
     """
 
     names: Sequence[str | None]
+    outlined: bool
     true_sentence: bool
     references: Sequence[tuple[int, Tensor] | None]
 
@@ -73,7 +78,7 @@ class Batch:
     """One batch of B images.
 
     Attributes:
-        rows: (B,) positions in the samples.
+        rows: (B,) positions in the samples, `MOSAIC` for a picture of four photos.
         pixels: (B, 3, S, S) 0..255.
         names: distinct names of its masks, which the labels of the examples are numbers of.
     """
@@ -99,11 +104,15 @@ class Pools:
                 by_label[label].append(n)
         self._pairs = {name: rows for name, rows in by_label.items() if len(rows) > 1}
 
+    def draw_outlined(self, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
+        """Positions of photos with masks that people drew, those with more of them more often."""
+        return rng.choice(self.outlined, count, p=self._odds)
+
     def draw(self, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
         """Positions for a batch: 3/8 outlined, 1/4 in pairs of a label, 1/16 labelled only, the rest captioned."""
         names = rng.choice(list(self._pairs), count // 8).tolist() if self._pairs else []
         pairs = [rng.choice(self._pairs[name], 2, replace=False) for name in names]
-        chosen = [rng.choice(self.outlined, count * 3 // 8, p=self._odds), *pairs]
+        chosen = [self.draw_outlined(count * 3 // 8, rng), *pairs]
         if len(self.labelled):
             chosen.append(rng.choice(self.labelled, count // 16))
         rest = count - sum(map(len, chosen))
@@ -111,15 +120,49 @@ class Pools:
         return np.concatenate(chosen)
 
 
-def draw_batch(samples: Sequence[Sample], pools: Pools, count: int, side: int, rng: np.random.Generator) -> Batch:
-    """A fresh batch with random crops, prompts and sentences."""
-    rows = pools.draw(count, rng)
-    drawn = [samples[row] for row in rows]
-    crop = random_crop(count, rng)
-    pixels = crop(pixels_of(samples, rows), side)
-    masks, names = cropped_masks(drawn, crop, side // 4, rng)
-    captions = [_caption(sample, rng) for sample in drawn]
-    pixels = jitter(pixels, rng)
+@dataclass(slots=True)
+class _Pictures:
+    """What the images of a batch show: rows, pixels as of `Batch`, and of each image its masks and what is known."""
+
+    rows: NDArray[np.int64]
+    pixels: Tensor
+    masks: list[Tensor]
+    names: list[list[str | None]]
+    captions: list[str | None]
+    complete: list[bool]
+    outlined: list[bool]
+
+
+def draw_batch(
+    samples: Sequence[Sample],
+    pools: Pools,
+    count: int,
+    side: int,
+    rng: np.random.Generator,
+    *,
+    smallest: int,
+    mosaics: float = 0.0,
+) -> Batch:
+    """A fresh batch with random crops, prompts and sentences.
+
+    Args:
+        smallest: cells of the mask features that a mask must have left; smaller ones are dropped.
+        mosaics: share of the images that are four photos each, so that things are small.
+    """
+    put_together = round(mosaics * count)
+    pictures = _photos(samples, pools.draw(count - put_together, rng), side, rng, smallest)
+    if put_together:
+        more = _mosaics(samples, pools.draw_outlined(4 * put_together, rng), side, rng, smallest)
+        pictures = _Pictures(
+            np.concatenate([pictures.rows, more.rows]),
+            torch.cat([pictures.pixels, more.pixels]),
+            *(
+                getattr(pictures, part) + getattr(more, part)
+                for part in ("masks", "names", "captions", "complete", "outlined")
+            ),
+        )
+    masks, names, captions = pictures.masks, pictures.names, pictures.captions
+    pixels = jitter(pictures.pixels, rng)
     expressions = [name_expressions(own, TEMPLATES, MOST_EXPRESSIONS, rng) for own in names]
     prompts = [_prompts(own, rng) for own in masks]
     distinct = list(dict.fromkeys(name for own in names for name in own if name))
@@ -135,7 +178,7 @@ def draw_batch(samples: Sequence[Sample], pools: Pools, count: int, side: int, r
             MiniExample(
                 masks=masks[n],
                 labels=labels[n],
-                complete=is_complete(drawn[n]),
+                complete=pictures.complete[n],
                 caption=caption,
                 expressions=texts,
                 expression_masks=masks[n][answering >= 0],
@@ -145,20 +188,76 @@ def draw_batch(samples: Sequence[Sample], pools: Pools, count: int, side: int, r
                 sentence=sentence,
                 targets=targets,
                 names=own_names,
+                outlined=pictures.outlined[n],
                 true_sentence=bool(spans),
                 references=references,
             )
         )
-    return Batch(rows, pixels, distinct, examples)
+    return Batch(pictures.rows, pixels, distinct, examples)
+
+
+def _photos(
+    samples: Sequence[Sample], rows: NDArray[np.int64], side: int, rng: np.random.Generator, smallest: int
+) -> _Pictures:
+    """Random crops of photos."""
+    drawn, crop = [samples[row] for row in rows], random_crop(len(rows), rng)
+    masks, names = cropped_masks(drawn, crop, side // 4, rng, smallest)
+    return _Pictures(
+        rows,
+        crop(pixels_of(samples, rows), side),
+        masks,
+        names,
+        [_caption(sample, rng) for sample in drawn],
+        [is_complete(sample) for sample in drawn],
+        [is_outlined(sample) for sample in drawn],
+    )
+
+
+def _mosaics(
+    samples: Sequence[Sample], rows: NDArray[np.int64], side: int, rng: np.random.Generator, smallest: int
+) -> _Pictures:
+    """Random crops of photos, four to a picture, each a quarter of it. They have no captions."""
+    tiles, count, grid = _photos(samples, rows, side // 2, rng, smallest), len(rows) // 4, side // 4
+    masks, names = list[Tensor](), list[list[str | None]]()
+    for first in range(0, len(rows), 4):
+        placed, own_names = list[Tensor](), list[str | None]()
+        for place in range(4):
+            own = tiles.masks[first + place]
+            across, down = place % 2 * grid // 2, place // 2 * grid // 2
+            placed.append(F.pad(own, (across, grid // 2 - across, down, grid // 2 - down)))
+            own_names += tiles.names[first + place]
+        kept = np.sort(rng.permutation(len(own_names))[:MOST_IN_MOSAIC])
+        masks.append(torch.cat(placed)[kept])
+        names.append([own_names[n] for n in kept])
+    by_four = [range(first, first + 4) for first in range(0, len(rows), 4)]
+    squares = tiles.pixels.view(count, 2, 2, 3, side // 2, side // 2).permute(0, 3, 1, 4, 2, 5)
+    return _Pictures(
+        np.full(count, MOSAIC),
+        squares.reshape(count, 3, side, side),
+        masks,
+        names,
+        [None] * count,
+        [all(tiles.complete[n] for n in own) and len(masks[k]) < MOST_IN_MOSAIC for k, own in enumerate(by_four)],
+        [all(tiles.outlined[n] for n in own) for own in by_four],
+    )
 
 
 def is_complete(sample: Sample) -> bool:
     """Whether the masks of a photo may be taken for all that is there."""
-    return len(sample.regions) >= COMPLETE
+    return sum(region.kind != ELLIPSE for region in sample.regions) >= COMPLETE and is_outlined(sample)
+
+
+def is_outlined(sample: Sample) -> bool:
+    """Whether its masks are outlines all of them, not ellipses."""
+    return all(region.kind != ELLIPSE for region in sample.regions)
 
 
 def cropped_masks(
-    samples: Sequence[Sample], crop: Crop, side: int, rng: np.random.Generator
+    samples: Sequence[Sample],
+    crop: Crop,
+    side: int,
+    rng: np.random.Generator,
+    smallest: int = SMALLEST_CELLS,
 ) -> tuple[list[Tensor], list[list[str | None]]]:
     """Masks of photos after a crop, (T_i, side, side) coverage each, and their names; without what was cut off."""
     masks, names = list[Tensor](), list[list[str | None]]()
@@ -170,7 +269,7 @@ def cropped_masks(
         if regions:
             coverages = torch.as_tensor(np.stack([region.mask for region in regions])).float()[:, None] / 255
             cut = crop(coverages, side, torch.full((len(regions),), image))[:, 0]
-        kept = (cut > 0.5).sum((1, 2)) >= SMALLEST_CELLS
+        kept = (cut > 0.5).sum((1, 2)) >= smallest
         masks.append(cut[kept])
         names.append([region.label for region, stays in zip(regions, kept.tolist(), strict=True) if stays])
     return masks, names

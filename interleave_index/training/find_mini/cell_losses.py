@@ -13,7 +13,8 @@ from ...interface.find.network import FindInterface
 from ...interface.find.proposal_selector import Cells
 from ..losses import dice_losses
 
-DRAWN = (2, 4)  # cells of the coarse and of the fine level that learn a mask
+DRAWN = (2, 4, 4)  # cells of the coarse level, of the fine one and of the mask features that learn a mask
+SMALL = 0.02  # share of the picture below which a mask is for the cells of the mask features
 INSIDE = 0.5  # share of a cell that a mask must cover to own it
 
 
@@ -68,19 +69,23 @@ def owners(masks: Tensor, sizes: Sequence[tuple[int, int]]) -> Tensor:
     """(N,) number of the mask that each cell lies in, -1 where it lies in none.
 
     A coarse cell belongs to the largest mask that covers it, a fine one to the smallest; a mask that covers half of
-    no fine cell owns the cell that it covers most of.
+    no fine cell owns the cell that it covers most of. Cells of the mask features lie in small masks alone.
 
     Args:
         masks: (T, h, w) coverage.
-        sizes: (h, w) of the coarse and of the fine level.
+        sizes: (h, w) of the coarse and of the fine level, and of the mask features where cells are made of them.
     """
-    coarse, fine = (F.adaptive_avg_pool2d(masks[:, None].float(), size).flatten(1) for size in sizes)
+    coarse, *fine = (F.adaptive_avg_pool2d(masks[:, None].float(), size).flatten(1) for size in sizes)
     area = masks.sum((1, 2))
-    largest, smallest = _least(coarse, -area), _least(fine, area)
-    for target in range(len(masks)):
-        if not (smallest == target).any():
-            smallest[fine[target].argmax()] = target
-    return torch.cat([largest, smallest])
+    owner = [_least(coarse, -area)]
+    for level, covered in enumerate(fine):
+        for_level = area < (SMALL * masks[0].numel() if level else torch.inf)
+        smallest = _least(covered * for_level[:, None], area)
+        for target in for_level.nonzero()[:, 0].tolist():
+            if not (smallest == target).any():
+                smallest[covered[target].argmax()] = target
+        owner.append(smallest)
+    return torch.cat(owner)
 
 
 def _least(covered: Tensor, rank: Tensor) -> Tensor:
@@ -90,8 +95,10 @@ def _least(covered: Tensor, rank: Tensor) -> Tensor:
 
 
 def _draw(own: Tensor, sizes: Sequence[tuple[int, int]], rng: np.random.Generator) -> list[int]:
-    """Numbers of some of a mask's cells, given (N,) bool, of both levels."""
-    cells = np.flatnonzero(own.cpu().numpy())
-    coarse_count = sizes[0][0] * sizes[0][1]
-    coarse, fine = cells[cells < coarse_count], cells[cells >= coarse_count]
-    return [*rng.permutation(coarse)[: DRAWN[0]].tolist(), *rng.permutation(fine)[: DRAWN[1]].tolist()]
+    """Numbers of some of a mask's cells, given (N,) bool, of every level."""
+    chosen, first = list[int](), 0
+    for (height, width), most in zip(sizes, DRAWN, strict=False):
+        cells = first + np.flatnonzero(own[first : first + height * width].cpu().numpy())
+        chosen += rng.permutation(cells)[:most].tolist()
+        first += height * width
+    return chosen

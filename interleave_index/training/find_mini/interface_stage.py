@@ -30,13 +30,13 @@ from ..losses import contrastive_loss, fine_contrastive_loss
 from ..matcher import Assignment
 from ..task_losses import prediction_losses
 from .augment import jitter, random_crop
-from .batches import Batch, Pools, draw_batch, numbered
+from .batches import MOSAIC, Batch, MiniExample, Pools, draw_batch, numbered
 from .cell_losses import cell_losses
 from .extra_losses import caption_place_loss, name_loss, place_loss, quality_loss, search_score_loss
 from .material import Anchors, Material
 from .measures import mask_recall, model_caption_recall
 from .region_stage import NAME_SCALE
-from .samples import drawable, pixels_of
+from .samples import drawable, pixels_of, with_ellipses
 from .settings import InterfaceSettings
 
 LARGER_IN_USE = 1.2  # a photo in use to a crop here: crops show things larger, and both are to look alike
@@ -61,7 +61,8 @@ class InterfaceStage(Stage):
     def __init__(self, settings: InterfaceSettings, material: Material) -> None:
         super().__init__(settings)
         self.model = self.module = model = material.model
-        self.train_set, self.held = material.train, material.held
+        self.train_set, self.held = with_ellipses(material.train, settings.ellipses), material.held
+        model.start_from(settings.cells)
         self.pools, self.drawable = Pools(self.train_set), drawable(self.train_set, lambda sample: True)
         self.side = round(model.config.side / LARGER_IN_USE / COARSEST) * COARSEST
         paths = model.interface.paths
@@ -91,7 +92,15 @@ class InterfaceStage(Stage):
         model, settings = self.model, self.settings
         for part in self.frozen:
             part.eval()
-        batch = draw_batch(self.train_set, self.pools, self.photos_per_step, self.side, rng)
+        batch = draw_batch(
+            self.train_set,
+            self.pools,
+            self.photos_per_step,
+            self.side,
+            rng,
+            smallest=settings.smallest,
+            mosaics=settings.mosaics,
+        )
         examples = batch.examples
         with torch.set_grad_enabled(bool(settings.backbone_rate)):
             maps = model.vision.backbone(model.vision.normalise(batch.pixels))
@@ -113,7 +122,7 @@ class InterfaceStage(Stage):
         losses = dict[str, Tensor]()
         if run.cells is not None and run.mask_features is not None:
             losses = cell_losses(model.interface, run.cells, run.mask_features, masks, complete, rng)
-        losses["quality"] = self._quality_loss(run.final, masks)
+        losses["quality"] = self._quality_loss(run.final, examples)
         predictions = [*run.earlier, run.final]
         for output in predictions:
             last = output is run.final
@@ -204,8 +213,9 @@ class InterfaceStage(Stage):
             self.queues[name] = torch.cat([fresh[0], more_images])[:QUEUE], torch.cat([fresh[1], more_texts])[:QUEUE]
         return contrastive_loss(images, texts, self.model.interface.scale, more_one=more_images, more_other=more_texts)
 
-    def _quality_loss(self, output: Output, masks: Sequence[Tensor]) -> Tensor:
-        """Every kind of proposal predicts how good its masks are."""
+    def _quality_loss(self, output: Output, examples: Sequence[MiniExample]) -> Tensor:
+        """Every kind of proposal predicts how good its masks are, where that can be told."""
+        masks = [example.masks if example.outlined else example.masks[:0] for example in examples]
         kinds = [(quality, MASKS[variable]) for variable, quality in QUALITY.items() if quality in output]
         return torch.stack([quality_loss(output[own], output[logits], masks) for own, logits in kinds]).mean()
 
@@ -230,7 +240,7 @@ class InterfaceStage(Stage):
             owners.append(own[true_sentence])
         places, scale = anchors.places, self.model.interface.scale
         return {
-            "image_target": place_loss(output["pred_retrievals"][:, 0], places[own]),
+            "image_target": place_loss(output["pred_retrievals"][own != MOSAIC, 0], places[own[own != MOSAIC]]),
             "text_target": caption_place_loss(torch.cat(texts), places, torch.cat(owners), scale),
         }
 

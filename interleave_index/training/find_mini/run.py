@@ -5,13 +5,14 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import torch
 from tokenizers import Tokenizer
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ...errors import ConfigError, InputError, ShapeError
 from ...interface.find_mini.bundle import WEIGHTS, load_bundle
@@ -147,15 +148,16 @@ def _material(settings: FindMiniSettings, progress: Report) -> Material:
     sentences = None
     if targets is not None and not from_bundle:
         sentences = load_sentences(targets / "sentences.npz")
-    model = MiniModel(MiniConfig(), _tokenizer(settings, train, sentences))
+    earlier = load_bundle(start).model if start is not None and from_bundle else None
+    model = MiniModel(_sizes(settings, earlier), _tokenizer(settings, train, sentences))
     with torch.no_grad():
         model.interface.lang_encoder.logit_scale.fill_(LOG_SCALE)
     model.vision.channels_last()
     more = sorted(settings.more.glob("*.tar")) if settings.more is not None else []
     material = Material(model, train, held, packs, more, targets, sentences, limit=limit, seed=settings.seed)
-    if start is not None and from_bundle:
-        material.earlier = load_bundle(start).model
-        model.load_state_dict(material.earlier.state_dict())
+    if earlier is not None:
+        material.earlier = earlier
+        model.load_state_dict(grown(earlier.state_dict(), model))
         if set(settings.stages) - {"refit", "bundle"}:
             material.sentences = _own_sentences(material)
         if targets is None:
@@ -165,6 +167,29 @@ def _material(settings: FindMiniSettings, progress: Report) -> Material:
     elif start is not None:
         _start_from_run(model, start, progress)
     return material
+
+
+def _sizes(settings: FindMiniSettings, earlier: MiniModel | None) -> MiniConfig:
+    """Those of a new model; what an earlier one has of cells and octaves stays."""
+    fine_cells, octaves = settings.fine_cells, settings.octaves
+    if earlier is not None:
+        had = earlier.interface.config
+        fine_cells, octaves = fine_cells or had.fine_cells, max(octaves, had.octaves)
+    sizes = MiniConfig()
+    return replace(sizes, interface={**sizes.interface, "fine_cells": fine_cells, "octaves": octaves})
+
+
+def grown(state: Mapping[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+    """Weights of an earlier model in the sizes of a new one: cells of mask features start at random, finer octaves of
+    the sinusoids at 0.
+    """
+    weights = {name: value for name, value in model.state_dict().items() if name.startswith("interface.seeds.fine.")}
+    for name, value in state.items():
+        if name.endswith(("seeds.where.weight", "seeds.waves.weight")):  # by y and x, each by sines and cosines
+            more = (model.get_parameter(name).shape[1] - value.shape[1]) // 4
+            value = F.pad(value.unflatten(1, (4, -1)), (0, more)).flatten(1)
+        weights[name] = value
+    return weights
 
 
 def _tokenizer(settings: FindMiniSettings, train: list[Sample], sentences: Sentences | None) -> Tokenizer:

@@ -22,6 +22,10 @@ class InterfaceSettings(StageSettings):
 
     Attributes:
         backbone_rate: learning rate of the backbone and of the photo path, as a share of `rate`; 0 lets them stand.
+        cells: that proposals start from while it learns.
+        smallest: cells of the mask features that a mask must have left after a crop to be learned.
+        mosaics: share of the images that are four photos each, so that things are small.
+        ellipses: boxes below this share of a photo are learned as the ellipses in them; 0 leaves boxes out.
         points: places at which the losses of a mask are taken, most of them where it is uncertain, which is at edges; 0
             takes them at every cell.
         supervised: predictions that are trained beside the last, counted from the one before the first layer.
@@ -30,6 +34,10 @@ class InterfaceSettings(StageSettings):
     """
 
     backbone_rate: float
+    cells: int
+    smallest: int
+    mosaics: float
+    ellipses: float
     points: int
     supervised: list[int]
     tasks: dict[str, float]
@@ -54,6 +62,8 @@ class FindMiniSettings:
         seed: of everything that is drawn.
         limit: at most so many training photos, for trials.
         bf16: mixed precision.
+        fine_cells: proposals may also start from cells of the mask features, of 4 pixels, for the sake of small things.
+        octaves: of the sinusoids by which masks know where they are. A bundle that is gone on from grows to these two.
         threads: of the network; 0 leaves torch's own choice.
         device: as torch names it; "auto" takes a GPU where there is one.
     """
@@ -67,6 +77,8 @@ class FindMiniSettings:
     seed: int
     limit: int | None
     bf16: bool
+    fine_cells: bool
+    octaves: int
     threads: int
     device: str
     space: StageSettings

@@ -94,6 +94,24 @@ def test_every_proposal_says_how_good_it_is(interface, seen):
     assert output["pred_quality"].shape == (2, OBJECTS)
 
 
+def test_cells_of_the_mask_features_are_read_too_where_they_are_wanted(interface, seen):
+    levels, features = seen
+    finer = FindInterface(replace(interface.config, fine_cells=True)).eval()
+    run = finer(levels, features, Prompts())
+    assert run.cells.sizes == ((2, 2), (8, 8), (16, 16)) and run.cells.content.shape[1] == 4 + 64 + 256
+    assert run.cells.top.on.shape[-1] == 256  # masks of a cell or two are compared as they are
+    moved = features.clone()
+    moved[:, :, 3, 5] += 5
+    before, after = (finer.seeds.cells(finer.features(levels), finer._finest(f)).content for f in (features, moved))
+    assert (before - after).abs().sum(-1).nonzero()[:, 1].tolist() == [68 + 3 * 16 + 5] * 2
+
+
+def test_finer_octaves_tell_neighbours_apart():
+    four, six = (waves(48, 48, octaves) for octaves in (4, 6))
+    assert six.shape == (48 * 48, 24)
+    assert (four[100] - four[101]).norm() < 0.7 < 1.4 < (six[100] - six[101]).norm()
+
+
 def test_without_seeds_nothing_is_added(interface, seen):
     levels, features = seen
     plain = FindInterface(replace(interface.config, seeds=0)).eval()
@@ -102,7 +120,7 @@ def test_without_seeds_nothing_is_added(interface, seen):
 
 
 def test_waves_tell_every_cell_from_every_other():
-    places = waves(8, 6)
+    places = waves(8, 6, 4)
     assert places.shape == (48, 16)
     apart = torch.cdist(places, places) + 10 * torch.eye(48)
     assert apart.min() > 0.3

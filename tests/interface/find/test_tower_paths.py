@@ -7,7 +7,7 @@ from torch.nn import functional as F
 from interleave_index.interface.find.config import FindConfig
 from interleave_index.interface.find.network import FindInterface
 from interleave_index.interface.find.prompts import InterleavePrompt, MaskPrompt, Prompts, TextTokens
-from interleave_index.interface.find.tower_paths import PRIOR_MIX, Head, TowerPaths
+from interleave_index.interface.find.tower_paths import PRIOR_MIX, Head, TowerPaths, pooled
 
 WIDTH, COARSE, FEATURES = 16, 12, 8
 
@@ -124,3 +124,9 @@ def test_the_common_part_is_learned_in_training_only(interface, seen):
         found = interface.sample(levels, prompt, deep=deep, mask_features=features)
         assert (interface.paths.common != before).any() == training
     assert torch.allclose(interface.paths.common, found.vectors[0, 0].detach() * 0.02, atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [(12, 8), (4, 4), (5, 3)])
+def test_means_over_cells_are_those_of_adaptive_pooling(size):
+    maps = torch.rand(2, 3, 12, 8)
+    assert torch.allclose(pooled(maps, size), F.adaptive_avg_pool2d(maps, size), atol=1e-6)

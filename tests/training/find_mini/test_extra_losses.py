@@ -41,6 +41,15 @@ def test_a_fine_cell_belongs_to_the_smallest_mask_and_a_coarse_one_to_the_larges
     assert fine[3, 3] == 2  # covers a quarter of its only cell
 
 
+def test_cells_of_the_mask_features_belong_to_small_masks_alone():
+    everything, corner, dot = torch.ones(16, 16), torch.zeros(16, 16), torch.zeros(16, 16)
+    corner[:4, :4], dot[7, 7] = 1, 1
+    owner = owners(torch.stack([everything, corner, dot]), ((1, 1), (4, 4), (16, 16)))
+    assert owner[0] == 0 and owner[1:17].reshape(4, 4)[0].tolist() == [1, 0, 0, 0]
+    finest = owner[17:].reshape(16, 16)
+    assert finest[7, 7] == 2 and finest.eq(-1).sum() == 255  # the corner is 6 % of the picture
+
+
 def test_cells_of_nothing_belong_to_nobody():
     owner = owners(half(8, slice(0, 4))[None], ((2, 2), (4, 4)))
     assert owner.tolist() == [0, 0, -1, -1] + [0] * 8 + [-1] * 8

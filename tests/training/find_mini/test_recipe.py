@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import tarfile
 from dataclasses import replace
 
@@ -14,6 +15,7 @@ from safetensors.torch import load_file
 from interleave_index.errors import ConfigError, InputError, WeightsMissing
 from interleave_index.geometry import encode_rle
 from interleave_index.interface.find import tasks
+from interleave_index.interface.find.proposal_selector import ProposalSelector
 from interleave_index.interface.find_mini import WEIGHTS
 from interleave_index.interface.find_mini.bundle import load_bundle
 from interleave_index.interface.find_mini.model import CELLS_IN_USE, MiniConfig, MiniModel
@@ -23,14 +25,22 @@ from interleave_index.models.text.tower import train_tokenizer
 from interleave_index.models.vision.tower import SQUARE, to_side
 from interleave_index.training.data import held_out
 from interleave_index.training.find_mini.augment import random_crop, view_crop
-from interleave_index.training.find_mini.batches import draw_prompt, name_pattern
+from interleave_index.training.find_mini.batches import (
+    MOSAIC,
+    Pools,
+    draw_batch,
+    draw_prompt,
+    is_complete,
+    is_outlined,
+    name_pattern,
+)
 from interleave_index.training.find_mini.extra_losses import caption_place_loss, place_loss
 from interleave_index.training.find_mini.features import box_coverages, mask_means, pooled_features
 from interleave_index.training.find_mini.fit_scorer import fit_scorer
 from interleave_index.training.find_mini.material import Material
 from interleave_index.training.find_mini.pseudo_masks import boxed_regions, pseudo_regions
 from interleave_index.training.find_mini.region_stage import RefitStage, RegionStage
-from interleave_index.training.find_mini.run import run
+from interleave_index.training.find_mini.run import grown, run
 from interleave_index.training.find_mini.samples import (
     MASK_SIDE,
     Sample,
@@ -42,6 +52,7 @@ from interleave_index.training.find_mini.samples import (
     pooled_of,
     project_targets,
     whole_views,
+    with_ellipses,
 )
 from interleave_index.training.find_mini.sentences import FEATURES, load_sentences, teacher_names
 from interleave_index.training.find_mini.settings import find_mini_settings
@@ -363,17 +374,79 @@ def test_a_bundle_goes_on_without_teachers_where_its_words_and_photos_lie(tmp_pa
     drawn_pack(tmp_path / "val-drawn.tar", 6)
     keys = {"start": WEIGHTS, "stages": ("interface",)}
     lines: list[Progress | str] = []
-    run(trial(tmp_path, tmp_path / "out", interface__points=64, **keys), lines.append)
+    run(
+        trial(
+            tmp_path,
+            tmp_path / "out",
+            interface__points=64,
+            interface__mosaics=0.25,
+            fine_cells=True,
+            octaves=6,
+            **keys,
+        ),
+        lines.append,
+    )
     terms = next(line.losses for line in lines if isinstance(line, Progress))
     assert {"image_target", "text_target", "name_target", "names", "bce", "dice"} <= set(terms)
     assert terms["image_target"] / 4 < 0.2  # of the cosine: they start where they are to stay
     before = load_bundle(WEIGHTS).model.state_dict()
     after = torch.load(tmp_path / "out" / "interface.pt", weights_only=True)["module"]
-    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    grew = {"interface.seeds.where.weight", "interface.seeds.waves.weight"}
+    moved = {name for name in before if name not in grew and not torch.equal(before[name], after[name])}
     stands = ("text.", "vision.backbone.", "interface.paths.photo.", "interface.paths.text.")
     assert not {name for name in moved if name.startswith(stands)}
     assert {"interface.content_attention.layers.0.multihead_attn.in_proj_weight"} <= moved
     assert {"interface.paths.region.straight.weight", "vision.pixel_decoder.mask_features.weight"} <= moved
+
+
+def test_the_cells_and_octaves_of_an_earlier_model_keep_their_places_in_a_larger_one():
+    torch.manual_seed(0)
+    earlier, larger = ProposalSelector(256, 128, 4), ProposalSelector(256, 128, 6, fine=True)
+    model = torch.nn.ModuleDict({"interface": torch.nn.ModuleDict({"seeds": larger})})
+    model.load_state_dict(grown({f"interface.seeds.{k}": v for k, v in earlier.state_dict().items()}, model))
+    features = torch.randn(1, 128, 6, 6)
+    assert torch.allclose(earlier.placed(features), larger.placed(features), atol=1e-6)
+
+
+def test_boxes_of_small_things_are_learned_as_ellipses():
+    boxes = (
+        SampleBox("cup", (0.5, 0.5, 0.6, 0.7)),
+        SampleBox("bus", (0, 0, 1, 0.5)),
+        SampleBox("dot", (0, 0, 0.01, 0.01)),
+    )
+    outline = SampleRegion("cat", "instance", np.full((MASK_SIDE, MASK_SIDE), 255, np.uint8))
+    photo = Sample("a", np.zeros((SQUARE, SQUARE, 3), np.uint8), regions=(outline, outline), boxes=boxes)
+    (sample,) = with_ellipses([photo], 0.03)
+    *outlined, ellipse = sample.regions
+    assert len(outlined) == 2 and ellipse.label == "cup" and not ellipse.by_hand
+    assert (ellipse.mask / 255).mean() == pytest.approx(math.pi / 4 * 0.1 * 0.2, rel=0.02)
+    down, across = np.nonzero(ellipse.mask)
+    assert across.min() >= MASK_SIDE / 2 and across.max() < 0.6 * MASK_SIDE and down.max() < 0.7 * MASK_SIDE
+    # Larger things of the photo are not known any more, so that nothing may be called empty.
+    assert is_complete(photo) and not is_complete(sample) and not is_outlined(sample)
+    assert with_ellipses([photo], 0.0) == [photo]
+
+
+def test_mosaics_show_four_photos_with_their_masks():
+    samples = []
+    for n, colour in enumerate(((220, 30, 30), (30, 60, 220))):
+        rgb = np.full((SQUARE, SQUARE, 3), 255, np.uint8)
+        mask = np.zeros((MASK_SIDE, MASK_SIDE), np.uint8)
+        place = slice(60 * MASK_SIDE // SQUARE, 150 * MASK_SIDE // SQUARE)
+        rgb[60:150, 60:150], mask[place, place] = colour, 255
+        samples.append(
+            Sample(f"{n}", rgb, captions=("a square",), regions=(SampleRegion(str(n), "instance", mask),) * 2)
+        )
+    batch = draw_batch(samples, Pools(samples), 16, 96, np.random.default_rng(0), smallest=3, mosaics=0.25)
+    assert batch.pixels.shape == (16, 3, 96, 96) and (batch.rows[12:] == MOSAIC).all() and (batch.rows[:12] >= 0).all()
+    for pixels, example in zip(batch.pixels[12:], batch.examples[12:], strict=True):
+        assert example.caption is None and example.complete and example.outlined and len(example.masks) == 8
+        shown = torch.nn.functional.avg_pool2d(pixels, 4)
+        for mask, name in zip(example.masks, example.names, strict=True):
+            inside = mask > 0.9
+            assert 0.02 < inside.float().mean() < 0.25
+            red, _, blue = shown[:, inside].mean(1)
+            assert (red > blue) == (name == "0")
 
 
 def test_a_fitted_path_says_what_the_earlier_one_said_of_other_features(tmp_path):

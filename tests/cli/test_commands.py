@@ -328,7 +328,7 @@ def test_status_prints_the_promised_keys(run, index):
     status, out, _ = run("status", "--json")
     facts = json.loads(out)
     assert status == 0
-    counts = {"photos", "locations", "missing", "failed", "encodings", "regions"}
+    counts = {"photos", "locations", "missing", "failed", "encodings", "regions", "damaged"}
     assert set(facts) == counts | {"texts", "space", "generations", "catalog"}
     assert set(facts["texts"]) == {"documents", "passages", "kinds", "missing", "failed", "encoded"}
     assert (facts["photos"], facts["locations"], facts["encodings"], facts["missing"]) == (6, 6, 6, 0)

@@ -109,7 +109,7 @@ def test_verify_changes_nothing(folded: Any) -> None:
         ("DELETE FROM region_mask WHERE photo_id = 3", "masks of space 1"),
         ("UPDATE encoding SET seq = 4 WHERE photo_id = 3", "sequence of space 1"),
         ("UPDATE encoding SET seq = 99 WHERE photo_id = 3", "image ids of space 1"),
-        ("UPDATE encoding SET image = regions WHERE photo_id = 2", "image vectors of space 1"),
+        ("UPDATE encoding SET image = regions WHERE photo_id = 2", "checksums of space 1"),
         ("UPDATE generation SET rows = 29 WHERE kind = 'region'", "region file of space 1"),
         ("UPDATE location SET photo_id = 999 WHERE photo_id = 3", "references"),
         ("DELETE FROM photo WHERE id = 3", "references"),

@@ -16,6 +16,7 @@ class Interrupts:
         if name == {module!r}:
             os.kill(os.getpid(), signal.SIGINT)
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored by what a shell runs in the background
 sys.meta_path.insert(0, Interrupts())
 interleave_index.cli.main(["status"])
 """

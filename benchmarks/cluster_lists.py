@@ -81,7 +81,7 @@ def fill(store: Store, space_id: int, photos: int) -> None:
         flat, boxes = np.zeros((count, REGIONS), np.float32), np.zeros((count, REGIONS, 4), np.float32)
         store.write_encodings(space_id, facts, around(count), around(count, REGIONS), boxes, flat, flat)
     kept = of_library(store.null_sample(space_id, 512))
-    store.save_calibration(space_id, replace(kept, stand_in=False).to_bytes())  # else one is made for every query
+    store.save_calibration(space_id, replace(kept, stand_in=False).to_bytes())  # as an ingest does
 
 
 def forms(photo: int, other: int, third: int) -> dict[str, Query]:

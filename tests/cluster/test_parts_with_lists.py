@@ -7,11 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from benchmarks.cluster_lists import forms
 from interleave_index.geometry import unit
 from interleave_index.grammar import Query
 from interleave_index.query import approximate
 from interleave_index.query.calibration import of_library
-from interleave_index.records import Not, PhotoFacts, PhotoRef, RegionRef, Space
+from interleave_index.records import PhotoFacts, PhotoRef, Space
 from interleave_index.storage import calibrate, recipes
 from interleave_index.storage.store import Store
 
@@ -36,7 +37,7 @@ def listed(tmp_path_factory):
         space_id = store.ensure_space(Space("random", "0" * 64, "none", D))
         themes = unit(rng.normal(size=(40, D)).astype(np.float32))
         add(store, space_id, rng, themes, range(PHOTOS))
-        kept = of_library(store.null_sample(space_id, 512))  # one that is kept is not made anew for every query
+        kept = of_library(store.null_sample(space_id, 512))  # kept, as an ingest does
         store.save_calibration(space_id, replace(kept, stand_in=False).to_bytes())
         store.optimize(space_id)
         parts = HereParts(store.name, PARTS, folder)
@@ -60,17 +61,6 @@ def add(store, space_id, rng, themes, numbers):
     store.write_encodings(
         space_id, facts, around(count), around(count, 3), np.zeros((count, 3, 4), np.float32), flat, flat
     )
-
-
-def forms(photo, other, third):
-    """One of every form whose candidates are found in a way of its own."""
-    region, second = RegionRef(photo, 0), RegionRef(other, 1)
-    return {
-        "photo": Query(PhotoRef(photo)),
-        "region": Query(region),
-        "photo and region": Query(PhotoRef(photo), second),
-        "two regions and a negative": Query(region, second, Not(RegionRef(third, 2))),
-    }
 
 
 def joint_index(store, parts):

@@ -10,8 +10,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/setup-stamp
 PYTEST_ARGS ?=
-# Processes that run tests; one thread each, so that they do not take each other's core.
-PROCESSES ?= 2
+# Processes that run tests, half as many again as there are cores, since tests wait for servers, browsers and files; one
+# thread each, so that they do not take each other's core.
+PROCESSES ?= $(shell cores=$$(nproc 2>/dev/null || echo 2); echo $$((cores < 8 ? cores + cores / 2 : 12)))
 # Mutants of the storage that are tried.
 SAMPLE ?= 300
 

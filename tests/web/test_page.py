@@ -6,6 +6,7 @@ import io
 import json
 import time
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -686,15 +687,40 @@ def test_at_the_width_of_a_phone_nothing_is_cut_off(serve_page, new_page):
     assert menu["x"] >= 0 and menu["x"] + menu["width"] <= 390
 
 
-def test_five_thousand_hits_scroll_with_few_elements_and_no_long_pause(serve_page, new_page, tmp_path):
-    """Processor time of the page's own thread, as its trace tells it: other programs do not count."""
+def test_five_thousand_hits_scroll_as_three_hundred_do(serve_page, new_page, tmp_path):
+    """Processor time of the page's own thread for one scroll, with few hits and with many, in one run and one page.
+
+    How fast the machine is, and what else runs on it, changes both alike; only a page whose work grows with its hits
+    differs. Seen on a quiet machine and beside eight busy processes: 0.8 to 0.9 times as long a frame, 0.6 to 1.3 times
+    the longest task. A page that keeps every card in the document takes 4.5 and 3.8 times as long with 1,500 hits.
+    """
+    page = new_page(
+        serve_page(index_of_many(tmp_path / "many.index", MANY)),
+        before=lambda page: page.route(
+            "**/thumbnail", lambda route: route.fulfill(body=PIXEL, content_type="image/gif")
+        ),
+    )
+    ask(page, "[red]")
+    assert FEW <= page.evaluate(FETCH, FEW) < 2 * FEW
+    scroll(page)  # the thumbnails of these cards are fetched once
+    few = scroll(page)
+    assert page.evaluate(FETCH, MANY) == MANY
+    many = scroll(page)
+    print(few, many)
+    assert many.cards < 120
+    assert many.frame < 1.5 * few.frame
+    assert many.longest < 2 * few.longest
+
+
+def index_of_many(folder, count):
+    """An index of so many photos, of six colours in turn, without files."""
     from interleave_index.records import PhotoFacts
     from interleave_index.storage.store import Store
 
-    toy, count = ToyInterface(), 5000
+    toy = ToyInterface()
     rng = np.random.default_rng(0)
     kinds = [toy.encode_photos([np.full((24, 32, 3), colour, np.uint8)])[0] for colour in list(COLOURS.values())[:6]]
-    with Store.open(tmp_path / "many.index", create=True) as store:
+    with Store.open(folder, create=True) as store:
         space = store.ensure_space(toy.space)
         store.save_calibration(space, toy.calibration.to_bytes())
         facts = [PhotoFacts(f"{n:064x}", int(rng.integers(600, 1600)), 1000, "JPEG") for n in range(count)]
@@ -709,35 +735,39 @@ def test_five_thousand_hits_scroll_with_few_elements_and_no_long_pause(serve_pag
             [one.scores for one in chosen],
             [one.masks for one in chosen],
         )
-    page = new_page(
-        serve_page(tmp_path / "many.index"),
-        before=lambda page: page.route(
-            "**/thumbnail", lambda route: route.fulfill(body=PIXEL, content_type="image/gif")
-        ),
-    )
-    ask(page, "[red]")
-    assert page.evaluate(FETCH_ALL, 5000) == 5000
+    return folder
+
+
+@dataclass(frozen=True)
+class Scrolled:
+    """One scroll: most cards in the document, milliseconds of the page's thread a frame and in the longest task."""
+
+    cards: int
+    frame: float
+    longest: float
+
+
+def scroll(page):
+    """Scroll the hits down and up by `SCROLL`, traced."""
     trace = page.context.new_cdp_session(page)
-    events = []
+    events, done = [], []
     trace.on("Tracing.dataCollected", lambda message: events.extend(message["value"]))
-    done = []
     trace.on("Tracing.tracingComplete", lambda message: done.append(message))
     trace.send("Tracing.start", {"categories": "toplevel,devtools.timeline", "transferMode": "ReportEvents"})
     cards = page.evaluate(SCROLL, FRAMES)
     trace.send("Tracing.end")
     while not done:
         page.wait_for_timeout(50)
+    trace.detach()
     main = next(event["tid"] for event in events if event["name"] == "FunctionCall")
     tasks = [event.get("tdur", 0) / 1000 for event in events if event["name"] == TASK and event["tid"] == main]
-    print({"tasks": len(tasks), "longest_ms": max(tasks), "mean_ms_a_frame": sum(tasks) / FRAMES, "cards": cards})
-    assert cards < 120
-    assert max(tasks) < 50 and sum(tasks) / FRAMES < 16
+    return Scrolled(cards, sum(tasks) / FRAMES, max(tasks))
 
 
-FRAMES = 120
+FEW, MANY, FRAMES = 300, 5000, 60
 TASK = "ThreadControllerImpl::RunTask"
 PIXEL = bytes.fromhex("47494638396101000100800000aaaaaaffffff2c00000000010001000002024401003b")
-FETCH_ALL = """async (wanted) => {
+FETCH = """async (wanted) => {
   const said = () => document.querySelector("#counted strong").textContent;
   const count = () => (said().match(/[0-9,]+/g) || []).reduce((sum, one) => sum + Number(one.replace(",", "")), 0);
   const until = performance.now() + 120000;
@@ -747,10 +777,11 @@ FETCH_ALL = """async (wanted) => {
   await new Promise((done) => setTimeout(done, 1000));
   return count();
 }"""
+# Down and up again over the first rows, so far from the last of `FEW` that no more are fetched.
 SCROLL = """async (frames) => {
   let cards = 0;
   for (let n = 0; n < frames; n++) {
-    scrollBy(0, 300);
+    scrollBy(0, n % 30 < 15 ? 300 : -300);
     await new Promise(requestAnimationFrame);
     cards = Math.max(cards, document.querySelectorAll(".card").length);
   }

@@ -21,6 +21,7 @@ from ..records.ingested import Unmounted
 from ..records.texts import TEXT_KINDS, TextKind
 from ..storage.exclusions import Exclusions
 from ..storage.store import Store
+from ..threads import return_freed_memory
 from .decode import MAX_PIXELS
 from .decode_pool import Decoders, InProcess, WorkerPool
 from .decode_task import Recipe
@@ -141,6 +142,7 @@ def ingest(
             count = len(survey.jobs)
             decoders = open_decoders(recipe, count) if open_decoders else _decoders(recipe, settings, count)
             forgotten_now = _take_photos(store, interface, space_id, survey, decoders, tally, stop, settings)
+            return_freed_memory()  # the model's thread has ended
         tally.interrupted = stop.is_set()
         if not tally.interrupted:
             _mark_missing(store, survey, tally, settings)

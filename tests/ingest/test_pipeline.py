@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import platform
+import resource
 import shutil
 import signal
+import sys
 import threading
 import time
 from pathlib import Path
@@ -342,6 +345,29 @@ def test_a_run_outside_the_main_thread_works_without_signals(library):
 
 
 @pytest.mark.sqlite
+@pytest.mark.skipif(sys.platform != "linux" or platform.libc_ver()[0] != "glibc", reason="only glibc leaves it")
+def test_memory_that_the_model_has_freed_is_given_back_when_its_thread_ends(library):
+    class Greedy(Counting):
+        """Takes 48 MiB in pieces that are no mappings of their own, and keeps the last piece."""
+
+        kept: np.ndarray
+
+        def encode_photos(self, photos):
+            pieces = [np.ones(12_288, np.float64) for _ in range(512)]
+            self.kept = pieces[-1]
+            return super().encode_photos(photos)
+
+    def resident():
+        return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 2**20
+
+    fill(library)
+    library.ingest()
+    library.add("new.png", 7)
+    model, before = Greedy(), resident()
+    assert library.ingest(model=model).added == 1
+    assert model.kept.size and resident() - before < 24
+
+
 def test_workers_that_are_killed_once_cost_nothing(library):
     fill(library, 30)
     killed: list[int] = []

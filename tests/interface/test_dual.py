@@ -152,7 +152,7 @@ def test_an_index_of_other_regions_says_in_what_they_differ(folders, home, tmp_p
 
 def test_a_batch_that_does_not_fit_into_memory_costs_no_photo(folders, home, monkeypatch):
     made = dual(folders["clip"])
-    photos, sizes, encode = collection(9), [], made._encoder.encode_images
+    photos, sizes, encode = collection(9), [], made.encoder.encode_images
 
     def full(prepared, *words, **more):
         sizes.append(len(prepared))
@@ -161,7 +161,7 @@ def test_a_batch_that_does_not_fit_into_memory_costs_no_photo(folders, home, mon
         return encode(prepared, *words, **more)
 
     wanted = made.encode_photos(photos)
-    monkeypatch.setattr(made._encoder, "encode_images", full)
+    monkeypatch.setattr(made.encoder, "encode_images", full)
     found = made.encode_photos(photos)
     assert all(np.allclose(one.image, other.image, atol=1e-5) for one, other in zip(found, wanted, strict=True))
     assert max(sizes) > 3 and made.batcher.size <= 3

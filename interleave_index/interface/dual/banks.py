@@ -1,4 +1,4 @@
-"""The calibration of a dual encoder: banks of generic captions and drawn pictures, made once, kept beside the models.
+"""The calibration of an encoder of a hub: banks of generic captions and drawn pictures, made once, kept on the disk.
 
 No photos with labels come with a checkpoint, so that no curves are fitted: they are made from what generic queries
 score in the library that is searched, and a library's own photos replace the drawn pictures.
@@ -13,12 +13,10 @@ import numpy as np
 
 from ...geometry import box_mask
 from ...models.hub import local
-from ...models.hub.dual_encoder import DualEncoder
-from ...records import Space
+from ...records import RGB, BoolMask, Floats, Space
 from ...whole_files import replaced
 from ..calibration import Calibration
 from ..generic import drawn_pictures, generic_captions
-from .regions import RegionEncoder
 
 PICTURES = 32
 
@@ -40,15 +38,20 @@ def calibration_of(space: Space, make: Callable[[], Calibration]) -> Calibration
     return Calibration.from_bytes(data)
 
 
-def make_calibration(encoder: DualEncoder, regions: RegionEncoder) -> Calibration:
-    """Banks in the space of one encoder; one region in the middle of each drawn picture."""
-    captions = encoder.encode_texts(generic_captions())
+def make_calibration(captions: Floats, seen: Callable[[RGB, BoolMask], tuple[Floats, Floats]]) -> Calibration:
+    """Banks in the space of one encoder; one region in the middle of each drawn picture.
+
+    Args:
+        captions: (N, D) unit vectors of the generic captions.
+        seen: the (D,) unit vectors of a picture and of the part of it under a mask.
+    """
     images, parts = [], []
     for picture in drawn_pictures(PICTURES):
         height, width = picture.shape[:2]
         middle = box_mask((width / 4, height / 4, 3 * width / 4, 3 * height / 4), (height, width))
-        images.append(encoder.encode_images([encoder.prepare(picture)])[0].image)
-        parts.append(regions.vectors(picture, [middle])[0])
+        image, part = seen(picture, middle)
+        images.append(image)
+        parts.append(part)
     return Calibration(
         captions=captions, phrases=captions, pictures=np.stack(images), regions=np.stack(parts), stand_in=True
     )

@@ -102,11 +102,10 @@ class AutomaticMasks:
     Args:
         segmenter: makes masks of points.
         name: of its checkpoint, for the identity of a space.
-        points: along each side of a photo.
     """
 
-    def __init__(self, segmenter: Segmenter, name: str, *, points: int = POINTS) -> None:
-        self._segmenter, self._points, self.name = segmenter, points, f"{name}, {points} x {points} points"
+    def __init__(self, segmenter: Segmenter, name: str) -> None:
+        self._segmenter, self.name = segmenter, f"{name}, {POINTS} x {POINTS} points"
 
     def propose(self, photos: Sequence[RGB]) -> list[Proposals]:
         """See `Proposer.propose`. Of masks that cover the same pixels the best is kept."""
@@ -115,7 +114,7 @@ class AutomaticMasks:
     def _propose(self, photo: RGB) -> Proposals:
         candidates: list[Candidate] = []
         segment = self._segmenter.bind(photo)
-        for prompt in grid_prompts(size_of(photo), self._points):
+        for prompt in grid_prompts(size_of(photo), POINTS):
             (segmented,) = segment([prompt])
             area = float(segmented.mask.mean())
             is_object = segmented.object_score is None or segmented.object_score > 0

@@ -3,51 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import TypeAlias
 
 import numpy as np
 
 from ...geometry import size_of, unit
-from ...grounding.record import pack
-from ...grounding.similarity import Scene
 from ...models.batching import Batcher
-from ...records import (
-    RGB,
-    Floats,
-    GroundedMask,
-    PhotoEncoding,
-    QueryEncoding,
-    ResolvedPart,
-    ResolvedQuery,
-    Space,
-)
+from ...records import RGB, BoolMask, Floats, GroundedMask, QueryEncoding, ResolvedPart, ResolvedQuery
 from ..best_region import best_regions
-from ..calibration import Calibration
-from ..dual.banks import calibration_of
-from ..dual.interface import RANK, THREADS
-from ..dual.proposals import Proposals, Proposer, outlined
-from ..dual.regions import square_around
-from ..protocol import Capabilities, InspectedPhoto, Interface, TextReading, encode_parts, pixels_of
-from .banks import make_calibration
-from .encoder import EncodedPhoto, InterleavedEncoder, Sentence
+from ..dual.proposals import Proposer, outlined
+from ..dual.regions import WholeView, square_around
+from ..dual.with_regions import EncoderWithRegions
+from ..protocol import encode_parts, pixels_of
+from .encoder import InterleavedEncoder, Sentence
 from .regions import RegionEncoder
-
-ON_CPU, ON_ACCELERATOR = (2, 8), (16, 256)  # inputs of the first batch and of the largest
 
 Wanted: TypeAlias = "Sentence | Floats"  # what is still to be read, or a vector that is known
 Key: TypeAlias = tuple[str | int, ...]  # of a sentence
-
-
-@dataclass(frozen=True, slots=True)
-class _Item:
-    """One photo on its way through the model."""
-
-    photo: RGB
-    proposals: Proposals
-    prepared: Future[RGB]
 
 
 @dataclass(slots=True)
@@ -67,78 +41,40 @@ class _Plan:
     parts: dict[int, Wanted] = field(default_factory=dict)
 
 
-class VlmInterface(Interface):
+class VlmInterface(EncoderWithRegions[Future[RGB]]):
     """Qwen3-VL-Embedding or EmbeddingGemma 2 with regions.
 
     Args:
         encoder: the checkpoint.
         proposer: where masks come from.
         method: how a mask becomes a vector: ``attention``, ``patches`` or ``crop``, see `regions`.
-    Attributes:
-        batcher: how many photos go through the model at a time.
     """
 
+    on_cpu, on_accelerator = (2, 8), (16, 256)
+    reads_pictures = True
+
     def __init__(self, encoder: InterleavedEncoder, proposer: Proposer, *, method: str = "attention") -> None:
-        start, most = ON_CPU if encoder.device.type == "cpu" else ON_ACCELERATOR
-        self.batcher = Batcher(start, most)
-        self._sentences = Batcher(start, most)
-        self._encoder, self._proposer = encoder, proposer
-        self._regions = RegionEncoder(encoder, method, Batcher(start, most))
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="resize")
-        self._space = Space(
-            interface=encoder.name,
-            checkpoint=encoder.checkpoint,
-            dim=encoder.dim,
-            preprocessing=f"{encoder.pixels}; regions {method}; width {encoder.dim}; proposals {proposer.name}",
-        )
+        self._encoder, self._sentences = encoder, self._new_batcher(encoder)
+        self._regions = RegionEncoder(encoder, method, self._new_batcher(encoder))
+        super().__init__(encoder, proposer, f"{encoder.pixels}; regions {method}; width {encoder.dim}")
 
-    @property
-    def space(self) -> Space:
-        """The checkpoint's hash, the preprocessing and its backend, the method, the width, and the proposals' hash."""
-        return self._space
+    def _captions(self, texts: Sequence[str]) -> Floats:
+        return np.stack(self._sentences.run([(text,) for text in texts], self._encoder.encode_sentences))
 
-    @property
-    def capabilities(self) -> Capabilities:
-        """Sentences with pictures are read as one; many photos in one call are split as memory allows."""
-        return Capabilities(
-            reads_pictures_in_text=True,
-            photos_at_a_time=max(ON_CPU[1], self.batcher.most),
-            device=str(self._encoder.device),
-            dtype=str(self._encoder.dtype).removeprefix("torch."),
-        )
+    def _seen(self, photo: RGB, mask: BoolMask) -> tuple[Floats, Floats]:
+        (view,) = self._regions.encode([photo], [self._encoder.pixels.prepare(photo)], [[mask]])
+        return view.image, view.regions[0]
 
-    @cached_property
-    def calibration(self) -> Calibration:
-        """See `banks`."""
-        return calibration_of(self.space, lambda: make_calibration(self._encoder, self._regions, self._sentences))
+    def _prepare(self, photo: RGB) -> Future[RGB]:
+        return self._threads.submit(self._encoder.pixels.prepare, photo)
 
-    def reading(self, text: str) -> TextReading:
-        """Only the end that lies beyond what the encoder reads: it knows every word by its pieces."""
-        return TextReading(cut=self._encoder.beyond_context(text))
+    def _look(
+        self, photos: Sequence[RGB], prepared: Sequence[Future[RGB]], masks: Sequence[Sequence[BoolMask]]
+    ) -> list[WholeView]:
+        return self._regions.encode(photos, [one.result() for one in prepared], masks)
 
-    # --- photos -------------------------------------------------------------------------------
-
-    def encode_photos(self, photos: Sequence[RGB]) -> list[PhotoEncoding]:
-        """See `Interface.encode_photos`. The image vector is the encoder's own; each carries a grounding record."""
-        return [encoding for encoding, _ in self._encode(photos)]
-
-    def _encode(self, photos: Sequence[RGB]) -> list[tuple[PhotoEncoding, EncodedPhoto]]:
-        # Resizing runs in threads while the proposals are made, and while the model works on the batch before.
-        prepared = [self._threads.submit(self._encoder.pixels.prepare, photo) for photo in photos]
-        proposals = self._proposer.propose(photos)
-        items = [_Item(*facts) for facts in zip(photos, proposals, prepared, strict=True)]
-        return self.batcher.run(items, self._encode_batch)
-
-    def _encode_batch(self, items: Sequence[_Item]) -> list[tuple[PhotoEncoding, EncodedPhoto]]:
-        masks = [item.proposals.decoded() for item in items]
-        prepared = [item.prepared.result() for item in items]
-        encoded = self._regions.encode([item.photo for item in items], prepared, masks)
-        encodings = []
-        for item, one, photo_masks in zip(items, encoded, masks, strict=True):
-            grid = self._regions.grid(size_of(item.photo))
-            record = pack(grid, photo_masks, self.space.checkpoint, one.patches, rank=RANK)
-            encodings.append((item.proposals.encoding(one.image, one.regions, record), one))
-        return encodings
+    def _vectors(self, photo: RGB, masks: Sequence[BoolMask]) -> Floats:
+        return self._regions.vectors(photo, masks)
 
     # --- queries ------------------------------------------------------------------------------
 
@@ -219,16 +155,6 @@ class VlmInterface(Interface):
         return unit(legend)
 
     # --- grounding ----------------------------------------------------------------------------
-
-    def inspect(self, photo: RGB) -> InspectedPhoto:
-        """See `Interface.inspect`: with the vectors of all tokens, and vectors of masks by the regions' method."""
-        ((encoding, encoded),) = self._encode([photo])
-        grid = self._regions.grid(size_of(photo))
-        coverage = grid.coverage([mask.decode() for mask in encoding.masks])
-        scene = Scene(
-            grid, encoding.regions, coverage, encoding.masks, encoding.boxes, encoded.patches, encoding.scores
-        )
-        return InspectedPhoto(scene, embed=lambda masks: self._regions.vectors(photo, masks))
 
     def ground(self, photo: RGB, query: ResolvedQuery) -> list[GroundedMask]:
         """See `Interface.ground`: the best region of each entity; the photo as a whole where it has none."""

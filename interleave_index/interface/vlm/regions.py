@@ -16,8 +16,8 @@ from ...geometry import size_of, unit
 from ...grounding.grid import PatchGrid
 from ...models.batching import Batcher
 from ...records import RGB, BoolMask, Floats, Size
-from ..dual.regions import METHODS, square_around
-from .encoder import EncodedPhoto, InterleavedEncoder
+from ..dual.regions import METHODS, WholeView, square_around
+from .encoder import InterleavedEncoder
 
 
 class RegionEncoder:
@@ -42,7 +42,7 @@ class RegionEncoder:
 
     def encode(
         self, photos: Sequence[RGB], prepared: Sequence[RGB], masks: Sequence[Sequence[BoolMask]]
-    ) -> list[EncodedPhoto]:
+    ) -> list[WholeView]:
         """One batch of photos with their regions, in one pass over the photos but for the crops.
 
         Args:
@@ -50,17 +50,19 @@ class RegionEncoder:
             prepared: of each, from `Pixels.prepare`.
             masks: per photo, of any size in its aspect.
         """
-        coverages = [
-            self.grid(size_of(photo)).coverage(photo_masks) for photo, photo_masks in zip(photos, masks, strict=True)
-        ]
+        grids = [self.grid(size_of(photo)) for photo in photos]
+        coverages = [grid.coverage(photo_masks) for grid, photo_masks in zip(grids, masks, strict=True)]
+        encoded = self._encoder.encode_photos(prepared, coverages if self.method == "attention" else None)
         if self.method == "attention":
-            return self._encoder.encode_photos(prepared, coverages)
-        encoded = self._encoder.encode_photos(prepared)
-        if self.method == "patches":
+            regions = [one.regions for one in encoded]
+        elif self.method == "patches":
             regions = [_mean_under(rows, one.patches) for rows, one in zip(coverages, encoded, strict=True)]
         else:
             regions = [self._crops(photo, photo_masks) for photo, photo_masks in zip(photos, masks, strict=True)]
-        return [EncodedPhoto(one.image, rows, one.patches) for one, rows in zip(encoded, regions, strict=True)]
+        return [
+            WholeView(one.image, rows, one.patches, grid)
+            for one, rows, grid in zip(encoded, regions, grids, strict=True)
+        ]
 
     def vectors(self, photo: RGB, masks: Sequence[BoolMask]) -> Floats:
         """(M, D) float32 unit vectors of some masks in one photo."""

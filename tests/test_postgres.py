@@ -291,6 +291,16 @@ def test_a_server_that_dies_in_the_middle_loses_nothing_and_a_retry_goes_on(post
     sound(index, trees)
 
 
+def test_a_server_that_dies_at_many_rows_is_one_error_and_no_warning(postgres, url, opened, caplog):
+    index = opened(url(), create=True)
+    rows = [{"number": number} for number in range(20_000)]
+    with pytest.raises(StorageError, match="just now"), index._store._session.writing("a lost one") as connection:
+        postgres.kill()
+        connection.execute(text("UPDATE catalog SET change = change + :number"), rows)
+    postgres.start()
+    assert [record.message for record in caplog.records] == []
+
+
 def test_an_open_index_goes_on_when_its_server_was_started_anew(postgres, url, opened, drawn_photos):
     index = opened(url(), create=True)
     index.ingest(drawn_photos.folder)

@@ -9,6 +9,7 @@ wait for nobody. The lock ends with the transaction, and that with its connectio
 from __future__ import annotations
 
 import json
+import logging
 import os
 import socket
 import uuid
@@ -210,6 +211,8 @@ def _engine(name: str, shown: str) -> Engine:
             "install interleave-index[postgres]"
         ) from error
     event.listen(engine, "begin", _begin)
+    # It warns, beside the error that it raises, that a lost connection could not be closed in order.
+    logging.getLogger("psycopg").setLevel(logging.ERROR)
     return engine
 
 

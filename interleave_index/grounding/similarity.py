@@ -103,15 +103,15 @@ def scene_of(size: Size, encoding: PhotoEncoding, score_weight: float = 0.0) -> 
     return Scene(grid, encoding.regions, coverage, masks, encoding.boxes, patches, encoding.scores, score_weight)
 
 
-def square_cells(size: Size, cells: int = CELLS) -> Size:
-    """(rows, columns) of a grid of about so many square cells.
+def square_cells(size: Size) -> Size:
+    """(rows, columns) of a grid of about `CELLS` square cells.
 
     >>> square_cells((480, 640)), square_cells((100, 10000))
     ((21, 27), (2, 288))
     """
-    side = (size[0] * size[1] / cells) ** 0.5
+    side = (size[0] * size[1] / CELLS) ** 0.5
     rows = max(1, round(size[0] / side))
-    return rows, max(1, round(cells / rows))
+    return rows, max(1, round(CELLS / rows))
 
 
 def factorised(coverage: Floats, cosines: Floats) -> Floats:

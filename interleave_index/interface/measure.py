@@ -22,18 +22,10 @@ PLAIN, HALF = "float32", "bfloat16"
 CAPABLE = ("AVX512", "SVE256")  # processors that may multiply bfloat16, as torch names what they can do
 
 
-def measure_speed(interface: Interface, *, seconds: float | None = None, batch: int | None = None) -> Speed:
-    """Photos a second of `encode_photos`, proposals and regions counted; decoding and writing are not. Remembered.
-
-    Args:
-        seconds: at least so long, after one batch that is not counted; None is `SECONDS`.
-        batch: photos of a call; None is `BATCH`.
-    """
-    return _measured(interface, None, seconds, batch)[0]
-
-
 def measure_precisions(build: Callable[[str], Interface], dtype: str = "auto") -> list[Speed]:
-    """Measure one model in the precisions that it may run in on this machine. Remembered.
+    """Photos a second of one model in the precisions that it may run in on this machine. Remembered.
+
+    What is timed is `encode_photos`, with proposals and regions; decoding and writing are not.
 
     On a processor that may multiply bfloat16 it is measured in that too, and its vectors are compared with those of
     float32; `models.hub.local.measured_dtype` chooses by it. Everywhere else there is one measurement.
@@ -62,15 +54,12 @@ def measure_proposals(proposer: Proposer, checkpoint: str, device: str) -> Speed
     return _remembered(checkpoint, device, PLAIN, _photos_per_s(proposer.propose, photos, SECONDS))
 
 
-def _measured(
-    interface: Interface, wanted: Floats | None, seconds: float | None = None, batch: int | None = None
-) -> tuple[Speed, Floats]:
+def _measured(interface: Interface, wanted: Floats | None) -> tuple[Speed, Floats]:
     """The speed, with how near the vectors are to the wanted ones, and the vectors."""
-    seconds, batch = SECONDS if seconds is None else seconds, BATCH if batch is None else batch
-    photos = drawn_pictures(batch, SIDE)
+    photos = drawn_pictures(BATCH, SIDE)
     vectors = _vectors(interface, interface.encode_photos(photos))
     cosine = None if wanted is None else round(float((vectors * wanted).sum(1).min()), 6)
-    capabilities, rate = interface.capabilities, _photos_per_s(interface.encode_photos, photos, seconds)
+    capabilities, rate = interface.capabilities, _photos_per_s(interface.encode_photos, photos, SECONDS)
     speed = _remembered(interface.space.checkpoint, capabilities.device, capabilities.dtype, rate, cosine)
     return speed, vectors
 

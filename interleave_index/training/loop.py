@@ -20,6 +20,7 @@ from ..whole_files import replaced
 
 CHECKPOINT_SECONDS, LINE_SECONDS, MEASURE_SECONDS = 120.0, 20.0, 300.0
 WARM_UP = 0.03  # share of the time
+CLIP = 1.0  # largest norm of a gradient
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +112,6 @@ def run_stage(
     *,
     minutes: float,
     seed: int = 0,
-    clip: float = 1.0,
     bf16: bool = True,
     progress: Callable[[Progress], None] = print,
 ) -> None:
@@ -155,7 +155,7 @@ def run_stage(
             with torch.autocast(torch.get_default_device().type, torch.bfloat16, enabled=bf16):
                 losses = stage.losses(rng, used / budget)
             where = f"stage {stage.name}: loss is {{}} at step {step}; the last checkpoint is {checkpoint}"
-            means.add(update(optimiser, losses, stage.module.parameters(), clip, where))
+            means.add(update(optimiser, losses, stage.module.parameters(), CLIP, where))
             step += 1
             now = time.monotonic()
             used = now - origin

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from interleave_index.cli import main
+from interleave_index.interface.importing import import_released
 from interleave_index.interface.published.folder import load_published
-from interleave_index.interface.published.importing import import_checkpoint, prepare
+from interleave_index.interface.published.importing import prepare
 from interleave_index.interface.published.network import PRESETS, PublishedNetwork
 
 
@@ -86,7 +87,7 @@ def test_a_checkpoint_of_the_true_size_is_imported_and_answers(preset, tensors, 
     torch.save(network.state_dict(), tmp_path / "released.pt")
     del network
     toys.llama_state(tmp_path / "llama", width=4096, head_width=8)
-    found = import_checkpoint(tmp_path / "released.pt", preset, language=str(tmp_path / "llama"), home=tmp_path)
+    found = import_released(tmp_path / "released.pt", preset, language=str(tmp_path / "llama"), home=tmp_path)
     assert (found.preset, found.tensors) == (preset, tensors)
     assert found.parameters / 1e6 == pytest.approx(millions, abs=0.1)
     photo = np.random.default_rng(0).integers(0, 255, (480, 640, 3), np.uint8)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from ...errors import InputError
@@ -88,8 +88,8 @@ def _list_in(path: Path, name: str) -> list[str]:
     return values[0]
 
 
-def wordnet_descriptions(folder: Path, names: Sequence[str] = COCO_PANOPTIC) -> dict[str, str]:
-    """A sentence from the gloss of each class, without the examples that WordNet adds.
+def wordnet_descriptions(folder: Path) -> dict[str, str]:
+    """A sentence from the gloss of each class of COCO panoptic, without the examples that WordNet adds.
 
     Args:
         folder: with `index.noun` and `data.noun` of WordNet 3.0.
@@ -102,7 +102,7 @@ def wordnet_descriptions(folder: Path, names: Sequence[str] = COCO_PANOPTIC) -> 
         fields = line.split()
         offsets[fields[0]] = fields[-int(fields[2]) :]
     described = {}
-    for name in names:
+    for name in COCO_PANOPTIC:
         noun, sense = SENSES.get(name, (plain_name(name), 1))
         found = offsets.get(noun.replace(" ", "_"), [])
         if len(found) < sense or found[sense - 1] not in glosses:

@@ -151,16 +151,12 @@ def load_published(
     *,
     device: str = "cpu",
     dtype: str = "float32",
-    published_protocol: bool = False,
-    language_layer: int | None = None,
 ) -> PublishedModel:
     """A published model, ready to answer. The language model is read when the first text is not in the cache.
 
     Args:
         folder: as `models import` writes it.
         dtype: ``float32``, ``bfloat16`` or ``float16`` (as the authors evaluated); see `PublishedModel`.
-        published_protocol: see `PublishedModel`.
-        language_layer: read another hidden state of LLaMA than the checkpoint was trained with (an ablation).
     Raises:
         WeightsMissing: no such model, or it is damaged.
     """
@@ -168,15 +164,14 @@ def load_published(
     with torch.device("meta"):
         network = PublishedNetwork(sizes)
     load_weights(network, folder / WEIGHTS, device)
-    layer = sizes.language_layer if language_layer is None else language_layer
     identity = (read_config(folder)["language"] or {}).get("checkpoint", "none")[:16]
-    name = f"{sizes.language}-{identity}-{layer}"
+    name = f"{sizes.language}-{identity}-{sizes.language_layer}"
     prompter = PublishedPrompter(
-        TextCache(folder / TEXTS, name, lambda: load_tower(folder, device, layer)),
+        TextCache(folder / TEXTS, name, lambda: load_tower(folder, device)),
         lambda states: network.predictor.project_text(states.to(device)),
         context=sizes.context,
         class_context=sizes.class_context,
         tail=int(sizes.language == "unicl"),
     )
     kind: torch.dtype = getattr(torch, dtype)
-    return PublishedModel(network, prompter, device=device, dtype=kind, published_protocol=published_protocol)
+    return PublishedModel(network, prompter, device=device, dtype=kind)

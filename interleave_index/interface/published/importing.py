@@ -107,26 +107,12 @@ class Release:
 ReleaseOf: TypeAlias = Callable[[Mapping[str, Tensor]], Release]
 
 
-def import_checkpoint(
-    file: Path,
-    name: str,
-    *,
-    language: str | None = None,
-    heads: int = 8,
-    sides: Sides = (None, None),
-    home: Path | None = None,
-) -> Imported:
-    """Read a released state dict of FIND and write a model folder, see `take_in`.
+def find_release(state: Mapping[str, Tensor], heads: int, sides: Sides) -> Release:
+    """What a released state dict of FIND is.
 
     Args:
         heads: attention heads of the interface, which no tensor shows.
         sides: shorter and longest side that photos are resized to; None takes the one published for the backbone.
-    """
-    return take_in(file, name, lambda state: find_release(state, heads, sides), language=language, home=home)
-
-
-def find_release(state: Mapping[str, Tensor], heads: int, sides: Sides) -> Release:
-    """A state dict of FIND; arguments as of `import_checkpoint`.
 
     Raises:
         ModelError: it is of another model.

@@ -49,8 +49,6 @@ class PublishedModel(SeeingModel[FindNetwork]):
         prompter: its language side.
         device: where the network runs.
         dtype: below float32, the network runs in mixed precision; what it answers is float32 all the same.
-        published_protocol: replay the published evaluation bug for bug where this package decides otherwise
-            (docs/published-find.md lists the places).
     """
 
     def __init__(
@@ -60,16 +58,17 @@ class PublishedModel(SeeingModel[FindNetwork]):
         *,
         device: str = "cpu",
         dtype: torch.dtype = torch.float32,
-        published_protocol: bool = False,
     ) -> None:
         super().__init__(network, device=device, dtype=dtype)
         self.prompter = prompter
-        self.published_protocol = published_protocol
         self._blank: Pyramid | None = None
 
     @property
     def published_protocol(self) -> bool:
-        """Whether the published evaluation is replayed; may be switched at any time."""
+        """Whether the published evaluation is replayed bug for bug; may be switched at any time.
+
+        This package decides otherwise in some places, see docs/published-find.md.
+        """
         return self.prompter.published
 
     @published_protocol.setter

@@ -22,6 +22,7 @@ from .folder import PREPARED
 from .model import PublishedModel
 
 PICTURES = 16  # drawn ones, where there are no others
+REMEDY = "import it again with --language"  # where a model was not prepared
 
 
 class Preparable(Protocol):
@@ -105,7 +106,7 @@ def save_prepared(folder: Path, table: Tensor, banks: Mapping[str, Floats]) -> N
         save_file({"class_table": table.cpu().contiguous(), **tensors}, draft)
 
 
-def read_prepared(folder: Path, remedy: str = "import it again with --language") -> tuple[Tensor, Calibration]:
+def read_prepared(folder: Path, remedy: str = REMEDY) -> tuple[Tensor, Calibration]:
     """(K + 1, D) class table and the calibration of a model.
 
     Raises:
@@ -116,9 +117,9 @@ def read_prepared(folder: Path, remedy: str = "import it again with --language")
     return content["class_table"], Calibration.of_banks(banks, stand_in=True)
 
 
-def read_class_table(folder: Path, remedy: str = "import it again with --language") -> Tensor:
+def read_class_table(folder: Path) -> Tensor:
     """(K + 1, D) class table of a model, which may have no banks; see `read_prepared`."""
-    return _read(folder, remedy)["class_table"]
+    return _read(folder, REMEDY)["class_table"]
 
 
 def _read(folder: Path, remedy: str) -> dict[str, Tensor]:

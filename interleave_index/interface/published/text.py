@@ -75,8 +75,9 @@ class PublishedPrompter(Prompter):
         cache: of token states.
         project: (T, width) states to (T, C) tokens.
         context, class_context: tokens of a text, and of a class name's sentence.
-        published: replay the published evaluation where it differs, see docs/published-find.md; may be switched.
         tail: end tokens that the published interleaved sentences carry too many (UniCL 1, LLaMA 0).
+    Attributes:
+        published: replay the published evaluation where it differs, see docs/published-find.md; may be switched.
     """
 
     def __init__(
@@ -86,11 +87,10 @@ class PublishedPrompter(Prompter):
         *,
         context: int,
         class_context: int,
-        published: bool = False,
         tail: int = 0,
     ) -> None:
         self._cache, self._project, self._context, self._class_context = cache, project, context, class_context
-        self.published, self._tail = published, tail
+        self.published, self._tail = False, tail
 
     def encode(self, texts: Sequence[str], *, sentences: bool = False) -> EncodedTexts:
         """See `Prompter.encode`."""

@@ -41,7 +41,7 @@ def _called(part: str) -> str:
     return Path(part).name if is_file(part) else part
 
 
-def prepare_pair(folder: Path, *, device: str = "cpu") -> None:
+def prepare_pair(folder: Path) -> None:
     """Make the class table and the banks of calibration of a trained model, from the package's own captions."""
-    model, config = load_pair(folder, device=device)
+    model, config = load_pair(folder)
     write_prepared(folder, model, config["class_names"], *bank_material(every=EVERY))

@@ -108,13 +108,13 @@ class Language:
         return answers
 
     @torch.inference_mode()
-    def supply(self, photo: ReadPhoto, questions: Sequence[Question], answer: str = SUPPLIED) -> list[Said]:
+    def supply(self, photo: ReadPhoto, questions: Sequence[Question]) -> list[Said]:
         """Answer for the model, by words with [SEG] in them, as the published validation does (teacher forcing)."""
         answers: list[Said] = []
         for start in range(0, len(questions), MOST_TOGETHER):
             some = questions[start : start + MOST_TOGETHER]
             asked = [self.ids_after(after_photo(str(question))) for question in some]
-            forced = [self.ids_after(after_photo(str(question), answer)) for question in some]
+            forced = [self.ids_after(after_photo(str(question), SUPPLIED)) for question in some]
             states = _Run(self, photo).extend(dict(enumerate(forced)))
             for row, (before, ids) in enumerate(zip(asked, forced, strict=True)):
                 places = [place for place in range(len(before), len(ids)) if ids[place] == self.seg]

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+STRENGTH = 0.3  # of changes of brightness, contrast and saturation
+
 
 @dataclass(frozen=True, slots=True)
 class Crop:
@@ -60,9 +62,9 @@ def view_crop(boxes: NDArray[np.float32], rng: np.random.Generator, *, loose: fl
     return Crop.of_boxes(2 * np.clip(moved, 0, 1) - 1, rng)
 
 
-def jitter(pixels: Tensor, rng: np.random.Generator, *, strength: float = 0.3) -> Tensor:
+def jitter(pixels: Tensor, rng: np.random.Generator) -> Tensor:
     """Random brightness, contrast and saturation; (B, 3, H, W) in 0..255, stays there."""
-    factors = rng.uniform(1 - strength, 1 + strength, (3, len(pixels), 1, 1, 1)).astype(np.float32)
+    factors = rng.uniform(1 - STRENGTH, 1 + STRENGTH, (3, len(pixels), 1, 1, 1)).astype(np.float32)
     brightness, contrast, saturation = torch.as_tensor(factors)
     pixels = pixels * brightness
     mean = pixels.mean((1, 2, 3), keepdim=True)

@@ -132,11 +132,11 @@ def pixels_of(samples: Sequence[Sample], rows: NDArray[np.int64]) -> Tensor:
 
 
 def photo_batches(
-    samples: Sequence[Sample], rows: NDArray[np.int64], side: int, size: int = BATCH
+    samples: Sequence[Sample], rows: NDArray[np.int64], side: int
 ) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
     """Some whole photos in batches: their positions, and (n, 3, side, side) pixels 0..255."""
-    for start in range(0, len(rows), size):
-        batch = rows[start : start + size]
+    for start in range(0, len(rows), BATCH):
+        batch = rows[start : start + BATCH]
         yield batch, to_side(pixels_of(samples, batch), side)
 
 

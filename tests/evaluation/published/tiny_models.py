@@ -29,14 +29,15 @@ def find(folder: Path, toys: ModuleType) -> None:
     import torch
 
     from interleave_index.interface.generic import drawn_pictures
-    from interleave_index.interface.published.importing import import_checkpoint, prepare
+    from interleave_index.interface.importing import import_released
+    from interleave_index.interface.published.importing import prepare
 
     parts = folder.with_name(f"{folder.name}.parts")
     parts.mkdir(parents=True)
     torch.save(toys.random_state(toys.tiny_sizes()), parts / "released.pt")
     toys.llama_state(parts / "llama")
     language, home = str(parts / "llama"), folder.parent
-    import_checkpoint(parts / "released.pt", folder.name, language=language, sides=(64, 96), home=home)
+    import_released(parts / "released.pt", folder.name, language=language, sides=(64, 96), home=home)
     config = json.loads((folder / "config.json").read_text())
     config["class_names"] = config["class_names"][:3]  # each is read by the language model
     (folder / "config.json").write_text(json.dumps(config))

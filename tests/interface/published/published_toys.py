@@ -61,12 +61,13 @@ def random_state(sizes: PublishedSizes, seed: int = 0) -> dict[str, Tensor]:
 def imported_model(home: Path) -> Path:
     """Folder of a tiny model with its language model, imported and prepared."""
     from interleave_index.interface.generic import drawn_pictures
-    from interleave_index.interface.published.importing import import_checkpoint, prepare
+    from interleave_index.interface.importing import import_released
+    from interleave_index.interface.published.importing import prepare
 
     home.mkdir(parents=True, exist_ok=True)
     torch.save(random_state(tiny_sizes()), home / "released.pt")
     llama_state(home / "llama")
-    found = import_checkpoint(home / "released.pt", "tiny", language=str(home / "llama"), sides=(64, 96), home=home)
+    found = import_released(home / "released.pt", "tiny", language=str(home / "llama"), sides=(64, 96), home=home)
     prepare(found.folder, ["a dog", "a red disc"], drawn_pictures(2))
     return found.folder
 

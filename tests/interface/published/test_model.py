@@ -47,8 +47,10 @@ def build(toys, tmp_path_factory):
 
     def make(published_protocol=False):
         prompter = PublishedPrompter(TextCache(folder, "table", Tower), network.predictor.project_text, context=77,
-                            class_context=150, published=published_protocol)  # fmt: skip
-        return PublishedModel(network, prompter, published_protocol=published_protocol)
+                            class_context=150)  # fmt: skip
+        model = PublishedModel(network, prompter)
+        model.published_protocol = published_protocol
+        return model
 
     return make
 

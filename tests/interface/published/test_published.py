@@ -10,8 +10,9 @@ import torch
 
 from interleave_index.errors import ConfigError, InputError, ModelError, WeightsMissing
 from interleave_index.interface.find.prompter import Sentence, compose
+from interleave_index.interface.importing import import_released
 from interleave_index.interface.published.folder import load_published, load_tower, read_config
-from interleave_index.interface.published.importing import KeysDoNotFit, import_checkpoint, prepare
+from interleave_index.interface.published.importing import KeysDoNotFit, prepare
 from interleave_index.interface.published.keys import network_shapes, sizes_of, sort_keys
 from interleave_index.interface.published.network import PRESETS, PublishedNetwork, PublishedSizes
 from interleave_index.interface.published.prepared import read_prepared
@@ -46,7 +47,7 @@ def home(tmp_path_factory):
 def imported(state, llama, home):
     """A tiny model, imported and prepared with three class names' worth of patience."""
     torch.save(state, home / "released.pt")
-    found = import_checkpoint(home / "released.pt", "tiny", language=str(llama[0]), sides=(64, 96), home=home)
+    found = import_released(home / "released.pt", "tiny", language=str(llama[0]), sides=(64, 96), home=home)
     config = json.loads((found.folder / "config.json").read_text())
     config["class_names"] = ["dog", "sky-other-merged"]
     (found.folder / "config.json").write_text(json.dumps(config))
@@ -120,7 +121,7 @@ def test_unknown_missing_and_misshapen_keys_are_all_listed_and_nothing_is_writte
     spoilt["sem_seg_head.predictor.decoder_norm.weight"] = torch.zeros(7)
     torch.save(spoilt, tmp_path / "spoilt.pt")
     with pytest.raises(KeysDoNotFit, match="3 keys of spoilt") as trouble:
-        import_checkpoint(tmp_path / "spoilt.pt", "spoilt", home=tmp_path / "models")
+        import_released(tmp_path / "spoilt.pt", "spoilt", home=tmp_path / "models")
     assert set(trouble.value.problems) == {
         "stranger is unknown",
         "backbone.norm3.bias is missing",
@@ -141,32 +142,32 @@ class Trap:
 def test_a_file_that_is_no_state_dict_of_find_is_refused(content, message, tmp_path):
     torch.save(content, tmp_path / "other.pt")
     with pytest.raises(ModelError, match=message):
-        import_checkpoint(tmp_path / "other.pt", "other", home=tmp_path)
+        import_released(tmp_path / "other.pt", "other", home=tmp_path)
 
 
 def test_an_import_that_was_not_finished_is_taken_up_again(state, llama, tmp_path):
     torch.save(state, tmp_path / "released.pt")
-    first = import_checkpoint(tmp_path / "released.pt", "late", sides=(64, 96), home=tmp_path)
+    first = import_released(tmp_path / "released.pt", "late", sides=(64, 96), home=tmp_path)
     (first.folder / "text").mkdir()
     (first.folder / "text" / "kept").touch()
-    again = import_checkpoint(tmp_path / "released.pt", "late", language=str(llama[0]), sides=(64, 96), home=tmp_path)
+    again = import_released(tmp_path / "released.pt", "late", language=str(llama[0]), sides=(64, 96), home=tmp_path)
     assert (first.language, again.language) == ("none", "referred") and (again.folder / "text" / "kept").exists()
     torch.save(dict(state, dilation_kernel=torch.zeros(1, 1, 3, 3)), tmp_path / "other.pt")
     with pytest.raises(InputError, match="there is a model late already"):  # another file does not take its place
-        import_checkpoint(tmp_path / "other.pt", "late", language=str(llama[0]), home=tmp_path)
+        import_released(tmp_path / "other.pt", "late", language=str(llama[0]), home=tmp_path)
 
 
 def test_a_backbone_that_is_not_supported_is_refused(state, tmp_path):
     other = {key: value for key, value in state.items() if not key.startswith("backbone.")}
     torch.save(other | {"backbone.stem.weight": torch.zeros(1)}, tmp_path / "other.pt")
     with pytest.raises(ModelError, match=r"no checkpoint of FIND: it has \d+ tensors and not 'backbone\.norm0"):
-        import_checkpoint(tmp_path / "other.pt", "other", home=tmp_path)
+        import_released(tmp_path / "other.pt", "other", home=tmp_path)
 
 
 def test_a_name_is_never_taken_twice_and_never_a_path(imported, home):
     for name, message in (("tiny", "there is a model tiny already"), ("../tiny", "expected letters")):
         with pytest.raises(InputError, match=message):
-            import_checkpoint(home / "released.pt", name, home=home)
+            import_released(home / "released.pt", name, home=home)
 
 
 def test_an_import_keeps_every_tensor_as_it_was(imported, state):
@@ -185,14 +186,14 @@ def test_a_file_in_which_two_tensors_share_memory_is_imported(state, tmp_path):
     from safetensors.torch import load_file
 
     torch.save(tied, tmp_path / "tied.pt")
-    found = import_checkpoint(tmp_path / "tied.pt", "tied", sides=(64, 96), home=tmp_path)
+    found = import_released(tmp_path / "tied.pt", "tied", sides=(64, 96), home=tmp_path)
     kept = load_file(found.folder / "model.safetensors")
     assert torch.equal(kept[other], state[one]) and torch.equal(kept[one], state[one])
 
 
 def test_without_a_language_model_the_import_works_and_asking_says_what_to_do(state, home):
     torch.save(state, home / "mute.pt")
-    found = import_checkpoint(home / "mute.pt", "mute", sides=(64, 96), home=home)
+    found = import_released(home / "mute.pt", "mute", sides=(64, 96), home=home)
     assert found.language == "none"
     model = load_published(found.folder)
     assert model.encode_image(model.view(PHOTO))[1].shape == (12, 32)
@@ -206,9 +207,7 @@ def test_a_language_model_inside_the_file_is_the_same_as_one_beside_it(state, ll
     torch.save(state | {toys.LANGUAGE + key: value for key, value in llama[1].items()}, tmp_path / "whole.pt")
     only_tokenizer = tmp_path / "bare"
     toys.llama_state(only_tokenizer, weights=False)
-    found = import_checkpoint(
-        tmp_path / "whole.pt", "whole", language=str(only_tokenizer), sides=(64, 96), home=tmp_path
-    )
+    found = import_released(tmp_path / "whole.pt", "whole", language=str(only_tokenizer), sides=(64, 96), home=tmp_path)
     assert found.language == "inside"
     one, other = (load_published(folder).encode_captions(["a dog"]) for folder in (found.folder, imported.folder))
     assert np.allclose(one, other, atol=1e-6)
@@ -219,7 +218,7 @@ def test_embeddings_of_another_precision_than_the_layers_are_read(state, llama, 
     torch.save(state | {toys.LANGUAGE + key: value for key, value in half.items()}, tmp_path / "half.pt",
                _use_new_zipfile_serialization=False)  # fmt: skip
     toys.llama_state(tmp_path / "bare", weights=False)
-    found = import_checkpoint(
+    found = import_released(
         tmp_path / "half.pt", "half", language=str(tmp_path / "bare"), sides=(64, 96), home=tmp_path
     )
     states = load_tower(found.folder).states(["a dog"], 77)[0].states
@@ -234,13 +233,14 @@ def test_a_checkpoint_with_unicl_brings_its_tower_and_wants_a_tokenizer(toys, tm
     tower = {toys.LANGUAGE + key: value for key, value in toys.unicl_network().state_dict().items()}
     torch.save(toys.random_state(sizes) | tower, tmp_path / "unicl.pt")
     with pytest.raises(WeightsMissing, match="brings its language model but no tokenizer"):
-        import_checkpoint(tmp_path / "unicl.pt", "unicl", home=tmp_path)
+        import_released(tmp_path / "unicl.pt", "unicl", home=tmp_path)
     (tmp_path / "clip").mkdir()
     toys.clip_tokenizer().save(str(tmp_path / "clip" / "tokenizer.json"))
-    found = import_checkpoint(
+    found = import_released(
         tmp_path / "unicl.pt", "unicl", language=str(tmp_path / "clip"), sides=(64, 96), home=tmp_path
     )
-    model = load_published(found.folder, published_protocol=True)
+    model = load_published(found.folder)
+    model.published_protocol = True
     assert (found.language, read_config(found.folder)["sizes"]["language"]) == ("inside", "unicl")
     assert model.encode_captions(["a dog", "the yellow cat"]).shape == (2, 32)
     whole = model.prompter.sentences([compose([("a dog", 0, False)])]).text.tokens
@@ -251,7 +251,7 @@ def test_a_checkpoint_with_unicl_brings_its_tower_and_wants_a_tokenizer(toys, tm
 def test_a_checkpoint_with_a_davit_is_imported_and_sees(toys, tmp_path):
     sizes = replace(toys.tiny_sizes(), backbone=DavitSizes(widths=(32, 32, 32, 64), depths=(1, 1, 1, 1)))
     torch.save(toys.random_state(sizes), tmp_path / "davit.pt")
-    found = import_checkpoint(tmp_path / "davit.pt", "davit", sides=(64, 96), home=tmp_path)
+    found = import_released(tmp_path / "davit.pt", "davit", sides=(64, 96), home=tmp_path)
     model = load_published(found.folder)
     assert PublishedSizes.from_json(read_config(found.folder)["sizes"]).backbone == sizes.backbone
     assert np.isfinite(model.encode_image(model.view(PHOTO))[1]).all()
@@ -263,7 +263,7 @@ def test_a_checkpoint_with_a_sam_backbone_is_imported_and_sees_its_one_size_what
     )
     sizes = replace(toys.tiny_sizes(), backbone=backbone, short=94, long=96)
     torch.save(toys.random_state(sizes), tmp_path / "sam.pt")
-    found = import_checkpoint(tmp_path / "sam.pt", "sam", home=tmp_path)
+    found = import_released(tmp_path / "sam.pt", "sam", home=tmp_path)
     model = load_published(found.folder)
     kept = PublishedSizes.from_json(read_config(found.folder)["sizes"])
     assert kept == replace(sizes, decoder=kept.decoder, interface=model.interface.config)
@@ -271,7 +271,7 @@ def test_a_checkpoint_with_a_sam_backbone_is_imported_and_sees_its_one_size_what
     assert (view.resized, view.padded) == ((72, 96), (96, 96))
     assert np.isfinite(model.encode_image(view)[1]).all()
     with pytest.raises(ConfigError, match="long side is 100, expected at most 96"):
-        load_published(import_checkpoint(tmp_path / "sam.pt", "large", sides=(94, 100), home=tmp_path).folder)
+        load_published(import_released(tmp_path / "sam.pt", "large", sides=(94, 100), home=tmp_path).folder)
 
 
 # --- language --------------------------------------------------------------------------------
@@ -456,7 +456,7 @@ def test_preparing_keeps_a_class_table_and_unit_banks(imported):
 def test_another_llama_is_another_checkpoint(imported, state, home, tmp_path, toys):
     toys.llama_state(tmp_path / "other", seed=9)
     torch.save(state, tmp_path / "released.pt")
-    other = import_checkpoint(
+    other = import_released(
         tmp_path / "released.pt", "again", language=str(tmp_path / "other"), sides=(64, 96), home=tmp_path
     )
     assert read_config(other.folder)["checkpoint"] != read_config(imported.folder)["checkpoint"]

@@ -16,8 +16,8 @@ from interleave_index.errors import ConfigError, InputError, WeightsMissing
 from interleave_index.evaluation.published import Run, generic, grounding, subject_of
 from interleave_index.evaluation.published.coco import read_panoptic
 from interleave_index.evaluation.published.entity import read_entities
+from interleave_index.interface.importing import import_released
 from interleave_index.interface.published.folder import load_published
-from interleave_index.interface.published.importing import import_checkpoint
 from interleave_index.interface.published.pair import Pair, TrainedNetwork, load_pair
 from interleave_index.interface.published.parts import language_of, vision_of
 from interleave_index.interface.registry import load
@@ -122,7 +122,7 @@ def test_a_pair_with_unicl_is_a_whole_released_file(trained: Any, tmp_path: Path
     """The tower is kept under its published names, so that the result asks for nothing but what is inside."""
     folder, _ = trained("sam-unicl")
     model, _ = load_pair(folder)
-    found = import_checkpoint(
+    found = import_released(
         folder / "model.safetensors", "mine", language=str(folder / "language"), heads=4, home=tmp_path
     )
     assert found.language == "inside" and found.left_out == ()

@@ -95,7 +95,7 @@ def test_only_the_interface_was_trained(trained: Path) -> None:
 def test_what_is_trained_on_a_focal_backbone_can_be_imported_like_a_released_checkpoint(tmp_path: Path) -> None:
     from safetensors.torch import save_file
 
-    from interleave_index.interface.published.importing import import_checkpoint
+    from interleave_index.interface.importing import import_released
 
     torch.manual_seed(0)
     pair = Pair(
@@ -112,7 +112,7 @@ def test_what_is_trained_on_a_focal_backbone_can_be_imported_like_a_released_che
     )
     state = {name: value.contiguous() for name, value in build_network(pair, 48).state_dict().items()}
     save_file(state, tmp_path / "model.safetensors")
-    found = import_checkpoint(tmp_path / "model.safetensors", "mine", sides=(64, 96), home=tmp_path / "models")
+    found = import_released(tmp_path / "model.safetensors", "mine", sides=(64, 96), home=tmp_path / "models")
     assert found.tensors == len(state) and found.left_out == ()
 
 

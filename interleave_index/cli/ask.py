@@ -69,27 +69,34 @@ class Mode(StrEnum):
     ann = "ann"
 
 
-QueryWords = Annotated[
-    list[str], typer.Argument(metavar="QUERY", help="Words and parts such as [a dog] [image:dog.jpg] -[a person].")
+QUERY = typer.Argument(metavar="QUERY", help="Words and parts such as [a dog] [image:dog.jpg] -[a person].")
+QueryWords = Annotated[list[str], QUERY]
+PassagesOption = Annotated[
+    str | None, typer.Option(metavar="KINDS", help="Passages only of these kinds of texts, as for ingest.")
+]
+PathsOption = Annotated[bool, typer.Option("--paths", help="Print only the paths of the hits, one a line.")]
+NullOption = Annotated[bool, typer.Option("--null", "-0", help="As --paths, with a NUL behind each, for xargs -0.")]
+CopiesOption = Annotated[bool, typer.Option("--copies", help="List all paths of every hit's photo.")]
+OpenOption = Annotated[
+    bool, typer.Option("--open", help="Open what was found, or the page of --html, in the system's viewer.")
+]
+QueriesOption = Annotated[
+    Path | None,
+    typer.Option("--queries", metavar="FILE", help="Answer the queries of a file, one a line; - is standard input."),
 ]
 ModeOption = Annotated[Mode, typer.Option("--mode", help="Score every photo, or candidates of FAISS; auto chooses.")]
 HtmlOption = Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write a page with the masks painted.")]
 
 
 def search(
-    query: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="QUERY", help="Words and parts such as [a dog] [image:dog.jpg] -[a person]."),
-    ] = None,
+    query: Annotated[list[str] | None, QUERY] = None,
     index: IndexOption = None,
     config: ConfigOption = None,
     top_k: TopOption = None,
     ground: GroundOption = Depth.stored,
     mode: ModeOption = Mode.auto,
     target: TargetOption = Target.photos,
-    text: Annotated[
-        str | None, typer.Option(metavar="KINDS", help="Passages only of these kinds of texts, as for ingest.")
-    ] = None,
+    text: PassagesOption = None,
     after: AfterOption = None,
     before: BeforeOption = None,
     camera: CameraOption = None,
@@ -111,20 +118,11 @@ def search(
     heatmap: HeatmapOption = None,
     overwrite: OverwriteOption = False,
     no_server: NoServerOption = False,
-    paths: Annotated[bool, typer.Option("--paths", help="Print only the paths of the hits, one a line.")] = False,
-    null: Annotated[
-        bool, typer.Option("--null", "-0", help="As --paths, with a NUL behind each, for xargs -0.")
-    ] = False,
-    copies: Annotated[bool, typer.Option("--copies", help="List all paths of every hit's photo.")] = False,
-    show_files: Annotated[
-        bool, typer.Option("--open", help="Open what was found, or the page of --html, in the system's viewer.")
-    ] = False,
-    queries: Annotated[
-        Path | None,
-        typer.Option(
-            "--queries", metavar="FILE", help="Answer the queries of a file, one a line; - is standard input."
-        ),
-    ] = None,
+    paths: PathsOption = False,
+    null: NullOption = False,
+    copies: CopiesOption = False,
+    show_files: OpenOption = False,
+    queries: QueriesOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Rank photos, or texts, for a query of words and pictures. Shows what each bracketed part found."""

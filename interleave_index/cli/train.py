@@ -25,6 +25,42 @@ OutOption = Annotated[Path, typer.Option("--out", metavar="DIR", help="Checkpoin
 RateOption = Annotated[float | None, typer.Option("--rate", help="Learning rate.")]
 SeedOption = Annotated[int | None, typer.Option("--seed", help="Of everything that is drawn.")]
 PrecisionOption = Annotated[bool | None, typer.Option("--bf16/--fp32", help="Mixed precision.")]
+BackboneRateOption = Annotated[
+    float | None,
+    typer.Option(
+        "--backbone-rate",
+        min=0.0,
+        max=1.0,
+        help="Learning rate of the backbone in `interface`, as a share; 0 lets it stand.",
+    ),
+]
+LeaveOutOption = Annotated[
+    list[Path] | None,
+    typer.Option("--leave-out", metavar="FILE", help="Do not train on photos of this benchmark file."),
+]
+VisionOption = Annotated[
+    str | None,
+    typer.Option(
+        "--vision",
+        metavar="NAME",
+        help="focal-t, focal-l, davit-d3, davit-d5, sam-b, find-mini, a file with backbone.*, or a backbone's "
+        "folder or hub name.",
+    ),
+]
+VisionWeightsOption = Annotated[
+    str | None, typer.Option("--vision-weights", metavar="FILE", help="State dict of a named backbone, or `random`.")
+]
+LanguageOption = Annotated[
+    str | None,
+    typer.Option(
+        "--language",
+        metavar="NAME",
+        help="find-mini, a file with a UniCL tower, or the folder or hub name of a language model.",
+    ),
+]
+TokenizerOption = Annotated[
+    str | None, typer.Option("--tokenizer", metavar="DIR", help="Folder with the tokenizer.json of a UniCL tower.")
+]
 
 
 class Stage(StrEnum):
@@ -97,15 +133,7 @@ def packs(
     regions_minutes: Annotated[float | None, _minutes("regions")] = None,
     refit_minutes: Annotated[float | None, _minutes("refit")] = None,
     batch: Annotated[int | None, typer.Option("--batch", min=1, help="Photos a step of the stage `interface`.")] = None,
-    backbone_rate: Annotated[
-        float | None,
-        typer.Option(
-            "--backbone-rate",
-            min=0.0,
-            max=1.0,
-            help="Learning rate of the backbone in `interface`, as a share; 0 lets it stand.",
-        ),
-    ] = None,
+    backbone_rate: BackboneRateOption = None,
     seed: SeedOption = None,
     limit: Annotated[
         int | None, typer.Option("--limit", min=1, help="At most so many training photos, for a trial.")
@@ -158,35 +186,11 @@ def coco(
     entity: Annotated[Path | None, typer.Option("--entity", metavar="FILE", help="entity_train2017.json.")] = None,
     refs: Annotated[Path | None, typer.Option("--refs", metavar="FILE", help="refs(...).p of a RefCOCO set.")] = None,
     instances: Annotated[Path | None, typer.Option("--instances", metavar="FILE", help="Of the references.")] = None,
-    leave_out: Annotated[
-        list[Path] | None,
-        typer.Option("--leave-out", metavar="FILE", help="Do not train on photos of this benchmark file."),
-    ] = None,
-    vision: Annotated[
-        str | None,
-        typer.Option(
-            "--vision",
-            metavar="NAME",
-            help="focal-t, focal-l, davit-d3, davit-d5, sam-b, find-mini, a file with backbone.*, or a backbone's "
-            "folder or hub name.",
-        ),
-    ] = None,
-    vision_weights: Annotated[
-        str | None,
-        typer.Option("--vision-weights", metavar="FILE", help="State dict of a named backbone, or `random`."),
-    ] = None,
-    language: Annotated[
-        str | None,
-        typer.Option(
-            "--language",
-            metavar="NAME",
-            help="find-mini, a file with a UniCL tower, or the folder or hub name of a language model.",
-        ),
-    ] = None,
-    tokenizer: Annotated[
-        str | None,
-        typer.Option("--tokenizer", metavar="DIR", help="Folder with the tokenizer.json of a UniCL tower."),
-    ] = None,
+    leave_out: LeaveOutOption = None,
+    vision: VisionOption = None,
+    vision_weights: VisionWeightsOption = None,
+    language: LanguageOption = None,
+    tokenizer: TokenizerOption = None,
     language_layer: Annotated[
         int | None, typer.Option("--language-layer", help="Hidden state; -1 is the last.")
     ] = None,

@@ -121,7 +121,9 @@ def _thumbnails(connection: Connection, folder: Path) -> Outcome:
         if not whole:
             damaged.append(photo_id)
     detail = f"{gone} gone, which the next ingest makes again, {len(damaged)} damaged"
-    return not damaged, detail + (f"{_named(damaged)}; delete them and ingest again" if damaged else "")
+    if damaged:
+        detail += f"{_named(damaged)}; `interleave-index repair --apply` makes them anew"
+    return not damaged, detail
 
 
 def _named(ids: Sequence[int]) -> str:

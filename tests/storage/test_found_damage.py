@@ -102,7 +102,7 @@ def test_a_thumbnail_that_is_cut_off_is_named(library):
     small = library.store.thumbnail_path(sha("a"))
     small.parent.mkdir(parents=True)
     small.write_bytes(b"\xff\xd8 cut")
-    assert f"1 damaged: photo {photo}; delete them" in said(library, "thumbnails")
+    assert f"1 damaged: photo {photo}; `interleave-index repair --apply` makes" in said(library, "thumbnails")
 
 
 def test_a_repair_makes_a_file_anew_that_was_cut_short_while_it_was_open(library):

@@ -7,16 +7,15 @@ photo, and the segment is taken that the marks mean.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..errors import ModelError
 from ..geometry import MASK_LONG_SIDE, fit, size_of
-from ..records import RGB, GroundedMask, PhotoEncoding, Prompt, QueryEncoding, ResolvedPart, ResolvedQuery, Space
-from .calibration import Calibration
+from ..records import RGB, GroundedMask, Prompt, ResolvedPart, ResolvedQuery, Space
 from .marked import by_masks, grounded
-from .protocol import Capabilities, Interface
+from .only_grounds import GroundingInterface
 
 if TYPE_CHECKING:
     from ..models.segmenters.sam import Segmenter
@@ -36,7 +35,7 @@ def _prompt(part: ResolvedPart) -> Prompt:
     return part.prompt
 
 
-class SegmenterInterface(Interface):
+class SegmenterInterface(GroundingInterface):
     """A segmenter for `interact` alone; see `capabilities`.
 
     Args:
@@ -46,34 +45,17 @@ class SegmenterInterface(Interface):
     """
 
     def __init__(self, name: str, model: Segmenter | UniversalSegmenter, *, device: str = "cpu") -> None:
-        self._name, self._model, self._device = name, model, device
+        super().__init__(device, "float32")
+        self._name, self._model = name, model
 
     @property
     def space(self) -> Space:
         """No vectors are ever of it."""
         return Space("segmenter", self._name, "one photo at a time", 1)
 
-    @property
-    def capabilities(self) -> Capabilities:
-        """It only grounds."""
-        return Capabilities(encodes=False, photos_at_a_time=1, device=self._device)
-
-    @property
-    def calibration(self) -> Calibration:
-        """There is none."""
-        self._refuse()
-
-    def encode_photos(self, photos: Sequence[RGB]) -> list[PhotoEncoding]:
-        """It makes no vectors."""
-        self._refuse()
-
-    def encode_query(self, query: ResolvedQuery) -> QueryEncoding:
-        """It makes no vectors."""
-        self._refuse()
-
     def ground(self, photo: RGB, query: ResolvedQuery) -> list[GroundedMask]:
         """It reads nothing."""
-        self._refuse()
+        raise self._error("reads no words")
 
     def interact(self, photo: RGB, parts: Sequence[ResolvedPart]) -> list[GroundedMask]:
         """See `Interface.interact`."""
@@ -84,8 +66,8 @@ class SegmenterInterface(Interface):
         segments = self._model.segment(photo, fit(size_of(photo), 2 * MASK_LONG_SIDE))
         return by_masks(parts, [one.mask for one in segments], np.array([one.score for one in segments], np.float32))
 
-    def _refuse(self) -> NoReturn:
-        raise ModelError(
+    def _error(self, what: str) -> ModelError:
+        return ModelError(
             f"model {self._name} masks what is marked in a photo, and reads no words; expected marks such as "
             f"#point=40,60 alone, as in: interleave-index ground PHOTO '#point=40,60' --model {self._name}"
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -11,9 +10,8 @@ import torch
 from ...errors import InputError, ModelError, WeightsMissing
 from ...geometry import box_of, box_rle, encode_rle, size_of
 from ...models.hub import local
-from ...records import NOWHERE, RGB, GroundedMask, PhotoEncoding, QueryEncoding, ResolvedQuery, Space
-from ..calibration import Calibration
-from ..protocol import Capabilities, Interface
+from ...records import NOWHERE, RGB, GroundedMask, ResolvedQuery, Space
+from ..only_grounds import GroundingInterface
 from .loading import checksum
 from .model import Read
 from .prompts import question_of
@@ -37,7 +35,7 @@ def locate(named: str = "") -> Path:
         ) from error
 
 
-class ReadInterface(Interface):
+class ReadInterface(GroundingInterface):
     """READ for `ground` alone; see `capabilities`.
 
     Args:
@@ -47,37 +45,20 @@ class ReadInterface(Interface):
     """
 
     def __init__(self, folder: Path, *, device: str = "cpu", dtype: str = "auto") -> None:
-        self._folder, self._device = folder, device
-        self._dtype = "bfloat16" if dtype == "auto" else dtype
+        super().__init__(device, "bfloat16" if dtype == "auto" else dtype)
+        self._folder = folder
 
     @cached_property
     def model(self) -> Read:
         """READ itself, loaded when it is first asked."""
         with local.damage_in_words(str(self._folder)):
-            return Read.load(self._folder, device=self._device, dtype=getattr(torch, self._dtype))
+            kind = getattr(torch, self.capabilities.dtype)
+            return Read.load(self._folder, device=self.capabilities.device, dtype=kind)
 
     @property
     def space(self) -> Space:
         """No vectors are ever of it."""
         return Space("read", checksum(self._folder), "READ: one photo at a time", 1)
-
-    @property
-    def capabilities(self) -> Capabilities:
-        """It only grounds."""
-        return Capabilities(encodes=False, photos_at_a_time=1, device=self._device, dtype=self._dtype)
-
-    @property
-    def calibration(self) -> Calibration:
-        """There is none."""
-        raise _error("has no calibration")
-
-    def encode_photos(self, photos: Sequence[RGB]) -> list[PhotoEncoding]:
-        """READ makes no vectors."""
-        raise _error("makes no vectors of photos")
-
-    def encode_query(self, query: ResolvedQuery) -> QueryEncoding:
-        """READ makes no vectors."""
-        raise _error("makes no vectors of queries")
 
     def ground(self, photo: RGB, query: ResolvedQuery) -> list[GroundedMask]:
         """See `Interface.ground`: one question an entity; the rung is ``read``, or ``absent`` where it denies.
@@ -103,9 +84,8 @@ class ReadInterface(Interface):
                 grounded.append(GroundedMask(number, box_rle(NOWHERE, size), NOWHERE, 0.0, "absent", False))
         return grounded
 
-
-def _error(what: str) -> ModelError:
-    return ModelError(
-        f"READ {what}: it masks what a query means in one photo at a time, as in: "
-        'interleave-index ground PHOTO "What cuts bread?" --model read'
-    )
+    def _error(self, what: str) -> ModelError:
+        return ModelError(
+            f"READ {what}: it masks what a query means in one photo at a time, as in: "
+            'interleave-index ground PHOTO "What cuts bread?" --model read'
+        )

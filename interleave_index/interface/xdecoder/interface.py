@@ -31,6 +31,7 @@ from ..find.tasks import certainty_of
 from ..latest import OfLatestQuery
 from ..marked import grounded as marked
 from ..marked import marks_of
+from ..only_grounds import GroundingInterface
 from ..protocol import Capabilities, Interface, TextReading, composed_query, pixels_of, stored_vector
 from ..published.answers import MaskAnswer
 from ..published.preparation import prompt_mask
@@ -182,7 +183,7 @@ def _fit(masks: Tensor, view: View, mask: BoolMask, background: BoolMask | None)
     return fit
 
 
-class SeemInterface(Interface):
+class SeemInterface(GroundingInterface):
     """A released SEEM for `ground` alone; see `capabilities`.
 
     Args:
@@ -192,6 +193,7 @@ class SeemInterface(Interface):
     """
 
     def __init__(self, model: SeemModel, space: Space, class_table: Tensor) -> None:
+        super().__init__(str(model.device), model.precision)
         self.model, self._space, self.class_table = model, space, class_table.to(model.device)
 
     @classmethod
@@ -210,25 +212,6 @@ class SeemInterface(Interface):
     def space(self) -> Space:
         """No vectors are ever of it."""
         return self._space
-
-    @property
-    def capabilities(self) -> Capabilities:
-        """It only grounds."""
-        model = self.model
-        return Capabilities(encodes=False, photos_at_a_time=1, device=str(model.device), dtype=model.precision)
-
-    @property
-    def calibration(self) -> Calibration:
-        """There is none."""
-        raise self._error("makes no vectors, so that it fills no index")
-
-    def encode_photos(self, photos: Sequence[RGB]) -> list[PhotoEncoding]:
-        """SEEM has no vector of a photo as a whole."""
-        raise self._error("makes no vectors of photos")
-
-    def encode_query(self, query: ResolvedQuery) -> QueryEncoding:
-        """SEEM compares texts with parts of a photo alone."""
-        raise self._error("makes no vectors of queries")
 
     def ground(self, photo: RGB, query: ResolvedQuery) -> list[GroundedMask]:
         """See `Interface.ground`: all expressions share a pass; parts of this very photo are prompts drawn on it.

@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from interleave_index import service
-from interleave_index.service import Index
+from interleave_index.service import Index, intake
 from interleave_index.storage import backup, lock, rows
 
 YEAR = timedelta(days=365)
@@ -30,7 +29,7 @@ def set_back(monkeypatch):
     now = time.time_ns
 
     def do() -> None:
-        for module in (rows, service, lock, backup):
+        for module in (rows, intake, lock, backup):
             monkeypatch.setattr(module, "datetime", LastYear)
         monkeypatch.setattr(time, "time_ns", lambda: now() - int(YEAR.total_seconds()) * 10**9)
         monkeypatch.setattr(time, "time", lambda: time.time_ns() / 1e9)

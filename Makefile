@@ -1,5 +1,6 @@
 # Every target sets itself up: `make test` in a fresh clone makes .venv first.
 #   make setup   .venv with the extras cpu, hub, demo, dev, postgres, web under constraints.txt
+#   make stores  adds what the tests of S3 want; botocore among it asks for python-dateutil 2
 #   make demo    ingest and query real photos, write demo/report.html
 #   make test    the tests (PYTEST_ARGS="-k name" passes arguments on)
 #   make check   ruff (lint and format), mypy and the import contracts
@@ -22,7 +23,7 @@ export GOMP_SPINCOUNT ?= 1000
 # Tests start many processes: what was compiled once is kept, whatever the environment says.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: setup demo test check coverage mutation clean
+.PHONY: setup stores demo test check coverage mutation clean
 
 setup: $(STAMP)
 
@@ -30,6 +31,9 @@ $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[cpu,hub,demo,dev,postgres,web]"
 	touch $(STAMP)
+
+stores: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[remote,store-tests]"
 
 demo: $(STAMP)
 	$(BIN)/interleave-index demo

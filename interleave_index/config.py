@@ -54,7 +54,7 @@ class ModelSettings:
             `auto`, which takes points for a model from a hub and where grounders are named.
         grounders: names or folders of models that segment or detect, by commas; `points` asks them.
         reranker: name or folder of a model that is shown the query with each of the best photos, see `query.rerank`.
-        offline: never open a network connection; a picture given by URL is then an error.
+        offline: never open a network connection; a picture or a folder of photos given by URL is then an error.
     """
 
     interface: str = "find-mini"

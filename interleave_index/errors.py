@@ -9,6 +9,7 @@
     │   ├── ShapeError             an array of the wrong shape or dtype
     │   └── EmptyQuery             nothing to search for
     │       (QueryError)           a query that does not parse; points at the column
+    ├── RemoteError                a store that is named by a URL, such as S3, cannot be used
     ├── StorageError               the index on disk
     │   ├── IndexNotFound          no index where one was named
     │   ├── IndexBusy              another process is writing
@@ -99,6 +100,10 @@ def _around(query: str, column: int) -> str:
     start = max(0, min(column - 1 - LONGEST_QUERY // 2, len(query) - LONGEST_QUERY))
     end = start + LONGEST_QUERY
     return f"{'…' if start else ''}{query[start:end]}{'…' if end < len(query) else ''}"
+
+
+class RemoteError(InterleaveError):
+    """A store that is named by a URL cannot be reached, or refuses; nothing is known of what it holds."""
 
 
 class StorageError(InterleaveError):

@@ -1,4 +1,7 @@
-"""Opening and hashing files that may have been replaced, without opening a FIFO or device; file errors in words."""
+"""Opening and hashing files that may have been replaced, without opening a FIFO or device; file errors in words.
+
+A file may be an object in a store that its URL names; then a copy of it is opened.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from . import remote
 from .errors import StorageError
+from .paths import is_url
 
 
 def open_regular(path: Path | str) -> io.BufferedReader:
@@ -22,7 +27,10 @@ def open_regular(path: Path | str) -> io.BufferedReader:
 
     Raises:
         OSError: it cannot be read, or it is no regular file (EINVAL).
+        RemoteError: it is in a store that cannot be used.
     """
+    if is_url(path):
+        return remote.opened(os.fspath(path))
     _check_regular(os.stat(path), path)
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     file = os.fdopen(descriptor, "rb")
@@ -38,10 +46,15 @@ def sha256_of(path: Path | str) -> str:
     """SHA-256 of a file's content, 64 hexadecimal digits.
 
     Raises:
-        OSError: as `open_regular`.
+        OSError, RemoteError: as `open_regular`.
     """
     with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def is_there(path: Path | str) -> bool:
+    """Whether something lies at a path or URL; nothing does in a store that cannot be used."""
+    return remote.is_there(os.fspath(path)) if is_url(path) else os.path.exists(path)
 
 
 def _check_regular(facts: os.stat_result, path: Path | str) -> None:

@@ -21,6 +21,7 @@ from interleave_index.config import index_folder
 from interleave_index.interface.toy import COLOURS, ToyInterface
 from interleave_index.records import RGB, BoolMask
 
+from . import s3 as s3_server
 from .postgres import Server, programs
 
 if TYPE_CHECKING:
@@ -166,6 +167,36 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     skipped = sum(NO_SERVER in str(report.longrepr) for report in terminalreporter.stats.get("skipped", []))
     if skipped:
         terminalreporter.write_line(f"{skipped} tests on PostgreSQL were SKIPPED: {NO_SERVER}", yellow=True, bold=True)
+    skipped = sum(s3_server.MISSING in str(report.longrepr) for report in terminalreporter.stats.get("skipped", []))
+    if skipped:
+        terminalreporter.write_line(f"{skipped} tests of S3 were SKIPPED: {s3_server.MISSING}", yellow=True, bold=True)
+
+
+@pytest.fixture(scope="session")
+def _s3() -> Iterator[s3_server.S3Server]:
+    if not s3_server.can_run():
+        pytest.skip(s3_server.MISSING)
+    server = s3_server.S3Server()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def bucket(_s3: s3_server.S3Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[s3_server.Bucket]:
+    """An empty bucket of a server of this machine, to which everything that speaks S3 here is pointed."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", _s3.endpoint)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", s3_server.KEY)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", s3_server.SECRET)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "2")  # that a server is away is known soon
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "no such file"))
+    _s3.asked.clear()
+    yield s3_server.Bucket(_s3)
+    _s3.failing = 0
+    if not _s3.answers:
+        _s3.start()
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ from ..config import Config
 from ..errors import IndexNotFound, InputError
 from ..grammar import Query, is_mark
 from ..interface.protocol import Interface
-from ..paths import user_path
+from ..paths import is_url, user_path
 from ..records import RGB, Answer, Hit, Photo
 from ..service import Index, check_pictures, ground_picture, load_picture
 from . import many, served, show
@@ -353,7 +353,7 @@ def _asked_of(words: Sequence[str], photo: int | str, folder: Path | str, config
         return Query.on_picture(words, photo)
     with Index.open(folder, config=config) as found:
         path = found.photo(photo).path
-    if path is None or not Path(path).is_file():
+    if path is None or not (is_url(path) or Path(path).is_file()):
         raise InputError(f"the file of photo {photo} is not there, expected it for marks on it; connect its disk")
     return Query.on_picture(words, path)
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -22,7 +21,7 @@ from .options import (
     JsonOption,
     ModelOption,
     OfflineOption,
-    existing_path,
+    existing_source,
     opened,
     photo_argument,
     text_kinds_of,
@@ -41,7 +40,10 @@ GRACE_DAYS = 7.0  # a disk may be away for some days before what it holds is for
 
 def ingest(
     paths: Annotated[
-        list[Path], typer.Argument(metavar="PATH", parser=existing_path, help="Photos, or folders of photos.")
+        list[Any],
+        typer.Argument(
+            metavar="PATH", parser=existing_source, help="Photos, folders of photos, or URLs as s3://b/photos."
+        ),
     ],
     index: IndexOption = None,
     config: ConfigOption = None,

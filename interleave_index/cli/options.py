@@ -18,7 +18,7 @@ from ..building import expand_set
 from ..config import CONFIG_VARIABLE, Config, kept_config, named_index
 from ..dates import moment
 from ..errors import InputError
-from ..paths import user_path
+from ..paths import is_url, user_path
 from ..records import Filters
 from ..records.texts import TEXT_KINDS
 from ..service import Index
@@ -115,6 +115,15 @@ StacksOption = Annotated[
 TargetOption = Annotated[
     Target, typer.Option("--target", "-t", help="Rank photos, the passages of texts beside them, or both.")
 ]
+
+
+def existing_source(text: str) -> Path | str:
+    """`existing_path`, or the URL of a folder or an object in a store, which is not asked yet."""
+    try:
+        place = user_path(text)
+    except InputError as error:
+        raise typer.BadParameter(str(error)) from None
+    return place if is_url(place) else existing_path(text)
 
 
 def existing_path(text: str) -> Path:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import io
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -213,7 +214,7 @@ def _grid(section: Section, load_pixels: LoadPixels) -> str:
 def _card(hit: Hit, section: Section, meant: bool, load_pixels: LoadPixels) -> str:
     photo = hit.photo
     path = PurePath(photo.path) if photo.path else PurePath(f"photo {photo.id}")
-    folder = f'<div class="folder"><bdi>{_text(str(path.parent))}</bdi></div>' if photo.path else ""
+    folder = f'<div class="folder"><bdi>{_text(os.path.dirname(photo.path))}</bdi></div>' if photo.path else ""
     said = f'<div class="said" dir="auto">{_text(spoken(hit.text))}</div>' if hit.text else ""
     cutoff = 0.0 if section.named else section.answer.cutoff
     found = "".join(_found(entity, n, cutoff) for n, entity in enumerate(hit.entities))

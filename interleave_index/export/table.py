@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.table import Table
 from rich.text import Text
 
+from ..paths import is_url
 from ..records import Answer, EntityHit, Hit
 from ..records.texts import Passage, Span, TextHit
 from .files import printable
@@ -131,7 +132,7 @@ def mark_of(entity: EntityHit, cutoff: float) -> str:
 def _linked_path(path: str | None) -> Text:
     """A path as people want it; a terminal that knows links opens the file."""
     try:
-        link = Path(path).as_uri() if path is not None else ""
+        link = Path(path).as_uri() if path is not None and not is_url(path) else ""
     except ValueError:  # not an absolute path
         link = ""
     return Text(shown_path(path), style=f"link {link}" if link else "")
@@ -141,6 +142,8 @@ def shown_path(path: str | None) -> str:
     """A path as people want it: relative when it lies below the current folder, and always printable."""
     if path is None:
         return "(no file)"
+    if is_url(path):
+        return printable(path)
     try:
         short = os.path.relpath(path) if Path(path).is_relative_to(Path.cwd()) else path
     except OSError:  # the current folder is gone

@@ -18,6 +18,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from ..errors import ImageTooLarge, ImageUnreadable, InputError, ShapeError
+from ..paths import is_url
 from ..records import RGB, PhotoFacts
 from ..records.texts import SourceText
 from ..regular import open_regular, os_words
@@ -175,12 +176,14 @@ def load_picture(
     """Upright pixels of a query's picture, in full size.
 
     Args:
-        source: a path, an http(s) URL, or an upright (H, W, 3) uint8 array, which is given back as it is.
+        source: a path, an http(s) URL, the URL of an object in a store, or an upright (H, W, 3) uint8 array, which is
+            given back as it is.
         offline: refuse URLs.
         max_bytes: of a download.
         timeout: seconds for a whole download.
     Raises:
         InputError: a URL while offline, or a download that fails or is too long.
+        RemoteError: the store cannot be used.
         ImageUnreadable, ImageTooLarge: as `decode`.
         ShapeError: an array that is not (H, W, 3) uint8.
     """
@@ -188,14 +191,15 @@ def load_picture(
         if source.ndim != 3 or source.shape[2] != 3 or source.dtype != np.uint8 or not source.size:
             raise ShapeError(f"picture has shape {source.shape} and dtype {source.dtype}, expected (H, W, 3) uint8")
         return source
-    if isinstance(source, str) and source.lower().startswith(("http://", "https://")):
-        if offline:
-            raise InputError(f"picture {source} is on the network, but offline is set; download it and give its path")
+    of_web = isinstance(source, str) and source.lower().startswith(("http://", "https://"))
+    if offline and (of_web or is_url(source)):
+        raise InputError(f"picture {source} is on the network, but offline is set; download it and give its path")
+    if isinstance(source, str) and of_web:
         from .fetch import fetch
 
         return decode(fetch(source, max_bytes=max_bytes, timeout=timeout), max_pixels=max_pixels).rgb
     try:
-        return decode(Path(source), max_pixels=max_pixels).rgb
+        return decode(source if is_url(source) else Path(source), max_pixels=max_pixels).rgb
     except InputError as trouble:
         raise type(trouble)(f"picture {os.fspath(source)!r}: {trouble}") from trouble
 

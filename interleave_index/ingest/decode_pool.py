@@ -274,7 +274,7 @@ class _Servant(threading.Thread):
             self.pool._tasks.put(replace(culprit, tries=tries))
         else:
             detail = f"decoding this file {words}" if self._hung else f"the process that decoded this file {words}"
-            size, mtime = _facts(culprit.path)
+            size, mtime = culprit.listed or _facts(culprit.path)
             # Memory may be there next time; a decoder that crashes on this content will crash again.
             lasting = not self._hung and code != -getattr(signal, "SIGKILL", 9)
             self.pool._answers.put(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import time
@@ -11,12 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ImageUnreadable, InputError
-from ..marks import is_marked_file
+from .. import remote
+from ..errors import ImageTooLarge, ImageUnreadable, InputError, RemoteError
+from ..marks import HEAD_BYTES, is_marked, is_marked_file
 from ..records import RGB, PhotoFacts
 from ..records.texts import SourceText
 from ..regular import os_words, sha256_of
-from .decode import Decoded, decode, read_file, read_text
+from .decode import MAX_FILE_BYTES, Decoded, decode, read_file, read_text
 from .file_dates import date_beside
 from .phash import phash
 from .scan import file_time
@@ -61,6 +63,7 @@ class Task:
         pixels: False asks for its hash only.
         text: asks for what is written inside it only.
         tries: how many processes died over it.
+        listed: of an object in a store, its size and version as they were listed.
         known: hashes of the content and the pixels of the photo that the catalog has at this path: that photo stays,
             though another one with its pixels was forgotten.
     """
@@ -71,6 +74,7 @@ class Task:
     text: bool = False
     tries: int = 0
     known: tuple[str | None, ...] = ()
+    listed: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +88,7 @@ class Reply:
         reason, detail: class name and words of the failure, or None.
         lasting: the failure lies in the content, so that only a changed file is worth another try.
         gone: the file is not there any more.
+        unreachable: the store of the object cannot be used, so that nothing is known of it.
         left_out: why nothing of a sound file is kept (a kind of `IngestReport.not_read`), or None.
         more_pages: pictures of the file after the first.
         text: what is written inside the file, when that was asked for alone.
@@ -100,10 +105,71 @@ class Reply:
     detail: str | None = None
     lasting: bool = False
     gone: bool = False
+    unreachable: bool = False
     left_out: str | None = None
     more_pages: int = 0
     text: SourceText | None = None
     seconds: dict[str, float] = field(default_factory=dict)
+
+
+class LocalFile:
+    """A file as it is worked on, with its facts as they are before it is read.
+
+    Raises:
+        OSError: it is not there.
+    """
+
+    def __init__(self, path: str) -> None:
+        facts = os.stat(path)
+        self.path, self.bytes, self.mtime_ns = path, facts.st_size, file_time(facts)
+
+    def is_marked(self) -> bool:
+        """Whether this program wrote it."""
+        return is_marked_file(self.path)
+
+    def sha256(self) -> str:
+        """Hash of its content."""
+        return sha256_of(self.path)
+
+    def read(self) -> bytes:
+        """All of it; see `decode.read_file`."""
+        return read_file(self.path)
+
+
+class StoredObject:
+    """An object in a store as it is worked on: read as a whole, by one request where it is as it was listed.
+
+    Args:
+        size, version: as they were listed. Where it has another size by now they are asked for again; where it was
+            changed and has the same, the next run finds another version and reads it once more.
+
+    Raises:
+        OSError, RemoteError: it cannot be read.
+        ImageTooLarge: more than 2 GiB.
+    """
+
+    def __init__(self, url: str, size: int, version: int) -> None:
+        self.bytes, self.mtime_ns = size, version
+        if size > MAX_FILE_BYTES:
+            raise ImageTooLarge(f"object has {size} bytes, expected at most {MAX_FILE_BYTES}")
+        self._data = remote.read(url)
+        if len(self._data) != size:
+            now = remote.facts_of(url)
+            if len(self._data) != now.bytes:
+                raise OSError(errno.EBUSY, "object was changed while it was read", url)
+            self.bytes, self.mtime_ns = now.bytes, now.mtime_ns
+
+    def is_marked(self) -> bool:
+        """Whether this program wrote it."""
+        return is_marked(self._data[:HEAD_BYTES])
+
+    def sha256(self) -> str:
+        """Hash of its content."""
+        return hashlib.sha256(self._data).hexdigest()
+
+    def read(self) -> bytes:
+        """All of it."""
+        return self._data
 
 
 def work(task: Task, recipe: Recipe) -> tuple[Reply, RGB | None]:
@@ -111,15 +177,21 @@ def work(task: Task, recipe: Recipe) -> tuple[Reply, RGB | None]:
     known: dict[str, Any] = {"number": task.number, "seconds": {}}
     clock = _Clock(known["seconds"])
     try:
-        facts = os.stat(task.path)
-        known |= {"bytes": facts.st_size, "mtime_ns": file_time(facts)}
-        if not recipe.bare and is_marked_file(task.path):
+        file: LocalFile | StoredObject
+        if task.listed is None:
+            file = LocalFile(task.path)
+        else:
+            known |= {"bytes": task.listed[0], "mtime_ns": task.listed[1]}
+            file = StoredObject(task.path, *task.listed)
+            clock.lap("read")
+        known |= {"bytes": file.bytes, "mtime_ns": file.mtime_ns}
+        if not recipe.bare and file.is_marked():
             return Reply(**known, left_out="own_outputs"), None
         if not task.pixels:
-            known["sha256"] = sha256_of(task.path)
+            known["sha256"] = file.sha256()
             clock.lap("hash")
             return Reply(**known, left_out="forgotten" if known["sha256"] in recipe.forgotten else None), None
-        data = read_file(task.path)
+        data = file.read()
         clock.lap("read")
         if task.text:
             return Reply(**known, text=read_text(data, max_pixels=recipe.max_pixels)), None
@@ -141,6 +213,8 @@ def work(task: Task, recipe: Recipe) -> tuple[Reply, RGB | None]:
         clock.lap("small")
     except (FileNotFoundError, NotADirectoryError):
         return Reply(**known, gone=True), None
+    except RemoteError as trouble:
+        return Reply(**known, reason="RemoteError", detail=str(trouble), unreachable=True), None
     except OSError as trouble:
         return Reply(**known, reason="ImageUnreadable", detail=f"file cannot be read: {os_words(trouble)}"), None
     except InputError as trouble:

@@ -10,6 +10,7 @@ import os
 import re
 from datetime import UTC, datetime
 
+from ..paths import is_url
 from . import xmp
 from .exif import parse_time
 
@@ -29,8 +30,11 @@ _NAMED = re.compile(
 def date_beside(path: str) -> datetime | None:
     """The time of a photo by its XMP sidecar, else by its JSON file of Google Takeout, else by its name; or None.
 
+    Of an object in a store only the name is asked, since each sidecar that may be there would be a request.
     XMP and names are wall clocks without a zone, as in EXIF. Takeout keeps seconds of UTC, and UTC is what is given.
     """
+    if is_url(path):
+        return date_in_name(os.path.basename(path))
     return _of_xmp(path) or _of_takeout(path) or date_in_name(os.path.basename(path))
 
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ..errors import ConfigError
+from ..errors import ConfigError, RemoteError
 from ..regular import open_regular
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Ignored:
         try:
             with open_regular(os.path.join(folder, IGNORE_FILE)) as file:
                 lines = file.read(MOST_BYTES).decode("utf-8", "replace").splitlines()
-        except OSError:
+        except (OSError, RemoteError):
             return
         try:
             self._files[folder] = spec_of(lines)

@@ -12,10 +12,12 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 from ..errors import BackendMissing, ConfigError
 from ..interface.protocol import Interface
+from ..paths import absolute, is_url, without_links
 from ..records import IngestReport
 from ..records.ingested import Unmounted
 from ..records.texts import TEXT_KINDS, TextKind
@@ -27,6 +29,7 @@ from .decode_pool import Decoders, InProcess, WorkerPool
 from .decode_task import Recipe
 from .ignore import Ignored
 from .plan import Claim, Plan
+from .remote_scan import RemoteScanner
 from .scan import ScannedText, Scanner
 from .scheduler import Job, Run
 from .tally import IngestProgress, Tally
@@ -114,7 +117,7 @@ def ingest(
     the batch in flight, writes it and returns the report; a second Ctrl-C raises KeyboardInterrupt.
 
     Args:
-        roots: folders and files.
+        roots: folders and files, or URLs of folders and objects in stores.
         progress: called in this thread, at most ten times a second.
         stop: set it from elsewhere to end the run as one Ctrl-C does.
         within: folders, without links, that links must stay in; None lets them lead anywhere.
@@ -124,6 +127,7 @@ def ingest(
         what was done; files that failed are in it, with a reason each, as are folders that could not be listed.
     Raises:
         InputError: a root does not exist.
+        RemoteError: a store cannot be used; what was written before is kept, and nothing is called missing.
         IndexBusy: another process is writing.
         ModelError: the model cannot be used at all; what was encoded before is kept.
     """
@@ -207,7 +211,7 @@ def _mark_missing(store: Store, survey: _Survey, tally: Tally, settings: IngestS
         store.drop_locations(survey.aliases)
         if not settings.really:
             tally.unmounted = _unmounted(store, survey, survey.seen)
-            survey.hidden += [Path(root.path) for root in tally.unmounted]
+            survey.hidden += [root.path for root in tally.unmounted]
         tally.missing = sum(
             store.mark_missing(some, survey.seen, survey.hidden, survey.known) for some in _runs(survey.roots)
         )
@@ -227,8 +231,8 @@ def _optimize_due(store: Store, space_id: int, tally: Tally) -> None:
 def _unmounted(store: Store, survey: _Survey, seen: set[str]) -> list[Unmounted]:
     """Roots that look like disks which are not there just now: nothing below them is to be called missing."""
     found = []
-    for root in dict.fromkeys(map(os.path.realpath, survey.roots)):
-        gone, known = store.count_unseen([Path(root)], seen, survey.hidden)
+    for root in dict.fromkeys(map(without_links, survey.roots)):
+        gone, known = store.count_unseen([root], seen, survey.hidden)
         why = why_unmounted(root, gone, known)
         if why is not None:
             found.append(Unmounted(root, gone, why))
@@ -262,7 +266,7 @@ class _Survey:
     roots: list[str]
     jobs: list[Job] = field(default_factory=list)
     seen: set[str] = field(default_factory=set)
-    hidden: list[Path] = field(default_factory=list)
+    hidden: list[str] = field(default_factory=list)
     aliases: list[str] = field(default_factory=list)
     texts: dict[str, ScannedText] = field(default_factory=dict)
     may_be_there: Callable[[str], bool] = lambda path: False
@@ -280,8 +284,8 @@ def _survey(
     settings: IngestSettings,
 ) -> _Survey:
     """List everything, count what needs nothing, and give what is left to do and which files are not missing."""
-    given = [os.path.abspath(root) for root in roots]
-    every_root = list(dict.fromkeys([*given, *map(os.path.realpath, given)]))
+    given = [absolute(root) for root in roots]
+    every_root = list(dict.fromkeys([*given, *map(without_links, given)]))
     known = {
         path: row for some in _runs(every_root) for path, row in store.known_locations(some, space_id=space_id).items()
     }
@@ -293,50 +297,58 @@ def _survey(
 
     def look_outside(path: str) -> None:
         survey.roots.append(path)
-        more = store.known_locations([Path(path)], space_id=space_id)
+        more = store.known_locations([path], space_id=space_id)
         if survey.known is not None:
-            survey.known.update(store.texts.known([Path(path)]), more)
+            survey.known.update(store.texts.known([path]), more)
         known.update(more)
         photos.update(path for path, row in more.items() if row.photo_id is not None)
         survey.plan.learn(more)
 
     ignored = Ignored(settings.exclude)
     scanner = Scanner(known, photos, excluded, look_outside, within, settings.text_kinds, ignored)
+    remote = RemoteScanner(scanner)
     folder = store.thumbnail_path("00").parent.parent
-    for file in scanner.files(roots):
+    in_stores = remote.files([root for root in given if is_url(root)])
+    for file in chain(in_stores, scanner.files([root for root in roots if not is_url(root)])):
         survey.seen.add(file.path)
         prior = known.get(file.path)
         there = prior is not None and prior.sha256 is not None and thumbnail_file(folder, prior.sha256).exists()
         need = survey.plan.need(file, has_thumbnail=there)
+        if need == "hash" and is_url(file.path):  # to read an object twice would cost more than to decode it
+            need = "pixels"
         if need == "nothing":
             tally.count("present")
         elif need == "failure" and prior is not None:
             detail = prior.detail or "failed before"
             tally.fail(file.path, prior.reason or "ImageUnreadable", detail, new=False)
         else:
-            survey.jobs.append(Job(Claim(file.path, prior), need))
+            survey.jobs.append(Job(Claim(file.path, prior, file.bytes, file.mtime_ns), need))
         tally.tell()
         if stop.is_set():
             break
     for unlisted, words in scanner.unlisted.items():
         tally.fail(unlisted, "InputError", f"cannot be listed: {words}", file=False)
-        survey.hidden += [Path(unlisted), Path(os.path.realpath(unlisted))]
-    survey.texts, survey.may_be_there = scanner.texts, scanner.may_be_there
+        survey.hidden += [unlisted, without_links(unlisted)]
+
+    def may_be_there(path: str) -> bool:
+        return remote.may_be_there(path) if is_url(path) else scanner.may_be_there(path)
+
+    survey.texts, survey.may_be_there = scanner.texts, may_be_there
     tally.not_read.update(scanner.not_read)
     tally.total = len(survey.seen)
     if not stop.is_set():
         unmet = [path for path in known if path not in survey.seen]
-        survey.aliases = [path for path in unmet if scanner.is_alias(path)]
-        survey.seen.update(path for path in unmet if known[path].state != "missing" and scanner.may_be_there(path))
-    survey.plan.scanned(survey.seen, [os.fspath(folder) for folder in survey.hidden])
+        survey.aliases = [path for path in unmet if not is_url(path) and scanner.is_alias(path)]
+        survey.seen.update(path for path in unmet if known[path].state != "missing" and may_be_there(path))
+    survey.plan.scanned(survey.seen, survey.hidden)
     tally.tell("ingest")
     return survey
 
 
-def _runs(roots: Sequence[Path | str]) -> Iterator[list[Path]]:
+def _runs(roots: Sequence[str]) -> Iterator[list[str]]:
     """The roots a hundred at a time: a shell makes thousands of `*.jpg`, and one statement cannot hold them all."""
     for start in range(0, len(roots), ROOTS_AT_A_TIME):
-        yield [Path(root) for root in roots[start : start + ROOTS_AT_A_TIME]]
+        yield list(roots[start : start + ROOTS_AT_A_TIME])
 
 
 def _decoders(recipe: Recipe, settings: IngestSettings, jobs: int) -> Decoders:

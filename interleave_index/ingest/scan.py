@@ -132,7 +132,7 @@ class Scanner:
     """
 
     known: Container[str] = ()
-    photos: Container[str] = ()
+    photos: Collection[str] = ()
     excluded: Excluded | None = None
     on_outside: Callable[[str], None] = lambda path: None
     within: Sequence[str] | None = None
@@ -207,13 +207,13 @@ class Scanner:
             return
         if not stat.S_ISREG(facts.st_mode):
             self.unlisted[path] = "neither a folder nor a regular file"
-        elif self._is_excluded(target):
+        elif self.is_excluded(target):
             self.not_read["forgotten"] += 1
         elif not self._is_text(target, facts, _names_beside(target)):
             yield from self._met_once(target, facts)
 
     def _linked_file(self, target: str) -> Iterator[ScannedFile]:
-        if target in self._met or self._is_excluded(target):
+        if target in self._met or self.is_excluded(target):
             return
         self._look_outside(target)
         try:
@@ -225,9 +225,14 @@ class Scanner:
             yield from self._met_once(target, facts)
 
     def _met_once(self, path: str, facts: os.stat_result) -> Iterator[ScannedFile]:
-        if path not in self._met:
-            self._met.add(path)
+        if self.meet(path):
             yield ScannedFile(path, facts.st_size, file_time(facts))
+
+    def meet(self, path: str) -> bool:
+        """Remember that a file was met; whether that was the first time."""
+        first = path not in self._met
+        self._met.add(path)
+        return first
 
     def _may_follow(self, target: str) -> bool:
         """Whether a link may be followed to its target; a link that leads out is counted."""
@@ -242,7 +247,8 @@ class Scanner:
             self._roots.append(target)
             self.on_outside(target)
 
-    def _is_excluded(self, path: str) -> bool:
+    def is_excluded(self, path: str) -> bool:
+        """Whether a file was forgotten."""
         return self.excluded is not None and self.excluded.cover(path)
 
     def _walk(self, top: str) -> Iterator[ScannedFile]:
@@ -265,22 +271,23 @@ class Scanner:
             names = {entry.name for entry in entries}
             siblings = Siblings.of(names)
             passed = frozenset() if CATALOGS.isdisjoint(names) else INDEX_FOLDERS
-            developed = {stem.lower() for stem, suffix in map(os.path.splitext, names) if _is_developed(suffix)}
+            developed = {stem.lower() for stem, suffix in map(os.path.splitext, names) if is_developed(suffix)}
             deeper: list[str] = []
             for entry in entries:
-                if entry.name in passed or self._is_left_out(entry, top):
+                if entry.name in passed or self.is_left_out(
+                    entry.path, top, is_folder=entry.is_dir(follow_symlinks=False)
+                ):
                     continue
                 facts = self._file_facts(entry, developed, deeper)
                 if facts is not None and not self._is_text(entry.path, facts, siblings) and self._is_photo(entry.path):
                     yield from self._met_once(entry.path, facts)
             waiting += reversed([path for path in deeper if not self._belongs_to_a_program(path, names)])
 
-    def _is_left_out(self, entry: os.DirEntry[str], top: str) -> bool:
+    def is_left_out(self, path: str, top: str, *, is_folder: bool) -> bool:
         """Whether the user wants a file or folder left out; it is counted then."""
-        is_folder = entry.is_dir(follow_symlinks=False)
-        if not self.ignored.cover(entry.path, top, folder=is_folder):
+        if not self.ignored.cover(path, top, folder=is_folder):
             return False
-        self._left_out.add(entry.path)
+        self._left_out.add(path)
         self.not_read["left_out_folders" if is_folder else "left_out"] += 1
         return True
 
@@ -299,15 +306,7 @@ class Scanner:
 
     def _belongs_to_a_program(self, path: str, siblings: set[str]) -> bool:
         """Whether a folder holds what systems or other programs made or threw away."""
-        folder, name = os.path.split(path)
-        name = name.lower()
-        library = os.path.splitext(folder)[1].lower()
-        passed = (
-            name in SYSTEM_FOLDERS
-            or SYSTEM_FOLDER_NAMES.fullmatch(name) is not None
-            or (library in ORIGINALS and name not in ORIGINALS[library])
-            or (name in IMMICH_FOLDERS and os.path.exists(os.path.join(path, IMMICH_MARKER)))
-        )
+        passed = made_by_a_program(path, lambda: os.path.exists(os.path.join(path, IMMICH_MARKER)))
         if passed:
             self.not_read["system_folders"] += 1
         return passed
@@ -316,7 +315,7 @@ class Scanner:
         """Facts of an entry that may be a photo or a text under its own name; folders and links are put aside."""
         try:
             if entry.name.startswith("."):
-                self._count_hidden(entry)
+                self.count_hidden(entry.name, is_folder=entry.is_dir(follow_symlinks=False))
                 return None
             if entry.is_symlink():
                 links = self._linked_folders if stat.S_ISDIR(entry.stat().st_mode) else self._linked_files
@@ -331,7 +330,7 @@ class Scanner:
             return None
         if not stat.S_ISREG(facts.st_mode):
             return None
-        if self._is_excluded(entry.path):
+        if self.is_excluded(entry.path):
             self.not_read["forgotten"] += 1
             return None
         stem, suffix = os.path.splitext(entry.name.lower())
@@ -348,11 +347,11 @@ class Scanner:
         self.texts.setdefault(path, ScannedText(path, facts.st_size, file_time(facts), kind, siblings))
         return True
 
-    def _count_hidden(self, entry: os.DirEntry[str]) -> None:
+    def count_hidden(self, name: str, *, is_folder: bool) -> None:
         """Hidden pictures and folders, but not the twins (`._name`) that macOS leaves on other disks."""
-        if entry.is_dir(follow_symlinks=False):
+        if is_folder:
             self.not_read["hidden_folders"] += 1
-        elif os.path.splitext(entry.name)[1].lower() in PICTURE_SUFFIXES and not entry.name.startswith("._"):
+        elif os.path.splitext(name)[1].lower() in PICTURE_SUFFIXES and not name.startswith("._"):
             self.not_read["hidden"] += 1
 
     def _out_of_reach(self, entry: os.DirEntry[str], error: OSError) -> None:
@@ -384,5 +383,23 @@ def _names_beside(path: str) -> Siblings:
         return Siblings.of([os.path.basename(path)])
 
 
-def _is_developed(suffix: str) -> bool:
+def made_by_a_program(folder: str, is_immich: Callable[[], bool]) -> bool:
+    """Whether a folder holds what systems or other programs made or threw away.
+
+    Args:
+        is_immich: whether it has the marker of Immich; asked where its name makes that count.
+    """
+    above, name = os.path.split(folder)
+    name = name.lower()
+    library = os.path.splitext(above)[1].lower()
+    return (
+        name in SYSTEM_FOLDERS
+        or SYSTEM_FOLDER_NAMES.fullmatch(name) is not None
+        or (library in ORIGINALS and name not in ORIGINALS[library])
+        or (name in IMMICH_FOLDERS and is_immich())
+    )
+
+
+def is_developed(suffix: str) -> bool:
+    """Whether a file of this ending may be what a raw file beside it was developed to."""
     return suffix.lower() in DEVELOPED_SUFFIXES

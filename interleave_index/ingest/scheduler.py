@@ -15,12 +15,14 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from ..errors import InterleaveError, ModelError
+from ..errors import InterleaveError, ModelError, RemoteError
 from ..interface.protocol import Interface
+from ..paths import is_url
 from ..records import RGB, PhotoEncoding, PhotoFacts
 from ..records.texts import SourceText
 from ..storage.rows import LocationWrite, PhotoWrite, ShaKnown, WriteBatch
 from ..storage.store import Store
+from ..wording import number_of
 from .decode_pool import Decoders, Outcome
 from .decode_task import Reply, Task
 from .encode import encode
@@ -29,6 +31,7 @@ from .tally import Tally
 
 HASHES_AT_A_TIME = 64  # looked up by one statement
 LOCATIONS_AT_A_TIME = 1024  # of one transaction, when no photo comes with them
+UNREACHABLE_IN_A_ROW = 4  # objects, after which their store is taken to be away: each was tried for seconds
 LOST_IN_A_ROW = 64  # photos that a model may refuse one after the other before it is taken to be broken
 
 
@@ -109,18 +112,28 @@ class Run:
     _stop: threading.Event = field(default_factory=threading.Event)
     _number: int = 0
     _lost: int = 0
+    _unreachable: int = 0
+    _trouble: RemoteError | None = None
 
     def all(self, jobs: Sequence[Job], stop: threading.Event) -> None:
-        """Work through the jobs; when `stop` is set, write the batch that the model has in hand, and return."""
+        """Work through the jobs; when `stop` is set, write the batch that the model has in hand, and return.
+
+        Raises:
+            RemoteError: a store is away; what the model had in hand is written.
+        """
         self._jobs.extend(jobs)
         self._stop = stop
         try:
-            while not stop.is_set() and self._step():
+            while not stop.is_set() and self._trouble is None and self._step():
                 self.tally.tell()
             self._take_encodings()
         finally:
             self._model.shutdown()  # it may look at pixels that are given back after this
             self._write()
+        if self._trouble is not None:
+            raise RemoteError(
+                f"{self._trouble}; {number_of(self.tally.encoded, 'photo')} of this run are kept, run it again to go on"
+            ) from self._trouble
 
     def _step(self) -> bool:
         """One answer of the decoders, and whatever has become due by it; False when nothing is left."""
@@ -161,7 +174,9 @@ class Run:
         self._under_way[self._number] = job
         prior = job.claim.prior
         known = () if prior is None or prior.photo_id is None else (prior.sha256, prior.pixels)
-        task = Task(self._number, job.claim.path, job.need != "hash", job.need == "text", known=known)
+        claim = job.claim
+        listed = (claim.bytes, claim.mtime_ns) if is_url(claim.path) else None
+        task = Task(self._number, claim.path, job.need != "hash", job.need == "text", known=known, listed=listed)
         self.decoders.submit(task)
 
     # --- answers of the decoders -------------------------------------------------------------
@@ -188,7 +203,12 @@ class Run:
 
     def _wanted(self, job: Job, claim: Claim, reply: Reply) -> bool:
         """Settle a file that goes no further: gone, left out, unreadable, or only in need of its thumbnail."""
-        if reply.gone:
+        self._unreachable = self._unreachable + 1 if reply.unreachable else 0
+        if reply.unreachable:
+            self.tally.fail(claim.path, reply.reason or "", reply.detail or "")  # the catalog keeps what it has of it
+            if self._unreachable >= UNREACHABLE_IN_A_ROW:
+                self._trouble = RemoteError(reply.detail or "")
+        elif reply.gone:
             self.vanished.add(claim.path)
             self.tally.went_away()
         elif reply.left_out is not None:

@@ -10,7 +10,6 @@ import hashlib
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
@@ -21,6 +20,7 @@ from ..errors import (
     InputError,
     InterleaveError,
     ModelError,
+    RemoteError,
     TextUnreadable,
     WeightsMissing,
 )
@@ -89,8 +89,8 @@ class TextStage:
     def all(
         self,
         texts: Mapping[str, ScannedText],
-        roots: Iterable[list[Path]],
-        hidden: Sequence[Path],
+        roots: Iterable[list[str]],
+        hidden: Sequence[str],
         may_be_there: Callable[[str], bool] = lambda path: False,
         known_before: Set[str] | None = None,
     ) -> None:
@@ -165,6 +165,8 @@ class TextStage:
             return DocumentWrite(text.path, text.kind, sha, text.bytes, text.mtime_ns, source, moved_from=moved_from)
         except OSError as error:
             reason, detail, time = "TextUnreadable", f"file cannot be read: {os_words(error)}", TRY_AGAIN
+        except RemoteError:  # nothing is known of this source, nor of any other in its store
+            raise
         except InputError as error:
             reason, detail, time = type(error).__name__, str(error), text.mtime_ns
         except Exception as error:  # whatever one file does, it must not end the run

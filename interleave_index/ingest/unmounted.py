@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from ..paths import is_url
+
 SHARE = 0.5  # of the photos of a folder: when more are gone at once, nobody is taken to have deleted them
 AT_LEAST = 50  # photos that are gone at once before their share counts
 
@@ -16,9 +18,14 @@ def why_unmounted(root: str, gone: int, known: int) -> str | None:
         gone: photos of it that were there at the last look and were not met now.
         known: photos of it that were there at the last look.
     """
-    if not gone or not os.path.isdir(root):
+    if not gone:
         return None
-    if _is_empty(root):
+    if is_url(root):
+        if gone == known:
+            return "nothing is left of it in its store"
+    elif not os.path.isdir(root):
+        return None
+    elif _is_empty(root):
         return "the folder is empty"
     if gone >= AT_LEAST and gone > SHARE * known:
         return f"{gone} of its {known} photos are gone at once"

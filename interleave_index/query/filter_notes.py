@@ -47,9 +47,9 @@ def _camera_note(wanted: str, cameras: Sequence[str]) -> list[str]:
     return [f"no camera is named {wanted!r}; {_offer(near_names(wanted, cameras), cameras)}"]
 
 
-def _folder_note(wanted: Path, folders: Sequence[str]) -> str:
+def _folder_note(wanted: Path | str, folders: Sequence[str]) -> str:
     by_name = {os.path.basename(path): path for path in folders}
-    near = [by_name[name] for name in near_names(wanted.name, by_name)]
+    near = [by_name[name] for name in near_names(os.path.basename(wanted), by_name)]
     return f"no indexed photo lies in {str(wanted)!r}; {_offer(near, folders)}"
 
 

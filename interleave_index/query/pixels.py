@@ -7,16 +7,19 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from ..errors import InputError, ShapeError
+from ..errors import BackendMissing, InputError, RemoteError, ShapeError
 from ..geometry import box_mask, point_mask, resize_mask
+from ..paths import is_url
 from ..records import RGB, BoolMask, Photo, Picture, Prompt
 from ..regular import open_regular, sha256_of
+from ..remote import copied
 
 if TYPE_CHECKING:
     from ..storage.store import Store
@@ -78,11 +81,10 @@ def _original(photo: Photo, load_picture: LoadPicture) -> RGB | None:
     if photo.path is None:
         return None
     try:
-        # the file may have been edited since it was ingested: then its pixels are another photo's
-        if sha256_of(photo.path) != photo.sha256:
-            return None
-        return load_picture(photo.path)
-    except (InputError, OSError):
+        with copied(photo.path) if is_url(photo.path) else nullcontext(photo.path) as file:
+            # the file may have been edited since it was ingested: then its pixels are another photo's
+            return load_picture(file) if sha256_of(file) == photo.sha256 else None
+    except (InputError, OSError, RemoteError, BackendMissing):
         return None
 
 
@@ -182,7 +184,7 @@ def _exact_mask(given: str | Path, size: tuple[int, int]) -> BoolMask | None:
             if not ("A" in image.mode or "transparency" in image.info):
                 return None
             layers = np.asarray(image.convert("RGBA"))
-    except (OSError, ValueError, SyntaxError):
+    except (OSError, ValueError, SyntaxError, RemoteError):
         return None
     visible: BoolMask = layers[..., 3] > 0
     if visible.all():

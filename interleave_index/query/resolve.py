@@ -18,7 +18,7 @@ import numpy as np
 from ..errors import EmptyQuery, InputError, NotInIndex, ShapeError
 from ..geometry import box_mask, resize_mask, unit
 from ..grammar import Query
-from ..paths import user_path
+from ..paths import is_url, user_path
 from ..records import (
     RGB,
     BoolMask,
@@ -269,6 +269,8 @@ def _is_read_once(source: object) -> bool:
     """Whether a picture is of the network, or comes through a pipe or another stream of this process."""
     if not isinstance(source, str | Path):
         return False
+    if is_url(source):
+        return True
     path = Path(user_path(str(source)))
     return str(source).lower().startswith(("http://", "https://")) or (path.exists() and not path.is_file())
 

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 from ..dates import Moment, moment
 from ..errors import InputError
-from ..paths import user_path
+from ..paths import absolute, is_url, user_path
 
 Place: TypeAlias = tuple[float, float, float]
 MapBox: TypeAlias = tuple[float, float, float, float]
@@ -67,7 +67,7 @@ class Filters:
         return self.after, self.before  # type: ignore[return-value]
 
     @property
-    def folders(self) -> tuple[Path, ...]:
+    def folders(self) -> tuple[Path | str, ...]:
         """`folder` as it is kept; empty means any."""
         return self.folder or ()  # type: ignore[return-value]
 
@@ -101,12 +101,18 @@ def _numbers(name: str, given: Any, count: int, form: str) -> tuple[float, ...]:
     return numbers
 
 
-def _folders(given: Any) -> tuple[Path, ...] | None:
+def _folders(given: Any) -> tuple[Path | str, ...] | None:
     several = [given] if isinstance(given, str | os.PathLike) else given
     if several is None:
         return None
     try:
-        paths = tuple(Path(os.path.abspath(user_path(folder))) for folder in several)
+        paths = tuple(_folder(folder) for folder in several)
     except TypeError as error:
         raise InputError(f"folder is {given!r}, expected a path, or several") from error
     return paths or None
+
+
+def _folder(given: str | os.PathLike[str]) -> Path | str:
+    """A folder of this machine, or the URL of one in a store."""
+    place = absolute(user_path(given))
+    return place if is_url(place) else Path(place)

@@ -14,7 +14,7 @@ from ..building import build_interface, build_reranker, check_reranker
 from ..config import Config
 from ..errors import ConfigError, InputError, errors_of_query
 from ..grammar import Query
-from ..paths import user_path
+from ..paths import absolute, is_url, user_path
 from ..records import RGB, Answer, Filters, Hit, Photo
 from ..records.texts import TextKind
 from ..regular import sha256_of
@@ -237,11 +237,11 @@ class Asking(Contents):
         """The photo of the catalog that a path shows, if its content is still the one that was taken in."""
         if not isinstance(source, str | Path):
             return None
-        path = Path(os.path.abspath(user_path(source)))
+        path = absolute(user_path(source))
         known = self._store.photo_by_path(path)
-        if known is None or not path.is_file():
+        if known is None or not (is_url(path) or os.path.isfile(path)):
             return None
-        return replace(known, path=str(path)) if sha256_of(path) == known.sha256 else None
+        return replace(known, path=path) if sha256_of(path) == known.sha256 else None
 
 
 def ground_picture(

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ImageUnreadable, NotInIndex
-from ..paths import user_path
+from ..paths import absolute, user_path, without_links
 from ..records import RGB, FailedFile, Filters, Location, Photo, Region
 from ..records.texts import Passage
 from .opened import OpenIndex
@@ -82,7 +82,7 @@ class Contents(OpenIndex):
             NotInIndex: neither a photo nor a text of the index lies at the path.
         """
         if isinstance(about, str | Path):
-            photo = self._store.photo_by_path(os.path.abspath(user_path(about)))
+            photo = self._store.photo_by_path(absolute(user_path(about)))
             return self._texts_at(about) if photo is None else self._store.texts.of_photo(photo.id)
         if about is not None:
             return self._store.texts.of_photo(int(about.id if isinstance(about, Photo) else about))
@@ -91,7 +91,7 @@ class Contents(OpenIndex):
         return [known[passage_id] for passage_id in ids if passage_id in known]
 
     def _texts_at(self, path: Path | str) -> list[Passage]:
-        place = os.path.realpath(user_path(path))
+        place = without_links(user_path(path))
         found = self._store.texts.at(place)
         if not found:
             raise NotInIndex(f"no photo and no text at {place} is in the index; check the path, or ingest it")

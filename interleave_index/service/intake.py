@@ -13,7 +13,7 @@ import numpy as np
 
 from ..config import keep_config
 from ..errors import InputError
-from ..paths import user_path
+from ..paths import is_url, user_path
 from ..records import IngestReport
 from ..records.texts import TEXT_KINDS
 from ..regular import worded
@@ -46,7 +46,7 @@ class Intake(Contents):
         than that of the active space fills a new space beside it; see `activate`.
 
         Args:
-            paths: files or folders; folders are read with all folders in them.
+            paths: files or folders, or their URLs in a store as s3://bucket/photos; folders are read with all in them.
             progress: called at most ten times a second.
             stop: set it from another thread to end the run as one Ctrl-C does.
             within: folders that links must stay in; None lets them lead anywhere.
@@ -61,14 +61,18 @@ class Intake(Contents):
             Ctrl-C finishes the batch in flight and gives the report of what was done, `interrupted`.
         Raises:
             InputError: no path was given, or one does not exist.
+            RemoteError: a store cannot be used; what was taken in before is kept.
             IndexBusy: another process is writing.
         """
         from ..ingest.pipeline import IngestSettings, ingest
 
         given = [paths] if isinstance(paths, str | Path) else paths
-        roots = [Path(user_path(path)) for path in given]
+        roots = [user_path(path) for path in given]
         if not roots:
             raise InputError("ingest was given no path, expected at least one file or folder")
+        far = next(filter(is_url, roots), None) if self._config.models.offline else None
+        if far is not None:
+            raise InputError(f"{far} is on the network, but offline is set; --online allows it")
         limits = self._config.ingest
         at_a_time = min(self.interface.capabilities.photos_at_a_time, limits.batch)
         settings = IngestSettings(

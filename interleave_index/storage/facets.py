@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, func, select
 
+from ..paths import parent, top_of
 from . import text_reads
 from .names import real_path
 from .tables import LocationRow, PhotoRow
@@ -67,13 +68,13 @@ def _folders(connection: Connection) -> list[dict[str, Any]]:
     own = Counter(os.path.dirname(real_path(path)) for path in paths)
     if not own:
         return []
-    top = os.path.commonpath(list(own))
+    top = top_of(list(own))
     total: Counter[str] = Counter()
     for folder, photos in own.items():
         while True:
             total[folder] += photos
-            if folder == top:
+            if folder in (top, parent(folder)):
                 break
-            folder = os.path.dirname(folder)
+            folder = parent(folder)
     shown = sorted(sorted(total, key=lambda folder: (folder.count(os.sep), -total[folder]))[:MOST])
     return [{"name": folder, "photos": total[folder]} for folder in shown]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
 from ..errors import NotInIndex
-from ..paths import lies_in
+from ..paths import absolute, lies_in
 from . import exclusions, reads, text_writes, writes
 from .names import composed, gone_folders, real_path, stored_path
 from .open_store import OpenStore
@@ -108,7 +107,7 @@ class ForgetStore(OpenStore):
 
 def _nothing_forgotten(path: Path | str, every: Sequence[Exclusion]) -> str:
     """Words for a path at which nothing was forgotten, with the folder above it that was, if there is one."""
-    named = os.path.abspath(path)
+    named = absolute(path)
     above = [row.shown for row in every if row.kind == "folder" and lies_in(named, row.shown)]
     if above:
         return f"{named} was forgotten with its folder {above[0]}; undo that"

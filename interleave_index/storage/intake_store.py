@@ -66,7 +66,11 @@ class IntakeStore(OpenStore):
         return ids
 
     def mark_missing(
-        self, roots: Sequence[Path], seen: Set[str], unlisted: Sequence[Path] = (), known: Set[str] | None = None
+        self,
+        roots: Sequence[Path | str],
+        seen: Set[str],
+        unlisted: Sequence[Path | str] = (),
+        known: Set[str] | None = None,
     ) -> int:
         """Call locations below fully listed roots missing when they were not seen; returns how many.
 
@@ -79,7 +83,9 @@ class IntakeStore(OpenStore):
         with self._session.writing("ingest") as connection:
             return writes.mark_missing(connection, roots, seen, unlisted, known)
 
-    def count_unseen(self, roots: Sequence[Path], seen: Set[str], unlisted: Sequence[Path] = ()) -> tuple[int, int]:
+    def count_unseen(
+        self, roots: Sequence[Path | str], seen: Set[str], unlisted: Sequence[Path | str] = ()
+    ) -> tuple[int, int]:
         """How many photos `mark_missing` would call missing, and how many are present below these roots."""
         with self._session.reading() as connection:
             return writes.count_unseen(connection, roots, seen, unlisted)

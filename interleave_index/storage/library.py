@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import NotInIndex
+from ..paths import absolute
 from ..records import Box, Floats, Photo, Region, Rle, region_id
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def resolve_ids(store: Store, item: Path | str | int) -> list[int]:
     """
     if isinstance(item, int | np.integer):
         return [store.photo(int(item)).id]
-    path = Path(item).absolute()
+    path = absolute(item)
     known = store.photo_by_path(path)
     if known is not None:
         return [known.id]

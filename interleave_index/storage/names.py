@@ -14,6 +14,10 @@ import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
+from .. import remote
+from ..errors import BackendMissing, RemoteError
+from ..paths import absolute, is_url, parent, top_of
+
 ESCAPE = "\x1a"
 _COPY = re.compile(
     r"^copy of |^copy \(\d+\) of |[ _-]copy( ?\(?\d+\)?)?$| \(\d+\)$|~\d+$|[ _-]kopie( ?\(?\d+\)?)?$|^kopie von ",
@@ -22,12 +26,12 @@ _COPY = re.compile(
 
 
 def stored_path(path: str | Path) -> str:
-    """The absolute path as text that any database can hold.
+    """The absolute path, or the URL, as text that any database can hold.
 
     >>> stored_path("/p/" + os.fsdecode(b"caf\\xe9.jpg"))
     '/p/caf\\x1ae9.jpg'
     """
-    text = os.path.abspath(path)
+    text = absolute(path)
     if text.isascii() and ESCAPE not in text:
         return text
     return "".join(
@@ -105,8 +109,8 @@ def gone_folders(missing: Sequence[str], others: Sequence[str]) -> tuple[tuple[s
             groups.setdefault(dead[-1], []).append(os.path.dirname(path))
     gone = []
     for own_folders in groups.values():
-        top = os.path.commonpath(own_folders)
-        if _is_empty(top):
+        top = top_of(own_folders)
+        if top and _is_empty(top):
             gone.append((_highest_absent(top), len(own_folders)))
     return tuple(sorted(gone))
 
@@ -118,20 +122,25 @@ def folders_above(path: str) -> list[str]:
     ['/a/b', '/a', '/']
     """
     folders = []
-    while (folder := os.path.dirname(path)) != path:
+    while (folder := parent(path)) != path:
         folders.append(folder)
         path = folder
     return folders
 
 
 def _is_empty(folder: str) -> bool:
+    """Whether nothing is seen in a folder: it is empty, not there, or in a store that cannot be used."""
     try:
-        return not os.listdir(folder)
+        return not (remote.listed(folder) if is_url(folder) else os.listdir(folder))
+    except (RemoteError, BackendMissing):
+        return True
     except OSError:
-        return not os.path.isdir(folder)
+        return is_url(folder) or not os.path.isdir(folder)
 
 
 def _highest_absent(folder: str) -> str:
+    if is_url(folder):  # stores have no folders that could be empty
+        return folder
     while not os.path.lexists(os.path.dirname(folder)):
         folder = os.path.dirname(folder)
     return folder

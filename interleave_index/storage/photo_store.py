@@ -59,7 +59,7 @@ class PhotoStore(OpenStore):
         with self._session.reading() as connection:
             return reads.locations(connection, photo_id)
 
-    def known_locations(self, roots: Sequence[Path], *, space_id: int | None = None) -> dict[str, KnownLocation]:
+    def known_locations(self, roots: Sequence[Path | str], *, space_id: int | None = None) -> dict[str, KnownLocation]:
         """Every location at or below the roots, by path as `os.fsdecode` makes it.
 
         Args:

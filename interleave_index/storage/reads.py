@@ -12,7 +12,7 @@ import numpy as np
 from sqlalchemy import Connection, Row, and_, bindparam, func, select
 
 from ..errors import NotInIndex
-from ..paths import lies_in
+from ..paths import absolute, lies_in, without_links
 from ..records import FailedFile, Filters, Location, Photo
 from .names import composed, is_copy, real_path, stored_path
 from .rows import ExclusionKind, Ids, KnownLocation, LocationState, ShaKnown
@@ -30,7 +30,9 @@ PATHS = select(LocationRow.photo_id, LocationRow.state, LocationRow.path).where(
 PRESENT_FIRST = {"present": 0, "missing": 1, "failed": 2}
 
 
-def known_locations(connection: Connection, roots: Sequence[Path], space_id: int | None) -> dict[str, KnownLocation]:
+def known_locations(
+    connection: Connection, roots: Sequence[Path | str], space_id: int | None
+) -> dict[str, KnownLocation]:
     """Every location at or below the roots, by path; `encoded` is about the given space."""
     join = and_(EncodingRow.photo_id == LocationRow.photo_id, EncodingRow.space_id == (space_id or 0))
     rows = connection.execute(
@@ -197,7 +199,7 @@ def kinds_of(connection: Connection, path: Path | str) -> list[tuple[ExclusionKi
             found.append(("folder", name, None))
     if not found:
         raise NotInIndex(
-            f"{os.path.abspath(path)} is not in the index, expected the path of a photo, a folder of photos, or an id"
+            f"{absolute(path)} is not in the index, expected the path of a photo, a folder of photos, or an id"
         )
     return found
 
@@ -208,8 +210,8 @@ def spellings(connection: Connection, path: Path | str) -> list[str]:
     A letter with an accent is one character or two, by the system that made the name. Only a name beyond ASCII can
     differ so; for one, the locations below its last ASCII folder are looked through.
     """
-    given = os.path.abspath(path)
-    names = dict.fromkeys((stored_path(given), stored_path(os.path.realpath(given))))
+    given = absolute(path)
+    names = dict.fromkeys((stored_path(given), stored_path(without_links(given))))
     for name in list(names):
         if name.isascii():
             continue

@@ -5,7 +5,6 @@ The plan only reads. What it takes to mend files of the index is done here; phot
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from pathlib import Path
 from sqlalchemy import Connection, delete, select, update
 
 from ..errors import IndexDamaged
-from ..regular import sha256_of, worded
+from ..regular import is_there, sha256_of, worded
 from . import checksums, generations, text_reads, text_writes, writes
 from .files import Generation, Kind, is_whole, open_file
 from .names import real_path
@@ -92,7 +91,7 @@ def plan(connection: Connection, folder: Path) -> RepairPlan:
     wrong = {space_id: checksums.compared(connection, space_id).wrong for space_id in spaces}
     passages = {space_id: tuple(checksums.damaged_passages(connection, space_id)) for space_id in spaces}
     mendable = tuple(
-        photo_id for photo_id in wrong.get(active, ()) if photo_id in places and os.path.exists(places[photo_id])
+        photo_id for photo_id in wrong.get(active, ()) if photo_id in places and is_there(places[photo_id])
     )
     return RepairPlan(
         tuple((space_id, tuple(kinds)) for space_id, kinds in sorted(rebuild.items())),
@@ -136,7 +135,7 @@ def _texts_without_vectors(
             sources.where(PassageRow.id.in_(some), DocumentRow.state == "present")
         ):
             place = real_path(path) if path is not None else places.get(photo_id)
-            if place is not None and os.path.exists(place):
+            if place is not None and is_there(place):
                 paths.add(place)
     return sorted(paths)
 
@@ -151,7 +150,7 @@ def _failed(connection: Connection) -> list[str]:
 
 def _that_are_here(paths: Iterable[str]) -> tuple[str, ...]:
     """Those of the paths that are there, by name: others are gone by now, or are those of another machine."""
-    return tuple(sorted(path for path in paths if os.path.exists(path)))
+    return tuple(sorted(path for path in paths if is_there(path)))
 
 
 def _is_whole(path: Path) -> bool:

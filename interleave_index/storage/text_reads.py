@@ -29,7 +29,7 @@ def are_there(connection: Connection) -> bool:
     return inspect(connection).has_table("passage")
 
 
-def known_documents(connection: Connection, roots: Sequence[Path]) -> dict[str, KnownDocument]:
+def known_documents(connection: Connection, roots: Sequence[Path | str]) -> dict[str, KnownDocument]:
     """Every text source at or below the roots, by path."""
     here = below_stored([stored_path(root) for root in roots], DocumentRow)
     about: defaultdict[int, set[str]] = defaultdict(set)

@@ -29,7 +29,7 @@ class TextStore:
 
     # --- what ingest needs -------------------------------------------------------------------
 
-    def known(self, roots: Sequence[Path]) -> dict[str, KnownDocument]:
+    def known(self, roots: Sequence[Path | str]) -> dict[str, KnownDocument]:
         """Every text source at or below the roots, by path as `os.fsdecode` makes it."""
         with self._session.reading() as connection:
             return text_reads.known_documents(connection, roots)
@@ -55,7 +55,11 @@ class TextStore:
             text_writes.write_embedded(connection, texts)
 
     def mark_missing(
-        self, roots: Sequence[Path], seen: Set[str], unlisted: Sequence[Path] = (), known: Set[str] | None = None
+        self,
+        roots: Sequence[Path | str],
+        seen: Set[str],
+        unlisted: Sequence[Path | str] = (),
+        known: Set[str] | None = None,
     ) -> int:
         """Call text sources below fully listed roots missing when they were not seen; see `Store.mark_missing`."""
         with self._session.writing("ingest") as connection:

@@ -381,7 +381,11 @@ def forget_below(connection: Connection, names: Sequence[str]) -> int:
 
 
 def mark_missing(
-    connection: Connection, roots: Sequence[Path], seen: Set[str], unlisted: Sequence[Path], known: Set[str] | None
+    connection: Connection,
+    roots: Sequence[Path | str],
+    seen: Set[str],
+    unlisted: Sequence[Path | str],
+    known: Set[str] | None,
 ) -> int:
     """Call text sources below the roots missing that were not seen, but for those below unlisted folders.
 

@@ -260,7 +260,11 @@ def below(roots: Iterable[str | Path]) -> Any:
 
 
 def mark_missing(
-    connection: Connection, roots: Sequence[Path], seen: Set[str], unlisted: Sequence[Path], known: Set[str] | None
+    connection: Connection,
+    roots: Sequence[Path | str],
+    seen: Set[str],
+    unlisted: Sequence[Path | str],
+    known: Set[str] | None,
 ) -> int:
     """Call every location below the roots missing that was not seen, but for those below unlisted folders.
 
@@ -286,7 +290,7 @@ def mark_missing(
 
 
 def count_unseen(
-    connection: Connection, roots: Sequence[Path], seen: Set[str], unlisted: Sequence[Path]
+    connection: Connection, roots: Sequence[Path | str], seen: Set[str], unlisted: Sequence[Path | str]
 ) -> tuple[int, int]:
     """How many photos `mark_missing` would call missing, and how many present ones there are below the roots."""
     present = select(func.count()).where(below(roots), LocationRow.state == "present")
@@ -295,7 +299,7 @@ def count_unseen(
 
 
 def _unseen(
-    connection: Connection, roots: Sequence[Path], seen: Set[str], unlisted: Sequence[Path]
+    connection: Connection, roots: Sequence[Path | str], seen: Set[str], unlisted: Sequence[Path | str]
 ) -> Iterator[tuple[str, str]]:
     """Stored name and state of every location below the roots that was not seen, missing ones left out."""
     rows = connection.execute(

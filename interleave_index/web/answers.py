@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import base64
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -57,10 +57,9 @@ def photo_json(photo: Photo) -> dict[str, Any]:
 
 def _place_json(path: str | None, nameless: str) -> dict[str, Any]:
     """Where a file lies, in words that can be shown and as it is."""
-    place = PurePath(path) if path else None
     return {
-        "name": printable(place.name) if place else nameless,
-        "folder": printable(str(place.parent)) if place else None,
+        "name": printable(os.path.basename(path)) if path else nameless,
+        "folder": printable(os.path.dirname(path)) if path else None,
         "path": path,
     }
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
+from ..errors import BackendMissing, RemoteError
 from ..records import Photo
 from ..regular import open_regular
 from .gate import Gate
@@ -35,7 +36,8 @@ class Span:
 class Originals:
     """Opens the files of photos while their content is the one that was taken in.
 
-    A file is hashed the first time; after that its size, its times and its number on the disk stand for its content.
+    A file is hashed the first time; after that its size, its times and its number on the disk stand for its content. An
+    object in a store is copied, and its copy hashed, each time.
     """
 
     def __init__(self) -> None:
@@ -46,13 +48,15 @@ class Originals:
         """The open file.
 
         Raises:
-            Refused: 410, it is gone, or something else lies at its path now.
+            Refused: 410, it is gone, or something else lies at its path now; 503, its store cannot be used.
         """
         gone = Refused(410, f"the file of photo {photo.id} is gone or was changed; its thumbnail is left")
         if photo.path is None:
             raise gone
         try:
             file = open_regular(photo.path)
+        except (RemoteError, BackendMissing) as error:
+            raise Refused(503, str(error)) from error
         except (OSError, ValueError):
             raise gone from None
         try:

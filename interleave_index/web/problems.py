@@ -27,6 +27,7 @@ STATUS: dict[type[Exception], int] = {
     errors.SpaceMismatch: 409,
     errors.SchemaTooNew: 409,
     errors.IndexDamaged: 500,
+    errors.RemoteError: 503,
     errors.StorageError: 503,
     errors.ModelError: 503,
     errors.ConfigError: 422,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
 import numpy as np
@@ -131,7 +130,7 @@ class FiltersBody(Strict):
             camera=self.camera or None,
             near=self.near,
             within=self.within,
-            folder=Path(self.folder) if self.folder else None,
+            folder=self.folder or None,
             include_missing=self.include_missing,
         )
 

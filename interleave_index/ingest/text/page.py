@@ -21,6 +21,7 @@ from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
+from ...paths import beside
 from ...records.texts import PICTURE_MARK
 from .passages import Block, BlockKind
 from .sidecars import is_picture
@@ -132,7 +133,7 @@ def picture_path(reference: str, page: str) -> str | None:
     path = unquote(parts.path, errors="surrogateescape")
     if "\0" in path or not is_picture(path):
         return None
-    return os.path.normpath(os.path.join(os.path.dirname(page), path))
+    return beside(page, path)
 
 
 def _language(declared: object) -> str | None:

@@ -17,6 +17,7 @@ import os
 import re
 from collections.abc import Collection
 
+from ...paths import beside
 from ...records.texts import PassageText, SourceText, TextKind
 from .. import xmp
 from . import sidecars
@@ -142,7 +143,6 @@ def _takeout(path: str, data: bytes, about: tuple[str, ...]) -> SourceText:
 
 def _captions(path: str, data: bytes) -> SourceText:
     """One passage a line, or more for a long text; a line that names a file outside of the folder is refused."""
-    folder = os.path.dirname(path)
     passages: list[PassageText] = []
     for number, line in enumerate(decoded(data, path).splitlines(), 1):
         if not line.strip():
@@ -153,7 +153,7 @@ def _captions(path: str, data: bytes) -> SourceText:
             raise unreadable(path, f"has no file and text in line {number}", 'lines of {"file": ..., "text": ...}')
         if not _stays_inside(file):
             raise unreadable(path, f"names {file[:200]!r} in line {number}", "files of its folder or below")
-        about = os.path.normpath(os.path.join(folder, file))
+        about = beside(path, file)
         passages += cut_text(folded(text), about=(about,))
         if len(passages) > MAX_CAPTIONS:
             raise unreadable(path, f"has more than {MAX_CAPTIONS} captions", "fewer; split it")

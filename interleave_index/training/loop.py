@@ -128,14 +128,7 @@ def run_stage(
     rates = [float(group["lr"]) for group in optimiser.param_groups]
     used, step = 0.0, 0
     if checkpoint.exists():
-        content = torch.load(checkpoint, weights_only=True, map_location=torch.get_default_device())
-        if content["stage"] != stage.name:
-            raise InterleaveError(
-                f"checkpoint {checkpoint} is of stage {content['stage']}, expected {stage.name}; give another --out"
-            )
-        stage.module.load_state_dict(content["module"])
-        optimiser.load_state_dict(content["optimiser"])
-        used, step, rates = content["used"], content["step"], list(content["rates"])
+        used, step, rates = _resumed(stage, optimiser, checkpoint)
 
     def save() -> None:
         content = {"stage": stage.name, "module": stage.module.state_dict(), "optimiser": optimiser.state_dict()}
@@ -175,6 +168,18 @@ def run_stage(
         save()
     finally:
         torch.set_flush_denormal(False)  # what comes after finds the processor as it was
+
+
+def _resumed(stage: Stage, optimiser: torch.optim.Optimizer, checkpoint: Path) -> tuple[float, int, list[float]]:
+    """Bring a stage to where its checkpoint is; gives seconds used, steps done, and the rates of the optimiser."""
+    content = torch.load(checkpoint, weights_only=True, map_location=torch.get_default_device())
+    if content["stage"] != stage.name:
+        raise InterleaveError(
+            f"checkpoint {checkpoint} is of stage {content['stage']}, expected {stage.name}; give another --out"
+        )
+    stage.module.load_state_dict(content["module"])
+    optimiser.load_state_dict(content["optimiser"])
+    return content["used"], content["step"], list(content["rates"])
 
 
 def update(

@@ -102,49 +102,66 @@ class InterfaceStage(Stage):
             mosaics=settings.mosaics,
         )
         examples = batch.examples
-        with torch.set_grad_enabled(bool(settings.backbone_rate)):
-            maps = model.vision.backbone(model.vision.normalise(batch.pixels))
-        pyramid: Pyramid = model.vision.pixel_decoder(maps)._replace(deep=model.vision.deep(maps))
         classes, entities = self._name_vectors(batch.names)
-        task = str(rng.choice(list(settings.tasks), p=list(settings.tasks.values())))
-        visual = self._visual(batch, pyramid) if task == "interleave" else None
-        run: Pass = model.see(
-            pyramid,
-            prompts_of(examples, model.prompter, visual, tasks=(task,)),
-            class_table=classes,
-            earlier=settings.supervised,
-            segment_sees_queries=bool(rng.random() < QUERIES_FOR_TOKENS),
-        )
-        scale, masks = model.interface.scale, [example.masks for example in examples]
-        complete = torch.tensor([example.complete for example in examples])
+        run = self._see(batch, classes, rng)
         captioned = torch.tensor([example.caption is not None for example in examples])
         true_sentence = torch.tensor([example.true_sentence for example in examples])
         losses = dict[str, Tensor]()
         if run.cells is not None and run.mask_features is not None:
+            masks = [example.masks for example in examples]
+            complete = torch.tensor([example.complete for example in examples])
             losses = cell_losses(model.interface, run.cells, run.mask_features, masks, complete, rng)
         losses["quality"] = self._quality_loss(run.final, examples)
         predictions = [*run.earlier, run.final]
         for output in predictions:
             last = output is run.final
-            own, assignments = prediction_losses(
-                output, examples, scale, cosine_factor=scale, points=settings.points or None, share_choice=True
-            )
-            own["retrieval"] = self._contrast("caption", output, output["pred_retrievals_lang"], captioned, last)
-            if "pred_interleave_image" in output:
-                own["legend"] = self._contrast("legend", output, output["pred_interleave_image"], true_sentence, last)
+            own, assignments = self._prediction_losses(batch, output, captioned, true_sentence, last=last)
             if last:
                 own |= self._last_losses(batch, output, assignments, classes, entities, true_sentence)
             for name, value in own.items():
                 losses[name] = losses.get(name, torch.zeros(())) + value.float() / len(predictions)
         captions = model.prompter.captions([example.caption for example in examples if example.caption is not None])
         objects = run.final["pred_captions"][captioned]
-        losses["fine"] = fine_contrastive_loss(objects, captions.tokens, captions.pad, scale)
+        losses["fine"] = fine_contrastive_loss(objects, captions.tokens, captions.pad, model.interface.scale)
         if self.anchors is not None:
             losses |= self._place_losses(self.anchors, batch, run.final, captioned, true_sentence, rng)
             losses |= self._name_losses(batch.names, classes, entities)
             if settings.backbone_rate:
                 losses |= self._whole_photo_losses(self.anchors, rng)
         return {name: settings.weights[name] * value for name, value in losses.items()}
+
+    def _see(self, batch: Batch, classes: Tensor, rng: np.random.Generator) -> Pass:
+        """One pass over the photos with the prompts of one task, which is drawn."""
+        model, settings = self.model, self.settings
+        with torch.set_grad_enabled(bool(settings.backbone_rate)):
+            maps = model.vision.backbone(model.vision.normalise(batch.pixels))
+        pyramid: Pyramid = model.vision.pixel_decoder(maps)._replace(deep=model.vision.deep(maps))
+        task = str(rng.choice(list(settings.tasks), p=list(settings.tasks.values())))
+        visual = self._visual(batch, pyramid) if task == "interleave" else None
+        return model.see(
+            pyramid,
+            prompts_of(batch.examples, model.prompter, visual, tasks=(task,)),
+            class_table=classes,
+            earlier=settings.supervised,
+            segment_sees_queries=bool(rng.random() < QUERIES_FOR_TOKENS),
+        )
+
+    def _prediction_losses(
+        self, batch: Batch, output: Output, captioned: Tensor, true_sentence: Tensor, *, last: bool
+    ) -> tuple[dict[str, Tensor], dict[str, Assignment]]:
+        """Losses of one prediction of a pass, and which proposals were matched with which masks."""
+        own, assignments = prediction_losses(
+            output,
+            batch.examples,
+            self.model.interface.scale,
+            cosine_factor=self.model.interface.scale,
+            points=self.settings.points or None,
+            share_choice=True,
+        )
+        own["retrieval"] = self._contrast("caption", output, output["pred_retrievals_lang"], captioned, last)
+        if "pred_interleave_image" in output:
+            own["legend"] = self._contrast("legend", output, output["pred_interleave_image"], true_sentence, last)
+        return own, assignments
 
     # --- prompts ------------------------------------------------------------------------------
 

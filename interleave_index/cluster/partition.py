@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import BackendMissing, EncodingDamaged, IndexBusy, NotInIndex, StorageError
-from ..query.approximate import best_by_rough_scores
 from ..query.candidates import every_cosine
 from ..query.leading import Leading, leading
+from ..query.rough import best_by_rough_scores
 from ..query.score import fuse, with_texts
 from ..records import Floats, PhotoFacts
 from ..storage.store import Store
@@ -229,8 +229,8 @@ class Partition:
         def added(own_ids: Ids) -> Floats:
             return asked.added.to(held.of_catalog(own_ids))
 
-        own_ids, scores = best_by_rough_scores(held.indexes, asked.query, allowed, asked.count, added)
-        return held.of_catalog(own_ids), scores
+        best = best_by_rough_scores(held.indexes, asked.query, allowed, asked.count, added)
+        return held.of_catalog(best.photo_ids), best.scores
 
     def _of_index(self, held: Held, asked: IndexAsked, allowed: Ids | None) -> object:
         index = held.indexes.of(asked.kind)

@@ -29,10 +29,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from ..records import Floats
-from ..storage.kernel import in_threads
 from ..storage.near import Near
 from ..storage.segment import leading
 from .candidates import Ids, every_cosine, image_cosines, joined_cosines, lists_of, region_cosines
+from .rough import RoughlyBest, best_by_rough_scores
 from .score import ALONE, Cosines, ScoringQuery, totals
 
 if TYPE_CHECKING:
@@ -44,8 +44,6 @@ LIST_DEPTH = 8  # photos of inverted lists that are asked for, in multiples of k
 LISTED = 100  # photos of inverted lists that are scored in full, in multiples of k
 ROUGH_SHARE = 0.02  # of the eligible photos are scored in full after all were scored roughly
 FEWEST_ROUGH, MOST_ROUGH = 4_000, 14_000
-IMAGES_EXACT = 8  # times as many get their exact image scores first
-BLOCK = 1 << 15  # photos whose scores are added up at a time
 
 
 class Beside(NamedTuple):
@@ -95,8 +93,13 @@ def best_photos(
         if not exact or depth == most:
             break
         depth = min(most, GROWTH * depth)
-    rough = by_rough_scores() if by_rough_scores else roughly_best(indexes, query, allowed, top_k, beside)
-    return every_cosine(indexes, query, np.union1d(taken, rough))
+    if by_rough_scores:
+        return every_cosine(indexes, query, np.union1d(taken, by_rough_scores()))
+    best = roughly_best(indexes, query, allowed, top_k, beside)
+    if best.images is None or not np.isin(taken, best.photo_ids).all():
+        return every_cosine(indexes, query, np.union1d(taken, best.photo_ids))
+    regions = region_cosines(indexes, query, best.photo_ids, best.photo_ids)
+    return best.photo_ids, joined_cosines(query, best.images, regions)
 
 
 def _on_lists(query: ScoringQuery) -> bool:
@@ -149,54 +152,14 @@ def best_of_lists(
     return ids, joined_cosines(query, images[wanted], region_cosines(indexes, query, ids, ids))
 
 
-def roughly_best(indexes: SpaceIndexes, query: ScoringQuery, allowed: Ids | None, top_k: int, beside: Beside) -> Ids:
-    """Photos that are the best by rough scores, ascending."""
+def roughly_best(
+    indexes: SpaceIndexes, query: ScoringQuery, allowed: Ids | None, top_k: int, beside: Beside
+) -> RoughlyBest:
+    """The photos that are the best by rough scores."""
     photos = len(allowed) if allowed is not None else indexes.image.rows
-    ids, _ = best_by_rough_scores(indexes, query, allowed, rough_count(photos, top_k), beside.added)
-    return np.sort(ids)
+    return best_by_rough_scores(indexes, query, allowed, rough_count(photos, top_k), beside.added)
 
 
 def rough_count(photos: int, top_k: int) -> int:
     """How many of so many photos are scored in full after rough scores."""
     return min(max(FEWEST_ROUGH, round(ROUGH_SHARE * photos), 10 * top_k), max(MOST_ROUGH, 2 * top_k))
-
-
-def best_by_rough_scores(
-    indexes: SpaceIndexes, query: ScoringQuery, allowed: Ids | None, count: int, added: Callable[[Ids], Floats]
-) -> tuple[Ids, Floats]:
-    """The `count` best of the allowed photos by rough scores, and these scores.
-
-    All are scored by rough cosines, then the best again by the exact ones of their images. These take little longer,
-    and with them the ten best of a million photos are mostly among the first 4,000; by rough ones alone, among 60,000.
-    """
-    ids, images = image_cosines(indexes, query, allowed, rough=True)
-    if len(ids) <= count:
-        return ids, np.zeros(len(ids), np.float32)
-    regions = region_cosines(indexes, query, ids, allowed, rough=True)
-    scores, of_texts = many_totals(query, images, regions), added(ids)
-    scores += of_texts
-    if not indexes.image.is_exact:
-        kept = np.flatnonzero(scores >= _about_largest(scores, IMAGES_EXACT * count))
-        ids, images = image_cosines(indexes, query, ids[kept])
-        scores = many_totals(query, images, regions.T.take(kept, axis=1).T) + of_texts[kept]
-    best = leading(scores, count)
-    return ids[best], scores[best]
-
-
-def many_totals(query: ScoringQuery, images: Floats, regions: Floats) -> Floats:
-    """`totals` of many photos, in blocks that stay in the cache and that threads share."""
-    scores = np.empty(len(images), np.float32)
-
-    def fill(start: int) -> None:
-        rows = slice(start, start + BLOCK)
-        scores[rows] = totals(joined_cosines(query, images[rows], regions[rows]), query)[0]
-
-    in_threads(fill, range(0, len(images), BLOCK))
-    return scores
-
-
-def _about_largest(scores: Floats, count: int) -> float:
-    """About the `count`-th largest of many scores, by every sixteenth of them."""
-    some = scores[::16]
-    place = len(some) - count // 16
-    return float(np.partition(some, place)[place]) if 0 < place < len(some) else -np.inf

@@ -98,8 +98,8 @@ def every_cosine_of_many(
     """`every_cosine` of several queries, by one pass over the vectors."""
     if not queries:
         return []
-    asked = [_asked_of_images(query) for query in queries]
-    parts = [_parts(query) for query in queries]
+    asked = [asked_of_images(query) for query in queries]
+    parts = [asked_of_regions(query) for query in queries]
     ids, images = indexes.image.best(np.concatenate(asked), allowed)
     best = np.full((len(ids), sum(map(len, parts))), NO_EVIDENCE, np.float32)
     if best.shape[1]:
@@ -116,7 +116,7 @@ def image_cosines(
     """Photo ids (n,), ascending, and the cosines of their images (n, 1 + P + W): with the sentence, with each of the P
     entities and negatives, and with each of the W among them that are whole pictures, as if the image were a region.
     """
-    asked = _asked_of_images(query)
+    asked = asked_of_images(query)
     return indexes.image.rough(asked, allowed) if rough else indexes.image.best(asked, allowed)
 
 
@@ -128,7 +128,7 @@ def region_cosines(
     Args:
         ids: (n,) of the allowed photos, ascending.
     """
-    parts = _parts(query)
+    parts = asked_of_regions(query)
     if not len(parts):
         return np.empty((len(ids), 0), np.float32)
     with_regions, cosines = indexes.region.rough(parts, allowed) if rough else indexes.region.best(parts, allowed)
@@ -143,7 +143,7 @@ def joined_cosines(query: ScoringQuery, images: Floats, regions: Floats) -> Cosi
     """What `image_cosines` and `region_cosines` give of the same photos, as the score wants it."""
     split, parts = len(query.entities), len(query.entities) + len(query.negatives)
     legend, beside, as_regions = images[:, 0], images[:, 1 : 1 + parts], images[:, 1 + parts :]
-    whole = _whole(query)
+    whole = whole_parts(query)
     if len(whole):
         regions = regions.copy()
         regions[:, whole] = np.maximum(regions[:, whole], as_regions)
@@ -187,16 +187,19 @@ def vectors_of(indexes: SpaceIndexes, ids: Ids) -> Vectors:
     )
 
 
-def _asked_of_images(query: ScoringQuery) -> Floats:
+def asked_of_images(query: ScoringQuery) -> Floats:
+    """(1 + P + W, D) what images are compared with, in the order of `image_cosines`."""
     beside = np.concatenate([query.entities.images, query.negatives.images])
-    return np.concatenate([query.legend[None], beside, _parts(query)[_whole(query)]])
+    return np.concatenate([query.legend[None], beside, asked_of_regions(query)[whole_parts(query)]])
 
 
-def _parts(query: ScoringQuery) -> Floats:
+def asked_of_regions(query: ScoringQuery) -> Floats:
+    """(P, D) what regions are compared with: entities, then negatives."""
     return np.concatenate([query.entities.regions, query.negatives.regions])
 
 
-def _whole(query: ScoringQuery) -> Ids:
+def whole_parts(query: ScoringQuery) -> Ids:
+    """(W,) which of the entities and negatives are whole pictures."""
     return np.flatnonzero(np.concatenate([query.entities.whole, query.negatives.whole]))
 
 

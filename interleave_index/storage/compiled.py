@@ -1,4 +1,4 @@
-"""The loop of `kernel`, compiled by numba when this module is imported, which takes half a second."""
+"""The loops of `kernel`, compiled by numba when this module is imported, which takes half a second."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from numba.core.cgutils import get_item_pointer
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array
 
-COLUMNS = 4  # queries in one pass: as many sums as stay in registers
+from .kernel import COLUMNS
+
 ROWS_AT_ONCE = 1024  # rows of 512 bytes that stay in the second-level cache while further queries pass over them
-PHOTOS_AHEAD = 3  # whose rows are fetched while one photo is scored
 FETCHED_BYTES = 512  # of each row; what lies behind is in order, and read ahead anyway
+PHOTOS_AHEAD = 3  # whose rows are fetched while one photo is scored
 REORDERED = {"contract", "reassoc", "nsz"}  # sums may be added in any order, which lets a processor add many at once
 
 
-def _jit(function: Callable[..., None]) -> Any:
+def jitted(function: Callable[..., Any]) -> Any:
     """The function compiled, and kept on disk where numba finds a folder that may be written."""
     try:
         return njit(fastmath=REORDERED, nogil=True, cache=True)(function)
@@ -64,7 +65,7 @@ def fetch_ahead(_context: Any, array: Any, row: Any) -> Any:
     return types.void(array, row), generate
 
 
-@_jit
+@jitted
 def best_of_photos(halves: Any, first: Any, past: Any, queries: Any, best: Any, low: int, high: int) -> None:
     """Fill `best` for the photos `low` to `high`.
 
@@ -87,9 +88,9 @@ def best_of_photos(halves: Any, first: Any, past: Any, queries: Any, best: Any, 
                 b0 = b1 = b2 = b3 = np.float32(-np.inf)
                 for row in range(first[one], past[one]):
                     if group == 0 and one + PHOTOS_AHEAD < high:
-                        ahead = first[one + PHOTOS_AHEAD] + row - first[one]
-                        if ahead < past[one + PHOTOS_AHEAD]:
-                            fetch_ahead(halves, ahead)  # type: ignore[call-arg]
+                        coming = first[one + PHOTOS_AHEAD] + row - first[one]
+                        if coming < past[one + PHOTOS_AHEAD]:
+                            fetch_ahead(halves, coming)  # type: ignore[call-arg]
                     s0 = s1 = s2 = s3 = np.float32(0)
                     for d in range(dim):
                         value: Any = widened(halves[row, d])  # type: ignore[call-arg]
@@ -105,7 +106,7 @@ def best_of_photos(halves: Any, first: Any, past: Any, queries: Any, best: Any, 
         photo = end
 
 
-@_jit
+@jitted
 def best_of_tables(lists: Any, first: Any, past: Any, tables: Any, best: Any, low: int, high: int) -> None:
     """Fill `best` for the photos `low` to `high` with the largest table entries of their rows.
 

@@ -17,6 +17,7 @@ from ..records import Floats
 from .files import Generation, Kind
 from .fp16 import ScanBlock, top
 from .near import Near, joined
+from .outline import Outline
 from .recipes import FLAT
 from .rows import Ids
 from .segment import Segment
@@ -53,6 +54,7 @@ class VectorIndex:
         for segment, _ in self._segments:
             segment.rows_beside = self.rows - len(segment)
         self._last: tuple[Ids, list[Selection]] | None = None
+        self._outlines: dict[bool, tuple[Ids | None, Outline]] = {}  # of all photos, and of the last filter's
 
     @property
     def rows(self) -> int:
@@ -116,6 +118,16 @@ class VectorIndex:
     def rough(self, queries: Floats, allowed: Ids | None = None) -> tuple[Ids, Floats]:
         """As `best`, with scores that are near the true ones only where there are inverted lists: `Segment.rough`."""
         return self._every_photo(Segment.rough, queries, allowed)
+
+    def outline(self, allowed: Ids | None = None) -> Outline:
+        """The allowed photos in outline; kept for the next query, as `_chosen` keeps what a filter chooses."""
+        kept = self._outlines.get(allowed is None)
+        if kept is None or kept[0] is not allowed or not kept[1].holds:
+            pairs = zip(self._segments, self._chosen(allowed), strict=True)
+            kept = (allowed, Outline([(segment, chosen) for (segment, _), chosen in pairs]))
+            if allowed is None or not allowed.flags.writeable:
+                self._outlines[allowed is None] = kept
+        return kept[1]
 
     def _every_photo(
         self,

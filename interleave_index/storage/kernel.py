@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from importlib.util import find_spec
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,8 @@ from numpy.typing import NDArray
 from ..records import Floats
 from .rows import Ids
 
+T = TypeVar("T")
+COLUMNS = 4  # queries in one pass: as many sums as stay in registers
 WORTH_COMPILING = 100_000  # rows of a collection from which the compiled loop is used
 WORTH_THREADS = 5_000  # rows of one scan
 
@@ -44,11 +46,16 @@ def best_products(codes: NDArray[np.uint8], first: Ids, past: Ids, queries: Floa
     Returns:
         (N, Q) float32.
     """
-    from .compiled import COLUMNS, best_of_photos
+    from .compiled import best_of_photos
 
-    padded = np.zeros((-(-len(queries) // COLUMNS) * COLUMNS, codes.shape[1] // 2), np.float32)
+    padded = np.zeros((columns(len(queries)), codes.shape[1] // 2), np.float32)
     padded[: len(queries)] = queries
-    return _over_photos(best_of_photos, codes.view("<i2"), first, past, padded, len(padded))[:, : len(queries)]
+    halves, rows, photos = codes.view("<i2"), int((past - first).sum()), len(first)
+
+    def loop(best: Floats, low: int, high: int) -> None:
+        best_of_photos(halves, first, past, padded, best, low, high)
+
+    return _over_photos(loop, rows, photos, len(padded))[:, : len(queries)]
 
 
 def best_of_tables(lists: NDArray[np.uint16], first: Ids, past: Ids, tables: Floats) -> Floats:
@@ -61,34 +68,37 @@ def best_of_tables(lists: NDArray[np.uint16], first: Ids, past: Ids, tables: Flo
     Returns:
         (N, Q) float32.
     """
-    from .compiled import COLUMNS, best_of_tables
+    from .compiled import best_of_tables as best_of_lines
 
     queries = tables.shape[1]
-    padded = np.zeros((len(tables), -(-queries // COLUMNS) * COLUMNS), np.float32)
+    padded = np.zeros((len(tables), columns(queries)), np.float32)
     padded[:, :queries] = tables
-    return _over_photos(best_of_tables, lists, first, past, padded, padded.shape[1])[:, :queries]
+
+    def loop(best: Floats, low: int, high: int) -> None:
+        best_of_lines(lists, first, past, padded, best, low, high)
+
+    return _over_photos(loop, int((past - first).sum()), len(first), padded.shape[1])[:, :queries]
 
 
-def _over_photos(
-    loop: Callable[..., None], rows: NDArray[Any], first: Ids, past: Ids, asked: Floats, columns: int
-) -> Floats:
-    """What a compiled loop finds for the photos, in runs that threads share where there is much to do."""
-    count = len(first)
-    best = np.empty((columns, count), np.float32).T  # what is done with the scores of each query is done in order
-    if int((past - first).sum()) < WORTH_THREADS:
-        loop(rows, first, past, asked, best, 0, count)
+def _over_photos(loop: Callable[[Floats, int, int], None], rows: int, photos: int, queries: int) -> Floats:
+    """What a compiled loop finds for so many photos, in runs that threads share where there is much to do."""
+    best = np.empty((queries, photos), np.float32).T  # what is done with the scores of each query is done in order
+    if rows < WORTH_THREADS:
+        loop(best, 0, photos)
         return best
-    step = max(1, -(-count // (4 * _threads())))
-    in_threads(
-        lambda start: loop(rows, first, past, asked, best, start, min(start + step, count)), range(0, count, step)
-    )
+    step = max(1, -(-photos // (4 * _threads())))
+    in_threads(lambda start: loop(best, start, min(start + step, photos)), range(0, photos, step))
     return best
 
 
-def in_threads(run: Callable[[int], None], starts: Iterable[int]) -> None:
-    """Have the threads of the exact scan share runs of work that hold no lock of Python, and wait for all."""
-    for done in [_pool().submit(run, start) for start in starts]:
-        done.result()
+def columns(queries: int) -> int:
+    """Columns that a compiled loop takes for so many queries."""
+    return -(-queries // COLUMNS) * COLUMNS
+
+
+def in_threads(run: Callable[[int], T], starts: Iterable[int]) -> list[T]:
+    """Have the threads of the exact scan share runs of work that hold no lock of Python; what each gives, in order."""
+    return [done.result() for done in [_pool().submit(run, start) for start in starts]]
 
 
 def _threads() -> int:

@@ -19,6 +19,7 @@ from . import gpu, kernel
 from .backend import load_faiss
 from .fp16 import BLOCK_ROWS, ScanBlock, scan_codes, top, widen
 from .near import Near, first_of
+from .outline import LINES
 from .recipes import NEARLY_ALL, ROWS_A_PHOTO, Recipe, new_index
 from .rows import Ids
 from .selection import Selection
@@ -236,22 +237,37 @@ class Segment:
         centres = faiss.downcast_index(lists.quantizer).reconstruct_n(0, lists.nlist)
         return of_row, np.ascontiguousarray(centres, "<f2")
 
+    @property
+    def has_outline(self) -> bool:
+        """Whether `list_of_row` and `centre_products` are there: it has inverted lists, and is not on a GPU."""
+        return self.recipe.coarse and self.recipe.lists <= LINES and not self._is_on_gpu
+
+    @property
+    def list_of_row(self) -> NDArray[np.uint16]:
+        """(n,) the inverted list of every row."""
+        return self._outline[0]
+
+    def centre_products(self, queries: Floats) -> Floats:
+        """(L, Q) products of the centre of every inverted list with each query."""
+        centres = self._outline[1]
+        if kernel.is_there():
+            # not by a matrix product: numpy's threads would go on waiting for work on the processors of these
+            lines = np.arange(len(centres) + 1)
+            return kernel.best_products(centres.view(np.uint8), lines[:-1], lines[1:], queries)
+        return centres.astype(np.float32) @ queries.T
+
     def rough(self, queries: Floats, chosen: Selection) -> tuple[Ids, Floats]:
         """As `best`, with the centre of its inverted list in the place of every row; exact where there are no lists.
 
         It reads two bytes a row.
         """
-        if not self.recipe.coarse or self.recipe.lists > 1 << 16 or self._is_on_gpu:
+        if not self.has_outline:
             return self.best(queries, chosen)
-        of_row, centres = self._outline
+        of_row, tables = self.list_of_row, self.centre_products(queries)
         if kernel.is_there():
-            # not by a matrix product: numpy's threads would go on waiting for work on the processors of these
-            lines = np.arange(len(centres) + 1)
-            tables = kernel.best_products(centres.view(np.uint8), lines[:-1], lines[1:], queries)
             return chosen.photo_ids, self._in_one_pass(
                 lambda first, past: kernel.best_of_tables(of_row, first, past, tables), chosen
             )
-        tables = centres.astype(np.float32) @ queries.T
         counts = chosen.past - chosen.first
         return chosen.photo_ids, np.maximum.reduceat(tables[of_row[chosen.rows]], np.cumsum(counts) - counts)
 
@@ -299,6 +315,13 @@ class Segment:
             names.append(block.photo_ids)
             scores.append(np.maximum.reduceat(products, block.offsets[:-1]) if self.regions else products)
         return np.concatenate(names), np.concatenate(scores)
+
+    def best_at(self, queries: Floats, chosen: Selection, places: NDArray[np.integer]) -> Floats:
+        """(m, Q) what `best` gives of those of the chosen photos that stand at these positions, ascending."""
+        if self._compiled and not self._is_on_gpu:
+            return kernel.best_products(self.codes, chosen.first[places], chosen.past[places], queries)
+        photos = np.asarray(places if chosen.photos is None else chosen.photos[places], np.int64)
+        return self.best(queries, Selection(self, photos, filtered=True))[1]
 
     def _in_one_pass(self, score: Callable[[Ids, Ids], Floats], chosen: Selection) -> Floats:
         """What a compiled scan gives of the chosen photos.

@@ -133,6 +133,17 @@ def download(url: str, file: Path) -> None:
         files.get_file(own, os.fspath(file))
 
 
+def upload(file: Path, url: str) -> None:
+    """Write a file to an object, which appears when it is complete in stores that promise that, as S3 does.
+
+    Raises:
+        OSError, RemoteError: as `listed`.
+    """
+    files, own = _opened(url)
+    with _worded(url):
+        files.put_file(os.fspath(file), own)
+
+
 def _entry(url: str, facts: Mapping[str, Any]) -> Entry:
     if facts.get("type") == "directory":
         return Entry(url, is_folder=True)

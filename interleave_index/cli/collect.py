@@ -199,11 +199,25 @@ def verify(
         raise typer.Exit(1)
 
 
-def optimize(index: IndexOption = None, config: ConfigOption = None, as_json: JsonOption = False) -> None:
+def optimize(
+    index: IndexOption = None,
+    config: ConfigOption = None,
+    fetch: Annotated[
+        str | None,
+        typer.Option("--fetch", metavar="URL", help="First take the files that another machine published there."),
+    ] = None,
+    publish: Annotated[
+        str | None,
+        typer.Option("--publish", metavar="URL", help="Copy the files to a folder or URL, for other machines."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
     """Fold what was written since into the FAISS files."""
     with opened(index, config) as found:
         with show.progress_bar("optimize") as update:
-            found.optimize(progress=lambda done, total: update(done, total, ""))
+            copied = found.optimize(progress=lambda done, total: update(done, total, ""), fetch=fetch, publish=publish)
+        for words in copied:
+            show.note(words)
         facts = found.status() | {"catalog": found.database()}
     if as_json:
         show.emit_json(facts)

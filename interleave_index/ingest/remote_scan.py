@@ -76,7 +76,7 @@ class RemoteScanner:
         except FileNotFoundError as error:
             if any(lies_in(path, root) for path in self.scanner.photos) and parent(root) != root:
                 return []  # a folder that was emptied is none
-            reason = f" ({error})" if parent(root) == root else ""
+            reason = "" if str(error).strip("/") in root else f" ({error})"  # what there is more to say than its name
             raise InputError(f"{root!r} does not exist{reason}, expected a folder or a picture in a store") from error
         except OSError as error:
             raise RemoteError(

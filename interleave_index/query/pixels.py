@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from contextlib import nullcontext
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, TypeAlias
@@ -19,7 +18,7 @@ from ..geometry import box_mask, point_mask, resize_mask
 from ..paths import is_url
 from ..records import RGB, BoolMask, Photo, Picture, Prompt
 from ..regular import open_regular, sha256_of
-from ..remote import copied
+from ..remote import facts_of
 
 if TYPE_CHECKING:
     from ..storage.store import Store
@@ -66,7 +65,7 @@ def indexed_pixels(store: Store, photo: Photo, load_picture: LoadPicture, cache:
     cached = cache.get(photo.sha256)
     if cached is not None:
         return cached
-    pixels = _original(photo, load_picture)
+    pixels = _original(store, photo, load_picture)
     if pixels is None:
         thumbnail = store.thumbnail_path(photo.sha256)
         try:
@@ -77,13 +76,17 @@ def indexed_pixels(store: Store, photo: Photo, load_picture: LoadPicture, cache:
     return pixels
 
 
-def _original(photo: Photo, load_picture: LoadPicture) -> RGB | None:
+def _original(store: Store, photo: Photo, load_picture: LoadPicture) -> RGB | None:
+    """Its pixels, while the file is the one that was ingested: if it was edited since, they are another photo's."""
     if photo.path is None:
         return None
     try:
-        with copied(photo.path) if is_url(photo.path) else nullcontext(photo.path) as file:
-            # the file may have been edited since it was ingested: then its pixels are another photo's
-            return load_picture(file) if sha256_of(file) == photo.sha256 else None
+        if is_url(photo.path):
+            pixels, now = load_picture(photo.path), facts_of(photo.path)
+            known = store.known_locations([photo.path]).get(photo.path)
+            is_same = known is not None and (known.bytes, known.mtime_ns) == (now.bytes, now.mtime_ns)
+            return pixels if is_same else None
+        return load_picture(photo.path) if sha256_of(photo.path) == photo.sha256 else None
     except (InputError, OSError, RemoteError, BackendMissing):
         return None
 

@@ -239,7 +239,8 @@ class Asking(Contents):
             return None
         path = absolute(user_path(source))
         known = self._store.photo_by_path(path)
-        if known is None or not (is_url(path) or os.path.isfile(path)):
+        is_there = not self._config.models.offline if is_url(path) else os.path.isfile(path)
+        if known is None or not is_there:
             return None
         return replace(known, path=path) if sha256_of(path) == known.sha256 else None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -70,9 +70,7 @@ class Intake(Contents):
         roots = [user_path(path) for path in given]
         if not roots:
             raise InputError("ingest was given no path, expected at least one file or folder")
-        far = next(filter(is_url, roots), None) if self._config.models.offline else None
-        if far is not None:
-            raise InputError(f"{far} is on the network, but offline is set; --online allows it")
+        self._refuse_offline(roots)
         limits = self._config.ingest
         at_a_time = min(self.interface.capabilities.photos_at_a_time, limits.batch)
         settings = IngestSettings(
@@ -100,6 +98,12 @@ class Intake(Contents):
         )
         self._keep_config()
         return report
+
+    def _refuse_offline(self, places: Iterable[str]) -> None:
+        """InputError for the first URL of a store, where no network connection may be opened."""
+        far = next(filter(is_url, places), None)
+        if far is not None and self._config.models.offline:
+            raise InputError(f"{far} is on the network, but offline is set; --online or models.offline allows it")
 
     def forget(self, what: Sequence[Path | str | int], *, photo: bool = False) -> int:
         """Take photos out of the catalog for good, never off the disk: a later ingest leaves them out.

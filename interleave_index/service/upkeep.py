@@ -14,6 +14,7 @@ from ..paths import user_path
 from ..records import Filters, IngestReport
 from ..records.duplicates import Duplicates
 from ..regular import os_words, worded
+from ..wording import number_of
 from .intake import Intake
 
 if TYPE_CHECKING:
@@ -26,18 +27,46 @@ if TYPE_CHECKING:
 class Upkeep(Intake):
     """What keeps an index whole and fast. Files of photos are never touched."""
 
-    def optimize(self, progress: Callable[[int, int], None] | None = None) -> None:
+    def optimize(
+        self,
+        progress: Callable[[int, int], None] | None = None,
+        *,
+        fetch: Path | str | None = None,
+        publish: Path | str | None = None,
+    ) -> list[str]:
         """Fold what was written since into the next generation of the FAISS files; does nothing to an empty index.
 
         Args:
             progress: called with photos done and photos in all.
+            fetch: a folder or URL where another machine with the same catalog published its files: those that hold more
+                than the files here are copied, and only what is worth it is folded then.
+            publish: a folder or URL to which the files are copied afterwards.
+        Returns:
+            What was copied, and what could not be, in words.
         Raises:
             IndexBusy: another process is writing.
             BackendMissing: faiss is not installed.
+            ConfigError: `fetch` for a catalog in a folder, which has the files of one machine.
+            RemoteError, StorageError: what is copied cannot be read or written there.
         """
         active = self._store.active_space()
-        if active is not None:
+        if active is None:
+            return []
+        self._refuse_offline(os.fspath(place) for place in (fetch, publish) if place is not None)
+        done = []
+        if fetch is None:
             self._store.optimize(active[0], progress=progress)
+        else:
+            taken = self._store.fetch(os.fspath(fetch), active[0])
+            done.append(f"{number_of(len(taken.files), 'FAISS file')} taken from {fetch}")
+            done += [f"{name} is not what the catalog says, and was not taken" for name in taken.refused]
+            due = self._store.due(active[0])
+            if due:
+                self._store.optimize(active[0], progress=progress, kinds=due)
+        if publish is not None:
+            copied = self._store.publish(os.fspath(publish))
+            done.append(f"{number_of(copied, 'FAISS file')} copied to {publish}")
+        return done
 
     def status(self) -> dict[str, Any]:
         """Counts of photos, locations, missing, failed, encodings and regions; the active space; the generations."""

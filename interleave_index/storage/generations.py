@@ -6,9 +6,9 @@ of the one before it. Photos that were taken out, or encoded again, after the ma
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Sequence, Set
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
@@ -20,14 +20,20 @@ from .indexes import NONE, SpaceIndexes, Tier, VectorIndex
 from .recipes import Recipe
 from .rows import Ids, now
 from .segment import Segment
-from .statements import in_this_folder, put_in_this_folder, raise_change, table
-from .tables import GenerationRow, RemovalRow, SpaceTable
+from .statements import folder_key, in_this_folder, put_in_this_folder, raise_change, table
+from .tables import GenerationFolderRow, GenerationRow, RemovalRow, SpaceTable
 from .text_writes import trim_removals
 from .vectors import Halves, stream
 from .vectors import count as encoded_rows
 
 # Made once: every search asks whether its indexes are up to date.
 HEAD = select(SpaceTable.seq, SpaceTable.dim).where(SpaceTable.id == bindparam("space"))
+LIVE_ROWS = (
+    select(table(GenerationRow), SpaceTable.dim)
+    .join(SpaceTable, SpaceTable.id == GenerationRow.space_id)
+    .where(GenerationRow.state == "live")
+    .order_by(GenerationRow.mark, GenerationRow.id)
+)
 LIVE = select(GenerationRow.id).where(GenerationRow.space_id == bindparam("space"), GenerationRow.state == "live")
 
 
@@ -48,14 +54,37 @@ def version(connection: Connection, space_id: int) -> tuple[int, set[int]]:
 
 def live(connection: Connection, space_id: int | None = None) -> list[Generation]:
     """Live generations of one space, or of all, by mark; those of the index folder of the connection."""
-    columns = table(GenerationRow).c
-    query = select(table(GenerationRow), SpaceTable.dim).join(SpaceTable, SpaceTable.id == columns.space_id)
-    query = query.where(columns.state == "live", *in_this_folder(connection)).order_by(columns.mark, columns.id)
+    query = LIVE_ROWS.where(*in_this_folder(connection))
     if space_id is not None:
-        query = query.where(columns.space_id == space_id)
+        query = query.where(GenerationRow.space_id == space_id)
+    return _with_marks(connection.execute(query))
+
+
+def live_elsewhere(connection: Connection, space_id: int) -> list[list[Generation]]:
+    """Live generations of a space whose files lie in other index folders, by mark: a list for each folder."""
+    here = folder_key(connection)
+    if here is None:
+        return []
+    own = GenerationFolderRow.generation_id == GenerationRow.id
+    query = LIVE_ROWS.add_columns(GenerationFolderRow.folder).join(GenerationFolderRow, own)
+    rows = connection.execute(query.where(GenerationRow.space_id == space_id, GenerationFolderRow.folder != here))
+    by_folder: dict[str, list[Any]] = {}
+    for row in rows:
+        by_folder.setdefault(row.folder, []).append(row)
+    return [_with_marks(some) for some in by_folder.values()]
+
+
+def are_live(connection: Connection, ids: Sequence[int]) -> bool:
+    """Whether all of these generations are live."""
+    query = select(func.count()).where(GenerationRow.id.in_(ids), GenerationRow.state == "live")
+    return int(connection.execute(query).scalar_one()) == len(set(ids))
+
+
+def _with_marks(rows: Iterable[Any]) -> list[Generation]:
+    """Rows of one folder, in the order of their marks, each with the mark of the one before it."""
     marks: dict[tuple[int, str], int] = {}
     found = []
-    for row in connection.execute(query):
+    for row in rows:
         after = marks.get((row.space_id, row.kind), 0)
         marks[row.space_id, row.kind] = row.mark
         found.append(

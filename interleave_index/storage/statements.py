@@ -41,15 +41,21 @@ def raise_seq(connection: Connection, space_id: int, by: int) -> int:
     return int(now) - by + 1
 
 
+def folder_key(connection: Connection) -> str | None:
+    """The key of the index folder of the connection; None for a catalog in SQLite, which has one folder only."""
+    place = connection.get_execution_options().get("interleave_folder")
+    return None if place is None else str(place[0])
+
+
 def in_this_folder(connection: Connection) -> list[Any]:
     """SQL conditions: the file of the generation lies in the index folder of the connection.
 
     None at all for a catalog in SQLite, which has one folder only.
     """
-    place = connection.get_execution_options().get("interleave_folder")
-    if place is None:
+    key = folder_key(connection)
+    if key is None:
         return []
-    here = select(GenerationFolderRow.generation_id).where(GenerationFolderRow.folder == place[0])
+    here = select(GenerationFolderRow.generation_id).where(GenerationFolderRow.folder == key)
     return [GenerationRow.id.in_(here)]
 
 

@@ -14,6 +14,7 @@ from .forget_store import ForgetStore
 from .indexes import SpaceIndexes
 from .intake_store import IntakeStore
 from .photo_store import PhotoStore
+from .published import Fetched
 from .repair import RepairPlan
 from .rows import Check, KnownLocation, ShaKnown, SpaceRow, StoredVectors, WriteBatch, WriteCounts
 
@@ -81,6 +82,14 @@ class Store(EncodingStore, PhotoStore, IntakeStore, ForgetStore):
             BackendMissing: faiss is not installed.
         """
         return self._upkeep.optimize(space_id, progress, kinds)
+
+    def publish(self, place: str) -> int:
+        """Copy the FAISS files of this machine to a folder or URL where others find them; see `published.publish`."""
+        return self._upkeep.publish(place)
+
+    def fetch(self, place: str, space_id: int) -> Fetched:
+        """Take FAISS files that another machine published; see `published.fetch`."""
+        return self._upkeep.fetch(place, space_id)
 
     def repair_plan(self) -> RepairPlan:
         """What is wrong and can be mended; changes nothing."""

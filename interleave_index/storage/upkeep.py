@@ -12,7 +12,7 @@ from sqlalchemy import Connection, delete, select
 
 from ..errors import BackendMissing, IndexBusy, StorageError
 from ..regular import os_words
-from . import builder, checksums, folds, generations, text_reads, text_writes
+from . import builder, checksums, folds, generations, published, text_reads, text_writes
 from .files import KINDS, PHOTO_KINDS, Generation, Kind, is_as_written, looks_right
 from .indexes import SpaceIndexes
 from .session import Session
@@ -130,6 +130,16 @@ class Upkeep:
                     made += self.build(space_id, some, progress, after)
             self.sweep()
         return made
+
+    def publish(self, place: str) -> int:
+        """See `Store.publish`."""
+        return published.publish(self._session, self.folder, place)
+
+    def fetch(self, place: str, space_id: int) -> published.Fetched:
+        """See `Store.fetch`."""
+        taken = published.fetch(self._session, self.folder, place, space_id)
+        self.sweep()
+        return taken
 
     def _rebuild(self, space_id: int, after: Mapping[Kind, int]) -> None:
         """Make files anew: by kind, what was encoded after the last file before that can be used."""

@@ -20,7 +20,7 @@ from ..export.jsonl import write_jsonl
 from ..export.masks import write_masks
 from ..records import Answer
 from .answers import Json
-from .archives import archive_of, size_of
+from .archives import archive_of, sizes_of
 from .bodies import body_of, json_body
 from .problems import Refused
 from .searches import Search, with_masks
@@ -100,9 +100,10 @@ async def originals(request: Request) -> Response:
     if unknown:
         raise NotInIndex(f"{len(unknown)} of {len(ids)} photos are not in the index, the first is {unknown[0]}")
     sizes: dict[int, int | None] = {}
+    offline = state.config.models.offline
     for start in range(0, len(ids), LOOKED_AT):
         some = [known[photo_id] for photo_id in ids[start : start + LOOKED_AT]]
-        sizes |= await state.gate.file(lambda some=some: {photo.id: size_of(photo) for photo in some})  # type: ignore[misc]
+        sizes |= await state.gate.file(lambda some=some: sizes_of(some, offline=offline))  # type: ignore[misc]
     there = {photo_id: size for photo_id, size in sizes.items() if size is not None}
     if not there:
         raise Refused(410, f"the files of all {len(ids)} photos are gone; put them back, or take photos in again")

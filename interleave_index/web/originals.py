@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from ..errors import BackendMissing, RemoteError
+from ..paths import is_url
 from ..records import Photo
 from ..regular import open_regular
 from .gate import Gate
@@ -40,7 +41,8 @@ class Originals:
     object in a store is copied, and its copy hashed, each time.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, offline: bool = False) -> None:
+        self._offline = offline
         self._checked: OrderedDict[tuple[str, int, int, int, int, int], None] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -53,6 +55,8 @@ class Originals:
         gone = Refused(410, f"the file of photo {photo.id} is gone or was changed; its thumbnail is left")
         if photo.path is None:
             raise gone
+        if self._offline and is_url(photo.path):
+            raise Refused(503, f"the file of photo {photo.id} is on the network, but this server is offline")
         try:
             file = open_regular(photo.path)
         except (RemoteError, BackendMissing) as error:

@@ -61,7 +61,8 @@ class State:
             self.shared.close()
             raise
         place = self.index.name
-        self.gate, self.originals, self.downloads = Gate(settings), Originals(), Downloads()
+        self.gate, self.downloads = Gate(settings), Downloads()
+        self.originals = Originals(offline=config.models.offline)
         self.keys, self.uploads, self.searches = Keys(settings.token), Uploads(settings), Searches()
         self.jobs = Jobs(settings.roots, lambda: Index.open(place, config=config, interface=model))
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import zipfile
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -110,11 +112,13 @@ def test_new_changed_deleted_and_renamed_objects_are_told_apart(filled, store, m
 
 
 def test_an_object_of_the_same_size_written_within_the_same_second_is_seen_to_be_another(bucket, store):
-    first, second = b"\x89PNG one", b"\x89PNG two"
-    url = bucket.put("a.png", first)
-    before = remote.facts_of(url)
-    bucket.put("a.png", second)
-    after = remote.facts_of(url)
+    for _ in range(20):  # until both are written within one second
+        before = remote.facts_of(bucket.put("a.png", b"\x89PNG one"))
+        after = remote.facts_of(bucket.put("a.png", b"\x89PNG two"))
+        if before.mtime_ns // remote.SECOND == after.mtime_ns // remote.SECOND:
+            break
+    else:
+        pytest.skip("this machine is too busy to write twice within a second")
     assert before.bytes == after.bytes and before.mtime_ns != after.mtime_ns
     assert remote.listed(bucket.url) == [after]  # a listing says the same as the object itself
 
@@ -298,12 +302,21 @@ def test_photos_are_named_filtered_and_forgotten_by_their_urls(filled, index):
     assert index.ingest(filled.url).added == 2
 
 
-def test_offline_no_store_is_asked(filled, index):
-    with (
-        Index.open(index.folder, config=index.config.with_flags(models_offline=True)) as offline,
-        pytest.raises(InputError, match="is on the network, but offline is set"),
-    ):
-        offline.ingest(filled.url)
+def test_offline_no_store_is_asked(filled, index, tmp_path):
+    index.ingest(filled.url)
+    filled.server.asked.clear()
+    config = index.config.with_flags(models_offline=True)
+    with Index.open(index.folder, config=config, interface=ToyInterface()) as offline:
+        for refused in (
+            lambda: offline.ingest(filled.url),
+            lambda: offline.optimize(publish=f"{filled.url}/faiss"),
+            lambda: offline.search(f"[image:{filled.url}/photos/a.png]"),
+            lambda: offline.ground(f"{filled.url}/photos/a.png", "[a red] thing"),
+        ):
+            with pytest.raises(InputError, match="is on the network, but offline is set"):
+                refused()
+        assert offline.pixels(1).ndim == 3 and offline.search("[photo:1] a [red] thing", ground="exact")
+    assert filled.server.asked == []
 
 
 def test_repair_takes_in_again_what_still_lies_in_its_store(filled, index):
@@ -342,6 +355,11 @@ def test_the_page_gives_originals_and_says_when_their_store_is_away(filled, inde
         answer = page.get("/api/photos/1/original")
         assert answer.status_code == 200 and answer.content == filled.get("photos/a.png")
         assert page.get("/api/photos/1/original", headers={"Range": "bytes=1-3"}).content == b"PNG"
+        packed = page.post("/api/originals", json={"photos": [1, 2]}).json()
+        with zipfile.ZipFile(io.BytesIO(page.get(f"/api/originals/{packed['download']}.zip").content)) as archive:
+            assert sorted(map(archive.read, archive.namelist())) == sorted(
+                filled.get(f"photos/{name}.png") for name in "ab"
+            )
         filled.server.stop()
         assert page.get("/api/photos/1/thumbnail").status_code == 200
         answer = page.get("/api/photos/1/original")

@@ -702,7 +702,7 @@ def test_five_thousand_hits_scroll_as_three_hundred_do(serve_page, new_page, tmp
     )
     ask(page, "[red]")
     assert FEW <= page.evaluate(FETCH, FEW) < 2 * FEW
-    scroll(page)  # the thumbnails of these cards are fetched once
+    page.evaluate(SCROLL, FRAMES // 2)  # the thumbnails of these cards are fetched once
     few = scroll(page)
     assert page.evaluate(FETCH, MANY) == MANY
     many = scroll(page)

@@ -30,10 +30,9 @@ def spin_briefly() -> None:
 def return_freed_memory() -> None:
     """Give memory that is free in this process, but still counted as its own, back to the system.
 
-    The C library of most Linux systems (glibc) takes memory for each thread from a heap apart. What a model has used
-    and freed in a thread that has ended stays in that heap, and a later thread may be given another one: a process
-    that takes in photos for hours would grow by tens of megabytes at a time, up to one such heap for each thread that
-    ran at once. Other systems need no call, and get none.
+    The C library of most Linux systems (glibc) keeps most of what was freed, in a heap for each thread that ever ran
+    beside others: after an ingest that is what the model needed, tens of megabytes or more. Other systems need no call,
+    and get none.
     """
     if sys.platform == "linux":
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)

@@ -146,7 +146,7 @@ def ingest(
             count = len(survey.jobs)
             decoders = open_decoders(recipe, count) if open_decoders else _decoders(recipe, settings, count)
             forgotten_now = _take_photos(store, interface, space_id, survey, decoders, tally, stop, settings)
-            return_freed_memory()  # the model's thread has ended
+            return_freed_memory()
         tally.interrupted = stop.is_set()
         if not tally.interrupted:
             _mark_missing(store, survey, tally, settings)

@@ -10,7 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -23,6 +23,7 @@ from ..records.texts import SourceText
 from ..storage.rows import LocationWrite, PhotoWrite, ShaKnown, WriteBatch
 from ..storage.store import Store
 from ..wording import number_of
+from . import model_thread
 from .decode_pool import Decoders, Outcome
 from .decode_task import Reply, Task
 from .encode import encode
@@ -106,7 +107,6 @@ class Run:
     _under_way: dict[int, Job] = field(default_factory=dict)
     _hashed: list[tuple[Claim, str]] = field(default_factory=list)
     _ready: dict[str, _Ready] = field(default_factory=dict)
-    _model: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "model"))
     _in_model: _Batch | None = None
     _pending: _Pending = field(default_factory=_Pending)
     _stop: threading.Event = field(default_factory=threading.Event)
@@ -128,7 +128,7 @@ class Run:
                 self.tally.tell()
             self._take_encodings()
         finally:
-            self._model.shutdown()  # it may look at pixels that are given back after this
+            model_thread.wait_until_idle()  # it may look at pixels that are given back after this
             self._write()
         if self._trouble is not None:
             raise RemoteError(
@@ -286,7 +286,7 @@ class Run:
             known = self.store.photos_by_sha(list(ready), space_id=self.space_id)
         due = [sha for sha in ready if not (sha in known and known[sha].encoded)]
         pixels = [_pixels(ready[sha]) for sha in due if ready[sha].outcome.encoded is None]
-        self._in_model = _Batch(ready, known, due, self._model.submit(_clocked_encode, self.interface, pixels))
+        self._in_model = _Batch(ready, known, due, model_thread.submit(_clocked_encode, self.interface, pixels))
 
     def _take_encodings(self) -> None:
         """Settle the batch that the model has in hand, once it is through; waits for it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import platform
 import resource
@@ -346,7 +347,35 @@ def test_a_run_outside_the_main_thread_works_without_signals(library):
 
 @pytest.mark.sqlite
 @pytest.mark.skipif(sys.platform != "linux" or platform.libc_ver()[0] != "glibc", reason="only glibc leaves it")
-def test_memory_that_the_model_has_freed_is_given_back_when_its_thread_ends(library):
+def take_in(index, folder):
+    """Take a folder into an index of its own."""
+    with Store.open(index, create=True) as store:
+        report = ingest(store, Counting(), [folder], settings=IngestSettings(workers=0))
+    os._exit(report.added)
+
+
+@pytest.mark.sqlite
+def test_the_model_takes_the_photos_of_all_runs_in_one_thread_and_in_another_one_after_a_fork(library, tmp_path):
+    class Noting(Counting):
+        def encode_photos(self, photos):
+            threads.append(threading.current_thread().name)
+            idents.add(threading.get_ident())
+            return super().encode_photos(photos)
+
+    threads, idents = [], set()
+    for number in range(3):
+        library.add(f"{number}.png", number)
+        library.ingest(model=Noting())
+    assert threads == ["model_0"] * 3 and len(idents) == 1
+    child = multiprocessing.get_context("fork").Process(
+        target=take_in, args=(tmp_path / "other", library.folder), daemon=True
+    )
+    child.start()
+    child.join(60)
+    assert child.exitcode == 3
+
+
+def test_memory_that_the_model_has_freed_is_given_back(library):
     class Greedy(Counting):
         """Takes 48 MiB in pieces that are no mappings of their own, and keeps the last piece."""
 

@@ -1,6 +1,7 @@
 """Kills the program at random moments of everything that it writes, and looks whether anything is lost or double.
 
-    python -m benchmarks.kills [--points 200] [--seed 0] [--only ingest,optimize] [--json] [--database postgresql]
+    python -m benchmarks.kills [--points 200] [--seed 0] [--only ingest,optimize] [--json]
+                               [--database postgresql [--server-every 3]]
 
 Each point is one copy of an index and of a folder of drawn photos, notes and sidecars. A process of its own does one
 thing (ingest, optimize, activate, prune, repair, forget, backup, restore, watch, or migrating an old catalog) and gets
@@ -9,8 +10,9 @@ SIGKILL after a random part of the time that this takes when nobody disturbs it.
 killed: the same photos, locations, texts and passages, each once, and the same answers to the last digit.
 
 With `--database postgresql` the catalogs lie in a server that the script starts (Debian: apt install postgresql). At
-every third point the server is killed with all its processes, and the program must end in words. One more kind of work
-is two processes that write one catalog at once, of which the other one has to come to its end.
+every third point of a kind, or as `--server-every` says, the server is killed with all its processes, and the program
+must end in words. One more kind of work is two processes that write one catalog at once, of which the other one has to
+come to its end.
 """
 
 from __future__ import annotations
@@ -32,10 +34,10 @@ from benchmarks.disturbed import (
     state_of,
 )
 from benchmarks.work import SHARED, WORK, end_of_the_other
-from tests.postgres import Server
+from tests.postgres import Server, programs
 
 CATALOGS = {"index": "index", "other-index": "index", "again": "again"}  # indexes of a place, by the database they use
-SERVER_EVERY = 3  # points, of which the last one kills the server
+SERVER_EVERY = 3  # points of one kind, of which the last one kills the server
 
 
 class Copies:
@@ -90,12 +92,21 @@ class Copies:
 
 
 class Killed:
-    """One kind of work that is killed: its starting state, how long it takes, and what comes of it undisturbed."""
+    """One kind of work that is killed: its starting state, how long it takes, and what comes of it undisturbed.
 
-    def __init__(self, name: str, scratch: Path, server: Server | None = None) -> None:
+    Args:
+        name: of the kind.
+        scratch: folder to work in.
+        server: holds the catalogs; None keeps them in their folders.
+        server_every: points of which the last one kills the server in place of the program.
+    """
+
+    def __init__(
+        self, name: str, scratch: Path, server: Server | None = None, server_every: int = SERVER_EVERY
+    ) -> None:
         self.name = name
         make, self._do = (WORK | SHARED)[name]
-        self._server, self._points = server, 0
+        self._server, self._server_every, self._points = server, server_every, 0
         self._copies = Copies(scratch / name.replace(" ", "-"), make, server)
         self._copies.begin_anew()
         *_, self.seconds = expect(in_child(self._do, self._copies.place))
@@ -105,7 +116,7 @@ class Killed:
         """Kill at this share of the time; gives whether it was still at work, and what is wrong afterwards."""
         self._copies.begin_anew()
         self._points += 1
-        server = self._server if self._points % SERVER_EVERY == 0 else None
+        server = self._server if self._points % self._server_every == 0 else None
         place, after = self._copies.place, share * self.seconds
         if server is None:
             kind, value, _ = in_child(self._do, place, Disturbance(after, killed))
@@ -130,12 +141,16 @@ def main() -> None:
     """See the head of this file."""
     parser = arguments("Kill at random moments of everything that is written.", 200, [*WORK, *SHARED])
     parser.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
+    parser.add_argument("--server-every", type=int, default=SERVER_EVERY)
     given = parser.parse_args()
     if given.database == "sqlite":
         raise SystemExit(not carry_out(Killed, list(WORK), given, "killed"))
+    if programs() is None:
+        raise SystemExit("no server of PostgreSQL is installed; expected initdb (Debian: apt install postgresql)")
     server = Server()
     try:
-        well = carry_out(functools.partial(Killed, server=server), [*WORK, *SHARED], given, "killed")
+        make = functools.partial(Killed, server=server, server_every=given.server_every)
+        well = carry_out(make, [*WORK, *SHARED], given, "killed")
     finally:
         server.remove()
     raise SystemExit(not well)

@@ -39,9 +39,9 @@ def test_a_program_that_loses_something_is_found_out(monkeypatch):
 
 
 @pytest.mark.parametrize("every", [1, pytest.param(2, marks=pytest.mark.slow)])
-def test_two_that_write_one_database_lose_nothing_when_it_or_one_of_them_is_killed(postgres, monkeypatch, every):
-    monkeypatch.setattr(kills, "SERVER_EVERY", every)
-    report = disturbed.run(partial(kills.Killed, server=postgres), ["ingest of two"], 1, 3, "killed", print)
+def test_two_that_write_one_database_lose_nothing_when_it_or_one_of_them_is_killed(postgres, every):
+    killed = partial(kills.Killed, server=postgres, server_every=every)
+    report = disturbed.run(killed, ["ingest of two"], 1, 3, "killed", print)
     assert report["wrong"] == []
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -353,3 +355,13 @@ def test_what_a_filter_chooses_is_kept_for_the_next_query_whatever_candidates_ar
         assert index.best(library.vectors(1), kept)[0].tolist() == [1, 2, 4]
         assert index.best(library.vectors(1), np.array([2, 4]))[0].tolist() == [2, 4]
     assert chosen == [3, 2, 2]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the system has to list mappings")
+def test_vectors_of_a_file_stay_on_the_disk_until_they_are_looked_at(library: Any) -> None:
+    library.add(*(f"{number}" for number in range(400)), regions=0)
+    library.store.optimize(library.space)
+    library.store.indexes(library.space)
+    (file,) = (library.folder / "faiss").glob("image-*")
+    mapped = [line.split() for line in Path("/proc/self/maps").read_text().splitlines() if line.endswith(str(file))]
+    assert any(int(offset, 16) == 0 for _, _, offset, *_ in mapped)  # ids lie behind the vectors

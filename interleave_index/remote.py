@@ -99,9 +99,8 @@ def read(url: str, *, most: int | None = None) -> bytes:
     return data
 
 
-@contextmanager
-def copied(url: str) -> Iterator[Path]:
-    """A copy of an object as it is now, on this machine, for as long as the body runs.
+def opened(url: str) -> io.BufferedReader:
+    """A copy of an object as it is now, open; it is gone when it is closed.
 
     Raises:
         FileNotFoundError, OSError, RemoteError: as `listed`.
@@ -109,17 +108,7 @@ def copied(url: str) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="interleave-") as folder:
         copy = Path(folder) / "object"
         download(url, copy)
-        yield copy
-
-
-def opened(url: str) -> io.BufferedReader:
-    """A copy of an object as it is now, open; it is gone when it is closed.
-
-    Raises:
-        FileNotFoundError, OSError, RemoteError: as `listed`.
-    """
-    with copied(url) as copy:
-        return copy.open("rb")
+        return copy.open("rb")  # an open file outlives its folder
 
 
 def download(url: str, file: Path) -> None:

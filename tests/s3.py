@@ -108,6 +108,10 @@ class Bucket:
         for name in names:
             self._client.delete_object(Bucket=self.name, Key=name)
 
+    def remove(self) -> None:
+        """Delete the bucket itself, which is empty."""
+        self._client.delete_bucket(Bucket=self.name)
+
     def names(self) -> list[str]:
         """Names of all objects, sorted."""
         return [found["Key"] for found in self._client.list_objects_v2(Bucket=self.name).get("Contents", [])]

@@ -54,10 +54,11 @@ class RemoteScanner:
             InputError: nothing lies at a root, and nothing of the catalog did; nothing was listed then.
             RemoteError: a store cannot be used, at the beginning or later: what was not listed is not known to be gone.
         """
-        first = {root: self._root(root) for root in dict.fromkeys(roots)}
+        distinct = list(dict.fromkeys(roots))
         with ThreadPoolExecutor(AT_ONCE, "list") as pool:
             try:
-                for root, entries in first.items():
+                first = list(pool.map(self._root, distinct))
+                for root, entries in zip(distinct, first, strict=True):
                     if [entry.url for entry in entries] == [root]:
                         yield from self._given_object(entries[0])
                     else:
@@ -72,11 +73,15 @@ class RemoteScanner:
 
     def _root(self, root: str) -> list[remote.Entry]:
         try:
+            if _has_a_pictures_name(root):
+                entry = remote.facts_of(root)  # one request, where a listing asks for all beside it
+                return remote.listed(root) if entry.is_folder else [entry]
             return remote.listed(root)
         except FileNotFoundError as error:
-            if any(lies_in(path, root) for path in self.scanner.photos) and parent(root) != root:
+            is_plain = str(error).strip("/") in root  # the name alone: the bucket is there
+            if is_plain and any(lies_in(path, root) for path in self.scanner.photos):
                 return []  # a folder that was emptied is none
-            reason = "" if str(error).strip("/") in root else f" ({error})"  # what there is more to say than its name
+            reason = "" if is_plain else f" ({error})"
             raise InputError(f"{root!r} does not exist{reason}, expected a folder or a picture in a store") from error
         except OSError as error:
             raise RemoteError(
@@ -84,14 +89,13 @@ class RemoteScanner:
             ) from error
 
     def _given_object(self, entry: remote.Entry) -> Iterator[ScannedFile]:
-        folder, name = parent(entry.url), os.path.basename(entry.url)
-        try:
-            siblings = Siblings.of([os.path.basename(other.url) for other in remote.listed(folder)])
-        except OSError:  # credentials may be for this object alone
-            siblings = Siblings.of([name])
+        names = [os.path.basename(entry.url)]
+        if not _has_a_pictures_name(entry.url):  # it may be the sidecar of one
+            with suppress(OSError):  # credentials may be for this object alone
+                names = [os.path.basename(other.url) for other in remote.listed(parent(entry.url))]
         if self.scanner.is_excluded(entry.url):
             self.scanner.not_read["forgotten"] += 1
-        elif not self._is_text(entry, siblings):
+        elif not self._is_text(entry, Siblings.of(names)):
             yield from self._met_once(entry)
 
     def _walk(self, top: str, entries: list[remote.Entry], pool: ThreadPoolExecutor) -> Iterator[ScannedFile]:
@@ -180,6 +184,10 @@ class RemoteScanner:
     @staticmethod
     def _is_immich(folder: str) -> bool:
         return remote.is_there(f"{folder}/{IMMICH_MARKER}")
+
+
+def _has_a_pictures_name(url: str) -> bool:
+    return os.path.splitext(url)[1].lower() in PICTURE_SUFFIXES
 
 
 def _begins_as_a_picture(entry: remote.Entry) -> bool:

@@ -124,7 +124,10 @@ def test_an_object_of_the_same_size_written_within_the_same_second_is_seen_to_be
 
 
 def test_an_object_may_be_named_by_itself(filled, store):
+    filled.server.asked.clear()
     assert take_in(store, f"{filled.url}/photos/a.png", f"{filled.url}/photos/trip/") == {"added": 3}
+    listings = [asked for asked in filled.server.asked if asked == f"GET /{filled.name}"]
+    assert len(listings) == 1  # of the folder
     assert take_in(store, "s3a" + f"{filled.url}/photos"[2:]) == {"added": 1, "present": 3}
 
 
@@ -223,10 +226,20 @@ def test_a_folder_of_which_nothing_is_left_is_not_taken_to_be_deleted(filled, st
     assert store.prunable(None).gone_folders == ((url, 2),)
 
 
+def test_of_a_bucket_that_is_no_more_nothing_is_missing_whatever_is_asked_for(filled, store):
+    take_in(store, filled.url)
+    filled.delete(*filled.names())
+    filled.remove()
+    for folder in (filled.url, f"{filled.url}/photos"):
+        with pytest.raises(InputError, match="The specified bucket does not exist"):
+            take_in(store, folder, settings=IngestSettings(workers=0, really=True))
+    assert set(states(store).values()) == {"present"}
+
+
 @pytest.mark.parametrize(
     ("folder", "words"),
     [
-        ("s3://no-such-bucket-here/photos", "does not exist"),
+        ("s3://no-such-bucket-here/photos", r"does not exist \(The specified bucket"),
         ("s3://no-such-bucket-here", "The specified bucket does not exist"),
         ("s3://Not_A_Bucket!/x", "cannot be used: .*Invalid bucket name"),
     ],

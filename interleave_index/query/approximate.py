@@ -43,7 +43,7 @@ GROWTH = 4
 LIST_DEPTH = 8  # photos of inverted lists that are asked for, in multiples of k
 LISTED = 100  # photos of inverted lists that are scored in full, in multiples of k
 ROUGH_SHARE = 0.02  # of the eligible photos are scored in full after all were scored roughly
-FEWEST_ROUGH, MOST_ROUGH = 4_000, 14_000
+FEWEST_ROUGH, MOST_ROUGH = 4_000, 12_000
 
 
 class Beside(NamedTuple):

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ..storage.indexes import SpaceIndexes
 
 NONE = np.empty(0, np.float32)
-IMAGES_EXACT = 8  # times as many as are wanted get their exact image scores
+IMAGES_EXACT = 13  # times as many as are wanted get their exact image scores
 IMAGES_KNOWN = 2  # times as many are kept where these are exact already
 SAMPLED = 64  # every so manieth photo tells what the best score
 AT_A_TIME, FEWEST_TAKEN = 1 << 17, 1 << 13  # photos that a thread takes at most, and at least
@@ -56,8 +56,9 @@ def best_by_rough_scores(
 ) -> RoughlyBest:
     """The `count` best of the allowed photos by rough scores.
 
-    All are scored by rough cosines, then the best again by the exact ones of their images. These take little longer,
-    and with them the ten best of a million photos are mostly among the first 4,000; by rough ones alone, among 60,000.
+    All are scored by rough cosines, then the best again by the exact ones of their images. Of the ten best of a million
+    photos, asked by two regions without a third, 99 % are among the first 156,000 by the former and, of these, among
+    the first 12,000 by the latter; of those that are lost, nearly all are beyond the first bound.
     """
     outline = indexes.image.outline(allowed)
     ids = outline.photo_ids

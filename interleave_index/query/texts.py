@@ -124,7 +124,7 @@ class PhotoTexts:
             (n,) float32, 0 or more; (n,) int64 passage ids, -1 where no passage is near enough.
         """
         added = self._by_words(photo_ids)
-        passages = np.full(len(photo_ids), -1, np.int64)
+        passages = np.broadcast_to(np.int64(-1), len(photo_ids))
         links = self.store.texts.links()
         if self.indexes.text.rows and len(links.of_passage):
             near, passages = self._near(photo_ids, *links.pairs_of(photo_ids))
@@ -156,6 +156,8 @@ class PhotoTexts:
 
     def _by_words(self, photo_ids: Ids) -> Floats:
         """What words add to the scores of these photos."""
+        if not len(self._occurrences.ids):
+            return np.zeros(len(photo_ids), np.float32)
         return np.float32(self.context.scoring.nat) * self._occurrences.nats(photo_ids)
 
     def matches(self, photo_ids: Ids) -> list[TextMatch | None]:

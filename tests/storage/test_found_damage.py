@@ -248,6 +248,12 @@ def test_a_thumbnail_that_is_forgotten_during_a_backup_is_left_out(library, kept
         ]
 
 
+def test_a_backup_tells_how_many_thumbnails_of_all_it_holds(library, kept, tmp_path):
+    told = []
+    write_backup(library.folder, tmp_path / "c.tar", library.store.copy_catalog, lambda *said: told.append(said))
+    assert told == [(1, 2), (2, 2)]
+
+
 def test_a_backup_goes_into_an_empty_folder(kept, tmp_path):
     (tmp_path / "empty").mkdir()
     restore_backup(kept, tmp_path / "empty")

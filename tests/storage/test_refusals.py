@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ import pytest
 
 from interleave_index.errors import IndexBusy, IndexDamaged, InputError, NotInIndex, ShapeError, StorageError
 from interleave_index.records import Rle
-from interleave_index.storage import checked, database, files, generations, names, recipes, session
+from interleave_index.storage import checked, database, files, generations, mapped_lists, names, recipes, session
 from interleave_index.storage.backend import load_faiss
 from interleave_index.storage.database import CATALOG
 from interleave_index.storage.lock import WriteLock
@@ -209,6 +211,25 @@ def test_a_version_of_faiss_that_lays_its_files_out_otherwise_is_refused(monkeyp
     monkeypatch.setattr(recipes, "new_index", lambda recipe, dim: load_faiss().IndexFlatL2(dim))
     with pytest.raises(StorageError, match="writes a flat index otherwise than expected; install a version"):
         recipes.flat_head(3, DIM)
+
+
+@pytest.mark.parametrize(
+    ("table", "possible"),
+    [
+        (((2, 2, 0), (1, 2, 24)), True),
+        (((2, 2, 0), (1, 2, 25)), False),  # its ids end behind the lists
+        (((2, 2, 0), (1, 3, 24)), False),  # no whole number of blocks
+        (((2, 2, 0), (-1, 0, 24)), False),
+        (((2, 2, 0), (1, 2, -1)), False),
+        (((2, 2, 0), (0, 0, 24)), False),  # a row is lost
+    ],
+)
+def test_a_table_that_leads_faiss_out_of_its_lists_is_refused(table, possible):
+    lists, block_rows, row_bytes, start = 2, 2, 4, 40  # 3 rows in blocks of two, each with its number of 8 bytes
+    file = io.BytesIO(bytes(start) + np.array(table, np.int64).tobytes())
+    end = len(file.getvalue())
+    with nullcontext() if possible else pytest.raises(ValueError, match="2 inverted lists are said to have"):
+        assert mapped_lists._table(file, lists, 3, block_rows, row_bytes, end).tolist() == [*map(list, table)]
 
 
 def test_a_lock_file_that_says_nothing_sensible_names_nobody(tmp_path):

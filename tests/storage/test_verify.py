@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from contextlib import closing
 from typing import Any
@@ -97,6 +98,50 @@ def change(library: Any, statement: str) -> None:
         connection.execute("PRAGMA ignore_check_constraints = ON")
         connection.execute(statement)
         connection.execute("UPDATE catalog SET change = change + 1")
+
+
+SOUND = """
+database: ok
+photos: 2 photos, 0 with a content or size that cannot be
+locations: 2 present, 0 missing, 0 failed, 0 in no proper state
+references: 0 references to a photo that is not there
+thumbnails: 2 gone, which the next ingest makes again, 0 damaged
+texts: 2 sources, 3 passages, 0 references to what is not there
+words: 3 of 3 passages and 2 of 2 photos
+encodings: 2 photos, 2 encodings
+vectors of space 1: 2 encodings, longest vector 1.000, 0 with an impossible box
+masks of space 1: 2 photos, 0 with masks that are not those of their regions
+checksums of space 1: 2 agree, 0 without one, 0 differ
+sequence of space 1: counter at 5, last used 2, 0 used twice
+text vectors of space 1: 3 passages, longest vector 1.000, 0 wrong
+image file of space 1: image-1-5.faiss, 2 rows, checksum agrees
+image ids of space 1: 2 ids, 0 removed since, 0 do not agree
+image vectors of space 1: 2 vectors of 2 photos compared with the catalog
+region file of space 1: region-1-5.faiss, 4 rows, checksum agrees
+region ids of space 1: 4 ids, 0 removed since, 0 do not agree
+region vectors of space 1: 4 vectors of 2 photos compared with the catalog
+text file of space 1: text-1-5.faiss, 3 rows, checksum agrees
+text ids of space 1: 3 ids, 0 removed since, 0 do not agree
+text vectors of space 1: 3 vectors of 3 passages compared with the catalog
+"""
+
+
+def test_of_a_sound_index_every_check_is_told_with_its_counts(noted):
+    noted.store.optimize(noted.space)
+    found = noted.store.verify()
+    told = "".join(f"{check.name}: {check.detail}\n" for check in found)
+    assert all(check.ok for check in found)
+    assert re.sub(r"-[0-9a-f]{12}\.faiss|(?<=1\.000)\d", lambda it: ".faiss" if "f" in it[0] else "", told) == SOUND[1:]
+
+
+def test_vectors_of_photos_that_went_or_were_encoded_again_are_not_compared(noted):
+    noted.add("c")
+    noted.store.optimize(noted.space)
+    noted.add("a", replace=True)
+    noted.forget([2])
+    details = {check.name: (check.ok, check.detail) for check in noted.store.verify()}
+    assert details["image vectors of space 1"] == (True, "1 vector of 1 photo compared with the catalog")
+    assert details["region vectors of space 1"] == (True, "2 vectors of 1 photo compared with the catalog")
 
 
 @pytest.mark.parametrize(("statement", "check", "detail"), WRONG)

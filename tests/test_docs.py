@@ -20,6 +20,7 @@ import pytest
 
 from interleave_index import Index, Query
 from interleave_index.config import Config
+from interleave_index.ingest import model_thread
 from interleave_index.interface.registry import load
 from interleave_index.interface.toy import ToyInterface
 from interleave_index.records import ResolvedPart
@@ -134,7 +135,9 @@ def test_pages_are_found_in_comments_docstrings_and_by_their_folder_alone():
 
 
 def called_by(work: Callable[[], object]) -> list[CodeType]:
-    """The code of every function that `work` calls here and in threads it starts, in the order of their first calls."""
+    """The code of every function that `work` calls here, in threads it starts and in the model's, which may be there
+    already, in the order of their first calls.
+    """
     seen: dict[CodeType, None] = {}
 
     def note(frame: FrameType, event: str, argument: object) -> None:
@@ -144,11 +147,13 @@ def called_by(work: Callable[[], object]) -> list[CodeType]:
     before = sys.getprofile()
     sys.setprofile(note)
     threading.setprofile(note)
+    model_thread.submit(sys.setprofile, note).result()
     try:
         work()
     finally:
         sys.setprofile(before)
         threading.setprofile(None)
+        model_thread.submit(sys.setprofile, None).result()
     return list(seen)
 
 

@@ -492,6 +492,7 @@ def test_filters_narrow_what_is_shown(serve_page, new_page, tmp_path, draw):
 
 
 def _draw_on_the_map(page):
+    page.locator(".map").wait_for()  # clearing the filters draws it anew
     place = page.locator(".map").bounding_box()
     page.mouse.move(place["x"] + place["width"] * 0.6, place["y"] + 5)
     page.mouse.down()

@@ -362,7 +362,7 @@ def test_the_model_takes_the_photos_of_all_runs_in_one_thread_and_in_another_one
             idents.add(threading.get_ident())
             return super().encode_photos(photos)
 
-    threads, idents = [], set()
+    threads, idents = list[str](), set[int]()
     for number in range(3):
         library.add(f"{number}.png", number)
         library.ingest(model=Noting())

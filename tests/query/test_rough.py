@@ -61,9 +61,9 @@ def query_of(make_vectors, entities, negatives, seed=1):
         weights = rng.uniform(0.5, 2, count).astype(np.float32)
         return Terms(make_vectors(rng, count, D), make_vectors(rng, count, D), weights, np.arange(count) % 2 == 1)
 
-    one = np.ones(negatives, np.float32)
+    penalties, slopes, middles = (np.full(negatives, value, np.float32) for value in (0.4, 9, 0.2))
     return ScoringQuery(
-        make_vectors(rng, D), terms(entities), terms(negatives), 0.7, 0.4 * one, 9 * one, 0.2 * one, offset=0.1
+        make_vectors(rng, D), terms(entities), terms(negatives), 0.7, penalties, slopes, middles, offset=0.1
     )
 
 
@@ -82,7 +82,7 @@ def test_every_photo_has_the_score_of_the_formula_and_the_bar_keeps_those_that_r
     query = query_of(make_vectors, entities, negatives)
     allowed = np.setdiff1d(np.arange(3, FILED + LATE, 2), GONE) if filtered else None
     ids, expected = whole_arrays(listed, query, allowed)
-    beside = np.random.default_rng(2).random(len(ids)).astype(np.float32) / 10
+    beside = np.random.default_rng(2).random(len(ids), np.float32) / np.float32(10)
     expected = expected + beside
     photos = RoughPass(listed, query, allowed, beside)
     every = joined(photos.above(-np.inf))
@@ -108,6 +108,7 @@ def test_the_best_are_those_with_exact_images_and_rough_regions(way, listed, mak
     assert found.photo_ids.tolist() == ids[best].tolist()
     np.testing.assert_allclose(found.scores, expected[best], atol=2e-6)
     _, images = image_cosines(listed, query, found.photo_ids)
+    assert found.images is not None
     np.testing.assert_allclose(found.images, images, atol=1e-6)
 
 

@@ -143,7 +143,10 @@ def backup(place: Path) -> None:
     """Write a backup, in place of none or of a whole one."""
     with opened(place) as index:
         target = place / "backup.tar"
-        target.unlink(missing_ok=True)
+        try:
+            target.unlink(missing_ok=True)
+        except OSError as error:  # the disk failed during this, which is no work of the program
+            raise StorageError(f"backup {target} cannot be removed: {error}") from error
         index.backup(target)
 
 
